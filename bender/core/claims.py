@@ -1,0 +1,325 @@
+"""Rules 1 to 4: how this node's claims come, follow, lapse and end; and every ledger that it has a copy of.
+
+There is no owner of a registration. Whoever hears from it holds a claim, and it is listed as long as any claim of it
+counts. A claim of this node's own goes only when the others had their say, so that nobody sees it go before what
+replaces it has come.
+
+Work that may concern very many keys at once (a node that falls silent, a return after a pause) is put down in `stale`
+and done in slices, so that no single call takes long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from math import inf
+
+from bender.core.contacts import Contact, Contacts, covered
+from bender.core.leases import Lease, Leases
+from bender.core.ledger import Claim, Delta, Dot, End, Entry, Head, Ledger
+from bender.core.timing import TTL_INTERVALS_MIN, Timing
+from bender.core.view import Index, View
+
+#: How much one call does of work that has no other bound; each slice takes about 5 ms.
+VISITS_PER_SLICE = 5000
+KEYS_PER_SLICE = 1000
+
+
+class Claims:
+    """The ledgers, this node's leases in its own, and what is shown of them."""
+
+    def __init__(self, incarnation: int, timing: Timing, contacts: Contacts, view: View, now: float) -> None:
+        self._incarnation = incarnation
+        self._timing = timing
+        self._contacts = contacts
+        self._view = view
+        self.ledger = Ledger(incarnation)
+        self.ledgers: dict[int, Ledger] = {incarnation: self.ledger}
+        self.index = Index()
+        self.leases = Leases(timing.interval_s / 8, now)
+        #: While this is set nothing is shown and nothing follows: what changes is only put down in `stale`.
+        self.holding = False
+        #: Keys that have to be looked at again, in order.
+        self.stale: dict[str, None] = dict.fromkeys(view.keys())
+        self._forgotten: list[Entry] = []
+
+    # Commands: rule 1, and the first half of rule 4.
+
+    def winner(self, key: str, now: float) -> Claim | None:
+        """The claim that speaks for a key, if any of its claims counts."""
+        return self._winner(self.index.entries(key), now)
+
+    def register(self, key: str, body: bytes, ttl_s: float, now: float) -> bool:
+        """Hear from `key`, with a body that may be new; whether it was not registered before."""
+        winner = self.winner(key, now)
+        if winner is not None and winner.body == body and winner.ttl_s == ttl_s:
+            self._hear_from(winner, now)
+        else:
+            rev = 1 + max((entry.rev for entry in self.index.entries(key)), default=0)
+            self._claim(key, body, ttl_s, rev, None, now)
+            self.refresh(key, now)
+        return winner is None
+
+    def renew(self, key: str, now: float) -> bool:
+        """Hear from `key`; False, and nothing is changed, if it is not registered."""
+        lease = self.leases.claim(key)
+        if lease is not None and lease.current:
+            lease.deadline = now + lease.entry.ttl_s
+            return True
+        winner = self.winner(key, now)
+        if winner is None:
+            return False
+        self._hear_from(winner, now)
+        return True
+
+    def deregister(self, key: str, now: float) -> bool:
+        """End every registration of `key` that is known here; False if none counts."""
+        if self.winner(key, now) is None:
+            return False
+        claims = [entry for entry in self.index.entries(key) if isinstance(entry, Claim)]
+        ttl_s = max(claim.ttl_s for claim in claims) + self._timing.end_kept_s
+        rev = max(entry.rev for entry in self.index.entries(key))
+        lease = self.leases.claim(key)
+        if lease is not None:
+            self._remove(lease)
+        roots = tuple(sorted({claim.root for claim in claims}))
+        self._add(End(self._incarnation, self.ledger.next_n, key, ttl_s, rev, roots), now + ttl_s)
+        self.refresh(key, now)
+        return True
+
+    def _hear_from(self, winner: Claim, now: float) -> None:
+        lease = self.leases.claim(winner.key)
+        if lease is not None and _rank(lease) == winner.rank:
+            lease.deadline = now + winner.ttl_s
+        else:
+            self._claim(winner.key, winner.body, winner.ttl_s, winner.rev, self._renewed_root(winner), now)
+            self.refresh(winner.key, now)
+
+    @staticmethod
+    def _renewed_root(winner: Claim) -> Dot | None:
+        """A renewal goes on with the same registration, wherever it comes in."""
+        return winner.root
+
+    def _claim(self, key: str, body: bytes, ttl_s: float, rev: int, root: Dot | None, renewed_at: float) -> Lease:
+        """Put a claim in the place of this node's own, if any. Without a root a registration begins with it."""
+        lease = self.leases.claim(key)
+        if lease is not None:
+            self._remove(lease)
+        n = self.ledger.next_n
+        root_node, root_n = root or (self._incarnation, n)
+        return self._add(Claim(self._incarnation, n, key, body, ttl_s, rev, root_node, root_n), renewed_at + ttl_s)
+
+    def _add(self, entry: Entry, deadline: float) -> Lease:
+        self.ledger.add(entry)
+        self.index.add(entry)
+        return self.leases.grant(entry, deadline)
+
+    def _remove(self, lease: Lease) -> None:
+        self.ledger.remove(lease.entry.n)
+        self.index.discard(lease.entry)
+        self.leases.revoke(lease)
+
+    # What counts, and rule 2.
+
+    def refresh(self, key: str, now: float) -> None:
+        """Look at a key again after something about it has changed."""
+        if self.holding:
+            self.stale[key] = None
+            return
+        entries = self.index.entries(key)
+        winner = self._winner(entries, now)
+        lease = self.leases.claim(key)
+        if lease is not None and self._follow(lease, winner, entries, now):
+            entries = self.index.entries(key)
+            winner = self._winner(entries, now)
+        self._view.show(key, winner, entries)
+
+    def _winner(self, entries: Iterable[Entry], now: float) -> Claim | None:
+        ended = _ended_roots(entries)
+        best: Claim | None = None
+        for entry in entries:
+            if isinstance(entry, Claim) and entry.root not in ended and self._counts(entry, now):  # noqa: SIM102
+                if best is None or entry.rank > best.rank:
+                    best = entry
+        return best
+
+    def _counts(self, claim: Claim, now: float) -> bool:
+        return claim.node == self._incarnation or self._contacts.counts(claim.node, claim.ttl_s, now)
+
+    def _follow(self, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> bool:
+        """Let this node's own claim say what the winner says, with its own last renewal; whether it was rewritten."""
+        claim = lease.entry
+        assert isinstance(claim, Claim)
+        ended = claim.root in _ended_roots(entries)
+        if ended and lease.ended_at is None:
+            lease.ended_at = now
+            self.leases.due[lease] = None
+        lease.current = winner is not None and claim.rank == winner.rank
+        if winner is None or lease.current or ended or lease.deadline <= now:
+            return False
+        renewed_at = lease.deadline - claim.ttl_s
+        self._claim(claim.key, winner.body, winner.ttl_s, winner.rev, winner.root, renewed_at).current = True
+        return True
+
+    # Rules 3 and 4: how claims and ends go.
+
+    def lapse(self, now: float) -> bool:
+        """Let go of what is due and confirmed; whether there is more to do at once."""
+        more = self.leases.turn(now, VISITS_PER_SLICE)
+        return self.end_due(now) or more
+
+    def end_due(self, now: float) -> bool:
+        """Let go of what is due, as far as the peers have confirmed it; whether there is more to do at once."""
+        asked = self._contacts.asked(now)
+        confirmed = self._confirmed(asked)
+        ended = 0
+        for lease in [*self.leases.due]:
+            if self._is_over(lease, asked, confirmed, now):
+                self._remove(lease)
+                self.refresh(lease.entry.key, now)
+                ended += 1
+                if ended >= KEYS_PER_SLICE:
+                    return True
+        return False
+
+    def unconfirmed(self, now: float) -> bool:
+        """Whether a claim is due that not every peer has been asked about."""
+        confirmed = self._confirmed(self._contacts.asked(now))
+        return any(
+            lease.ended_at is None and isinstance(lease.entry, Claim) and confirmed < lease.deadline <= now
+            for lease in self.leases.due
+        )
+
+    @staticmethod
+    def _confirmed(asked: Iterable[Contact]) -> float:
+        """What everybody had heard by this time is here."""
+        return min((contact.echoed for contact in asked), default=inf)
+
+    def _is_over(self, lease: Lease, asked: list[Contact], confirmed: float, now: float) -> bool:
+        if isinstance(lease.entry, End):
+            return self._end_is_over(lease, lease.entry, now)
+        if lease.ended_at is not None:
+            return self._ended_is_over(lease, lease.entry, asked, now)
+        if lease.deadline > now:  # renewed while it was due
+            self.leases.seat(lease)
+            return False
+        if now >= lease.deadline + self._timing.patience_s:
+            return True
+        return confirmed >= lease.deadline and self._replaced_everywhere(lease.entry, asked, now)
+
+    def _replaced_everywhere(self, claim: Claim, asked: list[Contact], now: float) -> bool:
+        """Whether nobody asked could see this claim go before the others of its key have come."""
+        ended = _ended_roots(self.index.entries(claim.key))
+        others = [
+            other.dot
+            for other in self.index.entries(claim.key)
+            if other is not claim and isinstance(other, Claim) and other.root not in ended and self._counts(other, now)
+        ]
+        return covered(others, asked)
+
+    def _ended_is_over(self, lease: Lease, claim: Claim, asked: list[Contact], now: float) -> bool:
+        """A claim that was ended goes when all have the end, or they would take it for expired."""
+        assert lease.ended_at is not None
+        ends = [
+            end.dot for end in self.index.entries(claim.key) if isinstance(end, End) and claim.root in end.roots
+        ]
+        return now >= lease.ended_at + self._timing.patience_s or (bool(ends) and covered(ends, asked))
+
+    def _end_is_over(self, lease: Lease, end: End, now: float) -> bool:
+        """An end goes when its time is over, and a while after the last entry that it ends."""
+        if any(isinstance(other, Claim) and other.root in end.roots for other in self.index.entries(end.key)):
+            lease.deadline = max(lease.deadline, now + self._timing.patience_s)
+        if lease.deadline > now:
+            self.leases.seat(lease)
+            return False
+        return True
+
+    # Others' ledgers: joining them, hiding and forgetting (rules 5 and 8).
+
+    def join(self, delta: Delta, now: float) -> None:
+        """Bring a copy of another's ledger up to date; raises `Gap`, and changes nothing, where that is not possible."""
+        ledger = self.ledgers.get(delta.incarnation) or Ledger(delta.incarnation)
+        joined = ledger.join(delta)
+        self.ledgers[delta.incarnation] = ledger
+        for entry in joined.removed:
+            self.index.discard(entry)
+        for entry in joined.added:
+            self.index.add(entry)
+        contact = self._contacts.get(delta.incarnation)
+        if contact is not None:
+            contact.ttls = None
+        for key in {entry.key: None for entry in (*joined.removed, *joined.added)}:
+            self.refresh(key, now)
+
+    def heads(self) -> dict[int, Head]:
+        return {incarnation: ledger.head for incarnation, ledger in self.ledgers.items() if ledger.reach}
+
+    def head(self, incarnation: int) -> Head:
+        ledger = self.ledgers.get(incarnation)
+        return ledger.head if ledger else Head()
+
+    def ahead_of(self, heads: Mapping[int, Head]) -> list[Ledger]:
+        """The ledgers of which more is known here than `heads` says."""
+        nothing = Head()
+        return [
+            ledger
+            for incarnation, ledger in self.ledgers.items()
+            if ledger.complete and ledger.version > heads.get(incarnation, nothing).version
+        ]
+
+    def heard_again(self, contact: Contact) -> None:
+        """What was hidden of a node counts again."""
+        if contact.hidden_s > -inf:
+            self._look_again(contact, -inf, contact.hidden_s)
+            contact.hidden_s = -inf
+
+    def hide(self, now: float) -> None:
+        """Look again at the claims of silent nodes that have stopped counting."""
+        for contact in self._contacts:
+            horizon_s = self._contacts.horizon_s(contact, now)
+            if horizon_s < TTL_INTERVALS_MIN * self._timing.interval_s or contact.hidden_s == inf:
+                continue
+            newly = [ttl_s for ttl_s in self._ttls(contact) if contact.hidden_s < ttl_s <= horizon_s]
+            if newly:
+                self._look_again(contact, contact.hidden_s, newly[-1])
+                contact.hidden_s = newly[-1]
+
+    def forget(self, contact: Contact) -> None:
+        """Drop a ledger whole. Its entries leave the index in slices."""
+        ledger = self.ledgers.pop(contact.incarnation, None)
+        if ledger is not None:
+            self._forgotten.extend(ledger.entries.values())
+
+    def settle(self, now: float) -> bool:
+        """Do a slice of what was put down for later; whether there is more."""
+        for _ in range(min(KEYS_PER_SLICE, len(self._forgotten))):
+            entry = self._forgotten.pop()
+            self.index.discard(entry)
+            self.refresh(entry.key, now)
+        if self.holding:
+            return False
+        for key in [*islice(self.stale, KEYS_PER_SLICE)]:
+            del self.stale[key]
+            self.refresh(key, now)
+        return bool(self._forgotten or self.stale)
+
+    def _ttls(self, contact: Contact) -> list[float]:
+        if contact.ttls is None:
+            ledger = self.ledgers.get(contact.incarnation)
+            entries = ledger.entries.values() if ledger else ()
+            contact.ttls = sorted({entry.ttl_s for entry in entries if isinstance(entry, Claim)})
+        return contact.ttls
+
+    def _look_again(self, contact: Contact, above_s: float, up_to_s: float) -> None:
+        ledger = self.ledgers.get(contact.incarnation)
+        for entry in ledger.entries.values() if ledger else ():
+            if isinstance(entry, Claim) and above_s < entry.ttl_s <= up_to_s:
+                self.stale[entry.key] = None
+
+
+def _ended_roots(entries: Iterable[Entry]) -> set[Dot]:
+    return {root for entry in entries if isinstance(entry, End) for root in entry.roots}
+
+
+def _rank(lease: Lease) -> tuple[int, int, int] | None:
+    return lease.entry.rank if isinstance(lease.entry, Claim) else None

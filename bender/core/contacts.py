@@ -1,0 +1,158 @@
+"""Who has been heard, and when: every other incarnation that this node knows of.
+
+A node is heard through its heartbeat counter, directly or relayed, and a counter comes with its age, so that news on
+its way round the cluster does not keep anybody alive. Times are this node's own; no other clock is ever looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from bender.core.ledger import Dot
+from bender.core.messages import Counter, Sender
+from bender.core.timing import Timing
+
+
+class Contact:
+    """What this node knows of one other incarnation.
+
+    `heard_at` is when its last heartbeat was made, `message_at` when anything last came from it, `echoed` the time
+    of the newest ask that it answered, `agreed` that of the newest round that found its configuration equal to ours,
+    and `heads` the versions that it has shown to have, by incarnation.
+    """
+
+    __slots__ = (
+        "address",
+        "agreed",
+        "beats",
+        "echoed",
+        "heads",
+        "heard_at",
+        "hidden_s",
+        "incarnation",
+        "known_at",
+        "left",
+        "message_at",
+        "name",
+        "ttls",
+    )
+
+    def __init__(self, incarnation: int, name: str, address: str, known_at: float) -> None:
+        self.incarnation = incarnation
+        self.name = name
+        self.address = address
+        self.known_at = known_at
+        self.beats = -1
+        self.heard_at = -inf
+        self.message_at = -inf
+        self.echoed = -inf
+        self.agreed = -inf
+        self.left = False
+        self.heads: dict[int, int] = {}
+        # Claims of a silent node are hidden by their ttl: those up to `hidden_s` are. `ttls` are the distinct ones of
+        # its ledger in order, None where they have to be looked up again.
+        self.hidden_s = -inf
+        self.ttls: list[float] | None = None
+
+
+class Contacts:
+    """All contacts, by incarnation."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._by_incarnation: dict[int, Contact] = {}
+
+    def __iter__(self) -> Iterator[Contact]:
+        return iter(self._by_incarnation.values())
+
+    def __len__(self) -> int:
+        return len(self._by_incarnation)
+
+    def __contains__(self, incarnation: int) -> bool:
+        return incarnation in self._by_incarnation
+
+    def get(self, incarnation: int) -> Contact | None:
+        return self._by_incarnation.get(incarnation)
+
+    def meet(self, counter: Counter, now: float) -> None:
+        """Know of an incarnation from now on, unless the news is so old that it would be forgotten at once."""
+        if counter.incarnation not in self._by_incarnation and counter.age_s < self._timing.ledger_kept_s:
+            contact = Contact(counter.incarnation, counter.name, counter.address, now - counter.age_s)
+            self._by_incarnation[counter.incarnation] = contact
+
+    def forget(self, contact: Contact) -> None:
+        del self._by_incarnation[contact.incarnation]
+        for other in self:
+            other.heads.pop(contact.incarnation, None)
+
+    def message_from(self, sender: Sender, now: float) -> Contact | None:
+        """Note that something came from `sender`; None where it is not known yet."""
+        contact = self._by_incarnation.get(sender.incarnation)
+        if contact is not None:
+            contact.message_at = now
+            contact.address = sender.address
+        return contact
+
+    def hear(self, counter: Counter, now: float) -> Contact | None:
+        """Take in a counter. Returns its contact if that was heard of anew, None if this was no news."""
+        contact = self._by_incarnation.get(counter.incarnation)
+        if contact is None or counter.beats <= contact.beats:
+            return None
+        contact.beats = counter.beats
+        contact.left = contact.left or counter.left
+        heard_at = self.heard_at(counter, now)
+        if heard_at <= contact.heard_at:
+            return None
+        contact.heard_at = heard_at
+        return contact
+
+    @staticmethod
+    def heard_at(counter: Counter, now: float) -> float:
+        """When the heartbeat that a counter tells of was made, at the latest."""
+        return now - counter.age_s
+
+    def silent(self, contact: Contact, now: float) -> bool:
+        """Whether nothing was heard of a node for so long that it is treated as away."""
+        return contact.left or now >= contact.heard_at + self._timing.silent_s
+
+    def horizon_s(self, contact: Contact, now: float) -> float:
+        """Claims of a contact with a ttl up to this no longer count."""
+        return now - contact.heard_at - self._timing.silent_s
+
+    def counts(self, incarnation: int, ttl_s: float, now: float) -> bool:
+        """Whether a claim with `ttl_s` that another incarnation holds still counts (rule 5)."""
+        contact = self._by_incarnation.get(incarnation)
+        return contact is not None and ttl_s > self.horizon_s(contact, now)
+
+    def heard(self, now: float) -> list[Contact]:
+        """Those that are not silent."""
+        return [contact for contact in self if not self.silent(contact, now)]
+
+    def asked(self, now: float) -> list[Contact]:
+        """Those whose word is needed before a claim lapses: anything came from them lately."""
+        since = now - self._timing.asked_s
+        return [contact for contact in self if not contact.left and max(contact.heard_at, contact.message_at) > since]
+
+    def shift(self, gap_s: float) -> None:
+        """This node was away for `gap_s`: that it heard nobody meanwhile says nothing about them."""
+        for contact in self:
+            contact.heard_at += gap_s
+            contact.message_at += gap_s
+            contact.known_at += gap_s
+
+    def forgettable(self, contact: Contact, now: float) -> bool:
+        """Whether a contact was not heard of for so long that nobody needs its ledger any more (rule 8)."""
+        longest_s = max(self._timing.ttl_s, contact.ttls[-1]) if contact.ttls else self._timing.ttl_s
+        kept_s = self._timing.ledger_kept_s - self._timing.ttl_s + longest_s
+        return now > max(contact.heard_at, contact.known_at) + kept_s
+
+
+def covered(dots: Iterable[Dot], contacts: Iterable[Contact]) -> bool:
+    """Whether each of `contacts` has shown that it has all of `dots`."""
+    wanted = [*dots]
+    return all(
+        contact.incarnation == incarnation or contact.heads.get(incarnation, 0) >= n
+        for contact in contacts
+        for incarnation, n in wanted
+    )

@@ -1,0 +1,108 @@
+"""Leases: when each entry that this node wrote ends if nothing happens.
+
+A renewal only moves a deadline in memory. The wheel is not told: it looks at a lease when the deadline it was seated
+with has come, and seats it again if there is time left. So a renewal costs one assignment, and the wheel costs each
+lease one visit per ttl, whatever the number of renewals (a heap that is kept in order costs 3.3 µs at each of them).
+
+Nothing here decides that an entry ends. What is due is handed to `claims`, which asks the peers first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bender.core.ledger import Claim, End
+
+
+class Lease:
+    """The time that one of this node's own entries has left.
+
+    `current` says that the entry is a claim of the winner's rev and root, so that a renewal need only move the
+    deadline. `ended_at` is when an end was first seen that names the claim's root.
+    """
+
+    __slots__ = ("current", "deadline", "ended_at", "entry", "gone")
+
+    def __init__(self, entry: Claim | End, deadline: float) -> None:
+        self.entry = entry
+        self.deadline = deadline
+        self.current = False
+        self.ended_at: float | None = None
+        self.gone = False
+
+
+class Leases:
+    """The leases of this node's own claims, by key, and the wheel that finds those that are due, of ends too."""
+
+    def __init__(self, slot_s: float, now: float) -> None:
+        """`slot_s`: how late a lease may be found; a slot is one step of the wheel."""
+        self._slot_s = slot_s
+        self._slots: dict[int, list[Lease]] = {}
+        self._turned_to = self._slot(now)
+        self._claims: dict[str, Lease] = {}
+        #: Leases whose deadline has come, or whose claim was ended; in the order in which that was found.
+        self.due: dict[Lease, None] = {}
+
+    def __len__(self) -> int:
+        """How many leases there are, those of ends and of what is gone but still seated included."""
+        return sum(map(len, self._slots.values())) + len(self.due)
+
+    def claim(self, key: str) -> Lease | None:
+        """The lease of this node's own claim of a key."""
+        return self._claims.get(key)
+
+    def claims(self) -> Iterator[Lease]:
+        return iter(self._claims.values())
+
+    def grant(self, entry: Claim | End, deadline: float) -> Lease:
+        """A lease for a new entry of this node's own."""
+        lease = Lease(entry, deadline)
+        if isinstance(entry, Claim):
+            self._claims[entry.key] = lease
+        self.seat(lease)
+        return lease
+
+    def revoke(self, lease: Lease) -> None:
+        """Let go of a lease whose entry was removed."""
+        lease.gone = True
+        self.due.pop(lease, None)
+        if isinstance(lease.entry, Claim) and self._claims.get(lease.entry.key) is lease:
+            del self._claims[lease.entry.key]
+
+    def seat(self, lease: Lease) -> None:
+        """Look at a lease again when its deadline has come."""
+        self.due.pop(lease, None)
+        self._slots.setdefault(max(self._slot(lease.deadline), self._turned_to), []).append(lease)
+
+    def turn(self, now: float, visits_max: int) -> bool:
+        """Move what is due by `now` to `due`, looking at no more than `visits_max` leases; True if there are more."""
+        until = self._slot(now)
+        while self._turned_to < until:
+            slot = self._slots.get(self._turned_to)
+            while slot:
+                if visits_max <= 0:
+                    return True
+                visits_max -= 1
+                self._visit(slot.pop(), now)
+            self._slots.pop(self._turned_to, None)
+            self._turned_to += 1
+            if not self._slots:
+                self._turned_to = until
+        return False
+
+    def shift(self, gap_s: float) -> None:
+        """This node was away for `gap_s`: who could not reach it meanwhile keeps what was left."""
+        for lease in self._claims.values():
+            if lease.entry.ttl_s > gap_s:
+                lease.deadline += gap_s
+
+    def _visit(self, lease: Lease, now: float) -> None:
+        if lease.gone or lease in self.due:
+            return
+        if lease.deadline > now:
+            self.seat(lease)
+        else:
+            self.due[lease] = None
+
+    def _slot(self, at: float) -> int:
+        return int(at // self._slot_s)

@@ -1,0 +1,88 @@
+"""What one node says to another: one kind of message, all of its parts optional.
+
+A round is a request with heads and counters; its answer brings what the asker lacks, and a second request what the
+answering node lacks. A push is a request with a delta and settings alone, answered by the heads it led to. Bytes,
+wire versions and the cluster's name are the business of `bender.wire`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from bender.core.ledger import Delta, Head
+
+
+@frozen
+class Sender:
+    """Who speaks: an incarnation, its name for people, and `host:port` where others reach its exchange."""
+
+    incarnation: int
+    name: str
+    address: str
+
+
+@frozen
+class Counter:
+    """News of one incarnation: it has counted `beats` heartbeats, the last of them `age_s` seconds ago.
+
+    `left` says that it took its leave with that last one.
+    """
+
+    incarnation: int
+    name: str
+    address: str
+    beats: int
+    age_s: float
+    left: bool = False
+
+
+@frozen
+class Setting:
+    """One setting of a configuration key (`backend/NAME`, `frontend/NAME`); `body` is None where it was removed.
+
+    `at_ms` (milliseconds since the epoch) and `author` are for people, nothing is decided by them.
+    """
+
+    key: str
+    rev: int
+    incarnation: int
+    at_ms: int
+    author: str
+    body: bytes | None
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Of several settings of a key the one with the largest rank speaks; no two share one."""
+        return (self.rev, self.incarnation)
+
+
+@frozen
+class Message:
+    """Anything that one node tells another.
+
+    `ask` is a time on the sender's own clock, which comes back as `echo` with everything that the other had heard
+    of by then. `digest` is that of the whole configuration, `bucket_digests` those of its parts, and `buckets` lists
+    the parts that `settings` holds completely.
+    """
+
+    sender: Sender
+    heads: Mapping[int, Head] | None = None
+    counters: tuple[Counter, ...] = ()
+    deltas: tuple[Delta, ...] = ()
+    ask: float | None = None
+    echo: float | None = None
+    digest: int | None = None
+    bucket_digests: tuple[int, ...] = ()
+    buckets: tuple[int, ...] = ()
+    settings: tuple[Setting, ...] = ()
+
+
+@frozen(eq=False)
+class Request:
+    """A message to be sent to `address`. Whoever sends it reports the answer, or that none came, exactly once."""
+
+    address: str
+    message: Message
+    push: bool = False

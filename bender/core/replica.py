@@ -1,0 +1,296 @@
+"""The whole of a node without its input and output: commands and messages in; answers, events and messages out.
+
+Whoever runs a replica calls `round` every interval and `sweep` a few times as often, carries the requests it finds in
+`take_requests` to their addresses, and reports each one exactly once as `answered` or `failed`. All times are seconds
+on one monotonic clock of the caller's; they are handed in with every call, and any call may be the one that notices
+that this node was away (rule 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from math import inf
+
+from attrs import evolve
+
+from bender.core.claims import Claims
+from bender.core.configuration import KEYS_MAX, Configuration
+from bender.core.contacts import Contacts
+from bender.core.links import Links
+from bender.core.messages import Message, Request, Sender, Setting
+from bender.core.rounds import Rounds
+from bender.core.timing import ABSENCE_S_MAX, Timing
+from bender.core.view import Event, View
+
+
+class NotReady(Exception):
+    """This node has not heard from all of its peers since its start or a pause. Nothing was changed."""
+
+
+class Full(Exception):
+    """There are as many configuration keys as can be kept. Nothing was changed."""
+
+
+class Replica:
+    """One node's copy of the state, and its part in keeping all copies equal."""
+
+    def __init__(self, identity: Sender, timing: Timing, now: float, seeds: Sequence[str] = ()) -> None:
+        """`seeds` are addresses of some peers, as people wrote them; say with `located` where they are."""
+        self.timing = timing
+        self.view = View()
+        self.configuration = Configuration()
+        self._noticed_at = now
+        self._begin(identity, now, dict.fromkeys(seeds, ()))
+
+    def _begin(self, identity: Sender, now: float, seeds: dict[str, tuple[str, ...]]) -> None:
+        """Start as an incarnation that has heard nothing from anybody."""
+        self.identity = identity
+        self.contacts = Contacts(self.timing)
+        self.claims = Claims(identity.incarnation, self.timing, self.contacts, self.view, now)
+        self.links = Links(identity.incarnation, identity.address, seeds)
+        self.rounds = Rounds(identity, self.contacts, self.claims, self.configuration, self.links, now)
+        self.ready = not seeds
+        self.claims.holding = not self.ready
+        self._stale_settings: dict[str, None] = {}
+        #: Whether this incarnation has not been ready yet.
+        self.starting = not self.ready
+        self._away_since = now
+        # Absent for longer than claims live, a node must not be heard before it knows what became of its own.
+        self._mute = False
+        self._asked_at = -inf
+
+    def anew(self, incarnation: int, now: float) -> None:
+        """Go on as another incarnation after so long an absence that the others have forgotten this one (rule 6)."""
+        self._noticed_at = now
+        self._begin(evolve(self.identity, incarnation=incarnation), now, self.links.seeds)
+
+    def outlived(self, now: float) -> bool:
+        """Whether this node was away for so long that it must go on `anew` before anything else."""
+        return now - self._noticed_at > ABSENCE_S_MAX
+
+    # Commands. They raise `NotReady`, and change nothing, where this node cannot speak for the cluster.
+
+    def register(self, now: float, key: str, body: bytes, ttl_s: float) -> bool:
+        """Hear from an instance, new or known; whether it was not listed here before."""
+        self._require_ready(now)
+        created = self.claims.register(key, body, ttl_s, now)
+        self.rounds.push()
+        return created
+
+    def renew(self, now: float, key: str) -> bool:
+        """Hear from a known instance; False if it is not known."""
+        return not self.renew_all(now, (key,))
+
+    def renew_all(self, now: float, keys: Iterable[str]) -> list[str]:
+        """Hear from many instances at once; returns those that are not known."""
+        self._require_ready(now)
+        version = self.claims.ledger.version
+        unknown = [key for key in keys if not self.claims.renew(key, now)]
+        if self.claims.ledger.version != version:
+            self.rounds.push()
+        return unknown
+
+    def deregister(self, now: float, key: str) -> bool:
+        """Remove an instance for good; False if it is not known."""
+        self._require_ready(now)
+        removed = self.claims.deregister(key, now)
+        self.rounds.push()
+        return removed
+
+    def configure(self, now: float, key: str, body: bytes | None, author: str, at_ms: int) -> None:
+        """Set a configuration key, or remove it with None. Raises `Full` for a new key beyond the limit."""
+        self._require_ready(now)
+        if key not in self.configuration and len(self.configuration) >= KEYS_MAX:
+            raise Full
+        rev = self.configuration.rev_next(key)
+        setting = Setting(key, rev, self.identity.incarnation, at_ms, author, body)
+        self.configuration.join(setting)
+        self._show_setting(key)
+        self.links.wait(setting)
+        self.rounds.push()
+
+    def leave(self, now: float) -> None:
+        """Say good-bye: a last counter to all, after which they count this node as silent (rule 7)."""
+        self._notice(now)
+        self.ready = False
+        self.rounds.leave(now)
+        self.rounds.ask(self.addresses(), now)
+
+    def _require_ready(self, now: float) -> None:
+        if not self.notice(now):
+            raise NotReady
+
+    # Reading.
+
+    def winner(self, now: float, key: str) -> bytes | None:
+        """The body that a registration has at this moment, announced or not."""
+        claim = self.claims.winner(key, now)
+        return claim.body if claim else None
+
+    def registration(self, key: str) -> bytes | None:
+        claim = self.view.claim(key)
+        return claim.body if claim else None
+
+    def registrations(self, app: str | None = None, version: str | None = None) -> list[bytes]:
+        """Bodies in order of id."""
+        return [claim.body for claim in self.view.claims(app, version)]
+
+    def setting(self, key: str) -> Setting | None:
+        return self.view.setting(key)
+
+    def settings(self, kind: str) -> list[Setting]:
+        return self.view.settings(kind)
+
+    def history(self, key: str) -> tuple[Setting, ...]:
+        """The settings of a configuration key, newest first."""
+        return self.configuration.settings(key)
+
+    def digest(self) -> int:
+        """Equal on all nodes that have the same state."""
+        versions = sorted((i, ledger.version) for i, ledger in self.claims.ledgers.items() if ledger.version)
+        state = repr((versions, self.configuration.digest)).encode()
+        return int.from_bytes(blake2b(state, digest_size=8).digest(), "big")
+
+    # Time.
+
+    def notice(self, now: float) -> bool:
+        """Find out whether this node was away, as every call does; whether it is ready."""
+        self._notice(now)
+        return self.ready
+
+    def _notice(self, now: float) -> None:
+        gap_s = now - self._noticed_at
+        self._noticed_at = max(self._noticed_at, now)
+        if gap_s > self.timing.pause_s:
+            self._return(now, gap_s)
+
+    def _return(self, now: float, gap_s: float) -> None:
+        """This node was away: nobody is to blame for the silence, and much may have happened meanwhile (rule 6)."""
+        self.claims.leases.shift(gap_s)
+        self.contacts.shift(gap_s)
+        if self.rounds.left or not (self.links.seeds or self.contacts):
+            return
+        self.ready = False
+        self.claims.holding = True
+        self._away_since = now
+        self._mute = self._mute or gap_s >= self.timing.ttl_s
+        self._ask(now)
+
+    def round(self, now: float, addresses: Iterable[str] | None = None) -> None:
+        """One heartbeat, told to `addresses` (all that are known if None). Call it every interval."""
+        self._notice(now)
+        if not (self._mute or self.rounds.left):
+            self.rounds.beat(now)
+        self.rounds.ask(self.addresses() if addresses is None else addresses, now)
+
+    def sweep(self, now: float) -> bool:
+        """Do what time brings; whether there is more to do at once. Call it at least four times an interval."""
+        self._notice(now)
+        more = self.ready and self.claims.lapse(now)
+        if self.rounds.waiting(now) or not self.ready:
+            self._ask_again(now)
+        self.claims.hide(now)
+        self._forget(now)
+        more = self._settle(now) or more
+        self.rounds.push()
+        return more
+
+    def _settle(self, now: float) -> bool:
+        """Do a slice of what waits, and become ready when nothing does; whether there is more."""
+        late = now >= self._away_since + self.timing.patience_s
+        if self.claims.holding and (late or self._all_answered(now)):
+            self.claims.holding = False
+            for key in self._stale_settings:
+                self._show_setting(key)
+            self._stale_settings.clear()
+        more = self.claims.settle(now)
+        if not (self.ready or self.claims.holding or self.rounds.left) and (late or not more):
+            self._become_ready(now)
+        return more
+
+    def _become_ready(self, now: float) -> None:
+        self.ready = True
+        self.starting = False
+        self._mute = False
+        # A heartbeat at once: whoever is answered from now on must have its claims count elsewhere.
+        self.round(now)
+
+    def _all_answered(self, now: float) -> bool:
+        """Whether every peer this node knows of has answered since it came back; at a start, the seeds too."""
+        if self.starting and self.links.unanswered():
+            return False
+        since = self._away_since
+        return all(contact.echoed >= since and contact.agreed >= since for contact in self.contacts.heard(now))
+
+    def _ask_again(self, now: float) -> None:
+        if now >= self._asked_at + self.timing.asks_apart_s:
+            self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        self._asked_at = now
+        self.rounds.ask(self.addresses(), now)
+
+    def _forget(self, now: float) -> None:
+        gone = [
+            contact
+            for contact in self.contacts
+            if self.contacts.silent(contact, now) and self.contacts.forgettable(contact, now)
+        ]
+        for contact in gone:
+            self.contacts.forget(contact)
+            self.claims.forget(contact)
+        if gone:
+            self.links.forget(self.contacts)
+
+    # Configuration.
+
+    def _show_setting(self, key: str) -> None:
+        if self.claims.holding:
+            self._stale_settings[key] = None
+        else:
+            self.view.configure(key, self.configuration.current(key))
+
+    # Messages.
+
+    def located(self, seed: str, addresses: Sequence[str]) -> None:
+        """Say what a seed stands for at present; nothing at all if it cannot be found out."""
+        self.links.seeds[seed] = tuple(addresses)
+
+    def addresses(self) -> list[str]:
+        """To whom rounds go."""
+        return self.links.addresses(self.contacts)
+
+    def take_requests(self) -> list[Request]:
+        """The requests to be sent now, each to be reported once as `answered` or `failed`."""
+        return self.rounds.take_requests()
+
+    def take_events(self) -> list[Event]:
+        return self.view.take_events()
+
+    def receive(self, now: float, message: Message) -> Message:
+        """A peer's request; returns the answer to it."""
+        self._notice(now)
+        answer, settings = self.rounds.receive(message, now, ask=not self.ready)
+        self._progress(now, settings)
+        return answer
+
+    def answered(self, now: float, request: Request, answer: Message) -> None:
+        """A request of this node's was answered."""
+        self._notice(now)
+        self._progress(now, self.rounds.answered(request, answer, now))
+
+    def failed(self, now: float, request: Request) -> None:
+        """A request of this node's was refused, not answered in time, or answered with rubbish."""
+        self._notice(now)
+        self.links[request.address].fail(request)
+        self._progress(now, ())
+
+    def _progress(self, now: float, settings: Iterable[str]) -> None:
+        """Do at once what a message has made possible."""
+        for key in settings:
+            self._show_setting(key)
+        self._settle(now)
+        if self.ready:
+            self.claims.end_due(now)
+        self.rounds.push()

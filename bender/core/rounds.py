@@ -1,0 +1,305 @@
+"""What nodes tell one another, and what they make of it.
+
+A round compares heads: its answer brings what the asker lacks, and a second request what the answerer lacks. Its
+stamp, the ask, comes back as an echo together with everything that the answerer had heard of by then, and never
+without. A push brings what is new to those who are known, at once. Whatever gets lost, the next round repairs.
+
+Large differences come in pages. After a page the next round follows at once, until all is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import evolve, frozen
+
+from bender.core.claims import Claims
+from bender.core.configuration import Configuration
+from bender.core.contacts import Contact, Contacts
+from bender.core.ledger import DELTA_ENTRIES_MAX, Delta, Gap, Head, Ledger
+from bender.core.links import ROUNDS_OPEN_MAX, Link, Links
+from bender.core.messages import Counter, Message, Request, Sender, Setting
+
+#: Settings in one message, if it is not one bucket alone that has more: with bodies of 4 KiB about 1 MiB.
+SETTINGS_PER_MESSAGE_MAX = 256
+
+
+@frozen
+class Taken:
+    """What a message changed: whether all of it fitted, whether a ledger advanced, and which settings are new."""
+
+    fits: bool
+    advanced: bool
+    settings: tuple[str, ...]
+
+
+@frozen
+class Lacking:
+    """The deltas that a peer lacks, and whether there is nothing beyond them."""
+
+    deltas: tuple[Delta, ...]
+    whole: bool
+
+
+class Rounds:
+    """This node's half of all conversations."""
+
+    def __init__(
+        self,
+        identity: Sender,
+        contacts: Contacts,
+        claims: Claims,
+        configuration: Configuration,
+        links: Links,
+        now: float,
+    ) -> None:
+        self._identity = identity
+        self._contacts = contacts
+        self._claims = claims
+        self._configuration = configuration
+        self._links = links
+        self._beats = 0
+        self._beat_at = now
+        self._requests: list[Request] = []
+        #: Whether this node has said good-bye.
+        self.left = False
+
+    def take_requests(self) -> list[Request]:
+        requests, self._requests = self._requests, []
+        return requests
+
+    def beat(self, now: float) -> None:
+        """Count a heartbeat."""
+        self._beats += 1
+        self._beat_at = now
+
+    def leave(self, now: float) -> None:
+        """Count the last one."""
+        self.left = True
+        self.beat(now)
+
+    def waiting(self, now: float) -> bool:
+        """Whether something here waits for the peers' word."""
+        return self._claims.unconfirmed(now)
+
+    # Requests.
+
+    def ask(self, addresses: Iterable[str], now: float) -> None:
+        """Begin a round with each of `addresses`, as far as it is not buried in rounds already."""
+        for address in addresses:
+            link = self._links[address]
+            if len(link.rounds) < ROUNDS_OPEN_MAX:
+                self._send(link, evolve(self._greeting(now), ask=now))
+
+    def push(self) -> None:
+        """Send what is new here to everybody who is known and to whom no push is under way."""
+        for link in self._links:
+            if link.push is not None or link.failed or link.incarnation is None:
+                continue
+            contact = self._contacts.get(link.incarnation)
+            if contact is None or contact.left:
+                continue
+            ledger = self._claims.ledger
+            if link.unsent or ledger.version > max(link.pushed, self._shown(contact)):
+                self._send_push(link, contact)
+
+    def _send_push(self, link: Link, contact: Contact) -> None:
+        ledger = self._claims.ledger
+        version = self._shown(contact)
+        deltas = (ledger.delta(Head(version, version)),) if ledger.version > version else ()
+        settings = tuple(link.unsent[:SETTINGS_PER_MESSAGE_MAX])
+        del link.unsent[:SETTINGS_PER_MESSAGE_MAX]
+        link.pushed = ledger.version
+        link.push = Request(link.address, Message(self._identity, deltas=deltas, settings=settings), push=True)
+        self._requests.append(link.push)
+
+    def _send(self, link: Link, message: Message) -> None:
+        request = Request(link.address, message)
+        link.rounds.add(request)
+        self._requests.append(request)
+
+    def _shown(self, contact: Contact) -> int:
+        """The version of this node's own ledger that a contact has shown to have."""
+        return contact.heads.get(self._identity.incarnation, 0)
+
+    # Answers, to peers and from peers.
+
+    def receive(self, message: Message, now: float, *, ask: bool) -> tuple[Message, tuple[str, ...]]:
+        """A peer's request. Returns the answer, and the keys of settings that are new here.
+
+        With `ask` the answer asks back: this node has reason to want everybody's word.
+        """
+        if message.sender.incarnation == self._identity.incarnation:
+            return Message(self._identity), ()
+        stranger = message.sender.incarnation not in self._contacts
+        taken = self._take(message, now)
+        if stranger and message.sender.incarnation in self._contacts:
+            # Somebody new: get to know the way there, so that pushes need not wait for the next round.
+            self.ask([message.sender.address], now)
+        if message.heads is None:
+            return self._acknowledgement(message), taken.settings
+        return self._answer(message, message.heads, now, ask=ask or self.waiting(now)), taken.settings
+
+    def answered(self, request: Request, answer: Message, now: float) -> tuple[str, ...]:
+        """A request was answered. Returns the keys of settings that are new here."""
+        link = self._links.answered(request.address, answer.sender.incarnation)
+        link.close(request)
+        if answer.sender.incarnation == self._identity.incarnation:
+            return ()
+        taken = self._take(answer, now)
+        if request.push:
+            self._pushed(link, request)
+        elif request.message.heads is None:
+            self._continue(link, request, answer, now, again=bool(taken.settings))
+        else:
+            self._agree(request, answer)
+            self._second_request(link, answer)
+            if taken.advanced and _is_paged(answer):
+                self.ask([link.address], now)
+        return taken.settings
+
+    def _greeting(self, now: float) -> Message:
+        """What every round and its answer begin with."""
+        own = self._identity
+        counters = [Counter(own.incarnation, own.name, own.address, self._beats, now - self._beat_at, self.left)]
+        counters += [_counter(contact, now) for contact in self._contacts if contact.beats >= 0]
+        heads = self._claims.heads()
+        return Message(own, heads=heads, counters=tuple(counters), digest=self._configuration.digest)
+
+    def _answer(self, request: Message, heads: Mapping[int, Head], now: float, *, ask: bool) -> Message:
+        lacking = self._lacking(heads, request.sender.incarnation)
+        differs = request.digest != self._configuration.digest
+        return evolve(
+            self._greeting(now),
+            deltas=lacking.deltas,
+            echo=request.ask if lacking.whole else None,
+            bucket_digests=self._configuration.bucket_digests if differs else (),
+            ask=now if ask else None,
+        )
+
+    def _acknowledgement(self, request: Message) -> Message:
+        """How far a push or second request has brought this node, and what it has got beyond, in the same buckets."""
+        incarnations = {request.sender.incarnation, *(delta.incarnation for delta in request.deltas)}
+        heads = {i: head for i, head in self._claims.heads().items() if i in incarnations}
+        known = {(setting.key, setting.rank) for setting in request.settings}
+        settings = [
+            setting
+            for number in request.buckets
+            for setting in self._configuration.bucket(number)
+            if (setting.key, setting.rank) not in known
+        ]
+        return Message(self._identity, heads=heads, settings=tuple(settings))
+
+    def _second_request(self, link: Link, answer: Message) -> None:
+        """Give the answerer of a round what it lacks in its turn."""
+        lacking = self._lacking(answer.heads or {}, answer.sender.incarnation)
+        echo = answer.ask if lacking.whole else None
+        buckets, settings = self._differing(answer)
+        if lacking.deltas or echo is not None or buckets:
+            message = Message(self._identity, deltas=lacking.deltas, echo=echo, buckets=buckets, settings=settings)
+            self._send(link, message)
+
+    def _agree(self, request: Request, answer: Message) -> None:
+        """Note when a peer was found to have the same configuration."""
+        contact = self._contacts.get(answer.sender.incarnation)
+        if contact is not None and request.message.ask is not None and answer.digest == self._configuration.digest:
+            contact.agreed = max(contact.agreed, request.message.ask)
+
+    def _continue(self, link: Link, request: Request, answer: Message, now: float, *, again: bool) -> None:
+        """Go on at once where a second request was a page only and has brought the other on, or brought settings."""
+        heads = answer.heads or {}
+        pages = [delta for delta in request.message.deltas if not delta.whole]
+        if again or any(heads.get(page.incarnation, Head()).reach > page.base for page in pages):
+            self.ask([link.address], now)
+
+    def _pushed(self, link: Link, request: Request) -> None:
+        """If a push was a page only, the rest goes with the next one."""
+        contact = self._contacts.get(link.incarnation or 0)
+        for delta in request.message.deltas:
+            if contact is not None and self._shown(contact) > delta.since:
+                link.pushed = self._shown(contact)
+
+    def _lacking(self, heads: Mapping[int, Head], peer: int) -> Lacking:
+        """What `peer` lacks, given its `heads`, as much as fits in one message."""
+        ahead = [ledger for ledger in self._claims.ahead_of(heads) if self._may_pass_on(ledger, peer)]
+        deltas: list[Delta] = []
+        room = DELTA_ENTRIES_MAX
+        for ledger in ahead:
+            if room <= 0:
+                break
+            deltas.append(ledger.delta(heads.get(ledger.incarnation, Head())))
+            room -= len(deltas[-1].added)
+        whole = len(deltas) == len(ahead) and all(delta.whole for delta in deltas)
+        return Lacking(tuple(deltas), whole)
+
+    def _may_pass_on(self, ledger: Ledger, peer: int) -> bool:
+        """A ledger goes only together with a counter of its node, and never to its own node."""
+        if ledger.incarnation == self._identity.incarnation:
+            return True
+        contact = self._contacts.get(ledger.incarnation)
+        return ledger.incarnation != peer and contact is not None and contact.beats >= 0
+
+    def _differing(self, answer: Message) -> tuple[tuple[int, ...], tuple[Setting, ...]]:
+        """The buckets in which an answerer's settings differ, and all that is in them here; as many as fit."""
+        if not answer.bucket_digests:
+            return (), ()
+        buckets: list[int] = []
+        settings: list[Setting] = []
+        for number in self._configuration.differing(answer.bucket_digests):
+            mine = self._configuration.bucket(number)
+            if buckets and len(settings) + len(mine) > SETTINGS_PER_MESSAGE_MAX:
+                break
+            buckets.append(number)
+            settings += mine
+        return tuple(buckets), tuple(settings)
+
+    # What messages change here.
+
+    def _take(self, message: Message, now: float) -> Taken:
+        own = self._identity.incarnation
+        heads = message.heads or {}
+        for counter in message.counters:
+            if counter.incarnation != own:
+                self._contacts.meet(counter, now)
+        sender = self._contacts.message_from(message.sender, now)
+        if sender is not None:
+            for incarnation, head in heads.items():
+                sender.heads[incarnation] = max(head.version, sender.heads.get(incarnation, 0))
+        fits, advanced = self._join(message.deltas, now)
+        settings = tuple(setting.key for setting in message.settings if self._configuration.join(setting))
+        for counter in message.counters:
+            if counter.incarnation != own:
+                self._hear(counter, heads.get(counter.incarnation, Head()), now)
+        if sender is not None and message.echo is not None and fits:
+            sender.echoed = max(sender.echoed, message.echo)
+        return Taken(fits, advanced, settings)
+
+    def _join(self, deltas: Iterable[Delta], now: float) -> tuple[bool, bool]:
+        """Whether all deltas fitted, and whether any of them brought a ledger on."""
+        fits, advanced = True, False
+        for delta in deltas:
+            if delta.incarnation == self._identity.incarnation or delta.incarnation not in self._contacts:
+                continue
+            before = self._claims.head(delta.incarnation)
+            try:
+                self._claims.join(delta, now)
+            except Gap:
+                fits = False
+            advanced = advanced or self._claims.head(delta.incarnation) != before
+        return fits, advanced
+
+    def _hear(self, counter: Counter, head: Head, now: float) -> None:
+        """Believe a counter, but only together with the ledger that it came with."""
+        if head.version <= self._claims.head(counter.incarnation).version:
+            contact = self._contacts.hear(counter, now)
+            if contact is not None:
+                self._claims.heard_again(contact)
+
+
+def _counter(contact: Contact, now: float) -> Counter:
+    age_s = max(0.0, now - contact.heard_at)
+    return Counter(contact.incarnation, contact.name, contact.address, contact.beats, age_s, contact.left)
+
+
+def _is_paged(answer: Message) -> bool:
+    return any(not delta.whole for delta in answer.deltas)

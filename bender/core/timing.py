@@ -1,0 +1,63 @@
+"""The two durations that everything else follows from, and the ones that follow."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+#: A lease must outlast a few rounds, or a single lost message could end it (architecture, "Promises").
+TTL_INTERVALS_MIN = 4
+
+TTL_S_MAX = 3600.0
+
+#: How much longer than its claims can count a silent node's ledger is kept, so that it need not come whole again.
+LEDGER_KEPT_S = 600.0
+
+#: A gap after which others have forgotten this node's ledger: it goes on as a new incarnation.
+ABSENCE_S_MAX = 600.0
+
+
+@frozen
+class Timing:
+    """`interval_s` is the time between rounds, the same on all nodes; `ttl_s` the lease of who asks for none.
+
+    A shorter interval finds the dead sooner and costs proportionally more messages. `ttl_s` must be at least
+    `TTL_INTERVALS_MIN` intervals; with fewer than ten the promises hold with less to spare.
+    """
+
+    interval_s: float = 1.0
+    ttl_s: float = 10.0
+
+    @property
+    def pause_s(self) -> float:
+        """A gap between two inputs above this means that the node itself was away."""
+        return 1.5 * self.interval_s
+
+    @property
+    def silent_s(self) -> float:
+        """Not heard for this long, a node is silent; its claims count for their ttl on top."""
+        return 3 * self.interval_s
+
+    @property
+    def patience_s(self) -> float:
+        """The longest wait for peers that do not answer."""
+        return 5 * self.interval_s
+
+    @property
+    def asked_s(self) -> float:
+        """A peer from which anything came within this time is asked before a claim lapses."""
+        return 8 * self.interval_s
+
+    @property
+    def end_kept_s(self) -> float:
+        """How much longer than the ttl of what it ends an end is kept."""
+        return 8 * self.interval_s
+
+    @property
+    def asks_apart_s(self) -> float:
+        """The least time between two asks for the same thing."""
+        return self.interval_s / 4
+
+    @property
+    def ledger_kept_s(self) -> float:
+        """Not heard of for this long, a node with claims of the usual ttl is forgotten."""
+        return self.ttl_s + self.silent_s + LEDGER_KEPT_S

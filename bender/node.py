@@ -1,0 +1,295 @@
+"""One node: a replica with a clock and a journal.
+
+This is where time and randomness enter. The shells (HTTP for clients, HTTP among peers, the event listener, the sweep)
+know a node and not each other. A node does no input or output of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from bender import __version__
+from bender.core.contacts import Contact
+from bender.core.messages import Message, Request, Sender
+from bender.core.model import Wanted
+from bender.core.replica import Full, NotReady, Replica
+from bender.core.timing import Timing
+from bender.journal import Journal
+
+__all__ = ["Full", "Node", "NotReady", "Sources"]
+
+#: Registrations accepted at one node, about 1 GB. What peers bring is never refused.
+REGISTRATIONS_MAX = 1_000_000
+
+
+@frozen
+class Sources:
+    """Where a node gets time and randomness from.
+
+    `monotonic` gives seconds on a clock that never jumps, best one that goes on while the machine sleeps; `wall_ms`
+    milliseconds since the epoch, shown to people only; `incarnation` 64 random bits.
+    """
+
+    monotonic: Callable[[], float]
+    wall_ms: Callable[[], int]
+    incarnation: Callable[[], int]
+
+
+class Node:
+    """A replica that clients and peers can talk to through the shells."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        sources: Sources,
+        *,
+        name: str,
+        address: str,
+        timing: Timing,
+        cluster: str = "bender",
+        seeds: Sequence[str] = (),
+        registrations_max: int = REGISTRATIONS_MAX,
+    ) -> None:
+        """`name` is for people, `address` the `host:port` where peers reach this node, `seeds` that of some peers."""
+        self._clock = clock
+        self._sources = sources
+        self._registrations_max = registrations_max
+        self._waiting: list[Deferred[None]] = []
+        self._peers: dict[int, str] = {}
+        self._problems: dict[str, str] = {}
+        self._started_at = sources.monotonic()
+        self.name = name
+        self.cluster = cluster
+        self.timing = timing
+        incarnation = sources.incarnation()
+        self.replica = Replica(Sender(incarnation, name, address), timing, self._started_at, seeds)
+        self.journal = Journal(f"{incarnation:016x}", sources.wall_ms)
+        #: Called with the requests to be sent to peers whenever there are any.
+        self.on_requests: Callable[[list[Request]], None] = lambda _: None
+
+    # Readiness.
+
+    @property
+    def ready(self) -> bool:
+        """Whether this node may speak for the cluster; finds out first whether it was away."""
+        self.replica.notice(self._now())
+        self._pass_on()
+        return self.replica.ready
+
+    async def until_ready(self) -> None:
+        """Wait for a node that is back from a pause, for an interval at most; otherwise raises `NotReady` at once."""
+        if self.ready:
+            return
+        if self.replica.starting or self.replica.rounds.left:
+            raise NotReady
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        giving_up = self._clock.callLater(self.timing.interval_s, self._give_up, waiting)
+        try:
+            await waiting
+        finally:
+            if giving_up.active():
+                giving_up.cancel()
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+
+    def _give_up(self, waiting: Deferred[None]) -> None:
+        self._waiting.remove(waiting)
+        waiting.errback(NotReady())
+
+    # Commands. All raise `NotReady`, and change nothing, on a node that is not ready.
+
+    def register(self, wanted: Wanted) -> tuple[bool, bytes]:
+        """Hear from an instance. Returns whether it was not listed here, and the registration as JSON.
+
+        Raises `Full` where too many registrations were made at this node already.
+        """
+        now = self._now()
+        self._require_ready(now)
+        existing = self.replica.winner(now, wanted.key)
+        if existing is None and len(self.replica.claims.ledger.entries) >= self._registrations_max:
+            raise Full
+        registration = wanted.applied_to(
+            existing, ttl_s=self.timing.ttl_s, node=self.name, now_ms=self._sources.wall_ms()
+        )
+        body = registration.encode()
+        created = self.replica.register(now, wanted.key, body, registration.ttl_s)
+        self._pass_on()
+        return created, body
+
+    def renew(self, key: str) -> bytes | None:
+        """Hear from a known instance; None if it is not known."""
+        now = self._now()
+        renewed = self.replica.renew(now, key)
+        self._pass_on()
+        return self.replica.winner(now, key) if renewed else None
+
+    def renew_all(self, keys: Iterable[str]) -> list[str]:
+        """Hear from many instances; returns those that are not known."""
+        unknown = self.replica.renew_all(self._now(), keys)
+        self._pass_on()
+        return unknown
+
+    def deregister(self, key: str) -> bool:
+        """Remove an instance; False if it is not known."""
+        removed = self.replica.deregister(self._now(), key)
+        self._pass_on()
+        return removed
+
+    def configure(self, key: str, body: bytes | None, author: str) -> None:
+        """Set a backend or frontend, or remove it with None. Raises `Full` where too many names were ever used."""
+        self.replica.configure(self._now(), key, body, author, self._sources.wall_ms())
+        self._pass_on()
+
+    def leave(self) -> None:
+        """Tell all peers that this node stops."""
+        self.replica.leave(self._now())
+        self._pass_on()
+
+    def _require_ready(self, now: float) -> None:
+        if not self.replica.notice(now):
+            self._pass_on()
+            raise NotReady
+
+    # Reading.
+
+    def registration(self, key: str) -> bytes | None:
+        return self.replica.registration(key)
+
+    def registrations(self, app: str | None = None, version: str | None = None) -> list[bytes]:
+        """In order of id."""
+        return self.replica.registrations(app, version)
+
+    def configured(self, key: str) -> bytes | None:
+        setting = self.replica.setting(key)
+        return setting.body if setting else None
+
+    def configuration(self, kind: str) -> list[bytes]:
+        """All of a kind (`backend`, `frontend`), in order of id."""
+        return [setting.body for setting in self.replica.settings(kind) if setting.body is not None]
+
+    def status(self) -> dict[str, Any]:
+        """What `GET /status` shows; durations in seconds."""
+        now = self._now()
+        replica = self.replica
+        return {
+            "node": self.name,
+            "version": __version__,
+            "incarnation": f"{replica.identity.incarnation:016x}",
+            "address": replica.identity.address,
+            "cluster": self.cluster,
+            "ready": self.ready,
+            "uptime": round(now - self._started_at, 3),
+            "interval": self.timing.interval_s,
+            "ttl": self.timing.ttl_s,
+            "digest": f"{replica.digest():016x}",
+            "counts": {
+                "registrations": replica.view.count,
+                "backends": len(replica.settings("backend")),
+                "frontends": len(replica.settings("frontend")),
+                "claims": sum(len(ledger.entries) for ledger in replica.claims.ledgers.values()),
+                "held": len(replica.claims.ledger.entries),
+            },
+            "peers": [self._peer_status(contact, now) for contact in replica.contacts],
+            "problems": dict(self._problems),
+            "unanswered": replica.links.unanswered(),
+        }
+
+    def _peer_status(self, contact: Contact, now: float) -> dict[str, Any]:
+        heard = contact.beats >= 0
+        return {
+            "node": contact.name,
+            "address": contact.address,
+            "incarnation": f"{contact.incarnation:016x}",
+            "state": self._peer_state(contact, now),
+            "lag": round(now - contact.heard_at, 3) if heard else None,
+        }
+
+    # For the exchange and the sweep.
+
+    def begin_round(self, addresses: Iterable[str] | None = None) -> None:
+        """A heartbeat to `addresses`, or to all that are known."""
+        self.replica.round(self._now(), addresses)
+        self._pass_on()
+
+    def sweep(self) -> bool:
+        """Do what time brings; whether there is more to do at once."""
+        more = self.replica.sweep(self._now())
+        self._log_peers()
+        self._pass_on()
+        return more
+
+    def receive(self, message: Message) -> Message:
+        """A peer's request; returns the answer to it."""
+        answer = self.replica.receive(self._now(), message)
+        self._pass_on()
+        return answer
+
+    def answered(self, request: Request, answer: Message) -> None:
+        self.replica.answered(self._now(), request, answer)
+        self._pass_on()
+
+    def failed(self, request: Request) -> None:
+        self.replica.failed(self._now(), request)
+        self._pass_on()
+
+    def addresses(self) -> list[str]:
+        return self.replica.addresses()
+
+    def located(self, seed: str, addresses: Sequence[str]) -> None:
+        """What a seed's name stands for at present."""
+        self.replica.located(seed, addresses)
+
+    def peer_problem(self, address: str, problem: str | None) -> None:
+        """Show in `/status` what is wrong with a peer, or that nothing is any more."""
+        if problem is None:
+            self._problems.pop(address, None)
+        else:
+            self._problems[address] = problem
+
+    # What every call ends and begins with.
+
+    def _now(self) -> float:
+        now = self._sources.monotonic()
+        if self.replica.outlived(now):
+            self._log.warn("This node was away for over ten minutes and starts anew.")
+            self.replica.anew(self._sources.incarnation(), now)
+        return now
+
+    def _pass_on(self) -> None:
+        """Hand out what the replica has made: events, requests, and its readiness."""
+        events = self.replica.take_events()
+        if events:
+            self.journal.append(events)
+        requests = self.replica.take_requests()
+        if requests:
+            self.on_requests(requests)
+        if self._waiting and self.replica.ready:
+            waiting, self._waiting = self._waiting, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    def _peer_state(self, contact: Contact, now: float) -> str:
+        if contact.left:
+            return "left"
+        return "silent" if self.replica.contacts.silent(contact, now) else "heard"
+
+    def _log_peers(self) -> None:
+        """One line for each change of the cluster."""
+        now = self._sources.monotonic()
+        states = {contact.incarnation: self._peer_state(contact, now) for contact in self.replica.contacts}
+        for contact in self.replica.contacts:
+            state = states[contact.incarnation]
+            if state != self._peers.get(contact.incarnation, "silent"):
+                self._log.info(
+                    "Peer {peer} at {address} is {state}.", peer=contact.name, address=contact.address, state=state
+                )
+        self._peers = states
