@@ -136,10 +136,11 @@ class Ledger:
     lives; it is ahead of `version` only while a copy is being paged in.
     """
 
-    __slots__ = ("_removals", "_removals_since", "entries", "incarnation", "reach", "version")
+    __slots__ = ("_removals", "_removals_max", "_removals_since", "entries", "incarnation", "reach", "version")
 
-    def __init__(self, incarnation: int) -> None:
+    def __init__(self, incarnation: int, removals_max: int = REMOVALS_REMEMBERED_MAX) -> None:
         self.incarnation = incarnation
+        self._removals_max = removals_max
         self.version = 0
         self.reach = 0
         # In order of n, always: n only grows, and a dict keeps the order of insertion.
@@ -178,11 +179,11 @@ class Ledger:
         """Whether all of it is here. A copy that is being paged in is not passed on."""
         return self.reach == self.version
 
-    def delta(self, head: Head) -> Delta:
+    def delta(self, head: Head, entries_max: int = DELTA_ENTRIES_MAX) -> Delta:
         """What a copy at `head`, which is behind this complete one, lacks of it, or the first page of that."""
         base = min(head.reach, self.reach)
         newer = [*takewhile(lambda entry: entry.n > base, self._newest_first())][::-1]
-        page = _first_page(newer)
+        page = _first_page(newer, entries_max)
         if len(page) < len(newer):
             return Delta(self.incarnation, head.version, base, head.version, page[-1].n, page)
         if head.version >= self._removals_since:
@@ -232,7 +233,7 @@ class Ledger:
 
     def _note_removal(self, n: int) -> None:
         self._removals.append((self.version, n))
-        while len(self._removals) > REMOVALS_REMEMBERED_MAX:
+        while len(self._removals) > self._removals_max:
             self._removals_since = self._removals.popleft()[0]
 
     def _note_removals(self, delta: Delta) -> None:
@@ -243,14 +244,14 @@ class Ledger:
             return
         # The exact versions are not known either, but `delta.version` is a bound, and naming a removal twice is harmless.
         self._removals.extend((delta.version, n) for n in delta.removed)
-        while len(self._removals) > REMOVALS_REMEMBERED_MAX:
+        while len(self._removals) > self._removals_max:
             self._removals_since = self._removals.popleft()[0]
 
 
-def _first_page(entries: list[Entry]) -> tuple[Entry, ...]:
+def _first_page(entries: list[Entry], entries_max: int) -> tuple[Entry, ...]:
     size = 0
     for i, entry in enumerate(entries):
         size += len(entry.body) if isinstance(entry, Claim) else 20 * len(entry.roots)
-        if i >= DELTA_ENTRIES_MAX or (i and size > DELTA_BYTES_MAX):
+        if i >= entries_max or (i and size > DELTA_BYTES_MAX):
             return tuple(entries[:i])
     return tuple(entries)

@@ -227,7 +227,7 @@ class Rounds:
         for ledger in ahead:
             if room <= 0:
                 break
-            deltas.append(ledger.delta(heads.get(ledger.incarnation, Head())))
+            deltas.append(ledger.delta(heads.get(ledger.incarnation, Head()), room))
             room -= len(deltas[-1].added)
         whole = len(deltas) == len(ahead) and all(delta.whole for delta in deltas)
         return Lacking(tuple(deltas), whole)

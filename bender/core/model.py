@@ -1,0 +1,361 @@
+"""Registrations, backends and frontends: what clients may send, and the form in which it is kept and shown.
+
+Everything that comes from a client is checked here, once, before anything else sees it. What is refused raises
+`Invalid`, which names the field, or `TooLarge`; nothing else ever leaves a parsing function, whatever the bytes.
+What passes is canonical: one instance has one id, however its host was spelled, and equal objects have equal bytes on
+all nodes.
+
+JSON is read leniently where no harm can come of it: `null` for what is optional means that it was not sent, of a
+key that stands twice the last counts, and fields of a registration that are not known are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from attrs import frozen
+
+from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+
+#: One object as JSON. Every node holds all of them, and an event with one must fit the 16 KiB that line protocols
+#: commonly allow.
+ENTRY_BYTES_MAX = 4096
+
+#: Characters of an app, a version or a name. Three of them, percent-encoded, fit the request line if they are ASCII.
+NAME_CHARACTERS_MAX = 255
+
+#: Instances in one `POST /renewals`; a node does a thousand in about a millisecond.
+RENEWALS_MAX = 1000
+
+#: Lists and objects inside each other. An entry of 4 KiB could hold 2,000 levels, which many a reader cannot follow.
+DEPTH_MAX = 20
+
+WEIGHT_MAX = 256
+PORT_MAX = 65_535
+
+#: Hosts whose canonical form is remembered: finding it takes some 4 µs, and the same few thousand come again and again.
+_HOSTS_REMEMBERED = 4096
+
+# Labels of letters, digits, `-` and, because Docker and Windows have such names, `_`. What ends in a number is a bad
+# address and not a name (RFC 3696); resolvers take even a bare number up to ten digits for one.
+_DNS_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_DNS_NAME = re.compile(rf"(?!(.*\.)?[0-9]{{1,10}}\Z)(?=.{{1,253}}\Z){_DNS_LABEL}(\.{_DNS_LABEL})*\Z")
+
+# How msgspec says where it stumbled: "Expected `str`, got `int` - at `$.app`", "… missing required field `port`".
+_WHERE = re.compile(r" - at `(?:key in )?\$\.?([^.\[`]*).*`")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
+
+_T = TypeVar("_T")
+
+
+class Invalid(ValueError):
+    """What a client sent is not acceptable: `field` says which part of it, the message what is wrong."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+
+
+class TooLarge(ValueError):
+    """What a client sent is over a limit, which the message names."""
+
+
+# Structs and not attrs classes: msgspec reads and writes them in one go, in a tenth of the time (this is what each
+# registration costs).
+class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
+    """An instance of a version of an app, as everybody sees it.
+
+    `registered_ms` (since the epoch) and `node` are when and where it began; they are for people.
+    """
+
+    id: str
+    resource: str
+    app: str
+    version: str
+    host: str
+    port: int
+    ttl_s: float
+    weight: int
+    meta: dict[str, Any]
+    registered_ms: int
+    node: str
+
+    @property
+    def key(self) -> str:
+        return self.id
+
+    def encode(self) -> bytes:
+        """Compact JSON, the same for equal registrations. Raises `TooLarge`."""
+        return _encoded(self, "registration")
+
+    @classmethod
+    def decode(cls, body: bytes) -> Registration:
+        """The registration that was encoded as `body`, here or at a peer."""
+        return _registration.decode(body)
+
+
+class Wanted(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl"}):
+    """What a client asks for when it registers an instance; None where it said nothing."""
+
+    app: str
+    version: str
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=PORT_MAX)]
+    ttl_s: float | None = None
+    weight: Annotated[int, msgspec.Meta(ge=0, le=WEIGHT_MAX)] | None = None
+    meta: dict[str, Any] | None = None
+    resource: Literal["Registration"] | None = None
+
+    @property
+    def key(self) -> str:
+        return f"registration/{self.app}/{self.version}/{self.host}/{self.port}"
+
+    def applied_to(self, existing: bytes | None, *, ttl_s: float, node: str, now_ms: int) -> Registration:
+        """The registration that comes of this: `existing` with what was asked for, or a new one.
+
+        `ttl_s` is the lease of who asks for none, `node` and `now_ms` where and when a new registration begins.
+        """
+        if existing is None:
+            old = Registration(
+                self.key, "Registration", self.app, self.version, self.host, self.port, ttl_s, 1, {}, now_ms, node
+            )
+        else:
+            old = Registration.decode(existing)
+        if self.ttl_s is None and self.weight is None and self.meta is None:
+            return old
+        return msgspec.structs.replace(
+            old,
+            ttl_s=old.ttl_s if self.ttl_s is None else self.ttl_s,
+            weight=old.weight if self.weight is None else self.weight,
+            meta=old.meta if self.meta is None else self.meta,
+        )
+
+
+class _Terms(msgspec.Struct, rename={"ttl_s": "ttl"}):
+    """What the body may ask for where the path says of whom."""
+
+    ttl_s: float | None = None
+    weight: Annotated[int, msgspec.Meta(ge=0, le=WEIGHT_MAX)] | None = None
+    meta: dict[str, Any] | None = None
+    resource: Literal["Registration"] | None = None
+
+
+class _Ids(msgspec.Struct):
+    ids: list[str]
+
+
+class _Meta(msgspec.Struct):
+    meta: dict[str, Any]
+
+
+# Not sorting the keys of objects, but those of `meta`: a client in whose language their order is random must not
+# change its registration with each renewal.
+_encoder = msgspec.json.Encoder(order="deterministic")
+_plain_encoder = msgspec.json.Encoder()
+_registration = msgspec.json.Decoder(Registration)
+_wanted = msgspec.json.Decoder(Wanted)
+_terms = msgspec.json.Decoder(_Terms)
+_ids = msgspec.json.Decoder(_Ids)
+_meta = msgspec.json.Decoder(_Meta)
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+def parse_registration(document: bytes, timing: Timing) -> Wanted:
+    """The body of `POST /registrations`."""
+    wanted = _decoded(_wanted, document)
+    _require_name("app", wanted.app)
+    _require_name("version", wanted.version)
+    _require_terms(wanted, timing)
+    host = canonical_host(wanted.host)
+    return wanted if host == wanted.host else msgspec.structs.replace(wanted, host=host)
+
+
+def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timing: Timing) -> Wanted:
+    """An app, a version, a host and a port from a path, decoded, with a body that may be empty."""
+    app, version, host, port = path
+    _require_name("app", app)
+    _require_name("version", version)
+    if not document.strip():
+        return Wanted(app, version, canonical_host(host), parse_port(port))
+    terms = _decoded(_terms, document)
+    _require_terms(terms, timing)
+    return Wanted(app, version, canonical_host(host), parse_port(port), terms.ttl_s, terms.weight, terms.meta)
+
+
+def registration_key(path: tuple[str, str, str, str]) -> str:
+    """The id of the instance that a path names by app, version, host and port, decoded."""
+    app, version, host, port = path
+    _require_name("app", app)
+    _require_name("version", version)
+    return f"registration/{app}/{version}/{canonical_host(host)}/{parse_port(port)}"
+
+
+def canonical_id(id_: str) -> str:
+    """The id in canonical form; unchanged if it is none of a registration."""
+    kind, *path = id_.split("/")
+    if kind != "registration" or len(path) != 4:
+        return id_
+    try:
+        return registration_key((path[0], path[1], path[2], path[3]))
+    except Invalid:
+        return id_
+
+
+def parse_renewals(document: bytes) -> list[str]:
+    """The ids in the body of `POST /renewals`, as they were sent. Raises `TooLarge` if there are too many."""
+    ids = _decoded(_ids, document).ids
+    if len(ids) > RENEWALS_MAX:
+        raise TooLarge(f"ids: at most {RENEWALS_MAX} in one request, these are {len(ids)}")
+    return ids
+
+
+def parse_name(field: str, name: str) -> str:
+    """An app, a version, or the name of a backend or frontend."""
+    _require_name(field, name)
+    return name
+
+
+@lru_cache(_HOSTS_REMEMBERED)
+def canonical_host(host: str) -> str:
+    """A DNS name in lower case without a final dot, or an address in the form of `ipaddress`."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        name = host.lower().removesuffix(".")
+        if not host.isascii() or not _DNS_NAME.match(name):
+            raise Invalid("host", "must be a DNS name or an IP address, without brackets or a zone") from None
+        return name
+    if "%" in host:
+        raise Invalid("host", "must be an address without a zone")
+    return str(address)
+
+
+def parse_port(port: str) -> int:
+    """A port from a path."""
+    if port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX:
+        return int(port)
+    raise Invalid("port", f"must be a number from 1 to {PORT_MAX}")
+
+
+def has_meta(body: bytes, wanted: Iterable[tuple[str, str]]) -> bool:
+    """Whether the registration encoded as `body` has all of these in its `meta`; what is no text counts as its JSON."""
+    meta = _meta.decode(body).meta
+    return all(key in meta and _as_text(meta[key]) == value for key, value in wanted)
+
+
+@frozen
+class Kind:
+    """A kind of configured object: `needs` are the fields that are names and must be there, `may_have` those that may.
+
+    Whatever else a client sends is kept and returned.
+    """
+
+    name: str
+    resource: str
+    needs: tuple[str, ...] = ()
+    may_have: tuple[str, ...] = ()
+
+    def key(self, name: str) -> str:
+        return f"{self.name}/{name}"
+
+    def body(self, name: str, sent: Mapping[str, Any], existing: bytes | None = None) -> bytes:
+        """An object of this kind as JSON: `existing` with the keys that were sent, or a new one."""
+        _require_name("name", name)
+        if sent.get("name", name) != name:
+            raise Invalid("name", f"must be {name}, as in the path")
+        if sent.get("resource") not in (None, self.resource):
+            raise Invalid("resource", f"must be {self.resource}")
+        fixed = {"id": self.key(name), "resource": self.resource, "name": name}
+        old = {} if existing is None else _object.decode(existing)
+        merged = fixed | dict.fromkeys(self.needs) | old | sent | fixed
+        for field in self.needs:
+            _require_name(field, merged[field])
+        for field in self.may_have:
+            if merged.get(field) is not None:
+                _require_name(field, merged[field])
+        for field, value in sent.items():
+            _require_shallow(field, value)
+        return _encoded(merged, self.name, _plain_encoder)
+
+
+BACKEND = Kind("backend", "Backend", needs=("app", "version"))
+FRONTEND = Kind("frontend", "Frontend", may_have=("backend",))
+
+
+def parse_object(document: bytes) -> dict[str, Any]:
+    """What was sent of a backend or frontend; an empty body is an empty object."""
+    return _decoded(_object, document) if document.strip() else {}
+
+
+def name_of(sent: Mapping[str, Any]) -> str:
+    """The name in what was sent of a backend or frontend."""
+    name = sent.get("name")
+    _require_name("name", name)
+    return str(name)
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], document: bytes) -> _T:
+    try:
+        return decoder.decode(document)
+    except msgspec.ValidationError as error:
+        raise _refused(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid("body", f"is not JSON: {error}") from None
+    except RecursionError:
+        raise Invalid("body", "has lists or objects too deep inside each other") from None
+
+
+def _refused(message: str) -> Invalid:
+    missing = _MISSING.search(message)
+    if missing:
+        return Invalid(missing[1], "is required")
+    where = _WHERE.search(message)
+    return Invalid((where and where[1]) or "body", _WHERE.sub("", message))
+
+
+def _encoded(value: object, what: str, encoder: msgspec.json.Encoder = _encoder) -> bytes:
+    body = encoder.encode(value)
+    if len(body) > ENTRY_BYTES_MAX:
+        raise TooLarge(f"a {what} is at most {ENTRY_BYTES_MAX} bytes of JSON, this is {len(body)}")
+    return body
+
+
+def _require_name(field: str, name: object) -> None:
+    if name is None:
+        raise Invalid(field, "is required")
+    if not isinstance(name, str):
+        raise Invalid(field, "must be a string")
+    if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
+        raise Invalid(field, f"must have 1 to {NAME_CHARACTERS_MAX} characters")
+    if not name.isprintable() or "/" in name or name in (".", ".."):
+        raise Invalid(field, "must be printable characters without /, and not . or ..")
+
+
+def _require_terms(terms: Wanted | _Terms, timing: Timing) -> None:
+    ttl_s_min = TTL_INTERVALS_MIN * timing.interval_s
+    if terms.ttl_s is not None and not ttl_s_min <= terms.ttl_s <= TTL_S_MAX:
+        raise Invalid("ttl", f"must be {ttl_s_min:g} to {TTL_S_MAX:g} seconds")
+    if terms.meta is not None:
+        _require_shallow("meta", terms.meta)
+
+
+def _require_shallow(field: str, value: object) -> None:
+    if not _is_shallow(value, DEPTH_MAX):
+        raise Invalid(field, f"has more than {DEPTH_MAX} lists or objects inside each other")
+
+
+def _is_shallow(value: object, levels: int) -> bool:
+    if isinstance(value, dict):
+        return levels > 0 and all(_is_shallow(each, levels - 1) for each in value.values())
+    if isinstance(value, list):
+        return levels > 0 and all(_is_shallow(each, levels - 1) for each in value)
+    return True
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else _encoder.encode(value).decode()

@@ -1,0 +1,234 @@
+"""The laws of ledgers: whatever way a copy came by its version, it equals what the ledger was at that version."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.ledger import DELTA_BYTES_MAX, Claim, Delta, End, Entry, Gap, Head, Joined, Ledger
+
+OWNER = 7
+
+
+def claim(n: int, key: str = "registration/web/1/h/80", body: bytes = b"{}") -> Claim:
+    return Claim(OWNER, n, key, body, 10.0, 1, OWNER, n)
+
+
+def ledger_of(*steps: int, removals_max: int = 1024) -> Ledger:
+    """A ledger made by its owner: 0 adds an entry, a positive number removes the entry with that n."""
+    ledger = Ledger(OWNER, removals_max)
+    for step in steps:
+        if step:
+            ledger.remove(step)
+        else:
+            ledger.add(claim(ledger.next_n))
+    return ledger
+
+
+def copy_of(ledger: Ledger, removals_max: int = 1024) -> Ledger:
+    copy = Ledger(OWNER, removals_max)
+    copy.join(ledger.delta(Head()))
+    return copy
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[dict[int, Entry]]:
+    """What the owner's ledger held at each of its versions."""
+    ledger = Ledger(OWNER)
+    history = [dict(ledger.entries)]
+    for adding in draw(st.lists(st.booleans(), max_size=20)):
+        if adding or not ledger.entries:
+            ledger.add(claim(ledger.next_n))
+        else:
+            ledger.remove(draw(st.sampled_from(sorted(ledger.entries))))
+        history.append(dict(ledger.entries))
+    return history
+
+
+class Copies(RuleBasedStateMachine):
+    """An owner and three copies that tell each other pages and deltas, which get lost, doubled, late and reordered."""
+
+    @initialize(removals_max=st.sampled_from([0, 1, 3, 1024]))
+    def begin(self, removals_max: int) -> None:
+        self.owner = Ledger(OWNER, removals_max)
+        self.history = [dict(self.owner.entries)]
+        self.copies = [Ledger(OWNER, removals_max) for _ in range(3)]
+        self.deltas: list[Delta] = []
+
+    @rule()
+    def add(self) -> None:
+        self.owner.add(claim(self.owner.next_n))
+        self.history.append(dict(self.owner.entries))
+
+    @precondition(lambda self: self.owner.entries)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        self.owner.remove(data.draw(st.sampled_from(sorted(self.owner.entries))))
+        self.history.append(dict(self.owner.entries))
+
+    @rule(source=st.integers(0, 2), to=st.integers(0, 2), entries_max=st.sampled_from([1, 2, 1000]), late=st.booleans())
+    def tell(self, source: int, to: int, entries_max: int, late: bool) -> None:
+        """One tells another: copies 0 and 2 are told by the owner, or by copies, 1 only by copies."""
+        ledger = self.owner if source == to and source != 1 else self.copies[source]
+        head = self.copies[to].head
+        if ledger.complete and ledger.version > head.version:
+            self.deltas.append(ledger.delta(head, entries_max))
+            if not late:
+                self.take(self.copies[to], self.deltas[-1])
+
+    @precondition(lambda self: self.deltas)
+    @rule(to=st.integers(0, 2), data=st.data())
+    def tell_late(self, to: int, data: st.DataObject) -> None:
+        """Something that was said earlier, and maybe to another, is heard now."""
+        self.take(self.copies[to], data.draw(st.sampled_from(self.deltas)))
+
+    def take(self, copy: Ledger, delta: Delta) -> None:
+        before = (copy.head, dict(copy.entries))
+        try:
+            joined = copy.join(delta)
+        except Gap:
+            assert (copy.head, dict(copy.entries)) == before
+        else:
+            assert {*copy.entries} == {*before[1]} - {e.n for e in joined.removed} | {e.n for e in joined.added}
+            assert not {*before[1]} & {e.n for e in joined.added}
+            assert copy.head.version >= before[0].version
+            assert copy.head.reach >= before[0].reach
+
+    @invariant()
+    def complete_copies_are_the_ledger_as_it_was(self) -> None:
+        for copy in getattr(self, "copies", ()):
+            assert [*copy.entries] == sorted(copy.entries)
+            if copy.complete:
+                assert copy.entries == self.history[copy.version]
+
+    def teardown(self) -> None:
+        """From anywhere, a few pages from the owner lead to the owner's state."""
+        for copy in getattr(self, "copies", ()):
+            for _ in range(2 * len(self.history) + 2):
+                if copy.version < self.owner.version:
+                    copy.join(self.owner.delta(copy.head, 1))
+            assert copy.entries == self.owner.entries
+            assert copy.complete
+
+
+class CopiesTests(SynchronousTestCase):
+    """Deltas equal the join of full states."""
+
+    def test_any_exchange_of_deltas(self) -> None:
+        """Copies are right after any exchange of deltas and pages, from anybody, from any base, in any order."""
+        run_state_machine_as_test(Copies, settings=settings(max_examples=600, stateful_step_count=60, deadline=None))
+
+
+class JoinTests(SynchronousTestCase):
+    """The larger version wins, and that is all."""
+
+    @given(histories(), st.data())
+    @settings(max_examples=200, deadline=None)
+    def test_lattice(self, history: list[dict[int, Entry]], data: st.DataObject) -> None:
+        """Joining full states is commutative, associative and idempotent."""
+        states = [
+            Delta(OWNER, 0, 0, version, version, tuple(history[version].values()), (), ())
+            for version in data.draw(st.lists(st.integers(0, len(history) - 1), min_size=1, max_size=6))
+        ]
+        one, other = Ledger(OWNER), Ledger(OWNER)
+        for state in states:
+            one.join(state)
+        for state in data.draw(st.permutations(states + states[:2])):
+            other.join(state)
+        largest = max(state.version for state in states)
+        self.assertEqual((one.version, one.entries), (largest, history[largest]))
+        self.assertEqual((other.version, other.entries), (largest, history[largest]))
+
+    def test_nothing_new(self) -> None:
+        """A delta that is no news changes nothing and says so."""
+        ledger = ledger_of(0, 0)
+        copy = copy_of(ledger)
+        self.assertEqual(copy.join(ledger.delta(Head(1, 1))), Joined())
+
+    def test_gap(self) -> None:
+        """A delta that builds on what is not here is refused, and nothing is changed."""
+        ledger = ledger_of(0, 0, 0)
+        copy = Ledger(OWNER)
+        self.assertRaises(Gap, copy.join, ledger.delta(Head(2, 2)))
+        self.assertEqual((copy.version, copy.entries), (0, {}))
+
+    def test_removals_unknown(self) -> None:
+        """Removals that build on a version that is not here are refused, even if all entries are."""
+        ledger = ledger_of(0, 0, 1, 0)
+        copy = copy_of(ledger_of(0, 0))
+        self.assertRaises(Gap, copy.join, ledger.delta(Head(3, 2)))
+        self.assertEqual((copy.version, [*copy.entries]), (2, [1, 2]))
+
+    def test_reports_changes(self) -> None:
+        """A join reports what was added and what was removed."""
+        ledger = ledger_of(0, 0)
+        copy = copy_of(ledger)
+        gone = ledger.remove(1)
+        ledger.add(claim(4))
+        self.assertEqual(copy.join(ledger.delta(copy.head)), Joined((claim(4),), (gone,)))
+
+
+class DeltaTests(SynchronousTestCase):
+    """A delta holds what is needed and not more."""
+
+    def test_lists_removals(self) -> None:
+        """Recent removals are listed one by one."""
+        delta = ledger_of(0, 0, 0, 2).delta(Head(3, 3))
+        self.assertEqual((delta.added, delta.removed, delta.live), ((), (2,), None))
+
+    def test_names_the_living(self) -> None:
+        """For a copy further behind than removals are remembered, it names what still lives."""
+        delta = ledger_of(0, 0, 0, 1, 2, removals_max=1).delta(Head(3, 3))
+        self.assertEqual((delta.added, delta.removed, delta.live), ((), (), (3,)))
+
+    def test_pages(self) -> None:
+        """A large delta comes in pages; the copy is complete, and passed on, after the last one only."""
+        ledger = ledger_of(0, 0, 0, 0, 0)
+        copy = Ledger(OWNER)
+        reached = []
+        while copy.version < ledger.version:
+            copy.join(ledger.delta(copy.head, 2))
+            reached.append((copy.head.version, copy.head.reach, copy.complete))
+        self.assertEqual(reached, [(0, 2, False), (0, 4, False), (5, 5, True)])
+
+    def test_pages_by_bytes(self) -> None:
+        """Large bodies make smaller pages, and one entry always fits."""
+        ledger = Ledger(OWNER)
+        for _ in range(2):
+            ledger.add(claim(ledger.next_n, body=b"x" * (DELTA_BYTES_MAX + 1)))
+        self.assertEqual([entry.n for entry in ledger.delta(Head()).added], [1])
+
+    def test_push_while_paging(self) -> None:
+        """A push that comes between two pages is refused, and nothing is lost by it."""
+        ledger = ledger_of(0, 0, 0, 0)
+        copy = Ledger(OWNER)
+        copy.join(ledger.delta(copy.head, 2))
+        ledger.remove(1)
+        self.assertRaises(Gap, copy.join, ledger.delta(Head(4, 4)))
+        copy.join(ledger.delta(copy.head))
+        self.assertEqual(copy.entries, ledger.entries)
+
+
+class EntryTests(SynchronousTestCase):
+    """Claims and ends have dots, and claims a rank."""
+
+    def test_dots(self) -> None:
+        """An entry is named by who wrote it and the version that added it."""
+        self.assertEqual(claim(3).dot, (OWNER, 3))
+        self.assertEqual(End(OWNER, 4, "k", 18.0, 1, ((1, 2),)).dot, (OWNER, 4))
+
+    def test_rank(self) -> None:
+        """The larger rev wins, then the larger root."""
+        older = Claim(1, 9, "k", b"", 10.0, 1, 8, 9)
+        newer = Claim(1, 2, "k", b"", 10.0, 2, 1, 1)
+        self.assertGreater(newer.rank, older.rank)
+        self.assertGreater(older.rank, Claim(1, 9, "k", b"", 10.0, 1, 7, 99).rank)

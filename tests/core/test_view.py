@@ -1,0 +1,188 @@
+"""What is shown, and that every change of it is one event with a reason."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.ledger import Claim, End, Entry
+from bender.core.messages import Setting
+from bender.core.view import Event, Index, View
+
+KEY = "registration/web/1.0/10.0.0.5/80"
+
+
+def claim(node: int = 1, n: int = 1, rev: int = 1, body: bytes = b"{}", key: str = KEY) -> Claim:
+    return Claim(node, n, key, body, 10.0, rev, node, n)
+
+
+def end(*claims: Claim) -> End:
+    return End(5, 1, KEY, 18.0, 1, tuple(each.root for each in claims))
+
+
+class RegistrationTests(SynchronousTestCase):
+    """Registrations come, change and go."""
+
+    def setUp(self) -> None:
+        self.view = View()
+
+    def show(self, winner: Claim | None, *entries: Entry) -> list[Event]:
+        self.view.show(KEY, winner, entries)
+        return self.view.take_events()
+
+    def test_registered(self) -> None:
+        """What is shown for the first time is registered."""
+        one = claim()
+        self.assertEqual(self.show(one, one), [Event("online", KEY, b"{}", "registered")])
+        self.assertEqual((self.view.count, self.view.keys()), (1, [KEY]))
+
+    def test_unchanged(self) -> None:
+        """Another claim of the same body is no event."""
+        one, other = claim(), claim(2)
+        self.show(one, one)
+        self.assertEqual(self.show(other, one, other), [])
+        self.assertEqual(self.show(other, one, other), [])
+        self.assertEqual(self.view.claim(KEY), other)
+
+    def test_changed(self) -> None:
+        """Another body is a change."""
+        one, other = claim(), claim(2, rev=2, body=b"new")
+        self.show(one, one)
+        self.assertEqual(self.show(other, one, other), [Event("changed", KEY, b"new", "registered")])
+
+    def test_changed_back(self) -> None:
+        """Where the larger claim has gone, the change says why it did."""
+        one, other = claim(), claim(2, rev=2, body=b"new")
+        self.show(other, one, other)
+        self.assertEqual(self.show(one, one), [Event("changed", KEY, b"{}", "expired")])
+
+    def test_expired(self) -> None:
+        """What nobody holds a claim of has expired."""
+        one = claim()
+        self.show(one, one)
+        self.assertEqual(self.show(None), [Event("offline", KEY, b"{}", "expired")])
+        self.assertEqual((self.view.count, self.view.claims(), self.view.claims("web")), (0, [], []))
+
+    def test_deregistered(self) -> None:
+        """What an end names was deregistered, whether or not claims are left."""
+        one = claim()
+        self.show(one, one)
+        self.assertEqual(self.show(None, end(one), one), [Event("offline", KEY, b"{}", "deregistered")])
+
+    def test_node_lost(self) -> None:
+        """What has claims that do not count is lost with its nodes."""
+        one = claim()
+        self.show(one, one)
+        self.assertEqual(self.show(None, one), [Event("offline", KEY, b"{}", "node-lost")])
+
+    def test_restored(self) -> None:
+        """What was lost and is heard of again is restored."""
+        one = claim()
+        self.show(one, one)
+        self.show(None, one)
+        self.assertEqual(self.show(one, one), [Event("online", KEY, b"{}", "restored")])
+
+    def test_registered_anew_after_a_loss(self) -> None:
+        """What was lost and begins anew is registered, not restored."""
+        one, anew = claim(), claim(2, rev=2)
+        self.show(one, one)
+        self.show(None, one)
+        self.assertEqual(self.show(anew, one, anew), [Event("online", KEY, b"{}", "registered")])
+
+    def test_lost_and_expired(self) -> None:
+        """What expired while it was lost was gone: it is not restored by coming again."""
+        one = claim()
+        self.show(one, one)
+        self.show(None, one)
+        self.assertEqual(self.show(None), [])
+        self.assertEqual(self.show(one, one), [Event("online", KEY, b"{}", "registered")])
+
+    def test_never_shown(self) -> None:
+        """What was not shown does not go."""
+        self.assertEqual(self.show(None), [])
+
+
+class ListingTests(SynchronousTestCase):
+    """Listings are by app and version, in order of id."""
+
+    def setUp(self) -> None:
+        self.view = View()
+        for key in ("registration/web/2/b/80", "registration/web/1/b/80", "registration/web/1/a/80", "registration/api/1/a/80"):
+            self.view.show(key, claim(key=key), ())
+
+    def keys(self, *of: str) -> list[str]:
+        return [each.key for each in self.view.claims(*of)]
+
+    def test_all(self) -> None:
+        """Without an app everything is listed."""
+        self.assertEqual(
+            self.keys(),
+            ["registration/api/1/a/80", "registration/web/1/a/80", "registration/web/1/b/80", "registration/web/2/b/80"],
+        )
+
+    def test_app(self) -> None:
+        """All versions of an app."""
+        self.assertEqual(
+            self.keys("web"), ["registration/web/1/a/80", "registration/web/1/b/80", "registration/web/2/b/80"]
+        )
+
+    def test_version(self) -> None:
+        """One version of an app."""
+        self.assertEqual(self.keys("web", "1"), ["registration/web/1/a/80", "registration/web/1/b/80"])
+
+    def test_none(self) -> None:
+        """Nothing of an app or version that is not there."""
+        self.assertEqual((self.keys("web", "3"), self.keys("db"), self.keys("db", "1")), ([], [], []))
+
+    def test_last_of_a_version(self) -> None:
+        """When the last of a version goes, the others stay."""
+        self.view.show("registration/web/2/b/80", None, ())
+        self.assertEqual(self.keys("web"), ["registration/web/1/a/80", "registration/web/1/b/80"])
+
+
+class SettingTests(SynchronousTestCase):
+    """Settings are created, changed and removed."""
+
+    def setUp(self) -> None:
+        self.view = View()
+
+    def configure(self, body: bytes | None, rev: int = 1) -> list[Event]:
+        self.view.configure("backend/b", Setting("backend/b", rev, 1, 0, "ops", body))
+        return self.view.take_events()
+
+    def test_created(self) -> None:
+        """The first setting creates."""
+        self.assertEqual(self.configure(b"1"), [Event("created", "backend/b", b"1", "configured")])
+        self.assertEqual([each.key for each in self.view.settings("backend")], ["backend/b"])
+        self.assertEqual(self.view.settings("frontend"), [])
+
+    def test_changed(self) -> None:
+        """Another body changes, the same one is no event."""
+        self.configure(b"1")
+        self.assertEqual(self.configure(b"2", 2), [Event("changed", "backend/b", b"2", "configured")])
+        self.assertEqual(self.configure(b"2", 3), [])
+
+    def test_removed(self) -> None:
+        """A removal removes, once, and tells what there was."""
+        self.configure(b"1")
+        self.assertEqual(self.configure(None, 2), [Event("removed", "backend/b", b"1", "configured")])
+        self.assertEqual(self.configure(None, 3), [])
+        self.assertIsNone(self.view.setting("backend/b"))
+
+
+class IndexTests(SynchronousTestCase):
+    """The index holds all entries of a key."""
+
+    def test_one_two_and_none(self) -> None:
+        """Entries come and go, and a key without any leaves nothing behind."""
+        index, one, two, three = Index(), claim(1), claim(2), claim(3)
+        for each in (one, two, three):
+            index.add(each)
+        self.assertEqual(index.entries(KEY), (one, two, three))
+        index.discard(two)
+        self.assertEqual(index.entries(KEY), (one, three))
+        index.discard(one)
+        self.assertEqual(index.entries(KEY), (three,))
+        index.discard(three)
+        self.assertEqual((index.entries(KEY), len(index)), ((), 0))
+        index.discard(three)
+        self.assertEqual(len(index), 0)
