@@ -19,7 +19,8 @@ class Contact:
 
     `heard_at` is when its last heartbeat was made, `message_at` when anything last came from it, `echoed` the time
     of the newest ask that it answered, `agreed` that of the newest round that found its configuration equal to ours,
-    and `heads` the versions that it has shown to have, by incarnation.
+    and `heads` the versions that it has shown to have, by incarnation. `left`: it took its leave, or another
+    incarnation was found in its place.
     """
 
     __slots__ = (
@@ -59,7 +60,9 @@ class Contact:
 class Contacts:
     """All contacts, by incarnation."""
 
-    def __init__(self, timing: Timing) -> None:
+    def __init__(self, address: str, timing: Timing) -> None:
+        """`address` is this node's own."""
+        self._address = address
         self._timing = timing
         self._by_incarnation: dict[int, Contact] = {}
 
@@ -79,6 +82,7 @@ class Contacts:
         """Know of an incarnation from now on, unless the news is so old that it would be forgotten at once."""
         if counter.incarnation not in self._by_incarnation and counter.age_s < self._timing.ledger_kept_s:
             contact = Contact(counter.incarnation, counter.name, counter.address, now - counter.age_s)
+            contact.left = counter.left or counter.address == self._address  # its place is this node's now
             self._by_incarnation[counter.incarnation] = contact
 
     def forget(self, contact: Contact) -> None:
@@ -93,6 +97,16 @@ class Contacts:
             contact.message_at = now
             contact.address = sender.address
         return contact
+
+    def found(self, address: str, incarnation: int, since: float) -> None:
+        """`incarnation` answered at `address` what it was asked at `since`.
+
+        So whoever had that address before is gone, if nothing was heard from it since: no need to wait for its word.
+        """
+        for contact in self:
+            last = max(contact.heard_at, contact.message_at)
+            if contact.address == address and contact.incarnation != incarnation and last < since:
+                contact.left = True
 
     def hear(self, counter: Counter, now: float) -> Contact | None:
         """Take in a counter. Returns its contact if that was heard of anew, None if this was no news."""
@@ -125,9 +139,10 @@ class Contacts:
         contact = self._by_incarnation.get(incarnation)
         return contact is not None and ttl_s > self.horizon_s(contact, now)
 
-    def heard(self, now: float) -> list[Contact]:
-        """Those that are not silent."""
-        return [contact for contact in self if not self.silent(contact, now)]
+    def awaited(self, now: float) -> list[Contact]:
+        """Those whose word is needed before this node may speak: lately alive, whether or not believed already."""
+        since = now - self._timing.silent_s
+        return [contact for contact in self if not contact.left and max(contact.heard_at, contact.known_at) > since]
 
     def asked(self, now: float) -> list[Contact]:
         """Those whose word is needed before a claim lapses: anything came from them lately."""

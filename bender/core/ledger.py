@@ -88,10 +88,9 @@ Entry = Claim | End
 class Delta:
     """What changed in one ledger.
 
-    It fits a copy that has reached `base`, and, where it lists `removed`, has the version `since` too. `added` are
-    the living entries with `base < n <= reach`, in order of n; `removed` all that went since `since`; `live`, in
-    its place, names every living entry up to `base`. A delta that ends before the ledger does is a page: its
-    version is still `since`, and the copy takes its entries ahead of its version.
+    It comes from a copy at `version`. `added` are the entries living there with `base < n <= reach`, in order of n;
+    `removed` all that went since the version `since`; `live`, in its place, names every living entry up to `base`.
+    A delta whose reach ends before its version is a page: its entries are taken ahead of the others.
     """
 
     incarnation: int
@@ -105,7 +104,7 @@ class Delta:
 
     @property
     def whole(self) -> bool:
-        """Whether the copy is complete after this delta: it is the last page, or the only one."""
+        """Whether a copy is complete after this delta: it is the last page, or the only one."""
         return self.reach == self.version
 
 
@@ -136,13 +135,24 @@ class Ledger:
     lives; it is ahead of `version` only while a copy is being paged in.
     """
 
-    __slots__ = ("_removals", "_removals_max", "_removals_since", "entries", "incarnation", "reach", "version")
+    __slots__ = (
+        "_floor",
+        "_removals",
+        "_removals_max",
+        "_removals_since",
+        "entries",
+        "incarnation",
+        "reach",
+        "version",
+    )
 
     def __init__(self, incarnation: int, removals_max: int = REMOVALS_REMEMBERED_MAX) -> None:
         self.incarnation = incarnation
         self._removals_max = removals_max
         self.version = 0
         self.reach = 0
+        # The largest version that pages came from: what is older cannot complete them, for they lack what went since.
+        self._floor = 0
         # In order of n, always: n only grows, and a dict keeps the order of insertion.
         self.entries: dict[int, Entry] = {}
         self._removals: deque[tuple[int, int]] = deque()
@@ -185,7 +195,7 @@ class Ledger:
         newer = [*takewhile(lambda entry: entry.n > base, self._newest_first())][::-1]
         page = _first_page(newer, entries_max)
         if len(page) < len(newer):
-            return Delta(self.incarnation, head.version, base, head.version, page[-1].n, page)
+            return Delta(self.incarnation, head.version, base, self.version, page[-1].n, page)
         if head.version >= self._removals_since:
             removed = takewhile(lambda removal: removal[0] > head.version, reversed(self._removals))
             gone = tuple(sorted(n for _, n in removed))
@@ -195,28 +205,34 @@ class Ledger:
 
     def join(self, delta: Delta) -> Joined:
         """Become the larger of this copy and the one that `delta` came from; raises `Gap` where it does not fit."""
-        if delta.version <= self.version and delta.reach <= self.reach:
+        if not (delta.version > self.version and (delta.whole or delta.reach > self.reach)):
             return Joined()
         if self.reach < delta.base:
             raise Gap
-        advances = delta.version > self.version
-        if advances and delta.live is None and self.version < delta.since:
+        return self._complete(delta) if delta.whole else Joined(self._put_in(delta))
+
+    def _complete(self, delta: Delta) -> Joined:
+        if delta.version < self._floor or (delta.live is None and self.version < delta.since):
             raise Gap
-        removed = self._take_out(self._absent(delta)) if advances else ()
+        removed = self._take_out(self._absent(delta))
+        added = self._put_in(delta)
+        self._note_removals(delta)
+        self.version = delta.version
+        return Joined(added, removed)
+
+    def _put_in(self, delta: Delta) -> tuple[Entry, ...]:
         added = tuple(entry for entry in delta.added if entry.n > self.reach)
         for entry in added:
             self.entries[entry.n] = entry
-        if advances:
-            self._note_removals(delta)
-            self.version = delta.version
-        self.reach = max(self.reach, delta.reach)
-        return Joined(added, removed)
+        self.reach = delta.reach
+        self._floor = max(self._floor, delta.version)
+        return added
 
     def _absent(self, delta: Delta) -> list[int]:
         """The entries here that no longer live in the copy that `delta` came from."""
         kept = {entry.n for entry in delta.added}
         beyond = takewhile(lambda entry: entry.n > delta.base, self._newest_first())
-        absent = [entry.n for entry in beyond if entry.n <= delta.reach and entry.n not in kept]
+        absent = [entry.n for entry in beyond if entry.n not in kept]
         if delta.live is None:
             return absent + [n for n in delta.removed if n <= delta.base and n in self.entries]
         alive = set(delta.live)

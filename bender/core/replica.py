@@ -46,7 +46,7 @@ class Replica:
     def _begin(self, identity: Sender, now: float, seeds: dict[str, tuple[str, ...]]) -> None:
         """Start as an incarnation that has heard nothing from anybody."""
         self.identity = identity
-        self.contacts = Contacts(self.timing)
+        self.contacts = Contacts(identity.address, self.timing)
         self.claims = Claims(identity.incarnation, self.timing, self.contacts, self.view, now)
         self.links = Links(identity.incarnation, identity.address, seeds)
         self.rounds = Rounds(identity, self.contacts, self.claims, self.configuration, self.links, now)
@@ -221,7 +221,7 @@ class Replica:
         if self.starting and self.links.unanswered():
             return False
         since = self._away_since
-        return all(contact.echoed >= since and contact.agreed >= since for contact in self.contacts.heard(now))
+        return all(contact.echoed >= since and contact.agreed >= since for contact in self.contacts.awaited(now))
 
     def _ask_again(self, now: float) -> None:
         if now >= self._asked_at + self.timing.asks_apart_s:

@@ -146,6 +146,8 @@ class Rounds:
         link.close(request)
         if answer.sender.incarnation == self._identity.incarnation:
             return ()
+        if request.message.ask is not None:
+            self._contacts.found(request.address, answer.sender.incarnation, request.message.ask)
         taken = self._take(answer, now)
         if request.push:
             self._pushed(link, request)

@@ -1,0 +1,108 @@
+"""A few replicas in one thread whose messages arrive at once, for tests that look at one rule at a time.
+
+Faults and chance are the business of `tests.simulation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bender.core.messages import Message, Request, Sender
+from bender.core.replica import Replica
+from bender.core.timing import Timing
+from bender.core.view import Event
+
+KEY = "registration/web/1.0/10.0.0.5/80"
+BODY = b'{"id":"registration/web/1.0/10.0.0.5/80"}'
+TTL_S = 10.0
+
+
+class Cluster:
+    """Replicas `a`, `b`, … that know each other; `cut` names those to which nothing gets through."""
+
+    def __init__(self, names: str, *, seeds: bool = True, timing: Timing | None = None) -> None:
+        self.now = 1000.0
+        self.timing = timing or Timing()
+        self.cut: set[str] = set()
+        self.replicas: dict[str, Replica] = {}
+        self.events: dict[str, list[Event]] = {}
+        self.sent: list[Request] = []
+        for i, name in enumerate(names):
+            self.start(name, i + 1, names if seeds else "")
+        self.rounds()
+
+    def __getitem__(self, name: str) -> Replica:
+        return self.replicas[name]
+
+    def start(self, name: str, incarnation: int, seeds: Iterable[str]) -> Replica:
+        replica = Replica(Sender(incarnation, name, name), self.timing, self.now, [*seeds])
+        for seed in seeds:
+            replica.located(seed, [seed])
+        self.replicas[name] = replica
+        self.events[name] = []
+        return replica
+
+    def rounds(self) -> None:
+        """One round of everybody with everybody."""
+        for name in self.replicas:
+            if name not in self.cut:
+                self.replicas[name].round(self.now)
+        self.settle()
+
+    def settle(self) -> None:
+        """Carry messages until there are none, and collect the events."""
+        while requests := [(name, each) for name in self.replicas for each in self.replicas[name].take_requests()]:
+            for name, request in requests:
+                self.sent.append(request)
+                self.carry(name, request)
+        for name, replica in self.replicas.items():
+            self.events[name] += replica.take_events()
+
+    def carry(self, name: str, request: Request) -> None:
+        answer = None if name in self.cut else self.answer(request)
+        if answer is None:
+            self.replicas[name].failed(self.now, request)
+        else:
+            self.replicas[name].answered(self.now, request, answer)
+
+    def answer(self, request: Request) -> Message | None:
+        if request.address in self.cut or request.address not in self.replicas:
+            return None
+        return self.replicas[request.address].receive(self.now, request.message)
+
+    def run(self, seconds: float) -> None:
+        """Let time pass, with a sweep every quarter of an interval and a round every interval."""
+        until = self.now + seconds
+        step = 0
+        while self.now < until:
+            step += 1
+            self.now = min(self.now + self.timing.interval_s / 4, until)
+            for name, replica in self.replicas.items():
+                if name not in self.cut or step % 2:
+                    replica.sweep(self.now)
+            self.settle()
+            if step % 4 == 0:
+                self.rounds()
+
+    def register(self, name: str, key: str = KEY, body: bytes = BODY, ttl_s: float = TTL_S) -> bool:
+        created = self.replicas[name].register(self.now, key, body, ttl_s)
+        self.settle()
+        return created
+
+    def renew(self, name: str, key: str = KEY) -> bool:
+        renewed = self.replicas[name].renew(self.now, key)
+        self.settle()
+        return renewed
+
+    def deregister(self, name: str, key: str = KEY) -> bool:
+        removed = self.replicas[name].deregister(self.now, key)
+        self.settle()
+        return removed
+
+    def happened(self, name: str, key: str = KEY) -> list[tuple[str, str]]:
+        """What was announced of a key at a node, and why."""
+        return [(event.what, event.reason) for event in self.events[name] if event.key == key]
+
+    def listed(self) -> str:
+        """The nodes that list `KEY`."""
+        return "".join(name for name, replica in self.replicas.items() if replica.registration(KEY) is not None)

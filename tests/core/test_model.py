@@ -1,0 +1,232 @@
+"""What clients may send, and the form in which it is kept."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core import model
+from bender.core.model import BACKEND, FRONTEND, Invalid, Registration, TooLarge, Wanted
+from bender.core.timing import Timing
+
+TIMING = Timing()
+WEB = Wanted("web", "1.0", "10.0.0.5", 80)
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)
+names = st.text(min_size=1, max_size=255).filter(lambda name: name.isprintable() and "/" not in name)
+names = names.filter(lambda name: name not in (".", ".."))
+fields = st.sampled_from(("app", "version", "host", "port", "ttl", "weight", "meta", "resource", "ids", "name", "other"))
+documents = st.binary(max_size=40) | st.dictionaries(fields, json, max_size=8).map(msgspec.json.encode)
+
+
+def new(wanted: Wanted = WEB) -> Registration:
+    return wanted.applied_to(None, ttl_s=10.0, node="n1", now_ms=1)
+
+
+class ModelCase(SynchronousTestCase):
+    def invalid(self, field: str, parse: Any, *args: Any) -> str:
+        """Expect that something is refused on account of a field, which its message names."""
+        error = self.assertRaises(Invalid, parse, *args)
+        self.assertEqual(error.field, field)
+        self.assertTrue(str(error).startswith(f"{field}: "), str(error))
+        return str(error)
+
+
+class Hosts(ModelCase):
+    def test_names(self) -> None:
+        """A DNS name is kept in lower case without a final dot."""
+        for host, canonical in {
+            "localhost": "localhost",
+            "Web1.Example.ORG.": "web1.example.org",
+            "my_service-2": "my_service-2",
+            "3com.example": "3com.example",
+            "1.2.3.example": "1.2.3.example",
+            "604512349876": "604512349876",  # a container's name, longer than any number that is an address
+            "a" * 63: "a" * 63,
+            ".".join(["abc"] * 63): ".".join(["abc"] * 63),
+        }.items():
+            self.assertEqual(model.canonical_host(host), canonical)
+
+    def test_addresses(self) -> None:
+        """An address is kept in the form that `ipaddress` gives it."""
+        for host, canonical in {
+            "10.0.0.5": "10.0.0.5",
+            "::1": "::1",
+            "2001:DB8:0:0::0001": "2001:db8::1",
+            "FE80::1": "fe80::1",
+        }.items():
+            self.assertEqual(model.canonical_host(host), canonical)
+
+    def test_neither(self) -> None:
+        """What is neither is refused."""
+        for host in (
+            *("", ".", "..", "a..b", ".a", "a.b..", "-a", "a-", "a b", "a/b", "a:80", "é", "İ", "\u212a", "a\n", "a\0", "%"),
+            *("[::1]", "::1%eth0", "fe80::1%1", "10.0.0.256", "10.0.0", "010.0.0.1", "1", "4294967295", "a.1", "1::2::3"),
+            *("a" * 64, ".".join(["abc"] * 64), "http://a", "user@a", "*", "*.a", "a,b", "x" * 70_000),
+        ):
+            self.invalid("host", model.canonical_host, host)
+
+    @given(st.ip_addresses())
+    def test_every_address(self, address: Any) -> None:
+        """Every spelling of an address is the same host."""
+        for spelled in {str(address), address.exploded, address.exploded.upper()}:
+            self.assertEqual(model.canonical_host(spelled), str(ip_address(str(address))))
+
+    @given(st.text(max_size=20) | st.from_regex(r"\A[a-zA-Z0-9._-]{1,30}\Z"))
+    def test_stays(self, host: str) -> None:
+        """What is canonical stays as it is, and nothing else is raised."""
+        try:
+            canonical = model.canonical_host(host)
+        except Invalid:
+            return
+        self.assertEqual(model.canonical_host(canonical), canonical)
+        self.assertEqual(canonical, canonical.lower())
+
+
+class Ports(ModelCase):
+    def test_ports(self) -> None:
+        """A port in a path is a number from 1 to 65535 in ASCII digits."""
+        self.assertEqual([model.parse_port(port) for port in ("1", "65535", "080")], [1, 65535, 80])
+        for port in ("", "0", "65536", "-1", "+1", " 1", "1.0", "1e3", "١", "²", "1_0", "0" * 5000, "9" * 5000):
+            self.invalid("port", model.parse_port, port)
+
+
+class Names(ModelCase):
+    def test_names(self) -> None:
+        """A name is 1 to 255 printable characters of any script."""
+        for name in ("a", "x" * 255, "é" * 255, "a b", "日本", "...", "a:b", "%2F", "\\", '"', "😀"):
+            self.assertEqual(model.parse_name("app", name), name)
+
+    def test_others(self) -> None:
+        """What is longer, not printable, or would be read as a path is refused."""
+        for name in ("", "x" * 256, ".", "..", "a/b", "/", "a\n", "\x7f", "\0", "\u200b", "\u2028", "\xa0", "\ud800"):
+            self.invalid("version", model.parse_name, "version", name)
+
+
+class Documents(ModelCase):
+    """The body of `POST /registrations`; the errors of its fields are tested over HTTP."""
+
+    def test_least(self) -> None:
+        """What is not sent, or is null, is None."""
+        document = b'{"app":"web","version":"1.0","host":"10.0.0.5","port":80,"ttl":null,"meta":null,"weight":null}'
+        self.assertEqual(model.parse_registration(document, TIMING), WEB)
+
+    def test_twice(self) -> None:
+        """Of a key that stands twice the last counts; fields that are not known are passed over."""
+        document = b'{"app":"x","app":"web","version":"1.0","host":"10.0.0.5","port":80,"id":"y","more":[{}]}'
+        self.assertEqual(model.parse_registration(document, TIMING), WEB)
+
+    def test_ttl(self) -> None:
+        """The shortest ttl is four intervals, the longest an hour."""
+        for interval_s, ttl_s, fits in ((0.1, 0.4, True), (0.1, 0.39, False), (2, 8, True), (2, 7.9, False)):
+            parse = model.parse_registration_at
+            args = (("a", "1", "h", "1"), f'{{"ttl":{ttl_s}}}'.encode())
+            if fits:
+                self.assertEqual(parse(*args, Timing(interval_s)).ttl_s, ttl_s)
+            else:
+                self.invalid("ttl", parse, *args, Timing(interval_s))
+
+    @given(documents)
+    def test_anything(self, document: bytes) -> None:
+        """Whatever is sent, it is taken, or refused by one of two errors."""
+        path = ("a", "1", "h", "1")
+        for parse in (
+            lambda: new(model.parse_registration(document, TIMING)).encode(),
+            lambda: new(model.parse_registration_at(path, document, TIMING)).encode(),
+            lambda: model.parse_renewals(document),
+            lambda: BACKEND.body("x", model.parse_object(document)),
+            lambda: FRONTEND.body(model.name_of(model.parse_object(document)), model.parse_object(document)),
+        ):
+            try:
+                parse()
+            except (Invalid, TooLarge):
+                continue
+
+    @given(names, names, st.integers(1, 65_535), st.dictionaries(st.text(max_size=8), json, max_size=4))
+    def test_round_trip(self, app: str, version: str, port: int, meta: dict[str, Any]) -> None:
+        """What was encoded is decoded as it was, and what a path names is what a document names."""
+        document = msgspec.json.encode({"app": app, "version": version, "host": "h", "port": port, "meta": meta})
+        try:
+            registration = new(model.parse_registration(document, TIMING))
+            self.assertEqual(Registration.decode(registration.encode()), registration)
+        except (Invalid, TooLarge):
+            return
+        path = (app, version, "H.", str(port))
+        self.assertEqual(model.registration_key(path), registration.key)
+        self.assertEqual(model.parse_registration_at(path, b"", TIMING).key, registration.key)
+        self.assertEqual(model.canonical_id(f"registration/{app}/{version}/H./{port}"), registration.key)
+
+
+class Ids(ModelCase):
+    def test_of_something_else(self) -> None:
+        """What is no id of a registration stays as it is."""
+        for id_ in ("", "registration", "backend/A", "registration/a/1/h", "registration/a/1/h/1/2", "registration/a/1/[/1"):
+            self.assertEqual(model.canonical_id(id_), id_)
+
+
+class Applying(ModelCase):
+    def test_new(self) -> None:
+        """A new registration has weight 1, no meta, and what the node gives it."""
+        shown = Registration(
+            *("registration/web/1.0/10.0.0.5/80", "Registration", "web", "1.0", "10.0.0.5", 80),
+            *(10.0, 1, {}, 1, "n1"),
+        )
+        self.assertEqual(new(), shown)
+
+    def test_existing(self) -> None:
+        """What is asked for replaces what was; where and when it began stays."""
+        before = new(Wanted("web", "1.0", "10.0.0.5", 80, 20.0, 5, {"a": 1})).encode()
+        wanted = {"ttl_s": 30.0, "weight": 0, "meta": {}}
+        for field, value in wanted.items():
+            changed = msgspec.structs.replace(WEB, **{field: value})
+            after = changed.applied_to(before, ttl_s=7.0, node="n2", now_ms=2)
+            self.assertEqual(after, msgspec.structs.replace(Registration.decode(before), **{field: value}))
+
+    def test_same_bytes(self) -> None:
+        """The order in which a client sends its meta makes no other registration, at any depth."""
+        one = msgspec.structs.replace(WEB, meta={"a": 1, "b": {"c": 1, "d": 2}})
+        other = msgspec.structs.replace(WEB, meta={"b": {"d": 2, "c": 1}, "a": 1})
+        self.assertEqual(new(one).encode(), new(other).encode())
+
+    def test_largest(self) -> None:
+        """An entry has 4 KiB of JSON, not a byte more."""
+        room = 4096 - len(new(msgspec.structs.replace(WEB, meta={"x": ""})).encode())
+        self.assertEqual(len(new(msgspec.structs.replace(WEB, meta={"x": "y" * room})).encode()), 4096)
+        self.assertRaises(TooLarge, new(msgspec.structs.replace(WEB, meta={"x": "y" * (room + 1)})).encode)
+
+
+class Meta(ModelCase):
+    def test_has(self) -> None:
+        """Text is compared as it is, all else as its JSON."""
+        body = new(msgspec.structs.replace(WEB, meta={"s": "1", "n": 1, "f": 1.5, "z": None, "l": [1, "a"]})).encode()
+        has = {"s": "1", "n": "1", "f": "1.5", "z": "null", "l": '[1,"a"]'}
+        self.assertTrue(model.has_meta(body, has.items()))
+        self.assertTrue(model.has_meta(body, []))
+        for pair in (("s", '"1"'), ("s", ""), ("n", "1.0"), ("other", "1"), ("other", "")):
+            self.assertFalse(model.has_meta(body, [*has.items(), pair]))
+
+
+class Configured(ModelCase):
+    def test_order(self) -> None:
+        """A new object begins with what all have; further fields follow as they were sent."""
+        body = BACKEND.body("x", {"z": 1, "version": "1", "app": "a", "b": 2})
+        self.assertEqual(body, b'{"id":"backend/x","resource":"Backend","name":"x","app":"a","version":"1","z":1,"b":2}')
+        self.assertEqual(BACKEND.body("x", {"b": 3}, body), body.replace(b'"b":2', b'"b":3'))
+
+    def test_largest(self) -> None:
+        """An object has 4 KiB of JSON, what it had before included."""
+        body = FRONTEND.body("x", {"a": "y" * 3000})
+        self.assertRaises(TooLarge, FRONTEND.body, "x", {"b": "y" * 1200}, body)
+
+    def test_deep(self) -> None:
+        """Further fields may be deep, but not beyond what others can read."""
+        self.invalid("x", BACKEND.body, "x", {"app": "a", "version": "1", "x": model.parse_object(b'{"y":' * 21 + b"1" + b"}" * 21)})

@@ -1,0 +1,518 @@
+"""What a node does: its rules, one at a time, with others that answer at once."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core import configuration
+from bender.core.messages import Message, Sender
+from bender.core.replica import Full, NotReady, Replica
+from bender.core.timing import Timing
+from tests.core.cluster import BODY, KEY, TTL_S, Cluster
+
+
+class RegisteringTests(SynchronousTestCase):
+    """Rule 1: an instance may register and renew anywhere."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("abc")
+
+    def test_everywhere_at_once(self) -> None:
+        """What registers at one node is online on all, with its body and the reason."""
+        self.assertTrue(self.cluster.register("a"))
+        for name in "abc":
+            self.assertEqual(self.cluster.happened(name), [("online", "registered")])
+            self.assertEqual(self.cluster[name].registration(KEY), BODY)
+
+    def test_again(self) -> None:
+        """Registering again where it registered is a renewal, and sends nothing."""
+        self.cluster.register("a")
+        del self.cluster.sent[:]
+        self.assertFalse(self.cluster.register("a"))
+        self.assertEqual(self.cluster.sent, [])
+
+    def test_renewal_here(self) -> None:
+        """A renewal where the claim is held moves the deadline, and sends and writes nothing."""
+        self.cluster.register("a")
+        version = self.cluster["a"].claims.ledger.version
+        del self.cluster.sent[:]
+        self.cluster.now += 0.5
+        self.assertTrue(self.cluster.renew("a"))
+        self.assertEqual((self.cluster.sent, self.cluster["a"].claims.ledger.version), ([], version))
+
+    def test_renewal_elsewhere(self) -> None:
+        """A renewal at another node adds a claim of the same root there, once."""
+        self.cluster.register("a")
+        self.assertTrue(self.cluster.renew("b"))
+        self.assertTrue(self.cluster.renew("b"))
+        roots = [(entry.node, entry.root) for entry in self.cluster["c"].claims.index.entries(KEY)]  # type: ignore[union-attr]
+        self.assertEqual(roots, [(1, (1, 1)), (2, (1, 1))])
+        self.assertEqual(self.cluster.happened("c"), [("online", "registered")])
+
+    def test_renewal_of_nothing(self) -> None:
+        """What is not registered cannot be renewed."""
+        self.assertFalse(self.cluster.renew("a"))
+        self.assertEqual(self.cluster["a"].renew_all(self.cluster.now, [KEY]), [KEY])
+
+    def test_changed_body(self) -> None:
+        """Another body is announced everywhere, and other nodes' claims follow it."""
+        self.cluster.register("a")
+        self.cluster.renew("b")
+        self.assertFalse(self.cluster.register("c", body=b"new"))
+        for name in "abc":
+            self.assertEqual(self.cluster.happened(name), [("online", "registered"), ("changed", "registered")])
+        bodies = [entry.body for entry in self.cluster["a"].claims.index.entries(KEY)]  # type: ignore[union-attr]
+        self.assertEqual(bodies, [b"new"] * 3)
+
+    def test_follower_keeps_its_own_renewal(self) -> None:
+        """A claim that follows ends when it would have, however fresh the one it follows."""
+        self.cluster.register("a")
+        self.cluster.run(5.0)
+        self.cluster.register("b", body=b"new")
+        lease = self.cluster["a"].claims.leases.claim(KEY)
+        assert lease is not None
+        self.assertEqual(lease.deadline, 1000.0 + TTL_S)
+
+    def test_changed_ttl(self) -> None:
+        """Another ttl is taken over as well."""
+        self.cluster.register("a")
+        self.cluster.register("b", ttl_s=30.0)
+        self.cluster.run(25.0)
+        self.assertEqual(self.cluster.listed(), "abc")
+
+
+class LapsingTests(SynchronousTestCase):
+    """Rule 3: a claim goes when nobody has heard from its registration."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("abc")
+        self.cluster.register("a")
+
+    def test_not_before(self) -> None:
+        """Within its ttl it is listed everywhere."""
+        self.cluster.run(TTL_S - 0.1)
+        self.assertEqual(self.cluster.listed(), "abc")
+
+    def test_soon_after(self) -> None:
+        """Within an interval after it, it has expired everywhere."""
+        self.cluster.run(TTL_S + 1.0)
+        self.assertEqual(self.cluster.listed(), "")
+        for name in "abc":
+            self.assertEqual(self.cluster.happened(name), [("online", "registered"), ("offline", "expired")])
+
+    def test_renewed_anywhere(self) -> None:
+        """Renewed at another node each time it stays online, and no node announces anything."""
+        for i in range(12):
+            self.cluster.run(TTL_S * 0.9)
+            self.assertTrue(self.cluster.renew("abc"[i % 3]))
+        self.assertEqual([self.cluster.happened(name) for name in "abc"], [[("online", "registered")]] * 3)
+
+    def test_waits_for_an_answer(self) -> None:
+        """While a peer does not answer it waits, for five intervals at most."""
+        self.cluster.run(TTL_S - 2.0)
+        self.cluster.cut = {"c"}
+        self.cluster.run(2.0 + 4.5)
+        self.assertEqual(self.cluster.listed(), "abc")
+        self.cluster.run(1.0)
+        self.assertNotIn("a", self.cluster.listed())
+
+    def test_leaves_nothing(self) -> None:
+        """Afterwards there is nothing left of it."""
+        self.cluster.run(3 * TTL_S)
+        for replica in self.cluster.replicas.values():
+            self.assertEqual((len(replica.claims.index), len(replica.claims.leases)), (0, 0))
+
+
+class DeregisteringTests(SynchronousTestCase):
+    """Rule 4: gone is gone."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("abc")
+        self.cluster.register("a")
+
+    def test_everywhere_at_once(self) -> None:
+        """Deregistering at any node is announced by all."""
+        self.assertTrue(self.cluster.deregister("b"))
+        for name in "abc":
+            self.assertEqual(self.cluster.happened(name)[1:], [("offline", "deregistered")])
+
+    def test_nothing_to_deregister(self) -> None:
+        """What is not registered cannot be deregistered."""
+        self.cluster.deregister("b")
+        self.assertFalse(self.cluster.deregister("a"))
+
+    def test_who_was_away(self) -> None:
+        """A node that comes back with a claim does not bring back what was deregistered meanwhile."""
+        self.cluster.cut = {"a"}
+        self.cluster.run(1.0)
+        self.cluster.deregister("b")
+        self.cluster.cut = set()
+        self.cluster.run(2.0)
+        self.assertEqual(self.cluster.listed(), "")
+        self.assertEqual(self.cluster.happened("a")[1:], [("offline", "deregistered")])
+
+    def test_again(self) -> None:
+        """It may register again, and is not ended by the end of before."""
+        self.cluster.deregister("b")
+        self.assertTrue(self.cluster.register("c"))
+        self.cluster.run(5.0)
+        self.assertEqual(self.cluster.listed(), "abc")
+
+    def test_leaves_nothing(self) -> None:
+        """The end goes in its time."""
+        self.cluster.deregister("b")
+        self.cluster.run(TTL_S + 8 + 2)
+        for replica in self.cluster.replicas.values():
+            self.assertEqual((len(replica.claims.index), len(replica.claims.leases)), (0, 0))
+
+
+class LossTests(SynchronousTestCase):
+    """Rules 5, 7 and 8: nodes that fall silent, leave, and are forgotten."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("abc")
+        self.cluster.register("a")
+        self.cluster.run(1.0)
+
+    def test_hidden(self) -> None:
+        """What only a lost node has heard from is hidden a ttl and three intervals after the last word of that node."""
+        self.cluster.cut = {"a"}
+        self.cluster.run(TTL_S + 2.5)
+        self.assertEqual(self.cluster.listed()[-2:], "bc")
+        self.cluster.run(1.5)
+        self.assertEqual(self.cluster.happened("b")[1:], [("offline", "node-lost")])
+
+    def test_restored(self) -> None:
+        """It is back when the node is, if it was renewed there."""
+        self.cluster.cut = {"a"}
+        for _ in range(4):
+            self.cluster.run(4.0)
+            self.cluster["a"].renew(self.cluster.now, KEY)
+        self.cluster.cut = set()
+        self.cluster.run(1.0)
+        self.assertEqual(self.cluster.happened("b")[1:], [("offline", "node-lost"), ("online", "restored")])
+        self.assertEqual(self.cluster.happened("a"), [("online", "registered")])
+
+    def test_survives_elsewhere(self) -> None:
+        """What renews at another node stays online, whatever happened to the first one."""
+        self.cluster.cut = {"a"}
+        for _ in range(8):
+            self.cluster.run(4.0)
+            self.cluster.renew("b")
+        self.assertEqual(self.cluster.happened("c"), [("online", "registered")])
+
+    def test_leaving(self) -> None:
+        """A node that leaves is silent at once, and its claims count on until clients went elsewhere."""
+        self.cluster["a"].leave(self.cluster.now)
+        self.cluster.settle()
+        self.cluster.cut = {"a"}
+        contact = self.cluster["b"].contacts.get(1)
+        assert contact is not None
+        self.assertTrue(self.cluster["b"].contacts.silent(contact, self.cluster.now))
+        self.assertIn("b", self.cluster.listed())
+        self.assertRaises(NotReady, self.cluster["a"].renew, self.cluster.now, KEY)
+
+    def test_forgotten(self) -> None:
+        """A node that was not heard of for ten minutes more is forgotten with all it said."""
+        self.cluster.cut = {"a"}
+        self.cluster.run(TTL_S + 3 + 600 + 2)
+        self.assertEqual((len(self.cluster["b"].contacts), len(self.cluster["b"].claims.ledgers)), (1, 1))
+        self.assertEqual(len(self.cluster["b"].claims.index), 0)
+
+    def test_anew(self) -> None:
+        """A node that was away for over ten minutes goes on as another incarnation, and its events still alternate."""
+        self.cluster.cut = {"a"}
+        self.cluster.run(30.0)
+        self.cluster.now += 601.0
+        replica = self.cluster["a"]
+        self.assertTrue(replica.outlived(self.cluster.now))
+        replica.anew(99, self.cluster.now)
+        self.cluster.cut = set()
+        self.cluster.run(3.0)
+        self.assertTrue(replica.ready)
+        self.assertEqual(replica.identity.incarnation, 99)
+        self.assertEqual(self.cluster.happened("a"), [("online", "registered"), ("offline", "expired")])
+
+
+class PauseTests(SynchronousTestCase):
+    """Rule 6: a node that was away does not blame others, and does not speak before it has listened."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("ab")
+        self.cluster.register("a")
+        self.cluster.run(1.0)
+
+    def test_not_ready(self) -> None:
+        """After a gap nothing is answered until every peer was."""
+        self.cluster.now += 3.0
+        self.assertRaises(NotReady, self.cluster["a"].renew, self.cluster.now, KEY)
+        self.cluster.settle()
+        self.assertTrue(self.cluster.renew("a"))
+
+    def test_noticed_at_any_input(self) -> None:
+        """A message is enough to notice it."""
+        self.cluster.now += 3.0
+        self.cluster["a"].receive(self.cluster.now, Message(Sender(2, "b", "b")))
+        self.assertFalse(self.cluster["a"].ready)
+
+    def test_alone(self) -> None:
+        """A node without any peers need not wait for anybody."""
+        single = Cluster("x", seeds=False)
+        single.now += 100.0
+        self.assertTrue(single["x"].notice(single.now))
+
+    def test_what_it_missed(self) -> None:
+        """Events wait until it knows everything, and are the difference then."""
+        self.cluster.cut = {"a"}
+        self.cluster["b"].deregister(self.cluster.now, KEY)
+        self.cluster["b"].register(self.cluster.now, KEY, b"new", TTL_S)
+        self.cluster.cut = set()
+        self.cluster.now += 2.0
+        self.cluster["a"].sweep(self.cluster.now)
+        self.cluster.settle()
+        self.cluster.run(1.0)
+        self.assertEqual(self.cluster.happened("a"), [("online", "registered"), ("changed", "registered")])
+
+    def test_leases_wait(self) -> None:
+        """What could not renew while the node was away keeps the time that it had left."""
+        self.cluster.run(8.0)
+        self.cluster.now += 5.0
+        self.cluster.run(0.5)
+        self.assertEqual(self.cluster.listed(), "ab")
+
+
+class ReadinessTests(SynchronousTestCase):
+    """A start is a pause from nothing."""
+
+    def test_single(self) -> None:
+        """A node without seeds is ready at once."""
+        self.assertTrue(Cluster("a", seeds=False)["a"].ready)
+
+    def test_not_before_the_seeds(self) -> None:
+        """A node waits for each of its seeds, five intervals at most."""
+        cluster = Cluster("a", seeds=False)
+        replica = cluster.start("b", 2, "abz")
+        cluster.run(4.75)
+        self.assertFalse(replica.ready)
+        self.assertEqual(replica.links.unanswered(), ["z"])
+        cluster.run(0.5)
+        self.assertTrue(replica.ready)
+
+    def test_unlocated_seed(self) -> None:
+        """A seed whose name means nothing at present is waited for as well."""
+        replica = Cluster("a", seeds=False).start("b", 2, "")
+        replica.located("some.name:1730", [])
+        self.assertEqual(replica.links.unanswered(), ["some.name:1730"])
+
+    def test_knows_everything(self) -> None:
+        """When a node becomes ready it knows registrations and configuration, however many."""
+        cluster = Cluster("a", seeds=False)
+        for i in range(2500):
+            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", BODY, TTL_S)
+        for i in range(600):
+            cluster["a"].configure(cluster.now, f"backend/b{i}", b"{}", "ops", 0)
+        cluster.settle()
+        replica = cluster.start("b", 2, "a")
+        replica.round(cluster.now)
+        cluster.settle()
+        for _ in range(20):
+            if replica.sweep(cluster.now):
+                cluster.settle()
+        self.assertTrue(replica.ready)
+        self.assertEqual((replica.view.count, len(replica.settings("backend"))), (2500, 600))
+        self.assertEqual(replica.digest(), cluster["a"].digest())
+
+
+class ConfigurationTests(SynchronousTestCase):
+    """Settings reach everybody, and are kept as long as anybody lives."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("ab")
+
+    def configure(self, name: str, body: bytes | None) -> None:
+        self.cluster[name].configure(self.cluster.now, "backend/web", body, "ops", 0)
+
+    def test_pushed(self) -> None:
+        """A setting is announced everywhere at once."""
+        self.configure("a", b"1")
+        self.cluster.settle()
+        for name in "ab":
+            self.assertEqual(self.cluster.happened(name, "backend/web"), [("created", "configured")])
+
+    def test_one_winner(self) -> None:
+        """Of two made at the same moment one wins everywhere, and the other is in the history."""
+        self.configure("a", b"1")
+        self.configure("b", b"2")
+        self.cluster.settle()
+        for name in "ab":
+            self.assertEqual([each.body for each in self.cluster[name].history("backend/web")], [b"2", b"1"])
+            setting = self.cluster[name].setting("backend/web")
+            self.assertEqual(setting and setting.body, b"2")
+
+    def test_repaired(self) -> None:
+        """What was not pushed comes with the next round, and removals do too."""
+        self.cluster.cut = {"b"}
+        self.configure("a", b"1")
+        self.cluster.settle()
+        self.configure("a", None)
+        self.cluster.settle()
+        self.cluster.cut = set()
+        self.cluster.rounds()
+        self.assertEqual(self.cluster["b"].digest(), self.cluster["a"].digest())
+        self.assertIsNone(self.cluster["b"].setting("backend/web"))
+
+    def test_full(self) -> None:
+        """Beyond the limit a new key is refused; known ones can still be set."""
+        self.patch(configuration, "KEYS_MAX", 1)
+        from bender.core import replica
+
+        self.patch(replica, "KEYS_MAX", 1)
+        self.configure("a", b"1")
+        self.assertRaises(Full, self.cluster["a"].configure, self.cluster.now, "backend/other", b"{}", "ops", 0)
+        self.configure("a", b"2")
+
+
+class RoundTests(SynchronousTestCase):
+    """Who is talked to, and what goes over the wire."""
+
+    def test_itself(self) -> None:
+        """A seed that turns out to be the node itself is left alone from then on."""
+        cluster = Cluster("ab")
+        self.assertEqual(cluster["a"].addresses(), ["b"])
+
+    def test_idle(self) -> None:
+        """Nothing but one request per peer and round is sent when nothing changes, whatever is renewed."""
+        cluster = Cluster("abc")
+        for i in range(50):
+            cluster.register("a", f"registration/web/1.0/h{i}/80")
+        del cluster.sent[:]
+        for i in range(50):
+            cluster.renew("a", f"registration/web/1.0/h{i}/80")
+        cluster.rounds()
+        self.assertEqual(len(cluster.sent), 6)
+        self.assertEqual([request.message.deltas for request in cluster.sent], [()] * 6)
+
+    def test_learned_from_others(self) -> None:
+        """A node that knows one peer gets to know all."""
+        cluster = Cluster("ab")
+        cluster.start("c", 3, "a")
+        cluster.run(2.5)
+        self.assertEqual(sorted(cluster["c"].addresses()), ["a", "b"])
+        self.assertEqual(sorted(cluster["b"].addresses()), ["a", "c"])
+
+    def test_restarted(self) -> None:
+        """A node that starts again at its address gets one round from each, not two."""
+        cluster = Cluster("ab")
+        cluster.start("b", 9, "ab")
+        cluster.rounds()
+        del cluster.sent[:]
+        cluster["a"].round(cluster.now)
+        self.assertEqual([request.address for request in cluster["a"].take_requests()], ["b"])
+
+    def test_one_push_at_a_time(self) -> None:
+        """While a push is under way the next changes wait and go together."""
+        cluster = Cluster("ab")
+        for i in range(3):
+            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", BODY, TTL_S)
+        cluster.settle()
+        pushes = [len(request.message.deltas[0].added) for request in cluster.sent if request.push]
+        self.assertEqual(pushes, [1, 2])
+
+    def test_lost_push(self) -> None:
+        """What a push did not bring comes with the next round."""
+        cluster = Cluster("ab")
+        cluster.cut = {"b"}
+        cluster.register("a")
+        self.assertEqual(cluster.listed(), "a")
+        cluster.cut = set()
+        cluster.rounds()
+        self.assertEqual(cluster.listed(), "ab")
+
+    def test_buried(self) -> None:
+        """A peer that does not answer gets no more than four rounds to answer at a time."""
+        cluster = Cluster("ab")
+        for _ in range(10):
+            cluster["a"].round(cluster.now)
+        self.assertEqual(len(cluster["a"].take_requests()), 4)
+
+
+class Life(RuleBasedStateMachine):
+    """One node alone, against a model of what it should list."""
+
+    keys = st.sampled_from([f"registration/web/1/h{i}/80" for i in range(3)])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 50.0
+        self.replica = Replica(Sender(1, "a", "a"), Timing(), self.now)
+        self.deadlines: dict[str, float] = {}
+        self.bodies: dict[str, bytes] = {}
+        self.online: dict[str, bool] = {}
+
+    @rule(key=keys, body=st.sampled_from([b"1", b"2"]), ttl_s=st.sampled_from([4.0, 10.0]))
+    def register(self, key: str, body: bytes, ttl_s: float) -> None:
+        assert self.replica.register(self.now, key, body, ttl_s) == (key not in self.bodies)
+        self.deadlines[key] = self.now + ttl_s
+        self.bodies[key] = body
+        self.ttl_s = {**getattr(self, "ttl_s", {}), key: ttl_s}
+
+    @rule(key=keys)
+    def renew(self, key: str) -> None:
+        assert self.replica.renew(self.now, key) == (key in self.bodies)
+        if key in self.bodies:
+            self.deadlines[key] = self.now + self.ttl_s[key]
+
+    @rule(key=keys)
+    def deregister(self, key: str) -> None:
+        assert self.replica.deregister(self.now, key) == (key in self.bodies)
+        self.bodies.pop(key, None)
+
+    @rule(sweeps=st.integers(1, 60))
+    def pass_time(self, sweeps: int) -> None:
+        # Where a deadline has just passed it may or may not be listed: time goes on until it may not.
+        while sweeps > 0 or self.settling():
+            sweeps -= 1
+            self.now += 0.25
+            self.replica.sweep(self.now)
+        for key in [key for key in self.bodies if self.deadlines[key] + 0.5 <= self.now]:
+            del self.bodies[key]
+
+    @rule(gap_s=st.floats(2.0, 3.5))
+    def be_away(self, gap_s: float) -> None:
+        """A pause shorter than any ttl gives everybody that time back."""
+        self.now += gap_s
+        for key in self.bodies:
+            self.deadlines[key] += gap_s
+        self.replica.notice(self.now)
+
+    @invariant()
+    def lists_what_lives(self) -> None:
+        listed = {key: self.replica.registration(key) for key in self.replica.view.keys()}
+        assert listed == self.bodies
+        assert self.replica.view.count == len(listed)
+
+    @invariant()
+    def events_alternate(self) -> None:
+        for event in self.replica.take_events():
+            assert self.online.get(event.key, False) == (event.what != "online")
+            self.online[event.key] = event.what != "offline"
+
+    def settling(self) -> bool:
+        return any(self.deadlines[key] <= self.now < self.deadlines[key] + 0.5 for key in self.bodies)
+
+    def teardown(self) -> None:
+        for _ in range(200):
+            self.now += 0.25
+            self.replica.sweep(self.now)
+        assert len(self.replica.claims.index) == len(self.replica.claims.leases) == self.replica.view.count == 0
+
+
+class LifeTests(SynchronousTestCase):
+    """One node keeps its promises whatever its clients do."""
+
+    def test_any_life(self) -> None:
+        """It lists what was registered, and not deregistered or left to expire."""
+        run_state_machine_as_test(Life, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))
