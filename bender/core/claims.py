@@ -267,17 +267,18 @@ class Claims:
             if ledger.complete and ledger.version > heads.get(incarnation, nothing).version
         ]
 
-    def heard_again(self, contact: Contact) -> None:
-        """What was hidden of a node counts again."""
-        if contact.hidden_s > -inf:
-            self._look_again(contact, -inf, contact.hidden_s)
-            contact.hidden_s = -inf
+    def heard_again(self, contact: Contact, horizon_s: float, now: float) -> None:
+        """Look again at what did not count while the contact's horizon was still `horizon_s`."""
+        present_s = self._contacts.horizon_s(contact, now)
+        if horizon_s >= TTL_INTERVALS_MIN * self._timing.interval_s:
+            self._look_again(contact, present_s, horizon_s)
+        contact.hidden_s = min(contact.hidden_s, present_s)
 
     def hide(self, now: float) -> None:
         """Look again at the claims of silent nodes that have stopped counting."""
         for contact in self._contacts:
             horizon_s = self._contacts.horizon_s(contact, now)
-            if horizon_s < TTL_INTERVALS_MIN * self._timing.interval_s or contact.hidden_s == inf:
+            if horizon_s < TTL_INTERVALS_MIN * self._timing.interval_s:
                 continue
             newly = [ttl_s for ttl_s in self._ttls(contact) if contact.hidden_s < ttl_s <= horizon_s]
             if newly:

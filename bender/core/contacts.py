@@ -108,18 +108,18 @@ class Contacts:
             if contact.address == address and contact.incarnation != incarnation and last < since:
                 contact.left = True
 
-    def hear(self, counter: Counter, now: float) -> Contact | None:
-        """Take in a counter. Returns its contact if that was heard of anew, None if this was no news."""
-        contact = self._by_incarnation.get(counter.incarnation)
-        if contact is None or counter.beats <= contact.beats:
-            return None
+    def hear(self, counter: Counter, now: float) -> bool:
+        """Take in a counter of somebody known; whether it was heard of anew."""
+        contact = self._by_incarnation[counter.incarnation]
+        if counter.beats <= contact.beats:
+            return False
         contact.beats = counter.beats
         contact.left = contact.left or counter.left
         heard_at = self.heard_at(counter, now)
         if heard_at <= contact.heard_at:
-            return None
+            return False
         contact.heard_at = heard_at
-        return contact
+        return True
 
     @staticmethod
     def heard_at(counter: Counter, now: float) -> float:

@@ -198,7 +198,7 @@ class Ledger:
             return Delta(self.incarnation, head.version, base, self.version, page[-1].n, page)
         if head.version >= self._removals_since:
             removed = takewhile(lambda removal: removal[0] > head.version, reversed(self._removals))
-            gone = tuple(sorted(n for _, n in removed))
+            gone = tuple(sorted({n for _, n in removed}))
             return Delta(self.incarnation, head.version, base, self.version, self.version, page, gone)
         live = tuple(n for n in self.entries if n <= base)
         return Delta(self.incarnation, head.version, base, self.version, self.version, page, (), live)
@@ -228,15 +228,15 @@ class Ledger:
         self._floor = max(self._floor, delta.version)
         return added
 
-    def _absent(self, delta: Delta) -> list[int]:
+    def _absent(self, delta: Delta) -> set[int]:
         """The entries here that no longer live in the copy that `delta` came from."""
         kept = {entry.n for entry in delta.added}
         beyond = takewhile(lambda entry: entry.n > delta.base, self._newest_first())
-        absent = [entry.n for entry in beyond if entry.n not in kept]
+        absent = {entry.n for entry in beyond if entry.n not in kept}
         if delta.live is None:
-            return absent + [n for n in delta.removed if n <= delta.base and n in self.entries]
+            return absent | {n for n in delta.removed if n <= delta.base and n in self.entries}
         alive = set(delta.live)
-        return absent + [n for n in self.entries if n <= delta.base and n not in alive]
+        return absent | {n for n in self.entries if n <= delta.base and n not in alive}
 
     def _take_out(self, ns: Iterable[int]) -> tuple[Entry, ...]:
         removed = []

@@ -272,7 +272,7 @@ class Kind:
             raise Invalid("resource", f"must be {self.resource}")
         fixed = {"id": self.key(name), "resource": self.resource, "name": name}
         old = {} if existing is None else _object.decode(existing)
-        merged = fixed | dict.fromkeys(self.needs) | old | sent | fixed
+        merged = {**fixed, **dict.fromkeys(self.needs), **old, **sent, **fixed}
         for field in self.needs:
             _require_name(field, merged[field])
         for field in self.may_have:

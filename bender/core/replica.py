@@ -205,8 +205,11 @@ class Replica:
                 self._show_setting(key)
             self._stale_settings.clear()
         more = self.claims.settle(now)
-        if not (self.ready or self.claims.holding or self.rounds.left) and (late or not more):
-            self._become_ready(now)
+        if not (self.ready or self.claims.holding or self.rounds.left):
+            # What has lapsed meanwhile goes first, or the heartbeat would bring it back to life elsewhere.
+            more = self.claims.lapse(now) or more
+            if late or not more:
+                self._become_ready(now)
         return more
 
     def _become_ready(self, now: float) -> None:

@@ -292,10 +292,12 @@ class Rounds:
 
     def _hear(self, counter: Counter, head: Head, now: float) -> None:
         """Believe a counter, but only together with the ledger that it came with."""
-        if head.version <= self._claims.head(counter.incarnation).version:
-            contact = self._contacts.hear(counter, now)
-            if contact is not None:
-                self._claims.heard_again(contact)
+        contact = self._contacts.get(counter.incarnation)
+        if contact is None or head.version > self._claims.head(counter.incarnation).version:
+            return
+        horizon_s = self._contacts.horizon_s(contact, now)
+        if self._contacts.hear(counter, now):
+            self._claims.heard_again(contact, horizon_s, now)
 
 
 def _counter(contact: Contact, now: float) -> Counter:
