@@ -40,7 +40,7 @@ class Claims:
         #: While this is set nothing is shown and nothing follows: what changes is only put down in `stale`.
         self.holding = False
         #: Keys that have to be looked at again, in order.
-        self.stale: dict[str, None] = dict.fromkeys(view.keys())
+        self.stale: dict[str, None] = dict.fromkeys(view.shown())
         self._forgotten: list[Entry] = []
 
     # Commands: rule 1, and the first half of rule 4.
@@ -220,9 +220,7 @@ class Claims:
     def _ended_is_over(self, lease: Lease, claim: Claim, asked: list[Contact], now: float) -> bool:
         """A claim that was ended goes when all have the end, or they would take it for expired."""
         assert lease.ended_at is not None
-        ends = [
-            end.dot for end in self.index.entries(claim.key) if isinstance(end, End) and claim.root in end.roots
-        ]
+        ends = [end.dot for end in self.index.entries(claim.key) if isinstance(end, End) and claim.root in end.roots]
         return now >= lease.ended_at + self._timing.patience_s or (bool(ends) and covered(ends, asked))
 
     def _end_is_over(self, lease: Lease, end: End, now: float) -> bool:
@@ -237,7 +235,7 @@ class Claims:
     # Others' ledgers: joining them, hiding and forgetting (rules 5 and 8).
 
     def join(self, delta: Delta, now: float) -> None:
-        """Bring a copy of another's ledger up to date; raises `Gap`, and changes nothing, where that is not possible."""
+        """Bring a copy of another's ledger up to date. Raises `Gap`, and changes nothing, where it cannot."""
         ledger = self.ledgers.get(delta.incarnation) or Ledger(delta.incarnation)
         joined = ledger.join(delta)
         self.ledgers[delta.incarnation] = ledger

@@ -28,7 +28,8 @@ BUCKETS = 256
 class Configuration:
     """All settings of all keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys_max: int = KEYS_MAX) -> None:
+        self._keys_max = keys_max
         self._settings: dict[str, tuple[Setting, ...]] = {}
         self._keys_of_bucket: list[set[str]] = [set() for _ in range(BUCKETS)]
         self._digests = [0] * BUCKETS
@@ -44,6 +45,10 @@ class Configuration:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._settings)
+
+    def has_room_for(self, key: str) -> bool:
+        """Whether a key may be set here. What peers bring is taken always."""
+        return key in self._settings or len(self._settings) < self._keys_max
 
     def settings(self, key: str) -> tuple[Setting, ...]:
         """The settings of a key, the largest first."""
@@ -78,7 +83,9 @@ class Configuration:
 
     def differing(self, digests: Iterable[int]) -> list[int]:
         """The buckets whose digests are not those given."""
-        return [number for number, (mine, other) in enumerate(zip(self._digests, digests, strict=True)) if mine != other]
+        return [
+            number for number, (mine, other) in enumerate(zip(self._digests, digests, strict=True)) if mine != other
+        ]
 
     def bucket(self, number: int) -> list[Setting]:
         """All settings of the keys in a bucket."""

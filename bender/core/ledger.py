@@ -258,7 +258,7 @@ class Ledger:
             self._removals.clear()
             self._removals_since = delta.version
             return
-        # The exact versions are not known either, but `delta.version` is a bound, and naming a removal twice is harmless.
+        # Nor are the exact versions known, but `delta.version` is a bound, and naming a removal twice is harmless.
         self._removals.extend((delta.version, n) for n in delta.removed)
         while len(self._removals) > self._removals_max:
             self._removals_since = self._removals.popleft()[0]

@@ -75,12 +75,6 @@ class Links:
         link.failed = False
         return link
 
-    def wait(self, setting: Setting) -> None:
-        """Let a new setting wait for the next push to everybody."""
-        for link in self:
-            if not link.failed:
-                link.unsent.append(setting)
-
     def unanswered(self) -> list[str]:
         """The seeds behind which, or behind an address of which, nobody was ever found."""
         return [

@@ -35,11 +35,16 @@ class Full(Exception):
 class Replica:
     """One node's copy of the state, and its part in keeping all copies equal."""
 
-    def __init__(self, identity: Sender, timing: Timing, now: float, seeds: Sequence[str] = ()) -> None:
-        """`seeds` are addresses of some peers, as people wrote them; say with `located` where they are."""
+    def __init__(
+        self, identity: Sender, timing: Timing, now: float, seeds: Sequence[str] = (), *, keys_max: int = KEYS_MAX
+    ) -> None:
+        """`seeds` are addresses of some peers, as people wrote them; say with `located` where they are.
+
+        `keys_max` configuration keys may be set here, removed ones included.
+        """
         self.timing = timing
         self.view = View()
-        self.configuration = Configuration()
+        self.configuration = Configuration(keys_max)
         self._noticed_at = now
         self._begin(identity, now, dict.fromkeys(seeds, ()))
 
@@ -101,14 +106,13 @@ class Replica:
     def configure(self, now: float, key: str, body: bytes | None, author: str, at_ms: int) -> None:
         """Set a configuration key, or remove it with None. Raises `Full` for a new key beyond the limit."""
         self._require_ready(now)
-        if key not in self.configuration and len(self.configuration) >= KEYS_MAX:
+        if not self.configuration.has_room_for(key):
             raise Full
         rev = self.configuration.rev_next(key)
         setting = Setting(key, rev, self.identity.incarnation, at_ms, author, body)
         self.configuration.join(setting)
         self._show_setting(key)
-        self.links.wait(setting)
-        self.rounds.push()
+        self.rounds.announce(setting)
 
     def leave(self, now: float) -> None:
         """Say good-bye: a last counter to all, after which they count this node as silent (rule 7)."""

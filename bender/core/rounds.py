@@ -91,17 +91,29 @@ class Rounds:
             if len(link.rounds) < ROUNDS_OPEN_MAX:
                 self._send(link, evolve(self._greeting(now), ask=now))
 
+    def announce(self, setting: Setting) -> None:
+        """Send a new setting with the next push to everybody who is known."""
+        for link in self._links:
+            if self._known(link) is not None:
+                link.unsent.append(setting)
+        self.push()
+
     def push(self) -> None:
         """Send what is new here to everybody who is known and to whom no push is under way."""
+        ledger = self._claims.ledger
         for link in self._links:
-            if link.push is not None or link.failed or link.incarnation is None:
+            contact = self._known(link)
+            if contact is None or link.push is not None:
                 continue
-            contact = self._contacts.get(link.incarnation)
-            if contact is None or contact.left:
-                continue
-            ledger = self._claims.ledger
             if link.unsent or ledger.version > max(link.pushed, self._shown(contact)):
                 self._send_push(link, contact)
+
+    def _known(self, link: Link) -> Contact | None:
+        """Who takes pushes at a link, if anybody was found there and has not failed to answer since."""
+        if link.failed or link.incarnation is None:
+            return None
+        contact = self._contacts.get(link.incarnation)
+        return None if contact is None or contact.left else contact
 
     def _send_push(self, link: Link, contact: Contact) -> None:
         ledger = self._claims.ledger

@@ -87,7 +87,7 @@ class View:
         found = [claim for group in self._group_names(app, version) for claim in self._groups[group].values()]
         return sorted(found, key=lambda claim: claim.key)
 
-    def keys(self) -> list[str]:
+    def shown(self) -> list[str]:
         """The keys of all registrations that are shown."""
         return [key for group in self._groups.values() for key in group]
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core import configuration
 from bender.core.messages import Message, Sender
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
@@ -366,13 +365,11 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """Beyond the limit a new key is refused; known ones can still be set."""
-        self.patch(configuration, "KEYS_MAX", 1)
-        from bender.core import replica
-
-        self.patch(replica, "KEYS_MAX", 1)
-        self.configure("a", b"1")
-        self.assertRaises(Full, self.cluster["a"].configure, self.cluster.now, "backend/other", b"{}", "ops", 0)
-        self.configure("a", b"2")
+        single = Replica(Sender(1, "x", "x"), Timing(), 0.0, keys_max=1)
+        single.configure(0.0, "backend/web", b"1", "ops", 0)
+        self.assertRaises(Full, single.configure, 0.0, "backend/other", b"{}", "ops", 0)
+        single.configure(0.0, "backend/web", b"2", "ops", 0)
+        self.assertEqual(len(single.configuration), 1)
 
 
 class RoundTests(SynchronousTestCase):
@@ -490,7 +487,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def lists_what_lives(self) -> None:
-        listed = {key: self.replica.registration(key) for key in self.replica.view.keys()}
+        listed = {key: self.replica.registration(key) for key in self.replica.view.shown()}
         assert listed == self.bodies
         assert self.replica.view.count == len(listed)
 

@@ -33,7 +33,7 @@ class RegistrationTests(SynchronousTestCase):
         """What is shown for the first time is registered."""
         one = claim()
         self.assertEqual(self.show(one, one), [Event("online", KEY, b"{}", "registered")])
-        self.assertEqual((self.view.count, self.view.keys()), (1, [KEY]))
+        self.assertEqual((self.view.count, self.view.shown()), (1, [KEY]))
 
     def test_unchanged(self) -> None:
         """Another claim of the same body is no event."""
@@ -106,7 +106,12 @@ class ListingTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.view = View()
-        for key in ("registration/web/2/b/80", "registration/web/1/b/80", "registration/web/1/a/80", "registration/api/1/a/80"):
+        for key in (
+            "registration/web/2/b/80",
+            "registration/web/1/b/80",
+            "registration/web/1/a/80",
+            "registration/api/1/a/80",
+        ):
             self.view.show(key, claim(key=key), ())
 
     def keys(self, *of: str) -> list[str]:
@@ -116,7 +121,12 @@ class ListingTests(SynchronousTestCase):
         """Without an app everything is listed."""
         self.assertEqual(
             self.keys(),
-            ["registration/api/1/a/80", "registration/web/1/a/80", "registration/web/1/b/80", "registration/web/2/b/80"],
+            [
+                "registration/api/1/a/80",
+                "registration/web/1/a/80",
+                "registration/web/1/b/80",
+                "registration/web/2/b/80",
+            ],
         )
 
     def test_app(self) -> None:
