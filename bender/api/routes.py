@@ -1,0 +1,118 @@
+"""The commands on Klein: every route of the one table, and the events.
+
+A request for a node that is ready is answered without a coroutine; it has to be quick, since each instance sends one
+every few seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from klein import Klein
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource, Resource
+from werkzeug.exceptions import HTTPException
+
+from bender.api.channel import Request, Site, respond
+from bender.api.commands import NO_ROUTE, ROUTES, Asked, Route, answer, refusal
+from bender.api.watch import watch
+from bender.core.model import Invalid
+from bender.node import Node
+
+_log = Logger()
+
+
+def site(node: Node, reactor: IReactorTime) -> Site:
+    """What speaks HTTP with the clients of a node."""
+    return Site(_Paths(_klein(node, reactor).resource()), reactor)
+
+
+class _Paths(Resource):
+    """Stands before Klein, which joins the decoded parts of a path and reads the slashes again."""
+
+    isLeaf = True
+
+    def __init__(self, klein: IResource) -> None:
+        super().__init__()
+        self._klein = klein
+
+    def render(self, request: Request) -> Any:
+        """Return a body, or that there will be one later."""
+        problem = _path_problem(request)
+        return respond(request, refusal(Invalid("path", problem))) if problem else self._klein.render(request)
+
+
+def _path_problem(request: Request) -> str | None:
+    if not request.path.startswith(b"/"):
+        return "must begin with a slash"
+    parts = b" ".join(request.postpath or ())
+    if b"/" in parts:
+        return "must have no encoded slash in any of its parts"
+    try:
+        parts.decode()
+    except UnicodeDecodeError:
+        return "must be UTF-8, percent-encoded"
+    return None
+
+
+def _klein(node: Node, reactor: IReactorTime) -> Klein:
+    klein = Klein()
+    for route in ROUTES:
+        klein.route(route.path, endpoint=route.path)(_endpoint(node, reactor, route))
+    # Klein's types know of any IRequest; here all are our own.
+    klein.handle_errors(HTTPException)(_no_route)  # type: ignore[arg-type]
+    klein.handle_errors(Exception)(_failed)  # type: ignore[arg-type]
+    return klein
+
+
+def _endpoint(node: Node, reactor: IReactorTime, route: Route) -> Callable[..., Any]:
+    if route.streams:
+
+        async def stream(request: Request, **path: str) -> Any:
+            await node.until_ready()
+            if request.method in (b"GET", b"HEAD"):
+                return await watch(node, request, reactor)
+            return respond(request, answer(node, route, _asked(request, path)))
+
+        return stream
+
+    async def later(request: Request, path: dict[str, str]) -> bytes:
+        await node.until_ready()
+        return respond(request, answer(node, route, _asked(request, path)))
+
+    def endpoint(request: Request, **path: str) -> bytes | Coroutine[Any, Any, bytes]:
+        if route.at_once or node.ready:
+            return respond(request, answer(node, route, _asked(request, path)))
+        return later(request, path)
+
+    return endpoint
+
+
+def _asked(request: Request, path: dict[str, str]) -> Asked:
+    etags = request.requestHeaders.getRawHeaders(b"If-None-Match")
+    _, _, query = request.uri.partition(b"?")
+    return Asked(
+        request.method.decode("ascii"),
+        tuple(path.values()),
+        query.decode("latin-1"),
+        request.content.getvalue(),
+        b",".join(etags).decode("latin-1") if etags else None,
+        getattr(request.getClientAddress(), "host", "unix"),
+    )
+
+
+def _no_route(request: Request, failure: Failure) -> bytes:
+    """No route has this path, or Klein would send the client to another, in HTML."""
+    del failure
+    return respond(request, NO_ROUTE)
+
+
+def _failed(request: Request, failure: Failure) -> bytes:
+    """A coroutine raised: what refuses a request has its answer, all else is a mistake of ours."""
+    refused = refusal(failure.value)
+    if refused.status == 500:
+        _log.failure("A request for {path} failed.", failure, path=request.path)
+    return respond(request, refused)

@@ -1,0 +1,190 @@
+"""`GET /events`: the events of a node as server-sent events, or one answer at a time as a long poll.
+
+Which events these are, and in what order, is decided in `bender.subscription`; here they only take the form of HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.web.server import Request
+
+from bender.core.model import Invalid
+from bender.journal import Entry
+from bender.node import Node
+from bender.stream import PIECE_BYTES, Stream
+from bender.subscription import Selection, Subscription
+
+#: A long poll waits no longer, whatever was asked for: intermediaries give up on silent connections soon after.
+WAIT_S_MAX = 60
+
+_FIELDS = {"app", "version", "snapshot", "since", "wait"}
+_WAIT = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
+_ZERO = re.compile(r"q\s*=\s*0(\.0*)?")
+_FLAGS = {"": True, "true": True, "1": True, "false": False, "0": False}
+
+_log = Logger()
+
+
+async def watch(node: Node, request: Request, reactor: IReactorTime) -> None:
+    """Answer `GET` or `HEAD` of the events of a node that is ready; whoever calls this finishes the request afterwards.
+
+    Raises `Invalid` and `Full`, both before anything is written.
+    """
+    server_sent = _accepts_server_sent(request)
+    fields = _fields(request)
+    selection = _selection(request, fields, server_sent=server_sent)
+    wait_s = _wait_s(fields)
+    request.setHeader(b"Content-Type", b"text/event-stream" if server_sent else b"application/json")
+    request.setHeader(b"Cache-Control", b"no-store")
+    request.setHeader(b"Vary", b"Accept")
+    if request.method == b"HEAD":
+        return
+    outlet = _ServerSent(node, request, reactor) if server_sent else _Poll(node, request, reactor, wait_s)
+    request.registerProducer(outlet.stream, streaming=True)
+    try:
+        outlet.stream.follow(Subscription(node, selection))
+        if server_sent:
+            request.write(b"")  # the headers, so that the client knows at once that it is connected
+        await outlet.done
+    finally:
+        outlet.close()
+        if request.channel is not None:  # the client is still there
+            request.unregisterProducer()
+
+
+class _ServerSent:
+    """A response that goes on until one of the two leaves."""
+
+    def __init__(self, node: Node, request: Request, clock: IReactorTime) -> None:
+        self.done: Deferred[None] = Deferred()
+        self.stream = Stream(node, clock, self, ticks=True)
+        self._request = request
+
+    def send(self, entries: Sequence[Entry]) -> None:
+        self._request.write(b"".join([b"id: %b\ndata: %b\n" % (each.cursor.encode(), each.line) for each in entries]))
+
+    def caught_up(self) -> None:
+        """Go on."""
+
+    def drop(self) -> None:
+        _drop(self._request)
+
+    def end(self) -> None:
+        self.done.callback(None)
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+class _Poll:
+    """A response with what is owed, or else with the first that comes within `wait_s`."""
+
+    def __init__(self, node: Node, request: Request, clock: IReactorTime, wait_s: float) -> None:
+        self.done: Deferred[None] = Deferred()
+        self.stream = Stream(node, clock, self, ticks=False)
+        self._node = node
+        self._request = request
+        self._clock = clock
+        self._wait_s = wait_s
+        self._waiting: IDelayedCall | None = None
+        self._body = b'{"events":['
+        self._separator = b""
+
+    def send(self, entries: Sequence[Entry]) -> None:
+        self._body += self._separator + b",".join([entry.line[:-1] for entry in entries])
+        self._separator = b","
+        if self._waiting is not None:
+            # Not at once: what follows in the same breath comes along, and nobody who listens may call back.
+            self._waiting.reset(0)
+        if len(self._body) > PIECE_BYTES:
+            self._request.write(self._body)
+            self._body = b""
+
+    def caught_up(self) -> None:
+        if self._wait_s and not self._separator:
+            self._waiting = self._clock.callLater(self._wait_s, self._waited)
+        else:
+            self._finish()
+
+    def drop(self) -> None:
+        _drop(self._request)
+
+    def end(self) -> None:
+        """Answer now, if there is nothing but waiting to do. What is being written goes on."""
+        if self._waiting is not None:
+            self._waiting.reset(0)
+
+    def close(self) -> None:
+        self.stream.close()
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _waited(self) -> None:
+        self._waiting = None
+        self._wait_s = 0
+        if self.stream.live:
+            self._finish()
+
+    def _finish(self) -> None:
+        body = self._body + b'],"cursor":"%b"}' % self._node.journal.cursor.encode()
+        if not self._request.startedWriting:
+            self._request.setHeader(b"Content-Length", b"%d" % len(body))
+        self._request.write(body)
+        self.done.callback(None)
+
+
+def _drop(request: Request) -> None:
+    _log.info("The watcher at {peer} does not read and is dropped.", peer=request.getClientAddress())
+    transport: Any = request.channel.transport
+    transport.abortConnection()
+
+
+def _accepts_server_sent(request: Request) -> bool:
+    """Whether the client says so; to one that takes anything a long poll is what it can best make use of."""
+    accepted = b",".join(request.requestHeaders.getRawHeaders(b"Accept", [])).decode("latin-1").lower()
+    for media_range in accepted.split(","):
+        media_type, *parameters = [part.strip() for part in media_range.split(";")]
+        if media_type == "text/event-stream" and not any(map(_ZERO.fullmatch, parameters)):
+            return True
+    return False
+
+
+def _selection(request: Request, fields: Mapping[str, str], *, server_sent: bool) -> Selection:
+    since = fields.get("since")
+    snapshot = fields.get("snapshot", "false")
+    if snapshot not in _FLAGS:
+        raise Invalid("snapshot", "must be true or false")
+    wanted = _FLAGS[snapshot]
+    if server_sent:
+        # The browser's own: where it was when it lost the connection, while the address is as old as the page.
+        since = (request.getHeader(b"Last-Event-ID") or b"").decode("utf-8", "replace") or since
+    elif since is not None:
+        wanted = False  # the end of an answer says as well as `synced` that this is all there is
+    return Selection(fields.get("app"), fields.get("version"), wanted, since)
+
+
+def _wait_s(fields: Mapping[str, str]) -> float:
+    """How long a poll may wait: not at all without `since`, for then it is about where to begin."""
+    wait = fields.get("wait", "0")
+    if not _WAIT.fullmatch(wait):
+        raise Invalid("wait", f"must be a number of seconds from 0 to {WAIT_S_MAX}")
+    return min(float(wait), WAIT_S_MAX) if "since" in fields else 0
+
+
+def _fields(request: Request) -> dict[str, str]:
+    """The fields of the query that mean something here. What is no UTF-8 cannot be any name, flag, number or cursor."""
+    _, _, query = request.uri.decode("utf-8", "surrogateescape").partition("?")
+    fields: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
+        if name in fields:
+            raise Invalid(name, "must not be given more than once")
+        if name in _FIELDS:
+            fields[name] = value
+    return fields

@@ -1,0 +1,317 @@
+"""What the operator chose: the options of a node, converted and checked.
+
+Everything that is wrong with them is found here, before anything listens or runs. `Unfit` says in one sentence what is
+wrong and what to do, and names the option as the operator wrote it: `--ttl`, or `ttl in FILE`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from ipaddress import ip_address
+from itertools import combinations
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
+
+from bender.core.model import PORT_MAX, Invalid, canonical_host, parse_port
+from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+
+#: Where peers are looked for that were named without a port.
+EXCHANGE_PORT = 1730
+
+#: A request to a peer has one interval's time, and a busy node may need some tens of milliseconds of it.
+INTERVAL_S_MIN = 0.05
+
+#: Names are part of every message and of many log lines.
+NAME_LENGTH_MAX = 255
+
+#: The option names, the defaults of all that have one, and what `--help` says of them.
+OPTIONS: Mapping[str, tuple[Any, str]] = {
+    "api": ("tcp:1729:interface=127.0.0.1", "ENDPOINT where clients speak HTTP"),
+    "exchange": (f"tcp:{EXCHANGE_PORT}:interface=127.0.0.1", "ENDPOINT where peers exchange state"),
+    "events": ("tcp:1731:interface=127.0.0.1", "ENDPOINT where events are told, a line each"),
+    "peers": ((), "HOST[:PORT],… exchange addresses of some peers; repeatable"),
+    "cluster": ("bender", "NAME of the cluster; a peer of another one is refused"),
+    "name": (None, "NAME of this node, for people; HOSTNAME:APIPORT if not said"),
+    "advertise": (None, "HOST under which peers reach this node; that of --exchange if not said, or the host name"),
+    "ttl": (10, "SECONDS that a registration lasts if it does not say"),
+    "interval": (1, "SECONDS between rounds; the same on all nodes"),
+    "insecure": (False, "allow addresses that other machines can reach, though nothing protects them"),
+}
+
+
+class Unfit(ValueError):
+    """An option, or several together, with which no node can be started."""
+
+
+@frozen
+class Given:
+    """A value, and where it was given, in words that begin a sentence about it."""
+
+    source: str
+    value: Any
+
+
+@frozen
+class Endpoint:
+    """Where to listen: Twisted's `description` of it, and what that means.
+
+    `interface` is an address ("" for all of them) and `port` that of TCP; a Unix socket has a `path` alone.
+    """
+
+    description: str
+    kind: str
+    interface: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether this machine alone can reach it."""
+        return self.kind == "unix" or self.interface == "localhost" or _address_is("is_loopback", self.interface)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is open on all addresses of this machine."""
+        return self.kind != "unix" and (not self.interface or _address_is("is_unspecified", self.interface))
+
+    def meets(self, other: Endpoint) -> bool:
+        """Whether not both can be listened on."""
+        if self.path or other.path:
+            return self.path == other.path
+        overlap = self.interface == other.interface or self.everywhere or other.everywhere
+        return overlap and self.port == other.port != 0
+
+
+@frozen
+class Choices:
+    """All options of one node, each fit for itself and together with the others."""
+
+    api: Endpoint
+    exchange: Endpoint
+    events: Endpoint
+    peers: tuple[str, ...]
+    cluster: str
+    name: str
+    advertise: str
+    timing: Timing
+    insecure: bool
+
+    @property
+    def address(self) -> str:
+        """Where peers reach the exchange of this node, as `host:port`."""
+        return host_port(self.advertise, self.exchange.port)
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        return {"api": self.api, "exchange": self.exchange, "events": self.events}
+
+
+def choose(given: Mapping[str, Given], host_name: str) -> Choices:
+    """Fill in the defaults, convert and check. Raises `Unfit`."""
+    unsaid = {option: Given(f"--{option}", default) for option, (default, _) in OPTIONS.items()}
+    chosen = {**unsaid, **given}
+    api, exchange, events = (_endpoint(chosen[option]) for option in ("api", "exchange", "events"))
+    if "advertise" in given:
+        advertise = _advertised(given["advertise"])
+    else:
+        advertise = host_name if exchange.everywhere or not exchange.interface else exchange.interface
+    choices = Choices(
+        api=api,
+        exchange=exchange,
+        events=events,
+        peers=tuple(_peers(chosen["peers"])),
+        cluster=_name(chosen["cluster"]),
+        name=_name(given["name"]) if "name" in given else f"{host_name}:{api.path or api.port}",
+        advertise=advertise,
+        timing=Timing(
+            interval_s=_seconds(chosen["interval"], INTERVAL_S_MIN), ttl_s=_seconds(chosen["ttl"], 0, TTL_S_MAX)
+        ),
+        insecure=_flag(chosen["insecure"]),
+    )
+    _check_together(choices)
+    return choices
+
+
+def _check_together(choices: Choices) -> None:
+    timing = choices.timing
+    ttl_s_min = TTL_INTERVALS_MIN * timing.interval_s
+    if timing.ttl_s < ttl_s_min:
+        raise Unfit(
+            f"--ttl {timing.ttl_s:g} is less than {TTL_INTERVALS_MIN} times --interval {timing.interval_s:g}: "
+            f"choose a ttl of {ttl_s_min:g} or more, or a shorter interval."
+        )
+    for (one, place), (other, taken) in combinations(choices.endpoints.items(), 2):
+        if place.meets(taken):
+            raise Unfit(
+                f"--{one} {place.description} and --{other} {taken.description} are in each other's way: give each a "
+                "port of its own."
+            )
+    for option, endpoint in choices.endpoints.items():
+        if not endpoint.loopback and not choices.insecure:
+            raise Unfit(
+                f"--{option} {endpoint.description} can be reached from other machines and nothing protects it: choose "
+                "interface=127.0.0.1 or a unix: socket, or add --insecure if all who can reach it may do anything."
+            )
+    if choices.peers and (choices.exchange.kind == "ssl" or not choices.exchange.port):
+        raise Unfit(
+            f"--peers cannot reach this node at --exchange {choices.exchange.description}, for they speak plain HTTP "
+            "to a fixed port: choose tcp:PORT:interface=ADDRESS, or leave out --peers."
+        )
+
+
+# Conversions, each of one given value.
+
+
+def _endpoint(given: Given) -> Endpoint:
+    description = _text(given)
+    kind = description.partition(":")[0]
+    malformed = Unfit(f"{given.source} must be tcp:PORT:interface=ADDRESS, ssl:… or unix:PATH, not {description!r}.")
+    if kind not in ("tcp", "tcp6", "ssl", "unix"):  # of others we could not tell who can reach them
+        raise malformed
+    seen = _Seen()
+    try:
+        serverFromString(seen, description).listen(Factory())
+    except (TypeError, ValueError) as error:  # a part is missing, unknown, or not a number
+        raise malformed from error
+    except Exception as error:  # OpenSSL has errors of its own for keys and certificates
+        raise Unfit(f"{given.source} cannot be {description!r}: {_one_line(error)}.") from error
+    if not 0 <= seen.port <= PORT_MAX or (kind == "unix" and not seen.path):
+        raise malformed
+    return Endpoint(description, kind, seen.interface, seen.port, seen.path)
+
+
+class _Seen:
+    """Stands in for a reactor, so that Twisted itself says what a description means. It listens on nothing."""
+
+    def __init__(self) -> None:
+        self.interface = ""
+        self.port = 0
+        self.path = ""
+
+    def listenTCP(self, port: int, _factory: object, *, interface: str, **_: object) -> None:
+        self.port, self.interface = port, interface
+
+    listenSSL = listenTCP
+
+    def listenUNIX(self, address: str, _factory: object, **_: object) -> None:
+        self.path = address
+
+
+def _peers(given: Given) -> Iterable[str]:
+    """The peers as `host:port`. A value is a list, on the command line with commas in it."""
+    lists = [given.value] if isinstance(given.value, str) else given.value
+    if not isinstance(lists, list | tuple) or not all(isinstance(each, str) for each in lists):
+        raise Unfit(f"{given.source} must be a list of HOST:PORT, not {given.value!r}.")
+    for text in [peer.strip() for each in lists for peer in each.split(",")]:
+        host, port = _split(text)
+        try:
+            yield host_port(canonical_host(host), parse_port(port))
+        except Invalid as error:
+            raise Unfit(f"{given.source} must be HOST or HOST:PORT, with commas between them, not {text!r}.") from error
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The parts of `HOST[:PORT]`. An address of IPv6 may stand without a port and then needs no brackets."""
+    bracketed = re.fullmatch(r"\[(.*:.*)\](?::(.*))?", text)
+    if bracketed:
+        host, port = bracketed.groups()
+    elif text.count(":") == 1:
+        host, port = text.split(":")
+    else:
+        host, port = text, None
+    return host, str(EXCHANGE_PORT) if port is None else port
+
+
+def _advertised(given: Given) -> str:
+    text = _text(given)
+    try:
+        host = canonical_host(text)
+    except Invalid as error:
+        raise Unfit(f"{given.source} must be a host name or an address, without a port, not {text!r}.") from error
+    if _address_is("is_unspecified", host):
+        raise Unfit(f"{given.source} must be an address that peers can reach, not {text!r}.")
+    return host
+
+
+def _name(given: Given) -> str:
+    name = _text(given)
+    if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable():
+        raise Unfit(f"{given.source} must be 1 to {NAME_LENGTH_MAX} printable characters, not {name!r}.")
+    return name
+
+
+def _seconds(given: Given, at_least: float, at_most: float = inf) -> float:
+    value = given.value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise Unfit(f"{given.source} must be a number of seconds, not {value!r}.")
+    if not at_least <= value <= at_most:
+        limit = f"at least {at_least:g}" if value < at_least else f"at most {at_most:g}"
+        raise Unfit(f"{given.source} must be {limit} seconds, not {value:g}.")
+    return float(value)
+
+
+def _flag(given: Given) -> bool:
+    if not isinstance(given.value, bool):
+        raise Unfit(f"{given.source} must be true or false, not {given.value!r}.")
+    return given.value
+
+
+def _text(given: Given) -> str:
+    if not isinstance(given.value, str):
+        raise Unfit(f"{given.source} must be a string, not {given.value!r}.")
+    return given.value
+
+
+# Where values come from.
+
+
+def from_toml(path: str) -> dict[str, Given]:
+    """The options in a TOML file. Raises `Unfit`."""
+    try:
+        document = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise Unfit(f"--config {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise Unfit(f"--config {path} is not TOML: {_one_line(error)}.") from error
+    for key in document:
+        if key not in OPTIONS:
+            raise Unfit(f"{key!r} in {path} is not an option of bender: choose from {', '.join(OPTIONS)}.")
+    return {key: Given(f"{key} in {path}", value) for key, value in document.items()}
+
+
+def from_command_line(option: str, value: Any) -> Given:
+    """Everything is text there, also numbers."""
+    if option in ("ttl", "interval"):
+        with suppress(ValueError):
+            value = float(value)
+    if option == "insecure":
+        value = bool(value)
+    return Given(f"--{option}", value)
+
+
+# Addresses.
+
+
+def host_port(host: str, port: int) -> str:
+    """As one writes it: with brackets around an address of IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _address_is(what: str, text: str) -> bool:
+    """Whether it is an address at all, and has this property of the standard library's."""
+    try:
+        return bool(getattr(ip_address(text), what))
+    except ValueError:
+        return False
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

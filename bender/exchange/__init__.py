@@ -1,0 +1,75 @@
+"""The exchange: how a node and its peers keep telling each other what is new, over HTTP.
+
+It knows the node and the wire, and decides nothing: what to say, to whom and when a peer counts as lost is up to the
+node. Here is when a round begins, how a message gets there in time or not at all, and who is named in the log for it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from bender.exchange.client import Asking, Client
+from bender.exchange.conditions import Conditions
+from bender.exchange.http import Poster
+from bender.exchange.seeds import Locating, Seeds
+from bender.exchange.server import Answering, Server
+from bender.wire import BODY_BYTES_MAX, Wire
+
+__all__ = ["Exchange"]
+
+
+class ExchangingNode(Answering, Asking, Locating, Protocol):
+    """What a node offers here."""
+
+    def peer_problem(self, address: str, problem: str | None) -> None: ...
+
+
+class Exchange(MultiService):
+    """Listens to peers at `endpoint`, asks them, and keeps the node informed where its seeds are.
+
+    `seeds` are the `host:port` that people configured; `chance` gives numbers between 0 and 1, at random.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        node: ExchangingNode,
+        *,
+        endpoint: IStreamServerEndpoint | str,
+        cluster: str,
+        seeds: Sequence[str],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__()
+        wire = Wire(cluster, node.timing.interval_s)
+        conditions = Conditions(reactor, node.timing.interval_s, node.peer_problem)
+        site = Server(node, wire, conditions).site(reactor)
+        if isinstance(endpoint, str):
+            endpoint = serverFromString(reactor, endpoint)
+        self._poster = Poster(reactor, BODY_BYTES_MAX)
+        self._listener = StreamServerEndpointService(endpoint, site)
+        # As twisted.application.strports does it: a port in use must end the process, not be a line of the log.
+        self._listener._raiseSynchronously = True  # noqa: SLF001
+        self._seeds = Seeds(reactor, node, seeds)
+        self._client = Client(reactor, node, wire, self._poster, conditions, chance)
+        for part in (self._listener, self._seeds, self._client):
+            part.setServiceParent(self)
+
+    def stopService(self) -> Deferred[None]:
+        """Hear nobody new, and let what is under way be answered, within an interval."""
+        self.running = False
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        await maybeDeferred(self._seeds.stopService)
+        await maybeDeferred(self._listener.stopService)
+        await self._client.stopService()
+        self._poster.close()

@@ -1,0 +1,211 @@
+"""The half of the exchange that asks: a round every interval, and whatever else the node has to say, at once.
+
+Each request that the node hands over is reported to it exactly once, as answered or failed, whatever happens to it. It
+must never wait for a peer: one that hangs costs its requests their time limit and nobody anything else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from bender.core.messages import Message, Request
+from bender.core.timing import Timing
+from bender.exchange.conditions import Conditions
+from bender.exchange.http import Poster, Refusal, Refusing, Unanswered, Unreachable
+from bender.wire import Refused, Unsendable, Wire
+
+#: Requests under way to one peer: the core's four rounds and one push, and the second requests that go with rounds.
+#: With more, it hangs, and another one could only wait with them.
+UNDER_WAY_MAX = 10
+
+#: The part of an interval by which a round comes late, at random, so that not all nodes send at the same moment.
+JITTER = 0.1
+
+
+class Asking(Protocol):
+    """What a node offers here."""
+
+    on_requests: Callable[[list[Request]], None]
+
+    @property
+    def timing(self) -> Timing: ...
+
+    def begin_round(self, addresses: Iterable[str] | None = None) -> None: ...
+
+    def answered(self, request: Request, answer: Message) -> None: ...
+
+    def failed(self, request: Request) -> None: ...
+
+
+class Client(Service):
+    """Carries the requests of `node`, and lets it begin its rounds.
+
+    `chance` gives numbers between 0 and 1; `failures` counts the rounds that raised since the start.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        node: Asking,
+        wire: Wire,
+        poster: Poster,
+        conditions: Conditions,
+        chance: Callable[[], float],
+    ) -> None:
+        self.failures = 0
+        self._reactor = reactor
+        self._node = node
+        self._wire = wire
+        self._poster = poster
+        self._conditions = conditions
+        self._chance = chance
+        self._limit_s = node.timing.interval_s
+        self._under_way: dict[Request, Deferred[None] | None] = {}
+        self._under_way_to: Counter[str] = Counter()
+        self._waiting: list[Deferred[None]] = []
+        self._late: IDelayedCall | None = None
+        self._ended = False
+        self._rounds = LoopingCall(self._tick)
+        self._rounds.clock = reactor
+
+    def startService(self) -> None:
+        """The first round begins at once: the node is not ready before it has heard from its peers."""
+        super().startService()
+        self._node.on_requests = self.send
+        self._round()
+        self._rounds.start(self._limit_s, now=False)  # it ends only when it is stopped, for a tick never raises
+
+    def stopService(self) -> Deferred[None]:
+        """End the rounds; then what is under way, above all the good-byes, has the usual time to be answered."""
+        super().stopService()
+        self._rounds.stop()
+        if self._late is not None and self._late.active():
+            self._late.cancel()
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        with suppress(TimedOut, CancelledError):
+            await self._idle().addTimeout(self._limit_s, self._reactor)
+        self._ended = True
+        for carrying in list(self._under_way.values()):
+            if carrying is not None:
+                carrying.cancel()
+        await self._idle()
+
+    def _idle(self) -> Deferred[None]:
+        """Fires when no request is under way."""
+        idle: Deferred[None] = Deferred()
+        if self._under_way:
+            self._waiting.append(idle)
+        else:
+            idle.callback(None)
+        return idle
+
+    # Rounds.
+
+    def _tick(self) -> None:
+        self._late = self._reactor.callLater(self._chance() * JITTER * self._limit_s, self._round)
+
+    def _round(self) -> None:
+        try:
+            self._node.begin_round()
+            self._conditions.forget()
+        except Exception:
+            self.failures += 1
+            self._log.failure(
+                "A round failed, the next one comes in its time; {failures} so far.", failures=self.failures
+            )
+
+    # Requests.
+
+    def send(self, requests: Iterable[Request]) -> None:
+        """Carry requests to where they go. Nothing is reported before this returns."""
+        for request in requests:
+            if self._ended or self._under_way_to[request.address] >= UNDER_WAY_MAX:
+                self._reactor.callLater(0, self._report, request, None)
+                continue
+            self._under_way_to[request.address] += 1
+            self._under_way[request] = None
+            self._under_way[request] = Deferred.fromCoroutine(self._carry(request))
+
+    async def _carry(self, request: Request) -> None:
+        answer = None
+        try:
+            answer = await self._answer(request)
+        except CancelledError:
+            pass  # this node stops
+        except Exception:
+            self._log.failure("A request to {address} failed.", address=request.address)
+        if answer is None:
+            # It may be that the node is just handing it over.
+            self._reactor.callLater(0, self._finish, request, None)
+        else:
+            self._finish(request, answer)
+
+    async def _answer(self, request: Request) -> Message | None:
+        """The answer; None, and a condition of the peer's, where there is none to be had."""
+        address = request.address
+        conditions = self._conditions
+        try:
+            body = self._wire.encode(request.message)
+            posting = Deferred.fromCoroutine(self._poster.post(address, body))
+            received = self._wire.decode(await posting.addTimeout(self._limit_s, self._reactor))
+        except TimedOut:
+            conditions.out_of_reach(address, f"does not answer within {self._limit_s:g} s")
+        except Unreachable as unreachable:
+            conditions.out_of_reach(address, unreachable.text)
+        except Unanswered as unanswered:
+            conditions.trouble(address, "answers", unanswered.text, kind=unanswered.kind)
+        except Refusing as refusing:
+            self._refused(address, refusing.refusal)
+        except Refused as refused:
+            conditions.refused(address, "answers", refused)
+        except Unsendable as unsendable:
+            conditions.trouble(address, "answers", f"would need {unsendable}", kind="unsendable")
+        else:
+            conditions.fine(address, "reach")
+            conditions.understood(address, "answers", received.interval_s, self._wire.interval_s)
+            return received.message
+        return None
+
+    def _refused(self, address: str, refusal: Refusal) -> None:
+        """Find out why, so that both nodes say the same, and once where both ask."""
+        try:
+            if refusal.wire is not None and refusal.cluster is not None:
+                self._wire.check(refusal.wire, refusal.cluster)
+        except Refused as refused:
+            self._conditions.refused(address, "answers", refused)
+        else:
+            self._conditions.trouble(address, "answers", f"refuses this node: {refusal.message}", kind=refusal.code)
+
+    def _finish(self, request: Request, answer: Message | None) -> None:
+        del self._under_way[request]
+        self._under_way_to[request.address] -= 1
+        if not self._under_way_to[request.address]:
+            del self._under_way_to[request.address]
+        self._report(request, answer)
+        if not self._under_way:
+            waiting, self._waiting = self._waiting, []
+            for idle in waiting:
+                idle.callback(None)
+
+    def _report(self, request: Request, answer: Message | None) -> None:
+        try:
+            if answer is None:
+                self._node.failed(request)
+            else:
+                self._node.answered(request, answer)
+        except Exception:
+            self._log.failure("Reporting on a request to {address} failed.", address=request.address)

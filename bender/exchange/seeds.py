@@ -1,0 +1,133 @@
+"""Where the peers are that people named: a seed is an address, or a name that stands for several and may move.
+
+Names are looked up at the start and every half minute after that. What a name stood for is not forgotten because it
+cannot be looked up now: a name server that is away must not take the cluster with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+#: Seconds between two look-ups of a name.
+AGAIN_S = 30
+
+#: Seconds until a name that stands for nothing is looked up again: it may belong to a machine that is just starting.
+SOONER_S = 5
+
+
+class Locating(Protocol):
+    """What a node offers here."""
+
+    def located(self, seed: str, addresses: Sequence[str]) -> None: ...
+
+    def begin_round(self, addresses: Iterable[str] | None = None) -> None: ...
+
+
+class Seeds(Service):
+    """Keeps `node` informed where its seeds, each `host:port`, are."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, node: Locating, seeds: Sequence[str]) -> None:
+        self._reactor = reactor
+        self._node = node
+        self._seeds = tuple(dict.fromkeys(seeds))
+        self._watching: list[Deferred[None]] = []
+
+    def startService(self) -> None:
+        """Addresses are told at once, names as soon as they are found."""
+        super().startService()
+        for seed in self._seeds:
+            host, port = _host_and_port(seed)
+            if _is_one_machine(host):
+                self._node.located(seed, [seed])
+            else:
+                self._watching.append(Deferred.fromCoroutine(self._watch(seed, host, port)))
+
+    def stopService(self) -> None:
+        super().stopService()
+        for watching in self._watching:
+            watching.cancel()
+        self._watching.clear()
+
+    async def _watch(self, seed: str, host: str, port: int) -> None:
+        known: list[str] = []
+        missing = False
+        with suppress(CancelledError):
+            while True:
+                found = await self._look_up(host, port)
+                if found and found != known:
+                    self._tell(seed, known, found)
+                elif not found and not missing:
+                    self._log.warn("{seed} stands for no address at present.", seed=seed)
+                known, missing = found or known, not found
+                await deferLater(self._reactor, AGAIN_S if found else SOONER_S)
+
+    def _tell(self, seed: str, known: list[str], found: list[str]) -> None:
+        self._log.info("{seed} stands for {addresses}.", seed=seed, addresses=", ".join(found))
+        try:
+            self._node.located(seed, found)
+            # At the start this is what the node waits for, with a whole interval to the next round.
+            self._node.begin_round([address for address in found if address not in known])
+        except Exception:
+            self._log.failure("Telling where {seed} is failed.", seed=seed)
+
+    async def _look_up(self, host: str, port: int) -> list[str]:
+        """The addresses of a name, in order; none if there are none, or finding out fails."""
+        finding = _Finding(Deferred())
+        try:
+            self._reactor.nameResolver.resolveHostName(finding, host, port)
+            return await finding.found.addTimeout(AGAIN_S, self._reactor)
+        except CancelledError:
+            raise
+        except Exception:
+            self._log.failure("Looking up {host} failed.", host=host)
+            return []
+
+
+@implementer(IResolutionReceiver)
+@define
+class _Finding:
+    """What has been found of a name. Whoever waits for `found` may give up before it is complete."""
+
+    found: Deferred[list[str]]
+    addresses: set[str] = field(factory=set)
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """Nothing is to be done yet."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        if isinstance(address, IPv6Address):
+            self.addresses.add(f"[{address.host}]:{address.port}")
+        elif isinstance(address, IPv4Address):
+            self.addresses.add(f"{address.host}:{address.port}")
+
+    def resolutionComplete(self) -> None:
+        if not self.found.called:
+            self.found.callback(sorted(self.addresses))
+
+
+def _host_and_port(seed: str) -> tuple[str, int]:
+    host, _, port = seed.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_one_machine(host: str) -> bool:
+    """Whether a seed is an address itself. `localhost` has two as a rule, but nobody means two machines by it."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True

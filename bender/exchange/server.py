@@ -1,0 +1,149 @@
+"""The half of the exchange that answers: `POST /exchange` brings a message, and its answer is one.
+
+A request that is no message of this cluster's is refused with a sentence in JSON, and its sender named in the log. It
+must never keep the body of a request that is larger than any message, nor write one to a file, as Twisted would.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Protocol
+
+import msgspec
+from klein import Klein
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http, server
+from twisted.web.resource import IResource
+from werkzeug.exceptions import HTTPException
+
+from bender.core.messages import Message
+from bender.exchange.conditions import Conditions
+from bender.exchange.http import MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
+from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
+
+#: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
+IDLE_S_MAX = 60
+
+_STATUSES = {OtherCluster: http.CONFLICT, OtherVersion: http.CONFLICT, TooLarge: http.REQUEST_ENTITY_TOO_LARGE}
+
+_CODES = {http.CONFLICT: "CONFLICT", http.REQUEST_ENTITY_TOO_LARGE: "TOO_LARGE", http.BAD_REQUEST: "INVALID"}
+
+
+class Answering(Protocol):
+    """What a node offers here."""
+
+    def receive(self, message: Message) -> Message: ...
+
+
+class Server:
+    """Answers peers."""
+
+    _log = Logger()
+    _klein = Klein()
+
+    def __init__(self, node: Answering, wire: Wire, conditions: Conditions) -> None:
+        self._node = node
+        self._wire = wire
+        self._conditions = conditions
+
+    def site(self, reactor: IReactorTime) -> Site:
+        return Site(self._klein.resource(), reactor, self._conditions)
+
+    @_klein.route(PATH, methods=["POST"])
+    def exchange(self, request: Request) -> bytes:
+        """A message for a message."""
+        try:
+            received = self._wire.decode(request.content.read())
+        except Refused as refused:
+            return self._refuse(request, refused)
+        address = received.message.sender.address
+        self._conditions.understood(address, "asks", received.interval_s, self._wire.interval_s)
+        return _respond(request, http.OK, MEDIA_TYPE, self._wire.encode(self._node.receive(received.message)))
+
+    def _refuse(self, request: server.Request, refused: Refused) -> bytes:
+        address = refused.sender.address if refused.sender else request.getClientAddress().host
+        self._conditions.refused(address, "asks", refused)
+        status = _STATUSES.get(type(refused), http.BAD_REQUEST)
+        message = f"the sender {refused.reason}"
+        return _respond_with(request, status, Refusal(_CODES[status], message, WIRE_VERSION, self._wire.cluster))
+
+    @_klein.handle_errors(HTTPException)  # type: ignore[arg-type]
+    def _no_route(self, request: server.Request, failure: Failure) -> bytes:
+        status = getattr(failure.value, "code", http.NOT_FOUND)
+        return _respond_with(request, status, Refusal("NOT_FOUND", f"peers POST to {PATH}, there is nothing else here"))
+
+    @_klein.handle_errors(Exception)  # type: ignore[arg-type]
+    def _failed(self, request: server.Request, failure: Failure) -> bytes:
+        self._log.failure("A peer's request failed.", failure)
+        return _respond_with(request, http.INTERNAL_SERVER_ERROR, Refusal("FAILED", "it failed, and its log says why"))
+
+
+def _respond_with(request: server.Request, status: int, refusal: Refusal) -> bytes:
+    return _respond(request, status, REFUSAL_TYPE, msgspec.json.encode(refusal))
+
+
+def _respond(request: server.Request, status: int, media_type: bytes, body: bytes) -> bytes:
+    """Everything of an answer but the body, which is returned. With a length, or Twisted would send it in chunks."""
+    request.setResponseCode(status)
+    request.responseHeaders.setRawHeaders(b"Content-Type", [media_type])
+    request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+    return body
+
+
+class Request(server.Request):
+    """One request, whose body is kept in memory and no longer than a message can be."""
+
+    content: BytesIO
+    _too_large = False
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()
+        if length is not None and length > BODY_BYTES_MAX:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self._too_large:
+            return
+        if self.content.tell() + len(data) > BODY_BYTES_MAX:
+            self._refuse()
+        else:
+            self.content.write(data)
+
+    def _refuse(self) -> None:
+        """End the connection with a bare status: no node sends so much, and nothing else need understand why."""
+        self._too_large = True
+        self.channel.site.too_large(self.getClientAddress().host)  # type: ignore[attr-defined]
+        self.channel.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        self.channel.loseConnection()
+
+    def process(self) -> None:
+        if not self._too_large:
+            super().process()
+
+    def getRequestHostname(self) -> bytes:
+        """Klein asks for this to build URLs, which nobody does here, and fails on many a Host header."""
+        return b"localhost"
+
+
+class Site(server.Site):
+    """The factory of peers' connections. It logs no requests: there are hundreds in a second, all of them alike."""
+
+    noisy = False
+    protocol = http.HTTPChannel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
+    requestFactory = Request
+
+    def __init__(self, resource: IResource, reactor: IReactorTime, conditions: Conditions) -> None:
+        super().__init__(resource, timeout=IDLE_S_MAX, reactor=reactor)
+        self._conditions = conditions
+
+    def too_large(self, host: str) -> None:
+        self._conditions.trouble(host, "asks", f"sends over {BODY_BYTES_MAX} bytes", kind=TooLarge.__name__)
+
+    def log(self, request: http.Request) -> None:
+        """Twisted would write a line."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Twisted would offer HTTP/2, which knows none of the limits above."""
+        return [b"http/1.1"]

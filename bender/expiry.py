@@ -1,0 +1,73 @@
+"""The clockwork of a node: looks at regular times for what has lapsed, fallen silent or may be forgotten.
+
+It decides nothing, the node does. It must never stop by itself: a sweep that raises is logged and counted, and the
+next one comes all the same, for without sweeps nothing dead would ever go offline. It must not hold up the reactor
+either: the node sweeps in slices, and requests get their turn between them.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from bender.core.timing import Timing
+
+#: Sweeps in one interval. A lapse is noticed a quarter of an interval late at the most, and an idle sweep is cheap.
+SWEEPS_PER_INTERVAL = 4
+
+
+class Sweeping(Protocol):
+    """What a node offers here. `sweep` does one slice and says whether there is more to do at once."""
+
+    @property
+    def timing(self) -> Timing: ...
+
+    def sweep(self) -> bool: ...
+
+
+class Expiry(Service):
+    """Sweeps `node` every quarter of its interval, and while there is more to do, at every turn of the reactor.
+
+    `failures` counts the sweeps that raised since the start.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: IReactorTime, node: Sweeping) -> None:
+        self.failures = 0
+        self._reactor = reactor
+        self._node = node
+        self._more: IDelayedCall | None = None
+        self._loop = LoopingCall(self._tick)
+        self._loop.clock = reactor
+
+    def startService(self) -> None:
+        super().startService()
+        # The loop ends only when it is stopped, for a tick never raises; so there is nothing to hear from its Deferred.
+        self._loop.start(self._node.timing.interval_s / SWEEPS_PER_INTERVAL)
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._loop.stop()
+        if self._more is not None:
+            self._more.cancel()
+            self._more = None
+
+    def _tick(self) -> None:
+        if self._more is None:  # otherwise the sweep before this one is still at it
+            self._slice()
+
+    def _slice(self) -> None:
+        self._more = None
+        try:
+            more = self._node.sweep()
+        except Exception:
+            self.failures += 1
+            self._log.failure("A sweep failed, the next one comes in time; {failures} so far.", failures=self.failures)
+            return
+        if more:
+            self._more = self._reactor.callLater(0, self._slice)

@@ -1,0 +1,196 @@
+"""A node and its shells as one service: they begin together or not at all, and take their leave in order.
+
+Leaving (rule 7) loses nothing that was promised to a client, and ends in bounded time whatever peers and clients do.
+The listening sockets close first, for it is a refused connection that makes clients go on elsewhere; then what was read
+is answered; and then the peers hear of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import ceil
+from typing import Any, NoReturn, Protocol
+from weakref import WeakSet
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.web.http import HTTPChannel
+from zope.interface import implementer
+
+from bender.choices import host_port
+from bender.core.timing import Timing
+
+#: Time between two looks of a leaving node at whether the last answers have been given.
+LOOK_S = 0.02
+
+#: What each step of leaving gets on top of an interval, the longest that requests and peers' answers may take.
+LEAVING_MARGIN_S = 1.0
+
+
+#: The shells that clients come through; they close first.
+DOORS = ("api", "events")
+
+
+class Refusal(SystemExit, Exception):
+    """Why the process ends instead of starting, in one sentence.
+
+    It is a `SystemExit`, so that the interpreter prints the sentence alone to stderr and ends with status 1, and an
+    `Exception`, because only after those `twistd` removes its PID file.
+    """
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the process instead of starting."""
+    refusal = Refusal(f"bender: {sentence}")
+    if sys.stderr is not sys.__stderr__:  # the log has it by now, and the interpreter would speak to the log alone
+        print(refusal, file=sys.__stderr__)
+    raise refusal
+
+
+@implementer(IProtocolFactory)
+class Connections:
+    """A server's protocol factory that knows which connections are open, so that they can be ended.
+
+    `busy` says of a connection's protocol whether it has read something that it has not answered yet.
+    """
+
+    def __init__(self, factory: IProtocolFactory, busy: Callable[[Any], bool]) -> None:
+        self._factory = factory
+        self._busy = busy
+        self._protocols: WeakSet[Any] = WeakSet()
+
+    def doStart(self) -> None:
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        self._factory.doStop()
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
+        protocol = self._factory.buildProtocol(addr)
+        if protocol is not None:
+            self._protocols.add(protocol)
+        return protocol
+
+    def end_idle(self) -> bool:
+        """Close the connections with nothing left to answer; whether there are others."""
+        busy = False
+        for protocol in list(self._protocols):
+            if self._busy(protocol):
+                busy = True
+            elif protocol.transport is not None:
+                protocol.transport.loseConnection()
+        return busy
+
+
+def answering(channel: HTTPChannel) -> bool:
+    """Whether a client waits on this HTTP connection for an answer that has not begun. A stream of events has."""
+    return any(request.channel is not None and not request.startedWriting for request in channel.requests)
+
+
+class Leaver(Protocol):
+    """What a node offers here. `leave` tells its peers, by way of the exchange."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def timing(self) -> Timing: ...
+
+    def leave(self) -> None: ...
+
+
+class NodeService(MultiService):
+    """A node with its shells: services of its own, named after the options that say where they listen.
+
+    `clients` are the connections to the API, whose answers are waited for when the node leaves, and `on_leaving` is
+    called as the first thing then. Event listeners see to their connections themselves.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        node: Leaver,
+        shells: Mapping[str, IService],
+        clients: Connections,
+        on_leaving: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self.node = node
+        self._shells = shells
+        self._clients = clients
+        self._on_leaving = on_leaving
+        for name, shell in shells.items():
+            shell.setName(name)
+            shell.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        Service.privilegedStartService(self)
+        for name, shell in self._shells.items():
+            with _refusing(name):
+                shell.privilegedStartService()
+
+    def startService(self) -> None:
+        Service.startService(self)
+        for name, shell in self._shells.items():
+            with _refusing(name):
+                shell.startService()
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        self._on_leaving()
+        return Deferred.fromCoroutine(self._leave())
+
+    async def _leave(self) -> None:
+        self._log.info("Node {node} leaves.", node=self.node.name)
+        doors = [name for name in self._shells if name in DOORS]
+        for name in doors:
+            await self._end(name)
+        await self._answer()
+        self.node.leave()
+        for name in self._shells:
+            if name not in doors:
+                await self._end(name)
+
+    async def _answer(self) -> None:
+        """Wait until all that was read is answered, and close each connection as soon as it waits for nothing."""
+        await deferLater(self._reactor, 0)  # what has arrived and was not looked at yet gets its turn
+        for _ in range(ceil(self._step_s / LOOK_S)):
+            if not self._clients.end_idle():
+                return
+            await deferLater(self._reactor, LOOK_S)
+
+    async def _end(self, name: str) -> None:
+        try:
+            await maybeDeferred(self._shells[name].stopService).addTimeout(self._step_s, self._reactor)
+        except Exception:  # the steps that follow matter all the more
+            self._log.failure("Ending {shell} failed, the node goes on leaving.", shell=name)
+
+    @property
+    def _step_s(self) -> float:
+        return self.node.timing.interval_s + LEAVING_MARGIN_S
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Refuse to start where a shell cannot listen, and say which option to change."""
+    try:
+        yield
+    except CannotListenError as error:
+        place = _text(error.port) if error.interface is None else host_port(error.interface or "*", error.port)
+        reason = getattr(error.socketError, "strerror", None) or error.socketError
+        refuse(f"--{name} cannot listen on {place} ({reason}): choose another, or end what is in its way.")
+    except OSError as error:  # the lock of a Unix socket
+        refuse(f"--{name} cannot listen ({error}): choose another, or remove what is in its way.")
+
+
+def _text(path: str | bytes) -> str:
+    return path if isinstance(path, str) else path.decode(errors="replace")

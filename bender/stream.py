@@ -1,0 +1,178 @@
+"""A subscription on its way to a client, over whatever transport, as fast as the client reads and no faster.
+
+No client ever slows the node: what it has not read waits in the journal, where it is anyway, and one that does not
+read at all is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from zope.interface import implementer
+
+from bender.journal import Entry, said
+from bender.node import Node
+from bender.subscription import Subscription
+
+#: Without an event for so long there is a tick, so that a cut is noticed and a filtered watcher's cursor moves on.
+TICK_S = 15
+
+#: What may wait for a client that does not read.
+WAITING_BYTES_MAX = 256 * 1024
+
+#: A client that has taken nothing for so long does not read. One that reads may have more waiting, such as the rest of
+#: a snapshot, or of a storm of events that was longer than the limit from the beginning.
+STALLED_S = 1
+
+#: Written at a time: 10 snapshots at once hold up the reactor for 1 ms per turn.
+PIECE_BYTES = 32 * 1024
+
+#: What a transport buffers before it asks for a pause. This waits for the client too.
+TRANSPORT_BYTES = 64 * 1024
+
+#: Looks per interval at whether a node that was not ready is, as often as it sweeps.
+LOOKS_PER_INTERVAL = 4
+
+
+class Outlet(Protocol):
+    """The transport of a stream."""
+
+    def send(self, entries: Sequence[Entry]) -> None:
+        """Write these; if that is too much, the stream's `pauseProducing` is called."""
+
+    def caught_up(self) -> None:
+        """Nothing is owed any more. The stream is `live`."""
+
+    def drop(self) -> None:
+        """Close the connection at once, for its client does not read."""
+
+    def end(self) -> None:
+        """Close the connection as soon as it may be, for the node stops."""
+
+
+@implementer(IPushProducer)
+class Stream:
+    """Follows one subscription after another and sends what they owe to `outlet`; its transport's producer.
+
+    A subscription begins where the one before it is `live`, that is, was given all that it was owed: follow another
+    only then, and nothing is missing or there twice. Who closes the connection, or loses it, calls `close`.
+    """
+
+    def __init__(self, node: Node, clock: IReactorTime, outlet: Outlet, *, ticks: bool) -> None:
+        self.live = False
+        self._node = node
+        self._clock = clock
+        self._outlet = outlet
+        self._subscription: Subscription
+        self._paused = False
+        # How much more may wait for a client that has stalled; None while it reads.
+        self._room_bytes: int | None = None
+        self._stalling: IDelayedCall | None = None
+        self._looking: IDelayedCall | None = None
+        self._ticking = clock.callLater(TICK_S, self._tick) if ticks else None
+
+    def follow(self, subscription: Subscription) -> None:
+        """Give the client what it is owed by this subscription. Raises `Full`."""
+        self._node.journal.listen(self, subscription.selection.app)
+        self._subscription = subscription
+        self.live = False
+        self._give()
+
+    def close(self) -> None:
+        """Forget the client."""
+        self._node.journal.unlisten(self)
+        self.live = False
+        self._paused = True
+        self._cancel(self._stalling, self._looking, self._ticking)
+        self._stalling = self._looking = self._ticking = None
+
+    # What the journal calls.
+
+    def heard(self, entry: Entry) -> None:
+        """Pass on an event, or leave it waiting."""
+        if not self._subscription.selection.admits(entry):
+            return
+        if self.live:
+            self._send((entry,))
+        elif self._room_bytes is not None:
+            self._wait(len(entry.line))
+
+    def closed(self) -> None:
+        """The node stops."""
+        self._outlet.end()
+
+    # What the transport calls.
+
+    def pauseProducing(self) -> None:
+        if self._paused:
+            return
+        self._paused = True
+        if self.live:
+            self.live = False
+            self._subscription.go_on()
+        self._stalling = self._clock.callLater(STALLED_S, self._stall)
+
+    def resumeProducing(self) -> None:
+        if self._stalling is not None:
+            self._cancel(self._stalling)
+            self._stalling = None
+            self._room_bytes = None
+            self._paused = False
+            self._give()
+
+    def stopProducing(self) -> None:
+        self.close()
+
+    # The rest.
+
+    def _give(self) -> None:
+        """Send what is owed until that is all, or the transport has enough."""
+        while not self._paused:
+            if self._subscription.opening and not self._node.ready:
+                self._look_later()
+                return
+            entries = self._subscription.take(PIECE_BYTES)
+            if entries:
+                self._send(entries)
+            elif not self._subscription.opening:
+                self.live = True
+                self._outlet.caught_up()
+                return
+
+    def _send(self, entries: Sequence[Entry]) -> None:
+        if self._ticking is not None:
+            self._ticking.reset(TICK_S)
+        self._outlet.send(entries)
+
+    def _tick(self) -> None:
+        self._ticking = self._clock.callLater(TICK_S, self._tick)
+        if self.live:
+            cursor = self._node.journal.cursor
+            self._outlet.send((Entry(cursor, said("tick", cursor=cursor)),))
+
+    def _look_later(self) -> None:
+        if self._looking is None:
+            self._looking = self._clock.callLater(self._node.timing.interval_s / LOOKS_PER_INTERVAL, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        self._give()
+
+    def _stall(self) -> None:
+        self._room_bytes = WAITING_BYTES_MAX - TRANSPORT_BYTES
+        self._wait(self._subscription.owed_bytes(self._room_bytes))
+
+    def _wait(self, size: int) -> None:
+        """Let so much more wait for a client that has stalled, or drop it."""
+        assert self._room_bytes is not None
+        self._room_bytes -= size
+        if self._room_bytes < 0:
+            self.close()
+            self._outlet.drop()
+
+    def _cancel(self, *calls: IDelayedCall | None) -> None:
+        for call in calls:
+            if call is not None and call.active():
+                call.cancel()

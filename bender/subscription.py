@@ -1,0 +1,161 @@
+"""What one watcher gets: which events, from where on, and what comes before them.
+
+The rules are the same for every transport. A subscription knows none of them: it hands out what it owes in pieces, as
+many and as fast as somebody asks for. Until all of that is taken it looks up events in the journal, so a slow reader
+costs no memory; from then on events are told as they come.
+
+A snapshot is what is shown at one instant. It is read piece by piece while events go on, and what followed that
+instant follows it, so nothing is missing between the two and nothing is there twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+import msgspec
+from attrs import frozen
+
+from bender.core.model import parse_name
+from bender.journal import Entry, said, snapshot_lines
+from bender.node import Node
+
+#: Stands at the end of a cursor that was given within a snapshot. To go on after half a snapshot is not possible, so
+#: such a cursor is never known and leads to a `reset`, as it should.
+WITHIN_SNAPSHOT = "~"
+
+
+@frozen
+class Selection:
+    """What a watcher asks for. All of it may be left out: then it gets every event from now on.
+
+    `since` is the cursor to go on after. With one that is known there is no snapshot, whatever `snapshot` says, for the
+    watcher has had one; but it is told by `synced` when it has caught up.
+    """
+
+    app: str | None = None
+    version: str | None = None
+    snapshot: bool = False
+    since: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """Raise `Invalid` for an app or version that can be none."""
+        for field, name in (("app", self.app), ("version", self.version)):
+            if name is not None:
+                parse_name(field, name)
+
+    def admits(self, entry: Entry) -> bool:
+        """Whether this event is for the watcher."""
+        return (self.app is None or entry.app == self.app) and (self.version is None or entry.version == self.version)
+
+
+class Subscription:
+    """What a watcher with this `selection` is owed by a node, from the moment at which it was made.
+
+    Take all of it, and pass on what the journal tells and the selection `admits` from then on. After a pause in that,
+    `go_on` makes what was told meanwhile owed again.
+    """
+
+    def __init__(self, node: Node, selection: Selection) -> None:
+        journal = node.journal
+        known = journal.number if selection.since is None else journal.position(selection.since)
+        self.selection = selection
+        self._node = node
+        self._journal = journal
+        self._lost = known is None
+        # The number of the last event before what is owed; None if a snapshot has to be made first.
+        self._position = None if selection.snapshot and selection.since is None else known
+        self._sync_due = selection.snapshot
+        self._snapshot: Iterator[Entry] = iter(())
+        self._bodies: list[list[bytes]] = []
+
+    @property
+    def opening(self) -> bool:
+        """Whether the next thing owed is a snapshot, which only a node that is ready can make."""
+        return self._position is None
+
+    def go_on(self) -> None:
+        """Owe what will come from now on, in place of having it told."""
+        self._position = self._journal.number
+
+    def take(self, bytes_max: int) -> list[Entry]:
+        """The next of what is owed, until it is `bytes_max` or just above. Nothing more if empty, unless `opening`."""
+        if self._position is None:
+            self._open()
+        taken: list[Entry] = []
+        size = 0
+        for entry in chain(self._snapshot, self._missed()):
+            taken.append(entry)
+            size += len(entry.line)
+            if size >= bytes_max:
+                break
+        return taken
+
+    def owed_bytes(self, enough: int) -> int:
+        """About how much is owed; counts no further than just above `enough`."""
+        total = 0
+        for size in chain(map(len, chain.from_iterable(self._bodies)), map(_size, self._ahead())):
+            total += size
+            if total > enough:
+                break
+        return total
+
+    def _open(self) -> None:
+        """Begin with all that is shown now."""
+        node, app, version = self._node, self.selection.app, self.selection.version
+        registrations = node.registrations(app, version)
+        if app is None and version is not None:
+            registrations = [body for body in registrations if _version_of(body) == version]
+        shown = {"registration": registrations}
+        if app is None and version is None:
+            shown |= {kind: node.configuration(kind) for kind in ("backend", "frontend")}
+        backwards = {kind: bodies[::-1] for kind, bodies in shown.items()}
+        self._bodies = [*backwards.values()]
+        self._snapshot = self._snapshot_of(backwards, self._journal.cursor, self._lost)
+        self._position = self._journal.number
+        self._lost = self._sync_due = False
+
+    def _snapshot_of(self, shown: dict[str, list[bytes]], cursor: str, lost: bool) -> Iterator[Entry]:
+        at_ms = self._journal.wall_ms()
+        within = cursor + WITHIN_SNAPSHOT
+        if lost:
+            yield Entry(within, said("reset", cursor=within))
+        for kind, bodies in shown.items():
+            yield from snapshot_lines(kind, bodies, within, at_ms)
+        yield Entry(cursor, said("synced", cursor=cursor))
+
+    def _missed(self) -> Iterator[Entry]:
+        """What the journal has for the watcher, one event at a time, moving on with each."""
+        while self._position is not None and self._position < self._journal.number:
+            entry = self._journal.entry(self._position + 1)
+            if entry is None:  # so slow that the journal went on without it
+                self._lost = True
+                self._position = None
+                return
+            self._position += 1
+            if self.selection.admits(entry):
+                yield entry
+        if self._sync_due:
+            self._sync_due = False
+            yield Entry(self._journal.cursor, said("synced", cursor=self._journal.cursor))
+
+    def _ahead(self) -> Iterator[Entry]:
+        """What the journal has for the watcher, without moving on."""
+        if self._position is not None:
+            entries = map(self._journal.entry, range(self._position + 1, self._journal.number + 1))
+            yield from (entry for entry in entries if entry is not None and self.selection.admits(entry))
+
+
+class _Versioned(msgspec.Struct):
+    version: str
+
+
+_versioned = msgspec.json.Decoder(_Versioned)
+
+
+def _version_of(body: bytes) -> str:
+    return _versioned.decode(body).version
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.line)

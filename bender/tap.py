@@ -1,0 +1,159 @@
+"""`twistd bender`: the options, and the one place where a node and its shells are put together.
+
+Nothing else knows the global reactor, the machine's clocks or its randomness; everybody is handed what he needs. Every
+mistake of the operator's ends the process here with one sentence.
+"""
+
+from __future__ import annotations
+
+import resource
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from twisted.application import strports
+from twisted.application.service import IService
+from twisted.logger import Logger
+from twisted.python import usage
+
+from bender import __version__, api
+from bender.choices import OPTIONS, Choices, Unfit, choose, from_command_line, from_toml
+from bender.events import EventsFactory
+from bender.exchange import Exchange
+from bender.expiry import Expiry
+from bender.node import Node, Sources
+from bender.service import Connections, NodeService, answering, refuse
+
+_log = Logger()
+
+
+class Options(usage.Options):
+    """The options as they were given; `chosen` is what they amount to."""
+
+    synopsis = "Usage: twistd [options] bender [options]"
+    longdesc = "Runs a node of bender, a masterless service registry."
+    # An option that was not given must be told from one that was, because of --config; so no defaults here.
+    optParameters = [
+        [option, None, None, doc if default is None else f"{doc} [default: {default}]"]
+        for option, (default, doc) in OPTIONS.items()
+        if option not in ("insecure", "peers")
+    ] + [["config", None, None, "FILE with these options as TOML; the command line wins"]]
+    optFlags = [["insecure", None, OPTIONS["insecure"][1]]]
+
+    chosen: Choices
+
+    def opt_peers(self, peers: str) -> None:
+        self.setdefault("peers", []).append(peers)
+
+    opt_peers.__doc__ = OPTIONS["peers"][1]
+
+    def opt_version(self) -> None:
+        """Display bender's version and exit."""
+        print(f"bender {__version__}")  # noqa: T201
+        raise SystemExit(0)
+
+    def parseArgs(self, *arguments: str) -> None:
+        if arguments:
+            raise Unfit(f"{arguments[0]!r} is one argument too many: every option of bender begins with --.")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse, and end the process where they are unfit."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            refuse(f"{error}: see twistd bender --help.")
+        except Unfit as error:
+            refuse(str(error))
+
+    def postOptions(self) -> None:
+        said = {option: self.get(option) for option in OPTIONS}
+        given = {option: from_command_line(option, value) for option, value in said.items() if value not in (None, 0)}
+        filed = {} if self["config"] is None else from_toml(self["config"])
+        self.chosen = choose({**filed, **given}, socket.gethostname())
+
+
+def makeService(options: Options) -> IService:
+    """The service that `twistd` and `twist` run."""
+    from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
+
+    sources = Sources(
+        monotonic=_monotonic(),
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+        incarnation=lambda: secrets.randbits(64),
+    )
+    # The reactor's timers follow the wall clock otherwise, and an hour set back is an hour without rounds and sweeps.
+    reactor.seconds = sources.monotonic  # type: ignore[method-assign]
+    _allow_open_files()
+    return put_together(options.chosen, reactor, sources, _ignore_signals)
+
+
+def put_together(
+    choices: Choices, reactor: Any, sources: Sources, on_leaving: Callable[[], None] = lambda: None
+) -> NodeService:
+    """A node with its shells, which listens on nothing before it is started."""
+    node = Node(
+        reactor,
+        sources,
+        name=choices.name,
+        address=choices.address,
+        timing=choices.timing,
+        cluster=choices.cluster,
+        seeds=choices.peers,
+    )
+    clients = Connections(api.site(node, reactor), answering)
+    exchange = Exchange(
+        reactor, node, endpoint=choices.exchange.description, cluster=choices.cluster, seeds=choices.peers
+    )
+    shells = {
+        "api": strports.service(choices.api.description, clients, reactor=reactor),
+        "events": strports.service(choices.events.description, EventsFactory(node, reactor), reactor=reactor),
+        "exchange": exchange,
+        "expiry": Expiry(reactor, node),
+    }
+    _tell(choices)
+    return NodeService(reactor, node, shells, clients, on_leaving)
+
+
+def _monotonic() -> Callable[[], float]:
+    """A clock that never jumps, and goes on while the machine sleeps where there is one."""
+    try:
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    except AttributeError:
+        return time.monotonic
+
+
+def _allow_open_files() -> None:
+    """Raise the limit on open files as far as it goes: each connection is one, and there may be 20,000."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems say that there is none, and refuse to set it so
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _ignore_signals() -> None:
+    """Who leaves already takes no notice of being told so again."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _tell(choices: Choices) -> None:
+    """Begin the log with who this is, and with what is allowed and may yet be a mistake."""
+    _log.info(
+        "Node {node} of cluster {cluster}: clients at {api}, events at {events}, peers find it at {address}.",
+        node=choices.name,
+        cluster=choices.cluster,
+        api=choices.api.description,
+        events=choices.events.description,
+        address=choices.address,
+    )
+    for option, endpoint in choices.endpoints.items():
+        if not endpoint.loopback:
+            _log.warn(
+                "--{option} {endpoint} can be reached from other machines, and nothing protects it.",
+                option=option,
+                endpoint=endpoint.description,
+            )

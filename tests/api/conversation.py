@@ -1,0 +1,177 @@
+"""Talking with a node over HTTP without a socket: every byte goes through Twisted's own protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Any
+
+import msgspec
+from attrs import frozen
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import Site
+
+from bender.api import site
+from bender.core.messages import Request
+from bender.core.timing import Timing
+from bender.node import Node, Sources
+
+#: What the wall clock of all nodes shows.
+NOW_MS = 1_795_447_942_248
+
+WEB = {"app": "web", "version": "1.2.0", "host": "10.0.0.5", "port": 8080}
+WEB_PATH = "/registrations/web/1.2.0/10.0.0.5/8080"
+WEB_ID = "registration/web/1.2.0/10.0.0.5/8080"
+
+
+@frozen
+class Response:
+    """What came back; names of headers in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        assert self.headers["content-type"] == "application/json", self
+        return msgspec.json.decode(self.body)
+
+
+def parsed(received: bytes, *, head: bool = False) -> list[Response]:
+    """Every response in what was received; a body without a length goes to the end."""
+    responses = []
+    while received:
+        top, _, rest = received.partition(b"\r\n\r\n")
+        first, *lines = top.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        status = int(first.split()[1])
+        bodyless = head or status in (100, 204, 304)
+        length = 0 if bodyless else int(headers.get("content-length", len(rest)))
+        assert "transfer-encoding" not in headers
+        responses.append(Response(status, headers, rest[:length]))
+        received = rest[length:]
+    return responses
+
+
+class Connection:
+    """One client's connection to a node."""
+
+    def __init__(self, to: Site) -> None:
+        self.transport = StringTransport(peerAddress=IPv4Address("TCP", "10.9.9.9", 40_000))
+        self._protocol = to.buildProtocol(self.transport.getPeer())
+        self._protocol.makeConnection(self.transport)
+
+    def send(self, sent: bytes) -> None:
+        self._protocol.dataReceived(sent)
+
+    def received(self) -> bytes:
+        """Everything since this was asked last."""
+        received: bytes = self.transport.value()
+        self.transport.clear()
+        return received
+
+    @property
+    def closed(self) -> bool:
+        """Whether the node has closed it."""
+        return self.transport.disconnecting
+
+    def lose(self) -> None:
+        """The client goes away."""
+        self._protocol.connectionLost(Failure(ConnectionDone()))
+
+
+def request(method: str, path: str, body: object = None, **headers: str) -> bytes:
+    """A request with a length; a body that is not bytes already goes as JSON."""
+    content = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(content)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
+
+
+_incarnations = count(1)
+
+
+def a_node(clock: Clock, name: str = "n1", **options: Any) -> Node:
+    """A node whose clock is moved by hand."""
+    sources = Sources(clock.seconds, lambda: NOW_MS, lambda: next(_incarnations))
+    return Node(clock, sources, name=name, address=f"{name}:1730", timing=Timing(), **options)
+
+
+class ApiCase(SynchronousTestCase):
+    """A node that is alone and ready, and a client of it."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.node = a_node(self.clock)
+        self.site = site(self.node, self.clock)
+
+    def connect(self) -> Connection:
+        return Connection(self.site)
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> Response:
+        """One request on a connection of its own, and the one response to it."""
+        connection = self.connect()
+        connection.send(request(method, path, body, **headers))
+        (response,) = parsed(connection.received(), head=method == "HEAD")
+        return response
+
+    def pass_time(self, seconds: int) -> None:
+        """Let time go by for the node, which is awake all the while."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self.node.sweep()
+
+    def refused(self, code: str, response: Response) -> str:
+        """Expect an error in the form that all have; returns its message."""
+        status = {"INVALID": 400, "NOT_FOUND": 404, "METHOD_NOT_ALLOWED": 405, "CONFLICT": 409, "TOO_LARGE": 413}
+        status |= {"BUSY": 429, "NOT_READY": 503}
+        self.assertEqual((response.json["code"], response.status), (code, status[code]), response)
+        self.assertEqual(set(response.json), {"code", "message"})
+        message: str = response.json["message"]
+        return message
+
+    def invalid(self, field: str, response: Response) -> None:
+        """Expect a 400 that names the field."""
+        self.assertEqual(self.refused("INVALID", response).split(":")[0], field)
+
+
+class Network:
+    """Two nodes that can be cut off from each other; `first` has the other as its seed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.connected = True
+        self.first = a_node(clock, "first", seeds=("second:1730",))
+        self.second = a_node(clock, "second")
+        self.first.located("second:1730", ["second:1730"])
+        self.first.on_requests = self._carrier(self.first)
+        self.second.on_requests = self._carrier(self.second)
+        self._held: list[Callable[[], None]] = []
+
+    def _carrier(self, sender: Node) -> Callable[[list[Request]], None]:
+        receiver = self.second if sender is self.first else self.first
+
+        def carry(requests: list[Request]) -> None:
+            for request in requests:
+                self._held.append(partial(self._deliver, sender, request, receiver))
+            if self.connected:
+                self.reconnect()
+
+        return carry
+
+    @staticmethod
+    def _deliver(sender: Node, request: Request, receiver: Node) -> None:
+        sender.answered(request, receiver.receive(request.message))
+
+    def reconnect(self) -> None:
+        """Deliver what was held up."""
+        self.connected = True
+        held, self._held = self._held, []
+        for deliver in held:
+            deliver()

@@ -1,0 +1,173 @@
+"""Backends and frontends over HTTP."""
+
+from __future__ import annotations
+
+from tests.api.conversation import WEB, ApiCase
+
+SITE = {"name": "site", "app": "web", "version": "1.2.0"}
+SITE_SHOWN = {"id": "backend/site", "resource": "Backend", **SITE}
+EDGE_SHOWN = {"id": "frontend/edge", "resource": "Frontend", "name": "edge"}
+
+
+class Backends(ApiCase):
+    def test_created(self) -> None:
+        """A new backend is created once, and found where the answer says."""
+        response = self.ask("POST", "/backends", SITE)
+        self.assertEqual((response.status, response.json), (201, SITE_SHOWN))
+        self.assertEqual(response.headers["location"], "/backends/site")
+        self.assertEqual(self.ask("GET", "/backends/site").body, response.body)
+        self.refused("CONFLICT", self.ask("POST", "/backends", {**SITE, "version": "2"}))
+        self.assertEqual(self.ask("GET", "/backends").json, [SITE_SHOWN])
+
+    def test_listed(self) -> None:
+        """All of them, in order of id; an empty list where there are none."""
+        self.assertEqual(self.ask("GET", "/backends").json, [])
+        for name in ("b", "a", "c"):
+            self.ask("POST", "/backends", {**SITE, "name": name})
+        self.assertEqual([each["name"] for each in self.ask("GET", "/backends").json], ["a", "b", "c"])
+
+    def test_further_fields(self) -> None:
+        """What bender does not know is kept and returned as sent."""
+        further = {"balance": "leastconn", "n": 10**25, "deep": {"z": [1, {"b": None}], "a": 1.5}, "é": "ü", "id": "x"}
+        response = self.ask("POST", "/backends", {**SITE, **further, "resource": "Backend"})
+        self.assertEqual(response.json, {**SITE_SHOWN, **further, "id": "backend/site"})
+
+    def test_changed(self) -> None:
+        """A PUT changes the keys that are sent, and no others."""
+        self.ask("POST", "/backends", {**SITE, "balance": "leastconn"})
+        response = self.ask("PUT", "/backends/site", {"version": "2.0.0", "note": None})
+        shown = {**SITE_SHOWN, "version": "2.0.0", "balance": "leastconn", "note": None}
+        self.assertEqual((response.status, response.json), (200, shown))
+        self.assertEqual(self.ask("GET", "/backends/site").json, shown)
+        whole = self.ask("PUT", "/backends/site", shown)
+        self.assertEqual((whole.status, whole.json), (200, shown))
+
+    def test_unchanged(self) -> None:
+        """A PUT that changes nothing leaves no trace in the history."""
+        self.ask("POST", "/backends", SITE)
+        for body in (SITE, {"version": "1.2.0"}, {}, None):
+            self.assertEqual(self.ask("PUT", "/backends/site", body).json, SITE_SHOWN)
+        self.assertEqual(len(self.node.replica.history("backend/site")), 1)
+
+    def test_created_by_put(self) -> None:
+        """A PUT creates what is not there, if it has an app and a version."""
+        response = self.ask("PUT", "/backends/site", {"app": "web", "version": "1.2.0"})
+        self.assertEqual((response.status, response.json), (201, SITE_SHOWN))
+        self.assertEqual(response.headers["location"], "/backends/site")
+        self.invalid("app", self.ask("PUT", "/backends/other", {"version": "1"}))
+        self.invalid("version", self.ask("PUT", "/backends/other", {"app": "web"}))
+        self.invalid("app", self.ask("PUT", "/backends/other"))
+        self.refused("NOT_FOUND", self.ask("GET", "/backends/other"))
+
+    def test_removed(self) -> None:
+        """What is removed is gone, and can be created again."""
+        self.ask("POST", "/backends", SITE)
+        self.assertEqual(self.ask("DELETE", "/backends/site").status, 204)
+        for method in ("GET", "DELETE"):
+            self.refused("NOT_FOUND", self.ask(method, "/backends/site"))
+        self.assertEqual(self.ask("GET", "/backends").json, [])
+        self.assertEqual(self.ask("POST", "/backends", SITE).status, 201)
+
+    def test_names(self) -> None:
+        """A name is any printable text without a slash; paths have it percent-encoded."""
+        response = self.ask("POST", "/backends", {**SITE, "name": "blå gul?"})
+        self.assertEqual(response.headers["location"], "/backends/bl%C3%A5%20gul%3F")
+        self.assertEqual(response.json["id"], "backend/blå gul?")
+        self.assertEqual(self.ask("GET", response.headers["location"]).json, response.json)
+
+    def test_invalid(self) -> None:
+        """What is missing or wrong is named, and changes nothing."""
+        for field in SITE:
+            bad: tuple[object, ...] = (None, "", "a/b", "..", 1, [], "x" * 256)
+            for value in bad:
+                self.invalid(field, self.ask("POST", "/backends", {**SITE, field: value}))
+            self.invalid(field, self.ask("POST", "/backends", {name: SITE[name] for name in SITE if name != field}))
+        self.invalid("resource", self.ask("POST", "/backends", {**SITE, "resource": "Frontend"}))
+        self.invalid("name", self.ask("POST", "/backends"))
+        for body in (b"[]", b"{", b"null"):
+            self.invalid("body", self.ask("POST", "/backends", body))
+        self.assertEqual(self.ask("GET", "/backends").json, [])
+        self.ask("POST", "/backends", SITE)
+        self.invalid("name", self.ask("PUT", "/backends/site", {"name": "other"}))
+        self.invalid("app", self.ask("PUT", "/backends/site", {"app": None}))
+        self.invalid("deep", self.ask("PUT", "/backends/site", b'{"deep": ' + b"[" * 21 + b"]" * 21 + b"}"))
+        for method in ("GET", "PUT", "DELETE"):
+            self.invalid("name", self.ask(method, "/backends/%07", {"app": "a", "version": "1"}))
+        self.invalid("name", self.ask("GET", "/backends/%07/members"))
+        self.invalid("path", self.ask("GET", "/backends/a%2fb"))
+        self.refused("TOO_LARGE", self.ask("PUT", "/backends/site", {"x": "y" * 4096}))
+        self.assertEqual(self.ask("GET", "/backends/site").json, SITE_SHOWN)
+
+    def test_author(self) -> None:
+        """Who made a setting is remembered by address."""
+        self.ask("POST", "/backends", SITE)
+        self.assertEqual(self.node.replica.history("backend/site")[0].author, "10.9.9.9")
+
+    def test_tags(self) -> None:
+        """A backend and the list of them have tags."""
+        self.ask("POST", "/backends", SITE)
+        for path in ("/backends", "/backends/site"):
+            etag = self.ask("GET", path).headers["etag"]
+            self.assertEqual(self.ask("GET", path, If_None_Match=etag).status, 304)
+            self.ask("PUT", "/backends/site", {"note": path})
+            self.assertEqual(self.ask("GET", path, If_None_Match=etag).status, 200)
+
+
+class Members(ApiCase):
+    def test_those_of_the_version(self) -> None:
+        """A backend is served by the registrations of its app and version, and by others once it is switched."""
+        self.refused("NOT_FOUND", self.ask("GET", "/backends/site/members"))
+        self.ask("POST", "/backends", SITE)
+        self.assertEqual(self.ask("GET", "/backends/site/members").json, [])
+        one = self.ask("POST", "/registrations", WEB).json
+        two = self.ask("POST", "/registrations", {**WEB, "version": "2"}).json
+        members = self.ask("GET", "/backends/site/members")
+        self.assertEqual(members.json, [one])
+        self.ask("PUT", "/backends/site", {"version": "2"})
+        self.assertEqual(self.ask("GET", "/backends/site/members").json, [two])
+        self.assertEqual(self.ask("GET", "/backends/site/members", If_None_Match=members.headers["etag"]).status, 200)
+
+
+class Frontends(ApiCase):
+    def test_created(self) -> None:
+        """A frontend needs a name alone; what is answered says where it is, as the original did."""
+        response = self.ask("POST", "/frontends", {"name": "edge"})
+        self.assertEqual((response.status, response.json), (201, {**EDGE_SHOWN, "location": "/frontends/edge"}))
+        self.assertEqual(response.headers["location"], "/frontends/edge")
+        self.assertEqual(self.ask("GET", "/frontends/edge").json, EDGE_SHOWN)
+        self.assertEqual(self.ask("GET", "/frontends").json, [EDGE_SHOWN])
+        self.refused("CONFLICT", self.ask("POST", "/frontends", {"name": "edge"}))
+
+    def test_backend_later(self) -> None:
+        """The backend may come later, and go again."""
+        self.ask("POST", "/frontends", {"name": "edge"})
+        for backend in ("site", None):
+            response = self.ask("PUT", "/frontends/edge", {"backend": backend, "bind": "*:80"})
+            self.assertEqual((response.status, response.json["backend"]), (200, backend))
+
+    def test_created_by_put(self) -> None:
+        """A PUT creates what is not there."""
+        response = self.ask("PUT", "/frontends/edge")
+        self.assertEqual((response.status, response.json["name"]), (201, "edge"))
+
+    def test_removed(self) -> None:
+        """What is removed is gone."""
+        self.ask("POST", "/frontends", {"name": "edge"})
+        self.assertEqual(self.ask("DELETE", "/frontends/edge").status, 204)
+        for method in ("GET", "DELETE"):
+            self.refused("NOT_FOUND", self.ask(method, "/frontends/edge"))
+
+    def test_invalid(self) -> None:
+        """A name is needed, and a backend is a name."""
+        self.invalid("name", self.ask("POST", "/frontends", {}))
+        self.invalid("resource", self.ask("POST", "/frontends", {"name": "a", "resource": "Backend"}))
+        for backend in ("", "a/b", 1, ["site"]):
+            self.invalid("backend", self.ask("POST", "/frontends", {"name": "a", "backend": backend}))
+        self.assertEqual(self.ask("GET", "/frontends").json, [])
+
+    def test_apart_from_backends(self) -> None:
+        """A frontend and a backend of one name are two things."""
+        self.ask("POST", "/backends", {**SITE, "name": "edge"})
+        self.assertEqual(self.ask("POST", "/frontends", {"name": "edge"}).status, 201)
+        self.ask("DELETE", "/backends/edge")
+        self.assertEqual(self.ask("GET", "/frontends").json, [EDGE_SHOWN])

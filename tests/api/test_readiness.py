@@ -1,0 +1,114 @@
+"""What a node answers while it is not ready (promise P8)."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+
+from bender.api import site
+from tests.api.conversation import WEB, WEB_PATH, ApiCase, Network, a_node, parsed, request
+
+REQUESTS = (
+    ("GET", "/"),
+    ("GET", "/registrations"),
+    ("GET", WEB_PATH),
+    ("POST", "/registrations"),
+    ("POST", WEB_PATH),
+    ("PUT", WEB_PATH),
+    ("DELETE", WEB_PATH),
+    ("POST", "/renewals"),
+    ("GET", "/backends"),
+    ("POST", "/backends"),
+    ("PUT", "/backends/site"),
+    ("GET", "/frontends/edge"),
+    ("GET", "/events"),
+    ("GET", "/events?since=x&wait=30"),
+)
+
+
+class AtAStart(ApiCase):
+    """A node that has not found the peer it was told of."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node = a_node(self.clock, seeds=("peer:1730",))
+        self.site = site(self.node, self.clock)
+
+    def test_refuses_at_once(self) -> None:
+        """All but its status is 503 at once, with the time after which to try again."""
+        for method, path in REQUESTS:
+            response = self.ask(method, path, b"{}")
+            self.refused("NOT_READY", response)
+            self.assertEqual(response.headers["retry-after"], "1")
+
+    def test_says_so(self) -> None:
+        """`/ready` is 503, `/status` tells more."""
+        response = self.ask("GET", "/ready")
+        self.refused("NOT_READY", response)
+        self.assertEqual(response.headers["retry-after"], "1")
+        status = self.ask("GET", "/status")
+        self.assertEqual((status.status, status.json["ready"]), (200, False))
+
+    def test_gives_up(self) -> None:
+        """After five intervals it goes on without the peer."""
+        self.pass_time(4)
+        self.assertEqual(self.ask("GET", "/ready").status, 503)
+        self.pass_time(2)
+        self.assertEqual(self.ask("GET", "/ready").status, 200)
+        self.assertEqual(self.ask("POST", "/registrations", WEB).status, 201)
+
+
+class AfterAPause(ApiCase):
+    """A node that was away for three seconds, and whose peer is slow to answer."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = Clock()
+        self.network = Network(self.clock)
+        self.node = self.network.first
+        self.site = site(self.node, self.clock)
+        self.node.begin_round()
+        self.node.sweep()
+        self.assertTrue(self.node.ready)
+        self.network.connected = False
+        self.clock.advance(3)
+        self.connection = self.connect()
+
+    def test_waits(self) -> None:
+        """What is asked waits for the peer's answer, and is done then."""
+        self.connection.send(request("POST", "/registrations", WEB))
+        self.assertEqual(self.connection.received(), b"")
+        self.network.reconnect()
+        (response,) = parsed(self.connection.received())
+        self.assertEqual(response.status, 201)
+        self.assertEqual(self.ask("GET", WEB_PATH).status, 200)
+
+    def test_waits_an_interval_at_most(self) -> None:
+        """If the peer does not answer, neither does the node for more than an interval."""
+        self.connection.send(request("POST", "/registrations", WEB))
+        self.clock.advance(0.99)
+        self.assertEqual(self.connection.received(), b"")
+        self.clock.advance(0.02)
+        (response,) = parsed(self.connection.received())
+        self.refused("NOT_READY", response)
+        self.network.reconnect()
+        self.assertEqual(self.ask("GET", "/registrations").json, [])
+
+    def test_says_so_at_once(self) -> None:
+        """`/ready` and `/status` do not wait."""
+        self.assertEqual(self.ask("GET", "/ready").status, 503)
+        self.assertIs(self.ask("GET", "/status").json["ready"], False)
+
+    def test_client_goes_away(self) -> None:
+        """Who has gone before its turn is forgotten, and what it asked for is not done."""
+        self.connection.send(request("POST", "/registrations", WEB))
+        self.connection.lose()
+        self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() <= 4], [])
+        self.network.reconnect()
+        self.assertEqual(self.ask("GET", "/registrations").json, [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_in_order(self) -> None:
+        """Requests that wait on one connection are answered in their order."""
+        self.connection.send(request("POST", "/registrations", WEB) + request("DELETE", WEB_PATH))
+        self.network.reconnect()
+        self.assertEqual([each.status for each in parsed(self.connection.received())], [201, 204])

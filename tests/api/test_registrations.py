@@ -1,0 +1,351 @@
+"""Registrations over HTTP: every row of the contract's table, and what must be refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bender.api import site
+from bender.core.model import RENEWALS_MAX
+from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase, a_node, parsed, request
+
+SHOWN = {
+    "id": WEB_ID,
+    "resource": "Registration",
+    **WEB,
+    "ttl": 10.0,
+    "weight": 1,
+    "meta": {},
+    "registered": NOW_MS,
+    "node": "n1",
+}
+
+
+class Registering(ApiCase):
+    def test_new(self) -> None:
+        """What was not listed is created, and found where the answer says."""
+        response = self.ask("POST", "/registrations", WEB)
+        self.assertEqual((response.status, response.json), (201, SHOWN))
+        self.assertEqual(response.headers["location"], WEB_PATH)
+        self.assertEqual(self.ask("GET", response.headers["location"]).body, response.body)
+
+    def test_fields_in_order(self) -> None:
+        """A registration's fields stand in the order of the contract."""
+        body = b'{"id":"registration/web/1.2.0/10.0.0.5/8080","resource":"Registration","app":"web","version":"1.2.0",'
+        self.assertTrue(self.ask("POST", "/registrations", WEB).body.startswith(body))
+
+    def test_again(self) -> None:
+        """What is listed is renewed, with a 200 and the same registration."""
+        first = self.ask("POST", "/registrations", WEB)
+        self.clock.advance(1)
+        again = self.ask("POST", "/registrations", WEB)
+        self.assertEqual((again.status, again.body), (200, first.body))
+        self.assertEqual(again.headers["location"], WEB_PATH)
+
+    def test_everything_asked_for(self) -> None:
+        """What a client asks for is what is shown."""
+        wanted = {**WEB, "ttl": 30, "weight": 256, "meta": {"zone": "a", "n": 1}, "resource": "Registration"}
+        shown = {**SHOWN, "ttl": 30.0, "weight": 256, "meta": {"zone": "a", "n": 1}}
+        self.assertEqual(self.ask("POST", "/registrations", wanted).json, shown)
+
+    def test_what_is_not_sent_stays(self) -> None:
+        """Fields that are not sent keep their value, others change it."""
+        self.ask("POST", "/registrations", {**WEB, "ttl": 30, "meta": {"zone": "a"}})
+        changed = self.ask("POST", "/registrations", {**WEB, "weight": 0})
+        self.assertEqual(changed.status, 200)
+        self.assertEqual(changed.json, {**SHOWN, "ttl": 30.0, "meta": {"zone": "a"}, "weight": 0})
+        self.assertEqual(self.ask("POST", "/registrations", {**WEB, "meta": {}}).json["meta"], {})
+
+    def test_content_type_does_not_matter(self) -> None:
+        """A body is JSON whatever its Content-Type says, forms included."""
+        for type_ in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+            self.assertIn(self.ask("POST", "/registrations", WEB, Content_Type=type_).status, (200, 201), type_)
+
+    def test_location_is_encoded(self) -> None:
+        """An id holds decoded text, its Location is percent-encoded, and leads back to it."""
+        response = self.ask("POST", "/registrations", {**WEB, "app": "é ?#%", "host": "::1"})
+        self.assertEqual(response.json["id"], "registration/é ?#%/1.2.0/::1/8080")
+        self.assertEqual(response.headers["location"], "/registrations/%C3%A9%20%3F%23%25/1.2.0/::1/8080")
+        self.assertEqual(self.ask("GET", response.headers["location"]).body, response.body)
+
+    def test_spellings(self) -> None:
+        """However a host is spelled, it is the same instance."""
+        self.ask("POST", "/registrations", {**WEB, "host": "Web1.Example.ORG."})
+        self.ask("POST", "/registrations", {**WEB, "host": "2001:DB8:0::1"})
+        self.assertEqual(
+            [each["host"] for each in self.ask("GET", "/registrations").json], ["2001:db8::1", "web1.example.org"]
+        )
+        for host in ("WEB1.example.org", "web1.example.org.", "2001:db8:0:0:0:0:0:1", "2001%3Adb8%3A%3A1"):
+            path = f"/registrations/web/1.2.0/{host}/8080"
+            self.assertEqual(self.ask("POST", path).status, 200)
+            self.assertEqual(self.ask("PUT", path).status, 200)
+            self.assertEqual(self.ask("GET", path).status, 200)
+        self.assertEqual(len(self.ask("GET", "/registrations").json), 2)
+        self.assertEqual(self.ask("DELETE", "/registrations/web/1.2.0/Web1.Example.Org./8080").status, 204)
+        self.assertEqual(self.ask("DELETE", "/registrations/web/1.2.0/2001:DB8::01/8080").status, 204)
+
+    def test_invalid(self) -> None:
+        """A field that is missing or wrong is named, and nothing is registered."""
+        bad: dict[str, tuple[Any, ...]] = {
+            "app": ("", "a/b", ".", "..", "x" * 256, "a\n", "\0", "\u2028", 1, None, ["a"]),
+            "version": ("", "..", 1.2, None),
+            "host": ("", "a b", "[::1]", "fe80::1%eth0", "10.0.0.256", "-a", "a..b", "é", 1, None),
+            "port": (0, 65_536, -1, "80", True, 80.5, None, 10**30),
+            "ttl": (3.99, 3600.1, -1, "10", True, 1e300),
+            "weight": (-1, 257, 1.5, "1", False),
+            "meta": ([], "a", 1),
+            "resource": ("Backend", 1),
+        }
+        for field, values in bad.items():
+            for value in values:
+                self.invalid(field, self.ask("POST", "/registrations", {**WEB, field: value}))
+        for field in WEB:
+            self.invalid(field, self.ask("POST", "/registrations", {**WEB, field: None}))
+            without = {name: value for name, value in WEB.items() if name != field}
+            self.invalid(field, self.ask("POST", "/registrations", without))
+        self.assertEqual(self.ask("GET", "/registrations").json, [])
+
+    def test_no_json(self) -> None:
+        """What is no JSON object is refused as a whole."""
+        bodies = (
+            b"",
+            b" ",
+            b"{",
+            b"[]",
+            b"null",
+            b"1",
+            b'"x"',
+            b"\xff",
+            b'{"app": "\xff"}',
+            b'{"app": NaN}',
+            b'{"app": "\\ud800"}',
+        )
+        for body in (*bodies, b"[" * 60_000, b'{"x":' * 10_000, b'{"meta":{"x":' + b"[" * 30_000):
+            self.invalid("body", self.ask("POST", "/registrations", body))
+
+    def test_deep(self) -> None:
+        """`meta` that is deeper than any reader expects is refused."""
+        deep: Any = 1
+        for _ in range(20):
+            deep = [deep]
+        self.invalid("meta", self.ask("POST", "/registrations", {**WEB, "meta": {"deep": deep}}))
+        self.assertEqual(self.ask("POST", "/registrations", {**WEB, "meta": {"deep": deep[0]}}).status, 201)
+
+    def test_too_large(self) -> None:
+        """An entry over 4 KiB is refused, and what was there stays as it was."""
+        self.ask("POST", "/registrations", WEB)
+        response = self.ask("POST", "/registrations", {**WEB, "meta": {"x": "y" * 4096}})
+        self.refused("TOO_LARGE", response)
+        self.assertEqual(self.ask("GET", WEB_PATH).json, SHOWN)
+
+    def test_ttl_follows_the_interval(self) -> None:
+        """The shortest ttl is four intervals."""
+        self.assertEqual(self.ask("POST", "/registrations", {**WEB, "ttl": 4}).json["ttl"], 4.0)
+        self.assertEqual(self.ask("POST", "/registrations", {**WEB, "ttl": 3600}).json["ttl"], 3600.0)
+
+    def test_busy(self) -> None:
+        """A node that has as many as it may hold takes no new ones, but renews those it has."""
+        self.node = a_node(self.clock, registrations_max=1)
+        self.site = site(self.node, self.clock)
+        self.ask("POST", "/registrations", WEB)
+        self.refused("BUSY", self.ask("POST", "/registrations", {**WEB, "port": 1}))
+        self.assertEqual(self.ask("POST", "/registrations", WEB).status, 200)
+
+
+class RegisteringByPath(ApiCase):
+    def test_empty_chunked_body(self) -> None:
+        """The original's client sends an empty chunked body, which is none: 200 in both cases."""
+        for _ in range(2):
+            connection = self.connect()
+            head = f"POST {WEB_PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+            connection.send(head.encode())
+            connection.send(b"0\r\n\r\n")
+            (response,) = parsed(connection.received())
+            self.assertEqual((response.status, response.json), (200, SHOWN))
+            self.assertEqual(response.headers["connection"], "close")
+            self.assertTrue(connection.closed)
+
+    def test_body(self) -> None:
+        """A body says how, the path says who."""
+        terms = {"ttl": 20, "meta": {"zone": "b"}, "weight": 5}
+        response = self.ask("POST", WEB_PATH, terms)
+        self.assertEqual((response.status, response.json), (200, {**SHOWN, **terms}))
+        self.assertEqual(self.ask("POST", WEB_PATH).json, {**SHOWN, **terms})
+
+    def test_invalid(self) -> None:
+        """Parts of the path are checked as fields are, and so is the body."""
+        for path, field in {
+            "/registrations/%00/1/a/1": "app",
+            "/registrations/a/%0a/a/1": "version",
+            "/registrations/a/%2e%2e/a/1": "version",
+            "/registrations/a/1/[::1]/1": "host",
+            "/registrations/a/1/fe80::1%25eth0/1": "host",
+            "/registrations/a/1/a/0": "port",
+            "/registrations/a/1/a/65536": "port",
+            "/registrations/a/1/a/+80": "port",
+            "/registrations/a/1/a/%D9%A1": "port",
+            "/registrations/a%2Fb/1/a": "path",
+            "/registrations/%ff/1/a/1": "path",
+        }.items():
+            for method in ("POST", "PUT", "GET", "DELETE"):
+                self.invalid(field, self.ask(method, path))
+        for field, value in {"ttl": 1, "weight": 300, "meta": 1, "resource": "Frontend"}.items():
+            self.invalid(field, self.ask("POST", WEB_PATH, {field: value}))
+        self.assertEqual(self.ask("GET", "/registrations").json, [])
+
+
+class Renewing(ApiCase):
+    def test_known(self) -> None:
+        """A renewal of what is listed answers with it, and keeps it listed."""
+        self.ask("POST", "/registrations", WEB)
+        for _ in range(3):
+            self.pass_time(9)
+            response = self.ask("PUT", WEB_PATH)
+            self.assertEqual((response.status, response.json), (200, SHOWN))
+        self.pass_time(11)
+        self.refused("NOT_FOUND", self.ask("PUT", WEB_PATH))
+
+    def test_unknown(self) -> None:
+        """A renewal registers nothing."""
+        self.refused("NOT_FOUND", self.ask("PUT", WEB_PATH))
+        self.assertEqual(self.ask("GET", "/registrations").json, [])
+
+
+class RenewingMany(ApiCase):
+    def test_known_and_unknown(self) -> None:
+        """Those that are not listed are named, as they were sent, and the others counted."""
+        self.ask("POST", "/registrations", WEB)
+        unknown = ["registration/web/1.2.0/10.0.0.5/8081", "backend/x", "", "registration/a/b"]
+        response = self.ask("POST", "/renewals", {"ids": [WEB_ID, *unknown]})
+        self.assertEqual((response.status, response.json), (200, {"renewed": 1, "unknown": unknown}))
+
+    def test_keeps_listed(self) -> None:
+        """What is renewed in this way stays."""
+        self.ask("POST", "/registrations", WEB)
+        for _ in range(3):
+            self.pass_time(9)
+            self.assertEqual(self.ask("POST", "/renewals", {"ids": [WEB_ID]}).json["renewed"], 1)
+        self.pass_time(11)
+        self.assertEqual(self.ask("POST", "/renewals", {"ids": [WEB_ID]}).json["unknown"], [WEB_ID])
+
+    def test_spellings(self) -> None:
+        """An id in another spelling is the same instance; one that is unknown comes back as it was spelled."""
+        self.ask("POST", "/registrations", {**WEB, "host": "host.example"})
+        other, unknown = "registration/web/1.2.0/HOST.example./8080", "registration/web/1.2.0/OTHER/8080"
+        response = self.ask("POST", "/renewals", {"ids": [other, unknown]})
+        self.assertEqual(response.json, {"renewed": 1, "unknown": [unknown]})
+
+    def test_none(self) -> None:
+        """No ids are no mistake."""
+        self.assertEqual(self.ask("POST", "/renewals", {"ids": []}).json, {"renewed": 0, "unknown": []})
+
+    def test_invalid(self) -> None:
+        """What is no list of strings is refused."""
+        for ids in ([1], ["a", None], "registration/a", {"a": 1}, None, 1):
+            self.invalid("ids", self.ask("POST", "/renewals", {"ids": ids}))
+        self.invalid("ids", self.ask("POST", "/renewals", {}))
+        self.invalid("body", self.ask("POST", "/renewals"))
+
+    def test_largest(self) -> None:
+        """A thousand long ids are taken, one more is not, nor are more than 256 KiB."""
+        ids = [f"registration/{'x' * 230}/1/h/{port}" for port in range(1, RENEWALS_MAX + 1)]
+        response = self.ask("POST", "/renewals", {"ids": ids})
+        self.assertEqual((response.status, response.json["unknown"]), (200, ids))
+        self.refused("TOO_LARGE", self.ask("POST", "/renewals", {"ids": ["x"] * (RENEWALS_MAX + 1)}))
+        self.refused("TOO_LARGE", self.ask("POST", "/renewals", {"ids": ["x" * 257 * 1024]}))
+
+
+class Deregistering(ApiCase):
+    def test_known(self) -> None:
+        """What is deregistered is gone at once, with no body in the answer."""
+        self.ask("POST", "/registrations", WEB)
+        response = self.ask("DELETE", WEB_PATH)
+        self.assertEqual((response.status, {*response.headers}), (204, {"server", "date"}))
+        self.refused("NOT_FOUND", self.ask("GET", WEB_PATH))
+        self.refused("NOT_FOUND", self.ask("PUT", WEB_PATH))
+        self.refused("NOT_FOUND", self.ask("DELETE", WEB_PATH))
+
+
+class Listing(ApiCase):
+    def setUp(self) -> None:
+        super().setUp()
+        for app, version, port, zone in (("web", "2", 9, "a"), ("web", "1", 80, "b"), ("api", "1", 1, "a")):
+            wanted = {"app": app, "version": version, "host": "h", "port": port, "meta": {"zone": zone}}
+            self.assertEqual(self.ask("POST", "/registrations", wanted).status, 201)
+
+    def ids(self, path: str) -> list[str]:
+        return [each["id"].removeprefix("registration/") for each in self.ask("GET", path).json]
+
+    def test_sorted(self) -> None:
+        """All, those of an app, or of one version of it, in order of id."""
+        self.assertEqual(self.ids("/registrations"), ["api/1/h/1", "web/1/h/80", "web/2/h/9"])
+        self.assertEqual(self.ids("/registrations/web"), ["web/1/h/80", "web/2/h/9"])
+        self.assertEqual(self.ids("/registrations/web/2"), ["web/2/h/9"])
+
+    def test_none(self) -> None:
+        """No app of that name is an empty list, and no instance a 404."""
+        self.assertEqual(self.ids("/registrations/other"), [])
+        self.assertEqual(self.ids("/registrations/web/3"), [])
+        self.refused("NOT_FOUND", self.ask("GET", "/registrations/web/2/h/10"))
+
+    def test_meta(self) -> None:
+        """`meta.KEY=VALUE` leaves those that have it, and all of it if there are several."""
+        self.ask("POST", "/registrations/num/1/h/1", {"meta": {"n": 1, "yes": True, "a.b c": "é&"}})
+        self.assertEqual(self.ids("/registrations?meta.zone=a"), ["api/1/h/1", "web/2/h/9"])
+        self.assertEqual(self.ids("/registrations/web?meta.zone=a"), ["web/2/h/9"])
+        self.assertEqual(self.ids("/registrations?meta.zone=c"), [])
+        self.assertEqual(self.ids("/registrations?meta.zone="), [])
+        self.assertEqual(self.ids("/registrations?meta.n=1&meta.yes=true"), ["num/1/h/1"])
+        self.assertEqual(self.ids("/registrations?meta.n=1&meta.yes=false"), [])
+        self.assertEqual(self.ids("/registrations?meta.a.b+c=%C3%A9%26"), ["num/1/h/1"])
+        self.assertEqual(len(self.ids("/registrations?other=x")), 4)
+        self.assertEqual(self.ask("GET", "/registrations/web/2/h/9?meta.zone=a").status, 200)
+        self.assertEqual(self.ask("GET", "/registrations/web/2/h/9?meta.zone=b").status, 404)
+
+    def test_bad_query(self) -> None:
+        """A query that is no UTF-8, or endless, is refused."""
+        self.invalid("query", self.ask("GET", "/registrations?meta.a=%ff"))
+        self.invalid("query", self.ask("GET", "/registrations?" + "&".join(["meta.a=b"] * 100)))
+
+    def test_bad_path(self) -> None:
+        """What cannot be the name of an app is refused."""
+        self.invalid("app", self.ask("GET", "/registrations/%01"))
+        self.invalid("version", self.ask("GET", "/registrations/a/%01"))
+
+
+class Tags(ApiCase):
+    def test_not_modified(self) -> None:
+        """A list or an object that is unchanged is not sent again."""
+        self.ask("POST", "/registrations", WEB)
+        for path in ("/registrations", "/registrations/web", "/registrations/web/1.2.0", WEB_PATH):
+            etag = self.ask("GET", path).headers["etag"]
+            self.assertRegex(etag, '^"[0-9a-f]+"$')
+            for sent in (etag, "*", f'"other", W/{etag}'):
+                response = self.ask("GET", path, If_None_Match=sent)
+                self.assertEqual((response.status, response.body, response.headers["etag"]), (304, b"", etag))
+            self.assertEqual(self.ask("GET", path, If_None_Match='"other"').status, 200)
+
+    def test_modified(self) -> None:
+        """What has changed has another tag."""
+        self.ask("POST", "/registrations", WEB)
+        tags = [self.ask("GET", path).headers["etag"] for path in ("/registrations", WEB_PATH)]
+        self.ask("POST", "/registrations", {**WEB, "weight": 2})
+        for path, etag in zip(("/registrations", WEB_PATH), tags, strict=True):
+            self.assertEqual(self.ask("GET", path, If_None_Match=etag).status, 200)
+
+    def test_same_on_all_nodes(self) -> None:
+        """The tag follows from what is shown, whichever node shows it."""
+        self.ask("POST", "/registrations", WEB)
+        here = self.ask("GET", "/registrations").headers["etag"]
+        self.node = a_node(self.clock)
+        self.site = site(self.node, self.clock)
+        self.ask("POST", "/registrations", WEB)
+        self.assertEqual(self.ask("GET", "/registrations").headers["etag"], here)
+
+    def test_several_headers(self) -> None:
+        """If-None-Match may be sent in several lines."""
+        self.ask("POST", "/registrations", WEB)
+        etag = self.ask("GET", WEB_PATH).headers["etag"]
+        connection = self.connect()
+        tags = f'If-None-Match: "x"\r\nIf-None-Match: {etag}\r\nHost:'
+        connection.send(request("GET", WEB_PATH).replace(b"Host:", tags.encode()))
+        self.assertEqual([each.status for each in parsed(connection.received())], [304])

@@ -1,0 +1,128 @@
+"""Runs the tests, two jobs at a time, and ends with a line that says how many passed.
+
+`python tests/run.py` runs all that need nothing but Python: the unit tests and the simulation under trial, and the
+tests with real processes under pytest. `python tests/run.py outside` runs those that need other people's programs.
+The status is 0 only where every job ended well and had tests that passed.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from attrs import Factory, define
+
+ROOT = Path(__file__).parents[1]
+
+JOBS_AT_A_TIME = 2
+
+#: A job that takes longer hangs.
+JOB_S_MAX = 600
+
+LOOK_S = 0.1
+
+# What the last line of either runner says: "FAILED (failures=1, successes=7)", "=== 1 failed, 7 passed in 0.5s ===".
+PASSED = re.compile(r"successes=(\d+)|(\d+) passed")
+FAILED = re.compile(r"(?:failures|errors|unexpectedSuccesses)=(\d+)|(\d+) (?:failed|error)")
+
+
+@define
+class Job:
+    """One runner on some of the tests."""
+
+    name: str
+    arguments: Sequence[str]
+    output: IO[str] = Factory(lambda: tempfile.TemporaryFile("w+"))  # noqa: SIM115 - open as long as the job
+    process: subprocess.Popen[str] | None = None
+    started_at: float = 0.0
+
+    def start(self) -> None:
+        self.started_at = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *self.arguments], cwd=ROOT, stdout=self.output, stderr=subprocess.STDOUT, text=True
+        )
+
+    def runs(self) -> bool:
+        """Whether it is under way; one that hangs is ended."""
+        if self.process is None:
+            return False
+        if time.monotonic() - self.started_at > JOB_S_MAX:
+            self.process.kill()
+            self.process.wait()
+        return self.process.poll() is None
+
+    def end(self) -> None:
+        if self.runs() and self.process:
+            self.process.terminate()
+
+    def report(self) -> tuple[int, int]:
+        """Print what it said; returns how many tests passed and failed. One that ran none has failed too."""
+        self.output.seek(0)
+        text = self.output.read().rstrip()
+        took_s = time.monotonic() - self.started_at
+        print(f"{text}\n--- {self.name}: {took_s:.0f} s\n", flush=True)
+        last = text.rpartition("\n")[2]
+        passed, failed = _sum(PASSED, last), _sum(FAILED, last)
+        ended_well = self.process is not None and self.process.returncode == 0
+        return passed, failed or (0 if passed and ended_well else 1)
+
+
+def _sum(pattern: re.Pattern[str], line: str) -> int:
+    return sum(int(number) for groups in pattern.findall(line) for number in groups if number)
+
+
+def jobs() -> list[Job]:
+    """The one that waits most comes first: another can work meanwhile."""
+    return [
+        Job("with real processes", ["pytest", "tests/e2e", "-m", "not outside"]),
+        Job("unit tests", ["twisted.trial", *_unit_tests()]),
+        Job("simulation", ["twisted.trial", "tests.simulation"]),
+    ]
+
+
+def outside() -> list[Job]:
+    return [Job("with other people's programs", ["pytest", "tests/e2e", "-m", "outside"])]
+
+
+def _unit_tests() -> Iterator[str]:
+    """All of `tests` but the folders that are jobs of their own."""
+    for path in sorted((ROOT / "tests").iterdir()):
+        is_package = (path / "__init__.py").exists() and path.name != "simulation"
+        if is_package or path.match("test_*.py"):
+            yield f"tests.{path.stem}"
+
+
+def run(waiting: list[Job]) -> tuple[int, int]:
+    """Run them all; returns how many tests passed and failed."""
+    under_way: list[Job] = []
+    passed = failed = 0
+    try:
+        while waiting or under_way:
+            while waiting and len(under_way) < JOBS_AT_A_TIME:
+                under_way.append(waiting.pop(0))
+                under_way[-1].start()
+            for job in [job for job in under_way if not job.runs()]:
+                under_way.remove(job)
+                more_passed, more_failed = job.report()
+                passed += more_passed
+                failed += more_failed
+            time.sleep(LOOK_S)
+    finally:
+        for job in under_way:
+            job.end()
+    return passed, failed
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        passed, failed = run(outside() if sys.argv[1:] == ["outside"] else jobs())
+        print(f"{passed} passed, {failed} failed" if failed else f"{passed} passed")
+        sys.exit(1 if failed else 0)
+    sys.exit(130)

@@ -1,0 +1,237 @@
+"""The options of a node: what they amount to, and what is refused with which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import twisted.test
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.choices import Choices, Given, Unfit, choose, from_command_line, from_toml
+
+
+def chosen(**options: Any) -> Choices:
+    """What these options of a command line amount to on the host `box`."""
+    return choose({option: from_command_line(option, value) for option, value in options.items()}, "box")
+
+
+class Refusing(SynchronousTestCase):
+    def refused(self, *words: str, **options: Any) -> None:
+        """These options are refused, in one sentence with these words in it."""
+        sentence = str(self.assertRaises(Unfit, chosen, **options))
+        for word in words:
+            self.assertIn(word, sentence)
+        self.assertNotIn("\n", sentence)
+        self.assertTrue(sentence.endswith("."), sentence)
+
+
+class Defaults(SynchronousTestCase):
+    def test_a_node_without_options_listens_on_loopback_alone(self) -> None:
+        """The three endpoints are those of the documentation, and no other machine can reach them."""
+        endpoints = chosen().endpoints
+        self.assertEqual(
+            {option: endpoint.description for option, endpoint in endpoints.items()},
+            {
+                "api": "tcp:1729:interface=127.0.0.1",
+                "exchange": "tcp:1730:interface=127.0.0.1",
+                "events": "tcp:1731:interface=127.0.0.1",
+            },
+        )
+        self.assertTrue(all(endpoint.loopback for endpoint in endpoints.values()))
+
+    def test_the_other_options_have_the_documented_defaults_too(self) -> None:
+        """Ten seconds to live, a round each second, no peers, the cluster `bender`."""
+        choices = chosen()
+        self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s), (10.0, 1.0))
+        self.assertEqual((choices.peers, choices.cluster, choices.insecure), ((), "bender", False))
+
+    def test_a_node_is_called_after_its_host_and_its_port_for_clients(self) -> None:
+        """Two nodes of one machine have different names that way."""
+        self.assertEqual(chosen().name, "box:1729")
+        self.assertEqual(chosen(api="tcp:1739:interface=127.0.0.1").name, "box:1739")
+        self.assertEqual(chosen(api="unix:/run/bender").name, "box:/run/bender")
+
+    def test_peers_reach_a_node_at_the_interface_of_its_exchange(self) -> None:
+        """An address that the exchange listens on is the best to be found under."""
+        self.assertEqual(chosen().address, "127.0.0.1:1730")
+        self.assertEqual(chosen(exchange="tcp:9:interface=\\:\\:1").address, "[::1]:9")
+
+    def test_peers_reach_a_node_that_listens_everywhere_under_its_host_name(self) -> None:
+        """No interface, or that which stands for all of them, is nowhere to be found."""
+        for exchange in ("tcp:9", "tcp:9:interface=0.0.0.0", "tcp6:9", "tcp:9:interface=\\:\\:"):
+            self.assertEqual(chosen(exchange=exchange, insecure=1).address, "box:9")
+
+    def test_what_is_advertised_wins_over_both(self) -> None:
+        """An operator knows best."""
+        self.assertEqual(chosen(advertise="10.0.0.5").address, "10.0.0.5:1730")
+        self.assertEqual(chosen(advertise="fd00::5").address, "[fd00::5]:1730")
+
+
+class Peers(Refusing):
+    def test_peers_come_with_commas_or_in_several_options(self) -> None:
+        """Each is a host with or without a port."""
+        self.assertEqual(chosen(peers=["a:1, b", "10.0.0.5:1740"]).peers, ("a:1", "b:1730", "10.0.0.5:1740"))
+
+    def test_addresses_of_ipv6_may_stand_in_brackets(self) -> None:
+        """Without a port they need none."""
+        self.assertEqual(
+            chosen(peers=["[::1]:1740,[::1],fd00::5"]).peers, ("[::1]:1740", "[::1]:1730", "[fd00::5]:1730")
+        )
+
+    def test_what_is_no_address_is_refused(self) -> None:
+        """The sentence shows the part that is wrong, and the form it should have."""
+        for peer in ("", "a,,b", "a:", ":1730", "a:0", "a:65536", "a:x", "a:1:2", "a b", "http://a", "[a]:1", "[::1]1"):
+            self.refused("--peers", "HOST:PORT", peers=[peer])
+        self.refused("'b:x'", peers=["a,b:x"])
+
+
+class Endpoints(Refusing):
+    def test_what_twisted_cannot_listen_on_is_refused(self) -> None:
+        """The sentence names the option, what was given and what could be."""
+        for endpoint in ("1729", "tcp", "tcp:http", "tcp:-1", "tcp:65536", "tcp:1:x=2", "unix:", "udp:1", "stdio:", ""):
+            self.refused("--api", "tcp:PORT:interface=ADDRESS", repr(endpoint), api=endpoint)
+
+    def test_a_certificate_that_is_not_there_is_refused(self) -> None:
+        """The sentence says which file is missing."""
+        self.refused("--api", "No such file", "/nowhere.pem", api="ssl:443:interface=127.0.0.1:privateKey=/nowhere.pem")
+
+    def test_two_endpoints_in_one_place_are_refused(self) -> None:
+        """The same port and an interface of both, or the same path."""
+        for api, events in (
+            ("tcp:9:interface=127.0.0.1", "tcp:9:interface=127.0.0.1"),
+            ("tcp:9:interface=127.0.0.1", "tcp:9"),
+            ("unix:/a", "unix:/a"),
+        ):
+            self.refused("--api", "--events", "port of its own", api=api, events=events, insecure=1)
+
+    def test_endpoints_beside_each_other_are_fine(self) -> None:
+        """One port on two addresses, any port of the system's choice, two paths."""
+        chosen(api="tcp:9:interface=127.0.0.1", events="tcp:9:interface=127.0.0.2")
+        chosen(api="tcp:0:interface=127.0.0.1", events="tcp:0:interface=127.0.0.1")
+        chosen(api="unix:/a", events="unix:/b", exchange="tcp:0:interface=127.0.0.1")
+
+    def test_an_exchange_that_peers_cannot_reach_is_refused_with_peers(self) -> None:
+        """It has to be TCP, at a port that can be told, and plain HTTP."""
+        self.refused("--peers", "--exchange", peers=["a"], exchange="unix:/a")
+        self.refused("--peers", "--exchange", peers=["a"], exchange="tcp:0:interface=127.0.0.1")
+        certificate = Path(twisted.test.__file__).with_name("server.pem")
+        self.refused("plain HTTP", peers=["a"], exchange=f"ssl:9:privateKey={certificate}:interface=127.0.0.1")
+
+
+class Loopback(Refusing):
+    def test_an_endpoint_that_others_can_reach_needs_insecure(self) -> None:
+        """The sentence names the endpoint and the option that allows it."""
+        for option in ("api", "exchange", "events"):
+            for endpoint in (
+                "tcp:9",
+                "tcp:9:interface=0.0.0.0",
+                "tcp:9:interface=10.0.0.5",
+                "tcp6:9",
+                "tcp:9:a.example",
+            ):
+                self.refused(f"--{option} {endpoint}", "--insecure", **{option: endpoint})
+                chosen(**{option: endpoint}, insecure=1)
+
+    def test_loopback_and_unix_sockets_need_nothing(self) -> None:
+        """This machine alone can reach them."""
+        for endpoint in ("tcp:9:interface=127.8.8.8", "tcp6:9:interface=\\:\\:1", "tcp:9:localhost", "unix:/a"):
+            chosen(api=endpoint)
+
+
+class Times(Refusing):
+    def test_a_ttl_of_four_intervals_is_enough(self) -> None:
+        """With less, a single lost message could end a lease."""
+        self.assertEqual(chosen(ttl="4", interval="1").timing.ttl_s, 4.0)
+        self.assertEqual(chosen(ttl="1.2", interval="0.3").timing.ttl_s, 1.2)
+        self.refused("--ttl 3.9", "--interval 1", "4 or more", ttl="3.9", interval="1")
+        self.refused("--ttl 10", "--interval 3", "12 or more", interval="3")
+
+    def test_what_is_no_number_of_seconds_is_refused(self) -> None:
+        """Neither words nor what only floating point calls a number."""
+        for seconds in ("ten", "", "10s", "nan", "inf", "-inf"):
+            self.refused("--ttl must be a number of seconds", ttl=seconds)
+
+    def test_too_few_and_too_many_seconds_are_refused(self) -> None:
+        """The sentence says how many there can be."""
+        self.refused("--ttl", "at most 3600", ttl="3601")
+        self.refused("--interval", "at least 0.05", interval="0.04")
+        self.refused("--interval", "at least 0.05", interval="-1")
+
+
+class Names(Refusing):
+    def test_names_are_short_and_printable(self) -> None:
+        """They stand in log lines."""
+        for name in ("", "a\nb", "x" * 256, "\udcff"):
+            self.refused("--name", "1 to 255 printable characters", name=name)
+            self.refused("--cluster", "1 to 255 printable characters", cluster=name)
+        self.assertEqual(chosen(name="x" * 255, cluster="Öl").name, "x" * 255)
+
+    def test_what_is_advertised_is_a_host_alone(self) -> None:
+        """The port is that of the exchange, and an address of all interfaces is none that peers could use."""
+        for host in ("10.0.0.5:1730", "", "a b", "0.0.0.0", "::"):
+            self.refused("--advertise", repr(host), advertise=host)
+
+
+class Files(SynchronousTestCase):
+    def given(self, text: str) -> dict[str, Given]:
+        self.path = self.mktemp()
+        Path(self.path).write_text(text)
+        return from_toml(self.path)
+
+    def refused(self, text: str, *words: str) -> None:
+        """A file with this text is refused, in one sentence with these words and the file's name in it."""
+        sentence = str(self.assertRaises(Unfit, lambda: choose(self.given(text), "box")))
+        for word in (*words, self.path):
+            self.assertIn(word, sentence)
+        self.assertNotIn("\n", sentence)
+
+    def test_a_file_has_the_options_of_the_command_line(self) -> None:
+        """Numbers are numbers there, the flag is a boolean, and peers may be a list."""
+        choices = choose(
+            self.given("""
+                api = "tcp:9"
+                peers = ["a:1", "b"]
+                name = "n1"
+                ttl = 20
+                interval = 0.5
+                insecure = true
+            """),
+            "box",
+        )
+        self.assertEqual((choices.api.port, choices.peers, choices.name), (9, ("a:1", "b:1730"), "n1"))
+        self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.insecure), (20.0, 0.5, True))
+
+    def test_peers_may_be_one_string_with_commas(self) -> None:
+        """As on the command line."""
+        self.assertEqual(choose(self.given('peers = "a:1,b"'), "box").peers, ("a:1", "b:1730"))
+
+    def test_an_option_that_there_is_none_is_refused(self) -> None:
+        """A misspelt one must not pass for the default; the sentence says which there are."""
+        self.refused("tll = 10", "'tll'", "ttl", "interval")
+        self.refused("[node]\nttl = 10", "'node'")
+        self.refused('config = "more.toml"', "'config'")
+
+    def test_a_value_of_another_type_is_refused(self) -> None:
+        """A number in quotes is none, and a boolean is no number."""
+        for text, option, expected in (
+            ('ttl = "10"', "ttl in ", "number"),
+            ("interval = true", "interval in ", "number"),
+            ("ttl = nan", "ttl in ", "number"),
+            ("api = 1729", "api in ", "string"),
+            ("name = 7", "name in ", "string"),
+            ("advertise = []", "advertise in ", "string"),
+            ('insecure = "yes"', "insecure in ", "true or false"),
+            ("insecure = 1", "insecure in ", "true or false"),
+            ("peers = 7", "peers in ", "list"),
+            ('peers = ["a", 7]', "peers in ", "list"),
+        ):
+            self.refused(text, option, expected)
+
+    def test_what_is_not_toml_is_refused(self) -> None:
+        """The sentence says where it goes wrong."""
+        self.refused("ttl = ten", "--config", "line 1")
+
+    def test_a_file_that_is_not_there_is_refused(self) -> None:
+        """The sentence says so."""
+        self.assertIn("No such file", str(self.assertRaises(Unfit, from_toml, "/nowhere.toml")))

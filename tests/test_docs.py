@@ -1,0 +1,40 @@
+"""What the documentation says of files is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+
+
+class Links(SynchronousTestCase):
+    def test_every_link_to_a_file_leads_to_one(self) -> None:
+        """Also the one to a part of a page leads to a heading there."""
+        self.assertNotEqual(PAGES, [])
+        broken = []
+        for page in PAGES:
+            for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+                target, _, anchor = link.partition("#")
+                path = page.parent / target if target else page
+                if "://" not in link and not (path.exists() and (not anchor or anchor in _anchors(path))):
+                    broken.append(f"{page.name}: {link}")
+        self.assertEqual(broken, [])
+
+    def test_every_make_target_that_is_named_is_there(self) -> None:
+        """`make` does what the pages tell people to type."""
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+        named = {
+            target
+            for page in PAGES
+            for target in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text("utf-8"), re.MULTILINE)
+        }
+        self.assertEqual(named - targets, set())
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,0 +1,191 @@
+"""The journal of a node: what it writes, what it keeps, and whom it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.model import ENTRY_BYTES_MAX
+from bender.core.replica import Full
+from bender.core.view import Event
+from bender.journal import Entry, Journal
+
+AT_MS = 1_795_447_942_248
+
+
+def online(n: int = 1, app: str = "web", version: str = "1", body: bytes = b"{}") -> Event:
+    return Event("online", f"registration/{app}/{version}/10.0.0.1/{n}", body, "registered")
+
+
+class Ear:
+    """Keeps the cursors of what it hears, and does `then` each time."""
+
+    def __init__(self) -> None:
+        self.cursors: list[str] = []
+        self.ended = 0
+        self.then: Callable[[], None] = lambda: None
+
+    def heard(self, entry: Entry) -> None:
+        self.cursors.append(entry.cursor)
+        self.then()
+
+    def closed(self) -> None:
+        self.ended += 1
+
+
+class JournalCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.journal = Journal("k3f9", lambda: AT_MS, events_max=3)
+
+    def append(self, *events: Event) -> list[Entry]:
+        """Append, and look at what became of it."""
+        self.journal.append(events)
+        first = self.journal.number + 1 - len(events)
+        entries = [self.journal.entry(number) for number in range(first, self.journal.number + 1)]
+        return [entry for entry in entries if entry is not None]
+
+
+class Writing(JournalCase):
+    def test_an_event_has_its_fields_in_order(self) -> None:
+        """Of a registration: what, where in the order, when, why, and of which."""
+        (entry,) = self.append(online(body=b'{"id":"registration/web/1/10.0.0.1/1"}'))
+        self.assertEqual(
+            entry.line,
+            b'{"event":"online","cursor":"k3f9-1","at":1795447942248,"reason":"registered",'
+            b'"registration":{"id":"registration/web/1/10.0.0.1/1"}}\n',
+        )
+        self.assertEqual((entry.cursor, entry.app, entry.version), ("k3f9-1", "web", "1"))
+
+    def test_of_a_backend_or_frontend(self) -> None:
+        """They stand in the place of the registration, and have no app to filter by."""
+        entries = self.append(
+            Event("created", "backend/site", b'{"app":"web"}', "configured"),
+            Event("removed", "frontend/edge", b"{}", "configured"),
+        )
+        said = [msgspec.json.decode(entry.line) for entry in entries]
+        self.assertEqual([[*each][-1] for each in said], ["backend", "frontend"])
+        self.assertEqual([each["event"] for each in said], ["created", "removed"])
+        self.assertEqual([(entry.app, entry.version) for entry in entries], [(None, None)] * 2)
+
+    def test_a_body_is_spliced_in_as_it_is(self) -> None:
+        """Its bytes are what clients get for the object, whatever the order and form of its fields."""
+        body = '{ "z": 1.0, "a": "ü\\u00fc/\\/" }'.encode()
+        (entry,) = self.append(online(body=body))
+        self.assertIn(b'"registration":' + body + b"}\n", entry.line)
+
+    def test_the_longest_event_is_a_line_for_everybody(self) -> None:
+        """Many readers of lines give up at 16,384 bytes."""
+        name = "\U0001f600" * 255
+        (entry,) = self.append(online(app=name, version=name, body=b"{" + b" " * (ENTRY_BYTES_MAX - 2) + b"}"))
+        self.assertLess(len(entry.line), 16_384)
+
+
+class Cursors(JournalCase):
+    def test_now(self) -> None:
+        """A new journal has a cursor already, and it stays known."""
+        start = self.journal.cursor
+        self.append(online(1), online(2))
+        self.assertEqual(self.journal.position(start), 0)
+        self.assertEqual(self.journal.position(self.journal.cursor), 2)
+        self.assertIsNone(self.journal.entry(3))
+
+    def test_unknown(self) -> None:
+        """Of another node, of the future, or none at all."""
+        self.append(online(1), online(2))
+        strange = ("", "k3f9", "1", "-1", "k3f9-", "k3f9-3", "k3f9-01", "k3f9-+1", "k3f9-1~", "k3f9--1", "k3f9-1 ")
+        for cursor in (*strange, "x-1", "K3F9-1", "k3f9-²", "k3f9-\u0661", "k3f9-" + "9" * 5000, "\ud800", "k3f9-1\0"):
+            self.assertIsNone(self.journal.position(cursor), cursor)
+
+    def test_no_longer_held(self) -> None:
+        """With three events kept, of four, one can go on after the first and not from before it."""
+        start = self.journal.cursor
+        self.append(*map(online, range(1, 5)))
+        self.assertIsNone(self.journal.position(start))
+        self.assertIsNone(self.journal.entry(1))
+        self.assertEqual(self.journal.position("k3f9-1"), 1)
+        self.assertIsNotNone(self.journal.entry(2))
+
+    def test_bytes_are_limited_too(self) -> None:
+        """Of events of 200 bytes, 500 bytes hold two."""
+        self.journal = Journal("k3f9", lambda: AT_MS, bytes_max=500)
+        line = self.append(online(body=b"{}"))[0].line
+        body = b"{" + b" " * (200 - len(line)) + b"}"
+        for _ in range(5):
+            self.append(online(body=body))
+        self.assertEqual([self.journal.entry(number) is not None for number in range(3, 7)], [False, False, True, True])
+
+    def test_more_events_at_once_than_are_kept(self) -> None:
+        """The last ones are."""
+        ear = Ear()
+        self.journal.listen(ear)
+        self.journal.append(map(online, range(1, 11)))
+        self.assertEqual(self.journal.position("k3f9-7"), 7)
+        self.assertEqual(len(ear.cursors), 10)
+
+
+class Listening(JournalCase):
+    def test_in_order(self) -> None:
+        """Who listens hears all from then on."""
+        self.append(online(1))
+        ear = Ear()
+        self.journal.listen(ear)
+        self.append(online(2), Event("created", "backend/site", b"{}", "configured"))
+        self.assertEqual(ear.cursors, ["k3f9-2", "k3f9-3"])
+
+    def test_to_one_app(self) -> None:
+        """It hears of that app's registrations alone, in all versions."""
+        ear = Ear()
+        self.journal.listen(ear, "web")
+        self.append(online(1, "web", "1"), online(2, "api"), Event("created", "backend/site", b"{}", "configured"))
+        self.append(online(3, "web", "2"))
+        self.assertEqual(ear.cursors, ["k3f9-1", "k3f9-4"])
+
+    def test_to_something_else(self) -> None:
+        """Listening again replaces what it listened to."""
+        ear = Ear()
+        self.journal.listen(ear, "web")
+        self.journal.listen(ear, "api")
+        self.append(online(1, "web"), online(2, "api"))
+        self.journal.listen(ear)
+        self.append(online(3, "web"))
+        self.assertEqual(ear.cursors, ["k3f9-2", "k3f9-3"])
+
+    def test_no_more(self) -> None:
+        """Who no longer listens hears nothing, and may say so twice."""
+        ear = Ear()
+        for app in (None, "web"):
+            self.journal.listen(ear, app)
+            self.journal.unlisten(ear)
+            self.journal.unlisten(ear)
+        self.append(online(1))
+        self.assertEqual(ear.cursors, [])
+
+    def test_leaving_while_told(self) -> None:
+        """One that leaves when it hears something takes nothing from the others."""
+        leaving = [Ear(), Ear(), Ear()]
+        for ear in leaving:
+            ear.then = partial(self.journal.unlisten, ear)
+            self.journal.listen(ear)
+        self.append(online(1), online(2))
+        self.assertEqual([ear.cursors for ear in leaving], [["k3f9-1"]] * 3)
+
+    def test_too_many(self) -> None:
+        """Above the limit nobody else may listen, while who does may change what to."""
+        self.journal = Journal("k3f9", lambda: AT_MS, listeners_max=1)
+        ear = Ear()
+        self.journal.listen(ear)
+        self.assertRaises(Full, self.journal.listen, Ear())
+        self.journal.listen(ear, "web")
+        self.journal.unlisten(ear)
+        self.journal.listen(Ear())
+
+    def test_the_end(self) -> None:
+        """All are told, also those who leave at that."""
+        ears = [Ear(), Ear()]
+        self.journal.listen(ears[0])
+        self.journal.listen(ears[1], "web")
+        self.journal.close()
+        self.assertEqual([ear.ended for ear in ears], [1, 1])

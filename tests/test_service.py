@@ -1,0 +1,278 @@
+"""Beginning together and leaving in order, with shells that do as they are told and a clock moved by hand."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from bender.core.timing import Timing
+from bender.service import Connections, NodeService, Refusal, answering
+
+CLIENT = IPv4Address("TCP", "127.0.0.1", 50000)
+
+
+class Shell(Service):
+    """Notes when it starts and ends; may refuse to start, fail to end, or never end."""
+
+    def __init__(
+        self, order: list[str], refuses: Exception | None = None, ends: Callable[[], Any] | None = None
+    ) -> None:
+        self._order = order
+        self._refuses = refuses
+        self._ends = ends
+
+    def privilegedStartService(self) -> None:
+        if self._refuses:
+            raise self._refuses
+
+    def startService(self) -> None:
+        super().startService()
+        self.privilegedStartService()
+        self._order.append(f"{self.name} starts")
+
+    def stopService(self) -> Any:
+        self._order.append(f"{self.name} ends")
+        return self._ends() if self._ends else super().stopService()
+
+
+class Node:
+    """Notes when it leaves."""
+
+    name = "n1"
+    timing = Timing(interval_s=1.0, ttl_s=10.0)
+
+    def __init__(self, order: list[str]) -> None:
+        self._order = order
+
+    def leave(self) -> None:
+        self._order.append("node leaves")
+
+
+class Later(Resource):
+    """Answers when it is told to. Under /stream it begins at once to answer without an end."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Request] = []
+
+    def render_GET(self, request: Request) -> int:
+        if request.path == b"/stream":
+            request.write(b"first")
+        self.waiting.append(request)
+        return NOT_DONE_YET
+
+
+class ServiceCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.order: list[str] = []
+
+    def service(self, clients: Connections | None = None, **shells: Shell) -> NodeService:
+        """A service with four shells, of which these stand in for the plain ones."""
+        names = ("api", "events", "exchange", "expiry")
+        return NodeService(
+            self.clock,
+            Node(self.order),
+            {name: shells.get(name) or Shell(self.order) for name in names},
+            clients or Connections(Factory[Protocol](), lambda _: False),
+            lambda: self.order.append("leaving begins"),
+        )
+
+
+class Beginning(ServiceCase):
+    def test_the_shells_start_in_order(self) -> None:
+        """Nothing sweeps and no peer is called before all endpoints are listened on."""
+        service = self.service()
+        service.privilegedStartService()
+        service.startService()
+        self.assertEqual(self.order, ["api starts", "events starts", "exchange starts", "expiry starts"])
+
+    def test_a_port_in_use_is_refused_with_the_name_of_the_option(self) -> None:
+        """The sentence also says what is in use, and what to do about it."""
+        error = CannotListenError("127.0.0.1", 1731, OSError(errno.EADDRINUSE, "Address already in use"))
+        service = self.service(events=Shell(self.order, refuses=error))
+        for start in (service.privilegedStartService, service.startService):
+            refusal = self.assertRaises(Refusal, start)
+            self.assertEqual(
+                str(refusal),
+                "bender: --events cannot listen on 127.0.0.1:1731 (Address already in use): "
+                "choose another, or end what is in its way.",
+            )
+
+    def test_all_that_can_be_wrong_with_listening_is_refused_so(self) -> None:
+        """Other interfaces, Unix sockets, and the locks of those."""
+        for error, words in (
+            (CannotListenError("", 9, OSError(errno.EACCES, "Permission denied")), "on *:9 (Permission denied)"),
+            (CannotListenError("::1", 9, OSError(errno.EACCES, "No")), "on [::1]:9 (No)"),
+            (CannotListenError("nowhere", 9, "unknown"), "on nowhere:9 (unknown)"),
+            (CannotListenError(None, b"/run/a", "locked"), "on /run/a (locked)"),
+            (FileNotFoundError(errno.ENOENT, "No such file", "/a.lock"), "'/a.lock'"),
+        ):
+            service = self.service(exchange=Shell(self.order, refuses=error))
+            sentence = str(self.assertRaises(Refusal, service.startService))
+            self.assertIn("--exchange cannot listen", sentence)
+            self.assertIn(words, sentence)
+
+    def test_a_refusal_ends_the_process_though_twisted_catches_it(self) -> None:
+        """As an `Exception` it makes `twistd` tidy up, as a `SystemExit` it leaves no traceback."""
+        self.assertTrue(issubclass(Refusal, Exception))
+        self.assertTrue(issubclass(Refusal, SystemExit))
+        self.assertEqual(Refusal("why").code, "why")
+
+
+class Leaving(ServiceCase):
+    def leave(self, service: NodeService) -> Deferred[None]:
+        service.startService()
+        self.order.clear()
+        return service.stopService()
+
+    def test_clients_find_closed_doors_before_peers_hear_of_it(self) -> None:
+        """The node says good-bye only when no client can be promised anything more, and sweeps to the end."""
+        left = self.leave(self.service())
+        self.clock.pump([0, 0, 0])
+        self.successResultOf(left)
+        self.assertEqual(
+            self.order,
+            ["leaving begins", "api ends", "events ends", "node leaves", "exchange ends", "expiry ends"],
+        )
+
+    def test_it_goes_on_leaving_where_a_shell_fails_to_end(self) -> None:
+        """The failure is logged, and peers hear of it all the same."""
+
+        def fail() -> None:
+            raise RuntimeError("a fault")
+
+        left = self.leave(self.service(api=Shell(self.order, ends=fail)))
+        self.clock.pump([0, 0, 0])
+        self.successResultOf(left)
+        self.assertIn("exchange ends", self.order)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_a_shell_that_never_ends_is_waited_for_two_seconds(self) -> None:
+        """An interval, which a peer has to answer, and a second on top."""
+        left = self.leave(self.service(exchange=Shell(self.order, ends=Deferred)))
+        self.clock.pump([0, 0, 1.9])
+        self.assertNoResult(left)
+        self.clock.pump([0.2])
+        self.successResultOf(left)
+        self.assertIn("expiry ends", self.order)
+        self.flushLoggedErrors()
+
+
+class Clients(ServiceCase):
+    """Connections of clients to a node that leaves."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.resource = Later()
+        site = Site(self.resource, reactor=self.clock)
+        site.protocol = HTTPChannel  # type: ignore[assignment,method-assign]
+        self.clients = Connections(site, answering)
+
+    def connect(self, path: str | None) -> StringTransport:
+        """A connection on which a request came in, or none."""
+        protocol = self.clients.buildProtocol(CLIENT)
+        assert protocol is not None
+        transport = StringTransport(peerAddress=CLIENT)
+        protocol.makeConnection(transport)
+        self.protocol = protocol
+        if path is not None:
+            protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: n1\r\n\r\n".encode())
+        return transport
+
+    def leave(self) -> Deferred[None]:
+        service = self.service(self.clients)
+        service.startService()
+        left = service.stopService()
+        self.clock.pump([0, 0])
+        return left
+
+    def test_a_connection_without_a_request_is_closed(self) -> None:
+        """A client that keeps one open for later finds out that it must go elsewhere."""
+        transport = self.connect(None)
+        self.successResultOf(self.leave())
+        self.assertTrue(transport.disconnecting)
+
+    def test_a_request_is_answered_before_its_connection_is_closed(self) -> None:
+        """And before the peers hear that this node leaves."""
+        transport = self.connect("/")
+        left = self.leave()
+        self.clock.advance(0.5)
+        self.assertNoResult(left)
+        self.assertFalse(transport.disconnecting)
+        self.assertNotIn("node leaves", self.order)
+        self.resource.waiting[0].write(b"an answer")
+        self.resource.waiting[0].finish()
+        self.clock.pump([0.02, 0])
+        self.successResultOf(left)
+        self.assertTrue(transport.disconnecting)
+        self.assertIn(b"an answer", transport.value())
+
+    def test_a_request_that_has_just_arrived_is_answered_too(self) -> None:
+        """It may wait in its socket when the node is told to leave."""
+        transport = self.connect(None)
+        service = self.service(self.clients)
+        service.startService()
+        left = service.stopService()
+        self.protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: n1\r\n\r\n")
+        self.clock.pump([0, 0])
+        self.assertNoResult(left)
+        self.resource.waiting[0].finish()
+        self.clock.pump([0.02, 0])
+        self.successResultOf(left)
+        self.assertIn(b"200 OK", transport.value())
+
+    def test_a_stream_is_closed_at_once(self) -> None:
+        """Its answer has begun and would never end."""
+        transport = self.connect("/stream")
+        self.successResultOf(self.leave())
+        self.assertTrue(transport.disconnecting)
+
+    def test_an_answer_is_waited_for_two_seconds(self) -> None:
+        """A request that nobody answers does not keep a node from leaving."""
+        self.connect("/")
+        left = self.leave()
+        self.clock.pump([0.02] * 98)
+        self.assertNoResult(left)
+        self.clock.pump([0.02] * 3)
+        self.successResultOf(left)
+
+    def test_a_client_that_went_away_is_not_waited_for(self) -> None:
+        """Nobody is there to be answered."""
+        self.connect("/")
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self.successResultOf(self.leave())
+
+    def test_a_factory_may_turn_a_client_away(self) -> None:
+        """There is no connection to end then."""
+
+        class Full(Factory[Protocol]):
+            def buildProtocol(self, addr: object) -> None:
+                return None
+
+        clients = Connections(Full(), lambda _: False)
+        self.assertIsNone(clients.buildProtocol(CLIENT))
+        self.assertFalse(clients.end_idle())
+
+    def test_a_factory_is_told_when_it_is_listened_with(self) -> None:
+        """A site begins its clockwork then, and ends it."""
+        self.clients.doStart()
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clients.doStop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])

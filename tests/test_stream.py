@@ -1,0 +1,365 @@
+"""A subscription on its way to clients that read, do not read, or read as they like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.journal import Journal
+from bender.stream import PIECE_BYTES, STALLED_S, TICK_S, TRANSPORT_BYTES, WAITING_BYTES_MAX
+from tests.api.conversation import NOW_MS, Network
+from tests.watched import Watched, Window, named, read
+
+#: A registration that makes an event of about this size.
+KILOBYTE: dict[str, Any] = {"meta": {"filling": "x" * 800}}
+
+
+class StreamCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.watched = Watched(self.clock)
+        self.window = Window(self.watched.node, self.clock)
+
+    def follow(self, **selection: Any) -> None:
+        self.window.follow(self.watched.node, **selection)
+
+    def named(self) -> list[str]:
+        return named(read(self.window.sent))
+
+    def up(self, count: int, first: int = 1, **wanted: Any) -> None:
+        for port in range(first, first + count):
+            self.watched.up(port=port, **wanted)
+
+    def onlines(self, last: int, first: int = 1) -> list[str]:
+        return [f"online {port}" for port in range(first, last + 1)]
+
+
+class Live(StreamCase):
+    def test_from_now_on(self) -> None:
+        """Each event is sent as it happens."""
+        self.up(1)
+        self.follow()
+        self.assertTrue(self.window.stream.live)
+        self.up(1, first=2)
+        self.assertEqual(self.named(), ["online 2"])
+
+    def test_filtered(self) -> None:
+        """What the selection does not admit is not sent."""
+        self.follow(app="web", version="1")
+        self.watched.up("web", "2")
+        self.watched.up("api", "1")
+        self.watched.configure()
+        self.up(1)
+        self.assertEqual(self.named(), ["online 1"])
+
+    def test_after_what_was_owed(self) -> None:
+        """First the snapshot, then what follows, and the outlet is told in between."""
+        self.up(1)
+        self.follow(snapshot=True)
+        self.assertEqual(self.window.times_caught_up, 1)
+        self.up(1, first=2)
+        self.assertEqual(self.named(), ["online 1", "synced", "online 2"])
+
+    def test_another_subscription(self) -> None:
+        """It begins where the one before ends: nothing is missing between them or there twice."""
+        self.follow()
+        self.up(1)
+        self.follow(app="web")
+        self.up(1, first=2)
+        self.watched.up("api", port=3)
+        self.follow(app="api")
+        self.watched.up("api", port=4)
+        self.up(1, first=5)
+        self.assertEqual(self.named(), ["online 1", "online 2", "online 4"])
+
+    def test_closed(self) -> None:
+        """Afterwards nothing is sent, no timer is left, and nobody listens."""
+        self.window = Window(self.watched.node, self.clock, ticks=True)
+        self.follow()
+        self.window.stream.pauseProducing()
+        self.window.stream.close()
+        self.window.stream.resumeProducing()
+        self.window.stream.close()
+        self.up(1)
+        self.clock.advance(100)
+        self.assertEqual(self.window.sent, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_connection_lost(self) -> None:
+        """A transport that is gone says so to its producer."""
+        self.follow()
+        self.window.stream.stopProducing()
+        self.up(1)
+        self.assertEqual(self.window.sent, [])
+
+    def test_the_node_stops(self) -> None:
+        """The outlet is told."""
+        self.follow()
+        self.watched.journal.close()
+        self.assertTrue(self.window.ended)
+
+
+class Ticks(StreamCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.window = Window(self.watched.node, self.clock, ticks=True)
+
+    def test_without_an_event(self) -> None:
+        """Every 15 s there is one, with the cursor of now."""
+        self.follow(app="web")
+        self.watched.up("api")
+        self.clock.advance(14.9)
+        self.assertEqual(self.window.sent, [])
+        self.clock.advance(0.2)
+        (tick,) = self.window.sent
+        self.assertEqual(tick.line, b'{"event":"tick","cursor":"%b"}\n' % self.watched.journal.cursor.encode())
+        self.assertEqual(tick.cursor, self.watched.journal.cursor)
+        self.clock.advance(15)
+        self.assertEqual(self.named(), ["tick", "tick"])
+
+    def test_after_an_event(self) -> None:
+        """The time begins anew."""
+        self.follow()
+        self.clock.advance(10)
+        self.up(1)
+        self.clock.advance(14.9)
+        self.assertEqual(self.named(), ["online 1"])
+        self.clock.advance(0.2)
+        self.assertEqual(self.named(), ["online 1", "tick"])
+
+    def test_not_while_anything_is_owed(self) -> None:
+        """A tick's cursor says that there was nothing before it that was not sent."""
+        self.follow()
+        self.window.stream.pauseProducing()
+        self.up(1)
+        self.clock.advance(TICK_S + 1)
+        self.assertEqual(self.window.sent, [])
+        self.window.stream.resumeProducing()
+        self.clock.advance(TICK_S)
+        self.assertEqual(self.named(), ["online 1", "tick"])
+
+    def test_none_where_there_are_none(self) -> None:
+        """A long poll has no ticks."""
+        self.window = Window(self.watched.node, self.clock)
+        self.follow()
+        self.clock.advance(100)
+        self.assertEqual(self.window.sent, [])
+
+
+class BackPressure(StreamCase):
+    def test_a_snapshot_goes_as_fast_as_it_is_read(self) -> None:
+        """One piece at a time, of a size that holds up nobody, and none while the client does not read."""
+        self.up(200, **KILOBYTE)
+        self.window.pieces_left = 1
+        self.follow(snapshot=True)
+        sizes = [sum(len(entry.line) for entry in self.window.sent)]
+        while self.window.times_caught_up == 0:
+            before = len(self.window.sent)
+            self.window.read(1)
+            sizes.append(sum(len(entry.line) for entry in self.window.sent[before:]))
+        self.assertGreater(len(sizes), 5)
+        self.assertLess(max(sizes), PIECE_BYTES + 2000)
+        self.assertEqual(self.named(), [*sorted(self.onlines(200), key=lambda each: each.split()[1]), "synced"])
+
+    def test_what_happens_in_a_pause_follows(self) -> None:
+        """No event is lost and none comes twice, whether it happened before, in or after the pause."""
+        self.follow()
+        self.window.pieces_left = 2
+        self.up(5)
+        self.assertEqual(self.named(), self.onlines(2))
+        self.window.read(float("inf"))
+        self.up(1, first=6)
+        self.assertEqual(self.named(), self.onlines(6))
+
+    def test_a_pause_while_nothing_is_sent(self) -> None:
+        """The transport may ask for one at any time, and more than once."""
+        self.follow()
+        self.up(1)
+        self.window.stream.pauseProducing()
+        self.up(1, first=2)
+        self.window.stream.pauseProducing()
+        self.up(1, first=3)
+        self.window.stream.resumeProducing()
+        self.window.stream.resumeProducing()
+        self.up(1, first=4)
+        self.assertEqual(self.named(), self.onlines(4))
+
+    def test_a_snapshot_larger_than_the_limit(self) -> None:
+        """Its subscriber is not dropped for it as long as it reads, nor for the events that come meanwhile."""
+        self.up(600, **KILOBYTE)
+        self.window.pieces_left = 1
+        self.follow(snapshot=True)
+        while self.window.times_caught_up == 0:
+            self.clock.advance(STALLED_S * 0.9)
+            self.up(50, first=10_000, **KILOBYTE)
+            self.window.read(1)
+        self.assertFalse(self.window.dropped)
+
+    def test_a_storm_larger_than_the_limit(self) -> None:
+        """A client that reads gets all of it, even if it was longer than the limit before any could be read."""
+        self.follow()
+        self.window.pieces_left = 1
+        self.up(600, **KILOBYTE)
+        self.clock.advance(STALLED_S * 0.9)
+        self.assertFalse(self.window.dropped)
+        self.window.read(float("inf"))
+        self.assertEqual(self.named(), self.onlines(600))
+
+
+class NotReading(StreamCase):
+    def test_is_dropped_above_the_limit(self) -> None:
+        """With 256 KiB waiting, counting what the transport has, a client that has stalled is dropped."""
+        self.follow()
+        self.window.stream.pauseProducing()
+        self.clock.advance(STALLED_S)
+        waiting = TRANSPORT_BYTES
+        port = 0
+        while not self.window.dropped:
+            self.assertLessEqual(waiting, WAITING_BYTES_MAX)
+            port += 1
+            self.up(1, first=port, **KILOBYTE)
+            waiting += len(self.watched.journal.entry(self.watched.journal.number).line)  # type: ignore[union-attr]
+        self.assertGreater(waiting, WAITING_BYTES_MAX)
+
+    def test_is_dropped_when_it_turns_out(self) -> None:
+        """If that much waits already, it is dropped as soon as it has taken nothing for a second."""
+        self.follow()
+        self.window.stream.pauseProducing()
+        self.up(600, **KILOBYTE)
+        self.clock.advance(STALLED_S * 0.9)
+        self.assertFalse(self.window.dropped)
+        self.clock.advance(STALLED_S * 0.2)
+        self.assertTrue(self.window.dropped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.up(1, first=1000)
+
+    def test_the_rest_of_a_snapshot_waits_too(self) -> None:
+        """Who asks for a long one and reads none of it is dropped."""
+        self.up(600, **KILOBYTE)
+        self.window.pieces_left = 1
+        self.follow(snapshot=True)
+        self.clock.advance(STALLED_S)
+        self.assertTrue(self.window.dropped)
+
+    def test_is_not_dropped_below_the_limit(self) -> None:
+        """It may be away for as long as it likes, if little happens; then it gets what it missed."""
+        self.follow(app="web")
+        self.window.stream.pauseProducing()
+        self.clock.advance(STALLED_S)
+        self.up(5, **KILOBYTE)
+        for port in range(600):
+            self.watched.up("api", port=port + 1, **KILOBYTE)
+        self.clock.advance(3600)
+        self.assertFalse(self.window.dropped)
+        self.window.stream.resumeProducing()
+        self.assertEqual(self.named(), self.onlines(5))
+
+    def test_reading_again(self) -> None:
+        """A client that went on reading is measured anew the next time."""
+        self.follow()
+        for first in (1, 101, 201, 301):
+            self.window.stream.pauseProducing()
+            self.clock.advance(STALLED_S)
+            self.up(100, first=first, **KILOBYTE)
+            self.window.stream.resumeProducing()
+        self.assertFalse(self.window.dropped)
+        self.assertEqual(self.named(), self.onlines(400))
+
+
+class NotReady(StreamCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.network = Network(self.clock)
+        self.node = self.network.first
+        self.network.connected = False
+        self.assertFalse(self.node.ready)
+        self.window = Window(self.node, self.clock)
+
+    def test_a_snapshot_waits_until_the_node_is_ready(self) -> None:
+        """Nothing comes before; then there is `reset`, a snapshot, `synced`."""
+        self.window.follow(self.node, since="another-5")
+        self.clock.advance(0.3)
+        self.assertEqual((self.window.sent, self.window.times_caught_up), ([], 0))
+        self.node.begin_round()
+        self.network.reconnect()
+        self.node.sweep()
+        self.assertTrue(self.node.ready)
+        self.clock.advance(0.3)
+        self.assertEqual(named(read(self.window.sent)), ["reset", "synced"])
+        self.assertEqual(self.window.times_caught_up, 1)
+
+    def test_going_away_while_it_waits(self) -> None:
+        """Nothing is left of it."""
+        self.window.follow(self.node, snapshot=True)
+        self.window.stream.close()
+        self.clock.advance(1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_without_a_snapshot(self) -> None:
+        """There is nothing to wait for: whatever the node announces when it becomes ready is an event like others."""
+        self.window.follow(self.node)
+        self.assertTrue(self.window.stream.live)
+
+
+class AnyClient(SynchronousTestCase):
+    """However a client reads, and whatever it follows in turn, what it knows in the end is what is shown."""
+
+    @given(
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("up"), st.integers(1, 6)),
+                st.tuples(st.just("down"), st.integers(1, 6)),
+                st.tuples(st.just("read"), st.integers(0, 3)),
+                st.tuples(st.just("resume"), st.integers(0, 40)),
+            ),
+            max_size=60,
+        ),
+        st.sampled_from([2, 5, 10_000]),
+    )
+    def test_no_gap_and_no_duplicate(self, steps: list[tuple[str, int]], events_max: int) -> None:
+        """Between `reset` and `reset`, `online` and `offline` alternate for each id."""
+        clock = Clock()
+        watched = Watched(clock)
+        watched.node.journal = watched.journal = Journal("short", lambda: NOW_MS, events_max=events_max)
+        window = Window(watched.node, clock)
+        window.pieces_left = 1
+        window.follow(watched.node, snapshot=True)
+        for what, number in steps:
+            if what == "up":
+                watched.up(port=number)
+            elif what == "down":
+                watched.down(port=number)
+            elif what == "read":
+                window.read(number or float("inf"))
+            else:  # the connection is lost, and the client goes on after some cursor it was given
+                window.stream.close()
+                client = KnowingClient(window.sent[: number + 1])
+                window = Window(watched.node, clock)
+                window.sent = client.taken
+                window.follow(watched.node, since=client.cursor)
+        window.read(float("inf"))
+        shown = {f"registration/web/1/10.0.0.1/{port}" for port in range(1, 7)}
+        shown = {key for key in shown if watched.node.registration(key) is not None}
+        self.assertEqual(KnowingClient(window.sent).known, shown)
+
+
+class KnowingClient:
+    """Takes a stream in, and fails at what cannot follow what it knows."""
+
+    def __init__(self, taken: list[Any]) -> None:
+        self.taken = list(taken)
+        self.known: set[str] = set()
+        self.cursor = "none"
+        for event in read(taken):
+            self.cursor = event["cursor"]
+            if event["event"] == "reset":
+                self.known.clear()
+            elif event["event"] == "online":
+                assert event["registration"]["id"] not in self.known, event
+                self.known.add(event["registration"]["id"])
+            elif event["event"] == "offline":
+                self.known.remove(event["registration"]["id"])

@@ -1,0 +1,214 @@
+"""What a watcher is owed: snapshots, what came since, and how the two fit together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.model import Invalid
+from bender.journal import Journal
+from bender.subscription import Selection, Subscription
+from tests.api.conversation import NOW_MS
+from tests.watched import ALL, EDGE, SITE, Watched, named, read
+
+
+class SubscriptionCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.watched = Watched(Clock())
+        self.journal = self.watched.journal
+
+    def subscribe(self, **selection: Any) -> Subscription:
+        return Subscription(self.watched.node, Selection(**selection))
+
+    def owed(self, **selection: Any) -> list[str]:
+        return named(read(self.subscribe(**selection).take(ALL)))
+
+
+class Selecting(SynchronousTestCase):
+    def test_what_can_be_no_name(self) -> None:
+        """An app or version that no registration can have is refused, and named."""
+        for field in ("app", "version"):
+            for name in ("", "a/b", "..", "\n", "x" * 256):
+                error = self.assertRaises(Invalid, Selection, **{field: name})
+                self.assertEqual(error.field, field)
+
+
+class FromNowOn(SubscriptionCase):
+    def test_nothing_is_owed(self) -> None:
+        """Without `snapshot` and `since` a watcher gets what happens later."""
+        self.watched.up()
+        self.assertEqual(self.owed(), [])
+
+    def test_go_on(self) -> None:
+        """What happens while it is not told is owed afterwards, if it is for the watcher, and once."""
+        subscription = self.subscribe(app="web")
+        self.watched.up(port=1)
+        subscription.go_on()
+        self.watched.up(port=2)
+        self.watched.up("api", port=3)
+        self.assertEqual(named(read(subscription.take(ALL))), ["online 2"])
+        self.assertEqual(subscription.take(ALL), [])
+
+
+class Snapshots(SubscriptionCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.watched.configure()
+        for app, version, port in (("web", "2", 2), ("web", "1", 1), ("api", "1", 3)):
+            self.watched.up(app, version, port)
+
+    def test_everything(self) -> None:
+        """Registrations by id, then backends and frontends as created, then `synced`."""
+        self.assertEqual(
+            self.owed(snapshot=True),
+            ["online 3", "online 1", "online 2", "created backend/site", "created frontend/edge", "synced"],
+        )
+
+    def test_form(self) -> None:
+        """They are events with `snapshot` in the place of a reason; the bodies are spliced in."""
+        online, *_, created, framed, synced = self.subscribe(snapshot=True).take(ALL)
+        within = f"{self.journal.cursor}~"
+        (said,) = read([online])
+        self.assertEqual([*said], ["event", "cursor", "at", "snapshot", "registration"])
+        self.assertEqual((said["cursor"], said["at"], said["snapshot"]), (within, NOW_MS, True))
+        self.assertIn(b'"snapshot":true,"backend":' + SITE + b"}\n", created.line)
+        self.assertIn(b'"snapshot":true,"frontend":' + EDGE + b"}\n", framed.line)
+        self.assertEqual(synced.line, b'{"event":"synced","cursor":"%b"}\n' % self.journal.cursor.encode())
+        self.assertEqual([online.cursor, synced.cursor], [within, self.journal.cursor])
+
+    def test_filtered(self) -> None:
+        """With an app, a version or both there are those registrations, and no backends or frontends."""
+        self.assertEqual(self.owed(snapshot=True, app="web"), ["online 1", "online 2", "synced"])
+        self.assertEqual(self.owed(snapshot=True, version="1"), ["online 3", "online 1", "synced"])
+        self.assertEqual(self.owed(snapshot=True, app="web", version="2"), ["online 2", "synced"])
+        self.assertEqual(self.owed(snapshot=True, app="nobody"), ["synced"])
+
+    def test_is_of_one_instant(self) -> None:
+        """What happens while it is read is not in it, but follows it, in order and once."""
+        subscription = self.subscribe(snapshot=True)
+        taken = subscription.take(1)
+        self.watched.down("web", "1", 1)
+        self.watched.up("web", "1", 4)
+        while piece := subscription.take(1):
+            self.assertEqual(len(piece), 1)
+            taken += piece
+        self.assertEqual(
+            named(read(taken))[-5:],
+            ["created backend/site", "created frontend/edge", "synced", "offline 1", "online 4"],
+        )
+        self.assertEqual(named(read(taken))[:3], ["online 3", "online 1", "online 2"])
+
+    def test_is_made_when_it_is_taken(self) -> None:
+        """Until then the watcher is owed a snapshot and has not begun."""
+        subscription = self.subscribe(snapshot=True, app="web")
+        self.assertTrue(subscription.opening)
+        self.watched.down("web", "1", 1)
+        self.assertEqual(named(read(subscription.take(ALL))), ["online 2", "synced"])
+        self.assertFalse(subscription.opening)
+
+    def test_there_is_no_going_on_after_half_of_it(self) -> None:
+        """A cursor from within leads to another whole one."""
+        (first,) = self.subscribe(snapshot=True).take(1)
+        self.assertEqual(self.owed(since=first.cursor)[:2], ["reset", "online 3"])
+
+
+class Since(SubscriptionCase):
+    def test_exactly_what_came_later(self) -> None:
+        """In order, without what the filter leaves out."""
+        self.watched.up(port=1)
+        cursor = self.journal.cursor
+        self.watched.up(port=2)
+        self.watched.configure()
+        self.watched.up("api", port=3)
+        self.watched.down(port=1)
+        self.assertEqual(
+            self.owed(since=cursor),
+            ["online 2", "created backend/site", "created frontend/edge", "online 3", "offline 1"],
+        )
+        self.assertEqual(self.owed(since=cursor, app="web"), ["online 2", "offline 1"])
+        self.assertEqual(self.owed(since=cursor, version="1"), ["online 2", "online 3", "offline 1"])
+        self.assertEqual(self.owed(since=self.journal.cursor), [])
+
+    def test_after_each_event(self) -> None:
+        """The cursor of an event is the place after it."""
+        for port in (1, 2, 3):
+            self.watched.up(port=port)
+        subscription = self.subscribe(since=f"{self.journal.cursor[:-1]}0")
+        self.assertEqual([self.owed(since=entry.cursor) for entry in subscription.take(ALL)][1:], [["online 3"], []])
+
+    def test_with_a_snapshot(self) -> None:
+        """Who has had one gets none again, but is told when it has caught up."""
+        self.watched.up(port=1)
+        cursor = self.journal.cursor
+        self.watched.up(port=2)
+        subscription = self.subscribe(since=cursor, snapshot=True)
+        self.assertFalse(subscription.opening)
+        self.assertEqual(named(read(subscription.take(ALL))), ["online 2", "synced"])
+        self.assertEqual(subscription.take(ALL), [])
+
+    def test_unknown(self) -> None:
+        """A cursor that this node does not know leads to `reset`, the snapshot, `synced`, and what follows."""
+        self.watched.configure()
+        self.watched.up(port=1)
+        subscription = self.subscribe(since="another-5")
+        first, *others = subscription.take(ALL)
+        within = f"{self.journal.cursor}~"
+        self.assertEqual(first.line, b'{"event":"reset","cursor":"%b"}\n' % within.encode())
+        self.assertEqual(named(read(others)), ["online 1", "created backend/site", "created frontend/edge", "synced"])
+        self.watched.down(port=1)
+        self.assertEqual(named(read(subscription.take(ALL))), ["offline 1"])
+
+    def test_unknown_with_a_filter_and_a_snapshot(self) -> None:
+        """The snapshot is of the filter, and there is one."""
+        self.watched.configure()
+        self.watched.up(port=1)
+        self.watched.up("api", port=2)
+        self.assertEqual(self.owed(since="another-5", app="web", snapshot=True), ["reset", "online 1", "synced"])
+
+
+class ReadingSlowly(SubscriptionCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.journal = self.watched.node.journal = Journal("few", lambda: NOW_MS, events_max=3)
+
+    def test_slower_than_the_journal_forgets(self) -> None:
+        """It begins again, with a snapshot that only a node that is ready can give."""
+        subscription = self.subscribe(app="web")
+        subscription.go_on()
+        for port in (1, 2, 3, 4):
+            self.watched.up(port=port)
+        self.assertFalse(subscription.opening)
+        self.assertEqual(subscription.take(ALL), [])
+        self.assertTrue(subscription.opening)
+        self.assertEqual(named(read(subscription.take(ALL)))[:2], ["reset", "online 1"])
+
+    def test_at_the_edge(self) -> None:
+        """As long as the journal has all of it, nothing is lost."""
+        subscription = self.subscribe()
+        subscription.go_on()
+        for port in (1, 2, 3):
+            self.watched.up(port=port)
+        self.assertEqual(named(read(subscription.take(ALL))), ["online 1", "online 2", "online 3"])
+
+
+class Owing(SubscriptionCase):
+    def test_what_is_left_of_a_snapshot_and_what_follows(self) -> None:
+        """The measure of what waits falls as it is taken, and grows with events for this watcher."""
+        for port in range(1, 11):
+            self.watched.up(port=port)
+        body = len(self.watched.node.registrations()[0])
+        subscription = self.subscribe(snapshot=True, app="web")
+        self.assertEqual(subscription.owed_bytes(ALL), 0)
+        subscription.take(1)
+        self.assertApproximates(subscription.owed_bytes(ALL), 9 * body, 20)
+        self.assertLess(subscription.owed_bytes(2 * body), 4 * body)
+        self.watched.up("api")
+        self.assertApproximates(subscription.owed_bytes(ALL), 9 * body, 20)
+        self.watched.up(port=11)
+        following = self.journal.entry(self.journal.number)
+        assert following is not None
+        self.assertApproximates(subscription.owed_bytes(ALL), 9 * body + len(following.line), 20)
+        subscription.take(ALL)
+        self.assertEqual(subscription.owed_bytes(ALL), 0)

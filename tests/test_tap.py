@@ -1,0 +1,148 @@
+"""The options as `twistd` hands them over, and the parts as they are put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.application.service import IServiceMaker, ServiceMaker
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.plugin import getPlugins
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.model import Wanted
+from bender.node import Node, Sources
+from bender.service import NodeService, Refusal
+from bender.tap import Options, put_together
+
+
+def parsed(*arguments: str) -> Options:
+    options = Options()
+    options.parseOptions(list(arguments))
+    return options
+
+
+class Parsing(SynchronousTestCase):
+    def refused(self, *arguments: str) -> str:
+        """These end the process, with one sentence."""
+        sentence = str(self.assertRaises(Refusal, parsed, *arguments))
+        self.assertTrue(sentence.startswith("bender: ") and sentence.endswith("."), sentence)
+        self.assertNotIn("\n", sentence)
+        return sentence
+
+    def test_options_are_those_of_the_documentation(self) -> None:
+        """Each of them can be given."""
+        choices = parsed(
+            *("--api", "tcp:9"),
+            *("--exchange", "tcp:10:interface=127.0.0.1"),
+            *("--events", "unix:/run/events"),
+            *("--peers", "a,b:1740", "--peers", "10.0.0.5"),
+            *("--cluster", "c"),
+            *("--name", "n1"),
+            *("--advertise", "box"),
+            *("--ttl", "20", "--interval", "0.5"),
+            "--insecure",
+        ).chosen
+        self.assertEqual((choices.api.port, choices.exchange.port, choices.events.path), (9, 10, "/run/events"))
+        self.assertEqual(choices.peers, ("a:1730", "b:1740", "10.0.0.5:1730"))
+        self.assertEqual((choices.cluster, choices.name, choices.address), ("c", "n1", "box:10"))
+        self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.insecure), (20.0, 0.5, True))
+
+    def test_the_command_line_wins_over_the_file(self) -> None:
+        """What only the file has is taken from there, and the peers of both are not mixed."""
+        path = self.mktemp()
+        Path(path).write_text('ttl = 20\ninterval = 2\npeers = ["a"]\ninsecure = true\n')
+        choices = parsed("--config", path, "--ttl", "30", "--peers", "b").chosen
+        self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s), (30.0, 2.0))
+        self.assertEqual((choices.peers, choices.insecure), (("b:1730",), True))
+
+    def test_a_mistake_is_refused_wherever_it_is_found(self) -> None:
+        """By the parser of options, in an argument, in a value, in a file, and in what does not go together."""
+        self.assertIn("--bogus", self.refused("--bogus"))
+        self.assertIn("--ttl", self.refused("--ttl"))
+        self.assertIn("'now'", self.refused("now"))
+        self.assertIn("--ttl must be", self.refused("--ttl", "ten"))
+        self.assertIn("--name must be", self.refused("--name", ""))
+        self.assertIn("--config", self.refused("--config", ""))
+        self.assertIn("--interval 5", self.refused("--interval", "5"))
+
+    def test_the_sentence_is_what_the_interpreter_prints(self) -> None:
+        """It prints the code of a `SystemExit` that is no number, and ends with status 1."""
+        refusal = self.assertRaises(Refusal, parsed, "--bogus")
+        self.assertEqual(refusal.code, str(refusal))
+
+
+class Plugin(SynchronousTestCase):
+    def test_twisted_finds_bender(self) -> None:
+        """`twistd` and `twist` know it by this name, and where its parts are."""
+        (maker,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "bender"]
+        assert isinstance(maker, ServiceMaker)
+        self.assertEqual(maker.module, "bender.tap")
+        self.assertIs(maker.options, Options)
+
+
+class PutTogether(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.order: list[str] = []
+
+    def service(self, *arguments: str) -> NodeService:
+        sources = Sources(monotonic=self.reactor.seconds, wall_ms=lambda: 1_795_447_942_248, incarnation=lambda: 7)
+        return put_together(parsed(*arguments).chosen, self.reactor, sources, lambda: self.order.append("leaves"))
+
+    def test_nothing_listens_before_it_is_started(self) -> None:
+        """A mistake that is found later must not leave half of a node behind."""
+        self.service()
+        self.assertEqual(self.reactor.tcpServers, [])
+
+    def test_each_endpoint_is_listened_on(self) -> None:
+        """All three, at the interface that was chosen."""
+        service = self.service("--events", "tcp:9:interface=127.0.0.2")
+        service.privilegedStartService()
+        service.startService()
+        places = [(port, interface) for port, _, _, interface in self.reactor.tcpServers]
+        self.assertEqual(sorted(places), [(9, "127.0.0.2"), (1729, "127.0.0.1"), (1730, "127.0.0.1")])
+
+    def test_a_node_alone_is_ready_and_says_who_it_is(self) -> None:
+        """The name and the times that were chosen have arrived there."""
+        service = self.service("--name", "n1", "--cluster", "c", "--ttl", "20", "--interval", "2")
+        service.startService()
+        self.reactor.advance(0.5)
+        assert isinstance(service.node, Node)
+        self.assertTrue(service.node.ready)
+        status = service.node.status()
+        self.assertEqual((status["node"], status["cluster"], status["address"]), ("n1", "c", "127.0.0.1:1730"))
+        self.assertEqual((status["ttl"], status["interval"]), (20.0, 2.0))
+
+    def test_what_is_not_renewed_goes_offline(self) -> None:
+        """Somebody sweeps."""
+        service = self.service("--ttl", "4")
+        service.startService()
+        self.reactor.advance(0.5)
+        assert isinstance(service.node, Node)
+        service.node.register(Wanted("web", "1.0.0", "127.0.0.1", 80))
+        self.reactor.pump([0.25] * 15)
+        self.assertEqual(len(service.node.registrations()), 1)
+        self.reactor.pump([0.25] * 5)
+        self.assertEqual(service.node.registrations(), [])
+
+    def test_the_log_says_who_it_is_and_what_is_open_to_others(self) -> None:
+        """Whoever opened it by mistake may yet see it there."""
+        with capturedLogs() as events:
+            self.service("--name", "n1", "--api", "tcp:1729", "--insecure")
+        lines = [formatEvent(event) for event in events]
+        self.assertIn("Node n1 of cluster bender", lines[0])
+        self.assertEqual(lines[1:], ["--api tcp:1729 can be reached from other machines, and nothing protects it."])
+
+    def test_it_leaves_when_nobody_waits_for_anything(self) -> None:
+        """All listeners are closed, and no timer is left behind."""
+        service = self.service()
+        service.startService()
+        self.reactor.advance(0.5)
+        left = service.stopService()
+        self.reactor.pump([0, 0, 0])
+        self.successResultOf(left)
+        self.assertEqual(self.order, ["leaves"])
+        assert isinstance(service.node, Node)
+        self.assertFalse(service.node.ready)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])

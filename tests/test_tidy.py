@@ -1,0 +1,221 @@
+"""House rules that a machine can check, by looking at the source alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from twisted.application import service
+from twisted.internet import interfaces, protocol
+from twisted.protocols import basic
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web import http, resource, server
+from zope.interface.interface import InterfaceClass
+
+ROOT = Path(__file__).parents[1]
+
+#: What the core may use besides itself: values and pure functions. A new name here is a decision.
+PURE = {
+    *("__future__", "attrs", "msgspec"),
+    *("bisect", "collections", "functools", "hashlib", "heapq", "ipaddress", "itertools", "math", "re", "typing", "zlib"),
+}
+
+#: These know a node, and not each other; `tap` alone knows them.
+SHELLS = {"bender.api", "bender.events", "bender.exchange", "bender.expiry"}
+
+#: They start the reactor, everybody else is handed it.
+STARTING = {"bender.tap", "bender.cli"}
+
+FUNCTION_LINES_MAX = 50
+
+#: Words that say nothing about what a thing is.
+VAGUE = {"data", "handler", "handlers", "helper", "helpers", "manager", "util", "utils"}
+
+
+class Source:
+    """A module of the project: its dotted name and its syntax tree."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        self.text = path.read_text("utf-8")
+        self.nodes = [*ast.walk(ast.parse(self.text))]
+        self.functions = [node for node in self.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        self.classes = [node for node in self.nodes if isinstance(node, ast.ClassDef)]
+
+    def within(self, package: str) -> bool:
+        return f"{self.name}.".startswith(f"{package}.")
+
+    def imports(self) -> Iterator[str]:
+        """The dotted names of all that it imports, modules and what is taken from them."""
+        for node in self.nodes:
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+    def defined(self) -> Iterator[str]:
+        """The names of classes, functions, and what is assigned in the body of a class."""
+        yield from (node.name for node in (*self.functions, *self.classes))
+        for each in self.classes:
+            yield from (
+                t.id for s in each.body if isinstance(s, ast.Assign) for t in s.targets if isinstance(t, ast.Name)
+            )
+
+
+def sources(folder: str) -> list[Source]:
+    return [Source(path) for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def called_by_twisted() -> set[str]:
+    """All names that Twisted's own classes and interfaces use, of the modules that we build upon."""
+    names = {"optFlags", "optParameters"}  # looked up by name only
+    for module in (basic, http, interfaces, protocol, resource, server, service, usage):
+        for thing in vars(module).values():
+            if isinstance(thing, InterfaceClass):
+                names.update(thing.names(all=True))
+            elif isinstance(thing, type):
+                names.update(dir(thing))
+    return names
+
+
+BENDER = sources("bender")
+TESTS = sources("tests")
+E2E = [source for source in TESTS if source.within("tests.e2e")]
+UNIT_TESTS = [source for source in TESTS if source not in E2E]
+
+
+class TidyCase(SynchronousTestCase):
+    def none(self, sources: list[Source], wrong: Callable[[Source], Iterator[str]]) -> None:
+        """No source has any of what is wrong."""
+        self.assertNotEqual(sources, [])
+        self.assertEqual([f"{source.name}: {what}" for source in sources for what in wrong(source)], [])
+
+
+class Layers(TidyCase):
+    def test_the_core_is_pure(self) -> None:
+        """It imports values and functions alone, opens and prints nothing, and waits for nothing."""
+
+        def impure(source: Source) -> Iterator[str]:
+            for name in source.imports():
+                if name.split(".")[0] not in PURE and not name.startswith("bender.core"):
+                    yield f"imports {name}"
+            for node in source.nodes:
+                if isinstance(node, ast.Name) and node.id in ("open", "print", "input", "globals"):
+                    yield f"uses {node.id}"
+                if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.Global):
+                    yield f"line {node.lineno} is no pure function"
+
+        self.none([source for source in BENDER if source.within("bender.core")], impure)
+
+    def test_shells_do_not_know_each_other(self) -> None:
+        """They meet in `tap` and nowhere else."""
+
+        def foreign(source: Source) -> Iterator[str]:
+            for name in source.imports():
+                for shell in SHELLS:
+                    if f"{name}.".startswith(f"{shell}.") and not source.within(shell):
+                        yield f"imports {name}"
+
+        self.none([source for source in BENDER if source.name != "bender.tap"], foreign)
+
+    def test_the_global_reactor_is_known_where_the_process_starts(self) -> None:
+        """All others are handed one."""
+
+        def takes_the_reactor(source: Source) -> Iterator[str]:
+            yield from (name for name in source.imports() if f"{name}.".startswith("twisted.internet.reactor."))
+
+        self.none([source for source in BENDER if source.name not in STARTING], takes_the_reactor)
+
+    def test_the_plugin_does_not_make_a_package_of_twisted_s(self) -> None:
+        """With an __init__.py beside it, Twisted would not look there for plugins."""
+        self.assertEqual([path.name for path in (ROOT / "twisted").rglob("*.py")], ["bender_plugin.py"])
+        self.assertLessEqual(len((ROOT / "twisted/plugins/bender_plugin.py").read_text().splitlines()), 8)
+
+
+class Style(TidyCase):
+    def test_names_are_camel_case_only_where_twisted_uses_them(self) -> None:
+        """Everything of ours is snake_case."""
+        known = called_by_twisted()
+
+        def camels(source: Source) -> Iterator[str]:
+            yield from (name for name in source.defined() if re.match(r"_*[a-z]+[A-Z]", name) and name not in known)
+
+        self.none(BENDER, camels)
+
+    def test_no_name_is_vague(self) -> None:
+        """What a thing is can be said."""
+        known = called_by_twisted()
+
+        def vague(source: Source) -> Iterator[str]:
+            for name in (*source.defined(), source.name.rpartition(".")[2]):
+                words = {word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+", name)}
+                if words & VAGUE and name not in known:
+                    yield name
+
+        self.none(BENDER, vague)
+
+    def test_functions_fit_a_screen(self) -> None:
+        """A longer one hides two."""
+
+        def long(source: Source) -> Iterator[str]:
+            for node in source.functions:
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                if lines > FUNCTION_LINES_MAX:
+                    yield f"{node.name} has {lines} lines"
+
+        self.none([*BENDER, *TESTS, *sources("demo")], long)
+
+    def test_every_module_says_what_it_is_for(self) -> None:
+        """An empty one needs no words."""
+
+        def silent(source: Source) -> Iterator[str]:
+            if source.text.strip() and not ast.get_docstring(ast.parse(source.text)):
+                yield "has no docstring"
+
+        self.none([*BENDER, *TESTS, *sources("demo"), *sources("twisted")], silent)
+
+    def test_what_is_caught_is_not_swallowed(self) -> None:
+        """Where any exception is caught, it is logged or raised in another form."""
+
+        def swallowing(source: Source) -> Iterator[str]:
+            for node in source.nodes:
+                if isinstance(node, ast.ExceptHandler) and _catches_all(node):
+                    inside = [*ast.walk(node)]
+                    logged = any(isinstance(each, ast.Attribute) and each.attr == "failure" for each in inside)
+                    if not logged and not any(isinstance(each, ast.Raise) for each in inside):
+                        yield f"line {node.lineno}"
+
+        self.none(BENDER, swallowing)
+
+
+def _catches_all(node: ast.ExceptHandler) -> bool:
+    return node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException"))
+
+
+class Tests(TidyCase):
+    def test_tests_are_methods_of_cases(self) -> None:
+        """Trial passes over functions, so that one of them would never run."""
+
+        def functions(source: Source) -> Iterator[str]:
+            methods = {method for each in source.classes for method in each.body}
+            yield from (node.name for node in source.functions if node.name.startswith("test_") and node not in methods)
+
+        self.none(UNIT_TESTS, functions)
+
+    def test_e2e_tests_are_functions(self) -> None:
+        """The fixtures of pytest do not reach the methods of a case."""
+        self.none(E2E, lambda source: (each.name for each in source.classes if each.name.endswith("TestCase")))
+
+    def test_unit_tests_take_neither_time_nor_sockets(self) -> None:
+        """They do not sleep, run nothing and connect to nothing; and what needs mocking lacks a parameter."""
+        banned = ("time.sleep", "socket", "subprocess", "twisted.internet.reactor", "unittest.mock")
+
+        def banned_imports(source: Source) -> Iterator[str]:
+            for name in source.imports():
+                if any(f"{name}.".startswith(f"{each}.") for each in banned):
+                    yield f"imports {name}"
+
+        self.none(UNIT_TESTS, banned_imports)

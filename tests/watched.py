@@ -1,0 +1,100 @@
+"""What tests of watchers share: a node with things to see, and an outlet whose client reads when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from twisted.internet.task import Clock
+
+from bender.core.model import Wanted
+from bender.journal import Entry
+from bender.node import Node
+from bender.stream import Stream
+from bender.subscription import Selection, Subscription
+from tests.api.conversation import a_node
+
+__all__ = ["ALL", "Watched", "Window", "a_node", "events", "named", "read"]
+
+#: More than anybody is owed here.
+ALL = 1_000_000_000
+
+SITE = b'{"id":"backend/site","resource":"Backend","name":"site","app":"web","version":"1"}'
+EDGE = b'{"id":"frontend/edge","resource":"Frontend","name":"edge","backend":"site"}'
+
+
+class Watched:
+    """A node that is alone and ready, and short words for what happens at it."""
+
+    def __init__(self, clock: Clock, **options: Any) -> None:
+        self.node: Node = a_node(clock, **options)
+        self.journal = self.node.journal
+
+    def up(self, app: str = "web", version: str = "1", port: int = 80, **wanted: Any) -> None:
+        self.node.register(Wanted(app, version, "10.0.0.1", port, **wanted))
+
+    def down(self, app: str = "web", version: str = "1", port: int = 80) -> None:
+        self.node.deregister(Wanted(app, version, "10.0.0.1", port).key)
+
+    def configure(self) -> None:
+        """One backend and one frontend."""
+        self.node.configure("backend/site", SITE, "somebody")
+        self.node.configure("frontend/edge", EDGE, "somebody")
+
+
+class Window:
+    """An outlet that keeps what it is sent, and has enough after so many pieces."""
+
+    def __init__(self, node: Node, clock: Clock, *, ticks: bool = False) -> None:
+        self.stream = Stream(node, clock, self, ticks=ticks)
+        self.sent: list[Entry] = []
+        self.pieces_left: float = float("inf")
+        self.dropped = self.ended = False
+        self.times_caught_up = 0
+
+    def follow(self, node: Node, **selection: Any) -> None:
+        self.stream.follow(Subscription(node, Selection(**selection)))
+
+    def read(self, pieces: float) -> None:
+        """The client takes what was written, and so many pieces may be written after it."""
+        self.pieces_left = pieces
+        self.stream.resumeProducing()
+
+    def send(self, entries: Sequence[Entry]) -> None:
+        assert not (self.dropped or self.ended)
+        self.sent += entries
+        self.pieces_left -= 1
+        if self.pieces_left <= 0:
+            self.stream.pauseProducing()
+
+    def caught_up(self) -> None:
+        self.times_caught_up += 1
+
+    def drop(self) -> None:
+        self.dropped = True
+
+    def end(self) -> None:
+        self.ended = True
+
+
+def read(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """What these say."""
+    return [msgspec.json.decode(entry.line) for entry in entries]
+
+
+def events(received: bytes) -> list[dict[str, Any]]:
+    """One event per line."""
+    *lines, unfinished = received.split(b"\n")
+    assert unfinished == b"", unfinished
+    return [msgspec.json.decode(line) for line in lines]
+
+
+def named(said: Iterable[dict[str, Any]]) -> list[str]:
+    """Each event with the port, or the kind and name, of what it is about: `online 80`, `created backend/site`."""
+    return [_named(event) for event in said]
+
+
+def _named(event: dict[str, Any]) -> str:
+    about: dict[str, Any] = next((event[kind] for kind in ("registration", "backend", "frontend") if kind in event), {})
+    return f"{event['event']} {about.get('port', about.get('id', ''))}".strip()

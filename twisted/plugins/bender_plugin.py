@@ -1,0 +1,5 @@
+"""Makes `twistd bender` and `twist bender` known to Twisted."""
+
+from twisted.application.service import ServiceMaker
+
+bender = ServiceMaker("bender", "bender.tap", "A node of the masterless service registry.", "bender")
