@@ -1,8 +1,8 @@
 """Runs the tests, two jobs at a time, and ends with a line that says how many passed.
 
 `python tests/run.py` runs all that need nothing but Python: the unit tests and the simulation under trial, and the
-tests with real processes under pytest. `python tests/run.py outside` runs those that need other people's programs.
-The status is 0 only where every job ended well and had tests that passed.
+tests with real processes under pytest. `python tests/run.py outside` runs those that need other people's programs, and
+those that take too long for every day. The status is 0 only where every job ended well and had tests that passed.
 """
 
 from __future__ import annotations
@@ -81,14 +81,14 @@ def _sum(pattern: re.Pattern[str], line: str) -> int:
 def jobs() -> list[Job]:
     """The one that waits most comes first: another can work meanwhile."""
     return [
-        Job("with real processes", ["pytest", "tests/e2e", "-m", "not outside"]),
+        Job("with real processes", ["pytest", "tests/e2e", "-m", "not outside and not slow"]),
         Job("unit tests", ["twisted.trial", *_unit_tests()]),
         Job("simulation", ["twisted.trial", "tests.simulation"]),
     ]
 
 
 def outside() -> list[Job]:
-    return [Job("with other people's programs", ["pytest", "tests/e2e", "-m", "outside"])]
+    return [Job("slow, and with other people's programs", ["pytest", "tests/e2e", "-m", "outside or slow"])]
 
 
 def _unit_tests() -> Iterator[str]:

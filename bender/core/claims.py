@@ -132,7 +132,12 @@ class Claims:
         if lease is not None and self._follow(lease, winner, entries, now):
             entries = self.index.entries(key)
             winner = self._winner(entries, now)
-        self._view.show(key, winner, entries)
+        self._view.show(key, winner, [entry for entry in entries if self._may_be_renewed(entry)])
+
+    def _may_be_renewed(self, entry: Entry) -> bool:
+        """Whether somebody could be hearing from `entry` still, if only out of this node's hearing."""
+        contact = self._contacts.get(entry.node)
+        return isinstance(entry, End) or entry.node == self._incarnation or (contact is not None and not contact.left)
 
     def _winner(self, entries: Iterable[Entry], now: float) -> Claim | None:
         ended = _ended_roots(entries)

@@ -99,7 +99,10 @@ class View:
         return [self._settings[key] for key in sorted(self._settings) if key.startswith(kind + "/")]
 
     def show(self, key: str, winner: Claim | None, entries: Iterable[Entry]) -> None:
-        """Show `winner` for a key, or nothing; `entries` are all that is known of the key."""
+        """Show `winner` for a key, or nothing.
+
+        `entries` are the ends that are known of the key, and those of its claims that may still be renewed somewhere.
+        """
         old = self.claim(key)
         if winner is None:
             if old is not None:

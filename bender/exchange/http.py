@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
@@ -47,6 +47,9 @@ IDLE_CONNECTIONS_MAX = 2
 
 #: How long. It is less than the time after which the other side closes them, so that no request meets a closing door.
 IDLE_S_MAX = 30
+
+#: Peers change their addresses now and then, and old ones need not be kept.
+ENDPOINTS_KEPT_MAX = 1000
 
 
 class Unanswered(Exception):
@@ -286,11 +289,20 @@ class _Endpoint:
 @implementer(IAgentEndpointFactory)
 @frozen
 class _Endpoints:
+    """Where peers listen. Each endpoint is kept, because making one takes 30 µs, most of them for an encoding."""
+
     reactor: Any
     bytes_max: int
+    kept: dict[tuple[bytes, int], _Endpoint] = field(factory=dict)
 
     def endpointForURI(self, uri: URI) -> _Endpoint:
-        return _Endpoint(HostnameEndpoint(self.reactor, uri.host, uri.port), self.bytes_max)
+        endpoint = self.kept.get((uri.host, uri.port))
+        if endpoint is None:
+            if len(self.kept) >= ENDPOINTS_KEPT_MAX:
+                self.kept.clear()
+            endpoint = _Endpoint(HostnameEndpoint(self.reactor, uri.host, uri.port), self.bytes_max)
+            self.kept[uri.host, uri.port] = endpoint
+        return endpoint
 
 
 def _refusal(content: bytes) -> Refusal:

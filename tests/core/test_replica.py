@@ -214,6 +214,20 @@ class LossTests(SynchronousTestCase):
         self.assertIn("b", self.cluster.listed())
         self.assertRaises(NotReady, self.cluster["a"].renew, self.cluster.now, KEY)
 
+    def test_expired_after_a_restart(self) -> None:
+        """What stops after a node it had renewed at has started again has expired: nobody can be renewing there."""
+        self.cluster.renew("b")
+        self.cluster.cut = {"a"}
+        self.cluster.run(1.0)
+        self.cluster.start("a", 9, "abc")
+        self.cluster.cut = set()
+        for _ in range(5):
+            self.cluster.run(4.0)
+            self.cluster.renew("b")
+        self.cluster.run(TTL_S + 1.0)
+        for name in "bc":
+            self.assertEqual(self.cluster.happened(name)[1:], [("offline", "expired")])
+
     def test_forgotten(self) -> None:
         """A node that was not heard of for ten minutes more is forgotten with all it said."""
         self.cluster.cut = {"a"}
