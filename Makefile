@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 help:
 	@echo "make run            three nodes on this machine, with something to look at; NODES=1 for a single one"
 	@echo "make test           unit tests, simulation, tests with real processes"
-	@echo "make test-outside   tests that need other people's programs; make test-deps sets those up"
+	@echo "make test-outside   the rest: with other people's programs, which make test-deps sets up, and slow ones"
 	@echo "make check          lint, types and coverage"
 	@echo "make clean          remove all that was set up and left behind"
 

@@ -10,6 +10,7 @@ never read without end.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from operator import attrgetter
 from typing import Any
 
@@ -19,7 +20,7 @@ from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectingCancelledError, ConnectionClosed
 from twisted.internet.interfaces import IConsumer, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
@@ -277,7 +278,7 @@ class _Connections(WrappingFactory[_Connection]):
 class _Endpoint:
     """Where a peer listens."""
 
-    endpoint: HostnameEndpoint
+    endpoint: IStreamClientEndpoint
     bytes_max: int
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -300,9 +301,18 @@ class _Endpoints:
         if endpoint is None:
             if len(self.kept) >= ENDPOINTS_KEPT_MAX:
                 self.kept.clear()
-            endpoint = _Endpoint(HostnameEndpoint(self.reactor, uri.host, uri.port), self.bytes_max)
+            endpoint = _Endpoint(_direct(self.reactor, uri.host.decode("ascii"), uri.port), self.bytes_max)
             self.kept[uri.host, uri.port] = endpoint
         return endpoint
+
+
+def _direct(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
+    """An address needs no looking up: that would wait in line with the names that no name server knows."""
+    try:
+        version = ip_address(host).version
+    except ValueError:
+        return HostnameEndpoint(reactor, host, port)
+    return (TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint)(reactor, host, port)
 
 
 def _refusal(content: bytes) -> Refusal:
@@ -335,5 +345,5 @@ def _unanswered(error: BaseException) -> Exception:
     if isinstance(cause, Endless):
         return Unanswered("endless", "answers without end")
     if cause is error or isinstance(cause, ConnectionClosed):
-        return Unreachable(f"does not answer ({_shown(str(cause) or type(cause).__name__)})")
+        return Unreachable(f"does not answer ({_shown(str(cause) or type(cause).__name__).rstrip('.')})")
     return Unanswered("rubbish", "does not speak HTTP")

@@ -1,0 +1,21 @@
+"""Fixtures for tests with real processes. What they hand out is in `tests.e2e.nodes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.nodes import Cluster
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Starts nodes: `await cluster(3, ttl=4, interval=1)`. None of them survives the test, or may log an error."""
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.end()
+    for node in cluster.nodes:
+        if hasattr(node, "process"):
+            assert "Traceback" not in node.log, f"{node.name} logged:\n{node.log}"

@@ -1,0 +1,234 @@
+"""Nodes as real processes on this machine, each on ports of its own. Every wait for them has an end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import treq
+from attrs import define, field, frozen
+from twisted.internet import reactor
+from twisted.internet.error import ConnectError
+from twisted.internet.task import deferLater
+from twisted.web.http_headers import Headers
+
+ROOT = Path(__file__).parents[2]
+
+#: Nothing here takes longer, also on a machine that does something else meanwhile.
+PATIENCE_S = 15.0
+
+#: Between two looks at whether something is the case yet.
+LOOK_S = 0.02
+
+
+async def pause(seconds: float) -> None:
+    """Let time pass, while clients and processes go on."""
+    await deferLater(reactor, seconds)
+
+
+async def until(what: str, true: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    """Wait till something is true; an `AssertionError` says `what` where it does not become so."""
+    ends_at = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < ends_at, f"not within {within_s} s: {what}"
+        await pause(LOOK_S)
+
+
+class Ports:
+    """Port numbers of 127.0.0.1 that nobody else is handed, in this process or another.
+
+    They lie below those that the system gives to outgoing connections. The first of each block of a hundred is its
+    lock: whoever has bound it may use the others, and the system frees it when he ends.
+    """
+
+    def __init__(self) -> None:
+        for start in random.sample(range(20_000, 32_000, 100), 120):
+            self._lock = socket.socket()
+            try:
+                self._lock.bind(("127.0.0.1", start))
+            except OSError:
+                self._lock.close()
+            else:
+                self._left = iter(range(start + 1, start + 100))
+                return
+        raise AssertionError("all blocks of ports are taken")
+
+    def take(self) -> int:
+        """A port on which nobody listens."""
+        return next(port for port in self._left if _can_listen(port))
+
+    def close(self) -> None:
+        self._lock.close()
+
+
+def _can_listen(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+@frozen
+class Answer:
+    """What a node answered: the status and, decoded, the JSON; None where there was no body."""
+
+    status: int
+    body: Any
+
+
+def twistd() -> list[str]:
+    """The command that starts `twistd` in the foreground, which leaves no file behind."""
+    return [sys.executable, str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile="]
+
+
+def environment() -> dict[str, str]:
+    """That of this process, with the checkout on Python's path, where it may stand already."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@define(eq=False)
+class Node:
+    """One node: its process, and what it takes to start it again in the same place.
+
+    `options` are those of the command line, without the dashes; those that are None are left to their defaults.
+    """
+
+    name: str
+    folder: Path
+    api_port: int
+    exchange_port: int
+    events_port: int
+    options: dict[str, Any]
+    command: list[str] = field(factory=lambda: [*twistd(), "bender"])
+    variables: dict[str, str] = field(factory=environment)
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def exchange(self) -> str:
+        """The address under which its peers know it."""
+        return f"127.0.0.1:{self.exchange_port}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / f"{self.name}.log").read_text("utf-8")
+
+    @property
+    def stderr(self) -> str:
+        return (self.folder / f"{self.name}.stderr").read_text("utf-8")
+
+    def start(self) -> None:
+        """Start the process, without waiting for anything."""
+        options = {
+            "name": self.name,
+            "api": f"tcp:{self.api_port}:interface=127.0.0.1",
+            "exchange": f"tcp:{self.exchange_port}:interface=127.0.0.1",
+            "events": f"tcp:{self.events_port}:interface=127.0.0.1",
+            **self.options,
+        }
+        given = [f"--{option}={value}" for option, value in options.items() if value is not None]
+        with (
+            (self.folder / f"{self.name}.log").open("ab") as log,
+            (self.folder / f"{self.name}.stderr").open("ab") as stderr,
+        ):
+            self.process = subprocess.Popen(
+                [*self.command, *given], cwd=self.folder, env=self.variables, stdout=log, stderr=stderr
+            )
+
+    async def ready(self, within_s: float = PATIENCE_S) -> None:
+        """Wait till it has heard from its peers."""
+        ends_at = time.monotonic() + within_s
+        while not await self._is_ready():
+            assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}: {self.stderr}"
+            assert time.monotonic() < ends_at, f"{self.name} not ready within {within_s} s"
+            await pause(LOOK_S)
+
+    async def _is_ready(self) -> bool:
+        try:
+            return (await self.call("GET", "/ready")).status == 200
+        except ConnectError:
+            return False
+
+    async def call(self, method: str, path: str, body: Any = None, timeout_s: float = PATIENCE_S) -> Answer:
+        """One request, on a connection of its own."""
+        response = await treq.request(
+            method,
+            self.api_url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers=None if body is None else Headers({"Content-Type": ["application/json"]}),
+            persistent=False,
+            timeout=timeout_s,
+        )
+        content = await response.content()
+        return Answer(response.code, json.loads(content) if content else None)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send it a signal, without waiting for anything."""
+        self.process.send_signal(number)
+
+    async def ended(self, within_s: float = PATIENCE_S) -> int:
+        """Wait till the process is gone; returns its status, negative where a signal ended it."""
+        await until(f"{self.name} ends", lambda: self.process.poll() is not None, within_s)
+        return self.process.returncode
+
+    async def stop(self) -> int:
+        """Let it leave the cluster and end."""
+        self.kill(signal.SIGTERM)
+        return await self.ended()
+
+    async def restart(self) -> None:
+        """Let it leave, where it has not ended yet, and come back as a new incarnation."""
+        if self.process.poll() is None:
+            await self.stop()
+        self.start()
+        await self.ready()
+
+
+@define(eq=False)
+class Cluster:
+    """Starts nodes that know each other, and ends all of them."""
+
+    folder: Path
+    ports: Ports = field(factory=Ports)
+    nodes: list[Node] = field(factory=list)
+
+    async def __call__(self, count: int, **options: Any) -> list[Node]:
+        """Start nodes with these options, as peers of each other, and wait till all are ready."""
+        nodes = [self.node(**options) for _ in range(count)]
+        for node in nodes:
+            peers = ",".join(peer.exchange for peer in nodes if peer is not node)
+            node.options = {"peers": peers or None, **node.options}
+            node.start()
+        for node in nodes:
+            await node.ready()
+        return nodes
+
+    def node(self, **options: Any) -> Node:
+        """One that is not started yet; n1, n2 and so on are their names."""
+        api, exchange, events = (self.ports.take() for _ in range(3))
+        node = Node(f"n{len(self.nodes) + 1}", self.folder, api, exchange, events, options)
+        self.nodes.append(node)
+        return node
+
+    def end(self) -> None:
+        """End what still runs, however it is."""
+        for node in self.nodes:
+            if hasattr(node, "process"):
+                node.process.kill()
+                node.process.wait(PATIENCE_S)
+        self.ports.close()

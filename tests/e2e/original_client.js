@@ -1,0 +1,35 @@
+// Lets a test make the calls of the published client `bender-api` 0.2, unchanged.
+//
+// Use: NODE_PATH=… node original_client.js PORT [PORT …]. Each line of its input is a call, {"call": …, "arguments": […]},
+// and each line of its output is what came of it: {"error": …, "result": …}. It is written in the JavaScript of 2014, so
+// that the runtime of that time can run it, too.
+
+var bender = require('bender-api')({
+  servers: process.argv.slice(2).map(function (port) { return { host: '127.0.0.1', port: +port }; })
+});
+var registering = [];
+
+function answer(error, result) {
+  var said = error && { message: error.message, code: error.code, statusCode: error.statusCode };
+  process.stdout.write(JSON.stringify({ error: said || null, result: result === undefined ? null : result }) + '\n');
+}
+
+function call(asked) {
+  var handed = asked['arguments'];
+  if (asked.call === 'startRegistering') {
+    answer(null, registering.push(bender.startRegistering(handed[0], handed[1])) - 1);
+  } else if (asked.call === 'stopRegistering') {
+    answer(null, bender.stopRegistering(registering[handed[0]]));
+  } else {
+    bender[asked.call].apply(bender, handed.concat(answer));
+  }
+}
+
+var unfinished = '';
+process.stdin.setEncoding('utf8');
+process.stdin.on('data', function (text) {
+  var lines = (unfinished + text).split('\n');
+  unfinished = lines.pop();
+  lines.forEach(function (line) { call(JSON.parse(line)); });
+});
+process.stdin.on('end', function () { process.exit(0); });

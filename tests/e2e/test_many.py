@@ -1,0 +1,161 @@
+"""Very many registrations: to list and stream them takes a while, which disturbs neither a node nor its readers."""
+
+from __future__ import annotations
+
+import json
+import time
+from socket import SO_RCVBUF, SOL_SOCKET
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from tests.e2e.nodes import Cluster, Node, pause, until
+from tests.e2e.watching import Lines, watching
+
+#: Nobody renews these.
+TTL_S = 600
+
+#: A slow reader rests for so long between two bites, and has to be patient.
+REST_S = 0.3
+
+#: A node that is busy with a list or a snapshot still answers others within this time.
+BUSY_S = 1.0
+
+
+class Pipeline(Protocol):
+    """Sends very many requests at once on one connection, and counts the answers of one status."""
+
+    transport: ITCPTransport
+
+    def __init__(self, status: int) -> None:
+        self._answer = b"HTTP/1.1 %d " % status
+        self._unfinished = b""
+        self._left = 0
+        self._done: Deferred[None] = Deferred()
+
+    def send(self, requests: list[bytes], within_s: float) -> Deferred[None]:
+        """Send all; fires when all are answered with the status."""
+        self._left = len(requests)
+        self._done.addTimeout(within_s, reactor)
+        self.transport.writeSequence(requests)
+        return self._done
+
+    def dataReceived(self, data: bytes) -> None:
+        received = self._unfinished + data
+        self._left -= received.count(self._answer)
+        self._unfinished = received[1 - len(self._answer) :]
+        if self._left == 0 and not self._done.called:
+            self._done.callback(None)
+
+
+async def register(node: Node, count: int, padding: int) -> set[str]:
+    """Register so many, with so much in their `meta`, as fast as the node takes them; returns their ids."""
+    ids, requests = set(), []
+    for number in range(count):
+        app, host = f"app-{number % 100}", f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        wanted = {"app": app, "version": "1.0", "host": host, "port": 8080, "ttl": TTL_S, "meta": {"notes": "n" * padding}}
+        body = json.dumps(wanted)
+        head = f"POST /registrations HTTP/1.1\r\nHost: bender\r\nContent-Length: {len(body)}\r\n\r\n"
+        requests.append((head + body).encode())
+        ids.add(f"registration/{app}/1.0/{host}/8080")
+    pipeline = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", node.api_port), Pipeline(201))
+    await pipeline.send(requests, within_s=10 + count / 200)
+    pipeline.transport.loseConnection()
+    return ids
+
+
+class Reader(Protocol):
+    """A subscriber that asks for a snapshot, and reads it only while it is told to."""
+
+    transport: ITCPTransport
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.synced: Deferred[None] = Deferred()
+        self.is_lost = False
+        self._last = b""
+
+    def connectionMade(self) -> None:
+        self.transport.getHandle().setsockopt(SOL_SOCKET, SO_RCVBUF, 64 * 1024)  # type: ignore[attr-defined]
+        self.transport.pauseProducing()
+        self.transport.write(b'{"subscribe": {"snapshot": true}}\n')
+
+    def dataReceived(self, data: bytes) -> None:
+        *lines, self._last = (self._last + data).split(b"\n")
+        self.lines += sum(line.startswith(b'{"event":"online"') for line in lines)
+        if lines and lines[-1].startswith(b'{"event":"synced"'):
+            self.synced.callback(None)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.is_lost = True
+
+    async def read(self, within_s: float) -> int:
+        """Read in bites, with pauses between them, until the snapshot is whole; returns how many there were in it."""
+        self.synced.addTimeout(within_s, reactor)
+        while not self.synced.called:
+            self.transport.resumeProducing()
+            await pause(0.01)
+            self.transport.pauseProducing()
+            await pause(REST_S)
+        await self.synced
+        return self.lines
+
+    async def dropped(self, within_s: float) -> None:
+        """Wait till the other side has dropped this one, without reading anything."""
+
+        def lost() -> bool:
+            self.transport.write(b" ")  # which is how to find out
+            return self.is_lost
+
+        await until("a subscriber that does not read is dropped", lost, within_s)
+
+
+async def reader(node: Node) -> Reader:
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", node.events_port)
+    return await connectProtocol(endpoint, Reader())
+
+
+# Few have to be long, for what a few thousand short ones amount to fits in the system's buffers, and nobody is slow.
+@pytest.mark.parametrize(("count", "padding"), [(5_000, 1_500), pytest.param(100_000, 0, marks=pytest.mark.slow)])
+@pytest_twisted.ensureDeferred
+async def test_very_many_are_listed_and_streamed(cluster: Cluster, count: int, padding: int) -> None:
+    """All nodes list them all, one that comes later too. A reader gets them all, be it slow; who does not read goes.
+
+    A node that streams them answers others all the same.
+    """
+    first, second = await cluster(2, interval=1, ttl=TTL_S)
+    async with watching([second]) as (watcher,):
+        print("begin", time.monotonic())
+        ids = await register(first, count, padding)
+        print("registered", time.monotonic())
+        await watcher.until_lists(ids)
+        assert (watcher.resets, watcher.offline) == (0, [])
+
+    print("there", time.monotonic())
+    late = cluster.node(interval=1, ttl=TTL_S, peers=first.exchange)
+    late.start()
+    await late.ready(within_s=10 + count / 10_000)
+    listed = [(await node.call("GET", "/registrations", timeout_s=60)).body for node in (first, second, late)]
+    assert [registration["id"] for registration in listed[0]] == sorted(ids)
+    assert listed[0] == listed[1] == listed[2]
+
+    print("listed", time.monotonic())
+    asleep, slow = await reader(late), await reader(late)
+    reading = Deferred.fromCoroutine(slow.read(within_s=60))
+    slowest_s = 0.0
+    while not reading.called:
+        began_at_s = time.monotonic()
+        assert (await late.call("PUT", f"/{min(ids).replace('registration', 'registrations', 1)}")).status == 200
+        slowest_s = max(slowest_s, time.monotonic() - began_at_s)
+    assert await reading == count
+    print("read", time.monotonic(), slowest_s)
+    assert slowest_s < BUSY_S
+    slow.transport.loseConnection()
+    await asleep.dropped(within_s=3)
+    assert asleep.lines == 0

@@ -1,0 +1,65 @@
+"""Real nodes that are cut off from each other go on on both sides, and find together again (promises P6, P7 and P1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pytest_twisted
+
+from tests.e2e.instances import INTERVAL_S, TTL_S, crowd
+from tests.e2e.nodes import Cluster, Node, pause
+from tests.e2e.watching import watching
+from tests.e2e.wires import wired
+
+#: Claims of a node count for so long after its last heartbeat.
+HIDDEN_S = TTL_S + 3 * INTERVAL_S
+
+
+async def digests(nodes: Sequence[Node]) -> set[str]:
+    return {(await node.call("GET", "/status")).body["digest"] for node in nodes}
+
+
+@pytest_twisted.ensureDeferred
+async def test_both_sides_of_a_partition_go_on_and_find_together_again(cluster: Cluster) -> None:
+    """Each takes registrations and hides what it hears nothing of; a heal restores that at once, and costs no more."""
+    async with (
+        wired(cluster, 4, interval=INTERVAL_S, ttl=TTL_S) as (nodes, wires),
+        watching(nodes) as watchers,
+        crowd(nodes) as clients,
+    ):
+        sides = (nodes[:2], nodes[2:])
+        of_side = [{(await clients.add(f"side-{number}", nodes=side)).id for _ in range(10)} for number, side in enumerate(sides)]
+        for watcher in watchers:
+            await watcher.until_lists(clients.ids)
+        assert (await nodes[0].call("POST", "/backends", {"name": "b", "app": "web", "version": "1"})).status == 201
+        for watcher in watchers:
+            await watcher.until_said("backend/b", "created")
+
+        wires.cut(*sides)
+        cut_at_s = time.monotonic()
+        for number, side in enumerate(sides):
+            of_side[number].add((await clients.add("meanwhile", nodes=side)).id)
+            assert (await side[0].call("PUT", "/backends/b", {"version": f"side-{number}"})).status == 200
+        for number, watcher in enumerate(watchers):
+            await watcher.until_lists(of_side[number // 2], within_s=HIDDEN_S + 2 * INTERVAL_S)
+            assert {gone.reason for gone in watcher.offline} == {"node-lost"}
+            assert min(gone.at_s for gone in watcher.offline) >= cut_at_s + HIDDEN_S - 2 * INTERVAL_S
+
+        wires.heal()
+        healed_at_s = time.monotonic()
+        for watcher in watchers:
+            await watcher.until_lists(clients.ids, within_s=4 * INTERVAL_S)
+        print(f"all restored {time.monotonic() - healed_at_s:.3f} s after the heal")
+        await pause(TTL_S)
+        clients.assert_kept_their_side()
+        assert len(await digests(nodes)) == 1
+        assert len({str((await node.call("GET", "/backends/b")).body) for node in nodes}) == 1
+        for number, watcher in enumerate(watchers):
+            others = of_side[1 - number // 2]
+            for id_ in others:
+                story = [(seen.event, seen.reason) for seen in watcher.of(id_)]
+                hidden = [("offline", "node-lost"), ("online", "restored")] if "side" in id_ else []
+                assert story == [("online", "registered"), *hidden]
+            for id_ in of_side[number // 2]:
+                assert [seen.event for seen in watcher.of(id_)] == ["online"]

@@ -1,0 +1,84 @@
+"""Real nodes list and announce what is renewed, wherever that happens, and no more (promises P2, P3 and P5)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+
+from tests.e2e.instances import INTERVAL_S, TTL_S, crowd
+from tests.e2e.nodes import Cluster, pause
+from tests.e2e.watching import Lines, watching
+
+TIMING = {"interval": INTERVAL_S, "ttl": TTL_S}
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_registers_at_one_node_is_online_on_all(cluster: Cluster) -> None:
+    """All nodes say so, with the same registration, before their next round; and all list it."""
+    nodes = await cluster(3, **TIMING)
+    async with watching(nodes) as watchers:
+        for number, node in enumerate(nodes):
+            wanted = {"app": "web", "version": "1.0", "host": "10.0.0.1", "port": 8000 + number, "meta": {"zone": "a"}}
+            answer = await node.call("POST", "/registrations", wanted)
+            assert answer.status == 201
+            for watcher in watchers:
+                seen = await watcher.until_said(answer.body["id"], "online", within_s=INTERVAL_S)
+                assert (seen.reason, seen.body) == ("registered", answer.body)
+        listed = [(await node.call("GET", "/registrations/web/1.0")).body for node in nodes]
+        assert [body["port"] for body in listed[0]] == [8000, 8001, 8002]
+        assert listed[0] == listed[1] == listed[2]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_is_all_it_takes_to_hear_of_events(cluster: Cluster) -> None:
+    """As with `nc`: one JSON object per line, beginning with `hello`, and nothing has to be sent."""
+    first, second = await cluster(2, **TIMING)
+    lines: list[dict[str, Any]] = []
+    online: Deferred[None] = Deferred()
+    online.addTimeout(TTL_S, reactor)
+
+    def heard(line: dict[str, Any]) -> None:
+        lines.append(line)
+        if line["event"] == "online":
+            online.callback(None)
+
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", second.events_port)
+    connection = await connectProtocol(endpoint, Lines(heard, lambda: None))
+    answer = await first.call("POST", "/registrations/web/1.0/10.0.0.1/8080")
+    await online
+    connection.transport.loseConnection()
+    hello, event = lines
+    assert (hello["event"], hello["node"]) == ("hello", "n2")
+    assert event.keys() == {"event", "cursor", "at", "reason", "registration"}
+    assert event["registration"] == answer.body
+
+
+@pytest_twisted.ensureDeferred
+async def test_online_as_long_as_renewed_and_not_much_longer(cluster: Cluster) -> None:
+    """Renewed at one node or at another one each time, nobody goes offline; then all do, everywhere, T after the last.
+
+    A client may take nearly the whole ttl between renewals, too.
+    """
+    nodes = await cluster(3, **TIMING)
+    async with watching(nodes) as watchers, crowd(nodes) as clients:
+        for number in range(3):
+            await clients.add("stays", first=number)
+            for part in (0.2, 0.4, 0.6, 0.8):
+                await clients.add("rotates", first=number, every_s=part * TTL_S, rotates=True)
+        await pause(3 * TTL_S)
+        clients.assert_kept_their_side()
+        for watcher in watchers:
+            assert watcher.online == clients.ids
+            assert watcher.offline == []
+        last = {client.id: await client.stop() for client in clients.instances}
+        for watcher in watchers:
+            await watcher.until_lists(set(), within_s=2 * TTL_S)
+            for gone in watcher.offline:
+                assert gone.reason == "expired"
+                assert gone.at_s >= last[gone.id].sent_at_s + TTL_S
+                assert gone.at_s <= last[gone.id].accepted_at_s + TTL_S + 2 * INTERVAL_S

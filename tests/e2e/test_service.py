@@ -1,0 +1,350 @@
+"""`twistd bender` as a process: how it refuses to start, how it starts, how it ends."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
+
+from bender import __version__
+from tests.e2e.nodes import PATIENCE_S, ROOT, Cluster, Node, environment, twistd, until
+
+TWIST = [sys.executable, str(Path(sys.executable).with_name("twist"))]
+
+
+def ended(*arguments: str, runner: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+    """What became of a command that ends by itself."""
+    return subprocess.run(
+        [*(runner or twistd()), "bender", *arguments],
+        env=environment(),
+        timeout=PATIENCE_S,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+def is_sentence(text: str) -> bool:
+    """Whether there is one line, and that a sentence of bender's."""
+    return text.startswith("bender: ") and text.endswith(".\n") and text.count("\n") == 1
+
+
+# What refuses to start. All the sentences are in tests/test_choices.py.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--api=1729"], "--api"),
+        (["--ttl=3", "--interval=1"], "--ttl 3"),
+        (["--events=tcp:1731"], "--insecure"),
+        (["--peers=a:b"], "--peers"),
+        (["--config=/nowhere.toml"], "/nowhere.toml"),
+        (["--bogus"], "--bogus"),
+        (["now"], "'now'"),
+        (["--ttl"], "--ttl"),
+    ],
+)
+def test_a_bad_option_ends_the_process_with_one_sentence(arguments: list[str], word: str) -> None:
+    end = ended(*arguments)
+    assert end.returncode == 1
+    assert is_sentence(end.stderr), end.stderr
+    assert word in end.stderr
+    assert end.stdout == ""
+
+
+def test_twist_refuses_in_the_same_way() -> None:
+    end = ended("--ttl=3", runner=TWIST)
+    assert end.returncode == 1
+    assert is_sentence(end.stderr), end.stderr
+
+
+@pytest.mark.parametrize("option", ["api", "exchange", "events"])
+@pytest.mark.parametrize("runner", [twistd(), TWIST], ids=["twistd", "twist"])
+def test_a_port_in_use_ends_the_process_with_one_sentence(cluster: Cluster, option: str, runner: list[str]) -> None:
+    node = cluster.node()
+    places = {"api": node.api_port, "exchange": node.exchange_port, "events": node.events_port}
+    endpoints = [f"--{each}=tcp:{port}:interface=127.0.0.1" for each, port in places.items()]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", places[option]))
+        taken.listen()
+        end = ended(*endpoints, runner=runner)
+    assert end.returncode == 1
+    assert is_sentence(end.stderr), end.stderr
+    assert f"--{option} cannot listen on 127.0.0.1:{places[option]} (Address already in use)" in end.stderr
+    assert "Traceback" not in end.stdout
+
+
+def test_a_daemon_that_cannot_listen_leaves_no_pid_file(cluster: Cluster) -> None:
+    node = cluster.node()
+    pid_file = cluster.folder / "pid"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", node.api_port))
+        taken.listen()
+        end = ended(
+            f"--api=tcp:{node.api_port}:interface=127.0.0.1",
+            runner=[*twistd()[:2], f"--pidfile={pid_file}", f"--logfile={cluster.folder}/log"],
+        )
+    assert end.returncode == 1
+    assert "--api cannot listen" in end.stderr
+    assert not pid_file.exists()
+
+
+def test_the_help_lists_all_options_and_the_version_is_bender_s() -> None:
+    text = ended("--help").stdout
+    for option in (
+        *("--api", "--exchange", "--events", "--peers", "--cluster", "--name", "--advertise"),
+        *("--ttl", "--interval", "--insecure", "--config"),
+    ):
+        assert option in text
+    assert ended("--version").stdout == f"bender {__version__}\n"
+
+
+# What starts.
+
+
+@ensureDeferred
+async def test_a_file_has_the_options_and_the_command_line_wins(cluster: Cluster) -> None:
+    node = cluster.node(ttl=None, name=None, config=str(cluster.folder / "bender.toml"))
+    (cluster.folder / "bender.toml").write_text('name = "filed"\nttl = 20\ninterval = 0.5\n')
+    node.options["interval"] = 0.25
+    node.start()
+    await node.ready()
+    status = (await node.call("GET", "/status")).body
+    assert (status["node"], status["ttl"], status["interval"]) == ("filed", 20, 0.25)
+
+
+@ensureDeferred
+async def test_peers_may_be_given_in_several_options(cluster: Cluster) -> None:
+    first, second = await cluster(2, interval=0.25, ttl=2)
+    third = cluster.node(interval=0.25, ttl=2)
+    third.command += [f"--peers={first.exchange}", f"--peers={second.exchange}"]
+    third.start()
+    await third.ready()
+    peers = (await third.call("GET", "/status")).body["peers"]
+    assert {peer["node"] for peer in peers} >= {"n1", "n2"}
+
+
+@ensureDeferred
+async def test_clients_may_come_through_a_unix_socket(cluster: Cluster) -> None:
+    path = cluster.folder / "api"
+    node = cluster.node(api=f"unix:{path}")
+    node.start()
+    await until("the socket is there", path.exists)
+    client = http.client.HTTPConnection("unix", timeout=PATIENCE_S)
+    client.sock = socket.socket(socket.AF_UNIX)
+    client.sock.connect(str(path))
+    client.request("GET", "/registrations")
+    assert client.getresponse().status in (200, 503)
+    client.close()
+
+
+@ensureDeferred
+async def test_a_node_logs_nothing_of_single_requests(cluster: Cluster) -> None:
+    (node,) = await cluster(1)
+    await node.call("POST", "/registrations/web/1.0.0/127.0.0.1/80")
+    before = node.log
+    for _ in range(20):
+        assert (await node.call("PUT", "/registrations/web/1.0.0/127.0.0.1/80")).status == 200
+    assert node.log == before
+    assert node.stderr == ""
+
+
+def test_timers_run_on_a_clock_that_does_not_jump() -> None:
+    script = """if True:
+        import resource
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1, hard))
+        from bender import tap
+        options = tap.Options()
+        options.parseOptions([])
+        tap.makeService(options)
+        from twisted.internet import reactor
+        print(reactor.seconds())
+        print(len(set(resource.getrlimit(resource.RLIMIT_NOFILE))))
+    """
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    end = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(),
+        timeout=PATIENCE_S,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    seconds, limits = end.stdout.split()
+    assert before < float(seconds) < time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert limits == "1"  # the soft limit on open files is the hard one
+
+
+# How it is installed.
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of all that a package is made of, because building leaves its traces there."""
+    copy = tmp_path / "tree"
+    ignore = shutil.ignore_patterns("__pycache__", "dropin.cache")
+    for name in ("bender", "twisted"):
+        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, copy)
+    return copy
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> str:
+    """The Python of a new environment, with the dependencies of the running one and without bender."""
+    place = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True, timeout=PATIENCE_S)
+    (packages,) = place.glob("lib/python*/site-packages")
+    others = [path for path in sys.path if path.endswith("-packages")]
+    (packages / "dependencies.pth").write_text("\n".join(others))
+    return str(place / "bin" / "python")
+
+
+def install(python: str, *what: str) -> None:
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-build-isolation"]
+    end = subprocess.run(
+        [*command, "--no-index", *what], text=True, capture_output=True, timeout=4 * PATIENCE_S, check=False
+    )
+    assert end.returncode == 0, end.stderr
+
+
+async def runs(cluster: Cluster, python: str, path: str | None = None) -> None:
+    """A node runs under this Python, from a folder where bender is not, and with both runners."""
+    for runner in (
+        "twisted.scripts.twistd import run; run",
+        "twisted.application.twist._twist import Twist; Twist.main",
+    ):
+        node = cluster.node()
+        options = ["--nodaemon", "--pidfile="] if "twistd" in runner else []
+        node.command = [python, "-P", "-c", f"from {runner}()", *options, "bender"]
+        node.variables = {**os.environ, "PYTHONPATH": path or ""}
+        node.start()
+        await node.ready()
+        assert (await node.call("GET", "/")).body["version"] == __version__
+        assert await node.stop() == -signal.SIGTERM
+
+
+@ensureDeferred
+async def test_a_wheel_brings_twistd_bender(cluster: Cluster, tree: Path, python: str) -> None:
+    install(python, str(tree))
+    shutil.rmtree(tree)
+    await runs(cluster, python)
+
+
+@ensureDeferred
+async def test_an_editable_install_brings_twistd_bender(cluster: Cluster, tree: Path, python: str) -> None:
+    install(python, "--editable", str(tree))
+    await runs(cluster, python)
+
+
+@ensureDeferred
+async def test_a_checkout_brings_twistd_bender(cluster: Cluster, tree: Path, python: str) -> None:
+    await runs(cluster, python, path=str(tree))
+
+
+# How it ends.
+
+
+@ensureDeferred
+async def test_a_node_told_to_stop_tells_its_peers(cluster: Cluster) -> None:
+    """They know at once, and not only when it has been silent for three intervals."""
+    first, second = await cluster(2, interval=2, ttl=8)
+    assert await first.stop() == -signal.SIGTERM
+    (peer,) = (await second.call("GET", "/status")).body["peers"]
+    assert (peer["node"], peer["state"]) == ("n1", "left")
+
+
+@ensureDeferred
+async def test_ctrl_c_is_taken_the_same_way(cluster: Cluster) -> None:
+    first, second = await cluster(2, interval=2, ttl=8)
+    first.kill(signal.SIGINT)
+    assert await first.ended() == -signal.SIGINT
+    (peer,) = (await second.call("GET", "/status")).body["peers"]
+    assert peer["state"] == "left"
+
+
+@ensureDeferred
+async def test_being_told_to_stop_again_changes_nothing(cluster: Cluster) -> None:
+    first, second = await cluster(2, interval=1, ttl=4)
+    second.kill(signal.SIGSTOP)  # so that the first has to wait for its answer
+    first.kill(signal.SIGTERM)
+    await until("the node leaves", lambda: "leaves" in first.log)
+    first.kill(signal.SIGTERM)
+    first.kill(signal.SIGINT)
+    second.kill(signal.SIGCONT)
+    assert await first.ended() == -signal.SIGTERM
+    await until_left(second)
+
+
+async def until_left(node: Node) -> None:
+    for _ in range(100):
+        (peer,) = (await node.call("GET", "/status")).body["peers"]
+        if peer["state"] == "left":
+            return
+    raise AssertionError(f"never heard that its peer left: {peer}")
+
+
+@ensureDeferred
+async def test_leaving_takes_a_few_seconds_whatever_peers_and_clients_do(cluster: Cluster) -> None:
+    first, second = await cluster(2, interval=1, ttl=4)
+    second.kill(signal.SIGSTOP)
+    with socket.create_connection(("127.0.0.1", first.api_port)) as client:
+        client.sendall(b"POST /registrations HTTP/1.1\r\nHost: n1\r\nContent-Length: 9\r\n\r\nhalf")
+        assert (await first.call("GET", "/ready")).status == 200  # so the half has been read too
+        first.kill(signal.SIGTERM)
+        assert await first.ended(within_s=8) == -signal.SIGTERM
+
+
+@ensureDeferred
+async def test_what_was_read_is_answered_and_nobody_else_gets_in(cluster: Cluster) -> None:
+    """A long poll ends with its answer, an idle connection ends, and there are no new ones."""
+    (node,) = await cluster(1)
+    cursor = (await node.call("GET", "/events")).body["cursor"]
+    poll = Deferred.fromCoroutine(node.call("GET", f"/events?since={cursor}&wait=30"))
+    with socket.create_connection(("127.0.0.1", node.api_port), timeout=PATIENCE_S) as idle:
+        assert (await node.call("GET", "/ready")).status == 200  # so the poll has been read too
+        node.kill(signal.SIGTERM)
+        answer = await poll
+        assert (answer.status, answer.body["events"]) == (200, [])
+        assert await node.ended() == -signal.SIGTERM
+        assert idle.recv(1) == b""
+    with pytest.raises(ConnectError):
+        await node.call("GET", "/ready")
+
+
+@ensureDeferred
+async def test_requests_on_open_connections_are_answered_or_not_read(cluster: Cluster) -> None:
+    """Clients that keep asking find an answer or a closed connection, and never half of one."""
+    (node,) = await cluster(1)
+    whole = 0
+    client = http.client.HTTPConnection("127.0.0.1", node.api_port, timeout=PATIENCE_S)
+    for i in range(2000):
+        if i == 100:
+            node.kill(signal.SIGTERM)
+        try:
+            client.request("POST", f"/registrations/web/1.0.0/127.0.0.1/{i + 1}")
+            response = client.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionError):
+            break
+        assert response.status == 200
+        assert json.loads(response.read())["port"] == i + 1
+        whole += 1
+    client.close()
+    assert 100 <= whole < 2000
+    assert await node.ended() == -signal.SIGTERM

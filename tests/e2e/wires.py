@@ -1,0 +1,146 @@
+"""Wires between nodes that can be cut, in pure Python and without privileges.
+
+Each node is given an address of its own for each of its peers, behind which this process listens and carries all bytes
+on to that peer. What the nodes advertise leads nowhere, so that they have no other way to each other. A cut wire
+carries nothing and closes nothing, like a network that loses all packets; when it heals, what was under way comes late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import permutations
+from typing import Any
+
+from attrs import define, field
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from tests.e2e.nodes import Cluster, Node
+
+
+class Relay(Protocol):
+    """One end of a call over a wire: the caller's, or with that one as `other` the far one."""
+
+    transport: ITCPTransport
+
+    def __init__(self, wire: Wire, other: Relay | None = None) -> None:
+        self._wire = wire
+        self._other = other
+        self._held = b""
+        self._lost = False
+
+    def connectionMade(self) -> None:
+        self._wire.relays.append(self)
+        if self._other is None:
+            self.transport.pauseProducing()
+            self._wire.call(self)
+        else:
+            self._other._other = self
+            self._other.transport.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._held += data
+        self.carry()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self.carry()
+
+    def carry(self) -> None:
+        """Pass on what has come in, unless the wire is cut."""
+        if self._wire.is_cut or self._other is None:
+            return
+        self._other.transport.write(self._held)
+        self._held = b""
+        if self._lost:
+            self._other.transport.loseConnection()
+            self._wire.relays.remove(self)
+
+
+@define(eq=False)
+class Wire:
+    """The way from one node to another; `port` is where the first one calls."""
+
+    source: Node
+    target: Node
+    port: int
+    is_cut: bool = False
+    relays: list[Relay] = field(factory=list)
+    _calls: list[Relay] = field(factory=list)
+    _listening: Any = None
+
+    async def lay(self) -> None:
+        """Listen."""
+        endpoint = TCP4ServerEndpoint(reactor, self.port, interface="127.0.0.1")
+        self._listening = await endpoint.listen(Factory.forProtocol(lambda: Relay(self)))
+
+    def call(self, relay: Relay) -> None:
+        """Connect the far end of a call, when that is possible."""
+        if self.is_cut:
+            self._calls.append(relay)
+        else:
+            Deferred.fromCoroutine(self._reach(relay))
+
+    async def _reach(self, relay: Relay) -> None:
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.target.exchange_port)
+        try:
+            await connectProtocol(endpoint, Relay(self, relay))
+        except ConnectError:
+            relay.transport.loseConnection()
+
+    def heal(self) -> None:
+        self.is_cut = False
+        for relay in tuple(self.relays):
+            relay.carry()
+        calls, self._calls = self._calls, []
+        for relay in calls:
+            self.call(relay)
+
+    async def remove(self) -> None:
+        await self._listening.stopListening()
+        for relay in self.relays:
+            relay.transport.abortConnection()
+
+
+@define(eq=False)
+class Wires:
+    """All wires of a cluster."""
+
+    wires: list[Wire]
+
+    def cut(self, one_side: Sequence[Node], other_side: Sequence[Node]) -> None:
+        """Let nothing pass between two sides."""
+        for wire in self.wires:
+            ends = (wire.source, wire.target)
+            wire.is_cut = any(node in one_side for node in ends) and any(node in other_side for node in ends)
+
+    def heal(self) -> None:
+        """Let everything pass again."""
+        for wire in self.wires:
+            wire.heal()
+
+
+@asynccontextmanager
+async def wired(cluster: Cluster, count: int, **options: Any) -> AsyncIterator[tuple[list[Node], Wires]]:
+    """Start nodes that reach each other over wires alone, and wait till all are ready."""
+    # Nobody listens at these addresses, which are this machine's all the same.
+    nodes = [cluster.node(advertise=f"127.0.9.{number}", **options) for number in range(1, count + 1)]
+    wires = [Wire(source, target, cluster.ports.take()) for source, target in permutations(nodes, 2)]
+    try:
+        for wire in wires:
+            await wire.lay()
+        for node in nodes:
+            node.options["peers"] = ",".join(f"127.0.0.1:{wire.port}" for wire in wires if wire.source is node)
+            node.start()
+        for node in nodes:
+            await node.ready()
+        yield nodes, Wires(wires)
+    finally:
+        for wire in wires:
+            await wire.remove()

@@ -1,0 +1,272 @@
+"""A network in memory for whole exchanges, with a clock moved by hand, names of its own, and strangers on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionRefusedError as NobodyListens
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IListeningPort,
+    IResolutionReceiver,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.test.iosim import FakeTransport, IOPump, connect
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from bender.core.messages import Message, Request, Sender
+from bender.core.timing import Timing
+from bender.exchange.conditions import Conditions
+from bender.wire import Wire
+
+#: The host from which everybody's connections come.
+HOST = "10.0.0.9"
+
+STEP_S = 0.05
+
+
+@implementer(IHostResolution)
+class Resolution:
+    """A look-up under way, which cannot be stopped."""
+
+    name = "a name"
+
+    def cancel(self) -> None:
+        raise NotImplementedError
+
+
+@implementer(IHostnameResolver)
+class Names:
+    """What names stand for. A name that is `slow` is found when `answer` is called."""
+
+    def __init__(self) -> None:
+        self.addresses: dict[str, Sequence[str]] = {}
+        self.slow: set[str] = set()
+        self.asked: list[str] = []
+        self._waiting: list[tuple[IResolutionReceiver, str, int]] = []
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        self.asked.append(hostName)
+        resolutionReceiver.resolutionBegan(Resolution())
+        self._waiting.append((resolutionReceiver, hostName, portNumber))
+        if hostName not in self.slow:
+            self.answer()
+        return Resolution()
+
+    def answer(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for receiver, name, port in waiting:
+            for address in self.addresses.get(name, ()):
+                kind = IPv6Address if ":" in address else IPv4Address
+                receiver.addressResolved(kind("TCP", address, port))
+            receiver.resolutionComplete()
+
+
+@implementer(IListeningPort)
+class Door:
+    """Where something listens."""
+
+    def __init__(self, network: Network, address: tuple[str, int]) -> None:
+        self._network = network
+        self._address = address
+
+    def startListening(self) -> None:
+        """It does from the beginning."""
+
+    def stopListening(self) -> None:
+        del self._network.listening[self._address]
+
+    def getHost(self) -> IAddress:
+        return IPv4Address("TCP", *self._address)
+
+
+class Network(MemoryReactorClock):
+    """A reactor that all on the network share. Nothing moves but in `settle` and `pass_time`.
+
+    `cut` are the hosts that no connection reaches, and that nobody says so of.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = Names()
+        self.nameResolver = self.names
+        self.listening: dict[tuple[str, int], Any] = {}
+        self.cut: set[str] = set()
+        self.connections = 0
+        self._reaching: list[tuple[str, int, Any, Any]] = []
+        self._pumps: list[IOPump] = []
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Door:
+        self.listening[interface, port] = factory
+        return Door(self, (interface, port))
+
+    def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None) -> Any:
+        connector = super().connectTCP(host, port, factory, timeout, bindAddress)
+        self._reaching.append((host, port, factory, connector))
+        return connector
+
+    def settle(self) -> None:
+        """Let everything happen that takes no time."""
+        moved = True
+        while moved:
+            self.advance(0)
+            moved = self._connect()
+            for pump in list(self._pumps):
+                moved = bool(pump.pump(advanceClock=False)) or moved
+            self._pumps = [p for p in self._pumps if not (p.clientIO.disconnected and p.serverIO.disconnected)]
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(round(seconds / STEP_S)):
+            self.settle()
+            self.advance(STEP_S)
+        self.settle()
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._pumps)
+
+    def _connect(self) -> bool:
+        reaching, self._reaching = self._reaching, []
+        for host, port, factory, connector in reaching:
+            if connector.stoppedConnecting or host in self.cut:
+                continue
+            if (host, port) not in self.listening:
+                factory.clientConnectionFailed(connector, Failure(NobodyListens()))
+                continue
+            self.connections += 1
+            there, back = IPv4Address("TCP", host, port), IPv4Address("TCP", HOST, 50_000)
+            server, client = self.listening[host, port].buildProtocol(back), factory.buildProtocol(there)
+            server_end = FakeTransport(server, isServer=True, hostAddress=there, peerAddress=back)
+            client_end = FakeTransport(client, isServer=False, hostAddress=back, peerAddress=there)
+            self._pumps.append(connect(server, server_end, client, client_end, greet=False))
+        return bool(reaching)
+
+
+class Stranger(Factory):
+    """Listens where a peer should, and says the same to every request; nothing at all if that is None."""
+
+    def __init__(self, saying: bytes | None = None, *, hanging_up: bool = False) -> None:
+        self.saying = saying
+        self.hanging_up = hanging_up
+        self.requests: list[bytes] = []
+        self.connected = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return _Conversation(self)
+
+
+class _Conversation(Protocol):
+    def __init__(self, stranger: Stranger) -> None:
+        self._stranger = stranger
+        self._read = b""
+
+    def connectionMade(self) -> None:
+        self._stranger.connected += 1
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stranger.connected -= 1
+
+    def dataReceived(self, data: bytes) -> None:
+        self._read += data
+        length = re.search(rb"Content-Length: (\d+)", self._read)
+        head, end, body = self._read.partition(b"\r\n\r\n")
+        if not (end and length and len(body) >= int(length[1])):
+            return
+        self._read = b""
+        self._stranger.requests.append(head)
+        assert self.transport is not None
+        if self._stranger.saying is not None:
+            self.transport.write(self._stranger.saying)
+        if self._stranger.hanging_up:
+            self.transport.loseConnection()
+
+
+def http_answer(status: str, media_type: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Type: {media_type}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+class Double:
+    """Stands in for a node: notes what it is told, and does what it is told to by its attributes."""
+
+    timing = Timing(interval_s=1.0, ttl_s=10.0)
+
+    def __init__(self, address: str = "10.0.0.1:1730") -> None:
+        self.sender = Sender(1, "n1", address)
+        self.on_requests: Callable[[list[Request]], None] = lambda _: None
+        self.rounds: list[Any] = []
+        self.on_round: Callable[[], None] = lambda: None
+        self.on_report: Callable[[], None] = lambda: None
+        self.received: list[Message] = []
+        self.reports: list[tuple[Request, Message | None]] = []
+        self.seeds: list[tuple[str, list[str]]] = []
+        self.problems: dict[str, str | None] = {}
+
+    def begin_round(self, addresses: Any = None) -> None:
+        self.rounds.append(addresses)
+        self.on_round()
+
+    def receive(self, message: Message) -> Message:
+        self.received.append(message)
+        self.on_report()
+        return Message(self.sender, ask=7.0)
+
+    def answered(self, request: Request, answer: Message) -> None:
+        self.reports.append((request, answer))
+        self.on_report()
+
+    def failed(self, request: Request) -> None:
+        self.reports.append((request, None))
+        self.on_report()
+
+    def located(self, seed: str, addresses: Sequence[str]) -> None:
+        self.seeds.append((seed, list(addresses)))
+
+    def peer_problem(self, address: str, problem: str | None) -> None:
+        self.problems[address] = problem
+
+
+class ExchangeCase(SynchronousTestCase):
+    """A network, a node's double, and the lines that the exchange logs."""
+
+    def setUp(self) -> None:
+        self.network = Network()
+        self.node = Double()
+        self.wire = Wire("bender", 1.0)
+        self.conditions = Conditions(self.network, 1.0, self.node.peer_problem)
+        self.lines: list[str] = []
+
+        def note(event: LogEvent) -> None:
+            if str(event.get("log_namespace", "")).startswith("bender.exchange"):
+                self.lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+
+    def request(self, address: str = "10.0.0.2:1730") -> Request:
+        return Request(address, Message(self.node.sender, ask=1.0))
+
+    def stranger(self, saying: bytes | None = None, *, host: str = "10.0.0.2", hanging_up: bool = False) -> Stranger:
+        stranger = Stranger(saying, hanging_up=hanging_up)
+        self.network.listening[host, 1730] = stranger
+        return stranger
+
+    def failures(self) -> list[Request]:
+        return [request for request, answer in self.node.reports if answer is None]
