@@ -10,6 +10,7 @@ This module must never decide whether a claim counts or when it ends: that is `l
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
@@ -192,7 +193,7 @@ class Ledger:
     def delta(self, head: Head, entries_max: int = DELTA_ENTRIES_MAX) -> Delta:
         """What a copy at `head`, which is behind this complete one, lacks of it, or the first page of that."""
         base = min(head.reach, self.reach)
-        newer = [*takewhile(lambda entry: entry.n > base, self._newest_first())][::-1]
+        newer = self._after(base, entries_max + 1)
         page = _first_page(newer, entries_max)
         if len(page) < len(newer):
             return Delta(self.incarnation, head.version, base, self.version, page[-1].n, page)
@@ -243,6 +244,14 @@ class Ledger:
         for n in sorted(ns):
             removed.append(self.entries.pop(n))
         return tuple(removed)
+
+    def _after(self, base: int, count_max: int) -> list[Entry]:
+        """The oldest entries above `base`, at least `count_max` of them if there are as many."""
+        if self.version - base <= count_max:
+            return [*takewhile(lambda entry: entry.n > base, self._newest_first())][::-1]
+        ns = [*self.entries]
+        first = bisect_right(ns, base)
+        return [self.entries[n] for n in ns[first : first + count_max]]
 
     def _newest_first(self) -> Iterator[Entry]:
         return reversed(self.entries.values())

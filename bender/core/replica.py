@@ -202,7 +202,8 @@ class Replica:
 
     def _settle(self, now: float) -> bool:
         """Do a slice of what waits, and become ready when nothing does; whether there is more."""
-        late = now >= self._away_since + self.timing.patience_s
+        # Who still brings pages is answering, and half of what there is would look like the loss of the other half.
+        late = now >= max(self._away_since, self.rounds.paged_at) + self.timing.patience_s
         if self.claims.holding and (late or self._all_answered(now)):
             self.claims.holding = False
             for key in self._stale_settings:

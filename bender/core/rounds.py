@@ -10,6 +10,7 @@ Large differences come in pages. After a page the next round follows at once, un
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import inf
 
 from attrs import evolve, frozen
 
@@ -61,6 +62,8 @@ class Rounds:
         self._beats = 0
         self._beat_at = now
         self._requests: list[Request] = []
+        #: When the last page came that was not the last of its ledger.
+        self.paged_at = -inf
         #: Whether this node has said good-bye.
         self.left = False
 
@@ -169,6 +172,7 @@ class Rounds:
             self._agree(request, answer)
             self._second_request(link, answer)
             if taken.advanced and _is_paged(answer):
+                self.paged_at = now
                 self.ask([link.address], now)
         return taken.settings
 
@@ -305,7 +309,9 @@ class Rounds:
     def _hear(self, counter: Counter, head: Head, now: float) -> None:
         """Believe a counter, but only together with the ledger that it came with."""
         contact = self._contacts.get(counter.incarnation)
-        if contact is None or head.version > self._claims.head(counter.incarnation).version:
+        if contact is None or counter.beats <= contact.beats:
+            return
+        if head.version > self._claims.head(counter.incarnation).version:
             return
         horizon_s = self._contacts.horizon_s(contact, now)
         if self._contacts.hear(counter, now):

@@ -339,6 +339,24 @@ class ReadinessTests(SynchronousTestCase):
         self.assertEqual(replica.digest(), cluster["a"].digest())
 
 
+    def test_waits_while_pages_come(self) -> None:
+        """A first contact that takes its time is not cut off: a node does not list half of what there is."""
+        cluster = Cluster("a", seeds=False)
+        for i in range(7000):
+            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", BODY, 60.0)
+        replica = cluster.start("b", 2, "a")
+        replica.round(cluster.now)
+        seconds = 0
+        while not replica.ready and seconds < 20:
+            seconds += 1
+            cluster.now += 1.0
+            for request in replica.take_requests()[:1]:
+                cluster.carry("b", request)
+            while replica.sweep(cluster.now):
+                pass
+        self.assertEqual((replica.view.count, seconds > 6), (7000, True))
+
+
 class ConfigurationTests(SynchronousTestCase):
     """Settings reach everybody, and are kept as long as anybody lives."""
 
