@@ -17,7 +17,8 @@ from bender.core.timing import Timing
 class Contact:
     """What this node knows of one other incarnation.
 
-    `heard_at` is when its last heartbeat was made, `message_at` when anything last came from it, `echoed` the time
+    `heard_at` is when its last heartbeat was made, `known_at` the same with those that are not believed yet because
+    their ledger is not here, `message_at` when anything last came from it, `echoed` the time
     of the newest ask that it answered, `agreed` that of the newest round that found its configuration equal to ours,
     and `heads` the versions that it has shown to have, by incarnation. `left`: it took its leave, or another
     incarnation was found in its place.
@@ -80,7 +81,10 @@ class Contacts:
 
     def meet(self, counter: Counter, now: float) -> None:
         """Know of an incarnation from now on, unless the news is so old that it would be forgotten at once."""
-        if counter.incarnation not in self._by_incarnation and counter.age_s < self._timing.ledger_kept_s:
+        contact = self._by_incarnation.get(counter.incarnation)
+        if contact is not None:
+            contact.known_at = max(contact.known_at, now - counter.age_s)
+        elif counter.age_s < self._timing.ledger_kept_s:
             contact = Contact(counter.incarnation, counter.name, counter.address, now - counter.age_s)
             contact.left = counter.left or counter.address == self._address  # its place is this node's now
             self._by_incarnation[counter.incarnation] = contact
@@ -142,7 +146,7 @@ class Contacts:
     def awaited(self, now: float) -> list[Contact]:
         """Those whose word is needed before this node may speak: lately alive, whether or not believed already."""
         since = now - self._timing.silent_s
-        return [contact for contact in self if not contact.left and max(contact.heard_at, contact.known_at) > since]
+        return [contact for contact in self if not contact.left and max(contact.known_at, contact.message_at) > since]
 
     def asked(self, now: float) -> list[Contact]:
         """Those whose word is needed before a claim lapses: anything came from them lately."""
