@@ -178,6 +178,4 @@ def _selection(line: bytes) -> Selection:
         raise Invalid("line", str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid("line", f"is not JSON: {error}") from None
-    except RecursionError:
-        raise Invalid("line", "has lists or objects too deep inside each other") from None
     return Selection(wanted.app, wanted.version, bool(wanted.snapshot), wanted.since)

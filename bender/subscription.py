@@ -113,7 +113,7 @@ class Subscription:
         self._bodies = [*backwards.values()]
         self._snapshot = self._snapshot_of(backwards, self._journal.cursor, self._lost)
         self._position = self._journal.number
-        self._lost = self._sync_due = False
+        self._sync_due = False
 
     def _snapshot_of(self, shown: dict[str, list[bytes]], cursor: str, lost: bool) -> Iterator[Entry]:
         at_ms = self._journal.wall_ms()

@@ -176,6 +176,7 @@ class _Counter(msgspec.Struct, array_like=True, frozen=True):
     beats: _Number
     age_s: _Age
     left: bool
+    ttl_max_s: Annotated[float, Meta(ge=0, le=TTL_S_MAX)]
 
 
 class _Setting(msgspec.Struct, array_like=True, frozen=True):
@@ -270,7 +271,8 @@ class Wire:
             sender,
             heads=_heads_in(message.heads, message.reaches),
             counters=tuple(
-                Counter(c.incarnation, c.name, c.address, c.beats, c.age_s, c.left) for c in message.counters
+                Counter(c.incarnation, c.name, c.address, c.beats, c.age_s, c.left, c.ttl_max_s)
+                for c in message.counters
             ),
             deltas=tuple(self._delta_in(delta) for delta in message.deltas),
             ask=message.ask,
@@ -362,7 +364,7 @@ def _message_out(message: Message) -> tuple[Any, ...]:
     return (
         None if heads is None else {node: head.version for node, head in heads.items()},
         {node: head.reach for node, head in (heads or {}).items() if head.reach != head.version},
-        [(c.incarnation, c.name, c.address, c.beats, c.age_s, c.left) for c in message.counters],
+        [(c.incarnation, c.name, c.address, c.beats, c.age_s, c.left, c.ttl_max_s) for c in message.counters],
         [_delta_out(delta) for delta in message.deltas],
         message.ask,
         message.echo,

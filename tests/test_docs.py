@@ -35,6 +35,14 @@ class Links(SynchronousTestCase):
         self.assertEqual(named - targets, set())
 
 
+class Readme(SynchronousTestCase):
+    def test_its_first_commands_run_it_and_test_it(self) -> None:
+        """Whoever, or whatever, tries bender for the first time types these two."""
+        blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+        commands = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+        self.assertEqual([command for command in commands if command.startswith("make")][:2], ["make run", "make test"])
+
+
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -268,7 +268,8 @@ class BadLines(EventsCase):
         """It is refused once, before it ends, kept nowhere, and the line after it is read."""
         connected = self.connect()
         for _ in range(10):
-            connected.send(b"x" * LINE_BYTES_MAX)
+            connected.send(b"x" * (LINE_BYTES_MAX + 1))
+            self.assertEqual(connected.protocol._unfinished, b"")
         self.assertIn(str(LINE_BYTES_MAX), self.refused(connected))
         connected.send(b'x\n{"subscribe":{"snapshot":true}}\n')
         self.assertEqual(connected.named(), ["synced"])

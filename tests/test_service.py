@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, ServerFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -90,7 +90,7 @@ class ServiceCase(SynchronousTestCase):
             self.clock,
             Node(self.order),
             {name: shells.get(name) or Shell(self.order) for name in names},
-            clients or Connections(Factory[Protocol](), lambda _: False),
+            clients or Connections(Factory.forProtocol(Protocol), lambda _: False),
             lambda: self.order.append("leaving begins"),
         )
 
@@ -262,7 +262,7 @@ class Clients(ServiceCase):
     def test_a_factory_may_turn_a_client_away(self) -> None:
         """There is no connection to end then."""
 
-        class Full(Factory[Protocol]):
+        class Full(ServerFactory):
             def buildProtocol(self, addr: object) -> None:
                 return None
 

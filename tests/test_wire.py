@@ -44,7 +44,7 @@ def push(*entries: Entry, live: tuple[int, ...] | None = None, base: int = 0) ->
 FULL = Message(
     N1,
     heads={7: Head(5, 5), 8: Head(3, 4)},
-    counters=(Counter(7, "n2", "host-2:1730", 12, 0.25, left=True),),
+    counters=(Counter(7, "n2", "host-2:1730", 12, 0.25, left=True, ttl_max_s=30.0),),
     deltas=(
         Delta(7, 3, 4, 9, 9, (claim(5), End(7, 8, KEY, 18.0, 2, ((7, 5), (8, 1)))), (2, 4)),
         Delta(8, 0, 6, 7, 7, (Claim(8, 7, KEY, BODY, 0.5, 3, 7, 5),), (), (1, 5)),
@@ -123,7 +123,10 @@ messages = st.builds(
     st.builds(Sender, incarnations, names, addresses),
     heads=st.none() | st.dictionaries(incarnations, st.builds(Head, numbers, numbers), max_size=4),
     counters=st.lists(
-        st.builds(Counter, incarnations, names, addresses, numbers, st.floats(0, 1e9), st.booleans()), max_size=4
+        st.builds(
+            Counter, incarnations, names, addresses, numbers, st.floats(0, 1e9), st.booleans(), st.floats(0, 3600)
+        ),
+        max_size=4,
     ).map(tuple),
     deltas=st.lists(deltas(), max_size=3).map(tuple),
     ask=st.none() | times,

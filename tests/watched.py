@@ -72,6 +72,7 @@ class Window:
         self.times_caught_up += 1
 
     def drop(self) -> None:
+        assert not self.dropped
         self.dropped = True
 
     def end(self) -> None:

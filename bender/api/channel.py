@@ -31,6 +31,7 @@ IDLE_S_MAX = 60
 _CONTENT_LENGTH_BYTES_MAX = 64
 
 _BODY_BYTES_MAX_AT = {route.path.encode(): route.body_bytes_max for route in ROUTES}
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SCHEME_AND_HOST = re.compile(rb"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
@@ -106,6 +107,8 @@ class Channel(http.HTTPChannel):
             if len(line) > REQUEST_LINE_BYTES_MAX:
                 self._respondToBadRequestAndDisconnect()
                 return
+            # Clients that do not encode what they should are understood, or told in JSON why not.
+            line = _NOT_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), line)
             self.totalHeadersSize = len(line) + HEADERS_BYTES_MAX
         super().lineReceived(line)
 

@@ -40,7 +40,7 @@ class Claims:
         #: While this is set nothing is shown and nothing follows: what changes is only put down in `stale`.
         self.holding = False
         #: Keys that have to be looked at again, in order.
-        self.stale: dict[str, None] = dict.fromkeys(view.shown())
+        self.stale: dict[str, None] = dict.fromkeys(view.known())
         self._forgotten: list[Entry] = []
 
     # Commands: rule 1, and the first half of rule 4.
@@ -239,8 +239,11 @@ class Claims:
 
     # Others' ledgers: joining them, hiding and forgetting (rules 5 and 8).
 
-    def join(self, delta: Delta, now: float) -> None:
-        """Bring a copy of another's ledger up to date. Raises `Gap`, and changes nothing, where it cannot."""
+    def join(self, delta: Delta) -> dict[str, None]:
+        """Bring a copy of another's ledger up to date. Raises `Gap`, and changes nothing, where it cannot.
+
+        Returns the keys to be refreshed once a whole message is here: what one ledger lets go, another may hold.
+        """
         ledger = self.ledgers.get(delta.incarnation) or Ledger(delta.incarnation)
         joined = ledger.join(delta)
         self.ledgers[delta.incarnation] = ledger
@@ -251,8 +254,7 @@ class Claims:
         contact = self._contacts.get(delta.incarnation)
         if contact is not None:
             contact.ttls = None
-        for key in {entry.key: None for entry in (*joined.removed, *joined.added)}:
-            self.refresh(key, now)
+        return {entry.key: None for entry in (*joined.removed, *joined.added)}
 
     def heads(self) -> dict[int, Head]:
         return {incarnation: ledger.head for incarnation, ledger in self.ledgers.items() if ledger.reach}
@@ -273,6 +275,7 @@ class Claims:
     def heard_again(self, contact: Contact, horizon_s: float, now: float) -> None:
         """Look again at what did not count while the contact's horizon was still `horizon_s`."""
         present_s = self._contacts.horizon_s(contact, now)
+        horizon_s = max(horizon_s, contact.hidden_s)
         if horizon_s >= TTL_INTERVALS_MIN * self._timing.interval_s:
             self._look_again(contact, present_s, horizon_s)
         contact.hidden_s = min(contact.hidden_s, present_s)
@@ -287,6 +290,10 @@ class Claims:
             if newly:
                 self._look_again(contact, contact.hidden_s, newly[-1])
                 contact.hidden_s = newly[-1]
+
+    def ttl_max_s(self, contact: Contact) -> float:
+        """The longest ttl of a contact's claims, 0 if there are none."""
+        return self._ttls(contact)[-1] if self._ttls(contact) else 0.0
 
     def forget(self, contact: Contact) -> None:
         """Drop a ledger whole. Its entries leave the index in slices."""

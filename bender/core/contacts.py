@@ -21,7 +21,8 @@ class Contact:
     their ledger is not here, `message_at` when anything last came from it, `echoed` the time
     of the newest ask that it answered, `agreed` that of the newest round that found its configuration equal to ours,
     and `heads` the versions that it has shown to have, by incarnation. `left`: it took its leave, or another
-    incarnation was found in its place.
+    incarnation was found in its place. `shift_s`: how much later than they were `heard_at` and `known_at` are taken to
+    be, after a pause of this node's.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Contact:
         "left",
         "message_at",
         "name",
+        "shift_s",
         "ttls",
     )
 
@@ -51,6 +53,7 @@ class Contact:
         self.echoed = -inf
         self.agreed = -inf
         self.left = False
+        self.shift_s = 0.0
         self.heads: dict[int, int] = {}
         # Claims of a silent node are hidden by their ttl: those up to `hidden_s` are. `ttls` are the distinct ones of
         # its ledger in order, None where they have to be looked up again.
@@ -84,7 +87,7 @@ class Contacts:
         contact = self._by_incarnation.get(counter.incarnation)
         if contact is not None:
             contact.known_at = max(contact.known_at, now - counter.age_s)
-        elif counter.age_s < self._timing.ledger_kept_s:
+        elif counter.age_s < self._timing.ledger_kept_s(counter.ttl_max_s):
             contact = Contact(counter.incarnation, counter.name, counter.address, now - counter.age_s)
             contact.left = counter.left or counter.address == self._address  # its place is this node's now
             self._by_incarnation[counter.incarnation] = contact
@@ -119,6 +122,7 @@ class Contacts:
             return False
         contact.beats = counter.beats
         contact.left = contact.left or counter.left
+        self.unshift(contact)
         heard_at = self.heard_at(counter, now)
         if heard_at <= contact.heard_at:
             return False
@@ -154,17 +158,22 @@ class Contacts:
         return [contact for contact in self if not contact.left and max(contact.heard_at, contact.message_at) > since]
 
     def shift(self, gap_s: float) -> None:
-        """This node was away for `gap_s`: that it heard nobody meanwhile says nothing about them."""
+        """This node was away for `gap_s`: that it heard nobody meanwhile says nothing before they were asked."""
         for contact in self:
+            contact.shift_s += gap_s
             contact.heard_at += gap_s
-            contact.message_at += gap_s
             contact.known_at += gap_s
+            contact.message_at += gap_s
 
-    def forgettable(self, contact: Contact, now: float) -> bool:
+    def unshift(self, contact: Contact) -> None:
+        """Others were asked, or have said it: a contact was heard when it was heard."""
+        contact.heard_at -= contact.shift_s
+        contact.known_at -= contact.shift_s
+        contact.shift_s = 0.0
+
+    def forgettable(self, contact: Contact, ttl_max_s: float, now: float) -> bool:
         """Whether a contact was not heard of for so long that nobody needs its ledger any more (rule 8)."""
-        longest_s = max(self._timing.ttl_s, contact.ttls[-1]) if contact.ttls else self._timing.ttl_s
-        kept_s = self._timing.ledger_kept_s - self._timing.ttl_s + longest_s
-        return now > max(contact.heard_at, contact.known_at) + kept_s
+        return now > max(contact.heard_at, contact.known_at) + self._timing.ledger_kept_s(ttl_max_s)
 
 
 def covered(dots: Iterable[Dot], contacts: Iterable[Contact]) -> bool:

@@ -27,7 +27,8 @@ class Sender:
 class Counter:
     """News of one incarnation: it has counted `beats` heartbeats, the last of them `age_s` seconds ago.
 
-    `left` says that it took its leave with that last one.
+    `left` says that it took its leave with that last one, `ttl_max_s` is the longest ttl of its claims (0 as long as it
+    is heard).
     """
 
     incarnation: int
@@ -36,6 +37,7 @@ class Counter:
     beats: int
     age_s: float
     left: bool = False
+    ttl_max_s: float = 0.0
 
 
 @frozen

@@ -206,6 +206,8 @@ class Replica:
         late = now >= max(self._away_since, self.rounds.paged_at) + self.timing.patience_s
         if self.claims.holding and (late or self._all_answered(now)):
             self.claims.holding = False
+            for contact in self.contacts:  # everybody has said by now whom they hear
+                self.contacts.unshift(contact)
             for key in self._stale_settings:
                 self._show_setting(key)
             self._stale_settings.clear()
@@ -243,7 +245,8 @@ class Replica:
         gone = [
             contact
             for contact in self.contacts
-            if self.contacts.silent(contact, now) and self.contacts.forgettable(contact, now)
+            if self.contacts.silent(contact, now)
+            and self.contacts.forgettable(contact, self.claims.ttl_max_s(contact), now)
         ]
         for contact in gone:
             self.contacts.forget(contact)

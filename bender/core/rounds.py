@@ -180,9 +180,17 @@ class Rounds:
         """What every round and its answer begin with."""
         own = self._identity
         counters = [Counter(own.incarnation, own.name, own.address, self._beats, now - self._beat_at, self.left)]
-        counters += [_counter(contact, now) for contact in self._contacts if contact.beats >= 0]
+        counters += [self._counter(contact, now) for contact in self._contacts if contact.beats >= 0]
         heads = self._claims.heads()
         return Message(own, heads=heads, counters=tuple(counters), digest=self._configuration.digest)
+
+    def _counter(self, contact: Contact, now: float) -> Counter:
+        """News of a contact. A pause of this node's makes it no younger."""
+        age_s = max(0.0, now - (contact.heard_at - contact.shift_s))
+        ttl_max_s = self._claims.ttl_max_s(contact) if self._contacts.silent(contact, now) else 0.0
+        return Counter(
+            contact.incarnation, contact.name, contact.address, contact.beats, age_s, contact.left, ttl_max_s
+        )
 
     def _answer(self, request: Message, heads: Mapping[int, Head], now: float, *, ask: bool) -> Message:
         lacking = self._lacking(heads, request.sender.incarnation)
@@ -281,30 +289,38 @@ class Rounds:
                 self._contacts.meet(counter, now)
         sender = self._contacts.message_from(message.sender, now)
         if sender is not None:
-            for incarnation, head in heads.items():
-                sender.heads[incarnation] = max(head.version, sender.heads.get(incarnation, 0))
-        fits, advanced = self._join(message.deltas, now)
+            self._note_heads(sender, heads)
+        fits, advanced, changed = self._join(message.deltas)
         settings = tuple(setting.key for setting in message.settings if self._configuration.join(setting))
         for counter in message.counters:
             if counter.incarnation != own:
                 self._hear(counter, heads.get(counter.incarnation, Head()), now)
+        for key in changed:
+            self._claims.refresh(key, now)
         if sender is not None and message.echo is not None and fits:
             sender.echoed = max(sender.echoed, message.echo)
         return Taken(fits, advanced, settings)
 
-    def _join(self, deltas: Iterable[Delta], now: float) -> tuple[bool, bool]:
-        """Whether all deltas fitted, and whether any of them brought a ledger on."""
+    def _note_heads(self, sender: Contact, heads: Mapping[int, Head]) -> None:
+        """Remember what a peer has shown to have. Of who was forgotten here nothing more is kept."""
+        for incarnation, head in heads.items():
+            if incarnation == self._identity.incarnation or incarnation in self._contacts:
+                sender.heads[incarnation] = max(head.version, sender.heads.get(incarnation, 0))
+
+    def _join(self, deltas: Iterable[Delta]) -> tuple[bool, bool, dict[str, None]]:
+        """Whether all deltas fitted, whether any of them brought a ledger on, and the keys to be refreshed."""
         fits, advanced = True, False
+        changed: dict[str, None] = {}
         for delta in deltas:
             if delta.incarnation == self._identity.incarnation or delta.incarnation not in self._contacts:
                 continue
             before = self._claims.head(delta.incarnation)
             try:
-                self._claims.join(delta, now)
+                changed |= self._claims.join(delta)
             except Gap:
                 fits = False
             advanced = advanced or self._claims.head(delta.incarnation) != before
-        return fits, advanced
+        return fits, advanced, changed
 
     def _hear(self, counter: Counter, head: Head, now: float) -> None:
         """Believe a counter, but only together with the ledger that it came with."""
@@ -316,11 +332,6 @@ class Rounds:
         horizon_s = self._contacts.horizon_s(contact, now)
         if self._contacts.hear(counter, now):
             self._claims.heard_again(contact, horizon_s, now)
-
-
-def _counter(contact: Contact, now: float) -> Counter:
-    age_s = max(0.0, now - contact.heard_at)
-    return Counter(contact.incarnation, contact.name, contact.address, contact.beats, age_s, contact.left)
 
 
 def _is_paged(answer: Message) -> bool:

@@ -57,7 +57,6 @@ class Timing:
         """The least time between two asks for the same thing."""
         return self.interval_s / 4
 
-    @property
-    def ledger_kept_s(self) -> float:
-        """Not heard of for this long, a node with claims of the usual ttl is forgotten."""
-        return self.ttl_s + self.silent_s + LEDGER_KEPT_S
+    def ledger_kept_s(self, ttl_max_s: float) -> float:
+        """Not heard of for this long, a node is forgotten with its ledger, whose longest ttl is `ttl_max_s`."""
+        return max(self.ttl_s, ttl_max_s) + self.silent_s + LEDGER_KEPT_S

@@ -91,6 +91,10 @@ class View:
         """The keys of all registrations that are shown."""
         return [key for group in self._groups.values() for key in group]
 
+    def known(self) -> list[str]:
+        """The keys of all registrations that are shown, or hidden."""
+        return [*self.shown(), *self._hidden]
+
     def setting(self, key: str) -> Setting | None:
         return self._settings.get(key)
 

@@ -24,8 +24,11 @@ CALM_INTERVALS = 3
 #: Intervals without a sign of it after which something is over though nothing better was seen either.
 FORGOTTEN_INTERVALS = 60
 
-#: Peers are few; more conditions come from somebody who makes up addresses, and the oldest go.
-CONDITIONS_MAX = 1000
+#: Peers are few; more addresses come from somebody who makes them up, and the oldest go.
+ADDRESSES_MAX = 1000
+
+#: Things wrong with one peer at the same time. Beyond, they are all the same thing.
+CONDITIONS_MAX = 20
 
 #: What a message is refused for whether it asks or answers.
 _TOPICS = {OtherCluster: "cluster", OtherVersion: "version"}
@@ -33,17 +36,15 @@ _TOPICS = {OtherCluster: "cluster", OtherVersion: "version"}
 
 @define
 class _Condition:
-    """Something that is wrong. While `kind` stays the same it is the same thing, whatever the text."""
+    """Something that is wrong. `text` is what was said of it when it was named."""
 
-    kind: str
     text: str
     since_s: float
     seen_s: float
-    named: bool = False
 
 
 class Conditions:
-    """What is wrong with which peer, by topic; a topic has one condition at a time.
+    """What is wrong with which peer, by topic and kind: it is the same thing while these are the same.
 
     `tell` is called with an address and all that is wrong there, or None, at each change. Texts are clauses about the
     peer that begin with a verb.
@@ -55,29 +56,29 @@ class Conditions:
         self._clock = clock
         self._interval_s = interval_s
         self._tell = tell
-        self._conditions: dict[tuple[str, str], _Condition] = {}
+        self._conditions: dict[str, dict[tuple[str, str], _Condition]] = {}
 
-    def trouble(self, address: str, topic: str, text: str, *, kind: str | None = None) -> None:
+    def trouble(self, address: str, topic: str, text: str, *, kind: str = "") -> None:
         """Something is wrong."""
-        self._name(address, topic, text, self._seen(address, topic, text if kind is None else kind, text))
+        self._name(address, self._seen(address, topic, kind), text)
 
     def out_of_reach(self, address: str, text: str) -> None:
         """A peer gave no answer of any kind, for which there are many reasons, and some are harmless."""
-        condition = self._seen(address, "reach", "", text)
-        if self._clock.seconds() >= condition.since_s + PATIENCE_INTERVALS * self._interval_s:
-            self._name(address, "reach", text, condition)
+        condition = self._seen(address, "reach", "")
+        if condition.seen_s >= condition.since_s + PATIENCE_INTERVALS * self._interval_s:
+            self._name(address, condition, text)
 
     def fine(self, address: str, *topics: str) -> None:
-        """Nothing of that kind is wrong now."""
+        """Nothing is wrong now on these topics."""
         for topic in topics:
-            condition = self._conditions.get((address, topic))
-            if condition is not None and (not condition.named or self._absent(condition, CALM_INTERVALS)):
-                self._end(address, topic)
+            if address in self._conditions:
+                self._settle(address, topic)
 
     def refused(self, address: str, topic: str, refused: Refused) -> None:
         """A message was refused; `topic` is that of what is neither about the wire version nor about the cluster."""
-        kind = refused.reason if type(refused) in _TOPICS else type(refused).__name__
-        self.trouble(address, _TOPICS.get(type(refused), topic), refused.reason, kind=kind)
+        shared = _TOPICS.get(type(refused))
+        kind = refused.reason if shared else type(refused).__name__
+        self.trouble(address, shared or topic, refused.reason, kind=kind)
 
     def understood(self, address: str, topic: str, theirs_s: float, ours_s: float) -> None:
         """A message was in order, on `topic`; what its sender and this node take for the interval may differ."""
@@ -85,47 +86,56 @@ class Conditions:
         if theirs_s == ours_s:
             self.fine(address, "interval")
         else:
-            self.trouble(address, "interval", f"has an interval of {theirs_s:g} s, this node {ours_s:g} s")
+            text = f"has an interval of {theirs_s:g} s, this node {ours_s:g} s"
+            self.trouble(address, "interval", text, kind=text)
 
     def forget(self) -> None:
         """Let go of what was not seen for long: nothing is sent to that peer any more, or comes from it."""
-        for (address, topic), condition in list(self._conditions.items()):
-            if self._absent(condition, FORGOTTEN_INTERVALS):
-                self._end(address, topic)
+        for address, conditions in list(self._conditions.items()):
+            for key, condition in list(conditions.items()):
+                if self._absent(condition, FORGOTTEN_INTERVALS):
+                    self._end(address, key)
 
     def _absent(self, condition: _Condition, intervals: int) -> bool:
         return self._clock.seconds() >= condition.seen_s + intervals * self._interval_s
 
-    def _seen(self, address: str, topic: str, kind: str, text: str) -> _Condition:
+    def _seen(self, address: str, topic: str, kind: str) -> _Condition:
+        """What is seen again now, or for the first time."""
         now = self._clock.seconds()
-        condition = self._conditions.get((address, topic))
-        if condition is None or condition.kind != kind:
-            condition = self._begin(address, topic, _Condition(kind, text, since_s=now, seen_s=now))
-        condition.seen_s = now
-        return condition
-
-    def _name(self, address: str, topic: str, text: str, condition: _Condition) -> None:
-        if not condition.named:
-            condition.named = True
-            condition.text = text
-            self._log.warn("Peer {address} {problem}.", address=address, problem=text, topic=topic)
-            self._show(address)
-
-    def _begin(self, address: str, topic: str, condition: _Condition) -> _Condition:
-        self._conditions.pop((address, topic), None)
-        if len(self._conditions) >= CONDITIONS_MAX:
+        if address not in self._conditions and len(self._conditions) >= ADDRESSES_MAX:
             oldest = next(iter(self._conditions))
             del self._conditions[oldest]
-            self._show(oldest[0])
-        self._conditions[address, topic] = condition
+            self._tell(oldest, None)
+        conditions = self._conditions.setdefault(address, {})
+        key = (topic, kind)
+        if key not in conditions and len(conditions) >= CONDITIONS_MAX:
+            key = next(reversed(conditions))
+        condition = conditions.setdefault(key, _Condition("", since_s=now, seen_s=now))
+        condition.seen_s = now
+        self._settle(address, topic, besides=key)
         return condition
 
-    def _end(self, address: str, topic: str) -> None:
-        condition = self._conditions.pop((address, topic))
-        if condition.named:
-            self._log.info("Peer {address} no longer: {problem}.", address=address, problem=condition.text, topic=topic)
+    def _name(self, address: str, condition: _Condition, text: str) -> None:
+        if not condition.text:
+            condition.text = text
+            self._log.warn("Peer {address} {problem}.", address=address, problem=text)
+            self._show(address)
+
+    def _settle(self, address: str, topic: str, besides: tuple[str, str] | None = None) -> None:
+        """Something is known on a topic: end what was never named there, and what was not seen for a while."""
+        for key, condition in list(self._conditions[address].items()):
+            if key[0] == topic and key != besides and (not condition.text or self._absent(condition, CALM_INTERVALS)):
+                self._end(address, key)
+
+    def _end(self, address: str, key: tuple[str, str]) -> None:
+        conditions = self._conditions[address]
+        condition = conditions.pop(key)
+        if not conditions:
+            del self._conditions[address]
+        if condition.text:
+            self._log.info("Peer {address} no longer: {problem}.", address=address, problem=condition.text)
             self._show(address)
 
     def _show(self, address: str) -> None:
-        texts = [c.text for (where, _), c in self._conditions.items() if where == address and c.named]
+        texts = [condition.text for condition in self._conditions.get(address, {}).values() if condition.text]
         self._tell(address, "; ".join(texts) or None)

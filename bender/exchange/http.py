@@ -27,7 +27,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, GzipDecoder, HTTPConnectionPool, ResponseDone
-from twisted.web.http import OK
+from twisted.web.http import OK, PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
@@ -134,7 +134,7 @@ class Poster:
         if not bytes_max:
             response.deliverBody(_Unwanted())
             what = f"status {response.code} and {_shown(_header(response, b'Content-Type')) or 'no content'}"
-            raise Unanswered(what, f"answers with {what}")
+            raise Unanswered(f"status {response.code}", f"answers with {what}")
         received = _Received(bytes_max)
         response.deliverBody(received)
         content = await received.content
@@ -344,6 +344,8 @@ def _unanswered(error: BaseException) -> Exception:
         return CancelledError()
     if isinstance(cause, Endless):
         return Unanswered("endless", "answers without end")
+    if isinstance(cause, PotentialDataLoss):
+        return Unanswered("rubbish", "does not say where its answer ends")
     if cause is error or isinstance(cause, ConnectionClosed):
         return Unreachable(f"does not answer ({_shown(str(cause) or type(cause).__name__).rstrip('.')})")
     return Unanswered("rubbish", "does not speak HTTP")

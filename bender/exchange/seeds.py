@@ -15,6 +15,7 @@ from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -92,6 +93,8 @@ class Seeds(Service):
             return await finding.found.addTimeout(AGAIN_S, self._reactor)
         except CancelledError:
             raise
+        except TimedOut:
+            return []
         except Exception:
             self._log.failure("Looking up {host} failed.", host=host)
             return []
@@ -100,7 +103,7 @@ class Seeds(Service):
 @implementer(IResolutionReceiver)
 @define
 class _Finding:
-    """What has been found of a name. Whoever waits for `found` may give up before it is complete."""
+    """What has been found of a name. Whoever waits for `found` may cancel it before, then it is complete in vain."""
 
     found: Deferred[list[str]]
     addresses: set[str] = field(factory=set)
@@ -115,8 +118,7 @@ class _Finding:
             self.addresses.add(f"{address.host}:{address.port}")
 
     def resolutionComplete(self) -> None:
-        if not self.found.called:
-            self.found.callback(sorted(self.addresses))
+        self.found.callback(sorted(self.addresses))
 
 
 def _host_and_port(seed: str) -> tuple[str, int]:

@@ -88,6 +88,13 @@ class Paths(ApiCase):
         for path in (*encoded, "/x\x80", "registrations", "a:1"):
             self.invalid("path", self.ask("GET", path))
 
+    def test_not_encoded(self) -> None:
+        """UTF-8 in a path or a query is understood as if it were percent-encoded; no text is refused here too."""
+        self.ask("POST", "/registrations/%C3%A9/1/h/1", {"meta": {"a": "é"}})
+        path = "/registrations/é?meta.a=é".encode().decode("latin-1")
+        self.assertEqual([each["app"] for each in self.ask("GET", path).json], ["é"])
+        self.invalid("path", self.ask("GET", "/registrations/\xff"))
+
     def test_absolute(self) -> None:
         """A client may name the host in the request line."""
         self.assertEqual(self.ask("GET", "http://localhost:1729/registrations").json, [])

@@ -197,12 +197,21 @@ class Polling(WatchCase):
         answer = msgspec.json.decode(b"".join(streamed(received)[1]))
         self.assertEqual((len(answer["events"]), answer["cursor"]), (500, self.cursor))
 
+    def test_its_time_is_over_while_nothing_can_be_written(self) -> None:
+        """It is answered as soon as something can."""
+        connection = self.waiting(f"?since={self.cursor}&wait=30")
+        channel: Any = connection.transport.producer
+        channel.pauseProducing()
+        self.clock.advance(30)
+        self.assertEqual(connection.received(), b"")
+        channel.resumeProducing()
+        self.assertEqual(self.answered(connection), {"events": [], "cursor": self.cursor})
+
     def test_its_client_goes_away(self) -> None:
         """Nothing is left of it."""
         connection = self.waiting(f"?since={self.cursor}&wait=30")
         connection.lose()
         self.watched.up()
-        self.clock.advance(60)
         self.assertEqual((connection.received(), self.clock.getDelayedCalls()), (b"", []))
         self.assertEqual(self.flushLoggedErrors(), [])
 
@@ -380,7 +389,7 @@ class Refusals(WatchCase):
 
     def test_unknown_fields_are_passed_over(self) -> None:
         """Browsers' helpers add theirs."""
-        self.assertEqual(self.poll("?_=1795447942248&lastEventId=5")["events"], [])
+        self.assertEqual(self.poll("?_=1795447942248&lastEventId=5&_=6")["events"], [])
 
     def test_too_many_watchers(self) -> None:
         """429, for polls that wait and for streams; those who are there notice nothing."""

@@ -6,19 +6,22 @@ that loses one can tell whether its client kept its side.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any
 
-import treq
 from attrs import define, field, frozen
-from twisted.internet import reactor
+from twisted.internet import defer, reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.web.client import HTTPConnectionPool, ResponseFailed
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionLost
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 
-from tests.e2e.nodes import Node, pause
+from tests.e2e.nodes import PATIENCE_S, Node, pause
 
 #: Short, to be quick; and yet a busy machine's pauses stay well below 1.5 intervals.
 INTERVAL_S = 0.25
@@ -32,7 +35,41 @@ TIMEOUT_S = 0.2 * TTL_S
 AGAIN_S = 0.05
 
 #: What a node that dies, stands still or is not there does to a request.
-FAILURES = (ConnectError, ConnectionClosed, ResponseFailed, CancelledError, TimeoutError)
+FAILURES = (ConnectError, ConnectingCancelledError, ConnectionLost, defer.TimeoutError)
+
+#: The beginning of a response: its status, and how long its body is.
+HEAD = re.compile(rb"HTTP/1.1 (\d+) .*?\r\nContent-Length: (\d+)(?=\r\n).*?\r\n\r\n", re.DOTALL | re.IGNORECASE)
+
+
+class Connection(Protocol):
+    """A client's connection to a node, for one request after the other. Hundreds of them cost next to nothing."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.is_lost = False
+        self._answered: Deferred[int] | None = None
+        self._received = b""
+
+    def request(self, method: str, path: str) -> Deferred[int]:
+        """Send a request without a body; returns the status of the answer."""
+        self._answered = Deferred()
+        self._received = b""
+        self.transport.write(f"{method} {path} HTTP/1.1\r\nHost: bender\r\nContent-Length: 0\r\n\r\n".encode())
+        return self._answered
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += data
+        head = HEAD.match(self._received)
+        if head and len(self._received) == head.end() + int(head[2]) and self._answered is not None:
+            answered, self._answered = self._answered, None
+            answered.callback(int(head[1]))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.is_lost = True
+        if self._answered is not None:
+            answered, self._answered = self._answered, None
+            answered.errback(ConnectionLost())
 
 
 @frozen
@@ -53,10 +90,10 @@ class Instance:
 
     id: str
     nodes: Sequence[Node]
-    pool: HTTPConnectionPool
     every_s: float = EVERY_S
     rotates: bool = False
     renewals: list[Renewal] = field(factory=list)
+    _connections: dict[str, Connection] = field(factory=dict)
     _at: int = 0
     _running: Deferred[None] | None = None
     _stopped: bool = False
@@ -80,11 +117,15 @@ class Instance:
             self._running.cancel()
             await self._running
             self._running = None
+        for connection in self._connections.values():
+            connection.transport.abortConnection()
 
     async def renew(self) -> None:
-        """Renew once, at whichever node accepts it first."""
+        """Renew once, at whichever node accepts it first; an `AssertionError` where none does."""
+        ends_at_s = time.monotonic() + PATIENCE_S
         while not await self._renew_at(self.nodes[self._at % len(self.nodes)]):
             self._at += 1
+            assert time.monotonic() < ends_at_s, f"no node lets {self.id} renew"
             if self._at % len(self.nodes) == 0:
                 await pause(AGAIN_S)
         self._at += self.rotates
@@ -108,26 +149,34 @@ class Instance:
             return
 
     async def _renew_at(self, node: Node) -> bool:
+        """Whether this node accepts it in time."""
         sent_at_s = time.monotonic()
         try:
-            response = await treq.post(node.api_url + self.path, pool=self.pool, timeout=TIMEOUT_S, reactor=reactor)
-            await response.content()
+            status = await Deferred.fromCoroutine(self._post(node)).addTimeout(TIMEOUT_S, reactor)
         except FAILURES:
+            connection = self._connections.pop(node.name, None)
+            if connection is not None:
+                connection.transport.abortConnection()
             if self._stopped:
                 raise CancelledError from None
             return False
-        if response.code != 200:
-            return False
-        self.renewals.append(Renewal(sent_at_s, time.monotonic(), node.name))
-        return True
+        if status == 200:
+            self.renewals.append(Renewal(sent_at_s, time.monotonic(), node.name))
+        return status == 200
+
+    async def _post(self, node: Node) -> int:
+        connection = self._connections.get(node.name)
+        if connection is None or connection.is_lost:
+            endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", node.api_port)
+            connection = self._connections[node.name] = await connectProtocol(endpoint, Connection())
+        return await connection.request("POST", self.path)
 
 
 @define
 class Crowd:
-    """Instances that share their connections; all are stopped when the test ends."""
+    """Instances of one test."""
 
     nodes: Sequence[Node]
-    pool: HTTPConnectionPool
     instances: list[Instance] = field(factory=list)
 
     async def add(
@@ -136,9 +185,8 @@ class Crowd:
         """Start one more instance, at the node with number `first`; with `nodes` it knows only those."""
         known = [*(nodes or self.nodes)]
         port = 1 + len(self.instances)
-        instance = Instance(
-            f"registration/{name}/1.0/10.0.0.1/{port}", known[first:] + known[:first], self.pool, every_s, rotates
-        )
+        id_ = f"registration/{name}/1.0/10.0.0.1/{port}"
+        instance = Instance(id_, known[first:] + known[:first], every_s, rotates)
         self.instances.append(instance)
         await instance.start()
         return instance
@@ -156,12 +204,9 @@ class Crowd:
 @asynccontextmanager
 async def crowd(nodes: Sequence[Node]) -> AsyncIterator[Crowd]:
     """Instances that live as long as this context."""
-    pool = HTTPConnectionPool(reactor)
-    pool.maxPersistentPerHost = 20
-    crowd = Crowd(nodes, pool)
+    crowd = Crowd(nodes)
     try:
         yield crowd
     finally:
         for instance in crowd.instances:
             await instance.die()
-        await pool.closeCachedConnections()

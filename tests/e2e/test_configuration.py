@@ -24,16 +24,17 @@ async def test_of_writes_at_two_nodes_at_once_one_wins_everywhere(cluster: Clust
                 await watcher.until_said(f"{kind}/shared", "created", "configured")
             for number in range(WRITES):
                 writes = [
-                    Deferred.fromCoroutine(node.call("PUT", path, {"by": f"{node.name}-{number}"})) for node in nodes[:2]
+                    Deferred.fromCoroutine(node.call("PUT", path, {"by": f"{node.name}-{number}"}))
+                    for node in nodes[:2]
                 ]
                 answers: list[Answer] = await gatherResults(writes)
                 assert [answer.status for answer in answers] == [200, 200]
             last = {f"n1-{WRITES - 1}", f"n2-{WRITES - 1}"}
 
             def agreed(id_: str = f"{kind}/shared", last: set[str] = last) -> bool:
-                one, *others = [watcher.shown[id_] for watcher in watchers]
+                one, *others = [watcher.configured[id_] for watcher in watchers]
                 return one["by"] in last and all(other == one for other in others)
 
             await until("the same last write everywhere", agreed, within_s=2 * INTERVAL_S)
             bodies = [(await node.call("GET", path)).body for node in nodes]
-            assert bodies == [watcher.shown[f"{kind}/shared"] for watcher in watchers]
+            assert bodies == [watcher.configured[f"{kind}/shared"] for watcher in watchers]

@@ -35,7 +35,7 @@ async def test_the_death_of_a_node_takes_nobody_offline_but_who_dies_with_it(clu
         for watcher in watchers:
             gone = await watcher.until_said(dies_too.id, "offline", "node-lost")
             assert HIDDEN_S - INTERVAL_S <= gone.at_s - killed_at_s <= HIDDEN_S + INTERVAL_S
-        await pause(TTL_S)
+        await pause(2 * INTERVAL_S)
         clients.assert_kept_their_side()
         for watcher in watchers:
             assert [seen.id for seen in watcher.offline] == [dies_too.id]
@@ -79,7 +79,7 @@ async def test_a_node_that_stands_still_misleads_nobody(cluster: Cluster, part: 
             await watcher.until_said("registration/new/1.0/10.0.0.1/1", "offline", "expired")
         clients.assert_kept_their_side()
         for watcher in watchers:
-            assert watcher.online == clients.ids
+            assert watcher.online.keys() == clients.ids
             assert {seen.id for seen in watcher.offline} == {removed, "registration/new/1.0/10.0.0.1/1"}
             assert watcher.resets == 0
 
@@ -97,11 +97,17 @@ async def test_restarts_of_all_nodes_one_after_the_other_go_unnoticed(cluster: C
             await clients.add("web", first=number % 3)
         for watcher in watchers:
             await watcher.until_lists(clients.ids)
+        t0=time.monotonic()
+        def say(*x): print(f"{time.monotonic()-t0:.3f}", *x)
+        say("all online")
         for node in nodes:
             node.kill(how)
             await node.ended()
+            say("ended")
             node.start()
             await node.ready()
+            say("ready")
+            clients.assert_kept_their_side()
             listed = (await node.call("GET", "/registrations")).body
             assert {registration["id"] for registration in listed} == clients.ids
             assert [backend["name"] for backend in (await node.call("GET", "/backends")).body] == sorted(
@@ -143,22 +149,19 @@ async def test_who_was_deregistered_stays_gone_whoever_comes_back(cluster: Clust
             assert [seen.event for seen in watcher.of(id_)] == ["online", "offline"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 @pytest_twisted.ensureDeferred
-async def test_who_stops_after_a_restart_has_expired(cluster: Cluster, how: signal.Signals) -> None:
-    """That a node which had heard from it is another incarnation now is no reason to doubt it: nobody is cut off."""
-    nodes = await cluster(2, **TIMING)
+async def test_who_stops_after_restarts_has_expired(cluster: Cluster) -> None:
+    """That nodes which had heard from it are other incarnations now is no reason to doubt it: nobody is cut off."""
+    nodes = await cluster(3, **TIMING)
     async with watching(nodes) as watchers, crowd(nodes) as clients:
         client = await clients.add("web", rotates=True)
-        await client.renew()
-        nodes[0].kill(how)
-        await nodes[0].ended()
-        nodes[0].start()
-        await nodes[0].ready()
-        for watcher in watchers:
-            await watcher.until_lists(clients.ids)
+        for node, how in zip(nodes, (signal.SIGTERM, signal.SIGKILL), strict=False):
+            await client.renew()
+            node.kill(how)
+            await node.ended()
+            node.start()
+            await node.ready()
         await pause(HIDDEN_S)
         await client.stop()
         for watcher in watchers:
-            gone = await watcher.until_said(client.id, "offline")
-            assert gone.reason == "expired"
+            await watcher.until_said(client.id, "offline", "expired")

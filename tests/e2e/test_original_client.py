@@ -95,7 +95,7 @@ async def original_client(which: str, nodes: Sequence[Node]) -> AsyncIterator[Or
     script = str(Path(__file__).with_name("original_client.js"))
     client = OriginalClient()
     ports = [str(node.api_port) for node in nodes]
-    reactor.spawnProcess(client, path, [path, script, *ports], env={**os.environ, "NODE_PATH": str(MODULES)})  # type: ignore[attr-defined]
+    reactor.spawnProcess(client, path, [path, script, *ports], env={**os.environ, "NODE_PATH": str(MODULES)})
     try:
         yield client
     finally:
@@ -170,12 +170,12 @@ async def test_it_understands_refusals(cluster: Cluster, which: str) -> None:
     nodes = await cluster(1, **TIMING)
     async with original_client(which, nodes) as client:
         await client("createBackend", {"name": "site", "app": "web", "version": "1.0"})
-        for code, status, *call in [
+        for code, status, call, *arguments in [
             ("NOT_FOUND", 404, "getBackend", "other"),
             ("NOT_FOUND", 404, "removeFrontend", "other"),
             ("CONFLICT", 409, "createBackend", {"name": "site", "app": "web", "version": "1.0"}),
             ("INVALID", 400, "updateBackend", "other", {"version": "2.0"}),
         ]:
             with pytest.raises(Refusal, match=rf"bender error \({status}\): .+") as refused:
-                await client(*call)
+                await client(str(call), *arguments)
             assert (refused.value.code, refused.value.status) == (code, status)

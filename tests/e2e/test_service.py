@@ -77,9 +77,7 @@ def test_a_port_in_use_ends_the_process_with_one_sentence(cluster: Cluster, opti
     node = cluster.node()
     places = {"api": node.api_port, "exchange": node.exchange_port, "events": node.events_port}
     endpoints = [f"--{each}=tcp:{port}:interface=127.0.0.1" for each, port in places.items()]
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", places[option]))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", places[option])):
         end = ended(*endpoints, runner=runner)
     assert end.returncode == 1
     assert is_sentence(end.stderr), end.stderr
@@ -90,9 +88,7 @@ def test_a_port_in_use_ends_the_process_with_one_sentence(cluster: Cluster, opti
 def test_a_daemon_that_cannot_listen_leaves_no_pid_file(cluster: Cluster) -> None:
     node = cluster.node()
     pid_file = cluster.folder / "pid"
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", node.api_port))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", node.api_port)):
         end = ended(
             f"--api=tcp:{node.api_port}:interface=127.0.0.1",
             runner=[*twistd()[:2], f"--pidfile={pid_file}", f"--logfile={cluster.folder}/log"],

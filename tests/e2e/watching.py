@@ -47,7 +47,6 @@ class Seen:
     body: dict[str, Any]
 
 
-
 class Lines(LineOnlyReceiver):
     """One connection to an event listener, which hands on each event."""
 
@@ -70,8 +69,9 @@ class Watcher:
     """Follows one node for as long as the test lasts, whatever becomes of the node."""
 
     node: Node
-    #: Registrations, backends and frontends by id.
-    shown: dict[str, dict[str, Any]] = field(factory=dict)
+    #: Registrations by id, and backends and frontends.
+    online: dict[str, dict[str, Any]] = field(factory=dict)
+    configured: dict[str, dict[str, Any]] = field(factory=dict)
     seen: list[Seen] = field(factory=list)
     #: What a node must never say, in words.
     broken: list[str] = field(factory=list)
@@ -84,10 +84,6 @@ class Watcher:
     _lines: Lines | None = None
     _ended: bool = False
     _waiting: dict[Deferred[None], Callable[[], bool]] = field(factory=dict)
-
-    @property
-    def online(self) -> set[str]:
-        return {id_ for id_ in self.shown if id_.startswith("registration/")}
 
     @property
     def offline(self) -> list[Seen]:
@@ -111,7 +107,7 @@ class Watcher:
             return
         waiting: Deferred[None] = Deferred()
         self._waiting[waiting] = lambda: true(self)
-        waiting.addTimeout(within_s, reactor, onTimeoutCancel=lambda *_: self._fail(what, within_s))  # type: ignore[arg-type]
+        waiting.addTimeout(within_s, reactor, onTimeoutCancel=lambda *_: self._fail(what, within_s))
         try:
             await waiting
         finally:
@@ -127,7 +123,7 @@ class Watcher:
 
     async def until_lists(self, ids: set[str], within_s: float = PATIENCE_S) -> None:
         """Wait till this is online, and nothing else."""
-        await self.until(f"{len(ids)} online", lambda _: self._synced and self.online == ids, within_s)
+        await self.until(f"{len(ids)} online", lambda _: self._synced and self.online.keys() == ids, within_s)
 
     def _fail(self, what: str, within_s: float) -> None:
         last = "\n".join(f"{s.at_s:.3f} {s.event} {s.id} {s.reason}" for s in self.seen[-20:])
@@ -208,10 +204,13 @@ class Watcher:
         """What was held is all there is up to now; and of a snapshot, what is not in it is gone."""
         if self._snapshot is not None:
             now = time.monotonic()
-            for id_, body in self.shown.items():
+            for id_, body in self.online.items():
                 if id_ not in self._snapshot:
                     self.seen.append(Seen(now, "offline", id_, MISSING, body))
-            self.shown = {id_: seen.body for id_, seen in self._snapshot.items()}
+            self.online.clear()
+            self.configured.clear()
+            for seen in self._snapshot.values():
+                self._shown(seen.id)[seen.id] = seen.body
             self.seen += self._snapshot.values()
             self._snapshot = None
         for seen in self._held.values():
@@ -220,13 +219,17 @@ class Watcher:
         self._synced = True
 
     def _show(self, seen: Seen) -> None:
-        if (seen.event in COMING) is (seen.id in self.shown):
+        shown = self._shown(seen.id)
+        if (seen.event in COMING) is (seen.id in shown):
             self.broken.append(f"{self.node.name} said {seen.event} of {seen.id} ({seen.reason}) in the wrong place")
         if seen.event in GOING:
-            self.shown.pop(seen.id, None)
+            shown.pop(seen.id, None)
         else:
-            self.shown[seen.id] = seen.body
+            shown[seen.id] = seen.body
         self.seen.append(seen)
+
+    def _shown(self, id_: str) -> dict[str, dict[str, Any]]:
+        return self.online if id_.startswith("registration/") else self.configured
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -27,7 +26,7 @@ from tests.e2e.nodes import Cluster, Node
 class Relay(Protocol):
     """One end of a call over a wire: the caller's, or with that one as `other` the far one."""
 
-    transport: ITCPTransport
+    transport: Any
 
     def __init__(self, wire: Wire, other: Relay | None = None) -> None:
         self._wire = wire

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,7 +31,8 @@ from bender.wire import Wire
 #: The host from which everybody's connections come.
 HOST = "10.0.0.9"
 
-STEP_S = 0.05
+#: A power of two, so that many of them are as many seconds to the last digit.
+STEP_S = 1 / 16
 
 
 @implementer(IHostResolution)
@@ -66,12 +67,14 @@ class Names:
         resolutionReceiver.resolutionBegan(Resolution())
         self._waiting.append((resolutionReceiver, hostName, portNumber))
         if hostName not in self.slow:
-            self.answer()
+            self.answer(hostName)
         return Resolution()
 
-    def answer(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for receiver, name, port in waiting:
+    def answer(self, hostName: str) -> None:
+        for receiver, name, port in list(self._waiting):
+            if name != hostName:
+                continue
+            self._waiting.remove((receiver, name, port))
             for address in self.addresses.get(name, ()):
                 kind = IPv6Address if ":" in address else IPv4Address
                 receiver.addressResolved(kind("TCP", address, port))
@@ -96,6 +99,16 @@ class Door:
         return IPv4Address("TCP", *self._address)
 
 
+class End(FakeTransport):
+    """One end of a connection, which may be `aborted`."""
+
+    aborted = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        super().abortConnection()
+
+
 class Network(MemoryReactorClock):
     """A reactor that all on the network share. Nothing moves but in `settle` and `pass_time`.
 
@@ -108,7 +121,7 @@ class Network(MemoryReactorClock):
         self.nameResolver = self.names
         self.listening: dict[tuple[str, int], Any] = {}
         self.cut: set[str] = set()
-        self.connections = 0
+        self.ends: list[End] = []
         self._reaching: list[tuple[str, int, Any, Any]] = []
         self._pumps: list[IOPump] = []
 
@@ -118,6 +131,7 @@ class Network(MemoryReactorClock):
 
     def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None) -> Any:
         connector = super().connectTCP(host, port, factory, timeout, bindAddress)
+        factory.doStart()
         self._reaching.append((host, port, factory, connector))
         return connector
 
@@ -138,6 +152,11 @@ class Network(MemoryReactorClock):
         self.settle()
 
     @property
+    def connections(self) -> int:
+        """How many there have been."""
+        return len(self.ends)
+
+    @property
     def open(self) -> int:
         """How many connections there are."""
         return len(self._pumps)
@@ -150,11 +169,11 @@ class Network(MemoryReactorClock):
             if (host, port) not in self.listening:
                 factory.clientConnectionFailed(connector, Failure(NobodyListens()))
                 continue
-            self.connections += 1
             there, back = IPv4Address("TCP", host, port), IPv4Address("TCP", HOST, 50_000)
             server, client = self.listening[host, port].buildProtocol(back), factory.buildProtocol(there)
-            server_end = FakeTransport(server, isServer=True, hostAddress=there, peerAddress=back)
-            client_end = FakeTransport(client, isServer=False, hostAddress=back, peerAddress=there)
+            server_end = End(server, isServer=True, hostAddress=there, peerAddress=back)
+            client_end = End(client, isServer=False, hostAddress=back, peerAddress=there)
+            self.ends.append(client_end)
             self._pumps.append(connect(server, server_end, client, client_end, greet=False))
         return bool(reaching)
 
@@ -243,6 +262,18 @@ class Double:
         self.problems[address] = problem
 
 
+@implementer(ILogObserver)
+class Lines:
+    """Keeps what the exchange logs, and what Twisted does on its behalf."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    def __call__(self, event: LogEvent) -> None:
+        if str(event.get("log_namespace", "")).startswith(("bender.exchange", "twisted.web", "twisted.protocols")):
+            self._lines.append(formatEvent(event))
+
+
 class ExchangeCase(SynchronousTestCase):
     """A network, a node's double, and the lines that the exchange logs."""
 
@@ -253,12 +284,9 @@ class ExchangeCase(SynchronousTestCase):
         self.conditions = Conditions(self.network, 1.0, self.node.peer_problem)
         self.lines: list[str] = []
 
-        def note(event: LogEvent) -> None:
-            if str(event.get("log_namespace", "")).startswith("bender.exchange"):
-                self.lines.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(note)
-        self.addCleanup(globalLogPublisher.removeObserver, note)
+        observer = Lines(self.lines)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def request(self, address: str = "10.0.0.2:1730") -> Request:
         return Request(address, Message(self.node.sender, ask=1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bender.exchange.conditions import CONDITIONS_MAX, FORGOTTEN_INTERVALS
+from bender.exchange.conditions import ADDRESSES_MAX, FORGOTTEN_INTERVALS
 from bender.wire import Malformed, OtherCluster
 from tests.exchange.network import ExchangeCase
 
@@ -25,12 +25,29 @@ class Naming(ExchangeCase):
         self.conditions.trouble(PEER, "answers", "answers with rubbish (at byte 5)", kind="rubbish")
         self.assertEqual(len(self.lines), 1)
 
-    def test_another_condition_is_named_too(self) -> None:
-        """It takes the place of the one before on the same topic."""
-        self.conditions.trouble(PEER, "answers", "answers with rubbish")
-        self.conditions.trouble(PEER, "answers", "answers with HTML")
+    def test_kinds_that_take_turns_are_named_once_each(self) -> None:
+        """Two strangers behind one address fill no log either."""
+        for _ in range(50):
+            self.conditions.trouble(PEER, "answers", "answers with rubbish", kind="rubbish")
+            self.network.advance(1)
+            self.conditions.trouble(PEER, "answers", "answers with HTML", kind="HTML")
+            self.network.advance(1)
         self.assertEqual(self.lines, [f"Peer {PEER} answers with rubbish.", f"Peer {PEER} answers with HTML."])
+        self.assertEqual(self.node.problems, {PEER: "answers with rubbish; answers with HTML"})
+
+    def test_one_that_took_the_place_of_another_stands_alone(self) -> None:
+        """What was not seen for a while, while something else was, is over."""
+        self.conditions.trouble(PEER, "answers", "answers with rubbish", kind="rubbish")
+        for _ in range(4):
+            self.conditions.trouble(PEER, "answers", "answers with HTML", kind="HTML")
+            self.network.advance(1)
         self.assertEqual(self.node.problems, {PEER: "answers with HTML"})
+
+    def test_ever_new_kinds_are_not_named_without_end(self) -> None:
+        """Somebody who thinks of something else each time is named twenty times, and not for ever."""
+        for i in range(200):
+            self.conditions.trouble(PEER, "cluster", f"belongs to cluster {i}", kind=f"{i}")
+        self.assertEqual(len(self.lines), 20)
 
     def test_topics_stand_beside_each_other(self) -> None:
         """The node is told of all that is wrong with a peer, and each peer has its own."""
@@ -95,10 +112,10 @@ class Ending(ExchangeCase):
 
     def test_made_up_addresses_do_not_pile_up(self) -> None:
         """The oldest make room, and are not shown any more."""
-        for i in range(CONDITIONS_MAX + 1):
+        for i in range(ADDRESSES_MAX + 1):
             self.conditions.trouble(f"10.0.0.{i}:1730", "asks", "sends rubbish")
         self.assertIsNone(self.node.problems["10.0.0.0:1730"])
-        self.assertEqual(len([text for text in self.node.problems.values() if text]), CONDITIONS_MAX)
+        self.assertEqual(len([text for text in self.node.problems.values() if text]), ADDRESSES_MAX)
 
 
 class Reach(ExchangeCase):

@@ -1,0 +1,466 @@
+"""The half that asks: rounds, requests that are reported exactly once, and peers that answer badly or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+from twisted.internet.defer import Deferred
+
+from bender.core.messages import Message, Request, Sender
+from bender.exchange.client import UNDER_WAY_MAX, Client
+from bender.exchange.conditions import FORGOTTEN_INTERVALS
+from bender.exchange.http import HEADERS_BYTES_MAX, IDLE_S_MAX, Poster
+from bender.wire import WIRE_VERSION, Wire
+from tests.exchange.network import ExchangeCase, Stranger, http_answer
+
+PEER = "10.0.0.2:1730"
+ANSWER = Message(Sender(2, "n2", PEER), ask=5.0)
+
+RESPONSE_BYTES_MAX = 100_000
+
+
+def answer(message: Message = ANSWER, *, cluster: str = "bender", interval_s: float = 1.0) -> bytes:
+    """What a peer that is in order says."""
+    return http_answer("200 OK", "application/msgpack", Wire(cluster, interval_s).encode(message))
+
+
+def refusal(status: str = "409 Conflict", **said: object) -> bytes:
+    said = {"code": "CONFLICT", "message": "it would rather not", **said}
+    return http_answer(status, "application/json", json.dumps(said).encode())
+
+
+class ClientCase(ExchangeCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.chances: list[float] = []
+        self.client = Client(
+            self.network,
+            self.node,
+            self.wire,
+            Poster(self.network, RESPONSE_BYTES_MAX),
+            self.conditions,
+            lambda: self.chances.pop(0) if self.chances else 0.0,
+        )
+
+    def send(self, *requests: Request) -> None:
+        self.client.send(list(requests))
+        self.network.settle()
+
+
+class Rounds(ClientCase):
+    """The double node only notes that a round began; here each note is the time of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.begun: list[float] = []
+        self.node.on_round = lambda: self.begun.append(self.network.seconds())
+
+    def test_the_first_begins_at_once_and_then_one_each_interval(self) -> None:
+        """A node that starts has to hear from its peers before it can be of use."""
+        self.client.startService()
+        self.network.pass_time(3)
+        self.assertEqual(self.begun, [0, 1, 2, 3])
+
+    def test_they_are_jittered(self) -> None:
+        """Each comes up to a tenth of an interval late, at random, and delays none of those after it."""
+        self.chances = [0.625, 0.0, 0.3125]
+        self.client.startService()
+        self.network.pass_time(3.5)
+        self.assertEqual(self.begun, [0, 1.0625, 2, 3.0625])
+
+    def test_one_that_raises_does_not_end_them(self) -> None:
+        """The fault is logged and counted, and the next round comes in its time."""
+
+        def fail() -> None:
+            self.begun.append(self.network.seconds())
+            raise RuntimeError("a fault")
+
+        self.node.on_round = fail
+        self.client.startService()
+        self.network.pass_time(2)
+        self.assertEqual(self.begun, [0, 1, 2])
+        self.assertEqual(self.client.failures, 3)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 3)
+
+    def test_they_forget_what_is_long_past(self) -> None:
+        """A peer of which nothing is heard any more is no longer shown."""
+        self.conditions.trouble(PEER, "asks", "sends rubbish")
+        self.client.startService()
+        self.network.pass_time(FORGOTTEN_INTERVALS)
+        self.assertEqual(self.node.problems, {PEER: None})
+
+    def test_they_end_with_the_service(self) -> None:
+        """Also the one that is only late, and no timer is left behind."""
+        self.chances = [1.0]
+        self.client.startService()
+        self.network.pass_time(1)
+        self.successResultOf(self.client.stopService())
+        self.network.pass_time(2)
+        self.assertEqual(self.begun, [0])
+        self.assertEqual(self.network.getDelayedCalls(), [])
+
+    def test_requests_of_the_node_are_carried_from_the_start(self) -> None:
+        """Those of the first round included."""
+        self.stranger(answer())
+        request = self.request()
+        self.node.on_round = lambda: self.node.on_requests([request])
+        self.client.startService()
+        self.network.settle()
+        self.assertEqual(self.node.reports, [(request, ANSWER)])
+
+
+class Answers(ClientCase):
+    def test_an_answer_is_handed_to_the_node(self) -> None:
+        """With the request it answers."""
+        peer = self.stranger(answer())
+        request = self.request()
+        self.send(request)
+        self.assertEqual(self.node.reports, [(request, ANSWER)])
+        self.assertTrue(peer.requests[0].startswith(b"POST /exchange HTTP/1.1\r\n"))
+        self.assertEqual(self.lines, [])
+
+    def test_a_connection_is_kept_for_the_next_request(self) -> None:
+        """One after the other, they need but one."""
+        self.stranger(answer())
+        for _ in range(5):
+            self.send(self.request())
+        self.assertEqual((len(self.node.reports), self.network.connections), (5, 1))
+
+    def test_idle_connections_are_few(self) -> None:
+        """Those that a burst of requests needed beyond two are closed after it."""
+        peer = self.stranger(answer())
+        self.send(*(self.request() for _ in range(6)))
+        self.assertEqual(len(self.node.reports), 6)
+        self.assertEqual(peer.connected, 2)
+
+    def test_an_idle_connection_is_closed_in_time(self) -> None:
+        """Before the other side does it in the middle of a request."""
+        peer = self.stranger(answer())
+        self.send(self.request())
+        self.network.pass_time(IDLE_S_MAX - 1)
+        self.assertEqual(peer.connected, 1)
+        self.network.pass_time(1)
+        self.assertEqual(peer.connected, 0)
+
+    def test_a_peer_that_closed_a_connection_is_reached_by_another(self) -> None:
+        """A peer that was restarted loses no request by it."""
+        self.stranger(answer(), hanging_up=True)
+        for _ in range(3):
+            self.send(self.request())
+        self.assertEqual([reply for _, reply in self.node.reports], [ANSWER] * 3)
+
+    def test_a_fault_of_the_node_stops_nothing(self) -> None:
+        """It is logged, and was the report all the same."""
+
+        def fail() -> None:
+            raise RuntimeError("a fault")
+
+        self.node.on_report = fail
+        self.stranger(answer())
+        requests = [self.request(), self.request("10.0.0.3:1730"), self.request()]
+        self.send(*requests)
+        self.assertEqual({request for request, _ in self.node.reports}, set(requests))
+        self.assertEqual(len(self.node.reports), 3)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 3)
+
+    def test_an_address_of_ipv6_is_reached(self) -> None:
+        """As one writes it in a URL."""
+        self.network.listening["::1", 1730] = Stranger(answer())
+        self.send(self.request("[::1]:1730"))
+        self.assertEqual(self.node.reports[0][1], ANSWER)
+
+    def test_a_name_is_looked_up_an_address_is_not(self) -> None:
+        """Peers advertise names, too. Addresses must not wait for a name server that is away."""
+        self.network.names.addresses["n2.example"] = ["10.0.0.2"]
+        self.stranger(answer())
+        self.send(self.request("n2.example:1730"), self.request(PEER))
+        self.assertEqual(self.network.names.asked, ["n2.example"])
+        self.assertEqual(len(self.node.reports), 2)
+
+    def test_an_answer_with_another_interval_is_taken_and_named(self) -> None:
+        """The node sees the answer, the log and the status the difference."""
+        self.stranger(answer(interval_s=2.5))
+        self.send(self.request())
+        self.assertEqual(self.node.reports[0][1], ANSWER)
+        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2.5 s, this node 1 s."])
+
+
+class Failures(ClientCase):
+    """Whatever a peer does, its request fails once, it is named once, and the next request is made anew."""
+
+    def failed(self, peer: Stranger | None, line: str) -> None:
+        """Three requests to it fail, its connections end, and there is one line."""
+        for i in range(1, 4):
+            request = self.request()
+            self.send(request)
+            self.network.pass_time(1)
+            self.assertEqual([each for each, _ in self.node.reports].count(request), 1)
+            self.assertEqual(len(self.failures()), i)
+            if peer is not None:
+                self.assertEqual(len(peer.requests), i)
+                self.assertEqual(self.network.connections, i)
+                self.assertEqual(peer.connected, 0)
+        self.assertEqual(self.network.open, 0)
+        self.assertEqual(self.lines, [f"Peer {PEER} {line}."])
+
+    def test_nobody_listens(self) -> None:
+        """A refused connection, known at once."""
+        self.failed(None, "does not answer (Connection was refused by other side)")
+
+    def test_nobody_is_there(self) -> None:
+        """No connection within the time limit."""
+        self.network.cut.add("10.0.0.2")
+        self.failed(None, "does not answer within 1 s")
+
+    def test_a_name_that_stands_for_nothing(self) -> None:
+        """It cannot be reached."""
+        request = self.request("nowhere.example:1730")
+        self.send(request)
+        self.assertEqual(self.node.reports, [(request, None)])
+
+    def test_a_peer_that_hangs(self) -> None:
+        """It has the time limit, and its connection ends then."""
+        self.failed(self.stranger(None), "does not answer within 1 s")
+
+    def test_a_peer_that_hangs_in_the_middle(self) -> None:
+        """Half an answer is no answer."""
+        self.failed(self.stranger(answer()[:-5]), "does not answer within 1 s")
+
+    def test_a_peer_that_hangs_up(self) -> None:
+        """Without a word."""
+        self.failed(
+            self.stranger(b"", hanging_up=True), "does not answer (Connection was closed cleanly: Connection done)"
+        )
+
+    def test_a_peer_that_hangs_up_in_the_middle(self) -> None:
+        """Half an answer is no answer."""
+        self.failed(
+            self.stranger(answer()[:-5], hanging_up=True),
+            "does not answer (Connection was closed cleanly: Connection done)",
+        )
+
+    def test_a_body_without_an_end_of_its_own(self) -> None:
+        """Nobody can tell whether it was all of it."""
+        body = self.wire.encode(ANSWER)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\n\r\n"
+        self.failed(self.stranger(head + body, hanging_up=True), "does not say where its answer ends")
+
+    def test_html(self) -> None:
+        """Somebody else's page is not read."""
+        page = http_answer("200 OK", "text/html; charset=utf-8", b"<html>" * 10_000)
+        self.failed(self.stranger(page), "answers with status 200 and text/html; charset=utf-8")
+        self.assertTrue(all(end.aborted for end in self.network.ends))
+
+    def test_another_status(self) -> None:
+        """A proxy in between, say."""
+        page = http_answer("502 Bad Gateway", "text/html", b"<html>nginx</html>")
+        self.failed(self.stranger(page), "answers with status 502 and text/html")
+
+    def test_a_status_without_content(self) -> None:
+        """There is no message in it."""
+        peer = self.stranger(b"HTTP/1.1 204 No Content\r\n\r\n")
+        for _ in range(3):
+            self.send(self.request())
+        self.assertEqual(len(self.failures()), 3)
+        self.assertEqual(len(peer.requests), 3)
+        self.assertEqual(self.lines, [f"Peer {PEER} answers with status 204 and no content."])
+
+    def test_a_redirect(self) -> None:
+        """It is not followed."""
+        page = http_answer("302 Found", "text/html", b"moved", "Location: http://10.0.0.3:1730/exchange")
+        other = self.stranger(answer(), host="10.0.0.3")
+        self.failed(self.stranger(page), "answers with status 302 and text/html")
+        self.assertEqual(other.requests, [])
+
+    def test_no_http(self) -> None:
+        """Another protocol's greeting."""
+        self.failed(self.stranger(b"220 mail.example ESMTP\r\n"), "does not speak HTTP")
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_control_characters(self) -> None:
+        """Nothing of a peer's gets into the log as it is."""
+        page = http_answer("200 OK", "text/\x1b[2Jhtml", b"page")
+        self.failed(self.stranger(page), "answers with status 200 and text/?[2Jhtml")
+
+    def test_no_message(self) -> None:
+        """The right type, but rubbish."""
+        page = http_answer("200 OK", "application/msgpack", b"<html>")
+        self.send_until_named(page, "sends no message (")
+
+    def test_another_wire_version(self) -> None:
+        """It says so, and is left alone."""
+        page = refusal(message="the sender speaks wire version 1, this node 3", wire=WIRE_VERSION + 2, cluster="bender")
+        self.send_until_named(page, f"speaks wire version {WIRE_VERSION + 2}, this node {WIRE_VERSION}.")
+
+    def test_another_cluster(self) -> None:
+        """It is named as it names itself."""
+        page = refusal(message="the sender belongs to another", wire=WIRE_VERSION, cluster="green\n")
+        self.send_until_named(page, "belongs to cluster 'green?', this node to 'bender'.")
+
+    def test_another_cluster_that_answers_all_the_same(self) -> None:
+        """It is refused here, too."""
+        self.send_until_named(answer(cluster="green"), "belongs to cluster 'green', this node to 'bender'.")
+
+    def test_another_reason(self) -> None:
+        """It is passed on, in one line."""
+        self.send_until_named(refusal("400 Bad Request"), "refuses this node: it would rather not.")
+
+    def test_a_reason_that_is_none(self) -> None:
+        """JSON of another kind."""
+        page = http_answer("500 Internal Server Error", "application/json", b"[" * 900)
+        self.send_until_named(page, "refuses this node: it gives no reason.")
+
+    def test_a_reason_without_end(self) -> None:
+        """A sentence is read, not a book."""
+        page = http_answer("500 Internal Server Error", "application/json", b"[" * 2000)
+        self.failed(self.stranger(page), "answers without end")
+
+    def send_until_named(self, page: bytes, line: str) -> None:
+        """Such an answer was read to its end, so its connection may go on."""
+        peer = self.stranger(page)
+        for _ in range(3):
+            self.send(self.request())
+        self.assertEqual(len(self.failures()), 3)
+        self.assertEqual(len(peer.requests), 3)
+        self.assertEqual(len(self.lines), 1)
+        self.assertTrue(self.lines[0].startswith(f"Peer {PEER} {line}"), self.lines[0])
+
+
+class Endlessness(ClientCase):
+    """An answer is never read, or inflated, beyond its limit."""
+
+    def failed(self, saying: bytes, line: str = "answers without end") -> None:
+        peer = self.stranger(saying)
+        self.send(self.request())
+        self.assertEqual(len(self.failures()), 1)
+        self.assertEqual((peer.connected, len(peer.requests)), (0, 1))
+        self.assertEqual(self.lines, [f"Peer {PEER} {line}."])
+
+    def test_a_body_over_the_limit(self) -> None:
+        """It ends with the connection."""
+        self.failed(http_answer("200 OK", "application/msgpack", b"x" * (RESPONSE_BYTES_MAX + 1)))
+
+    def test_a_body_in_chunks_without_end(self) -> None:
+        """It ends at the limit, too."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.failed(head + b"3e8\r\n" + b"x" * 1000 + b"\r\n" + (b"3e8\r\n" + b"x" * 1000 + b"\r\n") * 200)
+
+    def test_headers_without_end(self) -> None:
+        """They count as well."""
+        header = b"X-Header: " + b"x" * 1000 + b"\r\n"
+        count = (RESPONSE_BYTES_MAX + HEADERS_BYTES_MAX) // len(header) + 1
+        self.failed(b"HTTP/1.1 200 OK\r\n" + header * count)
+
+    def test_the_limit_is_for_each_answer(self) -> None:
+        """Many answers on one connection are no endless one."""
+        self.stranger(http_answer("200 OK", "application/msgpack", b"x" * (RESPONSE_BYTES_MAX // 2)))
+        for _ in range(10):
+            self.send(self.request())
+        self.assertEqual(self.network.connections, 1)
+
+    def test_deflated_content(self) -> None:
+        """A node's messages deflate themselves; what comes from elsewhere is not inflated."""
+        body = gzip.compress(b"x" * 10_000_000)
+        page = http_answer("200 OK", "application/msgpack", body, "Content-Encoding: gzip")
+        self.failed(page, "answers with status 200 and application/msgpack")
+
+
+class Company(ClientCase):
+    def test_a_peer_that_hangs_delays_no_other(self) -> None:
+        """Answers of others come while its request waits."""
+        self.stranger(None, host="10.0.0.3")
+        self.stranger(answer())
+        self.send(self.request("10.0.0.3:1730"), self.request())
+        self.assertEqual(len(self.node.reports), 1)
+        self.assertEqual(self.node.reports[0][0].address, PEER)
+
+    def test_what_waits_for_a_peer_is_bounded(self) -> None:
+        """A request beyond the limit fails without being sent."""
+        peer = self.stranger(None)
+        self.send(*(self.request() for _ in range(UNDER_WAY_MAX + 3)))
+        self.assertEqual(len(peer.requests), UNDER_WAY_MAX)
+        self.assertEqual(len(self.failures()), 3)
+        self.network.pass_time(1)
+        self.assertEqual(len(self.failures()), UNDER_WAY_MAX + 3)
+        self.send(self.request())
+        self.assertEqual(len(peer.requests), UNDER_WAY_MAX + 1)
+
+    def test_nothing_is_reported_while_requests_are_handed_over(self) -> None:
+        """The node would be called in the middle of its own doings."""
+        requests = [self.request("h:99999"), self.request("10.0.0.3:1730")]
+        requests += [self.request() for _ in range(UNDER_WAY_MAX + 1)]
+        self.client.send(requests)
+        self.assertEqual(self.node.reports, [])
+        self.network.pass_time(1)
+        self.assertEqual(sorted(map(id, self.failures())), sorted(map(id, requests)))
+
+    def test_a_message_that_cannot_be_sent_fails(self) -> None:
+        """A fault of this node's own is logged, and reported like any failure."""
+        request = Request(PEER, Message(Sender(2**70, "n1", "h:1")))
+        self.send(request)
+        self.assertEqual(self.node.reports, [(request, None)])
+        self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 1)
+
+
+class Stopping(ClientCase):
+    def stop(self) -> Deferred[None]:
+        stopped = self.client.stopService()
+        self.network.settle()
+        return stopped
+
+    def test_what_is_under_way_is_answered_first(self) -> None:
+        """Good-byes are, above all, and the end comes as soon as they are."""
+        peer = self.stranger(None)
+        self.client.startService()
+        self.send(self.request())
+        stopped = self.stop()
+        self.network.pass_time(0.5)
+        self.assertNoResult(stopped)
+        peer.saying = answer()
+        other = self.request()
+        self.send(other)
+        self.assertEqual(self.node.reports, [(other, ANSWER)])
+        self.assertNoResult(stopped)
+        self.network.pass_time(0.5)
+        self.successResultOf(stopped)
+
+    def test_what_is_not_answered_in_time_fails(self) -> None:
+        """An interval after, at the latest, all has been reported, once, and nothing is left."""
+        self.stranger(None)
+        self.client.startService()
+        first = self.request()
+        self.send(first)
+        stopped = self.stop()
+        self.network.pass_time(0.875)
+        late = self.request()
+        self.send(late)
+        self.network.pass_time(0.125)
+        self.successResultOf(stopped)
+        self.assertEqual(self.node.reports, [(first, None), (late, None)])
+        self.assertEqual(self.network.open, 0)
+        self.assertEqual(self.network.getDelayedCalls(), [])
+
+    def test_an_impatient_end_is_an_end(self) -> None:
+        """Whoever cancels the stop has everything failed at once."""
+        self.stranger(None)
+        self.network.cut.add("10.0.0.3")
+        self.stranger(answer()[:-3], host="10.0.0.4")
+        self.client.startService()
+        requests = [self.request(), self.request("10.0.0.3:1730"), self.request("10.0.0.4:1730")]
+        self.send(*requests)
+        stopped = self.stop()
+        stopped.cancel()
+        self.network.settle()
+        self.successResultOf(stopped)
+        self.assertEqual(sorted(map(id, self.failures())), sorted(map(id, requests)))
+        self.assertEqual((len(self.node.reports), self.network.open), (3, 0))
+
+    def test_what_comes_after_the_end_fails(self) -> None:
+        """Nothing is sent any more, and nothing left unreported."""
+        peer = self.stranger(answer())
+        self.client.startService()
+        self.successResultOf(self.stop())
+        request = self.request()
+        self.send(request)
+        self.assertEqual((self.node.reports, peer.requests), ([(request, None)], []))

@@ -1,0 +1,201 @@
+"""Whole exchanges of real nodes on one network: they find each other, and what changes at one is known at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.application.service import IService
+from twisted.internet.error import CannotListenError
+
+from bender.core.model import Wanted
+from bender.core.timing import Timing
+from bender.exchange import Exchange
+from bender.node import Node, Sources
+from tests.exchange.network import Double, ExchangeCase, Stranger
+
+KEY = "registration/web/1/h/80"
+WEB = Wanted("web", "1", "h", 80, None, None, None)
+
+
+class ExchangeOfNodes(ExchangeCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.exchanges: dict[str, Exchange] = {}
+        self.incarnations = iter(range(1, 100))
+        self.addCleanup(self.stop_all)
+
+    def node_at(
+        self, host: str, *seeds: str, cluster: str = "bender", interval_s: float = 1.0, start: bool = True
+    ) -> Node:
+        """A node with an exchange at HOST:1730."""
+        sources = Sources(self.network.seconds, lambda: 0, lambda: next(self.incarnations))
+        timing = Timing(interval_s=interval_s, ttl_s=10.0)
+        node = Node(self.network, sources, name=host, address=f"{host}:1730", timing=timing, seeds=seeds)
+        self.exchanges[host] = Exchange(
+            self.network, node, endpoint=f"tcp:1730:interface={host}", cluster=cluster, seeds=seeds, chance=lambda: 0.5
+        )
+        if start:
+            self.exchanges[host].startService()
+        return node
+
+    def stop_all(self) -> None:
+        for exchange in self.exchanges.values():
+            if exchange.running:
+                exchange.stopService()
+        self.network.pass_time(2)
+        self.assertEqual((self.network.listening, self.network.open), ({}, 0))
+
+    def pass_time(self, seconds: float, nodes: Sequence[Node] = ()) -> None:
+        """With the sweeps that go with it."""
+        for _ in range(round(seconds * 4)):
+            self.network.pass_time(0.25)
+            for node in nodes:
+                node.sweep()
+
+    def lines_of(self, *words: str) -> list[str]:
+        return [line for line in self.lines if all(word in line for word in words)]
+
+
+class Cluster(ExchangeOfNodes):
+    def test_what_changes_at_one_node_is_known_at_the_others_without_delay(self) -> None:
+        """A registration is there before any time has passed, also at a node that only the other one was told of."""
+        nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
+        nodes.append(self.node_at("10.0.0.3", "10.0.0.1:1730"))
+        self.pass_time(2, nodes)
+        self.assertEqual([node.ready for node in nodes], [True] * 3)
+        nodes[1].register(WEB)
+        self.network.settle()
+        self.assertTrue(all(node.registration(KEY) for node in nodes))
+        self.assertEqual(len({node.replica.digest() for node in nodes}), 1)
+        self.assertEqual(self.lines, [])
+
+    def test_a_node_that_was_told_of_itself_and_of_one_twice_is_fine(self) -> None:
+        """It answers itself, finds out that it is itself, and knows the other once."""
+        self.network.names.addresses["nodes.example"] = ["10.0.0.1", "10.0.0.2"]
+        seeds = ("10.0.0.1:1730", "10.0.0.2:1730", "nodes.example:1730")
+        nodes = [self.node_at("10.0.0.1", *seeds), self.node_at("10.0.0.2", *seeds)]
+        self.pass_time(3, nodes)
+        self.assertEqual([node.ready for node in nodes], [True, True])
+        self.assertEqual([len(node.status()["peers"]) for node in nodes], [1, 1])
+        self.assertEqual([line for line in self.lines if "stands for" not in line], [])
+
+    def test_a_peer_that_comes_later_is_found(self) -> None:
+        """It was away when the first one started, which said so once."""
+        one = self.node_at("10.0.0.1", "10.0.0.2:1730")
+        self.pass_time(10, [one])
+        self.assertEqual(self.lines, ["Peer 10.0.0.2:1730 does not answer (Connection was refused by other side)."])
+        one.register(WEB)
+        two = self.node_at("10.0.0.2")
+        self.pass_time(3, [one, two])
+        self.assertTrue(two.registration(KEY))
+        self.assertEqual(len(self.lines_of("no longer")), 1)
+        self.assertEqual(one.status()["problems"], {})
+
+
+class Strangers(ExchangeOfNodes):
+    def test_a_peer_of_another_cluster_is_refused_and_named_once_on_both_sides(self) -> None:
+        """Though each asks the other every second, and neither lists the other's registrations."""
+        blue = self.node_at("10.0.0.1", "10.0.0.2:1730", cluster="blue")
+        green = self.node_at("10.0.0.2", "10.0.0.1:1730", cluster="green")
+        self.pass_time(10, [blue, green])
+        blue.register(WEB)
+        self.pass_time(5, [blue, green])
+        self.assertIsNone(green.registration(KEY))
+        self.assertEqual(
+            sorted(self.lines),
+            [
+                "Peer 10.0.0.1:1730 belongs to cluster 'blue', this node to 'green'.",
+                "Peer 10.0.0.2:1730 belongs to cluster 'green', this node to 'blue'.",
+            ],
+        )
+        self.assertEqual(
+            blue.status()["problems"], {"10.0.0.2:1730": "belongs to cluster 'green', this node to 'blue'"}
+        )
+
+    def test_a_peer_with_another_interval_is_named_once_on_both_sides(self) -> None:
+        """They exchange all the same."""
+        one = self.node_at("10.0.0.1", "10.0.0.2:1730")
+        two = self.node_at("10.0.0.2", interval_s=1.25)
+        self.pass_time(10, [one, two])
+        one.register(WEB)
+        self.pass_time(1, [one, two])
+        self.assertTrue(two.registration(KEY))
+        self.assertEqual(
+            sorted(self.lines),
+            [
+                "Peer 10.0.0.1:1730 has an interval of 1 s, this node 1.25 s.",
+                "Peer 10.0.0.2:1730 has an interval of 1.25 s, this node 1 s.",
+            ],
+        )
+        self.assertEqual(one.status()["problems"], {"10.0.0.2:1730": "has an interval of 1.25 s, this node 1 s"})
+
+    def test_strangers_disturb_nobody(self) -> None:
+        """One that hangs, one that talks rubbish and one that is away: the others go on, and each is named once."""
+        self.network.listening["10.0.0.7", 1730] = Stranger(None)
+        self.network.listening["10.0.0.8", 1730] = Stranger(b"220 mail.example ESMTP\r\n")
+        strangers = ["10.0.0.7:1730", "10.0.0.8:1730", "10.0.0.9:1730"]
+        one = self.node_at("10.0.0.1", "10.0.0.2:1730", *strangers)
+        two = self.node_at("10.0.0.2", "10.0.0.1:1730")
+        self.pass_time(10, [one, two])
+        self.assertTrue(one.ready)
+        one.register(WEB)
+        self.network.settle()
+        self.assertTrue(two.registration(KEY))
+        self.pass_time(10, [one, two])
+        self.assertEqual([len(self.lines_of(stranger)) for stranger in strangers], [1, 1, 1])
+        self.assertEqual(len(self.lines), 3)
+        del self.network.listening["10.0.0.7", 1730], self.network.listening["10.0.0.8", 1730]
+
+
+class Service(ExchangeOfNodes):
+    def test_it_listens_before_it_asks(self) -> None:
+        """So that ports below 1024 and a port in use are known before anything else happens."""
+        self.node_at("10.0.0.1", "10.0.0.2:1730", start=False)
+        self.exchanges["10.0.0.1"].privilegedStartService()
+        self.assertEqual(list(self.network.listening), [("10.0.0.1", 1730)])
+        self.network.settle()
+        self.assertEqual(self.network.tcpClients, [])
+        self.exchanges["10.0.0.1"].startService()
+        self.network.settle()
+        self.assertEqual(list(self.network.listening), [("10.0.0.1", 1730)])
+        self.assertEqual(len(self.network.tcpClients), 1)
+
+    def test_a_port_in_use_is_an_error(self) -> None:
+        """It is raised, not only logged, so that the process can end with it."""
+
+        def in_use(*_: object, **__: object) -> None:
+            raise CannotListenError("10.0.0.1", 1730, OSError("Address already in use"))
+
+        self.network.listenTCP = in_use  # type: ignore[assignment,method-assign]
+        self.node_at("10.0.0.1", start=False)
+        self.assertRaises(CannotListenError, self.exchanges["10.0.0.1"].privilegedStartService)
+
+    def test_a_node_that_leaves_is_known_to_have_left(self) -> None:
+        """It hears nobody new, tells the others, waits for their word, and ends what is open."""
+        one, two = self.node_at("10.0.0.1", "10.0.0.2:1730"), self.node_at("10.0.0.2", "10.0.0.1:1730")
+        self.pass_time(2, [one, two])
+        one.leave()
+        stopped = self.exchanges["10.0.0.1"].stopService()
+        self.assertNotIn(("10.0.0.1", 1730), self.network.listening)
+        self.network.settle()
+        self.successResultOf(stopped)
+        self.assertEqual([peer["state"] for peer in two.status()["peers"]], ["left"])
+        self.assertEqual(self.lines, [])
+
+    def test_a_peer_that_hangs_does_not_hold_up_the_end(self) -> None:
+        """It gets the usual time, and after that nothing is under way, neither to peers nor for their names."""
+        hanging = self.network.listening["10.0.0.2", 1730] = Stranger(None)
+        self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
+        self.node_at("10.0.0.1", "nodes.example:1730")
+        self.network.pass_time(2.5)
+        stopped = self.exchanges["10.0.0.1"].stopService()
+        self.network.pass_time(0.25)
+        self.assertNoResult(stopped)
+        self.network.pass_time(0.75)
+        self.successResultOf(stopped)
+        self.assertEqual((hanging.connected, self.network.getDelayedCalls()), (0, []))
+        del self.network.listening["10.0.0.2", 1730]
+
+    def test_it_is_a_service(self) -> None:
+        """Of Twisted's, so that it can be started and stopped with the others."""
+        self.assertTrue(IService.providedBy(Exchange(self.network, Double(), endpoint="tcp:1", cluster="c", seeds=[])))

@@ -1,0 +1,213 @@
+"""The half that answers: messages, and whatever else comes to its door."""
+
+from __future__ import annotations
+
+import json
+import re
+from io import BytesIO
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from treq.testing import StubTreq
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import StringTransport
+
+from bender.core.messages import Message, Sender
+from bender.exchange.server import IDLE_S_MAX, Request, Server
+from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
+from tests.exchange.network import HOST, ExchangeCase
+
+PEER = "10.0.0.2:1730"
+ASKING = Message(Sender(2, "n2", PEER), ask=5.0)
+
+
+class ServerCase(ExchangeCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.site = Server(self.node, self.wire, self.conditions).site(self.network)
+
+    def call(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str, bytes]:
+        """Status, media type and body of what the resource answers."""
+        treq: Any = StubTreq(self.site.resource)
+        response = self.successResultOf(treq.request(method, f"http://{HOST}:1730{path}", data=body))
+        content = self.successResultOf(treq.content(response))
+        return response.code, response.headers.getRawHeaders("Content-Type")[0], content
+
+    def post(self, body: bytes) -> tuple[int, str, bytes]:
+        return self.call("POST", "/exchange", body)
+
+    def connect(self) -> tuple[Any, StringTransport]:
+        """A connection that takes any bytes."""
+        transport = StringTransport(peerAddress=IPv4Address("TCP", HOST, 50_000))
+        channel = self.site.buildProtocol(None)
+        assert channel is not None
+        channel.makeConnection(transport)
+        return channel, transport
+
+
+class Messages(ServerCase):
+    def test_a_message_is_answered_with_one(self) -> None:
+        """The node gets the one and gives the other."""
+        status, media_type, body = self.post(self.wire.encode(ASKING))
+        self.assertEqual((status, media_type), (200, "application/msgpack"))
+        self.assertEqual(self.wire.decode(body).message, Message(self.node.sender, ask=7.0))
+        self.assertEqual(self.node.received, [ASKING])
+        self.assertEqual(self.lines, [])
+
+    def test_one_of_another_cluster_is_refused(self) -> None:
+        """Both are told who is who, the node hears nothing of it, and the log and the status name the sender."""
+        for _ in range(3):
+            status, media_type, body = self.post(Wire("green", 1.0).encode(ASKING))
+        self.assertEqual((status, media_type), (409, "application/json"))
+        self.assertEqual(
+            json.loads(body),
+            {
+                "code": "CONFLICT",
+                "message": "the sender belongs to cluster 'green', this node to 'bender'",
+                "wire": WIRE_VERSION,
+                "cluster": "bender",
+            },
+        )
+        self.assertEqual(self.node.received, [])
+        self.assertEqual(self.lines, [f"Peer {PEER} belongs to cluster 'green', this node to 'bender'."])
+        self.assertEqual(self.node.problems, {PEER: "belongs to cluster 'green', this node to 'bender'"})
+
+    def test_one_with_another_interval_is_answered_and_named(self) -> None:
+        """It works, but not well, so people should know."""
+        for _ in range(3):
+            self.assertEqual(self.post(Wire("bender", 2.0).encode(ASKING))[0], 200)
+        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2 s, this node 1 s."])
+        self.assertEqual(self.node.problems, {PEER: "has an interval of 2 s, this node 1 s"})
+
+    def test_rubbish_is_refused(self) -> None:
+        """Its sender is named by the host it came from, once."""
+        for body in (b"rubbish", b"", b"\xff" * 1000):
+            status, media_type, answer = self.post(body)
+            self.assertEqual((status, media_type), (400, "application/json"))
+            self.assertEqual(json.loads(answer)["code"], "INVALID")
+        self.assertEqual(self.node.received, [])
+        self.assertEqual(len(self.lines), 1)
+
+    @given(st.binary(max_size=100))
+    def test_no_bytes_are_a_failure(self, body: bytes) -> None:
+        """Whatever comes, this is in order."""
+        self.assertIn(self.post(body)[0], (200, 400, 409))
+
+    def test_a_fault_of_the_node_is_an_answer(self) -> None:
+        """The fault is logged, the peer gets a status and no traceback, and the next message is answered."""
+
+        def fail() -> None:
+            raise RuntimeError("a fault")
+
+        self.node.on_report = fail
+        status, media_type, body = self.post(self.wire.encode(ASKING))
+        self.assertEqual((status, media_type), (500, "application/json"))
+        self.assertNotIn(b"fault", body)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.node.on_report = lambda: None
+        self.assertEqual(self.post(self.wire.encode(ASKING))[0], 200)
+
+    def test_there_is_nothing_else(self) -> None:
+        """Other paths and methods get an answer in JSON, never HTML."""
+        for method, path, status in (("GET", "/exchange", 405), ("PUT", "/exchange", 405), ("POST", "/", 404)):
+            code, media_type, body = self.call(method, path, b"x" if method != "GET" else None)
+            self.assertEqual((code, media_type), (status, "application/json"))
+            self.assertIn("message", json.loads(body))
+
+
+class Connections(ServerCase):
+    """The bytes of a connection, as they come."""
+
+    def said(self, transport: StringTransport) -> list[bytes]:
+        """The status lines of the answers."""
+        return re.findall(rb"HTTP/1.1 [^\r]+", transport.value())
+
+    def head(self, *headers: str) -> bytes:
+        return "\r\n".join(["POST /exchange HTTP/1.1", f"Host: {HOST}", *headers, "", ""]).encode()
+
+    def test_an_answer_says_its_length(self) -> None:
+        """So it need not come in chunks, which take both sides more time."""
+        channel, transport = self.connect()
+        body = self.wire.encode(ASKING)
+        channel.dataReceived(self.head(f"Content-Length: {len(body)}") + body)
+        head, _, answer = transport.value().partition(b"\r\n\r\n")
+        self.assertIn(b"Content-Length: %d" % len(answer), head)
+        self.assertNotIn(b"chunked", head)
+
+    def test_any_number_of_messages_on_one_connection(self) -> None:
+        """In whatever pieces they come."""
+        channel, transport = self.connect()
+        body = self.wire.encode(ASKING)
+        for byte in (self.head(f"Content-Length: {len(body)}") + body) * 3:
+            channel.dataReceived(bytes([byte]))
+        self.assertEqual(self.said(transport), [b"HTTP/1.1 200 OK"] * 3)
+        self.assertEqual(len(self.node.received), 3)
+
+    def test_a_body_that_says_it_is_too_large_is_refused_at_once(self) -> None:
+        """Before any of it was sent; the host is named once, the connection ends."""
+        for _ in range(2):
+            channel, transport = self.connect()
+            channel.dataReceived(self.head(f"Content-Length: {BODY_BYTES_MAX + 1}"))
+            self.assertEqual(self.said(transport), [b"HTTP/1.1 413 Content Too Large"])
+            self.assertTrue(transport.disconnecting)
+        self.assertEqual(self.lines, [f"Peer {HOST} sends over {BODY_BYTES_MAX} bytes."])
+
+    def test_a_body_that_turns_out_too_large_is_refused(self) -> None:
+        """In chunks, of which no more is kept."""
+        channel, transport = self.connect()
+        channel.dataReceived(self.head("Transfer-Encoding: chunked"))
+        chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+        for _ in range(BODY_BYTES_MAX // 0x100000):
+            channel.dataReceived(chunk)
+        self.assertFalse(transport.disconnecting)
+        channel.dataReceived(chunk + b"0\r\n\r\n")
+        self.assertTrue(transport.disconnecting)
+        self.assertEqual(self.said(transport), [b"HTTP/1.1 413 Content Too Large"])
+        self.assertEqual(self.node.received, [])
+
+    def test_a_message_in_chunks_is_a_message(self) -> None:
+        """Peers send none, but that is HTTP."""
+        channel, transport = self.connect()
+        body = self.wire.encode(ASKING)
+        channel.dataReceived(self.head("Transfer-Encoding: chunked") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        self.assertEqual(self.said(transport), [b"HTTP/1.1 200 OK"])
+
+    def test_no_body_is_written_to_a_file(self) -> None:
+        """Nothing of a node's ever is."""
+        channel, _ = self.connect()
+        for length in (f"Content-Length: {BODY_BYTES_MAX}", "Transfer-Encoding: chunked"):
+            request = Request(channel)
+            request.gotLength(None if "chunked" in length else BODY_BYTES_MAX)
+            self.assertIsInstance(request.content, BytesIO)
+
+    def test_a_strange_host_header_is_nobodys_business(self) -> None:
+        """Klein would fail on it."""
+        body = self.wire.encode(ASKING)
+        for host in (b"", b"\xff\xfe", b"a b", b"x" * 300, b"[", b":"):
+            channel, transport = self.connect()
+            channel.dataReceived(
+                b"POST /exchange HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n\r\n%b" % (host, len(body), body)
+            )
+            self.assertEqual(self.said(transport), [b"HTTP/1.1 200 OK"])
+
+    def test_a_silent_connection_is_closed(self) -> None:
+        """Half a request, or none, is not waited for without end."""
+        for beginning in (b"", self.head("Content-Length: 5"), b"POST"):
+            channel, transport = self.connect()
+            channel.dataReceived(beginning)
+            self.network.advance(IDLE_S_MAX)
+            self.assertTrue(transport.disconnecting)
+
+    def test_requests_are_not_logged(self) -> None:
+        """There are hundreds in a second."""
+        self.site.startFactory()
+        self.addCleanup(self.site.stopFactory)
+        written = BytesIO()
+        self.site.logFile = written
+        channel, transport = self.connect()
+        body = self.wire.encode(ASKING)
+        channel.dataReceived(self.head(f"Content-Length: {len(body)}") + body)
+        self.assertEqual(self.said(transport), [b"HTTP/1.1 200 OK"])
+        self.site.logFile.flush()
+        self.assertEqual(written.getvalue(), b"")
