@@ -20,9 +20,9 @@ from bender.core.ledger import Claim, Delta, Dot, End, Entry, Head, Ledger
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
 from bender.core.view import Index, View
 
-#: How much one call does of work that has no other bound; each slice takes about 5 ms.
+#: How much one call does of work that has no other bound; a slice takes 2 to 5 ms, and several may meet in one turn.
 VISITS_PER_SLICE = 5000
-KEYS_PER_SLICE = 1000
+KEYS_PER_SLICE = 300
 
 
 class Claims:
