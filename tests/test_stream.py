@@ -188,6 +188,18 @@ class BackPressure(StreamCase):
         self.assertEqual(self.named(), self.onlines(4))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_slower_than_the_journal_forgets(self) -> None:
+        """It begins again, and is not taken for live before it has."""
+        journal = self.watched.node.journal = self.watched.journal = Journal("few", lambda: NOW_MS, events_max=3)
+        self.follow(app="web")
+        self.window.stream.pauseProducing()
+        self.up(1)
+        for port in range(1, 5):
+            self.watched.up("api", port=port)
+        self.window.stream.resumeProducing()
+        self.assertEqual(self.named(), ["reset", "online 1", "synced"])
+        self.assertEqual((self.window.sent[-1].cursor, self.window.times_caught_up), (journal.cursor, 2))
+
     def test_a_snapshot_larger_than_the_limit(self) -> None:
         """Its subscriber is not dropped for it as long as it reads, nor for the events that come meanwhile."""
         self.up(600, **KILOBYTE)
@@ -311,37 +323,36 @@ class AnyClient(SynchronousTestCase):
     """However a client reads, and whatever it follows in turn, what it knows in the end is what is shown."""
 
     @given(
-        st.lists(
-            st.one_of(
-                st.tuples(st.just("up"), st.integers(1, 6)),
-                st.tuples(st.just("down"), st.integers(1, 6)),
-                st.tuples(st.just("read"), st.integers(0, 3)),
-                st.tuples(st.just("resume"), st.integers(0, 40)),
-            ),
-            min_size=20,
-            max_size=60,
-        ),
         st.sampled_from([2, 5, 10_000]),
+        st.lists(
+            st.tuples(st.lists(st.integers(1, 6), max_size=6), st.integers(0, 3), st.none() | st.integers(0, 40)),
+            min_size=5,
+            max_size=15,
+        ),
     )
-    def test_no_gap_and_no_duplicate(self, steps: list[tuple[str, int]], events_max: int) -> None:
-        """Between `reset` and `reset`, `online` and `offline` alternate for each id."""
+    def test_no_gap_and_no_duplicate(self, events_max: int, steps: list[tuple[list[int], int, int | None]]) -> None:
+        """Between `reset` and `reset`, `online` and `offline` alternate for each id.
+
+        In each step some come or go, the client reads so many pieces, and perhaps goes on after one of its cursors on
+        another connection.
+        """
         clock = Clock()
         watched = Watched(clock)
         watched.node.journal = watched.journal = Journal("short", lambda: NOW_MS, events_max=events_max)
         window = Window(watched.node, clock)
         window.pieces_left = 1
         window.follow(watched.node, snapshot=True)
-        for what, number in steps:
-            if what == "up":
-                watched.up(port=number)
-            elif what == "down":
-                watched.down(port=number)
-            elif what == "read":
-                window.read(number or float("inf"))
-            else:  # the connection is lost, and the client goes on after some cursor it was given
+        for ports, pieces, lost_after in steps:
+            for port in ports:
+                gone = watched.node.registration(f"registration/web/1/10.0.0.1/{port}") is None
+                (watched.up if gone else watched.down)(port=port)
+            if pieces:
+                window.read(pieces)
+            if lost_after is not None:
                 window.stream.close()
-                client = KnowingClient(window.sent[: number + 1])
+                client = KnowingClient(window.sent[: lost_after + 1])
                 window = Window(watched.node, clock)
+                window.pieces_left = 1
                 window.sent = client.taken
                 window.follow(watched.node, since=client.cursor)
         window.read(float("inf"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
 import zlib
 from math import inf, nan
 from random import Random
@@ -37,7 +38,8 @@ def claim(n: int, node: int = 7) -> Claim:
 
 def push(*entries: Entry, live: tuple[int, ...] | None = None, base: int = 0) -> Message:
     reach = max([base, *(entry.n for entry in entries)])
-    return Message(N1, deltas=(Delta(7, base, base, reach, reach, entries, (), live),))
+    node = entries[0].node if entries else 7
+    return Message(N1, deltas=(Delta(node, base, base, reach, reach, entries, (), live),))
 
 
 #: Some of everything.
@@ -190,20 +192,20 @@ class RoundTrip(SynchronousTestCase):
 class Unsendables(SynchronousTestCase):
     """What nobody would take is an error of this node's own, and not sent."""
 
-    def refused(self, *bodies: bytes) -> None:
-        message = Message(
-            N1, settings=tuple(Setting(f"backend/{i}", 1, 7, 0, "", body) for i, body in enumerate(bodies))
-        )
-        self.assertRaises(Unsendable, spoken().encode, message)
-
     def test_more_than_others_inflate(self) -> None:
         """Bodies that deflate to next to nothing count in full."""
-        self.refused(*[b"x" * 16_000] * 4200)
+        settings = tuple(Setting(f"backend/{i}", 1, 7, 0, "", b"x" * 16_000) for i in range(10))
+        self.assertRaises(
+            Unsendable, Wire("bender", 1.0, payload_bytes_max=160_000).encode, Message(N1, settings=settings)
+        )
 
     def test_more_than_others_receive(self) -> None:
         """Bodies that do not deflate are too many much sooner."""
         noise = Random(1)
-        self.refused(*(noise.randbytes(16_000) for _ in range(1050)))
+        settings = tuple(Setting(f"backend/{i}", 1, 7, 0, "", noise.randbytes(16_000)) for i in range(10))
+        self.assertRaises(
+            Unsendable, Wire("bender", 1.0, body_bytes_max=160_000).encode, Message(N1, settings=settings)
+        )
 
 
 class OtherNodes(SynchronousTestCase):
@@ -301,8 +303,11 @@ class Rubbish(SynchronousTestCase):
 
     def test_what_inflates_beyond_the_limit_is_refused(self) -> None:
         """A few kilobytes are not inflated any further than a message can be."""
-        bomb = zlib.compress(b"\0" * (wire.PAYLOAD_BYTES_MAX + 2**20))
-        self.refused(changed(PAYLOAD, bomb), TooLarge)
+        bomb = changed(PAYLOAD, zlib.compress(b"\0" * 20_000_000))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self.assertRaises(TooLarge, Wire("bender", 1.0, payload_bytes_max=100_000).decode, bomb)
+        self.assertLess(tracemalloc.get_traced_memory()[1], 1_000_000)
 
     def test_deflated_rubbish_is_refused(self) -> None:
         """What does not inflate, does not end, goes on after its end, or is deflated twice."""

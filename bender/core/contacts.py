@@ -15,20 +15,21 @@ from bender.core.timing import Timing
 
 
 class Contact:
-    """What this node knows of one other incarnation.
+    """What this node knows of one other incarnation. All times are this node's.
 
-    `heard_at` is when its last heartbeat was made, `known_at` the same with those that are not believed yet because
-    their ledger is not here, `message_at` when anything last came from it, `echoed` the time
-    of the newest ask that it answered, `agreed` that of the newest round that found its configuration equal to ours,
-    and `heads` the versions that it has shown to have, by incarnation. `left`: it took its leave, or another
-    incarnation was found in its place. `shift_s`: how much later than they were `heard_at` and `known_at` are taken to
-    be, after a pause of this node's.
+    `heard_at` is when its last heartbeat was made, and `known_at` the same with those that are not believed yet because
+    their ledger is not here; after a pause of this node's both are taken to be `shift_s` later than they were.
+    `doubtful` says that `heard_at` is a guess, because the counter had waited here. `message_at` is when anything last
+    came from it, `echoed` the time of the newest ask that it answered, `agreed` that of the newest round that found its
+    configuration equal to ours, and `heads` are the versions that it has shown to have, by incarnation. `left`: it
+    took its leave, or another incarnation was found in its place.
     """
 
     __slots__ = (
         "address",
         "agreed",
         "beats",
+        "doubtful",
         "echoed",
         "heads",
         "heard_at",
@@ -53,6 +54,7 @@ class Contact:
         self.echoed = -inf
         self.agreed = -inf
         self.left = False
+        self.doubtful = False
         self.shift_s = 0.0
         self.heads: dict[int, int] = {}
         # Claims of a silent node are hidden by their ttl: those up to `hidden_s` are. `ttls` are the distinct ones of
@@ -115,19 +117,24 @@ class Contacts:
             if contact.address == address and contact.incarnation != incarnation and last < since:
                 contact.left = True
 
-    def hear(self, counter: Counter, now: float) -> bool:
-        """Take in a counter of somebody known; whether it was heard of anew."""
+    def hear(self, counter: Counter, now: float, *, late: bool) -> bool:
+        """Take in a counter of somebody known; whether it was heard of anew.
+
+        A `late` one has waited here for nobody knows how long, so its age is a guess until somebody tells a better.
+        """
         contact = self._by_incarnation[counter.incarnation]
-        if counter.beats <= contact.beats:
+        better = contact.doubtful and not late
+        if counter.beats < contact.beats or (counter.beats == contact.beats and not better):
             return False
         contact.beats = counter.beats
         contact.left = contact.left or counter.left
+        contact.doubtful = late
         self.unshift(contact)
         heard_at = self.heard_at(counter, now)
-        if heard_at <= contact.heard_at:
-            return False
-        contact.heard_at = heard_at
-        return True
+        anew = heard_at > contact.heard_at
+        if anew or better:
+            contact.heard_at = heard_at
+        return anew
 
     @staticmethod
     def heard_at(counter: Counter, now: float) -> float:

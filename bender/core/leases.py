@@ -90,11 +90,11 @@ class Leases:
                 self._turned_to = until
         return False
 
-    def shift(self, gap_s: float) -> None:
-        """This node was away for `gap_s`: who could not reach it meanwhile keeps what was left."""
+    def shift(self, by_s: float, away_s: float) -> None:
+        """This node was away for `away_s`: whoever could have renewed within that time gets `by_s` of it back."""
         for lease in self._claims.values():
-            if lease.entry.ttl_s > gap_s:
-                lease.deadline += gap_s
+            if lease.entry.ttl_s > away_s:
+                lease.deadline += by_s
 
     def _visit(self, lease: Lease, now: float) -> None:
         if lease.gone or lease in self.due:

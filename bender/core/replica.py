@@ -63,6 +63,7 @@ class Replica:
         self._away_since = now
         # Absent for longer than claims live, a node must not be heard before it knows what became of its own.
         self._mute = False
+        self._gap_s = 0.0
         self._asked_at = -inf
 
     def anew(self, incarnation: int, now: float) -> None:
@@ -171,13 +172,14 @@ class Replica:
 
     def _return(self, now: float, gap_s: float) -> None:
         """This node was away: nobody is to blame for the silence, and much may have happened meanwhile (rule 6)."""
-        self.claims.leases.shift(gap_s)
+        self.claims.leases.shift(gap_s, gap_s)
         self.contacts.shift(gap_s)
         if self.rounds.left or not (self.links.seeds or self.contacts):
             return
         self.ready = False
         self.claims.holding = True
         self._away_since = now
+        self._gap_s = gap_s
         self._mute = self._mute or gap_s >= self.timing.ttl_s
         self._ask(now)
 
@@ -206,6 +208,9 @@ class Replica:
         late = now >= max(self._away_since, self.rounds.paged_at) + self.timing.patience_s
         if self.claims.holding and (late or self._all_answered(now)):
             self.claims.holding = False
+            # Clients could not be answered until now: to them, this node was away for as long.
+            waited_s = now - self._away_since
+            self.claims.leases.shift(waited_s, self._gap_s + waited_s)
             for contact in self.contacts:  # everybody has said by now whom they hear
                 self.contacts.unshift(contact)
             for key in self._stale_settings:
@@ -282,7 +287,8 @@ class Replica:
     def receive(self, now: float, message: Message) -> Message:
         """A peer's request; returns the answer to it."""
         self._notice(now)
-        answer, settings = self.rounds.receive(message, now, ask=not self.ready)
+        waited = not self.starting and now < self._away_since + self.timing.backlog_s
+        answer, settings = self.rounds.receive(message, now, ask=not self.ready, late=waited)
         self._progress(now, settings)
         return answer
 

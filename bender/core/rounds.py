@@ -139,15 +139,16 @@ class Rounds:
 
     # Answers, to peers and from peers.
 
-    def receive(self, message: Message, now: float, *, ask: bool) -> tuple[Message, tuple[str, ...]]:
+    def receive(self, message: Message, now: float, *, ask: bool, late: bool) -> tuple[Message, tuple[str, ...]]:
         """A peer's request. Returns the answer, and the keys of settings that are new here.
 
-        With `ask` the answer asks back: this node has reason to want everybody's word.
+        With `ask` the answer asks back: this node has reason to want everybody's word. `late` says that the request
+        may have waited here while this node was away, so that the ages in it are in doubt.
         """
         if message.sender.incarnation == self._identity.incarnation:
             return Message(self._identity), ()
         stranger = message.sender.incarnation not in self._contacts
-        taken = self._take(message, now)
+        taken = self._take(message, now, late=late)
         if stranger and message.sender.incarnation in self._contacts:
             # Somebody new: get to know the way there, so that pushes need not wait for the next round.
             self.ask([message.sender.address], now)
@@ -281,7 +282,7 @@ class Rounds:
 
     # What messages change here.
 
-    def _take(self, message: Message, now: float) -> Taken:
+    def _take(self, message: Message, now: float, *, late: bool = False) -> Taken:
         own = self._identity.incarnation
         heads = message.heads or {}
         for counter in message.counters:
@@ -294,7 +295,7 @@ class Rounds:
         settings = tuple(setting.key for setting in message.settings if self._configuration.join(setting))
         for counter in message.counters:
             if counter.incarnation != own:
-                self._hear(counter, heads.get(counter.incarnation, Head()), now)
+                self._hear(counter, heads.get(counter.incarnation, Head()), now, late=late)
         for key in changed:
             self._claims.refresh(key, now)
         if sender is not None and message.echo is not None and fits:
@@ -322,15 +323,15 @@ class Rounds:
             advanced = advanced or self._claims.head(delta.incarnation) != before
         return fits, advanced, changed
 
-    def _hear(self, counter: Counter, head: Head, now: float) -> None:
+    def _hear(self, counter: Counter, head: Head, now: float, *, late: bool) -> None:
         """Believe a counter, but only together with the ledger that it came with."""
         contact = self._contacts.get(counter.incarnation)
-        if contact is None or counter.beats <= contact.beats:
+        if contact is None or counter.beats < contact.beats:
             return
         if head.version > self._claims.head(counter.incarnation).version:
             return
         horizon_s = self._contacts.horizon_s(contact, now)
-        if self._contacts.hear(counter, now):
+        if self._contacts.hear(counter, now, late=late):
             self._claims.heard_again(contact, horizon_s, now)
 
 

@@ -33,6 +33,11 @@ class Timing:
         return 1.5 * self.interval_s
 
     @property
+    def backlog_s(self) -> float:
+        """After a pause, what had come meanwhile is read within this time."""
+        return self.interval_s / 2
+
+    @property
     def silent_s(self) -> float:
         """Not heard for this long, a node is silent; its claims count for their ttl on top."""
         return 3 * self.interval_s

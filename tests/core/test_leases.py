@@ -112,7 +112,7 @@ class ShiftTests(SynchronousTestCase):
     def shifted(self, ttl_s: float, gap_s: float) -> Lease:
         leases = Leases(SLOT_S, now=0.0)
         lease = leases.grant(claim("a", ttl_s), 10.0)
-        leases.shift(gap_s)
+        leases.shift(gap_s, gap_s)
         return lease
 
     def test_short(self) -> None:

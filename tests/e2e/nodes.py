@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,14 @@ async def until(what: str, true: Callable[[], bool], within_s: float = PATIENCE_
     ends_at = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < ends_at, f"not within {within_s} s: {what}"
+        await pause(LOOK_S)
+
+
+async def agreed(nodes: Sequence[Node], within_s: float = PATIENCE_S) -> None:
+    """Wait till all nodes have the same state."""
+    ends_at = time.monotonic() + within_s
+    while len({(await node.call("GET", "/status")).body["digest"] for node in nodes}) > 1:
+        assert time.monotonic() < ends_at, f"not the same state on all nodes within {within_s} s"
         await pause(LOOK_S)
 
 

@@ -9,7 +9,7 @@ from tests.e2e.instances import INTERVAL_S, TTL_S
 from tests.e2e.nodes import Answer, Cluster, until
 from tests.e2e.watching import watching
 
-WRITES = 30
+WRITES = 15
 
 
 @pytest_twisted.ensureDeferred
