@@ -161,12 +161,19 @@ class Node:
 
     # Reading.
 
+    @property
+    def listed(self) -> int:
+        """How many registrations are listed."""
+        return self.replica.view.count
+
     def registration(self, key: str) -> bytes | None:
         return self.replica.registration(key)
 
-    def registrations(self, app: str | None = None, version: str | None = None) -> list[bytes]:
-        """In order of id."""
-        return self.replica.registrations(app, version)
+    def registrations(
+        self, app: str | None = None, version: str | None = None, *, in_order: bool = True
+    ) -> list[bytes]:
+        """In order of id, unless that does not matter."""
+        return self.replica.registrations(app, version, in_order=in_order)
 
     def configured(self, key: str) -> bytes | None:
         setting = self.replica.setting(key)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-import msgspec
 from attrs import frozen
 
 from bender.core.model import parse_name
@@ -23,6 +22,9 @@ from bender.node import Node
 #: Stands at the end of a cursor that was given within a snapshot. To go on after half a snapshot is not possible, so
 #: such a cursor is never known and leads to a `reset`, as it should.
 WITHIN_SNAPSHOT = "~"
+
+#: A snapshot is in order of id, but of more than this: to put 100,000 in order takes 50 ms in one go.
+ORDERED_MAX = 20_000
 
 
 @frozen
@@ -103,10 +105,7 @@ class Subscription:
     def _open(self) -> None:
         """Begin with all that is shown now."""
         node, app, version = self._node, self.selection.app, self.selection.version
-        registrations = node.registrations(app, version)
-        if app is None and version is not None:
-            registrations = [body for body in registrations if _version_of(body) == version]
-        shown = {"registration": registrations}
+        shown = {"registration": node.registrations(app, version, in_order=node.listed <= ORDERED_MAX)}
         if app is None and version is None:
             shown |= {kind: node.configuration(kind) for kind in ("backend", "frontend")}
         backwards = {kind: bodies[::-1] for kind, bodies in shown.items()}
@@ -144,17 +143,6 @@ class Subscription:
         if self._position is not None:
             entries = map(self._journal.entry, range(self._position + 1, self._journal.number + 1))
             yield from (entry for entry in entries if entry is not None and self.selection.admits(entry))
-
-
-class _Versioned(msgspec.Struct):
-    version: str
-
-
-_versioned = msgspec.json.Decoder(_Versioned)
-
-
-def _version_of(body: bytes) -> str:
-    return _versioned.decode(body).version
 
 
 def _size(entry: Entry) -> int:

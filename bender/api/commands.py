@@ -116,7 +116,7 @@ def refusal(error: BaseException | None) -> Answer:
     if isinstance(error, NotReady):
         return NOT_READY
     if isinstance(error, Full):
-        return refused("BUSY", "this node has as many entries as it may hold")
+        return refused("BUSY", str(error) or "this node has as many entries as it may hold")
     return refused("INTERNAL", "this should not have happened; the node's log says more")
 
 

@@ -137,9 +137,11 @@ class Replica:
         claim = self.view.claim(key)
         return claim.body if claim else None
 
-    def registrations(self, app: str | None = None, version: str | None = None) -> list[bytes]:
-        """Bodies in order of id."""
-        return [claim.body for claim in self.view.claims(app, version)]
+    def registrations(
+        self, app: str | None = None, version: str | None = None, *, in_order: bool = True
+    ) -> list[bytes]:
+        """Bodies of what is listed, of an app or version if said; in order of id unless that does not matter."""
+        return [claim.body for claim in self.view.claims(app, version, in_order=in_order)]
 
     def setting(self, key: str) -> Setting | None:
         return self.view.setting(key)

@@ -338,7 +338,6 @@ class ReadinessTests(SynchronousTestCase):
         self.assertEqual((replica.view.count, len(replica.settings("backend"))), (2500, 600))
         self.assertEqual(replica.digest(), cluster["a"].digest())
 
-
     def test_waits_while_pages_come(self) -> None:
         """A first contact that takes its time is not cut off: a node does not list half of what there is."""
         cluster = Cluster("a", seeds=False)

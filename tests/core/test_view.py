@@ -139,6 +139,15 @@ class ListingTests(SynchronousTestCase):
         """One version of an app."""
         self.assertEqual(self.keys("web", "1"), ["registration/web/1/a/80", "registration/web/1/b/80"])
 
+    def test_version_of_any_app(self) -> None:
+        """One version of all apps."""
+        found = [each.key for each in self.view.claims(None, "1")]
+        self.assertEqual(found, ["registration/api/1/a/80", "registration/web/1/a/80", "registration/web/1/b/80"])
+
+    def test_in_any_order(self) -> None:
+        """Without an order it is the same set."""
+        self.assertEqual({*self.view.claims(in_order=False)}, {*self.view.claims()})
+
     def test_none(self) -> None:
         """Nothing of an app or version that is not there."""
         self.assertEqual((self.keys("web", "3"), self.keys("db"), self.keys("db", "1")), ([], [], []))

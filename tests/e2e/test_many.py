@@ -124,7 +124,7 @@ async def reader(node: Node) -> Reader:
 
 
 # Few have to be long, for what a few thousand short ones amount to fits in the system's buffers, and nobody is slow.
-@pytest.mark.parametrize(("count", "padding"), [(5_000, 1_500), pytest.param(100_000, 0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("count", "padding"), [(3_000, 2_500), pytest.param(100_000, 0, marks=pytest.mark.slow)])
 @pytest_twisted.ensureDeferred
 async def test_very_many_are_listed_and_streamed(cluster: Cluster, count: int, padding: int) -> None:
     """All nodes list them all, one that comes later too. A reader gets them all, be it slow; who does not read goes.
