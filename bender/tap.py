@@ -27,7 +27,7 @@ from bender.events import EventsFactory
 from bender.exchange import Exchange
 from bender.expiry import Expiry
 from bender.node import Node, Sources
-from bender.service import Connections, NodeService, answering, refuse
+from bender.service import Connections, NodeService, refuse
 
 _log = Logger()
 
@@ -105,7 +105,7 @@ def put_together(
         cluster=choices.cluster,
         seeds=choices.peers,
     )
-    clients = Connections(api.site(node, reactor), answering)
+    clients = Connections(api.site(node, reactor))
     exchange = Exchange(
         reactor, node, endpoint=choices.exchange.description, cluster=choices.cluster, seeds=choices.peers
     )

@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.protocol import Factory, Protocol, ServerFactory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -20,7 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from bender.core.timing import Timing
-from bender.service import Connections, NodeService, Refusal, answering
+from bender.service import Connections, NodeService, Refusal
 
 CLIENT = IPv4Address("TCP", "127.0.0.1", 50000)
 
@@ -90,7 +90,7 @@ class ServiceCase(SynchronousTestCase):
             self.clock,
             Node(self.order),
             {name: shells.get(name) or Shell(self.order) for name in names},
-            clients or Connections(Factory.forProtocol(Protocol), lambda _: False),
+            clients or Connections(Factory.forProtocol(Protocol)),
             lambda: self.order.append("leaving begins"),
         )
 
@@ -175,6 +175,33 @@ class Leaving(ServiceCase):
         self.flushLoggedErrors()
 
 
+class Connection(StringTransport):
+    """The connection of a client that `reads` what it is sent, or has not done so yet."""
+
+    def __init__(self, reads: bool) -> None:
+        super().__init__(peerAddress=CLIENT)
+        self._reads = reads
+
+    def connect(self, clients: Connections) -> None:
+        protocol = clients.buildProtocol(CLIENT)
+        assert protocol is not None
+        self._protocol = protocol
+        protocol.makeConnection(self)
+
+    def get(self, path: str) -> None:
+        """A request comes in."""
+        self._protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: n1\r\n\r\n".encode())
+
+    def loseConnection(self) -> None:
+        super().loseConnection()
+        if self._reads:
+            self.close()
+
+    def close(self) -> None:
+        """The client goes away, or has read everything."""
+        self._protocol.connectionLost(Failure(ConnectionDone()))
+
+
 class Clients(ServiceCase):
     """Connections of clients to a node that leaves."""
 
@@ -183,95 +210,95 @@ class Clients(ServiceCase):
         self.resource = Later()
         site = Site(self.resource, reactor=self.clock)
         site.protocol = HTTPChannel  # type: ignore[assignment,method-assign]
-        self.clients = Connections(site, answering)
+        self.clients = Connections(site)
 
-    def connect(self, path: str | None) -> StringTransport:
-        """A connection on which a request came in, or none."""
-        protocol = self.clients.buildProtocol(CLIENT)
-        assert protocol is not None
-        transport = StringTransport(peerAddress=CLIENT)
-        protocol.makeConnection(transport)
-        self.protocol = protocol
-        if path is not None:
-            protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: n1\r\n\r\n".encode())
-        return transport
+    def connect(self, *paths: str, reads: bool = True) -> Connection:
+        """A connection on which these requests came in."""
+        connection = Connection(reads)
+        connection.connect(self.clients)
+        for path in paths:
+            connection.get(path)
+        return connection
 
     def leave(self) -> Deferred[None]:
         service = self.service(self.clients)
         service.startService()
         left = service.stopService()
-        self.clock.pump([0, 0])
+        self.clock.pump([0, 0.02, 0])
         return left
+
+    def answer(self) -> None:
+        request = self.resource.waiting.pop()
+        request.write(b"an answer")
+        request.finish()
 
     def test_a_connection_without_a_request_is_closed(self) -> None:
         """A client that keeps one open for later finds out that it must go elsewhere."""
-        transport = self.connect(None)
+        connection = self.connect()
         self.successResultOf(self.leave())
-        self.assertTrue(transport.disconnecting)
+        self.assertTrue(connection.disconnecting)
 
     def test_a_request_is_answered_before_its_connection_is_closed(self) -> None:
         """And before the peers hear that this node leaves."""
-        transport = self.connect("/")
+        connection = self.connect("/")
         left = self.leave()
         self.clock.advance(0.5)
         self.assertNoResult(left)
-        self.assertFalse(transport.disconnecting)
+        self.assertFalse(connection.disconnecting)
         self.assertNotIn("node leaves", self.order)
-        self.resource.waiting[0].write(b"an answer")
-        self.resource.waiting[0].finish()
-        self.clock.pump([0.02, 0])
+        self.answer()
+        self.clock.pump([0.02, 0.02, 0])
         self.successResultOf(left)
-        self.assertTrue(transport.disconnecting)
-        self.assertIn(b"an answer", transport.value())
+        self.assertTrue(connection.disconnecting)
+        self.assertIn(b"an answer", connection.value())
 
     def test_a_request_that_has_just_arrived_is_answered_too(self) -> None:
         """It may wait in its socket when the node is told to leave."""
-        transport = self.connect(None)
+        connection = self.connect()
         service = self.service(self.clients)
         service.startService()
         left = service.stopService()
-        self.protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: n1\r\n\r\n")
+        connection.get("/")
         self.clock.pump([0, 0])
         self.assertNoResult(left)
-        self.resource.waiting[0].finish()
+        self.answer()
+        self.clock.pump([0.02, 0.02, 0])
+        self.successResultOf(left)
+        self.assertIn(b"an answer", connection.value())
+
+    def test_an_answer_that_is_still_being_read_is_not_cut(self) -> None:
+        """The node waits until a slow client has all of it."""
+        connection = self.connect("/", reads=False)
+        self.answer()
+        left = self.leave()
+        self.clock.advance(0.5)
+        self.assertNoResult(left)
+        connection.close()
         self.clock.pump([0.02, 0])
         self.successResultOf(left)
-        self.assertIn(b"200 OK", transport.value())
 
     def test_a_stream_is_closed_at_once(self) -> None:
         """Its answer has begun and would never end."""
-        transport = self.connect("/stream")
+        connection = self.connect("/stream")
         self.successResultOf(self.leave())
-        self.assertTrue(transport.disconnecting)
+        self.assertTrue(connection.disconnecting)
 
     def test_an_answer_is_waited_for_two_seconds(self) -> None:
         """A request that nobody answers does not keep a node from leaving."""
         self.connect("/")
         left = self.leave()
-        self.clock.pump([0.02] * 98)
+        self.clock.pump([0.02] * 97)
         self.assertNoResult(left)
-        self.clock.pump([0.02] * 3)
+        self.clock.pump([0.02] * 4)
         self.successResultOf(left)
 
     def test_a_client_that_went_away_is_not_waited_for(self) -> None:
         """Nobody is there to be answered."""
-        self.connect("/")
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self.connect("/").close()
         self.successResultOf(self.leave())
 
-    def test_a_factory_may_turn_a_client_away(self) -> None:
-        """There is no connection to end then."""
-
-        class Full(ServerFactory):
-            def buildProtocol(self, addr: object) -> None:
-                return None
-
-        clients = Connections(Full(), lambda _: False)
-        self.assertIsNone(clients.buildProtocol(CLIENT))
-        self.assertFalse(clients.end_idle())
-
-    def test_a_factory_is_told_when_it_is_listened_with(self) -> None:
-        """A site begins its clockwork then, and ends it."""
+    def test_the_site_is_told_when_it_is_listened_with(self) -> None:
+        """It begins its clockwork then, and ends it."""
         self.clients.doStart()
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.clients.doStop()

@@ -10,7 +10,6 @@ Whether a claim counts is not decided here.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import attrgetter
 from typing import Literal
 
 from attrs import frozen
@@ -86,7 +85,7 @@ class View:
     def claims(self, app: str | None = None, version: str | None = None, *, in_order: bool = True) -> list[Claim]:
         """What is shown of an app, of a version, or all; in order of key, which costs most of the time it takes."""
         found = [claim for group in self._group_names(app, version) for claim in self._groups[group].values()]
-        return sorted(found, key=attrgetter("key")) if in_order else found
+        return sorted(found, key=lambda claim: claim.key) if in_order else found
 
     def shown(self) -> list[str]:
         """The keys of all registrations that are shown."""

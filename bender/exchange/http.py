@@ -1,8 +1,8 @@
 """HTTP with peers, as lean as treq and Twisted allow, and bounded.
 
 A push passes here between a change at one node and its event at another, two hundred times a second and more; what
-each request would do without being asked for (cookies, redirects, parsing its URL anew) is left out. Measured: 155 µs
-of CPU for a request and its answer, where treq's own ways take 220 µs and Twisted's agent alone 130 µs.
+each request would do without being asked for (cookies, redirects, parsing its URL anew) is left out. Measured without
+the network: treq's own part of a request takes 15 µs that way instead of 46.
 
 This module knows nothing of messages. It must never keep a connection whose last request was not answered in full, and
 never read without end.
@@ -217,7 +217,7 @@ class _Unwanted(Protocol):
 
 
 class _NoCookies(IndexableCookieJar):
-    """Peers set no cookies, and looking for them costs 25 µs of a request."""
+    """Peers set no cookies; those of a stranger would be kept, and sent back to him."""
 
     def add_cookie_header(self, request: object) -> None:
         pass
@@ -227,7 +227,7 @@ class _NoCookies(IndexableCookieJar):
 
 
 class _URL(EncodedURL):
-    """A URL that needs no further encoding, which treq would look into for 30 µs each time."""
+    """A URL that needs no further encoding, which treq would look into for 25 µs each time."""
 
     def to_uri(self) -> _URL:
         return self
@@ -290,7 +290,7 @@ class _Endpoint:
 @implementer(IAgentEndpointFactory)
 @frozen
 class _Endpoints:
-    """Where peers listen. Each endpoint is kept, because making one takes 30 µs, most of them for an encoding."""
+    """Where peers listen. Each endpoint is kept, because making one for a name takes 20 µs, and is done each time."""
 
     reactor: Any
     bytes_max: int

@@ -8,12 +8,14 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import twisted.test
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
@@ -144,6 +146,21 @@ async def test_clients_may_come_through_a_unix_socket(cluster: Cluster) -> None:
     client.sock.connect(str(path))
     client.request("GET", "/registrations")
     assert client.getresponse().status in (200, 503)
+    client.close()
+
+
+@ensureDeferred
+async def test_clients_may_speak_https(cluster: Cluster) -> None:
+    certificate = Path(twisted.test.__file__).with_name("server.pem")
+    node = cluster.node()
+    node.options["api"] = f"ssl:{node.api_port}:interface=127.0.0.1:privateKey={certificate}"
+    node.start()
+    await until("the node listens", lambda: "EventsFactory starting" in node.log)
+    context = ssl._create_unverified_context()
+    context.set_alpn_protocols(["h2", "http/1.1"])  # as curl and browsers do
+    client = http.client.HTTPSConnection("127.0.0.1", node.api_port, timeout=PATIENCE_S, context=context)
+    client.request("GET", "/")
+    assert json.loads(client.getresponse().read())["version"] == __version__
     client.close()
 
 
@@ -343,4 +360,27 @@ async def test_requests_on_open_connections_are_answered_or_not_read(cluster: Cl
         whole += 1
     client.close()
     assert 100 <= whole < 2000
+    assert await node.ended() == -signal.SIGTERM
+
+
+@ensureDeferred
+async def test_an_answer_that_a_client_is_reading_is_not_cut(cluster: Cluster) -> None:
+    """Also where it is far larger than what the system keeps for a slow reader."""
+    (node,) = await cluster(1)
+    client = http.client.HTTPConnection("127.0.0.1", node.api_port, timeout=PATIENCE_S)
+    for i in range(400):
+        client.request("POST", f"/registrations/web/1.0.0/127.0.0.1/{i + 1}", json.dumps({"meta": {"x": "y" * 3500}}))
+        client.getresponse().read()
+    client.close()
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(PATIENCE_S)
+        slow.connect(("127.0.0.1", node.api_port))
+        slow.sendall(b"GET /registrations HTTP/1.1\r\nHost: n1\r\n\r\n")
+        received = slow.recv(1)
+        node.kill(signal.SIGTERM)
+        await until("the node leaves", lambda: "leaves" in node.log)
+        while more := slow.recv(65536):
+            received += more
+    assert len(json.loads(received.partition(b"\r\n\r\n")[2])) == 400
     assert await node.ended() == -signal.SIGTERM

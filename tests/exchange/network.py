@@ -47,11 +47,12 @@ class Resolution:
 
 @implementer(IHostnameResolver)
 class Names:
-    """What names stand for. A name that is `slow` is found when `answer` is called."""
+    """What names stand for. A `slow` one is found when `answer` is called, a `broken` resolver raises."""
 
     def __init__(self) -> None:
         self.addresses: dict[str, Sequence[str]] = {}
         self.slow: set[str] = set()
+        self.broken = False
         self.asked: list[str] = []
         self._waiting: list[tuple[IResolutionReceiver, str, int]] = []
 
@@ -64,6 +65,8 @@ class Names:
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
         self.asked.append(hostName)
+        if self.broken:
+            raise RuntimeError("a fault")
         resolutionReceiver.resolutionBegan(Resolution())
         self._waiting.append((resolutionReceiver, hostName, portNumber))
         if hostName not in self.slow:

@@ -34,10 +34,14 @@ class ClientCase(ExchangeCase):
     def setUp(self) -> None:
         super().setUp()
         self.chances: list[float] = []
-        self.client = Client(
+        self.client = self.speaking(self.wire)
+
+    def speaking(self, wire: Wire) -> Client:
+        """A client with another wire than usual."""
+        return Client(
             self.network,
             self.node,
-            self.wire,
+            wire,
             Poster(self.network, RESPONSE_BYTES_MAX),
             self.conditions,
             lambda: self.chances.pop(0) if self.chances else 0.0,
@@ -401,6 +405,17 @@ class Company(ClientCase):
         self.send(request)
         self.assertEqual(self.node.reports, [(request, None)])
         self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 1)
+
+    def test_a_message_that_nobody_would_take_fails(self) -> None:
+        """It is not sent, and the peer that lacks it is named once."""
+        peer = self.stranger(answer())
+        self.client = self.speaking(Wire("bender", 1.0, payload_bytes_max=10))
+        requests = [self.request(), self.request()]
+        self.send(*requests)
+        self.assertEqual(self.node.reports, [(request, None) for request in requests])
+        self.assertEqual(peer.requests, [])
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn("would need a message of", self.lines[0])
 
 
 class Stopping(ClientCase):

@@ -97,8 +97,8 @@ class Names(SeedsCase):
         self.network.settle()
         self.assertEqual([seed for seed, _ in self.node.seeds], [SEED, "slow.example:1730"])
 
-    def test_a_fault_does_not_end_the_look_ups(self) -> None:
-        """Of the node or of the resolver; it is logged, and they go on."""
+    def test_a_fault_of_the_node_does_not_end_the_look_ups(self) -> None:
+        """It is logged, and they go on."""
 
         def fail() -> None:
             raise RuntimeError("a fault")
@@ -106,12 +106,20 @@ class Names(SeedsCase):
         self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
         self.node.on_round = fail
         self.start(SEED)
-        self.network.names.addresses["nodes.example"] = ["fd00::zz%1"]
-        self.network.advance(AGAIN_S)
         self.network.names.addresses["nodes.example"] = ["10.0.0.3"]
         self.network.advance(AGAIN_S)
         self.assertEqual(self.node.seeds[-1], (SEED, ["10.0.0.3:1730"]))
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 3)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
+    def test_nor_does_one_of_the_resolver(self) -> None:
+        """It is logged as well, and the name tried again."""
+        self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
+        self.network.names.broken = True
+        self.start(SEED)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.network.names.broken = False
+        self.network.advance(SOONER_S)
+        self.assertEqual(self.node.seeds, [(SEED, ["10.0.0.2:1730"])])
 
     def test_they_end_with_the_service(self) -> None:
         """Whether one is under way or waits for its time, none is told after that, and no timer is left."""

@@ -1,0 +1,167 @@
+"""What five nodes cost that have nothing to do but to keep what they have alive.
+
+Hosts with 50 instances each renew them in one `POST /renewals` every few seconds: always at the node where they
+registered (sticky), or at the next node every time (rotating). For each node: processor time, and bytes among peers,
+both ways, without the clients' bytes, which are shown beside them. With sticky clients the bytes among peers must not
+depend on how much is renewed; the row without registrations is what to compare with.
+
+The nodes are watched (see `bench.watched`), which costs them about a microsecond for each turn and each read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from statistics import mean, median
+from typing import Any
+
+from attrs import frozen
+
+from bench.figures import arguments, print_table, print_target, spread, write
+from bench.nodes import Connection, Node, cluster, registering, renewing
+
+NODES = 5
+INSTANCES_PER_HOST = 50
+
+#: With the usual lease of 10 s a host may fail twice and is still there.
+RENEW_EVERY_S = 3.0
+
+#: After the registrations, until everything goes its steady way: more than a lease.
+SETTLE_S = 15.0
+
+TARGET_CPU_PERCENT = 5.0
+
+#: Not at all, that is, but for what makes two runs differ.
+TARGET_GROWTH = 1.1
+
+
+@frozen
+class Case:
+    """What is registered, and how its clients renew."""
+
+    name: str
+    registrations: int
+    rotating: bool = False
+
+
+CASES = (
+    Case("none", 0),
+    Case("2,000 sticky", 2_000),
+    Case("20,000 sticky", 20_000),
+    Case("2,000 rotating", 2_000, rotating=True),
+    Case("20,000 rotating", 20_000, rotating=True),
+)
+
+
+@frozen
+class Run:
+    """Of the mean node, and of a second: percent of a processor, bytes among peers and with clients, both ways."""
+
+    cpu_percent: float
+    busiest_cpu_percent: float
+    exchange_bytes_per_s: float
+    api_bytes_per_s: float
+    longest_turn_ms: float
+
+
+class Hosts:
+    """Clients that renew what runs on them, one request per host, evenly spread over time."""
+
+    def __init__(self, nodes: Sequence[Node], case: Case) -> None:
+        self._rotating = case.rotating
+        self._connections = [Connection(node.api) for node in nodes]
+        hosts = range(0, case.registrations, INSTANCES_PER_HOST)
+        self._requests = [renewing(range(first, first + INSTANCES_PER_HOST)) for first in hosts]
+        self._due = 0
+        self._begin = time.monotonic()
+
+    def register(self) -> None:
+        """Each at the node that it will stick to."""
+        for i, connection in enumerate(self._connections):
+            for host in range(i, len(self._requests), len(self._connections)):
+                first = host * INSTANCES_PER_HOST
+                connection.ask_all([registering(number) for number in range(first, first + INSTANCES_PER_HOST)])
+            for host, request in enumerate(self._requests):  # who came first must not expire while the others come
+                if host % len(self._connections) <= i:
+                    self._connections[host % len(self._connections)].ask(request)
+        self._begin = time.monotonic()
+
+    def renew(self, seconds: float) -> None:
+        """Go on renewing; every instance must be known wherever it comes."""
+        until = time.monotonic() + seconds
+        while self._requests and (due_at := self._begin + self._due * RENEW_EVERY_S / len(self._requests)) < until:
+            time.sleep(max(0.0, due_at - time.monotonic()))
+            turn, host = divmod(self._due, len(self._requests))
+            node = (host + turn if self._rotating else host) % len(self._connections)
+            status, body = self._connections[node].ask(self._requests[host])
+            if status != 200 or b'"unknown":[]' not in body:
+                raise SystemExit(f"A renewal was answered {status}: {body[:200]!r}")
+            self._due += 1
+        time.sleep(max(0.0, until - time.monotonic()))
+
+
+def measure(case: Case, seconds: float) -> Run:
+    with cluster(NODES, watched=True) as nodes:
+        hosts = Hosts(nodes, case)
+        hosts.register()
+        hosts.renew(SETTLE_S)
+        for node in nodes:
+            node.watched()
+        cpu_s, began = [node.cpu_s for node in nodes], time.monotonic()
+        hosts.renew(seconds)
+        took_s = time.monotonic() - began
+        percents = [(node.cpu_s - before_s) / took_s * 100 for node, before_s in zip(nodes, cpu_s, strict=True)]
+        figures = [node.watched() for node in nodes]
+        for node in nodes:
+            if node.listed != case.registrations:
+                raise SystemExit(f"A node lists {node.listed} registrations and not {case.registrations}.")
+    api_bytes = [sum(each["passed"].get(str(node.api), (0, 0))) for node, each in zip(nodes, figures, strict=True)]
+    all_bytes = [sum(map(sum, each["passed"].values())) for each in figures]
+    return Run(
+        mean(percents),
+        max(percents),
+        (mean(all_bytes) - mean(api_bytes)) / took_s,
+        mean(api_bytes) / took_s,
+        max(max(each["longest_turns_s"], default=0.0) for each in figures) * 1000,
+    )
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.set_defaults(repetitions=1)
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of one run (default: %(default)s)")
+    parser.add_argument("--only", help="measure only the cases whose name begins with this")
+    options = parser.parse_args()
+    cases = [case for case in CASES if case.name.startswith(options.only or "")]
+    runs: dict[str, list[Run]] = {case.name: [] for case in cases}
+    for _ in range(options.repetitions):
+        for case in cases:
+            runs[case.name].append(measure(case, options.seconds))
+    _print(runs, options)
+    write("idle", options.json, {"nodes": NODES, "seconds": options.seconds, "runs": runs})
+
+
+def _print(runs: dict[str, list[Run]], options: Any) -> None:
+    rows = [
+        [
+            name,
+            spread([run.cpu_percent for run in done], 1),
+            spread([run.busiest_cpu_percent for run in done], 1),
+            spread([run.exchange_bytes_per_s for run in done], 0),
+            spread([run.api_bytes_per_s for run in done], 0),
+            spread([run.longest_turn_ms for run in done], 1),
+        ]
+        for name, done in runs.items()
+    ]
+    title = f"{NODES} nodes, renewals every {RENEW_EVERY_S:g} s, {options.seconds:g} s, per node and second"
+    print_table(title, ["registrations", "CPU %", "busiest", "bytes to peers", "to clients", "longest turn ms"], rows)
+    few, many = runs.get("2,000 sticky"), runs.get("20,000 sticky")
+    if few:
+        print_target("CPU % with 2,000 sticky", median(run.cpu_percent for run in few), most=TARGET_CPU_PERCENT)
+    if few and many:
+        grown = median(run.exchange_bytes_per_s for run in many) / median(run.exchange_bytes_per_s for run in few)
+        print_target("bytes to peers with 20,000 sticky, in terms of those with 2,000", grown, most=TARGET_GROWTH)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""Real nodes as processes of their own, and lean clients for them.
+
+A client must not be what limits a figure: requests are bytes that were made before, sent over plain sockets, and of
+an answer no more is read than where it ends. Everything is on 127.0.0.1 and on ports that were free.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+HERE = Path(__file__).parent
+LOOPBACK = "127.0.0.1"
+
+#: The longest that a process may take to start or to end.
+PATIENCE_S = 30.0
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d)")
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+
+
+class Process:
+    """A process of ours, which writes what it has to say to a file. It is ended by its id and nothing else."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self.log = log
+        with log.open("wb") as said:
+            self._popen = subprocess.Popen(  # noqa: S603 - our own words
+                command, stdout=said, stderr=subprocess.STDOUT, env=_environment()
+            )
+        self.pid = self._popen.pid
+
+    def stop(self) -> None:
+        """Ask it to end, and make it end where it does not."""
+        self._popen.terminate()
+        try:
+            self._popen.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+    def require_running(self) -> None:
+        if self._popen.poll() is not None:
+            raise SystemExit(f"A process ended by itself and said:\n{self.log.read_text(errors='replace')}")
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time since it began, of all of its threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    @property
+    def rss_bytes(self) -> int:
+        """The memory that it occupies."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Node(Process):
+    """`twistd bender`. A `watched` one reports its turns and bytes on request (see `bench.watched`)."""
+
+    def __init__(
+        self, place: Path, peers: Iterable[Node] = (), *, watched: bool = False, options: Sequence[str] = ()
+    ) -> None:
+        self.api, self.exchange, self.events = free_ports(3)
+        self._figures = place / f"{self.api}.json"
+        twistd = [sys.executable, "-m", "bench.watched", str(self._figures)] if watched else [_twistd()]
+        where = {"api": self.api, "exchange": self.exchange, "events": self.events}
+        command = [*twistd, "--nodaemon", "--pidfile=", "bender"]
+        command += [f"--{name}=tcp:{port}:interface={LOOPBACK}" for name, port in where.items()]
+        command += [f"--peers={LOOPBACK}:{peer.exchange}" for peer in peers]
+        super().__init__([*command, *options], place / f"{self.api}.log")
+
+    def wait_until_ready(self) -> None:
+        request = get("/ready")
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            self.require_running()
+            try:
+                with Connection(self.api) as connection:
+                    while connection.ask(request)[0] != 200:
+                        time.sleep(0.005)
+                    return
+            except ConnectionError:
+                time.sleep(0.005)
+        raise SystemExit(f"A node did not become ready and said:\n{self.log.read_text(errors='replace')}")
+
+    def status(self) -> Any:
+        with Connection(self.api) as connection:
+            return json.loads(connection.ask(get("/status"))[1])
+
+    @property
+    def listed(self) -> int:
+        """How many registrations it shows."""
+        listed: int = self.status()["counts"]["registrations"]
+        return listed
+
+    def watched(self) -> Any:
+        """The figures since this was last asked."""
+        self._figures.unlink(missing_ok=True)
+        os.kill(self.pid, signal.SIGUSR1)
+        until = time.monotonic() + PATIENCE_S
+        while not self._figures.exists():
+            if time.monotonic() > until:
+                raise SystemExit("A watched node does not report.")
+            time.sleep(0.005)
+        return json.loads(self._figures.read_text())
+
+
+def _environment() -> dict[str, str]:
+    """What is measured is this checkout, whatever else may be installed."""
+    return {**os.environ, "PYTHONPATH": str(HERE.parent)}
+
+
+def _twistd() -> str:
+    return str(Path(sys.executable).parent / "twistd")
+
+
+@contextmanager
+def place_for_processes() -> Iterator[tuple[Path, list[Process]]]:
+    """A folder for their logs, and a list: whatever is in it is stopped in the end."""
+    with tempfile.TemporaryDirectory(prefix="bender-bench-") as folder:
+        processes: list[Process] = []
+        try:
+            yield Path(folder), processes
+        finally:
+            for process in reversed(processes):
+                process.stop()
+
+
+@contextmanager
+def cluster(size: int, *, watched: bool = False, options: Sequence[str] = ()) -> Iterator[list[Node]]:
+    """Nodes that know of all the nodes started before them, ready."""
+    with place_for_processes() as (place, processes):
+        nodes: list[Node] = []
+        for _ in range(size):
+            node = Node(place, nodes, watched=watched, options=options)
+            nodes.append(node)
+            processes.append(node)
+        for node in nodes:
+            node.wait_until_ready()
+        yield nodes
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody used a moment ago, and that the system gives to no connection."""
+    given_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(10_000, given_from)  # noqa: S311 - nothing secret about it
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            ports += [port] if port not in ports else []
+    return ports
+
+
+class Connection:
+    """A kept-alive HTTP connection. Answers must have a Content-Length or no body."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection((LOOPBACK, port), PATIENCE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._received = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, request: bytes) -> None:
+        self.socket.sendall(request)
+
+    def receive(self) -> tuple[int, bytes]:
+        """The next answer: its status and body."""
+        while (end := self._received.find(b"\r\n\r\n")) < 0:
+            self._read()
+        head = self._received[:end]
+        status, length = _STATUS.match(head), _LENGTH.search(head)
+        if status is None:
+            raise SystemExit(f"This is no answer: {head!r}")
+        stop = end + 4 + (int(length[1]) if length else 0)
+        while len(self._received) < stop:
+            self._read()
+        body, self._received = self._received[end + 4 : stop], self._received[stop:]
+        return int(status[1]), body
+
+    def _read(self) -> None:
+        read = self.socket.recv(1 << 18)
+        if not read:
+            raise ConnectionResetError("the node closed the connection")
+        self._received += read
+
+    def ask(self, request: bytes) -> tuple[int, bytes]:
+        self.send(request)
+        return self.receive()
+
+    def ask_all(self, requests: Sequence[bytes], at_once: int = 16) -> None:
+        """Send all, some of them at a time; every one must succeed."""
+        for i in range(len(requests) + at_once):
+            if i < len(requests):
+                self.send(requests[i])
+            if i >= at_once:
+                status, body = self.receive()
+                if status not in (200, 201):
+                    raise SystemExit(f"A request was answered {status}: {body!r}")
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+
+
+def post(path: str, body: object = None) -> bytes:
+    document = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(document)}\r\n"
+    if document:
+        head += "Content-Type: application/json\r\n"
+    return head.encode() + b"\r\n" + document
+
+
+def instance(number: int) -> tuple[str, str, str, int]:
+    """App, version, host and port of an instance: 50 on each host, 100 of each app, as in a cluster of some size."""
+    host = number // 50
+    return f"app-{number // 100}", "1.2.0", f"10.{host >> 16}.{host >> 8 & 255}.{host & 255}", 8000 + number % 50
+
+
+def id_of(number: int) -> str:
+    return "registration/" + "/".join(map(str, instance(number)))
+
+
+def registering(number: int, ttl_s: float | None = None) -> bytes:
+    """The request that registers an instance."""
+    app, version, host, port = instance(number)
+    wanted = {"app": app, "version": version, "host": host, "port": port, "meta": {"zone": "a"}}
+    return post("/registrations", wanted if ttl_s is None else {**wanted, "ttl": ttl_s})
+
+
+def renewing(numbers: Iterable[int]) -> bytes:
+    """The request that renews instances in one go."""
+    return post("/renewals", {"ids": [id_of(number) for number in numbers]})
+
+
+def fill(node: Node, count: int, ttl_s: float = 3600.0) -> float:
+    """Register that many instances at a node, for so long that nobody needs to renew them; how long it took."""
+    requests = [registering(number, ttl_s) for number in range(count)]
+    began = time.monotonic()
+    with Connection(node.api) as connection:
+        connection.ask_all(requests)
+    return time.monotonic() - began

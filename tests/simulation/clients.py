@@ -1,0 +1,250 @@
+"""What instances do: register somewhere, renew here or there, go elsewhere when a node fails them, change, and end.
+
+A client knows only what it is answered. What really happened (a lost answer, a renewal that waited in a paused node's
+inbox until after its client had gone) is known to the oracle alone, which `front` tells.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from bender.core.replica import NotReady
+from tests.simulation.front import Wanted, configure, deregister, register, renew, when_ready
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster, Node
+
+#: Where a client goes for its next renewal: always the same, the next one after a failure, the next one, or any.
+Habit = Literal["stick", "fail over", "rotate", "wander"]
+
+Operation = Literal["register", "renew", "deregister"]
+
+
+class Reach:
+    """Which nodes clients can reach: during a partition each is on one side."""
+
+    def __init__(self) -> None:
+        self.sides: tuple[frozenset[str], frozenset[str]] | None = None
+
+
+class Client:
+    """One instance, for as many lives as it has."""
+
+    def __init__(self, cluster: Cluster, reach: Reach, number: int, *, hard: bool) -> None:
+        random = cluster.random
+        self.cluster = cluster
+        self.reach = reach
+        self.key = f"registration/web/{number % 3}/10.0.0.{number}/80"
+        habits: tuple[Habit, ...] = ("stick", "stick", "fail over", "rotate", "rotate", "wander")
+        self.habit: Habit = random.choice(habits[2:] if hard else habits)
+        self.home = random.randrange(16)
+        self.side = random.randrange(2)
+        ttl_s = cluster.timing.ttl_s
+        self.wanted = Wanted(ttl_s if random.random() < 0.85 else ttl_s * random.choice([0.5, 2.0]))
+        if self.wanted.ttl_s < 4 * cluster.interval_s:
+            self.wanted = Wanted(ttl_s)
+        self.period_s = self.wanted.ttl_s * random.choice([0.95, 0.97, 0.5] if hard else [0.3, 0.5, 0.95, 0.97])
+        self.puts = random.random() < 0.4
+        self.doubles = random.random() < 0.15
+        #: Counts what the client set out to do; what belongs to an earlier intent is dropped by the client.
+        self._intent = 0
+        self._over = False
+
+    # What it sets out to do.
+
+    def begin(self) -> None:
+        """Live, until something ends it."""
+        if self._over:
+            return
+        cluster, random = self.cluster, self.cluster.random
+        self._intent += 1
+        intent = self._intent
+        self._attempt(intent, "register")
+        if self.doubles:
+            self._send(self._any(), "register", intent, follow=False)
+        fate, interval_s = random.random(), cluster.interval_s
+        at = cluster.now + random.uniform(4, 40) * interval_s
+        if fate < 0.3:
+            cluster.at(at, self._stop, intent)
+        elif fate < 0.6:
+            cluster.at(at, self._say_goodbye, intent)
+        elif fate < 0.8:
+            cluster.at(at, self._change, intent)
+
+    def end(self) -> None:
+        """Never do anything again."""
+        self._over = True
+        self._intent += 1
+
+    def _stop(self, intent: int) -> None:
+        if intent != self._intent:
+            return
+        self._intent += 1
+        if self.cluster.random.random() < 0.3:
+            self.cluster.after(self.cluster.random.uniform(1, 25) * self.cluster.interval_s, self.begin)
+
+    def _change(self, intent: int) -> None:
+        if intent != self._intent:
+            return
+        random = self.cluster.random
+        ttl_s = self.wanted.ttl_s
+        if random.random() < 0.2:
+            ttl_s = max(ttl_s * random.choice([0.5, 2.0]), 4 * self.cluster.interval_s)
+        self.wanted = Wanted(ttl_s, self.wanted.meta + 1)
+        self.period_s = min(self.period_s, 0.95 * ttl_s)
+        self._send(self._next(), "register", intent, follow=False)
+
+    def _say_goodbye(self, intent: int) -> None:
+        if intent != self._intent:
+            return
+        random = self.cluster.random
+        if random.random() < 0.5 and self.habit != "stick":
+            self._send(self._next(), "register", intent, follow=False)
+        self._intent += 1
+        delay_s = random.choice([0.001, 0.02, 0.05, 0.5]) * self.cluster.interval_s
+        self.cluster.after(delay_s, self._attempt, self._intent, "deregister")
+        if random.random() < 0.3:
+            self.cluster.after(random.uniform(1, 15) * self.cluster.interval_s, self.begin)
+
+    # How it does it.
+
+    def _attempt(self, intent: int, operation: Operation) -> None:
+        if intent == self._intent:
+            self._send(self._next(), operation, intent, follow=True)
+
+    def _next(self) -> Node:
+        if self.habit == "rotate":
+            self.home += 1
+        elif self.habit == "wander":
+            self.home = self.cluster.random.randrange(16)
+        return self._node(self.home)
+
+    def _any(self) -> Node:
+        return self._node(self.cluster.random.randrange(16))
+
+    def _node(self, number: int) -> Node:
+        nodes = [*self.cluster.nodes.values()]
+        return nodes[number % len(nodes)]
+
+    def _send(self, node: Node, operation: Operation, intent: int, *, follow: bool) -> None:
+        """Send a request; with `follow` the client goes on according to its answer."""
+        call = Call(self, node, operation, intent, follow=follow)
+        self.cluster.after(self.cluster.random.uniform(0.001, 0.01), call.arrive)
+
+    def reaches(self, node: Node) -> bool:
+        return self.reach.sides is None or node.name in self.reach.sides[self.side]
+
+    # What it makes of answers.
+
+    def answered(self, call: Call, *, found: bool) -> None:
+        if call.intent != self._intent or not call.follow or call.operation == "deregister":
+            return
+        cluster = self.cluster
+        if not found:
+            cluster.after(0.001, self._send_again, call)
+            return
+        again = "renew" if self.puts else "register"
+        cluster.at(max(call.sent_at + self.period_s, cluster.now), self._attempt, call.intent, again)
+
+    def _send_again(self, call: Call) -> None:
+        if call.intent == self._intent:
+            self._send(call.node, "register", call.intent, follow=True)
+
+    def failed(self, call: Call) -> None:
+        if call.intent != self._intent or not call.follow:
+            return
+        if self.habit == "fail over":
+            self.home += 1
+        operation: Operation = "register" if call.operation == "renew" and not self.puts else call.operation
+        self.cluster.after(0.3 * self.cluster.interval_s, self._attempt, call.intent, operation)
+
+
+class Call:
+    """One request of a client's."""
+
+    __slots__ = ("client", "follow", "intent", "life", "node", "operation", "over", "sent_at", "wanted")
+
+    def __init__(self, client: Client, node: Node, operation: Operation, intent: int, *, follow: bool) -> None:
+        self.client = client
+        self.node = node
+        self.operation = operation
+        self.intent = intent
+        self.follow = follow
+        self.wanted = client.wanted
+        self.sent_at = client.cluster.now
+        self.life = node.life
+        self.over = False
+
+    def arrive(self) -> None:
+        cluster, node = self.client.cluster, self.node
+        if not node.up or node.left:
+            self._answer(None)
+            return
+        if not self.client.reaches(node):
+            cluster.after(2 * cluster.interval_s, self._answer, None)
+            return
+        self.life = node.life
+        if node.paused_at is not None:
+            if self.operation != "deregister":
+                cluster.oracle.waits(node, self.client.key)
+            if self.client.habit != "stick":
+                cluster.after(2 * cluster.interval_s, self._answer, None)
+        cluster.deliver(node, node.boot, partial(when_ready, cluster, node, self._serve))
+
+    def _serve(self, ready: bool) -> None:
+        """The node processes it, whether its client still waits or not."""
+        cluster = self.client.cluster
+        try:
+            found = self._do(cluster) if ready else None
+        except NotReady:
+            found = None
+        cluster.oracle.waits_no_more(self.life, self.client.key)
+        if cluster.weather.loss and cluster.random.random() < cluster.weather.loss / 2:
+            cluster.after(2 * cluster.interval_s, self._answer, None)  # the answer is lost
+        else:
+            self._answer(found)
+
+    def _do(self, cluster: Cluster) -> bool:
+        node, key = self.node, self.client.key
+        if self.operation == "register":
+            register(cluster, node, key, self.wanted)
+            return True
+        if self.operation == "renew":
+            return renew(cluster, node, key)
+        return deregister(cluster, node, key)
+
+    def _answer(self, found: bool | None) -> None:
+        if self.over:
+            return
+        self.over = True
+        if found is None:
+            self.client.failed(self)
+        else:
+            self.client.answered(self, found=found)
+
+
+class Operator:
+    """Writes and removes a few configuration keys, here and there, sometimes many times in a row."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.over = False
+        self._written = 0
+
+    def write(self, times: int) -> None:
+        cluster, random = self.cluster, self.cluster.random
+        if self.over:
+            return
+        node = random.choice([*cluster.nodes.values()])
+        key = f"{random.choice(['backend', 'frontend'])}/{random.randint(0, 1)}"
+        self._written += 1
+        body = None if random.random() < 0.15 else b"setting %d" % self._written
+        if node.serving:
+            when_ready(cluster, node, partial(self._configure, node, key, body))
+        if times > 1:
+            cluster.after(random.uniform(0, 0.3) * cluster.interval_s, self.write, times - 1)
+
+    def _configure(self, node: Node, key: str, body: bytes | None, ready: bool) -> None:
+        if ready and not (body is None and node.replica.setting(key) is None):
+            configure(self.cluster, node, key, body)

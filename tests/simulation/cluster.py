@@ -1,0 +1,261 @@
+"""Virtual time, and nodes that run real replicas on it: the same seed always gives the same run.
+
+A cluster owns the heap of what will happen and the nodes. It knows nothing of clients and of faults' plans; scenarios
+and seeds put those on top. Whatever a replica hands out goes through `drain`: requests to the network, events to the
+oracle. Times are true times in seconds; each node sees them through its own clock, which has another offset and drifts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from heapq import heappop, heappush
+from random import Random
+from typing import Any
+
+from bender.core.messages import Sender
+from bender.core.replica import Replica
+from bender.core.timing import Timing
+from tests.simulation.knowledge import Life
+from tests.simulation.network import Network
+from tests.simulation.oracle import Oracle
+from tests.simulation.weather import Weather
+
+#: Clocks run at most this much faster or slower than true time; ten times what a bad quartz does.
+DRIFT_MAX = 5e-4
+
+
+class Node:
+    """One machine: a clock, the replica that runs there, and what waits for it.
+
+    `boot` counts the starts of its process, so that what was meant for an earlier one is dropped. `inbox` is what came
+    while the process was paused; `waiting` are clients that wait for a node that is back from a pause.
+    """
+
+    def __init__(self, name: str, offset_s: float, rate: float) -> None:
+        self.name = name
+        self.offset_s = offset_s
+        self.rate = rate
+        self.boot = 0
+        self.seeds: tuple[str, ...] = ()
+        self.up = False
+        self.left = False
+        self.refuses = True
+        self.paused_at: float | None = None
+        self.inbox: list[Callable[[], None]] = []
+        self.waiting: list[Callable[[], None]] = []
+        self.noticed_at = 0.0
+        self.replica: Replica
+        self.life: Life
+
+    @property
+    def running(self) -> bool:
+        """Whether it does anything at all."""
+        return self.up and self.paused_at is None
+
+    @property
+    def serving(self) -> bool:
+        """Whether it runs and is not about to stop."""
+        return self.up and self.paused_at is None and not self.left
+
+    def clock(self, at: float) -> float:
+        return self.offset_s + self.rate * at
+
+    def true_time(self, clock: float) -> float:
+        return (clock - self.offset_s) / self.rate
+
+
+class Cluster:
+    """All of it."""
+
+    def __init__(
+        self, seed: int, names: Iterable[str] = (), *, timing: Timing | None = None, drifting: bool = True
+    ) -> None:
+        """Nodes that are named here know each other as seeds and start at once."""
+        self.random = Random(seed)
+        self.timing = timing or Timing()
+        self.interval_s = self.timing.interval_s
+        self.now = 0.0
+        self.nodes: dict[str, Node] = {}
+        self.weather = Weather(self.interval_s)
+        self.network = Network(self)
+        self.oracle = Oracle(self)
+        #: Told of everything that happens, where somebody wants to read along.
+        self.trace: Callable[[str], None] | None = None
+        self._drifting = drifting
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._sequence = 0
+        seeds = tuple(names)
+        for name in seeds:
+            self.start(name, seeds)
+        self.at(self.interval_s / 2, self._sample)
+
+    # Time.
+
+    def at(self, time: float, call: Callable[..., None], *arguments: Any) -> None:
+        """Have something happen at a true time."""
+        self._sequence += 1
+        heappush(self._heap, (time, self._sequence, call, arguments))
+
+    def after(self, delay_s: float, call: Callable[..., None], *arguments: Any) -> None:
+        self.at(self.now + delay_s, call, *arguments)
+
+    def run_until(self, time: float) -> None:
+        """Let everything happen up to `time`, or until a promise was broken."""
+        heap, broken = self._heap, self.oracle.broken
+        while heap and heap[0][0] <= time and not broken:
+            self.now, _, call, arguments = heappop(heap)
+            call(*arguments)
+        if not broken:
+            self.now = time
+
+    def run_for(self, duration_s: float) -> None:
+        self.run_until(self.now + duration_s)
+
+    def say(self, text: str) -> None:
+        if self.trace is not None:
+            self.trace(f"{self.now:10.4f} {text}")
+
+    def _sample(self) -> None:
+        self.oracle.look()
+        self.after(self.interval_s / 2, self._sample)
+
+    # Processes.
+
+    def start(self, name: str, seeds: Sequence[str]) -> Node:
+        """Start a node's process, on a new machine or again on the same."""
+        node = self.nodes.get(name)
+        if node is None:
+            spread = DRIFT_MAX if self._drifting else 0.0
+            node = Node(name, self.random.uniform(0, 1e6), 1 + self.random.uniform(-spread, spread))
+            self.nodes[name] = node
+        assert not node.up
+        node.boot += 1
+        node.up, node.left, node.paused_at, node.seeds = True, False, None, tuple(seeds)
+        node.inbox, node.waiting = [], []
+        identity = Sender(self.random.getrandbits(64), name, name)
+        node.noticed_at = node.clock(self.now)
+        node.replica = Replica(identity, self.timing, node.noticed_at, node.seeds)
+        for seed in node.seeds:
+            node.replica.located(seed, [seed])
+        self._begin_life(node)
+        self.weather.began(node.name, node.life, self.now)
+        self.at(self.now + self.random.uniform(0, self.interval_s / 4), self._sweep, node, node.boot)
+        self.at(self.now + self.random.uniform(0, self.interval_s / 4), self._round, node, node.boot)
+        self.say(f"{name} starts as {node.life}")
+        return node
+
+    def _begin_life(self, node: Node) -> None:
+        node.life = Life(len(self.oracle.lives), node.name, node.replica.identity.incarnation, self.now)
+        self.oracle.began(node)
+
+    def crash(self, name: str, *, refuses: bool = True) -> None:
+        """End a process without warning; with `refuses` its machine is still there and says so to who calls."""
+        node = self.nodes[name]
+        self.say(f"{name} crashes")
+        self._end(node, refuses=refuses)
+
+    def leave(self, name: str, stops_after_s: float = 0.3) -> None:
+        """End a process the way SIGTERM does."""
+        node = self.nodes[name]
+        self.say(f"{name} leaves")
+        node.left = node.life.left = True
+        node.life.beats.append(self.now)
+        node.replica.leave(self.clock(node))
+        self.weather.left(name, self.now)
+        self.drain(node)
+        self.after(stops_after_s, self._stop, node, node.boot)
+
+    def _stop(self, node: Node, boot: int) -> None:
+        if node.boot == boot and node.up:
+            self._end(node, refuses=True)
+
+    def _end(self, node: Node, *, refuses: bool) -> None:
+        node.up, node.refuses, node.paused_at = False, refuses, None
+        node.inbox, node.waiting = [], []
+        self.oracle.ended(node)
+        self.weather.ended(node.name, self.now)
+
+    def pause(self, name: str) -> None:
+        """Stop a process as SIGSTOP does."""
+        self.say(f"{name} pauses")
+        node = self.nodes[name]
+        node.paused_at = node.life.pausing_since = self.now
+        self.weather.paused(name, self.now)
+
+    def resume(self, name: str, *, inputs_first: bool) -> None:
+        """Let a process go on; what waits for it comes before its own timers or after them."""
+        node = self.nodes[name]
+        assert node.paused_at is not None
+        self.say(f"{name} goes on, {'inputs' if inputs_first else 'timers'} first")
+        paused_at, node.paused_at = node.paused_at, None
+        node.life.pausing_since = None
+        node.life.pauses.append((paused_at, self.now))
+        self.weather.resumed(name, node.life, self.now)
+        boot, inbox, node.inbox = node.boot, node.inbox, []
+        if not inputs_first:
+            self._sweep(node, boot)
+        for arrival in inbox:
+            arrival()
+        if inputs_first:
+            self._sweep(node, boot)
+        self._round(node, boot)
+
+    # The node's own loop.
+
+    def clock(self, node: Node) -> float:
+        """A node's time for its next input; one that was away for very long goes on as another incarnation first."""
+        now = node.clock(self.now)
+        if node.replica.outlived(now):
+            before = node.life
+            self.oracle.ended(node)
+            node.replica.anew(self.random.getrandbits(64), now)
+            self._begin_life(node)
+            node.life.inherit(before)
+            self.weather.began(node.name, node.life, self.now)
+            self.say(f"{node.name} goes on as {node.life}")
+        elif now - node.noticed_at > self.timing.pause_s:
+            self.oracle.returned(node, now - node.noticed_at)
+        node.noticed_at = now
+        return now
+
+    def _sweep(self, node: Node, boot: int) -> None:
+        if node.boot != boot or not node.running:
+            return
+        while node.replica.sweep(self.clock(node)):
+            self.drain(node)
+        self.drain(node)
+        pace_s = self.interval_s / node.rate / 4
+        self.at(self.now + pace_s * self.random.uniform(0.96, 1.0), self._sweep, node, boot)
+
+    def _round(self, node: Node, boot: int) -> None:
+        if node.boot != boot or not node.running:
+            return
+        node.replica.round(self.clock(node))
+        if not (node.life.muted or node.left):
+            node.life.beats.append(self.now)
+        self.drain(node)
+        self.at(self.now + self.interval_s / node.rate * self.random.uniform(0.95, 1.05), self._round, node, boot)
+
+    def deliver(self, node: Node, boot: int, input_: Callable[[], None]) -> None:
+        """Give a process something that came for it, now or when it goes on."""
+        if node.boot != boot or not node.up:
+            return
+        if node.paused_at is not None:
+            node.inbox.append(partial(self.deliver, node, boot, input_))
+        else:
+            input_()
+
+    def drain(self, node: Node) -> None:
+        """Carry away what a replica has made."""
+        replica = node.replica
+        for event in replica.take_events():
+            self.oracle.event(node, event)
+        for request in replica.take_requests():
+            self.network.send(node, request)
+        if node.life.away and replica.ready:
+            self.oracle.became_ready(node)
+        if node.waiting and replica.ready:
+            waiting, node.waiting = node.waiting, []
+            for client in waiting:
+                client()

@@ -1,0 +1,114 @@
+"""What must be so when everything is over: equal nodes after two rounds, and nothing kept that nobody needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bender.core.ledger import Claim, End, Ledger
+from tests.simulation.oracle import FORGOTTEN_S, history_of
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster, Node
+
+
+def check_equal(cluster: Cluster) -> None:
+    """P1 and P7 two rounds after the last heal, when no commands come any more (lapses go on: give those a moment)."""
+    nodes = [node for node in cluster.nodes.values() if node.serving]
+    for _ in range(20):
+        if cluster.oracle.broken:
+            return
+        if len({_state(node, _remembered(cluster)) for node in nodes}) <= 1:
+            break
+        cluster.run_for(0.05 * cluster.interval_s)
+    else:
+        cluster.oracle.fail("P1", "nodes are unlike two rounds after a heal")
+    _check_kept(cluster, nodes)
+
+
+def _remembered(cluster: Cluster) -> set[int]:
+    """The incarnations that nobody has any reason to forget yet."""
+    return {life.incarnation for life in cluster.oracle.lives if cluster.now - life.beats[-1] < FORGOTTEN_S}
+
+
+def _state(node: Node, remembered: set[int]) -> tuple[object, ...]:
+    replica = node.replica
+    ledgers = replica.claims.ledgers
+    return (
+        replica.ready,
+        tuple(sorted((i, ledger.version) for i, ledger in ledgers.items() if ledger.version and i in remembered)),
+        tuple(replica.registrations()),
+        tuple(replica.settings("backend")),
+        tuple(replica.settings("frontend")),
+        tuple(replica.history(key) for key in sorted(replica.configuration)),
+    )
+
+
+def _check_kept(cluster: Cluster, nodes: list[Node]) -> None:
+    """Every write that a living node knows is in everybody's history, as far as there is room."""
+    oracle = cluster.oracle
+    known = frozenset[int]().union(*(node.life.settings for node in nodes))
+    for node in nodes:
+        for key in {oracle.writes[number].key for number in known}:
+            history = node.replica.history(key)
+            writes = [oracle.writes[number] for number in known if oracle.writes[number].key == key]
+            if [*history] != history_of([*writes, *history]):
+                oracle.fail("P7", f"{node.life} lacks settings of {key} in the end")
+
+
+def check_memory(cluster: Cluster) -> None:
+    """Long after the last renewal nothing is left of any registration at any living node."""
+    for node in cluster.nodes.values():
+        if not node.serving or cluster.oracle.broken:
+            continue
+        claims, view = node.replica.claims, node.replica.view
+        # An end stays as long as what it ends, which may stand in the ledger of a node that died.
+        roots = {claim.root for claim in _claims(claims.ledgers.values())}
+        own = claims.ledger.entries.values()
+        ends = len([end for end in own if isinstance(end, End) and roots & {*end.roots}])
+        left = {
+            "shown": view.count,
+            "groups": len(view._groups) + len(view._apps),
+            "own claims": len([*claims.leases.claims()]),
+            "own entries": len(claims.ledger.entries) - ends,
+            "leases": len(claims.leases) - ends,
+            "slots": max(0, len(claims.leases._slots) - ends),
+            "stale": len(claims.stale),
+            "requests": sum(len(link.rounds) for link in node.replica.links) > 8 * len(cluster.nodes),
+        }
+        if any(left.values()):
+            cluster.oracle.fail("memory", f"{node.life} keeps {left}")
+
+
+def _claims(ledgers: Iterable[Ledger]) -> list[Claim]:
+    return [entry for ledger in ledgers for entry in ledger.entries.values() if isinstance(entry, Claim)]
+
+
+def check_forgotten(cluster: Cluster) -> None:
+    """Ten minutes later not even of nodes that are gone."""
+    living = {node.life.incarnation for node in cluster.nodes.values() if node.serving}
+    for node in cluster.nodes.values():
+        if not node.serving or cluster.oracle.broken:
+            continue
+        claims = node.replica.claims
+        left = {
+            "ledgers": len({*claims.ledgers} - living),
+            "contacts": len([contact for contact in node.replica.contacts if contact.incarnation not in living]),
+            "entries": len(claims.index),
+            "hidden": len(node.replica.view._hidden),
+            "forgotten": len(claims._forgotten),
+            "heads": sum(len({*contact.heads} - living) for contact in node.replica.contacts),
+        }
+        if any(left.values()):
+            cluster.oracle.fail("memory", f"{node.life} has not forgotten {left}")
+
+
+def check_writes(cluster: Cluster) -> None:
+    """P6: no storm. Nobody wrote more than its commands, and one claim for each unit that it may have followed."""
+    oracle = cluster.oracle
+    units = sum(len(record.units) for record in oracle.records.values())
+    for node in cluster.nodes.values():
+        # Each addition is removed once.
+        most = 2 * (oracle.commands[node.life] + units)
+        if node.serving and node.replica.claims.ledger.version > most:
+            oracle.fail("P6", f"{node.life} wrote {node.replica.claims.ledger.version} times, not {most} at most")

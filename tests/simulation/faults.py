@@ -1,0 +1,165 @@
+"""What befalls a cluster: each fault of the design, at times and places drawn from the cluster's own random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tests.simulation.clients import Reach
+from tests.simulation.weather import Cut
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster, Node
+
+#: No cluster of the simulation grows beyond this.
+NODES_MAX = 7
+
+
+class Faults:
+    """Draws faults and undoes them in the end."""
+
+    def __init__(self, cluster: Cluster, reach: Reach, seeds: tuple[str, ...]) -> None:
+        self.cluster = cluster
+        self.reach = reach
+        self.seeds = seeds
+        self._cuts: list[Cut] = []
+        self._over = False
+        #: How much longer than usual partitions and pauses last.
+        self.stretched = 1.0
+
+    def plan(self, count: int, until: float) -> None:
+        """Let so many faults happen before `until`."""
+        random = self.cluster.random
+        kinds: list[Callable[[], None]] = [
+            self.partition, self.partition, self.cut, self.cut_one_way, self.crash, self.crash,
+            self.pause, self.pause, self.pause_long, self.blink, self.leave, self.join,
+        ]  # fmt: skip
+        for _ in range(count):
+            self.cluster.at(random.uniform(6 * self.cluster.interval_s, until), random.choice(kinds))
+
+    def end(self) -> None:
+        """Undo what can be undone: heal cuts, let the paused go on, lose nothing any more."""
+        self._over = True
+        cluster = self.cluster
+        for cut in [*self._cuts]:
+            self._heal(cut)
+        self.reach.sides = None
+        for node in cluster.nodes.values():
+            if node.up and node.paused_at is not None:
+                cluster.resume(node.name, inputs_first=bool(cluster.random.getrandbits(1)))
+        weather = cluster.weather
+        weather.loss = weather.doubling = weather.slow = weather.very_slow = 0.0
+
+    def _some(self) -> Node | None:
+        """Any node that runs."""
+        node = self.cluster.random.choice([*self.cluster.nodes.values()])
+        return node if node.serving and not self._over else None
+
+    def _lasting(self, least: float, most: float) -> float:
+        return self.cluster.random.uniform(least, most) * self.cluster.interval_s
+
+    # The network.
+
+    def partition(self) -> None:
+        """Cut the cluster in two; each client is on one side."""
+        random, names = self.cluster.random, [*self.cluster.nodes]
+        if len(names) < 2 or self.reach.sides is not None or self._over:
+            return
+        side = frozenset(random.sample(names, random.randint(1, len(names) - 1)))
+        others = frozenset(names) - side
+        cut = Cut(frozenset((a, b) for a in names for b in names if (a in side) != (b in side)))
+        self.reach.sides = (side, others)
+        self.cluster.say(f"partition {sorted(side)} from {sorted(others)}")
+        self._make(cut)
+        lasting_s = random.choice([self._lasting(0.5, 5), self._lasting(5, 40)]) * self.stretched
+        self.cluster.after(lasting_s, self._end_partition, cut)
+
+    def _end_partition(self, cut: Cut) -> None:
+        self.reach.sides = None
+        self._heal(cut)
+
+    def cut(self) -> None:
+        """Cut one link."""
+        self._cut_pair(both=True, initiating=False)
+
+    def cut_one_way(self) -> None:
+        """One node can no longer ask another, or no longer tell it anything."""
+        self._cut_pair(both=False, initiating=self.cluster.random.random() < 0.7)
+
+    def _cut_pair(self, *, both: bool, initiating: bool) -> None:
+        names = [*self.cluster.nodes]
+        if len(names) < 2 or self._over:
+            return
+        one, other = self.cluster.random.sample(names, 2)
+        pairs = {(one, other), (other, one)} if both else {(one, other)}
+        cut = Cut(frozenset(pairs), initiating)
+        self.cluster.say(f"cut {sorted(pairs)}{' for asking' if initiating else ''}")
+        self._make(cut)
+        self.cluster.after(self._lasting(1, 30) * self.stretched, self._heal, cut)
+
+    def _make(self, cut: Cut) -> None:
+        self._cuts.append(cut)
+        self.cluster.weather.cut(cut, self.cluster.now)
+
+    def _heal(self, cut: Cut) -> None:
+        if cut in self._cuts:
+            self._cuts.remove(cut)
+            self.cluster.say(f"heal {sorted(cut.pairs)}")
+            self.cluster.weather.heal(cut, self.cluster.now)
+
+    # Processes.
+
+    def crash(self) -> None:
+        """Kill a node, or its whole machine; most come back."""
+        node = self._some()
+        if node is None:
+            return
+        random = self.cluster.random
+        self.cluster.crash(node.name, refuses=random.random() < 0.6)
+        if random.random() < 0.8:
+            interval_s = self.cluster.interval_s
+            delay_s = random.choice([0.1 * interval_s, interval_s, 3 * interval_s, self._lasting(1, 30)])
+            self.cluster.after(delay_s, self._restart, node)
+
+    def leave(self) -> None:
+        """Stop a node in good order; most come back."""
+        node = self._some()
+        if node is None:
+            return
+        self.cluster.leave(node.name, stops_after_s=0.3 * self.cluster.interval_s)
+        if self.cluster.random.random() < 0.7:
+            self.cluster.after(self._lasting(1, 20), self._restart, node)
+
+    def join(self) -> None:
+        """A node that nobody was told of."""
+        if len(self.cluster.nodes) < NODES_MAX and not self._over and self.reach.sides is None:
+            name = f"n{len(self.cluster.nodes)}"
+            self.cluster.start(name, self.seeds)
+
+    def _restart(self, node: Node) -> None:
+        if not node.up and not self._over:
+            self.cluster.start(node.name, node.seeds)
+
+    def pause(self) -> None:
+        """Stop a process for less than T."""
+        ttl = self.cluster.timing.ttl_s / self.cluster.interval_s
+        self._pause(self._lasting(0.5, 0.97 * ttl))
+
+    def blink(self) -> None:
+        """Stop a process for about as long as is just noticed."""
+        self._pause(self._lasting(1.0, 2.5))
+
+    def pause_long(self) -> None:
+        """Stop a process for longer than T."""
+        ttl = self.cluster.timing.ttl_s / self.cluster.interval_s
+        self._pause(self._lasting(ttl, 3 * ttl) * self.stretched)
+
+    def _pause(self, lasting_s: float) -> None:
+        node = self._some()
+        if node is not None:
+            self.cluster.pause(node.name)
+            self.cluster.after(lasting_s, self._resume, node, node.boot)
+
+    def _resume(self, node: Node, boot: int) -> None:
+        if node.boot == boot and node.up and node.paused_at is not None:
+            self.cluster.resume(node.name, inputs_first=self.cluster.random.random() < 0.5)

@@ -1,0 +1,115 @@
+"""What clients of a node meet: commands, and waiting while it is not ready, as `bender.node` and its API do it.
+
+Bodies are made here, so that the oracle can tell from a body alone what it belongs to: every registration, and every
+change of one, gets a body that nothing else has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from bender.core.ledger import Claim
+from bender.core.replica import NotReady
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster, Node
+
+
+@frozen
+class Wanted:
+    """What a client registers: its lease, and `meta`, the part of the body that it may change."""
+
+    ttl_s: float
+    meta: int = 0
+
+
+def when_ready(cluster: Cluster, node: Node, then: Callable[[bool], None]) -> None:
+    """Call `then` with True once the node is ready, with False if that takes too long (503)."""
+    ready = node.replica.notice(cluster.clock(node))
+    cluster.drain(node)
+    if ready or node.replica.starting or node.left:
+        then(ready)
+        return
+    boot, answered = node.boot, False
+
+    def once(ready: bool) -> None:
+        nonlocal answered
+        if not answered and node.boot == boot:
+            answered = True
+            then(ready)
+
+    node.waiting.append(lambda: once(ready=True))
+    cluster.after(cluster.interval_s, cluster.deliver, node, boot, lambda: once(ready=False))
+
+
+def register(cluster: Cluster, node: Node, key: str, wanted: Wanted) -> bool:
+    """POST; whether it was not listed there. Raises NotReady."""
+    now = cluster.clock(node)
+    replica = node.replica
+    if not replica.notice(now):
+        cluster.drain(node)
+        raise NotReady
+    existing = replica.winner(now, key)
+    body = existing if existing is not None and _wanted(existing) == wanted else cluster.oracle.new_body(wanted)
+    version = replica.claims.ledger.version
+    created = replica.register(now, key, body, wanted.ttl_s)
+    cluster.say(f"POST {key} at {node.name}: {body!r}{' created' if created else ''}")
+    cluster.oracle.accepted(node, key, body, existing, version)
+    cluster.drain(node)
+    return created
+
+
+def renew(cluster: Cluster, node: Node, key: str) -> bool:
+    """PUT; False if there is nothing to renew. Raises NotReady."""
+    now = cluster.clock(node)
+    replica = node.replica
+    if not replica.notice(now):
+        cluster.drain(node)
+        raise NotReady
+    version = replica.claims.ledger.version
+    existing = replica.winner(now, key)
+    renewed = replica.renew(now, key)
+    cluster.say(f"PUT {key} at {node.name}: {existing!r} {renewed}")
+    if renewed:
+        body = existing or b""
+        cluster.oracle.accepted(node, key, body, existing, version)
+    cluster.drain(node)
+    return renewed
+
+
+def deregister(cluster: Cluster, node: Node, key: str) -> bool:
+    """DELETE; False if it is not known. Raises NotReady."""
+    now = cluster.clock(node)
+    replica = node.replica
+    if not replica.notice(now):
+        cluster.drain(node)
+        raise NotReady
+    known = [entry.body for entry in replica.claims.index.entries(key) if isinstance(entry, Claim)]
+    removed = replica.deregister(now, key)
+    cluster.say(f"DELETE {key} at {node.name}: {removed}")
+    if removed:
+        cluster.oracle.deregistered(node, key, known)
+    cluster.drain(node)
+    return removed
+
+
+def configure(cluster: Cluster, node: Node, key: str, body: bytes | None) -> None:
+    """PUT or DELETE of a backend or frontend. Raises NotReady."""
+    now = cluster.clock(node)
+    replica = node.replica
+    if not replica.notice(now):
+        cluster.drain(node)
+        raise NotReady
+    replica.configure(now, key, body, "somebody", int(cluster.now * 1000))
+    cluster.say(f"setting {key} at {node.name}: {body!r}")
+    cluster.oracle.configured(node, key)
+    cluster.drain(node)
+
+
+def _wanted(body: bytes) -> Wanted:
+    """What a body says, without what makes it unlike any other."""
+    _, ttl_s, meta = body.split()
+    return Wanted(float(ttl_s), int(meta))

@@ -1,0 +1,139 @@
+"""Who can know what, and who must: the ground truth behind the word "connected".
+
+For each incarnation (a `Life`) two vectors are kept. `may[n]` is the last moment of life n of which any word could have
+come here, on whatever way; its last heartbeat of which word could; and when that was as this life counts it: the time
+under way, be it in the inbox of a node that is paused, is not known to it and comes on top. `must[n]` is the last
+moment of life n all of
+whose knowledge has come here for certain, because rounds were completed. They come from the messages that the network
+really delivered and not from the plan of faults, so the oracle needs no allowance for loss: whoever is unlucky simply
+does not get to know.
+
+Vectors are replaced and never changed, so a message carries its sender's by reference.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from math import inf
+
+#: The last moments of lives that are known for certain, by number.
+Must = Mapping[int, float]
+
+#: The last moments of lives that may be known, their last heartbeats, and when those were as it is counted here.
+May = Mapping[int, tuple[float, float, float]]
+
+NEVER = (-inf, -inf, -inf)
+
+
+class Life:
+    """What the oracle notes of one incarnation.
+
+    `since` is when it started, or came back from a pause long enough to notice, and `away` is set from then until it is
+    ready; `gone_at` is when that pause began, `must_before` what it knew then. `muted` is set after a pause of at least
+    T: no heartbeat is made until it is ready.
+    """
+
+    def __init__(self, number: int, node: str, incarnation: int, born_at: float) -> None:
+        self.number = number
+        self.node = node
+        self.incarnation = incarnation
+        self.born_at = born_at
+        self.ended_at = inf
+        self.left = False
+        self.since = born_at
+        self.gone_at = born_at
+        self.away = True
+        self.muted = False
+        self.beats: list[float] = [born_at]
+        self.ready_at = -inf
+        self.pauses: list[tuple[float, float]] = []
+        self.pausing_since: float | None = None
+        self.may: May = {}
+        self.must: Must = {}
+        self.must_before: Must = {}
+        self._learned_at = -inf
+        self._must_until_then: Must = {}
+        #: Writes of configuration that have come here for certain, by number.
+        self.settings: frozenset[int] = frozenset()
+        #: When a peer's life last answered an ask: the time at which that was asked.
+        self.echoed: dict[int, float] = {}
+        # What it has announced, and how it took back what it had.
+        self.shown: dict[str, bytes] = {}
+        self.shown_settings: dict[str, bytes] = {}
+        self.taken_back: dict[str, tuple[float, str, bytes]] = {}
+        self.said_deregistered: set[bytes] = set()
+        self.ghosts: dict[str, float] = {}
+
+    def __str__(self) -> str:
+        return f"{self.node}#{self.number}"
+
+    def inherit(self, before: Life) -> None:
+        """Go on announcing where another incarnation in the same process stopped."""
+        self.shown = before.shown
+        self.shown_settings = before.shown_settings
+        self.taken_back = before.taken_back
+
+    def learned_of(self, other: Life, now: float) -> float:
+        """The last moment of another life of which word may have come here."""
+        return now if other is self else self.may.get(other.number, NEVER)[0]
+
+    def counts_from(self, other: Life, now: float) -> float:
+        """When the last heartbeat was of which word may have come here, the latest that this life can think."""
+        return now if other is self else self.may.get(other.number, NEVER)[2]
+
+    def knows(self, other: Life, now: float) -> float:
+        """The last moment of another life whose knowledge is here for certain."""
+        return now if other is self else self.must.get(other.number, -inf)
+
+    def last_beat(self, moment: float) -> float:
+        """The last heartbeat that was made before a moment."""
+        place = bisect_left(self.beats, moment)
+        return self.beats[place - 1] if place else -inf
+
+    def hear(self, may: May, transit_s: float) -> None:
+        """Take in what could be known from a message that was under way for so long."""
+        known = dict(self.may)
+        for number, (moment, beat, counted) in may.items():
+            if number != self.number:
+                old_moment, old_beat, old_counted = known.get(number, NEVER)
+                if beat > old_beat:
+                    known[number] = (max(moment, old_moment), beat, max(counted + transit_s, old_counted))
+                elif moment > old_moment or beat == old_beat:
+                    # Not every message makes it believe, but a round that was completed does.
+                    if beat == old_beat and self.must.get(number, -inf) < beat:
+                        old_counted = max(counted + transit_s, old_counted)
+                    known[number] = (max(moment, old_moment), old_beat, old_counted)
+        self.may = known
+
+    def learn(self, must: Must, now: float) -> None:
+        """Take in what has come here for certain."""
+        if now > self._learned_at:
+            self._learned_at, self._must_until_then = now, self.must
+        known = dict(self.must)
+        for number, moment in must.items():
+            if number != self.number and moment > known.get(number, -inf):
+                known[number] = moment
+        self.must = known
+
+    def knew(self, other: Life, now: float) -> float:
+        """The same as `knows`, but before anything was learned at this moment."""
+        must = self._must_until_then if self._learned_at == now else self.must
+        return now if other is self else must.get(other.number, -inf)
+
+    def word(self, now: float) -> tuple[May, Must]:
+        """What a message of this life's carries: the vectors, with its own moment."""
+        return {**self.may, self.number: (now, self.beats[-1], self.beats[-1])}, {**self.must, self.number: now}
+
+    @property
+    def resumed_at(self) -> float:
+        """When its last pause ended."""
+        return self.pauses[-1][1] if self.pauses else -inf
+
+    def pauses_after(self, at: float, now: float) -> float:
+        """How long this life could not be renewed at after a moment: paused, and then not ready yet."""
+        away_since = self.pausing_since
+        if away_since is None and self.away and self.since > self.born_at:
+            away_since = self.since
+        present_s = now - max(away_since, at) if away_since is not None else 0.0
+        return present_s + sum(end - max(begin, at) for begin, end in self.pauses if end > at)

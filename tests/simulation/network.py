@@ -1,0 +1,193 @@
+"""Requests and their answers, each leg on its own: lost, late, doubled, overtaken, cut, refused, or in an inbox.
+
+A request is reported to the replica that made it exactly once: as answered, if its answer comes within 1·I, as failed
+otherwise. A request that is late is processed all the same; an answer that is late is dropped. Every message that is
+delivered carries its sender's knowledge with it (see `knowledge`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bender.core.messages import Message, Request
+from tests.simulation.knowledge import Life, May
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster, Node
+
+
+class Exchange:
+    """A request on its way, and back."""
+
+    __slots__ = ("boot", "life", "may", "must", "node", "over", "request", "sent_at", "settings")
+
+    def __init__(self, node: Node, request: Request, sent_at: float) -> None:
+        self.node = node
+        self.boot = node.boot
+        self.life = node.life
+        self.request = request
+        self.sent_at = sent_at
+        self.may, self.must = node.life.word(sent_at)
+        self.settings = node.life.settings
+        self.over = False
+
+
+class Answer:
+    """An answer on its way back, with what its sender knew."""
+
+    __slots__ = ("away", "life", "made_at", "may", "message", "must", "settings")
+
+    def __init__(self, life: Life, message: Message, now: float) -> None:
+        self.life = life
+        self.message = message
+        self.made_at = now
+        self.away = life.away
+        self.may, self.must = life.word(now)
+        self.settings = life.settings
+
+
+class Network:
+    """Carries requests to nodes, by name, and answers back."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        #: Requests that were sent, for comparison with what a change may cost.
+        self.sent = 0
+        #: What the answerer of a round knew of settings, by the second request that it led to.
+        self._compared: dict[Request, frozenset[int]] = {}
+
+    def send(self, node: Node, request: Request) -> None:
+        cluster, weather = self._cluster, self._cluster.weather
+        exchange = Exchange(node, request, cluster.now)
+        self.sent += 1
+        random = cluster.random.random
+        if not weather.can_ask(node.name, request.address) or (weather.loss and random() < weather.loss):
+            self._give_up_later(exchange)
+            return
+        if weather.doubling and random() < weather.doubling:
+            cluster.after(self._transit_s(), self._arrive, exchange)
+        cluster.after(self._transit_s(), self._arrive, exchange)
+
+    def _transit_s(self) -> float:
+        """How long one leg takes. Those that are slow are overtaken."""
+        random, weather = self._cluster.random, self._cluster.weather
+        if weather.slow and random.random() < weather.slow:
+            return random.uniform(0, 0.6 * weather.interval_s)
+        if weather.very_slow and random.random() < weather.very_slow:
+            return random.uniform(0.6, 3.0) * weather.interval_s
+        return 0.0005 + 0.0095 * random.random()
+
+    def _arrive(self, exchange: Exchange) -> None:
+        target = self._cluster.nodes.get(exchange.request.address)
+        if target is None or not target.up or target.left:
+            if target is None or target.refuses:
+                self._fail_at(exchange, self._cluster.now + 0.001)
+            else:
+                self._give_up_later(exchange)
+            return
+        if target.paused_at is not None:
+            self._give_up_later(exchange)
+        self._cluster.deliver(target, target.boot, partial(self._process, exchange, target))
+
+    def _process(self, exchange: Exchange, target: Node) -> None:
+        """The other node takes in a request and answers it."""
+        cluster, weather = self._cluster, self._cluster.weather
+        now = cluster.clock(target)
+        message = exchange.request.message
+        answer = Answer(target.life, target.replica.receive(now, message), cluster.now)
+        if target.life is not exchange.life:
+            self._heard(target, exchange.life, exchange.may, cluster.now - exchange.sent_at, message)
+        sender = exchange.node.name
+        if not exchange.over:
+            transit_s = self._transit_s()
+            lost = not weather.passes(target.name, sender) or (weather.loss and cluster.random.random() < weather.loss)
+            if lost or cluster.now + transit_s > self._deadline(exchange):
+                self._give_up_later(exchange)
+            else:
+                cluster.after(transit_s, self._return, exchange, answer)
+        cluster.drain(target)
+
+    def _return(self, exchange: Exchange, answer: Answer) -> None:
+        if exchange.node.paused_at is not None:
+            self._give_up_later(exchange)
+        self._cluster.deliver(exchange.node, exchange.boot, partial(self._answered, exchange, answer))
+
+    def _answered(self, exchange: Exchange, answer: Answer) -> None:
+        node, request = exchange.node, exchange.request
+        now = self._cluster.clock(node)
+        if exchange.over or node.life is not exchange.life:
+            return
+        exchange.over = True
+        node.replica.answered(now, request, answer.message)
+        self._cluster.weather.answered(node.name, request.address, self._cluster.now)
+        if answer.life is not node.life:
+            self._heard(node, answer.life, answer.may, self._cluster.now - answer.made_at, answer.message)
+            self._learned(exchange, answer)
+        self._cluster.drain(node)
+
+    # Failures.
+
+    def _deadline(self, exchange: Exchange) -> float:
+        """A request's time limit, 1·I on the clock of who made it."""
+        return exchange.sent_at + self._cluster.interval_s / exchange.node.rate
+
+    def _give_up_later(self, exchange: Exchange) -> None:
+        self._fail_at(exchange, max(self._deadline(exchange), self._cluster.now))
+
+    def _fail_at(self, exchange: Exchange, at: float) -> None:
+        cluster = self._cluster
+        cluster.at(at, cluster.deliver, exchange.node, exchange.boot, partial(self._failed, exchange))
+
+    def _failed(self, exchange: Exchange) -> None:
+        node = exchange.node
+        now = self._cluster.clock(node)
+        if exchange.over or node.life is not exchange.life:
+            return
+        exchange.over = True
+        node.replica.failed(now, exchange.request)
+        self._cluster.weather.unanswered(node.name, exchange.request.address, exchange.sent_at)
+        self._cluster.drain(node)
+
+    # Knowledge.
+
+    def _heard(self, node: Node, sender: Life, may: May, transit_s: float, message: Message) -> None:
+        """Any word carries the possibility of all that its sender could know."""
+        life = node.life
+        life.hear(may, transit_s)
+        if message.echo is not None:
+            asked_at = node.true_time(message.echo)
+            life.echoed[sender.number] = max(asked_at, life.echoed.get(sender.number, asked_at))
+
+    def _learned(self, exchange: Exchange, answer: Answer) -> None:
+        """A round that was answered brings all that the answerer had, for certain.
+
+        If nothing has to follow it, the answerer has all that the asker had. With settings it is the same, but that
+        those that differ take the second request, whose answer brings the answerer's.
+        """
+        life, other = exchange.life, answer.life
+        message = exchange.request.message
+        if exchange.request.push:
+            return
+        if message.heads is None:
+            if message.buckets:
+                _share_settings(life, other, exchange.settings | self._compared.pop(exchange.request))
+            return
+        life.learn(answer.must, self._cluster.now)
+        requests = exchange.node.replica.rounds._requests
+        follows = [each for each in requests if each.address == other.node and each.message.heads is None]
+        # Who is away does not believe what may have waited for it.
+        if not (answer.away or any(second.message.deltas for second in follows if not second.push)):
+            other.learn(exchange.must, self._cluster.now)
+        if not answer.message.bucket_digests:
+            _share_settings(life, other, exchange.settings | answer.settings)
+        for request in follows:
+            if request.message.buckets:
+                self._compared[request] = answer.settings
+
+
+def _share_settings(one: Life, other: Life, settings: frozenset[int]) -> None:
+    if not settings <= one.settings:
+        one.settings |= settings
+    if not settings <= other.settings:
+        other.settings |= settings

@@ -1,0 +1,677 @@
+"""The oracle: it sees everything, and says when a promise of the architecture is broken.
+
+It looks at every event and every accepted command, and twice an interval at everything that is shown. What a node can
+and must know comes from `knowledge`: O *knows* a moment of N when completed rounds have brought all of N's knowledge
+of that
+moment to O, it *may know* one when any message could have. Bodies tell what they belong to: every registration and
+every change of one has its own (a `Unit`). A *hold* is a span in which an instance renewed at one node in time: from an
+acceptance there until ttl after the last one, each at most ttl after the one before (less a thousandth or two for the
+clocks). A request that waits in the inbox of a node paused for less than the ttl came in time if it was made in time.
+
+When each promise binds, exactly:
+
+P1  Nodes that were connected for 2.2·I, and none of which has changed anything for as long, have equal digests. After
+    the last heal of a run, with no more commands, all are equal after 2 rounds: digest, registrations, configuration.
+P2  O shows a key at t (a) if it knows a moment r of a node N in a hold there, may not know the end of that hold, and
+    t < b + ttl + 3·I, b being the last heartbeat of N before r; this is also the lower bound of P6. And (b) during a
+    handover: for 3·I after an acceptance at a node of which O does not know it yet, but with
+    which it was connected since 3·I before, where the same held until then because of another node that was connected
+    with both. Holds of what was deregistered oblige nobody. While O is not ready nothing obliges it. ttl is the least
+    that the key ever had. A unit that another replaced is not shown where O knows the other and is obliged to show it.
+P3  O shows a key at t only if some life N is to blame, each time with the last acceptance there, at a, that O may know,
+    d = a + ttl + the pauses of N since and the time it then took to be ready, and r the last heartbeat of N that O
+    may know, as O counts it:
+    t < r + ttl + 3·I (P6, upper bound), and either t < d + bound or O does not know the
+    moment d + 5·I. The bound is 1·I if the weather was calm since d - 8·I, 2·I if it was, but for loss and delays, else
+    5·I. Tolerances are beside their reasons below. It follows that ≤ 2·T + 4·I and ≤ 2·T + 8·I hold where a holder
+    died;
+    the tables measure those against their bounds as well. ttl is the largest that the key ever had.
+P4  A unit that was deregistered at X (which had a claim of it) is not shown where the moment of that at X is known, nor
+    again where its end was announced. Whatever comes online must be justified by P3; a key that nobody renewed within
+    ttl and that was announced as expired stays for 1·I at most, if the weather is calm.
+P5  Events of a key alternate, carry what was shown, and add up to what is shown. `deregistered` only if somebody
+    did; `expired` only if some node could be known to have let go; `node-lost` only if no holder was heard for ttl +
+    3·I;
+    `restored` if, and only if, the same unit was lost before. A body that was replaced does not come back where the
+    node that
+    still claims it knew better.
+P6  The bounds on hiding are in P2 and P3. No storm: a life writes no more than its commands and each unit account for,
+    and nothing at all for a renewal where the instance renewed last.
+P7  A write known to a life (see `knowledge`) is in its history, unless 20 larger ones or a larger removal displaced it;
+    the largest speaks. In the end every write that a living node knows is known to all.
+P8  Nobody is ready, answers a client or announces anything after a start or a noticed pause before every seed (at a
+    start) or every node it had heard from lately (after a pause) has answered an ask made since; 5·I later everybody is
+    ready; and who neither started nor paused is ready.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from math import inf
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from bender.core.configuration import SETTINGS_PER_KEY_MAX
+from bender.core.messages import Setting
+from bender.core.view import Event
+from tests.simulation.front import Wanted
+from tests.simulation.knowledge import Life
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster, Node
+
+#: What clocks may differ by, relative to one another (each drifts by up to 5e-4), and then some.
+CLOCKS = 2e-3
+
+#: After this long the rules forget (rule 8), and nothing is promised about what was.
+FORGOTTEN_S = 590.0
+
+
+@frozen
+class Broken:
+    """A promise that was broken."""
+
+    promise: str
+    at: float
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.promise} at {self.at:.3f}: {self.what}"
+
+
+#: The bounds of P3, in intervals: after ttl, after two of them where a holder died, after ttl since its last heartbeat.
+BOUNDS = {
+    "calm": 1.0,
+    "calm, with loss": 2.0,
+    "peer failing": 5.0,
+    "holder died": 4.0,
+    "holder died, peer failing": 8.0,
+    "after its last heartbeat": 3.0,
+}
+
+
+@frozen
+class Delay:
+    """How late a key went offline on one node, in intervals, and which bound of P3 that falls under."""
+
+    case: str
+    intervals: float
+
+
+class Unit:
+    """What one body stands for: a registration, or a change of one; `before` are those that it replaced."""
+
+    __slots__ = ("aware", "before", "body", "born_at", "ends", "life", "ttl_s")
+
+    def __init__(self, body: bytes, life: Life, born_at: float, replaced: Unit | None) -> None:
+        self.body = body
+        self.ttl_s = float(body.split()[1])
+        self.life = life
+        self.born_at = born_at
+        self.before: frozenset[Unit] = replaced.before | {replaced} if replaced else frozenset()
+        #: Where and when it was deregistered; and since when lives know for certain that it replaced another.
+        self.ends: list[tuple[Life, float]] = []
+        self.aware: dict[Life, float] = {}
+
+    def known_ended(self, life: Life, now: float) -> bool:
+        """Whether a life knows for certain that this was deregistered."""
+        return any(life.knows(where, now) > at and now - at < FORGOTTEN_S for where, at in self.ends)
+
+
+class Hold:
+    """A span in which an instance renewed at one node in time."""
+
+    __slots__ = ("begin", "end", "unit")
+
+    def __init__(self, begin: float, end: float, unit: Unit) -> None:
+        self.begin = begin
+        self.end = end
+        self.unit = unit
+
+
+class Record:
+    """What happened to one key."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.units: dict[bytes, Unit] = {}
+        self.ttl_s_min = inf
+        self.ttl_s_max = 0.0
+        self.last_at = -inf
+        self.ended_at = -inf
+        #: When it was accepted, by life; and the holds that this makes.
+        self.accepted: dict[Life, list[float]] = defaultdict(list)
+        self.holds: dict[Life, list[Hold]] = defaultdict(list)
+        #: Requests that wait at paused nodes: when each was made.
+        self.waiting: dict[Life, float] = {}
+
+    def hold(self, life: Life, moment: float, now: float) -> tuple[float, Unit] | None:
+        """The end of the hold at a node in which a moment lies, as far as it is known now, and its unit."""
+        for hold in reversed(self.holds.get(life, ())):
+            if hold.begin < moment:
+                end = hold.end
+                asked_at = self.waiting.get(life)
+                if asked_at is not None and asked_at <= end:
+                    end = max(end, now)
+                return (end, hold.unit) if moment <= end else None
+        return None
+
+    def accept(self, life: Life, unit: Unit, now: float) -> None:
+        asked_at = self.waiting.pop(life, now)
+        if unit.ttl_s < self.ttl_s_min:
+            self.ttl_s_min = unit.ttl_s
+            for other, holds in self.holds.items():
+                holds[-1].end = min(holds[-1].end, self._until(self.accepted[other][-1]))
+        self.ttl_s_max = max(self.ttl_s_max, unit.ttl_s)
+        self.last_at = now
+        self.accepted[life].append(now)
+        if unit.ends or unit.born_at <= self.ended_at:
+            return  # accepted where it is not known yet that it was deregistered
+        holds = self.holds[life]
+        if holds and asked_at <= holds[-1].end:
+            holds[-1].end = self._until(now)
+            holds[-1].unit = unit
+        else:
+            holds.append(Hold(now, self._until(now), unit))
+
+    def end(self, life: Life, bodies: Iterable[bytes], now: float) -> None:
+        self.ended_at = now
+        for body in bodies:
+            self.units[body].ends.append((life, now))
+        self.holds.clear()
+
+    def _until(self, at: float) -> float:
+        return at + self.ttl_s_min * (1 - CLOCKS)
+
+
+class Oracle:
+    """Watches a cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.interval_s = cluster.interval_s
+        self.weather = cluster.weather
+        self.lives: list[Life] = []
+        self.records: dict[str, Record] = {}
+        self.broken: list[Broken] = []
+        self.delays: list[Delay] = []
+        self.counts: Counter[str] = Counter()
+        #: Every setting that was ever made; lives know them by their place here.
+        self.writes: list[Setting] = []
+        self.commands: Counter[Life] = Counter()
+        self._bodies = 0
+        self._digests: dict[Life, tuple[int, float]] = {}
+        self._checked: dict[Life, tuple[int, int]] = {}
+
+    @property
+    def now(self) -> float:
+        return self.cluster.now
+
+    def fail(self, promise: str, what: str) -> None:
+        self.broken.append(Broken(promise, self.now, what))
+        self.cluster.say(f"BROKEN {promise}: {what}")
+
+    # Lives.
+
+    def began(self, node: Node) -> None:
+        self.lives.append(node.life)
+
+    def ended(self, node: Node) -> None:
+        node.life.ended_at = self.now
+        node.life.pausing_since = None
+
+    def returned(self, node: Node, gap_s: float) -> None:
+        """A node's next input will find that it was away."""
+        life = node.life
+        gone_at = node.true_time(node.noticed_at)
+        if not (node.seeds or life.may):
+            return
+        life.gone_at, life.since, life.away = gone_at, self.now, True
+        life.must_before = life.must
+        life.muted = life.muted or gap_s >= self.cluster.timing.ttl_s
+        for record in self.records.values():
+            if gap_s >= record.ttl_s_min:
+                record.waiting.pop(life, None)
+
+    def became_ready(self, node: Node) -> None:
+        """A node that was away says that it is ready."""
+        self._check_may_speak(node, "is ready")
+        life = node.life
+        if life.since > life.born_at:
+            life.pauses.append((life.since, self.now))
+        life.away = life.muted = False
+        life.beats.append(self.now)
+        life.ready_at = self.now
+
+    def _check_may_speak(self, node: Node, what: str) -> None:
+        life = node.life
+        if life.away and self.now < life.since + 4.99 * self.interval_s:
+            missing = self._unheard_seeds(node) if life.since == life.born_at else self._unheard_peers(life)
+            if missing:
+                self.fail("P8", f"{node.name} {what} before it has heard from {', '.join(missing)}")
+
+    def _unheard_seeds(self, node: Node) -> list[str]:
+        heard = {self.lives[number].node for number in node.life.echoed}
+        return [seed for seed in node.seeds if seed != node.name and seed not in heard]
+
+    def _unheard_peers(self, life: Life) -> list[str]:
+        """Those that are not silent for certain: neither by what was known before the pause, nor by any news since."""
+        missing = []
+        for number, before in life.must_before.items():
+            peer = self.lives[number]
+            if life.learned_of(peer, self.now) > before:
+                heard_at = peer.last_beat(life.must[number])
+            else:
+                heard_at = peer.last_beat(before) + life.since - life.gone_at
+            silent = self.now > heard_at + 2.9 * self.interval_s
+            gone = peer.left or self._replaced(peer)
+            if not (silent or gone) and life.echoed.get(number, -inf) < life.since - 1e-6:
+                missing.append(str(peer))
+        return missing
+
+    # Commands.
+
+    def new_body(self, wanted: Wanted) -> bytes:
+        """A body that nothing else has."""
+        self._bodies += 1
+        return b"%d %g %d" % (self._bodies, wanted.ttl_s, wanted.meta)
+
+    def waits(self, node: Node, key: str) -> None:
+        """A client's request waits in a paused node's inbox."""
+        record = self.records.get(key)
+        if record is not None:
+            record.waiting.setdefault(node.life, self.now)
+
+    def waits_no_more(self, life: Life, key: str) -> None:
+        record = self.records.get(key)
+        if record is not None:
+            record.waiting.pop(life, None)
+
+    def accepted(self, node: Node, key: str, body: bytes, existing: bytes | None, version: int) -> None:
+        """A node has taken in a registration or renewal; its ledger had `version` before."""
+        life, now = node.life, self.now
+        self._check_may_speak(node, f"accepts {key}")
+        self.counts["accepted"] += 1
+        self.commands[life] += 1
+        record = self.records.setdefault(key, Record(key))
+        unit = record.units.get(body)
+        if unit is None:
+            unit = record.units[body] = Unit(body, life, now, record.units[existing] if existing else None)
+        elif life not in record.waiting and record.hold(life, now, now) is not None and not unit.ends:  # noqa: SIM102 - two questions
+            if node.replica.claims.ledger.version != version:
+                self.fail("P6", f"{node.name} writes for a renewal of {key}, which it holds")
+        record.accept(life, unit, now)
+
+    def deregistered(self, node: Node, key: str, bodies: Iterable[bytes]) -> None:
+        """A node has ended a key, of which it knew claims with `bodies`."""
+        self._check_may_speak(node, f"deregisters {key}")
+        self.counts["deregistered"] += 1
+        self.commands[node.life] += 1
+        self.records[key].end(node.life, set(bodies), self.now)
+
+    def configured(self, node: Node, key: str) -> None:
+        self._check_may_speak(node, f"configures {key}")
+        self.counts["configured"] += 1
+        self.writes.append(node.replica.history(key)[0])
+        node.life.settings |= {len(self.writes) - 1}
+
+    # What must be shown: P2, and the lower bound of P6.
+
+    def obliged(self, life: Life, record: Record) -> Unit | None:
+        """Whether a life must show a key, and for the sake of which unit."""
+        now, interval_s = self.now, self.interval_s
+        if now > record.last_at + record.ttl_s_max + 4 * interval_s:
+            return None
+        known: list[tuple[float, Life]] = []
+        for holder in record.holds:
+            moment = life.knows(holder, now)
+            if moment == -inf:
+                continue
+            hold = record.hold(holder, moment, now)
+            if hold is None:
+                continue
+            end, unit = hold
+            heard_until = holder.last_beat(moment) + record.ttl_s_min * (1 - CLOCKS) + 2.95 * interval_s
+            if life.learned_of(holder, now) < end and now < heard_until:
+                return unit
+            known.append((end, holder))
+        return self._handed_over(life, record, known) if known else None
+
+    def _handed_over(self, life: Life, record: Record, known: list[tuple[float, Life]]) -> Unit | None:
+        """The same for what was accepted in the last 3·I elsewhere, while a hold that is known was not over."""
+        now, interval_s = self.now, self.interval_s
+        new = sorted(
+            (hold.begin, number, holder, hold)
+            for number, (holder, holds) in enumerate(record.holds.items())
+            for hold in holds[-1:]
+            if now - 3 * interval_s < hold.begin and life.knows(holder, now) < hold.begin
+        )
+        for begin, _, holder, hold in new:
+            since = begin - 3 * interval_s
+            if not self.weather.connected(life, holder, since, now) or now >= hold.end:
+                continue
+            for end, before in known:
+                if begin <= end and self.weather.connected(before, holder, since, now):
+                    return hold.unit
+        return None
+
+    # What may be shown: P3, and the upper bound of P6.
+
+    def justified(self, life: Life, record: Record, *, until_now: bool = False) -> bool:
+        """Whether a life may show a key; with `until_now`, by what it knew before the present message."""
+        now = self.now
+        ttl_s = record.ttl_s_max * (1 + CLOCKS)
+        for holder, accepted in record.accepted.items():
+            learned = life.learned_of(holder, now)
+            place = bisect_right(accepted, learned)
+            if not place:
+                continue
+            last_at = accepted[place - 1]
+            if now < last_at + ttl_s:
+                return True
+            # Hidden by the next sweep, which comes within 0.3·I.
+            hidden_at = life.counts_from(holder, now) + ttl_s + 3 * self.interval_s
+            if now >= max(hidden_at, life.ready_at, life.resumed_at) + 0.3 * self.interval_s:
+                continue
+            due_at = last_at + ttl_s + holder.pauses_after(last_at, now)
+            if now < due_at + self._bound_s(due_at):
+                return True
+            known = life.knew(holder, now) if until_now else life.knows(holder, now)
+            if not self._calm(due_at) and known < due_at + 5.5 * self.interval_s:
+                return True
+        return False
+
+    def _calm(self, due_at: float) -> bool:
+        return self.weather.calm(due_at - 8 * self.interval_s, self.now)
+
+    def _bound_s(self, due_at: float) -> float:
+        if not self._calm(due_at):
+            return 5.5 * self.interval_s
+        return (2 if self.weather.rough else 1) * self.interval_s
+
+    # Events: P4, P5, and again P2 and P3.
+
+    def event(self, node: Node, event: Event) -> None:
+        life, key = node.life, event.key
+        self.counts[event.what] += 1
+        if self.cluster.trace is not None:
+            self.cluster.say(f"{life} says {event.what} {key} {event.body!r} {event.reason}")
+        if not node.replica.ready and not node.left:
+            self.fail("P8", f"{life} announces {key} while it is not ready")
+        self._check_may_speak(node, f"announces {key}")
+        if not key.startswith("registration/"):
+            self._setting_event(life, event)
+            return
+        record = self.records.get(key)
+        if record is None or event.body not in record.units:
+            self.fail("P5", f"{life} announces {event.what} of {key} with a body that nobody sent")
+        elif event.what == "online":
+            self._online(life, record, event)
+        elif event.what == "changed":
+            self._changed(life, record, event)
+        else:
+            self._offline(life, record, event)
+
+    def _online(self, life: Life, record: Record, event: Event) -> None:
+        key, unit = event.key, record.units[event.body]
+        if key in life.shown:
+            self.fail("P5", f"{life} announces {key} twice")
+        life.shown[key] = event.body
+        before = life.taken_back.get(key)
+        lost = before is not None and before[1] == "node-lost" and before[2] == event.body
+        if event.reason != "registered" and not (event.reason == "restored" and lost):
+            self.fail("P5", f"{life} announces {key} as {event.reason}")
+        if lost and event.reason != "restored" and len(record.accepted) == 1:
+            self.fail("P5", f"{life} announces {key}, which it had lost, as {event.reason}")
+        self._check_not_ended(life, unit, key)
+        if not self.justified(life, record):
+            self.fail("P4", f"{life} announces {key}, {self.now - record.last_at:.3f} s after its last renewal")
+        if self.now > record.last_at + record.ttl_s_max * (1 + CLOCKS) and before and before[1] == "expired":
+            life.ghosts[key] = self.now
+
+    def _changed(self, life: Life, record: Record, event: Event) -> None:
+        key, unit = event.key, record.units[event.body]
+        old = life.shown.get(key)
+        if old is None or old == event.body:
+            self.fail("P5", f"{life} announces a change of {key} that is none")
+            return
+        life.shown[key] = event.body
+        self._check_not_ended(life, unit, key)
+        newer = record.units[old]
+        if unit in newer.before and not newer.ends and self.now < record.last_at + record.ttl_s_min:
+            unaware = [
+                holder
+                for holder in record.accepted
+                if newer.aware.get(holder, inf) > life.learned_of(holder, self.now) - self.interval_s
+            ]
+            if not unaware:
+                self.fail("P5", f"{life} goes back to {event.body!r} of {key}, though all holders knew {old!r}")
+
+    def _offline(self, life: Life, record: Record, event: Event) -> None:
+        key, unit = event.key, record.units[event.body]
+        if life.shown.pop(key, None) != event.body:
+            self.fail("P5", f"{life} takes back {key}, which it had not announced like this")
+        if not (life.away or unit.ends or self.justified(life, record, until_now=True)):
+            self.fail("P3", f"{life} showed {key} until {self.now - record.last_at:.3f} s after its last renewal")
+        if self.obliged(life, record) is not None:
+            self.fail("P2", f"{life} takes back {key}, {self.now - record.last_at:.3f} s after its last renewal")
+        self._check_reason(life, record, unit, event)
+        life.taken_back[key] = (self.now, event.reason, event.body)
+        life.ghosts.pop(key, None)
+        if event.reason == "deregistered":
+            life.said_deregistered.add(event.body)
+        elif record.ended_at == -inf:
+            self._note_delay(life, record)
+
+    def _check_not_ended(self, life: Life, unit: Unit, key: str) -> None:
+        if unit.body in life.said_deregistered or unit.known_ended(life, self.now):
+            self.fail("P4", f"{life} announces {key}, of which it knows that it was deregistered")
+
+    def _check_reason(self, life: Life, record: Record, unit: Unit, event: Event) -> None:
+        if event.reason == "deregistered":
+            if not unit.ends:
+                self.fail("P5", f"{life} says that {event.key} was deregistered")
+            return
+        end_kept_s = unit.ttl_s + 8 * self.interval_s  # who hears of it later finds nothing, as if it had expired
+        if unit.known_ended(life, self.now) and self.now < record.ended_at + end_kept_s * (1 - CLOCKS):
+            self.fail("P5", f"{life} knows that {event.key} was deregistered, and says {event.reason}")
+        if event.reason == "node-lost":
+            latest = max(life.knows(holder, self.now) for holder in record.accepted)
+            if all(
+                holder.last_beat(life.knows(holder, self.now)) > self.now - record.ttl_s_min - 2.9 * self.interval_s
+                for holder in record.accepted
+            ):
+                self.fail("P5", f"{life} says that the nodes of {event.key} are lost, heard at {latest:.3f}")
+        elif event.reason == "expired" and record.ended_at == -inf:  # noqa: SIM102 - two questions
+            if not any(self._may_have_lapsed(life, record, holder) for holder in record.accepted):
+                self.fail("P5", f"{life} says that {event.key} is expired, of which it cannot know")
+
+    def _may_have_lapsed(self, life: Life, record: Record, holder: Life) -> bool:
+        """Whether a life may know a moment at which another has let go of a key, or may have forgotten it."""
+        learned = life.learned_of(holder, self.now)
+        accepted = record.accepted[holder]
+        place = bisect_right(accepted, learned)
+        if not place:
+            return False
+        if any(hold.end <= learned for hold in record.holds[holder]) or self.now - learned > FORGOTTEN_S:
+            return True
+        # A node that left, or was replaced by another incarnation, hears from nobody any more.
+        gone = holder.left or self._replaced(holder)
+        return gone and self.now >= accepted[place - 1] + record.ttl_s_min * (1 - CLOCKS)
+
+    def _replaced(self, life: Life) -> bool:
+        return any(other.node == life.node for other in self.lives[life.number + 1 :])
+
+    def _note_delay(self, life: Life, record: Record) -> None:
+        """Note how late a key's end was, and the bound of P3 for it: that of the holder with the latest one."""
+        now, ttl_s = self.now, record.ttl_s_max
+        known = {
+            holder: accepted[place - 1]
+            for holder, accepted in record.accepted.items()
+            if (place := bisect_right(accepted, life.learned_of(holder, now)))
+        }
+        last_at = max(known.values(), default=inf)
+        # Who was away itself, or came later, was not connected; an early end is for P2 to judge.
+        if now < last_at + ttl_s or record.ttl_s_min != ttl_s or life.pauses_after(last_at, now):
+            return
+        if life.born_at < last_at:
+            blamed = [self._delay(life, holder, at, last_at, ttl_s) for holder, at in known.items()]
+            self.delays += max(blamed, key=lambda each: each[0])[1]
+
+    def _delay(
+        self, life: Life, holder: Life, accepted_at: float, last_at: float, ttl_s: float
+    ) -> tuple[float, list[Delay]]:
+        """Until when a holder justifies a key, and what its delay then was."""
+        now, interval_s = self.now, self.interval_s
+        paused_s = holder.pauses_after(accepted_at, now)
+        due_at = accepted_at + ttl_s + paused_s
+        if self.weather.connected(life, holder, due_at - 3 * interval_s, now):
+            rough = "calm, with loss" if self.weather.rough else "calm"
+            case = rough if self._calm(due_at) else "peer failing"
+            return due_at + BOUNDS[case] * interval_s, [Delay(case, (now - due_at) / interval_s)]
+        heard_at = life.counts_from(holder, now)
+        hidden_at = heard_at + ttl_s + 3 * interval_s
+        if now < hidden_at or life.knew(holder, now) > due_at + 5.5 * interval_s:
+            return due_at, []  # that it let go was known
+        case = "holder died" if heard_at < due_at + interval_s else "holder died, peer failing"
+        return hidden_at, [
+            Delay("after its last heartbeat", (now - heard_at - ttl_s) / interval_s),
+            Delay(case, (now - last_at - 2 * ttl_s - paused_s) / interval_s),
+        ]
+
+    # Twice an interval: everything that is shown.
+
+    def look(self) -> None:
+        """Look at all nodes."""
+        for node in self.cluster.nodes.values():
+            if not node.serving:
+                continue
+            self._check_ready(node)
+            self._check_shown(node)
+            if node.replica.ready:
+                for record in self.records.values():
+                    self._check_record(node.life, record)
+                self._check_settings(node)
+        self._check_equal()
+
+    def _check_ready(self, node: Node) -> None:
+        life, ready = node.life, node.replica.ready
+        if not ready and not life.away:
+            self.fail("P8", f"{life} is not ready, though it was not away")
+        # What is there is found by the next sweep.
+        if not ready and self.now > life.since + 5.6 * self.interval_s:
+            self.fail("P8", f"{life} is not ready since {self.now - life.since:.3f} s")
+
+    def _check_shown(self, node: Node) -> None:
+        shown = node.life.shown
+        if [body for _, body in sorted(shown.items())] != node.replica.registrations():
+            self.fail("P5", f"{node.life} shows something else than it announced")
+
+    def _check_record(self, life: Life, record: Record) -> None:
+        now, key = self.now, record.key
+        body = life.shown.get(key)
+        if body is None:
+            if now < record.last_at + record.ttl_s_max + 4 * self.interval_s and self.obliged(life, record) is not None:
+                self.fail("P2", f"{life} does not show {key}, {now - record.last_at:.3f} s after its last renewal")
+            return
+        unit = record.units[body]
+        if unit.ends and unit.known_ended(life, now):
+            self.fail("P4", f"{life} shows {key}, of which it knows that it was deregistered")
+        if now >= record.last_at + record.ttl_s_max:
+            if not self.justified(life, record):
+                self.fail("P3", f"{life} shows {key}, {now - record.last_at:.3f} s after its last renewal")
+            self._check_ghost(life, key)
+        if len(record.units) > 1:
+            self._check_replaced(life, record, unit)
+
+    def _check_ghost(self, life: Life, key: str) -> None:
+        since = life.ghosts.get(key)
+        bound_s = (2 if self.weather.rough else 1) * self.interval_s
+        if since is not None and self.now > since + bound_s and self.weather.undisturbed(since, self.now):
+            self.fail("P4", f"{life} shows {key} again, though it was expired, since {self.now - since:.3f} s")
+
+    def _check_replaced(self, life: Life, record: Record, shown: Unit) -> None:
+        """What another unit replaced is not shown where that other one is known and held."""
+        now = self.now
+        for unit in record.units.values():
+            if not unit.before or unit.ends:
+                continue
+            for other in record.accepted:
+                if other not in unit.aware and other.knows(unit.life, now) > unit.born_at:
+                    unit.aware[other] = now
+            if shown in unit.before and life.knows(unit.life, now) > unit.born_at:
+                held = self.obliged(life, record)
+                if held is not None and (held is unit or unit in held.before):
+                    self.fail("P2", f"{life} shows {shown.body!r} of {record.key}, not {unit.body!r}, which it knows")
+
+    def _check_equal(self) -> None:
+        """P1."""
+        now = self.now
+        quiet_s = (4.5 if self.weather.rough else 2.2) * self.interval_s
+        nodes = {node.life: node for node in self.cluster.nodes.values() if node.serving and node.replica.ready}
+        for life, node in nodes.items():
+            digest = node.replica.digest()
+            if life not in self._digests or self._digests[life][0] != digest:
+                self._digests[life] = (digest, now)
+        since = now - quiet_s
+        if any(FORGOTTEN_S < now - life.beats[-1] < 3 * FORGOTTEN_S for life in self.lives):
+            return  # each forgets them in its own time
+        if self.weather.stable_since() > since or not self.weather.lucky(since, now):
+            return
+        for group in self.weather.groups():
+            if all(life in nodes and self._digests[life][1] <= since for life in group):  # noqa: SIM102 - two questions
+                if len({self._digests[life][0] for life in group}) > 1:
+                    self.fail("P1", f"{', '.join(map(str, group))} are connected, quiet and unlike")
+
+    # Configuration: P7.
+
+    def _setting_event(self, life: Life, event: Event) -> None:
+        old = life.shown_settings.get(event.key)
+        fits = {
+            "created": old is None,
+            "changed": old is not None and old != event.body,
+            "removed": old is not None and old == event.body,
+        }
+        if not fits.get(event.what, False) or event.reason != "configured":
+            self.fail("P5", f"{life} announces {event.what} of {event.key} after {old!r}: {event.reason}")
+        if event.what == "removed":
+            life.shown_settings.pop(event.key, None)
+        else:
+            life.shown_settings[event.key] = event.body
+        if not any(write.key == event.key and write.body == event.body for write in self.writes):
+            self.fail("P7", f"{life} announces a setting of {event.key} that nobody made")
+
+    def _check_settings(self, node: Node) -> None:
+        life, replica = node.life, node.replica
+        state = (len(life.settings), replica.configuration.digest)
+        if self._checked.get(life) == state:
+            return
+        self._checked[life] = state
+        known: dict[str, list[Setting]] = defaultdict(list)
+        for number in life.settings:
+            known[self.writes[number].key].append(self.writes[number])
+        for key, settings in known.items():
+            history = replica.history(key)
+            expected = history_of([*settings, *history])
+            if list(history) != expected:
+                self.fail("P7", f"{life} has lost settings of {key}: {history} instead of {expected}")
+            current = expected[0].body
+            if life.shown_settings.get(key) != current or _body(replica.setting(key)) != current:
+                self.fail("P7", f"{life} shows {life.shown_settings.get(key)!r} for {key} instead of {current!r}")
+
+
+def history_of(settings: Iterable[Setting]) -> list[Setting]:
+    """What must be left of settings of one key: the 20 largest, down to the largest removal."""
+    kept: list[Setting] = []
+    for setting in sorted({each.rank: each for each in settings}.values(), key=lambda each: each.rank, reverse=True):
+        kept.append(setting)
+        if setting.body is None or len(kept) == SETTINGS_PER_KEY_MAX:
+            break
+    return kept
+
+
+def _body(setting: Setting | None) -> bytes | None:
+    return setting.body if setting else None

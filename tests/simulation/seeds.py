@@ -1,0 +1,115 @@
+"""One seed: a cluster, its clients, its faults; then all heals, ends and is forgotten, and is looked at again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from time import process_time
+
+from attrs import frozen
+
+from bender.core.timing import Timing
+from tests.simulation.clients import Client, Operator, Reach
+from tests.simulation.cluster import Cluster
+from tests.simulation.ending import check_equal, check_forgotten, check_memory, check_writes
+from tests.simulation.faults import Faults
+from tests.simulation.oracle import Broken, Delay
+
+#: Rounds are told apart by intervals, so long spans are simulated with long ones: ten minutes, after which rule 8
+#: forgets, are then 20 rounds and a day 2,880, at the cost of a minute.
+LONG_INTERVAL_S = 30.0
+
+
+@frozen
+class Outcome:
+    """What came of a seed."""
+
+    seed: int
+    hard: bool
+    broken: tuple[Broken, ...]
+    delays: tuple[Delay, ...]
+    counts: dict[str, int]
+    virtual_s: float
+    cpu_s: float
+
+
+@frozen
+class Settings:
+    """What is drawn for a seed before anything else."""
+
+    size: int
+    timing: Timing
+    long: bool
+    days: bool
+
+    @classmethod
+    def drawn(cls, random: Random, *, hard: bool) -> Settings:
+        long = random.random() < 0.06
+        interval_s = LONG_INTERVAL_S if long else 1.0
+        ttl = random.choice([10.0, 10.0, 10.0, 6.0, 4.0] if hard else [10.0])
+        size = random.choice([1, 2, 2, 3, 3, 3, 4, 5, 5, 7])
+        return cls(min(size, 3) if long else size, Timing(interval_s, ttl * interval_s), long, random.random() < 0.15)
+
+
+class Simulation:
+    """A seed that can be watched while it runs."""
+
+    def __init__(self, seed: int, *, hard: bool, trace: Callable[[str], None] | None = None) -> None:
+        random = Random(f"settings {seed} {hard}")
+        self.seed, self.hard = seed, hard
+        self.settings = Settings.drawn(random, hard=hard)
+        names = tuple(f"n{i}" for i in range(self.settings.size))
+        self.cluster = Cluster(seed, timing=self.settings.timing)
+        self.cluster.trace = trace
+        for name in names:
+            self.cluster.start(name, names)
+        self.reach = Reach()
+        self.faults = Faults(self.cluster, self.reach, names)
+        self.clients = [Client(self.cluster, self.reach, i, hard=hard) for i in range(24)]
+        self.operator = Operator(self.cluster)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        cluster, random, weather = self.cluster, self.cluster.random, self.cluster.weather
+        interval_s = cluster.interval_s
+        weather.loss = random.choice([0.02, 0.1] if self.hard else [0, 0, 0.02, 0.1])
+        weather.doubling = random.choice([0, 0.05])
+        weather.slow = 0.1 if self.hard else random.choice([0, 0, 0.02, 0.1])
+        weather.very_slow = random.choice([0, 0, 0.01])
+        for client in self.clients:
+            cluster.at(random.uniform(1, 15) * interval_s, client.begin)
+        self.faults.stretched = random.uniform(1, 3) if self.settings.long else 1.0
+        self.faults_until = random.uniform(25, 50) * interval_s
+        self.faults.plan(random.choice([5, 8, 12] if self.hard else [0, 0, 1, 2, 4, 6]), self.faults_until)
+        for _ in range(3):
+            cluster.at(random.uniform(2, 50) * interval_s, self.operator.write, random.choice([1, 1, 1, 30]))
+
+    def run(self) -> None:
+        """All of it, or up to the first broken promise."""
+        cluster, interval_s = self.cluster, self.cluster.interval_s
+        cluster.run_until(self.faults_until + 22 * interval_s)
+        if self.settings.long and self.settings.days:
+            cluster.run_for(24 * 3600.0)
+        for client in self.clients:
+            client.end()
+        self.operator.over = True
+        self.faults.end()
+        cluster.run_for(2.3 * interval_s)
+        check_equal(cluster)
+        longest_s = 2 * self.cluster.timing.ttl_s
+        cluster.run_for(3 * longest_s + 30 * interval_s)
+        check_memory(cluster)
+        check_writes(cluster)
+        if self.settings.long:
+            cluster.run_for(700.0 + 20 * interval_s)
+            check_forgotten(cluster)
+
+
+def simulate(seed: int, *, hard: bool) -> Outcome:
+    """Run a seed."""
+    began_at = process_time()
+    simulation = Simulation(seed, hard=hard)
+    simulation.run()
+    cluster, oracle = simulation.cluster, simulation.cluster.oracle
+    counts = {**oracle.counts, "requests": cluster.network.sent, "lives": len(oracle.lives)}
+    return Outcome(seed, hard, (*oracle.broken,), (*oracle.delays,), counts, cluster.now, process_time() - began_at)

@@ -1,0 +1,199 @@
+"""What faults do to the cluster, and when they did it: the cuts of this moment, and the history of all disturbances.
+
+The oracle asks it for two things: whether nodes were connected all through a span of time, and whether a span was calm,
+so that the strict bounds of P3 hold. A link is a pair of nodes that can complete an exchange in at least one
+direction; two opposite one-way cuts are no link.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from math import inf
+from typing import Literal
+
+from attrs import frozen
+
+from tests.simulation.knowledge import Life
+
+Kind = Literal["crash", "start", "leave", "pause", "cut", "unlucky"]
+
+#: After this many requests in a row to the same node without an answer, that is no longer 10 % loss but a failing peer.
+UNLUCKY_ROW = 3
+
+
+@frozen(eq=False)
+class Cut:
+    """Ordered pairs of nodes between which something does not get through.
+
+    With `initiating` only requests are stopped: the first node of a pair cannot ask the second, but answers it.
+    """
+
+    pairs: frozenset[tuple[str, str]]
+    initiating: bool = False
+
+
+class Disturbance:
+    """Something that lasted from `begin` until `over`; by `end` the cluster has got over it as well."""
+
+    __slots__ = ("begin", "end", "kind", "over")
+
+    def __init__(self, kind: Kind, begin: float, over: float = inf, aftermath_s: float = 0.0) -> None:
+        self.kind = kind
+        self.begin = begin
+        self.over = over
+        self.end = over + aftermath_s
+
+
+class Weather:
+    """Cuts, chances, and the history."""
+
+    def __init__(self, interval_s: float) -> None:
+        self.interval_s = interval_s
+        #: How likely a message is lost, doubled, late, and very late (beyond its sender's time limit).
+        self.loss = 0.0
+        self.doubling = 0.0
+        self.slow = 0.0
+        self.very_slow = 0.0
+        self.disturbances: list[Disturbance] = []
+        self._stopped: Counter[tuple[str, str]] = Counter()
+        self._unasked: Counter[tuple[str, str]] = Counter()
+        self._present: dict[str, Life] = {}
+        self._open: dict[Hashable, Disturbance] = {}
+        self._rows: dict[tuple[str, str], tuple[int, float]] = {}
+        self._epochs: list[tuple[float, dict[int, int]]] = [(-inf, {})]
+
+    # What gets through at this moment.
+
+    def passes(self, sender: str, receiver: str) -> bool:
+        """Whether a message gets from one node to another, if it is an answer."""
+        return not self._stopped[sender, receiver]
+
+    def can_ask(self, sender: str, receiver: str) -> bool:
+        """Whether it does if it is a request."""
+        return not self._stopped[sender, receiver] and not self._unasked[sender, receiver]
+
+    def linked(self, one: str, other: str) -> bool:
+        """Whether an exchange can be completed between two nodes."""
+        if self._stopped[one, other] or self._stopped[other, one]:
+            return False
+        return not (self._unasked[one, other] and self._unasked[other, one])
+
+    @property
+    def rough(self) -> bool:
+        """Whether messages get lost or come late all the time."""
+        return bool(self.loss or self.slow or self.very_slow)
+
+    # What faults do.
+
+    def cut(self, cut: Cut, now: float) -> None:
+        (self._unasked if cut.initiating else self._stopped).update(cut.pairs)
+        self._begin(cut, "cut", now)
+        self._turn(now)
+
+    def heal(self, cut: Cut, now: float) -> None:
+        (self._unasked if cut.initiating else self._stopped).subtract(cut.pairs)
+        self._end(cut, now, 3 * self.interval_s)
+        self._turn(now)
+
+    def began(self, name: str, life: Life, now: float) -> None:
+        self._present[name] = life
+        self.disturbances.append(Disturbance("start", now, now, 3 * self.interval_s))
+        self._turn(now)
+
+    def ended(self, name: str, now: float) -> None:
+        self._end(("pause", name), now, 0.0)
+        self._present.pop(name, None)
+        # It is asked in vain until nothing came from it for 8·I.
+        self.disturbances.append(Disturbance("crash", now, now + 9 * self.interval_s))
+        self._turn(now)
+
+    def left(self, name: str, now: float) -> None:
+        self._present.pop(name, None)
+        self.disturbances.append(Disturbance("leave", now, now, 3 * self.interval_s))
+        self._turn(now)
+
+    def paused(self, name: str, now: float) -> None:
+        self._present.pop(name, None)
+        self._begin(("pause", name), "pause", now)
+        self._turn(now)
+
+    def resumed(self, name: str, life: Life, now: float) -> None:
+        self._present[name] = life
+        self._end(("pause", name), now, 6 * self.interval_s)
+        self._turn(now)
+
+    # What happens by chance.
+
+    def unanswered(self, sender: str, receiver: str, sent_at: float) -> None:
+        row, since = self._rows.get((sender, receiver), (0, sent_at))
+        self._rows[sender, receiver] = (row + 1, since)
+        if row + 1 == UNLUCKY_ROW:
+            self._begin((sender, receiver), "unlucky", since)
+
+    def answered(self, sender: str, receiver: str, now: float) -> None:
+        if self._rows.pop((sender, receiver), (0, now))[0] >= UNLUCKY_ROW:
+            self._end((sender, receiver), now, self.interval_s)
+
+    # History.
+
+    def calm(self, begin: float, end: float) -> bool:
+        """Whether nothing but the usual loss disturbed the cluster in a span of time."""
+        return not any(each.begin < end and each.end > begin for each in self.disturbances)
+
+    def lucky(self, begin: float, end: float) -> bool:
+        """Whether, in a span of time, loss did not strike the same way too often in a row."""
+        return not any(each.kind == "unlucky" and each.begin < end and each.end > begin for each in self.disturbances)
+
+    def undisturbed(self, begin: float, end: float) -> bool:
+        """Whether, in a span of time, nothing happened; what happened before may still be felt."""
+        return not any(each.begin < end and each.over > begin for each in self.disturbances)
+
+    def connected(self, one: Life, other: Life, begin: float, end: float) -> bool:
+        """Whether two lives ran, and messages got through, directly or by way of others, all through a span."""
+        for since, groups in reversed(self._epochs):
+            if since >= end and since > begin:
+                continue
+            group = groups.get(one.number)
+            if group is None or group != groups.get(other.number):
+                return False
+            if since <= begin:
+                return True
+        return False
+
+    def stable_since(self) -> float:
+        """Since when nobody was cut, came or went."""
+        return self._epochs[-1][0]
+
+    def groups(self) -> list[list[Life]]:
+        """The nodes that run, by who can reach whom at this moment."""
+        found: dict[int, list[Life]] = {}
+        for life in self._present.values():
+            found.setdefault(self._epochs[-1][1][life.number], []).append(life)
+        return [*found.values()]
+
+    def _begin(self, what: Hashable, kind: Kind, now: float) -> None:
+        if what not in self._open:
+            self._open[what] = Disturbance(kind, now)
+            self.disturbances.append(self._open[what])
+
+    def _end(self, what: Hashable, over: float, aftermath_s: float) -> None:
+        disturbance = self._open.pop(what, None)
+        if disturbance is not None:
+            disturbance.over = over
+            disturbance.end = over + aftermath_s
+
+    def _turn(self, now: float) -> None:
+        """Begin an epoch: number the groups of nodes that can reach one another."""
+        groups: dict[int, int] = {}
+        for name, life in self._present.items():
+            if life.number in groups:
+                continue
+            groups[life.number] = life.number
+            reached = [name]
+            for one in reached:
+                for other, its_life in self._present.items():
+                    if its_life.number not in groups and self.linked(one, other):
+                        groups[its_life.number] = life.number
+                        reached.append(other)
+        self._epochs.append((now, groups))
