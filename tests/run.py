@@ -86,10 +86,10 @@ def _sum(pattern: re.Pattern[str], line: str) -> int:
 
 
 def jobs() -> list[Job]:
-    """Those that compute come first, beside others that mostly wait; two that compute would take time from these."""
+    """Those with real processes come first, side by side: they mostly wait, and those that compute disturb them."""
     return [
-        Job("simulation", ["twisted.trial", "tests.simulation"]),
         *(Job(path.name, ["pytest", "-q", path, "-m", "not outside and not slow"]) for path in _files_with_processes()),
+        Job("simulation", ["twisted.trial", "tests.simulation"]),
         Job("unit tests", ["twisted.trial", *_unit_tests()]),
     ]
 

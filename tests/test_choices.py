@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import twisted.test
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.choices import Choices, Given, Unfit, choose, from_command_line, from_toml
@@ -132,6 +134,14 @@ class Loopback(Refusing):
             ):
                 self.refused(f"--{option} {endpoint}", "--insecure", **{option: endpoint})
                 chosen(**{option: endpoint}, insecure=1)
+
+    def test_many_connections_may_wait(self) -> None:
+        """Unless the description says how many."""
+        said = {"tcp:9:127.0.0.1:50", "tcp:9:interface=127.0.0.1:backlog=7"}
+        for endpoint in ("tcp:9:interface=127.0.0.1", "tcp6:9:interface=\\:\\:1", "unix:/a", *said):
+            listened = chosen(api=endpoint).api.listened
+            self.assertEqual(listened, endpoint if endpoint in said else f"{endpoint}:backlog=4096")
+            serverFromString(MemoryReactor(), listened)
 
     def test_loopback_and_unix_sockets_need_nothing(self) -> None:
         """This machine alone can reach them."""
