@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,13 @@ class Node:
             (self.folder / f"{self.name}.stderr").open("ab") as stderr,
         ):
             self.process = subprocess.Popen(
-                [*self.command, *given], cwd=self.folder, env=self.variables, stdout=log, stderr=stderr
+                [*self.command, *given],
+                cwd=self.folder,
+                env=self.variables,
+                stdout=log,
+                stderr=stderr,
+                # A shell has what it runs in the background ignore Ctrl-C, and so would the node.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
 
     async def ready(self, within_s: float = PATIENCE_S) -> None:

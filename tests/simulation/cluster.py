@@ -24,6 +24,9 @@ from tests.simulation.weather import Weather
 #: Clocks run at most this much faster or slower than true time; ten times what a bad quartz does.
 DRIFT_MAX = 5e-4
 
+#: What waits at most for a process that is paused: a listening socket's backlog, and what is open already.
+INBOX_MAX = 100
+
 
 class Node:
     """One machine: a clock, the replica that runs there, and what waits for it.
@@ -241,10 +244,10 @@ class Cluster:
         """Give a process something that came for it, now or when it goes on."""
         if node.boot != boot or not node.up:
             return
-        if node.paused_at is not None:
-            node.inbox.append(partial(self.deliver, node, boot, input_))
-        else:
+        if node.paused_at is None:
             input_()
+        elif len(node.inbox) < INBOX_MAX:
+            node.inbox.append(partial(self.deliver, node, boot, input_))
 
     def drain(self, node: Node) -> None:
         """Carry away what a replica has made."""

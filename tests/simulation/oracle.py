@@ -493,14 +493,11 @@ class Oracle:
         """Whether a life may know a moment at which another has let go of a key, or may have forgotten it."""
         learned = life.learned_of(holder, self.now)
         accepted = record.accepted[holder]
-        place = bisect_right(accepted, learned)
-        if not place:
-            return False
         if any(hold.end <= learned for hold in record.holds[holder]) or self.now - learned > FORGOTTEN_S:
             return True
         # A node that left, or was replaced by another incarnation, hears from nobody any more.
-        gone = holder.left or self._replaced(holder)
-        return gone and self.now >= accepted[place - 1] + record.ttl_s_min * (1 - CLOCKS)
+        known_at = accepted[max(bisect_right(accepted, learned) - 1, 0)]
+        return (holder.left or self._replaced(holder)) and self.now >= known_at + record.ttl_s_min * (1 - CLOCKS)
 
     def _replaced(self, life: Life) -> bool:
         return any(other.node == life.node for other in self.lives[life.number + 1 :])
@@ -661,6 +658,11 @@ class Oracle:
             current = expected[0].body
             if life.shown_settings.get(key) != current or _body(replica.setting(key)) != current:
                 self.fail("P7", f"{life} shows {life.shown_settings.get(key)!r} for {key} instead of {current!r}")
+
+
+def acquainted(life: Life, others: Iterable[Life]) -> bool:
+    """Whether a life has heard of all others: nodes whose only seed is dead cannot know each other."""
+    return all(other is life or other.number in life.may for other in others)
 
 
 def history_of(settings: Iterable[Setting]) -> list[Setting]:
