@@ -162,7 +162,7 @@ class Node:
                 stdout=log,
                 stderr=stderr,
                 # A shell has what it runs in the background ignore Ctrl-C, and so would the node.
-                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
             )
 
     async def ready(self, within_s: float = PATIENCE_S) -> None:
