@@ -181,7 +181,7 @@ class Call:
         if not node.up or node.left:
             self._answer(None)
             return
-        if not self.client.reaches(node):
+        if node.full or not self.client.reaches(node):
             cluster.after(2 * cluster.interval_s, self._answer, None)
             return
         self.life = node.life

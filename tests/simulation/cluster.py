@@ -24,7 +24,7 @@ from tests.simulation.weather import Weather
 #: Clocks run at most this much faster or slower than true time; ten times what a bad quartz does.
 DRIFT_MAX = 5e-4
 
-#: What waits at most for a process that is paused: a listening socket's backlog, and what is open already.
+#: So much waits at most for a process that is paused: a listening socket's backlog, and what is open already.
 INBOX_MAX = 100
 
 
@@ -55,6 +55,11 @@ class Node:
     def running(self) -> bool:
         """Whether it does anything at all."""
         return self.up and self.paused_at is None
+
+    @property
+    def full(self) -> bool:
+        """Whether no more requests can wait for it."""
+        return self.paused_at is not None and len(self.inbox) >= INBOX_MAX
 
     @property
     def serving(self) -> bool:
@@ -246,7 +251,7 @@ class Cluster:
             return
         if node.paused_at is None:
             input_()
-        elif len(node.inbox) < INBOX_MAX:
+        else:
             node.inbox.append(partial(self.deliver, node, boot, input_))
 
     def drain(self, node: Node) -> None:

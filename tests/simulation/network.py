@@ -88,7 +88,8 @@ class Network:
             return
         if target.paused_at is not None:
             self._give_up_later(exchange)
-        self._cluster.deliver(target, target.boot, partial(self._process, exchange, target))
+        if not target.full:
+            self._cluster.deliver(target, target.boot, partial(self._process, exchange, target))
 
     def _process(self, exchange: Exchange, target: Node) -> None:
         """The other node takes in a request and answers it."""
