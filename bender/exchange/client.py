@@ -160,7 +160,8 @@ class Client(Service):
         conditions = self._conditions
         try:
             body = self._wire.encode(request.message)
-            posting = Deferred.fromCoroutine(self._poster.post(address, body))
+            post = self._poster.push if request.push else self._poster.post
+            posting = Deferred.fromCoroutine(post(address, body))
             received = self._wire.decode(await posting.addTimeout(self._limit_s, self._reactor))
         except TimedOut:
             conditions.out_of_reach(address, f"does not answer within {self._limit_s:g} s")

@@ -31,6 +31,8 @@ from twisted.web.http import OK, PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
+from bender.exchange.lane import Astray, Lanes
+
 PATH = "/exchange"
 
 #: Of messages, and of the sentence that says why one is refused.
@@ -106,6 +108,7 @@ class Poster:
         self._cookies = _NoCookies()
         self._reactor = reactor
         endpoints = _Endpoints(reactor, HEADERS_BYTES_MAX + response_bytes_max)
+        self._lanes = Lanes(reactor.seconds, lambda address: _direct(reactor, *_split(address)))
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self._client = HTTPClient(agent, self._cookies, data_to_body_producer=_Sent)
 
@@ -125,6 +128,17 @@ class Poster:
             )
             return await self._content(response)
         except (CancelledError, Unanswered, Refusing):
+            raise
+        except Exception as error:
+            raise _unanswered(error) from error
+
+    async def push(self, address: str, body: bytes) -> bytes:
+        """The same in a fifth of the time, for bodies and answers that are small and expected to be in order."""
+        try:
+            return await self._lanes.post(address, PATH.encode(), MEDIA_TYPE, body)
+        except Astray as astray:
+            raise Unanswered("astray", str(astray)) from astray
+        except CancelledError:
             raise
         except Exception as error:
             raise _unanswered(error) from error
@@ -153,6 +167,7 @@ class Poster:
 
     def close(self) -> None:
         """End the idle connections."""
+        self._lanes.close()
         self._pool.closeCachedConnections()
 
 
@@ -304,6 +319,11 @@ class _Endpoints:
             endpoint = _Endpoint(_direct(self.reactor, uri.host.decode("ascii"), uri.port), self.bytes_max)
             self.kept[uri.host, uri.port] = endpoint
         return endpoint
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _direct(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:

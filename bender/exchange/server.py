@@ -6,8 +6,9 @@ must never keep the body of a request that is larger than any message, nor write
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from klein import Klein
@@ -19,12 +20,16 @@ from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
 from bender.core.messages import Message
+from bender.exchange import lane
 from bender.exchange.conditions import Conditions
 from bender.exchange.http import MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
 from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
 
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
 IDLE_S_MAX = 60
+
+#: What is larger comes in pieces and takes its time anyway.
+PUSH_BYTES_MAX = 64 * 1024
 
 _STATUSES = {OtherCluster: http.CONFLICT, OtherVersion: http.CONFLICT, TooLarge: http.REQUEST_ENTITY_TOO_LARGE}
 
@@ -49,25 +54,30 @@ class Server:
         self._conditions = conditions
 
     def site(self, reactor: IReactorTime) -> Site:
-        return Site(self._klein.resource(), reactor, self._conditions)
+        return Site(self._klein.resource(), reactor, self._conditions, self._answer)
 
     @_klein.route(PATH, methods=["POST"])
     def exchange(self, request: Request) -> bytes:
         """A message for a message."""
+        return _respond(request, *self._answer(request.content.read(), request.getClientAddress().host))
+
+    def _answer(self, body: bytes, host: str) -> tuple[int, bytes, bytes]:
+        """Status, media type and body of the answer to what `host` sent."""
         try:
-            received = self._wire.decode(request.content.read())
+            received = self._wire.decode(body)
         except Refused as refused:
-            return self._refuse(request, refused)
+            return self._refuse(refused, host)
         address = received.message.sender.address
         self._conditions.understood(address, "asks", received.interval_s, self._wire.interval_s)
-        return _respond(request, http.OK, MEDIA_TYPE, self._wire.encode(self._node.receive(received.message)))
+        return http.OK, MEDIA_TYPE, self._wire.encode(self._node.receive(received.message))
 
-    def _refuse(self, request: server.Request, refused: Refused) -> bytes:
-        address = refused.sender.address if refused.sender else request.getClientAddress().host
+    def _refuse(self, refused: Refused, host: str) -> tuple[int, bytes, bytes]:
+        address = refused.sender.address if refused.sender else host
         self._conditions.refused(address, "asks", refused)
         status = _STATUSES.get(type(refused), http.BAD_REQUEST)
         message = f"the sender {refused.reason}"
-        return _respond_with(request, status, Refusal(_CODES[status], message, WIRE_VERSION, self._wire.cluster))
+        refusal = Refusal(_CODES[status], message, WIRE_VERSION, self._wire.cluster)
+        return status, REFUSAL_TYPE, msgspec.json.encode(refusal)
 
     @_klein.handle_errors(HTTPException)  # type: ignore[arg-type]
     def _no_route(self, request: server.Request, failure: Failure) -> bytes:
@@ -127,16 +137,40 @@ class Request(server.Request):
         return b"localhost"
 
 
+class Channel(http.HTTPChannel):
+    """One connection. Pushes that come in one piece are answered without any more ado."""
+
+    site: Site
+    transport: Any
+
+    def dataReceived(self, data: bytes) -> None:
+        between_requests = not self.requests and not self._buffer
+        body = lane.body_of(data, PATH.encode()) if between_requests and len(data) < PUSH_BYTES_MAX else None
+        if body is None:
+            super().dataReceived(data)
+            return
+        self.resetTimeout()
+        status, media_type, content = self.site.answer(body, self.transport.getPeer().host)
+        self.transport.write(lane.answer(status, http.RESPONSES[status], media_type, content))
+
+
 class Site(server.Site):
     """The factory of peers' connections. It logs no requests: there are hundreds in a second, all of them alike."""
 
     noisy = False
-    protocol = http.HTTPChannel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
+    protocol = Channel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
     requestFactory = Request
 
-    def __init__(self, resource: IResource, reactor: IReactorTime, conditions: Conditions) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        conditions: Conditions,
+        answer: Callable[[bytes, str], tuple[int, bytes, bytes]],
+    ) -> None:
         super().__init__(resource, timeout=IDLE_S_MAX, reactor=reactor)
         self._conditions = conditions
+        self.answer = answer
 
     def too_large(self, host: str) -> None:
         self._conditions.trouble(host, "asks", f"sends over {BODY_BYTES_MAX} bytes", kind=TooLarge.__name__)

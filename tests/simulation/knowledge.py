@@ -1,12 +1,11 @@
 """Who can know what, and who must: the ground truth behind the word "connected".
 
 For each incarnation (a `Life`) two vectors are kept. `may[n]` is the last moment of life n of which any word could have
-come here, on whatever way; its last heartbeat of which word could; and when that was as this life counts it: the time
-under way, be it in the inbox of a node that is paused, is not known to it and comes on top. `must[n]` is the last
-moment of life n all of
-whose knowledge has come here for certain, because rounds were completed. They come from the messages that the network
-really delivered and not from the plan of faults, so the oracle needs no allowance for loss: whoever is unlucky simply
-does not get to know.
+come here, on whatever way; with it the last heartbeat of n that was believed here, and when that was as it is counted here:
+the time under way, be it in the inbox of a node that is paused, is not known to anybody and comes on top. `must[n]` is
+the last moment of life n all of whose knowledge has come here for certain, because rounds were completed. They come from
+the messages that the network really delivered and not from the plan of faults, so the oracle needs no allowance for
+loss: whoever is unlucky simply does not get to know.
 
 Vectors are replaced and never changed, so a message carries its sender's by reference.
 """
@@ -14,16 +13,16 @@ Vectors are replaced and never changed, so a message carries its sender's by ref
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 
 #: The last moments of lives that are known for certain, by number.
 Must = Mapping[int, float]
 
-#: The last moments of lives that may be known, their last heartbeats, and when those were as it is counted here.
-May = Mapping[int, tuple[float, float, float]]
+#: The last moments of lives that may be known, how many heartbeats were believed, and when the last of them was.
+May = Mapping[int, tuple[float, int, float]]
 
-NEVER = (-inf, -inf, -inf)
+NEVER = (-inf, -1, -inf)
 
 
 class Life:
@@ -79,7 +78,7 @@ class Life:
         return now if other is self else self.may.get(other.number, NEVER)[0]
 
     def counts_from(self, other: Life, now: float) -> float:
-        """When the last heartbeat was of which word may have come here, the latest that this life can think."""
+        """When the last heartbeat was that was believed here, the latest that this life can think."""
         return now if other is self else self.may.get(other.number, NEVER)[2]
 
     def knows(self, other: Life, now: float) -> float:
@@ -91,19 +90,21 @@ class Life:
         place = bisect_left(self.beats, moment)
         return self.beats[place - 1] if place else -inf
 
-    def hear(self, may: May, transit_s: float) -> None:
-        """Take in what could be known from a message that was under way for so long."""
+    def hear(self, may: May, transit_s: float, believes: Callable[[int, int], bool]) -> None:
+        """Take in what could be known from a message that was under way for so long.
+
+        `believes` says whether so many heartbeats of a life are believed now: when that came about is for the core to
+        say, but not how long ago they were.
+        """
         known = dict(self.may)
-        for number, (moment, beat, counted) in may.items():
-            if number != self.number:
-                old_moment, old_beat, old_counted = known.get(number, NEVER)
-                if beat > old_beat:
-                    known[number] = (max(moment, old_moment), beat, max(counted + transit_s, old_counted))
-                elif moment > old_moment or beat == old_beat:
-                    # Not every message makes it believe, but a round that was completed does.
-                    if beat == old_beat and self.must.get(number, -inf) < beat:
-                        old_counted = max(counted + transit_s, old_counted)
-                    known[number] = (max(moment, old_moment), old_beat, old_counted)
+        for number, (moment, beats, counted) in may.items():
+            if number == self.number:
+                continue
+            old_moment, old_beats, old_counted = known.get(number, NEVER)
+            if beats > old_beats and believes(number, beats):
+                known[number] = (max(moment, old_moment), beats, max(counted + transit_s, old_counted))
+            elif moment > old_moment:
+                known[number] = (moment, old_beats, old_counted)
         self.may = known
 
     def learn(self, must: Must, now: float) -> None:
@@ -123,7 +124,10 @@ class Life:
 
     def word(self, now: float) -> tuple[May, Must]:
         """What a message of this life's carries: the vectors, with its own moment."""
-        return {**self.may, self.number: (now, self.beats[-1], self.beats[-1])}, {**self.must, self.number: now}
+        return (
+            {**self.may, self.number: (now, len(self.beats) - 1, self.beats[-1])},
+            {**self.must, self.number: now},
+        )
 
     @property
     def resumed_at(self) -> float:

@@ -155,7 +155,13 @@ class Network:
     def _heard(self, node: Node, sender: Life, may: May, transit_s: float, message: Message) -> None:
         """Any word carries the possibility of all that its sender could know."""
         life = node.life
-        life.hear(may, transit_s)
+        lives, contacts = self._cluster.oracle.lives, node.replica.contacts
+
+        def believes(number: int, beats: int) -> bool:
+            contact = contacts.get(lives[number].incarnation)
+            return contact is not None and contact.beats >= beats
+
+        life.hear(may, transit_s, believes)
         if message.echo is not None:
             asked_at = node.true_time(message.echo)
             life.echoed[sender.number] = max(asked_at, life.echoed.get(sender.number, asked_at))
