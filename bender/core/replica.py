@@ -68,8 +68,10 @@ class Replica:
 
     def anew(self, incarnation: int, now: float) -> None:
         """Go on as another incarnation after so long an absence that the others have forgotten this one (rule 6)."""
+        gap_s = now - self._noticed_at
         self._noticed_at = now
         self._begin(evolve(self.identity, incarnation=incarnation), now, self.links.seeds)
+        self._gap_s = gap_s
 
     def outlived(self, now: float) -> bool:
         """Whether this node was away for so long that it must go on `anew` before anything else."""
@@ -289,7 +291,7 @@ class Replica:
     def receive(self, now: float, message: Message) -> Message:
         """A peer's request; returns the answer to it."""
         self._notice(now)
-        waited = not self.starting and now < self._away_since + self.timing.backlog_s
+        waited = self._gap_s > 0 and now < self._away_since + self.timing.backlog_s
         answer, settings = self.rounds.receive(message, now, ask=not self.ready, late=waited)
         self._progress(now, settings)
         return answer

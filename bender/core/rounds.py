@@ -286,7 +286,8 @@ class Rounds:
         own = self._identity.incarnation
         heads = message.heads or {}
         for counter in message.counters:
-            if counter.incarnation != own:
+            # Who is new introduces itself again; who was forgotten here must not come back by what had waited.
+            if counter.incarnation != own and not (late and counter.incarnation not in self._contacts):
                 self._contacts.meet(counter, now)
         sender = self._contacts.message_from(message.sender, now)
         if sender is not None:

@@ -122,7 +122,8 @@ class View:
             reason: Reason = "restored" if hidden_root == winner.root else "registered"
             self._events.append(Event("online", key, winner.body, reason))
         elif old.body != winner.body:
-            reason = "registered" if winner.rank > old.rank else _reason_gone(old, entries)
+            its_own = [entry for entry in entries if isinstance(entry, End) or entry.root == old.root]
+            reason = "registered" if winner.rank > old.rank else _reason_gone(old, its_own)
             self._events.append(Event("changed", key, winner.body, reason))
 
     def configure(self, key: str, setting: Setting | None) -> None:
@@ -186,4 +187,5 @@ def _reason_gone(old: Claim, entries: Iterable[Entry]) -> Reason:
     known = [*entries]
     if any(isinstance(entry, End) and old.root in entry.roots for entry in known):
         return "deregistered"
-    return "node-lost" if old.root in _roots(known) else "expired"
+    ended = {root for entry in known if isinstance(entry, End) for root in entry.roots}
+    return "node-lost" if _roots(known) - ended else "expired"

@@ -74,6 +74,18 @@ class RegistrationTests(SynchronousTestCase):
         self.show(one, one)
         self.assertEqual(self.show(None, one), [Event("offline", KEY, b"{}", "node-lost")])
 
+    def test_changed_out_of_hearing(self) -> None:
+        """What has claims that do not count, of another registration than was shown, is lost with its nodes as well."""
+        one, other = claim(), claim(2, rev=2, body=b"new")
+        self.show(one, one)
+        self.assertEqual(self.show(None, other), [Event("offline", KEY, b"{}", "node-lost")])
+
+    def test_expired_beside_an_end(self) -> None:
+        """A claim that was ended says nothing about one that has expired."""
+        one, ended = claim(), claim(2)
+        self.show(one, one)
+        self.assertEqual(self.show(None, end(ended), ended), [Event("offline", KEY, b"{}", "expired")])
+
     def test_restored(self) -> None:
         """What was lost and is heard of again is restored."""
         one = claim()
