@@ -79,9 +79,12 @@ class Endpoint:
     @property
     def listened(self) -> str:
         """The description to listen with, which has a long backlog if it does not say."""
-        parts = re.split(r"(?<!\\):", self.description)[1:]
-        said = "backlog=" in self.description or sum("=" not in part for part in parts) > len(("port", "interface"))
-        return self.description if said else f"{self.description}:backlog={BACKLOG}"
+        longer = f"{self.description}:backlog={BACKLOG}"
+        with suppress(TypeError):  # it says how many by the place of the number
+            if "backlog=" not in self.description:
+                serverFromString(_Seen(), longer)
+                return longer
+        return self.description
 
     @property
     def loopback(self) -> bool:

@@ -137,7 +137,7 @@ class Loopback(Refusing):
 
     def test_many_connections_may_wait(self) -> None:
         """Unless the description says how many."""
-        said = {"tcp:9:127.0.0.1:50", "tcp:9:interface=127.0.0.1:backlog=7"}
+        said = {"tcp:9:127.0.0.1:50", "tcp6:9:50:\\:\\:1", "tcp:9:interface=127.0.0.1:backlog=7"}
         for endpoint in ("tcp:9:interface=127.0.0.1", "tcp6:9:interface=\\:\\:1", "unix:/a", *said):
             listened = chosen(api=endpoint).api.listened
             self.assertEqual(listened, endpoint if endpoint in said else f"{endpoint}:backlog=4096")
