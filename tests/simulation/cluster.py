@@ -259,10 +259,10 @@ class Cluster:
         replica = node.replica
         for event in replica.take_events():
             self.oracle.event(node, event)
-        for request in replica.take_requests():
-            self.network.send(node, request)
         if node.life.away and replica.ready:
             self.oracle.became_ready(node)
+        for request in replica.take_requests():
+            self.network.send(node, request)
         if node.waiting and replica.ready:
             waiting, node.waiting = node.waiting, []
             for client in waiting:

@@ -1,11 +1,11 @@
 """Who can know what, and who must: the ground truth behind the word "connected".
 
-For each incarnation (a `Life`) two vectors are kept. `may[n]` is the last moment of life n of which any word could have
-come here, on whatever way; with it the last heartbeat of n that was believed here, and when that was as it is counted here:
-the time under way, be it in the inbox of a node that is paused, is not known to anybody and comes on top. `must[n]` is
-the last moment of life n all of whose knowledge has come here for certain, because rounds were completed. They come from
-the messages that the network really delivered and not from the plan of faults, so the oracle needs no allowance for
-loss: whoever is unlucky simply does not get to know.
+For each incarnation (a `Life`) two vectors are kept. `may[n]` is the last moment of life n of which any word could
+have come here, on whatever way; with it the last heartbeat of n that was believed here, and when that was as it is
+counted here: the time under way, be it in the inbox of a node that is paused, is not known to anybody and comes on top.
+`must[n]` is the last moment of life n all of whose knowledge has come here for certain, because rounds were completed.
+They come from the messages that the network really delivered and not from the plan of faults, so the oracle needs no
+allowance for loss: whoever is unlucky simply does not get to know.
 
 Vectors are replaced and never changed, so a message carries its sender's by reference.
 """

@@ -2,46 +2,43 @@
 
 It looks at every event and every accepted command, and twice an interval at everything that is shown. What a node can
 and must know comes from `knowledge`: O *knows* a moment of N when completed rounds have brought all of N's knowledge
-of that
-moment to O, it *may know* one when any message could have. Bodies tell what they belong to: every registration and
-every change of one has its own (a `Unit`). A *hold* is a span in which an instance renewed at one node in time: from an
-acceptance there until ttl after the last one, each at most ttl after the one before (less a thousandth or two for the
-clocks). A request that waits in the inbox of a node paused for less than the ttl came in time if it was made in time.
+of that moment to O; it *may know* one when any message could have. Bodies tell what they belong to: every registration
+and every change of one has its own (a `Unit`). A *hold* is a span in which an instance renewed at one node in time:
+from an acceptance there until ttl after the last one, each at most ttl after the one before (less two thousandths for
+the clocks). A request that waits in the inbox of a node that is paused for less than ttl came when it was made.
 
 When each promise binds, exactly:
 
-P1  Nodes that were connected for 2.2·I, and none of which has changed anything for as long, have equal digests. After
-    the last heal of a run, with no more commands, all are equal after 2 rounds: digest, registrations, configuration.
+P1  Nodes that were connected for 2.2·I, and none of which has changed anything for as long, have equal digests (4.5·I
+    where messages get lost). After the last heal of a run, with no more commands, all are equal after 2 rounds: digest,
+    registrations, settings and their history.
 P2  O shows a key at t (a) if it knows a moment r of a node N in a hold there, may not know the end of that hold, and
     t < b + ttl + 3·I, b being the last heartbeat of N before r; this is also the lower bound of P6. And (b) during a
-    handover: for 3·I after an acceptance at a node of which O does not know it yet, but with
-    which it was connected since 3·I before, where the same held until then because of another node that was connected
-    with both. Holds of what was deregistered oblige nobody. While O is not ready nothing obliges it. ttl is the least
-    that the key ever had. A unit that another replaced is not shown where O knows the other and is obliged to show it.
-P3  O shows a key at t only if some life N is to blame, each time with the last acceptance there, at a, that O may know,
-    d = a + ttl + the pauses of N since and the time it then took to be ready, and r the last heartbeat of N that O
-    may know, as O counts it:
-    t < r + ttl + 3·I (P6, upper bound), and either t < d + bound or O does not know the
-    moment d + 5·I. The bound is 1·I if the weather was calm since d - 8·I, 2·I if it was, but for loss and delays, else
-    5·I. Tolerances are beside their reasons below. It follows that ≤ 2·T + 4·I and ≤ 2·T + 8·I hold where a holder
-    died;
-    the tables measure those against their bounds as well. ttl is the largest that the key ever had.
-P4  A unit that was deregistered at X (which had a claim of it) is not shown where the moment of that at X is known, nor
-    again where its end was announced. Whatever comes online must be justified by P3; a key that nobody renewed within
-    ttl and that was announced as expired stays for 1·I at most, if the weather is calm.
-P5  Events of a key alternate, carry what was shown, and add up to what is shown. `deregistered` only if somebody
-    did; `expired` only if some node could be known to have let go; `node-lost` only if no holder was heard for ttl +
-    3·I;
-    `restored` if, and only if, the same unit was lost before. A body that was replaced does not come back where the
-    node that
-    still claims it knew better.
+    handover: for 3·I after an acceptance at a node of which O does not know yet, but with which it was connected since
+    3·I before, if O knew of a hold elsewhere that had not ended by then, at a node connected with both. Holds of what
+    was deregistered oblige nobody, nor do those before a deregistration. While O is not ready nothing obliges it. ttl
+    is the least that the key ever had. A unit that another replaced is not shown where O knows the other and is
+    obliged to show it.
+P3  O shows a key at t only if some life N is to blame, each time with the last acceptance there, at a, of which O may
+    know; d = a + ttl + the pauses of N since and the time it then took to be ready; and r the last heartbeat of N that
+    O believes, as O counts it: t < r + ttl + 3·I (also the upper bound of P6), and either t < d + bound or O does not
+    know the moment d + 5·I. The bound is 1·I if the weather was calm since d - 8·I, 2·I if it was, but for loss and
+    delays, and 5·I otherwise. Tolerances stand beside their reasons below. That 2·T + 4·I and 2·T + 8·I hold where a
+    holder died follows; the tables of a run measure it. ttl is the largest that the key ever had.
+P4  A unit that was deregistered at X, which knew a claim of it, is not shown where that moment of X is known, nor
+    again where its end was announced. What comes online is justified by P3; and a key that nobody renewed within ttl
+    and that was announced as expired here stays for 1·I at most, if nothing happens meanwhile.
+P5  Events of a key alternate, carry what was shown, and add up to what is shown. `deregistered` only if somebody did,
+    and instead of `expired` where that is known; `expired` only if some holder could be known to have let go, or will
+    never hear of anybody again; `node-lost` only if no holder's heartbeat is known of the last ttl + 3·I; `restored`
+    only if the same unit was lost before. A body that was replaced does not come back in calm weather.
 P6  The bounds on hiding are in P2 and P3. No storm: a life writes no more than its commands and each unit account for,
     and nothing at all for a renewal where the instance renewed last.
-P7  A write known to a life (see `knowledge`) is in its history, unless 20 larger ones or a larger removal displaced it;
-    the largest speaks. In the end every write that a living node knows is known to all.
+P7  A write known to a life is in its history, unless 20 larger ones or a larger removal displaced it; the largest
+    speaks. In the end every write that a living node knows is known to all.
 P8  Nobody is ready, answers a client or announces anything after a start or a noticed pause before every seed (at a
-    start) or every node it had heard from lately (after a pause) has answered an ask made since; 5·I later everybody is
-    ready; and who neither started nor paused is ready.
+    start), or every node that is not silent for certain (after a pause), has answered an ask made since; 5·I later
+    everybody is ready; and who neither started nor paused is ready.
 """
 
 from __future__ import annotations
@@ -104,7 +101,7 @@ class Delay:
 class Unit:
     """What one body stands for: a registration, or a change of one; `before` are those that it replaced."""
 
-    __slots__ = ("aware", "before", "body", "born_at", "ends", "life", "ttl_s")
+    __slots__ = ("before", "body", "born_at", "ends", "life", "ttl_s")
 
     def __init__(self, body: bytes, life: Life, born_at: float, replaced: Unit | None) -> None:
         self.body = body
@@ -112,9 +109,8 @@ class Unit:
         self.life = life
         self.born_at = born_at
         self.before: frozenset[Unit] = replaced.before | {replaced} if replaced else frozenset()
-        #: Where and when it was deregistered; and since when lives know for certain that it replaced another.
+        #: Where and when it was deregistered.
         self.ends: list[tuple[Life, float]] = []
-        self.aware: dict[Life, float] = {}
 
     def known_ended(self, life: Life, now: float) -> bool:
         """Whether a life knows for certain that this was deregistered."""
@@ -441,14 +437,10 @@ class Oracle:
         life.shown[key] = event.body
         self._check_not_ended(life, unit, key)
         newer = record.units[old]
-        if unit in newer.before and not newer.ends and self.now < record.last_at + record.ttl_s_min:
-            unaware = [
-                holder
-                for holder in record.accepted
-                if newer.aware.get(holder, inf) > life.learned_of(holder, self.now) - self.interval_s
-            ]
-            if not unaware:
-                self.fail("P5", f"{life} goes back to {event.body!r} of {key}, though all holders knew {old!r}")
+        # Claims follow what replaced them where they see it; with all that may keep them from that, nothing is said.
+        calm = self.weather.calm(newer.born_at - 3 * self.interval_s, self.now)
+        if unit in newer.before and not newer.ends and self.now < record.last_at + record.ttl_s_min and calm:
+            self.fail("P5", f"{life} goes back to {event.body!r} of {key} from {old!r}, which replaced it")
 
     def _offline(self, life: Life, record: Record, event: Event) -> None:
         key, unit = event.key, record.units[event.body]
@@ -475,8 +467,9 @@ class Oracle:
             if not unit.ends:
                 self.fail("P5", f"{life} says that {event.key} was deregistered")
             return
-        end_kept_s = unit.ttl_s + 8 * self.interval_s  # who hears of it later finds nothing, as if it had expired
-        if unit.known_ended(life, self.now) and self.now < record.ended_at + end_kept_s * (1 - CLOCKS):
+        # Who hears of it when the end is gone finds nothing, as if it had expired.
+        kept_s = (unit.ttl_s + 8 * self.interval_s) * (1 - CLOCKS)
+        if unit.known_ended(life, self.now) and self.now < max(at for _, at in unit.ends) + kept_s:
             self.fail("P5", f"{life} knows that {event.key} was deregistered, and says {event.reason}")
         if event.reason == "node-lost":
             latest = max(life.knows(holder, self.now) for holder in record.accepted)
@@ -503,8 +496,8 @@ class Oracle:
         return any(other.node == life.node for other in self.lives[life.number + 1 :])
 
     def _note_delay(self, life: Life, record: Record) -> None:
-        """Note how late a key's end was, and the bound of P3 for it: that of the holder with the latest one."""
-        now, ttl_s = self.now, record.ttl_s_max
+        """Note how late a key's end was, and which bound of P3 it falls under."""
+        now, ttl_s, interval_s = self.now, record.ttl_s_max, self.interval_s
         known = {
             holder: accepted[place - 1]
             for holder, accepted in record.accepted.items()
@@ -512,32 +505,35 @@ class Oracle:
         }
         last_at = max(known.values(), default=inf)
         # Who was away itself, or came later, was not connected; an early end is for P2 to judge.
-        if now < last_at + ttl_s or record.ttl_s_min != ttl_s or life.pauses_after(last_at, now):
+        if (
+            now < last_at + ttl_s
+            or record.ttl_s_min != ttl_s
+            or life.pauses_after(last_at, now)
+            or life.born_at > last_at
+        ):
             return
-        if life.born_at < last_at:
-            blamed = [self._delay(life, holder, at, last_at, ttl_s) for holder, at in known.items()]
-            self.delays += max(blamed, key=lambda each: each[0])[1]
+        for holder, accepted_at in known.items():
+            heard_at = life.counts_from(holder, now)
+            hidden_s = now - (heard_at + ttl_s + 3 * interval_s)
+            if holder is not life and 0 <= hidden_s < 0.35 * interval_s:
+                paused_s = holder.pauses_after(accepted_at, now)
+                before = heard_at < accepted_at + ttl_s + paused_s + interval_s
+                self._delayed(
+                    "holder died" if before else "holder died, peer failing", now - last_at - 2 * ttl_s - paused_s
+                )
+                self._delayed("after its last heartbeat", now - heard_at - ttl_s)
+                return
+        due = {last: at + ttl_s + last.pauses_after(at, now) for last, at in known.items()}
+        last = max((last for last in due if due[last] <= now), key=lambda each: due[each], default=None)
+        if last is None or not self.weather.connected(life, last, due[last] - 3 * interval_s, now):
+            return
+        if self._calm(due[last]):
+            self._delayed("calm, with loss" if self.weather.rough else "calm", now - due[last])
+        elif life.knew(last, now) >= due[last] or now < due[last] + 5.5 * interval_s:  # it was not out of touch
+            self._delayed("peer failing", now - due[last])
 
-    def _delay(
-        self, life: Life, holder: Life, accepted_at: float, last_at: float, ttl_s: float
-    ) -> tuple[float, list[Delay]]:
-        """Until when a holder justifies a key, and what its delay then was."""
-        now, interval_s = self.now, self.interval_s
-        paused_s = holder.pauses_after(accepted_at, now)
-        due_at = accepted_at + ttl_s + paused_s
-        if self.weather.connected(life, holder, due_at - 3 * interval_s, now):
-            rough = "calm, with loss" if self.weather.rough else "calm"
-            case = rough if self._calm(due_at) else "peer failing"
-            return due_at + BOUNDS[case] * interval_s, [Delay(case, (now - due_at) / interval_s)]
-        heard_at = life.counts_from(holder, now)
-        hidden_at = heard_at + ttl_s + 3 * interval_s
-        if now < hidden_at or life.knew(holder, now) > due_at + 5.5 * interval_s:
-            return due_at, []  # that it let go was known
-        case = "holder died" if heard_at < due_at + interval_s else "holder died, peer failing"
-        return hidden_at, [
-            Delay("after its last heartbeat", (now - heard_at - ttl_s) / interval_s),
-            Delay(case, (now - last_at - 2 * ttl_s - paused_s) / interval_s),
-        ]
+    def _delayed(self, case: str, late_s: float) -> None:
+        self.delays.append(Delay(case, late_s / self.interval_s))
 
     # Twice an interval: everything that is shown.
 
@@ -594,12 +590,7 @@ class Oracle:
         """What another unit replaced is not shown where that other one is known and held."""
         now = self.now
         for unit in record.units.values():
-            if not unit.before or unit.ends:
-                continue
-            for other in record.accepted:
-                if other not in unit.aware and other.knows(unit.life, now) > unit.born_at:
-                    unit.aware[other] = now
-            if shown in unit.before and life.knows(unit.life, now) > unit.born_at:
+            if not unit.ends and shown in unit.before and life.knows(unit.life, now) > unit.born_at:
                 held = self.obliged(life, record)
                 if held is not None and (held is unit or unit in held.before):
                     self.fail("P2", f"{life} shows {shown.body!r} of {record.key}, not {unit.body!r}, which it knows")
