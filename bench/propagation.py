@@ -220,6 +220,7 @@ SYSTEMS = {"bender": ours, "original": original}
 
 def main() -> None:
     parser = arguments(__doc__)
+    parser.set_defaults(repetitions=5)
     parser.add_argument("--rate", type=float, default=200.0, help="registrations per second (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of one run (default: %(default)s)")
     parser.add_argument("--alone", action="store_true", help="leave the original out")
