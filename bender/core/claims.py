@@ -28,8 +28,12 @@ KEYS_PER_SLICE = 300
 class Claims:
     """The ledgers, this node's leases in its own, and what is shown of them."""
 
-    def __init__(self, incarnation: int, timing: Timing, contacts: Contacts, view: View, now: float) -> None:
+    def __init__(
+        self, incarnation: int, timing: Timing, contacts: Contacts, view: View, now: float, before: int | None = None
+    ) -> None:
+        """`before` is the incarnation that filled `view`, if any: this node was away for very long and starts again."""
         self._incarnation = incarnation
+        self._before = before
         self._timing = timing
         self._contacts = contacts
         self._view = view
@@ -41,6 +45,9 @@ class Claims:
         self.holding = False
         #: Keys that have to be looked at again, in order.
         self.stale: dict[str, None] = dict.fromkeys(view.known())
+        # What the incarnation before knew of, for as long as somebody may tell of it again.
+        self._inherited = {**self.stale}
+        self._inherited_until = now + timing.ledger_kept_s(0.0)
         self._forgotten: list[Entry] = []
 
     # Commands: rule 1, and the first half of rule 4.
@@ -88,17 +95,13 @@ class Claims:
         return True
 
     def _hear_from(self, winner: Claim, now: float) -> None:
+        """Take in a renewal, which goes on with the same registration wherever it comes in."""
         lease = self.leases.claim(winner.key)
         if lease is not None and _rank(lease) == winner.rank:
             lease.deadline = now + winner.ttl_s
         else:
-            self._claim(winner.key, winner.body, winner.ttl_s, winner.rev, self._renewed_root(winner), now)
+            self._claim(winner.key, winner.body, winner.ttl_s, winner.rev, winner.root, now)
             self.refresh(winner.key, now)
-
-    @staticmethod
-    def _renewed_root(winner: Claim) -> Dot | None:
-        """A renewal goes on with the same registration, wherever it comes in."""
-        return winner.root
 
     def _claim(self, key: str, body: bytes, ttl_s: float, rev: int, root: Dot | None, renewed_at: float) -> Lease:
         """Put a claim in the place of this node's own, if any. Without a root a registration begins with it."""
@@ -132,12 +135,23 @@ class Claims:
         if lease is not None and self._follow(lease, winner, entries, now):
             entries = self.index.entries(key)
             winner = self._winner(entries, now)
-        self._view.show(key, winner, [entry for entry in entries if self._may_be_renewed(entry)])
+        if entries:
+            self._inherited.pop(key, None)
+        self._view.show(
+            key, winner, [entry for entry in entries if self._may_be_renewed(entry)], lost=self._is_lost(key)
+        )
 
     def _may_be_renewed(self, entry: Entry) -> bool:
         """Whether somebody could be hearing from `entry` still, if only out of this node's hearing."""
         contact = self._contacts.get(entry.node)
         return isinstance(entry, End) or entry.node == self._incarnation or (contact is not None and not contact.left)
+
+    def _is_lost(self, key: str) -> bool:
+        """Whether the incarnation before had a key, of which nothing came since, from somebody not heard of since."""
+        claim = self._view.claim(key)
+        return key in self._inherited and (
+            claim is None or not (claim.node == self._before or claim.node in self._contacts)
+        )
 
     def _winner(self, entries: Iterable[Entry], now: float) -> Claim | None:
         ended = _ended_roots(entries)
@@ -155,12 +169,11 @@ class Claims:
         """Let this node's own claim say what the winner says, with its own last renewal; whether it was rewritten."""
         claim = lease.entry
         assert isinstance(claim, Claim)
-        ended = claim.root in _ended_roots(entries)
-        if ended and lease.ended_at is None:
+        if lease.ended_at is None and claim.root in _ended_roots(entries):
             lease.ended_at = now
             self.leases.due[lease] = None
         lease.current = winner is not None and claim.rank == winner.rank
-        if winner is None or lease.current or ended or lease.deadline <= now:
+        if winner is None or lease.current:
             return False
         renewed_at = lease.deadline - claim.ttl_s
         self._claim(claim.key, winner.body, winner.ttl_s, winner.rev, winner.root, renewed_at).current = True
@@ -303,6 +316,9 @@ class Claims:
 
     def settle(self, now: float) -> bool:
         """Do a slice of what was put down for later; whether there is more."""
+        if self._inherited and now > self._inherited_until:
+            self.stale |= self._inherited
+            self._inherited = {}
         for _ in range(min(KEYS_PER_SLICE, len(self._forgotten))):
             entry = self._forgotten.pop()
             self.index.discard(entry)

@@ -19,17 +19,15 @@ class Contact:
 
     `heard_at` is when its last heartbeat was made, and `known_at` the same with those that are not believed yet because
     their ledger is not here; after a pause of this node's both are taken to be `shift_s` later than they were.
-    `doubtful` says that `heard_at` is a guess, because the counter had waited here. `message_at` is when anything last
-    came from it, `echoed` the time of the newest ask that it answered, `agreed` that of the newest round that found its
-    configuration equal to ours, and `heads` are the versions that it has shown to have, by incarnation. `left`: it
-    took its leave, or another incarnation was found in its place.
+    `message_at` is when anything last came from it, `echoed` the time of the newest ask that it answered, `agreed` that
+    of the newest round that found its configuration equal to ours, and `heads` are the versions that it has shown to
+    have, by incarnation. `left`: it took its leave, or another incarnation was found in its place.
     """
 
     __slots__ = (
         "address",
         "agreed",
         "beats",
-        "doubtful",
         "echoed",
         "heads",
         "heard_at",
@@ -54,7 +52,6 @@ class Contact:
         self.echoed = -inf
         self.agreed = -inf
         self.left = False
-        self.doubtful = False
         self.shift_s = 0.0
         self.heads: dict[int, int] = {}
         # Claims of a silent node are hidden by their ttl: those up to `hidden_s` are. `ttls` are the distinct ones of
@@ -88,7 +85,7 @@ class Contacts:
         """Know of an incarnation from now on, unless the news is so old that it would be forgotten at once."""
         contact = self._by_incarnation.get(counter.incarnation)
         if contact is not None:
-            contact.known_at = max(contact.known_at, now - counter.age_s)
+            contact.known_at = max(contact.known_at, now - counter.age_s + contact.shift_s)
         elif counter.age_s < self._timing.ledger_kept_s(counter.ttl_max_s):
             contact = Contact(counter.incarnation, counter.name, counter.address, now - counter.age_s)
             contact.left = counter.left or counter.address == self._address  # its place is this node's now
@@ -117,29 +114,24 @@ class Contacts:
             if contact.address == address and contact.incarnation != incarnation and last < since:
                 contact.left = True
 
-    def hear(self, counter: Counter, now: float, *, late: bool) -> bool:
-        """Take in a counter of somebody known; whether it was heard of anew.
+    def hear(self, counter: Counter, now: float) -> bool:
+        """Take in a counter of somebody known; whether its node counts for longer now.
 
-        A `late` one has waited here for nobody knows how long, so its age is a guess until somebody tells a better.
+        News that was under way, or waited here while this node was away, seems younger than it is, and never older: of
+        several ages of one heartbeat the largest is right.
         """
         contact = self._by_incarnation[counter.incarnation]
-        better = contact.doubtful and not late
-        if counter.beats < contact.beats or (counter.beats == contact.beats and not better):
+        heard_at = now - counter.age_s
+        if counter.beats == contact.beats:
+            contact.heard_at = min(contact.heard_at, heard_at + contact.shift_s)
+        if counter.beats <= contact.beats:
             return False
         contact.beats = counter.beats
         contact.left = contact.left or counter.left
-        contact.doubtful = late
         self.unshift(contact)
-        heard_at = self.heard_at(counter, now)
         anew = heard_at > contact.heard_at
-        if anew or better:
-            contact.heard_at = heard_at
+        contact.heard_at = heard_at
         return anew
-
-    @staticmethod
-    def heard_at(counter: Counter, now: float) -> float:
-        """When the heartbeat that a counter tells of was made, at the latest."""
-        return now - counter.age_s
 
     def silent(self, contact: Contact, now: float) -> bool:
         """Whether nothing was heard of a node for so long that it is treated as away."""

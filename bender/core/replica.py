@@ -48,16 +48,19 @@ class Replica:
         self._noticed_at = now
         self._begin(identity, now, dict.fromkeys(seeds, ()))
 
-    def _begin(self, identity: Sender, now: float, seeds: dict[str, tuple[str, ...]]) -> None:
-        """Start as an incarnation that has heard nothing from anybody."""
+    def _begin(
+        self, identity: Sender, now: float, seeds: dict[str, tuple[str, ...]], before: int | None = None
+    ) -> None:
+        """Start as an incarnation that has heard nothing from anybody; `before` is the one in whose place it comes."""
         self.identity = identity
         self.contacts = Contacts(identity.address, self.timing)
-        self.claims = Claims(identity.incarnation, self.timing, self.contacts, self.view, now)
+        self.claims = Claims(identity.incarnation, self.timing, self.contacts, self.view, now, before)
         self.links = Links(identity.incarnation, identity.address, seeds)
         self.rounds = Rounds(identity, self.contacts, self.claims, self.configuration, self.links, now)
         self.ready = not seeds
         self.claims.holding = not self.ready
-        self._stale_settings: dict[str, None] = {}
+        # Settings to be shown once nothing is held back; the incarnation before may have left some.
+        self._stale_settings = dict.fromkeys(self.configuration)
         #: Whether this incarnation has not been ready yet.
         self.starting = not self.ready
         self._away_since = now
@@ -70,7 +73,8 @@ class Replica:
         """Go on as another incarnation after so long an absence that the others have forgotten this one (rule 6)."""
         gap_s = now - self._noticed_at
         self._noticed_at = now
-        self._begin(evolve(self.identity, incarnation=incarnation), now, self.links.seeds)
+        before = self.identity.incarnation
+        self._begin(evolve(self.identity, incarnation=incarnation), now, self.links.seeds, before)
         self._gap_s = gap_s
 
     def outlived(self, now: float) -> bool:
@@ -83,7 +87,7 @@ class Replica:
         """Hear from an instance, new or known; whether it was not listed here before."""
         self._require_ready(now)
         created = self.claims.register(key, body, ttl_s, now)
-        self.rounds.push()
+        self.rounds.push(now)
         return created
 
     def renew(self, now: float, key: str) -> bool:
@@ -96,14 +100,14 @@ class Replica:
         version = self.claims.ledger.version
         unknown = [key for key in keys if not self.claims.renew(key, now)]
         if self.claims.ledger.version != version:
-            self.rounds.push()
+            self.rounds.push(now)
         return unknown
 
     def deregister(self, now: float, key: str) -> bool:
         """Remove an instance for good; False if it is not known."""
         self._require_ready(now)
         removed = self.claims.deregister(key, now)
-        self.rounds.push()
+        self.rounds.push(now)
         return removed
 
     def configure(self, now: float, key: str, body: bytes | None, author: str, at_ms: int) -> None:
@@ -115,7 +119,7 @@ class Replica:
         setting = Setting(key, rev, self.identity.incarnation, at_ms, author, body)
         self.configuration.join(setting)
         self._show_setting(key)
-        self.rounds.announce(setting)
+        self.rounds.announce(setting, now)
 
     def leave(self, now: float) -> None:
         """Say good-bye: a last counter to all, after which they count this node as silent (rule 7)."""
@@ -203,7 +207,7 @@ class Replica:
         self.claims.hide(now)
         self._forget(now)
         more = self._settle(now) or more
-        self.rounds.push()
+        self.rounds.push(now)
         return more
 
     def _settle(self, now: float) -> bool:
@@ -217,9 +221,8 @@ class Replica:
             self.claims.leases.shift(waited_s, self._gap_s + waited_s)
             for contact in self.contacts:  # everybody has said by now whom they hear
                 self.contacts.unshift(contact)
-            for key in self._stale_settings:
-                self._show_setting(key)
-            self._stale_settings.clear()
+        if not self.claims.holding:
+            self._show_stale_settings()
         more = self.claims.settle(now)
         if not (self.ready or self.claims.holding or self.rounds.left):
             # What has lapsed meanwhile goes first, or the heartbeat would bring it back to life elsewhere.
@@ -271,6 +274,11 @@ class Replica:
         else:
             self.view.configure(key, self.configuration.current(key))
 
+    def _show_stale_settings(self) -> None:
+        for key in self._stale_settings:
+            self.view.configure(key, self.configuration.current(key))
+        self._stale_settings.clear()
+
     # Messages.
 
     def located(self, seed: str, addresses: Sequence[str]) -> None:
@@ -314,4 +322,4 @@ class Replica:
         self._settle(now)
         if self.ready:
             self.claims.end_due(now)
-        self.rounds.push()
+        self.rounds.push(now)

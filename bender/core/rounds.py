@@ -94,14 +94,14 @@ class Rounds:
             if len(link.rounds) < ROUNDS_OPEN_MAX:
                 self._send(link, evolve(self._greeting(now), ask=now))
 
-    def announce(self, setting: Setting) -> None:
+    def announce(self, setting: Setting, now: float) -> None:
         """Send a new setting with the next push to everybody who is known."""
         for link in self._links:
             if self._known(link) is not None:
                 link.unsent.append(setting)
-        self.push()
+        self.push(now)
 
-    def push(self) -> None:
+    def push(self, now: float) -> None:
         """Send what is new here to everybody who is known and to whom no push is under way."""
         ledger = self._claims.ledger
         for link in self._links:
@@ -109,7 +109,7 @@ class Rounds:
             if contact is None or link.push is not None:
                 continue
             if link.unsent or ledger.version > max(link.pushed, self._shown(contact)):
-                self._send_push(link, contact)
+                self._send_push(link, contact, now)
 
     def _known(self, link: Link) -> Contact | None:
         """Who takes pushes at a link, if anybody was found there and has not failed to answer since."""
@@ -118,14 +118,16 @@ class Rounds:
         contact = self._contacts.get(link.incarnation)
         return None if contact is None or contact.left else contact
 
-    def _send_push(self, link: Link, contact: Contact) -> None:
+    def _send_push(self, link: Link, contact: Contact, now: float) -> None:
         ledger = self._claims.ledger
         version = self._shown(contact)
         deltas = (ledger.delta(Head(version, version)),) if ledger.version > version else ()
         settings = tuple(link.unsent[:SETTINGS_PER_MESSAGE_MAX])
         del link.unsent[:SETTINGS_PER_MESSAGE_MAX]
+        counters = self._counters_with(deltas, now)
+        message = Message(self._identity, counters=counters, deltas=deltas, settings=settings)
         link.pushed = ledger.version
-        link.push = Request(link.address, Message(self._identity, deltas=deltas, settings=settings), push=True)
+        link.push = Request(link.address, message, push=True)
         self._requests.append(link.push)
 
     def _send(self, link: Link, message: Message) -> None:
@@ -143,7 +145,7 @@ class Rounds:
         """A peer's request. Returns the answer, and the keys of settings that are new here.
 
         With `ask` the answer asks back: this node has reason to want everybody's word. `late` says that the request
-        may have waited here while this node was away, so that the ages in it are in doubt.
+        may have waited here while this node was away, so that the ages in it say little.
         """
         if message.sender.incarnation == self._identity.incarnation:
             return Message(self._identity), ()
@@ -171,7 +173,7 @@ class Rounds:
             self._continue(link, request, answer, now, again=bool(taken.settings))
         else:
             self._agree(request, answer)
-            self._second_request(link, answer)
+            self._second_request(link, answer, now)
             if taken.advanced and _is_paged(answer):
                 self.paged_at = now
                 self.ask([link.address], now)
@@ -179,11 +181,19 @@ class Rounds:
 
     def _greeting(self, now: float) -> Message:
         """What every round and its answer begin with."""
-        own = self._identity
-        counters = [Counter(own.incarnation, own.name, own.address, self._beats, now - self._beat_at, self.left)]
+        counters = [self._own_counter(now)]
         counters += [self._counter(contact, now) for contact in self._contacts if contact.beats >= 0]
         heads = self._claims.heads()
-        return Message(own, heads=heads, counters=tuple(counters), digest=self._configuration.digest)
+        return Message(self._identity, heads=heads, counters=tuple(counters), digest=self._configuration.digest)
+
+    def _counters_with(self, deltas: Iterable[Delta], now: float) -> tuple[Counter, ...]:
+        """What goes along with deltas: who has a ledger must have heard its node, or its claims count for nothing."""
+        contacts = [self._contacts.get(delta.incarnation) for delta in deltas]
+        return tuple(self._counter(contact, now) if contact else self._own_counter(now) for contact in contacts)
+
+    def _own_counter(self, now: float) -> Counter:
+        own = self._identity
+        return Counter(own.incarnation, own.name, own.address, self._beats, now - self._beat_at, self.left)
 
     def _counter(self, contact: Contact, now: float) -> Counter:
         """News of a contact. A pause of this node's makes it no younger."""
@@ -217,13 +227,16 @@ class Rounds:
         ]
         return Message(self._identity, heads=heads, settings=tuple(settings))
 
-    def _second_request(self, link: Link, answer: Message) -> None:
+    def _second_request(self, link: Link, answer: Message, now: float) -> None:
         """Give the answerer of a round what it lacks in its turn."""
         lacking = self._lacking(answer.heads or {}, answer.sender.incarnation)
         echo = answer.ask if lacking.whole else None
         buckets, settings = self._differing(answer)
         if lacking.deltas or echo is not None or buckets:
-            message = Message(self._identity, deltas=lacking.deltas, echo=echo, buckets=buckets, settings=settings)
+            counters = self._counters_with(lacking.deltas, now)
+            message = Message(
+                self._identity, None, counters, lacking.deltas, echo=echo, buckets=buckets, settings=settings
+            )
             self._send(link, message)
 
     def _agree(self, request: Request, answer: Message) -> None:
@@ -292,11 +305,13 @@ class Rounds:
         sender = self._contacts.message_from(message.sender, now)
         if sender is not None:
             self._note_heads(sender, heads)
+        versions = {incarnation: head.version for incarnation, head in heads.items()}
+        versions |= {delta.incarnation: delta.version for delta in message.deltas}
         fits, advanced, changed = self._join(message.deltas)
         settings = tuple(setting.key for setting in message.settings if self._configuration.join(setting))
         for counter in message.counters:
             if counter.incarnation != own:
-                self._hear(counter, heads.get(counter.incarnation, Head()), now, late=late)
+                self._hear(counter, versions.get(counter.incarnation, 0), now)
         for key in changed:
             self._claims.refresh(key, now)
         if sender is not None and message.echo is not None and fits:
@@ -324,15 +339,15 @@ class Rounds:
             advanced = advanced or self._claims.head(delta.incarnation) != before
         return fits, advanced, changed
 
-    def _hear(self, counter: Counter, head: Head, now: float, *, late: bool) -> None:
-        """Believe a counter, but only together with the ledger that it came with."""
+    def _hear(self, counter: Counter, version: int, now: float) -> None:
+        """Believe a counter that is news, but only together with the version of the ledger that it came with."""
         contact = self._contacts.get(counter.incarnation)
-        if contact is None or counter.beats < contact.beats:
+        if contact is None:
             return
-        if head.version > self._claims.head(counter.incarnation).version:
+        if counter.beats > contact.beats and version > self._claims.head(counter.incarnation).version:
             return
         horizon_s = self._contacts.horizon_s(contact, now)
-        if self._contacts.hear(counter, now, late=late):
+        if self._contacts.hear(counter, now):
             self._claims.heard_again(contact, horizon_s, now)
 
 

@@ -102,16 +102,17 @@ class View:
         """The settings of a kind (`backend`, `frontend`) that are shown, in order of key."""
         return [self._settings[key] for key in sorted(self._settings) if key.startswith(kind + "/")]
 
-    def show(self, key: str, winner: Claim | None, entries: Iterable[Entry]) -> None:
+    def show(self, key: str, winner: Claim | None, entries: Iterable[Entry], *, lost: bool = False) -> None:
         """Show `winner` for a key, or nothing.
 
         `entries` are the ends that are known of the key, and those of its claims that may still be renewed somewhere.
+        `lost` says that there are none only because nobody could be asked.
         """
         old = self.claim(key)
         if winner is None:
             if old is not None:
-                self._take_away(old, entries)
-            elif key in self._hidden and self._hidden[key] not in _roots(entries):
+                self._take_away(old, "node-lost" if lost else _reason_gone(old, entries))
+            elif key in self._hidden and not lost and self._hidden[key] not in _roots(entries):
                 del self._hidden[key]
             return
         if old is winner:
@@ -140,7 +141,7 @@ class View:
         elif old.body != setting.body:
             self._events.append(Event("changed", key, setting.body, "configured"))
 
-    def _take_away(self, old: Claim, entries: Iterable[Entry]) -> None:
+    def _take_away(self, old: Claim, reason: Reason) -> None:
         name = _group(old.key)
         group = self._groups[name]
         del group[old.key]
@@ -151,7 +152,6 @@ class View:
             groups.discard(name)
             if not groups:
                 del self._apps[_app(name)]
-        reason = _reason_gone(old, entries)
         if reason == "node-lost":
             self._hidden[old.key] = old.root
         self._events.append(Event("offline", old.key, old.body, reason))

@@ -113,7 +113,7 @@ class LapsingTests(SynchronousTestCase):
         """While a peer does not answer it waits, for five intervals at most."""
         self.cluster.run(TTL_S - 2.0)
         self.cluster.cut = {"c"}
-        self.cluster.run(2.0 + 4.5)
+        self.cluster.run(2.0 + 4.25)
         self.assertEqual(self.cluster.listed(), "abc")
         self.cluster.run(1.0)
         self.assertNotIn("a", self.cluster.listed())
@@ -308,7 +308,7 @@ class ReadinessTests(SynchronousTestCase):
         """A node waits for each of its seeds, five intervals at most."""
         cluster = Cluster("a", seeds=False)
         replica = cluster.start("b", 2, "abz")
-        cluster.run(4.75)
+        cluster.run(4.25)
         self.assertFalse(replica.ready)
         self.assertEqual(replica.links.unanswered(), ["z"])
         cluster.run(0.5)

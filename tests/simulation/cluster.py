@@ -188,7 +188,8 @@ class Cluster:
         """Stop a process as SIGSTOP does."""
         self.say(f"{name} pauses")
         node = self.nodes[name]
-        node.paused_at = node.life.pausing_since = self.now
+        node.paused_at = self.now
+        node.life.pause(node.true_time(node.noticed_at))  # from then on, as it will see it itself
         self.weather.paused(name, self.now)
 
     def resume(self, name: str, *, inputs_first: bool) -> None:
@@ -196,9 +197,8 @@ class Cluster:
         node = self.nodes[name]
         assert node.paused_at is not None
         self.say(f"{name} goes on, {'inputs' if inputs_first else 'timers'} first")
-        paused_at, node.paused_at = node.paused_at, None
-        node.life.pausing_since = None
-        node.life.pauses.append((paused_at, self.now))
+        node.life.pauses.append((node.true_time(node.noticed_at), self.now))
+        node.paused_at = node.life.pausing_since = None
         self.weather.resumed(name, node.life, self.now)
         boot, inbox, node.inbox = node.boot, node.inbox, []
         if not inputs_first:

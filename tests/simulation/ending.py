@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def check_equal(cluster: Cluster) -> None:
     """P1 and P7 two rounds after the last heal, when no commands come any more (lapses go on: give those a moment)."""
-    nodes = [node for node in cluster.nodes.values() if node.serving]
+    # Who goes on as another incarnation may wait for a seed that is gone for longer than that: P8 says how long.
+    nodes = [node for node in cluster.nodes.values() if node.serving and not cluster.oracle.may_be_away(node.life)]
     lives = [node.life for node in nodes]
     nodes = [node for node in nodes if acquainted(node.life, lives)]
     for _ in range(20):

@@ -47,8 +47,7 @@ class Faults:
         for node in cluster.nodes.values():
             if node.up and node.paused_at is not None:
                 cluster.resume(node.name, inputs_first=bool(cluster.random.getrandbits(1)))
-        weather = cluster.weather
-        weather.loss = weather.doubling = weather.slow = weather.very_slow = 0.0
+        cluster.weather.settle(cluster.now)
 
     def _some(self) -> Node | None:
         """Any node that runs."""

@@ -13,8 +13,10 @@ Vectors are replaced and never changed, so a message carries its sender's by ref
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import inf
+
+from bender.core.view import Event
 
 #: The last moments of lives that are known for certain, by number.
 Must = Mapping[int, float]
@@ -46,6 +48,8 @@ class Life:
         self.muted = False
         self.beats: list[float] = [born_at]
         self.ready_at = -inf
+        #: When it last learned that a heartbeat was older than it thought.
+        self.corrected_at = -inf
         self.pauses: list[tuple[float, float]] = []
         self.pausing_since: float | None = None
         self.may: May = {}
@@ -58,6 +62,7 @@ class Life:
         #: When a peer's life last answered an ask: the time at which that was asked.
         self.echoed: dict[int, float] = {}
         # What it has announced, and how it took back what it had.
+        self.events: list[Event] = []
         self.shown: dict[str, bytes] = {}
         self.shown_settings: dict[str, bytes] = {}
         self.taken_back: dict[str, tuple[float, str, bytes]] = {}
@@ -69,6 +74,7 @@ class Life:
 
     def inherit(self, before: Life) -> None:
         """Go on announcing where another incarnation in the same process stopped."""
+        self.events = before.events
         self.shown = before.shown
         self.shown_settings = before.shown_settings
         self.taken_back = before.taken_back
@@ -90,8 +96,10 @@ class Life:
         place = bisect_left(self.beats, moment)
         return self.beats[place - 1] if place else -inf
 
-    def hear(self, may: May, transit_s: float, believes: Callable[[int, int], bool]) -> None:
-        """Take in what could be known from a message that was under way for so long.
+    def hear(
+        self, may: May, transit_s: float, believes: Callable[[int, int], bool], now: float, told: Collection[int]
+    ) -> None:
+        """Take in what could be known from a message that was under way for so long, and had counters of those `told`.
 
         `believes` says whether so many heartbeats of a life are believed now: when that came about is for the core to
         say, but not how long ago they were.
@@ -101,8 +109,11 @@ class Life:
             if number == self.number:
                 continue
             old_moment, old_beats, old_counted = known.get(number, NEVER)
-            if beats > old_beats and believes(number, beats):
-                known[number] = (max(moment, old_moment), beats, max(counted + transit_s, old_counted))
+            if number in told and beats == old_beats and counted + transit_s < old_counted:
+                known[number] = (max(moment, old_moment), beats, counted + transit_s)
+                self.corrected_at = now
+            elif beats > old_beats and believes(number, beats):
+                known[number] = (max(moment, old_moment), beats, counted + transit_s)
             elif moment > old_moment:
                 known[number] = (moment, old_beats, old_counted)
         self.may = known
@@ -133,6 +144,12 @@ class Life:
     def resumed_at(self) -> float:
         """When its last pause ended."""
         return self.pauses[-1][1] if self.pauses else -inf
+
+    def pause(self, now: float) -> None:
+        """Be paused; perhaps while it waits to be ready after a pause before."""
+        if self.away and self.since > self.born_at:
+            self.pauses.append((self.since, now))
+        self.pausing_since = now
 
     def pauses_after(self, at: float, now: float) -> float:
         """How long this life could not be renewed at after a moment: paused, and then not ready yet."""

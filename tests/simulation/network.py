@@ -161,7 +161,9 @@ class Network:
             contact = contacts.get(lives[number].incarnation)
             return contact is not None and contact.beats >= beats
 
-        life.hear(may, transit_s, believes)
+        incarnations = {counter.incarnation for counter in message.counters}
+        told = {number for number in may if lives[number].incarnation in incarnations}
+        life.hear(may, transit_s, believes, self._cluster.now, told)
         if message.echo is not None:
             asked_at = node.true_time(message.echo)
             life.echoed[sender.number] = max(asked_at, life.echoed.get(sender.number, asked_at))

@@ -37,8 +37,8 @@ P6  The bounds on hiding are in P2 and P3. No storm: a life writes no more than 
 P7  A write known to a life is in its history, unless 20 larger ones or a larger removal displaced it; the largest
     speaks. In the end every write that a living node knows is known to all.
 P8  Nobody is ready, answers a client or announces anything after a start or a noticed pause before every seed (at a
-    start), or every node that is not silent for certain (after a pause), has answered an ask made since; 5·I later
-    everybody is ready; and who neither started nor paused is ready.
+    start), or every node that is not silent for certain (after a pause), has answered an ask made since, or 4.5·I
+    have passed; after 5·I everybody is ready; and who neither started nor paused is ready.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ class Oracle:
 
     def _check_may_speak(self, node: Node, what: str) -> None:
         life = node.life
-        if life.away and self.now < life.since + 4.99 * self.interval_s:
+        if life.away and self.now < life.since + 4.49 * self.interval_s:
             missing = self._unheard_seeds(node) if life.since == life.born_at else self._unheard_peers(life)
             if missing:
                 self.fail("P8", f"{node.name} {what} before it has heard from {', '.join(missing)}")
@@ -370,13 +370,13 @@ class Oracle:
                 return True
             # Hidden by the next sweep, which comes within 0.3·I.
             hidden_at = life.counts_from(holder, now) + ttl_s + 3 * self.interval_s
-            if now >= max(hidden_at, life.ready_at, life.resumed_at) + 0.3 * self.interval_s:
+            if now >= max(hidden_at, life.ready_at, life.resumed_at, life.corrected_at) + 0.3 * self.interval_s:
                 continue
             due_at = last_at + ttl_s + holder.pauses_after(last_at, now)
             if now < due_at + self._bound_s(due_at):
                 return True
             known = life.knew(holder, now) if until_now else life.knows(holder, now)
-            if not self._calm(due_at) and known < due_at + 5.5 * self.interval_s:
+            if not self._calm(due_at) and known < due_at + 5 * self.interval_s:
                 return True
         return False
 
@@ -385,14 +385,15 @@ class Oracle:
 
     def _bound_s(self, due_at: float) -> float:
         if not self._calm(due_at):
-            return 5.5 * self.interval_s
-        return (2 if self.weather.rough else 1) * self.interval_s
+            return 5 * self.interval_s
+        return (2 if self.weather.rough(due_at - 8 * self.interval_s) else 1) * self.interval_s
 
     # Events: P4, P5, and again P2 and P3.
 
     def event(self, node: Node, event: Event) -> None:
         life, key = node.life, event.key
         self.counts[event.what] += 1
+        life.events.append(event)
         if self.cluster.trace is not None:
             self.cluster.say(f"{life} says {event.what} {key} {event.body!r} {event.reason}")
         if not node.replica.ready and not node.left:
@@ -420,7 +421,8 @@ class Oracle:
         lost = before is not None and before[1] == "node-lost" and before[2] == event.body
         if event.reason != "registered" and not (event.reason == "restored" and lost):
             self.fail("P5", f"{life} announces {key} as {event.reason}")
-        if lost and event.reason != "restored" and len(record.accepted) == 1:
+        remembered = before is not None and self.now < before[0] + FORGOTTEN_S
+        if lost and remembered and event.reason != "restored" and len(record.accepted) == 1:
             self.fail("P5", f"{life} announces {key}, which it had lost, as {event.reason}")
         self._check_not_ended(life, unit, key)
         if not self.justified(life, record):
@@ -523,14 +525,14 @@ class Oracle:
                 )
                 self._delayed("after its last heartbeat", now - heard_at - ttl_s)
                 return
-        due = {last: at + ttl_s + last.pauses_after(at, now) for last, at in known.items()}
-        last = max((last for last in due if due[last] <= now), key=lambda each: due[each], default=None)
-        if last is None or not self.weather.connected(life, last, due[last] - 3 * interval_s, now):
+        due = [(at + ttl_s + holder.pauses_after(at, now), holder.number) for holder, at in known.items()]
+        due_at, number = max(((at, number) for at, number in due if at <= now), default=(inf, 0))
+        if due_at > now or not self.weather.connected(life, self.lives[number], due_at - 3 * interval_s, now):
             return
-        if self._calm(due[last]):
-            self._delayed("calm, with loss" if self.weather.rough else "calm", now - due[last])
-        elif life.knew(last, now) >= due[last] or now < due[last] + 5.5 * interval_s:  # it was not out of touch
-            self._delayed("peer failing", now - due[last])
+        if self._calm(due_at):
+            self._delayed("calm, with loss" if self.weather.rough(due_at - 8 * interval_s) else "calm", now - due_at)
+        elif now < due_at + 5 * interval_s:  # who learned of it later was out of touch
+            self._delayed("peer failing", now - due_at)
 
     def _delayed(self, case: str, late_s: float) -> None:
         self.delays.append(Delay(case, late_s / self.interval_s))
@@ -554,9 +556,12 @@ class Oracle:
         life, ready = node.life, node.replica.ready
         if not ready and not life.away:
             self.fail("P8", f"{life} is not ready, though it was not away")
-        # What is there is found by the next sweep.
-        if not ready and self.now > life.since + 5.6 * self.interval_s:
+        if not (ready or self.may_be_away(life)):
             self.fail("P8", f"{life} is not ready since {self.now - life.since:.3f} s")
+
+    def may_be_away(self, life: Life) -> bool:
+        """Whether a life need not be ready yet."""
+        return life.away and self.now <= life.since + 5 * self.interval_s
 
     def _check_shown(self, node: Node) -> None:
         shown = node.life.shown
@@ -582,8 +587,10 @@ class Oracle:
 
     def _check_ghost(self, life: Life, key: str) -> None:
         since = life.ghosts.get(key)
-        bound_s = (2 if self.weather.rough else 1) * self.interval_s
-        if since is not None and self.now > since + bound_s and self.weather.undisturbed(since, self.now):
+        if since is None:
+            return
+        bound_s = (2 if self.weather.rough(since) else 1) * self.interval_s
+        if self.now > since + bound_s and self.weather.undisturbed(since, self.now):
             self.fail("P4", f"{life} shows {key} again, though it was expired, since {self.now - since:.3f} s")
 
     def _check_replaced(self, life: Life, record: Record, shown: Unit) -> None:
@@ -598,7 +605,7 @@ class Oracle:
     def _check_equal(self) -> None:
         """P1."""
         now = self.now
-        quiet_s = (4.5 if self.weather.rough else 2.2) * self.interval_s
+        quiet_s = (4.5 if self.weather.rough(now - 4.5 * self.interval_s) else 2.2) * self.interval_s
         nodes = {node.life: node for node in self.cluster.nodes.values() if node.serving and node.replica.ready}
         for life, node in nodes.items():
             digest = node.replica.digest()

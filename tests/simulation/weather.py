@@ -56,6 +56,7 @@ class Weather:
         self.slow = 0.0
         self.very_slow = 0.0
         self.disturbances: list[Disturbance] = []
+        self._settled_at = -inf
         self._stopped: Counter[tuple[str, str]] = Counter()
         self._unasked: Counter[tuple[str, str]] = Counter()
         self._present: dict[str, Life] = {}
@@ -79,10 +80,9 @@ class Weather:
             return False
         return not (self._unasked[one, other] and self._unasked[other, one])
 
-    @property
-    def rough(self) -> bool:
-        """Whether messages get lost or come late all the time."""
-        return bool(self.loss or self.slow or self.very_slow)
+    def rough(self, since: float) -> bool:
+        """Whether messages got lost or came late all the time, now or at any time since."""
+        return bool(self.loss or self.slow or self.very_slow) or self._settled_at > since
 
     # What faults do.
 
@@ -90,6 +90,12 @@ class Weather:
         (self._unasked if cut.initiating else self._stopped).update(cut.pairs)
         self._begin(cut, "cut", now)
         self._turn(now)
+
+    def settle(self, now: float) -> None:
+        """From now on nothing happens by chance."""
+        if self.rough(now):
+            self._settled_at = now
+        self.loss = self.doubling = self.slow = self.very_slow = 0.0
 
     def heal(self, cut: Cut, now: float) -> None:
         (self._unasked if cut.initiating else self._stopped).subtract(cut.pairs)
