@@ -1,94 +1,143 @@
-"""`python -m tests.simulation --seeds 1000 [--from 1] [--hard] [--jobs 2]`, or `--seed 17 [--hard] --trace KEY`.
+"""`python -m tests.simulation`: runs many seeds, or replays one, or shows what catches each mutation.
 
-Runs seeds and says which promises they broke, with the line that replays each; how long after their ttl keys went
-offline, beside the bound of P3 for each case; and what a seed cost.
+Odd seeds are hard and even ones normal; with `--hard` all are hard. A seed that breaks a promise is printed with the
+command that replays it.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import ArgumentParser, Namespace
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Iterator
 from multiprocessing import Pool
 from time import monotonic
 
+from tests.simulation.hunt import Caught, hunt
+from tests.simulation.mutations import MUTATIONS
 from tests.simulation.oracle import BOUNDS
 from tests.simulation.seeds import Outcome, simulate
 from tests.simulation.trace import trace
 
 
-def main() -> int:
-    chosen = _arguments()
-    if chosen.trace is not None:
-        trace(chosen.seed, chosen.trace, hard=chosen.hard)
-        return 0
-    seeds = [chosen.seed] if chosen.seed is not None else range(chosen.first, chosen.first + chosen.seeds)
+def main(arguments: list[str]) -> int:
+    options = _options(arguments)
+    if options.mutations:
+        return show_mutations(options.seeds or 30, options.jobs)
+    if options.seed is not None:
+        return replay(options.seed, hard=options.hard or options.seed % 2 == 1, key=options.trace)
+    first = options.first
+    seeds = range(first, first + (options.seeds or 100))
+    return summarise(run(seeds, hard=options.hard, jobs=options.jobs), hard=options.hard)
+
+
+def _options(arguments: list[str]) -> Namespace:
+    parser = ArgumentParser(prog="python -m tests.simulation", description="Simulated clusters with an oracle.")
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds (100; with --mutations 30 at most)")
+    parser.add_argument("--from", type=int, default=0, metavar="N", dest="first", help="the first seed (0)")
+    parser.add_argument("--hard", action="store_true", help="all seeds hard, not only the odd ones")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
+    parser.add_argument("--seed", type=int, metavar="N", help="replay this one")
+    parser.add_argument("--trace", default="", metavar="KEY", help="with --seed: tell what happened to this key")
+    parser.add_argument("--mutations", action="store_true", help="break each rule on purpose and see what notices")
+    return parser.parse_args(arguments)
+
+
+# Seeds.
+
+
+def run(seeds: Iterable[int], *, hard: bool, jobs: int) -> Iterator[Outcome]:
+    """The outcomes of seeds, as they come."""
+    wanted = [(seed, hard or seed % 2 == 1) for seed in seeds]
+    if jobs == 1:
+        yield from map(_simulate, wanted)
+        return
+    with Pool(jobs) as pool:
+        yield from pool.imap_unordered(_simulate, wanted, chunksize=4)
+
+
+def _simulate(wanted: tuple[int, bool]) -> Outcome:
+    seed, hard = wanted
+    return simulate(seed, hard=hard)
+
+
+def summarise(outcomes: Iterable[Outcome], *, hard: bool) -> int:
+    """Print broken promises at once, and figures in the end; the exit status."""
     began_at = monotonic()
-    summary = Summary()
-    with Pool(chosen.jobs) as pool:
-        for outcome in pool.imap_unordered(partial(simulate, hard=chosen.hard), seeds, chunksize=4):
-            summary.add(outcome)
-    summary.print(monotonic() - began_at)
-    return 1 if summary.broken else 0
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100, help="how many")
-    parser.add_argument("--from", type=int, default=1, dest="first", metavar="SEED", help="the first of them")
-    parser.add_argument("--hard", action="store_true", help="more faults at a time, and worse networks")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
-    parser.add_argument("--seed", type=int, help="one seed alone")
-    parser.add_argument("--trace", metavar="KEY", help="print what happened to a key in that seed")
-    chosen = parser.parse_args()
-    if chosen.trace is not None and chosen.seed is None:
-        parser.error("--trace needs --seed")
-    return chosen
-
-
-class Summary:
-    """What came of all seeds."""
-
-    def __init__(self) -> None:
-        self.broken = 0
-        self._seeds = 0
-        self._cpu_s = 0.0
-        self._virtual_s = 0.0
-        self._counts: Counter[str] = Counter()
-        self._delays: defaultdict[str, list[float]] = defaultdict(list)
-
-    def add(self, outcome: Outcome) -> None:
-        self._seeds += 1
-        self._cpu_s += outcome.cpu_s
-        self._virtual_s += outcome.virtual_s
-        self._counts.update(outcome.counts)
+    counts: Counter[str] = Counter()
+    delays: dict[str, list[float]] = defaultdict(list)
+    seeds, broken, cpu_s, virtual_s = 0, 0, 0.0, 0.0
+    for outcome in outcomes:
+        seeds += 1
+        cpu_s += outcome.cpu_s
+        virtual_s += outcome.virtual_s
+        counts.update(outcome.counts)
         for delay in outcome.delays:
-            self._delays[delay.case].append(delay.intervals)
+            delays[delay.case].append(delay.intervals)
         if outcome.broken:
-            self.broken += 1
-            first, hard = outcome.broken[0], " --hard" if outcome.hard else ""
-            print(f"{first}\n  python -m tests.simulation --seed {outcome.seed}{hard}", flush=True)
-
-    def print(self, took_s: float) -> None:
-        """The tables."""
-        print(f"{self._seeds} seeds, {self.broken} with a broken promise; {took_s:.0f} s")
-        print(
-            f"a seed: {self._virtual_s / self._seeds:.0f} s of virtual time, {self._cpu_s / self._seeds:.2f} s of CPU"
-        )
-        print(", ".join(f"{name} {count}" for name, count in sorted(self._counts.items())))
-        print("offline after the ttl, in intervals (bound: min, median, p99, max; number)")
-        for case, delays in sorted(self._delays.items()):
-            print(f"  {case} ({BOUNDS[case]:g}): {_spread(delays)}")
+            broken += 1
+            print(f"seed {outcome.seed}: {outcome.broken[0]}\n    {_command(outcome, hard=hard)}", flush=True)
+    print(f"{seeds} seeds, {broken} with a broken promise, in {monotonic() - began_at:.0f} s")
+    print(f"{cpu_s / max(seeds, 1):.3f} s of CPU and {virtual_s / max(seeds, 1):.0f} s of virtual time per seed")
+    print(", ".join(f"{count:,} {what}" for what, count in sorted(counts.items())))
+    _print_delays(delays)
+    return 1 if broken else 0
 
 
-def _spread(delays: Iterable[float]) -> str:
-    ordered = sorted(delays)
-    last = len(ordered) - 1
-    picked = (ordered[round(share * last)] for share in (0, 0.5, 0.99, 1))
-    return ", ".join(f"{value:.2f}" for value in picked) + f"; {len(ordered)}"
+def _command(outcome: Outcome, *, hard: bool) -> str:
+    words = outcome.broken[0].what.split()
+    key = next((word.strip(",:") for word in words if word.startswith(("registration/", "backend/", "frontend/"))), "")
+    traced = f" --trace {key}" if key else ""
+    return f"python -m tests.simulation --seed {outcome.seed}{' --hard' if hard else ''}{traced}"
+
+
+#: What each bound of P3 counts from.
+SINCE = {
+    "calm": "last renewal + T",
+    "calm, with loss": "last renewal + T",
+    "peer failing": "last renewal + T",
+    "holder died": "last renewal + 2·T",
+    "holder died, peer failing": "last renewal + 2·T",
+    "after its last heartbeat": "last heartbeat + T",
+}
+
+
+def _print_delays(delays: dict[str, list[float]]) -> None:
+    print("\nOffline after …, in intervals, without the pauses of who held it:")
+    print(f"{'case':28}{'counted from':22}{'count':>9}{'min':>8}{'median':>8}{'p99':>8}{'max':>8}{'bound':>8}")
+    for case, bound in BOUNDS.items():
+        found = sorted(delays[case])
+        if found:
+            figures = (found[0], found[len(found) // 2], found[len(found) * 99 // 100], found[-1], bound)
+            print(f"{case:28}{SINCE[case]:22}{len(found):9,}" + "".join(f"{figure:8.2f}" for figure in figures))
+
+
+def replay(seed: int, *, hard: bool, key: str) -> int:
+    """Run one seed and tell what happened."""
+    broken = trace(seed, key, hard=hard)
+    return 1 if broken else 0
+
+
+# Mutations.
+
+
+def show_mutations(seeds_max: int, jobs: int) -> int:
+    """Print what catches each mutation: the first seed that notices it, and its scenario; the exit status."""
+    uncaught = 0
+    print(f"{'rule':7}{'mutation':42}{'seeds':>6}  {'broken promise, or else':62}scenario")
+    with Pool(jobs) as pool:
+        for name, caught in zip(MUTATIONS, pool.imap(_hunt, [(name, seeds_max) for name in MUTATIONS]), strict=True):
+            uncaught += not (caught.seeds or caught.shown)
+            row = f"{MUTATIONS[name].rule:7}{name:42}{caught.seeds or '-':>6}  {caught.broken[:60]:62}{caught.shown}"
+            print(row.rstrip(), flush=True)
+    print(f"{len(MUTATIONS)} mutations, {uncaught} of them caught by nothing")
+    return 1 if uncaught else 0
+
+
+def _hunt(wanted: tuple[str, int]) -> Caught:
+    name, seeds_max = wanted
+    return hunt(name, seeds_max)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

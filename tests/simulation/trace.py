@@ -12,8 +12,8 @@ from tests.simulation.patches import patched
 from tests.simulation.seeds import Simulation
 
 
-def trace(seed: int, key: str, *, hard: bool, write: Callable[[str], None] = print) -> None:
-    """Run a seed and write what concerns `key`, and what concerns all: faults, and what was broken."""
+def trace(seed: int, key: str, *, hard: bool, write: Callable[[str], None] = print) -> bool:
+    """Run a seed and write what concerns `key`, and all: faults, and what was broken. Returns whether anything was."""
     simulation: Simulation | None = None
 
     def line(text: str) -> None:
@@ -45,6 +45,7 @@ def trace(seed: int, key: str, *, hard: bool, write: Callable[[str], None] = pri
         settings, weather = simulation.settings, simulation.cluster.weather
         write(f"{settings} loss {weather.loss} slow {weather.slow}, {weather.very_slow} doubling {weather.doubling}")
         simulation.run()
+    return bool(simulation.cluster.oracle.broken)
 
 
 def _told(entry: Entry, named: dict[int, str]) -> str:

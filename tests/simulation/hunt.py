@@ -1,0 +1,46 @@
+"""Looks for what notices a mutation: its scenario, and the first seed."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.patches import patched
+from tests.simulation.scenarios import Scenario
+from tests.simulation.seeds import simulate
+
+
+@frozen
+class Caught:
+    """What noticed a mutation: after how many seeds (0: none) which promise was broken, and what its scenario said."""
+
+    seeds: int = 0
+    broken: str = ""
+    shown: str = ""
+
+
+def hunt(name: str, seeds_max: int) -> Caught:
+    """Run seeds, hard and normal ones in turn, until one notices a mutation; and its scenario."""
+    mutation = MUTATIONS[name]
+    with patched(mutation.patches):
+        shown = _shown(mutation.shown_by) if mutation.shown_by else ""
+        for seed in range(1, seeds_max + 1):
+            broken = _broken(seed)
+            if broken:
+                return Caught(seed, broken, shown)
+    return Caught(shown=shown)
+
+
+def _shown(scenario: Scenario) -> str:
+    try:
+        scenario()
+    except AssertionError as failure:
+        return f"{scenario.__name__}: {failure}"
+    return ""
+
+
+def _broken(seed: int) -> str:
+    try:
+        return next((str(each) for each in simulate(seed, hard=seed % 2 == 1).broken), "")
+    except LookupError as error:  # the oracle finds nothing where something must be
+        return repr(error)

@@ -1,0 +1,520 @@
+"""Every rule of the architecture, broken on purpose; and what notices it.
+
+A checker that nobody saw fail is no checker, and a rule whose absence nothing can notice is none. The core has no
+switches for this: a mutation replaces some of its parts for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import Any
+
+from attrs import evolve, frozen
+
+from bender.core import configuration
+from bender.core.claims import Claims, _ended_roots, _rank
+from bender.core.configuration import Configuration
+from bender.core.contacts import Contact, Contacts
+from bender.core.leases import Lease, Leases
+from bender.core.ledger import Claim, Delta, Dot, End, Entry, Ledger
+from bender.core.messages import Counter, Message, Setting
+from bender.core.replica import Replica
+from bender.core.rounds import Rounds
+from bender.core.timing import Timing
+from tests.simulation import scenarios
+from tests.simulation.patches import Patch
+from tests.simulation.scenarios import Scenario
+
+Changed = Callable[..., Any]
+
+
+def instead(replacement: Any) -> Callable[[Any], Any]:
+    """A change that pays no heed to the original."""
+    return lambda original: replacement
+
+
+def around(change: Callable[..., Any]) -> Callable[[Changed], Changed]:
+    """A change that is called with the original and its arguments."""
+    return lambda original: lambda *arguments, **named: change(original, *arguments, **named)
+
+
+# Rule 1: registering and renewing.
+
+
+def _renewed_as_new(claims: Claims, winner: Claim, now: float) -> None:
+    lease = claims.leases.claim(winner.key)
+    if lease is not None and _rank(lease) == winner.rank:
+        lease.deadline = now + winner.ttl_s
+    else:
+        claims._claim(winner.key, winner.body, winner.ttl_s, winner.rev, None, now)
+        claims.refresh(winner.key, now)
+
+
+def _renewed_in_another_place(original: Changed, claims: Claims, key: str, now: float) -> Any:
+    winner = claims.winner(key, now)
+    if winner is not None and claims.leases.claim(key) is None:
+        return True
+    return original(claims, key, now)
+
+
+def _claimed_at_every_renewal(original: Changed, claims: Claims, key: str, now: float) -> Any:
+    winner = claims.winner(key, now)
+    if winner is None:
+        return False
+    claims._claim(key, winner.body, winner.ttl_s, winner.rev, winner.root, now)
+    claims.refresh(key, now)
+    return True
+
+
+def _rev_stays(original: Changed, claims: Claims, key: str, body: bytes, ttl_s: float, rev: int, *rest: Any) -> Any:
+    return original(claims, key, body, ttl_s, 1, *rest)
+
+
+def _changed_with_its_old_root(
+    original: Changed, claims: Claims, key: str, body: bytes, ttl_s: float, rev: int, root: Dot | None, at: float
+) -> Any:
+    known = [entry for entry in claims.index.entries(key) if isinstance(entry, Claim)]
+    if root is None and known:
+        root = max(known, key=lambda claim: claim.rank).root
+    return original(claims, key, body, ttl_s, rev, root, at)
+
+
+# Rule 2: claims follow.
+
+
+def _nothing_follows(claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> bool:
+    lease.current = winner is not None and _rank(lease) == winner.rank
+    if lease.ended_at is None and isinstance(lease.entry, Claim) and lease.entry.root in _ended_roots(entries):
+        lease.ended_at = now
+        claims.leases.due[lease] = None
+    return False
+
+
+def _follows_as_if_renewed(
+    original: Changed, claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float
+) -> Any:
+    followed = original(claims, lease, winner, entries, now)
+    if followed:
+        claims.leases.claim(lease.entry.key).deadline = now + winner.ttl_s  # type: ignore[union-attr]
+    return followed
+
+
+# Rule 3: lapsing.
+
+
+def _answered_by_anything(original: Changed, contacts: Contacts, sender: Any, now: float) -> Any:
+    contact = original(contacts, sender, now)
+    if contact is not None:
+        contact.echoed = now
+    return contact
+
+
+def _covered_by_one(dots: Iterable[Dot], contacts: Iterable[Contact]) -> bool:
+    wanted = [*dots]
+    return not wanted or all(
+        any(contact.incarnation == i or contact.heads.get(i, 0) >= n for i, n in wanted) for contact in contacts
+    )
+
+
+def _replaced_by_one(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    others = [
+        other.dot
+        for other in claims.index.entries(claim.key)
+        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
+    ]
+    return _covered_by_one(others, asked)
+
+
+def _asked_with_rounds_only(replica: Replica, now: float) -> None:
+    """Rounds go on every interval; nothing is asked between them."""
+
+
+# Rule 4: deregistering.
+
+
+def _removed_without_an_end(claims: Claims, key: str, now: float) -> bool:
+    if claims.winner(key, now) is None:
+        return False
+    lease = claims.leases.claim(key)
+    if lease is not None:
+        claims._remove(lease)
+    claims.refresh(key, now)
+    return True
+
+
+def _ends_its_own_root_alone(original: Changed, claims: Claims, entry: Entry, deadline: float) -> Any:
+    if isinstance(entry, End):
+        entry = End(entry.node, entry.n, entry.key, entry.ttl_s, entry.rev, entry.roots[:1])
+    return original(claims, entry, deadline)
+
+
+def _end_on_time(claims: Claims, lease: Lease, end: End, now: float) -> bool:
+    if lease.deadline > now:
+        claims.leases.seat(lease)
+        return False
+    return True
+
+
+# Rule 5: hearing.
+
+
+def _without_age(original: Changed, contacts: Contacts, counter: Counter, now: float) -> Any:
+    return original(contacts, evolve(counter, age_s=0.0), now)
+
+
+def _refreshed_by_any(original: Changed, contacts: Contacts, counter: Counter, now: float) -> Any:
+    heard = original(contacts, counter, now)
+    contact = contacts.get(counter.incarnation)
+    if contact is not None and counter.beats == contact.beats:
+        contact.heard_at = now
+    return heard
+
+
+def _first_age_stays(original: Changed, contacts: Contacts, counter: Counter, now: float) -> Any:
+    contact = contacts.get(counter.incarnation)
+    return counter.beats != contact.beats and original(contacts, counter, now)  # type: ignore[union-attr]
+
+
+def _believed_at_once(original: Changed, rounds: Rounds, counter: Counter, version: int, now: float) -> None:
+    original(rounds, counter, 0, now)
+
+
+def _told_of_itself_alone(original: Changed, rounds: Rounds, now: float) -> Any:
+    message = original(rounds, now)
+    return evolve(message, counters=message.counters[:1])
+
+
+def _own_age_left_out(original: Changed, rounds: Rounds, now: float) -> Any:
+    message = original(rounds, now)
+    own, *others = message.counters
+    return evolve(message, counters=(evolve(own, age_s=0.0), *others))
+
+
+def _looked_at_one_by_one(original: Changed, claims: Claims, delta: Delta) -> Any:
+    keys = original(claims, delta)
+    for key in keys:
+        claims.refresh(key, claims._contacts_now)  # type: ignore[attr-defined]
+    return keys
+
+
+def _knowing_the_time(original: Changed, rounds: Rounds, message: Message, now: float, **named: Any) -> Any:
+    rounds._claims._contacts_now = now  # type: ignore[attr-defined]
+    return original(rounds, message, now, **named)
+
+
+# Rule 6: pauses.
+
+_notice = Replica._notice
+
+
+def _sweep_notices(original: Changed, replica: Replica, now: float) -> Any:
+    _notice(replica, now)
+    return original(replica, now)
+
+
+def _shown_while_holding(original: Changed, claims: Claims, key: str, now: float) -> None:
+    holding, claims.holding = claims.holding, False
+    original(claims, key, now)
+    claims.holding = holding
+
+
+def _ready_at_once(original: Changed, replica: Replica, now: float) -> Any:
+    return original(replica, now) if replica.starting else True
+
+
+def _started_at_once(original: Changed, replica: Replica, now: float) -> Any:
+    return True if replica.starting else original(replica, now)
+
+
+def _ready_after_one(original: Changed, replica: Replica, now: float) -> Any:
+    since = replica._away_since
+    return original(replica, now) or any(contact.echoed >= since for contact in replica.contacts)
+
+
+def _ready_without_agreement(replica: Replica, now: float) -> bool:
+    if replica.starting and replica.links.unanswered():
+        return False
+    return all(contact.echoed >= replica._away_since for contact in replica.contacts.awaited(now))
+
+
+def _ready_without_seeds(replica: Replica, now: float) -> bool:
+    since = replica._away_since
+    return all(contact.echoed >= since and contact.agreed >= since for contact in replica.contacts.awaited(now))
+
+
+def _shifts_once(original: Changed, leases: Leases, by_s: float, away_s: float) -> None:
+    if by_s == away_s:
+        original(leases, by_s, away_s)
+
+
+def _shifts_all(original: Changed, leases: Leases, by_s: float, away_s: float) -> None:
+    original(leases, by_s, 0.0)
+
+
+def _beats_while_mute(original: Changed, replica: Replica, now: float, *rest: Any) -> None:
+    original(replica, now, *rest)
+    replica._mute = False
+
+
+def _ready_without_a_beat(replica: Replica, now: float) -> None:
+    replica.ready = True
+    replica.starting = replica._mute = False
+
+
+def _beats_before_it_lapses(original: Changed, replica: Replica, now: float) -> Any:
+    lapse = replica.claims.lapse
+    if not replica.ready:
+        replica.claims.lapse = lambda now: False  # type: ignore[method-assign]
+    try:
+        return original(replica, now)
+    finally:
+        replica.claims.lapse = lapse  # type: ignore[method-assign]
+
+
+def _believes_what_waited(original: Changed, rounds: Rounds, message: Message, now: float, **named: Any) -> Any:
+    return original(rounds, message, now, **{**named, "late": False})
+
+
+def _does_not_ask_back(original: Changed, rounds: Rounds, *arguments: Any, ask: bool) -> Any:
+    return original(rounds, *arguments, ask=False)
+
+
+def _echoes_with_a_page(original: Changed, rounds: Rounds, request: Message, *rest: Any, **named: Any) -> Any:
+    return evolve(original(rounds, request, *rest, **named), echo=request.ask)
+
+
+def _stays_itself(replica: Replica, now: float) -> bool:
+    return False
+
+
+# Rules 7 and 8: leaving and forgetting.
+
+
+def _says_no_good_bye(original: Changed, rounds: Rounds, now: float) -> Any:
+    message = original(rounds, now)
+    return evolve(message, counters=tuple(evolve(counter, left=False) for counter in message.counters))
+
+
+def _gone_with_its_node(original: Changed, contacts: Contacts, incarnation: int, ttl_s: float, now: float) -> Any:
+    contact = contacts.get(incarnation)
+    return contact is not None and not contact.left and original(contacts, incarnation, ttl_s, now)
+
+
+def _meets_the_forgotten(original: Changed, contacts: Contacts, counter: Counter, now: float) -> None:
+    if counter.incarnation not in contacts:
+        contact = Contact(counter.incarnation, counter.name, counter.address, now - counter.age_s)
+        contact.left = counter.left
+        contacts._by_incarnation[counter.incarnation] = contact
+    original(contacts, counter, now)
+
+
+def _keeps_its_longest_ttl_to_itself(original: Changed, rounds: Rounds, contact: Contact, now: float) -> Any:
+    return evolve(original(rounds, contact, now), ttl_max_s=0.0)
+
+
+# The state.
+
+
+def _joined_without_base(original: Changed, ledger: Ledger, delta: Delta) -> Any:
+    if delta.version > ledger.version:
+        ledger.reach = max(ledger.reach, delta.base)
+    return original(ledger, delta)
+
+
+def _joined_without_since(original: Changed, ledger: Ledger, delta: Delta) -> Any:
+    return original(ledger, evolve(delta, since=0))
+
+
+def _last_first(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
+    if any(setting.rank == new.rank for setting in settings):
+        return settings
+    return (new, *settings)[:20]
+
+
+def _removed_for_good(original: Changed, settings: Configuration, setting: Setting) -> Any:
+    changed = original(settings, setting)
+    if setting.body is None:
+        settings._settings.pop(setting.key, None)
+    return changed
+
+
+@frozen
+class Mutation:
+    """What is broken, of which rule: `patches` do it; `shown_by` is the scenario that notices, where seeds do not."""
+
+    rule: str
+    patches: list[Patch]
+    shown_by: Scenario | None
+
+
+def _mutation(rule: str, *patches: Patch, shown_by: Scenario | None = None) -> Mutation:
+    return Mutation(rule, [*patches], shown_by)
+
+
+def _timing(name: str, of: Callable[[Timing], float]) -> Patch:
+    return (Timing, name, instead(property(of)))
+
+
+MUTATIONS = {
+    "a renewal elsewhere begins a registration": _mutation("1", (Claims, "_hear_from", instead(_renewed_as_new))),
+    "a renewal elsewhere makes no claim": _mutation("1", (Claims, "renew", around(_renewed_in_another_place))),
+    "every renewal makes a claim": _mutation("1", (Claims, "renew", around(_claimed_at_every_renewal))),
+    "a change counts nothing": _mutation("1", (Claims, "_claim", around(_rev_stays))),
+    "a change keeps the root": _mutation("1", (Claims, "_claim", around(_changed_with_its_old_root))),
+    "claims do not follow": _mutation(
+        "2", (Claims, "_follow", instead(_nothing_follows)), shown_by=scenarios.what_changed_does_not_change_back
+    ),
+    "who follows is renewed by it": _mutation(
+        "2", (Claims, "_follow", around(_follows_as_if_renewed)), shown_by=scenarios.who_follows_is_not_renewed_by_it
+    ),
+    "nobody is asked": _mutation("3", (Claims, "_confirmed", instead(staticmethod(lambda asked: inf)))),
+    "anything is an answer": _mutation(
+        "3",
+        (Contacts, "message_from", around(_answered_by_anything)),
+        shown_by=scenarios.the_answer_to_an_older_question_is_none,
+    ),
+    "only who is heard is asked": _mutation(
+        "3", _timing("asked_s", lambda timing: timing.silent_s), shown_by=scenarios.who_was_heard_of_lately_is_asked
+    ),
+    "asks wait for the next round": _mutation(
+        "3", (Replica, "_ask_again", instead(_asked_with_rounds_only)), shown_by=scenarios.asking_begins_at_once
+    ),
+    "others need not have been seen": _mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(lambda *_: True)),
+        shown_by=scenarios.every_other_claim_must_have_been_seen,
+    ),
+    "one other seen is enough": _mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(_replaced_by_one)),
+        shown_by=scenarios.every_other_claim_must_have_been_seen,
+    ),
+    "patience of 2·I": _mutation("3", _timing("patience_s", lambda timing: 2 * timing.interval_s)),
+    "endless patience": _mutation("3", _timing("patience_s", lambda timing: inf)),
+    "who was replaced is waited for": _mutation(
+        "3", (Contacts, "found", instead(lambda *_: None)), shown_by=scenarios.who_was_replaced_is_not_waited_for
+    ),
+    "a removal without an end": _mutation("4", (Claims, "deregister", instead(_removed_without_an_end))),
+    "an end names one root": _mutation("4", (Claims, "_add", around(_ends_its_own_root_alone))),
+    "an ended claim goes at once": _mutation(
+        "4",
+        (Claims, "_ended_is_over", instead(lambda *_: True)),
+        shown_by=scenarios.an_ended_claim_goes_when_all_have_the_end,
+    ),
+    "an ended claim stays": _mutation("4", (Claims, "_ended_is_over", instead(lambda *_: False))),
+    "ends go before what they end": _mutation(
+        "4", (Claims, "_end_is_over", instead(_end_on_time)), shown_by=scenarios.an_end_outlives_what_it_ends
+    ),
+    "ends live for an interval": _mutation(
+        "4",
+        _timing("end_kept_s", lambda timing: timing.interval_s - timing.ttl_s),
+        (Claims, "_end_is_over", instead(_end_on_time)),
+    ),
+    "counters without ages": _mutation("5", (Contacts, "hear", around(_without_age))),
+    "old news keeps alive": _mutation("5", (Contacts, "hear", around(_refreshed_by_any))),
+    "the first age of a heartbeat stays": _mutation("5", (Contacts, "hear", around(_first_age_stays))),
+    "counters without their ledger": _mutation(
+        "5",
+        (Rounds, "_hear", around(_believed_at_once)),
+        shown_by=scenarios.a_counter_without_its_ledger_is_not_believed,
+    ),
+    "ledgers without their counter": _mutation(
+        "5", (Rounds, "_counters_with", instead(lambda *_: ())), shown_by=scenarios.a_ledger_brings_its_counter
+    ),
+    "counters are not relayed": _mutation("5", (Rounds, "_greeting", around(_told_of_itself_alone))),
+    "one's own counter has no age": _mutation("5", (Rounds, "_greeting", around(_own_age_left_out))),
+    "ledgers are looked at one by one": _mutation(
+        "5",
+        (Claims, "join", around(_looked_at_one_by_one)),
+        (Rounds, "_take", around(_knowing_the_time)),
+        shown_by=scenarios.a_message_is_looked_at_as_a_whole,
+    ),
+    "silent after 1·I": _mutation("5", _timing("silent_s", lambda timing: timing.interval_s)),
+    "silent after 4·I": _mutation("5", _timing("silent_s", lambda timing: 4 * timing.interval_s)),
+    "hidden when the ttl is over": _mutation(
+        "5", (Contacts, "horizon_s", instead(lambda contacts, contact, now: now - contact.heard_at))
+    ),
+    "only sweeps notice a pause": _mutation(
+        "6", (Replica, "_notice", instead(lambda *_: None)), (Replica, "sweep", around(_sweep_notices))
+    ),
+    "ready at once after a pause": _mutation("6", (Replica, "_all_answered", around(_ready_at_once))),
+    "ready at once after a start": _mutation("6", (Replica, "_all_answered", around(_started_at_once))),
+    "ready after the first answer": _mutation("6", (Replica, "_all_answered", around(_ready_after_one))),
+    "ready without agreement": _mutation(
+        "6",
+        (Replica, "_all_answered", instead(_ready_without_agreement)),
+        shown_by=scenarios.configuration_comes_before_readiness,
+    ),
+    "ready without the seeds": _mutation("6", (Replica, "_all_answered", instead(_ready_without_seeds))),
+    "events before it is ready": _mutation("6", (Claims, "refresh", around(_shown_while_holding))),
+    "leases lose a pause": _mutation("6", (Leases, "shift", instead(lambda *_: None))),
+    "leases lose the wait after a pause": _mutation(
+        "6",
+        (Leases, "shift", around(_shifts_once)),
+        shown_by=scenarios.the_wait_for_readiness_is_no_fault_of_the_instance,
+    ),
+    "leases gain a pause of any length": _mutation(
+        "6", (Leases, "shift", around(_shifts_all)), shown_by=scenarios.what_died_before_a_long_pause_stays_dead
+    ),
+    "others lose a pause": _mutation("6", (Contacts, "shift", instead(lambda *_: None))),
+    "others gain a pause for good": _mutation("6", (Contacts, "unshift", instead(lambda *_: None))),
+    "heartbeats after a long pause": _mutation(
+        "6",
+        (Replica, "_return", around(_beats_while_mute)),
+        shown_by=scenarios.what_died_before_a_long_pause_stays_dead,
+    ),
+    "ready without a heartbeat": _mutation("6", (Replica, "_become_ready", instead(_ready_without_a_beat))),
+    "a heartbeat before what has lapsed goes": _mutation(
+        "6",
+        (Replica, "_settle", around(_beats_before_it_lapses)),
+        shown_by=scenarios.what_died_before_a_long_pause_stays_dead,
+    ),
+    "what waited is believed": _mutation(
+        "6",
+        (Rounds, "receive", around(_believes_what_waited)),
+        shown_by=scenarios.what_waited_during_a_long_absence_brings_back_nobody,
+    ),
+    "nobody asks back": _mutation(
+        "6", (Rounds, "_answer", around(_does_not_ask_back)), shown_by=scenarios.who_cannot_ask_is_asked_back
+    ),
+    "an echo with a page": _mutation(
+        "6", (Rounds, "_answer", around(_echoes_with_a_page)), shown_by=scenarios.an_echo_comes_with_everything
+    ),
+    "the same incarnation after ten minutes": _mutation(
+        "6",
+        (Replica, "outlived", instead(_stays_itself)),
+        shown_by=scenarios.what_waited_during_a_long_absence_brings_back_nobody,
+    ),
+    "no good-bye": _mutation(
+        "7", (Rounds, "_greeting", around(_says_no_good_bye)), shown_by=scenarios.who_left_is_not_waited_for
+    ),
+    "claims go with their node": _mutation("7", (Contacts, "counts", around(_gone_with_its_node))),
+    "who left may be renewed at": _mutation(
+        "7",
+        (Claims, "_may_be_renewed", instead(lambda *_: True)),
+        shown_by=scenarios.what_stops_after_a_node_left_has_expired,
+    ),
+    "nothing is forgotten": _mutation("8", (Contacts, "forgettable", instead(lambda *_: False))),
+    "the forgotten come back": _mutation(
+        "8", (Contacts, "meet", around(_meets_the_forgotten)), shown_by=scenarios.who_was_forgotten_is_not_met_again
+    ),
+    "the longest ttl does not travel": _mutation(
+        "8",
+        (Rounds, "_counter", around(_keeps_its_longest_ttl_to_itself)),
+        shown_by=scenarios.a_newcomer_remembers_for_as_long_as_the_others,
+    ),
+    "nothing is inherited": _mutation(
+        "8",
+        (Claims, "_is_lost", instead(lambda *_: False)),
+        shown_by=scenarios.what_was_listed_before_a_long_absence_is_lost_not_expired,
+    ),
+    "deltas without base": _mutation(
+        "state", (Ledger, "join", around(_joined_without_base)), shown_by=scenarios.a_delta_needs_its_base
+    ),
+    "deltas without since": _mutation(
+        "state", (Ledger, "join", around(_joined_without_since)), shown_by=scenarios.a_delta_needs_its_removals
+    ),
+    "the last setting speaks": _mutation("state", (configuration, "_joined", instead(_last_first))),
+    "removed settings leave nothing": _mutation("state", (Configuration, "join", around(_removed_for_good))),
+}
