@@ -105,15 +105,16 @@ class Life:
         say, but not how long ago they were.
         """
         known = dict(self.may)
-        for number, (moment, beats, counted) in may.items():
+        for number, (moment, beats, counted_there) in may.items():
             if number == self.number:
                 continue
             old_moment, old_beats, old_counted = known.get(number, NEVER)
-            if number in told and beats == old_beats and counted + transit_s < old_counted:
-                known[number] = (max(moment, old_moment), beats, counted + transit_s)
-                self.corrected_at = now
-            elif beats > old_beats and believes(number, beats):
-                known[number] = (max(moment, old_moment), beats, counted + transit_s)
+            counted = counted_there + transit_s
+            corrected = beats == old_beats and number in told and counted < old_counted
+            if corrected or (beats > old_beats and believes(number, beats)):
+                known[number] = (max(moment, old_moment), beats, counted)
+                if counted < old_counted:
+                    self.corrected_at = now
             elif moment > old_moment:
                 known[number] = (moment, old_beats, old_counted)
         self.may = known

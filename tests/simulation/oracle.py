@@ -21,13 +21,14 @@ P2  O shows a key at t (a) if it knows a moment r of a node N in a hold there, m
     obliged to show it.
 P3  O shows a key at t only if some life N is to blame, each time with the last acceptance there, at a, of which O may
     know; d = a + ttl + the pauses of N since and the time it then took to be ready; and r the last heartbeat of N that
-    O believes, as O counts it: t < r + ttl + 3·I (also the upper bound of P6), and either t < d + bound or O does not
-    know the moment d + 5·I. The bound is 1·I if the weather was calm since d - 8·I, 2·I if it was, but for loss and
-    delays, and 5·I otherwise. Tolerances stand beside their reasons below. That 2·T + 4·I and 2·T + 8·I hold where a
-    holder died follows; the tables of a run measure it. ttl is the largest that the key ever had.
+    O believes, as O counts it: t < r + ttl + 3·I (also the upper bound of P6), and either t < d + bound, or N was gone
+    by then, or O does not know the moment d + 5·I. The bound is 1·I if the weather was calm since d - 8·I, 2·I if it
+    was, but for loss and delays, and 5·I otherwise. Tolerances stand beside their reasons below. That 2·T + 4·I and
+    2·T + 8·I hold where a holder died follows; the tables of a run measure it. ttl is the largest that the key ever
+    had.
 P4  A unit that was deregistered at X, which knew a claim of it, is not shown where that moment of X is known, nor
-    again where its end was announced. What comes online is justified by P3; and a key that nobody renewed within ttl
-    and that was announced as expired here stays for 1·I at most, if nothing happens meanwhile.
+    again where its end was announced. What comes online is justified by P3; and a key that nobody renewed within ttl,
+    nor since, and that was announced as expired here stays for 1·I at most, if nothing happens meanwhile.
 P5  Events of a key alternate, carry what was shown, and add up to what is shown. `deregistered` only if somebody did,
     and instead of `expired` where that is known; `expired` only if some holder could be known to have let go, or will
     never hear of anybody again; `node-lost` only if no holder's heartbeat is known of the last ttl + 3·I; `restored`
@@ -373,7 +374,8 @@ class Oracle:
             if now >= max(hidden_at, life.ready_at, life.resumed_at, life.corrected_at) + 0.3 * self.interval_s:
                 continue
             due_at = last_at + ttl_s + holder.pauses_after(last_at, now)
-            if now < due_at + self._bound_s(due_at):
+            # Who died before that lets go of nothing any more: its claims are hidden.
+            if min(now, holder.ended_at) < due_at + self._bound_s(due_at):
                 return True
             known = life.knew(holder, now) if until_now else life.knows(holder, now)
             if not self._calm(due_at) and known < due_at + 5 * self.interval_s:
@@ -581,13 +583,14 @@ class Oracle:
         if now >= record.last_at + record.ttl_s_max:
             if not self.justified(life, record):
                 self.fail("P3", f"{life} shows {key}, {now - record.last_at:.3f} s after its last renewal")
-            self._check_ghost(life, key)
+            self._check_ghost(life, record)
         if len(record.units) > 1:
             self._check_replaced(life, record, unit)
 
-    def _check_ghost(self, life: Life, key: str) -> None:
+    def _check_ghost(self, life: Life, record: Record) -> None:
+        key = record.key
         since = life.ghosts.get(key)
-        if since is None:
+        if since is None or since <= record.last_at:
             return
         bound_s = (2 if self.weather.rough(since) else 1) * self.interval_s
         if self.now > since + bound_s and self.weather.undisturbed(since, self.now):
