@@ -151,8 +151,9 @@ class Rounds:
             return Message(self._identity), ()
         stranger = message.sender.incarnation not in self._contacts
         taken = self._take(message, now, late=late)
-        if stranger and message.sender.incarnation in self._contacts:
-            # Somebody new: get to know the way there, so that pushes need not wait for the next round.
+        if stranger:
+            # Somebody new: get to know the way there, so that pushes need not wait for the next round; or, if the
+            # request was late, find out whether it is still there.
             self.ask([message.sender.address], now)
         if message.heads is None:
             return self._acknowledgement(message), taken.settings

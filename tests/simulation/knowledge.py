@@ -16,6 +16,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping
 from math import inf
 
+from bender.core.messages import Message
 from bender.core.view import Event
 
 #: The last moments of lives that are known for certain, by number.
@@ -134,12 +135,11 @@ class Life:
         must = self._must_until_then if self._learned_at == now else self.must
         return now if other is self else must.get(other.number, -inf)
 
-    def word(self, now: float) -> tuple[May, Must]:
-        """What a message of this life's carries: the vectors, with its own moment."""
-        return (
-            {**self.may, self.number: (now, len(self.beats) - 1, self.beats[-1])},
-            {**self.must, self.number: now},
-        )
+    def word(self, message: Message, now: float) -> tuple[May, Must]:
+        """What a message of this life's carries: the vectors, with its own moment and the heartbeat it tells of."""
+        beats = next((each.beats for each in message.counters if each.incarnation == self.incarnation), -1)
+        beat_at = self.beats[beats] if beats >= 0 else -inf
+        return {**self.may, self.number: (now, beats, beat_at)}, {**self.must, self.number: now}
 
     @property
     def resumed_at(self) -> float:

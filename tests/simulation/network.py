@@ -28,7 +28,7 @@ class Exchange:
         self.life = node.life
         self.request = request
         self.sent_at = sent_at
-        self.may, self.must = node.life.word(sent_at)
+        self.may, self.must = node.life.word(request.message, sent_at)
         self.settings = node.life.settings
         self.over = False
 
@@ -43,7 +43,7 @@ class Answer:
         self.message = message
         self.made_at = now
         self.away = life.away
-        self.may, self.must = life.word(now)
+        self.may, self.must = life.word(message, now)
         self.settings = life.settings
 
 

@@ -493,7 +493,7 @@ class Oracle:
         if any(hold.end <= learned for hold in record.holds[holder]) or self.now - learned > FORGOTTEN_S:
             return True
         # A node that left, or was replaced by another incarnation, hears from nobody any more.
-        known_at = accepted[max(bisect_right(accepted, learned) - 1, 0)]
+        known_at = min(accepted[max(bisect_right(accepted, learned) - 1, 0)], life.counts_from(holder, self.now))
         return (holder.left or self._replaced(holder)) and self.now >= known_at + record.ttl_s_min * (1 - CLOCKS)
 
     def _replaced(self, life: Life) -> bool:
