@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from bender import __version__
+from bender.chronicle import Chronicle, state
 from bender.core.contacts import Contact
 from bender.core.messages import Message, Request, Sender
 from bender.core.model import Wanted
@@ -63,7 +64,6 @@ class Node:
         self._sources = sources
         self._registrations_max = registrations_max
         self._waiting: list[Deferred[None]] = []
-        self._peers: dict[int, str] = {}
         self._problems: dict[str, str] = {}
         self._started_at = sources.monotonic()
         self.name = name
@@ -72,6 +72,7 @@ class Node:
         incarnation = sources.incarnation()
         self.replica = Replica(Sender(incarnation, name, address), timing, self._started_at, seeds)
         self.journal = Journal(f"{incarnation:016x}", sources.wall_ms)
+        self._chronicle = Chronicle(self.replica, sources.monotonic)
         #: Called with the requests to be sent to peers whenever there are any.
         self.on_requests: Callable[[list[Request]], None] = lambda _: None
 
@@ -205,7 +206,11 @@ class Node:
                 "claims": sum(len(ledger.entries) for ledger in replica.claims.ledgers.values()),
                 "held": len(replica.claims.ledger.entries),
             },
-            "peers": [self._peer_status(contact, now) for contact in replica.contacts],
+            "peers": [
+                self._peer_status(contact, now)
+                for contact in replica.contacts
+                if state(replica, contact, now) != "replaced"
+            ],
             "problems": dict(self._problems),
             "unanswered": replica.links.unanswered(),
         }
@@ -216,7 +221,7 @@ class Node:
             "node": contact.name,
             "address": contact.address,
             "incarnation": f"{contact.incarnation:016x}",
-            "state": self._peer_state(contact, now),
+            "state": state(self.replica, contact, now),
             "lag": round(now - contact.heard_at, 3) if heard else None,
         }
 
@@ -230,7 +235,7 @@ class Node:
     def sweep(self) -> bool:
         """Do what time brings; whether there is more to do at once."""
         more = self.replica.sweep(self._now())
-        self._log_peers()
+        self._chronicle.note_peers()
         self._pass_on()
         return more
 
@@ -273,6 +278,7 @@ class Node:
 
     def _pass_on(self) -> None:
         """Hand out what the replica has made: events, requests, and its readiness."""
+        self._chronicle.note_readiness()
         events = self.replica.take_events()
         if events:
             self.journal.append(events)
@@ -283,20 +289,3 @@ class Node:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)
-
-    def _peer_state(self, contact: Contact, now: float) -> str:
-        if contact.left:
-            return "left"
-        return "silent" if self.replica.contacts.silent(contact, now) else "heard"
-
-    def _log_peers(self) -> None:
-        """One line for each change of the cluster."""
-        now = self._sources.monotonic()
-        states = {contact.incarnation: self._peer_state(contact, now) for contact in self.replica.contacts}
-        for contact in self.replica.contacts:
-            state = states[contact.incarnation]
-            if state != self._peers.get(contact.incarnation, "silent"):
-                self._log.info(
-                    "Peer {peer} at {address} is {state}.", peer=contact.name, address=contact.address, state=state
-                )
-        self._peers = states

@@ -8,7 +8,7 @@ is answered; and then the peers hear of it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 from typing import NoReturn, Protocol
@@ -90,8 +90,8 @@ class Leaver(Protocol):
 class NodeService(MultiService):
     """A node with its shells: services of its own, named after the options that say where they listen.
 
-    `clients` are the connections to the API, whose answers are waited for when the node leaves, and `on_leaving` is
-    called as the first thing then. Event listeners see to their connections themselves.
+    `clients` are the connections to the API, whose answers are waited for when the node leaves. Event listeners see to
+    their connections themselves.
     """
 
     _log = Logger()
@@ -102,14 +102,12 @@ class NodeService(MultiService):
         node: Leaver,
         shells: Mapping[str, IService],
         clients: Connections,
-        on_leaving: Callable[[], None],
     ) -> None:
         super().__init__()
         self._reactor = reactor
         self.node = node
         self._shells = shells
         self._clients = clients
-        self._on_leaving = on_leaving
         for name, shell in shells.items():
             shell.setName(name)
             shell.setServiceParent(self)
@@ -117,18 +115,17 @@ class NodeService(MultiService):
     def privilegedStartService(self) -> None:
         Service.privilegedStartService(self)
         for name, shell in self._shells.items():
-            with _refusing(name):
+            with refusing(name):
                 shell.privilegedStartService()
 
     def startService(self) -> None:
         Service.startService(self)
         for name, shell in self._shells.items():
-            with _refusing(name):
+            with refusing(name):
                 shell.startService()
 
     def stopService(self) -> Deferred[None]:
         Service.stopService(self)
-        self._on_leaving()
         return Deferred.fromCoroutine(self._leave())
 
     async def _leave(self) -> None:
@@ -162,7 +159,7 @@ class NodeService(MultiService):
 
 
 @contextmanager
-def _refusing(name: str) -> Iterator[None]:
+def refusing(name: str) -> Iterator[None]:
     """Refuse to start where a shell cannot listen, and say which option to change."""
     try:
         yield

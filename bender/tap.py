@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from twisted.application import strports
 from twisted.application.service import IService
+from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -28,7 +30,7 @@ from bender.events import EventsFactory
 from bender.exchange import Exchange
 from bender.expiry import Expiry
 from bender.node import Node, Sources
-from bender.service import Connections, NodeService, refuse
+from bender.service import Connections, NodeService, refuse, refusing
 
 _log = Logger()
 
@@ -36,7 +38,7 @@ _log = Logger()
 class Options(usage.Options):
     """The options as they were given; `chosen` is what they amount to."""
 
-    synopsis = "Usage: twistd [options] bender [options]"
+    synopsis = "[options]"
     longdesc = "Runs a node of bender, a masterless service registry."
     # An option that was not given must be told from one that was, because of --config; so no defaults here.
     optParameters = [
@@ -91,12 +93,12 @@ def makeService(options: Options) -> IService:
     reactor.seconds = sources.monotonic  # type: ignore[method-assign]
     _allow_open_files()
     reactor.callWhenRunning(_spare_the_collector)
-    return put_together(options.chosen, reactor, sources, _ignore_signals)
+    reactor.callWhenRunning(_leave_once, reactor)
+    _refuse_what_is_taken(options.chosen)
+    return put_together(options.chosen, reactor, sources)
 
 
-def put_together(
-    choices: Choices, reactor: Any, sources: Sources, on_leaving: Callable[[], None] = lambda: None
-) -> NodeService:
+def put_together(choices: Choices, reactor: Any, sources: Sources) -> NodeService:
     """A node with its shells, which listens on nothing before it is started."""
     node = Node(
         reactor,
@@ -116,7 +118,7 @@ def put_together(
         "expiry": Expiry(reactor, node),
     }
     _tell(choices)
-    return NodeService(reactor, node, shells, clients, on_leaving)
+    return NodeService(reactor, node, shells, clients)
 
 
 def _monotonic() -> Callable[[], float]:
@@ -140,10 +142,36 @@ def _spare_the_collector() -> None:
     gc.freeze()
 
 
-def _ignore_signals() -> None:
-    """Who leaves already takes no notice of being told so again."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+def _leave_once(reactor: Any) -> None:
+    """Take leave at the first signal, and no notice of those that follow: Twisted would stop twice, and fail.
+
+    SIGHUP comes when a terminal is closed, and means the same. What somebody has this process ignore stays ignored.
+    """
+    told = False
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            (reactor.sigInt if number == signal.SIGINT else reactor.sigTerm)(number, frame)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
+
+
+def _refuse_what_is_taken(choices: Choices) -> None:
+    """Refuse a port that is taken while there is a terminal to say it on: `twistd` goes into the background next."""
+    for option, endpoint in choices.endpoints.items():
+        if not endpoint.port:
+            continue
+        family = socket.AF_INET6 if ":" in endpoint.interface else socket.AF_INET
+        with socket.socket(family) as probe, refusing(option):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((endpoint.interface, endpoint.port))
+            except OSError as error:
+                raise CannotListenError(endpoint.interface, endpoint.port, error) from error
 
 
 def _tell(choices: Choices) -> None:

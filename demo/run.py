@@ -1,17 +1,21 @@
 """`make run`: a few nodes on this machine with a registration that is kept alive, to look at and to try things with.
 
-All processes are of one group, that of the terminal: Ctrl-C reaches each of them. On SIGTERM the nodes are ended from
-here. Where one cannot start, or ends by itself, the others end too.
+All processes are of one group, that of the terminal: Ctrl-C reaches each of them, and so does its end. On SIGTERM the
+nodes are ended from here. Where one cannot start the others end too; once all are ready any may be killed, to see that
+nothing comes of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Collection
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -34,35 +38,37 @@ Node = subprocess.Popen[bytes]
 
 
 class Ended(Exception):
-    """A node has ended by itself, or the time for its start is over."""
+    """No node can be started, or none is left."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--nodes", type=int, choices=range(1, 10), default=3, metavar="1-9")
     ports = [API_PORT + PORTS_APART * i for i in range(parser.parse_args().nodes)]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    LOGS.mkdir(exist_ok=True)
-    nodes: list[Node] = []
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
+    nodes: dict[int, Node] = {}
     try:
+        refuse_what_is_taken(ports)
+        LOGS.mkdir(exist_ok=True)
         for port in ports:
-            nodes.append(start(port, [peer for peer in ports if peer != port]))
-        wait_until_ready(nodes, ports)
-        print(welcome(ports), flush=True)
-        keep_alive(nodes, ports)
+            nodes[port] = start(port, [peer for peer in ports if peer != port])
+        wait_until_ready(nodes)
+        print(welcome(nodes), flush=True)
+        keep_alive(nodes)
     except Ended as ended:
         print(ended, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0
     finally:
-        end(nodes)
+        end(nodes.values())
     return 0
 
 
-def end(nodes: list[Node]) -> None:
+def end(nodes: Collection[Node]) -> None:
     """Let all leave, and wait for them. After Ctrl-C they do so already, and being told again changes nothing."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     for node in nodes:
         node.terminate()
@@ -71,6 +77,19 @@ def end(nodes: list[Node]) -> None:
             node.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             node.kill()
+
+
+def refuse_what_is_taken(ports: list[int]) -> None:
+    """Before anything is started or written: what runs already, and its logs, are to be left alone."""
+    for port in [first + i for first in ports for i in range(3)]:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise Ended(
+                    f"Port {port} of 127.0.0.1 cannot be had ({error.strerror}): is this running already?"
+                ) from None
 
 
 def start(port: int, others: list[int]) -> Node:
@@ -83,35 +102,37 @@ def start(port: int, others: list[int]) -> Node:
         *(f"--peers=127.0.0.1:{other + 1}" for other in others),
     ]
     twistd = Path(sys.executable).with_name("twistd")
-    with (LOGS / f"{port}.log").open("wb") as log:
+    with log_of(port).open("wb") as log:
         return subprocess.Popen([twistd, "--nodaemon", "--pidfile=", "bender", *options], stdout=log)
 
 
-def wait_until_ready(nodes: list[Node], ports: list[int]) -> None:
+def wait_until_ready(nodes: dict[int, Node]) -> None:
     ends_at = time.monotonic() + PATIENCE_S
-    for port in ports:
+    for port, node in nodes.items():
         while not answers("GET", f"http://127.0.0.1:{port}/ready"):
-            check(nodes, ports)
-            if time.monotonic() > ends_at:
-                raise Ended(f"The node at port {port} does not get ready: its log is {LOGS / str(port)}.log.")
+            if node.poll() is not None or time.monotonic() > ends_at:
+                raise Ended(f"The node at port {port} does not get ready: its log is {log_of(port)}.")
             time.sleep(LOOK_S)
 
 
-def keep_alive(nodes: list[Node], ports: list[int]) -> None:
-    """Renew the sample at each node in turn, for ever."""
-    while True:
-        for port in ports:
-            answers("POST", f"http://127.0.0.1:{port}/{SAMPLE}")
-            ends_at = time.monotonic() + RENEW_S
-            while time.monotonic() < ends_at:
-                check(nodes, ports)
-                time.sleep(LOOK_S)
+def keep_alive(nodes: dict[int, Node]) -> None:
+    """Renew the sample at each node in turn, for as long as there is one."""
+    running = [*nodes]
+    for i in itertools.count():
+        if not running:
+            raise Ended("No node is left.")
+        answers("POST", f"http://127.0.0.1:{running[i % len(running)]}/{SAMPLE}")
+        ends_at = time.monotonic() + RENEW_S
+        while time.monotonic() < ends_at:
+            for port in [port for port in running if nodes[port].poll() is not None]:
+                running.remove(port)
+                print(f"The node at port {port} has ended; its log is {log_of(port)}.", flush=True)
+            time.sleep(LOOK_S)
 
 
-def check(nodes: list[Node], ports: list[int]) -> None:
-    for node, port in zip(nodes, ports, strict=True):
-        if node.poll() is not None:
-            raise Ended(f"The node at port {port} has ended, so the others end too; its log is {LOGS / str(port)}.log.")
+def log_of(port: int) -> Path:
+    path = LOGS / f"{port}.log"
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def answers(method: str, url: str) -> bool:
@@ -123,14 +144,28 @@ def answers(method: str, url: str) -> bool:
         return False
 
 
-def welcome(ports: list[int]) -> str:
-    first, last = ports[0], ports[-1]
-    apis = ", ".join(f"http://127.0.0.1:{port}" for port in ports)
-    return f"""
-bender runs here, {len(ports)} node{"s" if len(ports) > 1 else ""} of it: {apis}
-Logs are in {LOGS.relative_to(Path.cwd()) if LOGS.is_relative_to(Path.cwd()) else LOGS}, and Ctrl-C ends all.
+def welcome(nodes: dict[int, Node]) -> str:
+    first, last = min(nodes), max(nodes)
+    running = "\n".join(
+        f"  http://127.0.0.1:{port}   events at port {port + 2}   process {node.pid}   log {log_of(port)}"
+        for port, node in nodes.items()
+    )
+    several = f"""
+Kill one of the nodes, and see that what is kept alive does not go offline anywhere:
 
-One sample registration is kept alive already. Look at it, and at the nodes:
+  kill -9 {nodes[first].pid}
+"""
+    return f"""
+bender runs here until Ctrl-C, {len(nodes)} node{"s" if len(nodes) > 1 else ""} of it:
+
+{running}
+
+Watch in another terminal what happens, a line for each change:
+
+  nc 127.0.0.1 {last + 2}
+  curl -N -H 'Accept: text/event-stream' 'http://127.0.0.1:{last}/events?snapshot=1'
+
+One sample registration is kept alive already. Look at it, and at a node:
 
   curl http://127.0.0.1:{first}/registrations
   curl http://127.0.0.1:{last}/status
@@ -140,12 +175,7 @@ Register an instance of your own, and see it on every node; it goes offline ten 
   curl -X POST http://127.0.0.1:{first}/registrations/web/1.2.0/10.0.0.5/8080
   curl http://127.0.0.1:{last}/registrations/web
   curl -X DELETE http://127.0.0.1:{last}/registrations/web/1.2.0/10.0.0.5/8080
-
-Watch all of it as it happens, a line for each change:
-
-  nc 127.0.0.1 {last + 2}
-  curl -N -H 'Accept: text/event-stream' 'http://127.0.0.1:{last}/events?snapshot=1'
-"""
+{several if len(nodes) > 1 else ""}"""
 
 
 if __name__ == "__main__":

@@ -91,7 +91,6 @@ class ServiceCase(SynchronousTestCase):
             Node(self.order),
             {name: shells.get(name) or Shell(self.order) for name in names},
             clients or Connections(Factory.forProtocol(Protocol)),
-            lambda: self.order.append("leaving begins"),
         )
 
 
@@ -149,7 +148,7 @@ class Leaving(ServiceCase):
         self.successResultOf(left)
         self.assertEqual(
             self.order,
-            ["leaving begins", "api ends", "events ends", "node leaves", "exchange ends", "expiry ends"],
+            ["api ends", "events ends", "node leaves", "exchange ends", "expiry ends"],
         )
 
     def test_it_goes_on_leaving_where_a_shell_fails_to_end(self) -> None:

@@ -84,11 +84,10 @@ class Plugin(SynchronousTestCase):
 class PutTogether(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.order: list[str] = []
 
     def service(self, *arguments: str) -> NodeService:
         sources = Sources(monotonic=self.reactor.seconds, wall_ms=lambda: 1_795_447_942_248, incarnation=lambda: 7)
-        return put_together(parsed(*arguments).chosen, self.reactor, sources, lambda: self.order.append("leaves"))
+        return put_together(parsed(*arguments).chosen, self.reactor, sources)
 
     def test_nothing_listens_before_it_is_started(self) -> None:
         """A mistake that is found later must not leave half of a node behind."""
@@ -142,7 +141,6 @@ class PutTogether(SynchronousTestCase):
         left = service.stopService()
         self.reactor.pump([0, 0, 0])
         self.successResultOf(left)
-        self.assertEqual(self.order, ["leaves"])
         assert isinstance(service.node, Node)
         self.assertFalse(service.node.ready)
         self.assertEqual(self.reactor.getDelayedCalls(), [])

@@ -133,7 +133,9 @@ def _without_command(route: Route, asked: Asked) -> Answer:
 
 NO_ROUTE = refused("NOT_FOUND", "there is nothing at this path")
 NOT_READY = refused(
-    "NOT_READY", "this node has not heard from all of its peers yet; ask another", (b"Retry-After", RETRY_AFTER)
+    "NOT_READY",
+    "this node has not heard from all of its peers yet, GET /status names them; ask another",
+    (b"Retry-After", RETRY_AFTER),
 )
 
 

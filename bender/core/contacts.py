@@ -133,6 +133,11 @@ class Contacts:
         contact.heard_at = heard_at
         return anew
 
+    def replaced(self, contact: Contact) -> bool:
+        """Whether a contact is gone, and its address that of another incarnation now, maybe this one."""
+        others = (other for other in self if not other.left)
+        return contact.left and (contact.address == self._address or contact.address in {o.address for o in others})
+
     def silent(self, contact: Contact, now: float) -> bool:
         """Whether nothing was heard of a node for so long that it is treated as away."""
         return contact.left or now >= contact.heard_at + self._timing.silent_s

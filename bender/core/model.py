@@ -274,6 +274,8 @@ class Kind:
         old = {} if existing is None else _object.decode(existing)
         merged = {**fixed, **dict.fromkeys(self.needs), **old, **sent, **fixed}
         for field in self.needs:
+            if existing is None and merged[field] is None:
+                raise Invalid(field, f"is required, for there is no {fixed['id']} yet")
             _require_name(field, merged[field])
         for field in self.may_have:
             if merged.get(field) is not None:

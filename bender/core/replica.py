@@ -66,7 +66,8 @@ class Replica:
         self._away_since = now
         # Absent for longer than claims live, a node must not be heard before it knows what became of its own.
         self._mute = False
-        self._gap_s = 0.0
+        #: How long this node was away before it last came back.
+        self.away_s = 0.0
         self._asked_at = -inf
 
     def anew(self, incarnation: int, now: float) -> None:
@@ -75,7 +76,7 @@ class Replica:
         self._noticed_at = now
         before = self.identity.incarnation
         self._begin(evolve(self.identity, incarnation=incarnation), now, self.links.seeds, before)
-        self._gap_s = gap_s
+        self.away_s = gap_s
 
     def outlived(self, now: float) -> bool:
         """Whether this node was away for so long that it must go on `anew` before anything else."""
@@ -167,6 +168,15 @@ class Replica:
 
     # Time.
 
+    def waited_s(self, now: float) -> float:
+        """How long ago this node started, or came back."""
+        return now - self._away_since
+
+    def missing(self, now: float) -> list[str]:
+        """The addresses of which nothing was heard since this node started or came back, though it waited for them."""
+        silent = [contact.address for contact in self.contacts.awaited(now) if contact.echoed < self._away_since]
+        return [*dict.fromkeys([*self.links.unanswered(), *silent])]
+
     def notice(self, now: float) -> bool:
         """Find out whether this node was away, as every call does; whether it is ready."""
         self._notice(now)
@@ -187,7 +197,7 @@ class Replica:
         self.ready = False
         self.claims.holding = True
         self._away_since = now
-        self._gap_s = gap_s
+        self.away_s = gap_s
         self._mute = self._mute or gap_s >= self.timing.ttl_s
         self._ask(now)
 
@@ -218,7 +228,7 @@ class Replica:
             self.claims.holding = False
             # Clients could not be answered until now: to them, this node was away for as long.
             waited_s = now - self._away_since
-            self.claims.leases.shift(waited_s, self._gap_s + waited_s)
+            self.claims.leases.shift(waited_s, self.away_s + waited_s)
             for contact in self.contacts:  # everybody has said by now whom they hear
                 self.contacts.unshift(contact)
         if not self.claims.holding:
@@ -299,7 +309,7 @@ class Replica:
     def receive(self, now: float, message: Message) -> Message:
         """A peer's request; returns the answer to it."""
         self._notice(now)
-        waited = self._gap_s > 0 and now < self._away_since + self.timing.backlog_s
+        waited = self.away_s > 0 and now < self._away_since + self.timing.backlog_s
         answer, settings = self.rounds.receive(message, now, ask=not self.ready, late=waited)
         self._progress(now, settings)
         return answer

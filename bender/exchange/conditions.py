@@ -133,7 +133,7 @@ class Conditions:
         if not conditions:
             del self._conditions[address]
         if condition.text:
-            self._log.info("Peer {address} no longer: {problem}.", address=address, problem=condition.text)
+            self._log.info("Over: peer {address} {problem}.", address=address, problem=condition.text)
             self._show(address)
 
     def _show(self, address: str) -> None:

@@ -154,10 +154,14 @@ class Network:
         self.second.on_requests = self._carrier(self.second)
         self._held: list[Callable[[], None]] = []
 
-    def _carrier(self, sender: Node) -> Callable[[list[Request]], None]:
-        receiver = self.second if sender is self.first else self.first
+    def replace_first(self, node: Node) -> None:
+        """Another start in the place of `first`."""
+        self.first = node
+        node.on_requests = self._carrier(node)
 
+    def _carrier(self, sender: Node) -> Callable[[list[Request]], None]:
         def carry(requests: list[Request]) -> None:
+            receiver = self.first if sender is self.second else self.second
             for request in requests:
                 self._held.append(partial(self._deliver, sender, request, receiver))
             if self.connected:

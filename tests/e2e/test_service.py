@@ -298,6 +298,26 @@ async def test_ctrl_c_is_taken_the_same_way(cluster: Cluster) -> None:
 
 
 @ensureDeferred
+async def test_a_closed_terminal_is_taken_the_same_way(cluster: Cluster) -> None:
+    """Unless somebody started the node in a way that it does not hear of that."""
+    first, second = await cluster(2, interval=2, ttl=8)
+    first.kill(signal.SIGHUP)
+    assert await first.ended() == -signal.SIGHUP
+    (peer,) = (await second.call("GET", "/status")).body["peers"]
+    assert peer["state"] == "left"
+
+
+@ensureDeferred
+async def test_being_told_to_stop_twice_at_once_changes_nothing(cluster: Cluster) -> None:
+    """A terminal tells the whole group, and whoever looks after the process tells it again."""
+    (node,) = await cluster(1)
+    node.kill(signal.SIGINT)
+    node.kill(signal.SIGTERM)
+    assert await node.ended() in (-signal.SIGINT, -signal.SIGTERM)  # the system decides which comes first
+    assert "Traceback" not in node.log, node.log
+
+
+@ensureDeferred
 async def test_being_told_to_stop_again_changes_nothing(cluster: Cluster) -> None:
     first, second = await cluster(2, interval=1, ttl=4)
     second.kill(signal.SIGSTOP)  # so that the first has to wait for its answer

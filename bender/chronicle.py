@@ -1,0 +1,73 @@
+"""What a node's log says of its cluster: a line for each change, and none for a renewal.
+
+Who reads it wants to know at three in the morning whether this node was away, since when it may speak, and which
+others it hears. What is over before this node knew of it is not worth a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from twisted.logger import Logger
+
+from bender.core.contacts import Contact
+from bender.core.replica import Replica
+
+State = Literal["heard", "silent", "left", "replaced"]
+
+
+def state(replica: Replica, contact: Contact, now: float) -> State:
+    """How this node sees another incarnation; `replaced` is one at whose address another is now."""
+    if contact.left:
+        return "replaced" if replica.contacts.replaced(contact) else "left"
+    return "silent" if replica.contacts.silent(contact, now) else "heard"
+
+
+class Chronicle:
+    """Looks at a replica from time to time and logs what has changed."""
+
+    _log = Logger()
+
+    def __init__(self, replica: Replica, monotonic: Callable[[], float]) -> None:
+        self._replica = replica
+        self._monotonic = monotonic
+        self._ready = False
+        self._states: dict[int, State] = {}
+
+    def note_readiness(self) -> None:
+        """Call this after everything that may have changed it."""
+        replica = self._replica
+        if replica.ready == self._ready:
+            return
+        self._ready = replica.ready
+        if replica.rounds.left:
+            return
+        if not replica.ready:
+            self._log.info(
+                "This node was away for {away:.1f} s, and asks its peers what it missed.", away=replica.away_s
+            )
+            return
+        now = self._monotonic()
+        missing = replica.missing(now)
+        if missing:
+            self._log.warn("Ready without word from {missing}: it may lack what they know.", missing=", ".join(missing))
+        else:
+            self._log.info("Ready, {waited:.2f} s after its start or return.", waited=replica.waited_s(now))
+
+    def note_peers(self) -> None:
+        """Call this with each sweep."""
+        now, replica, before = self._monotonic(), self._replica, self._states
+        self._states = {contact.incarnation: state(replica, contact, now) for contact in replica.contacts}
+        for contact in replica.contacts:
+            present, known = self._states[contact.incarnation], before.get(contact.incarnation)
+            if present != known and (known or present == "heard"):
+                self._log.info(_LINES[present], peer=contact.name, address=contact.address)
+
+
+_LINES: dict[State, str] = {
+    "heard": "Peer {peer} at {address} is heard.",
+    "silent": "Peer {peer} at {address} is silent.",
+    "left": "Peer {peer} at {address} has left.",
+    "replaced": "Peer {peer} at {address} was replaced by another start of it.",
+}

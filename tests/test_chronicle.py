@@ -1,0 +1,114 @@
+"""The log says when a node may speak and whom it hears, once for each change."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.node import Node
+from tests.api.conversation import Network, a_node
+
+
+class ChronicleCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+
+    def pass_time(self, seconds: float, *nodes: Node) -> None:
+        """All are awake, with a round every interval and a sweep every quarter of one."""
+        for step in range(round(seconds * 4)):
+            self.clock.advance(0.25)
+            for node in nodes:
+                node.sweep()
+                if step % 4 == 0:
+                    node.begin_round()
+
+    def lines(self, seconds: float, *nodes: Node, of: Node) -> list[str]:
+        """What `of` logs in this time."""
+        with capturedLogs() as logs:
+            self.pass_time(seconds, *nodes)
+        return [formatEvent(event) for event in logs if event["log_source"] is of._chronicle]
+
+
+class Readiness(ChronicleCase):
+    def test_a_node_alone(self) -> None:
+        """It is ready from the beginning, and says so."""
+        node = a_node(self.clock)
+        self.assertEqual(self.lines(3, node, of=node), ["Ready, 0.25 s after its start or return."])
+
+    def test_a_peer_that_never_answers(self) -> None:
+        """Who must speak without having heard from everybody names them."""
+        node = a_node(self.clock, seeds=("second:1730",))
+        (line,) = self.lines(6, node, of=node)
+        self.assertEqual(line, "Ready without word from second:1730: it may lack what they know.")
+
+    def test_a_pause(self) -> None:
+        """It says for how long it was away, and that it is back; not how often it was asked meanwhile."""
+        network = Network(self.clock)
+        self.pass_time(3, network.first, network.second)
+        network.connected = False
+        for _ in range(7):
+            self.clock.advance(1)
+            network.second.sweep()
+        with capturedLogs() as logs:
+            for _ in range(3):
+                self.assertFalse(network.first.ready)
+            network.reconnect()
+        said = [formatEvent(event) for event in logs if event["log_source"] is network.first._chronicle]
+        self.assertEqual(
+            said,
+            [
+                "This node was away for 7.0 s, and asks its peers what it missed.",
+                "Ready, 0.00 s after its start or return.",
+            ],
+        )
+
+
+class Peers(ChronicleCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.network = Network(self.clock)
+        self.first, self.second = self.network.first, self.network.second
+
+    def test_heard(self) -> None:
+        """Once, however often."""
+        lines = self.lines(5, self.first, self.second, of=self.second)
+        self.assertEqual([line for line in lines if "Peer" in line], ["Peer first at first:1730 is heard."])
+
+    def test_silent_and_heard_again(self) -> None:
+        self.pass_time(3, self.first, self.second)
+        self.network.connected = False
+        self.assertEqual(self.lines(5, self.second, of=self.second), ["Peer first at first:1730 is silent."])
+        self.network.reconnect()
+        self.assertEqual(self.lines(2, self.first, self.second, of=self.second), ["Peer first at first:1730 is heard."])
+
+    def test_left(self) -> None:
+        """Somebody who took its leave has left, and stays in the status until it is forgotten."""
+        self.pass_time(3, self.first, self.second)
+        self.first.leave()
+        self.assertEqual(self.lines(2, self.second, of=self.second), ["Peer first at first:1730 has left."])
+        self.assertEqual([peer["state"] for peer in self.second.status()["peers"]], ["left"])
+
+    def test_started_again(self) -> None:
+        """The one before was replaced, and is in no status."""
+        self.pass_time(3, self.first, self.second)
+        again = a_node(self.clock, "first", seeds=("second:1730",))
+        again.located("second:1730", ["second:1730"])
+        self.network.replace_first(again)
+        lines = self.lines(3, again, self.second, of=self.second)
+        self.assertEqual(
+            sorted(lines),
+            ["Peer first at first:1730 is heard.", "Peer first at first:1730 was replaced by another start of it."],
+        )
+        self.assertEqual([peer["state"] for peer in self.second.status()["peers"]], ["heard"])
+
+    def test_who_was_gone_before(self) -> None:
+        """A node that starts says nothing of those that were gone by then."""
+        self.pass_time(3, self.first, self.second)
+        self.second.leave()
+        self.pass_time(1, self.first)
+        newcomer = a_node(self.clock, "third")
+        newcomer.receive(self.first.replica.rounds._greeting(self.clock.seconds()))
+        lines = self.lines(1, newcomer, of=newcomer)
+        self.assertEqual([line for line in lines if "Peer" in line], ["Peer first at first:1730 is heard."])
