@@ -17,8 +17,10 @@ from bender.core.timing import Timing
 class Contact:
     """What this node knows of one other incarnation. All times are this node's.
 
-    `heard_at` is when its last heartbeat was made, and `known_at` the same with those that are not believed yet because
-    their ledger is not here; after a pause of this node's both are taken to be `shift_s` later than they were.
+    It has made `beats` heartbeats, the last of them at `heard_at`; `known_beats` and `known_at` are the same with those
+    that are not believed yet because their ledger is not here. News that was under way, or waited here while this node
+    was away, seems younger than it is, and never older: of several ages of one heartbeat the largest is right. After a
+    pause of this node's both times are taken to be `shift_s` later than they were.
     `message_at` is when anything last came from it, `echoed` the time of the newest ask that it answered, `agreed` that
     of the newest round that found its configuration equal to ours, and `heads` are the versions that it has shown to
     have, by incarnation. `left`: it took its leave, or another incarnation was found in its place.
@@ -34,6 +36,7 @@ class Contact:
         "hidden_s",
         "incarnation",
         "known_at",
+        "known_beats",
         "left",
         "message_at",
         "name",
@@ -41,13 +44,14 @@ class Contact:
         "ttls",
     )
 
-    def __init__(self, incarnation: int, name: str, address: str, known_at: float) -> None:
+    def __init__(self, incarnation: int, name: str, address: str) -> None:
         self.incarnation = incarnation
         self.name = name
         self.address = address
-        self.known_at = known_at
         self.beats = -1
         self.heard_at = -inf
+        self.known_beats = -1
+        self.known_at = -inf
         self.message_at = -inf
         self.echoed = -inf
         self.agreed = -inf
@@ -84,12 +88,17 @@ class Contacts:
     def meet(self, counter: Counter, now: float) -> None:
         """Know of an incarnation from now on, unless the news is so old that it would be forgotten at once."""
         contact = self._by_incarnation.get(counter.incarnation)
-        if contact is not None:
-            contact.known_at = max(contact.known_at, now - counter.age_s + contact.shift_s)
-        elif counter.age_s < self._timing.ledger_kept_s(counter.ttl_max_s):
-            contact = Contact(counter.incarnation, counter.name, counter.address, now - counter.age_s)
+        if contact is None:
+            if counter.age_s >= self._timing.ledger_kept_s(counter.ttl_max_s):
+                return
+            contact = Contact(counter.incarnation, counter.name, counter.address)
             contact.left = counter.left or counter.address == self._address  # its place is this node's now
             self._by_incarnation[counter.incarnation] = contact
+        known_at = now - counter.age_s + contact.shift_s
+        if counter.beats > contact.known_beats:
+            contact.known_beats, contact.known_at = counter.beats, known_at
+        elif counter.beats == contact.known_beats:
+            contact.known_at = min(contact.known_at, known_at)
 
     def forget(self, contact: Contact) -> None:
         del self._by_incarnation[contact.incarnation]
@@ -115,11 +124,7 @@ class Contacts:
                 contact.left = True
 
     def hear(self, counter: Counter, now: float) -> bool:
-        """Take in a counter of somebody known; whether its node counts for longer now.
-
-        News that was under way, or waited here while this node was away, seems younger than it is, and never older: of
-        several ages of one heartbeat the largest is right.
-        """
+        """Take in a counter of somebody known; whether its node counts for longer now."""
         contact = self._by_incarnation[counter.incarnation]
         heard_at = now - counter.age_s
         if counter.beats == contact.beats:
@@ -177,7 +182,7 @@ class Contacts:
 
     def forgettable(self, contact: Contact, ttl_max_s: float, now: float) -> bool:
         """Whether a contact was not heard of for so long that nobody needs its ledger any more (rule 8)."""
-        return now > max(contact.heard_at, contact.known_at) + self._timing.ledger_kept_s(ttl_max_s)
+        return now > contact.known_at + self._timing.ledger_kept_s(ttl_max_s)
 
 
 def covered(dots: Iterable[Dot], contacts: Iterable[Contact]) -> bool:

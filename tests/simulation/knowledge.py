@@ -138,7 +138,7 @@ class Life:
     def word(self, message: Message, now: float) -> tuple[May, Must]:
         """What a message of this life's carries: the vectors, with its own moment and the heartbeat it tells of."""
         beats = next((each.beats for each in message.counters if each.incarnation == self.incarnation), -1)
-        beat_at = self.beats[beats] if beats >= 0 else -inf
+        beat_at = self.beats[min(beats, len(self.beats) - 1)] if beats >= 0 else -inf
         return {**self.may, self.number: (now, beats, beat_at)}, {**self.must, self.number: now}
 
     @property

@@ -303,7 +303,7 @@ def _gone_with_its_node(original: Changed, contacts: Contacts, incarnation: int,
 
 def _meets_the_forgotten(original: Changed, contacts: Contacts, counter: Counter, now: float) -> None:
     if counter.incarnation not in contacts:
-        contact = Contact(counter.incarnation, counter.name, counter.address, now - counter.age_s)
+        contact = Contact(counter.incarnation, counter.name, counter.address)
         contact.left = counter.left
         contacts._by_incarnation[counter.incarnation] = contact
     original(contacts, counter, now)
