@@ -309,6 +309,12 @@ def _meets_the_forgotten(original: Changed, contacts: Contacts, counter: Counter
     original(contacts, counter, now)
 
 
+def _first_age_known_stays(original: Changed, contacts: Contacts, counter: Counter, now: float) -> None:
+    contact = contacts.get(counter.incarnation)
+    if contact is None or counter.beats > contact.known_beats:
+        original(contacts, counter, now)
+
+
 def _keeps_its_longest_ttl_to_itself(original: Changed, rounds: Rounds, contact: Contact, now: float) -> Any:
     return evolve(original(rounds, contact, now), ttl_max_s=0.0)
 
@@ -498,6 +504,11 @@ MUTATIONS = {
     "nothing is forgotten": _mutation("8", (Contacts, "forgettable", instead(lambda *_: False))),
     "the forgotten come back": _mutation(
         "8", (Contacts, "meet", around(_meets_the_forgotten)), shown_by=scenarios.who_was_forgotten_is_not_met_again
+    ),
+    "the first age of somebody new stays": _mutation(
+        "8",
+        (Contacts, "meet", around(_first_age_known_stays)),
+        shown_by=scenarios.who_died_during_a_pause_is_forgotten_when_the_others_do,
     ),
     "the longest ttl does not travel": _mutation(
         "8",

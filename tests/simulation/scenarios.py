@@ -393,16 +393,18 @@ def who_cannot_ask_is_asked_back() -> None:
 
 
 def what_waited_during_a_long_absence_brings_back_nobody() -> None:
-    """a was away for so long that b has forgotten c: what b had told of c meanwhile is news no more."""
+    """a was away for so long that nobody remembers c, or b as it was: what they told a meanwhile is news no more."""
     stage = Stage("abc", interval_s=LONG_INTERVAL_S)
     stage.crash("c")
-    stage.run(1)
     stage.pause("a")
+    stage.run(2)
+    stage.crash("b")
+    stage.start("b")
     stage.run(45)
     stage.resume("a")
     stage.run(6)
-    names = [contact.name for contact in stage["a"].replica.contacts]
-    assert names == ["b"], f"a knows {names}"
+    known = [contact.incarnation for contact in stage["a"].replica.contacts]
+    assert known == [stage["b"].life.incarnation], f"a knows {len(known)} others"
 
 
 def what_was_listed_before_a_long_absence_is_lost_not_expired() -> None:
@@ -478,6 +480,18 @@ def a_newcomer_remembers_for_as_long_as_the_others() -> None:
     cluster.start("b", 9, "a")
     cluster.run(3.0)
     assert cluster["a"].digest() == cluster["b"].digest(), "they remember differently"
+
+
+def who_died_during_a_pause_is_forgotten_when_the_others_do() -> None:
+    """c's last words waited for a, which was paused; b tells it how old they are."""
+    stage = Stage("abc", interval_s=LONG_INTERVAL_S)
+    stage.pause("a")
+    stage.run(2)
+    stage.crash("c")
+    stage.run(13)
+    stage.resume("a")
+    stage.run_until(2 + 10 + 3 + 20 + 1)
+    assert [len(stage[name].replica.contacts) for name in "ab"] == [1, 1], "c is remembered"
 
 
 # The state.
