@@ -119,7 +119,11 @@ class Node:
         if existing is None and len(self.replica.claims.ledger.entries) >= self._registrations_max:
             raise Full
         registration = wanted.applied_to(
-            existing, ttl_s=self.timing.ttl_s, node=self.name, now_ms=self._sources.wall_ms()
+            # What is hidden here may live elsewhere, and a heal must not bring it the defaults.
+            existing or self.replica.hidden(wanted.key),
+            ttl_s=self.timing.ttl_s,
+            node=self.name,
+            now_ms=self._sources.wall_ms(),
         )
         body = registration.encode()
         created = self.replica.register(now, wanted.key, body, registration.ttl_s)

@@ -56,6 +56,12 @@ class Claims:
         """The claim that speaks for a key, if any of its claims counts."""
         return self._winner(self.index.entries(key), now)
 
+    def hidden(self, key: str) -> Claim | None:
+        """The claim that would speak for a registration that is hidden, if its node were heard."""
+        root = self._view.hidden_root(key)
+        claims = [entry for entry in self.index.entries(key) if isinstance(entry, Claim) and entry.root == root]
+        return max(claims, key=lambda claim: claim.rank, default=None)
+
     def register(self, key: str, body: bytes, ttl_s: float, now: float) -> bool:
         """Hear from `key`, with a body that may be new; whether it was not registered before."""
         winner = self.winner(key, now)

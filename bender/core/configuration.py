@@ -29,7 +29,8 @@ class Configuration:
     """All settings of all keys."""
 
     def __init__(self, keys_max: int = KEYS_MAX) -> None:
-        self._keys_max = keys_max
+        #: Keys that may be set here, removed ones included.
+        self.keys_max = keys_max
         self._settings: dict[str, tuple[Setting, ...]] = {}
         self._keys_of_bucket: list[set[str]] = [set() for _ in range(BUCKETS)]
         self._digests = [0] * BUCKETS
@@ -48,7 +49,7 @@ class Configuration:
 
     def has_room_for(self, key: str) -> bool:
         """Whether a key may be set here. What peers bring is taken always."""
-        return key in self._settings or len(self._settings) < self._keys_max
+        return key in self._settings or len(self._settings) < self.keys_max
 
     def settings(self, key: str) -> tuple[Setting, ...]:
         """The settings of a key, the largest first."""

@@ -115,7 +115,9 @@ class Replica:
         """Set a configuration key, or remove it with None. Raises `Full` for a new key beyond the limit."""
         self._require_ready(now)
         if not self.configuration.has_room_for(key):
-            raise Full
+            raise Full(
+                f"{self.configuration.keys_max} names of backends and frontends were used, as many as can be kept"
+            )
         rev = self.configuration.rev_next(key)
         setting = Setting(key, rev, self.identity.incarnation, at_ms, author, body)
         self.configuration.join(setting)
@@ -138,6 +140,11 @@ class Replica:
     def winner(self, now: float, key: str) -> bytes | None:
         """The body that a registration has at this moment, announced or not."""
         claim = self.claims.winner(key, now)
+        return claim.body if claim else None
+
+    def hidden(self, key: str) -> bytes | None:
+        """The body of a registration that is hidden as `node-lost`, and may be alive elsewhere."""
+        claim = self.claims.hidden(key)
         return claim.body if claim else None
 
     def registration(self, key: str) -> bytes | None:

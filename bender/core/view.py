@@ -82,6 +82,10 @@ class View:
         group = self._groups.get(_group(key))
         return group.get(key) if group else None
 
+    def hidden_root(self, key: str) -> Dot | None:
+        """The root of a registration that is hidden as `node-lost`."""
+        return self._hidden.get(key)
+
     def claims(self, app: str | None = None, version: str | None = None, *, in_order: bool = True) -> list[Claim]:
         """What is shown of an app, of a version, or all; in order of key, which costs most of the time it takes."""
         found = [claim for group in self._group_names(app, version) for claim in self._groups[group].values()]
