@@ -29,6 +29,9 @@ EXCHANGE_PORT = 1730
 #: A request to a peer has one interval's time, and a busy node may need some tens of milliseconds of it.
 INTERVAL_S_MIN = 0.05
 
+#: TOML has integers of any size.
+_INTEGER_MAX = 2**63
+
 #: Connections that may wait to be accepted; the system cuts it to what it allows. When a node dies its clients all turn
 #: to the others within moments: with Twisted's 50, of 400 that came while one was busy for 0.3 s, 349 had to try again.
 BACKLOG = 4096
@@ -264,6 +267,8 @@ def _name(given: Given) -> str:
 
 def _seconds(given: Given, at_least: float, at_most: float = inf) -> float:
     value = given.value
+    if isinstance(value, int) and abs(value) > _INTEGER_MAX:
+        value = inf  # no float is that large, and Python might refuse to print it
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise Unfit(f"{given.source} must be a number of seconds, not {value!r}.")
     if not at_least <= value <= at_most:
@@ -279,8 +284,8 @@ def _flag(given: Given) -> bool:
 
 
 def _text(given: Given) -> str:
-    if not isinstance(given.value, str):
-        raise Unfit(f"{given.source} must be a string, not {given.value!r}.")
+    if not isinstance(given.value, str) or "\0" in given.value:
+        raise Unfit(f"{given.source} must be a string without zeros in it, not {given.value!r}.")
     return given.value
 
 

@@ -167,7 +167,7 @@ def refusing(name: str) -> Iterator[None]:
         place = _text(error.port) if error.interface is None else host_port(error.interface or "*", error.port)
         reason = getattr(error.socketError, "strerror", None) or error.socketError
         refuse(f"--{name} cannot listen on {place} ({reason}): choose another, or end what is in its way.")
-    except OSError as error:  # the lock of a Unix socket
+    except (OSError, OverflowError, TypeError, ValueError) as error:  # the lock of a Unix socket, an absurd backlog
         refuse(f"--{name} cannot listen ({error}): choose another, or remove what is in its way.")
 
 

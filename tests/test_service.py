@@ -122,6 +122,7 @@ class Beginning(ServiceCase):
             (CannotListenError("nowhere", 9, "unknown"), "on nowhere:9 (unknown)"),
             (CannotListenError(None, b"/run/a", "locked"), "on /run/a (locked)"),
             (FileNotFoundError(errno.ENOENT, "No such file", "/a.lock"), "'/a.lock'"),
+            (OverflowError("signed integer is greater than maximum"), "greater than maximum"),
         ):
             service = self.service(exchange=Shell(self.order, refuses=error))
             sentence = str(self.assertRaises(Refusal, service.startService))

@@ -35,6 +35,18 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SCHEME_AND_HOST = re.compile(rb"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
+def _bare(answer: Answer) -> bytes:
+    """A response where there is no request."""
+    headers = [*answer.headers, (b"Content-Length", b"%d" % len(answer.body)), (b"Connection", b"close")]
+    lines = [b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers)]
+    return b"\r\n".join([*lines, b"", answer.body])
+
+
+_NO_REQUEST = _bare(
+    refused("INVALID", "this is no request of HTTP/1.1, or one whose first line or headers are too long")
+)
+
+
 def respond(request: server.Request, answer: Answer) -> bytes:
     """Set everything of an answer but the body, which is returned."""
     request.setResponseCode(answer.status)
@@ -94,6 +106,8 @@ class Channel(http.HTTPChannel):
     """One connection."""
 
     MAX_LENGTH = max(REQUEST_LINE_BYTES_MAX, HEADERS_BYTES_MAX)
+    #: Their bytes are counted; Twisted would count them as well, and draw the line at 500.
+    maxHeaders = HEADERS_BYTES_MAX
 
     def dataReceived(self, data: bytes) -> None:
         if self.requests or self._buffer:
@@ -122,6 +136,12 @@ class Channel(http.HTTPChannel):
             self._respondToBadRequestAndDisconnect()
             return False
         return bool(super().headerReceived(line))
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """What is no request gets the form that all errors have, where Twisted has a bare 400."""
+        if not any(request.startedWriting for request in self.requests):
+            self.transport.write(_NO_REQUEST)  # type: ignore[union-attr]  # there is one as long as bytes come
+        self.loseConnection()
 
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]

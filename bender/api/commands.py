@@ -192,6 +192,7 @@ def _register_at(node: Node, asked: Asked) -> Answer:
 
 def _renew(node: Node, asked: Asked) -> Answer:
     key = model.registration_key(_instance(asked))
+    model.require_nothing(asked.body)
     body = node.renew(key)
     return _not_found(key) if body is None else Answer(200, body, (_JSON,))
 
@@ -320,16 +321,16 @@ def _key(kind: Kind, asked: Asked) -> str:
 # The node itself.
 
 
-def _root(_node: Node, _asked: Asked) -> Answer:
-    return Answer(200, _encode({"name": "bender", "version": __version__}), (_JSON,))
+def _root(_node: Node, asked: Asked) -> Answer:
+    return _shown(asked, _encode({"name": "bender", "version": __version__}))
 
 
-def _status(node: Node, _asked: Asked) -> Answer:
-    return Answer(200, _encode(node.status()), (_JSON,))
+def _status(node: Node, asked: Asked) -> Answer:
+    return _shown(asked, _encode(node.status()))
 
 
-def _ready(node: Node, _asked: Asked) -> Answer:
-    return Answer(200, _encode({"ready": True, "node": node.name}), (_JSON,)) if node.ready else NOT_READY
+def _ready(node: Node, asked: Asked) -> Answer:
+    return _shown(asked, _encode({"ready": True, "node": node.name})) if node.ready else NOT_READY
 
 
 def _streamed(_node: Node, _asked: Asked) -> Answer:

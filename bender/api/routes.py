@@ -17,17 +17,17 @@ from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
 from bender.api.channel import Request, Site, respond
-from bender.api.commands import NO_ROUTE, ROUTES, Asked, Route, answer, refusal
+from bender.api.commands import NO_ROUTE, NOT_READY, ROUTES, Asked, Route, answer, refusal
 from bender.api.watch import watch
 from bender.core.model import Invalid
-from bender.node import Node
+from bender.node import Node, NotReady
 
 _log = Logger()
 
 
 def site(node: Node, reactor: IReactorTime) -> Site:
     """What speaks HTTP with the clients of a node."""
-    return Site(_Paths(_klein(node, reactor).resource()), reactor)
+    return Site(_Paths(_klein(node, reactor).resource(), node), reactor)
 
 
 class _Paths(Resource):
@@ -35,14 +35,17 @@ class _Paths(Resource):
 
     isLeaf = True
 
-    def __init__(self, klein: IResource) -> None:
+    def __init__(self, klein: IResource, node: Node) -> None:
         super().__init__()
         self._klein = klein
+        self._node = node
 
     def render(self, request: Request) -> Any:
         """Return a body, or that there will be one later."""
         problem = _path_problem(request)
-        return respond(request, refusal(Invalid("path", problem))) if problem else self._klein.render(request)
+        if problem is None:
+            return self._klein.render(request)
+        return respond(request, refusal(Invalid("path", problem)) if self._node.ready else NOT_READY)
 
 
 def _path_problem(request: Request) -> str | None:
@@ -63,7 +66,7 @@ def _klein(node: Node, reactor: IReactorTime) -> Klein:
     for route in ROUTES:
         klein.route(route.path, endpoint=route.path)(_endpoint(node, reactor, route))
     # Klein's types know of any IRequest; here all are our own.
-    klein.handle_errors(HTTPException)(_no_route)  # type: ignore[arg-type]
+    klein.handle_errors(HTTPException)(_no_route(node))  # type: ignore[arg-type]
     klein.handle_errors(Exception)(_failed)  # type: ignore[arg-type]
     return klein
 
@@ -104,10 +107,18 @@ def _asked(request: Request, path: dict[str, str]) -> Asked:
     )
 
 
-def _no_route(request: Request, failure: Failure) -> bytes:
-    """No route has this path, or Klein would send the client to another, in HTML."""
-    del failure
-    return respond(request, NO_ROUTE)
+def _no_route(node: Node) -> Callable[[Request, Failure], Coroutine[Any, Any, bytes]]:
+    """For when no route has a path, or Klein would send the client to another, in HTML."""
+
+    async def no_route(request: Request, failure: Failure) -> bytes:
+        del failure
+        try:
+            await node.until_ready()
+        except NotReady:
+            return respond(request, NOT_READY)
+        return respond(request, NO_ROUTE)
+
+    return no_route
 
 
 def _failed(request: Request, failure: Failure) -> bytes:

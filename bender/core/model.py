@@ -137,8 +137,12 @@ class Wanted(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl"}):
 
 
 class _Terms(msgspec.Struct, rename={"ttl_s": "ttl"}):
-    """What the body may ask for where the path says of whom."""
+    """What the body may ask for where the path says of whom; if it says so too it must be the same."""
 
+    app: str | None = None
+    version: str | None = None
+    host: str | None = None
+    port: int | None = None
     ttl_s: float | None = None
     weight: Annotated[int, msgspec.Meta(ge=0, le=WEIGHT_MAX)] | None = None
     meta: dict[str, Any] | None = None
@@ -180,11 +184,22 @@ def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timi
     app, version, host, port = path
     _require_name("app", app)
     _require_name("version", version)
+    instance = Wanted(app, version, canonical_host(host), parse_port(port))
     if not document.strip():
-        return Wanted(app, version, canonical_host(host), parse_port(port))
+        return instance
     terms = _decoded(_terms, document)
     _require_terms(terms, timing)
-    return Wanted(app, version, canonical_host(host), parse_port(port), terms.ttl_s, terms.weight, terms.meta)
+    for field in ("app", "version", "host", "port"):
+        said, meant = getattr(terms, field), getattr(instance, field)
+        if said not in (None, meant) and not (field == "host" and canonical_host(said) == meant):
+            raise Invalid(field, f"must be {meant}, as in the path")
+    return msgspec.structs.replace(instance, ttl_s=terms.ttl_s, weight=terms.weight, meta=terms.meta)
+
+
+def require_nothing(document: bytes) -> None:
+    """The body of a renewal that takes none; an empty object says nothing either."""
+    if document.strip() and _decoded(_object, document):
+        raise Invalid("body", "must be empty, for PUT only renews: POST can change ttl, weight and meta")
 
 
 def registration_key(path: tuple[str, str, str, str]) -> str:
@@ -272,7 +287,7 @@ class Kind:
             raise Invalid("resource", f"must be {self.resource}")
         fixed = {"id": self.key(name), "resource": self.resource, "name": name}
         old = {} if existing is None else _object.decode(existing)
-        merged = {**fixed, **dict.fromkeys(self.needs), **old, **sent, **fixed}
+        merged = {**fixed, **dict.fromkeys((*self.needs, *self.may_have)), **old, **sent, **fixed}
         for field in self.needs:
             if existing is None and merged[field] is None:
                 raise Invalid(field, f"is required, for there is no {fixed['id']} yet")

@@ -118,8 +118,10 @@ class Limits(ApiCase):
         return response
 
     def bare(self, sent: bytes) -> None:
-        """Expect what is refused before there is a request."""
-        self.assertEqual(self.exchange(sent), Response(400, {}, b""))
+        """Expect what is refused before there is a request, in the form that all errors have."""
+        response = self.exchange(sent)
+        self.assertIn("no request", self.refused("INVALID", response))
+        self.assertEqual(response.headers["connection"], "close")
         self.assertTrue(self.connection.closed)
 
     def test_request_line(self) -> None:
@@ -139,6 +141,7 @@ class Limits(ApiCase):
             self.bare(line + headers + b"X: yyy\r\n\r\n")
         self.bare(line + b"X: " + b"x" * 20_000)
         self.bare(line + b"X: y\r\n" * 6000 + b"\r\n")
+        self.assertEqual(self.exchange(line + b"X: y\r\n" * 2500 + b"\r\n").status, 200)
 
     def test_broken(self) -> None:
         """What is no HTTP is refused."""
@@ -153,9 +156,19 @@ class Limits(ApiCase):
             b"POST /registrations HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
             b"POST /registrations HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
             b"POST /registrations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            b"POST /registrations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}x\r\n",
+            b"POST /registrations HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+            b"GET /registrations/a b HTTP/1.1\r\n\r\n",
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
         ):
             self.bare(sent)
+
+    def test_broken_after_an_answer(self) -> None:
+        """Who was refused for the size of a body already gets no second answer for its form."""
+        head = b"POST /registrations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.refused("TOO_LARGE", self.exchange(head + b"20000\r\n" + b" " * 0x20000 + b"\r\n"))
+        self.connection.send(b"x\r\n")
+        self.assertEqual((self.connection.received(), self.connection.closed), (b"", True))
 
     def test_body(self) -> None:
         """A body of 64 KiB is read, a larger one is refused."""

@@ -6,7 +6,7 @@ from tests.api.conversation import WEB, ApiCase
 
 SITE = {"name": "site", "app": "web", "version": "1.2.0"}
 SITE_SHOWN = {"id": "backend/site", "resource": "Backend", **SITE}
-EDGE_SHOWN = {"id": "frontend/edge", "resource": "Frontend", "name": "edge"}
+EDGE_SHOWN = {"id": "frontend/edge", "resource": "Frontend", "name": "edge", "backend": None}
 
 
 class Backends(ApiCase):

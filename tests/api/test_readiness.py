@@ -22,6 +22,8 @@ REQUESTS = (
     ("GET", "/frontends/edge"),
     ("GET", "/events"),
     ("GET", "/events?since=x&wait=30"),
+    ("GET", "/nowhere"),
+    ("GET", "/registrations/a%2Fb"),
 )
 
 
@@ -92,6 +94,14 @@ class AfterAPause(ApiCase):
         self.refused("NOT_READY", response)
         self.network.reconnect()
         self.assertEqual(self.ask("GET", "/registrations").json, [])
+
+    def test_nowhere(self) -> None:
+        """What would not be found waits as well."""
+        self.connection.send(request("GET", "/nowhere"))
+        self.assertEqual(self.connection.received(), b"")
+        self.network.reconnect()
+        (response,) = parsed(self.connection.received())
+        self.refused("NOT_FOUND", response)
 
     def test_says_so_at_once(self) -> None:
         """`/ready` and `/status` do not wait."""

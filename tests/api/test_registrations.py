@@ -192,8 +192,24 @@ class RegisteringByPath(ApiCase):
             self.invalid(field, self.ask("POST", WEB_PATH, {field: value}))
         self.assertEqual(self.ask("GET", "/registrations").json, [])
 
+    def test_body_against_path(self) -> None:
+        """A body may say who as well, in any spelling, but nobody else."""
+        self.assertEqual(self.ask("POST", WEB_PATH, {**WEB, "weight": 5}).json["weight"], 5)
+        self.assertEqual(self.ask("POST", "/registrations/web/1/a.b/80", {"host": "A.B."}).status, 200)
+        for field, value in {"app": "other", "version": "1.2.1", "host": "10.0.0.6", "port": 8081}.items():
+            self.invalid(field, self.ask("POST", WEB_PATH, {field: value, "weight": 7}))
+        self.assertEqual(self.ask("GET", WEB_PATH).json["weight"], 5)
+
 
 class Renewing(ApiCase):
+    def test_body(self) -> None:
+        """A renewal changes nothing, and says so to who sends something to be changed."""
+        self.ask("POST", "/registrations", WEB)
+        for body in (b"", b" ", b"{}"):
+            self.assertEqual(self.ask("PUT", WEB_PATH, body).json, SHOWN)
+        for body in (b'{"weight":5}', b"x", b"[1]"):
+            self.invalid("body", self.ask("PUT", WEB_PATH, body))
+
     def test_known(self) -> None:
         """A renewal of what is listed answers with it, and keeps it listed."""
         self.ask("POST", "/registrations", WEB)

@@ -88,7 +88,7 @@ class Cluster(ExchangeOfNodes):
         two = self.node_at("10.0.0.2")
         self.pass_time(3, [one, two])
         self.assertTrue(two.registration(KEY))
-        self.assertEqual(len(self.lines_of("no longer")), 1)
+        self.assertEqual(len(self.lines_of("Over: ")), 1)
         self.assertEqual(one.status()["problems"], {})
 
 
