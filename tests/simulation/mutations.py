@@ -276,6 +276,29 @@ def _believes_what_waited(original: Changed, rounds: Rounds, message: Message, n
     return original(rounds, message, now, **{**named, "late": False})
 
 
+def _does_not_ask_who_waited(original: Changed, rounds: Rounds, message: Message, now: float, **named: Any) -> Any:
+    requests = [*rounds._requests]
+    came_of_it = original(rounds, message, now, **named)
+    if named["late"]:
+        rounds._requests = requests
+    return came_of_it
+
+
+def _known_without_the_pause(original: Changed, contacts: Contacts, counter: Counter, now: float) -> None:
+    contact = contacts.get(counter.incarnation)
+    if contact is None:
+        original(contacts, counter, now)
+        return
+    shift_s, contact.shift_s = contact.shift_s, 0.0
+    original(contacts, counter, now)
+    contact.shift_s = shift_s
+
+
+def _begins_with_nothing_to_show(original: Changed, replica: Replica, *arguments: Any) -> None:
+    original(replica, *arguments)
+    replica._stale_settings = {}
+
+
 def _does_not_ask_back(original: Changed, rounds: Rounds, *arguments: Any, ask: bool) -> Any:
     return original(rounds, *arguments, ask=False)
 
@@ -475,6 +498,21 @@ MUTATIONS = {
         "6",
         (Replica, "_settle", around(_beats_before_it_lapses)),
         shown_by=scenarios.what_died_before_a_long_pause_stays_dead,
+    ),
+    "what is known at the end of a pause is older": _mutation(
+        "6",
+        (Contacts, "meet", around(_known_without_the_pause)),
+        shown_by=scenarios.news_at_the_end_of_a_pause_keeps_nobody_from_being_waited_for,
+    ),
+    "settings go with the incarnation that held them": _mutation(
+        "6",
+        (Replica, "_begin", around(_begins_with_nothing_to_show)),
+        shown_by=scenarios.settings_outlive_the_incarnation_that_held_them_back,
+    ),
+    "strangers who waited are not asked": _mutation(
+        "6",
+        (Rounds, "receive", around(_does_not_ask_who_waited)),
+        shown_by=scenarios.who_came_during_a_pause_is_met_after_it,
     ),
     "what waited is believed": _mutation(
         "6",

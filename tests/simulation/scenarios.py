@@ -392,6 +392,47 @@ def who_cannot_ask_is_asked_back() -> None:
     stage.expect("a: online registered, offline expired", "b: online registered, offline expired")
 
 
+def news_at_the_end_of_a_pause_keeps_nobody_from_being_waited_for() -> None:
+    """c hears of a by way of b alone, and is paused: what b tells of a is no word of a's own (seed 479)."""
+    stage = Stage("abc")
+    stage.cut("ac", "ca")
+    stage.run(4)
+    stage.pause("c")
+    stage.register("a")
+    stage.run(3.5)
+    stage.resume("c")
+    stage.run(2)
+    assert not stage["c"].replica.ready, "c is ready without word from a"
+    stage.run(3)
+
+
+def settings_outlive_the_incarnation_that_held_them_back() -> None:
+    """b got a setting before it was ready, and goes on as another incarnation before it is (seed 647)."""
+    cluster = ByHand("a", seeds=False)
+    cluster["a"].configure(cluster.now, "backend/web", b"{}", "ops", 0)
+    b = cluster.start("b", 2, "az")
+    b.round(cluster.now)
+    cluster.settle()
+    assert not b.notice(cluster.now)
+    cluster.now += 700.0
+    b.anew(99, cluster.now)
+    cluster.run(6.0)
+    assert b.ready
+    assert b.setting("backend/web"), "b does not show what it has"
+
+
+def who_came_during_a_pause_is_met_after_it() -> None:
+    """b, whose first words waited for a, is asked whether it is still there (seed 1307)."""
+    stage = Stage("a")
+    stage.pause("a")
+    stage.run(5)
+    stage.cluster.start("b", "a")
+    stage.run(0.5)
+    stage.cluster.resume("a", inputs_first=True)
+    stage.run(0.1)
+    assert [contact.name for contact in stage["a"].replica.contacts] == ["b"], "a does not know b"
+
+
 def what_waited_during_a_long_absence_brings_back_nobody() -> None:
     """a was away for so long that nobody remembers c, or b as it was: what they told a meanwhile is news no more."""
     stage = Stage("abc", interval_s=LONG_INTERVAL_S)
