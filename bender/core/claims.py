@@ -45,6 +45,8 @@ class Claims:
         self.holding = False
         #: Keys that have to be looked at again, in order.
         self.stale: dict[str, None] = dict.fromkeys(view.known())
+        #: Whether everybody was heard before this node spoke, so that what nobody tells of is over.
+        self.informed = False
         # What the incarnation before knew of, for as long as somebody may tell of it again.
         self._inherited = {**self.stale}
         self._inherited_until = now + timing.ledger_kept_s(0.0)
@@ -153,11 +155,11 @@ class Claims:
         return isinstance(entry, End) or entry.node == self._incarnation or (contact is not None and not contact.left)
 
     def _is_lost(self, key: str) -> bool:
-        """Whether the incarnation before had a key, of which nothing came since, from somebody not heard of since."""
+        """Whether the incarnation before had a key of which nobody who could know was heard since."""
         claim = self._view.claim(key)
-        return key in self._inherited and (
-            claim is None or not (claim.node == self._before or claim.node in self._contacts)
-        )
+        if key not in self._inherited or claim is None:
+            return key in self._inherited
+        return claim.node not in self._contacts and not (claim.node == self._before and self.informed)
 
     def _winner(self, entries: Iterable[Entry], now: float) -> Claim | None:
         ended = _ended_roots(entries)

@@ -233,6 +233,7 @@ class Replica:
         late = now >= max(self._away_since, self.rounds.paged_at) + self.timing.patience_s
         if self.claims.holding and (late or self._all_answered(now)):
             self.claims.holding = False
+            self.claims.informed = self._all_answered(now)
             # Clients could not be answered until now: to them, this node was away for as long.
             waited_s = now - self._away_since
             self.claims.leases.shift(waited_s, self.away_s + waited_s)

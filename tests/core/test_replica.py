@@ -249,6 +249,20 @@ class LossTests(SynchronousTestCase):
         self.assertEqual(replica.identity.incarnation, 99)
         self.assertEqual(self.cluster.happened("a"), [("online", "registered"), ("offline", "expired")])
 
+    def test_anew_and_alone(self) -> None:
+        """What it had listed is lost to a node that can ask nobody, and forgotten ten minutes later."""
+        self.cluster.register("b", KEY + "80")
+        self.cluster.cut = {"b", "c"}
+        self.cluster.now += 601.0
+        replica = self.cluster["a"]
+        replica.anew(99, self.cluster.now)
+        self.cluster.run(5.0)
+        self.assertTrue(replica.ready)
+        for key in (KEY, KEY + "80"):
+            self.assertEqual(self.cluster.happened("a", key)[-1], ("offline", "node-lost"))
+        self.cluster.run(TTL_S + 3 + 600)
+        self.assertEqual(replica.view.known(), [])
+
 
 class PauseTests(SynchronousTestCase):
     """Rule 6: a node that was away does not blame others, and does not speak before it has listened."""
