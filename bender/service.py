@@ -16,10 +16,10 @@ from typing import NoReturn, Protocol
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
@@ -52,11 +52,23 @@ def refuse(sentence: str) -> NoReturn:
     raise refusal
 
 
+@implementer(IHalfCloseableProtocol)
+class Connection(ProtocolWrapper):
+    """One of the clients' connections; the wrapper is asked whether a client may close its half of it."""
+
+    def readConnectionLost(self) -> None:
+        IHalfCloseableProtocol(self.wrappedProtocol).readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        IHalfCloseableProtocol(self.wrappedProtocol).writeConnectionLost()
+
+
 @implementer(IProtocolNegotiationFactory)
 class Connections(WrappingFactory):
     """The factory of the clients' connections: knows those that are open, and ends them without cutting an answer."""
 
     noisy = False
+    protocol = Connection
 
     def end_idle(self) -> bool:
         """Close the connections on which nobody waits; whether there are any left, also with an answer on its way."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from io import BytesIO
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.protocols.basic import LineReceiver
 from twisted.web import http, server
 from twisted.web.resource import IResource
+from zope.interface import implementer
 
 from bender.api.commands import BODY_BYTES_MAX, ROUTES, Answer, refused
 
@@ -63,6 +64,8 @@ class Request(server.Request):
 
     content: BytesIO
     body_bytes_max = BODY_BYTES_MAX
+    #: Set while this is answered with events, for as long as its client listens.
+    endless = False
     _received_bytes = 0
     _refused = False
 
@@ -102,12 +105,14 @@ class Request(server.Request):
         return b"localhost"
 
 
+@implementer(IHalfCloseableProtocol)
 class Channel(http.HTTPChannel):
-    """One connection."""
+    """One connection. A client may close its half of it when it has said all, as `nc` does, and is answered."""
 
     MAX_LENGTH = max(REQUEST_LINE_BYTES_MAX, HEADERS_BYTES_MAX)
     #: Their bytes are counted; Twisted would count them as well, and draw the line at 500.
     maxHeaders = HEADERS_BYTES_MAX
+    _said_all = False
 
     def dataReceived(self, data: bytes) -> None:
         if self.requests or self._buffer:
@@ -115,6 +120,23 @@ class Channel(http.HTTPChannel):
             LineReceiver.dataReceived(self, data)
         else:
             super().dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        """Close when all that was asked is answered; who watches events, or was in the middle of a request, is gone."""
+        self._said_all = True
+        if not self.requests:
+            self.loseConnection()
+        elif not self._handlingRequest or self.requests[0].endless:
+            self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def writeConnectionLost(self) -> None:
+        """Only this end closes that half, and with it the whole."""
+
+    def requestDone(self, request: Request) -> None:
+        super().requestDone(request)  # which goes on with the next one, up to its end
+        if self._said_all and not self.requests:
+            self._said_all = False
+            self.loseConnection()
 
     def lineReceived(self, line: bytes) -> None:
         if self._receivedHeaderSize == 0:  # the request line

@@ -77,6 +77,7 @@ def _endpoint(node: Node, reactor: IReactorTime, route: Route) -> Callable[..., 
         async def stream(request: Request, **path: str) -> Any:
             await node.until_ready()
             if request.method in (b"GET", b"HEAD"):
+                request.endless = True
                 return await watch(node, request, reactor)
             return respond(request, answer(node, route, _asked(request, path)))
 

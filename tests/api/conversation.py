@@ -82,6 +82,10 @@ class Connection:
         """Whether the node has closed it."""
         return self.transport.disconnecting
 
+    def end(self) -> None:
+        """The client has said all, and goes on listening."""
+        self._protocol.readConnectionLost()
+
     def lose(self) -> None:
         """The client goes away."""
         self._protocol.connectionLost(Failure(ConnectionDone()))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.api.conversation import WEB, WEB_PATH, ApiCase, Response, parsed, request
+from bender.api import site
+from tests.api.conversation import WEB, WEB_PATH, ApiCase, Network, Response, parsed, request
 
 ALLOWED = {
     "/": "GET, HEAD, OPTIONS",
@@ -108,6 +109,48 @@ class Paths(ApiCase):
             self.assertEqual([each.json for each in parsed(connection.received())], [[]])
         connection.send(b"GET /registrations HTTP/1.1\r\n\r\n")
         self.assertEqual([each.json for each in parsed(connection.received())], [[]])
+
+
+class HalfClosed(ApiCase):
+    """A client that has said all it will closes its half of the connection."""
+
+    def test_idle(self) -> None:
+        """Where nothing is asked there is nothing to wait for."""
+        connection = self.connect()
+        connection.send(request("GET", "/registrations"))
+        self.assertFalse(connection.closed)
+        connection.end()
+        self.assertTrue(connection.closed)
+
+    def test_waiting(self) -> None:
+        """All that was asked before is answered first."""
+        network = Network(self.clock)
+        network.first.begin_round()
+        network.first.sweep()
+        network.connected = False
+        self.clock.advance(3)
+        self.site = site(network.first, self.clock)
+        connection = self.connect()
+        connection.send(request("POST", "/registrations", WEB) + request("GET", "/registrations"))
+        connection.end()
+        self.assertFalse(connection.closed)
+        network.reconnect()
+        self.assertEqual([each.status for each in parsed(connection.received())], [201, 200])
+        self.assertTrue(connection.closed)
+
+    def test_in_the_middle(self) -> None:
+        """Half a request will never be a whole one."""
+        connection = self.connect()
+        connection.send(b"POST /registrations HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+        connection.end()
+        self.assertTrue(connection.closed)
+
+    def test_watching(self) -> None:
+        """Who watches has gone: there is no other way to find out."""
+        connection = self.connect()
+        connection.send(request("GET", "/events", Accept="text/event-stream"))
+        connection.end()
+        self.assertTrue(connection.closed)
 
 
 class Limits(ApiCase):

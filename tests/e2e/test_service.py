@@ -17,8 +17,13 @@ from pathlib import Path
 import pytest
 import twisted.test
 from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 
 from bender import __version__
 from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Cluster, Node, environment, twistd, until
@@ -274,6 +279,39 @@ async def test_an_editable_install_brings_twistd_bender(cluster: Cluster, tree: 
 @ensureDeferred
 async def test_a_checkout_brings_twistd_bender(cluster: Cluster, tree: Path, python: str) -> None:
     await runs(cluster, python, path=str(tree))
+
+
+# Who speaks to it.
+
+
+class Piped(Protocol):
+    """Sends something, closes its half of the connection, and reads to the end, as `printf … | nc` does."""
+
+    transport: ITCPTransport
+
+    def __init__(self, sent: bytes) -> None:
+        self._sent = sent
+        self._received = b""
+        self.done: Deferred[bytes] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.write(self._sent)
+        self.transport.loseWriteConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.done.callback(self._received)
+
+
+@ensureDeferred
+async def test_a_client_that_has_said_all_is_answered(cluster: Cluster) -> None:
+    (node,) = await cluster(1)
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", node.api_port)
+    sent = b"POST /registrations/web/1/10.0.0.1/80 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    client = await connectProtocol(endpoint, Piped(sent))
+    assert (await client.done.addTimeout(PATIENCE_S, reactor)).startswith(b"HTTP/1.1 200 ")
 
 
 # How it ends.
