@@ -97,7 +97,7 @@ class Stream:
         if self.live:
             self._send((entry,))
         elif self._room_bytes is not None:
-            self._wait(len(entry.line))
+            self._wait(entry.size)
 
     def closed(self) -> None:
         """The node stops."""

@@ -88,7 +88,7 @@ class Subscription:
         size = 0
         for entry in chain(self._snapshot, self._missed()):
             taken.append(entry)
-            size += len(entry.line)
+            size += entry.size
             if size >= bytes_max:
                 break
         return taken
@@ -146,4 +146,4 @@ class Subscription:
 
 
 def _size(entry: Entry) -> int:
-    return len(entry.line)
+    return entry.size

@@ -58,6 +58,7 @@ class Writing(JournalCase):
             b'"registration":{"id":"registration/web/1/10.0.0.1/1"}}\n',
         )
         self.assertEqual((entry.cursor, entry.app, entry.version), ("k3f9-1", "web", "1"))
+        self.assertEqual(entry.size, len(entry.line))
 
     def test_of_a_backend_or_frontend(self) -> None:
         """They stand in the place of the registration, and have no app to filter by."""
@@ -69,6 +70,7 @@ class Writing(JournalCase):
         self.assertEqual([[*each][-1] for each in said], ["backend", "frontend"])
         self.assertEqual([each["event"] for each in said], ["created", "removed"])
         self.assertEqual([(entry.app, entry.version) for entry in entries], [(None, None)] * 2)
+        self.assertEqual([entry.size for entry in entries], [len(entry.line) for entry in entries])
 
     def test_a_body_is_spliced_in_as_it_is(self) -> None:
         """Its bytes are what clients get for the object, whatever the order and form of its fields."""
