@@ -234,14 +234,15 @@ class Claims:
         return confirmed >= lease.deadline and self._replaced_everywhere(lease.entry, asked, now)
 
     def _replaced_everywhere(self, claim: Claim, asked: list[Contact], now: float) -> bool:
-        """Whether nobody asked could see this claim go before the others of its key have come."""
+        """Whether nobody asked could see this claim go before the others of its key have come, and say the same."""
         ended = _ended_roots(self.index.entries(claim.key))
         others = [
-            other.dot
+            other
             for other in self.index.entries(claim.key)
             if other is not claim and isinstance(other, Claim) and other.root not in ended and self._counts(other, now)
         ]
-        return covered(others, asked)
+        followed = all(other.rank >= claim.rank for other in others)
+        return followed and covered((other.dot for other in others), asked)
 
     def _ended_is_over(self, lease: Lease, claim: Claim, asked: list[Contact], now: float) -> bool:
         """A claim that was ended goes when all have the end, or they would take it for expired."""

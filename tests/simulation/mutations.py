@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from bender.core import configuration
 from bender.core.claims import Claims, _ended_roots, _rank
 from bender.core.configuration import Configuration
-from bender.core.contacts import Contact, Contacts
+from bender.core.contacts import Contact, Contacts, covered
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import Claim, Delta, Dot, End, Entry, Ledger
 from bender.core.messages import Counter, Message, Setting
@@ -124,6 +124,15 @@ def _replaced_by_one(claims: Claims, claim: Claim, asked: list[Contact], now: fl
         if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
     ]
     return _covered_by_one(others, asked)
+
+
+def _gone_before_all_have_followed(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    others = [
+        other.dot
+        for other in claims.index.entries(claim.key)
+        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
+    ]
+    return covered(others, asked)
 
 
 def _asked_with_rounds_only(replica: Replica, now: float) -> None:
@@ -413,6 +422,11 @@ MUTATIONS = {
         "3",
         (Claims, "_replaced_everywhere", instead(lambda *_: True)),
         shown_by=scenarios.every_other_claim_must_have_been_seen,
+    ),
+    "others need not have followed": _mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(_gone_before_all_have_followed)),
+        shown_by=scenarios.what_changed_does_not_change_back_where_nobody_has_followed,
     ),
     "one other seen is enough": _mutation(
         "3",

@@ -139,6 +139,8 @@ class Record:
         self.ttl_s_max = 0.0
         self.last_at = -inf
         self.ended_at = -inf
+        #: Where and when it was deregistered, whatever was known there.
+        self.ends: list[tuple[Life, float]] = []
         #: When it was accepted, by life; and the holds that this makes.
         self.accepted: dict[Life, list[float]] = defaultdict(list)
         self.holds: dict[Life, list[Hold]] = defaultdict(list)
@@ -165,8 +167,11 @@ class Record:
         self.ttl_s_max = max(self.ttl_s_max, unit.ttl_s)
         self.last_at = now
         self.accepted[life].append(now)
-        if unit.ends or unit.born_at <= self.ended_at:
-            return  # accepted where it is not known yet that it was deregistered
+        # Where it is not known yet that it was deregistered it may be taken for the same: by its unit, or because
+        # claims of what was ended still count there, as they do for little more than their ttl.
+        lately = [(where, at) for where, at in self.ends if now < at + 3 * self.ttl_s_max]
+        if unit.ends or unit.born_at <= self.ended_at or not all(life.knows(where, now) > at for where, at in lately):
+            return
         holds = self.holds[life]
         if holds and asked_at <= holds[-1].end:
             holds[-1].end = self._until(now)
@@ -176,6 +181,7 @@ class Record:
 
     def end(self, life: Life, bodies: Iterable[bytes], now: float) -> None:
         self.ended_at = now
+        self.ends.append((life, now))
         for body in bodies:
             self.units[body].ends.append((life, now))
         self.holds.clear()

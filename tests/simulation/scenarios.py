@@ -120,10 +120,23 @@ def what_changed_does_not_change_back() -> None:
     stage.register("a", meta=1)
     stage.run(0.5)
     stage.pause("b")
-    stage.run(5)
+    stage.run(7)
     stage.resume("b")
-    stage.run_until(13)
+    stage.run_until(16.5)
     stage.expect("a: online registered, changed registered", "b: online registered, changed registered")
+
+
+def what_changed_does_not_change_back_where_nobody_has_followed() -> None:
+    """a took a change when it was cut off from b, whose claim says the old and counts for longer (seed 8425)."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run_until(5)
+    stage.renew("b")
+    stage.run_until(5.5)
+    stage.cut("ab", "ba")
+    stage.register("a", meta=1)
+    stage.run_until(20)
+    stage.expect("a: online registered, changed registered, offline node-lost")
 
 
 def who_follows_is_not_renewed_by_it() -> None:
