@@ -92,10 +92,11 @@ def makeService(options: Options) -> IService:
     # The reactor's timers follow the wall clock otherwise, and an hour set back is an hour without rounds and sweeps.
     reactor.seconds = sources.monotonic  # type: ignore[method-assign]
     _allow_open_files()
-    reactor.callWhenRunning(_spare_the_collector)
     reactor.callWhenRunning(_leave_once, reactor)
     _refuse_what_is_taken(options.chosen)
-    return put_together(options.chosen, reactor, sources)
+    service = put_together(options.chosen, reactor, sources)
+    _spare_the_collector()
+    return service
 
 
 def put_together(choices: Choices, reactor: Any, sources: Sources) -> NodeService:
@@ -137,7 +138,10 @@ def _allow_open_files() -> None:
 
 
 def _spare_the_collector() -> None:
-    """What is there at the start stays: to look through it at each full collection held the node up for 25 ms."""
+    """What is there at the start stays: to look through it at each full collection held the node up for 25 ms.
+
+    This time it does so too, and is done before anybody is listened to.
+    """
     gc.collect()
     gc.freeze()
 
