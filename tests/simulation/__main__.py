@@ -124,11 +124,11 @@ def replay(seed: int, *, hard: bool, key: str) -> int:
 def show_mutations(seeds_max: int, jobs: int) -> int:
     """Print what catches each mutation: the first seed that notices it, and its scenario; the exit status."""
     uncaught = 0
-    print(f"{'rule':7}{'mutation':42}{'seeds':>6}  {'broken promise, or else':62}scenario")
+    print(f"{'rule':7}{'mutation':48}{'seeds':>6}  {'broken promise, or else':62}scenario")
     with Pool(jobs) as pool:
         for name, caught in zip(MUTATIONS, pool.imap(_hunt, [(name, seeds_max) for name in MUTATIONS]), strict=True):
             uncaught += not (caught.seeds or caught.shown)
-            row = f"{MUTATIONS[name].rule:7}{name:42}{caught.seeds or '-':>6}  {caught.broken[:60]:62}{caught.shown}"
+            row = f"{MUTATIONS[name].rule:7}{name:48}{caught.seeds or '-':>6}  {caught.broken[:60]:62}{caught.shown}"
             print(row.rstrip(), flush=True)
     print(f"{len(MUTATIONS)} mutations, {uncaught} of them caught by nothing")
     return 1 if uncaught else 0
