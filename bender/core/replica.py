@@ -294,7 +294,7 @@ class Replica:
 
     def _show_stale_settings(self) -> None:
         for key in self._stale_settings:
-            self.view.configure(key, self.configuration.current(key))
+            self._show_setting(key)
         self._stale_settings.clear()
 
     # Messages.

@@ -306,13 +306,14 @@ class Rounds:
         sender = self._contacts.message_from(message.sender, now)
         if sender is not None:
             self._note_heads(sender, heads)
-        versions = {incarnation: head.version for incarnation, head in heads.items()}
-        versions |= {delta.incarnation: delta.version for delta in message.deltas}
+        versions = {delta.incarnation: delta.version for delta in message.deltas}  # where there are no heads
         fits, advanced, changed = self._join(message.deltas)
         settings = tuple(setting.key for setting in message.settings if self._configuration.join(setting))
         for counter in message.counters:
             if counter.incarnation != own:
-                self._hear(counter, versions.get(counter.incarnation, 0), now)
+                head = heads.get(counter.incarnation)
+                version = head.version if head else versions.get(counter.incarnation, 0)
+                self._hear(counter, version, now)
         for key in changed:
             self._claims.refresh(key, now)
         if sender is not None and message.echo is not None and fits:
