@@ -55,7 +55,7 @@ class Network:
         #: Requests that were sent, for comparison with what a change may cost.
         self.sent = 0
         #: What the answerer of a round knew of settings, by the second request that it led to.
-        self._compared: dict[Request, frozenset[int]] = {}
+        self._compared: dict[Request, tuple[Life, frozenset[int]]] = {}
 
     def send(self, node: Node, request: Request) -> None:
         cluster, weather = self._cluster, self._cluster.weather
@@ -121,7 +121,7 @@ class Network:
             return
         exchange.over = True
         node.replica.answered(now, request, answer.message)
-        self._cluster.weather.answered(node.name, request.address, self._cluster.now)
+        self._cluster.weather.answered(node.name, request.address, exchange.sent_at, self._cluster.now)
         if answer.life is not node.life:
             self._heard(node, answer.life, answer.may, self._cluster.now - answer.made_at, answer.message)
             self._learned(exchange, answer)
@@ -180,7 +180,9 @@ class Network:
             return
         if message.heads is None:
             if message.buckets:
-                _share_settings(life, other, exchange.settings | self._compared.pop(exchange.request))
+                compared, settings = self._compared.pop(exchange.request)
+                if compared is other:  # and not another incarnation, which answered in its place
+                    _share_settings(life, other, exchange.settings | settings)
             return
         life.learn(answer.must, self._cluster.now)
         requests = exchange.node.replica.rounds._requests
@@ -192,7 +194,7 @@ class Network:
             _share_settings(life, other, exchange.settings | answer.settings)
         for request in follows:
             if request.message.buckets:
-                self._compared[request] = answer.settings
+                self._compared[request] = (other, answer.settings)
 
 
 def _share_settings(one: Life, other: Life, settings: frozenset[int]) -> None:

@@ -23,9 +23,9 @@ P3  O shows a key at t only if some life N is to blame, each time with the last 
     know; d = a + ttl + the pauses of N since and the time it then took to be ready; and r the last heartbeat of N that
     O believes, as O counts it: t < r + ttl + 3·I (also the upper bound of P6), and either t < d + bound, or N was gone
     by then, or O does not know the moment d + 5·I. The bound is 1·I if the weather was calm since d - 8·I, 2·I if it
-    was, but for loss and delays, and 5·I otherwise. Tolerances stand beside their reasons below. That 2·T + 4·I and
-    2·T + 8·I hold where a holder died follows; the tables of a run measure it. ttl is the largest that the key ever
-    had.
+    was, but for loss and delays (of fewer than three requests between O and N since d - 1·I), and 5·I otherwise.
+    Tolerances stand beside their reasons below. That 2·T + 4·I and 2·T + 8·I hold where a holder died follows; the
+    tables of a run measure it. ttl is the largest that the key ever had.
 P4  A unit that was deregistered at X, which knew a claim of it, is not shown where that moment of X is known, nor
     again where its end was announced. What comes online is justified by P3; and a key that nobody renewed within ttl,
     nor since, and that was announced as expired here stays for 1·I at most, if nothing happens meanwhile.
@@ -381,18 +381,19 @@ class Oracle:
                 continue
             due_at = last_at + ttl_s + holder.pauses_after(last_at, now)
             # Who died before that lets go of nothing any more: its claims are hidden.
-            if min(now, holder.ended_at) < due_at + self._bound_s(due_at):
+            if min(now, holder.ended_at) < due_at + self._bound_s(life, holder, due_at):
                 return True
             known = life.knew(holder, now) if until_now else life.knows(holder, now)
-            if not self._calm(due_at) and known < due_at + 5 * self.interval_s:
+            if not self._calm(life, holder, due_at) and known < due_at + 5 * self.interval_s:
                 return True
         return False
 
-    def _calm(self, due_at: float) -> bool:
-        return self.weather.calm(due_at - 8 * self.interval_s, self.now)
+    def _calm(self, life: Life, holder: Life, due_at: float) -> bool:
+        lucky = self.weather.lucky_between(life.node, holder.node, due_at - self.interval_s)
+        return lucky and self.weather.calm(due_at - 8 * self.interval_s, self.now)
 
-    def _bound_s(self, due_at: float) -> float:
-        if not self._calm(due_at):
+    def _bound_s(self, life: Life, holder: Life, due_at: float) -> float:
+        if not self._calm(life, holder, due_at):
             return 5 * self.interval_s
         return (2 if self.weather.rough(due_at - 8 * self.interval_s) else 1) * self.interval_s
 
@@ -525,19 +526,23 @@ class Oracle:
         for holder, accepted_at in known.items():
             heard_at = life.counts_from(holder, now)
             hidden_s = now - (heard_at + ttl_s + 3 * interval_s)
-            if holder is not life and 0 <= hidden_s < 0.35 * interval_s:
-                paused_s = holder.pauses_after(accepted_at, now)
-                before = heard_at < accepted_at + ttl_s + paused_s + interval_s
-                self._delayed(
-                    "holder died" if before else "holder died, peer failing", now - last_at - 2 * ttl_s - paused_s
-                )
+            if holder is not life and -0.05 * interval_s <= hidden_s < 0.35 * interval_s:
                 self._delayed("after its last heartbeat", now - heard_at - ttl_s)
+                # Where word of it waited at a node that was paused, its last heartbeat is later here than it was.
+                if heard_at < holder.last_beat(life.learned_of(holder, now)) + interval_s:
+                    paused_s = holder.pauses_after(accepted_at, now)
+                    before = heard_at < accepted_at + ttl_s + paused_s + interval_s
+                    self._delayed(
+                        "holder died" if before else "holder died, peer failing", now - last_at - 2 * ttl_s - paused_s
+                    )
                 return
+            if -0.05 * interval_s <= hidden_s < 2.5 * interval_s and holder.ended_at < now:
+                return  # its claim kept this one company; what was said last was hidden a moment ago
         due = [(at + ttl_s + holder.pauses_after(at, now), holder.number) for holder, at in known.items()]
         due_at, number = max(((at, number) for at, number in due if at <= now), default=(inf, 0))
         if due_at > now or not self.weather.connected(life, self.lives[number], due_at - 3 * interval_s, now):
             return
-        if self._calm(due_at):
+        if self._calm(life, self.lives[number], due_at):
             self._delayed("calm, with loss" if self.weather.rough(due_at - 8 * interval_s) else "calm", now - due_at)
         elif now < due_at + 5 * interval_s:  # who learned of it later was out of touch
             self._delayed("peer failing", now - due_at)

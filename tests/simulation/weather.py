@@ -7,7 +7,7 @@ direction; two opposite one-way cuts are no link.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Hashable
 from math import inf
 from typing import Literal
@@ -20,6 +20,10 @@ Kind = Literal["crash", "start", "leave", "pause", "cut", "unlucky"]
 
 #: After this many requests in a row to the same node without an answer, that is no longer 10 % loss but a failing peer.
 UNLUCKY_ROW = 3
+
+#: So is it when so many that were made between two nodes, in either direction, while one thing should get from the one
+#: to the other got no answer within half an interval.
+UNLUCKY_COUNT = 3
 
 
 @frozen(eq=False)
@@ -62,6 +66,8 @@ class Weather:
         self._present: dict[str, Life] = {}
         self._open: dict[Hashable, Disturbance] = {}
         self._rows: dict[tuple[str, str], tuple[int, float]] = {}
+        # When the last requests were made that got no answer, or a late one, by the two nodes.
+        self._unlucky: dict[frozenset[str], deque[float]] = defaultdict(lambda: deque(maxlen=4 * UNLUCKY_COUNT))
         self._epochs: list[tuple[float, dict[int, int]]] = [(-inf, {})]
 
     # What gets through at this moment.
@@ -132,12 +138,15 @@ class Weather:
     # What happens by chance.
 
     def unanswered(self, sender: str, receiver: str, sent_at: float) -> None:
+        self._unlucky[frozenset({sender, receiver})].append(sent_at)
         row, since = self._rows.get((sender, receiver), (0, sent_at))
         self._rows[sender, receiver] = (row + 1, since)
         if row + 1 == UNLUCKY_ROW:
             self._begin((sender, receiver), "unlucky", since)
 
-    def answered(self, sender: str, receiver: str, now: float) -> None:
+    def answered(self, sender: str, receiver: str, sent_at: float, now: float) -> None:
+        if now > sent_at + self.interval_s / 2:
+            self._unlucky[frozenset({sender, receiver})].append(sent_at)
         if self._rows.pop((sender, receiver), (0, now))[0] >= UNLUCKY_ROW:
             self._end((sender, receiver), now, self.interval_s)
 
@@ -150,6 +159,10 @@ class Weather:
     def lucky(self, begin: float, end: float) -> bool:
         """Whether, in a span of time, loss did not strike the same way too often in a row."""
         return not any(each.kind == "unlucky" and each.begin < end and each.end > begin for each in self.disturbances)
+
+    def lucky_between(self, one: str, other: str, begin: float) -> bool:
+        """Whether few enough of the requests between two nodes that were made since `begin` got lost or came late."""
+        return sum(sent_at > begin for sent_at in self._unlucky[frozenset({one, other})]) < UNLUCKY_COUNT
 
     def undisturbed(self, begin: float, end: float) -> bool:
         """Whether, in a span of time, nothing happened; what happened before may still be felt."""
