@@ -3,29 +3,44 @@
 It is made for people with `nc` and for programs of ten lines, so nothing has to be sent, and a client that closes its
 sending side goes on receiving. Lines of a client are acted upon only when it has been given all that it was owed:
 so a new subscription begins exactly where the old one ends, and one that sends much and reads little waits for itself.
+
+Agents that speak for many instances register and renew them here as well, in lines that are answered by lines. What
+they do so with `session` ends soon after the connection, unless another connection has taken it over meanwhile: the
+system closes it when the process dies, which says so much earlier than a ttl.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
 import msgspec
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from bender import __version__
-from bender.core.model import Invalid
-from bender.journal import Entry, said
-from bender.node import Full, Node
+from bender.core.model import RENEWALS_MAX, Invalid, TooLarge, canonical_id, parse_registration, registration
+from bender.core.timing import TTL_S_MAX
+from bender.journal import Entry
+from bender.journal import said as said_line
+from bender.node import Full, Node, NotReady
+from bender.prompt import prompt_writer
 from bender.stream import Stream
 from bender.subscription import Selection, Subscription
 
-#: One line of a client; a subscription with the longest names is a fifth of it.
-LINE_BYTES_MAX = 16 * 1024
+#: One line of a client: a thousand ids of 255 bytes, as in a request over HTTP.
+LINE_BYTES_MAX = 256 * 1024
+
+#: How long a session may outlive its connection; longer than any ttl it would mean nothing.
+GRACE_S_MAX = TTL_S_MAX
+
+
+Sessions = dict[str, "Subscriber"]
 
 
 class EventsFactory(Factory):
@@ -36,10 +51,11 @@ class EventsFactory(Factory):
     def __init__(self, node: Node, reactor: IReactorTime) -> None:
         self._node = node
         self._reactor = reactor
+        self._sessions: Sessions = {}
 
     def buildProtocol(self, addr: IAddress | None) -> Subscriber:
         del addr
-        return Subscriber(self._node, self._reactor)
+        return Subscriber(self._node, self._reactor, self._sessions)
 
     def stopFactory(self) -> None:
         self._node.journal.close()
@@ -52,14 +68,18 @@ class Subscriber(Protocol):
     _log = Logger()
     transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
 
-    def __init__(self, node: Node, clock: IReactorTime) -> None:
+    def __init__(self, node: Node, clock: IReactorTime, sessions: Sessions) -> None:
         self._node = node
         self._stream = Stream(node, clock, self, ticks=True)
+        self._sessions = sessions
+        # What this connection has sessions of, with the seconds that they have after it.
+        self._graces_s: dict[str, float] = {}
         # Lines not yet acted upon, and the beginning of one more. While there are any, no more is read.
         self._lines: deque[bytes] = deque()
-        self._unfinished = b""
+        self._unfinished = bytearray()
         self._passing_over = False
         self._acting = False
+        self._closed = False
         self._reading = True
 
     # What Twisted calls.
@@ -68,6 +88,7 @@ class Subscriber(Protocol):
         tcp = ITCPTransport(self.transport, None)
         if tcp is not None:
             tcp.setTcpNoDelay(True)  # an event must not wait for the client to confirm the one before
+        self._write = prompt_writer(self.transport)
         self.transport.registerProducer(self._stream, streaming=True)
         try:
             self._follow(Selection())
@@ -75,27 +96,32 @@ class Subscriber(Protocol):
             self._refuse("BUSY", str(error))
             self.end()
         else:
-            self._write(said("hello", cursor=self._node.journal.cursor, node=self._node.name, version=__version__))
+            self._write(said_line("hello", cursor=self._node.journal.cursor, node=self._node.name, version=__version__))
 
     def dataReceived(self, data: bytes) -> None:
-        *lines, unfinished = (self._unfinished + data).split(b"\n")
-        if self._passing_over and lines:
-            del lines[0]
-            self._passing_over = False
-        self._lines.extend(lines)
-        if len(unfinished) > LINE_BYTES_MAX:
+        first, *others = data.split(b"\n")
+        self._unfinished += first
+        for other in others:
+            self._finish_line()
+            self._unfinished += other
+        if len(self._unfinished) > LINE_BYTES_MAX:
             if not self._passing_over:
-                self._lines.append(unfinished)  # which is refused for its length
+                self._lines.append(bytes(self._unfinished))  # which is refused for its length
             self._passing_over = True
-        self._unfinished = b"" if self._passing_over else unfinished
+            self._unfinished.clear()
         self._act()
+
+    def _finish_line(self) -> None:
+        if not self._passing_over:
+            self._lines.append(bytes(self._unfinished))
+        self._passing_over = False
+        self._unfinished.clear()
 
     def readConnectionLost(self) -> None:
         """The client sends no more, which does not mean that it does not read."""
         self._reading = False
         if self._unfinished:
-            self._lines.append(self._unfinished)
-            self._unfinished = b""
+            self._finish_line()
         self._act()
 
     def writeConnectionLost(self) -> None:
@@ -103,7 +129,9 @@ class Subscriber(Protocol):
 
     def connectionLost(self, reason: object = None) -> None:
         del reason
+        self._closed = True
         self._stream.close()
+        self._end_sessions()
 
     # What the stream calls.
 
@@ -130,28 +158,99 @@ class Subscriber(Protocol):
         if self._acting:
             return
         self._acting = True
-        while self._lines and self._stream.live:
-            self._do(self._lines.popleft())
+        while self._lines and self._stream.catch_up():
+            if self._waits(self._lines.popleft()):
+                return
         self._acting = False
         if self._reading:
             (self.transport.pauseProducing if self._lines else self.transport.resumeProducing)()
+        elif not self._lines:
+            self._end_sessions()  # whoever says no more renews nothing here; a process that was killed looks like this
 
-    def _do(self, line: bytes) -> None:
+    def _waits(self, line: bytes) -> bool:
+        """Do what a line says; whether it has to wait for that, because the node is not back from a pause yet."""
         try:
-            selection = _selection(line)
+            said = _decoded(line)
         except Invalid as error:
             self._refuse("INVALID", str(error))
-        else:
-            self._follow(selection)
+            return False
+        if said.subscribe is None and not self._node.ready:
+            self.transport.pauseProducing()
+            Deferred.fromCoroutine(self._do_later(said))
+            return True
+        self._do(said)
+        return False
+
+    async def _do_later(self, said: _Line) -> None:
+        with suppress(NotReady):  # which is what the client is told then
+            await self._node.until_ready()
+        self._acting = False
+        if not self._closed:
+            self._do(said)
+            self._act()
+
+    def _do(self, said: _Line) -> None:
+        try:
+            if said.renew is not None:
+                self._renew(said.renew, said)
+            elif said.subscribe is None:
+                self._register(said.register, said)
+            elif said.subscribe:
+                wanted = said.subscribe
+                self._follow(Selection(wanted.app, wanted.version, bool(wanted.snapshot), wanted.since))
+            else:
+                self._stream.rest()
+        except Invalid as error:
+            self._refuse("INVALID", str(error))
+        except TooLarge as error:
+            self._refuse("TOO_LARGE", str(error))
+        except Full as error:
+            self._refuse("BUSY", str(error))
+        except NotReady:
+            self._refuse("NOT_READY", "this node has not heard from all of its peers yet; ask another")
+
+    def _renew(self, ids: list[str], said: _Line) -> None:
+        if len(ids) > RENEWALS_MAX:
+            raise TooLarge(f"renew: at most {RENEWALS_MAX} ids in one line, these are {len(ids)}")
+        unknown = self._node.renew_all(ids)
+        if said.session:
+            missed = {*unknown}
+            known = [id_ for id_ in ids if id_ not in missed]
+            self._hold([id_ if id_ in self._graces_s else canonical_id(id_) for id_ in known], said.grace_s)
+        self._write(said_line("renewed", renewed=len(ids) - len(unknown), unknown=unknown))
+
+    def _register(self, document: msgspec.Raw, said: _Line) -> None:
+        wanted = parse_registration(bytes(document), self._node.timing)
+        created, body = self._node.register(wanted)
+        shown = registration(wanted.key, body)
+        if said.session:
+            self._hold([wanted.key], said.grace_s)
+        self._write(said_line("registered", created=created, registration=msgspec.Raw(shown)))
+
+    # Sessions.
+
+    def _hold(self, keys: Iterable[str], grace_s: float) -> None:
+        """Let these end with this connection, and no longer with another."""
+        for key in keys:
+            self._sessions[key] = self
+            self._graces_s[key] = grace_s
+
+    def _end_sessions(self) -> None:
+        """The client is gone, but what another connection holds by now does not end by that."""
+        by_grace: dict[float, list[str]] = {}
+        for key, grace_s in self._graces_s.items():
+            if self._sessions.get(key) is self:
+                del self._sessions[key]
+                by_grace.setdefault(grace_s, []).append(key)
+        self._graces_s.clear()
+        for grace_s, keys in by_grace.items():
+            self._node.shorten(keys, grace_s)
 
     def _follow(self, selection: Selection) -> None:
         self._stream.follow(Subscription(self._node, selection))
 
     def _refuse(self, code: str, message: str) -> None:
-        self._write(said("error", code=code, message=message))
-
-    def _write(self, data: bytes) -> None:
-        self.transport.write(data)
+        self._write(said_line("error", code=code, message=message))
 
 
 class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
@@ -161,21 +260,34 @@ class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     since: str | None = None
 
 
-class _Line(msgspec.Struct, forbid_unknown_fields=True):
-    subscribe: _Subscribe
+_NOT_SAID = msgspec.Raw()
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True, rename={"grace_s": "grace"}):
+    """One of the first three; the others go with the last two of them."""
+
+    subscribe: _Subscribe | Literal[False] | None = None
+    renew: list[str] | None = None
+    register: msgspec.Raw = _NOT_SAID
+    session: bool = False
+    grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
 
 
 _line = msgspec.json.Decoder(_Line)
 
 
-def _selection(line: bytes) -> Selection:
-    """What a line of a client asks for. Raises `Invalid`."""
+def _decoded(line: bytes) -> _Line:
+    """What a line of a client says. Raises `Invalid`."""
     if len(line) > LINE_BYTES_MAX:
         raise Invalid("line", f"must not be longer than {LINE_BYTES_MAX} bytes")
     try:
-        wanted = _line.decode(line).subscribe
+        said = _line.decode(line)
     except msgspec.ValidationError as error:
         raise Invalid("line", str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("line", f"is not JSON: {error}") from None
-    return Selection(wanted.app, wanted.version, bool(wanted.snapshot), wanted.since)
+    if (said.subscribe is not None) + (said.renew is not None) + (said.register != _NOT_SAID) != 1:
+        raise Invalid("line", "must have exactly one of subscribe, renew and register")
+    if said.subscribe is not None and (said.session or said.grace_s):
+        raise Invalid("line", "can have session and grace with renew and register only")
+    return said

@@ -7,6 +7,7 @@ know a node and not each other. A node does no input or output of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -17,11 +18,14 @@ from twisted.logger import Logger
 from bender import __version__
 from bender.chronicle import Chronicle, state
 from bender.core.contacts import Contact
+from bender.core.ledger import Claim
 from bender.core.messages import Message, Request, Sender
-from bender.core.model import Wanted
+from bender.core.model import Wanted, canonical_id, registration
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
+from bender.core.view import in_order
 from bender.journal import Journal
+from bender.listing import Listings
 
 __all__ = ["Full", "Node", "NotReady", "Sources"]
 
@@ -71,7 +75,8 @@ class Node:
         self.timing = timing
         incarnation = sources.incarnation()
         self.replica = Replica(Sender(incarnation, name, address), timing, self._started_at, seeds)
-        self.journal = Journal(f"{incarnation:016x}", sources.wall_ms)
+        self.journal = Journal(f"{incarnation:016x}", sources.wall_ms, partial(clock.callLater, 0))
+        self.listings = Listings(self.replica.view, f"{incarnation:016x}")
         self._chronicle = Chronicle(self.replica, sources.monotonic)
         #: Called with the requests to be sent to peers whenever there are any.
         self.on_requests: Callable[[list[Request]], None] = lambda _: None
@@ -81,9 +86,10 @@ class Node:
     @property
     def ready(self) -> bool:
         """Whether this node may speak for the cluster; finds out first whether it was away."""
-        self.replica.notice(self._now())
-        self._pass_on()
-        return self.replica.ready
+        if self.replica.notice(self._now()):
+            return True
+        self._pass_on()  # it may have begun to ask its peers
+        return False
 
     async def until_ready(self) -> None:
         """Wait for a node that is back from a pause, for an interval at most; otherwise raises `NotReady` at once."""
@@ -108,40 +114,58 @@ class Node:
 
     # Commands. All raise `NotReady`, and change nothing, on a node that is not ready.
 
-    def register(self, wanted: Wanted) -> tuple[bool, bytes]:
-        """Hear from an instance. Returns whether it was not listed here, and the registration as JSON.
+    def register(self, wanted: Wanted, before: bytes | None = None) -> tuple[bool, bytes]:
+        """Hear from an instance. Returns whether it was not listed here, and its encoded terms.
 
-        Raises `Full` where too many registrations were made at this node already.
+        `before` are those that were returned the last time that the same was wanted: if they still are what they are,
+        there is nothing to work out. Raises `Full` where too many registrations were made at this node already.
         """
         now = self._now()
         self._require_ready(now)
-        existing = self.replica.winner(now, wanted.key)
+        key = wanted.key
+        existing = self.replica.winner(now, key)
+        if existing is not None and (existing == before or wanted.says_nothing):
+            self.replica.renew(now, key)
+            self._pass_on()
+            return False, existing
         if existing is None and len(self.replica.claims.ledger.entries) >= self._registrations_max:
             raise Full
-        registration = wanted.applied_to(
+        terms = wanted.applied_to(
             # What is hidden here may live elsewhere, and a heal must not bring it the defaults.
-            existing or self.replica.hidden(wanted.key),
+            existing or self.replica.hidden(key),
             ttl_s=self.timing.ttl_s,
             node=self.name,
             now_ms=self._sources.wall_ms(),
         )
-        body = registration.encode()
-        created = self.replica.register(now, wanted.key, body, registration.ttl_s)
+        body = terms.encode(key)
+        created = self.replica.register(now, key, body, terms.ttl_s)
         self._pass_on()
         return created, body
 
     def renew(self, key: str) -> bytes | None:
-        """Hear from a known instance; None if it is not known."""
-        now = self._now()
-        renewed = self.replica.renew(now, key)
+        """Hear from a known instance; its encoded terms, or None if it is not known."""
+        body = self.replica.renew(self._now(), key)
         self._pass_on()
-        return self.replica.winner(now, key) if renewed else None
+        return body
 
-    def renew_all(self, keys: Iterable[str]) -> list[str]:
-        """Hear from many instances; returns those that are not known."""
-        unknown = self.replica.renew_all(self._now(), keys)
+    def renew_all(self, ids: Sequence[str]) -> list[str]:
+        """Hear from many instances; returns those that are not known, as they were spelled."""
+        unknown = self.replica.renew_all(self._now(), ids)
+        if unknown:
+            # Only what is not known as it stands is worth the time to find out whether it is spelled in another way.
+            spelled = {id_: canonical_id(id_) for id_ in unknown}
+            respelled = [canonical for id_, canonical in spelled.items() if canonical != id_]
+            gone = {*self.replica.renew_all(self._now(), respelled)} if respelled else set()
+            unknown = [id_ for id_ in unknown if spelled[id_] == id_ or spelled[id_] in gone]
         self._pass_on()
         return unknown
+
+    def shorten(self, keys: Iterable[str], left_s: float) -> None:
+        """Let instances end here in `left_s` where nobody hears from them, whatever their ttl. Never `NotReady`."""
+        now = self._now()
+        for key in keys:
+            self.replica.shorten(now, key, left_s)
+        self._pass_on()
 
     def deregister(self, key: str) -> bool:
         """Remove an instance; False if it is not known."""
@@ -171,14 +195,21 @@ class Node:
         """How many registrations are listed."""
         return self.replica.view.count
 
-    def registration(self, key: str) -> bytes | None:
-        return self.replica.registration(key)
+    def claim(self, key: str) -> Claim | None:
+        """The claim by which a registration is listed."""
+        return self.replica.view.claim(key)
 
-    def registrations(
-        self, app: str | None = None, version: str | None = None, *, in_order: bool = True
-    ) -> list[bytes]:
-        """In order of id, unless that does not matter."""
-        return self.replica.registrations(app, version, in_order=in_order)
+    def registration(self, key: str) -> bytes | None:
+        """A registration that is listed, as clients see it."""
+        claim = self.claim(key)
+        return registration(key, claim.body) if claim else None
+
+    def claims(self, app: str | None = None, version: str | None = None, *, ordered: bool = True) -> list[Claim]:
+        """Of all that is listed, of an app or version if said; in order of id unless that does not matter."""
+        groups = self.replica.view.groups(app, version)
+        if ordered:
+            return [claim for group in groups for claim in in_order(group)]
+        return [claim for group in groups for claim in group.values()]
 
     def configured(self, key: str) -> bytes | None:
         setting = self.replica.setting(key)

@@ -16,12 +16,9 @@ from typing import NoReturn, Protocol
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolNegotiationFactory, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.web.http import HTTPChannel
-from zope.interface import implementer
 
 from bender.choices import host_port
 from bender.core.timing import Timing
@@ -52,39 +49,14 @@ def refuse(sentence: str) -> NoReturn:
     raise refusal
 
 
-@implementer(IHalfCloseableProtocol)
-class Connection(ProtocolWrapper):
-    """One of the clients' connections; the wrapper is asked whether a client may close its half of it."""
+class Clients(Protocol):
+    """What clients come through.
 
-    def readConnectionLost(self) -> None:
-        IHalfCloseableProtocol(self.wrappedProtocol).readConnectionLost()
+    `end_idle` closes the connections on which nobody waits, and says whether any is left, also with an answer on its
+    way.
+    """
 
-    def writeConnectionLost(self) -> None:
-        IHalfCloseableProtocol(self.wrappedProtocol).writeConnectionLost()
-
-
-@implementer(IProtocolNegotiationFactory)
-class Connections(WrappingFactory):
-    """The factory of the clients' connections: knows those that are open, and ends them without cutting an answer."""
-
-    noisy = False
-    protocol = Connection
-
-    def end_idle(self) -> bool:
-        """Close the connections on which nobody waits; whether there are any left, also with an answer on its way."""
-        for connection in list(self.protocols):
-            if not answering(connection.wrappedProtocol):
-                connection.loseConnection()
-        return bool(self.protocols)
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """Of the site; a client over TLS that names some must find one among them."""
-        return list(self.wrappedFactory.acceptableProtocols())
-
-
-def answering(channel: HTTPChannel) -> bool:
-    """Whether a client waits on this HTTP connection for an answer that has not begun. A stream of events has."""
-    return any(not request.startedWriting for request in channel.requests)
+    def end_idle(self) -> bool: ...
 
 
 class Leaver(Protocol):
@@ -113,7 +85,7 @@ class NodeService(MultiService):
         reactor: IReactorTime,
         node: Leaver,
         shells: Mapping[str, IService],
-        clients: Connections,
+        clients: Clients,
     ) -> None:
         super().__init__()
         self._reactor = reactor

@@ -62,13 +62,15 @@ class Stream:
 
     def __init__(self, node: Node, clock: IReactorTime, outlet: Outlet, *, ticks: bool) -> None:
         self.live = False
+        self._resting = False
         self._node = node
         self._clock = clock
         self._outlet = outlet
         self._subscription: Subscription
         self._paused = False
-        # How much more may wait for a client that has stalled; None while it reads.
+        # How much more may wait for a client that has stalled, beyond what was counted; None while it reads.
         self._room_bytes: int | None = None
+        self._counted = 0
         self._stalling: IDelayedCall | None = None
         self._looking: IDelayedCall | None = None
         self._ticking = clock.callLater(TICK_S, self._tick) if ticks else None
@@ -77,8 +79,14 @@ class Stream:
         """Give the client what it is owed by this subscription. Raises `Full`."""
         self._node.journal.listen(self, subscription.selection.app)
         self._subscription = subscription
+        self._resting = False
         self.live = False
         self._give()
+
+    def rest(self) -> None:
+        """Give a client whose stream is live no more events, until another subscription is followed."""
+        self._node.journal.unlisten(self)
+        self._resting = True
 
     def close(self) -> None:
         """Forget the client."""
@@ -90,14 +98,13 @@ class Stream:
 
     # What the journal calls.
 
-    def heard(self, entry: Entry) -> None:
-        """Pass on an event, or leave it waiting."""
-        if not self._subscription.selection.admits(entry):
-            return
+    def heard(self, since: int) -> None:
+        """Pass on what is new, or leave it waiting."""
         if self.live:
-            self._send((entry,))
+            self._subscription.pass_over(since)
+            self._give()
         elif self._room_bytes is not None:
-            self._wait(entry.size)
+            self._count(since)
 
     def closed(self) -> None:
         """The node stops."""
@@ -110,8 +117,8 @@ class Stream:
             return
         self._paused = True
         if self.live:
+            self._pass_over()
             self.live = False
-            self._subscription.go_on()
         self._stalling = self._clock.callLater(STALLED_S, self._stall)
 
     def resumeProducing(self) -> None:
@@ -125,20 +132,42 @@ class Stream:
     def stopProducing(self) -> None:
         self.close()
 
+    # What the outlet may ask.
+
+    def catch_up(self) -> bool:
+        """Send a client at once what the journal is still telling others; whether it has all that it is owed."""
+        if self.live and not self._resting:
+            self.heard(self._node.journal.told)
+        return self.live
+
+    @property
+    def cursor(self) -> str:
+        """The place after what the client was given; only of a live stream."""
+        self._pass_over()
+        return self._subscription.cursor
+
     # The rest.
+
+    def _pass_over(self) -> None:
+        """Note what a client that is given everything at once was not concerned by."""
+        journal = self._node.journal
+        self._subscription.pass_over(journal.number if self._resting else journal.told)
 
     def _give(self) -> None:
         """Send what is owed until that is all, or the transport has enough."""
         while not self._paused:
-            if self._subscription.opening and not self._node.ready:
-                self._look_later()
-                return
+            if self._subscription.opening:
+                self.live = False
+                if not self._node.ready:
+                    self._look_later()
+                    return
             entries = self._subscription.take(PIECE_BYTES)
             if entries:
                 self._send(entries)
             elif not self._subscription.opening:
-                self.live = True
-                self._outlet.caught_up()
+                if not self.live:
+                    self.live = True
+                    self._outlet.caught_up()
                 return
 
     def _send(self, entries: Sequence[Entry]) -> None:
@@ -149,7 +178,7 @@ class Stream:
     def _tick(self) -> None:
         self._ticking = self._clock.callLater(TICK_S, self._tick)
         if self.live:
-            cursor = self._node.journal.cursor
+            cursor = self.cursor
             self._outlet.send((Entry(cursor, said("tick", cursor=cursor)),))
 
     def _look_later(self) -> None:
@@ -162,7 +191,14 @@ class Stream:
 
     def _stall(self) -> None:
         self._room_bytes = WAITING_BYTES_MAX - TRANSPORT_BYTES
+        self._counted = self._node.journal.number
         self._wait(self._subscription.owed_bytes(self._room_bytes))
+
+    def _count(self, since: int) -> None:
+        journal = self._node.journal
+        entries = map(journal.entry, range(max(since, self._counted) + 1, journal.number + 1))
+        self._counted = journal.number
+        self._wait(sum(entry.size for entry in entries if entry and self._subscription.selection.admits(entry)))
 
     def _wait(self, size: int) -> None:
         """Let so much more wait for a client that has stalled, or drop it."""

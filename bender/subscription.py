@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import TypeVar
 
 from attrs import frozen
 
-from bender.core.model import parse_name
+from bender.core.ledger import Claim
+from bender.core.model import parse_name, registration, registration_bytes
 from bender.journal import Entry, said, snapshot_lines
 from bender.node import Node
 
@@ -25,6 +27,9 @@ WITHIN_SNAPSHOT = "~"
 
 #: A snapshot is in order of id, but of more than this: to put 100,000 in order takes 50 ms in one go.
 ORDERED_MAX = 20_000
+
+
+_T = TypeVar("_T")
 
 
 @frozen
@@ -54,8 +59,8 @@ class Selection:
 class Subscription:
     """What a watcher with this `selection` is owed by a node, from the moment at which it was made.
 
-    Take all of it, and pass on what the journal tells and the selection `admits` from then on. After a pause in that,
-    `go_on` makes what was told meanwhile owed again.
+    Take all of it, and again whenever there is more in the journal. Who has taken everything, and was told of nothing
+    since, says so by `pass_over` before he goes on: of what is not for him the journal tells nothing, and it forgets.
     """
 
     def __init__(self, node: Node, selection: Selection) -> None:
@@ -69,16 +74,24 @@ class Subscription:
         self._position = None if selection.snapshot and selection.since is None else known
         self._sync_due = selection.snapshot
         self._snapshot: Iterator[Entry] = iter(())
-        self._bodies: list[list[bytes]] = []
+        # What of a snapshot was not taken yet, backwards.
+        self._claims: list[Claim] = []
+        self._configured: dict[str, list[bytes]] = {}
 
     @property
     def opening(self) -> bool:
         """Whether the next thing owed is a snapshot, which only a node that is ready can make."""
         return self._position is None
 
-    def go_on(self) -> None:
-        """Owe what will come from now on, in place of having it told."""
-        self._position = self._journal.number
+    @property
+    def cursor(self) -> str:
+        """The place after what was taken; for who has taken everything."""
+        return self._journal.cursor_at(self._position or 0)
+
+    def pass_over(self, number: int) -> None:
+        """Owe nothing up to an event that is not for the watcher, nor any before it that was not taken."""
+        if self._position is not None:
+            self._position = max(self._position, number)
 
     def take(self, bytes_max: int) -> list[Entry]:
         """The next of what is owed, until it is `bytes_max` or just above. Nothing more if empty, unless `opening`."""
@@ -96,7 +109,8 @@ class Subscription:
     def owed_bytes(self, enough: int) -> int:
         """About how much is owed; counts no further than just above `enough`."""
         total = 0
-        for size in chain(map(len, chain.from_iterable(self._bodies)), map(_size, self._ahead())):
+        shown = (registration_bytes(claim.key, claim.body) for claim in self._claims)
+        for size in chain(shown, map(len, chain.from_iterable(self._configured.values())), map(_size, self._ahead())):
             total += size
             if total > enough:
                 break
@@ -105,22 +119,22 @@ class Subscription:
     def _open(self) -> None:
         """Begin with all that is shown now."""
         node, app, version = self._node, self.selection.app, self.selection.version
-        shown = {"registration": node.registrations(app, version, in_order=node.listed <= ORDERED_MAX)}
+        self._claims = node.claims(app, version, ordered=node.listed <= ORDERED_MAX)[::-1]
         if app is None and version is None:
-            shown |= {kind: node.configuration(kind) for kind in ("backend", "frontend")}
-        backwards = {kind: bodies[::-1] for kind, bodies in shown.items()}
-        self._bodies = [*backwards.values()]
-        self._snapshot = self._snapshot_of(backwards, self._journal.cursor, self._lost)
+            self._configured = {kind: node.configuration(kind)[::-1] for kind in ("backend", "frontend")}
+        self._snapshot = self._snapshot_of(self._journal.cursor, self._lost)
         self._position = self._journal.number
         self._sync_due = False
 
-    def _snapshot_of(self, shown: dict[str, list[bytes]], cursor: str, lost: bool) -> Iterator[Entry]:
+    def _snapshot_of(self, cursor: str, lost: bool) -> Iterator[Entry]:
         at_ms = self._journal.wall_ms()
         within = cursor + WITHIN_SNAPSHOT
         if lost:
             yield Entry(within, said("reset", cursor=within))
-        for kind, bodies in shown.items():
-            yield from snapshot_lines(kind, bodies, within, at_ms)
+        registrations = (registration(claim.key, claim.body) for claim in _taken_out(self._claims))
+        yield from snapshot_lines("registration", registrations, within, at_ms)
+        for kind, bodies in self._configured.items():
+            yield from snapshot_lines(kind, _taken_out(bodies), within, at_ms)
         yield Entry(cursor, said("synced", cursor=cursor))
 
     def _missed(self) -> Iterator[Entry]:
@@ -143,6 +157,11 @@ class Subscription:
         if self._position is not None:
             entries = map(self._journal.entry, range(self._position + 1, self._journal.number + 1))
             yield from (entry for entry in entries if entry is not None and self.selection.admits(entry))
+
+
+def _taken_out(backwards: list[_T]) -> Iterator[_T]:
+    while backwards:
+        yield backwards.pop()
 
 
 def _size(entry: Entry) -> int:

@@ -6,7 +6,6 @@ mistake of the operator's ends the process here with one sentence.
 
 from __future__ import annotations
 
-import gc
 import resource
 import secrets
 import signal
@@ -26,11 +25,12 @@ from twisted.python import usage
 
 from bender import __version__, api
 from bender.choices import OPTIONS, Choices, Unfit, choose, from_command_line, from_toml
+from bender.collector import Collector
 from bender.events import EventsFactory
 from bender.exchange import Exchange
 from bender.expiry import Expiry
 from bender.node import Node, Sources
-from bender.service import Connections, NodeService, refuse, refusing
+from bender.service import NodeService, refuse, refusing
 
 _log = Logger()
 
@@ -94,9 +94,7 @@ def makeService(options: Options) -> IService:
     _allow_open_files()
     reactor.callWhenRunning(_leave_once, reactor)
     _refuse_what_is_taken(options.chosen)
-    service = put_together(options.chosen, reactor, sources)
-    _spare_the_collector()
-    return service
+    return put_together(options.chosen, reactor, sources)
 
 
 def put_together(choices: Choices, reactor: Any, sources: Sources) -> NodeService:
@@ -110,9 +108,10 @@ def put_together(choices: Choices, reactor: Any, sources: Sources) -> NodeServic
         cluster=choices.cluster,
         seeds=choices.peers,
     )
-    clients = Connections(api.site(node, reactor))
+    clients = api.site(node, reactor)
     exchange = Exchange(reactor, node, endpoint=choices.exchange.listened, cluster=choices.cluster, seeds=choices.peers)
     shells = {
+        "collector": Collector(reactor, node),
         "api": strports.service(choices.api.listened, clients, reactor=reactor),
         "events": strports.service(choices.events.listened, EventsFactory(node, reactor), reactor=reactor),
         "exchange": exchange,
@@ -135,15 +134,6 @@ def _allow_open_files() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # some systems say that there is none, and refuse to set it so
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _spare_the_collector() -> None:
-    """What is there at the start stays: to look through it at each full collection held the node up for 25 ms.
-
-    This time it does so too, and is done before anybody is listened to.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _leave_once(reactor: Any) -> None:

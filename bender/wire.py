@@ -7,6 +7,7 @@ whole: nothing behind this module meets a value that no node could have sent. It
     envelope  [version, cluster, interval_s, [incarnation, name, address], payload]
     payload   the message's parts as an array, or the same deflated in a binary string
     entry     [step, key, ttl_s, rev, body, roots]
+    copy      [step, node, n]
 
 Arrays grow at their end only. A node ignores what it does not know there and fills in what is missing, and so two wire
 versions in a row understand each other; any other two refuse each other. Numbers in ascending order travel as steps,
@@ -16,17 +17,19 @@ each counted from the one before, so that their order need not be checked.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate, chain, pairwise
-from typing import Annotated, Any
+from operator import attrgetter
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from attrs import field, frozen
 from msgspec import Meta
 
 from bender.core.configuration import BUCKETS
-from bender.core.ledger import Claim, Delta, End, Entry, Head
+from bender.core.entries import ROW
+from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import Counter, Message, Sender, Setting
 from bender.core.timing import TTL_S_MAX
 
@@ -69,6 +72,8 @@ SHARED_MAX = 10_000
 
 _INT64_MAX = 2**63 - 1
 
+_Numbered = TypeVar("_Numbered", Entry, Copy)
+
 _Incarnation = Annotated[int, Meta(ge=0)]  # 64 random bits; MessagePack has no more
 _Number = Annotated[int, Meta(ge=0, le=_INT64_MAX)]
 _Age = Annotated[float, Meta(ge=0, le=1e9)]
@@ -84,7 +89,8 @@ _Body = Annotated[bytes, Meta(max_length=ENTRY_BODY_BYTES_MAX)]
 _Roots = Annotated[tuple[_Incarnation, ...], Meta(max_length=2 * ITEMS_MAX)]
 _Heads = Annotated[dict[_Incarnation, _Number], Meta(max_length=NODES_MAX)]
 _Steps = Annotated[list[_Number], Meta(max_length=ITEMS_MAX)]
-_LiveSteps = Annotated[list[_Number], Meta(max_length=LIVE_MAX)]
+_Masks = Annotated[list[_Incarnation], Meta(max_length=LIVE_MAX)]
+_RowSteps = Annotated[list[_Number], Meta(max_length=LIVE_MAX)]
 
 
 class Refused(Exception):
@@ -158,6 +164,19 @@ class _Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     roots: _Roots = ()
 
 
+class _Copy(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    step: Annotated[int, Meta(ge=1, le=_INT64_MAX)]
+    of_node: _Incarnation
+    of_n: _Number
+
+
+class _Live(msgspec.Struct, array_like=True, frozen=True):
+    """Rows of entries, and the mask of each."""
+
+    rows: _RowSteps
+    masks: _Masks
+
+
 class _Delta(msgspec.Struct, array_like=True, frozen=True):
     incarnation: _Incarnation
     since: _Number
@@ -166,7 +185,8 @@ class _Delta(msgspec.Struct, array_like=True, frozen=True):
     reach: _Number
     added: Annotated[list[_Entry], Meta(max_length=ITEMS_MAX)]
     removed: _Steps
-    live: _LiveSteps | None
+    live: _Live | None
+    copies: Annotated[list[_Copy], Meta(max_length=ITEMS_MAX)] = []
 
 
 class _Counter(msgspec.Struct, array_like=True, frozen=True):
@@ -289,18 +309,31 @@ class Wire:
 
     def _delta_in(self, delta: _Delta) -> Delta:
         incarnation = self._one(delta.incarnation)
-        added = []
+        added: list[Entry | Copy] = []
         n = delta.base
         for entry in delta.added:
             n += entry.step
             added.append(self._entry_in(incarnation, n, entry))
+        if delta.copies:
+            n = max(n, self._copies_in(incarnation, delta, added))
         removed = tuple(accumulate(delta.removed))
-        live = None if delta.live is None else tuple(accumulate(delta.live))
+        live = None if delta.live is None else _live_in(delta.live)
         if n > delta.reach or delta.since > delta.version:
             raise Malformed("sends a delta that ends before it begins")
-        if (removed and removed[-1] > delta.version) or (live and live[-1] > delta.base):
+        if (removed and removed[-1] > delta.version) or (live and max(live) > delta.base // ROW):
             raise Malformed("sends a delta that names entries beyond it")
         return Delta(incarnation, delta.since, delta.base, delta.version, delta.reach, tuple(added), removed, live)
+
+    def _copies_in(self, node: int, delta: _Delta, added: list[Entry | Copy]) -> int:
+        """Put the copies in their places; the n of the last one."""
+        n = delta.base
+        for copy in delta.copies:
+            n += copy.step
+            added.append(Copy(node, n, self._one(copy.of_node), copy.of_n))
+        added.sort(key=attrgetter("n"))
+        if any(one.n == other.n for one, other in pairwise(added)):
+            raise Malformed("sends two entries in one place")
+        return n
 
     def _entry_in(self, node: int, n: int, entry: _Entry) -> Entry:
         ttl_s = self._ttls.setdefault(entry.ttl_s, entry.ttl_s)
@@ -352,6 +385,13 @@ def _inflated(payload: msgspec.Raw, bytes_max: int) -> bytes | msgspec.Raw:
     return inflated
 
 
+def _live_in(live: _Live) -> dict[int, int]:
+    try:
+        return dict(zip(accumulate(live.rows), live.masks, strict=True))
+    except ValueError:
+        raise Malformed("sends rows of entries without their masks") from None
+
+
 def _heads_in(versions: dict[int, int] | None, reaches: dict[int, int]) -> dict[int, Head] | None:
     if versions is None:
         return None
@@ -378,10 +418,20 @@ def _message_out(message: Message) -> tuple[Any, ...]:
 
 
 def _delta_out(delta: Delta) -> tuple[Any, ...]:
-    ns = chain((delta.base,), (entry.n for entry in delta.added))
-    added = [_entry_out(entry, before) for before, entry in zip(ns, delta.added, strict=False)]
-    live = None if delta.live is None else _steps(delta.live)
-    return (delta.incarnation, delta.since, delta.base, delta.version, delta.reach, added, _steps(delta.removed), live)
+    entries = [entry for entry in delta.added if not isinstance(entry, Copy)]
+    copies = [entry for entry in delta.added if isinstance(entry, Copy)]
+    return (
+        *(delta.incarnation, delta.since, delta.base, delta.version, delta.reach),
+        [_entry_out(entry, before) for before, entry in _with_the_one_before(delta.base, entries)],
+        _steps(delta.removed),
+        None if delta.live is None else (_steps([*delta.live]), [*delta.live.values()]),
+        [(copy.n - before, copy.of_node, copy.of_n) for before, copy in _with_the_one_before(delta.base, copies)],
+    )
+
+
+def _with_the_one_before(base: int, entries: Sequence[_Numbered]) -> Iterable[tuple[int, _Numbered]]:
+    """Each with the n that its step is counted from."""
+    return zip(chain((base,), (entry.n for entry in entries)), entries, strict=False)
 
 
 def _entry_out(entry: Entry, before: int) -> tuple[Any, ...]:

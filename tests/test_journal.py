@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.model import ENTRY_BYTES_MAX
 from bender.core.replica import Full
 from bender.core.view import Event
-from bender.journal import Entry, Journal
+from bender.journal import TOLD_AT_ONCE, Entry, Journal
 
 AT_MS = 1_795_447_942_248
 
@@ -21,15 +21,23 @@ def online(n: int = 1, app: str = "web", version: str = "1", body: bytes = b"{}"
 
 
 class Ear:
-    """Keeps the cursors of what it hears, and does `then` each time."""
+    """Looks up what it hears of, of one app if it says so, keeps the cursors, and does `then` each time."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal, app: str | None = None) -> None:
         self.cursors: list[str] = []
         self.ended = 0
         self.then: Callable[[], None] = lambda: None
+        self.app = app
+        self._journal = journal
+        self._position = journal.number
 
-    def heard(self, entry: Entry) -> None:
-        self.cursors.append(entry.cursor)
+    def heard(self, since: int) -> None:
+        for number in range(max(self._position, since) + 1, self._journal.number + 1):
+            entry = self._journal.entry(number)
+            assert entry is not None
+            if self.app in (None, entry.app):
+                self.cursors.append(entry.cursor)
+        self._position = self._journal.number
         self.then()
 
     def closed(self) -> None:
@@ -38,7 +46,8 @@ class Ear:
 
 class JournalCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.journal = Journal("k3f9", lambda: AT_MS, events_max=3)
+        self.later: list[Callable[[], None]] = []
+        self.journal = Journal("k3f9", lambda: AT_MS, self.later.append, events_max=3)
 
     def append(self, *events: Event) -> list[Entry]:
         """Append, and look at what became of it."""
@@ -51,11 +60,12 @@ class JournalCase(SynchronousTestCase):
 class Writing(JournalCase):
     def test_an_event_has_its_fields_in_order(self) -> None:
         """Of a registration: what, where in the order, when, why, and of which."""
-        (entry,) = self.append(online(body=b'{"id":"registration/web/1/10.0.0.1/1"}'))
+        (entry,) = self.append(online(body=b'{"weight":1}'))
         self.assertEqual(
             entry.line,
             b'{"event":"online","cursor":"k3f9-1","at":1795447942248,"reason":"registered",'
-            b'"registration":{"id":"registration/web/1/10.0.0.1/1"}}\n',
+            b'"registration":{"id":"registration/web/1/10.0.0.1/1","resource":"Registration","app":"web","version":"1",'
+            b'"host":"10.0.0.1","port":1,"weight":1}}\n',
         )
         self.assertEqual((entry.cursor, entry.app, entry.version), ("k3f9-1", "web", "1"))
         self.assertEqual(entry.size, len(entry.line))
@@ -75,8 +85,10 @@ class Writing(JournalCase):
     def test_a_body_is_spliced_in_as_it_is(self) -> None:
         """Its bytes are what clients get for the object, whatever the order and form of its fields."""
         body = '{ "z": 1.0, "a": "ü\\u00fc/\\/" }'.encode()
-        (entry,) = self.append(online(body=body))
-        self.assertIn(b'"registration":' + body + b"}\n", entry.line)
+        created, online_ = self.append(Event("created", "backend/site", body, "configured"), online(app="ü", body=body))
+        self.assertIn(b'"backend":' + body + b"}\n", created.line)
+        self.assertTrue(online_.line.endswith(b'"port":1,' + body[1:] + b"}\n"))
+        self.assertEqual(online_.size, len(online_.line))
 
     def test_the_longest_event_is_a_line_for_everybody(self) -> None:
         """Many readers of lines give up at 16,384 bytes."""
@@ -111,17 +123,19 @@ class Cursors(JournalCase):
         self.assertIsNotNone(self.journal.entry(2))
 
     def test_bytes_are_limited_too(self) -> None:
-        """Of events of 200 bytes, 500 bytes hold two."""
-        self.journal = Journal("k3f9", lambda: AT_MS, bytes_max=500)
-        line = self.append(online(body=b"{}"))[0].line
-        body = b"{" + b" " * (200 - len(line)) + b"}"
-        for _ in range(5):
-            self.append(online(body=body))
-        self.assertEqual([self.journal.entry(number) is not None for number in range(3, 7)], [False, False, True, True])
+        """Of events of a kilobyte, 2,500 bytes hold two, looked at or not."""
+        for look in (False, True):
+            self.journal = Journal("k3f9", lambda: AT_MS, self.later.append, bytes_max=2_500)
+            for _ in range(5):
+                self.journal.append([online(body=b"{" + b" " * 800 + b"}")])
+                if look:
+                    self.assertIsNotNone(self.journal.entry(self.journal.number))
+            held = [self.journal.entry(number) is not None for number in range(1, 6)]
+            self.assertEqual(held, [False, False, False, True, True])
 
     def test_more_events_at_once_than_are_kept(self) -> None:
         """The last ones are."""
-        ear = Ear()
+        ear = Ear(self.journal)
         self.journal.listen(ear)
         self.journal.append(map(online, range(1, 11)))
         self.assertEqual(self.journal.position("k3f9-7"), 7)
@@ -132,14 +146,14 @@ class Listening(JournalCase):
     def test_in_order(self) -> None:
         """Who listens hears all from then on."""
         self.append(online(1))
-        ear = Ear()
+        ear = Ear(self.journal)
         self.journal.listen(ear)
         self.append(online(2), Event("created", "backend/site", b"{}", "configured"))
         self.assertEqual(ear.cursors, ["k3f9-2", "k3f9-3"])
 
     def test_to_one_app(self) -> None:
         """It hears of that app's registrations alone, in all versions."""
-        ear = Ear()
+        ear = Ear(self.journal, "web")
         self.journal.listen(ear, "web")
         self.append(online(1, "web", "1"), online(2, "api"), Event("created", "backend/site", b"{}", "configured"))
         self.append(online(3, "web", "2"))
@@ -147,17 +161,19 @@ class Listening(JournalCase):
 
     def test_to_something_else(self) -> None:
         """Listening again replaces what it listened to."""
-        ear = Ear()
+        ear = Ear(self.journal)
         self.journal.listen(ear, "web")
         self.journal.listen(ear, "api")
+        ear.app = "api"
         self.append(online(1, "web"), online(2, "api"))
         self.journal.listen(ear)
+        ear.app = None
         self.append(online(3, "web"))
         self.assertEqual(ear.cursors, ["k3f9-2", "k3f9-3"])
 
     def test_no_more(self) -> None:
         """Who no longer listens hears nothing, and may say so twice."""
-        ear = Ear()
+        ear = Ear(self.journal)
         for app in (None, "web"):
             self.journal.listen(ear, app)
             self.journal.unlisten(ear)
@@ -167,26 +183,52 @@ class Listening(JournalCase):
 
     def test_leaving_while_told(self) -> None:
         """One that leaves when it hears something takes nothing from the others."""
-        leaving = [Ear(), Ear(), Ear()]
+        leaving = [Ear(self.journal), Ear(self.journal), Ear(self.journal)]
         for ear in leaving:
             ear.then = partial(self.journal.unlisten, ear)
             self.journal.listen(ear)
         self.append(online(1), online(2))
+        self.append(online(3))
         self.assertEqual([ear.cursors for ear in leaving], [["k3f9-1"]] * 3)
 
     def test_too_many(self) -> None:
         """Above the limit nobody else may listen, while who does may change what to."""
-        self.journal = Journal("k3f9", lambda: AT_MS, listeners_max=1)
-        ear = Ear()
+        self.journal = Journal("k3f9", lambda: AT_MS, self.later.append, listeners_max=1)
+        ear = Ear(self.journal)
         self.journal.listen(ear)
-        self.assertRaises(Full, self.journal.listen, Ear())
+        self.assertRaises(Full, self.journal.listen, Ear(self.journal))
         self.journal.listen(ear, "web")
         self.journal.unlisten(ear)
-        self.journal.listen(Ear())
+        self.journal.listen(Ear(self.journal))
+
+    def test_very_many(self) -> None:
+        """They are told in slices, others have their turn in between, and nobody hears anything twice or too late."""
+        ears = [Ear(self.journal) for _ in range(2 * TOLD_AT_ONCE + 1)]
+        for ear in ears:
+            self.journal.listen(ear)
+        self.append(online(1))
+        self.assertEqual(sum(map(bool, (ear.cursors for ear in ears))), TOLD_AT_ONCE)
+        self.assertEqual((self.journal.told, len(self.later)), (0, 1))
+        self.append(online(2))  # in the middle of the round: those who come later hear of both at once
+        self.journal.unlisten(ears[-1])
+        while self.later:
+            self.later.pop()()
+        self.assertEqual({tuple(ear.cursors) for ear in ears[:-1]}, {("k3f9-1", "k3f9-2")})
+        self.assertEqual((ears[-1].cursors, self.journal.told), ([], 2))
+
+    def test_very_many_of_another_app(self) -> None:
+        """A round tells nobody of what is not for him, and says of how much that holds."""
+        heard: list[int] = []
+        ear = Ear(self.journal, "web")
+        ear.heard = heard.append  # type: ignore[assignment,method-assign]
+        self.journal.listen(ear, "web")
+        self.append(online(1, "api"), online(2, "api"))
+        self.append(online(3, "web"))
+        self.assertEqual(heard, [2])
 
     def test_the_end(self) -> None:
         """All are told, also those who leave at that."""
-        ears = [Ear(), Ear()]
+        ears = [Ear(self.journal), Ear(self.journal)]
         self.journal.listen(ears[0])
         self.journal.listen(ears[1], "web")
         self.journal.close()

@@ -6,7 +6,7 @@ from msgspec.json import decode
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.model import Wanted
+from bender.core.model import Wanted, registration
 from tests.api.conversation import Network
 
 WEB = Wanted("web", "1", "10.0.0.5", 80)
@@ -42,14 +42,14 @@ class Hidden(SynchronousTestCase):
         before = self.network.first.journal.number
         self.network.reconnect()
         self.pass_time(2)
-        self.assertEqual(self.network.first.registration(WEB.key), self.body)
+        self.assertEqual(self.network.first.registration(WEB.key), registration(WEB.key, self.body))
         self.assertEqual(self.network.first.journal.number, before)
 
     def test_registered_after_it_has_expired(self) -> None:
         """What is gone begins anew."""
         self.network.reconnect()
         self.pass_time(2)
-        self.assertEqual(self.network.second.registration(WEB.key), self.body)
+        self.assertEqual(self.network.second.registration(WEB.key), registration(WEB.key, self.body))
         self.pass_time(12)
         self.assertIsNone(self.network.second.registration(WEB.key))
         _, body = self.network.second.register(WEB)

@@ -10,17 +10,16 @@ from twisted.application.service import Service
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
+from bender.api.channel import Site
 from bender.core.timing import Timing
-from bender.service import Connections, NodeService, Refusal
+from bender.service import NodeService, Refusal
 
 CLIENT = IPv4Address("TCP", "127.0.0.1", 50000)
 
@@ -78,19 +77,27 @@ class Later(Resource):
         return NOT_DONE_YET
 
 
+class NoLane:
+    """Leaves everything to Twisted."""
+
+    def take(self, read: bytes) -> None: ...
+
+    def answer(self, taken: Any) -> None: ...
+
+
 class ServiceCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.order: list[str] = []
 
-    def service(self, clients: Connections | None = None, **shells: Shell) -> NodeService:
+    def service(self, clients: Site | None = None, **shells: Shell) -> NodeService:
         """A service with four shells, of which these stand in for the plain ones."""
         names = ("api", "events", "exchange", "expiry")
         return NodeService(
             self.clock,
             Node(self.order),
             {name: shells.get(name) or Shell(self.order) for name in names},
-            clients or Connections(Factory.forProtocol(Protocol)),
+            clients or Site(Resource(), NoLane(), self.clock),
         )
 
 
@@ -182,7 +189,7 @@ class Connection(StringTransport):
         super().__init__(peerAddress=CLIENT)
         self._reads = reads
 
-    def connect(self, clients: Connections) -> None:
+    def connect(self, clients: Site) -> None:
         protocol = clients.buildProtocol(CLIENT)
         assert protocol is not None
         self._protocol = protocol
@@ -208,9 +215,7 @@ class Clients(ServiceCase):
     def setUp(self) -> None:
         super().setUp()
         self.resource = Later()
-        site = Site(self.resource, reactor=self.clock)
-        site.protocol = HTTPChannel  # type: ignore[assignment,method-assign]
-        self.clients = Connections(site)
+        self.clients = Site(self.resource, NoLane(), self.clock)
 
     def connect(self, *paths: str, reads: bool = True) -> Connection:
         """A connection on which these requests came in."""

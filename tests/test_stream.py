@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.journal import Journal
 from bender.stream import PIECE_BYTES, STALLED_S, TICK_S, TRANSPORT_BYTES, WAITING_BYTES_MAX
 from tests.api.conversation import NOW_MS, Network
-from tests.watched import Watched, Window, named, read
+from tests.watched import Watched, Window, named, never, read
 
 #: A registration that makes an event of about this size.
 KILOBYTE: dict[str, Any] = {"meta": {"filling": "x" * 800}}
@@ -190,7 +190,7 @@ class BackPressure(StreamCase):
 
     def test_slower_than_the_journal_forgets(self) -> None:
         """It begins again, and is not taken for live before it has."""
-        journal = self.watched.node.journal = self.watched.journal = Journal("few", lambda: NOW_MS, events_max=3)
+        journal = self.watched.node.journal = self.watched.journal = Journal("few", lambda: NOW_MS, never, events_max=3)
         self.follow(app="web")
         self.window.stream.pauseProducing()
         self.up(1)
@@ -338,7 +338,7 @@ class AnyClient(SynchronousTestCase):
         """
         clock = Clock()
         watched = Watched(clock)
-        watched.node.journal = watched.journal = Journal("short", lambda: NOW_MS, events_max=events_max)
+        watched.node.journal = watched.journal = Journal("short", lambda: NOW_MS, never, events_max=events_max)
         window = Window(watched.node, clock)
         window.pieces_left = 1
         window.follow(watched.node, snapshot=True)

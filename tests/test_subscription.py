@@ -11,7 +11,7 @@ from bender.core.model import Invalid
 from bender.journal import Journal
 from bender.subscription import Selection, Subscription
 from tests.api.conversation import NOW_MS
-from tests.watched import ALL, EDGE, SITE, Watched, named, read
+from tests.watched import ALL, EDGE, SITE, Watched, named, never, read
 
 
 class SubscriptionCase(SynchronousTestCase):
@@ -41,11 +41,12 @@ class FromNowOn(SubscriptionCase):
         self.watched.up()
         self.assertEqual(self.owed(), [])
 
-    def test_go_on(self) -> None:
-        """What happens while it is not told is owed afterwards, if it is for the watcher, and once."""
+    def test_pass_over(self) -> None:
+        """What happens is owed, if it is for the watcher, and once, but for what it passes over."""
         subscription = self.subscribe(app="web")
         self.watched.up(port=1)
-        subscription.go_on()
+        subscription.pass_over(self.watched.journal.number)
+        subscription.pass_over(0)
         self.watched.up(port=2)
         self.watched.up("api", port=3)
         self.assertEqual(named(read(subscription.take(ALL))), ["online 2"])
@@ -171,12 +172,11 @@ class Since(SubscriptionCase):
 class ReadingSlowly(SubscriptionCase):
     def setUp(self) -> None:
         super().setUp()
-        self.journal = self.watched.node.journal = Journal("few", lambda: NOW_MS, events_max=3)
+        self.journal = self.watched.node.journal = Journal("few", lambda: NOW_MS, never, events_max=3)
 
     def test_slower_than_the_journal_forgets(self) -> None:
         """It begins again, with a snapshot that only a node that is ready can give."""
         subscription = self.subscribe(app="web")
-        subscription.go_on()
         for port in (1, 2, 3, 4):
             self.watched.up(port=port)
         self.assertFalse(subscription.opening)
@@ -187,7 +187,6 @@ class ReadingSlowly(SubscriptionCase):
     def test_at_the_edge(self) -> None:
         """As long as the journal has all of it, nothing is lost."""
         subscription = self.subscribe()
-        subscription.go_on()
         for port in (1, 2, 3):
             self.watched.up(port=port)
         self.assertEqual(named(read(subscription.take(ALL))), ["online 1", "online 2", "online 3"])
@@ -198,7 +197,7 @@ class Owing(SubscriptionCase):
         """The measure of what waits falls as it is taken, and grows with events for this watcher."""
         for port in range(1, 11):
             self.watched.up(port=port)
-        body = len(self.watched.node.registrations()[0])
+        body = len(self.watched.node.registration("registration/web/1/10.0.0.1/1") or b"")
         subscription = self.subscribe(snapshot=True, app="web")
         self.assertEqual(subscription.owed_bytes(ALL), 0)
         subscription.take(1)

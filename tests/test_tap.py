@@ -121,9 +121,9 @@ class PutTogether(SynchronousTestCase):
         assert isinstance(service.node, Node)
         service.node.register(Wanted("web", "1.0.0", "127.0.0.1", 80))
         self.reactor.pump([0.25] * 15)
-        self.assertEqual(len(service.node.registrations()), 1)
+        self.assertEqual(len(service.node.claims()), 1)
         self.reactor.pump([0.25] * 5)
-        self.assertEqual(service.node.registrations(), [])
+        self.assertEqual(service.node.claims(), [])
 
     def test_the_log_says_who_it_is_and_what_is_open_to_others(self) -> None:
         """Whoever opened it by mistake may yet see it there."""

@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender import wire
 from bender.core.configuration import BUCKETS
-from bender.core.ledger import Claim, Delta, End, Entry, Head
+from bender.core.entries import ROW, Entries
+from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import Counter, Message, Sender, Setting
 from bender.wire import Malformed, OtherCluster, OtherVersion, Received, Refused, TooLarge, Unsendable, Wire
 
@@ -36,7 +37,7 @@ def claim(n: int, node: int = 7) -> Claim:
     return Claim(node, n, KEY, BODY, 10.0, 1, node, n)
 
 
-def push(*entries: Entry, live: tuple[int, ...] | None = None, base: int = 0) -> Message:
+def push(*entries: Entry | Copy, live: dict[int, int] | None = None, base: int = 0) -> Message:
     reach = max([base, *(entry.n for entry in entries)])
     node = entries[0].node if entries else 7
     return Message(N1, deltas=(Delta(node, base, base, reach, reach, entries, (), live),))
@@ -48,8 +49,8 @@ FULL = Message(
     heads={7: Head(5, 5), 8: Head(3, 4)},
     counters=(Counter(7, "n2", "host-2:1730", 12, 0.25, left=True, ttl_max_s=30.0),),
     deltas=(
-        Delta(7, 3, 4, 9, 9, (claim(5), End(7, 8, KEY, 18.0, 2, ((7, 5), (8, 1)))), (2, 4)),
-        Delta(8, 0, 6, 7, 7, (Claim(8, 7, KEY, BODY, 0.5, 3, 7, 5),), (), (1, 5)),
+        Delta(7, 3, 4, 9, 9, (claim(5), Copy(7, 6, 8, 7), End(7, 8, KEY, 18.0, 2, ((7, 5), (8, 1)))), (2, 4)),
+        Delta(8, 0, 6, 7, 7, (Claim(8, 7, KEY, BODY, 0.5, 3, 7, 5),), (), {0: 0b100010}),
     ),
     ask=12.5,
     echo=-3.25,
@@ -107,16 +108,17 @@ def deltas(draw: st.DrawFn) -> Delta:
     reach = draw(st.integers(max([base, *ns]), 2**42))
     version = draw(st.integers(since, 2**42))
     removed = draw(st.lists(st.integers(0, version), max_size=4).map(sorted))
-    live = draw(st.none() | st.sets(st.integers(0, base), max_size=4).map(sorted))
+    rows = st.dictionaries(st.integers(0, base // ROW), st.integers(1, 2**64 - 1), max_size=4)
+    live = draw(st.none() | rows.map(lambda masks: dict(sorted(masks.items()))))
     return Delta(
         node,
         since,
         base,
         version,
         reach,
-        tuple(draw(entries(node, n)) for n in ns),
+        tuple(draw(entries(node, n) | st.builds(Copy, st.just(node), st.just(n), incarnations, numbers)) for n in ns),
         tuple(removed),
-        None if live is None else tuple(live),
+        live,
     )
 
 
@@ -159,7 +161,11 @@ class RoundTrip(SynchronousTestCase):
 
     def test_what_lives_of_a_large_ledger_is_a_short_list(self) -> None:
         """A hundred thousand entries that live are named in less than a kilobyte where few between them went."""
-        live = tuple(n for n in range(1, 100_001) if n % 1000)
+        entries: Entries[Claim] = Entries()
+        for n in range(1, 100_001):
+            if n % 1000:
+                entries[n] = claim(n)
+        live = entries.masks(100_000)
         message = push(live=live, base=100_000)
         body = spoken().encode(message)
         self.assertLess(len(body), 1024)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from bender.stream import Stream
 from bender.subscription import Selection, Subscription
 from tests.api.conversation import a_node
 
-__all__ = ["ALL", "Watched", "Window", "a_node", "events", "named", "read"]
+__all__ = ["ALL", "Watched", "Window", "a_node", "events", "named", "never", "read"]
 
 #: More than anybody is owed here.
 ALL = 1_000_000_000
@@ -77,6 +77,11 @@ class Window:
 
     def end(self) -> None:
         self.ended = True
+
+
+def never(call: Callable[[], None]) -> None:
+    """For who never has so much to do that something is left for later."""
+    raise AssertionError(call)
 
 
 def read(entries: Iterable[Entry]) -> list[dict[str, Any]]:

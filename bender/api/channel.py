@@ -8,15 +8,22 @@ a client that is still sending may not see an answer before a closed connection.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from io import BytesIO
+from math import inf
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from bender.api.commands import BODY_BYTES_MAX, ROUTES, Answer, refused
+from bender.api.lane import Taken, Takes, reason
+from bender.prompt import prompt_writer
 
 REQUEST_LINE_BYTES_MAX = 8 * 1024
 HEADERS_BYTES_MAX = 16 * 1024
@@ -27,6 +34,9 @@ PASSED_OVER_BYTES_MAX = 16 * 1024 * 1024
 #: Seconds for which a connection may be idle, and for which a request may take to arrive. Who renews every few seconds
 #: keeps his connection.
 IDLE_S_MAX = 60
+
+#: The time limit is not moved more often: to do so at each request would take a tenth of the time of one.
+TIMED_APART_S = 1
 
 # Twenty digits are more than any number of bytes; Python refuses to read some thousands of them.
 _CONTENT_LENGTH_BYTES_MAX = 64
@@ -48,15 +58,61 @@ _NO_REQUEST = _bare(
 )
 
 
+def author_at(address: IAddress) -> str:
+    """Who asks, for people."""
+    return getattr(address, "host", "unix")
+
+
 def respond(request: server.Request, answer: Answer) -> bytes:
     """Set everything of an answer but the body, which is returned."""
-    request.setResponseCode(answer.status)
+    request.setResponseCode(answer.status, reason(answer.status))
     headers = request.responseHeaders
     for name, value in answer.headers:
         headers.setRawHeaders(name, [value])
-    if answer.body:
-        headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
+    length = answer.length if answer.pieces is not None else len(answer.body) or None
+    if length is not None:
+        headers.setRawHeaders(b"Content-Length", [b"%d" % length])
     return answer.body
+
+
+async def send(request: Request, answer: Answer) -> None:
+    """Send an answer in pieces, as fast as the client takes them; whoever calls this finishes the request then."""
+    assert answer.pieces is not None
+    respond(request, answer)
+    sender = _Sender(request, answer.pieces)
+    request.registerProducer(sender, streaming=True)
+    sender.resumeProducing()
+    await sender.done
+    if request.channel is not None:  # the client is still there
+        request.unregisterProducer()
+
+
+@implementer(IPushProducer)
+class _Sender:
+    """Writes the next piece as long as the client takes what was written."""
+
+    def __init__(self, request: Request, pieces: Iterator[bytes]) -> None:
+        self.done: Deferred[None] = Deferred()
+        self._request = request
+        self._pieces = pieces
+        self._paused = True
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        while not self._paused:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self._paused = True
+                self.done.callback(None)
+            else:
+                self._request.write(piece)
+
+    def stopProducing(self) -> None:
+        """The client is gone, and Klein cancels who waits for the rest."""
+        self._paused = True
 
 
 class Request(server.Request):
@@ -112,17 +168,69 @@ class Channel(http.HTTPChannel):
     MAX_LENGTH = max(REQUEST_LINE_BYTES_MAX, HEADERS_BYTES_MAX)
     #: Their bytes are counted; Twisted would count them as well, and draw the line at 500.
     maxHeaders = HEADERS_BYTES_MAX
+    site: Site
     _said_all = False
+    #: What was read and is not acted upon yet: a part of a request for the lane, or more than the client takes answers.
+    _held = b""
+    #: When the time limit was last moved for a request of the lane.
+    _timed_at = -inf
+
+    @property
+    def answering(self) -> bool:
+        """Whether a client waits here for an answer that has not begun. A stream of events has."""
+        return bool(self._held) or any(not request.startedWriting for request in self.requests)
 
     def dataReceived(self, data: bytes) -> None:
         if self.requests or self._buffer:
             # In the middle of a request a byte now and then buys no more time.
             LineReceiver.dataReceived(self, data)
-        else:
+            return
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        taken = self.site.lane.take(data) if self.persistent else None
+        if taken is None:
             super().dataReceived(data)
+        elif taken:
+            self._answer(taken)
+        else:
+            self._held = data
+
+    def _answer(self, taken: tuple[Taken, ...]) -> None:
+        """Answer what the lane has taken, or let Twisted do so from where the lane cannot."""
+        now = self.site.reactor.seconds()
+        if now >= self._timed_at + TIMED_APART_S:
+            self._timed_at = now
+            self.resetTimeout()
+        for i, each in enumerate(taken):
+            response = self.site.lane.answer(each)
+            if response is None:
+                super().dataReceived(b"".join([other.written() for other in taken[i:]]))
+                return
+            self._write(response)
+            if self._waitingForTransport and i + 1 < len(taken):
+                self._held = b"".join([other.written() for other in taken[i + 1 :]])
+                return
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._write = prompt_writer(self.transport)
+        self.site.channels[self] = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.site.channels.pop(self, None)
+        super().connectionLost(reason)
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self._held:
+            self.dataReceived(b"")
 
     def readConnectionLost(self) -> None:
         """Close when all that was asked is answered; who watches events, or was in the middle of a request, is gone."""
+        if self._held:
+            held, self._held = self._held, b""
+            super().dataReceived(held)
         self._said_all = True
         if not self.requests:
             self.loseConnection()
@@ -182,11 +290,23 @@ class Site(server.Site):
     """The factory of these connections. It logs no requests: there are hundreds in a second, all of them alike."""
 
     noisy = False
+    #: The connections that are open.
+    channels: dict[Channel, None]
     protocol = Channel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
     requestFactory = Request
 
-    def __init__(self, resource: IResource, reactor: IReactorTime) -> None:
+    def __init__(self, resource: IResource, lane: Takes, reactor: IReactorTime) -> None:
+        self.channels = {}
+        self.lane = lane
+        self.reactor = reactor
         super().__init__(resource, timeout=IDLE_S_MAX, parsePOSTFormSubmission=False, reactor=reactor)
+
+    def end_idle(self) -> bool:
+        """Close the connections on which nobody waits; whether there are any left, also with an answer on its way."""
+        for channel in [*self.channels]:
+            if not channel.answering:
+                channel.transport.loseConnection()  # type: ignore[union-attr]  # there is one as long as it is open
+        return bool(self.channels)
 
     def log(self, request: http.Request) -> None:
         """Twisted would write a line."""

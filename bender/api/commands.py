@@ -7,7 +7,8 @@ knows Twisted's web, waits, or raises: every request has an answer, and one that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -17,7 +18,8 @@ from attrs import Factory, field, frozen
 
 from bender import __version__
 from bender.core import model
-from bender.core.model import BACKEND, FRONTEND, Invalid, Kind, TooLarge
+from bender.core.model import BACKEND, FRONTEND, Invalid, Kind, TooLarge, Wanted
+from bender.listing import Listing, LongListing, gzip_pieces
 from bender.node import Full, Node, NotReady
 
 #: A body, except of renewals. Many times an entry, so that what is too large for one is told so in plain words.
@@ -28,6 +30,9 @@ RENEWALS_BYTES_MAX = 256 * 1024
 
 #: Fields of a query. Nobody means more, and each costs time with every registration that is looked at.
 QUERY_FIELDS_MAX = 20
+
+#: A list above this is deflated for who asks for that: it fits a packet otherwise, or nearly so.
+DEFLATE_OVER_BYTES = 2 * 1024
 
 #: Seconds after which it is worth asking a node again that was not ready: about as long as a first contact takes.
 RETRY_AFTER = b"1"
@@ -43,16 +48,31 @@ STATUS_OF_CODE = {
     "NOT_READY": 503,
 }
 
+_ZERO = re.compile(r"q\s*=\s*0(\.0*)?")
+
 _JSON = (b"Content-Type", b"application/json")
+
+# What is said of what the client has already (RFC 9110, 15.4.5).
+_ABOUT_UNCHANGED = (b"ETag", b"Vary")
+
+#: All the headers that most answers have.
+JSON_ALONE = (_JSON,)
+
 _encode = msgspec.json.Encoder().encode
 
 
-@frozen
-class Asked:
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+# Structs and not attrs classes: one of each is made for every request, in a fifth of the time.
+class Asked(msgspec.Struct):
     """A request for one of `ROUTES`.
 
-    `path` are the variable parts of its path, decoded; `query` is what came after `?`; `etags` the If-None-Match
-    header; `author` says for people who asks, best the client's address.
+    `path` are the variable parts of its path, decoded; `query` is what came after `?`; `etags` and `encodings` are the
+    headers If-None-Match and Accept-Encoding; `author` says for people who asks, best the client's address.
+
+    `parsed` is a command's own: instances send the same for ever, and a front that remembers what it has read saves
+    reading it anew.
     """
 
     method: str
@@ -60,31 +80,46 @@ class Asked:
     query: str = ""
     body: bytes = b""
     etags: str | None = None
+    encodings: str | None = None
     author: str = ""
+    parsed: Any = None
 
 
-@frozen
-class Answer:
-    """A whole response, except for what every response of a front has. Without a body only where there can be none."""
+class Answer(msgspec.Struct, frozen=True):
+    """A whole response, except for what every response of a front has. Without a body only where there can be none.
+
+    A body that is too long to be in one piece comes in several: then `pieces` makes them, and `length` is their sum if
+    it is known.
+    """
 
     status: int
     body: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
+    pieces: Iterator[bytes] | None = None
+    length: int | None = None
 
 
-Command = Callable[[Node, Asked], Answer]
+class Later(msgspec.Struct, frozen=True):
+    """An answer that takes a while: take the steps, other work between them, and then ask for it."""
+
+    steps: Iterator[None]
+    answer: Callable[[], Answer]
+
+
+Command = Callable[[Node, Asked], Answer | Later]
 
 
 @frozen
 class Route:
     """A path, as Klein writes it, and what can be done with it.
 
-    `at_once` is what answers while the node is not ready. Where `streams` is set, the front itself answers GET and
-    HEAD, for as long as it takes.
+    `hot` is what is asked for all the time, `at_once` what answers while the node is not ready. Where `streams` is set,
+    the front itself answers GET and HEAD, for as long as it takes.
     """
 
     path: str
     commands: Mapping[str, Command]
+    hot: bool = False
     at_once: bool = False
     streams: bool = False
     body_bytes_max: int = BODY_BYTES_MAX
@@ -96,11 +131,11 @@ def _allow(methods: Mapping[str, Command]) -> str:
     return ", ".join([*named, "OPTIONS"])
 
 
-def answer(node: Node, route: Route, asked: Asked) -> Answer:
+def answer(node: Node, route: Route, asked: Asked) -> Answer | Later:
     """Do what a client asks for."""
     command = route.commands.get("GET" if asked.method == "HEAD" else asked.method)
     if command is None:
-        return _without_command(route, asked)
+        return without_command(route, asked)
     try:
         return command(node, asked)
     except (Invalid, TooLarge, NotReady, Full) as error:
@@ -124,7 +159,8 @@ def refused(code: str, message: str, *headers: tuple[bytes, bytes]) -> Answer:
     return Answer(STATUS_OF_CODE[code], _encode({"code": code, "message": message}), (_JSON, *headers))
 
 
-def _without_command(route: Route, asked: Asked) -> Answer:
+def without_command(route: Route, asked: Asked) -> Answer:
+    """The answer to a method that a route has no command for."""
     allow = (b"Allow", route.allow.encode())
     if asked.method == "OPTIONS":
         return Answer(204, headers=(allow,))
@@ -143,11 +179,17 @@ NOT_READY = refused(
 
 
 def _shown(asked: Asked, body: bytes) -> Answer:
-    """One object or a list. The tag follows from the content alone, so it is the same on all nodes."""
+    """One object. The tag follows from the content alone, so it is the same on all nodes."""
     etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-    if asked.etags is not None and _is_among(etag, asked.etags):
-        return Answer(304, headers=((b"ETag", etag.encode()),))
-    return Answer(200, body, (_JSON, (b"ETag", etag.encode())))
+    return _or_unchanged(asked, Answer(200, body, (_JSON, (b"ETag", etag.encode()))))
+
+
+def _or_unchanged(asked: Asked, shown: Answer) -> Answer:
+    """An answer with a tag; without its content if the client has that already."""
+    if asked.etags is None:
+        return shown
+    about = tuple(header for header in shown.headers if header[0] in _ABOUT_UNCHANGED)
+    return Answer(304, headers=about) if _is_among(dict(about)[b"ETag"].decode(), asked.etags) else shown
 
 
 def _is_among(etag: str, etags: str) -> bool:
@@ -162,8 +204,44 @@ def _not_found(id_: str) -> Answer:
     return refused("NOT_FOUND", f"there is no {id_}")
 
 
-def _listed(asked: Asked, bodies: list[bytes]) -> Answer:
-    return _shown(asked, b"[%s]" % b",".join(bodies))
+def _listed(asked: Asked, bodies: Iterable[bytes]) -> Answer:
+    return _list(asked, Listing(bodies))
+
+
+def _list(asked: Asked, listing: Listing) -> Answer:
+    """A list that was made before; deflated for who says so, where it is worth while."""
+    deflates = len(listing.body) > DEFLATE_OVER_BYTES
+    gzipped = deflates and _accepts_gzip(asked)
+    shown: Answer | None = listing.answers.get(gzipped)
+    if shown is None:
+        headers = _about_list(listing.etag, gzipped=gzipped, deflates=deflates)
+        shown = listing.answers[gzipped] = Answer(200, listing.gzipped if gzipped else listing.body, headers)
+    return _or_unchanged(asked, shown)
+
+
+def _long_list(asked: Asked, listing: LongListing) -> Answer:
+    """The same, of one that is sent in pieces."""
+    gzipped = _accepts_gzip(asked)
+    headers = _about_list(listing.etag, gzipped=gzipped, deflates=True)
+    pieces = gzip_pieces(listing.pieces()) if gzipped else listing.pieces()
+    return _or_unchanged(asked, Answer(200, b"", headers, pieces, None if gzipped else listing.length))
+
+
+def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:
+    etag = f'"{tag}-gzip"' if gzipped else f'"{tag}"'  # another form is another thing to a cache (RFC 9110, 8.8.3)
+    headers: Headers = (_JSON, (b"ETag", etag.encode()))
+    if deflates:
+        headers = (*headers, (b"Vary", b"Accept-Encoding"))
+    return (*headers, (b"Content-Encoding", b"gzip")) if gzipped else headers
+
+
+def _accepts_gzip(asked: Asked) -> bool:
+    """Whether the client says that it can read it. A `*` alone says little about what it can do."""
+    for each in (asked.encodings or "").lower().split(","):
+        name, *parameters = [part.strip() for part in each.split(";")]
+        if name in ("gzip", "x-gzip"):
+            return not any(map(_ZERO.fullmatch, parameters))
+    return False
 
 
 def _located(status: int, body: bytes, id_: str) -> Answer:
@@ -179,22 +257,60 @@ def _location(id_: str) -> bytes:
 # Registrations.
 
 
+class _Standing(msgspec.Struct):
+    """What a request says of an instance, and what that came to the last time: its terms, and how it is shown."""
+
+    key: str
+    wanted: Wanted | None = None
+    headers: Headers = JSON_ALONE
+    terms: bytes = b""
+    shown: bytes = b""
+
+    def register(self, node: Node) -> bool:
+        """Register; whether it was not listed."""
+        assert self.wanted is not None
+        created, terms = node.register(self.wanted, self.terms)
+        self._note(terms)
+        return created
+
+    def renew(self, node: Node) -> bool:
+        """Renew; whether it is listed."""
+        terms = node.renew(self.key)
+        if terms is not None:
+            self._note(terms)
+        return terms is not None
+
+    def _note(self, terms: bytes) -> None:
+        if terms is not self.terms:
+            self.terms, self.shown = terms, model.registration(self.key, terms)
+
+
 def _register(node: Node, asked: Asked) -> Answer:
-    wanted = model.parse_registration(asked.body, node.timing)
-    created, body = node.register(wanted)
-    return _located(201 if created else 200, body, wanted.key)
+    standing: _Standing | None = asked.parsed
+    if standing is None:
+        wanted = model.parse_registration(asked.body, node.timing)
+        headers = (_JSON, (b"Location", _location(wanted.key)))
+        standing = asked.parsed = _Standing(wanted.key, wanted, headers)
+    created = standing.register(node)
+    return Answer(201 if created else 200, standing.shown, standing.headers)
 
 
 def _register_at(node: Node, asked: Asked) -> Answer:
-    _, body = node.register(model.parse_registration_at(_instance(asked), asked.body, node.timing))
-    return Answer(200, body, (_JSON,))
+    standing: _Standing | None = asked.parsed
+    if standing is None:
+        wanted = model.parse_registration_at(_instance(asked), asked.body, node.timing)
+        standing = asked.parsed = _Standing(wanted.key, wanted)
+    standing.register(node)
+    return Answer(200, standing.shown, JSON_ALONE)
 
 
 def _renew(node: Node, asked: Asked) -> Answer:
-    key = model.registration_key(_instance(asked))
-    model.require_nothing(asked.body)
-    body = node.renew(key)
-    return _not_found(key) if body is None else Answer(200, body, (_JSON,))
+    standing: _Standing | None = asked.parsed
+    if standing is None:
+        key = model.registration_key(_instance(asked))
+        model.require_nothing(asked.body)
+        standing = asked.parsed = _Standing(key)
+    return Answer(200, standing.shown, JSON_ALONE) if standing.renew(node) else _not_found(standing.key)
 
 
 def _deregister(node: Node, asked: Asked) -> Answer:
@@ -205,28 +321,35 @@ def _deregister(node: Node, asked: Asked) -> Answer:
 def _renew_all(node: Node, asked: Asked) -> Answer:
     ids = model.parse_renewals(asked.body)
     unknown = node.renew_all(ids)
-    if unknown:
-        # Only what is not known as it stands is worth the time to find out whether it is spelled in another way.
-        spelled = {id_: model.canonical_id(id_) for id_ in unknown}
-        respelled = [canonical for id_, canonical in spelled.items() if canonical != id_]
-        gone = {*node.renew_all(respelled)} if respelled else set()
-        unknown = [id_ for id_ in unknown if spelled[id_] == id_ or spelled[id_] in gone]
-    return Answer(200, _encode({"renewed": len(ids) - len(unknown), "unknown": unknown}), (_JSON,))
+    return Answer(200, _encode({"renewed": len(ids) - len(unknown), "unknown": unknown}), JSON_ALONE)
 
 
 def _registration(node: Node, asked: Asked) -> Answer:
     key = model.registration_key(_instance(asked))
-    body = node.registration(key)
-    if body is not None and not model.has_meta(body, _meta_wanted(asked)):
-        body = None
-    return _shown_or_not_found(asked, body, key)
+    claim = node.claim(key)
+    if claim is None or not model.has_meta(claim.body, _meta_wanted(asked)):
+        return _not_found(key)
+    return _shown(asked, model.registration(key, claim.body))
 
 
-def _registrations(node: Node, asked: Asked) -> Answer:
+def _registrations(node: Node, asked: Asked) -> Answer | Later:
     names = [model.parse_name(field, name) for field, name in zip(("app", "version"), asked.path, strict=False)]
-    bodies = node.registrations(*names)
     wanted = _meta_wanted(asked)
-    return _listed(asked, [body for body in bodies if model.has_meta(body, wanted)] if wanted else bodies)
+    app, version = (*names, None, None)[:2]
+    return _selected(node, asked, app, version, (lambda body: model.has_meta(body, wanted)) if wanted else None)
+
+
+def _selected(
+    node: Node, asked: Asked, app: str | None, version: str | None, admits: Callable[[bytes], bool] | None = None
+) -> Answer | Later:
+    """The registrations of an app or version, or all; of them only those whose encoded terms `admits` lets pass."""
+    if node.listings.is_long(app, version):
+        long = node.listings.long_listing(app, version, admits)
+        return Later(long.steps(), lambda: _long_list(asked, long))
+    if admits is not None:
+        claims = (claim for claim in node.claims(app, version) if admits(claim.body))
+        return _listed(asked, (model.registration(claim.key, claim.body) for claim in claims))
+    return _list(asked, node.listings.listing(app, version))
 
 
 def _instance(asked: Asked) -> tuple[str, str, str, str]:
@@ -267,7 +390,7 @@ def _put(kind: Kind) -> Command:
         body = kind.body(name, model.parse_object(asked.body), existing)
         if body != existing:  # one that changes nothing would only push an older setting out of the history
             node.configure(kind.key(name), body, asked.author)
-        return _created(kind, name, body) if existing is None else Answer(200, body, (_JSON,))
+        return _created(kind, name, body) if existing is None else Answer(200, body, JSON_ALONE)
 
     return put
 
@@ -304,13 +427,13 @@ def _all(kind: Kind) -> Command:
     return lambda node, asked: _listed(asked, node.configuration(kind.name))
 
 
-def _members(node: Node, asked: Asked) -> Answer:
+def _members(node: Node, asked: Asked) -> Answer | Later:
     key = _key(BACKEND, asked)
     body = node.configured(key)
     if body is None:
         return _not_found(key)
     backend: dict[str, Any] = msgspec.json.decode(body)
-    return _listed(asked, node.registrations(backend["app"], backend["version"]))
+    return _selected(node, asked, backend["app"], backend["version"])
 
 
 def _key(kind: Kind, asked: Asked) -> str:
@@ -340,11 +463,11 @@ def _streamed(_node: Node, _asked: Asked) -> Answer:
 _INSTANCE = "/registrations/<app>/<version>/<host>/<port>"
 
 ROUTES = (
-    Route("/registrations", {"GET": _registrations, "POST": _register}),
-    Route("/registrations/<app>", {"GET": _registrations}),
-    Route("/registrations/<app>/<version>", {"GET": _registrations}),
-    Route(_INSTANCE, {"GET": _registration, "POST": _register_at, "PUT": _renew, "DELETE": _deregister}),
-    Route("/renewals", {"POST": _renew_all}, body_bytes_max=RENEWALS_BYTES_MAX),
+    Route("/registrations", {"GET": _registrations, "POST": _register}, hot=True),
+    Route("/registrations/<app>", {"GET": _registrations}, hot=True),
+    Route("/registrations/<app>/<version>", {"GET": _registrations}, hot=True),
+    Route(_INSTANCE, {"GET": _registration, "POST": _register_at, "PUT": _renew, "DELETE": _deregister}, hot=True),
+    Route("/renewals", {"POST": _renew_all}, hot=True, body_bytes_max=RENEWALS_BYTES_MAX),
     Route("/backends", {"GET": _all(BACKEND), "POST": _create(BACKEND)}),
     Route("/backends/<name>", {"GET": _one(BACKEND), "PUT": _put(BACKEND), "DELETE": _remove(BACKEND)}),
     Route("/backends/<name>/members", {"GET": _members}),
@@ -352,6 +475,23 @@ ROUTES = (
     Route("/frontends/<name>", {"GET": _one(FRONTEND), "PUT": _put(FRONTEND), "DELETE": _remove(FRONTEND)}),
     Route("/events", {"GET": _streamed}, streams=True),
     Route("/status", {"GET": _status}, at_once=True),
-    Route("/ready", {"GET": _ready}, at_once=True),
+    Route("/ready", {"GET": _ready}, hot=True, at_once=True),
     Route("/", {"GET": _root}),
 )
+
+
+# By the number of parts of a path and the first of them. What follows is variable, but the last part may be a word.
+_BY_SHAPE = {(route.path.count("/"), route.path.split("/")[1]): route for route in ROUTES}
+_MEMBERS = "members"
+
+
+def find(path: str) -> tuple[Route, tuple[str, ...]] | None:
+    """The route that a path takes which needs no decoding, and its variable parts; None where there is none."""
+    empty, *parts = path.split("/")
+    route = _BY_SHAPE.get((len(parts), parts[0])) if parts and not empty else None
+    if route is None:
+        return None
+    names = tuple(parts[1:-1] if route.path.endswith(_MEMBERS) else parts[1:])
+    if "" in names or (route.path.endswith(_MEMBERS) and parts[-1] != _MEMBERS):
+        return None
+    return route, names

@@ -11,13 +11,26 @@ from typing import Any
 
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
-from bender.api.channel import Request, Site, respond
-from bender.api.commands import NO_ROUTE, NOT_READY, ROUTES, Asked, Route, answer, refusal
+from bender.api.channel import Request, Site, author_at, respond, send
+from bender.api.commands import (
+    NO_ROUTE,
+    NOT_READY,
+    ROUTES,
+    Answer,
+    Asked,
+    Later,
+    Route,
+    answer,
+    refusal,
+    without_command,
+)
+from bender.api.lane import Lane
 from bender.api.watch import watch
 from bender.core.model import Invalid
 from bender.node import Node, NotReady
@@ -27,7 +40,7 @@ _log = Logger()
 
 def site(node: Node, reactor: IReactorTime) -> Site:
     """What speaks HTTP with the clients of a node."""
-    return Site(_Paths(_klein(node, reactor).resource(), node), reactor)
+    return Site(_Paths(_klein(node, reactor).resource(), node), Lane(node, reactor.seconds), reactor)
 
 
 class _Paths(Resource):
@@ -79,33 +92,49 @@ def _endpoint(node: Node, reactor: IReactorTime, route: Route) -> Callable[..., 
             if request.method in (b"GET", b"HEAD"):
                 request.endless = True
                 return await watch(node, request, reactor)
-            return respond(request, answer(node, route, _asked(request, path)))
+            return respond(request, without_command(route, _asked(request, path)))
 
         return stream
 
-    async def later(request: Request, path: dict[str, str]) -> bytes:
+    async def once_ready(request: Request, path: dict[str, str]) -> bytes:
         await node.until_ready()
-        return respond(request, answer(node, route, _asked(request, path)))
+        answered = answer(node, route, _asked(request, path))
+        return respond(request, answered) if isinstance(answered, Answer) else await at_length(request, answered)
+
+    async def at_length(request: Request, later: Later) -> bytes:
+        for _ in later.steps:
+            await deferLater(reactor, 0)
+        answered = later.answer()
+        if answered.pieces is None or request.method == b"HEAD":
+            return respond(request, answered)
+        await send(request, answered)
+        return b""
 
     def endpoint(request: Request, **path: str) -> bytes | Coroutine[Any, Any, bytes]:
-        if route.at_once or node.ready:
-            return respond(request, answer(node, route, _asked(request, path)))
-        return later(request, path)
+        if not (route.at_once or node.ready):
+            return once_ready(request, path)
+        answered = answer(node, route, _asked(request, path))
+        return respond(request, answered) if isinstance(answered, Answer) else at_length(request, answered)
 
     return endpoint
 
 
 def _asked(request: Request, path: dict[str, str]) -> Asked:
-    etags = request.requestHeaders.getRawHeaders(b"If-None-Match")
     _, _, query = request.uri.partition(b"?")
     return Asked(
         request.method.decode("ascii"),
         tuple(path.values()),
         query.decode("latin-1"),
         request.content.getvalue(),
-        b",".join(etags).decode("latin-1") if etags else None,
-        getattr(request.getClientAddress(), "host", "unix"),
+        _header(request, b"If-None-Match"),
+        _header(request, b"Accept-Encoding"),
+        author_at(request.getClientAddress()),
     )
+
+
+def _header(request: Request, name: bytes) -> str | None:
+    values = request.requestHeaders.getRawHeaders(name)
+    return b",".join(values).decode("latin-1") if values else None
 
 
 def _no_route(node: Node) -> Callable[[Request, Failure], Coroutine[Any, Any, bytes]]:

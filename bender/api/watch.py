@@ -133,7 +133,7 @@ class _Poll:
             self._finish()
 
     def _finish(self) -> None:
-        body = self._body + b'],"cursor":"%b"}' % self._node.journal.cursor.encode()
+        body = self._body + b'],"cursor":"%b"}' % self.stream.cursor.encode()
         if not self._request.startedWriting:
             self._request.setHeader(b"Content-Length", b"%d" % len(body))
         self._request.write(body)

@@ -14,9 +14,11 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from math import inf
 
+from attrs import evolve
+
 from bender.core.contacts import Contact, Contacts, covered
 from bender.core.leases import Lease, Leases
-from bender.core.ledger import Claim, Delta, Dot, End, Entry, Head, Ledger
+from bender.core.ledger import Claim, Copy, Delta, Dot, End, Entry, Head, Ledger
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
 from bender.core.view import Index, View
 
@@ -56,6 +58,10 @@ class Claims:
 
     def winner(self, key: str, now: float) -> Claim | None:
         """The claim that speaks for a key, if any of its claims counts."""
+        lease = self.index.lease(key)
+        if lease is not None and lease.current:
+            assert isinstance(lease.entry, Claim)
+            return lease.entry  # it was seen to say what the winner says, and counts as long as it is here
         return self._winner(self.index.entries(key), now)
 
     def hidden(self, key: str) -> Claim | None:
@@ -75,17 +81,17 @@ class Claims:
             self.refresh(key, now)
         return winner is None
 
-    def renew(self, key: str, now: float) -> bool:
-        """Hear from `key`; False, and nothing is changed, if it is not registered."""
-        lease = self.leases.claim(key)
+    def renew(self, key: str, now: float) -> Claim | None:
+        """Hear from `key`; the claim that speaks for it, or None, and nothing is changed, if it is not registered."""
+        lease = self.index.lease(key)
         if lease is not None and lease.current:
+            assert isinstance(lease.entry, Claim)
             lease.deadline = now + lease.entry.ttl_s
-            return True
+            return lease.entry
         winner = self.winner(key, now)
-        if winner is None:
-            return False
-        self._hear_from(winner, now)
-        return True
+        if winner is not None:
+            self._hear_from(winner, now)
+        return winner
 
     def deregister(self, key: str, now: float) -> bool:
         """End every registration of `key` that is known here; False if none counts."""
@@ -94,7 +100,7 @@ class Claims:
         claims = [entry for entry in self.index.entries(key) if isinstance(entry, Claim)]
         ttl_s = max(claim.ttl_s for claim in claims) + self._timing.end_kept_s
         rev = max(entry.rev for entry in self.index.entries(key))
-        lease = self.leases.claim(key)
+        lease = self.index.lease(key)
         if lease is not None:
             self._remove(lease)
         roots = tuple(sorted({claim.root for claim in claims}))
@@ -102,9 +108,15 @@ class Claims:
         self.refresh(key, now)
         return True
 
+    def shorten(self, key: str, deadline: float) -> None:
+        """Let this node's own claim of `key`, if it has one, end at `deadline` where nobody renews it."""
+        lease = self.index.lease(key)
+        if lease is not None:
+            self.leases.shorten(lease, deadline)
+
     def _hear_from(self, winner: Claim, now: float) -> None:
         """Take in a renewal, which goes on with the same registration wherever it comes in."""
-        lease = self.leases.claim(winner.key)
+        lease = self.index.lease(winner.key)
         if lease is not None and _rank(lease) == winner.rank:
             lease.deadline = now + winner.ttl_s
         else:
@@ -113,7 +125,7 @@ class Claims:
 
     def _claim(self, key: str, body: bytes, ttl_s: float, rev: int, root: Dot | None, renewed_at: float) -> Lease:
         """Put a claim in the place of this node's own, if any. Without a root a registration begins with it."""
-        lease = self.leases.claim(key)
+        lease = self.index.lease(key)
         if lease is not None:
             self._remove(lease)
         n = self.ledger.next_n
@@ -122,8 +134,9 @@ class Claims:
 
     def _add(self, entry: Entry, deadline: float) -> Lease:
         self.ledger.add(entry)
-        self.index.add(entry)
-        return self.leases.grant(entry, deadline)
+        lease = self.leases.grant(entry, deadline)
+        self.index.add(lease if isinstance(entry, Claim) else entry)
+        return lease
 
     def _remove(self, lease: Lease) -> None:
         self.ledger.remove(lease.entry.n)
@@ -139,15 +152,14 @@ class Claims:
             return
         entries = self.index.entries(key)
         winner = self._winner(entries, now)
-        lease = self.leases.claim(key)
+        lease = self.index.lease(key)
         if lease is not None and self._follow(lease, winner, entries, now):
             entries = self.index.entries(key)
             winner = self._winner(entries, now)
         if entries:
             self._inherited.pop(key, None)
-        self._view.show(
-            key, winner, [entry for entry in entries if self._may_be_renewed(entry)], lost=self._is_lost(key)
-        )
+        lost = key in self._inherited and self._is_lost(key)
+        self._view.show(key, winner, filter(self._may_be_renewed, entries), lost=lost)
 
     def _may_be_renewed(self, entry: Entry) -> bool:
         """Whether somebody could be hearing from `entry` still, if only out of this node's hearing."""
@@ -155,13 +167,16 @@ class Claims:
         return isinstance(entry, End) or entry.node == self._incarnation or (contact is not None and not contact.left)
 
     def _is_lost(self, key: str) -> bool:
-        """Whether the incarnation before had a key of which nobody who could know was heard since."""
+        """Whether nobody was heard since who could know what became of a key that the incarnation before had."""
         claim = self._view.claim(key)
-        if key not in self._inherited or claim is None:
-            return key in self._inherited
+        if claim is None:
+            return True
         return claim.node not in self._contacts and not (claim.node == self._before and self.informed)
 
-    def _winner(self, entries: Iterable[Entry], now: float) -> Claim | None:
+    def _winner(self, entries: tuple[Entry, ...], now: float) -> Claim | None:
+        if len(entries) == 1:
+            (only,) = entries
+            return only if isinstance(only, Claim) and self._counts(only, now) else None
         ended = _ended_roots(entries)
         best: Claim | None = None
         for entry in entries:
@@ -177,9 +192,8 @@ class Claims:
         """Let this node's own claim say what the winner says, with its own last renewal; whether it was rewritten."""
         claim = lease.entry
         assert isinstance(claim, Claim)
-        if lease.ended_at is None and claim.root in _ended_roots(entries):
-            lease.ended_at = now
-            self.leases.due[lease] = None
+        if self.leases.due.get(lease) is None and claim.root in _ended_roots(entries):
+            self.leases.due[lease] = now
         lease.current = winner is not None and claim.rank == winner.rank
         if winner is None or lease.current:
             return False
@@ -199,8 +213,8 @@ class Claims:
         asked = self._contacts.asked(now)
         confirmed = self._confirmed(asked)
         ended = 0
-        for lease in [*self.leases.due]:
-            if self._is_over(lease, asked, confirmed, now):
+        for lease, ended_at in [*self.leases.due.items()]:
+            if self._is_over(lease, ended_at, asked, confirmed, now):
                 self._remove(lease)
                 self.refresh(lease.entry.key, now)
                 ended += 1
@@ -212,8 +226,8 @@ class Claims:
         """Whether a claim is due that not every peer has been asked about."""
         confirmed = self._confirmed(self._contacts.asked(now))
         return any(
-            lease.ended_at is None and isinstance(lease.entry, Claim) and confirmed < lease.deadline <= now
-            for lease in self.leases.due
+            ended_at is None and isinstance(lease.entry, Claim) and confirmed < lease.deadline <= now
+            for lease, ended_at in self.leases.due.items()
         )
 
     @staticmethod
@@ -221,11 +235,13 @@ class Claims:
         """What everybody had heard by this time is here."""
         return min((contact.echoed for contact in asked), default=inf)
 
-    def _is_over(self, lease: Lease, asked: list[Contact], confirmed: float, now: float) -> bool:
+    def _is_over(
+        self, lease: Lease, ended_at: float | None, asked: list[Contact], confirmed: float, now: float
+    ) -> bool:
         if isinstance(lease.entry, End):
             return self._end_is_over(lease, lease.entry, now)
-        if lease.ended_at is not None:
-            return self._ended_is_over(lease, lease.entry, asked, now)
+        if ended_at is not None:
+            return self._ended_is_over(lease.entry, ended_at, asked, now)
         if lease.deadline > now:  # renewed while it was due
             self.leases.seat(lease)
             return False
@@ -244,11 +260,10 @@ class Claims:
         followed = all(other.rank >= claim.rank for other in others)
         return followed and covered((other.dot for other in others), asked)
 
-    def _ended_is_over(self, lease: Lease, claim: Claim, asked: list[Contact], now: float) -> bool:
+    def _ended_is_over(self, claim: Claim, ended_at: float, asked: list[Contact], now: float) -> bool:
         """A claim that was ended goes when all have the end, or they would take it for expired."""
-        assert lease.ended_at is not None
         ends = [end.dot for end in self.index.entries(claim.key) if isinstance(end, End) and claim.root in end.roots]
-        return now >= lease.ended_at + self._timing.patience_s or (bool(ends) and covered(ends, asked))
+        return now >= ended_at + self._timing.patience_s or (bool(ends) and covered(ends, asked))
 
     def _end_is_over(self, lease: Lease, end: End, now: float) -> bool:
         """An end goes when its time is over, and a while after the last entry that it ends."""
@@ -267,7 +282,7 @@ class Claims:
         Returns the keys to be refreshed once a whole message is here: what one ledger lets go, another may hold.
         """
         ledger = self.ledgers.get(delta.incarnation) or Ledger(delta.incarnation)
-        joined = ledger.join(delta)
+        joined = ledger.join(delta.resolved(self._entry))
         self.ledgers[delta.incarnation] = ledger
         for entry in joined.removed:
             self.index.discard(entry)
@@ -277,6 +292,22 @@ class Claims:
         if contact is not None:
             contact.ttls = None
         return {entry.key: None for entry in (*joined.removed, *joined.added)}
+
+    def _entry(self, node: int, n: int) -> Entry | None:
+        ledger = self.ledgers.get(node)
+        return ledger.entries.get(n) if ledger else None
+
+    def brief(self, delta: Delta, contact: Contact) -> Delta:
+        """The same with copies in the place of claims that say what others say which a contact has shown to have."""
+        return evolve(delta, added=tuple([self._brief(entry, contact) for entry in delta.added]))
+
+    def _brief(self, entry: Entry | Copy, contact: Contact) -> Entry | Copy:
+        if isinstance(entry, Claim):
+            for other in self.index.entries(entry.key):
+                if other is not entry and isinstance(other, Claim) and other.rank == entry.rank:  # noqa: SIM102
+                    if covered((other.dot,), (contact,)):
+                        return Copy(entry.node, entry.n, other.node, other.n)
+        return entry
 
     def heads(self) -> dict[int, Head]:
         return {incarnation: ledger.head for incarnation, ledger in self.ledgers.items() if ledger.reach}

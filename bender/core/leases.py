@@ -21,58 +21,61 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     """The time that one of this node's own entries has left.
 
     `current` says that the entry is a claim of the winner's rev and root, so that a renewal need only move the
-    deadline. `ended_at` is when an end was first seen that names the claim's root.
+    deadline. `slot` is where the wheel finds it.
     """
 
     entry: Claim | End
     deadline: float
     current: bool = False
-    ended_at: float | None = None
-    gone: bool = False
+    slot: list[Lease] | None = None
 
 
 class Leases:
-    """The leases of this node's own claims, by key, and the wheel that finds those that are due, of ends too."""
+    """The wheel that finds the leases of this node's own claims and ends that are due."""
 
     def __init__(self, slot_s: float, now: float) -> None:
         """`slot_s`: how late a lease may be found; a slot is one step of the wheel."""
         self._slot_s = slot_s
         self._slots: dict[int, list[Lease]] = {}
         self._turned_to = self._slot(now)
-        self._claims: dict[str, Lease] = {}
-        #: Leases whose deadline has come, or whose claim was ended; in the order in which that was found.
-        self.due: dict[Lease, None] = {}
+        #: Leases whose deadline has come, or whose claim was ended, in the order in which that was found; of the
+        #: latter, when an end was first seen that names the claim's root.
+        self.due: dict[Lease, float | None] = {}
 
     def __len__(self) -> int:
         """How many leases there are, those of ends and of what is gone but still seated included."""
         return sum(map(len, self._slots.values())) + len(self.due)
 
-    def claim(self, key: str) -> Lease | None:
-        """The lease of this node's own claim of a key."""
-        return self._claims.get(key)
-
     def claims(self) -> Iterator[Lease]:
-        return iter(self._claims.values())
+        """The leases of claims."""
+        for slot in self._slots.values():
+            yield from (lease for lease in slot if lease.slot is slot and lease not in self.due and _is_claim(lease))
+        yield from filter(_is_claim, self.due)
 
     def grant(self, entry: Claim | End, deadline: float) -> Lease:
         """A lease for a new entry of this node's own."""
         lease = Lease(entry, deadline)
-        if isinstance(entry, Claim):
-            self._claims[entry.key] = lease
         self.seat(lease)
         return lease
 
     def revoke(self, lease: Lease) -> None:
         """Let go of a lease whose entry was removed."""
-        lease.gone = True
+        lease.slot = None
         self.due.pop(lease, None)
-        if isinstance(lease.entry, Claim) and self._claims.get(lease.entry.key) is lease:
-            del self._claims[lease.entry.key]
 
     def seat(self, lease: Lease) -> None:
         """Look at a lease again when its deadline has come."""
         self.due.pop(lease, None)
-        self._slots.setdefault(max(self._slot(lease.deadline), self._turned_to), []).append(lease)
+        slot = self._slots.setdefault(max(self._slot(lease.deadline), self._turned_to), [])
+        slot.append(lease)
+        lease.slot = slot
+
+    def shorten(self, lease: Lease, deadline: float) -> None:
+        """Let a lease end earlier than was said, if nothing happens. The wheel forgets where it had it."""
+        if deadline < lease.deadline:
+            lease.deadline = deadline
+            if lease not in self.due:
+                self.seat(lease)
 
     def turn(self, now: float, visits_max: int) -> bool:
         """Move what is due by `now` to `due`, looking at no more than `visits_max` leases; True if there are more."""
@@ -83,7 +86,9 @@ class Leases:
                 if visits_max <= 0:
                     return True
                 visits_max -= 1
-                self._visit(slot.pop(), now)
+                lease = slot.pop()
+                if lease.slot is slot:
+                    self._visit(lease, now)
             self._slots.pop(self._turned_to, None)
             self._turned_to += 1
             if not self._slots:
@@ -92,12 +97,12 @@ class Leases:
 
     def shift(self, by_s: float, away_s: float) -> None:
         """This node was away for `away_s`: whoever could have renewed within that time gets `by_s` of it back."""
-        for lease in self._claims.values():
+        for lease in self.claims():
             if lease.entry.ttl_s > away_s:
                 lease.deadline += by_s
 
     def _visit(self, lease: Lease, now: float) -> None:
-        if lease.gone or lease in self.due:
+        if lease in self.due:
             return
         if lease.deadline > now:
             self.seat(lease)
@@ -106,3 +111,7 @@ class Leases:
 
     def _slot(self, at: float) -> int:
         return int(at // self._slot_s)
+
+
+def _is_claim(lease: Lease) -> bool:
+    return isinstance(lease.entry, Claim)

@@ -10,13 +10,14 @@ This module must never decide whether a claim counts or when it ends: that is `l
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import takewhile
+from collections.abc import Callable, Iterable
+from itertools import islice, takewhile
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
+
+from bender.core.entries import Entries, bits
 
 #: Names one entry for ever: the incarnation that wrote it and the version that added it.
 Dot = tuple[int, int]
@@ -85,13 +86,23 @@ class End(msgspec.Struct, frozen=True, gc=False):
 Entry = Claim | End
 
 
+class Copy(msgspec.Struct, frozen=True, gc=False):
+    """A claim that says the same as another, which whoever it is sent to is known to have had: a few bytes for many."""
+
+    node: int
+    n: int
+    of_node: int
+    of_n: int
+
+
 @frozen
 class Delta:
     """What changed in one ledger.
 
     It comes from a copy at `version`. `added` are the entries living there with `base < n <= reach`, in order of n;
-    `removed` all that went since the version `since`; `live`, in its place, names every living entry up to `base`.
-    A delta whose reach ends before its version is a page: its entries are taken ahead of the others.
+    `removed` all that went since the version `since`; `live`, in its place, has a bit for every living entry up to
+    `base` (see `Entries.masks`). A delta whose reach ends before its version is a page: its entries are taken ahead of
+    the others. Some of what was added may be there as copies, which have to be `resolved` first.
     """
 
     incarnation: int
@@ -99,9 +110,15 @@ class Delta:
     base: int
     version: int
     reach: int
-    added: tuple[Entry, ...] = ()
+    added: tuple[Entry | Copy, ...] = ()
     removed: tuple[int, ...] = ()
-    live: tuple[int, ...] | None = None
+    live: dict[int, int] | None = None
+
+    def resolved(self, find: Callable[[int, int], Entry | None]) -> Delta:
+        """The same without copies, of claims that are found by node and n. Raises `Gap` where one is not there."""
+        if not any(isinstance(entry, Copy) for entry in self.added):
+            return self
+        return evolve(self, added=tuple([_resolved(entry, find) for entry in self.added]))
 
     @property
     def whole(self) -> bool:
@@ -154,8 +171,7 @@ class Ledger:
         self.reach = 0
         # The largest version that pages came from: what is older cannot complete them, for they lack what went since.
         self._floor = 0
-        # In order of n, always: n only grows, and a dict keeps the order of insertion.
-        self.entries: dict[int, Entry] = {}
+        self.entries: Entries[Entry] = Entries()
         self._removals: deque[tuple[int, int]] = deque()
         self._removals_since = 0
 
@@ -201,7 +217,7 @@ class Ledger:
             removed = takewhile(lambda removal: removal[0] > head.version, reversed(self._removals))
             gone = tuple(sorted({n for _, n in removed}))
             return Delta(self.incarnation, head.version, base, self.version, self.version, page, gone)
-        live = tuple(n for n in self.entries if n <= base)
+        live = self.entries.masks(base)
         return Delta(self.incarnation, head.version, base, self.version, self.version, page, (), live)
 
     def join(self, delta: Delta) -> Joined:
@@ -222,7 +238,7 @@ class Ledger:
         return Joined(added, removed)
 
     def _put_in(self, delta: Delta) -> tuple[Entry, ...]:
-        added = tuple(entry for entry in delta.added if entry.n > self.reach)
+        added = tuple([entry for entry in delta.added if entry.n > self.reach and not isinstance(entry, Copy)])
         for entry in added:
             self.entries[entry.n] = entry
         self.reach = delta.reach
@@ -232,12 +248,12 @@ class Ledger:
     def _absent(self, delta: Delta) -> set[int]:
         """The entries here that no longer live in the copy that `delta` came from."""
         kept = {entry.n for entry in delta.added}
-        beyond = takewhile(lambda entry: entry.n > delta.base, self._newest_first())
+        beyond = takewhile(lambda entry: entry.n > delta.base, self.entries.newest_first())
         absent = {entry.n for entry in beyond if entry.n not in kept}
         if delta.live is None:
             return absent | {n for n in delta.removed if n <= delta.base and n in self.entries}
-        alive = set(delta.live)
-        return absent | {n for n in self.entries if n <= delta.base and n not in alive}
+        here = self.entries.masks(delta.base)
+        return absent | {*bits({number: mask & ~delta.live.get(number, 0) for number, mask in here.items()})}
 
     def _take_out(self, ns: Iterable[int]) -> tuple[Entry, ...]:
         removed = []
@@ -248,13 +264,8 @@ class Ledger:
     def _after(self, base: int, count_max: int) -> list[Entry]:
         """The oldest entries above `base`, at least `count_max` of them if there are as many."""
         if self.version - base <= count_max:
-            return [*takewhile(lambda entry: entry.n > base, self._newest_first())][::-1]
-        ns = [*self.entries]
-        first = bisect_right(ns, base)
-        return [self.entries[n] for n in ns[first : first + count_max]]
-
-    def _newest_first(self) -> Iterator[Entry]:
-        return reversed(self.entries.values())
+            return [*takewhile(lambda entry: entry.n > base, self.entries.newest_first())][::-1]
+        return [*islice(self.entries.above(base), count_max)]
 
     def _note_removal(self, n: int) -> None:
         self._removals.append((self.version, n))
@@ -271,6 +282,15 @@ class Ledger:
         self._removals.extend((delta.version, n) for n in delta.removed)
         while len(self._removals) > self._removals_max:
             self._removals_since = self._removals.popleft()[0]
+
+
+def _resolved(entry: Entry | Copy, find: Callable[[int, int], Entry | None]) -> Entry:
+    if not isinstance(entry, Copy):
+        return entry
+    of = find(entry.of_node, entry.of_n)
+    if not isinstance(of, Claim):
+        raise Gap
+    return Claim(entry.node, entry.n, of.key, of.body, of.ttl_s, of.rev, of.root_node, of.root_n)
 
 
 def _first_page(entries: list[Entry], entries_max: int) -> tuple[Entry, ...]:

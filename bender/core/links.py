@@ -7,7 +7,8 @@ the same. An address that turns out to be this node's own is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import ceil, sqrt
 
 from bender.core.contacts import Contacts
 from bender.core.messages import Request, Setting
@@ -15,6 +16,23 @@ from bender.core.messages import Request, Setting
 #: Rounds under way to one address. More than one, because a lost answer must not hold up the next ask for its whole
 #: time limit; few, because a peer that hangs must not be buried.
 ROUNDS_OPEN_MAX = 4
+
+
+#: Up to so many peers, a round goes to all. Beyond that each node would get, and answer, more than twenty greetings an
+#: interval that say nearly the same, each of them longer as well.
+ALL_MAX = 20
+
+
+def partners(addresses: Sequence[str], chance: Callable[[], float]) -> list[str]:
+    """With whom to begin a round: with all, or, where they are many, with √n of them.
+
+    `chance` gives numbers between 0 and 1, at random. As every node is also asked by √n others, news of a heartbeat is
+    everywhere after two rounds (Demers et al., Epidemic algorithms, 1987).
+    """
+    left = [*addresses]
+    if len(left) <= ALL_MAX:
+        return left
+    return [left.pop(int(chance() * len(left))) for _ in range(ceil(sqrt(len(left))))]
 
 
 class Link:

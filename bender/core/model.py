@@ -67,36 +67,60 @@ class TooLarge(ValueError):
 
 # Structs and not attrs classes: msgspec reads and writes them in one go, in a tenth of the time (this is what each
 # registration costs).
-class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
-    """An instance of a version of an app, as everybody sees it.
+class Terms(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
+    """What there is to say of a registration beside its key, which names an instance of a version of an app.
 
     `registered_ms` (since the epoch) and `node` are when and where it began; they are for people.
     """
 
-    id: str
-    resource: str
-    app: str
-    version: str
-    host: str
-    port: int
     ttl_s: float
     weight: int
     meta: dict[str, Any]
     registered_ms: int
     node: str
 
-    @property
-    def key(self) -> str:
-        return self.id
-
-    def encode(self) -> bytes:
-        """Compact JSON, the same for equal registrations. Raises `TooLarge`."""
-        return _encoded(self, "registration")
+    def encode(self, key: str) -> bytes:
+        """What nodes keep of the registration, the same for equal terms. Raises `TooLarge`."""
+        # Copied, for the encoder's buffer has room for more: 40 bytes that would be kept with each registration.
+        body = memoryview(_encoder.encode(self)).tobytes()
+        _require_small(registration_bytes(key, body), "registration")
+        return body
 
     @classmethod
-    def decode(cls, body: bytes) -> Registration:
-        """The registration that was encoded as `body`, here or at a peer."""
-        return _registration.decode(body)
+    def decode(cls, body: bytes) -> Terms:
+        """The terms that were encoded as `body`, here or at a peer."""
+        return _terms.decode(body)
+
+
+def registration(key: str, body: bytes) -> bytes:
+    """A registration as everybody sees it, as compact JSON; `body` are its encoded terms.
+
+    It is made when somebody looks: what the key says too would be more than half of all that is kept of it.
+    """
+    return b"%b%b" % (_named(key), body[1:])
+
+
+def registration_bytes(key: str, body: bytes) -> int:
+    """How long that is."""
+    if key.isascii() and '"' not in key and "\\" not in key:
+        return _NAMED_BYTES + 2 * len(key) + len(body)
+    return len(_named(key)) + len(body) - 1
+
+
+def _named(key: str) -> bytes:
+    """The beginning of a registration, up to its terms."""
+    _, app, version, host, port = key.split("/")
+    if '"' in key or "\\" in key:  # nothing else that is printable is written in another way
+        key, app, version = (_plain_encoder.encode(each).decode()[1:-1] for each in (key, app, version))
+    return (
+        f'{{"id":"{key}","resource":"Registration","app":"{app}","version":"{version}","host":"{host}","port":{port},'
+    ).encode()
+
+
+# The key stands there once as it is, and once in its parts; the body's first brace does not.
+_NAMED_BYTES = len('{"id":"","resource":"Registration","app":"","version":"","host":"","port":,') - len(
+    "registration////{"
+)
 
 
 class Wanted(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl"}):
@@ -115,18 +139,18 @@ class Wanted(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl"}):
     def key(self) -> str:
         return f"registration/{self.app}/{self.version}/{self.host}/{self.port}"
 
-    def applied_to(self, existing: bytes | None, *, ttl_s: float, node: str, now_ms: int) -> Registration:
-        """The registration that comes of this: `existing` with what was asked for, or a new one.
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it leaves everything as it is where it is registered already."""
+        return self.ttl_s is None and self.weight is None and self.meta is None
+
+    def applied_to(self, existing: bytes | None, *, ttl_s: float, node: str, now_ms: int) -> Terms:
+        """The terms that come of this: those encoded as `existing` with what was asked for, or new ones.
 
         `ttl_s` is the lease of who asks for none, `node` and `now_ms` where and when a new registration begins.
         """
-        if existing is None:
-            old = Registration(
-                self.key, "Registration", self.app, self.version, self.host, self.port, ttl_s, 1, {}, now_ms, node
-            )
-        else:
-            old = Registration.decode(existing)
-        if self.ttl_s is None and self.weight is None and self.meta is None:
+        old = Terms(ttl_s, 1, {}, now_ms, node) if existing is None else Terms.decode(existing)
+        if self.says_nothing:
             return old
         return msgspec.structs.replace(
             old,
@@ -136,7 +160,7 @@ class Wanted(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl"}):
         )
 
 
-class _Terms(msgspec.Struct, rename={"ttl_s": "ttl"}):
+class _Sent(msgspec.Struct, rename={"ttl_s": "ttl"}):
     """What the body may ask for where the path says of whom; if it says so too it must be the same."""
 
     app: str | None = None
@@ -161,9 +185,9 @@ class _Meta(msgspec.Struct):
 # change its registration with each renewal.
 _encoder = msgspec.json.Encoder(order="deterministic")
 _plain_encoder = msgspec.json.Encoder()
-_registration = msgspec.json.Decoder(Registration)
+_terms = msgspec.json.Decoder(Terms)
 _wanted = msgspec.json.Decoder(Wanted)
-_terms = msgspec.json.Decoder(_Terms)
+_sent = msgspec.json.Decoder(_Sent)
 _ids = msgspec.json.Decoder(_Ids)
 _meta = msgspec.json.Decoder(_Meta)
 _object = msgspec.json.Decoder(dict[str, Any])
@@ -187,7 +211,7 @@ def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timi
     instance = Wanted(app, version, canonical_host(host), parse_port(port))
     if not document.strip():
         return instance
-    terms = _decoded(_terms, document)
+    terms = _decoded(_sent, document)
     _require_terms(terms, timing)
     for field in ("app", "version", "host", "port"):
         said, meant = getattr(terms, field), getattr(instance, field)
@@ -258,7 +282,7 @@ def parse_port(port: str) -> int:
 
 
 def has_meta(body: bytes, wanted: Iterable[tuple[str, str]]) -> bool:
-    """Whether the registration encoded as `body` has all of these in its `meta`; what is no text counts as its JSON."""
+    """Whether terms encoded as `body` have all of these in their `meta`; what is no text counts as its JSON."""
     meta = _meta.decode(body).meta
     return all(key in meta and _as_text(meta[key]) == value for key, value in wanted)
 
@@ -297,7 +321,7 @@ class Kind:
                 _require_name(field, merged[field])
         for field, value in sent.items():
             _require_shallow(field, value)
-        return _encoded(merged, self.name, _plain_encoder)
+        return _encoded(merged, self.name)
 
 
 BACKEND = Kind("backend", "Backend", needs=("app", "version"))
@@ -335,11 +359,15 @@ def _refused(message: str) -> Invalid:
     return Invalid((where and where[1]) or "body", _WHERE.sub("", message))
 
 
-def _encoded(value: object, what: str, encoder: msgspec.json.Encoder = _encoder) -> bytes:
-    body = encoder.encode(value)
-    if len(body) > ENTRY_BYTES_MAX:
-        raise TooLarge(f"a {what} is at most {ENTRY_BYTES_MAX} bytes of JSON, this is {len(body)}")
+def _encoded(value: object, what: str) -> bytes:
+    body = _plain_encoder.encode(value)
+    _require_small(len(body), what)
     return body
+
+
+def _require_small(size: int, what: str) -> None:
+    if size > ENTRY_BYTES_MAX:
+        raise TooLarge(f"a {what} is at most {ENTRY_BYTES_MAX} bytes of JSON, this is {size}")
 
 
 def _require_name(field: str, name: object) -> None:
@@ -353,7 +381,7 @@ def _require_name(field: str, name: object) -> None:
         raise Invalid(field, "must be printable characters without /, and not . or ..")
 
 
-def _require_terms(terms: Wanted | _Terms, timing: Timing) -> None:
+def _require_terms(terms: Wanted | _Sent, timing: Timing) -> None:
     ttl_s_min = TTL_INTERVALS_MIN * timing.interval_s
     if terms.ttl_s is not None and not ttl_s_min <= terms.ttl_s <= TTL_S_MAX:
         raise Invalid("ttl", f"must be {ttl_s_min:g} to {TTL_S_MAX:g} seconds")

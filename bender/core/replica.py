@@ -91,15 +91,21 @@ class Replica:
         self.rounds.push(now)
         return created
 
-    def renew(self, now: float, key: str) -> bool:
-        """Hear from a known instance; False if it is not known."""
-        return not self.renew_all(now, (key,))
+    def renew(self, now: float, key: str) -> bytes | None:
+        """Hear from a known instance; its body, or None if it is not known."""
+        self._require_ready(now)
+        version = self.claims.ledger.version
+        claim = self.claims.renew(key, now)
+        if self.claims.ledger.version != version:
+            self.rounds.push(now)
+        return claim.body if claim else None
 
     def renew_all(self, now: float, keys: Iterable[str]) -> list[str]:
         """Hear from many instances at once; returns those that are not known."""
         self._require_ready(now)
         version = self.claims.ledger.version
-        unknown = [key for key in keys if not self.claims.renew(key, now)]
+        renew = self.claims.renew
+        unknown = [key for key in keys if renew(key, now) is None]
         if self.claims.ledger.version != version:
             self.rounds.push(now)
         return unknown
@@ -110,6 +116,14 @@ class Replica:
         removed = self.claims.deregister(key, now)
         self.rounds.push(now)
         return removed
+
+    def shorten(self, now: float, key: str, left_s: float) -> None:
+        """Expect to hear from an instance within `left_s`; it makes no claim, and none of another node ends by it.
+
+        It is possible on a node that is not ready, too: what is known of an instance is no less known then.
+        """
+        self._notice(now)
+        self.claims.shorten(key, now + left_s)
 
     def configure(self, now: float, key: str, body: bytes | None, author: str, at_ms: int) -> None:
         """Set a configuration key, or remove it with None. Raises `Full` for a new key beyond the limit."""
@@ -146,16 +160,6 @@ class Replica:
         """The body of a registration that is hidden as `node-lost`, and may be alive elsewhere."""
         claim = self.claims.hidden(key)
         return claim.body if claim else None
-
-    def registration(self, key: str) -> bytes | None:
-        claim = self.view.claim(key)
-        return claim.body if claim else None
-
-    def registrations(
-        self, app: str | None = None, version: str | None = None, *, in_order: bool = True
-    ) -> list[bytes]:
-        """Bodies of what is listed, of an app or version if said; in order of id unless that does not matter."""
-        return [claim.body for claim in self.view.claims(app, version, in_order=in_order)]
 
     def setting(self, key: str) -> Setting | None:
         return self.view.setting(key)

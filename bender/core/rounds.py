@@ -121,7 +121,10 @@ class Rounds:
     def _send_push(self, link: Link, contact: Contact, now: float) -> None:
         ledger = self._claims.ledger
         version = self._shown(contact)
-        deltas = (ledger.delta(Head(version, version)),) if ledger.version > version else ()
+        # Should it not have any more what the copies are of, the next round repairs that.
+        deltas = (
+            (self._claims.brief(ledger.delta(Head(version, version)), contact),) if ledger.version > version else ()
+        )
         settings = tuple(link.unsent[:SETTINGS_PER_MESSAGE_MAX])
         del link.unsent[:SETTINGS_PER_MESSAGE_MAX]
         counters = self._counters_with(deltas, now)

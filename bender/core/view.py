@@ -10,10 +10,12 @@ Whether a claim counts is not decided here.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Literal
 
-from attrs import frozen
+import msgspec
 
+from bender.core.leases import Lease
 from bender.core.ledger import Claim, Dot, End, Entry
 from bender.core.messages import Setting
 
@@ -21,9 +23,9 @@ What = Literal["online", "offline", "changed", "created", "removed"]
 Reason = Literal["registered", "expired", "deregistered", "node-lost", "restored", "configured"]
 
 
-@frozen
-class Event:
-    """One change of what is shown. `body` is the object as clients get it; of what went, as it was last."""
+# A Struct, like claims: a node that starts makes 100,000 at once.
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One change of what is shown. `body` is that of the claim or setting; of what went, as it was last."""
 
     what: What
     key: str
@@ -31,32 +33,73 @@ class Event:
     reason: Reason
 
 
+#: A dict that doubles with 700,000 keys in it takes 50 ms, one with a sixty-fourth of them less than one.
+SHARDS = 64
+
+
 class Index:
-    """Every entry of every ledger, by key."""
+    """Every entry of every ledger, by key; this node's own claims by their leases."""
 
     def __init__(self) -> None:
         # Nearly all keys have one entry, which stands here itself: a tuple for each would cost 64 bytes more.
-        self._entries: dict[str, Entry | tuple[Entry, ...]] = {}
+        self._shards: list[dict[str, _Indexed | tuple[_Indexed, ...]]] = [{} for _ in range(SHARDS)]
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(map(len, self._shards))
 
     def entries(self, key: str) -> tuple[Entry, ...]:
-        found = self._entries.get(key, ())
-        return found if isinstance(found, tuple) else (found,)
+        found = self._shards[hash(key) % SHARDS].get(key, ())
+        if isinstance(found, tuple):
+            return tuple([_entry(each) for each in found])
+        return (_entry(found),)
 
-    def add(self, entry: Entry) -> None:
-        present = self.entries(entry.key)
-        self._entries[entry.key] = (*present, entry) if present else entry
+    def lease(self, key: str) -> Lease | None:
+        """The lease of this node's own claim of a key."""
+        found = self._shards[hash(key) % SHARDS].get(key)
+        if isinstance(found, Lease):
+            return found
+        leases = [each for each in found if isinstance(each, Lease)] if isinstance(found, tuple) else []
+        return leases[0] if leases else None
+
+    def add(self, entry: _Indexed) -> None:
+        key = _entry(entry).key
+        shard = self._shards[hash(key) % SHARDS]
+        present = shard.get(key, ())
+        if present == ():
+            shard[key] = entry
+        else:
+            shard[key] = (*present, entry) if isinstance(present, tuple) else (present, entry)
 
     def discard(self, entry: Entry) -> None:
-        left = tuple(other for other in self.entries(entry.key) if other is not entry)
-        if len(left) > 1:
-            self._entries[entry.key] = left
-        elif left:
-            self._entries[entry.key] = left[0]
-        else:
-            self._entries.pop(entry.key, None)
+        shard = self._shards[hash(entry.key) % SHARDS]
+        found = shard.pop(entry.key, ())
+        left = [each for each in (found if isinstance(found, tuple) else (found,)) if _entry(each) is not entry]
+        if left:
+            shard[entry.key] = tuple(left) if len(left) > 1 else left[0]
+
+
+_Indexed = Entry | Lease
+
+
+def _entry(indexed: _Indexed) -> Entry:
+    return indexed.entry if isinstance(indexed, Lease) else indexed
+
+
+Group = dict[str, Claim]
+
+
+def in_order(group: Group) -> list[Claim]:
+    return sorted(group.values(), key=attrgetter("key"))
+
+
+class _App:
+    """The groups of an app by name, and the stamp of its last change."""
+
+    __slots__ = ("groups", "stamp")
+
+    def __init__(self) -> None:
+        self.groups: dict[str, Group] = {}
+        self.stamp = 0
 
 
 class View:
@@ -64,12 +107,13 @@ class View:
 
     def __init__(self) -> None:
         # By the key without host and port, that is by app and version: this is what people list.
-        self._groups: dict[str, dict[str, Claim]] = {}
-        self._apps: dict[str, set[str]] = {}
+        self._groups: dict[str, Group] = {}
+        self._apps: dict[str, _App] = {}
         self._settings: dict[str, Setting] = {}
         # Roots of what was hidden as `node-lost`, to tell `restored` from `registered`.
         self._hidden: dict[str, Dot] = {}
         self._events: list[Event] = []
+        self._stamp = 0
         #: How many registrations are shown.
         self.count = 0
 
@@ -86,17 +130,35 @@ class View:
         """The root of a registration that is hidden as `node-lost`."""
         return self._hidden.get(key)
 
-    def claims(self, app: str | None = None, version: str | None = None, *, in_order: bool = True) -> list[Claim]:
-        """What is shown of an app, of a version, or all; in order of key, which costs most of the time it takes."""
-        found = [claim for group in self._group_names(app, version) for claim in self._groups[group].values()]
-        return sorted(found, key=lambda claim: claim.key) if in_order else found
+    def groups(self, app: str | None = None, version: str | None = None) -> list[Group]:
+        """What is shown of an app, of a version, or all, so that their keys follow each other in order."""
+        if app is None:
+            names = [*self._groups] if version is None else [n for n in self._groups if n.endswith(f"/{version}")]
+        elif app in self._apps:
+            names = [n for n in self._apps[app].groups if version is None or n.endswith(f"/{version}")]
+        else:
+            names = []
+        # With the slash that follows in a key: "a-b/" is before "a/", and "a" before "a-b".
+        return [self._groups[name] for name in sorted(names, key=lambda name: f"{name}/")]
+
+    def count_of(self, app: str | None = None, version: str | None = None) -> int:
+        """How many registrations are shown of an app, of a version, or at all."""
+        if app is None and version is None:
+            return self.count
+        return sum(len(group) for group in self.groups(app, version))
+
+    def stamp(self, app: str | None = None) -> int:
+        """A number that is another one after each change of what is shown, of an app or at all."""
+        if app is None:
+            return self._stamp
+        return self._apps[app].stamp if app in self._apps else 0
 
     def shown(self) -> list[str]:
         """The keys of all registrations that are shown."""
         return [key for group in self._groups.values() for key in group]
 
     def known(self) -> list[str]:
-        """The keys of all registrations that are shown, or hidden."""
+        """The keys of all registrations that are shown or hidden."""
         return [*self.shown(), *self._hidden]
 
     def setting(self, key: str) -> Setting | None:
@@ -121,7 +183,7 @@ class View:
             return
         if old is winner:
             return
-        self._put(winner)
+        self._put(winner, old)
         hidden_root = self._hidden.pop(key, None)
         if old is None:
             reason: Reason = "restored" if hidden_root == winner.root else "registered"
@@ -147,31 +209,32 @@ class View:
 
     def _take_away(self, old: Claim, reason: Reason) -> None:
         name = _group(old.key)
-        group = self._groups[name]
+        group, app = self._groups[name], self._apps[_app(name)]
         del group[old.key]
+        self._change(app)
         self.count -= 1
         if not group:
-            del self._groups[name]
-            groups = self._apps[_app(name)]
-            groups.discard(name)
-            if not groups:
+            del self._groups[name], app.groups[name]
+            if not app.groups:
                 del self._apps[_app(name)]
         if reason == "node-lost":
             self._hidden[old.key] = old.root
         self._events.append(Event("offline", old.key, old.body, reason))
 
-    def _put(self, claim: Claim) -> None:
+    def _put(self, claim: Claim, old: Claim | None) -> None:
         name = _group(claim.key)
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = {}
-            self._apps.setdefault(_app(name), set()).add(name)
-        self.count += claim.key not in group
+            self._apps.setdefault(_app(name), _App()).groups[name] = group
         group[claim.key] = claim
+        if old is None or old.body != claim.body:
+            self._change(self._apps[_app(name)])
+        self.count += old is None
 
-    def _group_names(self, app: str | None, version: str | None) -> Iterable[str]:
-        names = self._groups if app is None else self._apps.get(app, ())
-        return [name for name in names if version is None or name.endswith(f"/{version}")]
+    def _change(self, app: _App) -> None:
+        self._stamp += 1
+        app.stamp = self._stamp
 
 
 def _group(key: str) -> str:

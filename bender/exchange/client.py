@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from bender.core.links import partners
 from bender.core.messages import Message, Request
 from bender.core.timing import Timing
 from bender.exchange.conditions import Conditions
@@ -39,6 +40,8 @@ class Asking(Protocol):
 
     @property
     def timing(self) -> Timing: ...
+
+    def addresses(self) -> list[str]: ...
 
     def begin_round(self, addresses: Iterable[str] | None = None) -> None: ...
 
@@ -120,7 +123,7 @@ class Client(Service):
 
     def _round(self) -> None:
         try:
-            self._node.begin_round()
+            self._node.begin_round(partners(self._node.addresses(), self._chance))
             self._conditions.forget()
         except Exception:
             self.failures += 1

@@ -21,6 +21,8 @@ from twisted.internet.interfaces import IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from bender.prompt import prompt_writer
+
 #: An answer to a push says how far a few ledgers have come, which takes some hundred bytes.
 ANSWER_BYTES_MAX = 64 * 1024
 
@@ -69,13 +71,13 @@ class Lane(Protocol):
         tcp = ITCPTransport(self.transport, None)
         if tcp is not None:
             tcp.setTcpNoDelay(True)
+        self._write = prompt_writer(self.transport)
 
     def ask(self, request: bytes) -> Deferred[bytes]:
         """The body of the answer. Given up, it ends the connection, and so does whatever goes wrong."""
-        transport: Any = self.transport
         self._read = b""
         self._answer = Deferred(lambda _: self.end())
-        transport.write(request)
+        self._write(request)
         return self._answer
 
     def end(self) -> None:

@@ -23,6 +23,7 @@ from bender.core.messages import Message
 from bender.exchange import lane
 from bender.exchange.conditions import Conditions
 from bender.exchange.http import MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
+from bender.prompt import prompt_writer
 from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
 
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
@@ -143,6 +144,10 @@ class Channel(http.HTTPChannel):
     site: Site
     transport: Any
 
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._write = prompt_writer(self.transport)
+
     def dataReceived(self, data: bytes) -> None:
         between_requests = not self.requests and not self._buffer
         body = lane.body_of(data, PATH.encode()) if between_requests and len(data) < PUSH_BYTES_MAX else None
@@ -151,7 +156,7 @@ class Channel(http.HTTPChannel):
             return
         self.resetTimeout()
         status, media_type, content = self.site.answer(body, self.transport.getPeer().host)
-        self.transport.write(lane.answer(status, http.RESPONSES[status], media_type, content))
+        self._write(lane.answer(status, http.RESPONSES[status], media_type, content))
 
 
 class Site(server.Site):

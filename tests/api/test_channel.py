@@ -316,7 +316,7 @@ class Mistakes(ApiCase):
         def fails(*_: object) -> Any:
             raise ZeroDivisionError
 
-        self.patch(self.node, "registrations", fails)
+        self.patch(self.node.listings, "listing", fails)
         response = self.ask("GET", "/registrations")
         self.assertEqual((response.status, response.json["code"]), (500, "INTERNAL"))
         self.assertNotIn("ZeroDivisionError", response.json["message"])

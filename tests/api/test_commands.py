@@ -18,8 +18,12 @@ class Commands(SynchronousTestCase):
         self.clock = Clock()
 
     def register(self, node: Node, **changed: object) -> Answer:
-        asked = Asked("POST", body=msgspec.json.encode({**WEB, **changed}))
-        return answer(node, ROUTE_AT["/registrations"], asked)
+        return self.answer(node, Asked("POST", body=msgspec.json.encode({**WEB, **changed})))
+
+    def answer(self, node: Node, asked: Asked) -> Answer:
+        answered = answer(node, ROUTE_AT["/registrations"], asked)
+        assert isinstance(answered, Answer)
+        return answered
 
     def test_done(self) -> None:
         """A command that can be done is answered with what came of it."""
@@ -30,13 +34,13 @@ class Commands(SynchronousTestCase):
         """One that cannot is answered with what hinders it; nothing is raised."""
         node, full = a_node(self.clock), a_node(self.clock, registrations_max=0)
         starting = a_node(self.clock, seeds=("peer:1730",))
-        for refused, code in {
-            self.register(node, port=0): "INVALID",
-            self.register(node, meta={"x": "y" * 4096}): "TOO_LARGE",
-            self.register(full): "BUSY",
-            self.register(starting): "NOT_READY",
-            answer(node, ROUTE_AT["/registrations"], Asked("BREW")): "METHOD_NOT_ALLOWED",
-        }.items():
+        for refused, code in (
+            (self.register(node, port=0), "INVALID"),
+            (self.register(node, meta={"x": "y" * 4096}), "TOO_LARGE"),
+            (self.register(full), "BUSY"),
+            (self.register(starting), "NOT_READY"),
+            (self.answer(node, Asked("BREW")), "METHOD_NOT_ALLOWED"),
+        ):
             self.assertEqual(msgspec.json.decode(refused.body)["code"], code)
             self.assertEqual(dict(refused.headers)[b"Content-Type"], b"application/json")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
+import msgspec
+
 from bender.api import site
-from bender.core.model import RENEWALS_MAX
-from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase, a_node, parsed, request
+from bender.core.model import RENEWALS_MAX, Wanted
+from bender.listing import AT_ONCE_MAX
+from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase, Response, a_node, parsed, request
 
 SHOWN = {
     "id": WEB_ID,
@@ -365,3 +369,108 @@ class Tags(ApiCase):
         tags = f'If-None-Match: "x"\r\nIf-None-Match: {etag}\r\nHost:'
         connection.send(request("GET", WEB_PATH).replace(b"Host:", tags.encode()))
         self.assertEqual([each.status for each in parsed(connection.received())], [304])
+
+
+class Deflated(ApiCase):
+    """Lists are deflated for clients that say that they can read them so."""
+
+    def fill(self, count: int) -> None:
+        for port in range(1, count + 1):
+            self.node.register(Wanted("web", "1.2.0", "10.0.0.5", port))
+
+    def test_for_who_accepts_it(self) -> None:
+        """It is the same list, in another form with a tag of its own; caches are told what the form depends on."""
+        self.fill(100)
+        plain = self.ask("GET", "/registrations/web")
+        for accepted in ("gzip", "br, GZIP ; q=0.5", "x-gzip"):
+            response = self.ask("GET", "/registrations/web", Accept_Encoding=accepted)
+            self.assertEqual(response.headers["content-encoding"], "gzip")
+            self.assertEqual(gzip.decompress(response.body), plain.body)
+            self.assertEqual((response.headers["vary"], plain.headers["vary"]), ("Accept-Encoding",) * 2)
+            self.assertNotEqual(response.headers["etag"], plain.headers["etag"])
+            etag = response.headers["etag"]
+            unchanged = self.ask("GET", "/registrations/web", Accept_Encoding=accepted, If_None_Match=etag)
+            self.assertEqual((unchanged.status, unchanged.headers["vary"]), (304, "Accept-Encoding"))
+
+    def test_not_for_others(self) -> None:
+        """Who says nothing, or that it must not be, gets it plain."""
+        self.fill(100)
+        for accepted in ("", "identity", "gzip;q=0", "gzip; q=0.00", "*", "gzipped"):
+            response = self.ask("GET", "/registrations", Accept_Encoding=accepted)
+            self.assertNotIn("content-encoding", response.headers, accepted)
+
+    def test_not_short_ones(self) -> None:
+        """What fits a packet is sent as it is."""
+        self.fill(5)
+        response = self.ask("GET", "/registrations", Accept_Encoding="gzip")
+        self.assertEqual((len(response.json), "vary" in response.headers), (5, False))
+
+
+class LongLists(ApiCase):
+    """Lists that are put together in slices."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for port in range(1, AT_ONCE_MAX + 2):
+            self.node.register(Wanted("web", "1.2.0", "10.0.0.5", port, meta={"odd": str(port % 2)}))
+
+    def ask_long(self, method: str, path: str, **headers: str) -> Response:
+        connection = self.connect()
+        connection.send(request(method, path, None, **headers))
+        for _ in range(10):
+            self.clock.advance(0)
+        (response,) = parsed(connection.received(), head=method == "HEAD")
+        return response
+
+    def test_whole(self) -> None:
+        """All that is listed, in order of id as text, and a tag that holds as long as nothing changes."""
+        response = self.ask_long("GET", "/registrations")
+        ids = [each["id"] for each in response.json]
+        self.assertEqual((len(ids), ids), (AT_ONCE_MAX + 1, sorted(ids)))
+        etag = response.headers["etag"]
+        unchanged = self.ask_long("GET", "/registrations", If_None_Match=etag)
+        self.assertEqual((unchanged.status, unchanged.body), (304, b""))
+        self.node.register(Wanted("api", "1", "h", 1))
+        self.assertEqual(self.ask_long("GET", "/registrations", If_None_Match=etag).status, 200)
+
+    def test_selected(self) -> None:
+        """Those that have what the query wants."""
+        response = self.ask_long("GET", "/registrations/web?meta.odd=1")
+        self.assertEqual({each["port"] % 2 for each in response.json}, {1})
+
+    def test_head(self) -> None:
+        """The same headers without the list."""
+        head, whole = (self.ask_long(method, "/registrations") for method in ("HEAD", "GET"))
+        self.assertEqual(head.body, b"")
+        self.assertEqual({**head.headers, "date": ""}, {**whole.headers, "date": ""})
+
+    def test_members_of_a_backend(self) -> None:
+        """They may be as many."""
+        self.ask("POST", "/backends", {"name": "blue", "app": "web", "version": "1.2.0"})
+        self.assertEqual(len(self.ask_long("GET", "/backends/blue/members").json), AT_ONCE_MAX + 1)
+
+    def test_deflated(self) -> None:
+        """Piece by piece, in chunks, for its length is not known before."""
+        connection = self.connect()
+        connection.send(request("GET", "/registrations", None, Accept_Encoding="gzip"))
+        for _ in range(10):
+            self.clock.advance(0)
+        head, _, body = connection.received().partition(b"\r\n\r\n")
+        self.assertIn(b"\r\nTransfer-Encoding: chunked", head)
+        chunks = b""
+        while size := int(body.partition(b"\r\n")[0], 16):
+            body = body.partition(b"\r\n")[2]
+            chunks, body = chunks + body[:size], body[size + 2 :]
+        self.assertEqual(len(msgspec.json.decode(gzip.decompress(chunks))), AT_ONCE_MAX + 1)
+
+    def test_a_client_that_goes_away(self) -> None:
+        """In the middle of it, at any time: nothing is left behind."""
+        for steps in range(3):
+            connection = self.connect()
+            connection.send(request("GET", "/registrations"))
+            for _ in range(steps):
+                self.clock.advance(0)
+            connection.lose()
+        self.clock.advance(0)
+        self.assertEqual(self.site.channels, {})
+        self.assertEqual(self.ask("GET", "/ready").status, 200)

@@ -11,7 +11,7 @@ from bender.api import site
 from bender.journal import Journal
 from bender.stream import STALLED_S
 from tests.api.conversation import NOW_MS, ApiCase, Connection, Response, a_node, parsed, request
-from tests.watched import Watched, named
+from tests.watched import Watched, named, never
 
 STREAM = {"Accept": "text/event-stream"}
 
@@ -393,7 +393,7 @@ class Refusals(WatchCase):
 
     def test_too_many_watchers(self) -> None:
         """429, for polls that wait and for streams; those who are there notice nothing."""
-        self.watched.node.journal = Journal("few", lambda: NOW_MS, listeners_max=1)
+        self.watched.node.journal = Journal("few", lambda: NOW_MS, never, listeners_max=1)
         waiting = self.waiting(f"?since={self.cursor}&wait=30")
         for query, headers in (("", STREAM), ("?snapshot=true", STREAM), (f"?since={self.cursor}&wait=30", {})):
             self.refused("BUSY", self.ask("GET", f"/events{query}", **headers))

@@ -90,7 +90,7 @@ class Cluster:
         return created
 
     def renew(self, name: str, key: str = KEY) -> bool:
-        renewed = self.replicas[name].renew(self.now, key)
+        renewed = self.replicas[name].renew(self.now, key) is not None
         self.settle()
         return renewed
 
@@ -105,4 +105,4 @@ class Cluster:
 
     def listed(self) -> str:
         """The nodes that list `KEY`."""
-        return "".join(name for name, replica in self.replicas.items() if replica.registration(KEY) is not None)
+        return "".join(name for name, replica in self.replicas.items() if replica.view.claim(KEY) is not None)

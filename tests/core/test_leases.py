@@ -57,7 +57,6 @@ class DueTests(SynchronousTestCase):
         self.leases.turn(120.0, 1000)
         self.leases.revoke(lease)
         self.assertEqual(due_keys(self.leases), [])
-        self.assertIsNone(self.leases.claim("a"))
 
     def test_seated_twice(self) -> None:
         """A lease that was put among the due ones early is found there once."""
@@ -86,24 +85,53 @@ class DueTests(SynchronousTestCase):
 
 
 class ClaimTests(SynchronousTestCase):
-    """Claims are found by key, ends are not."""
+    """Those of claims can be told from those of ends."""
 
-    def test_by_key(self) -> None:
-        """The lease of a claim is found by its key, that of an end is not."""
+    def test_claims(self) -> None:
+        """Each is there once, seated or due, and none that was revoked."""
         leases = Leases(SLOT_S, now=0.0)
-        mine = leases.grant(claim("a"), 10.0)
+        seated, due, gone = (leases.grant(claim(key), deadline) for key, deadline in (("a", 10), ("b", 1), ("c", 10)))
         leases.grant(End(1, 2, "b", 18.0, 1, ((1, 1),)), 18.0)
-        self.assertIs(leases.claim("a"), mine)
-        self.assertIsNone(leases.claim("b"))
-        self.assertEqual([*leases.claims()], [mine])
+        leases.turn(2.0, 1000)
+        leases.revoke(gone)
+        leases.due[seated] = 2.0  # it was ended
+        self.assertEqual([*leases.claims()], [due, seated])
 
-    def test_revoking_the_former(self) -> None:
-        """Revoking a lease leaves its successor for the same key alone."""
-        leases = Leases(SLOT_S, now=0.0)
-        former = leases.grant(claim("a"), 10.0)
-        present = leases.grant(claim("a"), 12.0)
-        leases.revoke(former)
-        self.assertIs(leases.claim("a"), present)
+
+class ShortenTests(SynchronousTestCase):
+    """A lease may end earlier than was said."""
+
+    def setUp(self) -> None:
+        self.leases = Leases(SLOT_S, now=0.0)
+        self.lease = self.leases.grant(claim("a"), 10.0)
+
+    def test_shortened(self) -> None:
+        """It is due at its new deadline, and looked at once."""
+        self.leases.shorten(self.lease, 2.0)
+        self.leases.turn(2.0 + SLOT_S, 1000)
+        self.assertEqual(due_keys(self.leases), ["a"])
+        self.leases.revoke(self.lease)
+        self.leases.turn(11.0, 1000)
+        self.assertEqual((due_keys(self.leases), len(self.leases)), ([], 0))
+
+    def test_renewed(self) -> None:
+        """Renewed after that it has its time again, and the wheel has it once."""
+        for _ in range(3):
+            self.leases.shorten(self.lease, 2.0)
+            self.lease.deadline = 20.0
+        self.leases.turn(11.0, 1000)
+        self.assertEqual((due_keys(self.leases), len(self.leases)), ([], 1))
+
+    def test_not_prolonged(self) -> None:
+        """A later deadline changes nothing."""
+        self.leases.shorten(self.lease, 20.0)
+        self.assertEqual(self.lease.deadline, 10.0)
+
+    def test_due(self) -> None:
+        """What is due already stays so."""
+        self.leases.turn(11.0, 1000)
+        self.leases.shorten(self.lease, 5.0)
+        self.assertEqual(due_keys(self.leases), ["a"])
 
 
 class ShiftTests(SynchronousTestCase):

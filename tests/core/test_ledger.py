@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -14,7 +15,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.ledger import DELTA_BYTES_MAX, Claim, Delta, End, Entry, Gap, Head, Joined, Ledger
+from bender.core.ledger import DELTA_BYTES_MAX, Claim, Copy, Delta, End, Entry, Gap, Head, Joined, Ledger
 
 OWNER = 7
 
@@ -136,7 +137,7 @@ class JoinTests(SynchronousTestCase):
     def test_lattice(self, history: list[dict[int, Entry]], data: st.DataObject) -> None:
         """Joining full states is commutative, associative and idempotent."""
         states = [
-            Delta(OWNER, 0, 0, version, version, tuple(history[version].values()), (), ())
+            Delta(OWNER, 0, 0, version, version, tuple(history[version].values()), (), {})
             for version in data.draw(st.lists(st.integers(0, len(history) - 1), min_size=1, max_size=6))
         ]
         one, other = Ledger(OWNER), Ledger(OWNER)
@@ -188,7 +189,7 @@ class DeltaTests(SynchronousTestCase):
     def test_names_the_living(self) -> None:
         """For a copy further behind than removals are remembered, it names what still lives."""
         delta = ledger_of(0, 0, 0, 1, 2, removals_max=1).delta(Head(3, 3))
-        self.assertEqual((delta.added, delta.removed, delta.live), ((), (), (3,)))
+        self.assertEqual((delta.added, delta.removed, delta.live), ((), (), {0: 0b1000}))
 
     def test_pages(self) -> None:
         """A large delta comes in pages; the copy is complete, and passed on, after the last one only."""
@@ -232,3 +233,29 @@ class EntryTests(SynchronousTestCase):
         newer = Claim(1, 2, "k", b"", 10.0, 2, 1, 1)
         self.assertGreater(newer.rank, older.rank)
         self.assertGreater(older.rank, Claim(1, 9, "k", b"", 10.0, 1, 7, 99).rank)
+
+
+class CopyTests(SynchronousTestCase):
+    """A claim that says the same as another may be told by naming that one."""
+
+    def setUp(self) -> None:
+        self.of = Claim(2, 7, "registration/web/1/h/80", b"{}", 10.0, 3, 5, 1)
+        self.delta = Delta(OWNER, 0, 0, 2, 2, (claim(1), Copy(OWNER, 2, 2, 7)))
+
+    def find(self, node: int, n: int) -> Entry | None:
+        return self.of if (node, n) == self.of.dot else None
+
+    def test_resolved(self) -> None:
+        """It has the place of its own and all else of the other."""
+        first, second = self.delta.resolved(self.find).added
+        self.assertEqual((first, second), (claim(1), msgspec.structs.replace(self.of, node=OWNER, n=2)))
+
+    def test_of_what_is_not_here(self) -> None:
+        """Then the delta is a gap, and nothing of it is taken."""
+        self.assertRaises(Gap, self.delta.resolved, lambda node, n: None)
+        self.assertRaises(Gap, self.delta.resolved, lambda node, n: End(2, 7, "k", 18.0, 1, ()))
+
+    def test_without_copies(self) -> None:
+        """Nothing is to be done."""
+        delta = Delta(OWNER, 0, 0, 1, 1, (claim(1),))
+        self.assertIs(delta.resolved(self.find), delta)

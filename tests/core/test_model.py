@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core import model
-from bender.core.model import BACKEND, FRONTEND, Invalid, Registration, TooLarge, Wanted
+from bender.core.model import BACKEND, FRONTEND, Invalid, Terms, TooLarge, Wanted
 from bender.core.timing import Timing
 
 TIMING = Timing()
@@ -28,8 +28,12 @@ fields = st.sampled_from(["app", "version", "host", "port", "ttl", "weight", "me
 documents = st.binary(max_size=40) | st.dictionaries(fields, json, max_size=8).map(msgspec.json.encode)
 
 
-def new(wanted: Wanted = WEB) -> Registration:
+def new(wanted: Wanted = WEB) -> Terms:
     return wanted.applied_to(None, ttl_s=10.0, node="n1", now_ms=1)
+
+
+def body_of(wanted: Wanted) -> bytes:
+    return new(wanted).encode(wanted.key)
 
 
 class ModelCase(SynchronousTestCase):
@@ -151,8 +155,8 @@ class Documents(ModelCase):
         """Whatever is sent, it is taken, or refused by one of two errors."""
         path = ("a", "1", "h", "1")
         for parse in (
-            lambda: new(model.parse_registration(document, TIMING)).encode(),
-            lambda: new(model.parse_registration_at(path, document, TIMING)).encode(),
+            lambda: body_of(model.parse_registration(document, TIMING)),
+            lambda: body_of(model.parse_registration_at(path, document, TIMING)),
             lambda: model.parse_renewals(document),
             lambda: BACKEND.body("x", model.parse_object(document)),
             lambda: FRONTEND.body(model.name_of(model.parse_object(document)), model.parse_object(document)),
@@ -167,14 +171,37 @@ class Documents(ModelCase):
         """What was encoded is decoded as it was, and what a path names is what a document names."""
         document = msgspec.json.encode({"app": app, "version": version, "host": "h", "port": port, "meta": meta})
         try:
-            registration = new(model.parse_registration(document, TIMING))
-            self.assertEqual(Registration.decode(registration.encode()), registration)
+            wanted = model.parse_registration(document, TIMING)
+            body = body_of(wanted)
         except (Invalid, TooLarge):
             return
+        self.assertEqual(Terms.decode(body), new(wanted))
         path = (app, version, "H.", str(port))
-        self.assertEqual(model.registration_key(path), registration.key)
-        self.assertEqual(model.parse_registration_at(path, b"", TIMING).key, registration.key)
-        self.assertEqual(model.canonical_id(f"registration/{app}/{version}/H./{port}"), registration.key)
+        self.assertEqual(model.registration_key(path), wanted.key)
+        self.assertEqual(model.parse_registration_at(path, b"", TIMING).key, wanted.key)
+        self.assertEqual(model.canonical_id(f"registration/{app}/{version}/H./{port}"), wanted.key)
+
+    @given(names, names, st.integers(1, 65_535), st.dictionaries(st.text(max_size=8), json, max_size=4))
+    def test_shown(self, app: str, version: str, port: int, meta: dict[str, Any]) -> None:
+        """What clients see is one JSON object with all fields in order, whatever needs escaping in them."""
+        wanted = Wanted(app, version, "h", port, meta=meta)
+        try:
+            body = body_of(wanted)
+        except TooLarge:
+            return
+        shown = msgspec.json.encode(
+            {
+                "id": wanted.key,
+                "resource": "Registration",
+                "app": app,
+                "version": version,
+                "host": "h",
+                "port": port,
+                **msgspec.json.decode(body),
+            }
+        )
+        self.assertEqual(model.registration(wanted.key, body), shown)
+        self.assertEqual([*msgspec.json.decode(body)], ["ttl", "weight", "meta", "registered", "node"])
 
 
 class Ids(ModelCase):
@@ -188,38 +215,39 @@ class Ids(ModelCase):
 class Applying(ModelCase):
     def test_new(self) -> None:
         """A new registration has weight 1, no meta, and what the node gives it."""
-        shown = Registration(
-            *("registration/web/1.0/10.0.0.5/80", "Registration", "web", "1.0", "10.0.0.5", 80),
-            *(10.0, 1, {}, 1, "n1"),
-        )
-        self.assertEqual(new(), shown)
+        self.assertEqual(new(), Terms(10.0, 1, {}, 1, "n1"))
 
     def test_existing(self) -> None:
         """What is asked for replaces what was; where and when it began stays."""
-        before = new(Wanted("web", "1.0", "10.0.0.5", 80, 20.0, 5, {"a": 1})).encode()
+        before = body_of(Wanted("web", "1.0", "10.0.0.5", 80, 20.0, 5, {"a": 1}))
         wanted = {"ttl_s": 30.0, "weight": 0, "meta": {}}
         for field, value in wanted.items():
             changed = msgspec.structs.replace(WEB, **{field: value})
             after = changed.applied_to(before, ttl_s=7.0, node="n2", now_ms=2)
-            self.assertEqual(after, msgspec.structs.replace(Registration.decode(before), **{field: value}))
+            self.assertEqual(after, msgspec.structs.replace(Terms.decode(before), **{field: value}))
 
     def test_same_bytes(self) -> None:
         """The order in which a client sends its meta makes no other registration, at any depth."""
         one = msgspec.structs.replace(WEB, meta={"a": 1, "b": {"c": 1, "d": 2}})
         other = msgspec.structs.replace(WEB, meta={"b": {"d": 2, "c": 1}, "a": 1})
-        self.assertEqual(new(one).encode(), new(other).encode())
+        self.assertEqual(body_of(one), body_of(other))
 
     def test_largest(self) -> None:
         """An entry has 4 KiB of JSON, not a byte more."""
-        room = 4096 - len(new(msgspec.structs.replace(WEB, meta={"x": ""})).encode())
-        self.assertEqual(len(new(msgspec.structs.replace(WEB, meta={"x": "y" * room})).encode()), 4096)
-        self.assertRaises(TooLarge, new(msgspec.structs.replace(WEB, meta={"x": "y" * (room + 1)})).encode)
+
+        def shown(filling: int) -> bytes:
+            wanted = msgspec.structs.replace(WEB, meta={"x": "y" * filling})
+            return model.registration(wanted.key, body_of(wanted))
+
+        room = 4096 - len(shown(0))
+        self.assertEqual(len(shown(room)), 4096)
+        self.assertRaises(TooLarge, shown, room + 1)
 
 
 class Meta(ModelCase):
     def test_has(self) -> None:
         """Text is compared as it is, all else as its JSON."""
-        body = new(msgspec.structs.replace(WEB, meta={"s": "1", "n": 1, "f": 1.5, "z": None, "l": [1, "a"]})).encode()
+        body = body_of(msgspec.structs.replace(WEB, meta={"s": "1", "n": 1, "f": 1.5, "z": None, "l": [1, "a"]}))
         has = {"s": "1", "n": "1", "f": "1.5", "z": "null", "l": '[1,"a"]'}
         self.assertTrue(model.has_meta(body, has.items()))
         self.assertTrue(model.has_meta(body, []))

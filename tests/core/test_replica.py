@@ -24,7 +24,8 @@ class RegisteringTests(SynchronousTestCase):
         self.assertTrue(self.cluster.register("a"))
         for name in "abc":
             self.assertEqual(self.cluster.happened(name), [("online", "registered")])
-            self.assertEqual(self.cluster[name].registration(KEY), BODY)
+            claim = self.cluster[name].view.claim(KEY)
+            self.assertEqual(claim and claim.body, BODY)
 
     def test_again(self) -> None:
         """Registering again where it registered is a renewal, and sends nothing."""
@@ -71,7 +72,7 @@ class RegisteringTests(SynchronousTestCase):
         self.cluster.register("a")
         self.cluster.run(5.0)
         self.cluster.register("b", body=b"new")
-        lease = self.cluster["a"].claims.leases.claim(KEY)
+        lease = self.cluster["a"].claims.index.lease(KEY)
         assert lease is not None
         self.assertEqual(lease.deadline, 1000.0 + TTL_S)
 
@@ -505,7 +506,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(key=keys)
     def renew(self, key: str) -> None:
-        assert self.replica.renew(self.now, key) == (key in self.bodies)
+        assert self.replica.renew(self.now, key) == self.bodies.get(key)
         if key in self.bodies:
             self.deadlines[key] = self.now + self.ttl_s[key]
 
@@ -534,7 +535,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def lists_what_lives(self) -> None:
-        listed = {key: self.replica.registration(key) for key in self.replica.view.shown()}
+        listed = {key: claim.body for group in self.replica.view.groups() for key, claim in group.items()}
         assert listed == self.bodies
         assert self.replica.view.count == len(listed)
 

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.ledger import Claim, End, Entry
 from bender.core.messages import Setting
-from bender.core.view import Event, Index, View
+from bender.core.view import Event, Index, View, in_order
 
 KEY = "registration/web/1.0/10.0.0.5/80"
 
@@ -60,7 +60,7 @@ class RegistrationTests(SynchronousTestCase):
         one = claim()
         self.show(one, one)
         self.assertEqual(self.show(None), [Event("offline", KEY, b"{}", "expired")])
-        self.assertEqual((self.view.count, self.view.claims(), self.view.claims("web")), (0, [], []))
+        self.assertEqual((self.view.count, self.view.groups(), self.view.groups("web")), (0, [], []))
 
     def test_deregistered(self) -> None:
         """What an end names was deregistered, whether or not claims are left."""
@@ -124,10 +124,10 @@ class ListingTests(SynchronousTestCase):
             "registration/web/1/a/80",
             "registration/api/1/a/80",
         ):
-            self.view.show(key, claim(key=key), ())
+            self.view.show(key, claim(key=key, body=key.encode()), ())
 
-    def keys(self, *of: str) -> list[str]:
-        return [each.key for each in self.view.claims(*of)]
+    def keys(self, *of: str | None) -> list[str]:
+        return [claim.key for group in self.view.groups(*of) for claim in in_order(group)]
 
     def test_all(self) -> None:
         """Without an app everything is listed."""
@@ -153,12 +153,26 @@ class ListingTests(SynchronousTestCase):
 
     def test_version_of_any_app(self) -> None:
         """One version of all apps."""
-        found = [each.key for each in self.view.claims(None, "1")]
+        found = self.keys(None, "1")
         self.assertEqual(found, ["registration/api/1/a/80", "registration/web/1/a/80", "registration/web/1/b/80"])
 
-    def test_in_any_order(self) -> None:
-        """Without an order it is the same set."""
-        self.assertEqual({*self.view.claims(in_order=False)}, {*self.view.claims()})
+    def test_stamps(self) -> None:
+        """A change of what is listed is a new stamp, for all and for its app; the same body from elsewhere is none."""
+        before, web, api = self.view.stamp(), self.view.stamp("web"), self.view.stamp("api")
+        same = claim(node=2, rev=2, key="registration/web/1/a/80", body=b"registration/web/1/a/80")
+        self.view.show(same.key, same, ())
+        self.assertEqual((self.view.stamp(), self.view.stamp("web")), (before, web))
+        self.view.show(same.key, claim(rev=3, key=same.key, body=b"{}"), ())
+        self.assertNotIn(self.view.stamp(), (before,))
+        self.assertNotIn(self.view.stamp("web"), (web,))
+        self.assertEqual(self.view.stamp("api"), api)
+        self.assertEqual(self.view.stamp("db"), 0)
+
+    def test_names_that_begin_alike(self) -> None:
+        """The order is that of whole ids, in which `-` stands before `/`."""
+        for key in ("registration/web-b/1/a/80", "registration/web/1-1/a/80"):
+            self.view.show(key, claim(key=key, body=key.encode()), ())
+        self.assertEqual(self.keys(), sorted(self.keys()))
 
     def test_none(self) -> None:
         """Nothing of an app or version that is not there."""

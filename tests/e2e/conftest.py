@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.nodes import Cluster
+
+
+def pytest_configure() -> None:
+    """Whoever runs the tests with nohup has all their processes ignore this, and a test would wait for it in vain."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

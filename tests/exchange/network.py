@@ -240,6 +240,10 @@ class Double:
         self.reports: list[tuple[Request, Message | None]] = []
         self.seeds: list[tuple[str, list[str]]] = []
         self.problems: dict[str, str | None] = {}
+        self.known: list[str] = []
+
+    def addresses(self) -> list[str]:
+        return self.known
 
     def begin_round(self, addresses: Any = None) -> None:
         self.rounds.append(addresses)

@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from bender.core.links import partners
 from bender.core.messages import Sender
 from bender.core.replica import Replica
 from bender.core.timing import Timing
@@ -239,7 +240,7 @@ class Cluster:
     def _round(self, node: Node, boot: int) -> None:
         if node.boot != boot or not node.running:
             return
-        node.replica.round(self.clock(node))
+        node.replica.round(self.clock(node), partners(node.replica.addresses(), self.random.random))
         if not (node.life.muted or node.left):
             node.life.beats.append(self.now)
         self.drain(node)

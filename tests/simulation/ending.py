@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bender.core.ledger import Claim, End, Ledger
+from bender.core.view import in_order
 from tests.simulation.oracle import FORGOTTEN_S, acquainted, history_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _state(node: Node, remembered: set[int]) -> tuple[object, ...]:
     return (
         replica.ready,
         tuple(sorted((i, ledger.version) for i, ledger in ledgers.items() if ledger.version and i in remembered)),
-        tuple(replica.registrations()),
+        tuple(claim.body for group in replica.view.groups() for claim in in_order(group)),
         tuple(replica.settings("backend")),
         tuple(replica.settings("frontend")),
         tuple(replica.history(key) for key in sorted(replica.configuration)),

@@ -71,13 +71,22 @@ def renew(cluster: Cluster, node: Node, key: str) -> bool:
         raise NotReady
     version = replica.claims.ledger.version
     existing = replica.winner(now, key)
-    renewed = replica.renew(now, key)
+    renewed = replica.renew(now, key) is not None
     cluster.say(f"PUT {key} at {node.name}: {existing!r} {renewed}")
     if renewed:
         body = existing or b""
         cluster.oracle.accepted(node, key, body, existing, version)
     cluster.drain(node)
     return renewed
+
+
+def shorten(cluster: Cluster, node: Node, key: str, left_s: float) -> None:
+    """The end of a session."""
+    now = cluster.clock(node)
+    cluster.say(f"session of {key} ends at {node.name}, with {left_s:g} s")
+    cluster.oracle.shortened(node, key, cluster.now + left_s)
+    node.replica.shorten(now, key, left_s)
+    cluster.drain(node)
 
 
 def deregister(cluster: Cluster, node: Node, key: str) -> bool:

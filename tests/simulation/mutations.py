@@ -12,12 +12,12 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from bender.core import configuration
+from bender.core import configuration, ledger
 from bender.core.claims import Claims, _ended_roots, _rank
 from bender.core.configuration import Configuration
 from bender.core.contacts import Contact, Contacts, covered
 from bender.core.leases import Lease, Leases
-from bender.core.ledger import Claim, Delta, Dot, End, Entry, Ledger
+from bender.core.ledger import Claim, Copy, Delta, Dot, End, Entry, Ledger
 from bender.core.messages import Counter, Message, Setting
 from bender.core.replica import Replica
 from bender.core.rounds import Rounds
@@ -43,7 +43,7 @@ def around(change: Callable[..., Any]) -> Callable[[Changed], Changed]:
 
 
 def _renewed_as_new(claims: Claims, winner: Claim, now: float) -> None:
-    lease = claims.leases.claim(winner.key)
+    lease = claims.index.lease(winner.key)
     if lease is not None and _rank(lease) == winner.rank:
         lease.deadline = now + winner.ttl_s
     else:
@@ -53,18 +53,21 @@ def _renewed_as_new(claims: Claims, winner: Claim, now: float) -> None:
 
 def _renewed_in_another_place(original: Changed, claims: Claims, key: str, now: float) -> Any:
     winner = claims.winner(key, now)
-    if winner is not None and claims.leases.claim(key) is None:
-        return True
+    if winner is not None and claims.index.lease(key) is None:
+        return winner
     return original(claims, key, now)
 
 
 def _claimed_at_every_renewal(original: Changed, claims: Claims, key: str, now: float) -> Any:
     winner = claims.winner(key, now)
-    if winner is None:
-        return False
-    claims._claim(key, winner.body, winner.ttl_s, winner.rev, winner.root, now)
-    claims.refresh(key, now)
-    return True
+    if winner is not None:
+        claims._claim(key, winner.body, winner.ttl_s, winner.rev, winner.root, now)
+        claims.refresh(key, now)
+    return winner
+
+
+def _ended_with_its_session(claims: Claims, key: str, deadline: float) -> None:
+    claims.deregister(key, deadline)
 
 
 def _rev_stays(original: Changed, claims: Claims, key: str, body: bytes, ttl_s: float, rev: int, *rest: Any) -> Any:
@@ -85,9 +88,9 @@ def _changed_with_its_old_root(
 
 def _nothing_follows(claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> bool:
     lease.current = winner is not None and _rank(lease) == winner.rank
-    if lease.ended_at is None and isinstance(lease.entry, Claim) and lease.entry.root in _ended_roots(entries):
-        lease.ended_at = now
-        claims.leases.due[lease] = None
+    ended = isinstance(lease.entry, Claim) and lease.entry.root in _ended_roots(entries)
+    if ended and claims.leases.due.get(lease) is None:
+        claims.leases.due[lease] = now
     return False
 
 
@@ -96,7 +99,7 @@ def _follows_as_if_renewed(
 ) -> Any:
     followed = original(claims, lease, winner, entries, now)
     if followed:
-        claims.leases.claim(lease.entry.key).deadline = now + winner.ttl_s  # type: ignore[union-attr]
+        claims.index.lease(lease.entry.key).deadline = now + winner.ttl_s  # type: ignore[union-attr]
     return followed
 
 
@@ -145,7 +148,7 @@ def _asked_with_rounds_only(replica: Replica, now: float) -> None:
 def _removed_without_an_end(claims: Claims, key: str, now: float) -> bool:
     if claims.winner(key, now) is None:
         return False
-    lease = claims.leases.claim(key)
+    lease = claims.index.lease(key)
     if lease is not None:
         claims._remove(lease)
     claims.refresh(key, now)
@@ -364,6 +367,17 @@ def _joined_without_since(original: Changed, ledger: Ledger, delta: Delta) -> An
     return original(ledger, evolve(delta, since=0))
 
 
+def _passed_over(entry: Entry | Copy, find: Callable[[int, int], Entry | None]) -> Entry | Copy:
+    return entry
+
+
+def _always_brief(original: Changed, claims: Claims, entry: Entry | Copy, contact: Contact) -> Entry | Copy:
+    alike = (
+        [other for other in claims.index.entries(entry.key) if other is not entry] if isinstance(entry, Claim) else []
+    )
+    return Copy(entry.node, entry.n, alike[0].node, alike[0].n) if alike else entry
+
+
 def _last_first(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
     if any(setting.rank == new.rank for setting in settings):
         return settings
@@ -398,6 +412,16 @@ MUTATIONS = {
     "a renewal elsewhere begins a registration": _mutation("1", (Claims, "_hear_from", instead(_renewed_as_new))),
     "a renewal elsewhere makes no claim": _mutation("1", (Claims, "renew", around(_renewed_in_another_place))),
     "every renewal makes a claim": _mutation("1", (Claims, "renew", around(_claimed_at_every_renewal))),
+    "a session's end is not noticed": _mutation(
+        "1",
+        (Leases, "shorten", instead(lambda *_: None)),
+        shown_by=scenarios.the_end_of_a_session_comes_before_its_ttl,
+    ),
+    "a session's end is an end": _mutation(
+        "1",
+        (Claims, "shorten", instead(_ended_with_its_session)),
+        shown_by=scenarios.the_end_of_a_session_is_no_word_about_others,
+    ),
     "a change counts nothing": _mutation("1", (Claims, "_claim", around(_rev_stays))),
     "a change keeps the root": _mutation("1", (Claims, "_claim", around(_changed_with_its_old_root))),
     "claims do not follow": _mutation(
@@ -571,6 +595,12 @@ MUTATIONS = {
         "8",
         (Claims, "_is_lost", instead(lambda *_: False)),
         shown_by=scenarios.what_was_listed_before_a_long_absence_is_lost_not_expired,
+    ),
+    "copies of what is not there": _mutation(
+        "state", (ledger, "_resolved", instead(_passed_over)), shown_by=scenarios.a_copy_is_of_what_is_there
+    ),
+    "copies of what nobody has": _mutation(
+        "state", (Claims, "_brief", around(_always_brief)), shown_by=scenarios.a_copy_is_of_what_the_other_has
     ),
     "deltas without base": _mutation(
         "state", (Ledger, "join", around(_joined_without_base)), shown_by=scenarios.a_delta_needs_its_base

@@ -116,9 +116,9 @@ class Network:
 
     def _answered(self, exchange: Exchange, answer: Answer) -> None:
         node, request = exchange.node, exchange.request
-        now = self._cluster.clock(node)
         if exchange.over or node.life is not exchange.life:
-            return
+            return  # its node hears nothing of an answer that comes too late
+        now = self._cluster.clock(node)
         exchange.over = True
         node.replica.answered(now, request, answer.message)
         self._cluster.weather.answered(node.name, request.address, exchange.sent_at, self._cluster.now)
@@ -142,9 +142,9 @@ class Network:
 
     def _failed(self, exchange: Exchange) -> None:
         node = exchange.node
-        now = self._cluster.clock(node)
         if exchange.over or node.life is not exchange.life:
             return
+        now = self._cluster.clock(node)
         exchange.over = True
         node.replica.failed(now, exchange.request)
         self._cluster.weather.unanswered(node.name, exchange.request.address, exchange.sent_at)

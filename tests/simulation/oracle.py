@@ -54,7 +54,7 @@ from attrs import frozen
 
 from bender.core.configuration import SETTINGS_PER_KEY_MAX
 from bender.core.messages import Setting
-from bender.core.view import Event
+from bender.core.view import Event, in_order
 from tests.simulation.front import Wanted
 from tests.simulation.knowledge import Life
 
@@ -178,6 +178,11 @@ class Record:
             holds[-1].unit = unit
         else:
             holds.append(Hold(now, self._until(now), unit))
+
+    def shorten(self, life: Life, until: float) -> None:
+        """The last acceptance there holds until then only."""
+        for hold in self.holds[life][-1:]:
+            hold.end = min(hold.end, until)
 
     def end(self, life: Life, bodies: Iterable[bytes], now: float) -> None:
         self.ended_at = now
@@ -307,6 +312,10 @@ class Oracle:
             if node.replica.claims.ledger.version != version:
                 self.fail("P6", f"{node.name} writes for a renewal of {key}, which it holds")
         record.accept(life, unit, now)
+
+    def shortened(self, node: Node, key: str, until: float) -> None:
+        """A node expects to hear from a key until then."""
+        self.records[key].shorten(node.life, until)
 
     def deregistered(self, node: Node, key: str, bodies: Iterable[bytes]) -> None:
         """A node has ended a key, of which it knew claims with `bodies`."""
@@ -578,7 +587,8 @@ class Oracle:
 
     def _check_shown(self, node: Node) -> None:
         shown = node.life.shown
-        if [body for _, body in sorted(shown.items())] != node.replica.registrations():
+        groups = node.replica.view.groups()
+        if [*sorted(shown.items())] != [(claim.key, claim.body) for group in groups for claim in in_order(group)]:
             self.fail("P5", f"{node.life} shows something else than it announced")
 
     def _check_record(self, life: Life, record: Record) -> None:

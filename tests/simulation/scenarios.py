@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from bender.core.ledger import Claim, Delta, Gap, Ledger
+from bender.core.ledger import Claim, Copy, Delta, Gap, Ledger
 from bender.core.messages import Request
 from bender.core.timing import Timing
 from tests.core.cluster import BODY, TTL_S
@@ -108,6 +108,34 @@ class Stage:
             assert self.happened(name) == events.split(", "), f"{name}: {', '.join(self.happened(name))}"
 
 
+# Rule 1.
+
+
+def the_end_of_a_session_comes_before_its_ttl() -> None:
+    """An instance registered at a with a session, which ends: a second later everybody sees it, and not before."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run_until(4)
+    front.shorten(stage.cluster, stage["a"], KEY, stage.interval_s)
+    stage.run_until(4.9)
+    stage.expect("a: online registered", "b: online registered")
+    stage.run_until(6)
+    stage.expect(*(f"{name}: online registered, offline expired" for name in "abc"))
+
+
+def the_end_of_a_session_is_no_word_about_others() -> None:
+    """The session at a has ended, and the instance was renewed at b just before: a asks before it says anything."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run_until(4)
+    cut = stage.cut("ab", "ba", asking=True)
+    stage.renew("b")
+    front.shorten(stage.cluster, stage["a"], KEY, 0.0)
+    stage.heal(cut)
+    stage.run_until(12)
+    stage.expect("a: online registered", "b: online registered", "c: online registered")
+
+
 # Rule 2.
 
 
@@ -154,6 +182,29 @@ def who_follows_is_not_renewed_by_it() -> None:
     stage.expect("a: online registered, changed registered, offline expired")
 
 
+def a_copy_is_of_what_is_there() -> None:
+    """b tells c of a copy of a's claim, and c does not have that any more: it has to be told again, and all of it."""
+    of = Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)
+    delta = Delta(2, 0, 0, 1, 1, (Copy(2, 1, 1, 1),))
+    ledger = Ledger(2)
+    try:
+        ledger.join(delta.resolved(lambda node, n: None))
+    except Gap:
+        ledger.join(delta.resolved(lambda node, n: of))
+    assert [entry.key for entry in ledger.entries.values()] == [KEY], "the copy is not there"
+
+
+def a_copy_is_of_what_the_other_has() -> None:
+    """c heard nothing from a: b's first word of the instance to it must have all of it, or c hears it a round late."""
+    stage = Stage("abc")
+    stage.cut("ac", "ca")
+    stage.register("a")
+    stage.run(0.02)
+    stage.renew("b")
+    stage.run(0.05)
+    stage.expect("c: online registered")
+
+
 # Rule 3.
 
 
@@ -172,7 +223,7 @@ def the_answer_to_an_older_question_is_none() -> None:
     cluster.now += 0.3
     a.sweep(cluster.now)
     a.answered(cluster.now, question, answer)
-    assert a.registration(KEY) is not None, "a took an older answer for one"
+    assert a.view.claim(KEY) is not None, "a took an older answer for one"
     cluster.run(1.0)
     assert cluster.listed() == "ab"
     assert cluster.happened("a") == [("online", "registered")]
@@ -296,7 +347,7 @@ def a_counter_without_its_ledger_is_not_believed() -> None:
         if request.address == "c":
             c.receive(cluster.now, request.message)
     c.sweep(cluster.now)
-    assert c.registration(KEY) is None, "c lists what has lapsed"
+    assert c.view.claim(KEY) is None, "c lists what has lapsed"
 
 
 def a_message_is_looked_at_as_a_whole() -> None:
@@ -309,7 +360,7 @@ def a_message_is_looked_at_as_a_whole() -> None:
     stage.run_until(9)
     stage.renew("b")
     stage.run_until(11)
-    assert stage["a"].replica.claims.leases.claim(KEY) is None, "a has not let go"
+    assert stage["a"].replica.claims.index.lease(KEY) is None, "a has not let go"
     stage.heal(cut)
     stage.run(3)
     stage.expect("c: online registered")

@@ -1,0 +1,107 @@
+"""The entries of a ledger, by the number that each got when it was added.
+
+It is a dict in all but its size. Numbers only grow and most entries that live stand close together, so they are kept in
+short rows: 10 bytes for each, where a dict of numbers takes 50, and no single step takes long however many there are (a
+dict that doubles with a million in it takes 30 ms).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, MutableMapping, ValuesView
+from typing import Generic, TypeVar
+
+_Entry = TypeVar("_Entry")
+
+#: Entries in a row. One that is left alone in its row takes 600 bytes.
+ROW = 64
+
+_WHOLE_ROW = (1 << ROW) - 1
+
+
+class Entries(MutableMapping[int, _Entry], Generic[_Entry]):
+    """Entries in order of their numbers, of which each that is added must be larger than all that were before it."""
+
+    __slots__ = ("_count", "_rows")
+
+    def __init__(self) -> None:
+        self._count = 0
+        # In order, because numbers only grow and a dict keeps the order of insertion.
+        self._rows: dict[int, list[_Entry | None]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, n: int) -> _Entry:
+        row = self._rows.get(n // ROW)
+        entry = row[n % ROW] if row else None
+        if entry is None:
+            raise KeyError(n)
+        return entry
+
+    def __setitem__(self, n: int, entry: _Entry) -> None:
+        row = self._rows.get(n // ROW)
+        if row is None:
+            row = self._rows[n // ROW] = [None] * ROW
+        row[n % ROW] = entry
+        self._count += 1
+
+    def __delitem__(self, n: int) -> None:
+        self[n]  # or KeyError
+        row = self._rows[n // ROW]
+        row[n % ROW] = None
+        self._count -= 1
+        if not any(row):
+            del self._rows[n // ROW]
+
+    def __iter__(self) -> Iterator[int]:
+        for number, row in self._rows.items():
+            for place, entry in enumerate(row, number * ROW):
+                if entry is not None:
+                    yield place
+
+    def masks(self, up_to: int) -> dict[int, int]:
+        """Which numbers up to and including `up_to` there are: rows, each with a bit for each place in it."""
+        masks = {number: _mask(row) for number, row in self._rows.items() if number <= up_to // ROW}
+        last = up_to // ROW
+        if last in masks:
+            masks[last] &= (2 << up_to % ROW) - 1
+        return {number: mask for number, mask in masks.items() if mask}
+
+    def values(self) -> ValuesView[_Entry]:
+        return _Values(self)
+
+    def newest_first(self) -> Iterator[_Entry]:
+        for row in reversed(self._rows.values()):
+            for entry in reversed(row):
+                if entry is not None:
+                    yield entry
+
+    def above(self, n: int) -> Iterator[_Entry]:
+        """Those with a number above `n`, in order."""
+        numbers = [*self._rows]
+        for number in numbers[bisect_left(numbers, (n + 1) // ROW) :]:
+            for place, entry in enumerate(self._rows[number], number * ROW):
+                if entry is not None and place > n:
+                    yield entry
+
+
+def bits(masks: dict[int, int]) -> Iterator[int]:
+    """The numbers that masks stand for, in order of their rows."""
+    for number, mask in masks.items():
+        yield from (number * ROW + place for place in range(ROW) if mask >> place & 1)
+
+
+def _mask(row: list[_Entry | None]) -> int:
+    if None not in row:
+        return _WHOLE_ROW
+    return sum(1 << place for place, entry in enumerate(row) if entry is not None)
+
+
+class _Values(ValuesView[_Entry]):
+    def __iter__(self) -> Iterator[_Entry]:
+        rows: dict[int, list[_Entry | None]] = self._mapping._rows  # type: ignore[attr-defined]  # noqa: SLF001
+        for row in rows.values():
+            for entry in row:
+                if entry is not None:
+                    yield entry

@@ -1,0 +1,41 @@
+"""Writing to a connection at once.
+
+Twisted puts down what is written and sends it in its next turn, after the system has said that the socket takes it,
+which it nearly always does. For a small answer that is half of all the work: three system calls where one would do. So
+what is small is sent at once here, and only what the system does not take then goes Twisted's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.tcp import Connection
+
+
+def prompt_writer(transport: Any) -> Callable[[bytes], None]:
+    """What to call in place of `transport.write`. For anything but a bare TCP connection it is the same."""
+    if not isinstance(transport, Connection):
+        write: Callable[[bytes], None] = transport.write
+        return write
+    return _Prompt(transport).write
+
+
+class _Prompt:
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def write(self, data: bytes) -> None:
+        connection = self._connection
+        # Never before what was written already and waits, and never to a connection that is gone or being closed.
+        waits = connection.dataBuffer or connection._tempDataBuffer  # noqa: SLF001 - it has no other name
+        if waits or not connection.connected or connection.disconnecting:
+            connection.write(data)
+            return
+        sent = connection.writeSomeData(data)
+        if not isinstance(sent, int):  # it is lost, and finds that out in its turn
+            connection.write(data)
+        elif sent < len(data):
+            connection.write(data[sent:])

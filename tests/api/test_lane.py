@@ -1,0 +1,292 @@
+"""The fast lane beside the long way: whatever is sent, both give the same answers and leave the same behind."""
+
+from __future__ import annotations
+
+import random
+import re
+from itertools import chain, pairwise, product
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.api import site
+from bender.api.lane import HEAD_BYTES_MAX, PART_BYTES_MAX, Taken
+from bender.listing import AT_ONCE_MAX
+from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, a_node, parsed, request
+
+_DATE = re.compile(rb"\r\nDate: [^\r]*")
+
+ANOTHER_PATH = "/registrations/web/1.2.0/10.0.0.6/8080"
+
+PATHS = (
+    "/registrations",
+    "/registrations/web",
+    "/registrations/web/1.2.0",
+    "/registrations/web/1.2.0/10.0.0.5",
+    WEB_PATH,
+    ANOTHER_PATH,
+    "/registrations/web/1.2.0/10.0.0.6/8080/more",
+    "/registrations/web/1.2.0/10.0.0.6/",
+    "/registrations/web/1.2.0/10.0.0.6/port",
+    "/registrations/web/1.2.0/FE80::1/8080",
+    "/registrations/../1.2.0/10.0.0.6/8080",
+    "/registrations/",
+    "/registrations?meta.zone=a",
+    "/registrations/web?meta.zone=a&other",
+    "/registrations/web?meta.zone=%zz%ff",
+    "/registrations/w%65b",
+    "/registrations/a%2Fb",
+    "/registrations/web#part",
+    "//registrations",
+    "/renewals",
+    "/ready",
+    "/ready?why",
+    "/readily",
+    "/backends",
+    "/backends/blue",
+    "/backends/blue/members",
+    "/",
+    "*",
+    "http://node/ready",
+    "registrations",
+)
+
+BODIES: tuple[object, ...] = (
+    None,
+    b" ",
+    b"{",
+    b"\xff",
+    {},
+    WEB,
+    {**WEB, "meta": {"zone": "a"}, "ttl": 60},
+    {**WEB, "weight": 300},
+    {**WEB, "meta": {"large": "x" * 5000}},
+    {"ids": [WEB_ID, "registration/none"]},
+    {"ids": 1},
+    {"name": "blue", "app": "web", "version": "1.2.0"},
+)
+
+HEADS = (
+    b"GET /ready HTTP/1.0\r\n\r\n",
+    b"GET /ready HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    b"GET /ready HTTP/1.1\r\n\r\n",
+    b"GET /ready HTTP/1.1\r\nConnection: close\r\n\r\n",
+    b"GET /ready HTTP/1.1\r\nConnection: Keep-Alive\r\n\r\n",
+    b"GET /ready HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+    b"GET /ready HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
+    b"GET /ready HTTP/1.1\nHost: a\n\n",
+    b"GET /ready HTTP/1.1\r\nHost : a\r\n\r\n",
+    b"GET /ready HTTP/1.1\r\n folded: a\r\n\r\n",
+    b"GET /ready HTTP/1.1\r\nno colon\r\n\r\n",
+    b"GET  /ready HTTP/1.1\r\n\r\n",
+    b"GET /ready\r\n\r\n",
+    b"get /ready HTTP/1.1\r\n\r\n",
+    b"BREW /ready HTTP/1.1\r\n\r\n",
+    b"GET /registrations/\xc3\xa9 HTTP/1.1\r\n\r\n",
+    b"GET /registrations/" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
+    b"GET /ready HTTP/1.1\r\nLong: " + b"a" * (HEAD_BYTES_MAX + 1) + b"\r\n\r\n",
+    b"GET /ready HTTP/1.1\r\n" + b"Many: a\r\n" * 2000 + b"\r\n",
+    b"POST /registrations HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+    b"POST /registrations HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    b"POST /registrations HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /registrations HTTP/1.1\r\nContent-Length: 70000\r\n\r\n" + b" " * 70_000,
+    b"POST " + ANOTHER_PATH.encode() + b" HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST " + ANOTHER_PATH.encode() + b" HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    b"POST " + ANOTHER_PATH.encode() + b" HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}",
+)
+
+
+def requests() -> list[bytes]:
+    """Hundreds of them, each a connection's all."""
+    made = [
+        request(method, path, body)
+        for method, path in product(("GET", "POST", "PUT", "DELETE"), PATHS)
+        for body in (BODIES if method == "POST" else BODIES[:3] if method == "PUT" else (None,))
+    ]
+    made += [request(method, path) for method, path in product(("HEAD", "OPTIONS", "PATCH"), PATHS)]
+    etags = ("*", '"a"', 'W/"a", *')
+    made += [request("GET", path, None, If_None_Match=etag) for path, etag in product(PATHS[:6], etags)]
+    made += [request("GET", "/registrations", None, Accept_Encoding=each) for each in ("gzip", "br, gzip;q=0", "*")]
+    made += HEADS
+    # Several at once: all plain, or not all.
+    plain = request("POST", WEB_PATH)
+    made += [plain * 3, plain + request("GET", "/backends") + plain]
+    made += [plain + b"\r\n" + plain, plain + request("GET", "/ready", None, Connection="close") + plain]
+    return made
+
+
+class Counted:
+    """The lane, and how often it took something."""
+
+    def __init__(self, lane: Any) -> None:
+        self._lane = lane
+        self.taken = 0
+
+    def take(self, read: bytes) -> tuple[Taken, ...] | None:
+        taken: tuple[Taken, ...] | None = self._lane.take(read)
+        self.taken += len(taken or ())
+        return taken
+
+    def answer(self, taken: Taken) -> bytes | None:
+        answer: bytes | None = self._lane.answer(taken)
+        return answer
+
+
+class LongWay:
+    """No lane at all."""
+
+    def take(self, read: bytes) -> None:
+        """Take nothing."""
+
+    def answer(self, taken: Taken) -> None:
+        raise AssertionError("nothing was taken")
+
+
+class Front:
+    """A node with one of them before it."""
+
+    def __init__(self, *, lane: bool) -> None:
+        self.clock = Clock()
+        self.node = a_node(self.clock)
+        self.site = site(self.node, self.clock)
+        self.lane = Counted(self.site.lane)
+        self.site.lane = self.lane if lane else LongWay()
+
+    def ask(self, pieces: list[bytes]) -> tuple[bytes, bool]:
+        """What comes back, without the date, and whether the connection was closed."""
+        connection = Connection(self.site)
+        for piece in pieces:
+            if not connection.closed:
+                connection.send(piece)
+        self.clock.advance(0)
+        closed = connection.closed
+        received = _DATE.sub(b"", connection.received())
+        if not closed:
+            connection.lose()
+        return received, closed
+
+
+class BothWays(SynchronousTestCase):
+    """Every request gets the same answer, byte for byte but for the date."""
+
+    def setUp(self) -> None:
+        self.short, self.long = Front(lane=True), Front(lane=False)
+
+    def bodies(self, front: Front) -> list[bytes]:
+        return [claim.body for claim in front.node.claims()]
+
+    def compare(self, sent: bytes, *cuts: int) -> None:
+        edges = [0, *sorted(cuts), len(sent)]
+        pieces = [sent[begin:end] for begin, end in pairwise(edges) if begin < end]
+        self.assertEqual(self.short.ask(pieces), self.long.ask([sent]), f"{sent[:200]!r} in {len(pieces)} pieces")
+        self.assertEqual(self.bodies(self.short), self.bodies(self.long), sent[:200])
+
+    def test_in_one_piece(self) -> None:
+        """Hundreds of requests, most of them odd; the lane takes its share of them."""
+        sent = requests()
+        for each in sent:
+            self.compare(each)
+        self.assertGreater(len(sent), 500)
+        self.assertGreater(self.short.lane.taken, 150)
+
+    def test_again(self) -> None:
+        """What the lane remembers of a request is no answer to it: that follows what has changed meanwhile."""
+        for each in chain.from_iterable(zip(requests(), requests(), strict=True)):
+            self.compare(each)
+
+    def test_in_pieces(self) -> None:
+        """Wherever the network cuts them."""
+        chance = random.Random(1)
+        for each in requests():
+            self.compare(each, *(chance.randrange(len(each) + 1) for _ in range(chance.randrange(1, 4))))
+
+
+class OnOneConnection(SynchronousTestCase):
+    """What is particular to connections on which the lane has been."""
+
+    def setUp(self) -> None:
+        self.front = Front(lane=True)
+        self.connection = Connection(self.front.site)
+
+    def statuses(self) -> list[int]:
+        return [response.status for response in parsed(self.connection.received())]
+
+    def test_both_ways_in_turns(self) -> None:
+        """Requests for the lane and for Twisted follow each other as they like."""
+        for path in ("/ready", "/status", "/ready", "/nothing", "/registrations", "/backends", "/ready"):
+            self.connection.send(request("GET", path))
+        self.assertEqual(self.statuses(), [200, 200, 200, 404, 200, 200, 200])
+        self.assertEqual(self.front.lane.taken, 4)
+
+    def test_a_head_first(self) -> None:
+        """Many clients send the body after the head; the lane waits for it."""
+        sent = request("POST", "/registrations", WEB)
+        cut = sent.index(b"\r\n\r\n") + 4
+        self.connection.send(sent[:cut])
+        self.assertEqual(self.statuses(), [])
+        self.connection.send(sent[cut:])
+        self.assertEqual(self.statuses(), [201])
+        self.assertEqual(self.front.lane.taken, 1)
+
+    def test_a_client_that_has_said_all(self) -> None:
+        """It may close its half in the middle of a request, and is not waited for."""
+        self.connection.send(request("POST", "/registrations", WEB)[:-5])
+        self.connection.end()
+        self.assertTrue(self.connection.closed)
+        self.assertEqual(self.front.node.claims(), [])
+
+    def test_a_large_part(self) -> None:
+        """What would have to be read again and again is left to Twisted."""
+        body = {"ids": ["registration/" + "x" * 50] * 300}
+        sent = request("POST", "/renewals", body)
+        self.assertGreater(len(sent), 2 * PART_BYTES_MAX)
+        for begin in range(0, len(sent), 1000):
+            self.connection.send(sent[begin : begin + 1000])
+        self.assertEqual(self.statuses(), [200])
+        self.assertEqual(self.front.lane.taken, 0)
+        self.connection.send(sent)
+        self.assertEqual(self.statuses(), [200])
+        self.assertEqual(self.front.lane.taken, 1)
+
+    def test_who_does_not_read(self) -> None:
+        """Requests that come faster than their answers are read are answered when they are."""
+        self.connection.send(request("POST", WEB_PATH))
+        self.statuses()
+        producer: Any = self.connection.transport.producer
+        producer.pauseProducing()
+        self.connection.send(request("GET", WEB_PATH) * 3)
+        self.assertEqual(self.statuses(), [200])
+        producer.resumeProducing()
+        self.assertEqual(self.statuses(), [200, 200])
+
+    def test_a_long_list(self) -> None:
+        """It is made in slices by the long way, in its turn among the others."""
+        for i in range(AT_ONCE_MAX + 1):
+            self.connection.send(request("POST", f"/registrations/web/1/10.0.0.1/{i + 1}"))
+        self.connection.received()
+        self.connection.send(request("GET", "/ready") + request("GET", "/registrations") + request("GET", "/ready"))
+        for _ in range(3):
+            self.front.clock.advance(0)
+        received = self.connection.received()
+        self.assertEqual([response.status for response in parsed(received)], [200, 200, 200])
+        self.assertEqual(len(parsed(received)[1].json), AT_ONCE_MAX + 1)
+
+
+class NotReady(SynchronousTestCase):
+    def test_after_a_pause(self) -> None:
+        """A request for a node that is back from a pause waits until it is ready, as everywhere."""
+        clock = Clock()
+        network = Network(clock)
+        for node in (network.first, network.second):
+            node.begin_round()
+        network.first.sweep()
+        connection = Connection(site(network.first, clock))
+        connection.send(request("POST", WEB_PATH))
+        self.assertEqual([response.status for response in parsed(connection.received())], [200])
+        network.connected = False
+        clock.advance(3)
+        connection.send(request("PUT", WEB_PATH))
+        self.assertEqual(connection.received(), b"")
+        network.reconnect()
+        self.assertEqual([response.status for response in parsed(connection.received())], [200])

@@ -1,0 +1,51 @@
+"""Entries are a dict of numbers that only grow."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.entries import ROW, Entries, bits
+
+
+def entries_of(kept: dict[int, str]) -> Entries[str]:
+    entries: Entries[str] = Entries()
+    for n, entry in kept.items():
+        entries[n] = entry
+    return entries
+
+
+class Any(SynchronousTestCase):
+    @given(st.lists(st.tuples(st.integers(1, 3 * ROW), st.integers(0, 9)), max_size=60), st.integers(0, 20 * ROW))
+    def test_as_a_dict(self, steps: list[tuple[int, int]], beyond: int) -> None:
+        """Whatever comes and goes, all ways to look at them show the same as a dict does."""
+        entries: Entries[str] = Entries()
+        model: dict[int, str] = {}
+        n = 0
+        for step, removal in steps:
+            n += step
+            entries[n] = model[n] = str(n)
+            if removal < len(model):
+                gone = [*model][removal]
+                self.assertEqual(entries.pop(gone), model.pop(gone))
+        self.assertEqual((len(entries), [*entries], [*entries.values()]), (len(model), [*model], [*model.values()]))
+        self.assertEqual([*entries.newest_first()], [*model.values()][::-1])
+        self.assertEqual([*entries.above(beyond)], [entry for n, entry in model.items() if n > beyond])
+        self.assertEqual([*bits(entries.masks(beyond))], [n for n in model if n <= beyond])
+        self.assertEqual([beyond in entries, entries.get(beyond)], [beyond in model, model.get(beyond)])
+
+    def test_what_is_not_there(self) -> None:
+        """It is an error to take it out, in a row that is there or not, and changes nothing."""
+        entries = entries_of({1: "a"})
+        for n in (2, 5 * ROW):
+            self.assertRaises(KeyError, entries.pop, n)
+        self.assertEqual(dict(entries), {1: "a"})
+
+    def test_rows_without_entries_take_no_room(self) -> None:
+        """However many entries come and go."""
+        entries: Entries[str] = Entries()
+        for n in range(10 * ROW):
+            entries[n] = "a"
+            del entries[n]
+        self.assertEqual((len(entries), entries._rows), (0, {}))
