@@ -314,12 +314,10 @@ class Node:
     def _pass_on(self) -> None:
         """Hand out what the replica has made: events, requests, and its readiness."""
         self._chronicle.note_readiness()
-        events = self.replica.take_events()
-        if events:
-            self.journal.append(events)
-        requests = self.replica.take_requests()
-        if requests:
-            self.on_requests(requests)
+        if self.replica.view.events:
+            self.journal.append(self.replica.take_events())
+        if self.replica.rounds.requests:
+            self.on_requests(self.replica.take_requests())
         if self._waiting and self.replica.ready:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:

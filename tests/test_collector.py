@@ -1,49 +1,73 @@
-"""When the collector is told to leave alone what there is."""
+"""When what there is is set aside from the collector."""
 
 from __future__ import annotations
 
 import gc
+import weakref
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.collector import GROWTH, LOOKS_APART_S, WORTH_IT, Collector
+from bender.collector import ALL_S, LONG_S, Collector
 
 
-class Node:
-    listed = 0
+class Cycle:
+    """Something that refers to itself, and was set aside."""
+
+    def __init__(self) -> None:
+        self.me = self
 
 
-class Growing(SynchronousTestCase):
+class SettingAside(SynchronousTestCase):
     def setUp(self) -> None:
         self.addCleanup(gc.unfreeze)
         gc.unfreeze()
+        self.now_s = 0.0
         self.clock = Clock()
-        self.node = Node()
-        self.collector = Collector(self.clock, self.node)
+        self.collector = Collector(self.clock, lambda: self.now_s)
 
-    def frozen_after(self, listed: float) -> bool:
-        """Whether more is left alone after the next look than before."""
-        kept = [[] for _ in range(10)]  # type: ignore[var-annotated]
+    def start(self) -> None:
+        self.collector.startService()
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        if self.collector.running:
+            self.collector.stopService()
+
+    def frozen_after(self, generation: int, took_s: float) -> bool:
+        """Whether what there is was set aside after a look of the collector's that took so long."""
         before = gc.get_freeze_count()
-        self.node.listed = int(listed)
-        self.clock.advance(LOOKS_APART_S)
-        return len(kept) == 10 and gc.get_freeze_count() > before
+        for callback in gc.callbacks:
+            callback("start", {"generation": generation})
+        self.now_s += took_s
+        for callback in gc.callbacks:
+            callback("stop", {"generation": generation})
+        return gc.get_freeze_count() > before
 
     def test_at_the_start(self) -> None:
-        """What was loaded is left alone from the beginning."""
+        """What was loaded."""
         self.collector.privilegedStartService()
-        self.assertGreater(gc.get_freeze_count(), 0)
+        self.assertGreater(gc.get_freeze_count(), 1000)
 
-    def test_as_it_grows(self) -> None:
-        """Each time there is a good deal more than the last time, and not before it is worth it."""
-        self.collector.startService()
-        looks = (10, WORTH_IT, WORTH_IT + 1, WORTH_IT * GROWTH, WORTH_IT * 1.5, WORTH_IT, WORTH_IT * 1.6, WORTH_IT * 2)
-        frozen = [self.frozen_after(listed) for listed in looks]
-        self.assertEqual(frozen, [False, False, True, False, True, False, False, True])
+    def test_after_long_looks(self) -> None:
+        """What was left over by a look at everything that took long, and by no other."""
+        self.start()
+        looks = ((2, LONG_S / 2), (1, 1.0), (0, 1.0), (2, 2 * LONG_S))
+        self.assertEqual([self.frozen_after(*look) for look in looks], [False, False, False, True])
+
+    def test_once_an_hour(self) -> None:
+        """Cycles of what was set aside are freed, too."""
+        self.start()
+        cycle = weakref.ref(Cycle())
+        gc.freeze()
+        gc.collect()
+        self.assertIsNotNone(cycle())
+        self.clock.advance(ALL_S)
+        self.assertIsNone(cycle())
 
     def test_stopped(self) -> None:
-        """No timer is left."""
-        self.collector.startService()
+        """Nothing is watched any more, and no timer is left."""
+        self.start()
         self.collector.stopService()
+        self.assertFalse(self.frozen_after(2, 1.0))
         self.assertEqual(self.clock.getDelayedCalls(), [])

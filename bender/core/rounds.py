@@ -61,14 +61,15 @@ class Rounds:
         self._links = links
         self._beats = 0
         self._beat_at = now
-        self._requests: list[Request] = []
+        #: What was not taken yet.
+        self.requests: list[Request] = []
         #: When the last page came that was not the last of its ledger.
         self.paged_at = -inf
         #: Whether this node has said good-bye.
         self.left = False
 
     def take_requests(self) -> list[Request]:
-        requests, self._requests = self._requests, []
+        requests, self.requests = self.requests, []
         return requests
 
     def beat(self, now: float) -> None:
@@ -131,12 +132,12 @@ class Rounds:
         message = Message(self._identity, counters=counters, deltas=deltas, settings=settings)
         link.pushed = ledger.version
         link.push = Request(link.address, message, push=True)
-        self._requests.append(link.push)
+        self.requests.append(link.push)
 
     def _send(self, link: Link, message: Message) -> None:
         request = Request(link.address, message)
         link.rounds.add(request)
-        self._requests.append(request)
+        self.requests.append(request)
 
     def _shown(self, contact: Contact) -> int:
         """The version of this node's own ledger that a contact has shown to have."""

@@ -112,13 +112,14 @@ class View:
         self._settings: dict[str, Setting] = {}
         # Roots of what was hidden as `node-lost`, to tell `restored` from `registered`.
         self._hidden: dict[str, Dot] = {}
-        self._events: list[Event] = []
+        #: What was not taken yet.
+        self.events: list[Event] = []
         self._stamp = 0
         #: How many registrations are shown.
         self.count = 0
 
     def take_events(self) -> list[Event]:
-        events, self._events = self._events, []
+        events, self.events = self.events, []
         return events
 
     def claim(self, key: str) -> Claim | None:
@@ -187,11 +188,11 @@ class View:
         hidden_root = self._hidden.pop(key, None)
         if old is None:
             reason: Reason = "restored" if hidden_root == winner.root else "registered"
-            self._events.append(Event("online", key, winner.body, reason))
+            self.events.append(Event("online", key, winner.body, reason))
         elif old.body != winner.body:
             its_own = [entry for entry in entries if isinstance(entry, End) or entry.root == old.root]
             reason = "registered" if winner.rank > old.rank else _reason_gone(old, its_own)
-            self._events.append(Event("changed", key, winner.body, reason))
+            self.events.append(Event("changed", key, winner.body, reason))
 
     def configure(self, key: str, setting: Setting | None) -> None:
         """Show a setting, or none."""
@@ -199,13 +200,13 @@ class View:
         if setting is None or setting.body is None:
             if old is not None and old.body is not None:
                 del self._settings[key]
-                self._events.append(Event("removed", key, old.body, "configured"))
+                self.events.append(Event("removed", key, old.body, "configured"))
             return
         self._settings[key] = setting
         if old is None:
-            self._events.append(Event("created", key, setting.body, "configured"))
+            self.events.append(Event("created", key, setting.body, "configured"))
         elif old.body != setting.body:
-            self._events.append(Event("changed", key, setting.body, "configured"))
+            self.events.append(Event("changed", key, setting.body, "configured"))
 
     def _take_away(self, old: Claim, reason: Reason) -> None:
         name = _group(old.key)
@@ -219,7 +220,7 @@ class View:
                 del self._apps[_app(name)]
         if reason == "node-lost":
             self._hidden[old.key] = old.root
-        self._events.append(Event("offline", old.key, old.body, reason))
+        self.events.append(Event("offline", old.key, old.body, reason))
 
     def _put(self, claim: Claim, old: Claim | None) -> None:
         name = _group(claim.key)

@@ -289,10 +289,10 @@ def _believes_what_waited(original: Changed, rounds: Rounds, message: Message, n
 
 
 def _does_not_ask_who_waited(original: Changed, rounds: Rounds, message: Message, now: float, **named: Any) -> Any:
-    requests = [*rounds._requests]
+    requests = [*rounds.requests]
     came_of_it = original(rounds, message, now, **named)
     if named["late"]:
-        rounds._requests = requests
+        rounds.requests = requests
     return came_of_it
 
 

@@ -185,7 +185,7 @@ class Network:
                     _share_settings(life, other, exchange.settings | settings)
             return
         life.learn(answer.must, self._cluster.now)
-        requests = exchange.node.replica.rounds._requests
+        requests = exchange.node.replica.rounds.requests
         follows = [each for each in requests if each.address == other.node and each.message.heads is None]
         # Who is away does not believe what may have waited for it.
         if not (answer.away or any(second.message.deltas for second in follows if not second.push)):
