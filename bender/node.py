@@ -314,10 +314,11 @@ class Node:
     def _pass_on(self) -> None:
         """Hand out what the replica has made: events, requests, and its readiness."""
         self._chronicle.note_readiness()
-        if self.replica.view.events:
-            self.journal.append(self.replica.take_events())
+        # First what others wait for to tell their own watchers.
         if self.replica.rounds.requests:
             self.on_requests(self.replica.take_requests())
+        if self.replica.view.events:
+            self.journal.append(self.replica.take_events())
         if self._waiting and self.replica.ready:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:

@@ -116,9 +116,13 @@ class Delta:
 
     def resolved(self, find: Callable[[int, int], Entry | None]) -> Delta:
         """The same without copies, of claims that are found by node and n. Raises `Gap` where one is not there."""
-        if not any(isinstance(entry, Copy) for entry in self.added):
+        if not self.has_copies:
             return self
         return evolve(self, added=tuple([_resolved(entry, find) for entry in self.added]))
+
+    @property
+    def has_copies(self) -> bool:
+        return any(isinstance(entry, Copy) for entry in self.added)
 
     @property
     def whole(self) -> bool:

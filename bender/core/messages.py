@@ -80,6 +80,11 @@ class Message:
     buckets: tuple[int, ...] = ()
     settings: tuple[Setting, ...] = ()
 
+    @property
+    def for_all(self) -> bool:
+        """Whether it says the same to whoever has shown to have the same, which copies and some settings do not."""
+        return not self.settings and not any(delta.has_copies for delta in self.deltas)
+
 
 @frozen(eq=False)
 class Request:

@@ -105,12 +105,22 @@ class Rounds:
     def push(self, now: float) -> None:
         """Send what is new here to everybody who is known and to whom no push is under way."""
         ledger = self._claims.ledger
+        # By what it builds on, which is the same for most: a message that is made, and encoded, once.
+        made: dict[int, Message] = {}
         for link in self._links:
             contact = self._known(link)
             if contact is None or link.push is not None:
                 continue
             if link.unsent or ledger.version > max(link.pushed, self._shown(contact)):
-                self._send_push(link, contact, now)
+                version = self._shown(contact)
+                message = made.get(version) if not link.unsent else None
+                if message is None:
+                    message = self._push_message(link, contact, now)
+                    if message.for_all:
+                        made[version] = message
+                link.pushed = ledger.version
+                link.push = Request(link.address, message, push=True)
+                self.requests.append(link.push)
 
     def _known(self, link: Link) -> Contact | None:
         """Who takes pushes at a link, if anybody was found there and has not failed to answer since."""
@@ -119,7 +129,7 @@ class Rounds:
         contact = self._contacts.get(link.incarnation)
         return None if contact is None or contact.left else contact
 
-    def _send_push(self, link: Link, contact: Contact, now: float) -> None:
+    def _push_message(self, link: Link, contact: Contact, now: float) -> Message:
         ledger = self._claims.ledger
         version = self._shown(contact)
         # Should it not have any more what the copies are of, the next round repairs that.
@@ -129,10 +139,7 @@ class Rounds:
         settings = tuple(link.unsent[:SETTINGS_PER_MESSAGE_MAX])
         del link.unsent[:SETTINGS_PER_MESSAGE_MAX]
         counters = self._counters_with(deltas, now)
-        message = Message(self._identity, counters=counters, deltas=deltas, settings=settings)
-        link.pushed = ledger.version
-        link.push = Request(link.address, message, push=True)
-        self.requests.append(link.push)
+        return Message(self._identity, counters=counters, deltas=deltas, settings=settings)
 
     def _send(self, link: Link, message: Message) -> None:
         request = Request(link.address, message)

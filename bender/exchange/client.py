@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
@@ -77,6 +77,8 @@ class Client(Service):
         self._limit_s = node.timing.interval_s
         self._under_way: dict[Request, Deferred[None] | None] = {}
         self._under_way_to: Counter[str] = Counter()
+        # The last message as it was sent, for a push goes to many.
+        self._encoded: tuple[Message, bytes] | None = None
         self._waiting: list[Deferred[None]] = []
         self._late: IDelayedCall | None = None
         self._ended = False
@@ -135,18 +137,28 @@ class Client(Service):
 
     def send(self, requests: Iterable[Request]) -> None:
         """Carry requests to where they go. Nothing is reported before this returns."""
+        posted: list[tuple[Request, Deferred[bytes]]] = []
         for request in requests:
             if self._ended or self._under_way_to[request.address] >= UNDER_WAY_MAX:
                 self._reactor.callLater(0, self._report, request, None)
                 continue
             self._under_way_to[request.address] += 1
             self._under_way[request] = None
-            self._under_way[request] = Deferred.fromCoroutine(self._carry(request))
+            posted.append((request, maybeDeferred(self._post, request)))
+        # All are on their way before any is waited for: that takes as long as to send one.
+        for request, posting in posted:
+            self._under_way[request] = Deferred.fromCoroutine(self._carry(request, posting))
 
-    async def _carry(self, request: Request) -> None:
+    def _post(self, request: Request) -> Deferred[bytes]:
+        if self._encoded is None or self._encoded[0] is not request.message:
+            self._encoded = (request.message, self._wire.encode(request.message))
+        post = self._poster.push if request.push else self._poster.post
+        return Deferred.fromCoroutine(post(request.address, self._encoded[1]))
+
+    async def _carry(self, request: Request, posting: Deferred[bytes]) -> None:
         answer = None
         try:
-            answer = await self._answer(request)
+            answer = await self._answer(request.address, posting)
         except CancelledError:
             pass  # this node stops
         except Exception:
@@ -157,14 +169,10 @@ class Client(Service):
         else:
             self._finish(request, answer)
 
-    async def _answer(self, request: Request) -> Message | None:
+    async def _answer(self, address: str, posting: Deferred[bytes]) -> Message | None:
         """The answer; None, and a condition of the peer's, where there is none to be had."""
-        address = request.address
         conditions = self._conditions
         try:
-            body = self._wire.encode(request.message)
-            post = self._poster.push if request.push else self._poster.post
-            posting = Deferred.fromCoroutine(post(address, body))
             received = self._wire.decode(await posting.addTimeout(self._limit_s, self._reactor))
         except TimedOut:
             conditions.out_of_reach(address, f"does not answer within {self._limit_s:g} s")
