@@ -276,7 +276,7 @@ class Node:
 
     def receive(self, message: Message) -> Message:
         """A peer's request; returns the answer to it."""
-        answer = self.replica.receive(self._now(), message)
+        answer = self.replica.receive(self._now(), message, self._tell)
         self._pass_on()
         return answer
 
@@ -311,14 +311,17 @@ class Node:
             self.replica.anew(self._sources.incarnation(), now)
         return now
 
+    def _tell(self) -> None:
+        if self.replica.view.events:
+            self.journal.append(self.replica.take_events())
+
     def _pass_on(self) -> None:
         """Hand out what the replica has made: events, requests, and its readiness."""
         self._chronicle.note_readiness()
         # First what others wait for to tell their own watchers.
         if self.replica.rounds.requests:
             self.on_requests(self.replica.take_requests())
-        if self.replica.view.events:
-            self.journal.append(self.replica.take_events())
+        self._tell()
         if self._waiting and self.replica.ready:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:

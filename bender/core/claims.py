@@ -210,6 +210,8 @@ class Claims:
 
     def end_due(self, now: float) -> bool:
         """Let go of what is due, as far as the peers have confirmed it; whether there is more to do at once."""
+        if not self.leases.due:
+            return False
         asked = self._contacts.asked(now)
         confirmed = self._confirmed(asked)
         ended = 0
@@ -224,6 +226,8 @@ class Claims:
 
     def unconfirmed(self, now: float) -> bool:
         """Whether a claim is due that not every peer has been asked about."""
+        if not self.leases.due:
+            return False
         confirmed = self._confirmed(self._contacts.asked(now))
         return any(
             ended_at is None and isinstance(lease.entry, Claim) and confirmed < lease.deadline <= now
@@ -353,6 +357,11 @@ class Claims:
         ledger = self.ledgers.pop(contact.incarnation, None)
         if ledger is not None:
             self._forgotten.extend(ledger.entries.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing was put down for later."""
+        return not (self.holding or self.stale or self._forgotten or self._inherited)
 
     def settle(self, now: float) -> bool:
         """Do a slice of what was put down for later; whether there is more."""

@@ -8,7 +8,7 @@ that this node was away (rule 6).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from math import inf
 
@@ -233,6 +233,8 @@ class Replica:
 
     def _settle(self, now: float) -> bool:
         """Do a slice of what waits, and become ready when nothing does; whether there is more."""
+        if self.ready and self.claims.settled and not self._stale_settings:
+            return False
         # Who still brings pages is answering, and half of what there is would look like the loss of the other half.
         late = now >= max(self._away_since, self.rounds.paged_at) + self.timing.patience_s
         if self.claims.holding and (late or self._all_answered(now)):
@@ -318,11 +320,14 @@ class Replica:
     def take_events(self) -> list[Event]:
         return self.view.take_events()
 
-    def receive(self, now: float, message: Message) -> Message:
-        """A peer's request; returns the answer to it."""
+    def receive(self, now: float, message: Message, taken: Callable[[], None] = lambda: None) -> Message:
+        """A peer's request; returns the answer to it.
+
+        `taken` is called as soon as there may be events, which nobody need wait for the answer with.
+        """
         self._notice(now)
         waited = self.away_s > 0 and now < self._away_since + self.timing.backlog_s
-        answer, settings = self.rounds.receive(message, now, ask=not self.ready, late=waited)
+        answer, settings = self.rounds.receive(message, now, taken=taken, ask=not self.ready, late=waited)
         self._progress(now, settings)
         return answer
 

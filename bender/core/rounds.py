@@ -9,7 +9,7 @@ Large differences come in pages. After a page the next round follows at once, un
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
 from attrs import evolve, frozen
@@ -152,23 +152,27 @@ class Rounds:
 
     # Answers, to peers and from peers.
 
-    def receive(self, message: Message, now: float, *, ask: bool, late: bool) -> tuple[Message, tuple[str, ...]]:
+    def receive(
+        self, message: Message, now: float, *, taken: Callable[[], None], ask: bool, late: bool
+    ) -> tuple[Message, tuple[str, ...]]:
         """A peer's request. Returns the answer, and the keys of settings that are new here.
 
-        With `ask` the answer asks back: this node has reason to want everybody's word. `late` says that the request
-        may have waited here while this node was away, so that the ages in it say little.
+        `taken` is called when everything in it was taken in, and the answer is not made yet. With `ask` the answer asks
+        back: this node has reason to want everybody's word. `late` says that the request may have waited here while
+        this node was away, so that the ages in it say little.
         """
         if message.sender.incarnation == self._identity.incarnation:
             return Message(self._identity), ()
         stranger = message.sender.incarnation not in self._contacts
-        taken = self._take(message, now, late=late)
+        brought = self._take(message, now, late=late)
+        taken()
         if stranger:
             # Somebody new: get to know the way there, so that pushes need not wait for the next round; or, if the
             # request was late, find out whether it is still there.
             self.ask([message.sender.address], now)
         if message.heads is None:
-            return self._acknowledgement(message), taken.settings
-        return self._answer(message, message.heads, now, ask=ask or self.waiting(now)), taken.settings
+            return self._acknowledgement(message), brought.settings
+        return self._answer(message, message.heads, now, ask=ask or self.waiting(now)), brought.settings
 
     def answered(self, request: Request, answer: Message, now: float) -> tuple[str, ...]:
         """A request was answered. Returns the keys of settings that are new here."""

@@ -68,9 +68,10 @@ class Server:
             received = self._wire.decode(body)
         except Refused as refused:
             return self._refuse(refused, host)
+        answer = self._node.receive(received.message)
         address = received.message.sender.address
         self._conditions.understood(address, "asks", received.interval_s, self._wire.interval_s)
-        return http.OK, MEDIA_TYPE, self._wire.encode(self._node.receive(received.message))
+        return http.OK, MEDIA_TYPE, self._wire.encode(answer)
 
     def _refuse(self, refused: Refused, host: str) -> tuple[int, bytes, bytes]:
         address = refused.sender.address if refused.sender else host
