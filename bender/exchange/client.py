@@ -152,8 +152,9 @@ class Client(Service):
     def _post(self, request: Request) -> Deferred[bytes]:
         if self._encoded is None or self._encoded[0] is not request.message:
             self._encoded = (request.message, self._wire.encode(request.message))
-        post = self._poster.push if request.push else self._poster.post
-        return Deferred.fromCoroutine(post(request.address, self._encoded[1]))
+        if request.push:
+            return self._poster.push(request.address, self._encoded[1])
+        return Deferred.fromCoroutine(self._poster.post(request.address, self._encoded[1]))
 
     async def _carry(self, request: Request, posting: Deferred[bytes]) -> None:
         answer = None

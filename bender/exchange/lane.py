@@ -115,15 +115,25 @@ class Lanes:
         self._endpoint = endpoint
         self._lanes: dict[str, Lane] = {}
 
-    async def post(self, address: str, path: bytes, media_type: bytes, body: bytes) -> bytes:
-        """The body of the answer. Raises `Astray`, and all that can happen to a connection."""
+    def post(self, address: str, path: bytes, media_type: bytes, body: bytes) -> Deferred[bytes]:
+        """The body of the answer; fails with `Astray`, and all that can happen to a connection.
+
+        Where there is a connection the request is written when this returns.
+        """
+        request = _REQUEST % (path, address.encode("ascii"), media_type, len(body), body)
         lane = self._lanes.pop(address, None)
-        if lane is not None and self._seconds() - lane.used_at > IDLE_S_MAX:
+        if lane is not None and self._seconds() - lane.used_at <= IDLE_S_MAX:
+            return lane.ask(request).addCallback(self._keep, address, lane)
+        if lane is not None:
             lane.end()
-            lane = None
-        if lane is None:
-            lane = await self._open(address)
-        answer = await lane.ask(_REQUEST % (path, address.encode("ascii"), media_type, len(body), body))
+        return Deferred.fromCoroutine(self._open_and_post(address, request))
+
+    async def _open_and_post(self, address: str, request: bytes) -> bytes:
+        lane = await self._open(address)
+        return self._keep(await lane.ask(request), address, lane)
+
+    def _keep(self, answer: bytes, address: str, lane: Lane) -> bytes:
+        """Let a connection whose answer came take the next request."""
         lane.used_at = self._seconds()
         self._lanes[address] = lane
         return answer

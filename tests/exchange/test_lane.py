@@ -95,7 +95,7 @@ class Answers(ExchangeCase):
         self.poster = Poster(self.network, 1000)
 
     def push(self, body: bytes = b"body") -> Deferred[bytes]:
-        pushing = Deferred.fromCoroutine(self.poster.push(PEER, body))
+        pushing = self.poster.push(PEER, body)
         self.network.settle()
         return pushing
 
