@@ -147,6 +147,7 @@ class Subscriber(Protocol):
         self.transport.abortConnection()
 
     def end(self) -> None:
+        self._take_sessions()  # it is this node that goes, which says nothing about its clients
         self._stream.close()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
@@ -236,15 +237,20 @@ class Subscriber(Protocol):
             self._graces_s[key] = grace_s
 
     def _end_sessions(self) -> None:
-        """The client is gone, but what another connection holds by now does not end by that."""
+        """The client is gone."""
         by_grace: dict[float, list[str]] = {}
-        for key, grace_s in self._graces_s.items():
-            if self._sessions.get(key) is self:
-                del self._sessions[key]
-                by_grace.setdefault(grace_s, []).append(key)
-        self._graces_s.clear()
+        for key, grace_s in self._take_sessions():
+            by_grace.setdefault(grace_s, []).append(key)
         for grace_s, keys in by_grace.items():
             self._node.shorten(keys, grace_s)
+
+    def _take_sessions(self) -> list[tuple[str, float]]:
+        """Let go of the sessions that are still this connection's, and not another one's by now."""
+        taken = [(key, grace_s) for key, grace_s in self._graces_s.items() if self._sessions.get(key) is self]
+        for key, _ in taken:
+            del self._sessions[key]
+        self._graces_s.clear()
+        return taken
 
     def _follow(self, selection: Selection) -> None:
         self._stream.follow(Subscription(self._node, selection))

@@ -546,6 +546,17 @@ class Agents(EventsCase):
         self.wait(5)
         self.assertTrue(self.listed)
 
+    def test_a_node_that_leaves(self) -> None:
+        """That it closes the connection says nothing about who was on the other side, and goes on elsewhere."""
+        agent = self.agent()
+        self.tell(agent, register=self.WEB, session=True)
+        self.factory.doStart()
+        self.factory.doStop()
+        agent.lose()
+        self.wait(5)
+        self.assertTrue(self.listed)
+        self.assertEqual(self.factory._sessions, {})
+
     def test_sessions_are_forgotten(self) -> None:
         """Nothing is left of those that are over."""
         agent = self.agent()
