@@ -36,6 +36,10 @@ TRANSPORT_BYTES = 64 * 1024
 LOOKS_PER_INTERVAL = 4
 
 
+#: There is no app of this name, so who listens to it is told nothing but when to go.
+NO_APP = ""
+
+
 class Outlet(Protocol):
     """The transport of a stream."""
 
@@ -85,7 +89,7 @@ class Stream:
 
     def rest(self) -> None:
         """Give a client whose stream is live no more events, until another subscription is followed."""
-        self._node.journal.unlisten(self)
+        self._node.journal.listen(self, NO_APP)
         self._resting = True
 
     def close(self) -> None:

@@ -552,6 +552,7 @@ class Agents(EventsCase):
         self.tell(agent, register=self.WEB, session=True)
         self.factory.doStart()
         self.factory.doStop()
+        self.assertTrue(agent.transport.disconnecting)
         agent.lose()
         self.wait(5)
         self.assertTrue(self.listed)
