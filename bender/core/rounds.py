@@ -90,10 +90,12 @@ class Rounds:
 
     def ask(self, addresses: Iterable[str], now: float) -> None:
         """Begin a round with each of `addresses`, as far as it is not buried in rounds already."""
-        for address in addresses:
-            link = self._links[address]
-            if len(link.rounds) < ROUNDS_OPEN_MAX:
-                self._send(link, evolve(self._greeting(now), ask=now))
+        links = [link for link in map(self._links.__getitem__, addresses) if len(link.rounds) < ROUNDS_OPEN_MAX]
+        if not links:
+            return
+        greeting = evolve(self._greeting(now), ask=now)  # one for all, which is encoded once
+        for link in links:
+            self._send(link, greeting)
 
     def announce(self, setting: Setting, now: float) -> None:
         """Send a new setting with the next push to everybody who is known."""
@@ -163,7 +165,9 @@ class Rounds:
         """
         if message.sender.incarnation == self._identity.incarnation:
             return Message(self._identity), ()
-        stranger = message.sender.incarnation not in self._contacts
+        # Those that are known only by what others say of them are strangers, too, as far as the way to them goes.
+        unknown_way = self._links[message.sender.address].incarnation is None
+        stranger = message.sender.incarnation not in self._contacts or unknown_way
         brought = self._take(message, now, late=late)
         taken()
         if stranger:
@@ -233,7 +237,7 @@ class Rounds:
     def _acknowledgement(self, request: Message) -> Message:
         """How far a push or second request has brought this node, and what it has got beyond, in the same buckets."""
         incarnations = {request.sender.incarnation, *(delta.incarnation for delta in request.deltas)}
-        heads = {i: head for i, head in self._claims.heads().items() if i in incarnations}
+        heads = {i: head for i in incarnations if (head := self._claims.head(i)).reach}
         known = {(setting.key, setting.rank) for setting in request.settings}
         settings = [
             setting
