@@ -114,17 +114,24 @@ class Node:
 
     # Commands. All raise `NotReady`, and change nothing, on a node that is not ready.
 
-    def register(self, wanted: Wanted, before: bytes | None = None) -> tuple[bool, bytes]:
+    def renew_as_is(self, key: str, terms: bytes) -> bool:
+        """Hear from an instance that is registered here on these encoded terms; else do nothing."""
+        try:
+            return self.replica.renew_as_is(self._now(), key, terms)
+        except NotReady:
+            self._pass_on()
+            raise
+
+    def register(self, wanted: Wanted) -> tuple[bool, bytes]:
         """Hear from an instance. Returns whether it was not listed here, and its encoded terms.
 
-        `before` are those that were returned the last time that the same was wanted: if they still are what they are,
-        there is nothing to work out. Raises `Full` where too many registrations were made at this node already.
+        Raises `Full` where too many registrations were made at this node already.
         """
         now = self._now()
         self._require_ready(now)
         key = wanted.key
         existing = self.replica.winner(now, key)
-        if existing is not None and (existing == before or wanted.says_nothing):
+        if existing is not None and wanted.says_nothing:
             self.replica.renew(now, key)
             self._pass_on()
             return False, existing

@@ -34,8 +34,9 @@ class _Prompt:
         if waits or not connection.connected or connection.disconnecting:
             connection.write(data)
             return
-        sent = connection.writeSomeData(data)
-        if not isinstance(sent, int):  # it is lost, and finds that out in its turn
-            connection.write(data)
-        elif sent < len(data):
+        try:
+            sent = connection.socket.send(data)
+        except OSError:  # it takes nothing now, or is lost, which it finds out in its turn
+            sent = 0
+        if sent < len(data):
             connection.write(data[sent:])

@@ -268,13 +268,17 @@ class _Standing(msgspec.Struct):
 
     def register(self, node: Node) -> bool:
         """Register; whether it was not listed."""
+        if self.terms and node.renew_as_is(self.key, self.terms):
+            return False
         assert self.wanted is not None
-        created, terms = node.register(self.wanted, self.terms)
+        created, terms = node.register(self.wanted)
         self._note(terms)
         return created
 
     def renew(self, node: Node) -> bool:
         """Renew; whether it is listed."""
+        if self.terms and node.renew_as_is(self.key, self.terms):
+            return True
         terms = node.renew(self.key)
         if terms is not None:
             self._note(terms)

@@ -100,6 +100,11 @@ class Replica:
             self.rounds.push(now)
         return claim.body if claim else None
 
+    def renew_as_is(self, now: float, key: str, body: bytes) -> bool:
+        """Hear from an instance that is registered here with this body; else do nothing. Makes no event or message."""
+        self._require_ready(now)
+        return self.claims.renew_as_is(key, body, now)
+
     def renew_all(self, now: float, keys: Iterable[str]) -> list[str]:
         """Hear from many instances at once; returns those that are not known."""
         self._require_ready(now)
