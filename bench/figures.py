@@ -1,6 +1,7 @@
-"""What measurements have in common once the measuring is done: percentiles, tables, and files for other programs.
+"""What measurements have in common once the measuring is done: percentiles, targets, tables, and files for programs.
 
 All figures of one run go to one JSON file, with the machine and its load, because a figure without them says little.
+`python -m bench` reads these files for the table of everything.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,7 @@ from statistics import median
 from typing import Any
 
 import attrs
+from attrs import frozen
 
 #: Where results go that are not asked for elsewhere.
 RESULTS = Path("build/bench")
@@ -50,26 +53,91 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     say()
 
 
-def print_target(what: str, value: float, *, most: float | None = None, least: float | None = None) -> None:
-    """Whether a figure is within its target, which is one of the two."""
-    met = (most is None or value <= most) and (least is None or value >= least)
-    wanted = f"at least {least:,.2f}" if most is None else f"at most {most:,.2f}"
-    say(f"{'met' if met else 'MISSED':6}  {what}: {value:,.2f}, {wanted}")
+@frozen
+class Target:
+    """A figure, one value for each repetition, and what the median of them has to be: `most` or `least`."""
+
+    what: str
+    values: Sequence[float]
+    unit: str = ""
+    most: float | None = None
+    least: float | None = None
+
+    @property
+    def value(self) -> float:
+        return median(self.values)
+
+    @property
+    def met(self) -> bool:
+        return (self.most is None or self.value <= self.most) and (self.least is None or self.value >= self.least)
+
+    @property
+    def verdict(self) -> str:
+        return "met" if self.met else "MISSED"
+
+    @property
+    def wanted(self) -> str:
+        """What it has to be, in words."""
+        side, bound = ("at most", self.most or 0.0) if self.least is None else ("at least", self.least)
+        return (
+            f"{side} {bound:,.0f} {self.unit}".rstrip() if bound >= 1000 else f"{side} {bound:g} {self.unit}".rstrip()
+        )
+
+    @property
+    def measured(self) -> str:
+        """What it is, with the extremes."""
+        size = max(map(abs, self.values))
+        whole = all(value == int(value) for value in self.values)
+        digits = 0 if whole or size >= 1000 else 2 if size < 10 else 1
+        return f"{spread(self.values, digits)} {self.unit}".rstrip()
+
+    def document(self) -> dict[str, Any]:
+        """As JSON; `from_document` is the way back."""
+        return {**attrs.asdict(self), "median": self.value, "met": self.met}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Target:
+        return cls(**{field.name: document[field.name] for field in attrs.fields(cls)})
+
+
+def print_targets(targets: Sequence[Target]) -> None:
+    """Whether figures are as they should be."""
+    for target in targets:
+        say(f"{target.verdict:6}  {target.what}: {target.measured}, {target.wanted}")
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:
-    """The options that every measurement has."""
+    """The options that every measurement has. From here on SIGTERM ends it in order, with all that it started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("This measurement was ended."))
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=3, help="how often to measure (default: %(default)s)")
     parser.add_argument("--json", type=Path, help=f"where the figures go (default: {RESULTS}/NAME.json)")
     return parser
 
 
-def write(name: str, path: Path | None, figures: Mapping[str, Any]) -> None:
-    """Put the figures of one run into a file; attrs values become objects."""
+def write(
+    name: str,
+    path: Path | None,
+    figures: Mapping[str, Any],
+    targets: Sequence[Target] = (),
+    turns_ms: Mapping[str, float] | None = None,
+) -> None:
+    """Print the targets and put all figures of one run into a file; attrs values become objects.
+
+    `turns_ms` are the longest turns of reactors: whose and at what, and how many milliseconds of processor time.
+    """
+    print_targets(targets)
+    for what, turn_ms in (turns_ms or {}).items():
+        say(f"        longest turn, {what}: {turn_ms:.1f} ms")
     path = path or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"measurement": name, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine()}
+    document = {
+        "measurement": name,
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": machine(),
+        "targets": [target.document() for target in targets],
+        "turns_ms": turns_ms or {},
+    }
     path.write_text(json.dumps({**document, **figures}, indent=1, default=attrs.asdict) + "\n")
     say(f"written to {path}")
 

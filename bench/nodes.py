@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,9 +28,17 @@ LOOPBACK = "127.0.0.1"
 #: The longest that a process may take to start or to end.
 PATIENCE_S = 30.0
 
+#: Requests made before any of them is sent, so that a million need not be kept.
+MADE_AT_ONCE = 10_000
+
+#: A folder that is no disk, on most kinds of Linux; etcd takes some hundred MB of it at once.
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+_MEMORY_BYTES_MIN = 1 << 30
+
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d)")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding: *chunked")
 
 
 class Process:
@@ -67,6 +76,13 @@ class Process:
         """The memory that it occupies."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+    @property
+    def rss_bytes_max(self) -> int:
+        """The most that it ever occupied."""
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
+        assert peak, "Linux says it of every process that runs"
+        return int(peak[1]) * 1024
 
 
 class Node(Process):
@@ -119,6 +135,15 @@ class Node(Process):
             time.sleep(0.005)
         return json.loads(self._figures.read_text())
 
+    def longest_turn_ms(self) -> float:
+        """Of a watched node since it was last asked for its figures, in milliseconds of processor time."""
+        return longest_turn_ms(self.watched())
+
+
+def longest_turn_ms(figures: Any) -> float:
+    """The longest of those that a watched node reported; those of up to 2 ms it does not tell apart."""
+    return max(figures["longest_turns_s"], default=0.002) * 1000
+
 
 def _environment() -> dict[str, str]:
     """What is measured is this checkout, whatever else may be installed."""
@@ -131,8 +156,12 @@ def _twistd() -> str:
 
 @contextmanager
 def place_for_processes() -> Iterator[tuple[Path, list[Process]]]:
-    """A folder for their logs, and a list: whatever is in it is stopped in the end."""
-    with tempfile.TemporaryDirectory(prefix="bender-bench-") as folder:
+    """A folder for their files, and a list: whatever is in it is stopped in the end.
+
+    The folder is in memory where there is room for that, so that no disk takes part.
+    """
+    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES_MIN
+    with tempfile.TemporaryDirectory(prefix="bender-bench-", dir=_MEMORY if roomy else None) as folder:
         processes: list[Process] = []
         try:
             yield Path(folder), processes
@@ -168,7 +197,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Connection:
-    """A kept-alive HTTP connection. Answers must have a Content-Length or no body."""
+    """A kept-alive HTTP connection. Answers have a Content-Length, or come in chunks, or have no body."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection((LOOPBACK, port), PATIENCE_S)
@@ -186,17 +215,39 @@ class Connection:
 
     def receive(self) -> tuple[int, bytes]:
         """The next answer: its status and body."""
+        status, pieces = self.begin()
+        return status, b"".join(pieces)
+
+    def begin(self) -> tuple[int, Iterator[bytes]]:
+        """The next answer: its status, and its body in pieces as they come, all of which have to be taken."""
         while (end := self._received.find(b"\r\n\r\n")) < 0:
             self._read()
-        head = self._received[:end]
+        head, self._received = self._received[:end], self._received[end + 4 :]
         status, length = _STATUS.match(head), _LENGTH.search(head)
         if status is None:
             raise SystemExit(f"This is no answer: {head!r}")
-        stop = end + 4 + (int(length[1]) if length else 0)
-        while len(self._received) < stop:
-            self._read()
-        body, self._received = self._received[end + 4 : stop], self._received[stop:]
-        return int(status[1]), body
+        if length is None and _CHUNKED.search(head):
+            return int(status[1]), self._chunks()
+        return int(status[1]), self._bytes(int(length[1]) if length else 0)
+
+    def _bytes(self, count: int) -> Iterator[bytes]:
+        while count:
+            if not self._received:
+                self._read()
+            piece, self._received = self._received[:count], self._received[count:]
+            count -= len(piece)
+            yield piece
+
+    def _chunks(self) -> Iterator[bytes]:
+        size = -1
+        while size:
+            while (end := self._received.find(b"\r\n")) < 0:
+                self._read()
+            size = int(self._received[:end], 16)
+            self._received = self._received[end + 2 :]
+            yield from self._bytes(size)
+            if b"".join(self._bytes(2)) != b"\r\n":
+                raise SystemExit("A chunk of an answer does not end where it says.")
 
     def _read(self) -> None:
         read = self.socket.recv(1 << 18)
@@ -253,10 +304,22 @@ def renewing(numbers: Iterable[int]) -> bytes:
     return post("/renewals", {"ids": [id_of(number) for number in numbers]})
 
 
-def fill(node: Node, count: int, ttl_s: float = 3600.0) -> float:
+def fill(node: Node, count: int, *, first: int = 0, ttl_s: float = 3600.0) -> float:
     """Register that many instances at a node, for so long that nobody needs to renew them; how long it took."""
-    requests = [registering(number, ttl_s) for number in range(count)]
-    began = time.monotonic()
+    took_s = 0.0
     with Connection(node.api) as connection:
-        connection.ask_all(requests)
-    return time.monotonic() - began
+        for begin in range(first, first + count, MADE_AT_ONCE):
+            requests = [registering(number, ttl_s) for number in range(begin, min(begin + MADE_AT_ONCE, first + count))]
+            began = time.monotonic()
+            connection.ask_all(requests)
+            took_s += time.monotonic() - began
+    return took_s
+
+
+def wait_for_copies(node: Node, count: int) -> None:
+    """Wait until a node lists so many."""
+    until = time.monotonic() + 2 * PATIENCE_S
+    while node.listed != count:
+        if time.monotonic() > until:
+            raise SystemExit(f"A node lists {node.listed} registrations and not the {count} that were made elsewhere.")
+        time.sleep(0.2)

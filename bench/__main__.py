@@ -1,0 +1,176 @@
+"""All measurements, one after the other, and one table of what came of them: `make bench`, or `python -m bench`.
+
+With names of measurements only those are run. `--quick` is for trying out whether everything works: runs are short and
+few, and figures say nothing. Each measurement is a process of its own and leaves a file of figures; those that have
+anything to be compared with do that themselves, by turns. Where one fails the others go on, and the status tells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from bench.figures import RESULTS, Target, machine, print_table, say
+from bench.peers import set_up
+
+TARGET_TURN_MS = 20.0
+
+
+@frozen
+class Measurement:
+    """A module `bench.NAME`, the words that it is run with, other ones if quick, and whose programs it needs."""
+
+    name: str
+    words: Sequence[str] = ()
+    quick: Sequence[str] = ()
+    peers: Sequence[str] = field(default=())
+
+
+#: In the order of the table.
+MEASUREMENTS = (
+    Measurement("registering", quick=["--repetitions=1", "--seconds=1"], peers=["debian", "original"]),
+    Measurement("renewals", quick=["--repetitions=1", "--seconds=1", "--registrations=10000"]),
+    Measurement("listing", quick=["--repetitions=1", "--seconds=1"], peers=["debian"]),
+    Measurement("propagation", quick=["--repetitions=1", "--seconds=3"], peers=["original"]),
+    Measurement("storm", quick=["--repetitions=1", "--seconds=2"]),
+    Measurement("subscribers", quick=["--repetitions=3", "--subscribers=1000"]),
+    Measurement("memory", quick=["--repetitions=1", "--registrations=10000"]),
+    Measurement("million", quick=["--repetitions=1", "--registrations=20000", "--seconds=1"]),
+    Measurement("joining", quick=["--repetitions=1", "--registrations=10000"]),
+    Measurement("healing", quick=["--repetitions=1", "--registrations=10000", "--more=1000"]),
+    Measurement(
+        "idle",
+        ["--only", "1,000 sticky", "100,000 sticky", "--repetitions=2", "--seconds=20"],
+        ["--only", "1,000 sticky", "2,000 sticky", "--seconds=5"],
+    ),
+    Measurement("scale", quick=["--sizes", "5", "20", "--seconds=1", "--rotating=100"]),
+)
+
+
+@frozen
+class Done:
+    """The file of figures that a measurement left, or None where it failed; and how long it took."""
+
+    name: str
+    figures: Mapping[str, Any] | None
+    took_s: float
+
+    @property
+    def targets(self) -> list[Target]:
+        return [Target.from_document(document) for document in self.figures["targets"]] if self.figures else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [measurement.name for measurement in MEASUREMENTS]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="in some minutes, for trying out")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for figures (default: %(default)s)")
+    parser.add_argument("--picture", type=Path, help="where to draw the table as SVG, such as docs/performance.svg")
+    options = parser.parse_args()
+    unknown = {*options.names} - {*names}
+    if unknown:
+        parser.error(f"there is no measurement {', '.join(sorted(unknown))}, only {', '.join(names)}")
+    chosen = [each for each in MEASUREMENTS if not options.names or each.name in options.names]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for peer in sorted({peer for each in chosen for peer in each.peers}):
+        set_up(peer)
+    done = [run(each, options.results, quick=options.quick) for each in chosen]
+    targets = [target for each in done for target in each.targets] + longest_turn(done)
+    conclude(done, targets, options)
+    if not all(each.figures for each in done):
+        sys.exit(1)
+
+
+def run(measurement: Measurement, results: Path, *, quick: bool) -> Done:
+    """Run one measurement, which prints its own table."""
+    say(f"\n--- {measurement.name}")
+    file = results / f"{measurement.name}.json"
+    file.unlink(missing_ok=True)
+    words = measurement.quick if quick else measurement.words
+    command = [sys.executable, "-m", f"bench.{measurement.name}", *words, f"--json={file}"]
+    began = time.monotonic()
+    status = _status(command)
+    took_s = time.monotonic() - began
+    if status:
+        say(f"FAILED  {measurement.name}: see above")
+        return Done(measurement.name, None, took_s)
+    return Done(measurement.name, json.loads(file.read_text()), took_s)
+
+
+def _status(command: Sequence[str]) -> int:
+    """Run a command to its end, which is before ours, so that what it started ends as well."""
+    process = subprocess.Popen(command)  # noqa: S603 - our own words
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # which it has had too
+        process.wait()
+        sys.exit(130)
+    except SystemExit:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def longest_turns(done: Sequence[Done]) -> list[tuple[float, str]]:
+    """The longest turns of reactors, and where they were, the longest first."""
+    turns = [
+        (turn_ms, f"{each.name}, {what}")
+        for each in done
+        if each.figures
+        for what, turn_ms in each.figures["turns_ms"].items()
+    ]
+    return sorted(turns, reverse=True)
+
+
+def longest_turn(done: Sequence[Done]) -> list[Target]:
+    """That of all measurements together."""
+    return [
+        Target(f"longest reactor turn in all of these ({where})", [turn_ms], "ms", most=TARGET_TURN_MS)
+        for turn_ms, where in longest_turns(done)[:1]
+    ]
+
+
+def conclude(done: Sequence[Done], targets: Sequence[Target], options: argparse.Namespace) -> None:
+    """The table, the file and the picture."""
+    rows = [[target.what, target.wanted, target.measured, target.verdict] for target in targets]
+    rows += [[f"{each.name} failed", "", "", "MISSED"] for each in done if not each.figures]
+    title = "What is to be shown, and what was measured: medians, with the extremes of the repetitions in brackets"
+    print_table(title, ["what", "target", "measured", "met or MISSED"], rows)
+    for turn_ms, where in longest_turns(done):
+        if turn_ms > TARGET_TURN_MS:
+            say(f"over {TARGET_TURN_MS:g} ms: a turn of {turn_ms:,.1f} ms in {where}")
+    if options.quick:
+        say("This was a quick run: it shows that everything works, and its figures say nothing.")
+    say(f"{sum(target.met for target in targets)} of {len(rows)} met, in {sum(each.took_s for each in done):,.0f} s")
+    summary = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "quick": options.quick,
+        "machine": machine(),
+        "took_s": {each.name: each.took_s for each in done},
+        "failed": [each.name for each in done if not each.figures],
+        "targets": [target.document() for target in targets],
+        "turns_ms": {each.name: each.figures["turns_ms"] for each in done if each.figures},
+    }
+    options.results.mkdir(parents=True, exist_ok=True)
+    file = options.results / "summary.json"
+    file.write_text(json.dumps(summary, indent=1) + "\n")
+    say(f"written to {file}")
+    if options.picture:
+        from bench.picture import draw  # noqa: PLC0415 - it needs matplotlib, and nothing else does
+
+        draw(targets, options.picture)
+        say(f"written to {options.picture}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""How soon two nodes with 100,000 registrations agree again after a cut, in which 10,000 came at one of them.
+
+The nodes reach each other through a process of ours alone (see `bench.relay`), which stops to carry anything for some
+seconds. The registrations come; both nodes must hold each other for silent by then, and the second have none of them.
+Then it carries again. From here on both are asked for their `/status` every few milliseconds, until both list the same
+number and have the same digest. In the end their lists must be the same bytes.
+
+Nodes speak once in an interval, and nothing can tell them that the network is whole again. So two times are shown: from
+that moment, and from the first request that passes, which is what the target is about. The nodes are watched (see
+`bench.watched`).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from bench.figures import Target, arguments, print_table, spread, write
+from bench.nodes import (
+    LOOPBACK,
+    PATIENCE_S,
+    Connection,
+    Node,
+    Process,
+    fill,
+    free_ports,
+    get,
+    place_for_processes,
+    wait_for_copies,
+)
+
+#: At least, so that the nodes hold each other for silent: three intervals of a second, and what it takes to notice.
+CUT_S = 5.0
+
+#: Between two looks at whether they agree.
+LOOK_S = 0.004
+
+#: After they agree, so that they are done with it.
+APART_S = 2.0
+
+#: Addresses of this machine at which nobody listens: what nodes advertise must lead nowhere.
+NOWHERE = ("127.0.9.1", "127.0.9.2")
+
+TARGET_S = 0.5
+
+
+@frozen
+class Heal:
+    """Seconds until the nodes agreed, from the moment when the relay went on, and from the first request it carried."""
+
+    from_resumption_s: float
+    from_request_s: float
+    turn_ms: float
+
+
+class Relay(Process):
+    """`bench.relay` between two nodes."""
+
+    def __init__(self, place: Path, wires: dict[int, int]) -> None:
+        (control,) = free_ports(1)
+        words = [f"{begin}:{end}" for begin, end in wires.items()]
+        super().__init__([sys.executable, "-m", "bench.relay", str(control), *words], place / "relay.log")
+        self._control = control
+
+    def tell(self, what: str) -> str:
+        """Give an order, and return the answer."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            self.require_running()
+            try:
+                with socket.create_connection((LOOPBACK, self._control), PATIENCE_S) as connection:
+                    connection.sendall(f"{what}\n".encode())
+                    return connection.makefile().readline().strip()
+            except ConnectionRefusedError:
+                if time.monotonic() > until:
+                    raise SystemExit("The relay does not start.") from None
+                time.sleep(0.02)
+
+
+@contextmanager
+def relayed() -> Iterator[tuple[list[Node], Relay]]:
+    """Two nodes that can be cut from each other, ready."""
+    with place_for_processes() as (place, processes):
+        ports = free_ports(2)
+        nodes = []
+        for address, port in zip(NOWHERE, ports, strict=True):
+            options = [f"--advertise={address}", f"--peers={LOOPBACK}:{port}"]
+            nodes.append(Node(place, watched=True, options=options))
+            processes.append(nodes[-1])
+        first, second = nodes
+        relay = Relay(place, {ports[0]: second.exchange, ports[1]: first.exchange})
+        processes.append(relay)
+        for node in nodes:
+            node.wait_until_ready()
+        yield nodes, relay
+
+
+def heal(nodes: list[Node], relay: Relay, count: int, more: int) -> Heal:
+    """Cut, register some more than the `count` there are, and heal."""
+    first, second = nodes
+    _require_agreement(nodes, count)
+    relay.tell("cut")
+    cut_at = time.monotonic()
+    fill(first, more, first=count)
+    time.sleep(max(0.0, cut_at + CUT_S - time.monotonic()))
+    for node in nodes:
+        if [peer["state"] for peer in node.status()["peers"]] != ["silent"]:
+            raise SystemExit(f"The nodes are not cut from each other: {node.status()['peers']}")
+        node.watched()
+    if second.listed != count:
+        raise SystemExit(f"The second node lists {second.listed} and not the {count} from before the cut.")
+    healed_ns = int(relay.tell("heal"))
+    agreed_ns = _wait_for_agreement(nodes, count + more)
+    turn_ms = max(node.longest_turn_ms() for node in nodes)
+    passed_ns = int(relay.tell("passed"))
+    _require_agreement(nodes, count + more)
+    if not healed_ns < passed_ns < agreed_ns:
+        raise SystemExit("The nodes agree, and the relay has carried nothing.")
+    time.sleep(APART_S)
+    return Heal((agreed_ns - healed_ns) / 1e9, (agreed_ns - passed_ns) / 1e9, turn_ms)
+
+
+def _wait_for_agreement(nodes: list[Node], count: int) -> int:
+    """Returns when both nodes listed so many and had the same digest."""
+    until = time.monotonic() + PATIENCE_S
+    connections = [Connection(node.api) for node in nodes]
+    while time.monotonic() < until:
+        states = [_state(connection) for connection in connections]
+        if states[0] == states[1] and states[0][0] == count:
+            for connection in connections:
+                connection.socket.close()
+            return time.monotonic_ns()
+        time.sleep(LOOK_S)
+    raise SystemExit(f"The nodes do not agree: they list {[node.listed for node in nodes]} of {count}.")
+
+
+def _state(connection: Connection) -> tuple[int, str]:
+    status: Any = json.loads(connection.ask(get("/status"))[1])
+    return status["counts"]["registrations"], status["digest"]
+
+
+def _require_agreement(nodes: list[Node], count: int) -> None:
+    """Both list the same bytes, of so many registrations."""
+    lists = []
+    for node in nodes:
+        with Connection(node.api) as connection:
+            lists.append(connection.ask(get("/registrations"))[1])
+    if lists[0] != lists[1] or lists[0].count(b'"id":"registration/') != count:
+        raise SystemExit(f"The nodes' lists differ, or do not have {count} members.")
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--registrations", type=int, default=100_000, help="on both (default: %(default)s)")
+    parser.add_argument("--more", type=int, default=10_000, help="that come during the cut (default: %(default)s)")
+    options = parser.parse_args()
+    count, more = options.registrations, options.more
+    with relayed() as (nodes, relay):
+        fill(nodes[0], count)
+        wait_for_copies(nodes[1], count)
+        heals = [heal(nodes, relay, count + i * more, more) for i in range(options.repetitions)]
+    rows = [
+        ["s from the first request that passes", spread([each.from_request_s for each in heals])],
+        ["s from the moment of the heal", spread([each.from_resumption_s for each in heals])],
+    ]
+    title = f"Two nodes with {count:,} registrations agree on {more:,} more, median of {options.repetitions} heals"
+    print_table(title, ["", "median"], rows)
+    what = f"{count:,} registrations: a heal after {more:,} differ"
+    targets = [Target(what, [each.from_request_s for each in heals], "s", most=TARGET_S)]
+    turns_ms = {"a heal": max(each.turn_ms for each in heals)}
+    write("healing", options.json, {"registrations": count, "more": more, "heals": heals}, targets, turns_ms)
+
+
+if __name__ == "__main__":
+    main()

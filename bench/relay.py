@@ -1,0 +1,152 @@
+"""The network between two nodes, as a process: carries bytes from ports of its own to others, and can be told to stop.
+
+Use: python -m bench.relay CONTROL-PORT FROM:TO …, all on 127.0.0.1. Lines to the control port are answered with a line:
+
+- `cut`: from now on nothing passes, and whatever is sent is lost; `ok`.
+- `heal`: it passes again. Connections that have lost something are ended, for no stream goes on with a gap in it. The
+  answer is the time, in nanoseconds of CLOCK_MONOTONIC.
+- `passed`: when the first bytes of a request passed after the heal, in the same time; 0 where none has yet.
+
+A cut closes nothing, and whoever connects meanwhile is neither refused nor answered: that is how a lost network looks.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from typing import Any
+
+from twisted.internet import reactor as installed
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+
+from bench.nodes import LOOPBACK
+
+reactor: Any = installed
+
+
+class Network:
+    """Whether anything passes, and who is on it."""
+
+    def __init__(self) -> None:
+        self.is_cut = False
+        self.passed_ns = 0
+        self.callers: set[Caller] = set()
+
+    def told(self, what: bytes) -> bytes:
+        """Do what a line says; the answer to it."""
+        if what == b"cut":
+            self.is_cut = True
+            return b"ok"
+        if what == b"heal":
+            self.is_cut = False
+            self.passed_ns = 0
+            for caller in [each for each in self.callers if each.broken]:
+                caller.end()
+            return b"%d" % time.monotonic_ns()
+        return b"%d" % self.passed_ns
+
+
+class Caller(Protocol):
+    """A connection that somebody made to a port of ours, with its other half to the node behind it."""
+
+    transport: Any
+
+    def __init__(self, network: Network, to: int) -> None:
+        self.network = network
+        self.broken = network.is_cut
+        self._to = to
+        self._waiting = b""
+        self._far: Far | None = None
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        self.network.callers.add(self)
+        if not self.broken:
+            far = connectProtocol(TCP4ClientEndpoint(reactor, LOOPBACK, self._to), Far(self))
+            far.addCallbacks(self._reached, self._unreached)
+
+    def _reached(self, far: Far) -> None:
+        self._far = far
+        if self not in self.network.callers:
+            self.end()  # it has gone meanwhile
+        elif not self.broken:
+            far.transport.write(self._waiting)
+
+    def _unreached(self, failure: Failure) -> None:
+        failure.trap(ConnectError)
+        self.end()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.network.is_cut or self.broken:
+            self.broken = True
+            return
+        self.network.passed_ns = self.network.passed_ns or time.monotonic_ns()
+        if self._far is None:
+            self._waiting += data
+        else:
+            self._far.transport.write(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        del reason
+        if self.network.is_cut:
+            self.broken = True  # the node behind it does not hear of that
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """Close both halves, once what passed has been sent."""
+        self.network.callers.discard(self)
+        for end in (self, self._far):
+            if end is not None:
+                end.transport.abortConnection() if self.broken else end.transport.loseConnection()
+
+
+class Far(Protocol):
+    """The half to the node."""
+
+    transport: Any
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._caller.network.is_cut or self._caller.broken:
+            self._caller.broken = True
+        else:
+            self._caller.transport.write(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._caller.connectionLost(reason)
+
+
+class Control(LineReceiver):
+    """Takes orders."""
+
+    delimiter = b"\n"
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def lineReceived(self, line: bytes) -> None:
+        self.sendLine(self._network.told(line))
+
+
+def main() -> None:
+    network = Network()
+    for wire in sys.argv[2:]:
+        begin, end = map(int, wire.split(":"))
+        reactor.listenTCP(begin, Factory.forProtocol(partial(Caller, network, end)), interface=LOOPBACK)
+    reactor.listenTCP(int(sys.argv[1]), Factory.forProtocol(partial(Control, network)), interface=LOOPBACK)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()

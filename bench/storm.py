@@ -1,0 +1,37 @@
+"""How long a registration takes to the other nodes when thousands come in a second, and whether any event gets lost.
+
+As `bench.propagation`, without the original, for which it is too much, and every registration is looked for at both of
+the other nodes, from the first one on. What the client takes of a processor is shown, and how late it was: it shares
+the machine with three nodes, and what it reads late counts against them.
+"""
+
+from __future__ import annotations
+
+from bench.figures import Target, arguments, print_table, write
+from bench.propagation import COLUMNS, NODES, Client, Run, ours, row, watched_turn_ms
+
+TARGET_P99_MS = 25.0
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--rate", type=float, default=5_000.0, help="registrations per second (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="length of one run (default: %(default)s)")
+    options = parser.parse_args()
+    rate = f"{options.rate:,g}/s"
+    runs: list[Run] = []
+    for _ in range(options.repetitions):
+        with ours() as system:
+            runs.append(Client(system, options.rate, options.seconds).run())
+    title = f"Registration to event elsewhere in ms, {NODES} nodes, {rate}, median of {options.repetitions}"
+    print_table(title, COLUMNS, [row("bender", runs)])
+    targets = [
+        Target(f"register to event elsewhere, {rate}: p99", [run.at_ms[99] for run in runs], "ms", most=TARGET_P99_MS),
+        Target(f"register to event elsewhere, {rate}: lost", [sum(run.missing for run in runs)], "events", most=0),
+    ]
+    turns_ms = {f"{rate[:-2]} registrations/s": watched_turn_ms(options.rate, options.seconds)}
+    write("storm", options.json, {"rate": options.rate, "seconds": options.seconds, "runs": runs}, targets, turns_ms)
+
+
+if __name__ == "__main__":
+    main()
