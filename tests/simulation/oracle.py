@@ -27,7 +27,8 @@ P3  O shows a key at t only if some life N is to blame, each time with the last 
     Tolerances stand beside their reasons below. That 2·T + 4·I and 2·T + 8·I hold where a holder died follows; the
     tables of a run measure it. ttl is the largest that the key ever had.
 P4  A unit that was deregistered at X, which knew a claim of it, is not shown where that moment of X is known, nor
-    again where its end was announced. What comes online is justified by P3; and a key that nobody renewed within ttl,
+    again where its end was announced; unless somebody registered or renewed it since, where it was not known, and the
+    end is over (seed 41147). What comes online is justified by P3; and a key that nobody renewed within ttl,
     nor since, and that was announced as expired here stays for 1·I at most, if nothing happens meanwhile.
 P5  Events of a key alternate, carry what was shown, and add up to what is shown. `deregistered` only if somebody did,
     and instead of `expired` where that is known; `expired` only if some holder could be known to have let go, or will
@@ -442,7 +443,7 @@ class Oracle:
         remembered = before is not None and self.now < before[0] + FORGOTTEN_S
         if lost and remembered and event.reason != "restored" and len(record.accepted) == 1:
             self.fail("P5", f"{life} announces {key}, which it had lost, as {event.reason}")
-        self._check_not_ended(life, unit, key)
+        self._check_not_ended(life, record, unit)
         if not self.justified(life, record):
             self.fail("P4", f"{life} announces {key}, {self.now - record.last_at:.3f} s after its last renewal")
         if self.now > record.last_at + record.ttl_s_max * (1 + CLOCKS) and before and before[1] == "expired":
@@ -455,7 +456,7 @@ class Oracle:
             self.fail("P5", f"{life} announces a change of {key} that is none")
             return
         life.shown[key] = event.body
-        self._check_not_ended(life, unit, key)
+        self._check_not_ended(life, record, unit)
         newer = record.units[old]
         # Claims follow what replaced them where they see it; with all that may keep them from that, nothing is said.
         calm = self.weather.calm(newer.born_at - 3 * self.interval_s, self.now)
@@ -478,8 +479,15 @@ class Oracle:
         elif record.ended_at == -inf:
             self._note_delay(life, record)
 
-    def _check_not_ended(self, life: Life, unit: Unit, key: str) -> None:
-        if unit.body in life.said_deregistered or unit.known_ended(life, self.now):
+    def _went_on(self, record: Record, unit: Unit) -> bool:
+        """Whether a unit was heard from after all of its ends, and they are over."""
+        kept_s = (unit.ttl_s + 8 * self.interval_s) * (1 - CLOCKS)
+        return all(record.last_at > at and self.now >= at + kept_s for _, at in unit.ends)
+
+    def _check_not_ended(self, life: Life, record: Record, unit: Unit) -> None:
+        key = record.key
+        known = unit.body in life.said_deregistered or unit.known_ended(life, self.now)
+        if known and not self._went_on(record, unit):
             self.fail("P4", f"{life} announces {key}, of which it knows that it was deregistered")
 
     def _check_reason(self, life: Life, record: Record, unit: Unit, event: Event) -> None:
@@ -599,7 +607,7 @@ class Oracle:
                 self.fail("P2", f"{life} does not show {key}, {now - record.last_at:.3f} s after its last renewal")
             return
         unit = record.units[body]
-        if unit.ends and unit.known_ended(life, now):
+        if unit.ends and unit.known_ended(life, now) and not self._went_on(record, unit):
             self.fail("P4", f"{life} shows {key}, of which it knows that it was deregistered")
         if now >= record.last_at + record.ttl_s_max:
             if not self.justified(life, record):
