@@ -222,10 +222,11 @@ class Subscriber(Protocol):
 
     def _register(self, document: msgspec.Raw, said: _Line) -> None:
         wanted = parse_registration(bytes(document), self._node.timing)
+        session = said if said.session else _session_in(document)
         created, body = self._node.register(wanted)
         shown = registration(wanted.key, body)
-        if said.session:
-            self._hold([wanted.key], said.grace_s)
+        if session.session:
+            self._hold([wanted.key], session.grace_s)
         self._write(said_line("registered", created=created, registration=msgspec.Raw(shown)))
 
     # Sessions.
@@ -269,6 +270,13 @@ class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
 _NOT_SAID = msgspec.Raw()
 
 
+class _Session(msgspec.Struct, rename={"grace_s": "grace"}):
+    """The same as in a line, where it stands in what is registered."""
+
+    session: bool = False
+    grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
+
+
 class _Line(msgspec.Struct, forbid_unknown_fields=True, rename={"grace_s": "grace"}):
     """One of the first three; the others go with the last two of them."""
 
@@ -280,6 +288,14 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True, rename={"grace_s": "grac
 
 
 _line = msgspec.json.Decoder(_Line)
+_session = msgspec.json.Decoder(_Session)
+
+
+def _session_in(document: msgspec.Raw) -> _Session:
+    try:
+        return _session.decode(document)
+    except msgspec.ValidationError as error:
+        raise Invalid("register", str(error)) from None
 
 
 def _decoded(line: bytes) -> _Line:

@@ -476,6 +476,8 @@ class Agents(EventsCase):
             ({"register": self.WEB, "grace": -1}, "INVALID", "line"),
             ({"register": self.WEB, "grace": 4000}, "INVALID", "line"),
             ({"register": None}, "INVALID", "body"),
+            ({"register": {**self.WEB, "session": True, "grace": -1}}, "INVALID", "register"),
+            ({"register": {**self.WEB, "session": 1}}, "INVALID", "register"),
             ({"renew": [1]}, "INVALID", "line"),
             ({"renew": [self.ID] * 1001}, "TOO_LARGE", "renew"),
             ({"subscribe": True}, "INVALID", "line"),
@@ -503,6 +505,16 @@ class Agents(EventsCase):
         self.assertTrue(self.listed)
         agent.lose()
         self.wait(1.75)
+        self.assertTrue(self.listed)
+        self.wait(1.25)
+        self.assertFalse(self.listed)
+
+    def test_a_session_said_in_the_registration(self) -> None:
+        """It may stand there as well."""
+        agent = self.agent()
+        self.tell(agent, register={**self.WEB, "session": True, "grace": 1})
+        agent.lose()
+        self.wait(0.75)
         self.assertTrue(self.listed)
         self.wait(1.25)
         self.assertFalse(self.listed)
