@@ -135,10 +135,13 @@ class _Reader:
         self._parser = HttpRequestParser(self)
         self._within = False
 
-    def on_url(self, url: bytes) -> None:
+    def on_message_begin(self) -> None:
+        # Not with the target only: what was read may end within a method.
         self._within = True
-        self._target = url.decode("ascii")
         self._headers: dict[bytes, bytes] = {}
+
+    def on_url(self, url: bytes) -> None:
+        self._target = url.decode("ascii")
         self._body = b""
 
     def on_header(self, name: bytes, value: bytes) -> None:

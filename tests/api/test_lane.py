@@ -202,6 +202,42 @@ class BothWays(SynchronousTestCase):
             self.compare(each, *(chance.randrange(len(each) + 1) for _ in range(chance.randrange(1, 4))))
 
 
+class Pipelined(SynchronousTestCase):
+    """Many requests in a row, cut anywhere, to a client that reads now and then."""
+
+    COUNT = 40
+
+    def test_in_pieces(self) -> None:
+        """Each is done once and in its order, whichever way it went."""
+        sent = b"".join(
+            request("POST", "/registrations", {**WEB, "port": port, "meta": {"filling": "x" * (port * 97 % 2000)}})
+            for port in range(1, self.COUNT + 1)
+        )
+        for seed in range(60):
+            chance = random.Random(seed)
+            front = Front(lane=True)
+            connection = Connection(front.site)
+            producer: Any = connection.transport.producer
+            edges = [0, *sorted(chance.randrange(len(sent)) for _ in range(chance.randrange(1, 30))), len(sent)]
+            for begin, end in pairwise(edges):
+                if chance.random() < 0.2:
+                    producer.pauseProducing()
+                connection.send(sent[begin:end])
+                producer.resumeProducing()
+            responses = parsed(connection.received())
+            self.assertEqual([response.status for response in responses], [201] * self.COUNT, seed)
+            self.assertEqual([response.json["port"] for response in responses], [*range(1, self.COUNT + 1)])
+
+    def test_cut_at_each_byte(self) -> None:
+        """Also within a method, a header or an end of a line."""
+        sent = request("PUT", WEB_PATH) + request("POST", WEB_PATH) + request("GET", "/ready")
+        for cut in range(len(sent)):
+            connection = Connection(Front(lane=True).site)
+            connection.send(sent[:cut])
+            connection.send(sent[cut:])
+            self.assertEqual([response.status for response in parsed(connection.received())], [404, 200, 200], cut)
+
+
 class OnOneConnection(SynchronousTestCase):
     """What is particular to connections on which the lane has been."""
 
