@@ -7,41 +7,23 @@ two take turns, several times over, and in the end of each turn both must still 
 
 from __future__ import annotations
 
-import time
-
-from attrs import frozen
-
-from bench.figures import Target, arguments, print_table, spread, write
+from bench.figures import Target, arguments, write
 from bench.nodes import Connection, Node, cluster, fill, get, place_for_processes
-from bench.peers import Load, Server, bare, load
+from bench.peers import Run, Server, bare, load, print_runs, ratios, run
 
 #: In 20 apps of 100 each.
 REGISTRATIONS = 2_000
 MEMBERS = 100
 ASKING = get("/registrations/app-7")
 
-CONNECTIONS = 32
-WARM_UP_S = 1
-
 TARGET_TIMES = 2.0
 
 
-@frozen
-class Run:
-    """A turn of one of them: what came of the load, and its own share of a processor."""
-
-    load: Load
-    percent: float
-
-
 def measure(server: Node | Server, expected: bytes, seconds: int) -> Run:
-    load(server.api, [ASKING], WARM_UP_S, CONNECTIONS)
-    cpu_s, began = server.cpu_s, time.monotonic()
-    done = load(server.api, [ASKING], seconds, CONNECTIONS)
-    percent = (server.cpu_s - cpu_s) / (time.monotonic() - began) * 100
+    done = run(server, [ASKING], seconds)
     if ask(server.api) != expected:
         raise SystemExit("The answer is not the same any more.")
-    return Run(done, percent)
+    return done
 
 
 def ask(port: int) -> bytes:
@@ -74,7 +56,7 @@ def longest_turn_ms(seconds: int) -> float:
     with cluster(1, watched=True) as (node,):
         fill(node, REGISTRATIONS)
         node.watched()
-        load(node.api, [ASKING], seconds, CONNECTIONS)
+        load(node.api, [ASKING], seconds)
         return node.longest_turn_ms()
 
 
@@ -84,22 +66,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4, help="length of one run (default: %(default)s)")
     options = parser.parse_args()
     runs, size = measure_both(options.seconds, options.repetitions)
-    rows = [
-        [
-            name,
-            spread([run.load.per_s for run in done], 0),
-            spread([run.load.p50_ms for run in done]),
-            spread([run.load.p99_ms for run in done]),
-            spread([run.percent for run in done], 0),
-            spread([run.load.wrk_percent for run in done], 0),
-        ]
-        for name, done in runs.items()
-    ]
     title = f"Lists of {MEMBERS} members, {size:,} bytes, median of {options.repetitions} runs of {options.seconds} s"
-    print_table(title, ["", "per second", "p50 ms", "p99 ms", "CPU %", "CPU % wrk"], rows)
-    ratios = [our.load.per_s / their.load.per_s for our, their in zip(runs["bender"], runs["twisted.web"], strict=True)]
+    print_runs(title, runs)
     what = f"GET of an app with {MEMBERS} members, in terms of twisted.web"
-    targets = [Target(what, ratios, "times", least=TARGET_TIMES)]
+    targets = [Target(what, ratios(runs["bender"], runs["twisted.web"]), "times", least=TARGET_TIMES)]
     turns_ms = {"listing an app": longest_turn_ms(options.seconds)}
     write("listing", options.json, {"bytes": size, "seconds": options.seconds, "runs": runs}, targets, turns_ms)
 

@@ -13,14 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from bench.nodes import HERE, LOOPBACK, PATIENCE_S, Connection, Process, free_ports, get, post
+from bench.figures import print_table, spread
+from bench.nodes import HERE, LOOPBACK, PATIENCE_S, Connection, Node, Process, free_ports, get, post
 
 
 @cache
@@ -108,6 +109,9 @@ def _base64(value: bytes) -> str:
 
 # wrk.
 
+CONNECTIONS = 32
+WARM_UP_S = 1
+
 
 @frozen
 class Load:
@@ -119,8 +123,8 @@ class Load:
     wrk_percent: float
 
 
-def load(port: int, requests: Sequence[bytes], seconds: int, connections: int) -> Load:
-    """Send requests over and over, one after the other on each of some connections, for so many seconds.
+def load(port: int, requests: Sequence[bytes], seconds: int) -> Load:
+    """Send requests over and over, one after the other on each of the connections, for so many seconds.
 
     Ends everything where one of them fails.
     """
@@ -129,7 +133,7 @@ def load(port: int, requests: Sequence[bytes], seconds: int, connections: int) -
     with tempfile.NamedTemporaryFile(prefix="bender-bench-") as file:
         file.write(b"".join([request + b"\0" for request in requests]))
         file.flush()
-        command = [str(folder / "usr/bin/wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=10s", "--script"]
+        command = [str(folder / "usr/bin/wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout=10s", "--script"]
         command += [str(HERE / "cycle.lua"), f"http://{LOOPBACK}:{port}/", "--", file.name]
         cpu_s, began = _children_cpu_s(), time.monotonic()
         done = subprocess.run(  # noqa: S603 - our own words
@@ -156,3 +160,42 @@ def _children_cpu_s() -> float:
     """Of all that ended and was waited for, which is wrk alone while this waits for it."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+# Turns of systems that are compared.
+
+
+@frozen
+class Run:
+    """A turn of one system: what came of the load, and its own share of the processors."""
+
+    load: Load
+    percent: float
+
+
+def run(server: Node | Server, requests: Sequence[bytes], seconds: int) -> Run:
+    """A turn of a server, after it was warmed up."""
+    load(server.api, requests, WARM_UP_S)
+    cpu_s, began = server.cpu_s, time.monotonic()
+    done = load(server.api, requests, seconds)
+    return Run(done, (server.cpu_s - cpu_s) / (time.monotonic() - began) * 100)
+
+
+def print_runs(title: str, runs: Mapping[str, Sequence[Run]]) -> None:
+    rows = [
+        [
+            name,
+            spread([turn.load.per_s for turn in done], 0),
+            spread([turn.load.p50_ms for turn in done]),
+            spread([turn.load.p99_ms for turn in done]),
+            spread([turn.percent for turn in done], 0),
+            spread([turn.load.wrk_percent for turn in done], 0),
+        ]
+        for name, done in runs.items()
+    ]
+    print_table(title, ["", "per second", "p50 ms", "p99 ms", "CPU %", "CPU % wrk"], rows)
+
+
+def ratios(ours: Sequence[Run], theirs: Sequence[Run]) -> list[float]:
+    """How many times faster ours were, of runs that followed each other."""
+    return [our.load.per_s / their.load.per_s for our, their in zip(ours, theirs, strict=True)]

@@ -10,19 +10,29 @@ with nothing behind it, which answers everything with the bytes that the node an
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
-from bench.figures import Target, arguments, print_table, spread, write
+from bench.figures import Target, arguments, write
 from bench.nodes import Connection, Node, cluster, get, id_of, instance, place_for_processes, post
-from bench.peers import Load, Server, bare, etcd, etcd_count, etcd_put, load, original
+from bench.peers import (
+    CONNECTIONS,
+    Run,
+    Server,
+    bare,
+    etcd,
+    etcd_count,
+    etcd_put,
+    load,
+    original,
+    print_runs,
+    ratios,
+    run,
+)
 
 INSTANCES = 2_000
-CONNECTIONS = 32
-WARM_UP_S = 1
 
 #: The lease of the original's, as long as bender's.
 TTL_S = 10
@@ -63,14 +73,6 @@ class System:
     listed: Callable[[int], int] | None
 
 
-@frozen
-class Run:
-    """A turn of one system: what came of the load, and its own share of the processors."""
-
-    load: Load
-    percent: float
-
-
 def systems(body: bytes) -> dict[str, System]:
     """All of them; `body` is what a node answers."""
     return {
@@ -100,13 +102,10 @@ def measure(name: str, system: System, seconds: int) -> Run:
         server = system.start(place)
         processes.append(server)
         server.wait_until_ready()
-        load(server.api, system.requests, WARM_UP_S, CONNECTIONS)
-        cpu_s, began = server.cpu_s, time.monotonic()
-        done = load(server.api, system.requests, seconds, CONNECTIONS)
-        percent = (server.cpu_s - cpu_s) / (time.monotonic() - began) * 100
+        done = run(server, system.requests, seconds)
         if system.listed is not None and (listed := system.listed(server.api)) != INSTANCES:
             raise SystemExit(f"{name} lists {listed} registrations and not {INSTANCES}.")
-        return Run(done, percent)
+        return done
 
 
 def answer() -> bytes:
@@ -120,7 +119,7 @@ def longest_turns_ms(seconds: int) -> dict[str, float]:
     turns_ms = {}
     with cluster(1, watched=True) as (node,):
         for name, requests in (("registrations by path", AS_PATHS), ("registrations as JSON", AS_OBJECTS)):
-            load(node.api, requests, seconds, CONNECTIONS)
+            load(node.api, requests, seconds)
             turns_ms[name] = node.longest_turn_ms()
     return turns_ms
 
@@ -135,30 +134,14 @@ def main() -> None:
     for _ in range(options.repetitions):
         for name, system in compared.items():
             runs[name].append(measure(name, system, options.seconds))
-    rows = [
-        [
-            name,
-            spread([run.load.per_s for run in done], 0),
-            spread([run.load.p50_ms for run in done]),
-            spread([run.load.p99_ms for run in done]),
-            spread([run.percent for run in done], 0),
-            spread([run.load.wrk_percent for run in done], 0),
-        ]
-        for name, done in runs.items()
-    ]
     title = f"Registrations on {CONNECTIONS} connections, median of {options.repetitions} runs of {options.seconds} s"
-    print_table(title, ["", "per second", "p50 ms", "p99 ms", "CPU %", "CPU % wrk"], rows)
+    print_runs(title, runs)
     targets = [
-        Target(f"registrations/s, in terms of {name}", _ratios(runs["bender"], runs[name]), "times", least=times)
+        Target(f"registrations/s, in terms of {name}", ratios(runs["bender"], runs[name]), "times", least=times)
         for name, times in TIMES.items()
     ]
     figures = {"instances": INSTANCES, "connections": CONNECTIONS, "seconds": options.seconds, "runs": runs}
     write("registering", options.json, figures, targets, longest_turns_ms(options.seconds))
-
-
-def _ratios(ours: Sequence[Run], theirs: Sequence[Run]) -> list[float]:
-    """Of runs that followed each other."""
-    return [our.load.per_s / their.load.per_s for our, their in zip(ours, theirs, strict=True)]
 
 
 if __name__ == "__main__":
