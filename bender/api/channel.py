@@ -13,7 +13,7 @@ from io import BytesIO
 from math import inf
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -56,11 +56,6 @@ def _bare(answer: Answer) -> bytes:
 _NO_REQUEST = _bare(
     refused("INVALID", "this is no request of HTTP/1.1, or one whose first line or headers are too long")
 )
-
-
-def author_at(address: IAddress) -> str:
-    """Who asks, for people."""
-    return getattr(address, "host", "unix")
 
 
 def respond(request: server.Request, answer: Answer) -> bytes:

@@ -237,11 +237,14 @@ def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:
 
 def _accepts_gzip(asked: Asked) -> bool:
     """Whether the client says that it can read it. A `*` alone says little about what it can do."""
-    for each in (asked.encodings or "").lower().split(","):
+    return next((takes for name, takes in accepted(asked.encodings or "") if name in ("gzip", "x-gzip")), False)
+
+
+def accepted(header: str) -> Iterator[tuple[str, bool]]:
+    """What a header of the kind of Accept names, in lower case, and whether the client takes it (RFC 9110, 12.4.2)."""
+    for each in header.lower().split(","):
         name, *parameters = [part.strip() for part in each.split(";")]
-        if name in ("gzip", "x-gzip"):
-            return not any(map(_ZERO.fullmatch, parameters))
-    return False
+        yield name, not any(map(_ZERO.fullmatch, parameters))
 
 
 def _located(status: int, body: bytes, id_: str) -> Answer:
@@ -484,18 +487,13 @@ ROUTES = (
 )
 
 
-# By the number of parts of a path and the first of them. What follows is variable, but the last part may be a word.
-_BY_SHAPE = {(route.path.count("/"), route.path.split("/")[1]): route for route in ROUTES}
-_MEMBERS = "members"
+# What is hot, by the number of parts of its path and the first of them: whatever follows that is variable.
+_HOT = {(route.path.count("/"), route.path.split("/")[1]): route for route in ROUTES if route.hot}
 
 
-def find(path: str) -> tuple[Route, tuple[str, ...]] | None:
-    """The route that a path takes which needs no decoding, and its variable parts; None where there is none."""
+def find_hot(path: str) -> tuple[Route, tuple[str, ...]] | None:
+    """The hot route that a path takes which needs no decoding, and its variable parts; None where there is none."""
     empty, *parts = path.split("/")
-    route = _BY_SHAPE.get((len(parts), parts[0])) if parts and not empty else None
-    if route is None:
-        return None
-    names = tuple(parts[1:-1] if route.path.endswith(_MEMBERS) else parts[1:])
-    if "" in names or (route.path.endswith(_MEMBERS) and parts[-1] != _MEMBERS):
-        return None
-    return route, names
+    route = _HOT.get((len(parts), parts[0])) if parts and not empty else None
+    names = tuple(parts[1:])
+    return None if route is None or "" in names else (route, names)

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from twisted.web.server import version as server
 
-from bender.api.commands import JSON_ALONE, Answer, Asked, Route, answer, find, refusal
+from bender.api.commands import JSON_ALONE, Answer, Asked, Route, answer, find_hot, refusal
 from bender.node import Node
 
 #: Up to this size a request is waited for of which only a part has come, for many clients send the head on its own. It
@@ -165,8 +165,8 @@ class _Reader:
         self._within = False
         method = _METHODS.get(self._parser.get_method())
         path, _, query = self._target.partition("?")
-        found = None if method is None or "%" in path or "#" in self._target else find(path)
-        if method is None or found is None or not found[0].hot or len(self._body) > found[0].body_bytes_max:
+        found = None if method is None or "%" in path or "#" in self._target else find_hot(path)
+        if method is None or found is None or len(self._body) > found[0].body_bytes_max:
             self._plain = False
             return
         route, names = found

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
-from bender.api.channel import Request, Site, author_at, respond, send
+from bender.api.channel import Request, Site, respond, send
 from bender.api.commands import (
     NO_ROUTE,
     NOT_READY,
@@ -128,7 +128,7 @@ def _asked(request: Request, path: dict[str, str]) -> Asked:
         request.content.getvalue(),
         _header(request, b"If-None-Match"),
         _header(request, b"Accept-Encoding"),
-        author_at(request.getClientAddress()),
+        getattr(request.getClientAddress(), "host", "unix"),
     )
 
 

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.web.server import Request
 
+from bender.api.commands import accepted
 from bender.core.model import Invalid
 from bender.journal import Entry
 from bender.node import Node
@@ -26,7 +27,6 @@ WAIT_S_MAX = 60
 
 _FIELDS = {"app", "version", "snapshot", "since", "wait"}
 _WAIT = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
-_ZERO = re.compile(r"q\s*=\s*0(\.0*)?")
 _FLAGS = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 _log = Logger()
@@ -148,12 +148,8 @@ def _drop(request: Request) -> None:
 
 def _accepts_server_sent(request: Request) -> bool:
     """Whether the client says so; to one that takes anything a long poll is what it can best make use of."""
-    accepted = b",".join(request.requestHeaders.getRawHeaders(b"Accept", [])).decode("latin-1").lower()
-    for media_range in accepted.split(","):
-        media_type, *parameters = [part.strip() for part in media_range.split(";")]
-        if media_type == "text/event-stream" and not any(map(_ZERO.fullmatch, parameters)):
-            return True
-    return False
+    header = b",".join(request.requestHeaders.getRawHeaders(b"Accept", [])).decode("latin-1")
+    return any(takes for media_type, takes in accepted(header) if media_type == "text/event-stream")
 
 
 def _selection(request: Request, fields: Mapping[str, str], *, server_sent: bool) -> Selection:
