@@ -127,6 +127,12 @@ class Choices:
         return host_port(self.advertise, self.exchange.port)
 
     @property
+    def api_port(self) -> int:
+        """Where clients reach the API at the host that is advertised; 0 if they do not."""
+        alone = self.api.loopback and not (self.advertise == "localhost" or _address_is("is_loopback", self.advertise))
+        return 0 if alone else self.api.port
+
+    @property
     def endpoints(self) -> dict[str, Endpoint]:
         return {"api": self.api, "exchange": self.exchange, "events": self.events}
 

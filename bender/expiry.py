@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from bender.core.timing import Timing
+from bender.tally import Tally
 
 #: Sweeps in one interval. A lapse is noticed a quarter of an interval late at the most, and an idle sweep is cheap.
 SWEEPS_PER_INTERVAL = 4
@@ -24,21 +25,20 @@ class Sweeping(Protocol):
     """What a node offers here. `sweep` does one slice and says whether there is more to do at once."""
 
     @property
+    def tally(self) -> Tally: ...
+
+    @property
     def timing(self) -> Timing: ...
 
     def sweep(self) -> bool: ...
 
 
 class Expiry(Service):
-    """Sweeps `node` every quarter of its interval, and while there is more to do, at every turn of the reactor.
-
-    `failures` counts the sweeps that raised since the start.
-    """
+    """Sweeps `node` every quarter of its interval, and while there is more to do, at every turn of the reactor."""
 
     _log = Logger()
 
     def __init__(self, reactor: IReactorTime, node: Sweeping) -> None:
-        self.failures = 0
         self._reactor = reactor
         self._node = node
         self._more: IDelayedCall | None = None
@@ -66,8 +66,9 @@ class Expiry(Service):
         try:
             more = self._node.sweep()
         except Exception:
-            self.failures += 1
-            self._log.failure("A sweep failed, the next one comes in time; {failures} so far.", failures=self.failures)
+            self._node.tally.sweeps_failed += 1
+            failed = self._node.tally.sweeps_failed
+            self._log.failure("A sweep failed, the next one comes in time; {failed} so far.", failed=failed)
             return
         if more:
             self._more = self._reactor.callLater(0, self._slice)

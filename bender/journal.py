@@ -14,10 +14,12 @@ together, so that no number of events and watchers can make this fall ever furth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Protocol
 
 import msgspec
 
+from bender.core.account import Happened
 from bender.core.model import registration
 from bender.core.replica import Full
 from bender.core.view import Event
@@ -127,6 +129,11 @@ class Journal:
         self._listeners: dict[str | None, dict[Listener, None]] = {None: {}}
         self._app_of: dict[Listener, str | None] = {}
 
+    @property
+    def listeners(self) -> int:
+        """How many there are who listen."""
+        return len(self._app_of)
+
     # Writing.
 
     def append(self, events: Iterable[Event]) -> None:
@@ -211,6 +218,13 @@ class Journal:
             return entry
         return found
 
+    def happened(self, key: str, count_max: int) -> tuple[Happened, ...]:
+        """The last events of one id, newest first, as far as they are held. It takes up to 5 ms."""
+        newest_first = (self._entries[number] for number in range(self.number, self.number - len(self._entries), -1))
+        mark = b'"id":"%b",' % msgspec.json.encode(key)[1:-1]
+        found = (entry for entry in newest_first if _is_of(entry, key, mark))
+        return tuple(_happened(entry) for entry in islice(found, count_max))
+
     # Listening.
 
     def listen(self, listener: Listener, app: str | None = None) -> None:
@@ -236,6 +250,17 @@ class Journal:
 
 def _bytes_about(event: Event) -> int:
     return _FORM_BYTES_ABOUT + 2 * len(event.key) + len(event.body)
+
+
+def _is_of(entry: Entry | tuple[Event, int], key: str, mark: bytes) -> bool:
+    return mark in entry.line if isinstance(entry, Entry) else entry[0].key == key
+
+
+def _happened(entry: Entry | tuple[Event, int]) -> Happened:
+    if isinstance(entry, Entry):
+        return msgspec.json.decode(entry.line, type=Happened)
+    event, at_ms = entry
+    return Happened(event.what, at_ms, event.reason)
 
 
 def said(event: str, **fields: object) -> bytes:

@@ -6,17 +6,19 @@ know a node and not each other. A node does no input or output of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from bender import __version__
 from bender.chronicle import Chronicle, state
+from bender.core.account import Account, Unheard
 from bender.core.contacts import Contact
 from bender.core.ledger import Claim
 from bender.core.messages import Message, Request, Sender
@@ -26,8 +28,13 @@ from bender.core.timing import Timing
 from bender.core.view import in_order
 from bender.journal import Journal
 from bender.listing import Listings
+from bender.spreading import Applied, Spreading
+from bender.tally import Tally
 
 __all__ = ["Full", "Node", "NotReady", "Sources"]
+
+#: Events of one id that are told in an account of it.
+EVENTS_TOLD_MAX = 20
 
 #: Registrations accepted at one node, about 1 GB. What peers bring is never refused.
 REGISTRATIONS_MAX = 1_000_000
@@ -58,12 +65,16 @@ class Node:
         *,
         name: str,
         address: str,
+        api_port: int = 0,
         timing: Timing,
         cluster: str = "bender",
         seeds: Sequence[str] = (),
         registrations_max: int = REGISTRATIONS_MAX,
     ) -> None:
-        """`name` is for people, `address` the `host:port` where peers reach this node, `seeds` that of some peers."""
+        """`name` is for people, `address` the `host:port` where peers reach this node, `seeds` that of some peers.
+
+        `api_port` is where clients reach it at that host, 0 if they do not.
+        """
         self._clock = clock
         self._sources = sources
         self._registrations_max = registrations_max
@@ -74,12 +85,16 @@ class Node:
         self.cluster = cluster
         self.timing = timing
         incarnation = sources.incarnation()
-        self.replica = Replica(Sender(incarnation, name, address), timing, self._started_at, seeds)
+        self.replica = Replica(Sender(incarnation, name, address, api_port), timing, self._started_at, seeds)
         self.journal = Journal(f"{incarnation:016x}", sources.wall_ms, partial(clock.callLater, 0))
         self.listings = Listings(self.replica.view, f"{incarnation:016x}")
         self._chronicle = Chronicle(self.replica, sources.monotonic)
+        self._spreading = Spreading(self.replica, clock, sources.monotonic)
+        self.tally = Tally()
         #: Called with the requests to be sent to peers whenever there are any.
         self.on_requests: Callable[[list[Request]], None] = lambda _: None
+        #: Asks the node at an address for its account of an id.
+        self.ask_account: Callable[[str, str], Coroutine[Any, Any, Account | Unheard]] = _unasked
 
     # Readiness.
 
@@ -180,6 +195,10 @@ class Node:
         self._pass_on()
         return removed
 
+    async def until_applied(self, within_s: float) -> Applied:
+        """Wait until all nodes that are heard have what was done here before, for `within_s` at most."""
+        return await self._spreading.until_applied(self.replica.claims.ledger.version, within_s)
+
     def configure(self, key: str, body: bytes | None, author: str) -> None:
         """Set a backend or frontend, or remove it with None. Raises `Full` where too many names were ever used."""
         self.replica.configure(self._now(), key, body, author, self._sources.wall_ms())
@@ -188,6 +207,7 @@ class Node:
     def leave(self) -> None:
         """Tell all peers that this node stops."""
         self.replica.leave(self._now())
+        self._spreading.end()
         self._pass_on()
 
     def _require_ready(self, now: float) -> None:
@@ -226,6 +246,21 @@ class Node:
         """All of a kind (`backend`, `frontend`), in order of id."""
         return [setting.body for setting in self.replica.settings(kind) if setting.body is not None]
 
+    def account(self, key: str) -> Account:
+        """All that this node knows of an id."""
+        events = self.journal.happened(key, EVENTS_TOLD_MAX)
+        return msgspec.structs.replace(self.replica.account(self._now(), key), events=events)
+
+    async def accounts(self, key: str) -> list[Account | Unheard]:
+        """All that any node knows of an id, this one first; peers are asked for it, those that have left are not."""
+        asking = [
+            Deferred.fromCoroutine(self.ask_account(contact.address, key))
+            for contact in self.replica.contacts
+            if not contact.left
+        ]
+        own = self.account(key)
+        return [own, *await gatherResults(asking)]
+
     def status(self) -> dict[str, Any]:
         """What `GET /status` shows; durations in seconds."""
         now = self._now()
@@ -235,6 +270,7 @@ class Node:
             "version": __version__,
             "incarnation": f"{replica.identity.incarnation:016x}",
             "address": replica.identity.address,
+            "api": _api(replica.identity),
             "cluster": self.cluster,
             "ready": self.ready,
             "uptime": round(now - self._started_at, 3),
@@ -247,7 +283,9 @@ class Node:
                 "frontends": len(replica.settings("frontend")),
                 "claims": sum(len(ledger.entries) for ledger in replica.claims.ledgers.values()),
                 "held": len(replica.claims.ledger.entries),
+                "watchers": self.journal.listeners,
             },
+            "since_start": self.tally.shown(),
             "peers": [
                 self._peer_status(contact, now)
                 for contact in replica.contacts
@@ -262,6 +300,7 @@ class Node:
         return {
             "node": contact.name,
             "address": contact.address,
+            "api": _api(contact),
             "incarnation": f"{contact.incarnation:016x}",
             "state": state(self.replica, contact, now),
             "lag": round(now - contact.heard_at, 3) if heard else None,
@@ -271,11 +310,13 @@ class Node:
 
     def begin_round(self, addresses: Iterable[str] | None = None) -> None:
         """A heartbeat to `addresses`, or to all that are known."""
+        self.tally.rounds += 1
         self.replica.round(self._now(), addresses)
         self._pass_on()
 
     def sweep(self) -> bool:
         """Do what time brings; whether there is more to do at once."""
+        self.tally.sweeps += 1
         more = self.replica.sweep(self._now())
         self._chronicle.note_peers()
         self._pass_on()
@@ -288,10 +329,12 @@ class Node:
         return answer
 
     def answered(self, request: Request, answer: Message) -> None:
+        self.tally.answered += 1
         self.replica.answered(self._now(), request, answer)
         self._pass_on()
 
     def failed(self, request: Request) -> None:
+        self.tally.failed += 1
         self.replica.failed(self._now(), request)
         self._pass_on()
 
@@ -327,9 +370,22 @@ class Node:
         self._chronicle.note_readiness()
         # First what others wait for to tell their own watchers.
         if self.replica.rounds.requests:
-            self.on_requests(self.replica.take_requests())
+            requests = self.replica.take_requests()
+            self.tally.requests += len(requests)
+            self.on_requests(requests)
         self._tell()
+        self._spreading.note()
         if self._waiting and self.replica.ready:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)
+
+
+def _api(whose: Sender | Contact) -> str | None:
+    """The `host:port` where clients reach a node; None where they do not from elsewhere."""
+    host, _, _ = whose.address.rpartition(":")
+    return f"{host}:{whose.api_port}" if whose.api_port else None
+
+
+async def _unasked(address: str, _key: str) -> Account | Unheard:
+    return Unheard(address, address, "nobody is asked before this node exchanges anything with its peers")

@@ -109,6 +109,7 @@ def put_together(choices: Choices, reactor: Any, sources: Sources) -> NodeServic
         sources,
         name=choices.name,
         address=choices.address,
+        api_port=choices.api_port,
         timing=choices.timing,
         cluster=choices.cluster,
         seeds=choices.peers,

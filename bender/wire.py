@@ -4,10 +4,11 @@ Whatever the network brings is bounded here, in size, in count and in range, and
 whole: nothing behind this module meets a value that no node could have sent. It must never let an exception but
 `Refused` out for bytes that somebody else made, and it never decides what a message means.
 
-    envelope  [version, cluster, interval_s, [incarnation, name, address], payload]
+    envelope  [version, cluster, interval_s, [incarnation, name, address, api_port], payload]
     payload   the message's parts as an array, or the same deflated in a binary string
     entry     [step, key, ttl_s, rev, body, roots]
     copy      [step, node, n]
+    inquiry   [version, cluster, key], answered by an account, whose fields have names
 
 Arrays grow at their end only. A node ignores what it does not know there and fills in what is missing, and so two wire
 versions in a row understand each other; any other two refuse each other. Numbers in ascending order travel as steps,
@@ -27,10 +28,12 @@ import msgspec
 from attrs import field, frozen
 from msgspec import Meta
 
+from bender.core.account import Account
 from bender.core.configuration import BUCKETS
 from bender.core.entries import ROW
 from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import Counter, Message, Sender, Setting
+from bender.core.model import PORT_MAX
 from bender.core.timing import TTL_S_MAX
 
 #: What this node speaks. It understands the one before and the one after, too.
@@ -85,6 +88,7 @@ _Key = Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX)]
 # Names end up in log lines, and addresses in URLs.
 _Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
 _Address = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX + 10, pattern=r"\A[^\x00-\x20\x7f/?#@\\]+:[0-9]{1,5}\Z")]
+_Port = Annotated[int, Meta(ge=0, le=PORT_MAX)]
 _Body = Annotated[bytes, Meta(max_length=ENTRY_BODY_BYTES_MAX)]
 _Roots = Annotated[tuple[_Incarnation, ...], Meta(max_length=2 * ITEMS_MAX)]
 _Heads = Annotated[dict[_Incarnation, _Number], Meta(max_length=NODES_MAX)]
@@ -137,6 +141,7 @@ class _Sender(msgspec.Struct, array_like=True, frozen=True):
     incarnation: _Incarnation
     name: _Name
     address: _Address
+    api_port: _Port = 0
 
 
 class _Envelope(msgspec.Struct, array_like=True, frozen=True):
@@ -145,6 +150,12 @@ class _Envelope(msgspec.Struct, array_like=True, frozen=True):
     interval_s: _Interval
     sender: _Sender
     payload: msgspec.Raw
+
+
+class _Inquiry(msgspec.Struct, array_like=True, frozen=True):
+    version: int
+    cluster: _Name
+    key: _Key
 
 
 class _Version(msgspec.Struct, array_like=True, frozen=True):
@@ -197,6 +208,7 @@ class _Counter(msgspec.Struct, array_like=True, frozen=True):
     age_s: _Age
     left: bool
     ttl_max_s: Annotated[float, Meta(ge=0, le=TTL_S_MAX)]
+    api_port: _Port = 0
 
 
 class _Setting(msgspec.Struct, array_like=True, frozen=True):
@@ -227,6 +239,8 @@ _encoded = msgspec.msgpack.Encoder().encode
 _envelopes = msgspec.msgpack.Decoder(_Envelope)
 _versions = msgspec.msgpack.Decoder(_Version)
 _messages = msgspec.msgpack.Decoder(_Message)
+_inquiries = msgspec.msgpack.Decoder(_Inquiry)
+_accounts = msgspec.msgpack.Decoder(Account)
 _binaries = msgspec.msgpack.Decoder(bytes)
 
 #: A MessagePack value that begins with one of these is a binary string.
@@ -256,7 +270,7 @@ class Wire:
         if len(payload) > DEFLATE_OVER_BYTES:
             payload = _encoded(zlib.compress(payload, DEFLATE_LEVEL))
         who = message.sender
-        sender = (who.incarnation, who.name, who.address)
+        sender = (who.incarnation, who.name, who.address, who.api_port)
         body = _encoded((WIRE_VERSION, self.cluster, self.interval_s, sender, msgspec.Raw(payload)))
         if len(body) > self.body_bytes_max:
             raise Unsendable(f"a message of {len(body)} bytes deflated, {self.body_bytes_max} are possible")
@@ -268,7 +282,7 @@ class Wire:
             raise TooLarge(f"sends {len(body)} bytes, {self.body_bytes_max} are possible")
         envelope = _envelope(body)
         who = envelope.sender
-        sender = Sender(who.incarnation, who.name, who.address)
+        sender = Sender(who.incarnation, who.name, who.address, who.api_port)
         try:
             self.check(envelope.version, envelope.cluster)
             message = self._message_in(sender, _messages.decode(_inflated(envelope.payload, self.payload_bytes_max)))
@@ -278,6 +292,32 @@ class Wire:
         except (ValueError, RecursionError) as error:
             raise Malformed(f"sends no message ({error})", sender) from error
         return Received(message, envelope.interval_s)
+
+    def inquiry(self, key: str) -> bytes:
+        """What asks a node for its account of an id."""
+        return _encoded((WIRE_VERSION, self.cluster, key))
+
+    def inquired(self, body: bytes) -> str:
+        """The id that is asked about. Raises `Refused`."""
+        try:
+            inquiry = _inquiries.decode(body)
+        except (ValueError, RecursionError) as error:
+            raise Malformed(f"asks nothing that can be understood ({error})") from error
+        self.check(inquiry.version, inquiry.cluster)
+        return inquiry.key
+
+    @staticmethod
+    def account_out(account: Account) -> bytes:
+        """The answer to that."""
+        return _encoded(account)
+
+    @staticmethod
+    def account_in(body: bytes) -> Account:
+        """What was answered. Raises `Malformed`."""
+        try:
+            return _accounts.decode(body)
+        except (ValueError, RecursionError) as error:
+            raise Malformed(f"gives no account ({error})") from error
 
     def check(self, version: int, cluster: str) -> None:
         """Raises `Refused` where nodes with this wire version and of this cluster do not talk to this one."""
@@ -295,7 +335,7 @@ class Wire:
             sender,
             heads=_heads_in(message.heads, message.reaches),
             counters=tuple(
-                Counter(c.incarnation, c.name, c.address, c.beats, c.age_s, c.left, c.ttl_max_s)
+                Counter(c.incarnation, c.name, c.address, c.beats, c.age_s, c.left, c.ttl_max_s, c.api_port)
                 for c in message.counters
             ),
             deltas=tuple(self._delta_in(delta) for delta in message.deltas),
@@ -406,7 +446,10 @@ def _message_out(message: Message) -> tuple[Any, ...]:
     return (
         None if heads is None else {node: head.version for node, head in heads.items()},
         {node: head.reach for node, head in (heads or {}).items() if head.reach != head.version},
-        [(c.incarnation, c.name, c.address, c.beats, c.age_s, c.left, c.ttl_max_s) for c in message.counters],
+        [
+            (c.incarnation, c.name, c.address, c.beats, c.age_s, c.left, c.ttl_max_s, c.api_port)
+            for c in message.counters
+        ],
         [_delta_out(delta) for delta in message.deltas],
         message.ask,
         message.echo,

@@ -69,6 +69,13 @@ class Defaults(SynchronousTestCase):
         self.assertEqual(chosen(advertise="10.0.0.5").address, "10.0.0.5:1730")
         self.assertEqual(chosen(advertise="fd00::5").address, "[fd00::5]:1730")
 
+    def test_clients_reach_a_node_where_peers_do(self) -> None:
+        """Unless its API is for its own machine alone, and its peers are others."""
+        self.assertEqual(chosen().api_port, 1729)
+        self.assertEqual(chosen(advertise="10.0.0.5").api_port, 0)
+        self.assertEqual(chosen(advertise="10.0.0.5", api="tcp:9", insecure=1).api_port, 9)
+        self.assertEqual(chosen(api="unix:/run/bender").api_port, 0)
+
 
 class Peers(Refusing):
     def test_peers_come_with_commas_or_in_several_options(self) -> None:

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.timing import Timing
 from bender.expiry import Expiry
+from bender.tally import Tally
 
 
 class Swept:
@@ -17,6 +18,7 @@ class Swept:
     timing = Timing(interval_s=1.0, ttl_s=10.0)
 
     def __init__(self, clock: Clock, answers: list[Callable[[], bool]]) -> None:
+        self.tally = Tally()
         self.sweeps: list[float] = []
         self._clock = clock
         self._answers = answers
@@ -105,17 +107,17 @@ class SlicedSweeps(ExpiryCase):
 class SweepsThatFail(ExpiryCase):
     def test_the_sweeps_go_on_after_one_that_raised(self) -> None:
         """A fault is logged and counted, and the next sweep comes in its time."""
-        clock, node, expiry = self.start(raises, done, raises)
+        clock, node, _ = self.start(raises, done, raises)
         clock.pump([0.25] * 3)
         self.assertEqual(node.sweeps, [0, 0.25, 0.5, 0.75])
-        self.assertEqual(expiry.failures, 2)
+        self.assertEqual(node.tally.sweeps_failed, 2)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
     def test_a_slice_that_raises_ends_its_sweep_alone(self) -> None:
         """A fault in a later slice is met like one in the first."""
-        clock, node, expiry = self.start(more, raises)
+        clock, node, _ = self.start(more, raises)
         clock.advance(0)
         clock.pump([0.25] * 2)
         self.assertEqual(node.sweeps, [0, 0, 0.25, 0.5])
-        self.assertEqual(expiry.failures, 1)
+        self.assertEqual(node.tally.sweeps_failed, 1)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)

@@ -21,7 +21,7 @@ from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import Counter, Message, Sender, Setting
 from bender.wire import Malformed, OtherCluster, OtherVersion, Received, Refused, TooLarge, Unsendable, Wire
 
-N1 = Sender(2**64 - 1, "n1", "10.0.0.1:1730")
+N1 = Sender(2**64 - 1, "n1", "10.0.0.1:1730", 1729)
 KEY = "registration/web/1.2.0/10.0.0.5/8080"
 BODY = b'{"id":"registration/web/1.2.0/10.0.0.5/8080"}'
 
@@ -47,7 +47,7 @@ def push(*entries: Entry | Copy, live: dict[int, int] | None = None, base: int =
 FULL = Message(
     N1,
     heads={7: Head(5, 5), 8: Head(3, 4)},
-    counters=(Counter(7, "n2", "host-2:1730", 12, 0.25, left=True, ttl_max_s=30.0),),
+    counters=(Counter(7, "n2", "host-2:1730", 12, 0.25, left=True, ttl_max_s=30.0, api_port=1739),),
     deltas=(
         Delta(7, 3, 4, 9, 9, (claim(5), Copy(7, 6, 8, 7), End(7, 8, KEY, 18.0, 2, ((7, 5), (8, 1)))), (2, 4)),
         Delta(8, 0, 6, 7, 7, (Claim(8, 7, KEY, BODY, 0.5, 3, 7, 5),), (), {0: 0b100010}),

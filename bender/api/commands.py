@@ -2,13 +2,13 @@
 
 `ROUTES` is the one table of it. A front (Klein's is `bender.api.routes`) reads requests, finds the route, waits until
 the node is ready unless the route is `at_once`, and lets `answer` do the rest; it never looks into a body. Nothing here
-knows Twisted's web, waits, or raises: every request has an answer, and one that is refused has changed nothing.
+knows Twisted's web, or raises: every request has an answer, and one that is refused has changed nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -19,6 +19,7 @@ from attrs import Factory, field, frozen
 from bender import __version__
 from bender.core import model
 from bender.core.model import BACKEND, FRONTEND, Invalid, Kind, TooLarge, Wanted
+from bender.explaining import explain
 from bender.listing import Listing, LongListing, gzip_pieces
 from bender.node import Full, Node, NotReady
 
@@ -34,6 +35,9 @@ QUERY_FIELDS_MAX = 20
 #: A list above this is deflated for who asks for that: it fits a packet otherwise, or nearly so.
 DEFLATE_OVER_BYTES = 2 * 1024
 
+#: A request waits no longer, whatever was asked for: intermediaries give up on silent connections soon after.
+WAIT_S_MAX = 60
+
 #: Seconds after which it is worth asking a node again that was not ready: about as long as a first contact takes.
 RETRY_AFTER = b"1"
 
@@ -48,6 +52,7 @@ STATUS_OF_CODE = {
     "NOT_READY": 503,
 }
 
+_WAIT = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
 _ZERO = re.compile(r"q\s*=\s*0(\.0*)?")
 
 _JSON = (b"Content-Type", b"application/json")
@@ -106,7 +111,10 @@ class Later(msgspec.Struct, frozen=True):
     answer: Callable[[], Answer]
 
 
-Command = Callable[[Node, Asked], Answer | Later]
+#: The last is an answer that waits for other nodes, or for time: nothing of the command is done before it is awaited.
+Answered = Answer | Later | Coroutine[Any, Any, Answer]
+
+Command = Callable[[Node, Asked], Answered]
 
 
 @frozen
@@ -131,7 +139,7 @@ def _allow(methods: Mapping[str, Command]) -> str:
     return ", ".join([*named, "OPTIONS"])
 
 
-def answer(node: Node, route: Route, asked: Asked) -> Answer | Later:
+def answer(node: Node, route: Route, asked: Asked) -> Answered:
     """Do what a client asks for."""
     command = route.commands.get("GET" if asked.method == "HEAD" else asked.method)
     if command is None:
@@ -247,6 +255,13 @@ def accepted(header: str) -> Iterator[tuple[str, bool]]:
         yield name, not any(map(_ZERO.fullmatch, parameters))
 
 
+def wait_s(text: str) -> float:
+    """How long a request says that it may wait; more than is possible is cut. Raises `Invalid`."""
+    if not _WAIT.fullmatch(text):
+        raise Invalid("wait", f"must be a number of seconds from 0 to {WAIT_S_MAX}")
+    return min(float(text), WAIT_S_MAX)
+
+
 def _located(status: int, body: bytes, id_: str) -> Answer:
     return Answer(status, body, (_JSON, (b"Location", _location(id_))))
 
@@ -320,9 +335,28 @@ def _renew(node: Node, asked: Asked) -> Answer:
     return Answer(200, standing.shown, JSON_ALONE) if standing.renew(node) else _not_found(standing.key)
 
 
-def _deregister(node: Node, asked: Asked) -> Answer:
+def _deregister(node: Node, asked: Asked) -> Answered:
     key = model.registration_key(_instance(asked))
+    within = _fields(asked).get("wait")
+    if within is not None:
+        return _deregister_everywhere(node, key, wait_s(within))
     return Answer(204) if node.deregister(key) else _not_found(key)
+
+
+async def _deregister_everywhere(node: Node, key: str, within_s: float) -> Answer:
+    """Answer when all nodes that are heard have it, or after `within_s`, and say which they are."""
+    if not node.deregister(key):
+        return _not_found(key)
+    applied = await node.until_applied(within_s)
+    # No consumers yet.
+    shown = {"applied": applied.nodes, "consumers": [], "missing": applied.missing}
+    return Answer(200, _encode(shown), JSON_ALONE)
+
+
+async def _explain(node: Node, asked: Asked) -> Answer:
+    key = model.registration_key(_instance(asked))
+    explained = await explain(node, key)
+    return _not_found(key) if explained is None else _shown(asked, _encode(explained))
 
 
 def _renew_all(node: Node, asked: Asked) -> Answer:
@@ -365,13 +399,27 @@ def _instance(asked: Asked) -> tuple[str, str, str, str]:
 
 
 def _meta_wanted(asked: Asked) -> list[tuple[str, str]]:
+    fields = _fields_in_order(asked)
+    return [(name.removeprefix("meta."), value) for name, value in fields if name.startswith("meta.")]
+
+
+def _fields(asked: Asked) -> dict[str, str]:
+    """The fields of the query. Raises `Invalid` where one stands there twice."""
+    fields: dict[str, str] = {}
+    for name, value in _fields_in_order(asked):
+        if name in fields:
+            raise Invalid(name, "must not be given more than once")
+        fields[name] = value
+    return fields
+
+
+def _fields_in_order(asked: Asked) -> list[tuple[str, str]]:
     if not asked.query:
         return []
     try:
-        fields = parse_qsl(asked.query, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
+        return parse_qsl(asked.query, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
     except ValueError:
         raise Invalid("query", f"must be at most {QUERY_FIELDS_MAX} fields in UTF-8, percent-encoded") from None
-    return [(name.removeprefix("meta."), value) for name, value in fields if name.startswith("meta.")]
 
 
 # Backends and frontends.
@@ -474,6 +522,7 @@ ROUTES = (
     Route("/registrations/<app>", {"GET": _registrations}, hot=True),
     Route("/registrations/<app>/<version>", {"GET": _registrations}, hot=True),
     Route(_INSTANCE, {"GET": _registration, "POST": _register_at, "PUT": _renew, "DELETE": _deregister}, hot=True),
+    Route("/explain" + _INSTANCE.replace("registrations", "registration"), {"GET": _explain}),
     Route("/renewals", {"POST": _renew_all}, hot=True, body_bytes_max=RENEWALS_BYTES_MAX),
     Route("/backends", {"GET": _all(BACKEND), "POST": _create(BACKEND)}),
     Route("/backends/<name>", {"GET": _one(BACKEND), "PUT": _put(BACKEND), "DELETE": _remove(BACKEND)}),

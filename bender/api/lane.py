@@ -11,7 +11,7 @@ a little later. So the lane must not take what Twisted would refuse, nor do anyt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
@@ -98,6 +98,8 @@ class Lane:
         except Exception as error:
             self._log.failure("A request for {path} failed.", path=taken.target)
             answered = refusal(error)
+        if isinstance(answered, Coroutine):
+            answered.close()  # it has not begun
         return self._heads.response(answered) if isinstance(answered, Answer) else None
 
 

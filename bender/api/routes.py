@@ -101,7 +101,9 @@ def _endpoint(node: Node, reactor: IReactorTime, route: Route) -> Callable[..., 
         answered = answer(node, route, _asked(request, path))
         return respond(request, answered) if isinstance(answered, Answer) else await at_length(request, answered)
 
-    async def at_length(request: Request, later: Later) -> bytes:
+    async def at_length(request: Request, later: Later | Coroutine[Any, Any, Answer]) -> bytes:
+        if not isinstance(later, Later):
+            return respond(request, await later)
         for _ in later.steps:
             await deferLater(reactor, 0)
         answered = later.answer()

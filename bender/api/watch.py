@@ -5,7 +5,6 @@ Which events these are, and in what order, is decided in `bender.subscription`; 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,18 +14,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.web.server import Request
 
-from bender.api.commands import accepted
+from bender.api.commands import accepted, wait_s
 from bender.core.model import Invalid
 from bender.journal import Entry
 from bender.node import Node
 from bender.stream import PIECE_BYTES, Stream
 from bender.subscription import Selection, Subscription
 
-#: A long poll waits no longer, whatever was asked for: intermediaries give up on silent connections soon after.
-WAIT_S_MAX = 60
-
 _FIELDS = {"app", "version", "snapshot", "since", "wait"}
-_WAIT = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
 _FLAGS = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 _log = Logger()
@@ -168,10 +163,8 @@ def _selection(request: Request, fields: Mapping[str, str], *, server_sent: bool
 
 def _wait_s(fields: Mapping[str, str]) -> float:
     """How long a poll may wait: not at all without `since`, for then it is about where to begin."""
-    wait = fields.get("wait", "0")
-    if not _WAIT.fullmatch(wait):
-        raise Invalid("wait", f"must be a number of seconds from 0 to {WAIT_S_MAX}")
-    return min(float(wait), WAIT_S_MAX) if "since" in fields else 0
+    within_s = wait_s(fields.get("wait", "0"))
+    return within_s if "since" in fields else 0
 
 
 def _fields(request: Request) -> dict[str, str]:

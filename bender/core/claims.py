@@ -64,6 +64,10 @@ class Claims:
             return lease.entry  # it was seen to say what the winner says, and counts as long as it is here
         return self._winner(self.index.entries(key), now)
 
+    def shown(self, key: str) -> Claim | None:
+        """The claim by which a registration is listed."""
+        return self._view.claim(key)
+
     def hidden(self, key: str) -> Claim | None:
         """The claim that would speak for a registration that is hidden, if its node were heard."""
         root = self._view.hidden_root(key)

@@ -29,6 +29,7 @@ class Contact:
     __slots__ = (
         "address",
         "agreed",
+        "api_port",
         "beats",
         "echoed",
         "heads",
@@ -44,10 +45,11 @@ class Contact:
         "ttls",
     )
 
-    def __init__(self, incarnation: int, name: str, address: str) -> None:
+    def __init__(self, incarnation: int, name: str, address: str, api_port: int = 0) -> None:
         self.incarnation = incarnation
         self.name = name
         self.address = address
+        self.api_port = api_port
         self.beats = -1
         self.heard_at = -inf
         self.known_beats = -1
@@ -91,7 +93,7 @@ class Contacts:
         if contact is None:
             if counter.age_s >= self._timing.ledger_kept_s(counter.ttl_max_s):
                 return
-            contact = Contact(counter.incarnation, counter.name, counter.address)
+            contact = Contact(counter.incarnation, counter.name, counter.address, counter.api_port)
             contact.left = counter.left or counter.address == self._address  # its place is this node's now
             self._by_incarnation[counter.incarnation] = contact
         known_at = now - counter.age_s + contact.shift_s

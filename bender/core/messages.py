@@ -16,11 +16,15 @@ from bender.core.ledger import Delta, Head
 
 @frozen
 class Sender:
-    """Who speaks: an incarnation, its name for people, and `host:port` where others reach its exchange."""
+    """Who speaks: an incarnation, its name for people, and `host:port` where others reach its exchange.
+
+    `api_port` is where clients reach it at the same host, 0 if they cannot from elsewhere.
+    """
 
     incarnation: int
     name: str
     address: str
+    api_port: int = 0
 
 
 @frozen
@@ -38,6 +42,7 @@ class Counter:
     age_s: float
     left: bool = False
     ttl_max_s: float = 0.0
+    api_port: int = 0
 
 
 @frozen

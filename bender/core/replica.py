@@ -14,9 +14,10 @@ from math import inf
 
 from attrs import evolve
 
+from bender.core.account import Account, Marks, account
 from bender.core.claims import Claims
 from bender.core.configuration import KEYS_MAX, Configuration
-from bender.core.contacts import Contacts
+from bender.core.contacts import Contact, Contacts
 from bender.core.links import Links
 from bender.core.messages import Message, Request, Sender, Setting
 from bender.core.rounds import Rounds
@@ -59,6 +60,7 @@ class Replica:
         self.rounds = Rounds(identity, self.contacts, self.claims, self.configuration, self.links, now)
         self.ready = not seeds
         self.claims.holding = not self.ready
+        self._marks = Marks(now)
         # Settings to be shown once nothing is held back; the incarnation before may have left some.
         self._stale_settings = dict.fromkeys(self.configuration)
         #: Whether this incarnation has not been ready yet.
@@ -176,6 +178,23 @@ class Replica:
         """The settings of a configuration key, newest first."""
         return self.configuration.settings(key)
 
+    def account(self, now: float, key: str) -> Account:
+        """What is known here of an id."""
+        return account(key, self.identity, self.claims, self.contacts, self._marks, now, ready=self.ready)
+
+    def reached(self, now: float) -> float:
+        """The version of this node's own ledger that every peer has shown to have, but for those that are silent."""
+        own = self.identity.incarnation
+        heard = (contact for contact in self.contacts if not self.contacts.silent(contact, now))
+        return min((contact.heads.get(own, 0) for contact in heard), default=inf)
+
+    def split(self, version: int) -> tuple[list[Contact], list[Contact]]:
+        """The peers that have shown to have this node's own ledger as it was at `version`, and those that have not."""
+        own = self.identity.incarnation
+        present = [contact for contact in self.contacts if not contact.left]
+        having = [contact for contact in present if contact.heads.get(own, 0) >= version]
+        return having, [contact for contact in present if contact not in having]
+
     def digest(self) -> int:
         """Equal on all nodes that have the same state."""
         versions = sorted((i, ledger.version) for i, ledger in self.claims.ledgers.items() if ledger.version)
@@ -222,6 +241,7 @@ class Replica:
         self._notice(now)
         if not (self._mute or self.rounds.left):
             self.rounds.beat(now)
+        self._marks.note(self.claims.ledger.version, now)
         self.rounds.ask(self.addresses() if addresses is None else addresses, now)
 
     def sweep(self, now: float) -> bool:

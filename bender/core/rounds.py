@@ -213,14 +213,22 @@ class Rounds:
 
     def _own_counter(self, now: float) -> Counter:
         own = self._identity
-        return Counter(own.incarnation, own.name, own.address, self._beats, now - self._beat_at, self.left)
+        age_s = now - self._beat_at
+        return Counter(own.incarnation, own.name, own.address, self._beats, age_s, self.left, api_port=own.api_port)
 
     def _counter(self, contact: Contact, now: float) -> Counter:
         """News of a contact. A pause of this node's makes it no younger."""
         age_s = max(0.0, now - (contact.heard_at - contact.shift_s))
         ttl_max_s = self._claims.ttl_max_s(contact) if self._contacts.silent(contact, now) else 0.0
         return Counter(
-            contact.incarnation, contact.name, contact.address, contact.beats, age_s, contact.left, ttl_max_s
+            contact.incarnation,
+            contact.name,
+            contact.address,
+            contact.beats,
+            age_s,
+            contact.left,
+            ttl_max_s,
+            contact.api_port,
         )
 
     def _answer(self, request: Message, heads: Mapping[int, Head], now: float, *, ask: bool) -> Message:

@@ -7,7 +7,7 @@ must never wait for a peer: one that hangs costs its requests their time limit a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -18,11 +18,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from bender.core.account import Account, Unheard
 from bender.core.links import partners
 from bender.core.messages import Message, Request
 from bender.core.timing import Timing
 from bender.exchange.conditions import Conditions
-from bender.exchange.http import Poster, Refusal, Refusing, Unanswered, Unreachable
+from bender.exchange.http import ACCOUNT_PATH, Poster, Refusal, Refusing, Unanswered, Unreachable
+from bender.tally import Tally
 from bender.wire import Refused, Unsendable, Wire
 
 #: Requests under way to one peer: the core's four rounds and one push, and the second requests that go with rounds.
@@ -37,6 +39,10 @@ class Asking(Protocol):
     """What a node offers here."""
 
     on_requests: Callable[[list[Request]], None]
+    ask_account: Callable[[str, str], Coroutine[Any, Any, Account | Unheard]]
+
+    @property
+    def tally(self) -> Tally: ...
 
     @property
     def timing(self) -> Timing: ...
@@ -53,7 +59,7 @@ class Asking(Protocol):
 class Client(Service):
     """Carries the requests of `node`, and lets it begin its rounds.
 
-    `chance` gives numbers between 0 and 1; `failures` counts the rounds that raised since the start.
+    `chance` gives numbers between 0 and 1.
     """
 
     _log = Logger()
@@ -67,7 +73,6 @@ class Client(Service):
         conditions: Conditions,
         chance: Callable[[], float],
     ) -> None:
-        self.failures = 0
         self._reactor = reactor
         self._node = node
         self._wire = wire
@@ -89,6 +94,7 @@ class Client(Service):
         """The first round begins at once: the node is not ready before it has heard from its peers."""
         super().startService()
         self._node.on_requests = self.send
+        self._node.ask_account = self.ask_account
         self._round()
         self._rounds.start(self._limit_s, now=False)  # it ends only when it is stopped, for a tick never raises
 
@@ -128,10 +134,9 @@ class Client(Service):
             self._node.begin_round(partners(self._node.addresses(), self._chance))
             self._conditions.forget()
         except Exception:
-            self.failures += 1
-            self._log.failure(
-                "A round failed, the next one comes in its time; {failures} so far.", failures=self.failures
-            )
+            self._node.tally.rounds_failed += 1
+            failed = self._node.tally.rounds_failed
+            self._log.failure("A round failed, the next one comes in its time; {failed} so far.", failed=failed)
 
     # Requests.
 
@@ -152,6 +157,7 @@ class Client(Service):
     def _post(self, request: Request) -> Deferred[bytes]:
         if self._encoded is None or self._encoded[0] is not request.message:
             self._encoded = (request.message, self._wire.encode(request.message))
+        self._node.tally.bytes_sent += len(self._encoded[1])
         if request.push:
             return self._poster.push(request.address, self._encoded[1])
         return Deferred.fromCoroutine(self._poster.post(request.address, self._encoded[1]))
@@ -170,11 +176,28 @@ class Client(Service):
         else:
             self._finish(request, answer)
 
+    async def ask_account(self, address: str, key: str) -> Account | Unheard:
+        """What the node at an address knows of an id. No answer is no condition of the peer's: rounds find that out."""
+        posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.inquiry(key), ACCOUNT_PATH))
+        try:
+            return self._wire.account_in(await posting.addTimeout(self._limit_s, self._reactor))
+        except TimedOut:
+            problem = f"does not answer within {self._limit_s:g} s"
+        except Unanswered as unanswered:
+            problem = unanswered.text
+        except Refusing as refusing:
+            problem = f"refuses this node: {refusing.refusal.message}"
+        except Refused as refused:
+            problem = refused.reason
+        return Unheard(address, address, problem)
+
     async def _answer(self, address: str, posting: Deferred[bytes]) -> Message | None:
         """The answer; None, and a condition of the peer's, where there is none to be had."""
         conditions = self._conditions
         try:
-            received = self._wire.decode(await posting.addTimeout(self._limit_s, self._reactor))
+            answer = await posting.addTimeout(self._limit_s, self._reactor)
+            self._node.tally.bytes_received += len(answer)
+            received = self._wire.decode(answer)
         except TimedOut:
             conditions.out_of_reach(address, f"does not answer within {self._limit_s:g} s")
         except Unreachable as unreachable:

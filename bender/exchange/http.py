@@ -36,6 +36,9 @@ from bender.exchange.lane import Astray, Lanes
 PATH = "/exchange"
 _PATH = PATH.encode()
 
+#: Where a node is asked what it knows of one id.
+ACCOUNT_PATH = "/account"
+
 #: Of messages, and of the sentence that says why one is refused.
 MEDIA_TYPE = b"application/msgpack"
 REFUSAL_TYPE = b"application/json"
@@ -113,14 +116,14 @@ class Poster:
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self._client = HTTPClient(agent, self._cookies, data_to_body_producer=_Sent)
 
-    async def post(self, address: str, body: bytes) -> bytes:
+    async def post(self, address: str, body: bytes, path: str = PATH) -> bytes:
         """The body of the answer. Raises `Unanswered` or `Refusing`, with the reason.
 
         Cancelled at any time, or failing, it ends the connection: nothing is sent after what was not answered.
         """
         try:
             response = await self._client.post(
-                _URL.from_text(f"http://{address}{PATH}"),
+                _URL.from_text(f"http://{address}{path}"),
                 data=body,
                 cookies=self._cookies,
                 allow_redirects=False,

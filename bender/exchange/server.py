@@ -1,5 +1,7 @@
 """The half of the exchange that answers: `POST /exchange` brings a message, and its answer is one.
 
+`POST /account` brings an id, and its answer is what this node knows of it.
+
 A request that is no message of this cluster's is refused with a sentence in JSON, and its sender named in the log. It
 must never keep the body of a request that is larger than any message, nor write one to a file, as Twisted would.
 """
@@ -19,11 +21,13 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
+from bender.core.account import Account
 from bender.core.messages import Message
 from bender.exchange import lane
 from bender.exchange.conditions import Conditions
-from bender.exchange.http import MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
+from bender.exchange.http import ACCOUNT_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
 from bender.prompt import prompt_writer
+from bender.tally import Tally
 from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
 
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
@@ -40,7 +44,12 @@ _CODES = {http.CONFLICT: "CONFLICT", http.REQUEST_ENTITY_TOO_LARGE: "TOO_LARGE",
 class Answering(Protocol):
     """What a node offers here."""
 
+    @property
+    def tally(self) -> Tally: ...
+
     def receive(self, message: Message) -> Message: ...
+
+    def account(self, key: str) -> Account: ...
 
 
 class Server:
@@ -62,6 +71,15 @@ class Server:
         """A message for a message."""
         return _respond(request, *self._answer(request.content.read(), request.getClientAddress().host))
 
+    @_klein.route(ACCOUNT_PATH, methods=["POST"])
+    def account(self, request: Request) -> bytes:
+        """What this node knows of an id, for a peer that was asked to explain it."""
+        try:
+            key = self._wire.inquired(request.content.read())
+        except Refused as refused:
+            return _respond(request, *self._refuse(refused, request.getClientAddress().host))
+        return _respond(request, http.OK, MEDIA_TYPE, self._wire.account_out(self._node.account(key)))
+
     def _answer(self, body: bytes, host: str) -> tuple[int, bytes, bytes]:
         """Status, media type and body of the answer to what `host` sent."""
         try:
@@ -71,7 +89,12 @@ class Server:
         answer = self._node.receive(received.message)
         address = received.message.sender.address
         self._conditions.understood(address, "asks", received.interval_s, self._wire.interval_s)
-        return http.OK, MEDIA_TYPE, self._wire.encode(answer)
+        encoded = self._wire.encode(answer)
+        tally = self._node.tally
+        tally.received += 1
+        tally.bytes_received += len(body)
+        tally.bytes_sent += len(encoded)
+        return http.OK, MEDIA_TYPE, encoded
 
     def _refuse(self, refused: Refused, host: str) -> tuple[int, bytes, bytes]:
         address = refused.sender.address if refused.sender else host

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -23,13 +23,18 @@ from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from bender.core.account import Account, Unheard
 from bender.core.messages import Message, Request, Sender
 from bender.core.timing import Timing
 from bender.exchange.conditions import Conditions
+from bender.tally import Tally
 from bender.wire import Wire
 
 #: The host from which everybody's connections come.
 HOST = "10.0.0.9"
+
+#: What stands in for a node lists this.
+LISTED = "registration/web/1/10.0.0.5/80"
 
 #: A power of two, so that many of them are as many seconds to the last digit.
 STEP_S = 1 / 16
@@ -232,6 +237,8 @@ class Double:
 
     def __init__(self, address: str = "10.0.0.1:1730") -> None:
         self.sender = Sender(1, "n1", address)
+        self.tally = Tally()
+        self.ask_account: Callable[[str, str], Coroutine[Any, Any, Account | Unheard]]
         self.on_requests: Callable[[list[Request]], None] = lambda _: None
         self.rounds: list[Any] = []
         self.on_round: Callable[[], None] = lambda: None
@@ -253,6 +260,19 @@ class Double:
         self.received.append(message)
         self.on_report()
         return Message(self.sender, ask=7.0)
+
+    def account(self, key: str) -> Account:
+        return Account(
+            node="n1",
+            address=self.sender.address,
+            ready=True,
+            listed=key == LISTED,
+            hidden=False,
+            claim=None,
+            sees=(),
+            ended=(),
+            hears=(),
+        )
 
     def answered(self, request: Request, answer: Message) -> None:
         self.reports.append((request, answer))

@@ -1,0 +1,178 @@
+"""What one node can say of one id: what it holds, what it sees others hold, and why that counts or does not.
+
+An account is put together when somebody asks, from what is kept anyway, and decides nothing. Only whoever holds a claim
+knows how much time it has left, so a whole answer takes the accounts of all nodes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import msgspec
+
+from bender.core.claims import Claims
+from bender.core.contacts import Contact, Contacts
+from bender.core.leases import Lease
+from bender.core.ledger import Claim, Dot, End
+from bender.core.messages import Sender
+
+#: Marks that are kept. Beyond that every other one goes, and what is old is told less exactly.
+MARKS_MAX = 4096
+
+#: The name of a node that is forgotten here.
+FORGOTTEN = "?"
+
+
+class Held(msgspec.Struct, frozen=True, rename={"held_s": "held", "renewed_s": "renewed", "left_s": "left"}):
+    """A node's own claim: for how long it has held it as it is now, how long ago it heard the instance, what is left.
+
+    `speaks` says that it is the one that is listed, or says the same. All in seconds; 0 left of a claim that is due and
+    waits for the peers' word.
+    """
+
+    ttl: float
+    held_s: float
+    renewed_s: float
+    left_s: float
+    rev: int
+    speaks: bool
+
+
+class Seen(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
+    """A claim of another node's, as it is seen here: `heard_s` is how long ago that node was heard, if ever.
+
+    `counts` says whether the claim keeps the instance listed here; if it does not, `why` is `ended` (deregistered) or
+    `silent` (its node is not heard).
+    """
+
+    node: str
+    rev: int
+    counts: bool
+    why: str | None
+    heard_s: float | None
+
+
+class Heard(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
+    """How long ago another node was heard, None if it never was; `left` says that it took its leave."""
+
+    node: str
+    heard_s: float | None
+    left: bool
+
+
+class Happened(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
+    """An event of the id; `at_ms` is the wall clock's time there, since the epoch."""
+
+    event: str
+    at_ms: int
+    reason: str
+
+
+class Account(msgspec.Struct, frozen=True):
+    """All that one node knows of an id.
+
+    `hidden` says that it is hidden as `node-lost`; `ended` names the nodes that deregistrations were sent to, as long
+    as these are known. `events` are the last that the node's journal has, newest first; a replica has none.
+    """
+
+    node: str
+    address: str
+    ready: bool
+    listed: bool
+    hidden: bool
+    claim: Held | None
+    sees: tuple[Seen, ...]
+    ended: tuple[str, ...]
+    hears: tuple[Heard, ...]
+    events: tuple[Happened, ...] = ()
+
+    @property
+    def says_something(self) -> bool:
+        known = self.listed or self.hidden or self.claim is not None
+        return known or bool(self.sees or self.ended or self.events)
+
+
+class Unheard(msgspec.Struct, frozen=True):
+    """A node that gave no account, and why."""
+
+    node: str
+    address: str
+    problem: str
+
+
+class Marks:
+    """When this node's ledger had which version, about: one mark for each heartbeat with which there was a change.
+
+    To keep the time with each claim would cost 24 bytes for each of a million.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._versions = [0]
+        self._times = [now]
+
+    def note(self, version: int, now: float) -> None:
+        """Call this with each heartbeat."""
+        if version == self._versions[-1]:
+            return
+        self._versions.append(version)
+        self._times.append(now)
+        if len(self._versions) > MARKS_MAX:
+            # The newest stays, or the next would be noted for what it had already.
+            del self._versions[1:-1:2], self._times[1:-1:2]
+
+    def added_at(self, n: int, now: float) -> float:
+        """When the entry with this n was added, at the latest."""
+        place = bisect_left(self._versions, n)
+        return self._times[place] if place < len(self._times) else now
+
+
+def account(
+    key: str, me: Sender, claims: Claims, contacts: Contacts, marks: Marks, now: float, *, ready: bool
+) -> Account:
+    """What `me` knows of `key` at the time `now`."""
+    entries = claims.index.entries(key)
+    ends = [entry for entry in entries if isinstance(entry, End)]
+    ended = {root for end in ends for root in end.roots}
+    lease = claims.index.lease(key)
+    others = [entry for entry in entries if isinstance(entry, Claim) and entry.node != me.incarnation]
+    names = {me.incarnation: me.name, **{contact.incarnation: contact.name for contact in contacts}}
+    return Account(
+        node=me.name,
+        address=me.address,
+        ready=ready,
+        listed=claims.shown(key) is not None,
+        hidden=claims.hidden(key) is not None,
+        claim=None if lease is None else _held(lease, claims.winner(key, now), marks, now),
+        sees=tuple(_seen(claim, contacts, ended, now) for claim in others),
+        ended=tuple(names.get(end.node, FORGOTTEN) for end in ends),
+        hears=tuple(
+            Heard(contact.name, heard_s(contact, now), contact.left)
+            for contact in contacts
+            if not contacts.replaced(contact)
+        ),
+    )
+
+
+def _held(lease: Lease, winner: Claim | None, marks: Marks, now: float) -> Held:
+    claim = lease.entry
+    assert isinstance(claim, Claim)
+    return Held(
+        ttl=claim.ttl_s,
+        held_s=round(now - marks.added_at(claim.n, now), 3),
+        renewed_s=round(max(0.0, now - (lease.deadline - claim.ttl_s)), 3),
+        left_s=round(max(0.0, lease.deadline - now), 3),
+        rev=claim.rev,
+        speaks=winner is not None and winner.rank == claim.rank,
+    )
+
+
+def _seen(claim: Claim, contacts: Contacts, ended: set[Dot], now: float) -> Seen:
+    contact = contacts.get(claim.node)
+    counts = claim.root not in ended and contacts.counts(claim.node, claim.ttl_s, now)
+    why = None if counts else "ended" if claim.root in ended else "silent"
+    return Seen(contact.name if contact else FORGOTTEN, claim.rev, counts, why, heard_s(contact, now))
+
+
+def heard_s(contact: Contact | None, now: float) -> float | None:
+    """How long ago a node was heard; None where it never was."""
+    return None if contact is None or contact.beats < 0 else round(now - contact.heard_at, 3)

@@ -1,0 +1,127 @@
+"""Why an instance is in rotation or not: the accounts of all nodes, and what they amount to in one sentence.
+
+Whoever reads this may be in a hurry: the sentence says what is the case, since when, and who could change it. The rest
+is what it was read off. Nothing is decided here, and nothing changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from bender.core.account import Account, Held, Unheard
+from bender.node import Node
+
+
+async def explain(node: Node, key: str) -> dict[str, Any] | None:
+    """What `GET /explain/…` answers; None where no node knows anything of the id."""
+    accounts = await node.accounts(key)
+    answered = [account for account in accounts if isinstance(account, Account)]
+    if not any(account.says_something for account in answered):
+        return None
+    shown = node.registration(key)
+    return {
+        "id": key,
+        "listed": shown is not None,
+        "why": _why(answered, [account for account in accounts if isinstance(account, Unheard)]),
+        "registration": None if shown is None else msgspec.Raw(shown),
+        "backends": _backends(node, key),
+        "nodes": [{"answered": isinstance(account, Account), **_fields(account)} for account in accounts],
+    }
+
+
+def _fields(account: Account | Unheard) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(account)
+    return fields
+
+
+# The sentence.
+
+
+def _why(accounts: Sequence[Account], unheard: Sequence[Unheard]) -> str:
+    """The first account is that of the node which was asked."""
+    asked = accounts[0]
+    sentence = _why_listed(accounts) if asked.listed else _why_not_listed(asked, accounts)
+    others = [account.node for account in accounts if account.listed != asked.listed]
+    if others:
+        sentence += f"; {_and(others)} {'does' if len(others) == 1 else 'do'}{' not' if asked.listed else ''} list it"
+    if unheard:
+        sentence += f"; {_and(each.node for each in unheard)} did not answer"
+    return sentence
+
+
+def _why_listed(accounts: Sequence[Account]) -> str:
+    held = [(account, account.claim) for account in accounts if account.claim is not None and account.claim.speaks]
+    if not held:
+        holders = [seen.node for seen in accounts[0].sees if seen.counts]
+        return f"listed on the word of {_and(holders) or 'a node that is just letting go of it'}"
+    account, claim = max(held, key=lambda each: each[1].left_s)
+    return f"listed: {account.node} heard from it {_seconds(claim.renewed_s)} ago, {_left(claim)}"
+
+
+def _left(claim: Held) -> str:
+    if claim.left_s > 0:
+        return f"and it has {_seconds(claim.left_s)} left of its ttl of {claim.ttl:g} s"
+    return f"its ttl of {claim.ttl:g} s is over, and the other nodes are asked whether they heard from it"
+
+
+def _why_not_listed(asked: Account, accounts: Sequence[Account]) -> str:
+    last = next((happened for happened in asked.events if happened.event == "offline"), None)
+    since = "" if last is None else f" since {_time(last.at_ms)}"
+    lost = [seen for seen in asked.sees if seen.why == "silent"]
+    if asked.hidden and lost:
+        heard = ", ".join(f"{seen.node} ({_ago(seen.heard_s)})" for seen in lost)
+        return f"hidden{since} at {asked.node} (node-lost), which does not hear who heard from it: {heard}"
+    enders = dict.fromkeys(name for account in accounts for name in account.ended)
+    if enders and (last is None or last.reason == "deregistered"):
+        return f"deregistered{since}, by a request to {_and(enders)}"
+    if last is not None and last.reason == "expired":
+        return f"expired{since}: nobody renewed it within its ttl"
+    if last is not None:
+        return f"offline{since}, because it was {last.reason}"
+    return f"not listed at {asked.node}, which knows nothing of it"
+
+
+def _seconds(duration_s: float) -> str:
+    return f"{duration_s:.1f} s"
+
+
+def _ago(duration_s: float | None) -> str:
+    return "never heard" if duration_s is None else f"last heard {_seconds(duration_s)} ago"
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _and(names: Iterable[str]) -> str:
+    *first, last = [*names] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+# What it is in rotation for.
+
+
+def _backends(node: Node, key: str) -> list[dict[str, Any]]:
+    """The backends that send to its version, all or a canary's part, with the frontends before them."""
+    _, app, version, _, _ = key.split("/")
+    frontends = [msgspec.json.decode(body) for body in node.configuration("frontend")]
+    found = []
+    for backend in map(msgspec.json.decode, node.configuration("backend")):
+        role = _role(backend, app, version)
+        if role is not None:
+            names = [frontend["name"] for frontend in frontends if frontend.get("backend") == backend["name"]]
+            found.append({"name": backend["name"], "as": role, "frontends": names})
+    return found
+
+
+def _role(backend: dict[str, Any], app: str, version: str) -> str | None:
+    canary = backend.get("canary")
+    if backend["app"] != app:
+        return None
+    if backend["version"] == version:
+        return "version"
+    return "canary" if isinstance(canary, dict) and canary.get("version") == version else None

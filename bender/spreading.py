@@ -1,0 +1,83 @@
+"""Who waits until the others have what this node did, such as whoever deregistered an instance before stopping it.
+
+It is looked at after everything that may have brought the others on, and what it costs then does not grow with the
+number of those who wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from bender.core.replica import Replica
+
+
+@frozen
+class Applied:
+    """The names of the nodes that have it, this one first, and of those that did not say so.
+
+    A peer that was configured and never found has no name, but is missing under its address.
+    """
+
+    nodes: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+class Spreading:
+    """Those who wait for one replica's peers."""
+
+    def __init__(self, replica: Replica, clock: IReactorTime, monotonic: Callable[[], float]) -> None:
+        self._replica = replica
+        self._clock = clock
+        self._monotonic = monotonic
+        # By the version waited for; the number keeps those in order that wait for the same one.
+        self._waiting: list[tuple[int, int, Deferred[None]]] = []
+        self._numbers = count()
+
+    async def until_applied(self, version: int, within_s: float) -> Applied:
+        """Wait until all peers have this node's ledger up to `version`, but for those that are silent."""
+        if self._reached() < version and within_s > 0:
+            waiting: Deferred[None] = Deferred()
+            heappush(self._waiting, (version, next(self._numbers), waiting))
+            giving_up = self._clock.callLater(within_s, _wake, waiting)
+            try:
+                await waiting
+            finally:
+                if giving_up.active():
+                    giving_up.cancel()
+        return self._applied(version)
+
+    def note(self) -> None:
+        """Call this after everything that may have changed what the peers have, or which of them are heard."""
+        if not self._waiting:
+            return
+        reached = self._reached()
+        while self._waiting and (self._waiting[0][0] <= reached or self._waiting[0][2].called):
+            _wake(heappop(self._waiting)[2])
+
+    def end(self) -> None:
+        """Let nobody wait any longer, for this node stops."""
+        while self._waiting:
+            _wake(heappop(self._waiting)[2])
+
+    def _reached(self) -> float:
+        """The version up to which all peers have this node's ledger that are heard."""
+        return self._replica.reached(self._monotonic())
+
+    def _applied(self, version: int) -> Applied:
+        replica = self._replica
+        having, lacking = replica.split(version)
+        return Applied(
+            (replica.identity.name, *(contact.name for contact in having)),
+            (*(contact.name for contact in lacking), *replica.links.unanswered()),
+        )
+
+
+def _wake(waiting: Deferred[None]) -> None:
+    if not waiting.called:
+        waiting.callback(None)

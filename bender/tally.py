@@ -1,0 +1,31 @@
+"""What a node has done since its start, in numbers, for whoever wants to know whether it does it still."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import asdict, define
+
+
+@define
+class Tally:
+    """Counted by whoever does it.
+
+    `requests` are those to peers, rounds and pushes alike: `answered` ones, and those that `failed`. `received` are
+    those of peers. Bytes are those of messages, to and from peers, without what HTTP adds to them. A round or sweep
+    that failed has ended in a mistake of ours, of which the log says more.
+    """
+
+    rounds: int = 0
+    rounds_failed: int = 0
+    sweeps: int = 0
+    sweeps_failed: int = 0
+    requests: int = 0
+    answered: int = 0
+    failed: int = 0
+    received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    def shown(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,258 @@
+"""`GET /explain/…` and `DELETE …?wait`: what the others know, over HTTP."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.api import site
+from bender.core.account import Account, Unheard
+from bender.node import Node
+from tests.api.conversation import (
+    NOW_MS,
+    WEB,
+    WEB_ID,
+    WEB_PATH,
+    ApiCase,
+    Connection,
+    Network,
+    Response,
+    parsed,
+    request,
+)
+
+EXPLAIN = f"/explain/{WEB_ID}"
+
+
+class PairCase(SynchronousTestCase):
+    """Two nodes; a client of the first."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.network = Network(self.clock)
+        first, second = self.network.first, self.network.second
+        first.ask_account = partial(self.account_of, second)
+        self.pass_time(2)
+
+    async def account_of(self, node: Node, address: str, key: str) -> Account | Unheard:
+        if self.network.connected:
+            return node.account(key)
+        return Unheard(address, address, "does not answer within 1 s")
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(int(4 * seconds)):
+            self.clock.advance(0.25)
+            for node in (self.network.first, self.network.second):
+                node.sweep()
+                if self.clock.seconds() % 1 == 0:
+                    node.begin_round()
+
+    def send(self, method: str, path: str, body: object = None, *, to: Node | None = None) -> Connection:
+        connection = Connection(site(to or self.network.first, self.clock))
+        connection.send(request(method, path, body))
+        return connection
+
+    def ask(self, method: str, path: str, body: object = None, *, to: Node | None = None) -> Response:
+        (response,) = parsed(self.send(method, path, body, to=to).received())
+        return response
+
+
+class Explaining(PairCase):
+    def why(self) -> str:
+        why: str = self.ask("GET", EXPLAIN).json["why"]
+        return why
+
+    def test_what_is_listed(self) -> None:
+        """It says who heard from it, and how much is left; every node gives its account."""
+        self.ask("POST", "/registrations", WEB, to=self.network.second)
+        self.ask("POST", "/backends", {"name": "shop", "app": "web", "version": "1.2.0"})
+        self.ask("POST", "/frontends", {"name": "www", "backend": "shop"})
+        self.pass_time(2)
+        explained = self.ask("GET", EXPLAIN).json
+        self.assertEqual((explained["id"], explained["listed"]), (WEB_ID, True))
+        self.assertEqual(
+            explained["why"], "listed: second heard from it 2.0 s ago, and it has 8.0 s left of its ttl of 10 s"
+        )
+        self.assertEqual(explained["registration"], self.ask("GET", WEB_PATH).json)
+        self.assertEqual(explained["backends"], [{"name": "shop", "as": "version", "frontends": ["www"]}])
+        first, second = explained["nodes"]
+        self.assertEqual((first["node"], first["claim"], first["sees"][0]["node"]), ("first", None, "second"))
+        self.assertEqual((second["node"], second["claim"]["left"], second["sees"]), ("second", 8.0, []))
+        self.assertEqual(
+            [node["events"] for node in (first, second)],
+            [[{"event": "online", "at": NOW_MS, "reason": "registered"}]] * 2,
+        )
+
+    def test_a_canary(self) -> None:
+        """A backend that sends a part of its traffic to the version says so."""
+        self.ask("POST", "/registrations", WEB)
+        canary = {"name": "shop", "app": "web", "version": "1", "canary": {"version": "1.2.0", "percent": 10}}
+        self.ask("POST", "/backends", canary)
+        self.ask("POST", "/backends", {"name": "other", "app": "web", "version": "2"})
+        expected = [{"name": "shop", "as": "canary", "frontends": []}]
+        self.assertEqual(self.ask("GET", EXPLAIN).json["backends"], expected)
+
+    def test_what_has_expired(self) -> None:
+        """It says so, and since when, as long as the event is known."""
+        self.ask("POST", "/registrations", WEB)
+        self.pass_time(13)
+        self.assertIn("expired since 20", self.why())
+        self.assertTrue(self.why().endswith("UTC: nobody renewed it within its ttl"))
+
+    def test_what_was_deregistered(self) -> None:
+        """It names the node that was told."""
+        self.ask("POST", "/registrations", WEB)
+        self.ask("DELETE", WEB_PATH, to=self.network.second)
+        self.assertIn("deregistered since 20", self.why())
+        self.assertTrue(self.why().endswith("by a request to second"))
+
+    def test_what_is_hidden(self) -> None:
+        """It says which node is not heard, and for how long; and who did not answer."""
+        self.ask("POST", "/registrations", WEB, to=self.network.second)
+        self.network.connected = False
+        self.pass_time(15)
+        why = self.why()
+        self.assertIn("hidden since", why)
+        self.assertIn("first (node-lost), which does not hear who heard from it: second (last heard 15.", why)
+        self.assertIn("; second:1730 did not answer", why)
+        first, second = self.ask("GET", EXPLAIN).json["nodes"]
+        self.assertTrue(first["answered"] and first["hidden"])
+        self.assertEqual(
+            second, {"answered": False, "node": "second:1730", "address": "second:1730",
+                     "problem": "does not answer within 1 s"}
+        )  # fmt: skip
+
+    def test_nodes_that_disagree(self) -> None:
+        """Those that do not list it, or do, are named."""
+        self.network.connected = False
+        self.ask("POST", "/registrations", WEB)
+        self.network.connected = True  # for questions, while nothing is delivered
+        self.assertTrue(self.why().endswith("; second does not list it"), self.why())
+        self.network.first.ask_account, self.network.second.ask_account = (
+            self.network.second.ask_account,
+            partial(self.account_of, self.network.first),
+        )
+        why = self.ask("GET", EXPLAIN, to=self.network.second).json["why"]
+        self.assertEqual(why, "not listed at second, which knows nothing of it; first does list it")
+
+    def test_what_nobody_knows(self) -> None:
+        """It is a 404, as anywhere."""
+        self.assertEqual(self.ask("GET", EXPLAIN).status, 404)
+
+    def test_what_can_be_none(self) -> None:
+        """It is a 400 that names the field."""
+        response = self.ask("GET", "/explain/registration/web/1/10.0.0.5/70000")
+        self.assertEqual((response.status, response.json["message"][:5]), (400, "port:"))
+
+
+class Names(ApiCase):
+    def test_with_quotes_and_such(self) -> None:
+        """The events of an id are found however it is written in JSON."""
+        name = 'a"b\\c'
+        self.ask("POST", "/registrations", {**WEB, "version": name})
+        path = f"/explain/registration/web/{name.replace(chr(34), '%22').replace(chr(92), '%5C')}/10.0.0.5/8080"
+        untold = self.ask("GET", path).json["nodes"][0]["events"]
+        self.ask("GET", "/events?since=0000000000000001-0")  # which has the event encoded
+        self.assertEqual(len(untold), 1)
+        self.assertEqual(self.ask("GET", path).json["nodes"][0]["events"], untold)
+
+
+class DeregisteringEverywhere(PairCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask("POST", "/registrations", WEB)
+
+    def answer(self, connection: Connection) -> Any:
+        return parsed(connection.received())[0].json
+
+    def test_all_nodes_have_it(self) -> None:
+        """The answer comes with the last of them."""
+        response = self.ask("DELETE", f"{WEB_PATH}?wait=5")
+        expected = {"applied": ["first", "second"], "consumers": [], "missing": []}
+        self.assertEqual((response.status, response.json), (200, expected))
+        self.assertIsNone(self.network.second.registration(WEB_ID))
+
+    def test_it_waits(self) -> None:
+        """A node that does not have it yet is waited for."""
+        self.network.connected = False
+        connection = self.send("DELETE", f"{WEB_PATH}?wait=5")
+        self.pass_time(1)
+        self.assertEqual(connection.received(), b"")
+        self.network.reconnect()
+        self.assertEqual(self.answer(connection)["applied"], ["first", "second"])
+
+    def test_no_longer_than_it_may(self) -> None:
+        """What is missing then is named."""
+        self.network.connected = False
+        connection = self.send("DELETE", f"{WEB_PATH}?wait=1.5")
+        self.pass_time(1.25)
+        self.assertEqual(connection.received(), b"")
+        self.pass_time(0.5)
+        self.assertEqual(self.answer(connection), {"applied": ["first"], "consumers": [], "missing": ["second"]})
+
+    def test_not_for_the_silent(self) -> None:
+        """A node that is silent is missing, and nobody waits for it."""
+        self.network.connected = False
+        connection = self.send("DELETE", f"{WEB_PATH}?wait=60")
+        self.pass_time(4)
+        self.assertEqual(self.answer(connection)["missing"], ["second"])
+
+    def test_not_at_all(self) -> None:
+        """With nothing to wait the answer says how it is."""
+        self.network.connected = False
+        self.assertEqual(self.ask("DELETE", f"{WEB_PATH}?wait=0").json["missing"], ["second"])
+
+    def test_what_is_not_there(self) -> None:
+        """It is a 404, with or without `wait`."""
+        self.ask("DELETE", WEB_PATH)
+        self.assertEqual(self.ask("DELETE", f"{WEB_PATH}?wait=5").status, 404)
+
+    def test_what_is_no_time(self) -> None:
+        """It is refused before anything is done."""
+        for wait in ("", "-1", "soon", "1e3", "5&wait=6"):
+            response = self.ask("DELETE", f"{WEB_PATH}?wait={wait}")
+            self.assertEqual((response.status, response.json["message"][:5]), (400, "wait:"), wait)
+        self.assertIsNotNone(self.network.first.registration(WEB_ID))
+
+    def test_a_node_that_leaves(self) -> None:
+        """It lets nobody wait."""
+        self.network.connected = False
+        connection = self.send("DELETE", f"{WEB_PATH}?wait=60")
+        self.network.first.leave()
+        self.assertEqual(self.answer(connection)["missing"], ["second"])
+
+    def test_a_client_that_goes(self) -> None:
+        """Nothing is left of its waiting."""
+        self.network.connected = False
+        self.network.first.deregister(WEB_ID)
+        waiting = Deferred.fromCoroutine(self.network.first.until_applied(60))
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.pass_time(4)
+        self.assertEqual(len(self.network.first._spreading._waiting), 0)
+
+    def test_many_in_their_order(self) -> None:
+        """Each is answered when its own is everywhere, whatever came later."""
+        first = self.network.first
+        early = Deferred.fromCoroutine(first.until_applied(60))
+        self.assertTrue(self.successResultOf(early).nodes)
+        self.network.connected = False
+        waiting = [self.send("DELETE", f"{WEB_PATH}?wait=2"), self.send("DELETE", f"{WEB_PATH}?wait=2")]
+        self.assertEqual(parsed(waiting[1].received())[0].status, 404)
+        self.network.reconnect()
+        self.assertEqual(self.answer(waiting[0])["missing"], [])
+
+
+class Status(PairCase):
+    def test_what_was_done_since_the_start(self) -> None:
+        """Rounds, sweeps and requests are counted, and where clients reach each node is said."""
+        status = self.ask("GET", "/status").json
+        counted = status["since_start"]
+        self.assertGreater(counted["rounds"], 1)
+        self.assertEqual((counted["sweeps"], counted["failed"]), (8, 0))
+        self.assertGreaterEqual(counted["requests"], counted["answered"])
+        self.assertEqual((status["api"], status["peers"][0]["api"]), (None, None))

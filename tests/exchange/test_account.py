@@ -1,0 +1,85 @@
+"""Asking peers what they know of one id."""
+
+from __future__ import annotations
+
+from msgspec import msgpack
+from twisted.internet.defer import Deferred
+
+from bender.core.account import Account, Unheard
+from bender.exchange.client import Client
+from bender.exchange.http import Poster
+from bender.wire import WIRE_VERSION, Wire
+from tests.exchange.network import LISTED, ExchangeCase, http_answer
+from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
+from tests.exchange.test_server import ServerCase
+
+
+class Asked(ServerCase):
+    """The half that answers."""
+
+    def test_an_id_is_answered_with_an_account(self) -> None:
+        """It is what the node says of it."""
+        status, media_type, body = self.call("POST", "/account", self.wire.inquiry(LISTED))
+        self.assertEqual((status, media_type), (200, "application/msgpack"))
+        self.assertEqual(self.wire.account_in(body), self.node.account(LISTED))
+
+    def test_another_cluster_is_refused(self) -> None:
+        """Its ids are not ours."""
+        status, _, body = self.call("POST", "/account", Wire("other", 1.0).inquiry(LISTED))
+        self.assertEqual((status, b"belongs to cluster 'other'" in body), (409, True))
+
+    def test_rubbish_is_refused(self) -> None:
+        """As anywhere."""
+        for rubbish in (b"", b"\xc1", msgpack.encode([WIRE_VERSION, "bender"]), msgpack.encode([1, "bender", ""])):
+            self.assertEqual(self.call("POST", "/account", rubbish)[0], 400)
+
+
+class Asking(ExchangeOfNodes):
+    """The half that asks."""
+
+    def test_every_node_gives_its_account(self) -> None:
+        """The one that was asked comes first."""
+        nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
+        self.pass_time(2, nodes)
+        nodes[1].register(WEB)
+        self.network.settle()
+        asking = Deferred.fromCoroutine(nodes[0].accounts(KEY))
+        self.network.settle()
+        own, other = self.successResultOf(asking)
+        assert isinstance(own, Account) and isinstance(other, Account)
+        self.assertEqual((own.node, own.listed, own.claim), ("10.0.0.1", True, None))
+        self.assertEqual((other.node, other.claim is not None, len(other.events)), ("10.0.0.2", True, 1))
+
+
+class Answers(ExchangeCase):
+    """What a peer may answer."""
+
+    def ask(self, saying: bytes | None, *, hanging_up: bool = False) -> str:
+        self.stranger(saying, hanging_up=hanging_up)
+        poster = Poster(self.network, 1000)
+        client = Client(self.network, self.node, self.wire, poster, self.conditions, lambda: 0.5)
+        asking = Deferred.fromCoroutine(client.ask_account("10.0.0.2:1730", LISTED))
+        self.network.pass_time(1)
+        answer = self.successResultOf(asking)
+        poster.close()
+        self.network.settle()
+        assert isinstance(answer, Unheard)
+        return answer.problem
+
+    def test_no_answer_at_all(self) -> None:
+        """It has an interval."""
+        self.assertEqual(self.ask(None), "does not answer within 1 s")
+
+    def test_a_closed_connection(self) -> None:
+        """It is told as with any other request."""
+        self.assertIn("does not answer", self.ask(None, hanging_up=True))
+
+    def test_no_account(self) -> None:
+        """What is something else is no account."""
+        said = http_answer("200 OK", "application/msgpack", msgpack.encode({"node": "n2"}))
+        self.assertIn("gives no account", self.ask(said))
+
+    def test_a_node_that_does_not_know_of_accounts(self) -> None:
+        """An older one says so."""
+        body = b'{"code": "NOT_FOUND", "message": "peers POST to /exchange, there is nothing else here"}'
+        self.assertIn("nothing else here", self.ask(http_answer("404 Not Found", "application/json", body)))
