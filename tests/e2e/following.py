@@ -1,0 +1,112 @@
+"""`python -m tests.e2e.following PAGE FOLDER` does what a page says, in this folder, and checks that it is so.
+
+It is to run in a network and among processes of its own, where the addresses of the pages can be had and whatever it
+starts ends with it (`alone`).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from attrs import define, field
+
+from tests.e2e.nodes import ROOT
+from tests.e2e.pages import SHOWN, TYPED, Block, blocks, like
+from tests.e2e.terminals import NotSo, Terminal
+
+#: Those of the machines in the pages. All of them are this one.
+MACHINES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+
+#: Not part of a fresh checkout.
+LEFT_BEHIND = ("build", "dist", "__pycache__")
+
+
+def alone(*command: str) -> list[str]:
+    """A command that runs another one as the first process of its kind, without a network. It takes Linux."""
+    return ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", *command]
+
+
+def checkout(folder: Path) -> Path:
+    """A checkout in which all is set up, with the packages that are here. What is written there stays there."""
+    environment = folder / ".venv"
+    environment.mkdir(parents=True)
+    for path in ROOT.iterdir():
+        if not path.name.startswith(".") and path.name not in LEFT_BEHIND and path.suffix != ".egg-info":
+            (folder / path.name).symlink_to(path)
+    for path in Path(sys.prefix).iterdir():
+        if not path.name.startswith(("made", "ready")):
+            (environment / path.name).symlink_to(path)
+    for mark in ("made", "ready"):  # in this order: `make` asks which is newer
+        (environment / mark).touch()
+    return folder
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """Those of somebody who has just come, with the packages at hand that the network would bring."""
+    home, installed = folder / "home", folder / "installed"
+    home.mkdir()
+    # Of a request that is refused its reader sees the body, and the test the status.
+    (home / ".curlrc").write_text("fail-with-body\n")
+    return {
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip takes this one the other way round
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_INDEX": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+        "PIP_TARGET": str(installed),
+        "PYTHONPATH": str(installed),
+        "TERM": "dumb",
+    }
+
+
+@define
+class Reader:
+    """Who does what a page says. `terminals` are by the number that the page gives them."""
+
+    folder: Path
+    variables: dict[str, str]
+    terminals: dict[str, Terminal] = field(factory=dict)
+    last: dict[str, str] = field(factory=lambda: {"sh": "1", "python": "python"})
+    language: str = "sh"  # of what was typed last
+
+    def do(self, block: Block) -> None:
+        """Type a block, write it into its file, or look whether its terminal shows it."""
+        if "not run" in block.notes:
+            return
+        if "file" in block.notes:
+            (self.folder / block.notes["file"]).write_text(block.text, "utf-8")
+        elif block.language in TYPED:
+            self.language = block.language
+            name = self.last[block.language] = block.notes.get("terminal", self.last[block.language])
+            self._terminal(name).type(block.text, block.notes.get("until"), may_fail="fails" in block.notes)
+        elif block.language in SHOWN:
+            self._terminal(block.notes.get("terminal", self.last[self.language])).show(like(block))
+
+    def _terminal(self, name: str) -> Terminal:
+        if name not in self.terminals:
+            scratch = self.folder.parent / f"typed-{name}"
+            self.terminals[name] = Terminal(self.language, self.folder, self.variables, scratch)
+        return self.terminals[name]
+
+
+def main(page: str, folder: str) -> int:
+    for command in ("link set lo up", *(f"addr add {address}/32 dev lo" for address in MACHINES)):
+        subprocess.run(["ip", *command.split()], check=True)
+    reader = Reader(checkout(Path(folder) / "bender"), variables(Path(folder)))
+    for block in blocks(Path(page).read_text("utf-8")):
+        try:
+            reader.do(block)
+        except NotSo as wrong:
+            print(f"{page}:{block.line}: {wrong}\n\nThis is the block:\n{block.text}")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

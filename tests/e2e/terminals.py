@@ -1,0 +1,135 @@
+"""A terminal with a shell in it, or with Python, in which a page's blocks are typed as their reader would."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+from attrs import define, field
+
+#: Nothing that a page shows takes longer.
+PATIENCE_S = 20.0
+
+#: What has ended has printed all, but for what it left in the background.
+LATE_S = 1.0
+
+LOOK_S = 0.05
+
+#: What neither a page nor a program prints: it stands around what a terminal says to its test, a command that failed
+#: or, as the prompt, nothing.
+MARK = "\x1e"
+SAID = re.compile(f"{MARK}([^{MARK}]*){MARK}")
+
+#: A block is one file for the shell, so that only one prompt comes after it. It goes on after a command that fails, as
+#: in life.
+SHELL = ["bash", "--noprofile", "--norc", "--noediting"]
+SHELL_BEGINS = f"""trap 'printf "{MARK}%s: status %s{MARK}" "$BASH_COMMAND" "$?" >/dev/tty' ERR\n"""
+
+#: Python reads the names of such files, for its own prompts would come between the lines of a block.
+PYTHON = [
+    sys.executable,
+    "-c",
+    f"""
+import traceback
+names = {{"__name__": "__main__"}}
+while True:
+    path = input("{MARK}{MARK}")
+    try:
+        exec(compile(open(path).read(), path, "exec"), names)
+    except BaseException as error:
+        traceback.print_exc()
+        print("{MARK}" + repr(error) + "{MARK}")
+""",
+]
+
+
+class NotSo(Exception):
+    """Something is not as the page says."""
+
+
+@define(eq=False)
+class Terminal:
+    """What runs in it has a folder, an environment, and a person before it who may press Ctrl-C."""
+
+    language: str
+    folder: Path
+    variables: dict[str, str]
+    scratch: Path
+    _child: pexpect.spawn[str] = field(init=False)
+    _screen: str = ""
+    _shown: int = 0
+    _failed: list[str] = field(factory=list)
+    is_idle: bool = False  # what was typed last has ended
+
+    def __attrs_post_init__(self) -> None:
+        command, *arguments = SHELL if self.language == "sh" else PYTHON
+        self._child = pexpect.spawn(
+            command,
+            arguments,
+            cwd=self.folder,
+            env={**self.variables, "PS1": MARK + MARK},
+            encoding="utf-8",
+            echo=False,
+            dimensions=(50, 200),
+        )
+        self._wait(lambda: self.is_idle, "no prompt")
+
+    def type(self, text: str, until: str | None = None, *, may_fail: bool = False) -> None:
+        """Type this, after Ctrl-C if something runs still; returns when it has ended, or has printed `until`.
+
+        It ends with status 0, or `NotSo` is raised.
+        """
+        if not self.is_idle:
+            self._child.sendintr()
+            self._wait(lambda: self.is_idle, "it goes on after Ctrl-C")
+        self._enter(text)
+        if until is None:
+            self._wait(lambda: self.is_idle, "it does not end")
+        else:
+            self._wait(lambda: until in self._screen or self.is_idle, f"it does not print {until!r}")
+            if until not in self._screen:
+                raise NotSo(f"it ended, and did not print {until!r}. It printed:\n{self._screen}")
+        if bool(self._failed) != may_fail:
+            raise NotSo(f"{'; '.join(self._failed) or 'nothing failed'}. It printed:\n{self._screen}")
+
+    def _enter(self, text: str) -> None:
+        self._screen, self._shown, self._failed, self.is_idle = "", 0, [], False
+        self.scratch.write_text(SHELL_BEGINS + text if self.language == "sh" else text, "utf-8")
+        self._child.sendline(f". {self.scratch}" if self.language == "sh" else str(self.scratch))
+
+    def show(self, wanted: re.Pattern[str]) -> None:
+        """Wait till it shows this, below what was asked for before: all there is if what was typed has ended."""
+
+        def shown() -> re.Match[str] | None:
+            return (wanted.fullmatch if self.is_idle else wanted.search)(self._screen, self._shown)
+
+        self._wait(
+            lambda: shown() is not None, "it does not print what the page shows", LATE_S if self.is_idle else PATIENCE_S
+        )
+        self._shown = shown().end()  # type: ignore[union-attr] # it has just been waited for
+
+    def _wait(self, true: Callable[[], bool], otherwise: str, within_s: float = PATIENCE_S) -> None:
+        ends_at = time.monotonic() + within_s
+        while not true():
+            if time.monotonic() > ends_at:
+                raise NotSo(f"{otherwise} within {within_s} s. It printed:\n{self._screen[self._shown :]}")
+            try:
+                self._read(self._child.read_nonblocking(65_536, LOOK_S))
+            except pexpect.TIMEOUT:
+                continue
+            except pexpect.EOF:
+                raise NotSo(f"the terminal was closed. It printed:\n{self._screen}") from None
+
+    def _read(self, text: str) -> None:
+        """What the terminal says to its test is taken out. It may come in two pieces."""
+        self._screen = (self._screen + text).replace("\r\n", "\n")
+        for said in SAID.findall(self._screen):
+            if said:
+                self._failed.append(said)
+            else:
+                self.is_idle = True
+        self._screen = SAID.sub("", self._screen)
