@@ -22,6 +22,7 @@ from twisted.internet.protocol import Factory
 
 from bender.core.model import PORT_MAX, Invalid, canonical_host, parse_port
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+from bender.reaching import host_port
 
 #: Where peers are looked for that were named without a port.
 EXCHANGE_PORT = 1730
@@ -323,11 +324,6 @@ def from_command_line(option: str, value: Any) -> Given:
 
 
 # Addresses.
-
-
-def host_port(host: str, port: int) -> str:
-    """As one writes it: with brackets around an address of IPv6."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _address_is(what: str, text: str) -> bool:

@@ -198,7 +198,7 @@ class Subscriber(Protocol):
                 self._register(said.register, said)
             elif said.subscribe:
                 wanted = said.subscribe
-                self._follow(Selection(wanted.app, wanted.version, bool(wanted.snapshot), wanted.since))
+                self._follow(Selection(wanted.app, wanted.version, wanted.snapshot or False, wanted.since))
             else:
                 self._stream.rest()
         except Invalid as error:
@@ -263,7 +263,7 @@ class Subscriber(Protocol):
 class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     app: str | None = None
     version: str | None = None
-    snapshot: bool | None = None
+    snapshot: bool | Literal["always"] | None = None
     since: str | None = None
 
 

@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer
 from twisted.internet.tcp import Connection
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
 
 
 def prompt_writer(transport: Any) -> Callable[[bytes], None]:
@@ -40,3 +44,25 @@ class _Prompt:
             sent = 0
         if sent < len(data):
             connection.write(data[sent:])
+
+
+@implementer(IBodyProducer)
+class PromptBody:
+    """The body of a request, written at once: treq's own would ask the global reactor for a turn."""
+
+    def __init__(self, body: bytes) -> None:
+        self.length = len(body)
+        self._body = body
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """All is written already."""
+
+    def resumeProducing(self) -> None:
+        """All is written already."""
+
+    def stopProducing(self) -> None:
+        """All is written already."""

@@ -20,8 +20,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.choices import host_port
 from bender.core.timing import Timing
+from bender.reaching import host_port
 
 #: Time between two looks of a leaving node at whether the last answers have been given.
 LOOK_S = 0.02

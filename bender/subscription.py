@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from attrs import frozen
 
@@ -36,13 +36,14 @@ _T = TypeVar("_T")
 class Selection:
     """What a watcher asks for. All of it may be left out: then it gets every event from now on.
 
-    `since` is the cursor to go on after. With one that is known there is no snapshot, whatever `snapshot` says, for the
-    watcher has had one; but it is told by `synced` when it has caught up.
+    `since` is the cursor to go on after. With one that is known there is no snapshot if `snapshot` is True, for the
+    watcher has had one; but it is told by `synced` when it has caught up. If it is "always" the snapshot follows what
+    was missed, for a watcher that comes from another node, which may have told it otherwise.
     """
 
     app: str | None = None
     version: str | None = None
-    snapshot: bool = False
+    snapshot: bool | Literal["always"] = False
     since: str | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -72,7 +73,7 @@ class Subscription:
         self._lost = known is None
         # The number of the last event before what is owed; None if a snapshot has to be made first.
         self._position = None if selection.snapshot and selection.since is None else known
-        self._sync_due = selection.snapshot
+        self._sync_due = bool(selection.snapshot)
         self._snapshot: Iterator[Entry] = iter(())
         # What of a snapshot was not taken yet, backwards.
         self._claims: list[Claim] = []
@@ -99,7 +100,7 @@ class Subscription:
             self._open()
         taken: list[Entry] = []
         size = 0
-        for entry in chain(self._snapshot, self._missed()):
+        for entry in chain(self._snapshot, self._missed(), iter(self._next_of_snapshot, None)):
             taken.append(entry)
             size += entry.size
             if size >= bytes_max:
@@ -137,6 +138,10 @@ class Subscription:
             yield from snapshot_lines(kind, _taken_out(bodies), within, at_ms)
         yield Entry(cursor, said("synced", cursor=cursor))
 
+    def _next_of_snapshot(self) -> Entry | None:
+        """Of the one that is there by the time of the call."""
+        return next(self._snapshot, None)
+
     def _missed(self) -> Iterator[Entry]:
         """What the journal has for the watcher, one event at a time, moving on with each."""
         while self._position is not None and self._position < self._journal.number:
@@ -148,7 +153,9 @@ class Subscription:
             self._position += 1
             if self.selection.admits(entry):
                 yield entry
-        if self._sync_due:
+        if self._sync_due and self.selection.snapshot == "always":
+            self._open()  # at this instant, so that nothing comes between what was missed and the snapshot
+        elif self._sync_due:
             self._sync_due = False
             yield Entry(self._journal.cursor, said("synced", cursor=self._journal.cursor))
 

@@ -53,6 +53,51 @@ class FromNowOn(SubscriptionCase):
         self.assertEqual(subscription.take(ALL), [])
 
 
+class AfterAll(SubscriptionCase):
+    """With a snapshot `always`, for who comes from another node."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.watched.up(port=1)
+        self.cursor = self.journal.cursor
+        self.watched.up(port=2)
+        self.watched.down(port=1)
+
+    def test_what_was_missed_comes_before_the_snapshot(self) -> None:
+        """First what happened since the cursor, then what is there, then `synced`."""
+        owed = self.owed(since=self.cursor, snapshot="always")
+        self.assertEqual(owed, ["online 2", "offline 1", "online 2", "synced"])
+
+    def test_nothing_missed(self) -> None:
+        """It is the snapshot alone, and not again afterwards."""
+        subscription = self.subscribe(since=self.journal.cursor, snapshot="always")
+        self.assertEqual(named(read(subscription.take(ALL))), ["online 2", "synced"])
+        self.watched.up(port=3)
+        self.assertEqual(named(read(subscription.take(ALL))), ["online 3"])
+
+    def test_in_small_pieces(self) -> None:
+        """Nothing comes between the two, and what happens meanwhile comes after them."""
+        subscription = self.subscribe(since=self.cursor, snapshot="always")
+        taken = []
+        for port in range(3, 8):
+            taken += named(read(subscription.take(1)))
+            self.watched.up(port=port)
+        taken += named(read(subscription.take(ALL)))
+        snapshot = [*taken[3 : taken.index("synced")]]
+        self.assertEqual(taken[:3], ["online 2", "offline 1", "online 3"])
+        self.assertEqual(
+            taken[taken.index("synced") + 1 :], [f"online {port}" for port in range(4 + len(snapshot) - 3, 8)]
+        )
+
+    def test_a_cursor_that_is_not_known(self) -> None:
+        """It is as with any snapshot."""
+        self.assertEqual(self.owed(since="x-1", snapshot="always"), ["reset", "online 2", "synced"])
+
+    def test_without_a_cursor(self) -> None:
+        """There is nothing that could have been missed."""
+        self.assertEqual(self.owed(snapshot="always"), ["online 2", "synced"])
+
+
 class Snapshots(SubscriptionCase):
     def setUp(self) -> None:
         super().setUp()

@@ -24,6 +24,12 @@ PURE |= {"msgspec", "operator", "re", "typing", "zlib"}
 #: These know a node, and not each other; `tap` alone knows them.
 SHELLS = {"bender.api", "bender.events", "bender.exchange", "bender.expiry"}
 
+#: What people use a registry with. The daemon runs without any of it.
+AROUND = {"bender.cli", "bender.client", "bender.running"}
+
+#: What those need alone, and the daemon never imports.
+AROUND_NEEDS = {"click", "rich"}
+
 #: They start the reactor, everybody else is handed it.
 STARTING = {"bender.tap", "bender.cli"}
 
@@ -118,6 +124,18 @@ class Layers(TidyCase):
                         yield f"imports {name}"
 
         self.none([source for source in BENDER if source.name != "bender.tap"], foreign)
+
+    def test_the_daemon_does_not_need_what_is_around_it(self) -> None:
+        """Neither our own nor what that is made with; nor does what is around it need the daemon."""
+
+        def foreign(source: Source) -> Iterator[str]:
+            around = any(source.within(each) for each in AROUND)
+            wrong = {*SHELLS, "bender.node", "bender.tap"} if around else {*AROUND, *AROUND_NEEDS}
+            for name in source.imports():
+                if any(f"{name}.".startswith(f"{each}.") for each in wrong):
+                    yield f"imports {name}"
+
+        self.none(BENDER, foreign)
 
     def test_the_global_reactor_is_known_where_the_process_starts(self) -> None:
         """All others are handed one."""

@@ -6,7 +6,7 @@ Which events these are, and in what order, is decided in `bender.subscription`; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from twisted.internet.defer import Deferred
@@ -22,7 +22,8 @@ from bender.stream import PIECE_BYTES, Stream
 from bender.subscription import Selection, Subscription
 
 _FIELDS = {"app", "version", "snapshot", "since", "wait"}
-_FLAGS = {"": True, "true": True, "1": True, "false": False, "0": False}
+_SNAPSHOTS: dict[str, bool | Literal["always"]] = {"": True, "true": True, "1": True, "false": False, "0": False}
+_SNAPSHOTS["always"] = "always"
 
 _log = Logger()
 
@@ -150,9 +151,9 @@ def _accepts_server_sent(request: Request) -> bool:
 def _selection(request: Request, fields: Mapping[str, str], *, server_sent: bool) -> Selection:
     since = fields.get("since")
     snapshot = fields.get("snapshot", "false")
-    if snapshot not in _FLAGS:
-        raise Invalid("snapshot", "must be true or false")
-    wanted = _FLAGS[snapshot]
+    if snapshot not in _SNAPSHOTS:
+        raise Invalid("snapshot", "must be true, false or always")
+    wanted = _SNAPSHOTS[snapshot]
     if server_sent:
         # The browser's own: where it was when it lost the connection, while the address is as old as the page.
         since = (request.getHeader(b"Last-Event-ID") or b"").decode("utf-8", "replace") or since

@@ -10,7 +10,6 @@ never read without end.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -19,19 +18,20 @@ from attrs import field, frozen
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
-from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionClosed
-from twisted.internet.interfaces import IConsumer, IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, GzipDecoder, HTTPConnectionPool, ResponseDone
 from twisted.web.http import OK, PotentialDataLoss
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
+from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from bender.exchange.lane import Astray, Lanes
+from bender.prompt import PromptBody
+from bender.reaching import endpoint_of
 
 PATH = "/exchange"
 _PATH = PATH.encode()
@@ -112,9 +112,9 @@ class Poster:
         self._cookies = _NoCookies()
         self._reactor = reactor
         endpoints = _Endpoints(reactor, HEADERS_BYTES_MAX + response_bytes_max)
-        self._lanes = Lanes(reactor.seconds, lambda address: _direct(reactor, *_split(address)))
+        self._lanes = Lanes(reactor.seconds, lambda address: endpoint_of(reactor, *_split(address)))
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
-        self._client = HTTPClient(agent, self._cookies, data_to_body_producer=_Sent)
+        self._client = HTTPClient(agent, self._cookies, data_to_body_producer=PromptBody)
 
     async def post(self, address: str, body: bytes, path: str = PATH) -> bytes:
         """The body of the answer. Raises `Unanswered` or `Refusing`, with the reason.
@@ -166,28 +166,6 @@ class Poster:
         """End the idle connections."""
         self._lanes.close()
         self._pool.closeCachedConnections()
-
-
-@implementer(IBodyProducer)
-class _Sent:
-    """A body that is written at once: treq's own would ask the global reactor for a turn."""
-
-    def __init__(self, body: bytes) -> None:
-        self.length = len(body)
-        self._body = body
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """All is written already."""
-
-    def resumeProducing(self) -> None:
-        """All is written already."""
-
-    def stopProducing(self) -> None:
-        """All is written already."""
 
 
 class _Received(Protocol):
@@ -313,7 +291,7 @@ class _Endpoints:
         if endpoint is None:
             if len(self.kept) >= ENDPOINTS_KEPT_MAX:
                 self.kept.clear()
-            endpoint = _Endpoint(_direct(self.reactor, uri.host.decode("ascii"), uri.port), self.bytes_max)
+            endpoint = _Endpoint(endpoint_of(self.reactor, uri.host.decode("ascii"), uri.port), self.bytes_max)
             self.kept[uri.host, uri.port] = endpoint
         return endpoint
 
@@ -321,15 +299,6 @@ class _Endpoints:
 def _split(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def _direct(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
-    """An address needs no looking up: that would wait in line with the names that no name server knows."""
-    try:
-        version = ip_address(host).version
-    except ValueError:
-        return HostnameEndpoint(reactor, host, port)
-    return (TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint)(reactor, host, port)
 
 
 def _failed_push(failure: Failure) -> NoReturn:

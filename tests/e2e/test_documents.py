@@ -16,7 +16,7 @@ from tests.e2e.pages import Block, blocks, like
 #: Those that somebody follows from the beginning to the end.
 PAGES = ("README.md",)
 
-#: What those pages and their test need, and not every machine has.
+#: What those pages and their test need. Not every machine has it, so they are tested with what is from outside.
 PROGRAMS = ("bash", "curl", "ip", "make", "unshare")
 
 #: For one page. The README takes twenty seconds, half of which an instance takes to expire.
@@ -79,8 +79,8 @@ a is 1
 def follow(page: Path, folder: Path) -> str:
     """Do what a page says, in a network and among processes of its own; returns what is not so, or nothing."""
     missing = [program for program in PROGRAMS if not shutil.which(program)]
-    if missing or subprocess.run(alone("true"), capture_output=True, check=False).returncode:
-        pytest.skip(f"there is no {missing[0]} here" if missing else "no network of its own can be had here")
+    assert not missing, f"there is no {missing[0]} here"
+    assert not subprocess.run(alone("true"), check=False).returncode, "no network of its own can be had here"
     end = subprocess.run(
         alone(sys.executable, "-m", "tests.e2e.following", str(page), str(folder)),
         cwd=ROOT,
@@ -95,6 +95,7 @@ def follow(page: Path, folder: Path) -> str:
     return end.stdout if end.returncode else ""
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_as_it_says(page: str, tmp_path: Path) -> None:
     """Each block does something, without failing, and what is shown below it is what comes of it."""
@@ -112,6 +113,7 @@ def test_what_is_not_run_has_no_mistakes_of_syntax(page: str) -> None:
             compile("\n" * (block.line - 1) + block.text, page, "exec")
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize(
     ("page", "complaint"),
     [
@@ -129,6 +131,7 @@ def test_what_is_not_as_a_page_says_is_noticed(page: str, complaint: str, tmp_pa
     assert f"page.md:{complaint}" in follow(path, tmp_path)
 
 
+@pytest.mark.outside
 def test_a_terminal_is_as_its_reader_left_it(tmp_path: Path) -> None:
     """Each has its variables; what stays in one is ended by Ctrl-C before the next is typed there."""
     (tmp_path / "page.md").write_text(TWO_TERMINALS)

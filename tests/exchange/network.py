@@ -108,9 +108,16 @@ class Door:
 
 
 class End(FakeTransport):
-    """One end of a connection, which may be `aborted`."""
+    """One end of a connection, which may be `aborted`, or `paused`: then nothing moves on it."""
 
     aborted = False
+    paused = False
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
 
     def abortConnection(self) -> None:
         self.aborted = True
@@ -120,7 +127,7 @@ class End(FakeTransport):
 class Network(MemoryReactorClock):
     """A reactor that all on the network share. Nothing moves but in `settle` and `pass_time`.
 
-    `cut` are the hosts that no connection reaches, and that nobody says so of.
+    `cut` are the hosts that nothing reaches, on any connection, and that nobody says so of.
     """
 
     def __init__(self) -> None:
@@ -130,6 +137,7 @@ class Network(MemoryReactorClock):
         self.listening: dict[tuple[str, int], Any] = {}
         self.cut: set[str] = set()
         self.ends: list[End] = []
+        self.server_ends: list[End] = []
         self._reaching: list[tuple[str, int, Any, Any]] = []
         self._pumps: list[IOPump] = []
 
@@ -149,7 +157,7 @@ class Network(MemoryReactorClock):
         while moved:
             self.advance(0)
             moved = self._connect()
-            for pump in list(self._pumps):
+            for pump in filter(self._moves, list(self._pumps)):
                 moved = bool(pump.pump(advanceClock=False)) or moved
             self._pumps = [p for p in self._pumps if not (p.clientIO.disconnected and p.serverIO.disconnected)]
 
@@ -169,6 +177,9 @@ class Network(MemoryReactorClock):
         """How many connections there are."""
         return len(self._pumps)
 
+    def _moves(self, pump: IOPump) -> bool:
+        return not (pump.clientIO.paused or pump.serverIO.hostAddress.host in self.cut)
+
     def _connect(self) -> bool:
         reaching, self._reaching = self._reaching, []
         for host, port, factory, connector in reaching:
@@ -182,6 +193,7 @@ class Network(MemoryReactorClock):
             server_end = End(server, isServer=True, hostAddress=there, peerAddress=back)
             client_end = End(client, isServer=False, hostAddress=back, peerAddress=there)
             self.ends.append(client_end)
+            self.server_ends.append(server_end)
             self._pumps.append(connect(server, server_end, client, client_end, greet=False))
         return bool(reaching)
 

@@ -1,0 +1,39 @@
+"""bender from Python: ask any node, follow what changes, and keep instances registered.
+
+`Client` asks, `Client.watch` follows, `Registrar` keeps registrations alive. All of it runs on Twisted's reactor, goes
+on at another node when one is away, and needs to be told of one node only.
+"""
+
+from bender.client.asking import Client
+from bender.client.nodes import parse_nodes
+from bender.client.registrar import Registrar
+from bender.client.values import (
+    Applied,
+    Backend,
+    BenderError,
+    Event,
+    Frontend,
+    NotFound,
+    Refused,
+    Registration,
+    Reply,
+    Unavailable,
+)
+from bender.client.watching import Watch
+
+__all__ = [
+    "Applied",
+    "Backend",
+    "BenderError",
+    "Client",
+    "Event",
+    "Frontend",
+    "NotFound",
+    "Refused",
+    "Registrar",
+    "Registration",
+    "Reply",
+    "Unavailable",
+    "Watch",
+    "parse_nodes",
+]

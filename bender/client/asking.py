@@ -1,0 +1,265 @@
+"""Asking nodes: whichever answers.
+
+A request goes to the node that answered last and, where that does not answer or is not ready, to the next one, until
+all were tried once. All requests may be sent twice without harm: the second registers, renews, sets or removes what
+the first did. What a node refuses is not tried elsewhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+from twisted.web.iweb import IAgent
+
+from bender.client.http import Http, NoAnswer, Safety
+from bender.client.nodes import API_PORT, Nodes
+from bender.client.values import (
+    Applied,
+    Backend,
+    Frontend,
+    NotFound,
+    Refused,
+    Registration,
+    Reply,
+    Unavailable,
+    backend_of,
+    decoded,
+    frontend_of,
+)
+from bender.client.watching import Watch
+
+#: What a node may take to answer; it needs a millisecond, and an interval when it is back from a pause.
+ANSWER_S_MAX = 5.0
+
+NOT_READY = 503
+
+
+class Client:
+    """Asks any of several nodes. All methods raise `Unavailable` where none answers, and `Refused` where one says no.
+
+    `nodes` are as `parse_nodes` gives them; one is enough, for a client learns of the others (`learn`). `token` is
+    shown to them, and `ca` is the certificate (PEM) of who signed theirs. `answer_s_max` is what each may take.
+    `shuffle` says in which order they are tried first, best another one for each client.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        nodes: Iterable[str] = (f"127.0.0.1:{API_PORT}",),
+        *,
+        token: str | None = None,
+        ca: bytes | None = None,
+        answer_s_max: float = ANSWER_S_MAX,
+        shuffle: Callable[[MutableSequence[str]], None] = random.shuffle,
+        agent: IAgent | None = None,
+    ) -> None:
+        self.nodes = Nodes(nodes, shuffle)
+        self.http = Http(reactor, Safety(token, ca), agent)
+        self.reactor = reactor
+        self._answer_s_max = answer_s_max
+        #: How many requests were sent.
+        self.requests = 0
+        #: Told of each node that did not answer, and why, when another one is tried.
+        self.on_problem: Callable[[str, str], None] = lambda _node, _problem: None
+
+    async def close(self) -> None:
+        """End what connections are idle."""
+        await self.http.close()
+
+    # Any request.
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        waiting_s: float = 0,
+    ) -> Reply:
+        """Ask for `path`, which is encoded already, with `body` as JSON, and get the answer as it came.
+
+        `waiting_s` is for how long the node was asked to wait before it answers.
+        """
+        content = None if body is None else msgspec.json.encode(body)
+        problems: dict[str, str] = {}
+        for node in self.nodes.in_turn():
+            try:
+                reply = await self.ask(node, method, path, content, headers=headers, waiting_s=waiting_s)
+            except NoAnswer as no_answer:
+                problems[node] = str(no_answer)
+                self.on_problem(node, problems[node])
+            else:
+                self.nodes.answered(node)
+                return _accepted(reply)
+        raise Unavailable(problems)
+
+    async def ask(
+        self,
+        node: str,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        waiting_s: float = 0,
+    ) -> Reply:
+        """Ask one node. Raises `NoAnswer` where it gives none or is not ready; what it refuses is an answer here."""
+        self.requests += 1
+        within_s = self._answer_s_max + waiting_s
+        reply = await self.http.ask(node, method, path, content, headers or {}, within_s)
+        if reply.status == NOT_READY:
+            raise NoAnswer("is not ready: it has not heard from all of its peers yet")
+        return reply
+
+    # Registrations.
+
+    async def register(
+        self,
+        app: str,
+        version: str,
+        host: str,
+        port: int,
+        *,
+        ttl_s: float | None = None,
+        weight: int | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Registration:
+        """Register an instance, or renew it; what is not given keeps its value, or gets the node's default."""
+        said = {"app": app, "version": version, "host": host, "port": port, "ttl": ttl_s, "weight": weight}
+        wanted = {key: value for key, value in {**said, "meta": meta}.items() if value is not None}
+        return _registration(await self.call("POST", "/registrations", wanted))
+
+    async def renew(self, id_: str) -> Registration:
+        """Renew an instance. Raises `NotFound` where it is not registered (any more)."""
+        return _registration(await self.call("PUT", path_of(id_)))
+
+    async def renew_all(self, ids: Sequence[str]) -> list[str]:
+        """Renew up to 1,000 instances at once; returns the ids that are not registered (any more)."""
+        reply = await self.call("POST", "/renewals", {"ids": ids})
+        unknown: list[str] = reply.json()["unknown"]
+        return unknown
+
+    async def deregister(self, id_: str, *, wait_s: float | None = None) -> Applied | None:
+        """Remove an instance; with `wait_s` wait for so long until all nodes have it, and say which have.
+
+        Raises `NotFound` where it is not registered (any more).
+        """
+        if wait_s is None:
+            await self.call("DELETE", path_of(id_))
+            return None
+        reply = await self.call("DELETE", f"{path_of(id_)}?wait={wait_s:.3f}", waiting_s=wait_s)
+        applied: Applied = decoded(reply.body, Applied, reply.node)
+        return applied
+
+    async def registration(self, id_: str) -> Registration:
+        """One that is listed. Raises `NotFound`."""
+        return _registration(await self.call("GET", path_of(id_)))
+
+    async def registrations(
+        self, app: str | None = None, version: str | None = None, *, meta: Mapping[str, str] | None = None
+    ) -> list[Registration]:
+        """Those that are listed, in order of id."""
+        reply = await self.call("GET", list_path(app, version, meta or {}))
+        found: list[Registration] = decoded(reply.body, list[Registration], reply.node)
+        return found
+
+    async def explain(self, id_: str) -> dict[str, Any]:
+        """Why an instance is listed or not, by what each node knows. Raises `NotFound` if none knows anything."""
+        explained: dict[str, Any] = (await self.call("GET", f"/explain/{quote(id_, safe='/:')}")).json()
+        return explained
+
+    # Backends and frontends.
+
+    async def backends(self) -> list[Backend]:
+        return [backend_of(each) for each in (await self.call("GET", "/backends")).json()]
+
+    async def backend(self, name: str) -> Backend:
+        return backend_of((await self.call("GET", _path("backends", name))).json())
+
+    async def set_backend(self, name: str, **settings: Any) -> Backend:
+        """Change these fields, or create it, which takes `app` and `version`."""
+        return backend_of((await self.call("PUT", _path("backends", name), settings)).json())
+
+    async def remove_backend(self, name: str) -> None:
+        await self.call("DELETE", _path("backends", name))
+
+    async def members(self, name: str) -> list[Registration]:
+        """The registrations that serve a backend now."""
+        reply = await self.call("GET", _path("backends", name, "members"))
+        found: list[Registration] = decoded(reply.body, list[Registration], reply.node)
+        return found
+
+    async def frontends(self) -> list[Frontend]:
+        return [frontend_of(each) for each in (await self.call("GET", "/frontends")).json()]
+
+    async def frontend(self, name: str) -> Frontend:
+        return frontend_of((await self.call("GET", _path("frontends", name))).json())
+
+    async def set_frontend(self, name: str, **settings: Any) -> Frontend:
+        """Change these fields, or create it."""
+        return frontend_of((await self.call("PUT", _path("frontends", name), settings)).json())
+
+    async def remove_frontend(self, name: str) -> None:
+        await self.call("DELETE", _path("frontends", name))
+
+    # Nodes.
+
+    async def status(self) -> dict[str, Any]:
+        """How the node that answers is, and how it sees the others."""
+        status: dict[str, Any] = (await self.call("GET", "/status")).json()
+        return status
+
+    async def learn(self) -> None:
+        """Find out where the other nodes are, to go on there when those that were configured do not answer.
+
+        Nothing happens where no node answers, or none knows of others.
+        """
+        with suppress(Unavailable, Refused):
+            self.nodes.learn(apis(await self.status()))
+
+    def watch(self, app: str | None = None, version: str | None = None) -> Watch:
+        """What is listed now, of an app or a version if said, then `synced`, and then every change of it."""
+        return Watch(self, app, version)
+
+
+def apis(status: Mapping[str, Any]) -> list[str]:
+    """Where clients reach the other nodes, as far as a node's status says."""
+    return [peer["api"] for peer in status.get("peers", ()) if peer.get("api") and peer.get("state") != "left"]
+
+
+def path_of(id_: str) -> str:
+    """The path of a registration, a backend or a frontend, by its id."""
+    kind, _, name = id_.partition("/")
+    return f"/{kind}s/{quote(name, safe='/:')}"
+
+
+def list_path(app: str | None, version: str | None, meta: Mapping[str, str]) -> str:
+    """The path of a list of registrations."""
+    if app is None and version is not None:
+        raise ValueError("a version is one of an app, which was not given")
+    names = [name for name in (app, version) if name is not None]
+    query = urlencode({f"meta.{key}": value for key, value in meta.items()})
+    return _path("registrations", *names) + (f"?{query}" if query else "")
+
+
+def _path(*parts: str) -> str:
+    return "".join(f"/{quote(part, safe=':')}" for part in parts)
+
+
+def _registration(reply: Reply) -> Registration:
+    registration: Registration = decoded(reply.body, Registration, reply.node)
+    return registration
+
+
+def _accepted(reply: Reply) -> Reply:
+    if reply.status < 400:
+        return reply
+    said = reply.json()
+    refusal = NotFound if reply.status == 404 else Refused
+    raise refusal(reply.status, said["code"], said["message"], reply.node)

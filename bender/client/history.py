@@ -1,0 +1,171 @@
+"""What a watcher was told, and what of another node's events is news to it.
+
+Nodes number their events each for itself, so whoever goes from one to another cannot go on at a number. It asks for
+what the other has told since a while ago, which overlaps with what the first one told, and for what is there now. This
+is where the two are laid over each other: of each id, what follows the last thing that both tell of is news; and where
+after all that something is not as the second node has it, nobody tells any more how that came, and the difference
+itself is what is told. Nothing here knows of connections or clocks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+#: Events that are remembered, the same number that a node has.
+TOLD_MAX = 10_000
+
+#: For how long, in seconds: longer than it takes to notice that a node is gone.
+TOLD_S = 90.0
+
+#: How far behind each other two nodes tell of the same thing.
+LAG_S = 2.0
+
+_APPEARS = {"online", "created"}
+_GOES = {"offline", "removed"}
+
+#: Reasons of what was told because it is so, and not because a node told how it came.
+_OUTCOMES = {"snapshot", "missed"}
+
+
+@frozen
+class Change:
+    """One event: `at_ms` is the wall clock's time at the node that told it, and decides nothing but between equals."""
+
+    event: str
+    kind: str
+    id: str
+    reason: str
+    body: Mapping[str, Any]
+    at_ms: int
+
+    @property
+    def goes(self) -> bool:
+        return self.event in _GOES
+
+    def is_the_same(self, other: Change) -> bool:
+        """Whether two nodes tell of one thing; of what was told without a node's own event, whether it led to it."""
+        if self.reason in _OUTCOMES:
+            return (self.goes, self.body) == (other.goes, other.body)
+        return (self.event, self.reason, self.body) == (other.event, other.reason, other.body)
+
+
+@frozen
+class Told:
+    """A change, and the watcher's own time when it was told."""
+
+    at: float
+    change: Change
+
+
+class History:
+    """What one watcher was told: everything that is shown, and the last changes with the time when they were told."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, Change] = {}
+        self._told: deque[Told] = deque()
+        self._complete_since = float("-inf")
+
+    def note(self, change: Change, now: float) -> bool:
+        """Take in what is about to be told; False if it says nothing new, and should not be."""
+        if not self._fits(change):
+            return False
+        if change.goes:
+            del self.shown[change.id]
+        else:
+            self.shown[change.id] = change
+        self._told.append(Told(now, change))
+        while len(self._told) > TOLD_MAX or self._told[0].at < now - TOLD_S:
+            self._complete_since = self._told.popleft().at
+        return True
+
+    def _fits(self, change: Change) -> bool:
+        shown = self.shown.get(change.id)
+        if change.event in _APPEARS:
+            return shown is None
+        return shown is not None and (change.goes or shown.body != change.body)
+
+    def covers(self, since: float) -> bool:
+        """Whether all is remembered that was told after a time, and what another node may have told later than that."""
+        return since - LAG_S > self._complete_since
+
+    def news(self, missed: Sequence[Change], since: float, present: Iterable[Change], at_ms: int) -> Iterator[Change]:
+        """What of another node's events since a time, `missed`, was not told yet; and what is needed for `present`.
+
+        Call `note` with each, before the next is taken.
+        """
+        told: dict[str, list[Told]] = defaultdict(list)
+        for one in self._told:
+            if one.at > since - LAG_S:
+                told[one.change.id].append(one)
+        by_id: dict[str, list[Change]] = defaultdict(list)
+        for change in missed:
+            by_id[change.id].append(change)
+        skipped = {id_: overlap(told[id_], changes, since) for id_, changes in by_id.items()}
+        for change in missed:
+            if skipped[change.id]:
+                skipped[change.id] -= 1
+            else:
+                yield change
+        yield from self._difference({change.id: change for change in present}, at_ms)
+
+    def _difference(self, present: Mapping[str, Change], at_ms: int) -> Iterator[Change]:
+        for id_, shown in [*self.shown.items()]:
+            if id_ not in present:
+                yield _gone(shown, at_ms)
+            elif _is_another(shown, present[id_]):
+                yield _gone(shown, at_ms)
+                yield _missed(present[id_], _appears(shown), at_ms)
+            elif shown.body != present[id_].body:
+                yield _missed(present[id_], "changed", at_ms)
+        for id_, change in present.items():
+            if id_ not in self.shown:
+                yield _missed(change, change.event, at_ms)
+
+
+def overlap(told: Sequence[Told], missed: Sequence[Change], since: float) -> int:
+    """How many of another node's changes of one id since a time, from the first, were told or are no news any more.
+
+    All after the one that was told last are news; of several that say the same, the one counts before which most is
+    the same as well, or which is nearest in time. If it is not among them, it came before all of them, or the two nodes
+    saw different things, and only where that led to is of interest.
+    """
+    if not told:
+        return 0
+    last = told[-1].change
+    places = [i for i, change in enumerate(missed) if last.is_the_same(change)]
+    if not places:
+        return 0 if told[-1].at < since + LAG_S else len(missed)
+    return 1 + max(places, key=lambda i: (_in_common(told, missed[: i + 1]), -abs(missed[i].at_ms - last.at_ms)))
+
+
+def _in_common(told: Sequence[Told], missed: Sequence[Change]) -> int:
+    """How many are the same, counted from the end."""
+    common = 0
+    for one, other in zip(reversed(told), reversed(missed), strict=False):
+        if not one.change.is_the_same(other):
+            break
+        common += 1
+    return common
+
+
+def _is_another(shown: Change, present: Change) -> bool:
+    """Whether a registration has ended, and another one begun under the same id."""
+    one, other = shown.body, present.body
+    return (one.get("registered"), one.get("node")) != (other.get("registered"), other.get("node"))
+
+
+def _appears(change: Change) -> str:
+    return "online" if change.kind == "registration" else "created"
+
+
+def _gone(shown: Change, at_ms: int) -> Change:
+    event = "offline" if shown.kind == "registration" else "removed"
+    return Change(event, shown.kind, shown.id, "missed", shown.body, at_ms)
+
+
+def _missed(present: Change, event: str, at_ms: int) -> Change:
+    return Change(event, present.kind, present.id, "missed", present.body, at_ms)

@@ -1,0 +1,197 @@
+"""One request to one node, in bounded time.
+
+Connections are kept; nothing is ever sent twice here, for whether that is right the caller must know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from attrs import frozen
+from hyperlink import EncodedURL
+from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from zope.interface import implementer
+
+from bender.client.values import Reply
+from bender.prompt import PromptBody
+from bender.reaching import endpoint_of
+
+#: To connect to a node on the same network takes a millisecond, and one that is down should not hold up anybody.
+CONNECT_S_MAX = 2.0
+
+#: A list of 100,000 registrations has 50 MB. What is longer is no answer of a node.
+ANSWER_BYTES_MAX = 1024 * 1024 * 1024
+
+#: Connections to one node: those of a client that asks for several things at once.
+CONNECTIONS_KEPT = 8
+
+#: How long they are kept when nobody asks, which is less than nodes keep them.
+KEPT_S = 30
+
+
+class NoAnswer(Exception):
+    """A node gave none. The message is a clause about the node that begins with a verb."""
+
+
+@frozen
+class Safety:
+    """How to speak with nodes: `token` is shown to them, `ca` (PEM) must have signed their certificates.
+
+    With `ca`, nodes without a scheme are spoken to by TLS.
+    """
+
+    token: str | None = None
+    ca: bytes | None = None
+
+    def url(self, node: str, path: str) -> str:
+        """Of a path, which is encoded already."""
+        if "://" in node:
+            return node + path
+        return f"http{'s' if self.ca else ''}://{node}{path}"
+
+    def headers(self) -> dict[str, str]:
+        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+
+
+class Http:
+    """Requests to nodes. `agent` is for who has one already, such as a test."""
+
+    def __init__(self, reactor: Any, safety: Safety, agent: IAgent | None = None) -> None:
+        self._reactor = reactor
+        self._safety = safety
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = CONNECTIONS_KEPT
+        self._pool.cachedConnectionTimeout = KEPT_S
+        self._pool.retryAutomatically = False
+        if agent is None:
+            agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, safety.ca), self._pool)
+        self._client = HTTPClient(agent, IndexableCookieJar(), data_to_body_producer=PromptBody)
+
+    async def ask(
+        self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], within_s: float
+    ) -> Reply:
+        """The answer to a request. Raises `NoAnswer`."""
+        asking = Deferred.fromCoroutine(self._ask(node, method, path, body, headers))
+        reply: Reply = await self._bounded(asking, within_s)
+        return reply
+
+    async def follow(self, node: str, path: str, receiver: Protocol, within_s: float) -> Any:
+        """Begin an answer without an end, whose body goes to `receiver`. Raises `NoAnswer` if it does not begin.
+
+        Returns the answer, of which `code` is the status; any but 200 has an end.
+        """
+        headers = {"Accept": "text/event-stream"}
+        response = await self._bounded(Deferred.fromCoroutine(self._send(node, "GET", path, None, headers)), within_s)
+        response.deliverBody(receiver)
+        return response
+
+    async def _ask(self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        response = await self._send(node, method, path, body, headers)
+        collecting = Collecting()
+        response.deliverBody(collecting)
+        content = await collecting.content
+        etag = response.headers.getRawHeaders("ETag", [None])[0]
+        return Reply(node, response.code, content, etag)
+
+    async def _send(self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Any:
+        return await self._client.request(
+            method,
+            EncodedURL.from_text(self._safety.url(node, path)),
+            data=body,
+            headers=Headers({name: [value] for name, value in {**headers, **self._safety.headers()}.items()}),
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=self._reactor,
+        )
+
+    async def _bounded(self, waiting: Deferred[Any], within_s: float) -> Any:
+        try:
+            return await waiting.addTimeout(within_s, self._reactor, _timed_out)
+        except TimedOut:
+            raise NoAnswer(f"does not answer within {within_s:g} s") from None
+        except CancelledError:
+            raise
+        except Exception as error:
+            cause = _cause(error)
+            if isinstance(cause, CancelledError | ConnectingCancelledError):
+                raise CancelledError from error
+            raise NoAnswer(f"does not answer ({_clause(cause)})") from error
+
+    async def close(self) -> None:
+        """End the idle connections."""
+        await cast("Deferred[None]", self._pool.closeCachedConnections())
+
+
+class Collecting(Protocol):
+    """The body of an answer that has an end, as `content`."""
+
+    def __init__(self) -> None:
+        self.content: Deferred[bytes] = Deferred(lambda _: self._give_up())
+        self._pieces: list[bytes] = []
+        self._left = ANSWER_BYTES_MAX
+
+    def dataReceived(self, data: bytes) -> None:
+        self._left -= len(data)
+        self._pieces.append(data)
+        if self._left < 0:
+            self._give_up()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.content.called:
+            return
+        if reason.check(ResponseDone):
+            self.content.callback(b"".join(self._pieces))
+        else:
+            self.content.errback(reason)
+
+    def _give_up(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Where nodes listen. By TLS those are trusted that one authority has signed, or else those the system trusts."""
+
+    def __init__(self, reactor: Any, ca: bytes | None) -> None:
+        self._reactor = reactor
+        self._root = None if ca is None else trustRootFromCertificates([Certificate.loadPEM(ca)])
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        endpoint = endpoint_of(self._reactor, host, uri.port, CONNECT_S_MAX)
+        if uri.scheme != b"https":
+            return endpoint
+        trust = {} if self._root is None else {"trustRoot": self._root}
+        return wrapClientTLS(optionsForClientTLS(host, **trust), endpoint)
+
+
+def _timed_out(_result: object, within_s: float) -> None:
+    """Whatever the request ended in when it was cancelled for that."""
+    raise TimedOut(f"{within_s:g} s")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What is behind a failure."""
+    cause: Any = error
+    while getattr(cause, "reasons", None):
+        cause = cause.reasons[0].value
+    return cast(BaseException, cause)
+
+
+def _clause(error: BaseException) -> str:
+    text = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text

@@ -1,0 +1,316 @@
+"""Keeping instances registered, through nodes that come and go.
+
+All instances that are due are renewed in one request, a third of their ttl after the last time, a little sooner or
+later at random, so that a thousand registrars do not ask in the same moment. What the node does not know is
+registered; what fails is tried again soon, at whichever node answers, for as long as it takes: that the registry is
+away ends nothing here. While it is, nobody is told but the log.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from bender.client.asking import Client
+from bender.client.values import Applied, BenderError, NotFound, Refused, Registration, Unavailable
+
+#: Renewals within one ttl, of which all but one may be lost.
+RENEWALS_PER_TTL = 3
+
+#: The part of the time between two renewals by which one is early or late, at random.
+JITTER = 0.1
+
+#: Who is due so soon, as a part of the time between its renewals, is renewed along with the others.
+EARLY = 0.25
+
+#: Ids in one request, and their bytes; a node takes 1,000 and 256 KiB.
+IDS_MAX = 1000
+IDS_BYTES_MAX = 200 * 1024
+
+#: Instances that are registered or deregistered at the same time.
+AT_ONCE_MAX = 8
+
+#: Seconds before a failed request is tried again: the first, and what it grows to.
+RETRY_S_MIN = 0.2
+RETRY_S_MAX = 5.0
+
+#: The ttl that nodes give to who asks for none, until they have said what it is.
+TTL_S = 10.0
+
+#: Seconds between two looks at where the nodes are.
+LEARNED_APART_S = 60.0
+
+#: What all is given to deregister when the service stops.
+STOPPING_S_MAX = 5.0
+
+
+@define(eq=False)
+class _Instance:
+    """One that is kept. `known` says whether the node is thought to know it, `waiting` is who waits for that."""
+
+    wanted: dict[str, Any]
+    ttl_s: float
+    due_at: float
+    known: bool = False
+    registration: Registration | None = None
+    waiting: list[Deferred[Registration]] = field(factory=list)
+
+    def settle(self, outcome: Registration | BaseException) -> None:
+        """Tell all who wait."""
+        waiting, self.waiting = self.waiting, []
+        for each in waiting:
+            if not each.called:
+                each.callback(outcome) if isinstance(outcome, Registration) else each.errback(outcome)
+
+
+class Registrar(Service):
+    """Keeps any number of instances registered while it runs, and deregisters them when it is stopped.
+
+    `chance` gives numbers between 0 and 1, at random.
+    """
+
+    _log = Logger()
+
+    def __init__(self, client: Client, *, chance: Callable[[], float] = random.random) -> None:
+        self._client = client
+        self._clock: Any = client.reactor
+        self._chance = chance
+        self._instances: dict[str, _Instance] = {}
+        self._keeping: Deferred[None] | None = None
+        self._wakening: Deferred[None] | None = None
+        self._learned_at = float("-inf")
+        self._away = False
+
+    # For whoever has instances.
+
+    def add(
+        self,
+        app: str,
+        version: str,
+        host: str,
+        port: int,
+        *,
+        ttl_s: float | None = None,
+        weight: int | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Keep an instance registered from now on, or as soon as the service runs; returns its id."""
+        wanted = {"app": app, "version": version, "host": host, "port": port, "ttl_s": ttl_s}
+        wanted |= {"weight": weight, "meta": meta}
+        id_ = f"registration/{app}/{version}/{host}/{port}"
+        if id_ in self._instances:
+            self._instances[id_].settle(CancelledError())
+        self._instances[id_] = _Instance(wanted, ttl_s or TTL_S, self._clock.seconds())
+        self._wake()
+        return id_
+
+    async def registered(self, id_: str) -> Registration:
+        """Wait until an instance that was added is registered, if it is not yet.
+
+        Raises `Refused` where it can be none, for then it is not kept; `CancelledError` where it is removed before;
+        `KeyError` for an id that `add` did not give.
+        """
+        instance = self._instances[id_]
+        if instance.registration is not None:
+            return instance.registration
+        waiting: Deferred[Registration] = Deferred()
+        instance.waiting.append(waiting)
+        return await waiting
+
+    async def remove(self, id_: str, *, wait_s: float | None = None) -> Applied | None:
+        """Keep an instance no longer, and deregister it; see `Client.deregister`.
+
+        Raises `Unavailable` where no node answers: then it ends with its ttl. One that is not kept, or not registered,
+        is no error.
+        """
+        instance = self._instances.pop(id_, None)
+        if instance is not None:
+            instance.settle(CancelledError())
+        with suppress(NotFound):
+            return await self._client.deregister(id_, wait_s=wait_s)
+        return None
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all that is kept, as they were added."""
+        return [*self._instances]
+
+    # The service.
+
+    def startService(self) -> None:
+        super().startService()
+        self._keeping = Deferred.fromCoroutine(self._keep())
+
+    def stopService(self) -> Deferred[None]:
+        """Renew no more, and deregister all, as far as a node answers within some seconds."""
+        super().stopService()
+        if self._keeping is not None:
+            self._keeping.cancel()
+        ending = self._some_at_once(self._instances, self._end).addTimeout(STOPPING_S_MAX, self._clock)
+        self._instances.clear()
+        return ending.addErrback(lambda _: None)
+
+    async def _end(self, id_: str) -> None:
+        with suppress(BenderError):
+            await self._client.deregister(id_)
+
+    def _some_at_once(self, ids: Iterable[str], do: Callable[[str], Any]) -> Deferred[None]:
+        turns = DeferredSemaphore(AT_ONCE_MAX)
+        doing = [turns.run(lambda id_: Deferred.fromCoroutine(do(id_)), id_) for id_ in ids]
+        done: Deferred[Any] = gatherResults(doing, consumeErrors=True)
+        return done.addCallbacks(lambda _: None, _first)
+
+    # Keeping.
+
+    async def _keep(self) -> None:
+        retry_s = RETRY_S_MIN
+        with suppress(CancelledError):
+            while True:
+                try:
+                    await self._keep_those_due()
+                except Unavailable as unavailable:
+                    self._note_away(unavailable)
+                    await deferLater(self._clock, retry_s * (0.5 + self._chance()))
+                    retry_s = min(2 * retry_s, RETRY_S_MAX)
+                    continue
+                except CancelledError:
+                    raise
+                except Exception:
+                    self._log.failure("Renewing failed; it is tried again.")
+                    await deferLater(self._clock, RETRY_S_MAX)
+                    continue
+                retry_s = RETRY_S_MIN
+                await self._until_due()
+
+    async def _keep_those_due(self) -> None:
+        await self._learn()
+        due = self._due()
+        for ids in _batches([id_ for id_ in due if self._instances[id_].known]):
+            for id_ in await self._client.renew_all(ids):
+                self._not_known(id_)
+            self._renewed(ids)
+        await self._some_at_once([id_ for id_ in due if id_ in self._instances], self._register)
+        if due:
+            self._note_back()
+
+    def _due(self) -> list[str]:
+        now = self._clock.seconds()
+        return [
+            id_
+            for id_, instance in self._instances.items()
+            if instance.due_at <= now + EARLY * instance.ttl_s / RENEWALS_PER_TTL
+        ]
+
+    def _renewed(self, ids: Iterable[str]) -> None:
+        for id_ in ids:
+            instance = self._instances.get(id_)
+            if instance is not None and instance.known:
+                self._seat(instance)
+
+    def _seat(self, instance: _Instance) -> None:
+        """See when it is due next."""
+        apart_s = instance.ttl_s / RENEWALS_PER_TTL
+        instance.due_at = self._clock.seconds() + apart_s * (1 + JITTER * (2 * self._chance() - 1))
+
+    def _not_known(self, id_: str) -> None:
+        instance = self._instances.get(id_)
+        if instance is not None:
+            self._log.warn("{id} was not registered any more; it is registered again.", id=id_)
+            instance.known = False
+
+    async def _register(self, id_: str) -> None:
+        """Register what is not known; nothing else is to be done with the rest."""
+        instance = self._instances.get(id_)
+        if instance is None or instance.known:
+            return
+        try:
+            registration = await self._client.register(**instance.wanted)
+        except Refused as refused:
+            self._refused(id_, instance, refused)
+            return
+        if self._instances.get(id_) is not instance:  # removed meanwhile, which came too early
+            with suppress(BenderError):
+                await self._client.deregister(id_)
+            return
+        if instance.registration is None:
+            self._log.info("{id} is registered at {node}.", id=registration.id, node=self._client.nodes.last)
+        instance.known = True
+        instance.ttl_s = registration.ttl_s
+        instance.registration = registration
+        self._seat(instance)
+        instance.settle(registration)
+
+    def _refused(self, id_: str, instance: _Instance, refused: Refused) -> None:
+        self._log.error("{node} refuses {id}: {reason}.", node=refused.node, id=id_, reason=str(refused))
+        if instance.registration is None:
+            self._instances.pop(id_, None)
+            instance.settle(refused)
+        else:
+            self._seat(instance)
+
+    async def _learn(self) -> None:
+        now = self._clock.seconds()
+        if now >= self._learned_at + LEARNED_APART_S:
+            self._learned_at = now
+            await self._client.learn()
+
+    # Waiting.
+
+    async def _until_due(self) -> None:
+        """Wait until one is due, or there is a new one."""
+        now = self._clock.seconds()
+        due_in_s = min((each.due_at - now for each in self._instances.values()), default=LEARNED_APART_S)
+        waiting = self._wakening = deferLater(self._clock, max(0.0, due_in_s))
+        with suppress(CancelledError):
+            await waiting
+        self._wakening = None
+        if self._keeping is not None and not self.running:
+            raise CancelledError
+
+    def _wake(self) -> None:
+        if self._wakening is not None:
+            self._wakening.cancel()
+
+    # What people are told.
+
+    def _note_away(self, unavailable: Unavailable) -> None:
+        if not self._away:
+            self._away = True
+            self._log.warn(
+                "The registry is away, and is tried again until it is back: {problems}.", problems=str(unavailable)
+            )
+
+    def _note_back(self) -> None:
+        if self._away:
+            self._away = False
+            self._log.info("The registry is back: {node} answers.", node=self._client.nodes.last)
+
+
+def _batches(ids: list[str]) -> Iterable[list[str]]:
+    """As many in each as fit one request."""
+    batch: list[str] = []
+    size = 0
+    for id_ in ids:
+        bytes_ = len(id_.encode()) + 3
+        if batch and (len(batch) >= IDS_MAX or size + bytes_ > IDS_BYTES_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(id_)
+        size += bytes_
+    if batch:
+        yield batch
+
+
+def _first(failure: Failure) -> Failure:
+    """What the first that failed has failed with."""
+    error = failure.value
+    return error.subFailure if isinstance(error, FirstError) else failure

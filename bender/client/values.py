@@ -1,0 +1,132 @@
+"""What nodes answer, as values, and what can go wrong.
+
+Fields that a newer node sends and this does not know are passed over; `Reply` has the whole answer as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+
+class BenderError(Exception):
+    """What was asked for was not done."""
+
+
+class Unavailable(BenderError):
+    """No node gave an answer. `problems` says of each, by its address, why."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        super().__init__("; ".join(f"{node} {problem}" for node, problem in problems.items()) or "there is no node")
+
+
+class Refused(BenderError):
+    """A node answered that it cannot be done, and nothing was changed: `code` and `status` are those of the API."""
+
+    def __init__(self, status: int, code: str, message: str, node: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.node = node
+
+
+class NotFound(Refused):
+    """There is no such thing at the node that answered."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer as it came: `node` is the address of the node that gave it, `body` mostly JSON."""
+
+    node: str
+    status: int
+    body: bytes
+    etag: str | None = None
+
+    def json(self) -> Any:
+        """What the body says. Raises `BenderError` where it is no JSON, which no node sends."""
+        return decoded(self.body, Any, self.node)
+
+
+class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
+    """An instance of a version of an app. `registered_ms` (since the epoch) and `node` are when and where it began."""
+
+    id: str
+    app: str
+    version: str
+    host: str
+    port: int
+    ttl_s: float
+    weight: int
+    meta: dict[str, Any]
+    registered_ms: int
+    node: str
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """The version of an app that serves under a name. `settings` are all of its fields, as they were sent."""
+
+    name: str
+    app: str
+    version: str
+    settings: dict[str, Any]
+
+
+class Frontend(msgspec.Struct, frozen=True):
+    """What clients of the services connect to, and the backend behind it, if any. `settings` are all of its fields."""
+
+    name: str
+    backend: str | None
+    settings: dict[str, Any]
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """Which nodes, and consumers of events, have applied something; `missing` are those that did not say so in time."""
+
+    applied: tuple[str, ...]
+    consumers: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A change of what is listed.
+
+    `event` is `online`, `offline` or `changed` of a registration, `created`, `changed` or `removed` of a backend or
+    frontend, or `synced`: from there on all is new. `kind` is `registration`, `backend` or `frontend`, and `body` what
+    it is about, as it is now, or was before it went. `reason` is one of the API's; `snapshot` for what was there at the
+    beginning; or `missed` where it happened while no node could be heard that still tells of it. `at_ms` is the wall
+    clock of the node that tells of it, since the epoch; of what was missed it is when that was found out.
+    """
+
+    event: str
+    kind: str
+    id: str
+    reason: str
+    at_ms: int
+    body: dict[str, Any]
+    node: str
+
+    @property
+    def registration(self) -> Registration:
+        """What it is about, if that is a registration. Raises `ValueError` otherwise."""
+        if self.kind != "registration":
+            raise ValueError(f"this event is about a {self.kind or 'state'}")
+        return msgspec.convert(self.body, Registration)
+
+
+def backend_of(settings: dict[str, Any]) -> Backend:
+    return Backend(settings["name"], settings["app"], settings["version"], settings)
+
+
+def frontend_of(settings: dict[str, Any]) -> Frontend:
+    return Frontend(settings["name"], settings.get("backend"), settings)
+
+
+def decoded(body: bytes, type_: Any, node: str) -> Any:
+    """JSON from a node."""
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BenderError(f"{node} answers what no node does ({error})") from error

@@ -1,0 +1,400 @@
+"""Following what changes, whichever nodes come and go.
+
+A watcher is connected to one node. When that connection ends it goes on at the same node where it stood, or at another
+one: of those it has asked from time to time where they stand, so it can ask for all that they told since then, and
+`bender.client.history` finds out what of that is news. So nothing is missing and nothing is there twice, as far as any
+node still knows what happened.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from itertools import count
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode
+
+import msgspec
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import OK
+
+from bender.client.history import Change, History
+from bender.client.http import NoAnswer
+from bender.client.values import BenderError, Event, Refused, Reply
+
+if TYPE_CHECKING:
+    from bender.client.asking import Client
+
+#: What a node may take until its answer begins.
+BEGINNING_S_MAX = 5.0
+
+#: Nodes say something every 15 s at least. One that says nothing for longer than this is taken for gone.
+SILENCE_S_MAX = 20.0
+
+#: How often, of these looks, a node is asked where the others are.
+LEARNED_EACH = 12
+
+#: Seconds between two looks at where the other nodes stand, and for how long that is kept: longer than it takes to
+#: notice that a node is gone.
+STANDBY_APART_S = 5.0
+STANDBY_KEPT_S = 60.0
+
+#: Other nodes that are looked at: one to go on at, and another if that is gone by then as well.
+STANDBYS_MAX = 2
+
+#: Seconds before all nodes are tried again where none answered: the first, and what it grows to.
+RETRY_S_MIN = 0.1
+RETRY_S_MAX = 2.0
+
+#: Events that wait for who does not take them. Then the node is not read from, until there are none.
+WAITING_MAX = 1000
+
+
+class _Said(msgspec.Struct):
+    """One event of a node."""
+
+    event: str
+    cursor: str = ""
+    at: int = 0
+    reason: str = ""
+    snapshot: bool = False
+    registration: dict[str, Any] | None = None
+    backend: dict[str, Any] | None = None
+    frontend: dict[str, Any] | None = None
+
+    def change(self) -> Change | None:
+        """What has changed; None for what only says how far it is."""
+        for kind in ("registration", "backend", "frontend"):
+            body: dict[str, Any] | None = getattr(self, kind)
+            if body is not None:
+                reason = "snapshot" if self.snapshot else self.reason
+                return Change(self.event, kind, body["id"], reason, body, self.at)
+        return None
+
+
+_said = msgspec.json.Decoder(_Said)
+
+
+class Watch(AsyncIterator[Event]):
+    """What is listed now, as events with the reason `snapshot`, then one called `synced`, then every change.
+
+    Use it with `async for`, and within `async with`, or call `aclose` when it is not wanted any more. It goes on for
+    ever, through any number of nodes that come and go, and through times in which there are none. Raises `Refused`
+    where what is watched can be nothing, such as an app with a slash in its name.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        client: Client,
+        app: str | None = None,
+        version: str | None = None,
+        *,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client
+        self._clock: Any = client.reactor
+        self._selection = {key: value for key, value in (("app", app), ("version", version)) if value is not None}
+        self._wall_ms = wall_ms
+        self._chance = chance
+        self._history = History()
+        self._waiting: deque[Event] = deque()
+        self._taker: Deferred[None] | None = None
+        self._room: Deferred[None] | None = None
+        self._error: BenderError | None = None
+        self._tasks: list[Deferred[None]] = []
+        self._closed = False
+        self._stream: _Stream | None = None
+        #: The node that is followed, and where it stands; None before there was one.
+        self.node: str | None = None
+        self._cursor: str | None = None
+        self._synced = False
+        # Of other nodes, where they stood at which times, oldest first.
+        self._standbys: dict[str, deque[tuple[float, str]]] = {}
+
+    # For whoever watches.
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not self._tasks and not self._closed:
+            self._tasks = [Deferred.fromCoroutine(self._follow_on()), Deferred.fromCoroutine(self._stand_by())]
+        while not self._waiting:
+            self._make_room()
+            if self._error is not None:
+                raise self._error
+            if self._closed:
+                raise StopAsyncIteration
+            self._taker = Deferred()
+            await self._taker
+        return self._waiting.popleft()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Watch no more."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        self._wake()
+
+    def _make_room(self) -> None:
+        """All was taken: go on reading."""
+        if self._stream is not None:
+            self._stream.resume()
+        room, self._room = self._room, None
+        if room is not None:
+            room.callback(None)
+
+    def _tell(self, event: Event) -> None:
+        self._waiting.append(event)
+        if len(self._waiting) > WAITING_MAX and self._stream is not None:
+            self._stream.pause()
+        self._wake()
+
+    def _wake(self) -> None:
+        taker, self._taker = self._taker, None
+        if taker is not None and not taker.called:
+            taker.callback(None)
+
+    # Following one node after the other.
+
+    async def _follow_on(self) -> None:
+        retry_s = RETRY_S_MIN
+        with suppress(CancelledError):
+            while not self._closed:
+                if len(self._waiting) > WAITING_MAX:
+                    self._room = Deferred()
+                    await self._room
+                if await self._follow_any():
+                    retry_s = RETRY_S_MIN
+                    continue
+                await deferLater(self._clock, retry_s * (0.5 + self._chance()))
+                retry_s = min(2 * retry_s, RETRY_S_MAX)
+
+    async def _follow_any(self) -> bool:
+        """Follow the first node that lets itself be followed, to its end; whether one of them said anything."""
+        for node in self._candidates():
+            try:
+                return await self._follow(node)
+            except NoAnswer as no_answer:
+                self._client.on_problem(node, str(no_answer))
+            except CancelledError:
+                raise
+            except BenderError as error:
+                self._error = error
+                self._closed = True
+                self._tasks[-1].cancel()
+                self._wake()
+                return True
+        return False
+
+    def _candidates(self) -> list[str]:
+        """The node followed last, for it may have been the connection alone; then those where it is known where to."""
+        in_turn = self._client.nodes.in_turn()
+        known = sorted(in_turn, key=lambda node: node not in self._standbys)
+        if self._cursor is not None and self.node in known:
+            known.remove(self.node)
+            known.insert(0, self.node)
+        return known
+
+    async def _follow(self, node: str) -> bool:
+        """Be told by a node until that ends; whether it said anything. Raises `NoAnswer` where it does not begin."""
+        goes_on = node == self.node and self._cursor is not None
+        stood_at, since = (0.0, self._cursor) if goes_on else self._stood(node)
+        merging = _Merging(goes_on, stood_at) if self._history.shown or self._synced else None
+        stream = _Stream(self._clock, lambda said: self._heard(said, node, merging))
+        query = {**self._selection, "snapshot": "true" if goes_on else "always"}
+        query |= {} if since is None else {"since": since}
+        path = f"/events?{urlencode(query)}"
+        response = await self._client.http.follow(node, path, stream, BEGINNING_S_MAX)
+        if response.code != 200:
+            await self._refused(node, response.code, stream)
+        self._client.nodes.answered(node)
+        self.node, self._cursor = node, None if not goes_on else self._cursor
+        self._standbys.pop(node, None)
+        self._stream = stream
+        try:
+            await stream.ended
+        finally:
+            self._stream = None
+            stream.end()
+        return stream.heard
+
+    async def _refused(self, node: str, status: int, stream: _Stream) -> None:
+        await stream.ended
+        if status in (429, 503):
+            raise NoAnswer("has no room for another watcher" if status == 429 else "is not ready")
+        said = Reply(node, status, stream.unread).json()
+        raise Refused(status, said["code"], said["message"], node)
+
+    # What a node says.
+
+    def _heard(self, said: _Said, node: str, merging: _Merging | None) -> None:
+        if said.event == "reset":
+            if merging is not None:
+                merging.exact = False
+            return
+        change = said.change()
+        if merging is not None and not merging.done:
+            if not merging.take(said, change):
+                return
+            self._merge(merging, node)
+        elif change is not None:
+            self._change(change, node)
+        if not said.snapshot:  # to go on after half a snapshot is not possible
+            self._cursor = said.cursor
+        if said.event == "synced" and not self._synced:
+            self._synced = True
+            self._tell(Event("synced", "", "", "snapshot", self._wall_ms(), {}, node))
+
+    def _merge(self, merging: _Merging, node: str) -> None:
+        if merging.exact:
+            for change in merging.missed:
+                self._change(change, node)
+            return
+        for change in self._history.news(merging.missed, merging.since, merging.present, self._wall_ms()):
+            self._change(change if self._synced else evolve(change, reason="snapshot"), node)
+
+    def _change(self, change: Change, node: str) -> None:
+        if self._history.note(change, self._clock.seconds()):
+            body = dict(change.body)
+            self._tell(Event(change.event, change.kind, change.id, change.reason, change.at_ms, body, node))
+
+    # Where to go on at other nodes.
+
+    async def _stand_by(self) -> None:
+        with suppress(CancelledError):
+            for look in count():
+                if look % LEARNED_EACH == 0:
+                    await self._client.learn()
+                for node in [node for node in self._client.nodes.in_turn() if node != self.node][:STANDBYS_MAX]:
+                    with suppress(NoAnswer, BenderError):
+                        await self._note_standby(node)
+                await deferLater(self._clock, STANDBY_APART_S)
+
+    async def _note_standby(self, node: str) -> None:
+        now = self._clock.seconds()
+        reply = await self._client.ask(node, "GET", f"/events?{urlencode(self._selection)}")
+        if reply.status != OK:
+            return
+        stood = self._standbys.setdefault(node, deque())
+        stood.append((now, reply.json()["cursor"]))
+        while stood[0][0] < now - STANDBY_KEPT_S:
+            stood.popleft()
+
+    def _stood(self, node: str) -> tuple[float, str | None]:
+        """When a node stood where, as long ago as is known, if all that was told here since is remembered."""
+        stood = self._standbys.get(node, ())
+        return next(((at, cursor) for at, cursor in stood if self._history.covers(at)), (0.0, None))
+
+
+class _Merging:
+    """What a node says until it has said all that there is: what was missed, and what is there now.
+
+    `exact` says that it goes on where the watcher stands, so there is nothing to compare; otherwise it goes on where it
+    stood itself at the watcher's time `since`.
+    """
+
+    def __init__(self, exact: bool, since: float) -> None:
+        self.exact = exact
+        self.since = since
+        self.done = False
+        self.missed: list[Change] = []
+        self.present: list[Change] = []
+
+    def take(self, said: _Said, change: Change | None) -> bool:
+        """Whether that was all."""
+        if change is not None:
+            (self.present if said.snapshot else self.missed).append(change)
+        self.done = said.event == "synced"
+        return self.done
+
+
+class _Stream(Protocol):
+    """Server-sent events as they come, each handed to `hear`. `ended` fires when there are no more."""
+
+    _log = Logger()
+
+    def __init__(self, clock: Any, hear: Callable[[_Said], None]) -> None:
+        self.ended: Deferred[None] = Deferred(lambda _: self.end())
+        self.unread = b""
+        #: Whether there was any.
+        self.heard = False
+        self._clock = clock
+        self._hear = hear
+        self._silence: IDelayedCall | None = None
+        self._paused = False
+
+    def connectionMade(self) -> None:
+        self._expect()
+
+    def _expect(self) -> None:
+        """Something is to come, within so long."""
+        self._silence = self._clock.callLater(SILENCE_S_MAX, self.end)
+
+    def _expect_nothing(self) -> None:
+        if self._silence is not None and self._silence.active():
+            self._silence.cancel()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._silence is not None and self._silence.active():
+            self._silence.reset(SILENCE_S_MAX)
+        *lines, self.unread = (self.unread + data).split(b"\n")
+        try:
+            for line in lines:
+                if line.startswith(b"data: "):
+                    self._hear(_said.decode(line[6:]))
+                    self.heard = True
+        except Exception:
+            self._log.failure("A node told what could not be understood; it is asked again.")
+            self.heard = False
+            self.end()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        del reason
+        self._expect_nothing()
+        if not self.ended.called:
+            self.ended.callback(None)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        transport: Any = self.transport
+        if not self._paused and transport is not None:
+            self._paused = True
+            self._expect_nothing()
+            transport.pauseProducing()
+
+    def resume(self) -> None:
+        transport: Any = self.transport
+        if self._paused and transport is not None:
+            self._paused = False
+            self._expect()
+            transport.resumeProducing()
+
+    def end(self) -> None:
+        """Read no more."""
+        self._expect_nothing()
+        if self.transport is not None:
+            self.transport.loseConnection()
+        if not self.ended.called:
+            self.ended.callback(None)

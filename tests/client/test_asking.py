@@ -1,0 +1,171 @@
+"""Asking nodes, of which some are away."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.client import NotFound, Refused, Unavailable, parse_nodes
+from bender.client.nodes import Nodes
+from bender.core.model import Wanted
+from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
+
+WEB = ("web", "1", "10.9.9.9", 80)
+WEB_ID = "registration/web/1/10.9.9.9/80"
+
+
+class Names(SynchronousTestCase):
+    def test_nodes(self) -> None:
+        """They are hosts, with or without a port or a scheme."""
+        for text, nodes in (
+            ("a", ("a:1729",)),
+            ("a:1, b:2,a:1", ("a:1", "b:2")),
+            ("10.0.0.1", ("10.0.0.1:1729",)),
+            ("::1", ("[::1]:1729",)),
+            ("[::1]:9", ("[::1]:9",)),
+            ("http://a", ("http://a:1729",)),
+            ("https://A.:443/", ("https://a:443",)),
+        ):
+            self.assertEqual(parse_nodes(text), nodes)
+
+    def test_no_nodes(self) -> None:
+        """What is wrong is named."""
+        for text in ("", " , ", "a:b", "a:99999", "ftp://a", "http://a/b", "http://u@a", "a b", "a:0x1"):
+            error = self.assertRaises(ValueError, parse_nodes, text)
+            self.assertIn("node", str(error), text)
+
+
+class Turns(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.nodes = Nodes("abc", lambda _: None)
+
+    def test_the_one_that_answered_last_comes_first(self) -> None:
+        """Then those that follow it."""
+        self.assertEqual(self.nodes.in_turn(), ["a", "b", "c"])
+        self.nodes.answered("b")
+        self.assertEqual((self.nodes.in_turn(), self.nodes.last), (["b", "c", "a"], "b"))
+
+    def test_what_was_learned_comes_last(self) -> None:
+        """And is forgotten when something else is learned."""
+        self.nodes.learn(["d", "a", "e"])
+        self.assertEqual(self.nodes.in_turn(), ["a", "b", "c", "d", "e"])
+        self.nodes.learn(["e"])
+        self.assertEqual(self.nodes.in_turn(), ["a", "b", "c", "e"])
+
+    def test_there_is_one_at_least(self) -> None:
+        """None is a mistake of the caller's."""
+        self.assertRaises(ValueError, Nodes, [], lambda _: None)
+
+
+class Calls(ClientCase):
+    def test_registrations(self) -> None:
+        """All that can be done with them."""
+        client = self.client(ONE)
+        made = self.result(client.register(*WEB, ttl_s=30, weight=2, meta={"zone": "a"}))
+        self.assertEqual(
+            (made.id, made.ttl_s, made.weight, made.meta, made.node), (WEB_ID, 30.0, 2, {"zone": "a"}, "n1")
+        )
+        self.assertEqual(self.result(client.registration(WEB_ID)), made)
+        for found in (
+            client.registrations(),
+            client.registrations("web"),
+            client.registrations("web", "1", meta={"zone": "a"}),
+        ):
+            self.assertEqual(self.result(found), [made])
+        self.assertEqual(self.result(client.registrations("web", meta={"zone": "b"})), [])
+        self.assertEqual(self.result(client.renew(WEB_ID)), made)
+        self.assertEqual(self.result(client.renew_all([WEB_ID, "x"])), ["x"])
+        explained = self.result(client.explain(WEB_ID))
+        self.assertEqual([node["node"] for node in explained["nodes"]], ["n1", "n2", "n3"])
+        applied = self.result(client.deregister(WEB_ID, wait_s=5))
+        assert applied is not None
+        self.assertEqual((sorted(applied.applied), applied.missing), (["n1", "n2", "n3"], ()))
+
+    def test_names_with_odd_characters(self) -> None:
+        """Everything is encoded that needs it."""
+        client = self.client(ONE)
+        made = self.result(client.register("a b?", "1%2F#+ü", "::1", 80))
+        self.assertEqual(made.id, "registration/a b?/1%2F#+ü/::1/80")
+        self.assertEqual(self.result(client.registrations("a b?", "1%2F#+ü")), [made])
+        self.assertIsNone(self.result(client.deregister(made.id)))
+        self.assertEqual(self.result(client.registrations()), [])
+
+    def test_backends_and_frontends(self) -> None:
+        """All that can be done with them."""
+        client = self.client(ONE)
+        made = self.result(client.set_backend("shop", app="web", version="1", note="x"))
+        self.assertEqual((made.name, made.app, made.version, made.settings["note"]), ("shop", "web", "1", "x"))
+        self.result(client.register(*WEB))
+        self.assertEqual([member.id for member in self.result(client.members("shop"))], [WEB_ID])
+        self.assertEqual(self.result(client.set_backend("shop", version="2")).version, "2")
+        self.assertEqual(self.result(client.backends()), [self.result(client.backend("shop"))])
+        self.assertEqual(self.result(client.set_frontend("www", backend="shop")).backend, "shop")
+        self.assertEqual(self.result(client.frontends()), [self.result(client.frontend("www"))])
+        self.result(client.remove_frontend("www"))
+        self.result(client.remove_backend("shop"))
+        self.assertEqual((self.result(client.frontends()), self.result(client.backends())), ([], []))
+
+    def test_what_is_refused(self) -> None:
+        """The error says what a node said, and nobody else is asked."""
+        client = self.client(ONE, TWO)
+        error = self.failure(client.register("a/b", "1", "h", 1), Refused)
+        self.assertEqual((error.status, error.code, error.node), (400, "INVALID", f"{ONE}:1729"))
+        self.assertEqual(str(error)[:4], "app:")
+        self.failure(client.registration(WEB_ID), NotFound)
+        self.failure(client.deregister(WEB_ID), NotFound)
+        self.failure(client.registrations(version="1"), ValueError)
+        self.assertEqual(client.requests, 3)
+
+
+class Nowhere(ClientCase):
+    """Nodes that are away."""
+
+    def test_one_that_refuses_connections(self) -> None:
+        """The next one is asked, and stays the one that is."""
+        client = self.client(ONE, TWO)
+        self.machines[ONE].kill()
+        self.result(client.register(*WEB))
+        self.assertEqual((self.problems[0][0], client.nodes.last), (f"{ONE}:1729", f"{TWO}:1729"))
+        self.result(client.renew(WEB_ID))
+        self.assertEqual(client.requests, 3)
+
+    def test_one_that_is_cut_off(self) -> None:
+        """It is given some seconds."""
+        self.network.cut = {ONE}
+        client = self.client(ONE, TWO)
+        self.assertEqual(self.result(client.register(*WEB), within_s=6).node, "n2")
+
+    def test_one_that_is_not_ready(self) -> None:
+        """It answers, but not for the cluster."""
+        self.machines[ONE].kill()
+        self.machines[TWO].kill()
+        self.start(ONE)
+        client = self.client(ONE, THREE)
+        self.assertEqual(self.result(client.register(*WEB)).node, "n3")
+        self.assertIn("is not ready", self.problems[0][1])
+
+    def test_all(self) -> None:
+        """Each is named with the reason."""
+        for host in ALL:
+            self.machines[host].kill()
+        error = self.failure(self.client(ONE, TWO).status(), Unavailable)
+        self.assertEqual([*error.problems], [f"{ONE}:1729", f"{TWO}:1729"])
+        self.assertIn("does not answer (connection was refused by other side", str(error))
+
+    def test_what_was_learned(self) -> None:
+        """One node knows of all."""
+        client = self.client(ONE)
+        self.result(client.learn())
+        self.assertEqual(client.nodes.in_turn(), [f"{host}:1729" for host in ALL])
+        self.machines[ONE].kill()
+        self.assertEqual(self.result(client.register(*WEB)).node, "n2")
+        self.machines[TWO].kill()
+        self.machines[THREE].kill()
+        self.assertIsNone(self.result(client.learn()))
+
+
+class Listed(ClientCase):
+    def test_what_another_node_registered(self) -> None:
+        """It does not matter which is asked."""
+        self.node(THREE).register(Wanted(*WEB))
+        self.network.settle()
+        self.assertEqual(self.result(self.client(ONE).registration(WEB_ID)).node, "n3")

@@ -1,0 +1,196 @@
+"""Keeping instances registered, through nodes that come and go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.client import Refused, Registrar, Unavailable
+from bender.client.registrar import IDS_BYTES_MAX, IDS_MAX, STOPPING_S_MAX, _batches
+from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
+
+
+class RegistrarCase(ClientCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.asking = self.client(*ALL)
+        self.registrar = Registrar(self.asking, chance=lambda: 0.5)
+        self.registrar.startService()
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        if self.registrar.running:
+            self.registrar.stopService()
+            self.network.pass_time(1)
+
+    def add(self, port: int = 80, **wanted: Any) -> str:
+        id_ = self.registrar.add("web", "1", "10.9.9.9", port, **wanted)
+        self.network.settle()
+        return id_
+
+    def listed(self, host: str = THREE) -> list[int]:
+        return [int(claim.key.rpartition("/")[2]) for claim in self.node(host).claims()]
+
+    def offlines(self, host: str = THREE) -> int:
+        journal = self.node(host).journal
+        entries = [journal.entry(number) for number in range(1, journal.number + 1)]
+        return sum(entry is not None and b'"offline"' in entry.line for entry in entries)
+
+
+class Keeping(RegistrarCase):
+    def test_what_is_added(self) -> None:
+        """It is registered at once, and stays so with a request every third of its ttl."""
+        id_ = self.add(ttl_s=12, weight=3, meta={"zone": "a"})
+        made = self.result(self.registrar.registered(id_))
+        self.assertEqual((made.ttl_s, made.weight, made.meta), (12.0, 3, {"zone": "a"}))
+        before = self.asking.requests
+        self.network.pass_time(40)
+        self.assertEqual((self.listed(), self.asking.requests - before), ([80], 10))
+        self.assertEqual(self.registrar.ids, [id_])
+
+    def test_many(self) -> None:
+        """They are renewed in one request."""
+        for port in range(1, 201):
+            self.add(port)
+        self.network.pass_time(5)
+        before = self.asking.requests
+        self.network.pass_time(20)
+        self.assertEqual((len(self.listed()), self.offlines()), (200, 0))
+        self.assertLessEqual(self.asking.requests - before, 7)
+
+    def test_several_ttls(self) -> None:
+        """Who is due little later than another one is renewed with it, and the others are not."""
+        for port, ttl_s in ((1, 4), (2, 4), (3, 400)):
+            self.add(port, ttl_s=ttl_s)
+        before = self.asking.requests
+        self.network.pass_time(12)
+        self.assertIn(self.asking.requests - before, (8, 9))
+        self.assertEqual(self.listed(), [1, 2, 3])
+
+    def test_what_is_not_known_any_more(self) -> None:
+        """Somebody deregistered it, and it lives: it is registered again."""
+        id_ = self.add()
+        self.node(TWO).deregister(id_)
+        self.network.pass_time(4)
+        self.assertEqual(self.listed(), [80])
+
+    def test_what_is_removed(self) -> None:
+        """It is deregistered, and not renewed any more."""
+        id_ = self.add()
+        applied = self.result(self.registrar.remove(id_, wait_s=2))
+        assert applied is not None
+        self.assertEqual((len(applied.applied), self.listed(), self.registrar.ids), (3, [], []))
+        self.network.pass_time(15)
+        self.assertEqual(self.listed(), [])
+        self.assertIsNone(self.result(self.registrar.remove(id_)))
+
+    def test_what_can_be_none(self) -> None:
+        """Who waits for it is told, and it is not kept."""
+        id_ = self.registrar.add("a/b", "1", "h", 80)
+        waiting = Deferred.fromCoroutine(self.registrar.registered(id_))
+        self.network.settle()
+        self.assertEqual(self.failureResultOf(waiting, Refused).value.status, 400)
+        self.assertEqual(self.registrar.ids, [])
+        self.assertEqual(self.failure(self.registrar.registered(id_), KeyError).args, (id_,))
+
+    def test_added_twice(self) -> None:
+        """What was wanted last counts."""
+        self.add(weight=1)
+        id_ = self.add(weight=2)
+        self.assertEqual(self.result(self.registrar.registered(id_)).weight, 2)
+        self.assertEqual(self.registrar.ids, [id_])
+
+    def test_stopped(self) -> None:
+        """All are deregistered."""
+        for port in range(1, 30):
+            self.add(port)
+        stopped = self.registrar.stopService()
+        self.network.settle()
+        self.successResultOf(stopped)
+        self.assertEqual(self.listed(), [])
+
+
+class Away(RegistrarCase):
+    """Nodes that come and go."""
+
+    def test_one_after_the_other(self) -> None:
+        """Nobody notices."""
+        for port in range(1, 21):
+            self.add(port)
+        for i in range(9):
+            host = ALL[i % 3]
+            self.machines[host].leave() if i % 2 else self.machines[host].kill()
+            self.network.pass_time(3)
+            self.start(host)
+            self.network.pass_time(4)
+            self.assertEqual([len(self.listed(each)) for each in ALL], [20, 20, 20])
+        self.assertEqual([self.offlines(host) for host in ALL], [0, 0, 0])
+
+    def test_all_of_them(self) -> None:
+        """It tries again and again, ever less often, and registers when there is one."""
+        id_ = self.add()
+        for host in ALL:
+            self.machines[host].kill()
+        before = self.asking.requests
+        self.network.pass_time(60)
+        self.assertLess(self.asking.requests - before, 75)
+        self.start(TWO)
+        self.network.pass_time(12)
+        self.assertEqual(self.listed(TWO), [80])
+        self.assertEqual(self.registrar.ids, [id_])
+
+    def test_from_the_beginning(self) -> None:
+        """What is added then is registered when there is a node; who waits is not told before."""
+        for host in ALL:
+            self.machines[host].kill()
+        id_ = self.add()
+        waiting = Deferred.fromCoroutine(self.registrar.registered(id_))
+        self.network.pass_time(10)
+        self.assertNoResult(waiting)
+        self.start(ONE)
+        self.network.pass_time(12)
+        self.assertEqual(self.successResultOf(waiting).id, id_)
+
+    def test_what_is_removed_before_it_was_registered(self) -> None:
+        """Who waits is told, and who removes it that no node was."""
+        for host in ALL:
+            self.machines[host].kill()
+        id_ = self.add()
+        waiting = Deferred.fromCoroutine(self.registrar.registered(id_))
+        self.failure(self.registrar.remove(id_), Unavailable)
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(self.registrar.ids, [])
+
+    def test_stopped(self) -> None:
+        """It ends in time."""
+        self.add()
+        self.network.cut = {*ALL}
+        stopped = self.registrar.stopService()
+        self.network.pass_time(STOPPING_S_MAX + 0.5)
+        self.successResultOf(stopped)
+
+    def test_one_node_is_enough(self) -> None:
+        """It learns of the others."""
+        registrar = Registrar(self.client(ONE), chance=lambda: 0.5)
+        registrar.add("web", "1", "10.9.9.9", 81)
+        registrar.startService()
+        self.network.pass_time(1)
+        self.machines[ONE].kill()
+        self.network.pass_time(20)
+        self.assertEqual((self.listed(), self.offlines()), ([81], 0))
+        registrar.stopService()
+        self.network.pass_time(1)
+
+
+class Batches(SynchronousTestCase):
+    def test_they_fit_a_request(self) -> None:
+        """In number and in bytes, and all are there."""
+        for ids in ([f"registration/{i}" for i in range(2500)], [f"{i:0800}" for i in range(2500)]):
+            batches = [*_batches(ids)]
+            self.assertEqual([id_ for batch in batches for id_ in batch], ids)
+            for batch in batches:
+                self.assertLessEqual(len(batch), IDS_MAX)
+                self.assertLessEqual(sum(len(id_) + 3 for id_ in batch), IDS_BYTES_MAX)
+        self.assertEqual([*_batches([])], [])

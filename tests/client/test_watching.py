@@ -1,0 +1,198 @@
+"""Following what changes, through nodes that come and go."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace as evolve
+from twisted.internet.defer import Deferred
+
+from bender.client import Client, Refused, Watch
+from bender.client.watching import SILENCE_S_MAX, WAITING_MAX
+from bender.core.model import Wanted
+from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Watcher
+
+
+def instance(port: int, version: str = "1") -> Wanted:
+    return Wanted("web", version, "10.9.9.9", port)
+
+
+class WatchCase(ClientCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.client_of_all = self.client(*ALL)
+
+    def watch(self, client: Client | None = None, **selection: str) -> Watcher:
+        watcher = Watcher((client or self.client_of_all).watch(**selection))
+        self.addCleanup(self.end, watcher)
+        self.network.pass_time(1)
+        return watcher
+
+    def end(self, watcher: Watcher) -> None:
+        self.result(watcher.watch.aclose())
+        self.successResultOf(watcher.taking)
+
+    def up(self, port: int, host: str = THREE, version: str = "1") -> None:
+        self.node(host).register(instance(port, version))
+        self.network.settle()
+
+    def down(self, port: int, host: str = THREE) -> None:
+        self.node(host).deregister(instance(port).key)
+        self.network.settle()
+
+
+class Following(WatchCase):
+    def test_what_is_there_and_what_comes(self) -> None:
+        """First the snapshot, then `synced`, then every change."""
+        self.up(1)
+        self.node(ONE).configure("backend/x", b'{"id":"backend/x","name":"x","app":"web","version":"1"}', "me")
+        watcher = self.watch()
+        events = watcher.events
+        self.assertEqual(watcher.named(), ["online 1 snapshot", "created x snapshot", "synced snapshot"])
+        self.assertEqual((events[0].registration.port, events[0].node), (1, f"{ONE}:1729"))
+        self.assertRaises(ValueError, getattr, events[1], "registration")
+        self.up(2)
+        self.down(1)
+        self.assertEqual(watcher.named(), ["online 2 registered", "offline 1 deregistered"])
+
+    def test_one_app_or_version(self) -> None:
+        """Nothing else is told."""
+        self.up(1)
+        self.up(2, version="2")
+        watcher = self.watch(app="web", version="2")
+        self.up(3)
+        self.up(4, version="2")
+        self.assertEqual(watcher.named(), ["online 2 snapshot", "synced snapshot", "online 4 registered"])
+
+    def test_what_can_be_nothing(self) -> None:
+        """It is refused, to whoever watches."""
+        watch = self.client_of_all.watch(app="a/b")
+        error = self.failure(watch.__anext__(), Refused, within_s=1)
+        self.assertEqual((error.status, str(error)[:4]), (400, "app:"))
+
+    def test_it_ends_when_it_is_closed(self) -> None:
+        """And leaves nothing open."""
+        before = len(self.network.server_ends)
+        watcher = self.watch()
+        self.end(watcher)
+        self.network.pass_time(35)  # for idle connections
+        self.assertFalse([end for end in self.network.server_ends[before:] if not end.disconnected])
+
+    def test_within_a_block(self) -> None:
+        """It is closed at its end."""
+
+        async def first() -> str:
+            async with self.client_of_all.watch() as watch:
+                async for event in watch:
+                    return event.event
+            raise AssertionError("it does not end by itself")
+
+        self.assertEqual(self.result(first(), within_s=1), "synced")
+
+    def test_who_does_not_take(self) -> None:
+        """He keeps the node waiting, and goes on where he stood, with nothing missing."""
+        watch = self.client_of_all.watch()
+        taking = Deferred.fromCoroutine(watch.__anext__())
+        self.network.pass_time(1)
+        self.assertEqual(self.successResultOf(taking).event, "synced")
+        for port in range(1, 3 * WAITING_MAX):
+            self.node(ONE).register(evolve(instance(port), ttl_s=3600.0))
+            if port % 100 == 0:
+                self.network.pass_time(0.25)
+        self.network.pass_time(5)
+        self.assertLess(len(watch._waiting), 3 * WAITING_MAX - 100)
+        watcher = Watcher(watch)
+        self.addCleanup(self.end, watcher)
+        self.network.pass_time(5)
+        self.assertEqual([event.registration.port for event in watcher.events], [*range(1, 3 * WAITING_MAX)])
+
+
+class Surviving(WatchCase):
+    """The node that is followed is gone."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.up(1)
+        self.watcher = self.watch()
+        self.watcher.named()
+        self.network.pass_time(6)  # so that it is known where the others stand
+
+    def test_killed(self) -> None:
+        """It goes on at another one at once, with nothing missing and nothing twice."""
+        self.up(2)
+        self.machines[ONE].kill()
+        self.up(3)
+        self.down(3)
+        self.up(4)
+        self.network.pass_time(1)
+        self.assertEqual(
+            self.watcher.named(),
+            ["online 2 registered", "online 3 registered", "offline 3 deregistered", "online 4 registered"],
+        )
+        self.assertEqual(self.watcher.watch.node, f"{TWO}:1729")
+
+    def test_taking_leave(self) -> None:
+        """It is the same."""
+        self.machines[ONE].leave()
+        self.up(2)
+        self.network.pass_time(1)
+        self.assertEqual(self.watcher.named(), ["online 2 registered"])
+
+    def test_cut_off(self) -> None:
+        """It is noticed when it has said nothing for a while, and all is told that happened meanwhile."""
+        self.network.cut = {ONE}
+        self.up(2)
+        self.network.pass_time(5)
+        self.down(2)
+        self.network.pass_time(SILENCE_S_MAX + 10)
+        named = self.watcher.named()
+        self.assertEqual(
+            [each for each in named if each.split()[1] == "2"], ["online 2 registered", "offline 2 deregistered"]
+        )
+        self.assertIn(self.watcher.watch.node, (f"{TWO}:1729", f"{THREE}:1729"))
+
+    def test_one_after_the_other(self) -> None:
+        """Each starts again, and is gone again."""
+        expected: list[str] = []
+        told: list[str] = []
+        for i in range(12):
+            host, other = ALL[i % 3], ALL[(i + 1) % 3]
+            self.machines[host].kill()
+            self.up(100 + i, host=other)
+            self.down(100 + i, host=other)
+            self.network.pass_time(1)
+            self.start(host)
+            self.network.pass_time(8)
+            expected += [f"online {100 + i} registered", f"offline {100 + i} deregistered"]
+            told += [each for each in self.watcher.named() if each.split()[1] != "1"]
+        self.assertEqual(told, expected)
+
+    def test_all_of_them(self) -> None:
+        """It goes on when there is one again; what nobody tells any more is told as missed."""
+        for host in ALL:
+            self.machines[host].kill()
+        self.network.pass_time(10)
+        for host in ALL:
+            self.start(host)
+        self.network.pass_time(3)
+        self.up(2)
+        self.network.pass_time(3)
+        self.assertEqual(self.watcher.named(), ["offline 1 missed", "online 2 registered"])
+
+    def test_before_there_was_a_snapshot(self) -> None:
+        """There is one anyway."""
+        self.machines[ONE].kill()
+        watch: Watch = self.client(ONE, TWO).watch()
+        watcher = Watcher(watch)
+        self.addCleanup(self.end, watcher)
+        self.network.pass_time(1)
+        self.assertEqual(watcher.named(), ["online 1 snapshot", "synced snapshot"])
+
+
+class Learning(WatchCase):
+    def test_one_node_is_enough(self) -> None:
+        """It knows where the others are."""
+        watcher = self.watch(self.client(ONE))
+        self.network.pass_time(6)
+        self.machines[ONE].kill()
+        self.up(1)
+        self.network.pass_time(1)
+        self.assertEqual(watcher.named(), ["synced snapshot", "online 1 registered"])
