@@ -1,15 +1,23 @@
-"""Where somebody is to be reached, by a name or an address."""
+"""Reaching somebody, by a name or an address, in bounded time or not at all."""
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 #: Twisted's own. Whoever is in more of a hurry says so.
 CONNECT_S_MAX = 30.0
+
+
+class NoAnswer(Exception):
+    """There is none. The message is a clause about whoever was asked that begins with a verb."""
 
 
 def endpoint_of(reactor: Any, host: str, port: int, connect_s_max: float = CONNECT_S_MAX) -> IStreamClientEndpoint:
@@ -24,3 +32,37 @@ def endpoint_of(reactor: Any, host: str, port: int, connect_s_max: float = CONNE
 def host_port(host: str, port: int) -> str:
     """As one writes it: with brackets around an address of IPv6."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def in_time(reactor: Any, waiting: Deferred[Any], within_s: float) -> Any:
+    """What comes of a request or a connection within so long. Raises `NoAnswer`, or `CancelledError`."""
+    try:
+        return await waiting.addTimeout(within_s, reactor, _timed_out)
+    except TimedOut:
+        raise NoAnswer(f"does not answer within {within_s:g} s") from None
+    except Exception as error:
+        cause = cause_of(error)
+        if isinstance(cause, CancelledError | ConnectingCancelledError):
+            raise CancelledError from error
+        raise NoAnswer(f"does not answer ({_clause(cause)})") from error
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What is behind a failure of Twisted's web client."""
+    cause: Any = error
+    while getattr(cause, "reasons", None):
+        cause = cause.reasons[0].value
+    found: BaseException = cause
+    return found
+
+
+def _timed_out(_result: object, within_s: float) -> None:
+    """Whatever the request ended in when it was cancelled for that."""
+    raise TimedOut(f"{within_s:g} s")
+
+
+def _clause(error: BaseException) -> str:
+    if isinstance(error, ConnectError) and isinstance(error.osError, int):
+        return os.strerror(error.osError).lower()
+    text = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from twisted.web.iweb import IAgent
 
-from bender.client.http import Http, NoAnswer, Safety
+from bender.client.http import Http, Safety
 from bender.client.nodes import API_PORT, Nodes
 from bender.client.values import (
     Applied,
@@ -32,6 +32,7 @@ from bender.client.values import (
     frontend_of,
 )
 from bender.client.watching import Watch
+from bender.reaching import NoAnswer
 
 #: What a node may take to answer; it needs a millisecond, and an interval when it is back from a pause.
 ANSWER_S_MAX = 5.0

@@ -12,10 +12,8 @@ from attrs import frozen
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
@@ -27,7 +25,7 @@ from zope.interface import implementer
 
 from bender.client.values import Reply
 from bender.prompt import PromptBody
-from bender.reaching import endpoint_of
+from bender.reaching import endpoint_of, in_time
 
 #: To connect to a node on the same network takes a millisecond, and one that is down should not hold up anybody.
 CONNECT_S_MAX = 2.0
@@ -40,10 +38,6 @@ CONNECTIONS_KEPT = 8
 
 #: How long they are kept when nobody asks, which is less than nodes keep them.
 KEPT_S = 30
-
-
-class NoAnswer(Exception):
-    """A node gave none. The message is a clause about the node that begins with a verb."""
 
 
 @frozen
@@ -85,7 +79,7 @@ class Http:
     ) -> Reply:
         """The answer to a request. Raises `NoAnswer`."""
         asking = Deferred.fromCoroutine(self._ask(node, method, path, body, headers))
-        reply: Reply = await self._bounded(asking, within_s)
+        reply: Reply = await in_time(self._reactor, asking, within_s)
         return reply
 
     async def follow(self, node: str, path: str, receiver: Protocol, within_s: float) -> Any:
@@ -94,7 +88,8 @@ class Http:
         Returns the answer, of which `code` is the status; any but 200 has an end.
         """
         headers = {"Accept": "text/event-stream"}
-        response = await self._bounded(Deferred.fromCoroutine(self._send(node, "GET", path, None, headers)), within_s)
+        beginning = Deferred.fromCoroutine(self._send(node, "GET", path, None, headers))
+        response = await in_time(self._reactor, beginning, within_s)
         response.deliverBody(receiver)
         return response
 
@@ -116,19 +111,6 @@ class Http:
             unbuffered=True,
             reactor=self._reactor,
         )
-
-    async def _bounded(self, waiting: Deferred[Any], within_s: float) -> Any:
-        try:
-            return await waiting.addTimeout(within_s, self._reactor, _timed_out)
-        except TimedOut:
-            raise NoAnswer(f"does not answer within {within_s:g} s") from None
-        except CancelledError:
-            raise
-        except Exception as error:
-            cause = _cause(error)
-            if isinstance(cause, CancelledError | ConnectingCancelledError):
-                raise CancelledError from error
-            raise NoAnswer(f"does not answer ({_clause(cause)})") from error
 
     async def close(self) -> None:
         """End the idle connections."""
@@ -177,21 +159,3 @@ class _Endpoints:
             return endpoint
         trust = {} if self._root is None else {"trustRoot": self._root}
         return wrapClientTLS(optionsForClientTLS(host, **trust), endpoint)
-
-
-def _timed_out(_result: object, within_s: float) -> None:
-    """Whatever the request ended in when it was cancelled for that."""
-    raise TimedOut(f"{within_s:g} s")
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What is behind a failure."""
-    cause: Any = error
-    while getattr(cause, "reasons", None):
-        cause = cause.reasons[0].value
-    return cast(BaseException, cause)
-
-
-def _clause(error: BaseException) -> str:
-    text = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text

@@ -29,8 +29,8 @@ from twisted.python.failure import Failure
 from twisted.web.http import OK
 
 from bender.client.history import Change, History
-from bender.client.http import NoAnswer
 from bender.client.values import BenderError, Event, Refused, Reply
+from bender.reaching import NoAnswer
 
 if TYPE_CHECKING:
     from bender.client.asking import Client

@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 from bender.exchange.lane import Astray, Lanes
 from bender.prompt import PromptBody
-from bender.reaching import endpoint_of
+from bender.reaching import cause_of, endpoint_of
 
 PATH = "/exchange"
 _PATH = PATH.encode()
@@ -332,9 +332,7 @@ def _shown(text: str | bytes) -> str:
 
 def _unanswered(error: BaseException) -> Exception:
     """What a failure means, in terms of the peer."""
-    cause: Any = error
-    while getattr(cause, "reasons", None):
-        cause = cause.reasons[0].value
+    cause = cause_of(error)
     if isinstance(cause, (CancelledError, ConnectingCancelledError)):
         return CancelledError()
     if isinstance(cause, Endless):

@@ -1,0 +1,157 @@
+"""Commands about the nodes themselves: how they are, and what they disagree on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import msgspec
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from bender.cli.screen import lasted
+from bender.cli.session import Session, asking
+from bender.client.asking import apis
+from bender.client.values import BenderError, Reply
+from bender.reaching import NoAnswer
+
+#: Nodes may differ for a moment. So often, so far apart, they are asked again before it is said that they do.
+LOOKS = 3
+LOOKS_APART_S = 0.5
+
+KINDS = ("registrations", "backends", "frontends")
+
+
+@click.command()
+@asking
+async def status(session: Session) -> None:
+    """Show all nodes: whether they are ready, hear each other, and have the same state.
+
+    One node is enough to find the others. With --json it is what that node says of itself and the others.
+    """
+    reply = await session.client.call("GET", "/status")
+    if session.screen.as_json:
+        session.screen.json(reply.body)
+        return
+    own = reply.json()
+    found = await _statuses(session, [node for node in _all_nodes(session, own) if node != reply.node])
+    found = {reply.node: own, **found}
+    screen = session.screen
+    columns = ["NODE", "API", "STATE", "LAG", "DIGEST", "LISTED", "CLAIMS", "UP FOR", "VERSION"]
+    known = {peer["api"]: peer for peer in own["peers"]}
+    rows = [_row(screen, node, each, known.get(node)) for node, each in found.items()]
+    rows += [
+        [peer["node"], peer["api"] or "", screen.coloured(peer["state"]), lasted(peer["lag"]), *[""] * 5]
+        for peer in own["peers"]
+        if peer["api"] not in found
+    ]
+    screen.table(columns, rows)
+    for seed in own["unanswered"]:
+        screen.say(f"{seed}, one of --peers, was never found by {own['node']}.")
+    for address, problem in own["problems"].items():
+        screen.say(f"{own['node']} says of {address}: {problem}.")
+    screen.aside(f"lags as {own['node']} at {reply.node} hears them")
+
+
+def _row(screen: Any, node: str, found: Any, peer: Mapping[str, Any] | None) -> list[object]:
+    lag = "" if peer is None else lasted(peer["lag"])
+    if isinstance(found, str):
+        return [peer["node"] if peer else "", node, screen.coloured("away"), lag, *[""] * 4, found]
+    state = screen.coloured("ready" if found["ready"] else "not ready")
+    counts = found["counts"]
+    digest, up = found["digest"], lasted(found["uptime"])
+    return [
+        *(found["node"], node, state, lag, digest[:8], counts["registrations"], counts["claims"], up),
+        found["version"],
+    ]
+
+
+def _all_nodes(session: Session, own: Mapping[str, Any]) -> list[str]:
+    """Those that were configured, and those that the one which answered knows of."""
+    return [*dict.fromkeys([*session.nodes, *apis(own)])]
+
+
+async def _statuses(session: Session, nodes: list[str]) -> dict[str, Any]:
+    """What each says of itself, or why it does not answer."""
+
+    async def one(node: str) -> Any:
+        try:
+            return (await session.client.ask(node, "GET", "/status")).json()
+        except NoAnswer as no_answer:
+            return str(no_answer)
+
+    answers = await gatherResults([Deferred.fromCoroutine(one(node)) for node in nodes])
+    return dict(zip(nodes, answers, strict=True))
+
+
+@click.command()
+@asking
+async def diff(session: Session) -> int:
+    """Show what nodes disagree on: nothing, and status 0, if they do not.
+
+    One node is enough to find the others. The status is 1 if they disagree, or if one of them does not answer.
+    """
+    reply = await session.client.call("GET", "/status")
+    nodes = _all_nodes(session, reply.json())
+    away: dict[str, str] = {}
+    for look in range(LOOKS):
+        if look:
+            await deferLater(session.reactor, LOOKS_APART_S)
+        found = await _statuses(session, nodes)
+        away = {node: problem for node, problem in found.items() if isinstance(problem, str)}
+        statuses = {node: status for node, status in found.items() if node not in away}
+        if len({status["digest"] for status in statuses.values()}) == 1:
+            break
+    else:
+        await _show_difference(session, {node: status["node"] for node, status in statuses.items()})
+        return 1
+    if away:
+        for node, problem in away.items():
+            session.screen.error(f"{node} {problem}.")
+        return 1
+    if session.screen.as_json:
+        session.screen.json(b"[]")
+    session.screen.aside(f"{len(statuses)} nodes agree")
+    return 0
+
+
+async def _show_difference(session: Session, names: Mapping[str, str]) -> None:
+    by_id: dict[str, dict[str, Any]] = defaultdict(dict)
+    for node in names:
+        for kind in KINDS:
+            for body in (await _listed(session, node, kind)).json():
+                by_id[body["id"]][node] = body
+    differing = {
+        id_: bodies
+        for id_, bodies in sorted(by_id.items())
+        if len(bodies) < len(names) or len({msgspec.json.encode(body) for body in bodies.values()}) > 1
+    }
+    if session.screen.as_json:
+        shown = [{"id": id_, "at": {node: bodies.get(node) for node in names}} for id_, bodies in differing.items()]
+        session.screen.json(msgspec.json.encode(shown))
+        return
+    rows = [[id_, *(_word(bodies, node) for node in names)] for id_, bodies in differing.items()]
+    session.screen.table(["ID", *names.values()], rows)
+    if not rows:
+        session.screen.say("They list the same, but have not heard all of it from each other.")
+
+
+async def _listed(session: Session, node: str, kind: str) -> Reply:
+    try:
+        return await session.client.ask(node, "GET", f"/{kind}")
+    except NoAnswer as no_answer:
+        raise BenderError(f"{node} {no_answer}") from no_answer
+
+
+def _word(bodies: Mapping[str, Any], node: str) -> str:
+    """How a node has it, compared with the others."""
+    body = bodies.get(node)
+    if body is None:
+        return "-"
+    first = next(iter(bodies.values()))
+    if body == first:
+        return "yes"
+    changed = [f"{key}={msgspec.json.encode(body[key]).decode()}" for key in body if body[key] != first.get(key)]
+    return " ".join(changed) or "other"

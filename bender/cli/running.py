@@ -1,0 +1,119 @@
+"""`bender run`: a command that is registered for as long as it serves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import click
+import msgspec
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
+from zope.interface import implementer
+
+from bender.cli.session import Session, asking
+from bender.cli.words import Pair
+from bender.running import CannotStart, Command, Plan, Runner, on_child_ended
+
+#: What is passed on, or ends the command. One that was ignored when this process began stays so.
+SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT")
+
+seconds = click.FloatRange(0, 3600)
+
+
+@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("--app", required=True, help="The app that it is an instance of.")
+@click.option("--version", required=True, help="The version of the app.")
+@click.option("--port", required=True, type=click.IntRange(1, 65535), help="The port at which it serves.")
+@click.option("--host", metavar="ADDRESS", help="Its address; if not said, that by which this machine reaches a node.")
+@click.option("--ttl", type=float, metavar="SECONDS", help="How long it stays when this process is killed.")
+@click.option("--weight", type=click.IntRange(0, 256), metavar="0-256", help="Its share of the traffic.")
+@click.option("--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="Whatever else is to be known of it.")
+@click.option("--check", "check_path", metavar="PATH", help="A page that has to answer with 200 to 399.")
+@click.option("--check-every", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, metavar="SECONDS")
+@click.option("--check-timeout", type=click.FloatRange(0.1, 60), default=2.0, show_default=True, metavar="SECONDS")
+@click.option("--rise", type=click.IntRange(1), default=2, show_default=True, help="So many good checks bring it back.")
+@click.option("--fall", type=click.IntRange(1), default=3, show_default=True, help="So many bad ones take it out.")
+@click.option("--wait", type=click.FloatRange(0, 60), default=5.0, show_default=True, metavar="SECONDS",
+              help="How long all nodes may take to know that it is deregistered.")  # fmt: skip
+@click.option("--drain", type=seconds, default=0.0, show_default=True, metavar="SECONDS",
+              help="How long it goes on when all know, before it gets the signal.")  # fmt: skip
+@click.option("--kill-after", type=seconds, metavar="SECONDS",
+              help="Kill it if it has not ended so long after the signal; never if not said.")  # fmt: skip
+@click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…")
+@asking
+async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
+    """Run COMMAND, and keep its instance registered while it serves.
+
+    It is registered as soon as its port answers, or the page that --check names. On SIGTERM, SIGINT or SIGQUIT it is
+    deregistered, all nodes are waited for, and then the command gets the signal; a second signal does not wait. Its
+    status is returned, 128 + N if signal N has ended it; 127 if there is no such command. That the registry is away
+    never stops it.
+    """
+    plan = _plan(said)
+    session.screen.end()
+    globalLogBeginner.beginLoggingTo(
+        [_Told(as_json=session.screen.as_json)], redirectStandardIO=False, discardBuffer=True
+    )
+    try:
+        runner = Runner(session.reactor, session.client, plan, partial(_start, session.reactor, arguments))
+    except CannotStart as error:
+        session.screen.error(f"{error}.")
+        return error.status
+    for name in SIGNALS:
+        number = getattr(signal, name)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda got, _frame: session.reactor.callFromThread(runner.signalled, got))
+    return await runner.done
+
+
+def _start(reactor: Any, arguments: Sequence[str], on_end: Callable[[int], None]) -> Command:
+    command = Command(arguments, os.environ, on_end)
+    on_child_ended(reactor, command.reap)
+    return command
+
+
+def _plan(said: dict[str, Any]) -> Plan:
+    path: str | None = said["check_path"]
+    if path is not None and not path.startswith("/"):
+        raise click.BadParameter(f"{path!r} does not begin with a slash", param_hint="--check")
+    return Plan(
+        app=said["app"],
+        version=said["version"],
+        port=said["port"],
+        host=said["host"],
+        ttl_s=said["ttl"],
+        weight=said["weight"],
+        meta=dict(said["meta"]) or None,
+        check_path=path,
+        check_apart_s=said["check_every"],
+        check_s_max=said["check_timeout"],
+        rise=said["rise"],
+        fall=said["fall"],
+        wait_s=said["wait"],
+        drain_s=said["drain"],
+        kill_s=said["kill_after"],
+    )
+
+
+@implementer(ILogObserver)
+class _Told:
+    """Says on stderr what happens to the instance, a line each; the command's own output is not touched."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def __call__(self, event: LogEvent) -> None:
+        ours = str(event.get("log_namespace", "")).startswith("bender.")
+        if not ours or event["log_level"] < LogLevel.info:
+            return
+        text = formatEvent(event)
+        if "log_failure" in event:
+            text += "\n" + event["log_failure"].getTraceback()
+        line = msgspec.json.encode({"at": int(event["log_time"] * 1000), "message": text}) if self._as_json else None
+        with suppress(OSError, ValueError):  # whoever read it may be gone, and the command goes on
+            print(line.decode() if line else f"bender run: {text}", file=sys.stderr, flush=True)  # noqa: T201

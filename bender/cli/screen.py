@@ -1,0 +1,139 @@
+"""What a command says: tables and colours on a terminal, plain columns elsewhere, JSON if that was asked for.
+
+What was asked for goes to stdout; what is said about it, progress and errors, to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+#: What takes longer shows that it is not over.
+PATIENCE_S = 1.0
+
+#: Where there is no terminal nothing is cut, however long it is.
+PLAIN_WIDTH = 10_000
+
+COLOURS = {
+    "online": "green",
+    "created": "green",
+    "offline": "red",
+    "removed": "red",
+    "changed": "yellow",
+    "heard": "green",
+    "ready": "green",
+    "silent": "red",
+    "not ready": "red",
+    "away": "red",
+    "left": "dim",
+}
+
+
+class Screen:
+    """Where one command says what it has to say."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        terminal = sys.stdout.isatty()
+        self._out = Console(width=None if terminal else PLAIN_WIDTH, highlight=False, soft_wrap=not terminal)
+        self._aside = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._late: Any = None
+        self._status: Status | None = None
+        self.is_terminal = terminal
+
+    def json(self, body: bytes) -> None:
+        """What the API has answered."""
+        self.end()
+        click.echo(body)
+
+    def say(self, text: str) -> None:
+        """Something in words."""
+        self.end()
+        self._out.print(Text(text))
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> None:
+        """One row to a line; nothing where there is none, but for what is said about it on a terminal."""
+        table = Table(box=None, pad_edge=False, header_style="bold", show_header=True)
+        for name in columns:
+            table.add_column(name, overflow="fold", no_wrap=not self.is_terminal)
+        for row in rows:
+            table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        self.end()
+        if rows and self.is_terminal:
+            self._out.print(table)
+        elif rows:  # columns alone, without what fills the last one up
+            with self._out.capture() as capture:
+                self._out.print(table)
+            click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+        if caption:
+            self.aside(caption)
+
+    def coloured(self, word: str) -> Text:
+        """A word in its colour."""
+        return Text(word, style=COLOURS.get(word, ""))
+
+    def line(self, *parts: str | Text) -> None:
+        """A line of several parts."""
+        self.end()
+        self._out.print(Text(" ").join(part if isinstance(part, Text) else Text(part) for part in parts))
+
+    def dim(self, text: str) -> Text:
+        return Text(text, style="dim")
+
+    def aside(self, text: str) -> None:
+        """Something about what is said, for people alone."""
+        if self._aside.is_terminal:
+            self._aside.print(Text(text, style="dim"))
+
+    def error(self, text: str) -> None:
+        """Why it was not done."""
+        self.end()
+        self._aside.print(f"[red]bender:[/red] {escape(text)}" if self._aside.is_terminal else Text(f"bender: {text}"))
+
+    def begin(self, reactor: Any) -> None:
+        """Show on a terminal that something is going on, if that takes long and nothing is said meanwhile."""
+        if self._aside.is_terminal:
+            self._status = self._aside.status("waiting for an answer")
+            self._late = reactor.callLater(PATIENCE_S, self._status.start)
+
+    def end(self) -> None:
+        """It is over."""
+        if self._late is not None and self._late.active():
+            self._late.cancel()
+        if self._status is not None:
+            self._status.stop()
+
+
+def ago(at_ms: int) -> str:
+    """How long ago something was, by this machine's clock, in a word."""
+    return lasted(max(0.0, time.time() - at_ms / 1000))
+
+
+def lasted(seconds: float | None) -> str:
+    """A duration in a word."""
+    if seconds is None:
+        return "never"
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def clock(at_ms: int) -> str:
+    """A time of day, by this machine's clock."""
+    return time.strftime("%H:%M:%S", time.localtime(at_ms / 1000)) + f".{at_ms % 1000:03}"
+
+
+def compact(value: Any) -> str:
+    """A value in JSON, or nothing for what is empty."""
+    return msgspec.json.encode(value).decode() if value not in (None, {}, []) else ""

@@ -1,0 +1,89 @@
+"""Whether the command serves: its port answers, or its health page does."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from attrs import frozen
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Protocol as Connection
+from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from bender.reaching import NoAnswer, endpoint_of, host_port, in_time
+
+
+class Failed(Exception):
+    """It does not serve. The message is a clause about it that begins with a verb."""
+
+
+class Check(Protocol):
+    """One way to find out. `check` raises `Failed`."""
+
+    async def check(self) -> None: ...
+
+
+@frozen
+class TcpCheck:
+    """A connection can be made."""
+
+    reactor: Any
+    host: str
+    port: int
+    within_s: float
+
+    async def check(self) -> None:
+        factory = Factory.forProtocol(Connection)
+        factory.noisy = False
+        connecting = endpoint_of(self.reactor, self.host, self.port, self.within_s).connect(factory)
+        connection: Any = await _in_time(connecting, self.within_s, self.reactor)
+        connection.transport.abortConnection()
+
+
+@frozen
+class HttpCheck:
+    """A page is answered with a status from 200 to 399."""
+
+    reactor: Any
+    host: str
+    port: int
+    path: str
+    within_s: float
+
+    async def check(self) -> None:
+        pool = HTTPConnectionPool(self.reactor, persistent=False)
+        client = HTTPClient(Agent.usingEndpointFactory(self.reactor, _Endpoints(self.reactor, self.within_s), pool))
+        url = f"http://{host_port(self.host, self.port)}{self.path}"
+        asking = client.get(url, allow_redirects=False, unbuffered=True, reactor=self.reactor)
+        response: Any = await _in_time(asking, self.within_s, self.reactor)
+        response.deliverBody(_Unwanted())
+        if not 200 <= response.code <= 399:
+            raise Failed(f"answers {self.path} with {response.code}")
+
+
+async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Any) -> Any:
+    try:
+        return await in_time(reactor, waiting, within_s)
+    except NoAnswer as no_answer:
+        raise Failed(str(no_answer)) from no_answer
+
+
+class _Unwanted(Connection):
+    """Does not read the page."""
+
+    def connectionMade(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+@implementer(IAgentEndpointFactory)
+@frozen
+class _Endpoints:
+    reactor: Any
+    within_s: float
+
+    def endpointForURI(self, uri: URI) -> Any:
+        return endpoint_of(self.reactor, uri.host.decode("ascii"), uri.port, self.within_s)

@@ -1,0 +1,253 @@
+"""What happens when, between a command and its place in the registry.
+
+The instance is registered once it serves, and deregistered before it does not: first the registry is told, then all
+nodes have it, then what is under way may end (`drain_s`), and only then the command gets the signal. A second signal
+skips what is left of that. Whatever the registry does, the command's own end is never waited for in vain, and its
+status is what is returned.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Protocol as Connection
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from bender.client import BenderError, Client, NotFound, Registrar, Unavailable
+from bender.reaching import endpoint_of, host_port
+from bender.running.checks import Check, Failed, HttpCheck, TcpCheck
+
+#: These end the command, after its instance; all others that can be are passed on at once.
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+#: Before the instance serves for the first time it is looked at so often.
+LOOK_S = 0.1
+
+#: How often it is said that it does not serve yet.
+REMIND_S = 30.0
+
+#: What the registry has to answer beyond the time that it was asked to wait for; then the command comes first.
+REGISTRY_S_MAX = 3.0
+
+#: To find out by which address of this machine a node is reached: for one, and before all are tried again.
+CONNECT_S_MAX = 2.0
+RETRY_S = 1.0
+
+
+@frozen
+class Plan:
+    """What is to be registered and checked. Durations are seconds.
+
+    Without a `host` it is the local address of the connection to a node. With a `check_path` the instance is checked by
+    HTTP every `check_apart_s`, deregistered after `fall` checks in a row that fail, and registered again after `rise`
+    that do not. `wait_s` is how long nodes may take to know that it is deregistered, `drain_s` how long the command
+    goes on after that, and `kill_s` how long it may take to end after the signal, as long as it likes if that is None.
+    """
+
+    app: str
+    version: str
+    port: int
+    host: str | None = None
+    ttl_s: float | None = None
+    weight: int | None = None
+    meta: Mapping[str, Any] | None = None
+    check_path: str | None = None
+    check_apart_s: float = 2.0
+    check_s_max: float = 2.0
+    rise: int = 2
+    fall: int = 3
+    wait_s: float = 5.0
+    drain_s: float = 0.0
+    kill_s: float | None = None
+
+
+class Runs(Protocol):
+    """A command that runs, of which `status` is None as long as it does."""
+
+    status: int | None
+
+    def signal(self, number: int) -> None: ...
+
+
+Ended = Callable[[int], None]
+
+
+class Runner:
+    """Runs one command as planned. `done` fires with the status to end with.
+
+    The caller passes signals to `signalled`.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, client: Client, plan: Plan, start: Callable[[Ended], Runs]) -> None:
+        """Start the command by calling `start` with what is to be told its status. Raises what that does."""
+        self.done: Deferred[int] = Deferred()
+        self._reactor = reactor
+        self._client = client
+        self._plan = plan
+        self._registrar = Registrar(client)
+        self._id: str | None = None
+        self._host = plan.host
+        self._ending: Deferred[None] | None = None
+        self._preparing: Deferred[None] | None = None
+        self._told: list[int] = []
+        self.command = start(self._ended)
+        self._registrar.startService()
+        self._serving = Deferred.fromCoroutine(self._serve())
+        self._serving.addErrback(self._failed)
+
+    # While it runs.
+
+    async def _serve(self) -> None:
+        """Register the instance when it serves, and for as long as it does."""
+        host = self._host = self._plan.host or await self._local_address()
+        check = self._check(host)
+        await self._until_served(check)
+        self._register()
+        if self._plan.check_path is None:
+            return
+        passed = failed = 0
+        while True:
+            await deferLater(self._reactor, self._plan.check_apart_s)
+            problem = await self._problem(check)
+            passed, failed = (0, failed + 1) if problem else (passed + 1, 0)
+            if self._id is not None and failed >= self._plan.fall:
+                self._log.warn(
+                    "It {problem}, {count} times in a row: it is deregistered.", problem=problem, count=failed
+                )
+                await self._deregister(0)
+            elif self._id is None and passed >= self._plan.rise:
+                self._log.info("It serves again: it is registered.")
+                self._register()
+
+    def _check(self, host: str) -> Check:
+        plan = self._plan
+        if plan.check_path is None:
+            return TcpCheck(self._reactor, host, plan.port, plan.check_s_max)
+        return HttpCheck(self._reactor, host, plan.port, plan.check_path, plan.check_s_max)
+
+    async def _until_served(self, check: Check) -> None:
+        remind_at = self._reactor.seconds() + REMIND_S
+        while problem := await self._problem(check):
+            if self._reactor.seconds() >= remind_at:
+                remind_at = self._reactor.seconds() + REMIND_S
+                where = host_port(str(self._host), self._plan.port)
+                self._log.warn("{where} {problem}: it is not registered yet.", where=where, problem=problem)
+            await deferLater(self._reactor, LOOK_S)
+
+    @staticmethod
+    async def _problem(check: Check) -> str:
+        try:
+            await check.check()
+        except Failed as failed:
+            return str(failed)
+        return ""
+
+    async def _local_address(self) -> str:
+        """By which address of this machine a node is reached."""
+        factory = Factory.forProtocol(Connection)
+        factory.noisy = False
+        while True:
+            for node in self._client.nodes.in_turn():
+                host, _, port = node.rpartition("//")[2].rpartition(":")
+                endpoint = endpoint_of(self._reactor, host.strip("[]"), int(port), CONNECT_S_MAX)
+                try:
+                    connection: Any = await endpoint.connect(factory)
+                except (ConnectError, DNSLookupError):
+                    continue  # the registrar says that it is away, as soon as there is something to register
+                local: str = connection.transport.getHost().host
+                connection.transport.abortConnection()
+                return local
+            await deferLater(self._reactor, RETRY_S)
+
+    def _register(self) -> None:
+        plan = self._plan
+        self._id = self._registrar.add(
+            plan.app,
+            plan.version,
+            str(self._host),
+            plan.port,
+            ttl_s=plan.ttl_s,
+            weight=plan.weight,
+            meta=plan.meta,
+        )
+
+    async def _deregister(self, wait_s: float) -> None:
+        """Take the instance out of the registry, in bounded time."""
+        id_, self._id = self._id, None
+        if id_ is None:
+            return
+        removing = Deferred.fromCoroutine(self._registrar.remove(id_, wait_s=wait_s or None))
+        try:
+            applied = await removing.addTimeout(wait_s + REGISTRY_S_MAX, self._reactor)
+        except (TimedOut, Unavailable):
+            self._log.warn("{id} could not be deregistered: no node answers. It ends with its ttl.", id=id_)
+        except NotFound:
+            self._log.info("{id} was not registered any more.", id=id_)
+        except BenderError as error:
+            self._log.warn("{id} could not be deregistered: {error}.", id=id_, error=str(error))
+        else:
+            missing = applied.missing if applied else ()
+            also = f", but {', '.join(missing)} did not say so" if missing else ""
+            self._log.info("{id} is deregistered{also}.", id=id_, also=also)
+
+    # Its end.
+
+    def signalled(self, number: int) -> None:
+        """Act upon a signal that this process got."""
+        if number not in ENDING:
+            self.command.signal(number)
+            return
+        self._told.append(number)
+        if self._ending is None:
+            self._ending = Deferred.fromCoroutine(self._end())
+            self._ending.addErrback(self._failed)
+        elif self._preparing is not None:
+            self._preparing.cancel()  # whoever says so twice is in a hurry
+        else:
+            self.command.signal(number)
+
+    async def _end(self) -> None:
+        """Deregister the instance, and then end the command by the signal that came last."""
+        self._serving.cancel()
+        preparing = self._preparing = Deferred.fromCoroutine(self._prepare())
+        with suppress(CancelledError):
+            await preparing
+        self._preparing = None
+        self.command.signal(self._told[-1])
+        if self._plan.kill_s is not None and self.command.status is None:
+            await deferLater(self._reactor, self._plan.kill_s)
+            self._log.warn("It did not end within {limit:g} s, and is killed.", limit=self._plan.kill_s)
+            self.command.signal(signal.SIGKILL)
+
+    async def _prepare(self) -> None:
+        if self._id is not None:
+            await self._deregister(self._plan.wait_s)
+            await deferLater(self._reactor, self._plan.drain_s)
+
+    def _ended(self, status: int) -> None:
+        """The command is over."""
+        self._serving.cancel()
+        if self._preparing is not None:
+            self._preparing.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
+        Deferred.fromCoroutine(self._leave()).addBoth(lambda _: self.done.callback(status))
+
+    async def _leave(self) -> None:
+        await self._deregister(0)
+        await self._registrar.stopService()
+
+    def _failed(self, failure: Any) -> None:
+        if not failure.check(CancelledError, ConnectingCancelledError):
+            self._log.failure("This should not have happened; the command goes on.", failure)
