@@ -1,0 +1,95 @@
+"""docs/openapi.yaml and the code know of the same things. That a node answers as it says is tried under `e2e`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender import __version__
+from bender.api.commands import QUERY_FIELDS_MAX, ROUTES, STATUS_OF_CODE
+from bender.core import model
+from bender.core.timing import TTL_S_MAX
+
+DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "docs/openapi.yaml").read_text("utf-8"))
+METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
+COMPONENTS: dict[str, Any] = DOCUMENT["components"]
+SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
+
+
+class Operations(SynchronousTestCase):
+    def test_paths_and_methods_are_those_of_the_routes(self) -> None:
+        """HEAD and OPTIONS are everywhere, and described once for all."""
+        described = {path: METHODS & item.keys() for path, item in DOCUMENT["paths"].items()}
+        there = {_as_described(route.path): {method.lower() for method in route.commands} for route in ROUTES}
+        self.assertEqual(described, there)
+
+    def test_every_part_of_a_path_is_described(self) -> None:
+        """Once for all methods of the path, and by name."""
+        for path, item in DOCUMENT["paths"].items():
+            parameters = [_resolved(parameter) for parameter in item.get("parameters", ())]
+            self.assertEqual([parameter["name"] for parameter in parameters], re.findall(r"\{(\w+)\}", path), path)
+
+    def test_each_has_a_name_of_its_own(self) -> None:
+        """In snake_case, for programs are written with them."""
+        names = [operation["operationId"] for operation in _operations()]
+        self.assertEqual(sorted(names), sorted(set(names)))
+        self.assertEqual([name for name in names if not re.fullmatch(r"[a-z]+(_[a-z]+)*", name)], [])
+
+    def test_only_what_is_always_there_is_never_not_ready(self) -> None:
+        """All else may be answered 503."""
+        at_once = {_as_described(route.path) for route in ROUTES if route.at_once}
+        for path, item in DOCUMENT["paths"].items():
+            for method in METHODS & item.keys():
+                self.assertTrue("503" in item[method]["responses"] or path in at_once, f"{method} {path}")
+
+
+class Words(SynchronousTestCase):
+    def test_errors_are_those_that_are_answered(self) -> None:
+        """But for the one that only a mistake of ours would bring."""
+        self.assertEqual({*SCHEMAS["Error"]["properties"]["code"]["enum"]}, STATUS_OF_CODE.keys() - {"INTERNAL"})
+
+    def test_each_error_stands_at_its_status(self) -> None:
+        """A code has one status, everywhere."""
+        for operation in _operations():
+            for status, response in operation["responses"].items():
+                content = _resolved(response).get("content", {}).get("application/json", {})
+                code = content.get("example", {}).get("code")
+                self.assertEqual(STATUS_OF_CODE.get(code), int(status) if int(status) >= 400 else None)
+
+    def test_limits_are_those_of_the_model(self) -> None:
+        """A number that is in two places is the same in both."""
+        self.assertEqual(SCHEMAS["Name"]["maxLength"], model.NAME_CHARACTERS_MAX)
+        self.assertEqual(SCHEMAS["Port"]["maximum"], model.PORT_MAX)
+        self.assertEqual(SCHEMAS["Weight"]["maximum"], model.WEIGHT_MAX)
+        self.assertEqual(SCHEMAS["Ttl"]["maximum"], TTL_S_MAX)
+        self.assertEqual(SCHEMAS["RenewalsWanted"]["properties"]["ids"]["maxItems"], model.RENEWALS_MAX)
+        self.assertEqual(COMPONENTS["parameters"]["MetaFields"]["schema"]["maxProperties"], QUERY_FIELDS_MAX)
+
+    def test_the_version_is_bender_s(self) -> None:
+        """The document belongs to what it describes."""
+        self.assertEqual(DOCUMENT["info"]["version"], __version__)
+
+
+def _as_described(path: str) -> str:
+    return path.replace("<", "{").replace(">", "}")
+
+
+def _operations() -> Iterator[dict[str, Any]]:
+    for item in DOCUMENT["paths"].values():
+        yield from (item[method] for method in METHODS & item.keys())
+
+
+def _resolved(part: dict[str, Any]) -> dict[str, Any]:
+    """A part of the document, or what it refers to."""
+    if "$ref" not in part:
+        return part
+    found: Any = DOCUMENT
+    for name in part["$ref"].removeprefix("#/").split("/"):
+        found = found[name]
+    resolved: dict[str, Any] = found
+    return resolved
