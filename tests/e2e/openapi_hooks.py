@@ -1,0 +1,114 @@
+"""What schemathesis has to be told beside docs/openapi.yaml when it tries a node; tests/e2e/schemathesis.toml names it.
+
+The document is for people and for programs in any language, so it leaves some things to words: what is printable, the
+interval of a node, how numbers are written. Here they are said in a way that values can be made from. Nothing here may
+turn what is wrong into what is right, or the node would not be tried with it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+import requests
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis import Case, CheckContext, HookContext, Response
+
+#: Of the node that is tried: four intervals, which are one second each.
+TTL_S_MIN = 4
+
+#: A poll waits no longer here. That one can wait is for other tests.
+WAIT_S_MAX = 0.05
+
+#: A stream is read to its third event, or for so long: it ends by itself only when the node does.
+STREAM_S_MAX = 0.3
+
+PATIENCE_S = 15
+
+NOT_READY = 503
+
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
+
+_printable = st.characters(exclude_categories=("C", "Z"), include_characters=" ", exclude_characters="/")
+_label = st.lists(st.text("abcxyzABCXYZ0189_", min_size=1, max_size=31), min_size=1, max_size=2).map("-".join)
+_dns_name = st.builds("{}{}".format, st.lists(_label, min_size=1, max_size=3).map(".".join), st.sampled_from(["", "."]))
+
+
+@schemathesis.hook
+def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
+    """Narrow the document to what this node takes, and have names made in a tenth of the time that their patterns take.
+
+    They match the patterns all the same.
+    """
+    schemas = raw_schema["components"]["schemas"]
+    schemas["Ttl"]["minimum"] = TTL_S_MIN
+    name, dns_name = schemas["Name"], schemas["Host"]["anyOf"][0]
+    _make("printable", name, st.text(_printable, min_size=name["minLength"], max_size=name["maxLength"]))
+    _make("dns-name", dns_name, _dns_name)
+
+
+def _make(kind: str, schema: dict[str, Any], texts: st.SearchStrategy[str]) -> None:
+    matches = re.compile(schema.pop("pattern")).search
+    schemathesis.openapi.format(kind, texts.filter(lambda text: matches(text) is not None))
+    schema["format"] = kind
+
+
+@schemathesis.hook
+def filter_case(context: HookContext, case: Case[Any]) -> bool:
+    """Leave out names that are not printable: of these the document says in words alone that they are wrong."""
+    parts = [part for part in (case.path_parameters, case.query, case.body) if isinstance(part, dict)]
+    names = [part.get(field) for part in parts for field in ("app", "version", "name", "backend")]
+    return all(unquote(name).isprintable() for name in names if isinstance(name, str))
+
+
+@schemathesis.hook
+def map_body(context: HookContext, body: Any) -> Any:
+    """Write whole numbers without a point, as the document says in words: to a schema 80.0 is an integer too."""
+    if not isinstance(body, dict):
+        return body
+    plain = {name: int(body[name]) for name in ("port", "weight") if _is_whole(body.get(name))}
+    return {**body, **plain}
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
+    """Let polls come to an end, and ask for a stream where there is a snapshot to begin it with."""
+    if case.path != "/events" or not isinstance(case.query, dict):
+        return
+    wait: Any = case.query.get("wait")
+    if _is_number(wait):
+        case.query["wait"] = f"{min(float(wait), WAIT_S_MAX):f}"
+    if case.query.get("snapshot") in ("", "1", "true"):
+        case.headers["Accept"] = "text/event-stream"
+        kwargs["timeout"] = STREAM_S_MAX
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one that the document takes, in whatever form it would be written."""
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+@schemathesis.check
+def head_is_get_without_body(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """HEAD is answered as GET is, but for the body. (A node that was away for a moment may refuse either.)"""
+    if response.request.method != "GET" or response.status_code == NOT_READY:
+        return
+    asked = response.request.copy()
+    asked.method = "HEAD"
+    with requests.Session() as session:
+        head = session.send(asked, timeout=PATIENCE_S)
+    if head.status_code == NOT_READY:
+        return
+    assert head.content == b"", "HEAD was answered with a body"
+    assert head.status_code == response.status_code, f"HEAD was answered {head.status_code}"
+    named = {name.lower() for name in head.headers} | {"content-length", "transfer-encoding"}
+    missing = set(response.headers) - named
+    assert not missing, f"HEAD was answered without {', '.join(missing)}"

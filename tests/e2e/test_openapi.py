@@ -1,0 +1,50 @@
+"""A node answers as docs/openapi.yaml says, whatever it is asked.
+
+Schemathesis reads the document, makes requests of all that it allows and of much that it forbids, and looks at each
+answer. How it does so is in schemathesis.toml and openapi_hooks.py beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pytest_twisted import ensureDeferred
+
+from tests.e2e.nodes import ROOT, Cluster, Node, environment
+
+#: A third of this is normal.
+TRIED_WITHIN_S = 90
+
+PHASES = {"examples", "coverage", "fuzzing", "stateful"}
+
+
+@ensureDeferred
+async def test_a_node_answers_as_the_document_says(cluster: Cluster) -> None:
+    (node,) = await cluster(1)
+    report = tried(node, cluster.folder)
+    operations = report["operations"]
+    assert operations["total"] == operations["tested"] > 0, operations
+    assert {phase: ran["status"] for phase, ran in report["phases"].items()} == dict.fromkeys(PHASES, "success")
+
+
+def tried(node: Node, folder: Path) -> dict[str, Any]:
+    """What schemathesis reports of a node in whose answers nothing is wrong."""
+    report = folder / "report.json"
+    command = [sys.executable, "-m", "schemathesis.cli", f"--config-file={ROOT / 'tests/e2e/schemathesis.toml'}"]
+    command += ["run", str(ROOT / "docs/openapi.yaml"), f"--url={node.api_url}", f"--report-json-path={report}"]
+    end = subprocess.run(
+        [*command, "--no-color"],
+        cwd=folder,
+        env=environment(),
+        timeout=TRIED_WITHIN_S,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert end.returncode == 0, end.stdout + end.stderr
+    found: dict[str, Any] = json.loads(report.read_text("utf-8"))
+    return found
