@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -62,6 +62,8 @@ class _Instance:
     due_at: float
     known: bool = False
     registration: Registration | None = None
+    #: Held while it is registered: whoever removes it must not be overtaken by that.
+    turn: DeferredLock = field(factory=DeferredLock)
     waiting: list[Deferred[Registration]] = field(factory=list)
 
     def settle(self, outcome: Registration | BaseException) -> None:
@@ -133,8 +135,13 @@ class Registrar(Service):
         is no error.
         """
         instance = self._instances.pop(id_, None)
-        if instance is not None:
-            instance.settle(CancelledError())
+        if instance is None:
+            return await self._deregister(id_, wait_s)
+        instance.settle(CancelledError())
+        async with instance.turn:
+            return await self._deregister(id_, wait_s)
+
+    async def _deregister(self, id_: str, wait_s: float | None) -> Applied | None:
         with suppress(NotFound):
             return await self._client.deregister(id_, wait_s=wait_s)
         return None
@@ -233,14 +240,13 @@ class Registrar(Service):
         if instance is None or instance.known:
             return
         try:
-            registration = await self._client.register(**instance.wanted)
+            async with instance.turn:
+                registration = await self._client.register(**instance.wanted)
         except Refused as refused:
             self._refused(id_, instance, refused)
             return
-        if self._instances.get(id_) is not instance:  # removed meanwhile, which came too early
-            with suppress(BenderError):
-                await self._client.deregister(id_)
-            return
+        if self._instances.get(id_) is not instance:
+            return  # removed meanwhile, by who waited for this
         if instance.registration is None:
             self._log.info("{id} is registered at {node}.", id=registration.id, node=self._client.nodes.last)
         instance.known = True

@@ -224,8 +224,10 @@ class Runner:
         with suppress(CancelledError):
             await preparing
         self._preparing = None
+        if self.command.status is not None:
+            return
         self.command.signal(self._told[-1])
-        if self._plan.kill_s is not None and self.command.status is None:
+        if self._plan.kill_s is not None:
             await deferLater(self._reactor, self._plan.kill_s)
             self._log.warn("It did not end within {limit:g} s, and is killed.", limit=self._plan.kill_s)
             self.command.signal(signal.SIGKILL)

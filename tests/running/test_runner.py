@@ -1,0 +1,313 @@
+"""A command and its place in the registry, on a network in memory."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from bender.running import Plan, Runner
+from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
+
+HOST = "10.9.9.9"
+ID = f"registration/web/1/{HOST}/8080"
+
+
+@define
+class Running:
+    """Stands in for a command: notes the signals it gets, and ends by `end`."""
+
+    on_end: Callable[[int], None]
+    status: int | None = None
+    signals: list[int] = field(factory=list)
+
+    def signal(self, number: int) -> None:
+        self.signals.append(number)
+
+    def end(self, status: int) -> None:
+        self.status = status
+        self.on_end(status)
+
+
+class Page(Resource):
+    """What it serves; `code` is how it is."""
+
+    isLeaf = True
+    code = 200
+
+    def render_GET(self, request: Request) -> bytes:
+        request.setResponseCode(self.code)
+        return b"as it is"
+
+
+class RunnerCase(ClientCase):
+    def run_it(self, **plan: Any) -> Runner:
+        self.page = Page()
+        asking = self.client(*ALL)
+        planned = Plan(app="web", version="1", port=8080, host=plan.pop("host", HOST), **plan)
+        self.runner = Runner(self.network, asking, planned, self.start_command)
+        self.done: Deferred[int] = self.runner.done
+        self.addCleanup(self.finish)
+        self.network.settle()
+        return self.runner
+
+    def start_command(self, on_end: Callable[[int], None]) -> Running:
+        self.command = Running(on_end)
+        return self.command
+
+    def finish(self) -> None:
+        if self.command.status is None:
+            self.command.end(0)
+        self.network.pass_time(8)
+
+    def serve(self) -> None:
+        self.network.listening[HOST, 8080] = Site(self.page, reactor=self.network)
+
+    def listed(self, host: str = THREE) -> bool:
+        return self.node(host).claim(ID) is not None
+
+
+class Registering(RunnerCase):
+    def test_when_it_serves(self) -> None:
+        """Not before its port answers; and with what was said of it."""
+        self.run_it(ttl_s=30, weight=3, meta={"zone": "a"})
+        self.network.pass_time(1)
+        self.assertFalse(self.listed())
+        self.serve()
+        self.network.pass_time(1)
+        made = self.result(self.client(ONE).registration(ID))
+        self.assertEqual((made.ttl_s, made.weight, made.meta), (30.0, 3, {"zone": "a"}))
+
+    def test_when_its_page_is_fine(self) -> None:
+        """A port that answers is not enough then."""
+        self.run_it(check_path="/health")
+        self.page.code = 500
+        self.serve()
+        self.network.pass_time(1)
+        self.assertFalse(self.listed())
+        self.page.code = 302
+        self.network.pass_time(1)
+        self.assertTrue(self.listed())
+
+    def test_at_the_address_by_which_a_node_is_reached(self) -> None:
+        """Where nothing else was said; all connections of this network come from one address."""
+        self.network.listening["10.0.0.9", 8080] = Site(Page(), reactor=self.network)
+        self.run_it(host=None)
+        self.network.pass_time(1)
+        self.assertEqual([claim.key for claim in self.node(ONE).claims()], ["registration/web/1/10.0.0.9/8080"])
+
+    def test_at_that_address_when_there_is_a_node(self) -> None:
+        """Until then it just runs."""
+        for host in ALL:
+            self.machines[host].kill()
+        self.network.listening["10.0.0.9", 8080] = Site(Page(), reactor=self.network)
+        self.run_it(host=None)
+        self.network.pass_time(5)
+        self.start(TWO)
+        self.network.pass_time(14)
+        self.assertEqual(len(self.node(TWO).claims()), 1)
+
+    def test_for_as_long_as_it_runs(self) -> None:
+        """Whichever nodes come and go."""
+        self.run_it()
+        self.serve()
+        for host in ALL:
+            self.network.pass_time(6)
+            self.machines[host].kill()
+            self.network.pass_time(2)
+            self.start(host)
+        self.network.pass_time(12)
+        self.assertTrue(self.listed())
+
+
+class Checking(RunnerCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.run_it(check_path="/health", check_apart_s=1, rise=2, fall=3)
+        self.serve()
+        self.network.pass_time(0.5)
+        assert self.listed()
+
+    def test_several_that_fail(self) -> None:
+        """So many in a row take it out of rotation, and so many good ones bring it back."""
+        self.page.code = 503
+        self.network.pass_time(2.5)
+        self.assertTrue(self.listed())
+        self.network.pass_time(1)
+        self.assertFalse(self.listed())
+        self.page.code = 200
+        self.network.pass_time(1)
+        self.assertFalse(self.listed())
+        self.network.pass_time(1)
+        self.assertTrue(self.listed())
+
+    def test_some_that_fail(self) -> None:
+        """It stays where it is as long as there are good ones among them."""
+        for _ in range(5):
+            self.page.code = 500
+            self.network.pass_time(2)
+            self.page.code = 200
+            self.network.pass_time(1)
+            self.assertTrue(self.listed())
+
+    def test_no_answer_at_all(self) -> None:
+        """Neither by a closed port nor by one that says nothing."""
+        del self.network.listening[HOST, 8080]
+        self.network.pass_time(4)
+        self.assertFalse(self.listed())
+        self.serve()
+        self.network.pass_time(3)
+        self.assertTrue(self.listed())
+        self.network.cut = {HOST}
+        self.network.pass_time(12)
+        self.assertFalse(self.listed())
+
+    def test_the_command_is_left_alone(self) -> None:
+        """It may mend itself."""
+        self.page.code = 500
+        self.network.pass_time(10)
+        self.assertEqual(self.command.signals, [])
+
+
+class Ending(RunnerCase):
+    """By a signal."""
+
+    def begin(self, **plan: Any) -> None:
+        self.run_it(**plan)
+        self.serve()
+        self.network.pass_time(1)
+        assert self.listed()
+
+    def test_the_registry_is_told_first(self) -> None:
+        """All nodes have it before the command gets the signal."""
+        self.begin()
+        self.runner.signalled(signal.SIGTERM)
+        self.assertEqual(self.command.signals, [])
+        self.network.settle()
+        self.assertEqual([self.listed(host) for host in ALL], [False] * 3)
+        self.network.advance(0)
+        self.assertEqual(self.command.signals, [signal.SIGTERM])
+        self.command.end(0)
+        self.network.settle()
+        self.assertEqual(self.successResultOf(self.done), 0)
+
+    def test_what_is_under_way_may_end(self) -> None:
+        """For as long as was said."""
+        self.begin(drain_s=3)
+        self.runner.signalled(signal.SIGINT)
+        self.network.pass_time(2.5)
+        self.assertEqual((self.listed(), self.command.signals), (False, []))
+        self.network.pass_time(1)
+        self.assertEqual(self.command.signals, [signal.SIGINT])
+
+    def test_a_node_that_hangs(self) -> None:
+        """It is waited for as long as was said, and no longer."""
+        self.begin(wait_s=1)
+        self.network.cut = {TWO}
+        self.runner.signalled(signal.SIGTERM)
+        self.network.pass_time(0.5)
+        self.assertEqual(self.command.signals, [])
+        self.network.pass_time(1)
+        self.assertEqual(self.command.signals, [signal.SIGTERM])
+
+    def test_a_registry_that_hangs(self) -> None:
+        """The command gets its signal all the same."""
+        self.begin(wait_s=1)
+        self.network.cut = {*ALL}
+        self.runner.signalled(signal.SIGTERM)
+        self.network.pass_time(4.5)
+        self.assertEqual(self.command.signals, [signal.SIGTERM])
+        self.command.end(1)
+        self.network.pass_time(1)
+        self.assertEqual(self.successResultOf(self.done), 1)
+
+    def test_said_twice(self) -> None:
+        """Whoever says so again is in a hurry: nothing is waited for, and the last signal is the one."""
+        self.begin(drain_s=60)
+        self.runner.signalled(signal.SIGTERM)
+        self.network.pass_time(1)
+        self.runner.signalled(signal.SIGINT)
+        self.network.settle()
+        self.assertEqual(self.command.signals, [signal.SIGINT])
+        self.runner.signalled(signal.SIGTERM)
+        self.assertEqual(self.command.signals, [signal.SIGINT, signal.SIGTERM])
+
+    def test_before_it_served(self) -> None:
+        """There is nothing to wait for, and it is not registered any more."""
+        self.run_it(drain_s=60)
+        self.runner.signalled(signal.SIGTERM)
+        self.network.settle()
+        self.assertEqual(self.command.signals, [signal.SIGTERM])
+        self.serve()
+        self.network.pass_time(5)
+        self.assertFalse(self.listed())
+
+    def test_one_that_does_not_end(self) -> None:
+        """It is killed if that was said."""
+        self.begin(kill_s=2)
+        self.runner.signalled(signal.SIGTERM)
+        self.network.pass_time(1.5)
+        self.runner.signalled(signal.SIGTERM)
+        self.assertEqual(self.command.signals, [signal.SIGTERM] * 2)
+        self.network.pass_time(1)
+        self.assertEqual(self.command.signals, [signal.SIGTERM, signal.SIGTERM, signal.SIGKILL])
+
+    def test_one_that_takes_its_time(self) -> None:
+        """It is not killed if nothing was said."""
+        self.begin()
+        self.runner.signalled(signal.SIGTERM)
+        self.network.pass_time(100)
+        self.assertEqual(self.command.signals, [signal.SIGTERM])
+
+    def test_other_signals(self) -> None:
+        """They are passed on at once, and change nothing."""
+        self.begin()
+        self.runner.signalled(signal.SIGHUP)
+        self.runner.signalled(signal.SIGUSR1)
+        self.assertEqual((self.command.signals, self.listed()), ([signal.SIGHUP, signal.SIGUSR1], True))
+
+
+class ItsOwnEnd(RunnerCase):
+    """By itself."""
+
+    def test_the_registry_is_told(self) -> None:
+        """And its status is returned."""
+        self.run_it()
+        self.serve()
+        self.network.pass_time(1)
+        self.command.end(7)
+        self.network.settle()
+        self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 7))
+
+    def test_before_it_served(self) -> None:
+        """There is nobody to be told."""
+        self.run_it()
+        self.command.end(137)
+        self.network.settle()
+        self.assertEqual(self.successResultOf(self.done), 137)
+
+    def test_while_the_registry_is_away(self) -> None:
+        """It is tried for some seconds."""
+        self.run_it()
+        self.serve()
+        self.network.pass_time(1)
+        self.network.cut = {*ALL}
+        self.command.end(3)
+        self.network.pass_time(9)
+        self.assertEqual(self.successResultOf(self.done), 3)
+
+    def test_in_the_middle_of_its_deregistration(self) -> None:
+        """Nothing is signalled any more."""
+        self.run_it(drain_s=60)
+        self.serve()
+        self.network.pass_time(1)
+        self.runner.signalled(signal.SIGTERM)
+        self.network.pass_time(1)
+        self.command.end(0)
+        self.network.settle()
+        self.assertEqual((self.successResultOf(self.done), self.command.signals), (0, []))
