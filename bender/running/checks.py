@@ -15,6 +15,9 @@ from zope.interface import implementer
 
 from bender.reaching import NoAnswer, endpoint_of, host_port, in_time
 
+#: Of a page, whose content does not matter.
+PAGE_BYTES_MAX = 1024 * 1024
+
 
 class Failed(Exception):
     """It does not serve. The message is a clause about it that begins with a verb."""
@@ -40,7 +43,7 @@ class TcpCheck:
         factory.noisy = False
         connecting = endpoint_of(self.reactor, self.host, self.port, self.within_s).connect(factory)
         connection: Any = await _in_time(connecting, self.within_s, self.reactor)
-        connection.transport.abortConnection()
+        connection.transport.loseConnection()  # not aborted, or the service might log an error each time
 
 
 @frozen
@@ -72,10 +75,14 @@ async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Any) -> Any
 
 
 class _Unwanted(Connection):
-    """Does not read the page."""
+    """Reads the page to its end, or the service might log an error each time; but not one without end."""
 
-    def connectionMade(self) -> None:
-        if self.transport is not None:
+    def __init__(self) -> None:
+        self._left = PAGE_BYTES_MAX
+
+    def dataReceived(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0 and self.transport is not None:
             self.transport.loseConnection()
 
 

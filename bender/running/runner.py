@@ -166,7 +166,7 @@ class Runner:
                 except (ConnectError, DNSLookupError):
                     continue  # the registrar says that it is away, as soon as there is something to register
                 local: str = connection.transport.getHost().host
-                connection.transport.abortConnection()
+                connection.transport.loseConnection()
                 return local
             await deferLater(self._reactor, RETRY_S)
 

@@ -1,0 +1,130 @@
+"""`bender run` as a process, with a service of `serving.py` or any other command in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from attrs import define, field
+
+from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Node, environment, pause, until
+
+SERVING = str(ROOT / "tests/e2e/serving.py")
+
+
+def bender() -> list[str]:
+    """The command line of this checkout."""
+    return [sys.executable, "-c", "from bender.cli import main; main()"]
+
+
+@define(eq=False)
+class Run:
+    """One `bender run`. Its service, if there is one, has a folder of its own and the port."""
+
+    folder: Path
+    nodes: Sequence[str]
+    port: int
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def id(self) -> str:
+        return f"registration/web/1/127.0.0.1/{self.port}"
+
+    def arguments(self, *options: str) -> list[str]:
+        """Those that name the instance."""
+        return ["run", "--app=web", "--version=1", f"--port={self.port}", f"--node={','.join(self.nodes)}", *options]
+
+    def start(
+        self,
+        *command: str,
+        options: Sequence[str] = ("--host=127.0.0.1",),
+        inside: Sequence[str] = (),
+        stdout: int | IO[bytes] | None = None,
+        **given: Any,
+    ) -> None:
+        """Run a command; what it and `bender run` print goes to files, unless `stdout` is said.
+
+        `inside` is a command that runs all of it.
+        """
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
+            self.process = subprocess.Popen(
+                [*inside, *bender(), *self.arguments(*options), "--", *command],
+                cwd=self.folder,
+                env={**environment(), **given.pop("variables", {})},
+                stdout=stdout or out,
+                stderr=given.pop("stderr", err),
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+                **given,
+            )
+
+    def serve(self, *behaviours: str, options: Sequence[str] = ("--host=127.0.0.1",), **given: Any) -> None:
+        """Run a service that behaves so."""
+        self.start(sys.executable, SERVING, str(self.port), str(self.folder), *behaviours, options=options, **given)
+
+    @property
+    def stdout(self) -> str:
+        return (self.folder / "stdout").read_text("utf-8")
+
+    @property
+    def stderr(self) -> str:
+        return (self.folder / "stderr").read_text("utf-8")
+
+    def noted(self) -> list[str]:
+        """What the service noted, without the times."""
+        return [line.split(" ", 1)[1] for line in self._lines()]
+
+    def noted_at(self, what: str) -> float:
+        return next(float(line.split(" ", 1)[0]) for line in self._lines() if line.split(" ", 1)[1] == what)
+
+    def _lines(self) -> list[str]:
+        path = self.folder / "noted"
+        return path.read_text("utf-8").splitlines() if path.exists() else []
+
+    def make(self, name: str) -> None:
+        """Make the service ill, or hang, until `mend`."""
+        (self.folder / name).touch()
+
+    def mend(self, name: str) -> None:
+        (self.folder / name).unlink()
+
+    async def served(self) -> None:
+        await until("the service serves", lambda: "serves" in self.noted())
+
+    async def listed(self, node: Node, within_s: float = PATIENCE_S) -> None:
+        await self._until_listed(node, 200, within_s)
+
+    async def unlisted(self, node: Node, within_s: float = PATIENCE_S) -> None:
+        await self._until_listed(node, 404, within_s)
+
+    async def _until_listed(self, node: Node, status: int, within_s: float) -> None:
+        path = f"/registrations/{self.id.removeprefix('registration/')}"
+        ends_at = time.monotonic() + within_s
+        while (await node.call("GET", path)).status != status:
+            assert time.monotonic() < ends_at, f"not {status} within {within_s} s: {self.stderr}"
+            await pause(LOOK_S)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self, within_s: float = PATIENCE_S) -> int:
+        await until("bender run ends", lambda: self.process.poll() is not None, within_s)
+        return self.process.returncode
+
+    def end(self) -> None:
+        """End what still runs: the process, and the service that it would leave behind."""
+        if hasattr(self, "process"):
+            self.process.kill()
+            self.process.wait(PATIENCE_S)
+        for line in self.noted():
+            if line.startswith("begins "):
+                with suppress(ProcessLookupError):
+                    os.kill(int(line.split()[1]), signal.SIGKILL)

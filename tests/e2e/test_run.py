@@ -1,0 +1,394 @@
+"""`bender run` with thirty commands that behave in as many ways; real processes, and a real registry."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+import pytest_twisted
+
+from tests.e2e.nodes import Cluster, Node, environment, pause, until
+from tests.e2e.runs import SERVING, Run, bender
+
+#: What a command may take that ends at once: mostly the start of two Pythons.
+AT_ONCE_S = 5.0
+
+
+@pytest.fixture
+def runs(cluster: Cluster, tmp_path: Path) -> Iterator[Any]:
+    """Makes a `Run` at these nodes. None of what it starts survives the test."""
+    made: list[Run] = []
+
+    def make(*nodes: Node) -> Run:
+        addresses = [f"127.0.0.1:{node.api_port}" for node in nodes]
+        made.append(Run(tmp_path / f"run{len(made)}", addresses, cluster.ports.take()))
+        return made[-1]
+
+    yield make
+    for run in made:
+        run.end()
+        assert "should not have happened" not in run.stderr, run.stderr
+
+
+def children(pid: int) -> list[int]:
+    """Those of a process."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+# Commands that end by themselves.
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (["true"], 0),
+        (["sh", "-c", "exit 7"], 7),
+        (["sh", "-c", "exit 255"], 255),
+        (["sh", "-c", "kill -KILL $$"], 128 + signal.SIGKILL),
+        (["sh", "-c", "kill -SEGV $$"], 128 + signal.SIGSEGV),
+        (["there-is-no-such-command"], 127),
+        (["/etc/passwd"], 126),
+        (["/"], 126),
+        (["sh", "-c", "exec sh -c 'exit 4'"], 4),
+        (["sh", "-c", "sleep 60 >/dev/null & exit 6"], 6),
+    ],
+    ids=["done", "failed", "failed-255", "killed", "crashed", "missing", "no-program", "folder", "exec", "background"],
+)
+@pytest_twisted.ensureDeferred
+async def test_its_status_is_the_command_s(runs: Any, cluster: Cluster, command: list[str], status: int) -> None:
+    """128 and the signal's number if one has ended it; those of a shell where it cannot be started."""
+    run = runs(cluster.node())  # nobody is there, which is nothing to the command
+    began_at = time.monotonic()
+    run.start(*command)
+    assert await run.ended() == status
+    assert time.monotonic() - began_at < AT_ONCE_S
+    assert run.stderr.count("\n") <= 1, run.stderr
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_serves_for_a_moment(runs: Any, cluster: Cluster) -> None:
+    """It is deregistered when it ends by itself."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.serve("brief")
+    await run.listed(node)
+    assert await run.ended() == 5
+    await run.unlisted(node, within_s=0.5)
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_goes_into_the_background(runs: Any, cluster: Cluster) -> None:
+    """What it leaves behind is not waited for: to whoever runs it, it has ended."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.serve("forks")
+    assert await run.ended() == 0
+    await pause(0.5)
+    await run.unlisted(node, within_s=0.5)
+
+
+# What it is given, and what it prints.
+
+
+@pytest_twisted.ensureDeferred
+async def test_arguments_input_and_surroundings_are_passed_on(runs: Any, cluster: Cluster) -> None:
+    """Unchanged, whatever is in them."""
+    said = ["a b", "'\"", "$HOME", "--app", "ü\n", ""]
+    run = runs(cluster.node())
+    program = "import os, sys; print(sys.argv[1:], os.environ['WORD'], os.getcwd(), sys.stdin.read())"
+    run.start(sys.executable, "-c", program, *said, variables={"WORD": "x y"}, stdin=subprocess.PIPE)
+    assert run.process.stdin is not None
+    run.process.stdin.write(b"what was typed")
+    run.process.stdin.close()
+    assert await run.ended() == 0
+    assert run.stdout == f"{said} x y {run.folder} what was typed\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_floods_its_output(runs: Any, cluster: Cluster) -> None:
+    """All of it arrives, and nothing else with it."""
+    run = runs(cluster.node())
+    run.start("sh", "-c", "yes flood | head -c 50000000")
+    assert await run.ended() == 0
+    assert (run.folder / "stdout").stat().st_size == 50_000_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_whose_output_nobody_reads(runs: Any, cluster: Cluster) -> None:
+    """It gets SIGPIPE, as from a shell."""
+    run = runs(cluster.node())
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nowhere:
+        run.start("yes", stdout=nowhere)
+    assert await run.ended() == 128 + signal.SIGPIPE
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_closes_its_output(runs: Any, cluster: Cluster) -> None:
+    """It serves all the same, also where nobody reads what `bender run` itself says."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nowhere:
+        run.serve("mute", stderr=nowhere)
+    await run.listed(node)
+    run.signal(signal.SIGTERM)
+    assert await run.ended() == 0
+
+
+# When it is registered.
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_whose_port_opens_late(runs: Any, cluster: Cluster) -> None:
+    """It is registered when it does, and not before."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.serve("late")
+    await until("it begins", lambda: run.noted() != [])
+    await run.unlisted(node, within_s=0.1)
+    await run.listed(node)
+    registered = (await node.call("GET", f"/registrations/{run.id.removeprefix('registration/')}")).body["registered"]
+    assert registered / 1000 >= run.noted_at("serves") - 0.1
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_whose_port_never_opens(runs: Any, cluster: Cluster) -> None:
+    """It is not registered, and gets its signal at once."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.start("sleep", "60", options=["--host=127.0.0.1", "--drain=30"])
+    await pause(2)
+    await run.unlisted(node, within_s=0.1)
+    run.signal(signal.SIGTERM)
+    assert await run.ended(within_s=2) == 128 + signal.SIGTERM
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_is_ill_now_and_then(runs: Any, cluster: Cluster) -> None:
+    """With `--check` it is out of rotation for as long as it fails, or hangs, and the command is left alone."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.folder.mkdir()
+    run.make("ill")
+    checked = [
+        "--host=127.0.0.1",
+        "--check=/health",
+        "--check-every=0.2",
+        "--check-timeout=0.3",
+        "--rise=2",
+        "--fall=2",
+    ]
+    run.serve(options=checked)
+    await run.served()
+    await pause(0.5)
+    await run.unlisted(node, within_s=0.1)
+    for how in ("ill", "hang", "ill"):
+        if how == "ill" and not (run.folder / "ill").exists():
+            run.make("ill")
+            await run.unlisted(node)
+        if how == "hang":
+            run.make("hang")
+            await run.unlisted(node)
+        run.mend(how)
+        await run.listed(node)
+    assert run.noted()[1:] == ["serves"]
+    assert run.stderr.count("It serves again") == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_no_node_is_there(runs: Any, cluster: Cluster) -> None:
+    """It begins all the same, and is registered when there is one; it ends as soon without any."""
+    node = cluster.node()
+    run = runs(node)
+    run.serve()
+    await run.served()
+    await pause(1)
+    node.start()
+    await node.ready()
+    await run.listed(node)
+    node.kill()
+    await node.ended()
+    run.signal(signal.SIGTERM)
+    assert await run.ended(within_s=5) == 0
+    assert "no node answers" in run.stderr
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_it_is_found_by_the_address_of_its_way_to_a_node(runs: Any, cluster: Cluster) -> None:
+    """That is what is registered if no `--host` was given; here it is the loopback's."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.serve(options=[])
+    await run.listed(node)
+    run.signal(signal.SIGTERM)
+    assert await run.ended() == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_nodes_come_and_go(runs: Any, cluster: Cluster) -> None:
+    """The one where it was registered is killed, and all are restarted one after the other: it is never offline."""
+    nodes = await cluster(3, ttl=4, interval=0.25)
+    run = runs(*nodes)
+    run.serve()
+    await run.listed(nodes[2])
+    nodes[0].kill()
+    await nodes[0].ended()
+    await pause(3)
+    await nodes[0].restart()
+    for node in nodes:
+        await node.restart()
+        await pause(1)
+    for node in nodes:
+        events = (await node.call("GET", f"/explain/{run.id}")).body["nodes"]
+        told = [event["event"] for account in events for event in account["events"]]
+        assert "offline" not in told, (await node.call("GET", f"/explain/{run.id}")).body
+        await run.listed(node, within_s=0.1)
+
+
+# How it is ended.
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_ends_when_it_is_told(runs: Any, cluster: Cluster) -> None:
+    """All nodes know that it is gone, and the time to drain is over, before it hears of it."""
+    nodes = await cluster(3)
+    run = runs(*nodes)
+    run.serve(options=["--host=127.0.0.1", "--drain=0.5"])
+    for node in nodes:
+        await run.listed(node)
+    run.signal(signal.SIGTERM)
+    assert await run.ended() == 0
+    for node in nodes:
+        (account,) = [
+            each for each in (await node.call("GET", f"/explain/{run.id}")).body["nodes"] if each["node"] == node.name
+        ]
+        (offline, online) = account["events"]
+        assert (offline["event"], offline["reason"], online["event"]) == ("offline", "deregistered", "online")
+        assert offline["at"] / 1000 <= run.noted_at("SIGTERM") - 0.4
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_takes_its_time(runs: Any, cluster: Cluster) -> None:
+    """It is waited for, and its status is returned."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.serve("slow")
+    await run.listed(node)
+    run.signal(signal.SIGINT)
+    assert await run.ended() == 3
+    assert run.noted()[2:] == ["SIGINT"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_ignores_it(runs: Any, cluster: Cluster) -> None:
+    """It goes on, out of rotation; a second signal is passed on at once; it is killed if that was said."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.serve("stubborn", options=["--host=127.0.0.1", "--kill-after=1.5"])
+    await run.listed(node)
+    run.signal(signal.SIGTERM)
+    await run.unlisted(node)
+    await until("it hears of it", lambda: "SIGTERM" in run.noted())
+    run.signal(signal.SIGINT)
+    await until("it hears again", lambda: run.noted()[2:] == ["SIGTERM", "SIGINT"])
+    assert await run.ended() == 128 + signal.SIGKILL
+    assert "is killed" in run.stderr
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_does_nothing_about_it(runs: Any, cluster: Cluster) -> None:
+    """The signal ends it, and that is the status."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.serve("default")
+    await run.listed(node)
+    run.signal(signal.SIGTERM)
+    assert await run.ended() == 128 + signal.SIGTERM
+    await run.unlisted(node, within_s=0.1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_somebody_who_cannot_wait(runs: Any, cluster: Cluster) -> None:
+    """The second signal skips what is left of the drain."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.serve(options=["--host=127.0.0.1", "--drain=30"])
+    await run.listed(node)
+    run.signal(signal.SIGTERM)
+    await run.unlisted(node)
+    run.signal(signal.SIGTERM)
+    assert await run.ended(within_s=3) == 0
+    assert run.noted()[2:] == ["SIGTERM"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_signals_are_passed_on(runs: Any, cluster: Cluster) -> None:
+    """At once, and it stays where it is."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.serve()
+    await run.listed(node)
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):
+        run.signal(getattr(signal, name))
+        await until(f"it hears of {name}", lambda name=name: name in run.noted())  # type: ignore[misc]
+    await run.listed(node, within_s=0.1)
+    run.signal(signal.SIGTERM)
+    assert await run.ended() == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_control_c_in_a_terminal(runs: Any, cluster: Cluster) -> None:
+    """The service does not get it from the terminal, but in its turn, and once; and it can write there."""
+    (node,) = await cluster(1)
+    run = runs(node)
+    run.folder.mkdir()
+    (run.folder / "stderr").touch()
+    service = ["--", sys.executable, SERVING, str(run.port), str(run.folder)]
+    command: list[str] = [*bender(), *run.arguments("--host=127.0.0.1"), *service]
+    terminal = pexpect.spawn(command[0], command[1:], env=environment(), encoding="utf-8")
+    await run.listed(node)
+    terminal.sendintr()
+    await until("it ends", lambda: not terminal.isalive())
+    assert (terminal.exitstatus, run.noted()[2:]) == (0, ["SIGINT"])
+    assert "is deregistered" in terminal.read()
+
+
+@pytest_twisted.ensureDeferred
+async def test_killed_itself(runs: Any, cluster: Cluster) -> None:
+    """What it ran goes on, and is offline when its ttl is over, for nobody renews it."""
+    (node,) = await cluster(1, ttl=1, interval=0.25)
+    run = runs(node)
+    run.serve()
+    await run.listed(node)
+    run.signal(signal.SIGKILL)
+    await run.ended()
+    await run.unlisted(node, within_s=3)
+
+
+@pytest.mark.outside
+@pytest_twisted.ensureDeferred
+async def test_as_the_first_process_of_a_container(runs: Any, cluster: Cluster) -> None:
+    """It passes signals on, which the first process gets only if it asks for them, and reaps what others leave."""
+    run = runs(cluster.node())
+    orphans = (
+        "for i in 1 2 3 4 5; do (sh -c 'sleep 0.2; exit 0' &) ; done; sleep 1; grep -l 'State:.Z' /proc/[0-9]*/status"
+    )
+    script = f"trap 'exit 9' TERM; {orphans}; echo reaped; while true; do sleep 0.1; done"
+    alone = ["unshare", "--map-root-user", "--pid", "--mount-proc", "--fork", "--kill-child"]
+    run.start("sh", "-c", script, inside=alone)
+    await until("the orphans are looked at", lambda: "reaped" in run.stdout)
+    assert run.stdout == "reaped\n"
+    (first,) = children(run.process.pid)
+    os.kill(first, signal.SIGTERM)
+    assert await run.ended() == 9
