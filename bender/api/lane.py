@@ -98,9 +98,11 @@ class Lane:
         except Exception as error:
             self._log.failure("A request for {path} failed.", path=taken.target)
             answered = refusal(error)
+        if isinstance(answered, Answer):
+            return self._heads.response(answered)
         if isinstance(answered, Coroutine):
             answered.close()  # it has not begun
-        return self._heads.response(answered) if isinstance(answered, Answer) else None
+        return None
 
 
 def reason(status: int) -> bytes:

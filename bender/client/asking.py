@@ -45,7 +45,8 @@ class Client:
 
     `nodes` are as `parse_nodes` gives them; one is enough, for a client learns of the others (`learn`). `token` is
     shown to them, and `ca` is the certificate (PEM) of who signed theirs. `answer_s_max` is what each may take.
-    `shuffle` says in which order they are tried first, best another one for each client.
+    `shuffle` says in which order they are tried first, best another one for each client. With `learns` set to False it
+    asks no other nodes than these.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Client:
         ca: bytes | None = None,
         answer_s_max: float = ANSWER_S_MAX,
         shuffle: Callable[[MutableSequence[str]], None] = random.shuffle,
+        learns: bool = True,
         agent: IAgent | None = None,
     ) -> None:
         self.nodes = Nodes(nodes, shuffle)
         self.http = Http(reactor, Safety(token, ca), agent)
         self.reactor = reactor
         self._answer_s_max = answer_s_max
+        self._learns = learns
         #: How many requests were sent.
         self.requests = 0
         #: Told of each node that did not answer, and why, when another one is tried.
@@ -221,6 +224,8 @@ class Client:
 
         Nothing happens where no node answers, or none knows of others.
         """
+        if not self._learns:
+            return
         with suppress(Unavailable, Refused):
             self.nodes.learn(apis(await self.status()))
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from http import HTTPStatus
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,7 +27,6 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import OK
 
 from bender.client.history import Change, History
 from bender.client.values import BenderError, Event, Refused, Reply
@@ -43,6 +43,9 @@ SILENCE_S_MAX = 20.0
 
 #: How often, of these looks, a node is asked where the others are.
 LEARNED_EACH = 12
+
+#: Seconds until the next look where not enough of them answer.
+SOONER_S = 1.0
 
 #: Seconds between two looks at where the other nodes stand, and for how long that is kept: longer than it takes to
 #: notice that a node is gone.
@@ -226,24 +229,28 @@ class Watch(AsyncIterator[Event]):
         query = {**self._selection, "snapshot": "true" if goes_on else "always"}
         query |= {} if since is None else {"since": since}
         path = f"/events?{urlencode(query)}"
-        response = await self._client.http.follow(node, path, stream, BEGINNING_S_MAX)
-        if response.code != 200:
-            await self._refused(node, response.code, stream)
-        self._client.nodes.answered(node)
-        self.node, self._cursor = node, None if not goes_on else self._cursor
-        self._standbys.pop(node, None)
         self._stream = stream
         try:
+            response = await self._client.http.follow(node, path, stream, BEGINNING_S_MAX)
+            if response.code != HTTPStatus.OK:
+                await self._refused(node, response.code, stream)
+            self._client.nodes.answered(node)
+            self.node, self._cursor = node, self._cursor if goes_on else None
             await stream.ended
         finally:
             self._stream = None
             stream.end()
+        if merging is not None and merging.useless:
+            raise NoAnswer("does not know any more where it stood")
+        self._standbys.pop(node, None)
         return stream.heard
 
     async def _refused(self, node: str, status: int, stream: _Stream) -> None:
         await stream.ended
-        if status in (429, 503):
-            raise NoAnswer("has no room for another watcher" if status == 429 else "is not ready")
+        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            raise NoAnswer(
+                "has no room for another watcher" if status == HTTPStatus.TOO_MANY_REQUESTS else "is not ready"
+            )
         said = Reply(node, status, stream.unread).json()
         raise Refused(status, said["code"], said["message"], node)
 
@@ -252,7 +259,7 @@ class Watch(AsyncIterator[Event]):
     def _heard(self, said: _Said, node: str, merging: _Merging | None) -> None:
         if said.event == "reset":
             if merging is not None:
-                merging.exact = False
+                self._begin_anew(merging, node)
             return
         change = said.change()
         if merging is not None and not merging.done:
@@ -266,6 +273,14 @@ class Watch(AsyncIterator[Event]):
         if said.event == "synced" and not self._synced:
             self._synced = True
             self._tell(Event("synced", "", "", "snapshot", self._wall_ms(), {}, node))
+
+    def _begin_anew(self, merging: _Merging, node: str) -> None:
+        """The node does not know where it stood, for it was restarted. Another one may, and tell what was missed."""
+        merging.exact = False
+        self._standbys.pop(node, None)
+        if self._standbys and self._stream is not None:
+            merging.useless = True
+            self._stream.end()
 
     def _merge(self, merging: _Merging, node: str) -> None:
         if merging.exact:
@@ -287,20 +302,28 @@ class Watch(AsyncIterator[Event]):
             for look in count():
                 if look % LEARNED_EACH == 0:
                     await self._client.learn()
-                for node in [node for node in self._client.nodes.in_turn() if node != self.node][:STANDBYS_MAX]:
-                    with suppress(NoAnswer, BenderError):
-                        await self._note_standby(node)
-                await deferLater(self._clock, STANDBY_APART_S)
+                others = [node for node in self._client.nodes.in_turn() if node != self.node]
+                standing = 0
+                for node in others:
+                    if standing < STANDBYS_MAX:
+                        standing += await self._note_standby(node)
+                await deferLater(self._clock, STANDBY_APART_S if standing else SOONER_S)
 
-    async def _note_standby(self, node: str) -> None:
+    async def _note_standby(self, node: str) -> bool:
+        """Whether it answered; where it does not, it will not know of before either."""
         now = self._clock.seconds()
-        reply = await self._client.ask(node, "GET", f"/events?{urlencode(self._selection)}")
-        if reply.status != OK:
-            return
+        try:
+            reply = await self._client.ask(node, "GET", f"/events?{urlencode(self._selection)}")
+        except (NoAnswer, BenderError):
+            self._standbys.pop(node, None)
+            return False
+        if reply.status != HTTPStatus.OK:
+            return False
         stood = self._standbys.setdefault(node, deque())
         stood.append((now, reply.json()["cursor"]))
         while stood[0][0] < now - STANDBY_KEPT_S:
             stood.popleft()
+        return True
 
     def _stood(self, node: str) -> tuple[float, str | None]:
         """When a node stood where, as long ago as is known, if all that was told here since is remembered."""
@@ -319,6 +342,8 @@ class _Merging:
         self.exact = exact
         self.since = since
         self.done = False
+        #: Whether another node may have more to tell.
+        self.useless = False
         self.missed: list[Change] = []
         self.present: list[Change] = []
 

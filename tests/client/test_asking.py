@@ -162,6 +162,12 @@ class Nowhere(ClientCase):
         self.machines[THREE].kill()
         self.assertIsNone(self.result(client.learn()))
 
+    def test_nothing_may_be_learned(self) -> None:
+        """Who says so asks the nodes that he named."""
+        client = self.client(ONE, learns=False)
+        self.result(client.learn())
+        self.assertEqual(client.nodes.in_turn(), [f"{ONE}:1729"])
+
 
 class Listed(ClientCase):
     def test_what_another_node_registered(self) -> None:

@@ -1,0 +1,139 @@
+"""`bender.client` with real nodes that are killed and restarted under it."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+
+from bender.client import Client, Registrar, Watch
+from tests.e2e.nodes import Cluster, Node, agreed, pause, until
+from tests.e2e.watching import watching
+
+REGISTRARS = 50
+REGISTRATIONS = 200
+
+KILLS = 20
+
+
+def client_of(*nodes: Node) -> Client:
+    return Client(reactor, [f"127.0.0.1:{node.api_port}" for node in nodes], learns=False)
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_fifty_registrars_through_rolling_restarts(cluster: Cluster) -> None:
+    """Ten thousand instances stay online at every node, for a few requests a second."""
+    nodes = await cluster(3)
+    clients = [client_of(*nodes) for _ in range(REGISTRARS)]
+    registrars = [Registrar(client) for client in clients]
+    for i, registrar in enumerate(registrars):
+        for port in range(1, REGISTRATIONS + 1):
+            registrar.add("web", "1", f"10.1.0.{i}", port)
+        registrar.startService()
+    everything = [registrar.registered(id_) for registrar in registrars for id_ in registrar.ids]
+    await gatherResults([Deferred.fromCoroutine(each) for each in everything])
+    await agreed(nodes)
+    async with watching(nodes) as watchers:
+        began_at, asked = time.monotonic(), sum(client.requests for client in clients)
+        await pause(20)
+        idle = (sum(client.requests for client in clients) - asked) / (time.monotonic() - began_at)
+        for node in nodes:
+            await node.restart()
+            await pause(6)
+        per_second = (sum(client.requests for client in clients) - asked) / (time.monotonic() - began_at)
+        print(f"\n{idle:.1f} requests a second; {per_second:.1f} with the restarts")  # noqa: T201
+        for watcher in watchers:
+            gone = [seen for seen in watcher.seen if seen.event == "offline"]
+            assert (gone, watcher.broken) == ([], [])
+            assert len(watcher.online) == REGISTRARS * REGISTRATIONS
+    for registrar in registrars:
+        await registrar.stopService()
+    # A third of ten seconds apart, each with a look at where the nodes are now and then.
+    assert idle < REGISTRARS / 3 * 1.3
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_a_watch_over_twenty_kills(cluster: Cluster) -> None:
+    """It tells the same as an uninterrupted watcher of another node, of each id in the same order."""
+    nodes = await cluster(4, ttl=2.5, interval=0.25)
+    *killed, spared = nodes
+    client = client_of(*killed)
+    watch = client.watch()
+    addresses = {f"127.0.0.1:{node.api_port}": node for node in killed}
+    told: list[tuple[str, str, str]] = []
+    taking = Deferred.fromCoroutine(take(watch, told))
+    async with watching([spared]) as watchers:
+        await until("the watch is there", lambda: ("", "synced", "snapshot") in told)
+        followed = {}
+        churning = Churn(spared)
+        for kill in range(KILLS):
+            assert watch.node in addresses, f"it follows {watch.node}"
+            node = addresses[watch.node]
+            followed[kill] = node.name
+            node.kill(signal.SIGKILL)
+            await node.ended()
+            await pause(1)
+            node.start()
+            await node.ready()
+            await pause(2)
+        await churning.end()
+        await pause(4)
+        await watch.aclose()
+        await taking
+        seen = [(each.id, each.event, str(each.reason)) for each in watchers[0].seen]
+    assert len(churning.ids) > 500
+    expected, found = by_id(seen), by_id(each for each in told if each[2] != "snapshot")
+    assert {id_: found.get(id_) for id_ in expected if found.get(id_) != expected[id_]} == {}
+    assert found.keys() == expected.keys()
+
+
+async def take(watch: Watch, told: list[tuple[str, str, str]]) -> None:
+    async for event in watch:
+        told.append((event.id, event.event, event.reason))
+
+
+def by_id(events: Iterable[tuple[str, str, str]]) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for id_, event, reason in events:
+        found[id_].append((event, reason))
+    return found
+
+
+class Churn:
+    """Registers, changes and deregisters at one node, some ten times a second each, until it is told to end."""
+
+    def __init__(self, node: Node) -> None:
+        self.ids: list[str] = []
+        self._node = node
+        self._goes_on = True
+        self._random = random.Random(1)
+        self._doing = Deferred.fromCoroutine(self._go_on())
+
+    async def _go_on(self) -> None:
+        live: list[str] = []
+        while self._goes_on:
+            path = f"web/1/10.0.0.1/{len(self.ids) % 60_000 + 1}"
+            await self._node.call("POST", f"/registrations/{path}", {"ttl": self._random.choice([1.5, 60])})
+            self.ids.append(path)
+            live.append(path)
+            if self._random.random() < 0.3:
+                await self._node.call("POST", f"/registrations/{path}", {"weight": len(live) % 256})
+            if len(live) > 20 or self._random.random() < 0.5:
+                gone = live.pop(self._random.randrange(len(live)))
+                await self._node.call("DELETE", f"/registrations/{gone}")
+                if self._random.random() < 0.5:
+                    await self._node.call("POST", f"/registrations/{gone}", {"ttl": 60})
+            await pause(0.02)
+
+    async def end(self) -> None:
+        self._goes_on = False
+        await self._doing
