@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -36,8 +37,6 @@ from bender.reaching import NoAnswer
 
 #: What a node may take to answer; it needs a millisecond, and an interval when it is back from a pause.
 ANSWER_S_MAX = 5.0
-
-NOT_READY = 503
 
 
 class Client:
@@ -85,16 +84,20 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         waiting_s: float = 0,
+        within_s: float | None = None,
     ) -> Reply:
         """Ask for `path`, which is encoded already, with `body` as JSON, and get the answer as it came.
 
-        `waiting_s` is for how long the node was asked to wait before it answers.
+        `waiting_s` is for how long the node was asked to wait before it answers, `within_s` what each may take if that
+        is less than usual.
         """
         content = None if body is None else msgspec.json.encode(body)
         problems: dict[str, str] = {}
         for node in self.nodes.in_turn():
             try:
-                reply = await self.ask(node, method, path, content, headers=headers, waiting_s=waiting_s)
+                reply = await self.ask(
+                    node, method, path, content, headers=headers, waiting_s=waiting_s, within_s=within_s
+                )
             except NoAnswer as no_answer:
                 problems[node] = str(no_answer)
                 self.on_problem(node, problems[node])
@@ -112,13 +115,16 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         waiting_s: float = 0,
+        within_s: float | None = None,
     ) -> Reply:
         """Ask one node. Raises `NoAnswer` where it gives none or is not ready; what it refuses is an answer here."""
         self.requests += 1
-        within_s = self._answer_s_max + waiting_s
-        reply = await self.http.ask(node, method, path, content, headers or {}, within_s)
-        if reply.status == NOT_READY:
+        limit_s = min(self._answer_s_max, within_s or self._answer_s_max) + waiting_s
+        reply = await self.http.ask(node, method, path, content, headers or {}, limit_s)
+        if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise NoAnswer("is not ready: it has not heard from all of its peers yet")
+        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # what stands before it, or a mistake of ours
+            raise NoAnswer(f"answers with status {reply.status}")
         return reply
 
     # Registrations.
@@ -143,9 +149,12 @@ class Client:
         """Renew an instance. Raises `NotFound` where it is not registered (any more)."""
         return _registration(await self.call("PUT", path_of(id_)))
 
-    async def renew_all(self, ids: Sequence[str]) -> list[str]:
-        """Renew up to 1,000 instances at once; returns the ids that are not registered (any more)."""
-        reply = await self.call("POST", "/renewals", {"ids": ids})
+    async def renew_all(self, ids: Sequence[str], *, within_s: float | None = None) -> list[str]:
+        """Renew up to 1,000 instances at once; returns the ids that are not registered (any more).
+
+        `within_s` is what each node may take before another one is asked, if that is less than usual.
+        """
+        reply = await self.call("POST", "/renewals", {"ids": ids}, within_s=within_s)
         unknown: list[str] = reply.json()["unknown"]
         return unknown
 
@@ -264,8 +273,8 @@ def _registration(reply: Reply) -> Registration:
 
 
 def _accepted(reply: Reply) -> Reply:
-    if reply.status < 400:
+    if reply.status < HTTPStatus.BAD_REQUEST:
         return reply
     said = reply.json()
-    refusal = NotFound if reply.status == 404 else Refused
+    refusal = NotFound if reply.status == HTTPStatus.NOT_FOUND else Refused
     raise refusal(reply.status, said["code"], said["message"], reply.node)

@@ -26,6 +26,9 @@ from bender.client.values import Applied, BenderError, NotFound, Refused, Regist
 #: Renewals within one ttl, of which all but one may be lost.
 RENEWALS_PER_TTL = 3
 
+#: What a node may take to answer a renewal, in ttls: after two that hang a third one must still be in time.
+ANSWER_TTLS_MAX = 0.25
+
 #: The part of the time between two renewals by which one is early or late, at random.
 JITTER = 0.1
 
@@ -204,8 +207,9 @@ class Registrar(Service):
         await self._learn()
         self._early_or_late = 1 + JITTER * (2 * self._chance() - 1)  # the same for all, or they would drift apart
         due = self._due()
+        shortest_s = min((self._instances[id_].ttl_s for id_ in due), default=TTL_S)
         for ids in _batches([id_ for id_ in due if self._instances[id_].known]):
-            for id_ in await self._client.renew_all(ids):
+            for id_ in await self._client.renew_all(ids, within_s=ANSWER_TTLS_MAX * shortest_s):
                 self._not_known(id_)
             self._renewed(ids)
         await self._some_at_once([id_ for id_ in due if id_ in self._instances], self._register)

@@ -209,6 +209,8 @@ class Watch(AsyncIterator[Event]):
                 self._tasks[-1].cancel()
                 self._wake()
                 return True
+            except Exception:
+                self._log.failure("Following {node} failed; another one is followed.", node=node)
         return False
 
     def _candidates(self) -> list[str]:
@@ -251,6 +253,8 @@ class Watch(AsyncIterator[Event]):
             raise NoAnswer(
                 "has no room for another watcher" if status == HTTPStatus.TOO_MANY_REQUESTS else "is not ready"
             )
+        if status != HTTPStatus.BAD_REQUEST:
+            raise NoAnswer(f"answers with status {status}")
         said = Reply(node, status, stream.unread).json()
         raise Refused(status, said["code"], said["message"], node)
 

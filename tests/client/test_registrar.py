@@ -128,6 +128,16 @@ class Away(RegistrarCase):
             self.assertEqual([len(self.listed(each)) for each in ALL], [20, 20, 20])
         self.assertEqual([self.offlines(host) for host in ALL], [0, 0, 0])
 
+    def test_two_that_hang(self) -> None:
+        """They are given so little time that the third one is asked within the ttl."""
+        self.add(ttl_s=4)
+        self.network.pass_time(5)
+        self.network.cut = {ONE, TWO}
+        for _ in range(10):
+            self.network.pass_time(2)
+            self.assertEqual(self.listed(), [80])
+        self.assertEqual(self.offlines(), 0)
+
     def test_all_of_them(self) -> None:
         """It tries again and again, ever less often, and registers when there is one."""
         id_ = self.add()
