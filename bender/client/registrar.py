@@ -43,9 +43,11 @@ IDS_BYTES_MAX = 200 * 1024
 #: Instances that are registered or deregistered at the same time.
 AT_ONCE_MAX = 8
 
-#: Seconds before a failed request is tried again: the first, and what it grows to.
+#: Seconds before a failed request is tried again: the first, and what it grows to, if that is not too long for a ttl:
+#: a registry that is away for a moment must not lose what it had.
 RETRY_S_MIN = 0.2
 RETRY_S_MAX = 5.0
+RETRY_TTLS_MAX = 1 / 6
 
 #: The ttl that nodes give to who asks for none, until they have said what it is.
 TTL_S = 10.0
@@ -93,6 +95,7 @@ class Registrar(Service):
         self._instances: dict[str, _Instance] = {}
         self._keeping: Deferred[None] | None = None
         self._wakening: Deferred[None] | None = None
+        self._learning: Deferred[None] | None = None
         self._learned_at = float("-inf")
         self._away = False
         self._early_or_late = 1.0
@@ -165,8 +168,9 @@ class Registrar(Service):
     def stopService(self) -> Deferred[None]:
         """Renew no more, and deregister all, as far as a node answers within some seconds."""
         super().stopService()
-        if self._keeping is not None:
-            self._keeping.cancel()
+        for doing in (self._keeping, self._learning):
+            if doing is not None:
+                doing.cancel()
         ending = self._some_at_once(self._instances, self._end).addTimeout(STOPPING_S_MAX, self._clock)
         self._instances.clear()
         return ending.addErrback(lambda _: None)
@@ -192,7 +196,8 @@ class Registrar(Service):
                 except Unavailable as unavailable:
                     self._note_away(unavailable)
                     await deferLater(self._clock, retry_s * (0.5 + self._chance()))
-                    retry_s = min(2 * retry_s, RETRY_S_MAX)
+                    shortest_s = min((each.ttl_s for each in self._instances.values()), default=TTL_S)
+                    retry_s = min(2 * retry_s, RETRY_S_MAX, RETRY_TTLS_MAX * shortest_s)
                     continue
                 except CancelledError:
                     raise
@@ -204,7 +209,6 @@ class Registrar(Service):
                 await self._until_due()
 
     async def _keep_those_due(self) -> None:
-        await self._learn()
         self._early_or_late = 1 + JITTER * (2 * self._chance() - 1)  # the same for all, or they would drift apart
         due = self._due()
         shortest_s = min((self._instances[id_].ttl_s for id_ in due), default=TTL_S)
@@ -212,9 +216,14 @@ class Registrar(Service):
             for id_ in await self._client.renew_all(ids, within_s=ANSWER_TTLS_MAX * shortest_s):
                 self._not_known(id_)
             self._renewed(ids)
-        await self._some_at_once([id_ for id_ in due if id_ in self._instances], self._register)
+        await self._some_at_once([id_ for id_ in due if not self._is_known(id_)], self._register)
         if due:
             self._note_back()
+            self._learn()
+
+    def _is_known(self, id_: str) -> bool:
+        instance = self._instances.get(id_)
+        return instance is None or instance.known
 
     def _due(self) -> list[str]:
         now = self._clock.seconds()
@@ -241,18 +250,19 @@ class Registrar(Service):
             instance.known = False
 
     async def _register(self, id_: str) -> None:
-        """Register what is not known; nothing else is to be done with the rest."""
         instance = self._instances.get(id_)
-        if instance is None or instance.known:
+        if instance is None:
             return
         try:
             async with instance.turn:
+                if self._instances.get(id_) is not instance:
+                    return  # removed by who had the turn before
                 registration = await self._client.register(**instance.wanted)
         except Refused as refused:
             self._refused(id_, instance, refused)
             return
         if self._instances.get(id_) is not instance:
-            return  # removed meanwhile, by who waited for this
+            return  # about to be deregistered, by who waited for this
         if instance.registration is None:
             self._log.info("{id} is registered at {node}.", id=registration.id, node=self._client.nodes.last)
         instance.known = True
@@ -269,11 +279,13 @@ class Registrar(Service):
         else:
             self._seat(instance)
 
-    async def _learn(self) -> None:
+    def _learn(self) -> None:
+        """Find out now and then where the nodes are; nothing waits for that."""
         now = self._clock.seconds()
         if now >= self._learned_at + LEARNED_APART_S:
             self._learned_at = now
-            await self._client.learn()
+            self._learning = Deferred.fromCoroutine(self._client.learn())
+            self._learning.addErrback(_unless_cancelled)
 
     # Waiting.
 
@@ -326,3 +338,7 @@ def _first(failure: Failure) -> Failure:
     """What the first that failed has failed with."""
     error = failure.value
     return error.subFailure if isinstance(error, FirstError) else failure
+
+
+def _unless_cancelled(failure: Failure) -> None:
+    failure.trap(CancelledError)
