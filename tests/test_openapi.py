@@ -12,8 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender import __version__
 from bender.api.commands import QUERY_FIELDS_MAX, ROUTES, STATUS_OF_CODE
-from bender.core import model
+from bender.core import account, model
 from bender.core.timing import TTL_S_MAX
+from bender.node import EVENTS_TOLD_MAX
+from bender.tally import Tally
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "docs/openapi.yaml").read_text("utf-8"))
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
@@ -69,6 +71,23 @@ class Words(SynchronousTestCase):
         self.assertEqual(SCHEMAS["Ttl"]["maximum"], TTL_S_MAX)
         self.assertEqual(SCHEMAS["RenewalsWanted"]["properties"]["ids"]["maxItems"], model.RENEWALS_MAX)
         self.assertEqual(COMPONENTS["parameters"]["MetaFields"]["schema"]["maxProperties"], QUERY_FIELDS_MAX)
+
+        self.assertEqual(SCHEMAS["Account"]["properties"]["events"]["maxItems"], EVENTS_TOLD_MAX)
+
+    def test_an_account_has_the_fields_that_it_is_told_with(self) -> None:
+        """All of them, always; besides, whether the node answered at all."""
+        for part in (account.Held, account.Seen, account.Heard, account.Happened):
+            self._assert_fields(part.__name__, *part.__struct_encode_fields__)
+        for whole in (account.Account, account.Unheard):
+            self._assert_fields(whole.__name__, "answered", *whole.__struct_encode_fields__)
+
+    def test_what_was_done_since_the_start_is_what_is_counted(self) -> None:
+        """Each number under its name."""
+        self._assert_fields("Tally", *Tally().shown())
+
+    def _assert_fields(self, name: str, *fields: str) -> None:
+        self.assertEqual([*SCHEMAS[name]["properties"]], [*fields])
+        self.assertEqual(SCHEMAS[name]["required"], [*fields])
 
     def test_the_version_is_bender_s(self) -> None:
         """The document belongs to what it describes."""
