@@ -1,12 +1,17 @@
 """How Sphinx makes these pages into HTML: `make docs`. They are written to be read as plain Markdown as well."""
 
+import sys
+from pathlib import Path
+
 import bender
+
+sys.path.insert(0, str(Path(__file__).parent))  # openapi_page is in this folder
 
 project = "bender"
 author = "The bender authors"
 version = release = bender.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinxcontrib.openapi"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "openapi_page"]
 
 # A link to a heading is made from its text, as GitHub does it, so that it leads there in both.
 myst_heading_anchors = 6
@@ -26,9 +31,6 @@ maximum_signature_line_length = 100
 default_role = "literal"
 # A reference to the client has to lead somewhere. The rest of bender has no page, and that of others is in the network.
 nitpick_ignore_regex = [("py:.*", r"(?!bender\.client\b).*")]
-
-# This one shows the fields of a body, and takes descriptions for Markdown.
-openapi_default_renderer = "httpdomain"
 
 # What `sphinx-build -b man` makes: the page, name, description, authors and section.
 man_pages = [("cli", "bender", "command line of the bender service registry", [author], 1)]

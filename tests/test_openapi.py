@@ -17,7 +17,8 @@ from bender.core.timing import TTL_S_MAX
 from bender.node import EVENTS_TOLD_MAX
 from bender.tally import Tally
 
-DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "docs/openapi.yaml").read_text("utf-8"))
+DOCS = Path(__file__).parents[1] / "docs"
+DOCUMENT: dict[str, Any] = yaml.safe_load((DOCS / "openapi.yaml").read_text("utf-8"))
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 COMPONENTS: dict[str, Any] = DOCUMENT["components"]
 SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
@@ -41,6 +42,13 @@ class Operations(SynchronousTestCase):
         names = [operation["operationId"] for operation in _operations()]
         self.assertEqual(sorted(names), sorted(set(names)))
         self.assertEqual([name for name in names if not re.fullmatch(r"[a-z]+(_[a-z]+)*", name)], [])
+
+    def test_each_has_a_place_on_the_page(self) -> None:
+        """docs/api.md shows those of one tag after the other; all of them have one."""
+        shown = re.findall(r":tag: (\w+)", (DOCS / "api.md").read_text("utf-8"))
+        self.assertEqual(shown, [tag["name"] for tag in DOCUMENT["tags"]])
+        for operation in _operations():
+            self.assertEqual(len({*operation["tags"]} & {*shown}), 1, operation["operationId"])
 
     def test_only_what_is_always_there_is_never_not_ready(self) -> None:
         """All else may be answered 503."""
