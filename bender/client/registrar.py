@@ -126,8 +126,8 @@ class Registrar(Service):
     async def registered(self, id_: str) -> Registration:
         """Wait until an instance that was added is registered, if it is not yet.
 
-        Raises `Refused` where it can be none, for then it is not kept; `CancelledError` where it is removed before;
-        `KeyError` for an id that `add` did not give.
+        Raises `Refused` where it can be none, for then it is not kept; `CancelledError` (Twisted's) where it is removed
+        or the service stops before; `KeyError` for an id that `add` did not give.
         """
         instance = self._instances[id_]
         if instance.registration is not None:
@@ -172,7 +172,9 @@ class Registrar(Service):
             if doing is not None:
                 doing.cancel()
         ending = self._some_at_once(self._instances, self._end).addTimeout(STOPPING_S_MAX, self._clock)
-        self._instances.clear()
+        kept, self._instances = self._instances, {}
+        for instance in kept.values():
+            instance.settle(CancelledError())
         return ending.addErrback(lambda _: None)
 
     async def _end(self, id_: str) -> None:

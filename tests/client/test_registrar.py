@@ -181,6 +181,16 @@ class Away(RegistrarCase):
         self.network.pass_time(STOPPING_S_MAX + 0.5)
         self.successResultOf(stopped)
 
+    def test_stopped_while_somebody_waits(self) -> None:
+        """Who waits for an instance that was never registered is told that it will not be."""
+        self.network.cut = {*ALL}
+        waiting = Deferred.fromCoroutine(self.registrar.registered(self.add()))
+        self.network.pass_time(1)
+        self.assertNoResult(waiting)
+        self.registrar.stopService()
+        self.failureResultOf(waiting, CancelledError)
+        self.network.pass_time(STOPPING_S_MAX + 0.5)
+
     def test_one_node_is_enough(self) -> None:
         """It learns of the others."""
         registrar = Registrar(self.client(ONE), chance=lambda: 0.5)
