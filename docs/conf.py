@@ -26,6 +26,9 @@ html_copy_source = False  # the sources are in the repository
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
+autodoc_preserve_defaults = True
+# Whatever module they are written in, users import them from bender.client.
+add_module_names = False
 maximum_signature_line_length = 100
 # What docstrings put between backticks is code.
 default_role = "literal"

@@ -42,10 +42,10 @@ ANSWER_S_MAX = 5.0
 class Client:
     """Asks any of several nodes. All methods raise `Unavailable` where none answers, and `Refused` where one says no.
 
-    `nodes` are as `parse_nodes` gives them; one is enough, for a client learns of the others (`learn`). `token` is
-    shown to them, and `ca` is the certificate (PEM) of who signed theirs. `answer_s_max` is what each may take.
-    `shuffle` says in which order they are tried first, best another one for each client. With `learns` set to False it
-    asks no other nodes than these.
+    `nodes` are as `parse_nodes` gives them; of others `learn` finds out, unless `learns` is False. `token` is shown to
+    them, and `ca` is the certificate (PEM) of who signed theirs. `answer_s_max` is the seconds that each may take to
+    answer. `shuffle` puts the nodes into the order in which they are tried, best another one for each client. `agent`
+    is for tests.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Client:
         self.reactor = reactor
         self._answer_s_max = answer_s_max
         self._learns = learns
-        #: How many requests were sent.
+        #: How many requests were sent, to whichever nodes.
         self.requests = 0
-        #: Told of each node that did not answer, and why, when another one is tried.
+        #: Called with each node that did not answer, and why, before the next one is tried. Set it to your own.
         self.on_problem: Callable[[str, str], None] = lambda _node, _problem: None
 
     async def close(self) -> None:
-        """End what connections are idle."""
+        """End the connections that are kept for the next request. More requests are possible afterwards."""
         await self.http.close()
 
     # Any request.
@@ -86,10 +86,11 @@ class Client:
         waiting_s: float = 0,
         within_s: float | None = None,
     ) -> Reply:
-        """Ask for `path`, which is encoded already, with `body` as JSON, and get the answer as it came.
+        """Send any request of the API, and get the answer as it came.
 
-        `waiting_s` is for how long the node was asked to wait before it answers, `within_s` what each may take if that
-        is less than usual.
+        `path` is percent-encoded already and has the query in it, and `body` is sent as JSON. `waiting_s` is for how
+        long the request asks the node to wait before it answers, `within_s` what each may take if that is less than
+        usual.
         """
         content = None if body is None else msgspec.json.encode(body)
         problems: dict[str, str] = {}
@@ -140,13 +141,17 @@ class Client:
         weight: int | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> Registration:
-        """Register an instance, or renew it; what is not given keeps its value, or gets the node's default."""
+        """Register an instance, or renew it; what is not given keeps its value, or gets the node's default.
+
+        `ttl_s` is after how many seconds without renewal it is gone, `weight` (0 to 256) how much of the load it wants
+        beside others, and `meta` whatever there is to say of it.
+        """
         said = {"app": app, "version": version, "host": host, "port": port, "ttl": ttl_s, "weight": weight}
         wanted = {key: value for key, value in {**said, "meta": meta}.items() if value is not None}
         return _registration(await self.call("POST", "/registrations", wanted))
 
     async def renew(self, id_: str) -> Registration:
-        """Renew an instance. Raises `NotFound` where it is not registered (any more)."""
+        """Renew an instance and change nothing of it. Raises `NotFound` where it is not registered (any more)."""
         return _registration(await self.call("PUT", path_of(id_)))
 
     async def renew_all(self, ids: Sequence[str], *, within_s: float | None = None) -> list[str]:
@@ -159,9 +164,9 @@ class Client:
         return unknown
 
     async def deregister(self, id_: str, *, wait_s: float | None = None) -> Applied | None:
-        """Remove an instance; with `wait_s` wait for so long until all nodes have it, and say which have.
+        """Remove an instance. Raises `NotFound` where it is not registered (any more).
 
-        Raises `NotFound` where it is not registered (any more).
+        With `wait_s` (up to 60) wait until all nodes have it, so many seconds at most, and return which have.
         """
         if wait_s is None:
             await self.call("DELETE", path_of(id_))
@@ -171,67 +176,79 @@ class Client:
         return applied
 
     async def registration(self, id_: str) -> Registration:
-        """One that is listed. Raises `NotFound`."""
+        """An instance, if it is listed. Raises `NotFound` otherwise."""
         return _registration(await self.call("GET", path_of(id_)))
 
     async def registrations(
         self, app: str | None = None, version: str | None = None, *, meta: Mapping[str, str] | None = None
     ) -> list[Registration]:
-        """Those that are listed, in order of id."""
+        """What is listed, in order of id: all, or of an app, or of a version of it.
+
+        With `meta` only what has all of that in its own; what is no text there counts as its JSON, such as `true`.
+        """
         reply = await self.call("GET", list_path(app, version, meta or {}))
         found: list[Registration] = decoded(reply.body, list[Registration], reply.node)
         return found
 
     async def explain(self, id_: str) -> dict[str, Any]:
-        """Why an instance is listed or not, by what each node knows. Raises `NotFound` if none knows anything."""
+        """Why an instance is listed or not, and what each node knows of it, as `GET /explain/…` answers it.
+
+        Raises `NotFound` if no node knows anything.
+        """
         explained: dict[str, Any] = (await self.call("GET", f"/explain/{quote(id_, safe='/:')}")).json()
         return explained
 
     # Backends and frontends.
 
     async def backends(self) -> list[Backend]:
+        """All backends, in order of name."""
         return [backend_of(each) for each in (await self.call("GET", "/backends")).json()]
 
     async def backend(self, name: str) -> Backend:
+        """One backend. Raises `NotFound`."""
         return backend_of((await self.call("GET", _path("backends", name))).json())
 
     async def set_backend(self, name: str, **settings: Any) -> Backend:
-        """Change these fields, or create it, which takes `app` and `version`."""
+        """Change these fields of a backend, or create it, which takes `app` and `version`."""
         return backend_of((await self.call("PUT", _path("backends", name), settings)).json())
 
     async def remove_backend(self, name: str) -> None:
+        """Remove a backend. Raises `NotFound`."""
         await self.call("DELETE", _path("backends", name))
 
     async def members(self, name: str) -> list[Registration]:
-        """The registrations that serve a backend now."""
+        """The registrations that serve a backend now. Raises `NotFound` where there is no such backend."""
         reply = await self.call("GET", _path("backends", name, "members"))
         found: list[Registration] = decoded(reply.body, list[Registration], reply.node)
         return found
 
     async def frontends(self) -> list[Frontend]:
+        """All frontends, in order of name."""
         return [frontend_of(each) for each in (await self.call("GET", "/frontends")).json()]
 
     async def frontend(self, name: str) -> Frontend:
+        """One frontend. Raises `NotFound`."""
         return frontend_of((await self.call("GET", _path("frontends", name))).json())
 
     async def set_frontend(self, name: str, **settings: Any) -> Frontend:
-        """Change these fields, or create it."""
+        """Change these fields of a frontend, or create it. Its `backend` need not exist yet."""
         return frontend_of((await self.call("PUT", _path("frontends", name), settings)).json())
 
     async def remove_frontend(self, name: str) -> None:
+        """Remove a frontend. Raises `NotFound`."""
         await self.call("DELETE", _path("frontends", name))
 
     # Nodes.
 
     async def status(self) -> dict[str, Any]:
-        """How the node that answers is, and how it sees the others."""
+        """How the node that answers is, and how it sees the others, as `GET /status` answers it."""
         status: dict[str, Any] = (await self.call("GET", "/status")).json()
         return status
 
     async def learn(self) -> None:
-        """Find out where the other nodes are, to go on there when those that were configured do not answer.
+        """Find out where the other nodes are, to go on there when those that were given do not answer.
 
-        Nothing happens where no node answers, or none knows of others.
+        Nothing is raised where no node answers, or none knows of others.
         """
         if not self._learns:
             return
@@ -239,7 +256,7 @@ class Client:
             self.nodes.learn(apis(await self.status()))
 
     def watch(self, app: str | None = None, version: str | None = None) -> Watch:
-        """What is listed now, of an app or a version if said, then `synced`, and then every change of it."""
+        """What is listed now, and then every change: of everything, or of an app, or of a version of it."""
         return Watch(self, app, version)
 
 

@@ -83,7 +83,8 @@ class _Instance:
 class Registrar(Service):
     """Keeps any number of instances registered while it runs, and deregisters them when it is stopped.
 
-    `chance` gives numbers between 0 and 1, at random.
+    It is a service of Twisted's: make it part of an application, or call `startService` and `stopService`. `chance`
+    gives numbers between 0 and 1, at random.
     """
 
     _log = Logger()
@@ -113,7 +114,10 @@ class Registrar(Service):
         weight: int | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> str:
-        """Keep an instance registered from now on, or as soon as the service runs; returns its id."""
+        """Keep an instance registered from now on, or as soon as the service runs; returns its id.
+
+        What is said of it is as in `Client.register`. One that was added before is kept as it is said now.
+        """
         wanted = {"app": app, "version": version, "host": host, "port": port, "ttl_s": ttl_s}
         wanted |= {"weight": weight, "meta": meta}
         id_ = f"registration/{app}/{version}/{host}/{port}"
@@ -137,10 +141,10 @@ class Registrar(Service):
         return await waiting
 
     async def remove(self, id_: str, *, wait_s: float | None = None) -> Applied | None:
-        """Keep an instance no longer, and deregister it; see `Client.deregister`.
+        """Keep an instance no longer, and deregister it; `wait_s` and what is returned are as in `Client.deregister`.
 
         Raises `Unavailable` where no node answers: then it ends with its ttl. One that is not kept, or not registered,
-        is no error.
+        is no error; None is returned for it.
         """
         instance = self._instances.pop(id_, None)
         if instance is None:
@@ -156,7 +160,7 @@ class Registrar(Service):
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all that is kept, as they were added."""
+        """The ids of all that is kept, as `add` gave them."""
         return [*self._instances]
 
     # The service.
@@ -166,7 +170,7 @@ class Registrar(Service):
         self._keeping = Deferred.fromCoroutine(self._keep())
 
     def stopService(self) -> Deferred[None]:
-        """Renew no more, and deregister all, as far as a node answers within some seconds."""
+        """Renew no more, and deregister all, as far as nodes answer within 5 s."""
         super().stopService()
         for doing in (self._keeping, self._learning):
             if doing is not None:

@@ -24,7 +24,10 @@ class Unavailable(BenderError):
 
 
 class Refused(BenderError):
-    """A node answered that it cannot be done, and nothing was changed: `code` and `status` are those of the API."""
+    """The node at the address `node` answered that it cannot be done, and nothing was changed.
+
+    `status` and `code` are those of the API; the text of the exception is the node's message.
+    """
 
     def __init__(self, status: int, code: str, message: str, node: str) -> None:
         super().__init__(message)
@@ -38,7 +41,7 @@ class NotFound(Refused):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer as it came: `node` is the address of the node that gave it, `body` mostly JSON."""
+    """An answer as it came: `node` is the address of the node that gave it, `body` is mostly JSON, `etag` its tag."""
 
     node: str
     status: int
@@ -51,7 +54,11 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
-    """An instance of a version of an app. `registered_ms` (since the epoch) and `node` are when and where it began."""
+    """An instance of a version of an app.
+
+    It is gone `ttl_s` seconds after it was renewed last. `weight` is how much of the load it wants beside others, and
+    `meta` what its owner says of it. `registered_ms` (since the epoch) and `node` are when and where it began.
+    """
 
     id: str
     app: str
@@ -75,7 +82,10 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 class Frontend(msgspec.Struct, frozen=True):
-    """What clients of the services connect to, and the backend behind it, if any. `settings` are all of its fields."""
+    """What is served to the world under a name, and the name of the backend behind it, if any.
+
+    `settings` are all of its fields, as they were sent.
+    """
 
     name: str
     backend: str | None
@@ -83,7 +93,11 @@ class Frontend(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """Which nodes, and consumers of events, have applied something; `missing` are those that did not say so in time."""
+    """Who has applied a change, and who did not say so in time (`missing`), by name.
+
+    `applied` are nodes, first the one that was asked; `consumers` are those who follow events and have confirmed it,
+    which nobody can do yet.
+    """
 
     applied: tuple[str, ...]
     consumers: tuple[str, ...]

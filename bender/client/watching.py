@@ -91,9 +91,9 @@ _said = msgspec.json.Decoder(_Said)
 class Watch(AsyncIterator[Event]):
     """What is listed now, as events with the reason `snapshot`, then one called `synced`, then every change.
 
-    Use it with `async for`, and within `async with`, or call `aclose` when it is not wanted any more. It goes on for
-    ever, through any number of nodes that come and go, and through times in which there are none. Raises `Refused`
-    where what is watched can be nothing, such as an app with a slash in its name.
+    `Client.watch` returns it. Use it with `async for`, and within `async with`, or call `aclose` when it is not wanted
+    any more. It goes on for ever, through any number of nodes that come and go, and through times in which there are
+    none. Raises `Refused` where what is watched can be nothing, such as an app with a slash in its name.
     """
 
     _log = Logger()
@@ -120,8 +120,9 @@ class Watch(AsyncIterator[Event]):
         self._tasks: list[Deferred[None]] = []
         self._closed = False
         self._stream: _Stream | None = None
-        #: The node that is followed, and where it stands; None before there was one.
+        #: The node that is followed, or was last; None before there was one.
         self.node: str | None = None
+        # Where that node stands.
         self._cursor: str | None = None
         self._synced = False
         # Of other nodes, where they stood at which times, oldest first.
@@ -154,7 +155,7 @@ class Watch(AsyncIterator[Event]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Watch no more."""
+        """Watch no more. A loop that waits for the next event ends."""
         self._closed = True
         for task in self._tasks:
             task.cancel()

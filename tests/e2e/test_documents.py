@@ -14,7 +14,7 @@ from tests.e2e.nodes import ROOT, environment
 from tests.e2e.pages import Block, blocks, like
 
 #: Those that somebody follows from the beginning to the end.
-PAGES = ("README.md",)
+PAGES = ("README.md", "docs/client.md")
 
 #: What those pages and their test need. Not every machine has it, so they are tested with what is from outside.
 PROGRAMS = ("bash", "curl", "ip", "make", "unshare")
