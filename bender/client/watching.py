@@ -116,6 +116,7 @@ class Watch(AsyncIterator[Event]):
         self._waiting: deque[Event] = deque()
         self._taker: Deferred[None] | None = None
         self._room: Deferred[None] | None = None
+        self._looking: Deferred[None] | None = None
         self._error: BenderError | None = None
         self._tasks: list[Deferred[None]] = []
         self._closed = False
@@ -225,6 +226,15 @@ class Watch(AsyncIterator[Event]):
 
     async def _follow(self, node: str) -> bool:
         """Be told by a node until that ends; whether it said anything. Raises `NoAnswer` where it does not begin."""
+        while True:
+            heard = await self._follow_once(node)
+            if heard is not None:
+                return heard
+            if node not in self._standbys:
+                raise NoAnswer("does not know any more where it stood")
+
+    async def _follow_once(self, node: str) -> bool | None:
+        """The same; None where the node was restarted, and it is better to ask again, or another one."""
         goes_on = node == self.node and self._cursor is not None
         stood_at, since = (0.0, self._cursor) if goes_on else self._stood(node)
         merging = _Merging(goes_on, stood_at) if self._history.shown or self._synced else None
@@ -239,12 +249,13 @@ class Watch(AsyncIterator[Event]):
                 await self._refused(node, response.code, stream)
             self._client.nodes.answered(node)
             self.node, self._cursor = node, self._cursor if goes_on else None
+            self._look_around()
             await stream.ended
         finally:
             self._stream = None
             stream.end()
         if merging is not None and merging.useless:
-            raise NoAnswer("does not know any more where it stood")
+            return None
         self._standbys.pop(node, None)
         return stream.heard
 
@@ -280,9 +291,14 @@ class Watch(AsyncIterator[Event]):
             self._tell(Event("synced", "", "", "snapshot", self._wall_ms(), {}, node))
 
     def _begin_anew(self, merging: _Merging, node: str) -> None:
-        """The node does not know where it stood, for it was restarted. Another one may, and tell what was missed."""
+        """The node does not know where it stood: it was restarted since. So it is asked again from where it stood last.
+
+        If that was before, too, there may be another node that knows, and tells what was missed.
+        """
         merging.exact = False
-        self._standbys.pop(node, None)
+        stood = self._standbys.pop(node, None)
+        if stood is not None and len(stood) > 1:
+            self._standbys[node] = deque([stood[-1]])
         if self._standbys and self._stream is not None:
             merging.useless = True
             self._stream.end()
@@ -312,7 +328,16 @@ class Watch(AsyncIterator[Event]):
                 for node in others:
                     if standing < STANDBYS_MAX:
                         standing += await self._note_standby(node)
-                await deferLater(self._clock, STANDBY_APART_S if standing else SOONER_S)
+                self._looking = deferLater(self._clock, STANDBY_APART_S if standing else SOONER_S)
+                with suppress(CancelledError):
+                    await self._looking
+                if self._closed:
+                    return
+
+    def _look_around(self) -> None:
+        """Another node is followed: see at once where the others stand, for that one may be gone as soon."""
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def _note_standby(self, node: str) -> bool:
         """Whether it answered; where it does not, it will not know of before either."""

@@ -165,6 +165,20 @@ class Surviving(WatchCase):
             told += [each for each in self.watcher.named() if each.split()[1] != "1"]
         self.assertEqual(told, expected)
 
+    def test_one_that_was_restarted_meanwhile(self) -> None:
+        """It is asked from where it stood after that, and tells what was missed since."""
+        for host in (TWO, THREE):
+            self.machines[host].kill()
+            self.start(host)
+        self.network.pass_time(12)
+        self.watcher.named()
+        self.machines[ONE].kill()
+        self.up(2)
+        self.down(2)
+        self.network.pass_time(2)
+        told = [each for each in self.watcher.named() if each.split()[1] == "2"]
+        self.assertEqual(told, ["online 2 registered", "offline 2 deregistered"])
+
     def test_all_of_them(self) -> None:
         """It goes on when there is one again; what nobody tells any more is told as missed."""
         for host in ALL:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from math import inf
 
 import pytest
 import pytest_twisted
@@ -73,12 +74,10 @@ async def test_a_watch_over_twenty_kills(cluster: Cluster) -> None:
     taking = Deferred.fromCoroutine(take(watch, told))
     async with watching([spared]) as watchers:
         await until("the watch is there", lambda: ("", "synced", "snapshot") in told)
-        followed = {}
         churning = Churn(spared)
-        for kill in range(KILLS):
+        for _ in range(KILLS):
             assert watch.node in addresses, f"it follows {watch.node}"
             node = addresses[watch.node]
-            followed[kill] = node.name
             node.kill(signal.SIGKILL)
             await node.ended()
             await pause(1)
@@ -90,10 +89,11 @@ async def test_a_watch_over_twenty_kills(cluster: Cluster) -> None:
         await watch.aclose()
         await taking
         seen = [(each.id, each.event, str(each.reason)) for each in watchers[0].seen]
-    assert len(churning.ids) > 500
+    assert churning.operations > 1000
     expected, found = by_id(seen), by_id(each for each in told if each[2] != "snapshot")
-    assert {id_: found.get(id_) for id_ in expected if found.get(id_) != expected[id_]} == {}
-    assert found.keys() == expected.keys()
+    differing = {id_: (expected[id_], found[id_]) for id_ in [*expected, *found] if found[id_] != expected[id_]}
+    assert differing == {}
+    print(f"\n{len(seen)} events of {len(expected)} instances, {KILLS} kills")  # noqa: T201
 
 
 async def take(watch: Watch, told: list[tuple[str, str, str]]) -> None:
@@ -109,30 +109,41 @@ def by_id(events: Iterable[tuple[str, str, str]]) -> dict[str, list[tuple[str, s
 
 
 class Churn:
-    """Registers, changes and deregisters at one node, some ten times a second each, until it is told to end."""
+    """Registers, changes and deregisters at one node, many times a second, until it is told to end.
+
+    Of one instance only now and then, or nodes might see several changes of it as one; and none that may be expiring.
+    """
 
     def __init__(self, node: Node) -> None:
-        self.ids: list[str] = []
+        self.operations = 0
         self._node = node
         self._goes_on = True
         self._random = random.Random(1)
+        self._ttls: dict[int, float] = {}
+        self._touched = dict.fromkeys(range(1, 301), -inf)
         self._doing = Deferred.fromCoroutine(self._go_on())
 
     async def _go_on(self) -> None:
-        live: list[str] = []
         while self._goes_on:
-            path = f"web/1/10.0.0.1/{len(self.ids) % 60_000 + 1}"
-            await self._node.call("POST", f"/registrations/{path}", {"ttl": self._random.choice([1.5, 60])})
-            self.ids.append(path)
-            live.append(path)
-            if self._random.random() < 0.3:
-                await self._node.call("POST", f"/registrations/{path}", {"weight": len(live) % 256})
-            if len(live) > 20 or self._random.random() < 0.5:
-                gone = live.pop(self._random.randrange(len(live)))
-                await self._node.call("DELETE", f"/registrations/{gone}")
-                if self._random.random() < 0.5:
-                    await self._node.call("POST", f"/registrations/{gone}", {"ttl": 60})
-            await pause(0.02)
+            port = self._random.choice(list(self._touched))
+            idle_s = time.monotonic() - self._touched[port]
+            ttl_s = self._ttls.get(port)
+            if idle_s > 0.4 and (ttl_s is None or idle_s < ttl_s - 1 or idle_s > ttl_s + 3):
+                await self._do(port, is_there=ttl_s is not None and idle_s < ttl_s)
+                self.operations += 1
+            await pause(0.005)
+
+    async def _do(self, port: int, *, is_there: bool) -> None:
+        path = f"/registrations/web/1/10.0.0.1/{port}"
+        if is_there and self._random.random() < 0.5:
+            await self._node.call("DELETE", path)
+            del self._ttls[port]
+        elif is_there:
+            await self._node.call("POST", path, {"weight": self._random.randrange(256)})
+        else:
+            self._ttls[port] = self._random.choice([1.5, 1000.0])
+            await self._node.call("POST", path, {"ttl": self._ttls[port], "weight": 1})
+        self._touched[port] = time.monotonic()
 
     async def end(self) -> None:
         self._goes_on = False
