@@ -417,7 +417,7 @@ class _Stream(Protocol):
         *lines, self.unread = (self.unread + data).split(b"\n")
         try:
             for line in lines:
-                if line.startswith(b"data: "):
+                if line.startswith(b"data: ") and not self.ended.called:
                     self._hear(_said.decode(line[6:]))
                     self.heard = True
         except Exception:

@@ -118,8 +118,8 @@ class Surviving(WatchCase):
     def test_killed(self) -> None:
         """It goes on at another one at once, with nothing missing and nothing twice."""
         self.up(2)
-        self.machines[ONE].kill()
-        self.up(3)
+        self.machines[ONE].kill(settle=False)
+        self.node(THREE).register(instance(3))
         self.down(3)
         self.up(4)
         self.network.pass_time(1)
@@ -172,8 +172,8 @@ class Surviving(WatchCase):
             self.start(host)
         self.network.pass_time(12)
         self.watcher.named()
-        self.machines[ONE].kill()
-        self.up(2)
+        self.machines[ONE].kill(settle=False)
+        self.node(THREE).register(instance(2))
         self.down(2)
         self.network.pass_time(2)
         told = [each for each in self.watcher.named() if each.split()[1] == "2"]
