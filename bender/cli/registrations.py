@@ -112,7 +112,8 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
     screen.table(columns, [_account(screen, node) for node in explained["nodes"]])
     serves = [f"backend {each['name']} ({each['as']}){_behind(each)}" for each in explained["backends"]]
     screen.say("")
-    screen.say(f"It counts in {', '.join(serves)}." if serves else "No backend sends to it.")
+    counts = "It counts in" if explained["listed"] else "If it were listed, it would count in"
+    screen.say(f"{counts} {', '.join(serves)}." if serves else "No backend sends to its version.")
     _show_events(session, explained["nodes"])
     screen.aside(f"asked {reply.node}, and by it all others")
 
