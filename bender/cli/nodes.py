@@ -47,7 +47,11 @@ async def status(session: Session) -> None:
         for peer in own["peers"]
         if peer["api"] not in found
     ]
-    screen.table(columns, rows)
+    screen.table(columns, sorted(rows, key=lambda row: str(row[0])))
+    for node, each in found.items():
+        if isinstance(each, str):
+            screen.say(f"{node} {each}.")
+            session.problems.pop(node, None)  # it was said
     for seed in own["unanswered"]:
         screen.say(f"{seed}, one of --peers, was never found by {own['node']}.")
     for address, problem in own["problems"].items():
@@ -58,7 +62,7 @@ async def status(session: Session) -> None:
 def _row(screen: Any, node: str, found: Any, peer: Mapping[str, Any] | None) -> list[object]:
     lag = "" if peer is None else lasted(peer["lag"])
     if isinstance(found, str):
-        return [peer["node"] if peer else "", node, screen.coloured("away"), lag, *[""] * 4, found]
+        return [peer["node"] if peer else "", node, screen.coloured("away"), lag, *[""] * 5]
     state = screen.coloured("ready" if found["ready"] else "not ready")
     counts = found["counts"]
     digest, up = found["digest"], lasted(found["uptime"])

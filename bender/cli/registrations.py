@@ -105,16 +105,17 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
         return
     explained = reply.json()
     screen = session.screen
+    nodes = sorted(explained["nodes"], key=lambda node: str(node["node"]))
     screen.line(explained["id"])
     screen.line(Text(explained["why"], style="green" if explained["listed"] else "red"))
     screen.say("")
     columns = ["NODE", "LISTS IT", "HEARD IT", "LEFT", "HELD FOR", "SEES AT OTHERS"]
-    screen.table(columns, [_account(screen, node) for node in explained["nodes"]])
+    screen.table(columns, [_account(screen, node) for node in nodes])
     serves = [f"backend {each['name']} ({each['as']}){_behind(each)}" for each in explained["backends"]]
     screen.say("")
     counts = "It counts in" if explained["listed"] else "If it were listed, it would count in"
     screen.say(f"{counts} {', '.join(serves)}." if serves else "No backend sends to its version.")
-    _show_events(session, explained["nodes"])
+    _show_events(session, nodes)
     screen.aside(f"asked {reply.node}, and by it all others")
 
 
