@@ -91,7 +91,12 @@ class Screen:
         return Text(text, style="dim")
 
     def aside(self, text: str) -> None:
-        """Something about what is said, for people alone."""
+        """Something about what is said, for people alone: where a program reads the rest, nobody misses it."""
+        if self.is_terminal:
+            self.note(text)
+
+    def note(self, text: str) -> None:
+        """Something that people may want to know anyway."""
         if self._aside.is_terminal:
             self._aside.print(Text(text, style="dim"))
 

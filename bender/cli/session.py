@@ -91,7 +91,7 @@ class Session:
         """Say which nodes were asked in vain before one answered."""
         for node, problem in self.problems.items():
             if node != self.client.nodes.last:
-                self.screen.aside(f"{node} {problem}; asked {self.client.nodes.last}")
+                self.screen.note(f"{node} {problem}; asked {self.client.nodes.last}")
         self.problems.clear()
 
 
