@@ -2,7 +2,8 @@
 
 All processes are of one group, that of the terminal: Ctrl-C reaches each of them, and so does its end. On SIGTERM the
 nodes are ended from here. Where one cannot start the others end too; once all are ready any may be killed, to see that
-nothing comes of it.
+nothing comes of it, and started again by hand: for each there are `.run/PORT.toml`, its configuration, `.run/PORT.pid`
+and `.run/PORT.log`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LOGS = ROOT / ".run"
+FILES = ROOT / ".run"
 
 #: Nodes are this far apart: 1729, 1739 and so on for the API, the exchange and the events next to it.
 API_PORT = 1729
@@ -50,7 +51,7 @@ def main() -> int:
     nodes: dict[int, Node] = {}
     try:
         refuse_what_is_taken(ports)
-        LOGS.mkdir(exist_ok=True)
+        FILES.mkdir(exist_ok=True)
         for port in ports:
             nodes[port] = start(port, [peer for peer in ports if peer != port])
         wait_until_ready(nodes)
@@ -94,16 +95,22 @@ def refuse_what_is_taken(ports: list[int]) -> None:
 
 def start(port: int, others: list[int]) -> Node:
     """A node whose API is at this port, with its log in a file. Its last words go to the terminal."""
-    options = [
-        f"--api=tcp:{port}:interface=127.0.0.1",
-        f"--exchange=tcp:{port + 1}:interface=127.0.0.1",
-        f"--events=tcp:{port + 2}:interface=127.0.0.1",
-        f"--name=n{(port - API_PORT) // PORTS_APART + 1}",
-        *(f"--peers=127.0.0.1:{other + 1}" for other in others),
-    ]
+    file_of(port, "toml").write_text(configuration(port, others), "utf-8")
+    file_of(port, "pid").unlink(missing_ok=True)  # that of one which was killed
     twistd = Path(sys.executable).with_name("twistd")
-    with log_of(port).open("wb") as log:
-        return subprocess.Popen([twistd, "--nodaemon", "--pidfile=", "bender", *options], stdout=log)
+    options = [f"--pidfile={file_of(port, 'pid')}", "bender", f"--config={file_of(port, 'toml')}"]
+    with file_of(port, "log").open("wb") as log:
+        return subprocess.Popen([twistd, "--nodaemon", *options], stdout=log)
+
+
+def configuration(port: int, others: list[int]) -> str:
+    return f"""\
+name = "n{(port - API_PORT) // PORTS_APART + 1}"
+api = "tcp:{port}:interface=127.0.0.1"
+exchange = "tcp:{port + 1}:interface=127.0.0.1"
+events = "tcp:{port + 2}:interface=127.0.0.1"
+peers = [{", ".join(f'"127.0.0.1:{other + 1}"' for other in others)}]
+"""
 
 
 def wait_until_ready(nodes: dict[int, Node]) -> None:
@@ -111,27 +118,32 @@ def wait_until_ready(nodes: dict[int, Node]) -> None:
     for port, node in nodes.items():
         while not answers("GET", f"http://127.0.0.1:{port}/ready"):
             if node.poll() is not None or time.monotonic() > ends_at:
-                raise Ended(f"The node at port {port} does not get ready: its log is {log_of(port)}.")
+                raise Ended(f"The node at port {port} does not get ready: its log is {file_of(port, 'log')}.")
             time.sleep(LOOK_S)
 
 
 def keep_alive(nodes: dict[int, Node]) -> None:
-    """Renew the sample at each node in turn, for as long as there is one."""
-    running = [*nodes]
+    """Renew the sample at each node in turn, for as long as there is one, be it one that was started again by hand."""
+    ports = [*nodes]
+    running = {*ports}
     for i in itertools.count():
-        if not running:
-            raise Ended("No node is left.")
-        answers("POST", f"http://127.0.0.1:{running[i % len(running)]}/{SAMPLE}")
+        any(answers("POST", f"http://127.0.0.1:{ports[(i + j) % len(ports)]}/{SAMPLE}") for j in range(len(ports)))
         ends_at = time.monotonic() + RENEW_S
         while time.monotonic() < ends_at:
             for port in [port for port in running if nodes[port].poll() is not None]:
                 running.remove(port)
-                print(f"The node at port {port} has ended; its log is {log_of(port)}.", flush=True)
+                print(f"The node at port {port} has ended; its log is {file_of(port, 'log')}.", flush=True)
+            if not running and not any(answers("GET", f"http://127.0.0.1:{port}/status") for port in ports):
+                raise Ended("No node is left.")
             time.sleep(LOOK_S)
 
 
-def log_of(port: int) -> Path:
-    path = LOGS / f"{port}.log"
+def file_of(port: int, kind: str) -> Path:
+    """One of a node's files: `toml`, `pid` or `log`."""
+    return from_here(FILES / f"{port}.{kind}")
+
+
+def from_here(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
@@ -147,7 +159,7 @@ def answers(method: str, url: str) -> bool:
 def welcome(nodes: dict[int, Node]) -> str:
     first, last = min(nodes), max(nodes)
     running = "\n".join(
-        f"  http://127.0.0.1:{port}   events at port {port + 2}   process {node.pid}   log {log_of(port)}"
+        f"  http://127.0.0.1:{port}   events at port {port + 2}   process {node.pid}   log {file_of(port, 'log')}"
         for port, node in nodes.items()
     )
     several = f"""
@@ -160,20 +172,28 @@ bender runs here until Ctrl-C, {len(nodes)} node{"s" if len(nodes) > 1 else ""} 
 
 {running}
 
-Watch in another terminal what happens, a line for each change:
+Try it in other terminals, each of which has to be told where the command line and the nodes are:
 
-  nc 127.0.0.1 {last + 2}
-  curl -N -H 'Accept: text/event-stream' 'http://127.0.0.1:{last}/events?snapshot=1'
+  . {from_here(Path(sys.executable).with_name("activate"))}
+  export BENDER_NODES={",".join(f"127.0.0.1:{port}" for port in nodes)}
 
-One sample registration is kept alive already. Look at it, and at a node:
+What is registered (one sample is kept alive from here), how the nodes are, and, line by line, what changes:
 
-  curl http://127.0.0.1:{first}/registrations
-  curl http://127.0.0.1:{last}/status
+  bender ls
+  bender status
+  bender watch
 
-Register an instance of your own, and see it on every node; it goes offline ten seconds after its last POST or PUT:
+Run something that is registered while it serves, until Ctrl-C; and ask why it is listed:
+
+  bender run --app web --version 1 --port 8000 -- python3 -m http.server 8000
+  bender explain web/1/127.0.0.1/8000
+
+The same without the command line. What is registered once goes offline ten seconds after its last POST or PUT:
 
   curl -X POST http://127.0.0.1:{first}/registrations/web/1.2.0/10.0.0.5/8080
   curl http://127.0.0.1:{last}/registrations/web
+  curl -N -H 'Accept: text/event-stream' 'http://127.0.0.1:{last}/events?snapshot=1'
+  nc 127.0.0.1 {last + 2}
   curl -X DELETE http://127.0.0.1:{last}/registrations/web/1.2.0/10.0.0.5/8080
 {several if len(nodes) > 1 else ""}"""
 
