@@ -7,6 +7,7 @@ starts ends with it (`alone`).
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,7 @@ def variables(folder: Path) -> dict[str, str]:
         "PIP_TARGET": str(installed),
         "PYTHONPATH": str(installed),
         "TERM": "dumb",
+        "VIRTUAL_ENV_DISABLE_PROMPT": "1",  # the prompt is this test's own
     }
 
 
@@ -96,6 +98,8 @@ class Reader:
 
 
 def main(page: str, folder: str) -> int:
+    # In the background of a script this is ignored, by all that is started here as well, and Ctrl-C would end nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for command in ("link set lo up", *(f"addr add {address}/32 dev lo" for address in MACHINES)):
         subprocess.run(["ip", *command.split()], check=True)
     reader = Reader(checkout(Path(folder) / "bender"), variables(Path(folder)))

@@ -13,13 +13,17 @@ from tests.e2e.following import alone
 from tests.e2e.nodes import ROOT, environment
 from tests.e2e.pages import Block, blocks, like
 
-#: Those that somebody follows from the beginning to the end.
-PAGES = ("README.md", "docs/client.md")
+#: Those that somebody follows from the beginning to the end, or goes to with a task.
+PAGES = (
+    "README.md",
+    "docs/client.md",
+    "docs/scripts.md",
+)
 
 #: What those pages and their test need. Not every machine has it, so they are tested with what is from outside.
 PROGRAMS = ("bash", "curl", "ip", "make", "unshare")
 
-#: For one page. The README takes twenty seconds, half of which an instance takes to expire.
+#: For one page. The tutorial takes 35 s, ten of which an instance takes to expire.
 PAGE_S_MAX = 120.0
 
 
