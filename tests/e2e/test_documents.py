@@ -17,6 +17,7 @@ from tests.e2e.pages import Block, blocks, like
 PAGES = (
     "README.md",
     "docs/client.md",
+    "docs/registering.md",
     "docs/scripts.md",
 )
 
