@@ -19,6 +19,7 @@ PAGES = (
     "docs/client.md",
     "docs/registering.md",
     "docs/scripts.md",
+    "docs/operations.md",
 )
 
 #: What those pages and their test need. Not every machine has it, so they are tested with what is from outside.
