@@ -17,7 +17,9 @@ from tests.e2e.pages import Block, blocks, like
 PAGES = (
     "README.md",
     "docs/client.md",
+    "docs/tutorial.md",
     "docs/registering.md",
+    "docs/deploying.md",
     "docs/scripts.md",
     "docs/operations.md",
 )
