@@ -22,6 +22,7 @@ PAGES = (
     "docs/deploying.md",
     "docs/scripts.md",
     "docs/operations.md",
+    "docs/migrating.md",
 )
 
 #: What those pages and their test need. Not every machine has it, so they are tested with what is from outside.
