@@ -253,13 +253,11 @@ class Node:
 
     async def accounts(self, key: str) -> list[Account | Unheard]:
         """All that any node knows of an id, this one first; peers are asked for it, those that have left are not."""
-        asking = [
-            Deferred.fromCoroutine(self.ask_account(contact.address, key))
-            for contact in self.replica.contacts
-            if not contact.left
-        ]
+        asked = [contact for contact in self.replica.contacts if not contact.left]
+        asking = [Deferred.fromCoroutine(self.ask_account(contact.address, key)) for contact in asked]
         own = self.account(key)
-        return [own, *await gatherResults(asking)]
+        answers = await gatherResults(asking)
+        return [own, *map(_named, asked, answers)]
 
     def status(self) -> dict[str, Any]:
         """What `GET /status` shows; durations in seconds."""
@@ -379,6 +377,11 @@ class Node:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)
+
+
+def _named(contact: Contact, answer: Account | Unheard) -> Account | Unheard:
+    """Who did not answer has a name all the same."""
+    return answer if isinstance(answer, Account) else msgspec.structs.replace(answer, node=contact.name)
 
 
 def _api(whose: Sender | Contact) -> str | None:

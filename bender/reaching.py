@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 #: Twisted's own. Whoever is in more of a hurry says so.
@@ -44,7 +44,7 @@ async def in_time(reactor: Any, waiting: Deferred[Any], within_s: float) -> Any:
         cause = cause_of(error)
         if isinstance(cause, CancelledError | ConnectingCancelledError):
             raise CancelledError from error
-        raise NoAnswer(f"does not answer ({_clause(cause)})") from error
+        raise NoAnswer(f"does not answer ({clause_of(cause)})") from error
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -61,8 +61,11 @@ def _timed_out(_result: object, within_s: float) -> None:
     raise TimedOut(f"{within_s:g} s")
 
 
-def _clause(error: BaseException) -> str:
+def clause_of(error: BaseException) -> str:
+    """What went wrong, in the few words of whoever knows best."""
     if isinstance(error, ConnectError) and isinstance(error.osError, int):
         return os.strerror(error.osError).lower()
+    if isinstance(error, ConnectionClosed):
+        return "it closed the connection" if isinstance(error, ConnectionDone) else "the connection was lost"
     text = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text

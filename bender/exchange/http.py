@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 from bender.exchange.lane import Astray, Lanes
 from bender.prompt import PromptBody
-from bender.reaching import cause_of, endpoint_of
+from bender.reaching import cause_of, clause_of, endpoint_of
 
 PATH = "/exchange"
 _PATH = PATH.encode()
@@ -340,5 +340,5 @@ def _unanswered(error: BaseException) -> Exception:
     if isinstance(cause, PotentialDataLoss):
         return Unanswered("rubbish", "does not say where its answer ends")
     if cause is error or isinstance(cause, ConnectionClosed):
-        return Unreachable(f"does not answer ({_shown(str(cause) or type(cause).__name__).rstrip('.')})")
+        return Unreachable(f"does not answer ({_shown(clause_of(cause))})")
     return Unanswered("rubbish", "does not speak HTTP")

@@ -32,6 +32,9 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 #: Before the instance serves for the first time it is looked at so often.
 LOOK_S = 0.1
 
+#: What answers at once may be another process, in whose way the command is about to fail. It is given so long for that.
+DOUBT_S = 1.0
+
 #: How often it is said that it does not serve yet.
 REMIND_S = 30.0
 
@@ -138,6 +141,10 @@ class Runner:
 
     async def _until_served(self, check: Check) -> None:
         remind_at = self._reactor.seconds() + REMIND_S
+        if not await self._problem(check):  # so soon it is hardly the command
+            where = host_port(str(self._host), self._plan.port)
+            self._log.warn("{where} answered before the command could: is something else running there?", where=where)
+            await deferLater(self._reactor, DOUBT_S)
         while problem := await self._problem(check):
             if self._reactor.seconds() >= remind_at:
                 remind_at = self._reactor.seconds() + REMIND_S

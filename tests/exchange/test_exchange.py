@@ -83,7 +83,7 @@ class Cluster(ExchangeOfNodes):
         """It was away when the first one started, which said so once."""
         one = self.node_at("10.0.0.1", "10.0.0.2:1730")
         self.pass_time(10, [one])
-        self.assertEqual(self.lines, ["Peer 10.0.0.2:1730 does not answer (Connection was refused by other side)."])
+        self.assertEqual(self.lines, ["Peer 10.0.0.2:1730 does not answer (connection was refused by other side)."])
         one.register(WEB)
         two = self.node_at("10.0.0.2")
         self.pass_time(3, [one, two])

@@ -46,8 +46,11 @@ class Page(Resource):
 
 
 class RunnerCase(ClientCase):
-    def run_it(self, **plan: Any) -> Runner:
+    def setUp(self) -> None:
+        super().setUp()
         self.page = Page()
+
+    def run_it(self, **plan: Any) -> Runner:
         asking = self.client(*ALL)
         planned = Plan(app="web", version="1", port=8080, host=plan.pop("host", HOST), **plan)
         self.runner = Runner(self.network, asking, planned, self.start_command)
@@ -94,11 +97,20 @@ class Registering(RunnerCase):
         self.network.pass_time(1)
         self.assertTrue(self.listed())
 
+    def test_what_was_there_before(self) -> None:
+        """The port of another process says nothing of a command that has just begun, and may be about to fail."""
+        self.serve()
+        self.run_it()
+        self.network.pass_time(0.9)
+        self.assertFalse(self.listed())
+        self.network.pass_time(0.2)
+        self.assertTrue(self.listed())
+
     def test_at_the_address_by_which_a_node_is_reached(self) -> None:
         """Where nothing else was said; all connections of this network come from one address."""
         self.network.listening["10.0.0.9", 8080] = Site(Page(), reactor=self.network)
         self.run_it(host=None)
-        self.network.pass_time(1)
+        self.network.pass_time(1.5)
         self.assertEqual([claim.key for claim in self.node(ONE).claims()], ["registration/web/1/10.0.0.9/8080"])
 
     def test_at_that_address_when_there_is_a_node(self) -> None:
