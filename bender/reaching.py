@@ -11,6 +11,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.web._newclient import ParseError
 
 #: Twisted's own. Whoever is in more of a hurry says so.
 CONNECT_S_MAX = 30.0
@@ -63,6 +64,8 @@ def _timed_out(_result: object, within_s: float) -> None:
 
 def clause_of(error: BaseException) -> str:
     """What went wrong, in the few words of whoever knows best."""
+    if isinstance(error, ParseError):
+        return "what it says is not HTTP"
     if isinstance(error, ConnectError) and isinstance(error.osError, int):
         return os.strerror(error.osError).lower()
     if isinstance(error, ConnectionClosed):

@@ -43,9 +43,9 @@ class Client:
     """Asks any of several nodes. All methods raise `Unavailable` where none answers, and `Refused` where one says no.
 
     `nodes` are as `parse_nodes` gives them; of others `learn` finds out, unless `learns` is False. `token` is shown to
-    them, and `ca` is the certificate (PEM) of who signed theirs. `answer_s_max` is the seconds that each may take to
-    answer. `shuffle` puts the nodes into the order in which they are tried, best another one for each client. `agent`
-    is for tests.
+    them, and `ca` are the certificates (PEM) of who signed theirs; what holds none raises `ValueError`. `answer_s_max`
+    is the seconds that each may take to answer. `shuffle` puts the nodes into the order in which they are tried, best
+    another one for each client. `agent` is for tests.
     """
 
     def __init__(

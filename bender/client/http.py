@@ -5,11 +5,13 @@ Connections are kept; nothing is ever sent twice here, for whether that is right
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
 from attrs import frozen
 from hyperlink import EncodedURL
+from OpenSSL.crypto import Error as CryptographyError
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import Deferred
@@ -39,6 +41,8 @@ CONNECTIONS_KEPT = 8
 #: How long they are kept when nobody asks, which is less than nodes keep them.
 KEPT_S = 30
 
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
 
 @frozen
 class Safety:
@@ -58,6 +62,13 @@ class Safety:
 
     def headers(self) -> dict[str, str]:
         return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+
+
+class _Encoded(EncodedURL):
+    """A URL that is ASCII from end to end. When it is made so once more, an address of IPv6 is taken for a bad name."""
+
+    def to_uri(self) -> EncodedURL:
+        return self
 
 
 class Http:
@@ -104,7 +115,7 @@ class Http:
     async def _send(self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Any:
         return await self._client.request(
             method,
-            EncodedURL.from_text(self._safety.url(node, path)),
+            _Encoded.from_text(self._safety.url(node, path)),
             data=body,
             headers=Headers({name: [value] for name, value in {**headers, **self._safety.headers()}.items()}),
             allow_redirects=False,
@@ -150,7 +161,7 @@ class _Endpoints:
 
     def __init__(self, reactor: Any, ca: bytes | None) -> None:
         self._reactor = reactor
-        self._root = None if ca is None else trustRootFromCertificates([Certificate.loadPEM(ca)])
+        self._root = None if ca is None else trustRootFromCertificates(_authorities(ca))
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = uri.host.decode("ascii")
@@ -159,3 +170,14 @@ class _Endpoints:
             return endpoint
         trust = {} if self._root is None else {"trustRoot": self._root}
         return wrapClientTLS(optionsForClientTLS(host, **trust), endpoint)
+
+
+def _authorities(pem: bytes) -> list[Certificate]:
+    """All certificates in a file. Raises `ValueError`."""
+    try:
+        found = [Certificate.loadPEM(each) for each in _CERTIFICATE.findall(pem)]
+    except CryptographyError as error:
+        raise ValueError("holds a certificate that cannot be read") from error
+    if not found:
+        raise ValueError("holds no certificate (PEM)")
+    return found

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.client import NotFound, Refused, Unavailable, parse_nodes
+from bender.api import site
+from bender.client import Client, NotFound, Refused, Unavailable, parse_nodes
 from bender.client.nodes import Nodes
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
+from tests.exchange.network import Stranger
 
 WEB = ("web", "1", "10.9.9.9", 80)
 WEB_ID = "registration/web/1/10.9.9.9/80"
@@ -89,6 +91,12 @@ class Calls(ClientCase):
         self.assertIsNone(self.result(client.deregister(made.id)))
         self.assertEqual(self.result(client.registrations()), [])
 
+    def test_a_node_at_an_address_of_ipv6(self) -> None:
+        """Its brackets are a matter of writing it down."""
+        self.network.listenTCP(1729, site(self.node(ONE), self.network), interface="fd00::1")
+        client = Client(self.network, ["[fd00::1]:1729"])
+        self.assertEqual(self.result(client.status())["node"], "n1")
+
     def test_backends_and_frontends(self) -> None:
         """All that can be done with them."""
         client = self.client(ONE)
@@ -134,6 +142,12 @@ class Nowhere(ClientCase):
         client = self.client(ONE, TWO)
         self.assertEqual(self.result(client.register(*WEB), within_s=6).node, "n2")
 
+    def test_one_that_does_not_speak_http(self) -> None:
+        """It is not quoted: that may be long, and is of no use to anybody."""
+        self.network.listenTCP(1731, Stranger(b'{"event":"hello","cursor":"x-1"}\n'), interface=ONE)
+        error = self.failure(Client(self.network, [f"{ONE}:1731"]).register(*WEB), Unavailable)
+        self.assertEqual(str(error), "10.0.0.1:1731 does not answer (what it says is not HTTP)")
+
     def test_one_that_is_not_ready(self) -> None:
         """It answers, but not for the cluster."""
         self.machines[ONE].kill()
@@ -175,3 +189,14 @@ class Listed(ClientCase):
         self.node(THREE).register(Wanted(*WEB))
         self.network.settle()
         self.assertEqual(self.result(self.client(ONE).registration(WEB_ID)).node, "n3")
+
+
+class Authorities(ClientCase):
+    """Who has signed the certificates of nodes."""
+
+    def test_what_is_no_certificate_is_refused_at_once(self) -> None:
+        """And not when the first node is asked."""
+        broken = b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
+        for pem, why in ((b"", "holds no certificate"), (b"nonsense", "no certificate"), (broken, "cannot be read")):
+            error = self.assertRaises(ValueError, Client, self.network, ca=pem)
+            self.assertIn(why, str(error))
