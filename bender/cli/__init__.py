@@ -5,11 +5,14 @@ plain columns elsewhere, and with `--json` what the API answers. It ends with st
 was not understood.
 """
 
+import sys
+
 from bender.cli.commands import bender
+from bender.cli.grammar import run
 
 __all__ = ["bender", "main"]
 
 
 def main() -> None:
     """Run the command that this process was started with."""
-    bender(prog_name="bender")
+    sys.exit(run(bender, sys.argv[1:]))

@@ -8,17 +8,10 @@ import click
 
 from bender import __version__
 from bender.cli import configuration, nodes, registrations, running, shells
+from bender.cli.grammar import Group
 
 
-class InOrder(click.Group):
-    """Shows its commands as they were added: what people need first comes first."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return [*self.commands]
-
-
-@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="bender %(version)s")
 def bender() -> None:
     """Ask a bender registry, change it, and run commands that are in it.

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import click
 
+from bender.cli.grammar import Group
 from bender.cli.screen import compact
 from bender.cli.session import Session, asking
-from bender.cli.words import Pair
+from bender.cli.words import Name, Pair
+from bender.cli.words import fields as together
 from bender.client.asking import path_of
 
 #: What stands in columns of its own, or goes without saying.
 _SHOWN = {"id", "resource", "name", "app", "version", "backend"}
 
-fields_argument = click.argument("fields", nargs=-1, type=Pair(), metavar="[KEY=VALUE]…")
+Asked = TypeVar("Asked", bound=Callable[..., Any])
+
+fields_argument = click.argument(
+    "fields",
+    nargs=-1,
+    type=Pair(),
+    metavar="[KEY=VALUE]…",
+    help="Other fields; a VALUE is JSON, or else text. Null takes one back.",
+)
 
 
-@click.group()
+def name_argument(of: str, *, required: bool = True) -> Callable[[Asked], Asked]:
+    return click.argument("name", required=required, type=Name(), help=f"The name of the {of}.")
+
+
+@click.group(cls=Group)
 def backend() -> None:
     """Set, list and remove backends: which version of an app serves."""
 
 
-@click.group()
+@click.group(cls=Group)
 def frontend() -> None:
     """Set, list and remove frontends: what backend is behind an entrance."""
 
 
-@backend.command("set")
-@click.argument("name")
+@backend.command(
+    "set",
+    examples="""
+    bender backend set shop --app web --version 1.2.0
+    bender backend set shop --version 1.3.0
+    bender backend set shop balance=leastconn 'health={"path": "/health"}'
+    """,
+)
+@name_argument("backend")
 @click.option("--app", help="The app; needed for a new one.")
 @click.option("--version", help="The version that serves; to change it is a deploy.")
 @fields_argument
@@ -37,25 +58,36 @@ def frontend() -> None:
 async def set_backend(
     session: Session, name: str, app: str | None, version: str | None, fields: Sequence[tuple[str, Any]]
 ) -> None:
-    """Create a backend, or change these fields of it. A VALUE is JSON, or else text."""
+    """Create a backend, or change these fields of it."""
     await _set(session, f"backend/{name}", {"app": app, "version": version}, fields)
 
 
-@frontend.command("set")
-@click.argument("name")
+@frontend.command(
+    "set",
+    examples="""
+    bender frontend set www --backend shop 'bind="*:8080"'
+    """,
+)
+@name_argument("frontend")
 @click.option("--backend", help="The backend behind it.")
 @fields_argument
 @asking
 async def set_frontend(session: Session, name: str, backend: str | None, fields: Sequence[tuple[str, Any]]) -> None:
-    """Create a frontend, or change these fields of it. A VALUE is JSON, or else text."""
+    """Create a frontend, or change these fields of it."""
     await _set(session, f"frontend/{name}", {"backend": backend}, fields)
 
 
-@backend.command("ls")
-@click.argument("name", required=False)
+@backend.command(
+    "ls",
+    examples="""
+    bender backend ls
+    bender backend ls shop
+    """,
+)
+@name_argument("backend", required=False)
 @asking
 async def list_backends(session: Session, name: str | None) -> None:
-    """List backends, with how many serve each; or, of the one with this NAME, who serves it."""
+    """List backends, or who serves the one with this NAME."""
     if name is not None:
         await _list_members(session, name)
         return
@@ -70,7 +102,12 @@ async def list_backends(session: Session, name: str | None) -> None:
     session.screen.table(["NAME", "APP", "VERSION", "MEMBERS", "MORE"], rows, caption=f"{len(rows)} at {reply.node}")
 
 
-@frontend.command("ls")
+@frontend.command(
+    "ls",
+    examples="""
+    bender frontend ls
+    """,
+)
 @asking
 async def list_frontends(session: Session) -> None:
     """List frontends."""
@@ -82,16 +119,26 @@ async def list_frontends(session: Session) -> None:
     session.screen.table(["NAME", "BACKEND", "MORE"], rows, caption=f"{len(rows)} at {reply.node}")
 
 
-@backend.command("rm")
-@click.argument("name")
+@backend.command(
+    "rm",
+    examples="""
+    bender backend rm shop
+    """,
+)
+@name_argument("backend")
 @asking
 async def remove_backend(session: Session, name: str) -> None:
     """Remove a backend. Its members stay registered."""
     await _remove(session, f"backend/{name}")
 
 
-@frontend.command("rm")
-@click.argument("name")
+@frontend.command(
+    "rm",
+    examples="""
+    bender frontend rm www
+    """,
+)
+@name_argument("frontend")
 @asking
 async def remove_frontend(session: Session, name: str) -> None:
     """Remove a frontend."""
@@ -108,7 +155,10 @@ async def _list_members(session: Session, name: str) -> None:
 
 
 async def _set(session: Session, id_: str, options: dict[str, str | None], fields: Sequence[tuple[str, Any]]) -> None:
-    wanted = {key: value for key, value in options.items() if value is not None} | dict(fields)
+    more = together(fields, "KEY=VALUE")
+    for option in options.keys() & more.keys():
+        raise click.UsageError(f"{option} is an option: give --{option} {more[option]}")
+    wanted = {key: value for key, value in options.items() if value is not None} | more
     reply = await session.client.call("PUT", path_of(id_), wanted)
     if session.screen.as_json:
         session.screen.json(reply.body)

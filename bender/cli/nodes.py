@@ -11,6 +11,7 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
+from bender.cli.grammar import Command
 from bender.cli.screen import lasted
 from bender.cli.session import Session, asking
 from bender.client.asking import apis
@@ -24,7 +25,13 @@ LOOKS_APART_S = 0.5
 KINDS = ("registrations", "backends", "frontends")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="""
+    bender status
+    bender status --node 10.0.0.1,10.0.0.2,10.0.0.3
+    """,
+)
 @asking
 async def status(session: Session) -> None:
     """Show all nodes: whether they are ready, hear each other, and have the same state.
@@ -47,10 +54,11 @@ async def status(session: Session) -> None:
         for peer in own["peers"]
         if peer["api"] not in found
     ]
-    screen.table(columns, sorted(rows, key=lambda row: str(row[0])))
-    for node, each in found.items():
-        if isinstance(each, str):
-            screen.say(f"{node} {each}.")
+    rows.sort(key=lambda row: (not row[0], row[0], row[1]))
+    screen.table(columns, rows)
+    for node, problem in found.items():
+        if isinstance(problem, str):
+            screen.say(f"{node} {problem}.")
             session.problems.pop(node, None)  # it was said
     for seed in own["unanswered"]:
         screen.say(f"{seed}, one of --peers, was never found by {own['node']}.")
@@ -59,7 +67,7 @@ async def status(session: Session) -> None:
     screen.aside(f"lags as {own['node']} at {reply.node} hears them")
 
 
-def _row(screen: Any, node: str, found: Any, peer: Mapping[str, Any] | None) -> list[object]:
+def _row(screen: Any, node: str, found: Any, peer: Mapping[str, Any] | None) -> list[Any]:
     lag = "" if peer is None else lasted(peer["lag"])
     if isinstance(found, str):
         return [peer["node"] if peer else "", node, screen.coloured("away"), lag, *[""] * 5]
@@ -90,7 +98,13 @@ async def _statuses(session: Session, nodes: list[str]) -> dict[str, Any]:
     return dict(zip(nodes, answers, strict=True))
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples="""
+    bender diff
+    bender diff --node 10.0.0.1,10.0.0.2 --json
+    """,
+)
 @asking
 async def diff(session: Session) -> int:
     """Show what nodes disagree on: nothing, and status 0, if they do not.

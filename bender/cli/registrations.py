@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -10,21 +10,37 @@ import click
 import msgspec
 from rich.text import Text
 
+from bender.cli.grammar import Command
 from bender.cli.screen import ago, clock, compact, lasted
 from bender.cli.session import Session, asking
-from bender.cli.words import PARTS, Pair, TextPair, registration_id
+from bender.cli.words import ID, PARTS, Events, Name, Pair, TextPair, fields, registration_id
 from bender.client import Event
 from bender.client.asking import list_path, path_of
 
+id_argument = click.argument(
+    "id", nargs=-1, required=True, metavar=ID, help="The instance, by its id, or by its parts as four words."
+)
 
-@click.command()
-@click.argument("app", required=False)
-@click.argument("version", required=False)
+
+@click.command(
+    cls=Command,
+    examples="""
+    bender ls
+    bender ls web 1.2.0
+    bender ls web --meta zone=a --json
+    """,
+)
+@click.argument("app", required=False, type=Name(), help="The app; all if not said.")
+@click.argument("version", required=False, type=Name(), help="The version of it; all if not said.")
 @click.option("--meta", multiple=True, type=TextPair(), metavar="KEY=VALUE", help="Only what has this in its meta.")
 @asking
 async def ls(session: Session, app: str | None, version: str | None, meta: Sequence[tuple[str, str]]) -> None:
-    """List what is registered, of an APP or a VERSION of it if said."""
-    reply = await session.client.call("GET", list_path(app, version, dict(meta)))
+    """List what is registered, of an APP or a VERSION of it if said.
+
+    A line has where an instance is, its share of the traffic, its ttl in seconds, since when it is there, and the node
+    at which it was registered.
+    """
+    reply = await session.client.call("GET", list_path(app, version, fields(meta, "--meta")))
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
@@ -39,30 +55,63 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     session.screen.table(columns, rows, caption=f"{len(rows)} at {reply.node}")
 
 
-@click.command()
-@click.argument("app", required=False)
-@click.argument("version", required=False)
+@click.command(
+    cls=Command,
+    examples="""
+    bender watch
+    bender watch web 1.2.0 --new
+    bender watch --only offline,removed --json
+    """,
+)
+@click.argument("app", required=False, type=Name(), help="The app; all if not said.")
+@click.argument("version", required=False, type=Name(), help="The version of it; all if not said.")
 @click.option(
     "--only",
     metavar="EVENT,…",
-    help="Only these: online, offline, changed; created and removed of backends and frontends.",
+    type=Events(),
+    help="Only these: online, offline, changed, synced; created and removed of backends and frontends.",
 )
 @click.option("--new", is_flag=True, help="Leave out what is there already.")
 @asking
-async def watch(session: Session, app: str | None, version: str | None, only: str | None, *, new: bool) -> None:
+async def watch(
+    session: Session, app: str | None, version: str | None, only: frozenset[str] | None, *, new: bool
+) -> None:
     """Follow what changes, through nodes that come and go, until Ctrl-C.
 
-    First comes what is there. With --json each line is an event as in the API, with the node that told it.
+    First comes what is there, then an event called synced, and then what changes from there on. With --json each line
+    is an event as in the API, with the node that told it.
     """
-    if version is not None and app is None:
-        raise click.UsageError("a version is one of an app")
-    wanted = None if only is None else {*only.split(",")}
+    vain = _Vain(session)
+    session.client.on_problem = vain.note
     async with session.client.watch(app, version) as events:
-        session.screen.end()
         async for event in events:
             session.tell_problems()
-            if (wanted is None or event.event in wanted) and not (new and event.reason == "snapshot"):
-                _show(session, event)
+            vain.over()
+            synced = event.event == "synced"
+            if (new and event.reason == "snapshot" and not synced) or (only is not None and event.event not in only):
+                continue
+            _show(session, event)
+
+
+class _Vain:
+    """Says that no node can be followed, once for each time in which that is so."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._problems: dict[str, str] = {}
+        self._told = False
+
+    def note(self, node: str, problem: str) -> None:
+        self._session.note(node, problem)
+        self._problems[node] = problem
+        if not self._told and self._problems.keys() >= {*self._session.client.nodes.in_turn()}:
+            self._told = True
+            problems = "; ".join(f"{each} {why}" for each, why in self._problems.items())
+            self._session.screen.error(f"{problems}; it goes on trying")
+
+    def over(self) -> None:
+        self._problems.clear()
+        self._told = False
 
 
 def _show(session: Session, event: Event) -> None:
@@ -91,8 +140,14 @@ def _fields(screen: Any, event: Event) -> list[Text]:
     return []
 
 
-@click.command()
-@click.argument("id", nargs=-1, required=True, metavar="APP/VERSION/HOST/PORT")
+@click.command(
+    cls=Command,
+    examples="""
+    bender explain web/1.2.0/10.0.0.5/8080
+    bender explain web 1.2.0 10.0.0.5 8080 --json
+    """,
+)
+@id_argument
 @asking
 async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 - the word that people know it by
     """Say why an instance is in rotation or not, and what each node knows of it.
@@ -152,36 +207,38 @@ def _show_events(session: Session, nodes: list[dict[str, Any]]) -> None:
         screen.table(["WHEN", "NODE", "EVENT", "REASON"], rows)
 
 
-@click.command()
-@click.argument("id", nargs=-1, metavar="[APP/VERSION/HOST/PORT]")
-@click.option("--app")
-@click.option("--version")
-@click.option("--host")
-@click.option("--port")
+@click.command(
+    cls=Command,
+    examples="""
+    bender register web/1.2.0/10.0.0.5/8080
+    bender register --app web --version 1.2.0 --host 10.0.0.5 --port 8080 --ttl 60 --meta zone=a
+    """,
+)
+@click.argument("id", nargs=-1, metavar=f"[{ID}]", help="The instance, by its id, or by its parts as four words.")
+@click.option("--app", help="The app that it is an instance of, if it is not named by its id.")
+@click.option("--version", help="The version of the app.")
+@click.option("--host", metavar="ADDRESS", help="Its address, or the name of its host.")
+@click.option("--port", metavar="NUMBER", help="The port at which it serves.")
 @click.option("--ttl", type=float, metavar="SECONDS", help="How long it stays without being renewed.")
-@click.option("--weight", type=int, metavar="0-256", help="Its share of the traffic; 1 if not said.")
+@click.option(
+    "--weight", type=click.IntRange(0, 256), metavar="NUMBER", help="Its share of the traffic; 1 if not said."
+)
 @click.option("--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="Whatever else is to be known of it.")
 @asking
 async def register(
     session: Session,
     id: tuple[str, ...],  # noqa: A002
-    app: str | None,
-    version: str | None,
-    host: str | None,
-    port: str | None,
     ttl: float | None,
     weight: int | None,
     meta: Sequence[tuple[str, Any]],
+    **parts: str | None,
 ) -> None:
     """Register an instance, or renew it, once.
 
-    It stays for its ttl. `bender run` keeps it registered for as long as it serves.
+    It stays for its ttl. `bender run` keeps one registered for as long as it serves.
     """
-    words = id or tuple(word for word in (app, version, host, port) if word is not None)
-    if not words:
-        raise click.UsageError(f"give {'/'.join(PARTS)}, or --app, --version, --host and --port")
-    id_ = registration_id(words)
-    wanted = {"ttl": ttl, "weight": weight, "meta": dict(meta) or None}
+    id_ = _named(id, parts)
+    wanted = {"ttl": ttl, "weight": weight, "meta": fields(meta, "--meta") or None}
     terms = {key: value for key, value in wanted.items() if value is not None}
     reply = await session.client.call("POST", path_of(id_), terms)
     if session.screen.as_json:
@@ -191,8 +248,25 @@ async def register(
         session.screen.aside(f"at {reply.node}")
 
 
-@click.command()
-@click.argument("id", nargs=-1, required=True, metavar="APP/VERSION/HOST/PORT")
+def _named(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
+    """The id of an instance that is named in one of two ways."""
+    said = [part for part, word in parts.items() if word is not None]
+    if words and said:
+        raise click.UsageError(f"--{said[0]} is a part of {ID}: give one or the other")
+    if not words and len(said) < len(parts):
+        missing = ", ".join(f"--{part}" for part in parts if part not in said)
+        raise click.UsageError(f"{missing} missing" if said else f"give {ID}, or {missing}")
+    return registration_id(words or tuple(str(parts[part.lower()]) for part in PARTS))
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    bender deregister web/1.2.0/10.0.0.5/8080
+    bender deregister web/1.2.0/10.0.0.5/8080 --wait 5
+    """,
+)
+@id_argument
 @click.option(
     "--wait", type=click.FloatRange(0, 60), metavar="SECONDS", help="Wait until all nodes have it, for so long at most."
 )

@@ -15,8 +15,9 @@ import msgspec
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
+from bender.cli.grammar import Command as Documented
 from bender.cli.session import Session, asking
-from bender.cli.words import Pair
+from bender.cli.words import Pair, fields
 from bender.running import CannotStart, Command, Plan, Runner, on_child_ended
 
 #: What is passed on, or ends the command. One that was ignored when this process began stays so.
@@ -25,26 +26,40 @@ SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGW
 seconds = click.FloatRange(0, 3600)
 
 
-@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.command(
+    cls=Documented,
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+    examples="""
+    bender run --app web --version 1.2.0 --port 8080 -- ./serve --port 8080
+    bender run --app web --version 1.2.0 --port 8080 --check /health --drain 3 -- ./serve --port 8080
+    """,
+)
 @click.option("--app", required=True, help="The app that it is an instance of.")
 @click.option("--version", required=True, help="The version of the app.")
-@click.option("--port", required=True, type=click.IntRange(1, 65535), help="The port at which it serves.")
+@click.option(
+    "--port", required=True, type=click.IntRange(1, 65535), metavar="NUMBER", help="The port at which it serves."
+)
 @click.option("--host", metavar="ADDRESS", help="Its address; if not said, that by which this machine reaches a node.")
 @click.option("--ttl", type=float, metavar="SECONDS", help="How long it stays when this process is killed.")
-@click.option("--weight", type=click.IntRange(0, 256), metavar="0-256", help="Its share of the traffic.")
+@click.option("--weight", type=click.IntRange(0, 256), metavar="NUMBER", help="Its share of the traffic.")
 @click.option("--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="Whatever else is to be known of it.")
 @click.option("--check", "check_path", metavar="PATH", help="A page that has to answer with 200 to 399.")
-@click.option("--check-every", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, metavar="SECONDS")
-@click.option("--check-timeout", type=click.FloatRange(0.1, 60), default=2.0, show_default=True, metavar="SECONDS")
-@click.option("--rise", type=click.IntRange(1), default=2, show_default=True, help="So many good checks bring it back.")
-@click.option("--fall", type=click.IntRange(1), default=3, show_default=True, help="So many bad ones take it out.")
+@click.option("--check-every", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, metavar="SECONDS",
+              help="Time between two checks.")  # fmt: skip
+@click.option("--check-timeout", type=click.FloatRange(0.1, 60), default=2.0, show_default=True, metavar="SECONDS",
+              help="What an answer to a check may take.")  # fmt: skip
+@click.option("--rise", type=click.IntRange(1), default=2, show_default=True, metavar="NUMBER",
+              help="So many good checks bring it back.")  # fmt: skip
+@click.option("--fall", type=click.IntRange(1), default=3, show_default=True, metavar="NUMBER",
+              help="So many bad ones take it out.")  # fmt: skip
 @click.option("--wait", type=click.FloatRange(0, 60), default=5.0, show_default=True, metavar="SECONDS",
               help="How long all nodes may take to know that it is deregistered.")  # fmt: skip
 @click.option("--drain", type=seconds, default=0.0, show_default=True, metavar="SECONDS",
               help="How long it goes on when all know, before it gets the signal.")  # fmt: skip
 @click.option("--kill-after", type=seconds, metavar="SECONDS",
               help="Kill it if it has not ended so long after the signal; never if not said.")  # fmt: skip
-@click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…")
+@click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…",
+                help="The command that serves, and its arguments.")  # fmt: skip
 @asking
 async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     """Run COMMAND, and keep its instance registered while it serves.
@@ -80,7 +95,7 @@ def _start(reactor: Any, arguments: Sequence[str], on_end: Callable[[int], None]
 def _plan(said: dict[str, Any]) -> Plan:
     path: str | None = said["check_path"]
     if path is not None and not path.startswith("/"):
-        raise click.BadParameter(f"{path!r} does not begin with a slash", param_hint="--check")
+        raise click.BadParameter(f"{path!r} does not begin with a slash", param_hint="'--check'")
     return Plan(
         app=said["app"],
         version=said["version"],
@@ -88,7 +103,7 @@ def _plan(said: dict[str, Any]) -> Plan:
         host=said["host"],
         ttl_s=said["ttl"],
         weight=said["weight"],
-        meta=dict(said["meta"]) or None,
+        meta=fields(said["meta"], "--meta") or None,
         check_path=path,
         check_apart_s=said["check_every"],
         check_s_max=said["check_timeout"],

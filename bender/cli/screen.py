@@ -5,15 +5,18 @@ What was asked for goes to stdout; what is said about it, progress and errors, t
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Sequence
+from io import StringIO
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +26,9 @@ PATIENCE_S = 1.0
 
 #: Where there is no terminal nothing is cut, however long it is.
 PLAIN_WIDTH = 10_000
+
+#: Where the last column of a table would be narrower, lines go beyond the terminal's edge instead.
+FOLDED_MIN = 20
 
 COLOURS = {
     "online": "green",
@@ -45,7 +51,8 @@ class Screen:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         terminal = sys.stdout.isatty()
-        self._out = Console(width=None if terminal else PLAIN_WIDTH, highlight=False, soft_wrap=not terminal)
+        self._out = Console(width=None if terminal else PLAIN_WIDTH, highlight=False, soft_wrap=True)
+        self._plain = Console(file=StringIO(), width=PLAIN_WIDTH, highlight=False)
         self._aside = Console(stderr=True, highlight=False, soft_wrap=True)
         self._late: Any = None
         self._status: Status | None = None
@@ -65,18 +72,34 @@ class Screen:
         """One row to a line; nothing where there is none, but for what is said about it on a terminal."""
         table = Table(box=None, pad_edge=False, header_style="bold", show_header=True)
         for name in columns:
-            table.add_column(name, overflow="fold", no_wrap=not self.is_terminal)
+            table.add_column(name, overflow="fold", no_wrap=True)
         for row in rows:
             table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
         self.end()
         if rows and self.is_terminal:
-            self._out.print(table)
+            self._fit(table, columns[-1])
+            self._out.print(table, crop=False, no_wrap=True)
         elif rows:  # columns alone, without what fills the last one up
-            with self._out.capture() as capture:
-                self._out.print(table)
+            with self._plain.capture() as capture:
+                self._plain.print(table)
             click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
         if caption:
             self.aside(caption)
+
+    def _fit(self, table: Table, last: str) -> None:
+        """On a narrow terminal the last column is folded, if there is room; what is wider than that is not cut."""
+        unlimited = self._out.options.update(width=PLAIN_WIDTH)
+        folded = table.columns[-1]
+        folded.no_wrap = False
+        folded.min_width = len(last)
+        wide = Measurement.get(self._out, unlimited, table).maximum
+        longest = max(Measurement.get(self._out, unlimited, cell).maximum for cell in folded.cells)
+        others = wide - max(longest, len(last))
+        if wide > self._out.width > others + FOLDED_MIN:
+            table.width = self._out.width
+            folded.width = self._out.width - others
+        else:
+            table.width = wide
 
     def coloured(self, word: str) -> Text:
         """A word in its colour."""
@@ -98,11 +121,13 @@ class Screen:
     def note(self, text: str) -> None:
         """Something that people may want to know anyway."""
         if self._aside.is_terminal:
+            self.end()
             self._aside.print(Text(text, style="dim"))
 
     def error(self, text: str) -> None:
-        """Why it was not done."""
+        """Why it was not done, in a sentence whose point may be missing."""
         self.end()
+        text = f"{without_point(text)}."
         self._aside.print(f"[red]bender:[/red] {escape(text)}" if self._aside.is_terminal else Text(f"bender: {text}"))
 
     def begin(self, reactor: Any) -> None:
@@ -117,6 +142,11 @@ class Screen:
             self._late.cancel()
         if self._status is not None:
             self._status.stop()
+
+
+def without_point(text: str) -> str:
+    """A sentence, to be gone on with; dots that are no full stop stay."""
+    return re.sub(r"(?<=[\w)'\]])\.$", "", text)
 
 
 def ago(at_ms: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import wraps
@@ -14,16 +13,13 @@ from typing import Any
 import click
 import msgspec
 from attrs import define, field
-from click.core import ParameterSource
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from bender.cli.grammar import INTERRUPTED
 from bender.cli.screen import Screen
 from bender.client import BenderError, Client, parse_nodes
 from bender.client.nodes import API_PORT
-
-#: What a shell shows for a command that Ctrl-C has ended.
-INTERRUPTED = 130
 
 #: Which node answered last, for each list of nodes, so that one that is down costs its time once.
 REMEMBERED = Path("bender", "nodes.json")
@@ -41,10 +37,7 @@ class Nodes(click.ParamType[tuple[str, ...]]):
         try:
             return value if isinstance(value, tuple) else parse_nodes(value)
         except ValueError as error:
-            said_by_variable = (
-                param and ctx and ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT
-            )
-            self.fail(f"{'BENDER_NODES: ' if said_by_variable else ''}{error}", param, ctx)
+            self.fail(str(error), param, ctx)
 
 
 OPTIONS = (
@@ -56,19 +49,21 @@ OPTIONS = (
         default=f"127.0.0.1:{API_PORT}",
         show_default=True,
         envvar="BENDER_NODES",
-        help="Nodes to ask, the first that answers; also BENDER_NODES.",
+        show_envvar=True,
+        help="Nodes to ask, the first that answers.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print what the API answers."),
     click.option(
         "--token-file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="The token to show is in this file; or else in BENDER_TOKEN.",
+        help="The token to show is in this file, or else in BENDER_TOKEN.",
     ),
     click.option(
         "--ca",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         envvar="BENDER_CA",
-        help="Speak TLS, with nodes that the authority of this certificate has signed; also BENDER_CA.",
+        show_envvar=True,
+        help="Speak TLS, with nodes that an authority in this file has signed.",
     ),
 )
 
@@ -98,19 +93,19 @@ class Session:
 Done = Coroutine[Any, Any, int | None]
 
 
-def asking(command: Callable[..., Done]) -> Callable[..., None]:
+def asking(command: Callable[..., Done]) -> Callable[..., int]:
     """Make a command of click of a coroutine whose first argument is a `Session`; what it returns is the status."""
 
     @wraps(command)
     def run(
         nodes: tuple[str, ...], *, as_json: bool, token_file: Path | None, ca: Path | None, **arguments: Any
-    ) -> None:
+    ) -> int:
         from twisted.internet import reactor  # noqa: PLC0415 - at the top, completion would wait for it
 
         screen = Screen(as_json=as_json)
         session = Session(_client(reactor, nodes, token_file, ca), screen, reactor, nodes)
         session.client.on_problem = session.note
-        sys.exit(_run(reactor, lambda: _bounded(session, command(session, **arguments))))
+        return _run(reactor, lambda: _bounded(session, command(session, **arguments)))
 
     for option in reversed(OPTIONS):
         run = option(run)
@@ -134,16 +129,26 @@ async def _bounded(session: Session, doing: Done) -> int:
 
 
 def _run(reactor: Any, begin: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Do it while the reactor runs; nothing is said any more once Ctrl-C has stopped that."""
     outcome: list[int | Failure] = []
+    interrupted = False
+    doing: Deferred[int] = Deferred()
 
     def start() -> None:
+        nonlocal doing
         doing = Deferred.fromCoroutine(begin())
         doing.addBoth(outcome.append)
-        doing.addBoth(lambda _: reactor.stop())
+        doing.addBoth(lambda _: None if interrupted else reactor.stop())
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = not outcome
+        doing.cancel()
 
     reactor.callWhenRunning(start)
+    reactor.addSystemEventTrigger("before", "shutdown", interrupt)
     reactor.run()
-    if not outcome:
+    if interrupted:
         return INTERRUPTED
     (came,) = outcome
     if isinstance(came, Failure):
@@ -152,12 +157,28 @@ def _run(reactor: Any, begin: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
 
 def _client(reactor: Any, nodes: tuple[str, ...], token_file: Path | None, ca: Path | None) -> Client:
-    token = token_file.read_text("utf-8").strip() if token_file else os.environ.get("BENDER_TOKEN")
-    client = Client(reactor, nodes, token=token or None, ca=ca.read_bytes() if ca else None, shuffle=lambda _: None)
+    authorities = None if ca is None else ca.read_bytes()
+    try:
+        client = Client(reactor, nodes, token=_token(token_file), ca=authorities, shuffle=lambda _: None)
+    except ValueError as error:
+        raise click.BadParameter(f"{ca} {error}", param_hint="'--ca'") from error
     last = _remembered().get(",".join(nodes))
     if last in nodes:
         client.nodes.answered(last)
     return client
+
+
+def _token(file: Path | None) -> str | None:
+    """What is to be shown to nodes: printable ASCII, for it travels in a header."""
+    if file is None:
+        token, said_by, where = os.environ.get("BENDER_TOKEN", ""), "BENDER_TOKEN", "it"
+        if not token:
+            return None
+    else:
+        token, said_by, where = file.read_bytes().decode("ascii", "replace").strip(), "'--token-file'", str(file)
+    if not (token and token.isascii() and token.isprintable()):
+        raise click.BadParameter(f"{where} holds no token, which is one line of ASCII", param_hint=said_by)
+    return token
 
 
 # Which node answered last.

@@ -5,18 +5,21 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from bender.cli.grammar import Command
 
-@click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+
+@click.command(
+    cls=Command,
+    examples="""
+    bender completion bash > ~/.local/share/bash-completion/completions/bender
+    bender completion zsh > "${fpath[1]}/_bender"
+    bender completion fish > ~/.config/fish/completions/bender.fish
+    """,
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL", help="One of bash, zsh and fish.")
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    r"""Print what makes a SHELL complete commands and options.
-
-    \b
-    bash    bender completion bash > ~/.local/share/bash-completion/completions/bender
-    zsh     bender completion zsh > "${fpath[1]}/_bender"
-    fish    bender completion fish > ~/.config/fish/completions/bender.fish
-    """
+    """Print what makes a SHELL complete commands and options."""
     kind = get_completion_class(shell)
     assert kind is not None
     root = context.find_root().command

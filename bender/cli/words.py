@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
 import msgspec
 
-from bender.core.model import Invalid, registration_key
+from bender.core.model import Invalid, parse_name, registration_key
 
 PARTS = ("APP", "VERSION", "HOST", "PORT")
+ID = "/".join(PARTS)
 
 
 def registration_id(words: tuple[str, ...]) -> str:
     """The id that words make together: `web/1.2.0/10.0.0.5/8080`, also with `registration/`, or as four words."""
     parts = "/".join(words).removeprefix("registration/").split("/")
     if len(parts) != len(PARTS):
-        raise click.BadParameter(f"{' '.join(words)!r} is no id: give {'/'.join(PARTS)}", param_hint="ID")
+        raise click.BadParameter(f"{' '.join(words)!r} is no id", param_hint=f"'{ID}'")
     try:
         return registration_key((parts[0], parts[1], parts[2], parts[3]))
     except Invalid as error:
-        raise click.BadParameter(str(error), param_hint="ID") from error
+        raise click.BadParameter(str(error), param_hint=f"'{ID}'") from error
+
+
+class Name(click.ParamType[str]):
+    """An app, a version, or the name of a backend or frontend."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return parse_name("name", value)
+        except Invalid as error:
+            self.fail(f"{value!r} {str(error).removeprefix('name: ')}", param, ctx)
 
 
 class Pair(click.ParamType[tuple[str, Any]]):
@@ -43,6 +57,31 @@ class TextPair(Pair):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         key, _ = super().convert(value, param, ctx)
         return key, str(value).partition("=")[2] if isinstance(value, str) else value[1]
+
+
+class Events(click.ParamType[frozenset[str]]):
+    """Events of what is watched, by their names, with commas between them."""
+
+    name = "events"
+    known = ("online", "offline", "changed", "created", "removed", "synced")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, frozenset):
+            return value
+        events = frozenset(value.split(","))
+        for unknown in sorted(events - {*self.known}):
+            self.fail(f"{unknown!r} is none of {', '.join(self.known)}", param, ctx)
+        return events
+
+
+def fields(pairs: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
+    """Keys and values; `where` they were typed is named if one stands there twice, of which one would be lost."""
+    together: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in together:
+            raise click.BadParameter(f"{key!r} is given twice", param_hint=f"'{where}'")
+        together[key] = value
+    return together
 
 
 def parsed(text: str) -> Any:

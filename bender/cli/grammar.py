@@ -1,0 +1,102 @@
+"""How commands are put together, and what is said of one that was not understood.
+
+click parses and knows how to ask for help. What is ours: commands come in the order in which people need them, each has
+examples, and a mistake in what was typed is one sentence on stderr, as every other error is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from inspect import cleandoc
+from typing import Any
+
+import click
+from click.exceptions import NoArgsIsHelpError
+
+from bender.cli.screen import Screen, without_point
+
+#: What a shell shows for a command that Ctrl-C has ended.
+INTERRUPTED = 130
+
+NOT_DONE = 1
+NOT_UNDERSTOOD = 2
+
+
+class Command(click.Command):
+    """A command with examples, a line each, that stand at the end of its help."""
+
+    def __init__(self, *arguments: Any, examples: str = "", **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.examples = cleandoc(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        if self.examples:
+            with formatter.section("Examples"):  # written as they are, so that they can be copied
+                indent = " " * formatter.current_indent
+                formatter.write("".join(f"{indent}{line}\n" for line in self.examples.splitlines()))
+
+
+class Group(click.Group):
+    """Shows its commands as they were added, what people need first, and all of what is said of each."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return [*self.commands]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Where click would cut off what does not fit, it goes on in the next line."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, first_sentence(command)) for name, command in self.commands.items()])
+
+    def tree(self, path: str) -> Iterator[tuple[str, click.Command]]:
+        """All commands that do something, and what one has to type for each."""
+        for name, command in self.commands.items():
+            if isinstance(command, Group):
+                yield from command.tree(f"{path} {name}")
+            else:
+                yield f"{path} {name}", command
+
+
+Group.group_class = Group
+
+
+def first_sentence(command: click.Command) -> str:
+    """What a command does, in a sentence."""
+    paragraph = cleandoc(command.help or "").partition("\n\n")[0]
+    return " ".join(paragraph.split()).partition(". ")[0].rstrip(".") + "."
+
+
+def run(command: click.Command, arguments: Sequence[str]) -> int:
+    """Do what was typed; returns the status to end with."""
+    if sys.stdout is None:  # somebody has closed it, and wants to read nothing
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open to the end
+    try:
+        status = command.main([*arguments], prog_name="bender", standalone_mode=False)
+    except NoArgsIsHelpError as error:
+        error.show()
+        return NOT_UNDERSTOOD
+    except click.ClickException as error:
+        Screen(as_json=False).error(_sentence(error))
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except OSError as error:  # those of the network, and of files that are read, do not come to here
+        Screen(as_json=False).error(f"what was asked for cannot be written ({error.strerror})")
+        return NOT_DONE
+    return int(status or 0)
+
+
+def _sentence(error: click.ClickException) -> str:
+    """What click would say in a paragraph, after several lines of what the command looks like."""
+    text = without_point(" ".join(error.format_message().split()))
+    text = re.sub(r"\. ([A-Z])", lambda begins: f"; {begins[1].lower()}", text)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    see = f" (see {context.command_path} --help)" if context else ""
+    return f"{text[:1].lower()}{text[1:]}{see}"

@@ -1,0 +1,98 @@
+"""How commands say what they do, and what was wrong with what was typed."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stderr
+from io import StringIO
+
+import click
+from click.testing import CliRunner
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.cli import bender
+from bender.cli.grammar import Command, Group, run
+
+WEB = "web/1.2.0/10.0.0.5/8080"
+
+
+class Help(SynchronousTestCase):
+    def shown(self, *arguments: str) -> str:
+        result = CliRunner().invoke(bender, [*arguments, "--help"], prog_name="bender")
+        self.assertEqual(result.exit_code, 0)
+        return result.output
+
+    def test_commands_come_in_the_order_of_what_people_need(self) -> None:
+        """And not by the alphabet."""
+        names = [*bender.commands]
+        self.assertEqual(names[:3], ["run", "ls", "watch"])
+        shown = self.shown()
+        self.assertEqual(sorted(names, key=lambda name: shown.index(f"\n  {name} ")), names)
+
+    def test_nothing_is_cut_off(self) -> None:
+        """What does not fit goes on in the next line."""
+        for arguments in ((), ("backend",), ("frontend",)):
+            self.assertNotIn("...\n", self.shown(*arguments).partition("\n")[2])
+
+    def test_examples_stand_as_they_are(self) -> None:
+        """A line each, to be copied."""
+        for path, command in bender.tree("bender"):
+            assert isinstance(command, Command)
+            shown = self.shown(*path.split()[1:])
+            for line in command.examples.splitlines():
+                self.assertIn(f"\n  {line}\n", shown)
+
+
+class Mistakes(SynchronousTestCase):
+    def said(self, *arguments: str) -> str:
+        """What is said on stderr of a command that was not understood."""
+        stderr = StringIO()
+        with redirect_stderr(stderr):
+            self.assertEqual(run(bender, arguments), 2)
+        return stderr.getvalue()
+
+    def test_each_is_one_sentence_that_names_the_word(self) -> None:
+        """Those that are found before anything is done."""
+        for arguments, why in (
+            (["lss"], "no such command 'lss'; did you mean 'ls'? (see bender --help)"),
+            (["backend", "nonsense"], "no such command 'nonsense' (see bender backend --help)"),
+            (["ls", "a", "b", "c"], "unexpected extra argument (c) (see bender ls --help)"),
+            (["ls", "--token-file=/dev/null"], "'--token-file': "),
+            (["ls", f"--ca={__file__}"], "holds no certificate"),
+            (["ls", "--bogus"], "no such option '--bogus'"),
+            (["ls", ""], "invalid value for '[APP]'"),
+            (["ls", "a/b"], "invalid value for '[APP]': 'a/b' must be"),
+            (["ls", "--meta=x"], "invalid value for '--meta': 'x' is not KEY=VALUE"),
+            (["ls", "--node="], "names no node"),
+            (["ls", "--node=a:b"], "'a:b' is no node"),
+            (["ls", "--token-file=/nowhere"], "'--token-file': File '/nowhere' does not exist"),
+            (["watch", "--only=onlin"], "'--only': 'onlin' is none of online, "),
+            (["explain"], "missing argument 'APP/VERSION/HOST/PORT'"),
+            (["register", WEB, "--weight=300"], "'--weight': 300 is not in the range"),
+            (["deregister", WEB, "--wait=99"], "'--wait': 99.0 is not in the range"),
+            (["backend", "set"], "missing argument 'NAME'"),
+            (["backend", "set", "shop", "note"], "'note' is not KEY=VALUE"),
+            (["frontend", "rm", "a/b"], "'NAME': 'a/b' must be"),
+            (["completion"], "missing argument 'SHELL'; choose from: bash, zsh, fish"),
+        ):
+            said = self.said(*arguments)
+            self.assertRegex(said, r"\Abender: .*[^.\s]\.\n\Z")
+            self.assertIn(why, said)
+
+
+class Trees(SynchronousTestCase):
+    def test_groups_within_groups(self) -> None:
+        """Of each command what one has to type."""
+
+        @click.group(cls=Group)
+        def outer() -> None:
+            pass
+
+        @outer.group("inner")
+        def inner() -> None:
+            pass
+
+        @inner.command("leaf")
+        def leaf() -> None:
+            """Do it."""
+
+        self.assertEqual([*outer.tree("outer")], [("outer inner leaf", leaf)])

@@ -1,0 +1,49 @@
+"""What is said on a screen."""
+
+from __future__ import annotations
+
+import time
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.cli.screen import clock, compact, lasted, without_point
+
+
+class Durations(SynchronousTestCase):
+    def test_they_are_a_word(self) -> None:
+        """With as much as people want to know."""
+        for seconds, word in (
+            (None, "never"),
+            (0.0, "0.0 s"),
+            (119.94, "119.9 s"),
+            (120, "2 min"),
+            (7199, "120 min"),
+            (7200, "2 h"),
+            (172_800, "2 d"),
+        ):
+            self.assertEqual(lasted(seconds), word)
+
+    def test_a_time_of_day_has_milliseconds(self) -> None:
+        """Events come close to each other."""
+        now_ms = 1_795_652_595_056
+        self.assertEqual(clock(now_ms), time.strftime("%H:%M:%S", time.localtime(now_ms // 1000)) + ".056")
+
+
+class Values(SynchronousTestCase):
+    def test_what_is_empty_is_nothing(self) -> None:
+        """And what is not is JSON."""
+        for value, text in ((None, ""), ({}, ""), ([], ""), (0, "0"), ("", '""'), ({"a": [1]}, '{"a":[1]}')):
+            self.assertEqual(compact(value), text)
+
+
+class Sentences(SynchronousTestCase):
+    def test_a_full_stop_is_taken_off(self) -> None:
+        """So that there are never two; other dots mean something."""
+        for text, without in (
+            ("It is so.", "It is so"),
+            ("see 'x'.", "see 'x'"),
+            ("what?", "what?"),
+            ("not . or ..", "not . or .."),
+            ("", ""),
+        ):
+            self.assertEqual(without_point(text), without)

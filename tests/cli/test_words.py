@@ -1,0 +1,98 @@
+"""What people type is understood, or refused with the word that is wrong."""
+
+from __future__ import annotations
+
+import click
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.cli.words import Events, Name, Pair, TextPair, fields, parsed, registration_id
+
+ID = "registration/web/1.2.0/10.0.0.5/8080"
+
+
+class WordCase(SynchronousTestCase):
+    def refused(self, message: str, convert: object, *words: object) -> None:
+        assert callable(convert)
+        error = self.assertRaises(click.BadParameter, convert, *words)
+        self.assertIn(message, error.message)
+
+
+class Ids(WordCase):
+    def test_an_id_is_one_word_or_four(self) -> None:
+        """With the kind in front or without."""
+        for words in (
+            ("web/1.2.0/10.0.0.5/8080",),
+            (ID,),
+            ("web", "1.2.0", "10.0.0.5", "8080"),
+            ("web/1.2.0", "10.0.0.5/8080"),
+        ):
+            self.assertEqual(registration_id(words), ID)
+
+    def test_an_id_is_canonical(self) -> None:
+        """As nodes have it."""
+        self.assertEqual(registration_id(("web/1/Host.Example./80",)), "registration/web/1/host.example/80")
+        self.assertEqual(registration_id(("web", "1", "0:0::1", "80")), "registration/web/1/::1/80")
+
+    def test_what_is_no_id(self) -> None:
+        """It is quoted, or the part of it that is wrong named."""
+        self.refused("'web/1' is no id", registration_id, ("web/1",))
+        self.refused("'a b c d e' is no id", registration_id, ("a", "b", "c", "d", "e"))
+        self.refused("port: must be a number", registration_id, ("web/1/h/0",))
+        self.refused("host: must be", registration_id, ("web/1/a b/1",))
+        self.refused("app: must have", registration_id, ("", "1", "h", "1"))
+
+
+class Names(WordCase):
+    def test_names(self) -> None:
+        """What the API takes is taken."""
+        for name in ("web", "a b?", "1%2F#+ü", ":"):
+            self.assertEqual(Name().convert(name, None, None), name)
+
+    def test_what_is_no_name(self) -> None:
+        """It is refused before anybody is asked."""
+        for name in ("", "a/b", ".", "..", "a\n", "x" * 256):
+            self.refused("must", Name().convert, name, None, None)
+
+
+class Pairs(WordCase):
+    def test_values_are_json_or_else_text(self) -> None:
+        """So that one need not quote what can mean one thing only."""
+        for text, value in (
+            ("1", 1),
+            ("true", True),
+            ("null", None),
+            ('"1"', "1"),
+            ('{"a":[1]}', {"a": [1]}),
+            ("1.2.0", "1.2.0"),
+            ("a=b", "a=b"),
+            ("", ""),
+            ("[" * 5000, "[" * 5000),
+        ):
+            self.assertEqual(parsed(text), value)
+            self.assertEqual(Pair().convert(f"key={text}", None, None), ("key", value))
+
+    def test_of_a_text_pair_they_are_text(self) -> None:
+        """Whatever else they might be."""
+        self.assertEqual(TextPair().convert("n=1", None, None), ("n", "1"))
+        self.assertEqual(TextPair().convert(("n", "1"), None, None), ("n", "1"))
+
+    def test_what_is_no_pair(self) -> None:
+        """A key without a value, and a value without a key."""
+        for text in ("key", "=value", ""):
+            self.refused("is not KEY=VALUE", Pair().convert, text, None, None)
+            self.refused("is not KEY=VALUE", TextPair().convert, text, None, None)
+
+    def test_of_two_values_for_a_key_none_is_lost(self) -> None:
+        """It is a mistake, and not the last that counts."""
+        self.assertEqual(fields([("a", 1), ("b", 2)], "--meta"), {"a": 1, "b": 2})
+        self.refused("'a' is given twice", fields, [("a", 1), ("a", 1)], "--meta")
+
+
+class EventNames(WordCase):
+    def test_several(self) -> None:
+        """With commas between them."""
+        self.assertEqual(Events().convert("online,removed", None, None), {"online", "removed"})
+
+    def test_one_that_never_comes(self) -> None:
+        """Who waits for it would wait for ever."""
+        self.refused("'onlin' is none of online, offline,", Events().convert, "online,onlin", None, None)

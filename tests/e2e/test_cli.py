@@ -1,0 +1,566 @@
+"""`bender`, the command line, as people and scripts use it. `bender run` is not among this."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+import treq
+import trustme
+from pytest_twisted import ensureDeferred
+
+from tests.e2e.nodes import PATIENCE_S, Cluster, Node, agreed, environment, until
+
+BENDER = str(Path(sys.executable).with_name("bender"))
+
+WEB = "web/1.2.0/10.0.0.5/8080"
+WEB_ID = f"registration/{WEB}"
+
+#: What makes a terminal show colours and the like.
+ESCAPE = "\x1b["
+
+
+class Shell:
+    """Somebody's shell: a home of their own, and variables."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.variables = {**environment(), "HOME": str(home), "TERM": "xterm", "XDG_CACHE_HOME": str(home / "cache")}
+        for name in [*self.variables]:
+            if name.startswith("BENDER_") or name == "NO_COLOR":
+                del self.variables[name]
+
+    def bender(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """What became of a command in a pipe."""
+        return subprocess.run(
+            [BENDER, *arguments],
+            env={**self.variables, **variables},
+            text=True,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    def done(self, *arguments: str, **variables: str) -> str:
+        """What a command printed that did what it was told, and had nothing to say besides."""
+        end = self.bender(*arguments, **variables)
+        assert (end.returncode, end.stderr) == (0, ""), end.stderr
+        return end.stdout
+
+    def written(self, where: str, *arguments: str) -> tuple[int, str]:
+        """The status of a command whose output goes somewhere, as a shell writes it, and what is on stderr."""
+        script = f'"$@" {where}; exit "${{PIPESTATUS[0]}}"'
+        end = subprocess.run(
+            ["bash", "-c", script, "bash", BENDER, *arguments],
+            env=self.variables,
+            text=True,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return end.returncode, end.stderr
+
+    def table(self, *arguments: str) -> list[list[str]]:
+        """The words of each line but the first, which has the columns."""
+        return [line.split() for line in self.done(*arguments).splitlines()[1:]]
+
+    def terminal(self, *arguments: str, columns: int = 120, **variables: str) -> pexpect.spawn[str]:
+        """A command on a terminal."""
+        return pexpect.spawn(
+            BENDER,
+            [*arguments],
+            env={**self.variables, **variables},
+            dimensions=(50, columns),
+            encoding="utf-8",
+            timeout=PATIENCE_S,
+        )
+
+    def shown(self, *arguments: str, columns: int = 120, **variables: str) -> str:
+        """All that a command shows on a terminal."""
+        child = self.terminal(*arguments, columns=columns, **variables)
+        child.expect(pexpect.EOF)
+        child.close()
+        assert isinstance(child.before, str)
+        return child.before.replace("\r\n", "\n")
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def is_sentence(text: str) -> bool:
+    """Whether there is one line, and that a sentence of bender's."""
+    return bool(re.fullmatch(r"bender: .*[^.\s]\.\n", text))
+
+
+async def answered(node: Node, path: str) -> str:
+    """What the API answers, byte for byte."""
+    response = await treq.get(node.api_url + path, persistent=False, timeout=PATIENCE_S)
+    return (await response.content()).decode()
+
+
+async def registered(node: Node, path: str = WEB, **terms: Any) -> None:
+    """An instance that is there, whoever brought it."""
+    assert (await node.call("POST", f"/registrations/{path}", {"ttl": 60, **terms})).status == 200
+
+
+def at(*nodes: Node) -> str:
+    """The option that names nodes."""
+    return "--node=" + ",".join(f"127.0.0.1:{node.api_port}" for node in nodes)
+
+
+# Registrations.
+
+
+@ensureDeferred
+async def test_an_instance_is_registered_listed_and_deregistered(cluster: Cluster, shell: Shell) -> None:
+    nodes = await cluster(2, interval=0.5, ttl=4)
+    here, there = at(nodes[0]), at(nodes[1])
+    assert shell.done("register", WEB, "--ttl=60", "--weight=3", "--meta=zone=a", "--meta=n=1", here) == (
+        f"{WEB_ID} is registered for 60 s.\n"
+    )
+    assert shell.done("register", "--app=web", "--version=1.3.0", "--host=::1", "--port=80", "--ttl=60", here)
+    assert shell.done("register", "other", "1", "h", "80", "--ttl=60", here)
+    await agreed(nodes)
+    found = [row[:7] for row in shell.table("ls", "web", there)]
+    assert [row[:6] for row in found] == [
+        ["web", "1.2.0", "10.0.0.5", "8080", "3", "60"],
+        ["web", "1.3.0", "::1", "80", "1", "60"],
+    ]
+    assert len(shell.table("ls", there)) == 3
+    assert len(shell.table("ls", "web", "1.3.0", there)) == 1
+    assert shell.table("ls", "--meta=zone=a", "--meta=n=1", there)[0][-1] == '{"n":1,"zone":"a"}'
+    assert shell.done("ls", "nothing", there) == ""
+    assert shell.done("ls", "--json", here) == await answered(nodes[0], "/registrations") + "\n"
+    assert shell.done("ls", "nothing", "--json", here) == "[]\n"
+
+    assert shell.done("deregister", WEB, "--wait=5", here) == f"{WEB_ID} is deregistered at n1, n2.\n"
+    said = json.loads(shell.done("deregister", "other", "1", "h", "80", "--wait=5", "--json", here))
+    assert said == {"applied": ["n1", "n2"], "consumers": [], "missing": []}
+    assert shell.done("deregister", "web/1.3.0/::1/80", "--json", here) == ""
+    end = shell.bender("deregister", WEB, here)
+    assert (end.returncode, end.stdout, end.stderr) == (1, "", f"bender: there is no {WEB_ID}.\n")
+
+
+@ensureDeferred
+async def test_registering_answers_as_the_api_does(cluster: Cluster, shell: Shell) -> None:
+    (node,) = await cluster(1)
+    said = shell.done("register", "a b?/1%2F#+ü/h/80", "--json", at(node))
+    assert [json.loads(said)] == json.loads(await answered(node, "/registrations"))
+    assert json.loads(said)["id"] == "registration/a b?/1%2F#+ü/h/80"
+    assert len(shell.table("ls", "a b?", "1%2F#+ü", at(node))) == 1
+    end = shell.bender("register", "web/1/h/80", "--ttl=0.1", at(node))
+    assert (end.returncode, end.stderr) == (1, "bender: ttl: must be 4 to 3600 seconds.\n")
+
+
+@ensureDeferred
+async def test_explaining(cluster: Cluster, shell: Shell) -> None:
+    """What is listed, what has expired, what was deregistered, and what nobody knows."""
+    (node,) = await cluster(1, interval=0.25, ttl=1)
+    shell.done("register", "brief/1/h/80", at(node))
+    await registered(node)
+    await node.call("PUT", "/backends/shop", {"app": "web", "version": "1.2.0"})
+    listed = shell.done("explain", WEB, at(node))
+    assert listed.startswith(f"{WEB_ID}\nlisted: n1 heard from it ")
+    assert "It counts in backend shop (version)." in listed
+    assert re.search(r"^\d\d:\d\d:\d\d\.\d{3} +n1 +online +registered$", listed, re.MULTILINE)
+    explained = json.loads(shell.done("explain", WEB, "--json", at(node)))
+    assert explained.keys() == json.loads(await answered(node, f"/explain/{WEB_ID}")).keys()
+
+    shell.done("deregister", WEB, at(node))
+    assert "\nderegistered since " in shell.done("explain", *WEB.split("/"), at(node))
+    await until("it expires", lambda: shell.done("ls", at(node)) == "")
+    gone = shell.done("explain", "brief/1/h/80", at(node))
+    assert re.search(r"^expired ", gone, re.MULTILINE), gone
+    assert "No backend sends to it." in gone
+    end = shell.bender("explain", "never/1/h/80", at(node))
+    assert (end.returncode, end.stderr) == (1, "bender: there is no registration/never/1/h/80.\n")
+
+
+# Backends and frontends.
+
+
+@ensureDeferred
+async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
+    (node,) = await cluster(1)
+    here = at(node)
+    assert shell.done("backend", "ls", here) == shell.done("frontend", "ls", here) == ""
+    end = shell.bender("backend", "set", "shop", "--app=web", here)
+    assert (end.returncode, end.stderr) == (1, "bender: version: is required, for there is no backend/shop yet.\n")
+    made = shell.done("backend", "set", "shop", "--app=web", "--version=1", 'health={"path": "/"}', here)
+    assert made == "backend/shop is created: web 1.\n"
+    assert (
+        shell.done("backend", "set", "shop", "--version=1.2.0", "note=hi", here) == "backend/shop is set: web 1.2.0.\n"
+    )
+    await registered(node)
+    assert shell.table("backend", "ls", here) == [
+        ["shop", "web", "1.2.0", "1", 'health={"path":"/"}', 'note="hi"'],
+    ]
+    assert shell.table("backend", "ls", "shop", here) == [["10.0.0.5", "8080", "1", "web", "1.2.0"]]
+    assert shell.done("backend", "ls", "--json", here) == await answered(node, "/backends") + "\n"
+    assert shell.done("backend", "ls", "shop", "--json", here) == await answered(node, "/backends/shop/members") + "\n"
+
+    assert shell.done("frontend", "set", "www", here) == "frontend/www is created: backend none yet.\n"
+    said = shell.done("frontend", "set", "www", "--backend=shop", "bind=*:80", "--json", here)
+    assert [json.loads(said)] == json.loads(await answered(node, "/frontends"))
+    assert shell.table("frontend", "ls", here) == [["www", "shop", 'bind="*:80"']]
+    assert shell.done("frontend", "ls", "--json", here) == await answered(node, "/frontends") + "\n"
+    assert shell.done("frontend", "rm", "www", here) == "frontend/www is removed.\n"
+    assert shell.done("backend", "rm", "shop", "--json", here) == ""
+    end = shell.bender("backend", "rm", "shop", here)
+    assert (end.returncode, end.stderr) == (1, "bender: there is no backend/shop.\n")
+
+
+# Nodes.
+
+
+@ensureDeferred
+async def test_the_status_of_all_nodes_from_one(cluster: Cluster, shell: Shell) -> None:
+    nodes = await cluster(3, interval=0.25, ttl=2)
+    await registered(nodes[0])
+    await agreed(nodes)
+    rows = shell.table("status", at(nodes[1]))
+    assert [row[:3] for row in rows] == [[node.name, f"127.0.0.1:{node.api_port}", "ready"] for node in nodes]
+    status = json.loads(shell.done("status", "--json", at(nodes[0])))
+    assert (status["node"], status["digest"][:8]) == ("n1", rows[0][5])
+    assert shell.done("diff", at(nodes[0])) == ""
+    assert shell.done("diff", "--json", at(nodes[0])) == "[]\n"
+
+    nodes[2].kill()
+    await nodes[2].ended()
+    shown = shell.done("status", at(*nodes))
+    assert f"\n127.0.0.1:{nodes[2].api_port} does not answer (connection refused).\n" in shown
+    assert re.search(rf"127.0.0.1:{nodes[2].api_port} +away", shown)
+    end = shell.bender("diff", at(*nodes))
+    assert (end.returncode, end.stdout) == (1, "")
+    assert end.stderr == f"bender: 127.0.0.1:{nodes[2].api_port} does not answer (connection refused).\n"
+
+
+@ensureDeferred
+async def test_what_nodes_disagree_on(cluster: Cluster, shell: Shell) -> None:
+    """Two that are no peers have heard of different things."""
+    (one,), (two,) = await cluster(1), await cluster(1)
+    for node, version in ((one, "1"), (two, "2")):
+        await node.call("PUT", "/backends/shop", {"app": "web", "version": version})
+    await registered(one)
+    end = shell.bender("diff", at(one, two))
+    assert (end.returncode, end.stderr) == (1, "")
+    assert [line.split() for line in end.stdout.splitlines()] == [
+        ["ID", "n1", "n2"],
+        ["backend/shop", "yes", 'version="2"'],
+        [WEB_ID, "yes", "-"],
+    ]
+    end = shell.bender("diff", at(one, two), "--json")
+    assert end.returncode == 1
+    backend, registration = json.loads(end.stdout)
+    assert [each and each["version"] for each in backend["at"].values()] == ["1", "2"]
+    assert [each and each["id"] for each in registration["at"].values()] == [WEB_ID, None]
+
+
+# Which node is asked.
+
+
+@ensureDeferred
+async def test_the_next_node_is_asked_and_remembered(cluster: Cluster, shell: Shell) -> None:
+    one, two = await cluster(2, interval=0.25, ttl=2)
+    one.kill()
+    await one.ended()
+    both = f"127.0.0.1:{one.api_port},127.0.0.1:{two.api_port}"
+    refused = f"127.0.0.1:{one.api_port} does not answer (connection refused); asked 127.0.0.1:{two.api_port}"
+    assert refused in shell.shown("ls", BENDER_NODES=both)
+    remembered = json.loads((shell.home / "cache/bender/nodes.json").read_text())
+    assert remembered == {both: f"127.0.0.1:{two.api_port}"}
+    shown = shell.shown("ls", BENDER_NODES=both)
+    assert "does not answer" not in shown
+    assert f"0 at 127.0.0.1:{two.api_port}" in shown
+    assert shell.done("ls", "--json", BENDER_NODES=both) == "[]\n"
+
+    two.kill()
+    await two.ended()
+    end = shell.bender("ls", BENDER_NODES=both)
+    assert (end.returncode, end.stdout) == (1, "")
+    assert is_sentence(end.stderr)
+    assert all(f"127.0.0.1:{node.api_port} does not answer" in end.stderr for node in (one, two))
+
+
+@ensureDeferred
+async def test_nothing_can_be_remembered(cluster: Cluster, shell: Shell) -> None:
+    """Then the first is simply asked first again."""
+    (node,) = await cluster(1)
+    nodes = f"--node=127.0.0.1:1,127.0.0.1:{node.api_port}"
+    (shell.home / "file").write_text("")
+    assert shell.done("ls", "--json", nodes, XDG_CACHE_HOME=str(shell.home / "file")) == "[]\n"
+    (shell.home / "cache/bender").mkdir(parents=True)
+    (shell.home / "cache/bender/nodes.json").write_text("[")
+    assert shell.done("ls", "--json", nodes) == "[]\n"
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A server that answers every request with an empty list, its address, and the headers of those that came."""
+    came: list[dict[str, str]] = []
+
+    class Answering(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            came.append(dict(self.headers))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}", came
+        server.shutdown()
+        thread.join()
+
+
+def test_a_token_is_shown(shell: Shell) -> None:
+    """From a file, or else from a variable."""
+    (shell.home / "token").write_text("filed\n")
+    with listening() as (address, came):
+        shell.done("ls", f"--node={address}")
+        shell.done("ls", f"--node={address}", BENDER_TOKEN="secret")
+        shell.done("ls", f"--node={address}", f"--token-file={shell.home / 'token'}", BENDER_TOKEN="secret")
+    assert [each.get("Authorization") for each in came] == [None, "Bearer secret", "Bearer filed"]
+
+
+@ensureDeferred
+async def test_nodes_are_spoken_to_by_tls(cluster: Cluster, shell: Shell) -> None:
+    """With those alone that one of the authorities has signed."""
+    ours, others = trustme.CA(), trustme.CA()
+    ours.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(shell.home / "key.pem"))
+    others.cert_pem.write_to_path(str(shell.home / "others.pem"))
+    others.cert_pem.write_to_path(str(shell.home / "both.pem"))
+    ours.cert_pem.write_to_path(str(shell.home / "both.pem"), append=True)
+    node = cluster.node()
+    node.options["api"] = f"ssl:{node.api_port}:interface=127.0.0.1:privateKey={shell.home / 'key.pem'}"
+    node.start()
+    await until("the node is ready", lambda: "Ready" in node.log)
+    assert shell.done("ls", "--json", at(node), f"--ca={shell.home / 'both.pem'}") == "[]\n"
+    assert shell.done("ls", "--json", at(node), BENDER_CA=str(shell.home / "both.pem")) == "[]\n"
+    end = shell.bender("ls", at(node), f"--ca={shell.home / 'others.pem'}")
+    assert end.returncode == 1
+    assert is_sentence(end.stderr), end.stderr
+    assert "certificate verify failed" in end.stderr
+
+
+# What changes.
+
+
+@contextmanager
+def watching(shell: Shell, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`bender watch`, and the file that it writes to."""
+    said = shell.home / "watched"
+    with said.open("wb") as file:
+        process = subprocess.Popen([BENDER, "watch", *arguments], env=shell.variables, stdout=file, stderr=file)
+    try:
+        yield process, said
+    finally:
+        process.kill()
+        process.wait(PATIENCE_S)
+
+
+@ensureDeferred
+async def test_watching_goes_on_when_the_node_dies(cluster: Cluster, shell: Shell) -> None:
+    """No change is missing, and none is told twice; Ctrl-C ends it without a word."""
+    nodes = await cluster(3, interval=0.25, ttl=2)
+    await registered(nodes[0])
+    await agreed(nodes)
+    with watching(shell, "--json", at(*nodes)) as (process, said):
+        await until("all is there", lambda: '"synced"' in said.read_text())
+        nodes[0].kill()
+        await registered(nodes[1], "late/1/h/80")
+        await until("it is told", lambda: "late" in said.read_text())
+        await nodes[2].call("DELETE", f"/registrations/{WEB}")
+        await until("its end is told", lambda: '"offline"' in said.read_text())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 130
+    events = [json.loads(line) for line in said.read_text().splitlines()]
+    told = [(each["event"], each["reason"], each.get("registration", {}).get("app")) for each in events]
+    assert told == [
+        ("online", "snapshot", "web"),
+        ("synced", "snapshot", None),
+        ("online", "registered", "late"),
+        ("offline", "deregistered", "web"),
+    ]
+    assert events[0]["node"] == f"127.0.0.1:{nodes[0].api_port}" != events[-1]["node"]
+
+
+@ensureDeferred
+async def test_watching_some_of_it(cluster: Cluster, shell: Shell) -> None:
+    (node,) = await cluster(1)
+    await registered(node)
+    with watching(shell, "--new", "--only=online,offline,created", at(node)) as (_, said):
+        await until("it listens", lambda: _watchers(node) == 1)
+        await registered(node, "late/1/h/80")
+        await node.call("DELETE", f"/registrations/{WEB}")
+        await node.call("PUT", "/backends/shop", {"app": "web", "version": "1"})
+        await until("all is told", lambda: "backend/shop" in said.read_text())
+    words = [line.split()[1:] for line in said.read_text().splitlines()]
+    assert words == [
+        ["online", "registration/late/1/h/80", "registered"],
+        ["offline", WEB_ID, "deregistered"],
+        ["created", "backend/shop", "configured", "app=web", "version=1"],
+    ]
+
+
+def _watchers(node: Node) -> int:
+    with socket.create_connection(("127.0.0.1", node.api_port), timeout=PATIENCE_S) as client:
+        client.sendall(b"GET /status HTTP/1.1\r\nHost: n1\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+    watchers: int = json.loads(answer.partition(b"\r\n\r\n")[2])["counts"]["watchers"]
+    return watchers
+
+
+@ensureDeferred
+async def test_watching_in_vain_says_so(cluster: Cluster, shell: Shell) -> None:
+    """Once, and goes on trying."""
+    node = cluster.node()
+    with watching(shell, "--only=synced", at(node)) as (process, said):
+        vain = f"bender: 127.0.0.1:{node.api_port} does not answer (connection refused); it goes on trying.\n"
+        await until("it says so", lambda: said.read_text() != "")
+        node.start()
+        await node.ready()
+        await registered(node)
+        await until("it has found the node", lambda: _watchers(node) == 1)
+        assert said.read_text() == vain
+        assert process.poll() is None
+
+
+# Terminals and pipes.
+
+
+@ensureDeferred
+async def test_tables_and_colours_are_for_terminals(cluster: Cluster, shell: Shell) -> None:
+    (node,) = await cluster(1)
+    await registered(node, meta={"zone": "a"})
+    plain = shell.done("ls", at(node))
+    assert re.fullmatch(r"APP +VERSION .* META\nweb +1\.2\.0 .*\n", plain)
+    assert ESCAPE not in plain
+    shown = shell.shown("ls", at(node))
+    assert ESCAPE in shown
+    assert f"1 at 127.0.0.1:{node.api_port}" in shown
+    assert f"{ESCAPE}32m" in shell.shown("status", at(node))
+    assert f"{ESCAPE}32m" not in shell.shown("status", at(node), NO_COLOR="1")
+    assert ESCAPE not in shell.shown("status", at(node), TERM="dumb")
+
+
+@ensureDeferred
+async def test_what_a_terminal_has_no_room_for_is_not_cut(cluster: Cluster, shell: Shell) -> None:
+    """The last column is folded as long as there is room for it; then lines are longer than the terminal is wide."""
+    (node,) = await cluster(1)
+    await registered(node, meta={"note": "x" * 40})
+    for columns in (120, 95, 60, 30):
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", shell.shown("ls", at(node), columns=columns))
+        assert re.search(r"^web  1\.2\.0    10\.0\.0\.5  8080  1 +60   \S+ s  n1 +\{", shown, re.MULTILINE), shown
+        assert "x" * 40 in re.sub(r"\s+", "", shown)
+        assert max(map(len, shown.splitlines())) <= columns or columns < 95
+
+
+@pytest.mark.parametrize("command", [["ls"], ["status"], ["deregister", WEB]], ids=lambda words: words[0])
+def test_ctrl_c_ends_a_command_that_waits(shell: Shell, command: list[str]) -> None:
+    """Without a word, in particular about what it was waiting for."""
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        child = shell.terminal(*command, f"--node=127.0.0.1:{hangs.getsockname()[1]}")
+        child.expect("waiting for an answer")
+        child.sendintr()
+        child.expect(pexpect.EOF)
+        child.close()
+    assert child.exitstatus == 130
+    assert "bender:" not in str(child.before)
+    assert "Traceback" not in str(child.before)
+
+
+@ensureDeferred
+async def test_who_reads_may_stop(cluster: Cluster, shell: Shell) -> None:
+    """`bender ls | head -1` says nothing on stderr, however long the list."""
+    (node,) = await cluster(1)
+    await registered(node, meta={"note": "x" * 3000})
+    for command in (["ls"], ["watch", "--json"]):
+        assert shell.written("| true", *command, at(node)) == (1, "")
+
+
+@ensureDeferred
+async def test_what_cannot_be_written(cluster: Cluster, shell: Shell) -> None:
+    """A full disk is no reason for a traceback, and a closed stdout none for an error."""
+    (node,) = await cluster(1)
+    await registered(node)
+    why = "bender: what was asked for cannot be written (No space left on device).\n"
+    for command in (["ls", at(node)], ["ls", "--json", at(node)], ["ls", "--help"]):
+        assert shell.written(">/dev/full", *command) == (1, why)
+    assert shell.written(">&-", "ls", at(node)) == (0, "")
+
+
+# What is not understood.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["ls", "--meta=x=1", "--meta=x=2"], "invalid value for '--meta': 'x' is given twice"),
+        (["explain", "a/b"], "'APP/VERSION/HOST/PORT': 'a/b' is no id"),
+        (["register", "--app=web", "--port=80"], "--version, --host missing"),
+        (["register", WEB, "--app=web"], "--app is a part of APP/VERSION/HOST/PORT"),
+        (["backend", "set", "shop", "version=1"], "version is an option: give --version 1"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_what_is_not_understood(shell: Shell, arguments: list[str], why: str) -> None:
+    """It is said in one sentence which word that is. The others are in tests/cli/test_grammar.py."""
+    end = shell.bender(*arguments)
+    assert (end.returncode, end.stdout) == (2, "")
+    assert is_sentence(end.stderr), end.stderr
+    assert why in end.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("BENDER_NODES", "a:b"), ("BENDER_CA", "/nowhere"), ("BENDER_TOKEN", "two\nlines")]
+)
+def test_a_variable_that_is_not_understood(shell: Shell, name: str, value: str) -> None:
+    end = shell.bender("ls", **{name: value})
+    assert end.returncode == 2
+    assert is_sentence(end.stderr), end.stderr
+    assert name in end.stderr
+
+
+def test_help_and_version(shell: Shell) -> None:
+    """Whoever types nothing but `bender` is helped, and has not done anything yet."""
+    assert shell.bender().returncode == 2
+    assert re.fullmatch(r"bender \S+\n", shell.done("--version"))
+    assert shell.done("--help") == shell.done("-h")
+    assert "Examples:\n  bender ls\n" in shell.done("ls", "--help")
+
+
+# Completion.
+
+
+def test_what_completes_commands_in_a_shell(shell: Shell) -> None:
+    for name in ("bash", "zsh", "fish"):
+        script = shell.done("completion", name)
+        assert "_BENDER_COMPLETE" in script
+        if name == "bash":
+            subprocess.run(["bash", "-n"], input=script, text=True, check=True, timeout=PATIENCE_S)
+    started_at = time.monotonic()
+    found = shell.done(_BENDER_COMPLETE="bash_complete", COMP_WORDS="bender ls --", COMP_CWORD="2")
+    assert "plain,--meta\n" in found
+    assert time.monotonic() - started_at < 2  # it is waited for with every Tab
