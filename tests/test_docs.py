@@ -10,6 +10,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.cli import bender
+from bender.cli.grammar import Command
+from bender.cli.reference import reference
 from bender.client import Client
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +60,22 @@ class ClientPage(SynchronousTestCase):
         exec(f"from __future__ import annotations\ndef made{written[1]}: ...", names)
         parameters = inspect.signature(names["made"]).parameters
         self.assertEqual(dict(parameters), dict(inspect.signature(Client).parameters))
+
+
+class CommandLine(SynchronousTestCase):
+    def test_the_reference_is_what_the_commands_say(self) -> None:
+        """`make reference` makes it so."""
+        self.assertEqual((ROOT / "docs/cli.md").read_text("utf-8"), reference())
+
+    def test_every_command_and_option_says_what_it_does(self) -> None:
+        """And has an example."""
+        for path, command in bender.tree("bender"):
+            self.assertIsInstance(command, Command, path)
+            assert isinstance(command, Command)
+            self.assertTrue(command.help, path)
+            self.assertIn(path, command.examples)
+            for parameter in command.params:
+                self.assertTrue(parameter.help, f"{path} {parameter.name}")
 
 
 def _anchors(page: Path) -> set[str]:
