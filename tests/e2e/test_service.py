@@ -248,6 +248,10 @@ def install(python: str, *what: str) -> None:
     assert end.returncode == 0, end.stderr
 
 
+def printed(command: list[str], folder: Path) -> str:
+    return subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=PATIENCE_S, check=True).stdout
+
+
 async def runs(cluster: Cluster, python: str, path: str | None = None) -> None:
     """A node runs under this Python, from a folder where bender is not, and with both runners."""
     for runner in (
@@ -266,9 +270,11 @@ async def runs(cluster: Cluster, python: str, path: str | None = None) -> None:
 
 @ensureDeferred
 async def test_a_wheel_brings_twistd_bender(cluster: Cluster, tree: Path, python: str) -> None:
+    """And `bender`, the command line."""
     install(python, str(tree))
     shutil.rmtree(tree)
     await runs(cluster, python)
+    assert printed([str(Path(python).with_name("bender")), "--version"], cluster.folder) == f"bender {__version__}\n"
 
 
 @ensureDeferred

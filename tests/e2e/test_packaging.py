@@ -1,0 +1,85 @@
+"""What `packaging/` has for those who look after processes: systemd's units, and what a container starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.nodes import PATIENCE_S, ROOT
+
+PACKAGING = ROOT / "packaging"
+UNPACKED = ROOT / ".deps/debian"
+
+#: What systemd calls well protected, from 0 to 10, ends at 4.
+EXPOSURE_MAX = {"bender.service": 2.0, "bender-run@.service": 3.0}
+
+
+def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The machine's own, or else that of `make test-deps`."""
+    command = shutil.which("systemd-analyze") or str(UNPACKED / "usr/bin/systemd-analyze")
+    libraries = [*UNPACKED.glob("usr/lib/*-linux-*/systemd"), *UNPACKED.glob("*/lib/*-linux-*")]
+    libraries += UNPACKED.glob("lib/*-linux-*")
+    return subprocess.run(
+        [command, *arguments],
+        env={**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, libraries)), "SYSTEMD_COLORS": "0"},
+        text=True,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+@pytest.fixture(params=EXPOSURE_MAX)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A unit that starts what is installed here."""
+    text = (PACKAGING / request.param).read_text("utf-8")
+    assert "/opt/bender/bin/" in text
+    path = tmp_path / str(request.param)
+    path.write_text(text.replace("/opt/bender/bin/", f"{Path(sys.executable).parent}/"), "utf-8")
+    return path
+
+
+@pytest.mark.outside
+def test_systemd_understands_the_units(unit: Path) -> None:
+    """It has nothing to say about them."""
+    end = systemd_analyze("verify", "--man=no", unit)
+    assert (end.returncode, end.stdout + end.stderr) == (0, "")
+
+
+@pytest.mark.outside
+def test_a_service_can_do_little_else(unit: Path) -> None:
+    """Whoever takes it over finds himself in a sandbox."""
+    end = systemd_analyze("security", "--offline=true", "--no-pager", unit)
+    level = re.search(r"Overall exposure level for \S+: ([\d.]+) OK", end.stdout)
+    assert level, end.stdout + end.stderr
+    assert float(level[1]) <= EXPOSURE_MAX[unit.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "started"),
+    [
+        ([], "twistd --nodaemon --pidfile= bender"),
+        (["--name", "n 1"], "twistd --nodaemon --pidfile= bender --name n 1"),
+        (["status", "--json"], "bender status --json"),
+        (["bender", "ls"], "bender ls"),
+    ],
+)
+def test_a_container_starts_a_node_or_a_command(tmp_path: Path, arguments: list[str], started: str) -> None:
+    """In place of the script, so that it gets the signals."""
+    for name in ("twistd", "bender"):
+        (tmp_path / name).write_text('#!/bin/sh\necho "$$" "${0##*/}" "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    process = subprocess.Popen(
+        [PACKAGING / "entrypoint", *arguments],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert said == f"{process.pid} {started}\n"

@@ -1,0 +1,74 @@
+"""What `packaging/` says of the rest of the repository is so."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import click
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.choices import OPTIONS, choose, from_toml
+from bender.cli import bender
+
+ROOT = Path(__file__).parents[1]
+PACKAGING = ROOT / "packaging"
+
+
+class Image(SynchronousTestCase):
+    def test_what_is_copied_is_there_and_not_ignored(self) -> None:
+        """The image is built from the root of the repository, of which little is sent there."""
+        dockerfile = (PACKAGING / "Dockerfile").read_text("utf-8")
+        copied = [
+            word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", dockerfile, re.MULTILINE) for word in line.split()
+        ]
+        self.assertIn("bender", copied)
+        lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+        allowed = [line[1:] for line in lines if line.startswith("!")]
+        for path in copied:
+            self.assertTrue((ROOT / path).exists(), path)
+            self.assertTrue(any(fnmatch(path, pattern) for pattern in allowed), path)
+        self.assertEqual(sorted(allowed), sorted(copied))
+
+    def test_the_package_needs_no_more_than_that(self) -> None:
+        """What pyproject.toml names is copied too."""
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+        dockerfile = (PACKAGING / "Dockerfile").read_text("utf-8")
+        for path in (project["readme"], *project["license-files"], "pyproject.toml", "setup.py", "twisted"):
+            self.assertRegex(dockerfile, rf"COPY .*\b{re.escape(path)}\b")
+
+
+class Sample(SynchronousTestCase):
+    def test_it_has_all_options_with_their_defaults(self) -> None:
+        """Each in a comment, and a node takes the file as it is."""
+        path = PACKAGING / "bender.toml"
+        self.assertEqual(tomllib.loads(path.read_text("utf-8")), {})
+        choose(from_toml(str(path)), "host")
+        said = tomllib.loads("\n".join(re.findall(r"^#(\w+ = .*)$", path.read_text("utf-8"), re.MULTILINE)))
+        self.assertEqual(said.keys(), OPTIONS.keys())
+        for option, (default, _) in OPTIONS.items():
+            if default not in (None, ()):
+                self.assertEqual(said[option], default, option)
+
+
+class Units(SynchronousTestCase):
+    def test_there_is_time_to_end(self) -> None:
+        """What a service does after SIGTERM fits in what systemd waits for."""
+        unit = (PACKAGING / "bender-run@.service").read_text("utf-8")
+        seconds = [float(each) for each in re.findall(r"--(?:wait|drain|kill-after) (\d+)", unit)]
+        self.assertEqual(len(seconds), 3)
+        limit = re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+        assert limit
+        self.assertGreater(float(limit[1]), sum(seconds) + 10)
+
+    def test_its_options_are_those_of_the_command(self) -> None:
+        """All that have to be given are."""
+        unit = (PACKAGING / "bender-run@.service").read_text("utf-8").replace("\\\n", " ")
+        line = re.search(r"^ExecStart=\S+/bender run (.*) -- \$COMMAND$", unit, re.MULTILINE)
+        assert line
+        words = line[1].replace("${PORT}", "8080").split()
+        context = bender.commands["run"].make_context("run", [*words, "--", "x"])
+        self.assertIsInstance(context, click.Context)
+        self.assertEqual((context.params["port"], context.params["arguments"]), (8080, ("x",)))
