@@ -178,17 +178,17 @@ def _account(screen: Any, node: dict[str, Any]) -> list[object]:
     if not node["answered"]:
         return [node["node"], screen.coloured("away"), "", "", "", node["problem"]]
     claim = node["claim"]
-    lists = screen.coloured("online") if node["listed"] else Text("hidden" if node["hidden"] else "no", style="red")
+    lists = Text("yes", style="green") if node["listed"] else Text("hidden" if node["hidden"] else "no", style="red")
     own = [f"{lasted(claim['renewed'])} ago", lasted(claim["left"]), lasted(claim["held"])] if claim else ["", "", ""]
-    seen = [_seen(each) for each in node["sees"]] + [f"deregistered at {name}" for name in node["ended"]]
-    return [node["node"], Text("yes", style="green") if node["listed"] else lists, *own, "; ".join(seen)]
+    seen = [_seen(each, node["node"]) for each in node["sees"]]
+    return [node["node"], lists, *own, "; ".join([*seen, *(f"deregistered at {name}" for name in node["ended"])])]
 
 
-def _seen(seen: dict[str, Any]) -> str:
+def _seen(seen: dict[str, Any], by: str) -> str:
+    who = seen["node"] if seen["node"] != by else f"{by} before its restart"
     if seen["counts"]:
-        return f"{seen['node']} holds it"
-    why = "was told that it is over" if seen["why"] == "ended" else f"is silent ({lasted(seen['heard'])})"
-    return f"{seen['node']} {why}"
+        return f"{who} holds it"
+    return f"{who} was told that it is over" if seen["why"] == "ended" else f"{who} is silent ({lasted(seen['heard'])})"
 
 
 def _behind(backend: dict[str, Any]) -> str:
