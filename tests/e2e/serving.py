@@ -49,8 +49,10 @@ def main() -> None:
             signal.signal(getattr(signal, name), signalled)
     if "late" in BEHAVIOURS:
         time.sleep(1)
-    if "forks" in BEHAVIOURS and os.fork():
-        os._exit(0)
+    if "forks" in BEHAVIOURS:
+        if os.fork():
+            os._exit(0)
+        note(f"begins {os.getpid()}")  # for whoever ends what is left
     if "mute" in BEHAVIOURS:
         os.close(1)
         os.close(2)
