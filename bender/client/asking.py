@@ -22,6 +22,7 @@ from bender.client.nodes import API_PORT, Nodes
 from bender.client.values import (
     Applied,
     Backend,
+    BenderError,
     Frontend,
     NotFound,
     Refused,
@@ -99,12 +100,15 @@ class Client:
                 reply = await self.ask(
                     node, method, path, content, headers=headers, waiting_s=waiting_s, within_s=within_s
                 )
+                refusal = _refusal(reply)
             except NoAnswer as no_answer:
                 problems[node] = str(no_answer)
                 self.on_problem(node, problems[node])
             else:
                 self.nodes.answered(node)
-                return _accepted(reply)
+                if refusal is not None:
+                    raise refusal
+                return reply
         raise Unavailable(problems)
 
     async def ask(
@@ -242,7 +246,8 @@ class Client:
 
     async def status(self) -> dict[str, Any]:
         """How the node that answers is, and how it sees the others, as `GET /status` answers it."""
-        status: dict[str, Any] = (await self.call("GET", "/status")).json()
+        reply = await self.call("GET", "/status")
+        status: dict[str, Any] = decoded(reply.body, dict[str, Any], reply.node)
         return status
 
     async def learn(self) -> None:
@@ -252,7 +257,7 @@ class Client:
         """
         if not self._learns:
             return
-        with suppress(Unavailable, Refused):
+        with suppress(BenderError):
             self.nodes.learn(apis(await self.status()))
 
     def watch(self, app: str | None = None, version: str | None = None) -> Watch:
@@ -289,9 +294,20 @@ def _registration(reply: Reply) -> Registration:
     return registration
 
 
-def _accepted(reply: Reply) -> Reply:
+def _refusal(reply: Reply) -> Refused | None:
+    """Why a node says no, if it does. Raises `NoAnswer` where what stands before it does, in whatever words."""
     if reply.status < HTTPStatus.BAD_REQUEST:
-        return reply
-    said = reply.json()
+        return None
+    try:
+        said: _Problem = decoded(reply.body, _Problem, reply.node)
+    except BenderError:
+        raise NoAnswer(f"answers with status {reply.status}, and not as a node does") from None
     refusal = NotFound if reply.status == HTTPStatus.NOT_FOUND else Refused
-    raise refusal(reply.status, said["code"], said["message"], reply.node)
+    return refusal(reply.status, said.code, said.message, reply.node)
+
+
+class _Problem(msgspec.Struct):
+    """An error of the API."""
+
+    code: str
+    message: str
