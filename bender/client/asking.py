@@ -122,12 +122,14 @@ class Client:
         waiting_s: float = 0,
         within_s: float | None = None,
     ) -> Reply:
-        """Ask one node. Raises `NoAnswer` where it gives none or is not ready; what it refuses is an answer here."""
+        """Ask one node. Raises `NoAnswer` where it gives none, not now or not more; what it refuses is an answer."""
         self.requests += 1
         limit_s = min(self._answer_s_max, within_s or self._answer_s_max) + waiting_s
         reply = await self.http.ask(node, method, path, content, headers or {}, limit_s)
         if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise NoAnswer("is not ready: it has not heard from all of its peers yet")
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise NoAnswer("has no room for more")
         if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # what stands before it, or a mistake of ours
             raise NoAnswer(f"answers with status {reply.status}")
         return reply

@@ -174,6 +174,13 @@ class Nowhere(ClientCase):
         self.assertEqual(self.result(client.register(*WEB)).node, "n3")
         self.assertIn("is not ready", self.problems[0][1])
 
+    def test_one_that_is_full(self) -> None:
+        """What it has no room for, another one may take."""
+        self.node(ONE)._registrations_max = 0
+        client = self.client(ONE, TWO)
+        self.assertEqual(self.result(client.register(*WEB)).node, "n2")
+        self.assertEqual(self.problems, [(f"{ONE}:1729", "has no room for more")])
+
     def test_what_stands_before_one(self) -> None:
         """What it refuses in words of its own no node has refused: another one is asked."""
         for body in (b"<html>no</html>", b'{"error": "no"}', b"[]"):

@@ -151,6 +151,17 @@ class Away(RegistrarCase):
         self.assertEqual(self.listed(TWO), [80])
         self.assertEqual(self.registrar.ids, [id_])
 
+    def test_full_ones(self) -> None:
+        """What they have no room for is tried until they have."""
+        for host in ALL:
+            self.node(host)._registrations_max = 0
+        self.add()
+        self.network.pass_time(5)
+        self.assertEqual(self.listed(), [])
+        self.node(TWO)._registrations_max = 1
+        self.network.pass_time(7)
+        self.assertEqual(self.listed(), [80])
+
     def test_from_the_beginning(self) -> None:
         """What is added then is registered when there is a node; who waits is not told before."""
         for host in ALL:
