@@ -278,9 +278,11 @@ class Registrar(Service):
         instance.settle(registration)
 
     def _refused(self, id_: str, instance: _Instance, refused: Refused) -> None:
+        if self._instances.get(id_) is not instance:
+            return  # what was added in its place may be better
         self._log.error("{node} refuses {id}: {reason}.", node=refused.node, id=id_, reason=str(refused))
         if instance.registration is None:
-            self._instances.pop(id_, None)
+            del self._instances[id_]
             instance.settle(refused)
         else:
             self._seat(instance)

@@ -102,6 +102,13 @@ class Keeping(RegistrarCase):
         self.assertEqual(self.result(self.registrar.registered(id_)).weight, 2)
         self.assertEqual(self.registrar.ids, [id_])
 
+    def test_added_again_as_it_should_have_been(self) -> None:
+        """That the first was refused is nothing to the second."""
+        self.registrar.add("web", "1", "10.9.9.9", 80, weight=1000)
+        id_ = self.add(weight=10)
+        self.network.pass_time(1)
+        self.assertEqual(self.result(self.registrar.registered(id_)).weight, 10)
+
     def test_stopped(self) -> None:
         """All are deregistered."""
         for port in range(1, 30):
