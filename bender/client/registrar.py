@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 from attrs import define, field
 from twisted.application.service import Service
@@ -68,8 +69,6 @@ class _Instance:
     due_at: float
     known: bool = False
     registration: Registration | None = None
-    #: Held while it is registered: whoever removes it must not be overtaken by that.
-    turn: DeferredLock = field(factory=DeferredLock)
     waiting: list[Deferred[Registration]] = field(factory=list)
 
     def settle(self, outcome: Registration | BaseException) -> None:
@@ -94,6 +93,8 @@ class Registrar(Service):
         self._clock: Any = client.reactor
         self._chance = chance
         self._instances: dict[str, _Instance] = {}
+        # Of each id, held while it is registered or deregistered, for as long as somebody is about it.
+        self._turns: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
         self._keeping: Deferred[None] | None = None
         self._wakening: Deferred[None] | None = None
         self._learning: Deferred[None] | None = None
@@ -147,16 +148,16 @@ class Registrar(Service):
         is no error; None is returned for it.
         """
         instance = self._instances.pop(id_, None)
-        if instance is None:
-            return await self._deregister(id_, wait_s)
-        instance.settle(CancelledError())
-        async with instance.turn:
-            return await self._deregister(id_, wait_s)
-
-    async def _deregister(self, id_: str, wait_s: float | None) -> Applied | None:
-        with suppress(NotFound):
-            return await self._client.deregister(id_, wait_s=wait_s)
+        if instance is not None:
+            instance.settle(CancelledError())
+        async with self._turn(id_):
+            with suppress(NotFound):
+                return await self._client.deregister(id_, wait_s=wait_s)
         return None
+
+    def _turn(self, id_: str) -> DeferredLock:
+        """Whose turn it is: what is asked of nodes for one id must not overtake what was asked before."""
+        return self._turns.setdefault(id_, DeferredLock())
 
     @property
     def ids(self) -> list[str]:
@@ -260,15 +261,17 @@ class Registrar(Service):
         if instance is None:
             return
         try:
-            async with instance.turn:
+            async with self._turn(id_) as turn:
                 if self._instances.get(id_) is not instance:
-                    return  # removed by who had the turn before
+                    return  # removed, or replaced, while another one had the turn
                 registration = await self._client.register(**instance.wanted)
+                if id_ not in self._instances and not turn.waiting:
+                    await self._end(id_)  # who removed it did not wait so long
         except Refused as refused:
             self._refused(id_, instance, refused)
             return
         if self._instances.get(id_) is not instance:
-            return  # about to be deregistered, by who waited for this
+            return  # about to be deregistered, or to be registered as it is wanted now
         if instance.registration is None:
             self._log.info("{id} is registered at {node}.", id=registration.id, node=self._client.nodes.last)
         instance.known = True

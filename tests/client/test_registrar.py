@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client import Refused, Registrar, Unavailable
@@ -157,6 +158,32 @@ class Away(RegistrarCase):
         self.network.pass_time(12)
         self.assertEqual(self.listed(TWO), [80])
         self.assertEqual(self.registrar.ids, [id_])
+
+    def test_what_is_removed_while_it_is_registered(self) -> None:
+        """It is registered first, and is gone then, also where who removed it did not wait for that."""
+        self.network.cut = {ONE}
+        for given_up_after_s in (10, 1):
+            self.asking.nodes.answered(f"{ONE}:1729")
+            id_ = self.add(ttl_s=60)
+            self.network.pass_time(0.5)
+            removing = Deferred.fromCoroutine(self.registrar.remove(id_)).addTimeout(given_up_after_s, self.network)
+            removing.addErrback(lambda failure: failure.trap(TimedOut))
+            self.network.pass_time(12)
+            self.assertEqual(self.listed(), [])
+
+    def test_what_is_added_twice_and_removed_while_it_is_registered(self) -> None:
+        """Neither comes back."""
+        self.add(79)
+        (connection,) = [end for end in self.network.ends if end.peerAddress.port == 1729 and not end.disconnected]
+        connection.paused = True  # so that this is slow, and what follows on another connection is not
+        self.add(80)
+        id_ = self.add(80)
+        removing = Deferred.fromCoroutine(self.registrar.remove(id_))
+        self.network.pass_time(0.5)
+        connection.paused = False
+        self.network.pass_time(0.5)
+        self.successResultOf(removing)
+        self.assertEqual(self.listed(), [79])
 
     def test_full_ones(self) -> None:
         """What they have no room for is tried until they have."""
