@@ -169,15 +169,19 @@ class Client:
         unknown: list[str] = reply.json()["unknown"]
         return unknown
 
-    async def deregister(self, id_: str, *, wait_s: float | None = None) -> Applied | None:
+    async def deregister(
+        self, id_: str, *, wait_s: float | None = None, within_s: float | None = None
+    ) -> Applied | None:
         """Remove an instance. Raises `NotFound` where it is not registered (any more).
 
         With `wait_s` (up to 60) wait until all nodes have it, so many seconds at most, and return which have.
+        `within_s` is what each node may take beyond that, if it is less than usual.
         """
         if wait_s is None:
-            await self.call("DELETE", path_of(id_))
+            await self.call("DELETE", path_of(id_), within_s=within_s)
             return None
-        reply = await self.call("DELETE", f"{path_of(id_)}?wait={wait_s:.3f}", waiting_s=wait_s)
+        path = f"{path_of(id_)}?wait={wait_s:.3f}"
+        reply = await self.call("DELETE", path, waiting_s=wait_s, within_s=within_s)
         applied: Applied = decoded(reply.body, Applied, reply.node)
         return applied
 

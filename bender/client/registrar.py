@@ -59,6 +59,9 @@ LEARNED_APART_S = 60.0
 #: What all is given to deregister when the service stops.
 STOPPING_S_MAX = 5.0
 
+#: What a node may take to deregister one: whoever does that ends soon, and another node must have been asked before.
+ENDING_S_MAX = 1.0
+
 
 @define(eq=False)
 class _Instance:
@@ -152,7 +155,7 @@ class Registrar(Service):
             instance.settle(CancelledError())
         async with self._turn(id_):
             with suppress(NotFound):
-                return await self._client.deregister(id_, wait_s=wait_s)
+                return await self._client.deregister(id_, wait_s=wait_s, within_s=ENDING_S_MAX)
         return None
 
     def _turn(self, id_: str) -> DeferredLock:
@@ -184,7 +187,7 @@ class Registrar(Service):
 
     async def _end(self, id_: str) -> None:
         with suppress(BenderError):
-            await self._client.deregister(id_)
+            await self._client.deregister(id_, within_s=ENDING_S_MAX)
 
     def _some_at_once(self, ids: Iterable[str], do: Callable[[str], Any]) -> Deferred[None]:
         turns = DeferredSemaphore(AT_ONCE_MAX)

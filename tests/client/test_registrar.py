@@ -226,6 +226,16 @@ class Away(RegistrarCase):
         self.network.pass_time(STOPPING_S_MAX + 0.5)
         self.successResultOf(stopped)
 
+    def test_stopped_while_one_hangs(self) -> None:
+        """Another one is told in time."""
+        for port in range(1, 20):
+            self.add(port, ttl_s=60)
+        self.network.cut = {ONE, TWO}
+        stopped = self.registrar.stopService()
+        self.network.pass_time(STOPPING_S_MAX - 1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.listed(), [])
+
     def test_stopped_while_somebody_waits(self) -> None:
         """Who waits for an instance that was never registered is told that it will not be."""
         self.network.cut = {*ALL}

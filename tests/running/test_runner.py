@@ -227,6 +227,17 @@ class Ending(RunnerCase):
         self.network.pass_time(1)
         self.assertEqual(self.command.signals, [signal.SIGTERM])
 
+    def test_the_node_that_it_speaks_with_hangs(self) -> None:
+        """Another one is told before the command gets the signal."""
+        self.begin(wait_s=2, ttl_s=60)
+        self.network.cut = {ONE}
+        self.runner.signalled(signal.SIGTERM)
+        for _ in range(100):
+            if self.command.signals:
+                break
+            self.network.pass_time(0.125)
+        self.assertEqual((self.listed(), self.command.signals), (False, [signal.SIGTERM]))
+
     def test_a_registry_that_hangs(self) -> None:
         """The command gets its signal all the same."""
         self.begin(wait_s=1)
