@@ -146,15 +146,17 @@ class Client:
         ttl_s: float | None = None,
         weight: int | None = None,
         meta: Mapping[str, Any] | None = None,
+        within_s: float | None = None,
     ) -> Registration:
         """Register an instance, or renew it; what is not given keeps its value, or gets the node's default.
 
         `ttl_s` is after how many seconds without renewal it is gone, `weight` (0 to 256) how much of the load it wants
-        beside others, and `meta` whatever there is to say of it.
+        beside others, and `meta` whatever there is to say of it. `within_s` is what each node may take before another
+        one is asked, if that is less than usual.
         """
         said = {"app": app, "version": version, "host": host, "port": port, "ttl": ttl_s, "weight": weight}
         wanted = {key: value for key, value in {**said, "meta": meta}.items() if value is not None}
-        return _registration(await self.call("POST", "/registrations", wanted))
+        return _registration(await self.call("POST", "/registrations", wanted, within_s=within_s))
 
     async def renew(self, id_: str) -> Registration:
         """Renew an instance and change nothing of it. Raises `NotFound` where it is not registered (any more)."""

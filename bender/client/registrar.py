@@ -27,7 +27,7 @@ from bender.client.values import Applied, BenderError, NotFound, Refused, Regist
 #: Renewals within one ttl, of which all but one may be lost.
 RENEWALS_PER_TTL = 3
 
-#: What a node may take to answer a renewal, in ttls: after two that hang a third one must still be in time.
+#: What a node may take to answer, in ttls: after two that hang a third one must still be in time.
 ANSWER_TTLS_MAX = 0.25
 
 #: The part of the time between two renewals by which one is early or late, at random.
@@ -104,6 +104,7 @@ class Registrar(Service):
         self._learned_at = float("-inf")
         self._away = False
         self._early_or_late = 1.0
+        self._answer_s_max = ANSWER_TTLS_MAX * TTL_S
 
     # For whoever has instances.
 
@@ -206,8 +207,7 @@ class Registrar(Service):
                 except Unavailable as unavailable:
                     self._note_away(unavailable)
                     await deferLater(self._clock, retry_s * (0.5 + self._chance()))
-                    shortest_s = min((each.ttl_s for each in self._instances.values()), default=TTL_S)
-                    retry_s = min(2 * retry_s, RETRY_S_MAX, RETRY_TTLS_MAX * shortest_s)
+                    retry_s = min(2 * retry_s, RETRY_S_MAX, RETRY_TTLS_MAX * self._shortest_ttl_s)
                     continue
                 except CancelledError:
                     raise
@@ -221,15 +221,20 @@ class Registrar(Service):
     async def _keep_those_due(self) -> None:
         self._early_or_late = 1 + JITTER * (2 * self._chance() - 1)  # the same for all, or they would drift apart
         due = self._due()
-        shortest_s = min((self._instances[id_].ttl_s for id_ in due), default=TTL_S)
+        # Also to register: those that are registered wait for that, and may have to be renewed soon.
+        self._answer_s_max = ANSWER_TTLS_MAX * self._shortest_ttl_s
         for ids in _batches([id_ for id_ in due if self._instances[id_].known]):
-            for id_ in await self._client.renew_all(ids, within_s=ANSWER_TTLS_MAX * shortest_s):
+            for id_ in await self._client.renew_all(ids, within_s=self._answer_s_max):
                 self._not_known(id_)
             self._renewed(ids)
         await self._some_at_once([id_ for id_ in due if not self._is_known(id_)], self._register)
         if due:
             self._note_back()
             self._learn()
+
+    @property
+    def _shortest_ttl_s(self) -> float:
+        return min((each.ttl_s for each in self._instances.values()), default=TTL_S)
 
     def _is_known(self, id_: str) -> bool:
         instance = self._instances.get(id_)
@@ -267,7 +272,7 @@ class Registrar(Service):
             async with self._turn(id_) as turn:
                 if self._instances.get(id_) is not instance:
                     return  # removed, or replaced, while another one had the turn
-                registration = await self._client.register(**instance.wanted)
+                registration = await self._client.register(**instance.wanted, within_s=self._answer_s_max)
                 if id_ not in self._instances and not turn.waiting:
                     await self._end(id_)  # who removed it did not wait so long
         except Refused as refused:

@@ -146,6 +146,15 @@ class Away(RegistrarCase):
             self.assertEqual(self.listed(), [80])
         self.assertEqual(self.offlines(), 0)
 
+    def test_one_that_hangs_while_there_is_one_to_be_registered(self) -> None:
+        """Those that are registered do not wait for it."""
+        self.add(80, ttl_s=4)
+        self.network.pass_time(5.5)  # just renewed
+        self.network.cut = {ONE}
+        self.add(81, ttl_s=4)
+        self.network.pass_time(10)
+        self.assertEqual((self.listed(), self.offlines()), ([80, 81], 0))
+
     def test_all_of_them(self) -> None:
         """It tries again and again, ever less often, and registers when there is one."""
         id_ = self.add()
