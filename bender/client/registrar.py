@@ -194,7 +194,7 @@ class Registrar(Service):
         turns = DeferredSemaphore(AT_ONCE_MAX)
         doing = [turns.run(lambda id_: Deferred.fromCoroutine(do(id_)), id_) for id_ in ids]
         done: Deferred[Any] = gatherResults(doing, consumeErrors=True)
-        return done.addCallbacks(lambda _: None, _first)
+        return done.addCallbacks(lambda _: None, _first, errbackArgs=(doing,))
 
     # Keeping.
 
@@ -353,10 +353,14 @@ def _batches(ids: list[str]) -> Iterable[list[str]]:
         yield batch
 
 
-def _first(failure: Failure) -> Failure:
-    """What the first that failed has failed with."""
+def _first(failure: Failure, doing: Iterable[Deferred[Any]]) -> Failure:
+    """What the first that failed has failed with; if no node answers the others are given up, to be tried again."""
     error = failure.value
-    return error.subFailure if isinstance(error, FirstError) else failure
+    first: Failure = error.subFailure if isinstance(error, FirstError) else failure
+    if first.check(Unavailable):
+        for each in doing:
+            each.cancel()
+    return first
 
 
 def _unless_cancelled(failure: Failure) -> None:

@@ -9,7 +9,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client import Refused, Registrar, Unavailable
-from bender.client.registrar import IDS_BYTES_MAX, IDS_MAX, STOPPING_S_MAX, _batches
+from bender.client.registrar import AT_ONCE_MAX, IDS_BYTES_MAX, IDS_MAX, STOPPING_S_MAX, _batches
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
 
 
@@ -204,6 +204,21 @@ class Away(RegistrarCase):
         self.node(TWO)._registrations_max = 1
         self.network.pass_time(7)
         self.assertEqual(self.listed(), [80])
+
+    def test_many_from_the_beginning(self) -> None:
+        """However often they are tried, few are at a time, and each is registered once."""
+        self.network.cut = {*ALL}
+        for port in range(1, 101):
+            self.add(port)
+        for _ in range(10):
+            self.network.pass_time(5)
+            asking = [end for end in self.network.ends if end.peerAddress.port == 1729 and not end.disconnected]
+            self.assertLessEqual(len(asking) + len(self.network._reaching), AT_ONCE_MAX)
+        self.network.cut = set()
+        before = self.asking.requests
+        self.network.pass_time(5)
+        self.assertEqual(len(self.listed()), 100)
+        self.assertLess(self.asking.requests - before, 110)
 
     def test_from_the_beginning(self) -> None:
         """What is added then is registered when there is a node; who waits is not told before."""
