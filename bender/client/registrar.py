@@ -206,17 +206,16 @@ class Registrar(Service):
                     await self._keep_those_due()
                 except Unavailable as unavailable:
                     self._note_away(unavailable)
-                    await deferLater(self._clock, retry_s * (0.5 + self._chance()))
-                    retry_s = min(2 * retry_s, RETRY_S_MAX, RETRY_TTLS_MAX * self._shortest_ttl_s)
-                    continue
                 except CancelledError:
                     raise
                 except Exception:
                     self._log.failure("Renewing failed; it is tried again.")
-                    await deferLater(self._clock, RETRY_S_MAX)
+                else:
+                    retry_s = RETRY_S_MIN
+                    await self._until_due()
                     continue
-                retry_s = RETRY_S_MIN
-                await self._until_due()
+                await deferLater(self._clock, retry_s * (0.5 + self._chance()))
+                retry_s = min(2 * retry_s, RETRY_S_MAX, RETRY_TTLS_MAX * self._shortest_ttl_s)
 
     async def _keep_those_due(self) -> None:
         self._early_or_late = 1 + JITTER * (2 * self._chance() - 1)  # the same for all, or they would drift apart

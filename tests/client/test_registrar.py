@@ -103,6 +103,16 @@ class Keeping(RegistrarCase):
         self.assertEqual(self.result(self.registrar.registered(id_)).weight, 2)
         self.assertEqual(self.registrar.ids, [id_])
 
+    def test_what_cannot_even_be_sent(self) -> None:
+        """It is logged, and harms nobody else."""
+        self.add(80, ttl_s=4)
+        self.network.pass_time(4)
+        self.add(81, meta={"what": object()})
+        self.add(82, ttl_s=4)
+        self.network.pass_time(12)
+        self.assertTrue(self.flushLoggedErrors(TypeError))
+        self.assertEqual((self.listed(), self.offlines()), ([80, 82], 0))
+
     def test_added_again_as_it_should_have_been(self) -> None:
         """That the first was refused is nothing to the second."""
         self.registrar.add("web", "1", "10.9.9.9", 80, weight=1000)
