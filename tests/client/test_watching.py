@@ -87,6 +87,23 @@ class Following(WatchCase):
 
         self.assertEqual(self.result(first(), within_s=1), "synced")
 
+    def test_closed_by_who_takes(self) -> None:
+        """Whatever else came with what he took is not told, and not kept."""
+        for port in range(1, 50):
+            self.up(port)
+        watch = self.client_of_all.watch()
+
+        async def two() -> list[int]:
+            ports = []
+            async for event in watch:
+                ports.append(event.registration.port)
+                if len(ports) == 2:
+                    await watch.aclose()
+            return ports
+
+        self.assertEqual(len(self.result(two(), within_s=1)), 2)
+        self.assertEqual(len(watch._waiting), 0)
+
     def test_who_does_not_take(self) -> None:
         """He keeps the node waiting, and goes on where he stood, with nothing missing."""
         watch = self.client_of_all.watch()
@@ -190,6 +207,28 @@ class Surviving(WatchCase):
         self.up(2)
         self.network.pass_time(3)
         self.assertEqual(self.watcher.named(), ["offline 1 missed", "online 2 registered"])
+
+    def test_replaced_meanwhile(self) -> None:
+        """The node is there again when somebody who was slow goes on: another one tells what was missed, and how."""
+        taking, self.watcher.taking = self.watcher.taking, Deferred()
+        taking.cancel()
+        for port in range(1000, 1000 + 2 * WAITING_MAX):
+            self.node(ONE).register(evolve(instance(port), ttl_s=3600.0))
+        self.network.pass_time(3)
+        self.machines[ONE].kill()
+        self.network.pass_time(1)
+        self.start(ONE)
+        self.network.pass_time(3)
+        self.up(2)
+        self.down(2)
+        self.network.pass_time(1)
+        watcher = Watcher(self.watcher.watch)
+        self.watcher.taking = watcher.taking
+        self.network.pass_time(5)
+        self.assertEqual(
+            [each for each in watcher.named() if len(each.split()[1]) == 1],
+            ["offline 1 expired", "online 2 registered", "offline 2 deregistered"],
+        )
 
     def test_before_there_was_a_snapshot(self) -> None:
         """There is one anyway."""
