@@ -323,7 +323,9 @@ class Watch(AsyncIterator[Event]):
             for look in count():
                 if look % LEARNED_EACH == 0:
                     await self._client.learn()
-                others = [node for node in self._client.nodes.in_turn() if node != self.node]
+                known = self._client.nodes.in_turn()
+                self._standbys = {node: stood for node, stood in self._standbys.items() if node in known}
+                others = [node for node in known if node != self.node]
                 standing = 0
                 for node in others:
                     if standing < STANDBYS_MAX:

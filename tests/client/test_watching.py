@@ -6,7 +6,7 @@ from msgspec.structs import replace as evolve
 from twisted.internet.defer import Deferred
 
 from bender.client import Client, Refused, Watch
-from bender.client.watching import SILENCE_S_MAX, WAITING_MAX
+from bender.client.watching import LEARNED_EACH, SILENCE_S_MAX, STANDBY_APART_S, WAITING_MAX
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Watcher
 
@@ -248,4 +248,18 @@ class Learning(WatchCase):
         self.machines[ONE].kill()
         self.up(1)
         self.network.pass_time(1)
+        self.assertEqual(watcher.named(), ["synced snapshot", "online 1 registered"])
+
+    def test_nodes_that_took_their_leave(self) -> None:
+        """Nobody waits for what they could tell of before the only other one was replaced."""
+        self.machines[THREE].leave()
+        watcher = self.watch(self.client(ONE))
+        self.network.pass_time(STANDBY_APART_S * LEARNED_EACH - 4)
+        self.machines[TWO].leave()  # just before it is learned who is there
+        self.network.pass_time(8)
+        self.machines[ONE].kill()
+        self.start(ONE)
+        self.network.pass_time(10)
+        self.up(1, host=ONE)
+        self.network.pass_time(5)
         self.assertEqual(watcher.named(), ["synced snapshot", "online 1 registered"])
