@@ -24,14 +24,13 @@ from bender.client.values import (
     Backend,
     BenderError,
     Frontend,
-    NotFound,
-    Refused,
     Registration,
     Reply,
     Unavailable,
     backend_of,
     decoded,
     frontend_of,
+    refusal_of,
 )
 from bender.client.watching import Watch
 from bender.reaching import NoAnswer
@@ -100,7 +99,7 @@ class Client:
                 reply = await self.ask(
                     node, method, path, content, headers=headers, waiting_s=waiting_s, within_s=within_s
                 )
-                refusal = _refusal(reply)
+                refusal = refusal_of(reply)
             except NoAnswer as no_answer:
                 problems[node] = str(no_answer)
                 self.on_problem(node, problems[node])
@@ -300,22 +299,3 @@ def _path(*parts: str) -> str:
 def _registration(reply: Reply) -> Registration:
     registration: Registration = decoded(reply.body, Registration, reply.node)
     return registration
-
-
-def _refusal(reply: Reply) -> Refused | None:
-    """Why a node says no, if it does. Raises `NoAnswer` where what stands before it does, in whatever words."""
-    if reply.status < HTTPStatus.BAD_REQUEST:
-        return None
-    try:
-        said: _Problem = decoded(reply.body, _Problem, reply.node)
-    except BenderError:
-        raise NoAnswer(f"answers with status {reply.status}, and not as a node does") from None
-    refusal = NotFound if reply.status == HTTPStatus.NOT_FOUND else Refused
-    return refusal(reply.status, said.code, said.message, reply.node)
-
-
-class _Problem(msgspec.Struct):
-    """An error of the API."""
-
-    code: str
-    message: str

@@ -6,9 +6,12 @@ Fields that a newer node sends and this does not know are passed over; `Reply` h
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
+
+from bender.reaching import NoAnswer
 
 
 class BenderError(Exception):
@@ -144,3 +147,22 @@ def decoded(body: bytes, type_: Any, node: str) -> Any:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BenderError(f"{node} answers what no node does ({error})") from error
+
+
+class _Problem(msgspec.Struct):
+    """An error of the API."""
+
+    code: str
+    message: str
+
+
+def refusal_of(reply: Reply) -> Refused | None:
+    """Why a node says no, if it does. Raises `NoAnswer` where what stands before it does, in whatever words."""
+    if reply.status < HTTPStatus.BAD_REQUEST:
+        return None
+    try:
+        said: _Problem = decoded(reply.body, _Problem, reply.node)
+    except BenderError:
+        raise NoAnswer(f"answers with status {reply.status}, and not as a node does") from None
+    refusal = NotFound if reply.status == HTTPStatus.NOT_FOUND else Refused
+    return refusal(reply.status, said.code, said.message, reply.node)

@@ -29,7 +29,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from bender.client.history import Change, History
-from bender.client.values import BenderError, Event, Refused, Reply
+from bender.client.values import BenderError, Event, Refused, Reply, decoded, refusal_of
 from bender.reaching import NoAnswer
 
 if TYPE_CHECKING:
@@ -86,6 +86,12 @@ class _Said(msgspec.Struct):
 
 
 _said = msgspec.json.Decoder(_Said)
+
+
+class _Stands(msgspec.Struct):
+    """Where a node stands, in its answer to who asks for no events."""
+
+    cursor: str
 
 
 class Watch(AsyncIterator[Event]):
@@ -205,7 +211,7 @@ class Watch(AsyncIterator[Event]):
                 self._client.on_problem(node, str(no_answer))
             except CancelledError:
                 raise
-            except BenderError as error:
+            except Refused as error:
                 self._error = error
                 self._closed = True
                 self._tasks[-1].cancel()
@@ -265,10 +271,10 @@ class Watch(AsyncIterator[Event]):
             raise NoAnswer(
                 "has no room for another watcher" if status == HTTPStatus.TOO_MANY_REQUESTS else "is not ready"
             )
-        if status != HTTPStatus.BAD_REQUEST:
+        refusal = refusal_of(Reply(node, status, stream.unread))
+        if refusal is None or status != HTTPStatus.BAD_REQUEST:
             raise NoAnswer(f"answers with status {status}")
-        said = Reply(node, status, stream.unread).json()
-        raise Refused(status, said["code"], said["message"], node)
+        raise refusal
 
     # What a node says.
 
@@ -321,15 +327,13 @@ class Watch(AsyncIterator[Event]):
     async def _stand_by(self) -> None:
         with suppress(CancelledError):
             for look in count():
-                if look % LEARNED_EACH == 0:
-                    await self._client.learn()
-                known = self._client.nodes.in_turn()
-                self._standbys = {node: stood for node, stood in self._standbys.items() if node in known}
-                others = [node for node in known if node != self.node]
-                standing = 0
-                for node in others:
-                    if standing < STANDBYS_MAX:
-                        standing += await self._note_standby(node)
+                standing = False
+                try:
+                    standing = await self._look(learning=look % LEARNED_EACH == 0)
+                except CancelledError:
+                    raise
+                except Exception:
+                    self._log.failure("To find out where other nodes stand failed; it is tried again.")
                 self._looking = deferLater(self._clock, STANDBY_APART_S if standing else SOONER_S)
                 with suppress(CancelledError):
                     await self._looking
@@ -341,18 +345,30 @@ class Watch(AsyncIterator[Event]):
         if self._looking is not None:
             self._looking.cancel()
 
+    async def _look(self, *, learning: bool) -> bool:
+        """Ask some other nodes where they stand; whether one of them said so."""
+        if learning:
+            await self._client.learn()
+        known = self._client.nodes.in_turn()
+        self._standbys = {node: stood for node, stood in self._standbys.items() if node in known}
+        others = [node for node in known if node != self.node]
+        standing = 0
+        for node in others:
+            if standing < STANDBYS_MAX:
+                standing += await self._note_standby(node)
+        return standing > 0
+
     async def _note_standby(self, node: str) -> bool:
         """Whether it answered; where it does not, it will not know of before either."""
         now = self._clock.seconds()
         try:
             reply = await self._client.ask(node, "GET", f"/events?{urlencode(self._selection)}")
+            stands: _Stands = decoded(reply.body, _Stands, node)
         except (NoAnswer, BenderError):
             self._standbys.pop(node, None)
             return False
-        if reply.status != HTTPStatus.OK:
-            return False
         stood = self._standbys.setdefault(node, deque())
-        stood.append((now, reply.json()["cursor"]))
+        stood.append((now, stands.cursor))
         while stood[0][0] < now - STANDBY_KEPT_S:
             stood.popleft()
         return True

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Request
 
 from bender.api import site
 from bender.client import Client, Event, Watch
@@ -104,6 +106,21 @@ class ClientCase(SynchronousTestCase):
         error = self.failureResultOf(deferred, kind).value
         assert isinstance(error, kind)
         return error
+
+
+class Page(Resource):
+    """Answers all requests in the same way, as no node does."""
+
+    isLeaf = True
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__()
+        self._status = status
+        self._body = body
+
+    def render(self, request: Request) -> bytes:
+        request.setResponseCode(self._status)
+        return self._body
 
 
 class Watcher:

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Site
 
 from bender.api import site
 from bender.client import Client, NotFound, Refused, Unavailable, parse_nodes
 from bender.client.nodes import Nodes
 from bender.core.model import Wanted
-from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
+from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
 from tests.exchange.network import Stranger
 
 WEB = ("web", "1", "10.9.9.9", 80)
 WEB_ID = "registration/web/1/10.9.9.9/80"
-
-
-class Elsewhere(Resource):
-    """Answers all requests in the same way, as no node does."""
-
-    isLeaf = True
-
-    def __init__(self, status: int, body: bytes) -> None:
-        super().__init__()
-        self._status = status
-        self._body = body
-
-    def render(self, request: Request) -> bytes:
-        request.setResponseCode(self._status)
-        return self._body
 
 
 class Names(SynchronousTestCase):
@@ -184,7 +168,7 @@ class Nowhere(ClientCase):
     def test_what_stands_before_one(self) -> None:
         """What it refuses in words of its own no node has refused: another one is asked."""
         for body in (b"<html>no</html>", b'{"error": "no"}', b"[]"):
-            self.network.listening[ONE, 1729] = Site(Elsewhere(403, body), reactor=self.network)
+            self.network.listening[ONE, 1729] = Site(Page(403, body), reactor=self.network)
             client = self.client(ONE, TWO)
             self.result(client.register(*WEB))
             self.assertEqual(client.nodes.last, f"{TWO}:1729")
@@ -193,7 +177,7 @@ class Nowhere(ClientCase):
     def test_nothing_is_learned_from_what_is_no_node(self) -> None:
         """Whatever it says of itself."""
         for body in (b"<html>welcome</html>", b"[]"):
-            self.network.listening[ONE, 1729] = Site(Elsewhere(200, body), reactor=self.network)
+            self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
             client = self.client(ONE)
             self.result(client.learn())
             self.assertEqual(client.nodes.in_turn(), [f"{ONE}:1729"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from msgspec.structs import replace as evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.server import Site
 
 from bender.client import Client, Refused, Watch
 from bender.client.watching import LEARNED_EACH, SILENCE_S_MAX, STANDBY_APART_S, WAITING_MAX
 from bender.core.model import Wanted
-from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Watcher
+from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page, Watcher
 
 
 def instance(port: int, version: str = "1") -> Wanted:
@@ -212,6 +213,7 @@ class Surviving(WatchCase):
         """The node is there again when somebody who was slow goes on: another one tells what was missed, and how."""
         taking, self.watcher.taking = self.watcher.taking, Deferred()
         taking.cancel()
+        self.failureResultOf(taking, CancelledError)
         for port in range(1000, 1000 + 2 * WAITING_MAX):
             self.node(ONE).register(evolve(instance(port), ttl_s=3600.0))
         self.network.pass_time(3)
@@ -263,3 +265,32 @@ class Learning(WatchCase):
         self.up(1, host=ONE)
         self.network.pass_time(5)
         self.assertEqual(watcher.named(), ["synced snapshot", "online 1 registered"])
+
+
+class Elsewhere(WatchCase):
+    """What stands where a node should."""
+
+    def test_it_is_passed_over(self) -> None:
+        """Whatever it says; and where the others stand is known all the same."""
+        self.machines[ONE].kill()
+        for status, body in ((400, b"<html>what?</html>"), (200, b"<html>welcome</html>"), (200, b"[]")):
+            self.network.listening[ONE, 1729] = Site(Page(status, body), reactor=self.network)
+            watcher = self.watch(self.client(*ALL))
+            self.network.pass_time(2)
+            self.assertEqual(watcher.named(), ["synced snapshot"])
+            self.network.pass_time(STANDBY_APART_S)
+            self.assertIn(f"{THREE}:1729", watcher.watch._standbys)
+
+    def test_what_nobody_expected(self) -> None:
+        """It is asked again where the others stand."""
+        client = self.client(*ALL, learns=False)
+        learn, client.learn = client.learn, broken  # type: ignore[method-assign]
+        watcher = self.watch(client)
+        self.assertTrue(self.flushLoggedErrors(RuntimeError))
+        client.learn = learn  # type: ignore[method-assign]
+        self.network.pass_time(STANDBY_APART_S)
+        self.assertEqual(len(watcher.watch._standbys), 2)
+
+
+async def broken() -> None:
+    raise RuntimeError("a fault")
