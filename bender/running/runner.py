@@ -197,6 +197,9 @@ class Runner:
         removing = Deferred.fromCoroutine(self._registrar.remove(id_, wait_s=wait_s or None))
         try:
             applied = await removing.addTimeout(wait_s + REGISTRY_S_MAX, self._reactor)
+        except CancelledError:
+            self._id = id_  # it may be listed still, and `_leave` sees to that
+            raise
         except (TimedOut, Unavailable):
             self._log.warn("{id} could not be deregistered: no node answers. It ends with its ttl.", id=id_)
         except NotFound:

@@ -238,6 +238,30 @@ class Ending(RunnerCase):
             self.network.pass_time(0.125)
         self.assertEqual((self.listed(), self.command.signals), (False, [signal.SIGTERM]))
 
+    def test_somebody_in_a_hurry_while_the_node_hangs(self) -> None:
+        """Another one is told when the command has ended."""
+        self.begin(ttl_s=60)
+        self.network.cut = {ONE}
+        for _ in range(2):
+            self.runner.signalled(signal.SIGTERM)
+        self.network.settle()
+        self.assertEqual((self.listed(), self.command.signals), (True, [signal.SIGTERM]))
+        self.command.end(0)
+        self.network.pass_time(2)
+        self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 0))
+
+    def test_while_it_is_deregistered_for_its_health(self) -> None:
+        """The command does not get the signal before that is done."""
+        self.begin(ttl_s=60, check_path="/health", check_apart_s=1, fall=1, wait_s=1)
+        self.network.cut = {ONE}
+        self.page.code = 500
+        self.network.pass_time(0.5)
+        self.runner.signalled(signal.SIGTERM)
+        self.network.settle()
+        self.assertEqual(self.command.signals, [])
+        self.network.pass_time(5)
+        self.assertEqual((self.listed(), self.command.signals), (False, [signal.SIGTERM]))
+
     def test_a_registry_that_hangs(self) -> None:
         """The command gets its signal all the same."""
         self.begin(wait_s=1)
@@ -323,6 +347,17 @@ class ItsOwnEnd(RunnerCase):
         self.command.end(3)
         self.network.pass_time(9)
         self.assertEqual(self.successResultOf(self.done), 3)
+
+    def test_in_the_middle_of_its_deregistration_while_a_node_hangs(self) -> None:
+        """Another one is told."""
+        self.run_it(ttl_s=60)
+        self.serve()
+        self.network.pass_time(1)
+        self.network.cut = {ONE}
+        self.runner.signalled(signal.SIGTERM)
+        self.command.end(0)
+        self.network.pass_time(2)
+        self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 0))
 
     def test_in_the_middle_of_its_deregistration(self) -> None:
         """Nothing is signalled any more."""
