@@ -152,12 +152,16 @@ class Runner:
                 self._log.warn("{where} {problem}: it is not registered yet.", where=where, problem=problem)
             await deferLater(self._reactor, LOOK_S)
 
-    @staticmethod
-    async def _problem(check: Check) -> str:
+    async def _problem(self, check: Check) -> str:
         try:
             await check.check()
         except Failed as failed:
             return str(failed)
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._log.failure("This should not have happened; it is checked again.")
+            return f"cannot be checked ({error})"
         return ""
 
     async def _local_address(self) -> str:
@@ -206,6 +210,8 @@ class Runner:
             self._log.info("{id} was not registered any more.", id=id_)
         except BenderError as error:
             self._log.warn("{id} could not be deregistered: {error}.", id=id_, error=str(error))
+        except Exception:
+            self._log.failure("{id} could not be deregistered.", id=id_)
         else:
             missing = applied.missing if applied else ()
             also = f", but {', '.join(missing)} did not say so" if missing else ""

@@ -186,6 +186,35 @@ class Checking(RunnerCase):
         self.assertEqual(self.command.signals, [])
 
 
+class Faults(RunnerCase):
+    """Errors that nobody expected, which are logged."""
+
+    def test_of_a_check(self) -> None:
+        """It is done again."""
+        self.run_it(check_path="/\udcff", check_apart_s=1)
+        self.serve()
+        self.network.pass_time(2)
+        self.assertGreater(len(self.flushLoggedErrors(UnicodeError)), 1)
+        self.assertFalse(self.listed())
+
+    def test_of_the_deregistration(self) -> None:
+        """The command gets its signal, and so does its status whoever waits."""
+        self.run_it()
+        self.serve()
+        self.network.pass_time(1)
+        self.runner._registrar.remove = self.broken  # type: ignore[method-assign]
+        self.runner.signalled(signal.SIGTERM)
+        self.network.settle()
+        self.assertEqual(self.command.signals, [signal.SIGTERM])
+        self.command.end(3)
+        self.network.pass_time(1)
+        self.assertEqual(self.successResultOf(self.done), 3)
+        self.assertTrue(self.flushLoggedErrors(RuntimeError))
+
+    async def broken(self, id_: str, *, wait_s: float | None = None) -> None:
+        raise RuntimeError(f"a fault with {id_} within {wait_s}")
+
+
 class Ending(RunnerCase):
     """By a signal."""
 
