@@ -7,8 +7,9 @@ from typing import Any, Protocol
 from attrs import frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as Connection
+from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -62,7 +63,7 @@ class HttpCheck:
         url = f"http://{host_port(self.host, self.port)}{self.path}"
         asking = client.get(url, allow_redirects=False, unbuffered=True, reactor=self.reactor)
         response: Any = await _in_time(asking, self.within_s, self.reactor)
-        response.deliverBody(_Unwanted())
+        response.deliverBody(_Unwanted(self.reactor, self.within_s))
         if not 200 <= response.code <= 399:
             raise Failed(f"answers {self.path} with {response.code}")
 
@@ -77,12 +78,22 @@ async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Any) -> Any
 class _Unwanted(Connection):
     """Reads the page to its end, or the service might log an error each time; but not one without end."""
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any, within_s: float) -> None:
         self._left = PAGE_BYTES_MAX
+        self._giving_up = reactor.callLater(within_s, self._give_up)
 
     def dataReceived(self, data: bytes) -> None:
         self._left -= len(data)
-        if self._left < 0 and self.transport is not None:
+        if self._left < 0:
+            self._give_up()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        del reason
+        if self._giving_up.active():
+            self._giving_up.cancel()
+
+    def _give_up(self) -> None:
+        if self.transport is not None:
             self.transport.loseConnection()
 
 

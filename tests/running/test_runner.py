@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from bender.running import Plan, Runner
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
@@ -39,9 +39,13 @@ class Page(Resource):
 
     isLeaf = True
     code = 200
+    endless = False
 
-    def render_GET(self, request: Request) -> bytes:
+    def render_GET(self, request: Request) -> bytes | int:
         request.setResponseCode(self.code)
+        if self.endless:
+            request.write(b"as it is, and")
+            return NOT_DONE_YET
         return b"as it is"
 
 
@@ -178,6 +182,14 @@ class Checking(RunnerCase):
         self.network.cut = {HOST}
         self.network.pass_time(12)
         self.assertFalse(self.listed())
+
+    def test_a_page_without_an_end(self) -> None:
+        """Its status counts, and the rest is waited for as long as for an answer, and no longer."""
+        self.page.endless = True
+        self.network.pass_time(10)
+        self.assertTrue(self.listed())
+        reading = [end for end in self.network.ends if end.peerAddress.host == HOST and not end.disconnected]
+        self.assertLessEqual(len(reading), 2)
 
     def test_the_command_is_left_alone(self) -> None:
         """It may mend itself."""
