@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import msgspec
+from twisted.internet.defer import CancelledError
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
@@ -83,7 +84,11 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
         number = getattr(signal, name)
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda got, _frame: session.reactor.callFromThread(runner.signalled, got))
-    return await runner.done
+    try:
+        return await runner.done
+    except CancelledError:  # by a signal that came before they were asked for, when nothing was registered yet
+        runner.command.signal(signal.SIGTERM)
+        raise
 
 
 def _start(reactor: Any, arguments: Sequence[str], on_end: Callable[[int], None]) -> Command:

@@ -52,12 +52,19 @@ class Run:
     ) -> None:
         """Run a command; what it and `bender run` print goes to files, unless `stdout` is said.
 
-        `inside` is a command that runs all of it.
+        `inside` is a command that runs all of it; `program` is Python that stands for `bender`.
         """
+        program = given.pop("program", None)
         self.folder.mkdir(exist_ok=True)
         with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
             self.process = subprocess.Popen(
-                [*inside, *bender(), *self.arguments(*options), "--", *command],
+                [
+                    *inside,
+                    *(bender() if program is None else [sys.executable, "-c", program]),
+                    *self.arguments(*options),
+                    "--",
+                    *command,
+                ],
                 cwd=self.folder,
                 env={**environment(), **given.pop("variables", {})},
                 stdout=stdout or out,

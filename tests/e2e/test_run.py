@@ -376,6 +376,26 @@ async def test_killed_itself(runs: Any, cluster: Cluster) -> None:
     await run.unlisted(node, within_s=3)
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest_twisted.ensureDeferred
+async def test_ended_while_it_begins(runs: Any, cluster: Cluster, moment: str) -> None:
+    """It leaves nothing behind, also when the signal comes in the moment in which the command is started."""
+    run = runs(cluster.node())
+    program = (
+        "import os\nspawn = os.posix_spawnp\n"
+        "def posix_spawnp(*arguments, **options):\n"
+        "    signalled = lambda: os.kill(os.getpid(), 15)\n"
+        f"    if {moment!r} == 'before': signalled()\n"
+        "    pid = spawn(*arguments, **options)\n"
+        f"    if {moment!r} == 'after': signalled()\n"
+        "    print(pid, flush=True)\n    return pid\n"
+        "os.posix_spawnp = posix_spawnp\nfrom bender.cli import main; main()"
+    )
+    run.start("sleep", "60", program=program)
+    assert await run.ended() == 130
+    await until("the command has ended as well", lambda: not Path(f"/proc/{int(run.stdout)}").exists())
+
+
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_as_the_first_process_of_a_container(runs: Any, cluster: Cluster) -> None:
