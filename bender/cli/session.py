@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import wraps
@@ -102,6 +103,7 @@ def asking(command: Callable[..., Done]) -> Callable[..., int]:
     ) -> int:
         from twisted.internet import reactor  # noqa: PLC0415 - at the top, completion would wait for it
 
+        _let_there_be_streams()
         screen = Screen(as_json=as_json)
         session = Session(_client(reactor, nodes, token_file, ca), screen, reactor, nodes)
         session.client.on_problem = session.note
@@ -111,6 +113,13 @@ def asking(command: Callable[..., Done]) -> Callable[..., int]:
         run = option(run)
     run.__doc__ = inspect.getdoc(command)
     return run
+
+
+def _let_there_be_streams() -> None:
+    """Say to nobody what goes to a stream that was closed when this process began."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as this runs
 
 
 async def _bounded(session: Session, doing: Done) -> int:

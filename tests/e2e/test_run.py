@@ -396,6 +396,16 @@ async def test_ended_while_it_begins(runs: Any, cluster: Cluster, moment: str) -
     await until("the command has ended as well", lambda: not Path(f"/proc/{int(run.stdout)}").exists())
 
 
+@pytest_twisted.ensureDeferred
+async def test_with_nothing_to_read_from_or_write_to(runs: Any, cluster: Cluster) -> None:
+    """It runs all the same, and says nothing where it should not."""
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        run = runs(cluster.node())
+        run.start("sh", "-c", "exit 7", inside=["sh", "-c", f'"$@" {closed}', "sh"])
+        assert await run.ended() == 7, closed
+        assert run.stdout == ""
+
+
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_as_the_first_process_of_a_container(runs: Any, cluster: Cluster) -> None:
