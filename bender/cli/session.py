@@ -198,7 +198,7 @@ def _cache() -> Path:
 
 
 def _remembered() -> dict[str, str]:
-    with suppress(OSError, RuntimeError, msgspec.DecodeError):
+    with suppress(OSError, RuntimeError, msgspec.DecodeError, UnicodeDecodeError):
         remembered: dict[str, str] = msgspec.json.decode(_cache().read_bytes(), type=dict[str, str])
         return remembered
     return {}

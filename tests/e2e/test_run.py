@@ -406,6 +406,19 @@ async def test_with_nothing_to_read_from_or_write_to(runs: Any, cluster: Cluster
         assert run.stdout == ""
 
 
+@pytest_twisted.ensureDeferred
+async def test_files_that_are_spoilt(runs: Any, cluster: Cluster, tmp_path: Path) -> None:
+    """What is remembered of nodes is done without; what was named is complained of in a sentence."""
+    spoilt = tmp_path / "bender" / "nodes.json"
+    spoilt.parent.mkdir()
+    spoilt.write_bytes(b'{"\xff": "\xff"}')
+    for options, status in (([], 7), ([f"--token-file={spoilt}"], 2), ([f"--ca={spoilt}"], 2)):
+        run = runs(cluster.node())
+        run.start("sh", "-c", "exit 7", options=options, variables={"XDG_CACHE_HOME": str(tmp_path)})
+        assert await run.ended() == status
+        assert "Traceback" not in run.stderr
+
+
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_as_the_first_process_of_a_container(runs: Any, cluster: Cluster) -> None:
