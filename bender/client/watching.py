@@ -55,9 +55,13 @@ STANDBY_KEPT_S = 60.0
 #: Other nodes that are looked at: one to go on at, and another if that is gone by then as well.
 STANDBYS_MAX = 2
 
-#: Seconds before all nodes are tried again where none answered: the first, and what it grows to.
+#: Seconds before all nodes are tried again where none answered, or not for longer than that: the first, and what it
+#: grows to.
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 2.0
+
+#: Of an event, which has less than 16 KiB. What is longer comes from no node.
+LINE_BYTES_MAX = 256 * 1024
 
 #: Events that wait for who does not take them. Then the node is not read from, until there are none.
 WAITING_MAX = 1000
@@ -196,7 +200,8 @@ class Watch(AsyncIterator[Event]):
                 if len(self._waiting) > WAITING_MAX:
                     self._room = Deferred()
                     await self._room
-                if await self._follow_any():
+                began_at = self._clock.seconds()
+                if await self._follow_any() and self._clock.seconds() > began_at + RETRY_S_MAX:
                     retry_s = RETRY_S_MIN
                     continue
                 await deferLater(self._clock, retry_s * (0.5 + self._chance()))
@@ -440,8 +445,15 @@ class _Stream(Protocol):
                     self.heard = True
         except Exception:
             self._log.failure("A node told what could not be understood; it is asked again.")
-            self.heard = False
-            self.end()
+            self._give_up()
+        if len(self.unread) > LINE_BYTES_MAX:
+            self._log.error("A node told a line that does not end; it is asked again.")
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """It is of no use, whatever it said before."""
+        self.heard = False
+        self.end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         del reason

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace as evolve
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
 from bender.client import Client, Refused, Watch
-from bender.client.watching import LEARNED_EACH, SILENCE_S_MAX, STANDBY_APART_S, WAITING_MAX
+from bender.client.watching import LEARNED_EACH, LINE_BYTES_MAX, SILENCE_S_MAX, STANDBY_APART_S, WAITING_MAX, _Stream
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page, Watcher
 
@@ -280,6 +281,30 @@ class Elsewhere(WatchCase):
             self.assertEqual(watcher.named(), ["synced snapshot"])
             self.network.pass_time(STANDBY_APART_S)
             self.assertIn(f"{THREE}:1729", watcher.watch._standbys)
+
+    def test_it_may_end_again_and_again(self) -> None:
+        """Then it is asked now and then, and not all the time."""
+        for host in ALL:
+            self.machines[host].kill()
+        self.network.listening[ONE, 1729] = Site(
+            Page(200, b'data: {"event": "tick", "cursor": "x"}\n'), reactor=self.network
+        )
+        watcher = self.watch(self.client(ONE, learns=False))
+        self.network.pass_time(20)
+        asked = [end for end in self.network.ends if end.peerAddress.port == 1729]
+        self.assertLess(len(asked), 25)
+        self.assertEqual(watcher.named(), [])
+
+    def test_a_line_without_an_end(self) -> None:
+        """It is not kept for ever."""
+        transport = StringTransport()
+        stream = _Stream(self.network, lambda _: None)
+        stream.makeConnection(transport)
+        for _ in range(LINE_BYTES_MAX // 1024):
+            stream.dataReceived(bytes(1024))
+        self.assertFalse(transport.disconnecting)
+        stream.dataReceived(b"1")
+        self.assertTrue(transport.disconnecting and stream.ended.called)
 
     def test_what_nobody_expected(self) -> None:
         """It is asked again where the others stand."""
