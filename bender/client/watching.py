@@ -101,9 +101,9 @@ class _Stands(msgspec.Struct):
 class Watch(AsyncIterator[Event]):
     """What is listed now, as events with the reason `snapshot`, then one called `synced`, then every change.
 
-    `Client.watch` returns it. Use it with `async for`, and within `async with`, or call `aclose` when it is not wanted
-    any more. It goes on for ever, through any number of nodes that come and go, and through times in which there are
-    none. Raises `Refused` where what is watched can be nothing, such as an app with a slash in its name.
+    `Client.watch` returns it, for one taker. Use it with `async for`, and within `async with`, or call `aclose` when it
+    is not wanted any more. It goes on for ever, through any number of nodes that come and go, and through times in
+    which there are none. Raises `Refused` where what is watched can be nothing, such as an app with a slash in its name.
     """
 
     _log = Logger()

@@ -12,8 +12,12 @@ from tests.e2e.nodes import Cluster
 
 
 def pytest_configure() -> None:
-    """Whoever runs the tests with nohup has all their processes ignore this, and a test would wait for it in vain."""
+    """Whoever runs the tests with nohup, or in the background of a shell, has all their processes ignore one of these.
+
+    A test would wait for it in vain.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
