@@ -103,7 +103,7 @@ class Watch(AsyncIterator[Event]):
 
     `Client.watch` returns it, for one taker. Use it with `async for`, and within `async with`, or call `aclose` when it
     is not wanted any more. It goes on for ever, through any number of nodes that come and go, and through times in
-    which there are none. Raises `Refused` where what is watched can be nothing, such as an app with a slash in its name.
+    which there are none. Raises `Refused` where what is watched can be nothing, such as an app with a slash in it.
     """
 
     _log = Logger()
