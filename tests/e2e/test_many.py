@@ -145,7 +145,7 @@ async def test_very_many_are_listed_and_streamed(cluster: Cluster, count: int, p
     assert listed[0] == listed[1] == listed[2]
 
     asleep, slow = await reader(late), await reader(late)
-    reading = Deferred.fromCoroutine(slow.read(within_s=60))
+    reading = Deferred.fromCoroutine(slow.read(within_s=30 + count / 1000))
     slowest_s = 0.0
     while not reading.called:
         began_at_s = time.monotonic()
