@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -81,37 +82,18 @@ async def watch(
     First comes what is there, then an event called synced, and then what changes from there on. With --json each line
     is an event as in the API, with the node that told it.
     """
-    vain = _Vain(session)
-    session.client.on_problem = vain.note
     async with session.client.watch(app, version) as events:
+        events.on_away = partial(_say_away, session)
         async for event in events:
             session.tell_problems()
-            vain.over()
             synced = event.event == "synced"
             if (new and event.reason == "snapshot" and not synced) or (only is not None and event.event not in only):
                 continue
             _show(session, event)
 
 
-class _Vain:
-    """Says that no node can be followed, once for each time in which that is so."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._problems: dict[str, str] = {}
-        self._told = False
-
-    def note(self, node: str, problem: str) -> None:
-        self._session.note(node, problem)
-        self._problems[node] = problem
-        if not self._told and self._problems.keys() >= {*self._session.client.nodes.in_turn()}:
-            self._told = True
-            problems = "; ".join(f"{each} {why}" for each, why in self._problems.items())
-            self._session.screen.error(f"{problems}; it goes on trying")
-
-    def over(self) -> None:
-        self._problems.clear()
-        self._told = False
+def _say_away(session: Session, problems: dict[str, str]) -> None:
+    session.screen.error(f"{'; '.join(f'{node} {why}' for node, why in problems.items())}; it goes on trying")
 
 
 def _show(session: Session, event: Event) -> None:
@@ -180,12 +162,12 @@ def _account(screen: Any, node: dict[str, Any]) -> list[object]:
     claim = node["claim"]
     lists = Text("yes", style="green") if node["listed"] else Text("hidden" if node["hidden"] else "no", style="red")
     own = [f"{lasted(claim['renewed'])} ago", lasted(claim["left"]), lasted(claim["held"])] if claim else ["", "", ""]
-    seen = [_seen(each, node["node"]) for each in node["sees"]]
+    seen = [_seen(each) for each in node["sees"]]
     return [node["node"], lists, *own, "; ".join([*seen, *(f"deregistered at {name}" for name in node["ended"])])]
 
 
-def _seen(seen: dict[str, Any], by: str) -> str:
-    who = seen["node"] if seen["node"] != by else f"{by} before its restart"
+def _seen(seen: dict[str, Any]) -> str:
+    who = f"{seen['node']} before its restart" if seen["earlier"] else seen["node"]
     if seen["counts"]:
         return f"{who} holds it"
     return f"{who} was told that it is over" if seen["why"] == "ended" else f"{who} is silent ({lasted(seen['heard'])})"

@@ -131,6 +131,9 @@ class Watch(AsyncIterator[Event]):
         self._tasks: list[Deferred[None]] = []
         self._closed = False
         self._stream: _Stream | None = None
+        #: Called where no node can be followed, with each and why not, once until one can again. Set it to your own.
+        self.on_away: Callable[[dict[str, str]], None] = lambda _problems: None
+        self._away = False
         #: The node that is followed, or was last; None before there was one.
         self.node: str | None = None
         # Where that node stands.
@@ -209,11 +212,13 @@ class Watch(AsyncIterator[Event]):
 
     async def _follow_any(self) -> bool:
         """Follow the first node that lets itself be followed, to its end; whether one of them said anything."""
+        problems: dict[str, str] = {}
         for node in self._candidates():
             try:
                 return await self._follow(node)
             except NoAnswer as no_answer:
-                self._client.on_problem(node, str(no_answer))
+                problems[node] = str(no_answer)
+                self._client.on_problem(node, problems[node])
             except CancelledError:
                 raise
             except Refused as error:
@@ -224,6 +229,10 @@ class Watch(AsyncIterator[Event]):
                 return True
             except Exception:
                 self._log.failure("Following {node} failed; another one is followed.", node=node)
+                problems[node] = "tells what cannot be understood"
+        if not self._away:
+            self._away = True
+            self.on_away(problems)
         return False
 
     def _candidates(self) -> list[str]:
@@ -260,6 +269,7 @@ class Watch(AsyncIterator[Event]):
                 await self._refused(node, response.code, stream)
             self._client.nodes.answered(node)
             self.node, self._cursor = node, self._cursor if goes_on else None
+            self._away = False
             self._look_around()
             await stream.ended
         finally:

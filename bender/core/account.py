@@ -41,11 +41,13 @@ class Held(msgspec.Struct, frozen=True, rename={"held_s": "held", "renewed_s": "
 class Seen(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
     """A claim of another node's, as it is seen here: `heard_s` is how long ago that node was heard, if ever.
 
-    `counts` says whether the claim keeps the instance listed here; if it does not, `why` is `ended` (deregistered) or
-    `silent` (its node is not heard).
+    `earlier` says that this was an earlier start of that node, which was started again since. `counts` says whether the
+    claim keeps the instance listed here; if it does not, `why` is `ended` (deregistered) or `silent` (its node is not
+    heard).
     """
 
     node: str
+    earlier: bool
     rev: int
     counts: bool
     why: str | None
@@ -170,7 +172,8 @@ def _seen(claim: Claim, contacts: Contacts, ended: set[Dot], now: float) -> Seen
     contact = contacts.get(claim.node)
     counts = claim.root not in ended and contacts.counts(claim.node, claim.ttl_s, now)
     why = None if counts else "ended" if claim.root in ended else "silent"
-    return Seen(contact.name if contact else FORGOTTEN, claim.rev, counts, why, heard_s(contact, now))
+    earlier = contact is not None and contacts.replaced(contact)
+    return Seen(contact.name if contact else FORGOTTEN, earlier, claim.rev, counts, why, heard_s(contact, now))
 
 
 def heard_s(contact: Contact | None, now: float) -> float | None:

@@ -233,6 +233,25 @@ class Surviving(WatchCase):
             ["offline 1 expired", "online 2 registered", "offline 2 deregistered"],
         )
 
+    def test_who_watches_may_be_told(self) -> None:
+        """That no node can be followed, once each time."""
+        told: list[list[str]] = []
+        self.watcher.watch.on_away = lambda problems: told.append([*problems])
+        self.machines[ONE].kill()
+        self.network.pass_time(5)
+        self.assertEqual(told, [])
+        for host in (TWO, THREE):
+            self.machines[host].kill()
+        self.network.pass_time(5)
+        self.assertEqual([sorted(nodes) for nodes in told], [[f"{host}:1729" for host in ALL]])
+        for host in ALL:
+            self.start(host)
+        self.network.pass_time(5)
+        for host in ALL:
+            self.machines[host].kill()
+        self.network.pass_time(5)
+        self.assertEqual(len(told), 2)
+
     def test_before_there_was_a_snapshot(self) -> None:
         """There is one anyway."""
         self.machines[ONE].kill()

@@ -66,6 +66,15 @@ class Accounts(SynchronousTestCase):
         self.cluster.deregister("b")
         self.assertEqual(self.seen("b"), [("a", False, "ended")])
 
+    def test_of_a_node_before_its_restart(self) -> None:
+        """It has its name, and is told from what is there now."""
+        self.cluster.register("a")
+        self.cluster.start("a", 9, "abc")
+        self.cluster.run(1)
+        self.cluster.renew("a")
+        seen = {(seen.node, seen.earlier, seen.counts) for seen in self.account("b").sees}
+        self.assertEqual(seen, {("a", True, True), ("a", False, True)})
+
     def test_of_two_claims(self) -> None:
         """Each node knows of its own lease alone."""
         self.cluster.register("a")
