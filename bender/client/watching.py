@@ -22,13 +22,11 @@ from urllib.parse import urlencode
 import msgspec
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from bender.client.history import Change, History
+from bender.client.stream import Said, Stream
 from bender.client.values import BenderError, Event, Refused, Reply, decoded, refusal_of
 from bender.reaching import NoAnswer
 
@@ -37,9 +35,6 @@ if TYPE_CHECKING:
 
 #: What a node may take until its answer begins.
 BEGINNING_S_MAX = 5.0
-
-#: Nodes say something every 15 s at least. One that says nothing for longer than this is taken for gone.
-SILENCE_S_MAX = 20.0
 
 #: How often, of these looks, a node is asked where the others are.
 LEARNED_EACH = 12
@@ -60,36 +55,8 @@ STANDBYS_MAX = 2
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 2.0
 
-#: Of an event, which has less than 16 KiB. What is longer comes from no node.
-LINE_BYTES_MAX = 256 * 1024
-
 #: Events that wait for who does not take them. Then the node is not read from, until there are none.
 WAITING_MAX = 1000
-
-
-class _Said(msgspec.Struct):
-    """One event of a node."""
-
-    event: str
-    cursor: str = ""
-    at: int = 0
-    reason: str = ""
-    snapshot: bool = False
-    registration: dict[str, Any] | None = None
-    backend: dict[str, Any] | None = None
-    frontend: dict[str, Any] | None = None
-
-    def change(self) -> Change | None:
-        """What has changed; None for what only says how far it is."""
-        for kind in ("registration", "backend", "frontend"):
-            body: dict[str, Any] | None = getattr(self, kind)
-            if body is not None:
-                reason = "snapshot" if self.snapshot else self.reason
-                return Change(self.event, kind, body["id"], reason, body, self.at)
-        return None
-
-
-_said = msgspec.json.Decoder(_Said)
 
 
 class _Stands(msgspec.Struct):
@@ -130,7 +97,7 @@ class Watch(AsyncIterator[Event]):
         self._error: BenderError | None = None
         self._tasks: list[Deferred[None]] = []
         self._closed = False
-        self._stream: _Stream | None = None
+        self._stream: Stream | None = None
         #: Called where no node can be followed, with each and why not, once until one can again. Set it to your own.
         self.on_away: Callable[[dict[str, str]], None] = lambda _problems: None
         self._away = False
@@ -258,7 +225,7 @@ class Watch(AsyncIterator[Event]):
         goes_on = node == self.node and self._cursor is not None
         stood_at, since = (0.0, self._cursor) if goes_on else self._stood(node)
         merging = _Merging(goes_on, stood_at) if self._history.shown or self._synced else None
-        stream = _Stream(self._clock, lambda said: self._heard(said, node, merging))
+        stream = Stream(self._clock, lambda said: self._heard(said, node, merging))
         query = {**self._selection, "snapshot": "true" if goes_on else "always"}
         query |= {} if since is None else {"since": since}
         path = f"/events?{urlencode(query)}"
@@ -280,7 +247,7 @@ class Watch(AsyncIterator[Event]):
         self._standbys.pop(node, None)
         return stream.heard
 
-    async def _refused(self, node: str, status: int, stream: _Stream) -> None:
+    async def _refused(self, node: str, status: int, stream: Stream) -> None:
         await stream.ended
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             raise NoAnswer(
@@ -293,7 +260,7 @@ class Watch(AsyncIterator[Event]):
 
     # What a node says.
 
-    def _heard(self, said: _Said, node: str, merging: _Merging | None) -> None:
+    def _heard(self, said: Said, node: str, merging: _Merging | None) -> None:
         if said.event == "reset":
             if merging is not None:
                 self._begin_anew(merging, node)
@@ -410,86 +377,9 @@ class _Merging:
         self.missed: list[Change] = []
         self.present: list[Change] = []
 
-    def take(self, said: _Said, change: Change | None) -> bool:
+    def take(self, said: Said, change: Change | None) -> bool:
         """Whether that was all."""
         if change is not None:
             (self.present if said.snapshot else self.missed).append(change)
         self.done = said.event == "synced"
         return self.done
-
-
-class _Stream(Protocol):
-    """Server-sent events as they come, each handed to `hear`. `ended` fires when there are no more."""
-
-    _log = Logger()
-
-    def __init__(self, clock: Any, hear: Callable[[_Said], None]) -> None:
-        self.ended: Deferred[None] = Deferred(lambda _: self.end())
-        self.unread = b""
-        #: Whether there was any.
-        self.heard = False
-        self._clock = clock
-        self._hear = hear
-        self._silence: IDelayedCall | None = None
-        self._paused = False
-
-    def connectionMade(self) -> None:
-        self._expect()
-
-    def _expect(self) -> None:
-        """Something is to come, within so long."""
-        self._silence = self._clock.callLater(SILENCE_S_MAX, self.end)
-
-    def _expect_nothing(self) -> None:
-        if self._silence is not None and self._silence.active():
-            self._silence.cancel()
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._silence is not None and self._silence.active():
-            self._silence.reset(SILENCE_S_MAX)
-        *lines, self.unread = (self.unread + data).split(b"\n")
-        try:
-            for line in lines:
-                if line.startswith(b"data: ") and not self.ended.called:
-                    self._hear(_said.decode(line[6:]))
-                    self.heard = True
-        except Exception:
-            self._log.failure("A node told what could not be understood; it is asked again.")
-            self._give_up()
-        if len(self.unread) > LINE_BYTES_MAX:
-            self._log.error("A node told a line that does not end; it is asked again.")
-            self._give_up()
-
-    def _give_up(self) -> None:
-        """It is of no use, whatever it said before."""
-        self.heard = False
-        self.end()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        del reason
-        self._expect_nothing()
-        if not self.ended.called:
-            self.ended.callback(None)
-
-    def pause(self) -> None:
-        """Read no more for now."""
-        transport: Any = self.transport
-        if not self._paused and transport is not None:
-            self._paused = True
-            self._expect_nothing()
-            transport.pauseProducing()
-
-    def resume(self) -> None:
-        transport: Any = self.transport
-        if self._paused and transport is not None:
-            self._paused = False
-            self._expect()
-            transport.resumeProducing()
-
-    def end(self) -> None:
-        """Read no more."""
-        self._expect_nothing()
-        if self.transport is not None:
-            self.transport.loseConnection()
-        if not self.ended.called:
-            self.ended.callback(None)

@@ -8,7 +8,8 @@ from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
 from bender.client import Client, Refused, Watch
-from bender.client.watching import LEARNED_EACH, LINE_BYTES_MAX, SILENCE_S_MAX, STANDBY_APART_S, WAITING_MAX, _Stream
+from bender.client.stream import LINE_BYTES_MAX, SILENCE_S_MAX, Stream
+from bender.client.watching import LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page, Watcher
 
@@ -317,7 +318,7 @@ class Elsewhere(WatchCase):
     def test_a_line_without_an_end(self) -> None:
         """It is not kept for ever."""
         transport = StringTransport()
-        stream = _Stream(self.network, lambda _: None)
+        stream = Stream(self.network, lambda _: None)
         stream.makeConnection(transport)
         for _ in range(LINE_BYTES_MAX // 1024):
             stream.dataReceived(bytes(1024))

@@ -1,0 +1,126 @@
+"""The events of one node as they come: server-sent events, each decoded and handed on.
+
+A node that falls silent is taken for gone, and what no node would say ends the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from bender.client.history import Change
+
+#: Nodes say something every 15 s at least. One that says nothing for longer than this is taken for gone.
+SILENCE_S_MAX = 20.0
+
+#: Of an event, which has less than 16 KiB. What is longer comes from no node.
+LINE_BYTES_MAX = 256 * 1024
+
+
+class Said(msgspec.Struct):
+    """One event of a node."""
+
+    event: str
+    cursor: str = ""
+    at: int = 0
+    reason: str = ""
+    snapshot: bool = False
+    registration: dict[str, Any] | None = None
+    backend: dict[str, Any] | None = None
+    frontend: dict[str, Any] | None = None
+
+    def change(self) -> Change | None:
+        """What has changed; None for what only says how far it is."""
+        for kind in ("registration", "backend", "frontend"):
+            body: dict[str, Any] | None = getattr(self, kind)
+            if body is not None:
+                reason = "snapshot" if self.snapshot else self.reason
+                return Change(self.event, kind, body["id"], reason, body, self.at)
+        return None
+
+
+_said = msgspec.json.Decoder(Said)
+
+
+class Stream(Protocol):
+    """Server-sent events as they come, each handed to `hear`. `ended` fires when there are no more."""
+
+    _log = Logger()
+
+    def __init__(self, clock: Any, hear: Callable[[Said], None]) -> None:
+        self.ended: Deferred[None] = Deferred(lambda _: self.end())
+        self.unread = b""
+        #: Whether there was any.
+        self.heard = False
+        self._clock = clock
+        self._hear = hear
+        self._silence: IDelayedCall | None = None
+        self._paused = False
+
+    def connectionMade(self) -> None:
+        self._expect()
+
+    def _expect(self) -> None:
+        """Something is to come, within so long."""
+        self._silence = self._clock.callLater(SILENCE_S_MAX, self.end)
+
+    def _expect_nothing(self) -> None:
+        if self._silence is not None and self._silence.active():
+            self._silence.cancel()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._silence is not None and self._silence.active():
+            self._silence.reset(SILENCE_S_MAX)
+        *lines, self.unread = (self.unread + data).split(b"\n")
+        try:
+            for line in lines:
+                if line.startswith(b"data: ") and not self.ended.called:
+                    self._hear(_said.decode(line[6:]))
+                    self.heard = True
+        except Exception:
+            self._log.failure("A node told what could not be understood; it is asked again.")
+            self._give_up()
+        if len(self.unread) > LINE_BYTES_MAX:
+            self._log.error("A node told a line that does not end; it is asked again.")
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """It is of no use, whatever it said before."""
+        self.heard = False
+        self.end()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        del reason
+        self._expect_nothing()
+        if not self.ended.called:
+            self.ended.callback(None)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        transport: Any = self.transport
+        if not self._paused and transport is not None:
+            self._paused = True
+            self._expect_nothing()
+            transport.pauseProducing()
+
+    def resume(self) -> None:
+        transport: Any = self.transport
+        if self._paused and transport is not None:
+            self._paused = False
+            self._expect()
+            transport.resumeProducing()
+
+    def end(self) -> None:
+        """Read no more."""
+        self._expect_nothing()
+        if self.transport is not None:
+            self.transport.loseConnection()
+        if not self.ended.called:
+            self.ended.callback(None)
