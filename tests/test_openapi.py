@@ -11,7 +11,8 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender import __version__
-from bender.api.commands import QUERY_FIELDS_MAX, ROUTES, STATUS_OF_CODE
+from bender.api.answers import QUERY_FIELDS_MAX, STATUS_OF_CODE
+from bender.api.commands import ROUTES
 from bender.core import account, model
 from bender.core.timing import TTL_S_MAX
 from bender.node import EVENTS_TOLD_MAX

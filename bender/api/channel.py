@@ -21,7 +21,8 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from bender.api.commands import BODY_BYTES_MAX, ROUTES, Answer, refused
+from bender.api.answers import BODY_BYTES_MAX, Answer, refused
+from bender.api.commands import ROUTES
 from bender.api.lane import Taken, Takes, reason
 from bender.prompt import prompt_writer
 

@@ -17,19 +17,9 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
+from bender.api.answers import NO_ROUTE, NOT_READY, Answer, Asked, Later, refusal
 from bender.api.channel import Request, Site, respond, send
-from bender.api.commands import (
-    NO_ROUTE,
-    NOT_READY,
-    ROUTES,
-    Answer,
-    Asked,
-    Later,
-    Route,
-    answer,
-    refusal,
-    without_command,
-)
+from bender.api.commands import ROUTES, Route, answer, without_command
 from bender.api.lane import Lane
 from bender.api.watch import watch
 from bender.core.model import Invalid

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.web.server import Request
 
-from bender.api.commands import accepted, wait_s
+from bender.api.answers import accepted, wait_s
 from bender.core.model import Invalid
 from bender.journal import Entry
 from bender.node import Node

@@ -6,7 +6,8 @@ import msgspec
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.api.commands import ROUTES, Answer, Asked, answer
+from bender.api.answers import Answer, Asked
+from bender.api.commands import ROUTES, answer
 from bender.node import Node
 from tests.api.conversation import WEB, a_node
 

@@ -1,0 +1,241 @@
+"""What a client asks for, and the answers that several commands give.
+
+Nothing here knows Twisted's web. Every refusal has the same form, every object and list its tag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+import msgspec
+
+from bender.core.model import Invalid, TooLarge
+from bender.listing import Listing, LongListing, gzip_pieces
+from bender.node import Full, Node, NotReady
+
+#: A body, except of renewals. Many times an entry, so that what is too large for one is told so in plain words.
+BODY_BYTES_MAX = 64 * 1024
+
+#: A thousand ids of 255 bytes.
+RENEWALS_BYTES_MAX = 256 * 1024
+
+#: Fields of a query. Nobody means more, and each costs time with every registration that is looked at.
+QUERY_FIELDS_MAX = 20
+
+#: A list above this is deflated for who asks for that: it fits a packet otherwise, or nearly so.
+DEFLATE_OVER_BYTES = 2 * 1024
+
+#: A request waits no longer, whatever was asked for: intermediaries give up on silent connections soon after.
+WAIT_S_MAX = 60
+
+#: Seconds after which it is worth asking a node again that was not ready: about as long as a first contact takes.
+RETRY_AFTER = b"1"
+
+STATUS_OF_CODE = {
+    "INVALID": 400,
+    "NOT_FOUND": 404,
+    "METHOD_NOT_ALLOWED": 405,
+    "CONFLICT": 409,
+    "TOO_LARGE": 413,
+    "BUSY": 429,
+    "INTERNAL": 500,  # nothing answers this but a mistake of ours
+    "NOT_READY": 503,
+}
+
+_WAIT = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
+_ZERO = re.compile(r"q\s*=\s*0(\.0*)?")
+
+JSON = (b"Content-Type", b"application/json")
+
+# What is said of what the client has already (RFC 9110, 15.4.5).
+_ABOUT_UNCHANGED = (b"ETag", b"Vary")
+
+#: All the headers that most answers have.
+JSON_ALONE = (JSON,)
+
+encode = msgspec.json.Encoder().encode
+
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+# Structs and not attrs classes: one of each is made for every request, in a fifth of the time.
+class Asked(msgspec.Struct):
+    """A request for one of `ROUTES`.
+
+    `path` are the variable parts of its path, decoded; `query` is what came after `?`; `etags` and `encodings` are the
+    headers If-None-Match and Accept-Encoding; `author` says for people who asks, best the client's address.
+
+    `parsed` is a command's own: instances send the same for ever, and a front that remembers what it has read saves
+    reading it anew.
+    """
+
+    method: str
+    path: tuple[str, ...] = ()
+    query: str = ""
+    body: bytes = b""
+    etags: str | None = None
+    encodings: str | None = None
+    author: str = ""
+    parsed: Any = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole response, except for what every response of a front has. Without a body only where there can be none.
+
+    A body that is too long to be in one piece comes in several: then `pieces` makes them, and `length` is their sum if
+    it is known.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Headers = ()
+    pieces: Iterator[bytes] | None = None
+    length: int | None = None
+
+
+class Later(msgspec.Struct, frozen=True):
+    """An answer that takes a while: take the steps, other work between them, and then ask for it."""
+
+    steps: Iterator[None]
+    answer: Callable[[], Answer]
+
+
+#: The last is an answer that waits for other nodes, or for time: nothing of the command is done before it is awaited.
+Answered = Answer | Later | Coroutine[Any, Any, Answer]
+
+Command = Callable[[Node, Asked], Answered]
+
+
+def refusal(error: BaseException | None) -> Answer:
+    """The answer to a request that ended in an error."""
+    if isinstance(error, Invalid):
+        return refused("INVALID", str(error))
+    if isinstance(error, TooLarge):
+        return refused("TOO_LARGE", str(error))
+    if isinstance(error, NotReady):
+        return NOT_READY
+    if isinstance(error, Full):
+        return refused("BUSY", str(error) or "this node has as many entries as it may hold")
+    return refused("INTERNAL", "this should not have happened; the node's log says more")
+
+
+def refused(code: str, message: str, *headers: tuple[bytes, bytes]) -> Answer:
+    return Answer(STATUS_OF_CODE[code], encode({"code": code, "message": message}), (JSON, *headers))
+
+
+NO_ROUTE = refused("NOT_FOUND", "there is nothing at this path")
+NOT_READY = refused(
+    "NOT_READY",
+    "this node has not heard from all of its peers yet, GET /status names them; ask another",
+    (b"Retry-After", RETRY_AFTER),
+)
+
+
+def shown(asked: Asked, body: bytes) -> Answer:
+    """One object. The tag follows from the content alone, so it is the same on all nodes."""
+    etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    return or_unchanged(asked, Answer(200, body, (JSON, (b"ETag", etag.encode()))))
+
+
+def or_unchanged(asked: Asked, answer: Answer) -> Answer:
+    """An answer with a tag; without its content if the client has that already."""
+    if asked.etags is None:
+        return answer
+    about = tuple(header for header in answer.headers if header[0] in _ABOUT_UNCHANGED)
+    return Answer(304, headers=about) if _is_among(dict(about)[b"ETag"].decode(), asked.etags) else answer
+
+
+def _is_among(etag: str, etags: str) -> bool:
+    return any(each.strip().removeprefix("W/") in (etag, "*") for each in etags.split(","))
+
+
+def shown_or_not_found(asked: Asked, body: bytes | None, id_: str) -> Answer:
+    return not_found(id_) if body is None else shown(asked, body)
+
+
+def not_found(id_: str) -> Answer:
+    return refused("NOT_FOUND", f"there is no {id_}")
+
+
+def listed(asked: Asked, bodies: Iterable[bytes]) -> Answer:
+    return list_of(asked, Listing(bodies))
+
+
+def list_of(asked: Asked, listing: Listing) -> Answer:
+    """A list that was made before; deflated for who says so, where it is worth while."""
+    deflates = len(listing.body) > DEFLATE_OVER_BYTES
+    gzipped = deflates and _accepts_gzip(asked)
+    answer: Answer | None = listing.answers.get(gzipped)
+    if answer is None:
+        headers = _about_list(listing.etag, gzipped=gzipped, deflates=deflates)
+        answer = listing.answers[gzipped] = Answer(200, listing.gzipped if gzipped else listing.body, headers)
+    return or_unchanged(asked, answer)
+
+
+def long_list_of(asked: Asked, listing: LongListing) -> Answer:
+    """The same, of one that is sent in pieces."""
+    gzipped = _accepts_gzip(asked)
+    headers = _about_list(listing.etag, gzipped=gzipped, deflates=True)
+    pieces = gzip_pieces(listing.pieces()) if gzipped else listing.pieces()
+    return or_unchanged(asked, Answer(200, b"", headers, pieces, None if gzipped else listing.length))
+
+
+def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:
+    etag = f'"{tag}-gzip"' if gzipped else f'"{tag}"'  # another form is another thing to a cache (RFC 9110, 8.8.3)
+    headers: Headers = (JSON, (b"ETag", etag.encode()))
+    if deflates:
+        headers = (*headers, (b"Vary", b"Accept-Encoding"))
+    return (*headers, (b"Content-Encoding", b"gzip")) if gzipped else headers
+
+
+def _accepts_gzip(asked: Asked) -> bool:
+    """Whether the client says that it can read it. A `*` alone says little about what it can do."""
+    return next((takes for name, takes in accepted(asked.encodings or "") if name in ("gzip", "x-gzip")), False)
+
+
+def accepted(header: str) -> Iterator[tuple[str, bool]]:
+    """What a header of the kind of Accept names, in lower case, and whether the client takes it (RFC 9110, 12.4.2)."""
+    for each in header.lower().split(","):
+        name, *parameters = [part.strip() for part in each.split(";")]
+        yield name, not any(map(_ZERO.fullmatch, parameters))
+
+
+def wait_s(text: str) -> float:
+    """How long a request says that it may wait; more than is possible is cut. Raises `Invalid`."""
+    if not _WAIT.fullmatch(text):
+        raise Invalid("wait", f"must be a number of seconds from 0 to {WAIT_S_MAX}")
+    return min(float(text), WAIT_S_MAX)
+
+
+def located(status: int, body: bytes, id_: str) -> Answer:
+    return Answer(status, body, (JSON, (b"Location", location(id_))))
+
+
+def location(id_: str) -> bytes:
+    """`registration/…` is at `/registrations/…`; no part of an id holds a slash."""
+    kind, name = id_.split("/", 1)
+    return f"/{kind}s/{quote(name, safe='/:')}".encode()
+
+
+def fields(asked: Asked) -> dict[str, str]:
+    """The fields of the query. Raises `Invalid` where one stands there twice."""
+    found: dict[str, str] = {}
+    for name, value in fields_in_order(asked):
+        if name in found:
+            raise Invalid(name, "must not be given more than once")
+        found[name] = value
+    return found
+
+
+def fields_in_order(asked: Asked) -> list[tuple[str, str]]:
+    if not asked.query:
+        return []
+    try:
+        return parse_qsl(asked.query, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError:
+        raise Invalid("query", f"must be at most {QUERY_FIELDS_MAX} fields in UTF-8, percent-encoded") from None

@@ -1,0 +1,158 @@
+"""What clients can do with registrations: register, renew, list, explain and deregister them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from bender.api.answers import (
+    JSON,
+    JSON_ALONE,
+    Answer,
+    Answered,
+    Asked,
+    Headers,
+    Later,
+    encode,
+    fields,
+    fields_in_order,
+    list_of,
+    listed,
+    location,
+    long_list_of,
+    not_found,
+    shown,
+    wait_s,
+)
+from bender.core import model
+from bender.core.model import Wanted
+from bender.explaining import explain
+from bender.node import Node
+
+
+class _Standing(msgspec.Struct):
+    """What a request says of an instance, and what that came to the last time: its terms, and how it is shown."""
+
+    key: str
+    wanted: Wanted | None = None
+    headers: Headers = JSON_ALONE
+    terms: bytes = b""
+    shown: bytes = b""
+
+    def register(self, node: Node) -> bool:
+        """Register; whether it was not listed."""
+        if self.terms and node.renew_as_is(self.key, self.terms):
+            return False
+        assert self.wanted is not None
+        created, terms = node.register(self.wanted)
+        self._note(terms)
+        return created
+
+    def renew(self, node: Node) -> bool:
+        """Renew; whether it is listed."""
+        if self.terms and node.renew_as_is(self.key, self.terms):
+            return True
+        terms = node.renew(self.key)
+        if terms is not None:
+            self._note(terms)
+        return terms is not None
+
+    def _note(self, terms: bytes) -> None:
+        if terms is not self.terms:
+            self.terms, self.shown = terms, model.registration(self.key, terms)
+
+
+def register(node: Node, asked: Asked) -> Answer:
+    standing: _Standing | None = asked.parsed
+    if standing is None:
+        wanted = model.parse_registration(asked.body, node.timing)
+        headers = (JSON, (b"Location", location(wanted.key)))
+        standing = asked.parsed = _Standing(wanted.key, wanted, headers)
+    created = standing.register(node)
+    return Answer(201 if created else 200, standing.shown, standing.headers)
+
+
+def register_at(node: Node, asked: Asked) -> Answer:
+    standing: _Standing | None = asked.parsed
+    if standing is None:
+        wanted = model.parse_registration_at(_instance(asked), asked.body, node.timing)
+        standing = asked.parsed = _Standing(wanted.key, wanted)
+    standing.register(node)
+    return Answer(200, standing.shown, JSON_ALONE)
+
+
+def renew(node: Node, asked: Asked) -> Answer:
+    standing: _Standing | None = asked.parsed
+    if standing is None:
+        key = model.registration_key(_instance(asked))
+        model.require_nothing(asked.body)
+        standing = asked.parsed = _Standing(key)
+    return Answer(200, standing.shown, JSON_ALONE) if standing.renew(node) else not_found(standing.key)
+
+
+def deregister(node: Node, asked: Asked) -> Answered:
+    key = model.registration_key(_instance(asked))
+    within = fields(asked).get("wait")
+    if within is not None:
+        return _deregister_everywhere(node, key, wait_s(within))
+    return Answer(204) if node.deregister(key) else not_found(key)
+
+
+async def _deregister_everywhere(node: Node, key: str, within_s: float) -> Answer:
+    """Answer when all nodes that are heard have it, or after `within_s`, and say which they are."""
+    if not node.deregister(key):
+        return not_found(key)
+    applied = await node.until_applied(within_s)
+    # No consumers yet.
+    said = {"applied": applied.nodes, "consumers": [], "missing": applied.missing}
+    return Answer(200, encode(said), JSON_ALONE)
+
+
+async def explained(node: Node, asked: Asked) -> Answer:
+    key = model.registration_key(_instance(asked))
+    found = await explain(node, key)
+    return not_found(key) if found is None else shown(asked, encode(found))
+
+
+def renew_all(node: Node, asked: Asked) -> Answer:
+    ids = model.parse_renewals(asked.body)
+    unknown = node.renew_all(ids)
+    return Answer(200, encode({"renewed": len(ids) - len(unknown), "unknown": unknown}), JSON_ALONE)
+
+
+def one(node: Node, asked: Asked) -> Answer:
+    key = model.registration_key(_instance(asked))
+    claim = node.claim(key)
+    if claim is None or not model.has_meta(claim.body, _meta_wanted(asked)):
+        return not_found(key)
+    return shown(asked, model.registration(key, claim.body))
+
+
+def listing(node: Node, asked: Asked) -> Answer | Later:
+    names = [model.parse_name(field, name) for field, name in zip(("app", "version"), asked.path, strict=False)]
+    wanted = _meta_wanted(asked)
+    app, version = (*names, None, None)[:2]
+    return selected(node, asked, app, version, (lambda body: model.has_meta(body, wanted)) if wanted else None)
+
+
+def selected(
+    node: Node, asked: Asked, app: str | None, version: str | None, admits: Callable[[bytes], bool] | None = None
+) -> Answer | Later:
+    """The registrations of an app or version, or all; of them only those whose encoded terms `admits` lets pass."""
+    if node.listings.is_long(app, version):
+        long = node.listings.long_listing(app, version, admits)
+        return Later(long.steps(), lambda: long_list_of(asked, long))
+    if admits is not None:
+        claims = (claim for claim in node.claims(app, version) if admits(claim.body))
+        return listed(asked, (model.registration(claim.key, claim.body) for claim in claims))
+    return list_of(asked, node.listings.listing(app, version))
+
+
+def _instance(asked: Asked) -> tuple[str, str, str, str]:
+    app, version, host, port = asked.path
+    return app, version, host, port
+
+
+def _meta_wanted(asked: Asked) -> list[tuple[str, str]]:
+    return [(name.removeprefix("meta."), value) for name, value in fields_in_order(asked) if name.startswith("meta.")]
