@@ -21,7 +21,7 @@ from bender.chronicle import Chronicle, state
 from bender.core.account import Account, Unheard
 from bender.core.contacts import Contact
 from bender.core.ledger import Claim
-from bender.core.messages import Message, Request, Sender
+from bender.core.messages import Message, Request, Sender, Setting
 from bender.core.model import Wanted, canonical_id, registration
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
@@ -241,6 +241,14 @@ class Node:
     def configured(self, key: str) -> bytes | None:
         setting = self.replica.setting(key)
         return setting.body if setting else None
+
+    def history(self, key: str) -> tuple[Setting, ...]:
+        """The settings that a backend or frontend had, newest first; without a body where it was removed."""
+        return self.replica.history(key)
+
+    def count(self, app: str, version: str) -> int:
+        """How many registrations of a version are listed."""
+        return self.replica.view.count_of(app, version)
 
     def configuration(self, kind: str) -> list[bytes]:
         """All of a kind (`backend`, `frontend`), in order of id."""

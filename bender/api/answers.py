@@ -40,6 +40,7 @@ STATUS_OF_CODE = {
     "NOT_FOUND": 404,
     "METHOD_NOT_ALLOWED": 405,
     "CONFLICT": 409,
+    "STALE": 412,
     "TOO_LARGE": 413,
     "BUSY": 429,
     "INTERNAL": 500,  # nothing answers this but a mistake of ours
@@ -67,8 +68,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class Asked(msgspec.Struct):
     """A request for one of `ROUTES`.
 
-    `path` are the variable parts of its path, decoded; `query` is what came after `?`; `etags` and `encodings` are the
-    headers If-None-Match and Accept-Encoding; `author` says for people who asks, best the client's address.
+    `path` are the variable parts of its path, decoded; `query` what came after `?`; `etags`, `encodings` and `only_if`
+    are the headers If-None-Match, Accept-Encoding and If-Match; `author` says for people who asks, best the client's
+    address.
 
     `parsed` is a command's own: instances send the same for ever, and a front that remembers what it has read saves
     reading it anew.
@@ -81,6 +83,7 @@ class Asked(msgspec.Struct):
     etags: str | None = None
     encodings: str | None = None
     author: str = ""
+    only_if: str | None = None
     parsed: Any = None
 
 
@@ -124,8 +127,9 @@ def refusal(error: BaseException | None) -> Answer:
     return refused("INTERNAL", "this should not have happened; the node's log says more")
 
 
-def refused(code: str, message: str, *headers: tuple[bytes, bytes]) -> Answer:
-    return Answer(STATUS_OF_CODE[code], encode({"code": code, "message": message}), (JSON, *headers))
+def refused(code: str, message: str, *headers: tuple[bytes, bytes], **more: int) -> Answer:
+    """Why something is not done; `more` are numbers that a program may want to know."""
+    return Answer(STATUS_OF_CODE[code], encode({"code": code, "message": message, **more}), (JSON, *headers))
 
 
 NO_ROUTE = refused("NOT_FOUND", "there is nothing at this path")
@@ -138,8 +142,20 @@ NOT_READY = refused(
 
 def shown(asked: Asked, body: bytes) -> Answer:
     """One object. The tag follows from the content alone, so it is the same on all nodes."""
-    etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-    return or_unchanged(asked, Answer(200, body, (JSON, (b"ETag", etag.encode()))))
+    return or_unchanged(asked, Answer(200, body, (JSON, (b"ETag", etag_of(body).encode()))))
+
+
+def etag_of(body: bytes) -> str:
+    """The tag of one object."""
+    return f'"{blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def stale(asked: Asked, existing: bytes | None, id_: str) -> Answer | None:
+    """The answer to who wants to change something only as he knows it, and it is not so any more."""
+    if asked.only_if is None or (existing is not None and _is_among(etag_of(existing), asked.only_if)):
+        return None
+    present = "does not exist" if existing is None else "is not as If-Match says any more"
+    return refused("STALE", f"{id_} {present}: GET it, and decide again")
 
 
 def or_unchanged(asked: Asked, answer: Answer) -> Answer:

@@ -113,6 +113,8 @@ ROUTES = (
         "/backends/<name>",
         {"GET": configuration.one(BACKEND), "PUT": configuration.put(BACKEND), "DELETE": configuration.remove(BACKEND)},
     ),
+    Route("/backends/<name>/history", {"GET": configuration.history(BACKEND)}),
+    Route("/backends/<name>/rollback", {"POST": configuration.roll_back(BACKEND)}),
     Route("/backends/<name>/members", {"GET": configuration.members}),
     Route("/frontends", {"GET": configuration.all_of(FRONTEND), "POST": configuration.create(FRONTEND)}),
     Route(
@@ -123,6 +125,8 @@ ROUTES = (
             "DELETE": configuration.remove(FRONTEND),
         },
     ),
+    Route("/frontends/<name>/history", {"GET": configuration.history(FRONTEND)}),
+    Route("/frontends/<name>/rollback", {"POST": configuration.roll_back(FRONTEND)}),
     Route("/events", {"GET": _streamed}, streams=True),
     Route("/status", {"GET": _status}, at_once=True),
     Route("/ready", {"GET": _ready}, hot=True, at_once=True),

@@ -19,6 +19,7 @@ from bender.api.answers import (
     not_found,
     refused,
     shown_or_not_found,
+    stale,
 )
 from bender.api.registrations import selected
 from bender.core import model
@@ -30,9 +31,13 @@ def create(kind: Kind) -> Command:
     def create(node: Node, asked: Asked) -> Answer:
         sent = model.parse_object(asked.body)
         name = model.name_of(sent)
+        members_min = _members_min(kind, sent)
         body = kind.body(name, sent)
         if node.configured(kind.key(name)) is not None:
             return refused("CONFLICT", f"there is a {kind.name} {name} already")
+        refusal = _too_few(node, body, members_min)
+        if refusal is not None:
+            return refusal
         node.configure(kind.key(name), body, asked.author)
         return _created(kind, name, body)
 
@@ -42,13 +47,75 @@ def create(kind: Kind) -> Command:
 def put(kind: Kind) -> Command:
     def put(node: Node, asked: Asked) -> Answer:
         (name,) = asked.path
-        existing = node.configured(kind.key(name))
-        body = kind.body(name, model.parse_object(asked.body), existing)
+        key = kind.key(name)
+        existing = node.configured(key)
+        sent = model.parse_object(asked.body)
+        members_min = _members_min(kind, sent)
+        body = kind.body(name, sent, existing)
+        refusal = stale(asked, existing, key) or _too_few(node, body, members_min)
+        if refusal is not None:
+            return refusal
         if body != existing:  # one that changes nothing would only push an older setting out of the history
-            node.configure(kind.key(name), body, asked.author)
+            node.configure(key, body, asked.author)
         return _created(kind, name, body) if existing is None else Answer(200, body, JSON_ALONE)
 
     return put
+
+
+def _members_min(kind: Kind, sent: dict[str, Any]) -> int:
+    """How many members a backend's version must have for a request to be done; it is taken out, for it is not kept."""
+    return model.parse_members_min(sent.pop("min_members", None)) if kind is BACKEND else 0
+
+
+def _too_few(node: Node, body: bytes, members_min: int) -> Answer | None:
+    """The answer to who wants a version to serve that has fewer members than he asks for."""
+    if not members_min:
+        return None
+    backend: dict[str, Any] = msgspec.json.decode(body)
+    app, version = backend["app"], backend["version"]
+    online = node.count(app, version)
+    if online >= members_min:
+        return None
+    text = f"of {app} {version} {online} are online, and {members_min} are wanted: nothing was changed"
+    return refused("CONFLICT", text, online=online, min_members=members_min)
+
+
+def history(kind: Kind) -> Command:
+    """The last settings, newest first: each what it was, when, and by whom; `null` for a removal."""
+
+    def history(node: Node, asked: Asked) -> Answer:
+        key = _key(kind, asked)
+        settings = node.history(key)
+        if not settings:
+            return not_found(key)
+        told = (
+            encode({"at": each.at_ms, "author": each.author, kind.name: each.body and msgspec.Raw(each.body)})
+            for each in settings
+        )
+        return listed(asked, told)
+
+    return history
+
+
+def roll_back(kind: Kind) -> Command:
+    """Back to the setting before, as a new one; so twice leads to where one was."""
+
+    def roll_back(node: Node, asked: Asked) -> Answer:
+        key = _key(kind, asked)
+        model.require_nothing(asked.body, "for what to go back to is known here")
+        existing = node.configured(key)
+        if existing is None:
+            return not_found(key)
+        refusal = stale(asked, existing, key)
+        if refusal is not None:
+            return refusal
+        before = next((each.body for each in node.history(key)[1:]), None)
+        if before is None:
+            return refused("CONFLICT", f"{key} has no setting before this one")
+        node.configure(key, before, asked.author)
+        return Answer(200, before, JSON_ALONE)
+
+    return roll_back
 
 
 def _created(kind: Kind, name: str, body: bytes) -> Answer:
@@ -63,7 +130,11 @@ def _created(kind: Kind, name: str, body: bytes) -> Answer:
 def remove(kind: Kind) -> Command:
     def remove(node: Node, asked: Asked) -> Answer:
         key = _key(kind, asked)
-        if node.configured(key) is None:
+        existing = node.configured(key)
+        refusal = stale(asked, existing, key)
+        if refusal is not None:
+            return refusal
+        if existing is None:
             return not_found(key)
         node.configure(key, None, asked.author)
         return Answer(204)

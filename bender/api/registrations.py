@@ -86,7 +86,7 @@ def renew(node: Node, asked: Asked) -> Answer:
     standing: _Standing | None = asked.parsed
     if standing is None:
         key = model.registration_key(_instance(asked))
-        model.require_nothing(asked.body)
+        model.require_nothing(asked.body, "for PUT only renews: POST can change ttl, weight and meta")
         standing = asked.parsed = _Standing(key)
     return Answer(200, standing.shown, JSON_ALONE) if standing.renew(node) else not_found(standing.key)
 

@@ -121,6 +121,7 @@ def _asked(request: Request, path: dict[str, str]) -> Asked:
         _header(request, b"If-None-Match"),
         _header(request, b"Accept-Encoding"),
         getattr(request.getClientAddress(), "host", "unix"),
+        _header(request, b"If-Match"),
     )
 
 

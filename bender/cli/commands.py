@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, click.Command] = {
     "deregister": registrations.deregister,
     "backend": configuration.backend,
     "frontend": configuration.frontend,
+    "rollback": configuration.rollback,
     "status": nodes.status,
     "diff": nodes.diff,
     "completion": shells.completion,

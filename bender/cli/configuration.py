@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from bender.cli.grammar import Group
-from bender.cli.screen import compact
+from bender.cli.grammar import Command, Group
+from bender.cli.screen import compact, day_and_clock
 from bender.cli.session import Session, asking
 from bender.cli.words import Name, Pair
 from bender.cli.words import fields as together
@@ -46,20 +46,28 @@ def frontend() -> None:
     "set",
     examples="""
     bender backend set shop --app web --version 1.2.0
-    bender backend set shop --version 1.3.0
+    bender backend set shop --version 1.3.0 --min-members 3
     bender backend set shop balance=leastconn 'health={"path": "/health"}'
     """,
 )
 @name_argument("backend")
 @click.option("--app", help="The app; needed for a new one.")
 @click.option("--version", help="The version that serves; to change it is a deploy.")
+@click.option(
+    "--min-members", type=click.IntRange(0), metavar="NUMBER", help="Only if so many of the version are online by now."
+)
 @fields_argument
 @asking
 async def set_backend(
-    session: Session, name: str, app: str | None, version: str | None, fields: Sequence[tuple[str, Any]]
+    session: Session,
+    name: str,
+    app: str | None,
+    version: str | None,
+    min_members: int | None,
+    fields: Sequence[tuple[str, Any]],
 ) -> None:
     """Create a backend, or change these fields of it."""
-    await _set(session, f"backend/{name}", {"app": app, "version": version}, fields)
+    await _set(session, f"backend/{name}", {"app": app, "version": version, "min_members": min_members}, fields)
 
 
 @frontend.command(
@@ -120,6 +128,51 @@ async def list_frontends(session: Session) -> None:
 
 
 @backend.command(
+    "history",
+    examples="""
+    bender backend history shop
+    """,
+)
+@name_argument("backend")
+@asking
+async def list_history(session: Session, name: str) -> None:
+    """List what a backend was set to, when and by whom, newest first."""
+    reply = await session.client.call("GET", f"{path_of(f'backend/{name}')}/history")
+    if session.screen.as_json:
+        session.screen.json(reply.body)
+        return
+    rows = [[day_and_clock(each["at"]), each["author"], *_set_to(each["backend"])] for each in reply.json()]
+    session.screen.table(["WHEN", "BY", "APP", "VERSION", "MORE"], rows, caption=f"at {reply.node}")
+
+
+def _set_to(backend: dict[str, Any] | None) -> list[str]:
+    return ["", "", "removed"] if backend is None else [backend["app"], backend["version"], _others(backend)]
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    bender rollback shop
+    """,
+)
+@name_argument("backend")
+@asking
+async def rollback(session: Session, name: str) -> None:
+    """Set a backend to what it was before; twice leads back to where it was."""
+    path = path_of(f"backend/{name}")
+    etag = (await session.client.call("GET", path)).etag
+    # Should the answer be lost, the next node must not do it a second time.
+    headers = {"If-Match": etag} if etag else {}
+    reply = await session.client.call("POST", f"{path}/rollback", headers=headers)
+    if session.screen.as_json:
+        session.screen.json(reply.body)
+        return
+    what = reply.json()
+    session.screen.say(f"{what['id']} is set back: {what['app']} {what['version']}.")
+    session.screen.aside(f"at {reply.node}")
+
+
+@backend.command(
     "rm",
     examples="""
     bender backend rm shop
@@ -154,7 +207,7 @@ async def _list_members(session: Session, name: str) -> None:
     session.screen.table(["HOST", "PORT", "WEIGHT", "APP", "VERSION"], rows, caption=f"{len(rows)} at {reply.node}")
 
 
-async def _set(session: Session, id_: str, options: dict[str, str | None], fields: Sequence[tuple[str, Any]]) -> None:
+async def _set(session: Session, id_: str, options: dict[str, Any], fields: Sequence[tuple[str, Any]]) -> None:
     more = together(fields, "KEY=VALUE")
     for option in options.keys() & more.keys():
         raise click.UsageError(f"{option} is an option: give --{option} {more[option]}")

@@ -169,6 +169,11 @@ def clock(at_ms: int) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at_ms / 1000)) + f".{at_ms % 1000:03}"
 
 
+def day_and_clock(at_ms: int) -> str:
+    """A time, by this machine's clock."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
+
+
 def compact(value: Any) -> str:
     """A value in JSON, or nothing for what is empty."""
     return msgspec.json.encode(value).decode() if value not in (None, {}, []) else ""

@@ -17,6 +17,7 @@ from bender.client.values import (
     Refused,
     Registration,
     Reply,
+    Setting,
     Unavailable,
 )
 from bender.client.watching import Watch
@@ -33,6 +34,7 @@ __all__ = [
     "Registrar",
     "Registration",
     "Reply",
+    "Setting",
     "Unavailable",
     "Watch",
     "parse_nodes",

@@ -2,7 +2,8 @@
 
 A request goes to the node that answered last and, where that does not answer or is not ready, to the next one, until
 all were tried once. All requests may be sent twice without harm: the second registers, renews, sets or removes what
-the first did. What a node refuses is not tried elsewhere.
+the first did; a rollback, which must not, carries the tag of what it was decided on. What a node refuses is not tried
+elsewhere.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bender.client.values import (
     Frontend,
     Registration,
     Reply,
+    Setting,
     Unavailable,
     backend_of,
     decoded,
@@ -216,12 +218,31 @@ class Client:
         return [backend_of(each) for each in (await self.call("GET", "/backends")).json()]
 
     async def backend(self, name: str) -> Backend:
-        """One backend. Raises `NotFound`."""
-        return backend_of((await self.call("GET", _path("backends", name))).json())
+        """One backend, with its tag. Raises `NotFound`."""
+        reply = await self.call("GET", _path("backends", name))
+        return backend_of(reply.json(), reply.etag)
 
-    async def set_backend(self, name: str, **settings: Any) -> Backend:
-        """Change these fields of a backend, or create it, which takes `app` and `version`."""
-        return backend_of((await self.call("PUT", _path("backends", name), settings)).json())
+    async def set_backend(self, name: str, *, if_match: str | None = None, **settings: Any) -> Backend:
+        """Change these fields of a backend, or create it, which takes `app` and `version`.
+
+        With `min_members` only if the version has so many members online; with `if_match`, a tag, only if the backend
+        is still as it was then. Raises `Refused` otherwise, with the code `CONFLICT` or `STALE`.
+        """
+        reply = await self.call("PUT", _path("backends", name), settings, headers=_only_if(if_match))
+        return backend_of(reply.json())
+
+    async def backend_history(self, name: str) -> list[Setting]:
+        """The last 20 settings of a backend, newest first. Raises `NotFound` where there never was one."""
+        return _settings(await self.call("GET", _path("backends", name, "history")), "backend")
+
+    async def roll_back_backend(self, name: str) -> Backend:
+        """Set a backend to what it was before. Raises `NotFound`, or `Refused` where it was nothing before.
+
+        Never twice: if an answer is lost, and another node is asked, that refuses it as `STALE`.
+        """
+        backend = await self.backend(name)
+        path = _path("backends", name, "rollback")
+        return backend_of((await self.call("POST", path, headers=_only_if(backend.etag))).json())
 
     async def remove_backend(self, name: str) -> None:
         """Remove a backend. Raises `NotFound`."""
@@ -238,12 +259,24 @@ class Client:
         return [frontend_of(each) for each in (await self.call("GET", "/frontends")).json()]
 
     async def frontend(self, name: str) -> Frontend:
-        """One frontend. Raises `NotFound`."""
-        return frontend_of((await self.call("GET", _path("frontends", name))).json())
+        """One frontend, with its tag. Raises `NotFound`."""
+        reply = await self.call("GET", _path("frontends", name))
+        return frontend_of(reply.json(), reply.etag)
 
-    async def set_frontend(self, name: str, **settings: Any) -> Frontend:
-        """Change these fields of a frontend, or create it. Its `backend` need not exist yet."""
-        return frontend_of((await self.call("PUT", _path("frontends", name), settings)).json())
+    async def set_frontend(self, name: str, *, if_match: str | None = None, **settings: Any) -> Frontend:
+        """Change these fields of a frontend, or create it. Its `backend` need not exist yet; `if_match` as above."""
+        reply = await self.call("PUT", _path("frontends", name), settings, headers=_only_if(if_match))
+        return frontend_of(reply.json())
+
+    async def frontend_history(self, name: str) -> list[Setting]:
+        """The last 20 settings of a frontend, newest first. Raises `NotFound` where there never was one."""
+        return _settings(await self.call("GET", _path("frontends", name, "history")), "frontend")
+
+    async def roll_back_frontend(self, name: str) -> Frontend:
+        """Set a frontend to what it was before; the same as `roll_back_backend`."""
+        frontend = await self.frontend(name)
+        path = _path("frontends", name, "rollback")
+        return frontend_of((await self.call("POST", path, headers=_only_if(frontend.etag))).json())
 
     async def remove_frontend(self, name: str) -> None:
         """Remove a frontend. Raises `NotFound`."""
@@ -294,6 +327,14 @@ def list_path(app: str | None, version: str | None, meta: Mapping[str, str]) -> 
 
 def _path(*parts: str) -> str:
     return "".join(f"/{quote(part, safe=':')}" for part in parts)
+
+
+def _only_if(etag: str | None) -> dict[str, str]:
+    return {} if etag is None else {"If-Match": etag}
+
+
+def _settings(reply: Reply, kind: str) -> list[Setting]:
+    return [Setting(each["at"], each["author"], each[kind]) for each in reply.json()]
 
 
 def _registration(reply: Reply) -> Registration:

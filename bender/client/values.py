@@ -76,23 +76,39 @@ class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registe
 
 
 class Backend(msgspec.Struct, frozen=True):
-    """The version of an app that serves under a name. `settings` are all of its fields, as they were sent."""
+    """The version of an app that serves under a name. `settings` are all of its fields, as they were sent.
+
+    `etag` names it as it is, where it was asked for alone: with that a change can be made only if it is still so.
+    """
 
     name: str
     app: str
     version: str
     settings: dict[str, Any]
+    etag: str | None = None
 
 
 class Frontend(msgspec.Struct, frozen=True):
-    """What is served to the world under a name, and the name of the backend behind it, if any.
+    """What clients of the services connect to, and the backend behind it, if any.
 
-    `settings` are all of its fields, as they were sent.
+    `settings` are all of its fields, as they were sent; `etag` is as in `Backend`.
     """
 
     name: str
     backend: str | None
     settings: dict[str, Any]
+    etag: str | None = None
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What a backend or frontend was set to (`settings`, None where it was removed), when, and by whom.
+
+    `at_ms` is since the epoch, by the clock of the node that was told, and `author` best the address of a client.
+    """
+
+    at_ms: int
+    author: str
+    settings: dict[str, Any] | None
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -133,12 +149,12 @@ class Event(msgspec.Struct, frozen=True):
         return msgspec.convert(self.body, Registration)
 
 
-def backend_of(settings: dict[str, Any]) -> Backend:
-    return Backend(settings["name"], settings["app"], settings["version"], settings)
+def backend_of(settings: dict[str, Any], etag: str | None = None) -> Backend:
+    return Backend(settings["name"], settings["app"], settings["version"], settings, etag)
 
 
-def frontend_of(settings: dict[str, Any]) -> Frontend:
-    return Frontend(settings["name"], settings.get("backend"), settings)
+def frontend_of(settings: dict[str, Any], etag: str | None = None) -> Frontend:
+    return Frontend(settings["name"], settings.get("backend"), settings, etag)
 
 
 def decoded(body: bytes, type_: Any, node: str) -> Any:

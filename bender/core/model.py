@@ -36,6 +36,9 @@ RENEWALS_MAX = 1000
 DEPTH_MAX = 20
 
 WEIGHT_MAX = 256
+
+#: Members that somebody may ask for; a node accepts no more registrations.
+MEMBERS_MIN_MAX = 1_000_000
 PORT_MAX = 65_535
 
 #: Hosts whose canonical form is remembered: finding it takes some 4 µs, and the same few thousand come again and again.
@@ -220,10 +223,10 @@ def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timi
     return msgspec.structs.replace(instance, ttl_s=terms.ttl_s, weight=terms.weight, meta=terms.meta)
 
 
-def require_nothing(document: bytes) -> None:
-    """The body of a renewal that takes none; an empty object says nothing either."""
+def require_nothing(document: bytes, why: str) -> None:
+    """The body of a request that takes none; an empty object says nothing either."""
     if document.strip() and _decoded(_object, document):
-        raise Invalid("body", "must be empty, for PUT only renews: POST can change ttl, weight and meta")
+        raise Invalid("body", f"must be empty, {why}")
 
 
 def registration_key(path: tuple[str, str, str, str]) -> str:
@@ -331,6 +334,15 @@ FRONTEND = Kind("frontend", "Frontend", may_have=("backend",))
 def parse_object(document: bytes) -> dict[str, Any]:
     """What was sent of a backend or frontend; an empty body is an empty object."""
     return _decoded(_object, document) if document.strip() else {}
+
+
+def parse_members_min(number: object) -> int:
+    """The `min_members` of a request, 0 if there is none."""
+    if number is None:
+        return 0
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MEMBERS_MIN_MAX:
+        raise Invalid("min_members", f"must be a number from 0 to {MEMBERS_MIN_MAX}, without a point")
+    return number
 
 
 def name_of(sent: Mapping[str, Any]) -> str:

@@ -135,7 +135,7 @@ class ApiCase(SynchronousTestCase):
     def refused(self, code: str, response: Response) -> str:
         """Expect an error in the form that all have; returns its message."""
         status = {"INVALID": 400, "NOT_FOUND": 404, "METHOD_NOT_ALLOWED": 405, "CONFLICT": 409, "TOO_LARGE": 413}
-        status |= {"BUSY": 429, "NOT_READY": 503}
+        status |= {"STALE": 412, "BUSY": 429, "NOT_READY": 503}
         self.assertEqual((response.json["code"], response.status), (code, status[code]), response)
         self.assertEqual(set(response.json), {"code", "message"})
         message: str = response.json["message"]

@@ -2,11 +2,102 @@
 
 from __future__ import annotations
 
-from tests.api.conversation import WEB, ApiCase
+from tests.api.conversation import NOW_MS, WEB, ApiCase
 
 SITE = {"name": "site", "app": "web", "version": "1.2.0"}
 SITE_SHOWN = {"id": "backend/site", "resource": "Backend", **SITE}
 EDGE_SHOWN = {"id": "frontend/edge", "resource": "Frontend", "name": "edge", "backend": None}
+
+
+class Deploys(ApiCase):
+    """Switching what serves, under a condition, and back."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask("POST", "/backends", SITE)
+
+    def version(self) -> str:
+        version: str = self.ask("GET", "/backends/site").json["version"]
+        return version
+
+    def test_members_that_are_wanted(self) -> None:
+        """With fewer than that it is a conflict, which says how many there are, and nothing is changed or kept."""
+        self.ask("POST", "/registrations", {**WEB, "version": "2"})
+        response = self.ask("PUT", "/backends/site", {"version": "2", "min_members": 2})
+        self.assertEqual((response.status, response.json["code"]), (409, "CONFLICT"))
+        self.assertEqual((response.json["online"], response.json["min_members"]), (1, 2))
+        self.assertEqual(self.version(), "1.2.0")
+        self.ask("POST", "/registrations", {**WEB, "version": "2", "port": 81})
+        switched = self.ask("PUT", "/backends/site", {"version": "2", "min_members": 2})
+        self.assertEqual((switched.status, switched.json), (200, {**SITE_SHOWN, "version": "2"}))
+
+    def test_members_of_a_new_backend(self) -> None:
+        """It is the same for one that is created, in both ways."""
+        wanted = {"app": "web", "version": "1.2.0", "min_members": 1}
+        self.assertEqual(self.ask("POST", "/backends", {**wanted, "name": "new"}).status, 409)
+        self.assertEqual(self.ask("PUT", "/backends/new", wanted).status, 409)
+        self.ask("POST", "/registrations", WEB)
+        self.assertNotIn("min_members", self.ask("PUT", "/backends/new", wanted).json)
+
+    def test_what_is_no_number_of_members(self) -> None:
+        """It is refused."""
+        for number in (-1, "2", 1.5, True, 10**7):
+            self.invalid("min_members", self.ask("PUT", "/backends/site", {"version": "2", "min_members": number}))
+        self.assertEqual(self.ask("PUT", "/backends/site", {"version": "2", "min_members": None}).status, 200)
+
+    def test_somebody_who_was_faster(self) -> None:
+        """With the tag of what one has seen, a change is made only if it is still so."""
+        etag = self.ask("GET", "/backends/site").headers["etag"]
+        self.assertEqual(self.ask("PUT", "/backends/site", {"version": "2"}, If_Match=etag).status, 200)
+        for method, path in (("PUT", ""), ("DELETE", ""), ("POST", "/rollback")):
+            response = self.ask(method, f"/backends/site{path}", {} if method == "PUT" else None, If_Match=etag)
+            self.assertIn("is not as If-Match says", self.refused("STALE", response))
+        self.assertEqual(self.version(), "2")
+        self.assertEqual(self.ask("PUT", "/backends/site", {"version": "3"}, If_Match="*").status, 200)
+        missing = self.ask("PUT", "/backends/other", {"app": "web", "version": "1"}, If_Match="*")
+        self.assertIn("does not exist", self.refused("STALE", missing))
+
+    def test_history(self) -> None:
+        """The settings, newest first, each with its time and who made it; twenty of them."""
+        for i in range(30):
+            self.ask("PUT", "/backends/site", {"version": str(i)})
+        told = self.ask("GET", "/backends/site/history").json
+        self.assertEqual([each["backend"]["version"] for each in told], [str(i) for i in range(29, 9, -1)])
+        self.assertEqual({(each["at"], each["author"]) for each in told}, {(NOW_MS, told[0]["author"])})
+        self.assertEqual(told[0]["backend"], self.ask("GET", "/backends/site").json)
+
+    def test_history_of_what_was_removed(self) -> None:
+        """It begins with that, and what was before is gone."""
+        self.ask("DELETE", "/backends/site")
+        self.assertEqual([each["backend"] for each in self.ask("GET", "/backends/site/history").json], [None])
+        self.refused("NOT_FOUND", self.ask("GET", "/backends/never/history"))
+
+    def test_rolled_back(self) -> None:
+        """To the setting before, all of it, as a new one; twice is where one was."""
+        self.ask("PUT", "/backends/site", {"version": "2", "canary": {"version": "3", "percent": 5}})
+        self.ask("PUT", "/backends/site", {"canary": None})
+        back = self.ask("POST", "/backends/site/rollback")
+        self.assertEqual((back.status, back.json["canary"]), (200, {"version": "3", "percent": 5}))
+        self.ask("POST", "/backends/site/rollback")
+        self.assertIsNone(self.ask("GET", "/backends/site").json["canary"])
+        self.assertEqual(len(self.ask("GET", "/backends/site/history").json), 5)
+
+    def test_nothing_to_go_back_to(self) -> None:
+        """That is a conflict; of what is not there it is not found."""
+        self.refused("CONFLICT", self.ask("POST", "/backends/site/rollback"))
+        self.ask("DELETE", "/backends/site")
+        self.refused("NOT_FOUND", self.ask("POST", "/backends/site/rollback"))
+        self.ask("POST", "/backends", SITE)
+        self.refused("CONFLICT", self.ask("POST", "/backends/site/rollback"))
+        self.invalid("body", self.ask("POST", "/backends/site/rollback", {"to": 3}))
+
+    def test_frontends(self) -> None:
+        """They have a history as well."""
+        for backend in ("a", "b"):
+            self.ask("PUT", "/frontends/www", {"backend": backend})
+        self.assertEqual(self.ask("POST", "/frontends/www/rollback").json["backend"], "a")
+        told = self.ask("GET", "/frontends/www/history").json
+        self.assertEqual([each["frontend"]["backend"] for each in told], ["a", "b", "a"])
 
 
 class Backends(ApiCase):

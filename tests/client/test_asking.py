@@ -106,12 +106,32 @@ class Calls(ClientCase):
         self.result(client.register(*WEB))
         self.assertEqual([member.id for member in self.result(client.members("shop"))], [WEB_ID])
         self.assertEqual(self.result(client.set_backend("shop", version="2")).version, "2")
-        self.assertEqual(self.result(client.backends()), [self.result(client.backend("shop"))])
+        (listed,), alone = self.result(client.backends()), self.result(client.backend("shop"))
+        self.assertEqual((listed.settings, listed.etag), (alone.settings, None))
+        self.assertTrue(alone.etag)
         self.assertEqual(self.result(client.set_frontend("www", backend="shop")).backend, "shop")
-        self.assertEqual(self.result(client.frontends()), [self.result(client.frontend("www"))])
+        self.assertEqual(self.result(client.frontends())[0].settings, self.result(client.frontend("www")).settings)
         self.result(client.remove_frontend("www"))
         self.result(client.remove_backend("shop"))
         self.assertEqual((self.result(client.frontends()), self.result(client.backends())), ([], []))
+
+    def test_deploys(self) -> None:
+        """Under conditions, with a history, and back."""
+        client = self.client(ONE)
+        self.result(client.set_backend("shop", app="web", version="1"))
+        seen = self.result(client.backend("shop"))
+        self.assertEqual(self.failure(client.set_backend("shop", version="2", min_members=1), Refused).code, "CONFLICT")
+        self.result(client.set_backend("shop", version="2", if_match=seen.etag))
+        self.assertEqual(
+            self.failure(client.set_backend("shop", version="3", if_match=seen.etag), Refused).code, "STALE"
+        )
+        self.assertEqual(self.result(client.roll_back_backend("shop")).version, "1")
+        history = self.result(client.backend_history("shop"))
+        self.assertEqual([each.settings and each.settings["version"] for each in history], ["1", "2", "1"])
+        for backend in ("a", "b"):
+            self.result(client.set_frontend("www", backend=backend))
+        self.assertEqual(self.result(client.roll_back_frontend("www")).backend, "a")
+        self.assertEqual(len(self.result(client.frontend_history("www"))), 3)
 
     def test_what_is_refused(self) -> None:
         """The error says what a node said, and nobody else is asked."""

@@ -78,7 +78,7 @@ def map_body(context: HookContext, body: Any) -> Any:
     """Write whole numbers without a point, as the document says in words: to a schema 80.0 is an integer too."""
     if not isinstance(body, dict):
         return body
-    plain = {name: int(body[name]) for name in ("port", "weight") if _is_whole(body.get(name))}
+    plain = {name: int(body[name]) for name in ("port", "weight", "min_members") if _is_whole(body.get(name))}
     return {**body, **plain}
 
 

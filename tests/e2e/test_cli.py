@@ -214,6 +214,18 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     assert shell.done("backend", "ls", "--json", here) == await answered(node, "/backends") + "\n"
     assert shell.done("backend", "ls", "shop", "--json", here) == await answered(node, "/backends/shop/members") + "\n"
 
+    end = shell.bender("backend", "set", "shop", "--version=2", "--min-members=1", here)
+    few = "bender: of web 2 0 are online, and 1 are wanted: nothing was changed.\n"
+    assert (end.returncode, end.stderr) == (1, few)
+    assert shell.done("rollback", "shop", here) == "backend/shop is set back: web 1.\n"
+    assert json.loads(shell.done("rollback", "shop", "--json", here))["version"] == "1.2.0"
+    rows = shell.table("backend", "history", "shop", here)
+    assert [row[2:5] for row in rows] == [["127.0.0.1", "web", version] for version in ("1.2.0", "1", "1.2.0", "1")]
+    assert (
+        shell.done("backend", "history", "shop", "--json", here)
+        == await answered(node, "/backends/shop/history") + "\n"
+    )
+
     assert shell.done("frontend", "set", "www", here) == "frontend/www is created: backend none yet.\n"
     said = shell.done("frontend", "set", "www", "--backend=shop", "bind=*:80", "--json", here)
     assert [json.loads(said)] == json.loads(await answered(node, "/frontends"))

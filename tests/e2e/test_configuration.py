@@ -36,5 +36,9 @@ async def test_of_writes_at_two_nodes_at_once_one_wins_everywhere(cluster: Clust
                 return one["by"] in last and all(other == one for other in others)
 
             await until("the same last write everywhere", agreed, within_s=2 * INTERVAL_S)
+            # Who lost is in the history, the same everywhere.
+            told = [(await node.call("GET", f"{path}/history")).body for node in nodes]
+            assert told[0] == told[1] == told[2]
+            assert {each[kind]["by"] for each in told[0][:2]} == last
             bodies = [(await node.call("GET", path)).body for node in nodes]
             assert bodies == [watcher.configured[f"{kind}/shared"] for watcher in watchers]
