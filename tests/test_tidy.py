@@ -18,7 +18,18 @@ from zope.interface.interface import InterfaceClass
 ROOT = Path(__file__).parents[1]
 
 #: What the core may use besides itself: values and pure functions. A new name here is a decision.
-PURE = {"__future__", "attrs", "bisect", "collections", "functools", "hashlib", "ipaddress", "itertools", "math"}
+PURE = {
+    "__future__",
+    "attrs",
+    "bisect",
+    "collections",
+    "fractions",
+    "functools",
+    "hashlib",
+    "ipaddress",
+    "itertools",
+    "math",
+}
 PURE |= {"msgspec", "operator", "re", "typing", "zlib"}
 
 #: These know a node, and not each other; `tap` alone knows them.

@@ -12,7 +12,8 @@ key that stands twice the last counts, and fields of a registration that are not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, TypeVar
@@ -101,6 +102,16 @@ def registration(key: str, body: bytes) -> bytes:
     It is made when somebody looks: what the key says too would be more than half of all that is kept of it.
     """
     return b"%b%b" % (_named(key), body[1:])
+
+
+def weight_of(body: bytes) -> int:
+    """The weight in terms encoded as `body`."""
+    return Terms.decode(body).weight
+
+
+def with_weight(body: bytes, weight: int) -> bytes:
+    """Encoded terms with another weight."""
+    return _encoder.encode(msgspec.structs.replace(Terms.decode(body), weight=weight))
 
 
 def registration_bytes(key: str, body: bytes) -> int:
@@ -294,6 +305,7 @@ def has_meta(body: bytes, wanted: Iterable[tuple[str, str]]) -> bool:
 class Kind:
     """A kind of configured object: `needs` are the fields that are names and must be there, `may_have` those that may.
 
+    `checks` are for other fields that mean something; each raises `Invalid` for what cannot be one.
     Whatever else a client sends is kept and returned.
     """
 
@@ -301,6 +313,7 @@ class Kind:
     resource: str
     needs: tuple[str, ...] = ()
     may_have: tuple[str, ...] = ()
+    checks: Mapping[str, Callable[[Any], object]] = {}
 
     def key(self, name: str) -> str:
         return f"{self.name}/{name}"
@@ -322,12 +335,34 @@ class Kind:
         for field in self.may_have:
             if merged.get(field) is not None:
                 _require_name(field, merged[field])
+        for field, check in self.checks.items():
+            if sent.get(field) is not None:
+                check(sent[field])
         for field, value in sent.items():
             _require_shallow(field, value)
         return _encoded(merged, self.name)
 
 
-BACKEND = Kind("backend", "Backend", needs=("app", "version"))
+@frozen
+class Canary:
+    """A version that gets a part of a backend's traffic; `percent` is from 0 to 100."""
+
+    version: str
+    percent: Fraction
+
+
+def parse_canary(canary: object) -> Canary:
+    """The `canary` of a backend."""
+    if not isinstance(canary, dict) or canary.keys() != {"version", "percent"}:
+        raise Invalid("canary", "must be an object with version and percent, or null for none")
+    percent = canary["percent"]
+    if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
+        raise Invalid("canary", "percent must be a number from 0 to 100")
+    _require_name("canary", canary["version"])
+    return Canary(canary["version"], Fraction(repr(percent)))
+
+
+BACKEND = Kind("backend", "Backend", needs=("app", "version"), checks={"canary": parse_canary})
 FRONTEND = Kind("frontend", "Frontend", may_have=("backend",))
 
 

@@ -45,6 +45,44 @@ class Deploys(ApiCase):
             self.invalid("min_members", self.ask("PUT", "/backends/site", {"version": "2", "min_members": number}))
         self.assertEqual(self.ask("PUT", "/backends/site", {"version": "2", "min_members": None}).status, 200)
 
+    def test_a_canary(self) -> None:
+        """It gets its share, whatever the numbers of members; the weights that they asked for stay what they are."""
+        for port, version in ((1, "1.2.0"), (2, "1.2.0"), (3, "1.2.0"), (4, "2")):
+            self.ask("POST", "/registrations", {**WEB, "version": version, "port": port})
+        self.ask("PUT", "/backends/site", {"canary": {"version": "2", "percent": 10}})
+        members = self.ask("GET", "/backends/site/members")
+        weights = {each["port"]: each["weight"] for each in members.json}
+        self.assertEqual((weights[4] * 9, sorted(weights)), (weights[1] + weights[2] + weights[3], [1, 2, 3, 4]))
+        self.assertEqual([each["id"] for each in members.json], sorted(each["id"] for each in members.json))
+        self.assertTrue(members.headers["etag"])
+        self.assertEqual({each["weight"] for each in self.ask("GET", "/registrations/web").json}, {1})
+        self.ask("PUT", "/backends/site", {"canary": {"version": "2", "percent": 100}})
+        self.assertEqual([each["weight"] for each in self.ask("GET", "/backends/site/members").json], [0, 0, 0, 1])
+        self.ask("PUT", "/backends/site", {"canary": None})
+        self.assertEqual(len(self.ask("GET", "/backends/site/members").json), 3)
+
+    def test_a_canary_of_nobody(self) -> None:
+        """Nothing changes before it has members; one of the version itself is none."""
+        self.ask("POST", "/registrations", WEB)
+        for version in ("2", "1.2.0"):
+            self.ask("PUT", "/backends/site", {"canary": {"version": version, "percent": 50}})
+            self.assertEqual([each["weight"] for each in self.ask("GET", "/backends/site/members").json], [1])
+
+    def test_what_is_no_canary(self) -> None:
+        """It is refused, and nothing is changed."""
+        for canary in ("2", {}, {"version": "2"}, {"version": "2", "percent": 101}, {"version": "a/b", "percent": 1}):
+            self.invalid("canary", self.ask("PUT", "/backends/site", {"canary": canary}))
+        for percent in ("10", True, -1, None):
+            self.invalid("canary", self.ask("PUT", "/backends/site", {"canary": {"version": "2", "percent": percent}}))
+        self.invalid("canary", self.ask("PUT", "/backends/site", {"canary": {"version": "2", "percent": 1, "more": 1}}))
+        self.assertEqual(self.ask("GET", "/backends/site").json, SITE_SHOWN)
+
+    def test_what_an_older_node_took_for_a_canary(self) -> None:
+        """It is none."""
+        self.node.configure("backend/site", b'{"name":"site","app":"web","version":"1.2.0","canary":"x"}', "me")
+        self.assertEqual(self.ask("GET", "/backends/site/members").json, [])
+        self.assertEqual(self.ask("PUT", "/backends/site", {"version": "2"}).status, 200)
+
     def test_somebody_who_was_faster(self) -> None:
         """With the tag of what one has seen, a change is made only if it is still so."""
         etag = self.ask("GET", "/backends/site").headers["etag"]
