@@ -230,4 +230,4 @@ async def _remove(session: Session, id_: str) -> None:
 
 
 def _others(body: dict[str, Any]) -> str:
-    return " ".join(f"{key}={compact(value)}" for key, value in body.items() if key not in _SHOWN)
+    return " ".join(f"{key}={compact(value)}" for key, value in body.items() if key not in _SHOWN and value is not None)
