@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from bender import __version__
 from bender.chronicle import Chronicle, state
-from bender.core.account import Account, Unheard
+from bender.core.account import Account, Unheard, heard_s
 from bender.core.contacts import Contact
 from bender.core.ledger import Claim
 from bender.core.messages import Message, Request, Sender, Setting
@@ -302,14 +302,13 @@ class Node:
         }
 
     def _peer_status(self, contact: Contact, now: float) -> dict[str, Any]:
-        heard = contact.beats >= 0
         return {
             "node": contact.name,
             "address": contact.address,
             "api": _api(contact),
             "incarnation": f"{contact.incarnation:016x}",
             "state": state(self.replica, contact, now),
-            "lag": round(now - contact.heard_at, 3) if heard else None,
+            "lag": heard_s(contact, now),
         }
 
     # For the exchange and the sweep.

@@ -12,7 +12,7 @@ from bender.cli.screen import compact, day_and_clock
 from bender.cli.session import Session, asking
 from bender.cli.words import Name, Pair
 from bender.cli.words import fields as together
-from bender.client.asking import path_of
+from bender.client.asking import only_if, path_of
 
 #: What stands in columns of its own, or goes without saying.
 _SHOWN = {"id", "resource", "name", "app", "version", "backend"}
@@ -162,8 +162,7 @@ async def rollback(session: Session, name: str) -> None:
     path = path_of(f"backend/{name}")
     etag = (await session.client.call("GET", path)).etag
     # Should the answer be lost, the next node must not do it a second time.
-    headers = {"If-Match": etag} if etag else {}
-    reply = await session.client.call("POST", f"{path}/rollback", headers=headers)
+    reply = await session.client.call("POST", f"{path}/rollback", headers=only_if(etag))
     if session.screen.as_json:
         session.screen.json(reply.body)
         return

@@ -228,7 +228,7 @@ class Client:
         With `min_members` only if the version has so many members online; with `if_match`, a tag, only if the backend
         is still as it was then. Raises `Refused` otherwise, with the code `CONFLICT` or `STALE`.
         """
-        reply = await self.call("PUT", _path("backends", name), settings, headers=_only_if(if_match))
+        reply = await self.call("PUT", _path("backends", name), settings, headers=only_if(if_match))
         return backend_of(reply.json())
 
     async def backend_history(self, name: str) -> list[Setting]:
@@ -242,7 +242,7 @@ class Client:
         """
         backend = await self.backend(name)
         path = _path("backends", name, "rollback")
-        return backend_of((await self.call("POST", path, headers=_only_if(backend.etag))).json())
+        return backend_of((await self.call("POST", path, headers=only_if(backend.etag))).json())
 
     async def remove_backend(self, name: str) -> None:
         """Remove a backend. Raises `NotFound`."""
@@ -265,7 +265,7 @@ class Client:
 
     async def set_frontend(self, name: str, *, if_match: str | None = None, **settings: Any) -> Frontend:
         """Change these fields of a frontend, or create it. Its `backend` need not exist yet; `if_match` as above."""
-        reply = await self.call("PUT", _path("frontends", name), settings, headers=_only_if(if_match))
+        reply = await self.call("PUT", _path("frontends", name), settings, headers=only_if(if_match))
         return frontend_of(reply.json())
 
     async def frontend_history(self, name: str) -> list[Setting]:
@@ -276,7 +276,7 @@ class Client:
         """Set a frontend to what it was before; the same as `roll_back_backend`."""
         frontend = await self.frontend(name)
         path = _path("frontends", name, "rollback")
-        return frontend_of((await self.call("POST", path, headers=_only_if(frontend.etag))).json())
+        return frontend_of((await self.call("POST", path, headers=only_if(frontend.etag))).json())
 
     async def remove_frontend(self, name: str) -> None:
         """Remove a frontend. Raises `NotFound`."""
@@ -329,7 +329,8 @@ def _path(*parts: str) -> str:
     return "".join(f"/{quote(part, safe=':')}" for part in parts)
 
 
-def _only_if(etag: str | None) -> dict[str, str]:
+def only_if(etag: str | None) -> dict[str, str]:
+    """The headers of a request that is to be done only if something is still as this tag says."""
     return {} if etag is None else {"If-Match": etag}
 
 

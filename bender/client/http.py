@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from attrs import frozen
-from hyperlink import EncodedURL
 from OpenSSL.crypto import Error as CryptographyError
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
@@ -27,7 +26,7 @@ from zope.interface import implementer
 
 from bender.client.values import Reply
 from bender.prompt import PromptBody
-from bender.reaching import endpoint_of, in_time
+from bender.reaching import ReadyURL, endpoint_of, in_time
 
 #: To connect to a node on the same network takes a millisecond, and one that is down should not hold up anybody.
 CONNECT_S_MAX = 2.0
@@ -62,13 +61,6 @@ class Safety:
 
     def headers(self) -> dict[str, str]:
         return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
-
-
-class _Encoded(EncodedURL):
-    """A URL that is ASCII from end to end. When it is made so once more, an address of IPv6 is taken for a bad name."""
-
-    def to_uri(self) -> EncodedURL:
-        return self
 
 
 class Http:
@@ -115,7 +107,7 @@ class Http:
     async def _send(self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Any:
         return await self._client.request(
             method,
-            _Encoded.from_text(self._safety.url(node, path)),
+            ReadyURL.from_text(self._safety.url(node, path)),
             data=body,
             headers=Headers({name: [value] for name, value in {**headers, **self._safety.headers()}.items()}),
             allow_redirects=False,

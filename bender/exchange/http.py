@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 import msgspec
 from attrs import field, frozen
-from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred
@@ -31,7 +30,7 @@ from zope.interface import implementer
 
 from bender.exchange.lane import Astray, Lanes
 from bender.prompt import PromptBody
-from bender.reaching import cause_of, clause_of, endpoint_of
+from bender.reaching import ReadyURL, cause_of, clause_of, endpoint_of, split_host_port
 
 PATH = "/exchange"
 _PATH = PATH.encode()
@@ -112,7 +111,7 @@ class Poster:
         self._cookies = _NoCookies()
         self._reactor = reactor
         endpoints = _Endpoints(reactor, HEADERS_BYTES_MAX + response_bytes_max)
-        self._lanes = Lanes(reactor.seconds, lambda address: endpoint_of(reactor, *_split(address)))
+        self._lanes = Lanes(reactor.seconds, lambda address: endpoint_of(reactor, *split_host_port(address)))
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self._client = HTTPClient(agent, self._cookies, data_to_body_producer=PromptBody)
 
@@ -123,7 +122,7 @@ class Poster:
         """
         try:
             response = await self._client.post(
-                _URL.from_text(f"http://{address}{path}"),
+                ReadyURL.from_text(f"http://{address}{path}"),
                 data=body,
                 cookies=self._cookies,
                 allow_redirects=False,
@@ -216,13 +215,6 @@ class _NoCookies(IndexableCookieJar):
         pass
 
 
-class _URL(EncodedURL):
-    """A URL that needs no further encoding, which treq would look into for 25 µs each time."""
-
-    def to_uri(self) -> _URL:
-        return self
-
-
 class _Connection(ProtocolWrapper):
     """A connection to a peer, which ends when more comes back to a request than can be an answer."""
 
@@ -294,11 +286,6 @@ class _Endpoints:
             endpoint = _Endpoint(endpoint_of(self.reactor, uri.host.decode("ascii"), uri.port), self.bytes_max)
             self.kept[uri.host, uri.port] = endpoint
         return endpoint
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def _failed_push(failure: Failure) -> NoReturn:

@@ -21,6 +21,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from bender.reaching import host_port, split_host_port
+
 #: Seconds between two look-ups of a name.
 AGAIN_S = 30
 
@@ -51,7 +53,7 @@ class Seeds(Service):
         """Addresses are told at once, names as soon as they are found."""
         super().startService()
         for seed in self._seeds:
-            host, port = _host_and_port(seed)
+            host, port = split_host_port(seed)
             if _is_one_machine(host):
                 self._node.located(seed, [seed])
             else:
@@ -112,18 +114,11 @@ class _Finding:
         """Nothing is to be done yet."""
 
     def addressResolved(self, address: IAddress) -> None:
-        if isinstance(address, IPv6Address):
-            self.addresses.add(f"[{address.host}]:{address.port}")
-        elif isinstance(address, IPv4Address):
-            self.addresses.add(f"{address.host}:{address.port}")
+        if isinstance(address, IPv4Address | IPv6Address):
+            self.addresses.add(host_port(address.host, address.port))
 
     def resolutionComplete(self) -> None:
         self.found.callback(sorted(self.addresses))
-
-
-def _host_and_port(seed: str) -> tuple[str, int]:
-    host, _, port = seed.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def _is_one_machine(host: str) -> bool:

@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import BenderError, Client, NotFound, Registrar, Unavailable
-from bender.reaching import endpoint_of, host_port
+from bender.reaching import endpoint_of, host_port, split_host_port
 from bender.running.checks import Check, Failed, HttpCheck, TcpCheck
 
 #: These end the command, after its instance; all others that can be are passed on at once.
@@ -100,7 +100,6 @@ class Runner:
         self._plan = plan
         self._registrar = Registrar(client)
         self._id: str | None = None
-        self._host = plan.host
         self._ending: Deferred[None] | None = None
         self._preparing: Deferred[None] | None = None
         self._told: list[int] = []
@@ -113,10 +112,10 @@ class Runner:
 
     async def _serve(self) -> None:
         """Register the instance when it serves, and for as long as it does."""
-        host = self._host = self._plan.host or await self._local_address()
+        host = self._plan.host or await self._local_address()
         check = self._check(host)
-        await self._until_served(check)
-        self._register()
+        await self._until_served(check, host_port(host, self._plan.port))
+        self._register(host)
         if self._plan.check_path is None:
             return
         passed = failed = 0
@@ -131,7 +130,7 @@ class Runner:
                 await self._deregister(0)
             elif self._id is None and passed >= self._plan.rise:
                 self._log.info("It serves again: it is registered.")
-                self._register()
+                self._register(host)
 
     def _check(self, host: str) -> Check:
         plan = self._plan
@@ -139,16 +138,14 @@ class Runner:
             return TcpCheck(self._reactor, host, plan.port, plan.check_s_max)
         return HttpCheck(self._reactor, host, plan.port, plan.check_path, plan.check_s_max)
 
-    async def _until_served(self, check: Check) -> None:
+    async def _until_served(self, check: Check, where: str) -> None:
         remind_at = self._reactor.seconds() + REMIND_S
         if not await self._problem(check):  # so soon it is hardly the command
-            where = host_port(str(self._host), self._plan.port)
             self._log.warn("{where} answered before the command could: is something else running there?", where=where)
             await deferLater(self._reactor, DOUBT_S)
         while problem := await self._problem(check):
             if self._reactor.seconds() >= remind_at:
                 remind_at = self._reactor.seconds() + REMIND_S
-                where = host_port(str(self._host), self._plan.port)
                 self._log.warn("{where} {problem}: it is not registered yet.", where=where, problem=problem)
             await deferLater(self._reactor, LOOK_S)
 
@@ -170,8 +167,7 @@ class Runner:
         factory.noisy = False
         while True:
             for node in self._client.nodes.in_turn():
-                host, _, port = node.rpartition("//")[2].rpartition(":")
-                endpoint = endpoint_of(self._reactor, host.strip("[]"), int(port), CONNECT_S_MAX)
+                endpoint = endpoint_of(self._reactor, *split_host_port(node.rpartition("//")[2]), CONNECT_S_MAX)
                 try:
                     connection: Any = await endpoint.connect(factory)
                 except (ConnectError, DNSLookupError):
@@ -181,12 +177,12 @@ class Runner:
                 return local
             await deferLater(self._reactor, RETRY_S)
 
-    def _register(self) -> None:
+    def _register(self, host: str) -> None:
         plan = self._plan
         self._id = self._registrar.add(
             plan.app,
             plan.version,
-            str(self._host),
+            host,
             plan.port,
             ttl_s=plan.ttl_s,
             weight=plan.weight,

@@ -10,19 +10,9 @@ if [ -x "$(command -v systemd-analyze)" ]; then
     exit
 fi
 
-mkdir -p "$place/apt/lists/partial" "$place/apt/archives/partial"
-cd "$place/apt"
-apt() {
-    apt-get -qq -o APT::Sandbox::User=root -o Debug::NoLocking=1 -o Dir::State::lists="$place/apt/lists" \
-        -o Dir::Cache="$place/apt" "$@" 1>&2
-}
-apt update
 # With what it needs of that which small machines do not have.
-apt download systemd libsystemd-shared libapparmor1 libip4tc2 libkmod2 libseccomp2
-for package in *.deb; do
-    dpkg -x "$package" "$place"
-done
+"$(dirname "$0")/../../bench/debian/unpack.sh" "$place" \
+    systemd libsystemd-shared libapparmor1 libip4tc2 libkmod2 libseccomp2
 cd "$place"
-rm -rf apt
 LD_LIBRARY_PATH=$(echo usr/lib/*-linux-*/systemd):$(echo usr/lib/*-linux-gnu):$(echo lib/*-linux-gnu) \
     usr/bin/systemd-analyze --version 1>&2

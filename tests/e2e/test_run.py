@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pexpect
 import pytest
@@ -41,6 +41,13 @@ def runs(cluster: Cluster, tmp_path: Path) -> Iterator[Any]:
 def children(pid: int) -> list[int]:
     """Those of a process."""
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def unread() -> BinaryIO:
+    """What may be written to, and nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "wb")
 
 
 # Commands that end by themselves.
@@ -125,9 +132,7 @@ async def test_one_that_floods_its_output(runs: Any, cluster: Cluster) -> None:
 async def test_one_whose_output_nobody_reads(runs: Any, cluster: Cluster) -> None:
     """It gets SIGPIPE, as from a shell."""
     run = runs(cluster.node())
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "wb") as nowhere:
+    with unread() as nowhere:
         run.start("yes", stdout=nowhere)
     assert await run.ended() == 128 + signal.SIGPIPE
 
@@ -137,9 +142,7 @@ async def test_one_that_closes_its_output(runs: Any, cluster: Cluster) -> None:
     """It serves all the same, also where nobody reads what `bender run` itself says."""
     (node,) = await cluster(1)
     run = runs(node)
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "wb") as nowhere:
+    with unread() as nowhere:
         run.serve("mute", stderr=nowhere)
     await run.listed(node)
     run.signal(signal.SIGTERM)
