@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from bender.core.account import Account, Held, Unheard
+from bender.core.states import UP, told
+from bender.core.timing import in_a_word
 from bender.node import Node
 
 
@@ -23,11 +25,14 @@ async def explain(node: Node, key: str) -> dict[str, Any] | None:
     if not any(account.says_something for account in answered):
         return None
     shown = node.registration(key)
+    word = node.word(key)
+    said = None if word is None else told(key, *word)
     return {
         "id": key,
         "listed": shown is not None,
-        "why": _why(answered, [account for account in accounts if isinstance(account, Unheard)]),
+        "why": _why(answered, [account for account in accounts if isinstance(account, Unheard)]) + _said(said),
         "registration": None if shown is None else msgspec.Raw(shown),
+        "word": said,
         "backends": _backends(node, key),
         "nodes": [{"answered": isinstance(account, Account), **_fields(account)} for account in accounts],
     }
@@ -83,6 +88,15 @@ def _why_not_listed(asked: Account, accounts: Sequence[Account]) -> str:
     if last is not None:
         return f"offline{since}, because it was {last.reason}"
     return f"not listed at {asked.node}, which knows nothing of it"
+
+
+def _said(word: dict[str, Any] | None) -> str:
+    """What an operator has to do with it."""
+    if word is None or word["state"] == UP:
+        return ""
+    means = "no new requests" if word["state"] == "drain" else "no requests"
+    by = f" by {word['author']}" if word["author"] else ""
+    return f"; set to {word['state']}{by}, {means} for another {in_a_word(word['left'])} (bender up ends that)"
 
 
 def _seconds(duration_s: float) -> str:

@@ -19,11 +19,13 @@ from twisted.logger import Logger
 from bender import __version__
 from bender.chronicle import Chronicle, state
 from bender.core.account import Account, Unheard, heard_s
+from bender.core.configuration import LASTING_S_MAX
 from bender.core.contacts import Contact
 from bender.core.ledger import Claim
 from bender.core.messages import Message, Request, Sender, Setting
-from bender.core.model import Wanted, canonical_id, registration
+from bender.core.model import Wanted, canonical_id
 from bender.core.replica import Full, NotReady, Replica
+from bender.core.states import State, Word, key_of_state
 from bender.core.timing import Timing
 from bender.core.view import in_order
 from bender.journal import Journal
@@ -204,6 +206,22 @@ class Node:
         self.replica.configure(self._now(), key, body, author, self._sources.wall_ms())
         self._pass_on()
 
+    def set_state(self, registration: str, word: Word, author: str) -> None:
+        """Take an operator's word on a registration. Raises `Full` where too many are kept."""
+        self._set_state(registration, word.state.encode(), author, word.lasts_s)
+
+    def take_back_state(self, registration: str, author: str) -> bool:
+        """Take an operator's word back; False if there is none."""
+        if self.word(registration) is None:
+            return False
+        self._set_state(registration, None, author, LASTING_S_MAX)
+        return True
+
+    def _set_state(self, registration: str, body: bytes | None, author: str, lasts_s: float) -> None:
+        key = key_of_state(registration)
+        self.replica.configure(self._now(), key, body, author, self._sources.wall_ms(), lasts_s)
+        self._pass_on()
+
     def leave(self) -> None:
         """Tell all peers that this node stops."""
         self.replica.leave(self._now())
@@ -229,7 +247,27 @@ class Node:
     def registration(self, key: str) -> bytes | None:
         """A registration that is listed, as clients see it."""
         claim = self.claim(key)
-        return registration(key, claim.body) if claim else None
+        return self.shown(claim) if claim else None
+
+    def shown(self, claim: Claim) -> bytes:
+        """The registration that a claim speaks for, as clients see it."""
+        return self.replica.view.registration(claim)
+
+    def state(self, key: str) -> State:
+        """What an operator says of a registration, listed or not."""
+        return self.replica.view.state(key)
+
+    def states(self) -> dict[str, State]:
+        """What operators say at this moment of all that they do not call up."""
+        return self.replica.view.states()
+
+    def all_up(self, app: str, version: str) -> bool:
+        """Whether no operator says anything else of what is listed of a version."""
+        return self.replica.view.all_up(app, version)
+
+    def word(self, key: str) -> tuple[Setting, float] | None:
+        """An operator's word on a registration, and the seconds that are left of it, if there is one."""
+        return self.replica.word(self._now(), key_of_state(key))
 
     def claims(self, app: str | None = None, version: str | None = None, *, ordered: bool = True) -> list[Claim]:
         """Of all that is listed, of an app or version if said; in order of id unless that does not matter."""

@@ -29,7 +29,7 @@ from attrs import field, frozen
 from msgspec import Meta
 
 from bender.core.account import Account
-from bender.core.configuration import BUCKETS
+from bender.core.configuration import BUCKETS, LASTING_S_MAX
 from bender.core.entries import ROW
 from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import Counter, Message, Sender, Setting
@@ -218,6 +218,8 @@ class _Setting(msgspec.Struct, array_like=True, frozen=True):
     at_ms: _Number
     author: Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)]
     body: _Body | None
+    lasts_s: Annotated[float, Meta(gt=0, le=LASTING_S_MAX)] | None = None
+    age_s: _Age = 0.0
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True):
@@ -344,7 +346,10 @@ class Wire:
             digest=message.digest,
             bucket_digests=tuple(message.bucket_digests),
             buckets=tuple(message.buckets),
-            settings=tuple(Setting(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body) for s in message.settings),
+            settings=tuple(
+                Setting(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body, s.lasts_s, s.age_s)
+                for s in message.settings
+            ),
         )
 
     def _delta_in(self, delta: _Delta) -> Delta:
@@ -456,7 +461,7 @@ def _message_out(message: Message) -> tuple[Any, ...]:
         message.digest,
         message.bucket_digests,
         message.buckets,
-        [(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body) for s in message.settings],
+        [(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body, s.lasts_s, s.age_s) for s in message.settings],
     )
 
 

@@ -65,7 +65,7 @@ class Writing(JournalCase):
             entry.line,
             b'{"event":"online","cursor":"k3f9-1","at":1795447942248,"reason":"registered",'
             b'"registration":{"id":"registration/web/1/10.0.0.1/1","resource":"Registration","app":"web","version":"1",'
-            b'"host":"10.0.0.1","port":1,"weight":1}}\n',
+            b'"host":"10.0.0.1","port":1,"weight":1,"state":"up"}}\n',
         )
         self.assertEqual((entry.cursor, entry.app, entry.version), ("k3f9-1", "web", "1"))
         self.assertEqual(entry.size, len(entry.line))
@@ -87,7 +87,7 @@ class Writing(JournalCase):
         body = '{ "z": 1.0, "a": "ü\\u00fc/\\/" }'.encode()
         created, online_ = self.append(Event("created", "backend/site", body, "configured"), online(app="ü", body=body))
         self.assertIn(b'"backend":' + body + b"}\n", created.line)
-        self.assertTrue(online_.line.endswith(b'"port":1,' + body[1:] + b"}\n"))
+        self.assertTrue(online_.line.endswith(b'"port":1,' + body[1:-1] + b',"state":"up"}}\n'))
         self.assertEqual(online_.size, len(online_.line))
 
     def test_the_longest_event_is_a_line_for_everybody(self) -> None:

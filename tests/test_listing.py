@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender import listing
 from bender.core.ledger import Claim
+from bender.core.messages import Setting
 from bender.core.view import View
 from bender.listing import Listings, gzip_pieces
 
@@ -22,6 +23,10 @@ class ListingCase(SynchronousTestCase):
         for port in ports:
             key = f"registration/{app}/1/h/{port}"
             self.view.show(key, None if body is None else Claim(1, 1, key, body, 10.0, 1, 1, port), ())
+
+    def drain(self, app: str, port: int) -> None:
+        key = f"state/{app}/1/h/{port}"
+        self.view.configure(key, Setting(key, 1, 1, 0, "ops", b"drain", 60.0))
 
     def ports(self, body: bytes) -> list[int]:
         return [each["port"] for each in msgspec.json.decode(body)]
@@ -41,6 +46,15 @@ class Short(ListingCase):
         self.show("web", 1, 2, body=None)
         self.assertEqual(self.listings.listing("web", None).body, b"[]")
         self.assertEqual(self.ports(self.listings.listing(None, None).body), [3, 4])
+
+    def test_an_operators_word(self) -> None:
+        """It is a change of the list."""
+        self.show("web", 1, 2)
+        first = self.listings.listing("web", None)
+        self.drain("web", 2)
+        second = self.listings.listing("web", None)
+        self.assertEqual([each["state"] for each in msgspec.json.decode(second.body)], ["up", "drain"])
+        self.assertNotEqual(second.etag, first.etag)
 
     def test_what_is_kept_is_bounded(self) -> None:
         """The list that was not asked for for the longest time goes first."""
@@ -119,6 +133,17 @@ class Long(ListingCase):
         after = self.listings.long_listing(None, None)
         self.assertEqual(len([*after.steps()]), 2)
         self.assertEqual(len({before.etag, changed.etag, after.etag}), 3)
+
+    def test_states_are_those_of_its_beginning(self) -> None:
+        """So its length is what was said before, whatever operators say while it is sent."""
+        self.show("web", 1, 2, 3)
+        self.drain("web", 1)
+        long = self.listings.long_listing(None, None)
+        self.assertEqual(len([*long.steps()]), 1)
+        self.drain("web", 2)
+        body = b"".join(long.pieces())
+        self.assertEqual([each["state"] for each in msgspec.json.decode(body)], ["drain", "up", "up"])
+        self.assertEqual(long.length, len(body))
 
     def test_gzipped(self) -> None:
         """Piece by piece, too."""

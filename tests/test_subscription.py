@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.model import Invalid
+from bender.core.states import Word
 from bender.journal import Journal
 from bender.subscription import Selection, Subscription
 from tests.api.conversation import NOW_MS
@@ -145,6 +146,17 @@ class Snapshots(SubscriptionCase):
             ["created backend/site", "created frontend/edge", "synced", "offline 1", "online 4"],
         )
         self.assertEqual(named(read(taken))[:3], ["online 3", "online 1", "online 2"])
+
+    def test_states_are_of_the_same_instant(self) -> None:
+        """What an operator says while it is read is not in it, but follows it."""
+        subscription = self.subscribe(snapshot=True, app="web")
+        taken = subscription.take(1)
+        key = "registration/web/2/10.0.0.1/2"
+        self.watched.node.set_state(key, Word("drain", 60.0), "ops")
+        while piece := subscription.take(1):
+            taken += piece
+        said = [(each["event"], each["registration"]["state"]) for each in read(taken) if "registration" in each]
+        self.assertEqual(said, [("online", "up"), ("online", "up"), ("changed", "drain")])
 
     def test_is_made_when_it_is_taken(self) -> None:
         """Until then the watcher is owed a snapshot and has not begun."""

@@ -57,7 +57,10 @@ FULL = Message(
     digest=2**64 - 1,
     bucket_digests=tuple(range(BUCKETS)),
     buckets=(0, 255),
-    settings=(Setting("backend/web", 2, 7, 1795447942248, "ops", BODY), Setting("backend/old", 3, 7, 0, "", None)),
+    settings=(
+        Setting("backend/web", 2, 7, 1795447942248, "ops", BODY),
+        Setting("state/web/1/h/1", 3, 7, 0, "", None, 3600.0, 2.5),
+    ),
 )
 
 
@@ -237,7 +240,9 @@ class OtherNodes(SynchronousTestCase):
             envelope,
         ):
             grown.append(["what", {"nobody": "knows yet"}])
-        self.assertEqual(spoken().decode(encoded(envelope)).message, FULL)
+        message = spoken().decode(encoded(envelope)).message
+        self.assertEqual(message, FULL)
+        self.assertEqual([setting.age_s for setting in message.settings], [0.0, 2.5])
 
     def test_a_version_further_away_is_refused(self) -> None:
         """Two versions newer is too much, and the sender is known."""

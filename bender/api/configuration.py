@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -23,9 +22,9 @@ from bender.api.answers import (
     stale,
 )
 from bender.api.registrations import selected
-from bender.core import model
-from bender.core.model import BACKEND, FRONTEND, Canary, Invalid, Kind
-from bender.core.weights import shared
+from bender.core import model, serving
+from bender.core.model import BACKEND, FRONTEND, Kind
+from bender.core.serving import canary_of, servers_of
 from bender.node import Node
 
 
@@ -162,26 +161,15 @@ def members(node: Node, asked: Asked) -> Answer | Later:
     if body is None:
         return not_found(key)
     backend: dict[str, Any] = msgspec.json.decode(body)
-    app, version, canary = backend["app"], backend["version"], _canary_of(backend)
-    if canary is None or canary.version == version:
+    app, version, canary = backend["app"], backend["version"], canary_of(backend)
+    if canary is None and not servers_of(backend) and node.all_up(app, version):
         return selected(node, asked, app, version)
-    return listed(asked, _shared(node, app, version, canary))
+    stable, chosen = _registrations(node, app, version), _registrations(node, app, canary.version) if canary else []
+    return listed(asked, map(encode, serving.members(backend, stable, chosen)))
 
 
-def _canary_of(backend: dict[str, Any]) -> Canary | None:
-    """That of a backend; none where a node that did not know of them has kept something else there."""
-    with suppress(Invalid):
-        return model.parse_canary(backend["canary"]) if backend.get("canary") is not None else None
-    return None
-
-
-def _shared(node: Node, app: str, version: str, canary: Canary) -> list[bytes]:
-    """The members of a version and of its canary, in order of id, each with the weight that makes its share."""
-    stable, chosen = node.claims(app, version), node.claims(app, canary.version)
-    of_stable, of_chosen = (list(map(model.weight_of, (claim.body for claim in each))) for each in (stable, chosen))
-    weights = [weight for group in shared(of_stable, of_chosen, canary.percent) for weight in group]
-    weighted = sorted(zip([*stable, *chosen], weights, strict=True), key=lambda each: each[0].key)
-    return [model.registration(claim.key, model.with_weight(claim.body, weight)) for claim, weight in weighted]
+def _registrations(node: Node, app: str, version: str) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(node.shown(claim)) for claim in node.claims(app, version)]
 
 
 def _key(kind: Kind, asked: Asked) -> str:

@@ -1,4 +1,4 @@
-"""What clients can do with registrations: register, renew, list, explain and deregister them."""
+"""What clients can do with registrations: register, renew, list, explain, drain and deregister them."""
 
 from __future__ import annotations
 
@@ -22,45 +22,51 @@ from bender.api.answers import (
     location,
     long_list_of,
     not_found,
+    refused,
     shown,
     wait_s,
 )
 from bender.core import model
 from bender.core.model import Wanted
+from bender.core.states import UP, State, parse_word, told
 from bender.explaining import explain
 from bender.node import Node
 
 
 class _Standing(msgspec.Struct):
-    """What a request says of an instance, and what that came to the last time: its terms, and how it is shown."""
+    """What a request says of an instance, and what that came to the last time: terms, state, and how it is shown."""
 
     key: str
     wanted: Wanted | None = None
     headers: Headers = JSON_ALONE
     terms: bytes = b""
+    state: State = UP
     shown: bytes = b""
 
     def register(self, node: Node) -> bool:
         """Register; whether it was not listed."""
         if self.terms and node.renew_as_is(self.key, self.terms):
+            self._note(node, self.terms)
             return False
         assert self.wanted is not None
         created, terms = node.register(self.wanted)
-        self._note(terms)
+        self._note(node, terms)
         return created
 
     def renew(self, node: Node) -> bool:
         """Renew; whether it is listed."""
         if self.terms and node.renew_as_is(self.key, self.terms):
+            self._note(node, self.terms)
             return True
         terms = node.renew(self.key)
         if terms is not None:
-            self._note(terms)
+            self._note(node, terms)
         return terms is not None
 
-    def _note(self, terms: bytes) -> None:
-        if terms is not self.terms:
-            self.terms, self.shown = terms, model.registration(self.key, terms)
+    def _note(self, node: Node, terms: bytes) -> None:
+        state = node.state(self.key)
+        if terms is not self.terms or state != self.state:
+            self.terms, self.state, self.shown = terms, state, model.registration(self.key, terms, state)
 
 
 def register(node: Node, asked: Asked) -> Answer:
@@ -126,7 +132,34 @@ def one(node: Node, asked: Asked) -> Answer:
     claim = node.claim(key)
     if claim is None or not model.has_meta(claim.body, _meta_wanted(asked)):
         return not_found(key)
-    return shown(asked, model.registration(key, claim.body))
+    return shown(asked, node.shown(claim))
+
+
+def set_state(node: Node, asked: Asked) -> Answer:
+    key = model.registration_key(_instance(asked))
+    word = parse_word(asked.body)
+    if node.word(key) is None and not node.account(key).says_something:
+        return not_found(key)
+    node.set_state(key, word, asked.author)
+    return _word(node, asked, key)
+
+
+def one_state(node: Node, asked: Asked) -> Answer:
+    return _word(node, asked, model.registration_key(_instance(asked)))
+
+
+def take_back_state(node: Node, asked: Asked) -> Answer:
+    key = model.registration_key(_instance(asked))
+    return Answer(204) if node.take_back_state(key, asked.author) else _no_word(key)
+
+
+def _word(node: Node, asked: Asked, key: str) -> Answer:
+    found = node.word(key)
+    return _no_word(key) if found is None else shown(asked, encode(told(key, *found)))
+
+
+def _no_word(key: str) -> Answer:
+    return refused("NOT_FOUND", f"no operator has said anything of {key}")
 
 
 def listing(node: Node, asked: Asked) -> Answer | Later:
@@ -145,7 +178,7 @@ def selected(
         return Later(long.steps(), lambda: long_list_of(asked, long))
     if admits is not None:
         claims = (claim for claim in node.claims(app, version) if admits(claim.body))
-        return listed(asked, (model.registration(claim.key, claim.body) for claim in claims))
+        return listed(asked, map(node.shown, claims))
     return list_of(asked, node.listings.listing(app, version))
 
 

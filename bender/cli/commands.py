@@ -30,6 +30,8 @@ COMMANDS: Mapping[str, click.Command] = {
     "explain": registrations.explain,
     "register": registrations.register,
     "deregister": registrations.deregister,
+    "drain": registrations.drain,
+    "up": registrations.up,
     "backend": configuration.backend,
     "frontend": configuration.frontend,
     "rollback": configuration.rollback,

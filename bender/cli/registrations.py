@@ -1,4 +1,4 @@
-"""Commands about registrations: list, follow, explain, register and deregister them."""
+"""Commands about registrations: list, follow, explain, register, drain and deregister them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bender.cli.session import Session, asking
 from bender.cli.words import ID, PARTS, Events, Name, Pair, TextPair, fields, registration_id
 from bender.client import Event
 from bender.client.asking import list_path, path_of
+from bender.core.states import UP
 
 id_argument = click.argument(
     "id", nargs=-1, required=True, metavar=ID, help="The instance, by its id, or by its parts as four words."
@@ -38,8 +39,8 @@ id_argument = click.argument(
 async def ls(session: Session, app: str | None, version: str | None, meta: Sequence[tuple[str, str]]) -> None:
     """List what is registered, of an APP or a VERSION of it if said.
 
-    A line has where an instance is, its share of the traffic, its ttl in seconds, since when it is there, and the node
-    at which it was registered.
+    A line has where an instance is, what an operator says of it, its share of the traffic, its ttl in seconds, since
+    when it is there, and the node at which it was registered.
     """
     reply = await session.client.call("GET", list_path(app, version, fields(meta, "--meta")))
     if session.screen.as_json:
@@ -47,13 +48,17 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
         return
     rows = [
         [
-            *(each["app"], each["version"], each["host"], each["port"], each["weight"], f"{each['ttl']:g}"),
-            *(ago(each["registered"]), each["node"], compact(each["meta"])),
+            *(each["app"], each["version"], each["host"], each["port"], _state(session, each), each["weight"]),
+            *(f"{each['ttl']:g}", ago(each["registered"]), each["node"], compact(each["meta"])),
         ]
         for each in reply.json()
     ]
-    columns = ["APP", "VERSION", "HOST", "PORT", "WEIGHT", "TTL", "SINCE", "NODE", "META"]
+    columns = ["APP", "VERSION", "HOST", "PORT", "STATE", "WEIGHT", "TTL", "SINCE", "NODE", "META"]
     session.screen.table(columns, rows, caption=f"{len(rows)} at {reply.node}")
+
+
+def _state(session: Session, registration: dict[str, Any]) -> Text:
+    return session.screen.coloured(registration.get("state", UP))
 
 
 @click.command(
@@ -114,9 +119,9 @@ def _show(session: Session, event: Event) -> None:
 def _fields(screen: Any, event: Event) -> list[Text]:
     """What else there is to say of a change."""
     if event.kind == "registration" and event.event == "changed":
-        return [
-            screen.dim(f"weight={event.body['weight']} ttl={event.body['ttl']:g} meta={compact(event.body['meta'])}")
-        ]
+        body = event.body
+        terms = f"weight={body['weight']} ttl={body['ttl']:g} meta={compact(body['meta'])}"
+        return [screen.dim(f"state={body.get('state', UP)} {terms}")]
     if event.kind == "backend":
         return [screen.dim(f"app={event.body['app']} version={event.body['version']}")]
     return []
@@ -266,6 +271,62 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None) 
             session.screen.json(reply.body)
         return
     session.screen.say(f"{id_} is deregistered{_applied(reply.json()) if reply.body else ''}.")
+    session.screen.aside(f"at {reply.node}")
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    bender drain web/1.2.0/10.0.0.5/8080
+    bender drain web/1.2.0/10.0.0.5/8080 --for 600
+    bender drain web/1.2.0/10.0.0.5/8080 --maint
+    """,
+)
+@id_argument
+@click.option(
+    "--for", "for_s", type=click.FloatRange(1), metavar="SECONDS", help="How long it holds; a day if not said."
+)
+@click.option("--maint", is_flag=True, help="For maintenance: not even requests of those who were there before.")
+@asking
+async def drain(session: Session, id: tuple[str, ...], for_s: float | None, *, maint: bool) -> None:  # noqa: A002
+    """Let an instance have no new requests, whatever its health and through its restarts.
+
+    It ends by `bender up`, or when its time is over.
+    """
+    await _set_state(session, registration_id(id), "maint" if maint else "drain", for_s)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    bender up web/1.2.0/10.0.0.5/8080
+    bender up web/1.2.0/10.0.0.5/8080 --for 600
+    """,
+)
+@id_argument
+@click.option(
+    "--for", "for_s", type=click.FloatRange(1), metavar="SECONDS", help="Call it up for so long, whatever its health."
+)
+@asking
+async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None:  # noqa: A002
+    """Take back what `bender drain` said of an instance."""
+    id_ = registration_id(id)
+    if for_s is not None:
+        await _set_state(session, id_, UP, for_s)
+        return
+    reply = await session.client.call("DELETE", f"{path_of(id_)}/state")
+    if not session.screen.as_json:
+        session.screen.say(f"{id_} is up.")
+        session.screen.aside(f"at {reply.node}")
+
+
+async def _set_state(session: Session, id_: str, state: str, for_s: float | None) -> None:
+    said = {"state": state} if for_s is None else {"state": state, "for": for_s}
+    reply = await session.client.call("PUT", f"{path_of(id_)}/state", said)
+    if session.screen.as_json:
+        session.screen.json(reply.body)
+        return
+    session.screen.say(f"{id_} is set to {state} for {lasted(reply.json()['for'])}.")
     session.screen.aside(f"at {reply.node}")
 
 

@@ -21,6 +21,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from bender.core.timing import in_a_word
+
 #: What takes longer shows that it is not over.
 PATIENCE_S = 1.0
 
@@ -42,6 +44,9 @@ COLOURS = {
     "not ready": "red",
     "away": "red",
     "left": "dim",
+    "up": "green",
+    "drain": "yellow",
+    "maint": "yellow",
 }
 
 
@@ -154,14 +159,9 @@ def ago(at_ms: int) -> str:
     return lasted(max(0.0, time.time() - at_ms / 1000))
 
 
-def lasted(seconds: float | None) -> str:
+def lasted(duration_s: float | None) -> str:
     """A duration in a word."""
-    if seconds is None:
-        return "never"
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.1f} s"
+    return "never" if duration_s is None else in_a_word(duration_s)
 
 
 def clock(at_ms: int) -> str:

@@ -19,6 +19,7 @@ from bender.client.values import (
     Reply,
     Setting,
     Unavailable,
+    Word,
 )
 from bender.client.watching import Watch
 
@@ -37,5 +38,6 @@ __all__ = [
     "Setting",
     "Unavailable",
     "Watch",
+    "Word",
     "parse_nodes",
 ]

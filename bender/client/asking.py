@@ -29,6 +29,7 @@ from bender.client.values import (
     Reply,
     Setting,
     Unavailable,
+    Word,
     backend_of,
     decoded,
     frontend_of,
@@ -202,6 +203,27 @@ class Client:
         reply = await self.call("GET", list_path(app, version, meta or {}))
         found: list[Registration] = decoded(reply.body, list[Registration], reply.node)
         return found
+
+    async def set_state(self, id_: str, state: str, *, for_s: float | None = None) -> Word:
+        """Say that an instance is to be drained (`drain`), out for maintenance (`maint`), or `up` whatever its health.
+
+        It holds for `for_s` seconds, a day if not said, through restarts of the instance. Raises `NotFound` where no
+        node knows anything of it.
+        """
+        said = {"state": state} if for_s is None else {"state": state, "for": for_s}
+        reply = await self.call("PUT", f"{path_of(id_)}/state", said)
+        word: Word = decoded(reply.body, Word, reply.node)
+        return word
+
+    async def state(self, id_: str) -> Word:
+        """What an operator says of an instance. Raises `NotFound` where nobody has said anything."""
+        reply = await self.call("GET", f"{path_of(id_)}/state")
+        word: Word = decoded(reply.body, Word, reply.node)
+        return word
+
+    async def take_back_state(self, id_: str) -> None:
+        """Take back what an operator said. Raises `NotFound` where nobody has said anything."""
+        await self.call("DELETE", f"{path_of(id_)}/state")
 
     async def explain(self, id_: str) -> dict[str, Any]:
         """Why an instance is listed or not, and what each node knows of it, as `GET /explain/…` answers it.

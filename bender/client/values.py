@@ -73,6 +73,22 @@ class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registe
     meta: dict[str, Any]
     registered_ms: int
     node: str
+    #: What an operator says of it: `up`, `drain` or `maint`; nodes that know of no states say nothing.
+    state: str = "up"
+
+
+class Word(msgspec.Struct, frozen=True, rename={"lasts_s": "for", "left_s": "left", "at_ms": "at"}):
+    """What an operator says of the instance with this id: `state` is `up`, `drain` or `maint`.
+
+    It was said for `lasts_s`, of which `left_s` are left, at `at_ms` (since the epoch) by `author`, best an address.
+    """
+
+    id: str
+    state: str
+    lasts_s: float
+    left_s: float
+    at_ms: int
+    author: str
 
 
 class Backend(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from bender.core.ledger import Delta, Head
 
@@ -47,9 +47,10 @@ class Counter:
 
 @frozen
 class Setting:
-    """One setting of a configuration key (`backend/NAME`, `frontend/NAME`); `body` is None where it was removed.
+    """One setting of a configuration key (`backend/NAME`, `frontend/NAME`, `state/…`); `body` is None if removed.
 
-    `at_ms` (milliseconds since the epoch) and `author` are for people, nothing is decided by them.
+    `at_ms` (milliseconds since the epoch) and `author` are for people, nothing is decided by them. One that lasts for
+    `lasts_s` only is told with its age, how long ago it was made: whoever holds it counts that on by his own clock.
     """
 
     key: str
@@ -58,6 +59,8 @@ class Setting:
     at_ms: int
     author: str
     body: bytes | None
+    lasts_s: float | None = None
+    age_s: float = field(default=0.0, eq=False)
 
     @property
     def rank(self) -> tuple[int, int]:

@@ -96,29 +96,20 @@ class Terms(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms"
         return _terms.decode(body)
 
 
-def registration(key: str, body: bytes) -> bytes:
+def registration(key: str, body: bytes, state: str = "up") -> bytes:
     """A registration as everybody sees it, as compact JSON; `body` are its encoded terms.
 
     It is made when somebody looks: what the key says too would be more than half of all that is kept of it.
     """
-    return b"%b%b" % (_named(key), body[1:])
+    return b'%b%b,"state":"%b"}' % (_named(key), body[1:-1], state.encode())
 
 
-def weight_of(body: bytes) -> int:
-    """The weight in terms encoded as `body`."""
-    return Terms.decode(body).weight
-
-
-def with_weight(body: bytes, weight: int) -> bytes:
-    """Encoded terms with another weight."""
-    return _encoder.encode(msgspec.structs.replace(Terms.decode(body), weight=weight))
-
-
-def registration_bytes(key: str, body: bytes) -> int:
+def registration_bytes(key: str, body: bytes, state: str = "up") -> int:
     """How long that is."""
+    of_state = _STATE_BYTES + len(state)
     if key.isascii() and '"' not in key and "\\" not in key:
-        return _NAMED_BYTES + 2 * len(key) + len(body)
-    return len(_named(key)) + len(body) - 1
+        return _NAMED_BYTES + 2 * len(key) + len(body) + of_state
+    return len(_named(key)) + len(body) - 1 + of_state
 
 
 def _named(key: str) -> bytes:
@@ -130,6 +121,8 @@ def _named(key: str) -> bytes:
         f'{{"id":"{key}","resource":"Registration","app":"{app}","version":"{version}","host":"{host}","port":{port},'
     ).encode()
 
+
+_STATE_BYTES = len(',"state":""')
 
 # The key stands there once as it is, and once in its parts; the body's first brace does not.
 _NAMED_BYTES = len('{"id":"","resource":"Registration","app":"","version":"","host":"","port":,') - len(
@@ -209,7 +202,7 @@ _object = msgspec.json.Decoder(dict[str, Any])
 
 def parse_registration(document: bytes, timing: Timing) -> Wanted:
     """The body of `POST /registrations`."""
-    wanted = _decoded(_wanted, document)
+    wanted = decoded(_wanted, document)
     _require_name("app", wanted.app)
     _require_name("version", wanted.version)
     _require_terms(wanted, timing)
@@ -225,7 +218,7 @@ def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timi
     instance = Wanted(app, version, canonical_host(host), parse_port(port))
     if not document.strip():
         return instance
-    terms = _decoded(_sent, document)
+    terms = decoded(_sent, document)
     _require_terms(terms, timing)
     for field in ("app", "version", "host", "port"):
         said, meant = getattr(terms, field), getattr(instance, field)
@@ -236,7 +229,7 @@ def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timi
 
 def require_nothing(document: bytes, why: str) -> None:
     """The body of a request that takes none; an empty object says nothing either."""
-    if document.strip() and _decoded(_object, document):
+    if document.strip() and decoded(_object, document):
         raise Invalid("body", f"must be empty, {why}")
 
 
@@ -261,7 +254,7 @@ def canonical_id(id_: str) -> str:
 
 def parse_renewals(document: bytes) -> list[str]:
     """The ids in the body of `POST /renewals`, as they were sent. Raises `TooLarge` if there are too many."""
-    ids = _decoded(_ids, document).ids
+    ids = decoded(_ids, document).ids
     if len(ids) > RENEWALS_MAX:
         raise TooLarge(f"ids: at most {RENEWALS_MAX} in one request, these are {len(ids)}")
     return ids
@@ -368,7 +361,7 @@ FRONTEND = Kind("frontend", "Frontend", may_have=("backend",))
 
 def parse_object(document: bytes) -> dict[str, Any]:
     """What was sent of a backend or frontend; an empty body is an empty object."""
-    return _decoded(_object, document) if document.strip() else {}
+    return decoded(_object, document) if document.strip() else {}
 
 
 def parse_members_min(number: object) -> int:
@@ -387,7 +380,8 @@ def name_of(sent: Mapping[str, Any]) -> str:
     return str(name)
 
 
-def _decoded(decoder: msgspec.json.Decoder[_T], document: bytes) -> _T:
+def decoded(decoder: msgspec.json.Decoder[_T], document: bytes) -> _T:
+    """What a client sent, as JSON of a type. Raises `Invalid`, which names the field."""
     try:
         return decoder.decode(document)
     except msgspec.ValidationError as error:

@@ -132,17 +132,23 @@ class Replica:
         self._notice(now)
         self.claims.shorten(key, now + left_s)
 
-    def configure(self, now: float, key: str, body: bytes | None, author: str, at_ms: int) -> None:
-        """Set a configuration key, or remove it with None. Raises `Full` for a new key beyond the limit."""
+    def configure(
+        self, now: float, key: str, body: bytes | None, author: str, at_ms: int, lasts_s: float | None = None
+    ) -> None:
+        """Set a configuration key, or remove it with None. Raises `Full` for a new key beyond the limit.
+
+        With `lasts_s` it is over by itself after so many seconds. A key always has that or never: without it the
+        removal of one that has would be kept for ever.
+        """
         self._require_ready(now)
         if not self.configuration.has_room_for(key):
             raise Full(
-                f"{self.configuration.keys_max} names of backends and frontends were used, as many as can be kept"
+                f"{self.configuration.keys_max} names of backends and frontends, and states, are kept: no more can be"
             )
         rev = self.configuration.rev_next(key)
-        setting = Setting(key, rev, self.identity.incarnation, at_ms, author, body)
-        self.configuration.join(setting)
-        self._show_setting(key)
+        setting = Setting(key, rev, self.identity.incarnation, at_ms, author, body, lasts_s)
+        self.configuration.join(setting, now)
+        self._show_setting(key, now)
         self.rounds.announce(setting, now)
 
     def leave(self, now: float) -> None:
@@ -173,6 +179,13 @@ class Replica:
 
     def settings(self, kind: str) -> list[Setting]:
         return self.view.settings(kind)
+
+    def word(self, now: float, key: str) -> tuple[Setting, float] | None:
+        """What is set under a key that lasts for a while, and the seconds that are left of it; None if nothing is."""
+        setting = self.configuration.current(key, now)
+        if setting is None or setting.lasts_s is None:
+            return None
+        return setting, setting.lasts_s - self.configuration.age_s(setting, now)
 
     def history(self, key: str) -> tuple[Setting, ...]:
         """The settings of a configuration key, newest first."""
@@ -251,6 +264,8 @@ class Replica:
         if self.rounds.waiting(now) or not self.ready:
             self._ask_again(now)
         self.claims.hide(now)
+        for key in self.configuration.due(now):
+            self._show_setting(key, now)
         self._forget(now)
         more = self._settle(now) or more
         self.rounds.push(now)
@@ -271,7 +286,7 @@ class Replica:
             for contact in self.contacts:  # everybody has said by now whom they hear
                 self.contacts.unshift(contact)
         if not self.claims.holding:
-            self._show_stale_settings()
+            self._show_stale_settings(now)
         more = self.claims.settle(now)
         if not (self.ready or self.claims.holding or self.rounds.left):
             # What has lapsed meanwhile goes first, or the heartbeat would bring it back to life elsewhere.
@@ -317,15 +332,15 @@ class Replica:
 
     # Configuration.
 
-    def _show_setting(self, key: str) -> None:
+    def _show_setting(self, key: str, now: float) -> None:
         if self.claims.holding:
             self._stale_settings[key] = None
         else:
-            self.view.configure(key, self.configuration.current(key))
+            self.view.configure(key, self.configuration.current(key, now))
 
-    def _show_stale_settings(self) -> None:
+    def _show_stale_settings(self, now: float) -> None:
         for key in self._stale_settings:
-            self._show_setting(key)
+            self._show_setting(key, now)
         self._stale_settings.clear()
 
     # Messages.
@@ -370,7 +385,7 @@ class Replica:
     def _progress(self, now: float, settings: Iterable[str]) -> None:
         """Do at once what a message has made possible."""
         for key in settings:
-            self._show_setting(key)
+            self._show_setting(key, now)
         self._settle(now)
         if self.ready:
             self.claims.end_due(now)

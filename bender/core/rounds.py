@@ -138,7 +138,7 @@ class Rounds:
         deltas = (
             (self._claims.brief(ledger.delta(Head(version, version)), contact),) if ledger.version > version else ()
         )
-        settings = tuple(link.unsent[:SETTINGS_PER_MESSAGE_MAX])
+        settings = self._configuration.told(link.unsent[:SETTINGS_PER_MESSAGE_MAX], now)
         del link.unsent[:SETTINGS_PER_MESSAGE_MAX]
         counters = self._counters_with(deltas, now)
         return Message(self._identity, counters=counters, deltas=deltas, settings=settings)
@@ -175,7 +175,7 @@ class Rounds:
             # request was late, find out whether it is still there.
             self.ask([message.sender.address], now)
         if message.heads is None:
-            return self._acknowledgement(message), brought.settings
+            return self._acknowledgement(message, now), brought.settings
         return self._answer(message, message.heads, now, ask=ask or self.waiting(now)), brought.settings
 
     def answered(self, request: Request, answer: Message, now: float) -> tuple[str, ...]:
@@ -242,7 +242,7 @@ class Rounds:
             ask=now if ask else None,
         )
 
-    def _acknowledgement(self, request: Message) -> Message:
+    def _acknowledgement(self, request: Message, now: float) -> Message:
         """How far a push or second request has brought this node, and what it has got beyond, in the same buckets."""
         incarnations = {request.sender.incarnation, *(delta.incarnation for delta in request.deltas)}
         heads = {i: head for i in incarnations if (head := self._claims.head(i)).reach}
@@ -253,13 +253,13 @@ class Rounds:
             for setting in self._configuration.bucket(number)
             if (setting.key, setting.rank) not in known
         ]
-        return Message(self._identity, heads=heads, settings=tuple(settings))
+        return Message(self._identity, heads=heads, settings=self._configuration.told(settings, now))
 
     def _second_request(self, link: Link, answer: Message, now: float) -> None:
         """Give the answerer of a round what it lacks in its turn."""
         lacking = self._lacking(answer.heads or {}, answer.sender.incarnation)
         echo = answer.ask if lacking.whole else None
-        buckets, settings = self._differing(answer)
+        buckets, settings = self._differing(answer, now)
         if lacking.deltas or echo is not None or buckets:
             counters = self._counters_with(lacking.deltas, now)
             message = Message(
@@ -307,7 +307,7 @@ class Rounds:
         contact = self._contacts.get(ledger.incarnation)
         return ledger.incarnation != peer and contact is not None and contact.beats >= 0
 
-    def _differing(self, answer: Message) -> tuple[tuple[int, ...], tuple[Setting, ...]]:
+    def _differing(self, answer: Message, now: float) -> tuple[tuple[int, ...], tuple[Setting, ...]]:
         """The buckets in which an answerer's settings differ, and all that is in them here; as many as fit."""
         if not answer.bucket_digests:
             return (), ()
@@ -319,7 +319,7 @@ class Rounds:
                 break
             buckets.append(number)
             settings += mine
-        return tuple(buckets), tuple(settings)
+        return tuple(buckets), self._configuration.told(settings, now)
 
     # What messages change here.
 
@@ -335,7 +335,7 @@ class Rounds:
             self._note_heads(sender, heads)
         versions = {delta.incarnation: delta.version for delta in message.deltas}  # where there are no heads
         fits, advanced, changed = self._join(message.deltas)
-        settings = tuple(setting.key for setting in message.settings if self._configuration.join(setting))
+        settings = tuple(setting.key for setting in message.settings if self._configuration.join(setting, now))
         for counter in message.counters:
             if counter.incarnation != own:
                 head = heads.get(counter.incarnation)

@@ -65,3 +65,11 @@ class Timing:
     def ledger_kept_s(self, ttl_max_s: float) -> float:
         """Not heard of for this long, a node is forgotten with its ledger, whose longest ttl is `ttl_max_s`."""
         return max(self.ttl_s, ttl_max_s) + self.silent_s + LEDGER_KEPT_S
+
+
+def in_a_word(duration_s: float) -> str:
+    """A duration for people, as exact as it need be."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if duration_s >= 2 * size:
+            return f"{duration_s / size:.0f} {unit}"
+    return f"{duration_s:.1f} s"

@@ -256,6 +256,15 @@ class Members(ApiCase):
         self.assertEqual(self.ask("GET", "/backends/site/members").json, [two])
         self.assertEqual(self.ask("GET", "/backends/site/members", If_None_Match=members.headers["etag"]).status, 200)
 
+    def test_fixed_servers(self) -> None:
+        """They come with those that are registered, and do not count as members that are wanted."""
+        one = self.ask("POST", "/registrations", WEB).json
+        self.ask("POST", "/backends", {**SITE, "servers": ["10.0.0.9:80"]})
+        members = self.ask("GET", "/backends/site/members").json
+        self.assertEqual([each.get("fixed") for each in members], [None, True])
+        self.assertEqual((members[0], members[1]["id"]), (one, "server/10.0.0.9/80"))
+        self.assertEqual(self.ask("PUT", "/backends/site", {"min_members": 2}).json["online"], 1)
+
 
 class Frontends(ApiCase):
     def test_created(self) -> None:

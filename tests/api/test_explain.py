@@ -87,6 +87,18 @@ class Explaining(PairCase):
             [[{"event": "online", "at": NOW_MS, "reason": "registered"}]] * 2,
         )
 
+    def test_what_an_operator_says(self) -> None:
+        """It is in the sentence, with who said it and how it ends; a word that changes nothing is not."""
+        self.ask("POST", "/registrations", WEB)
+        self.assertIsNone(self.ask("GET", EXPLAIN).json["word"])
+        self.ask("PUT", f"{WEB_PATH}/state", {"state": "drain", "for": 60}, to=self.network.second)
+        explained = self.ask("GET", EXPLAIN).json
+        self.assertEqual(explained["word"]["state"], "drain")
+        drained = "; set to drain by 10.9.9.9, no new requests for another 60.0 s (bender up ends that)"
+        self.assertTrue(explained["why"].endswith(drained), explained["why"])
+        self.ask("PUT", f"{WEB_PATH}/state", {"state": "up"})
+        self.assertNotIn("set to", self.why())
+
     def test_a_canary(self) -> None:
         """A backend that sends a part of its traffic to the version says so."""
         self.ask("POST", "/registrations", WEB)

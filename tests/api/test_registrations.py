@@ -21,6 +21,7 @@ SHOWN = {
     "meta": {},
     "registered": NOW_MS,
     "node": "n1",
+    "state": "up",
 }
 
 

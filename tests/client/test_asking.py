@@ -133,6 +133,18 @@ class Calls(ClientCase):
         self.assertEqual(self.result(client.roll_back_frontend("www")).backend, "a")
         self.assertEqual(len(self.result(client.frontend_history("www"))), 3)
 
+    def test_what_an_operator_says(self) -> None:
+        """It is said, read and taken back, once."""
+        client = self.client(ONE, TWO)
+        self.result(client.register(*WEB))
+        word = self.result(client.set_state(WEB_ID, "drain", for_s=60))
+        self.assertEqual((word.id, word.state, word.lasts_s, word.left_s), (WEB_ID, "drain", 60.0, 60.0))
+        self.assertEqual(self.result(client.state(WEB_ID)), word)
+        self.assertEqual(self.result(client.registration(WEB_ID)).state, "drain")
+        self.assertEqual(self.result(client.set_state(WEB_ID, "up")).lasts_s, 86_400.0)
+        self.result(client.take_back_state(WEB_ID))
+        self.failure(client.take_back_state(WEB_ID), NotFound)
+
     def test_what_is_refused(self) -> None:
         """The error says what a node said, and nobody else is asked."""
         client = self.client(ONE, TWO)

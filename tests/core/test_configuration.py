@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.configuration import BUCKETS, SETTINGS_PER_KEY_MAX, Configuration, bucket
 from bender.core.messages import Setting
 
+NOW = 1000.0
+
 
 def setting(rev: int, body: bytes | None = b"{}", key: str = "backend/web", incarnation: int = 1) -> Setting:
     return Setting(key, rev, incarnation, 1795447942248, "ops", body)
@@ -17,7 +19,7 @@ def setting(rev: int, body: bytes | None = b"{}", key: str = "backend/web", inca
 def configured(*settings: Setting) -> Configuration:
     configuration = Configuration()
     for each in settings:
-        configuration.join(each)
+        configuration.join(each, NOW)
     return configuration
 
 
@@ -63,20 +65,20 @@ class CurrentTests(SynchronousTestCase):
     def test_latest(self) -> None:
         """Of several settings the one with the larger rev speaks, of equals the one of the larger incarnation."""
         configuration = configured(setting(2, b"new"), setting(1, b"old"), setting(2, b"rival", incarnation=9))
-        self.assertEqual(configuration.current("backend/web"), setting(2, b"rival", incarnation=9))
+        self.assertEqual(configuration.current("backend/web", NOW), setting(2, b"rival", incarnation=9))
         self.assertEqual(configuration.rev_next("backend/web"), 3)
 
     def test_removed(self) -> None:
         """A key that was removed has no setting, and its history is gone; but it is remembered."""
         configuration = configured(setting(1), setting(2, None))
-        self.assertIsNone(configuration.current("backend/web"))
+        self.assertIsNone(configuration.current("backend/web", NOW))
         self.assertEqual(configuration.settings("backend/web"), (setting(2, None),))
         self.assertIn("backend/web", configuration)
         self.assertEqual(configuration.rev_next("backend/web"), 3)
 
     def test_unknown(self) -> None:
         """An unknown key has no setting, and would begin with rev 1."""
-        self.assertIsNone(Configuration().current("backend/web"))
+        self.assertIsNone(Configuration().current("backend/web", NOW))
         self.assertEqual(Configuration().rev_next("backend/web"), 1)
 
     def test_history(self) -> None:
@@ -88,7 +90,7 @@ class CurrentTests(SynchronousTestCase):
     def test_older_than_a_removal(self) -> None:
         """What is older than a removal does not come back."""
         configuration = configured(setting(5, None))
-        self.assertFalse(configuration.join(setting(4)))
+        self.assertFalse(configuration.join(setting(4), NOW))
         self.assertEqual(len(configuration), 1)
 
 

@@ -198,9 +198,11 @@ class Documents(ModelCase):
                 "host": "h",
                 "port": port,
                 **msgspec.json.decode(body),
+                "state": "maint",
             }
         )
-        self.assertEqual(model.registration(wanted.key, body), shown)
+        self.assertEqual(model.registration(wanted.key, body, "maint"), shown)
+        self.assertEqual(model.registration_bytes(wanted.key, body, "maint"), len(shown))
         self.assertEqual([*msgspec.json.decode(body)], ["ttl", "weight", "meta", "registered", "node"])
 
 

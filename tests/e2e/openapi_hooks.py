@@ -32,7 +32,7 @@ NOT_READY = 503
 #: What a node alone puts together. To clients the document says that new fields may come with new versions; this node
 #: is of the document's own, so a field that stands in its answer alone was forgotten in the document.
 WHOLE = (
-    *("Registration", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
+    *("Registration", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
     *("Status", "Tally", "Peer"),
 )

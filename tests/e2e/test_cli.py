@@ -137,9 +137,9 @@ async def test_an_instance_is_registered_listed_and_deregistered(cluster: Cluste
     assert shell.done("register", "other", "1", "h", "80", "--ttl=60", here)
     await agreed(nodes)
     found = [row[:7] for row in shell.table("ls", "web", there)]
-    assert [row[:6] for row in found] == [
-        ["web", "1.2.0", "10.0.0.5", "8080", "3", "60"],
-        ["web", "1.3.0", "::1", "80", "1", "60"],
+    assert [row[:7] for row in found] == [
+        ["web", "1.2.0", "10.0.0.5", "8080", "up", "3", "60"],
+        ["web", "1.3.0", "::1", "80", "up", "1", "60"],
     ]
     assert len(shell.table("ls", there)) == 3
     assert len(shell.table("ls", "web", "1.3.0", there)) == 1
@@ -192,6 +192,24 @@ async def test_explaining(cluster: Cluster, shell: Shell) -> None:
 
 
 # Backends and frontends.
+
+
+@ensureDeferred
+async def test_drain_and_up(cluster: Cluster, shell: Shell) -> None:
+    node, other = await cluster(2)
+    await registered(node)
+    id_ = "registration/web/1.2.0/10.0.0.5/8080"
+    assert shell.done("drain", "web/1.2.0/10.0.0.5/8080", at(node)) == f"{id_} is set to drain for 24 h.\n"
+    assert shell.table("ls", at(other))[0][4] == "drain"
+    assert "by 127.0.0.1, no new requests for another 24 h" in shell.done("explain", id_, at(other))
+    said = json.loads(shell.done("drain", id_, "--maint", "--for=60", "--json", at(other)))
+    assert (said["state"], said["for"]) == ("maint", 60.0)
+    assert shell.done("up", id_, at(node)) == f"{id_} is up.\n"
+    assert shell.table("ls", at(other))[0][4] == "up"
+    end = shell.bender("up", id_, at(node))
+    assert (end.returncode, end.stderr) == (1, f"bender: no operator has said anything of {id_}.\n")
+    end = shell.bender("drain", "web/9/10.0.0.5/8080", at(node))
+    assert (end.returncode, end.stderr) == (1, "bender: there is no registration/web/9/10.0.0.5/8080.\n")
 
 
 @ensureDeferred
@@ -484,7 +502,7 @@ async def test_what_a_terminal_has_no_room_for_is_not_cut(cluster: Cluster, shel
     await registered(node, meta={"note": "x" * 40})
     for columns in (120, 95, 60, 30):
         shown = re.sub(r"\x1b\[[0-9;]*m", "", shell.shown("ls", at(node), columns=columns))
-        assert re.search(r"^web  1\.2\.0    10\.0\.0\.5  8080  1 +60   \S+ s  n1 +\{", shown, re.MULTILINE), shown
+        assert re.search(r"^web  1\.2\.0    10\.0\.0\.5  8080  up +1 +60   \S+ s  n1 +\{", shown, re.MULTILINE), shown
         assert "x" * 40 in re.sub(r"\s+", "", shown)
         assert max(map(len, shown.splitlines())) <= columns or columns < 95
 

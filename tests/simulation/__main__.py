@@ -85,8 +85,8 @@ def summarise(outcomes: Iterable[Outcome], *, hard: bool) -> int:
 
 
 def _command(outcome: Outcome, *, hard: bool) -> str:
-    words = outcome.broken[0].what.split()
-    key = next((word.strip(",:") for word in words if word.startswith(("registration/", "backend/", "frontend/"))), "")
+    words = [word.strip(",:") for word in outcome.broken[0].what.split()]
+    key = next((word for word in words if word.startswith(("registration/", "backend/", "frontend/", "state/"))), "")
     traced = f" --trace {key}" if key else ""
     return f"python -m tests.simulation --seed {outcome.seed}{' --hard' if hard else ''}{traced}"
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from bender.core.configuration import LASTING_S_MAX
 from bender.core.replica import NotReady
+from bender.core.states import key_of_state
 from tests.simulation.front import Wanted, configure, deregister, register, renew, when_ready
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ class Reach:
         self.sides: tuple[frozenset[str], frozenset[str]] | None = None
 
 
+def instance(number: int) -> str:
+    """The key of the instance with a number."""
+    return f"registration/web/{number % 3}/10.0.0.{number}/80"
+
+
 class Client:
     """One instance, for as many lives as it has."""
 
@@ -35,7 +42,7 @@ class Client:
         random = cluster.random
         self.cluster = cluster
         self.reach = reach
-        self.key = f"registration/web/{number % 3}/10.0.0.{number}/80"
+        self.key = instance(number)
         habits: tuple[Habit, ...] = ("stick", "stick", "fail over", "rotate", "rotate", "wander")
         self.habit: Habit = random.choice(habits[2:] if hard else habits)
         self.home = random.randrange(16)
@@ -225,7 +232,10 @@ class Call:
 
 
 class Operator:
-    """Writes and removes a few configuration keys, here and there, sometimes many times in a row."""
+    """Writes and removes a few configuration keys, here and there, sometimes many times in a row.
+
+    Among them is what he says of two of the instances, which is over after a while.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -237,14 +247,19 @@ class Operator:
         if self.over:
             return
         node = random.choice([*cluster.nodes.values()])
-        key = f"{random.choice(['backend', 'frontend'])}/{random.randint(0, 1)}"
+        kind, number = random.choice(["backend", "frontend", "state"]), random.randint(0, 1)
         self._written += 1
-        body = None if random.random() < 0.15 else b"setting %d" % self._written
+        removes, lasts_s = random.random() < 0.15, None
+        if kind == "state":
+            key, body = key_of_state(instance(number)), random.choice([b"drain", b"maint"])
+            lasts_s = LASTING_S_MAX if removes else random.uniform(1, 20) * cluster.interval_s
+        else:
+            key, body = f"{kind}/{number}", b"setting %d" % self._written
         if node.serving:
-            when_ready(cluster, node, partial(self._configure, node, key, body))
+            when_ready(cluster, node, partial(self._configure, node, key, None if removes else body, lasts_s))
         if times > 1:
             cluster.after(random.uniform(0, 0.3) * cluster.interval_s, self.write, times - 1)
 
-    def _configure(self, node: Node, key: str, body: bytes | None, ready: bool) -> None:
-        if ready and not (body is None and node.replica.setting(key) is None):
-            configure(self.cluster, node, key, body)
+    def _configure(self, node: Node, key: str, body: bytes | None, lasts_s: float | None, ready: bool) -> None:
+        if ready and not (body is None and node.replica.setting(key) is None and lasts_s is None):
+            configure(self.cluster, node, key, body, lasts_s)

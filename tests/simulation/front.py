@@ -105,15 +105,15 @@ def deregister(cluster: Cluster, node: Node, key: str) -> bool:
     return removed
 
 
-def configure(cluster: Cluster, node: Node, key: str, body: bytes | None) -> None:
-    """PUT or DELETE of a backend or frontend. Raises NotReady."""
+def configure(cluster: Cluster, node: Node, key: str, body: bytes | None, lasts_s: float | None = None) -> None:
+    """PUT or DELETE of a backend or frontend, or of what an operator says of an instance. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
     if not replica.notice(now):
         cluster.drain(node)
         raise NotReady
-    replica.configure(now, key, body, "somebody", int(cluster.now * 1000))
-    cluster.say(f"setting {key} at {node.name}: {body!r}")
+    replica.configure(now, key, body, "somebody", int(cluster.now * 1000), lasts_s)
+    cluster.say(f"setting {key} at {node.name}: {body!r}{f' for {lasts_s:.1f} s' if lasts_s else ''}")
     cluster.oracle.configured(node, key)
     cluster.drain(node)
 

@@ -66,6 +66,7 @@ class Life:
         self.events: list[Event] = []
         self.shown: dict[str, bytes] = {}
         self.shown_settings: dict[str, bytes] = {}
+        self.states: dict[str, str] = {}
         self.taken_back: dict[str, tuple[float, str, bytes]] = {}
         self.said_deregistered: set[bytes] = set()
         self.ghosts: dict[str, float] = {}
@@ -78,6 +79,7 @@ class Life:
         self.events = before.events
         self.shown = before.shown
         self.shown_settings = before.shown_settings
+        self.states = before.states
         self.taken_back = before.taken_back
 
     def learned_of(self, other: Life, now: float) -> float:

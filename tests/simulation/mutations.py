@@ -384,11 +384,23 @@ def _last_first(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, .
     return (new, *settings)[:20]
 
 
-def _removed_for_good(original: Changed, settings: Configuration, setting: Setting) -> Any:
-    changed = original(settings, setting)
+def _removed_for_good(original: Changed, settings: Configuration, setting: Setting, now: float) -> Any:
+    changed = original(settings, setting, now)
     if setting.body is None:
         settings._settings.pop(setting.key, None)
     return changed
+
+
+def _over_for_good(original: Changed, kept: Configuration, now: float) -> Any:
+    keys = original(kept, now)
+    for key in filter(kept.__contains__, keys):
+        kept._replace(key, kept.settings(key), ())
+        del kept._settings[key], kept._due_at[key]
+    return keys
+
+
+def _told_as_new(_: Configuration, settings: Iterable[Setting], __: float) -> Any:
+    return (*settings,)
 
 
 @frozen
@@ -610,4 +622,7 @@ MUTATIONS = {
     ),
     "the last setting speaks": _mutation("state", (configuration, "_joined", instead(_last_first))),
     "removed settings leave nothing": _mutation("state", (Configuration, "join", around(_removed_for_good))),
+    "words that are never over": _mutation("state", (Configuration, "due", instead(lambda *_: []))),
+    "words without their age": _mutation("state", (Configuration, "told", instead(_told_as_new))),
+    "words that are over leave nothing": _mutation("state", (Configuration, "due", around(_over_for_good))),
 }

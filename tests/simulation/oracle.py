@@ -55,6 +55,7 @@ from attrs import frozen
 
 from bender.core.configuration import SETTINGS_PER_KEY_MAX
 from bender.core.messages import Setting
+from bender.core.states import UP, registration_of, state_in
 from bender.core.view import Event, in_order
 from tests.simulation.front import Wanted
 from tests.simulation.knowledge import Life
@@ -208,8 +209,9 @@ class Oracle:
         self.broken: list[Broken] = []
         self.delays: list[Delay] = []
         self.counts: Counter[str] = Counter()
-        #: Every setting that was ever made; lives know them by their place here.
+        #: Every setting that was ever made; lives know them by their place here. And when those were made that last.
         self.writes: list[Setting] = []
+        self._made_at: dict[tuple[str, int, int], float] = {}
         self.commands: Counter[Life] = Counter()
         self._bodies = 0
         self._digests: dict[Life, tuple[int, float]] = {}
@@ -328,7 +330,9 @@ class Oracle:
     def configured(self, node: Node, key: str) -> None:
         self._check_may_speak(node, f"configures {key}")
         self.counts["configured"] += 1
-        self.writes.append(node.replica.history(key)[0])
+        made = node.replica.history(key)[0]
+        self.writes.append(made)
+        self._made_at[key, *made.rank] = self.now
         node.life.settings |= {len(self.writes) - 1}
 
     # What must be shown: P2, and the lower bound of P6.
@@ -425,7 +429,12 @@ class Oracle:
         if record is None or event.body not in record.units:
             self.fail("P5", f"{life} announces {event.what} of {key} with a body that nobody sent")
         elif event.what == "online":
+            life.states[key] = event.state
             self._online(life, record, event)
+        elif event.reason == "configured":
+            self._state_changed(life, event)
+        elif event.state != life.states[key]:
+            self.fail("P5", f"{life} announces {event.what} of {key} as {event.state}, not {life.states[key]}")
         elif event.what == "changed":
             self._changed(life, record, event)
         else:
@@ -580,6 +589,7 @@ class Oracle:
                 for record in self.records.values():
                     self._check_record(node.life, record)
                 self._check_settings(node)
+                self._check_states(node)
         self._check_equal()
 
     def _check_ready(self, node: Node) -> None:
@@ -686,8 +696,48 @@ class Oracle:
             if list(history) != expected:
                 self.fail("P7", f"{life} has lost settings of {key}: {history} instead of {expected}")
             current = expected[0].body
+            if expected[0].lasts_s is not None:
+                continue
             if life.shown_settings.get(key) != current or _body(replica.setting(key)) != current:
                 self.fail("P7", f"{life} shows {life.shown_settings.get(key)!r} for {key} instead of {current!r}")
+
+    # What operators say of instances, which lasts for a while: P7 again, and P5.
+
+    def _state_changed(self, life: Life, event: Event) -> None:
+        known = life.states[event.key], life.shown.get(event.key)
+        if event.what != "changed" or event.state == known[0] or event.body != known[1]:
+            self.fail("P5", f"{life} announces {event.what} of {event.key} to {event.state}, after {known}")
+        life.states[event.key] = event.state
+
+    def _check_states(self, node: Node) -> None:
+        life, replica = node.life, node.replica
+        known: dict[str, list[Setting]] = defaultdict(list)
+        for number in life.settings:
+            if self.writes[number].lasts_s is not None:
+                known[self.writes[number].key].append(self.writes[number])
+        for key, settings in known.items():
+            of = registration_of(key) or ""
+            shown = replica.view.state(of)
+            if of in life.shown and life.states[of] != shown:
+                self.fail("P5", f"{life} shows {shown} of {of}, and announced something else")
+            said = history_of([*settings, *replica.history(key)])[0]
+            expected = state_in(said)
+            if shown not in (expected, UP) or (shown == UP != expected and self._lasts(said)):
+                self.fail("P7", f"{life} shows {shown} for {key} instead of {expected}")
+            if shown != UP and self._is_over(said):
+                self.fail("P7", f"{life} shows {shown} for {key}, which is over")
+
+    def _lasts(self, setting: Setting) -> bool:
+        """Whether the time that a setting was given cannot be over yet by any clock."""
+        age_s = self.now - self._made_at[setting.key, *setting.rank]
+        return age_s < (setting.lasts_s or inf) * (1 - CLOCKS)
+
+    def _is_over(self, setting: Setting) -> bool:
+        """Whether it must be over: time may go by on the way, more where a node was paused, and until the sweep."""
+        made_at = self._made_at[setting.key, *setting.rank]
+        paused_s = sum(life.pauses_after(made_at, self.now) for life in self.lives)
+        over_at = made_at + (setting.lasts_s or inf) * (1 + CLOCKS) + 4 * self.interval_s + paused_s
+        return self.now > over_at
 
 
 def acquainted(life: Life, others: Iterable[Life]) -> bool:

@@ -17,7 +17,7 @@ def trace(seed: int, key: str, *, hard: bool, write: Callable[[str], None] = pri
     simulation: Simulation | None = None
 
     def line(text: str) -> None:
-        if key in text or not any(kind in text for kind in ("registration/", "backend/", "frontend/")):
+        if key in text or not any(kind in text for kind in ("registration/", "backend/", "frontend/", "state/")):
             write(text)
 
     def say(claims: Claims, what: str, entry: Entry) -> None:

@@ -1,0 +1,85 @@
+"""Who serves a backend, and with what weight: the members of its version and of its canary's, and its fixed servers.
+
+Everybody who sends traffic goes by this: what the API shows as a backend's members is what a load balancer is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from bender.core.model import Canary, Invalid, parse_canary
+from bender.core.routing import Server, parse_servers
+from bender.core.weights import shared
+
+#: Members in these states get no traffic, whatever they ask for.
+AWAY = ("drain", "maint")
+
+_T = TypeVar("_T")
+
+
+def members(
+    backend: Mapping[str, Any], stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """All who serve a backend, in order of id, each with the weight (0 to 256) that it is to have.
+
+    `stable` and `canary` are the registrations of the backend's version and of its canary's, with the weights that they
+    ask for; what is given as `canary` does not count where there is none. Whoever is drained or in maintenance weighs
+    0, and the others make up the canary's share. Fixed servers are of the version itself; one that is registered as
+    well counts as that alone.
+    """
+    chosen = canary_of(backend)
+    others = canary if chosen is not None else ()
+    stable = [*stable, *_fixed(backend, [*stable, *others])]
+    of_stable, of_others = [_asked(member) for member in stable], [_asked(member) for member in others]
+    if chosen is not None:
+        of_stable, of_others = shared(of_stable, of_others, chosen.percent)
+    weighted = zip([*stable, *others], [*of_stable, *of_others], strict=True)
+    return sorted(({**member, "weight": weight} for member, weight in weighted), key=lambda member: str(member["id"]))
+
+
+def canary_of(backend: Mapping[str, Any]) -> Canary | None:
+    """The canary of a backend, if it has one of another version.
+
+    There is none where a node that did not know of canaries has kept something else in its place.
+    """
+    canary: Canary | None = _kept(backend.get("canary"), parse_canary, None)
+    return None if canary is None or canary.version == backend["version"] else canary
+
+
+def servers_of(backend: Mapping[str, Any]) -> tuple[Server, ...]:
+    """The fixed servers of a backend; none where a node that did not know of them has kept something else there."""
+    return _kept(backend.get("servers"), parse_servers, ())
+
+
+def _kept(value: Any, parse: Callable[[Any], _T], none: _T) -> _T:
+    """What was kept, as a value, or `none` where it is not there or cannot be one."""
+    try:
+        return none if value is None else parse(value)
+    except Invalid:
+        return none
+
+
+def _asked(member: Mapping[str, Any]) -> int:
+    return 0 if member.get("state") in AWAY else int(member["weight"])
+
+
+def _fixed(backend: Mapping[str, Any], registered: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The fixed servers as members, without those that are registered."""
+    known = {(member["host"], member["port"]) for member in registered}
+    return [
+        {
+            "id": f"server/{server.host}/{server.port}",
+            "resource": "Server",
+            "app": backend["app"],
+            "version": backend["version"],
+            "host": server.host,
+            "port": server.port,
+            "weight": 1,
+            "state": "up",
+            "meta": {},
+            "fixed": True,
+        }
+        for server in servers_of(backend)
+        if (server.host, server.port) not in known
+    ]

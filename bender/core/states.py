@@ -1,0 +1,81 @@
+"""What an operator says of an instance: that it takes no new work (`drain`), none at all (`maint`), or is well (`up`).
+
+It is kept like configuration, under a key of its own, so that it outlives restarts of the instance and comes to every
+node; but it lasts for a while only, or a word that was forgotten would keep an instance out of rotation for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, cast, get_args
+
+import msgspec
+from attrs import frozen
+
+from bender.core.configuration import LASTING_S_MAX
+from bender.core.messages import Setting
+from bender.core.model import decoded
+
+State = Literal["up", "drain", "maint"]
+
+#: That of an instance of which nobody has said anything.
+UP: State = "up"
+
+#: How long an operator's word lasts if he does not say: a day.
+LASTING_S = 24 * 3600.0
+
+#: Less than that is over before all nodes know of it.
+LASTING_S_MIN = 1.0
+
+_STATES = frozenset(get_args(State))
+_PREFIX = "state"
+
+
+@frozen
+class Word:
+    """An operator's word on an instance, and for how many seconds he gives it."""
+
+    state: State
+    lasts_s: float
+
+
+class _Sent(msgspec.Struct, rename={"lasts_s": "for"}):
+    state: State
+    lasts_s: Annotated[float, msgspec.Meta(ge=LASTING_S_MIN, le=LASTING_S_MAX)] | None = None
+
+
+_sent = msgspec.json.Decoder(_Sent)
+
+
+def parse_word(document: bytes) -> Word:
+    """The body of `PUT …/state`."""
+    sent = decoded(_sent, document)
+    return Word(sent.state, LASTING_S if sent.lasts_s is None else sent.lasts_s)
+
+
+def told(registration: str, setting: Setting, left_s: float) -> dict[str, Any]:
+    """An operator's word on a registration as everybody sees it."""
+    return {
+        "id": registration,
+        "state": state_in(setting),
+        "for": setting.lasts_s,
+        "left": round(max(0.0, left_s), 3),
+        "at": setting.at_ms,
+        "author": setting.author,
+    }
+
+
+def key_of_state(registration: str) -> str:
+    """The configuration key of what an operator says of a registration."""
+    return _PREFIX + registration[registration.index("/") :]
+
+
+def registration_of(key: str) -> str | None:
+    """The registration that a configuration key is about, if it is such a key."""
+    kind, slash, path = key.partition("/")
+    return f"registration/{path}" if slash and kind == _PREFIX else None
+
+
+def state_in(setting: Setting | None) -> State:
+    """The state that a setting says; one that this node does not know changes nothing."""
+    said = b"" if setting is None or setting.body is None else setting.body
+    return cast(State, said.decode()) if said.decode("ascii", "replace") in _STATES else UP

@@ -1,0 +1,117 @@
+"""What operators say of instances, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase
+
+STATE_PATH = f"{WEB_PATH}/state"
+
+
+class StateCase(ApiCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask("POST", "/registrations", WEB)
+
+    def say(self, state: str, **more: Any) -> None:
+        self.assertEqual(self.ask("PUT", STATE_PATH, {"state": state, **more}).status, 200)
+
+    def state(self) -> str:
+        state: str = self.ask("GET", WEB_PATH).json["state"]
+        return state
+
+
+class Saying(StateCase):
+    def test_form(self) -> None:
+        """The answer says what was said, for how long, when and by whom; so does GET, with what is left."""
+        answer = self.ask("PUT", STATE_PATH, {"state": "drain", "for": 3600})
+        said = {"id": WEB_ID, "state": "drain", "for": 3600.0, "left": 3600.0, "at": NOW_MS, "author": "10.9.9.9"}
+        self.assertEqual((answer.status, answer.json), (200, said))
+        self.pass_time(10)
+        self.assertEqual(self.ask("GET", STATE_PATH).json, {**said, "left": 3590.0})
+
+    def test_shown(self) -> None:
+        """Wherever a registration is shown, its state is too."""
+        self.assertEqual(self.state(), "up")
+        self.say("drain")
+        found = [self.ask("GET", "/registrations").json[0], self.ask("POST", "/registrations", WEB).json]
+        found += [self.ask("PUT", WEB_PATH).json, self.ask("POST", WEB_PATH).json, self.ask("GET", WEB_PATH).json]
+        found += [self.ask("GET", "/registrations/web?meta.a=1").json or {"state": "drain"}]
+        self.assertEqual([each["state"] for each in found], ["drain"] * 6)
+        self.say("maint")
+        renewed = [self.ask("PUT", WEB_PATH).json["state"], self.ask("POST", "/registrations", WEB).json["state"]]
+        self.assertEqual(renewed, ["maint", "maint"])
+
+    def test_events(self) -> None:
+        """Each change is an event of the registration, with the state in it."""
+        cursor = self.ask("GET", "/events").json["cursor"]
+        self.say("drain")
+        self.say("drain", **{"for": 60})
+        self.ask("DELETE", STATE_PATH)
+        events = self.ask("GET", f"/events?since={cursor}").json["events"]
+        told = [(each["event"], each["reason"], each["registration"]["state"]) for each in events]
+        self.assertEqual(told, [("changed", "configured", "drain"), ("changed", "configured", "up")])
+
+    def test_over(self) -> None:
+        """After its time it is as if nobody had said anything."""
+        self.ask("POST", "/registrations", {**WEB, "ttl": 60})
+        self.say("maint", **{"for": 5})
+        self.pass_time(6)
+        self.assertEqual(self.state(), "up")
+        self.refused("NOT_FOUND", self.ask("GET", STATE_PATH))
+
+    def test_taken_back(self) -> None:
+        """Once; then there is none."""
+        self.say("maint")
+        self.assertEqual(self.ask("DELETE", STATE_PATH).status, 204)
+        self.assertEqual(self.state(), "up")
+        self.refused("NOT_FOUND", self.ask("DELETE", STATE_PATH))
+
+    def test_restarts(self) -> None:
+        """It holds for what is not listed at present, and is there when it comes back."""
+        self.say("drain")
+        self.ask("DELETE", WEB_PATH)
+        self.assertEqual(self.ask("GET", STATE_PATH).json["state"], "drain")
+        self.assertEqual(self.ask("POST", "/registrations", WEB).json["state"], "drain")
+
+    def test_before_it_comes_back(self) -> None:
+        """It can be said of what was listed a moment ago."""
+        self.ask("DELETE", WEB_PATH)
+        self.say("maint")
+        self.assertEqual(self.ask("POST", "/registrations", WEB).json["state"], "maint")
+
+
+class Refusing(StateCase):
+    def test_of_what_nobody_knows(self) -> None:
+        """An id that is misspelled is not found, and nothing is kept of it."""
+        path = WEB_PATH.replace("10.0.0.5", "10.0.0.6")
+        message = self.refused("NOT_FOUND", self.ask("PUT", f"{path}/state", {"state": "drain"}))
+        self.assertIn(path.replace("/registrations", "registration"), message)
+        self.assertEqual(len(self.node.replica.configuration), 0)
+
+    def test_what_is_no_word(self) -> None:
+        """It is refused, the field is named, and what was said before holds."""
+        self.say("drain")
+        for field, body in (("state", {}), ("state", {"state": "off"}), ("for", {"state": "maint", "for": -1})):
+            self.invalid(field, self.ask("PUT", STATE_PATH, body))
+        self.invalid("port", self.ask("PUT", "/registrations/web/1.2.0/10.0.0.5/x/state", {"state": "drain"}))
+        self.assertEqual(self.state(), "drain")
+
+    def test_methods(self) -> None:
+        """There are three."""
+        answer = self.ask("POST", STATE_PATH, {"state": "drain"})
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD, PUT, DELETE, OPTIONS"))
+
+
+class Members(StateCase):
+    def test_weights(self) -> None:
+        """A member that is drained or in maintenance weighs nothing; what it asked for stays what it is."""
+        self.ask("POST", "/registrations", {**WEB, "port": 1, "weight": 7})
+        self.ask("POST", "/backends", {"name": "site", "app": "web", "version": "1.2.0"})
+        before = self.ask("GET", "/backends/site/members").headers["etag"]
+        self.say("drain")
+        members = self.ask("GET", "/backends/site/members")
+        self.assertEqual([(each["weight"], each["state"]) for each in members.json], [(7, "up"), (0, "drain")])
+        self.assertEqual(self.ask("GET", WEB_PATH).json["weight"], 1)
+        self.assertNotEqual(members.headers["etag"], before)

@@ -1,0 +1,173 @@
+"""What operators say of instances: it comes to every node, lasts as long as was said, and is forgotten after that."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.configuration import FORGOTTEN_AFTER_S, LASTING_S_MAX
+from bender.core.model import Invalid
+from bender.core.states import LASTING_S, Word, key_of_state, parse_word, registration_of
+from tests.core.cluster import BODY, KEY, Cluster
+
+STATE_KEY = key_of_state(KEY)
+
+
+class ParsingTests(SynchronousTestCase):
+    """What may be said, and for how long."""
+
+    def test_words(self) -> None:
+        """One of three states, for a day unless said otherwise."""
+        self.assertEqual(parse_word(b'{"state": "drain"}'), Word("drain", LASTING_S))
+        self.assertEqual(parse_word(b'{"state": "maint", "for": 60}'), Word("maint", 60.0))
+        self.assertEqual(parse_word(b'{"state": "up", "for": null}'), Word("up", LASTING_S))
+
+    def test_what_is_none(self) -> None:
+        """It is refused, and the field is named."""
+        for field, document in (
+            ("state", b"{}"),
+            ("state", b'{"state": "down"}'),
+            ("state", b'{"state": null}'),
+            ("for", b'{"state": "drain", "for": 0}'),
+            ("for", b'{"state": "drain", "for": "1h"}'),
+            ("for", b'{"state": "drain", "for": %d}' % (LASTING_S_MAX + 1)),
+            ("body", b""),
+            ("body", b"[]"),
+        ):
+            with self.assertRaises(Invalid, msg=document) as caught:
+                parse_word(document)
+            self.assertEqual(caught.exception.field, field)
+
+    def test_keys(self) -> None:
+        """The key of a state says of which registration; others say nothing of any."""
+        self.assertEqual(registration_of(STATE_KEY), KEY)
+        self.assertEqual([registration_of(key) for key in ("backend/state", "state", "statement/a")], [None] * 3)
+
+
+class OperatorCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.cluster = Cluster("abc")
+
+    def say(self, name: str, state: str | None, lasts_s: float = LASTING_S) -> None:
+        body = None if state is None else state.encode()
+        self.cluster[name].configure(self.cluster.now, STATE_KEY, body, "ops", 0, lasts_s)
+        self.cluster.settle()
+
+    def states(self) -> str:
+        return " ".join(replica.view.state(KEY) for replica in self.cluster.replicas.values())
+
+    def changes(self, name: str) -> list[str]:
+        """The states that were announced at a node."""
+        return [event.state for event in self.cluster.events[name] if event.reason == "configured"]
+
+
+class SpreadingTests(OperatorCase):
+    """An operator's word is the same on all nodes, whatever becomes of the instance."""
+
+    def test_everywhere_at_once(self) -> None:
+        """All nodes announce it as a change of the registration; the registration itself is what it was."""
+        self.cluster.register("a")
+        self.say("b", "drain")
+        self.assertEqual(self.states(), "drain drain drain")
+        for name in "abc":
+            (event,) = [event for event in self.cluster.events[name] if event.what == "changed"]
+            self.assertEqual((event.key, event.body, event.reason, event.state), (KEY, BODY, "configured", "drain"))
+
+    def test_the_same_again(self) -> None:
+        """It may last longer then, but nothing changes."""
+        self.cluster.register("a")
+        self.say("b", "drain", 5.0)
+        self.say("c", "drain", 60.0)
+        self.cluster.run(10.0)
+        self.assertEqual((self.states(), self.changes("a")), ("drain drain drain", ["drain"]))
+
+    def test_restarts_of_the_instance(self) -> None:
+        """What is not listed is not announced; when it comes back it is as it was, and says so at once."""
+        self.cluster.register("a")
+        self.say("a", "maint")
+        self.cluster.deregister("b")
+        self.say("c", "drain")
+        self.cluster.register("c")
+        told = [(event.what, event.state) for event in self.cluster.events["b"]]
+        self.assertEqual(told, [("online", "up"), ("changed", "maint"), ("offline", "maint"), ("online", "drain")])
+
+    def test_taken_back(self) -> None:
+        """Then the instance is up, and the word does not come back from a node that was cut off."""
+        self.cluster.register("a")
+        self.say("a", "drain")
+        self.cluster.cut.add("c")
+        self.say("a", None)
+        self.assertEqual(self.states(), "up up drain")
+        self.cluster.cut.clear()
+        self.cluster.run(2.0)
+        self.assertEqual((self.states(), self.changes("c")), ("up up up", ["drain", "up"]))
+
+    def test_a_node_that_starts(self) -> None:
+        """It announces each instance with its state from the beginning."""
+        self.cluster.register("a")
+        self.say("a", "drain")
+        self.cluster.start("d", 9, "ab")
+        self.cluster.run(3.0)
+        self.assertEqual([(event.what, event.state) for event in self.cluster.events["d"]], [("online", "drain")])
+
+    def test_what_another_node_does_not_know(self) -> None:
+        """A state that only later versions have is as good as none."""
+        self.cluster.register("a")
+        self.say("a", "half-open")
+        self.assertEqual((self.states(), self.changes("a")), ("up up up", []))
+
+
+class LastingTests(OperatorCase):
+    """A word ends by itself, on all nodes, by nobody's wall clock."""
+
+    def test_over(self) -> None:
+        """After the time that was said all nodes announce that the instance is up."""
+        self.cluster.register("a", ttl_s=60.0)
+        self.say("a", "drain", 5.0)
+        self.cluster.run(4.5)
+        self.assertEqual(self.states(), "drain drain drain")
+        self.cluster.run(0.5)
+        self.assertEqual((self.states(), self.changes("b")), ("up up up", ["drain", "up"]))
+        self.assertIsNone(self.cluster["a"].word(self.cluster.now, STATE_KEY))
+
+    def test_what_is_left(self) -> None:
+        """A node that hears of it late counts what is left, and not the whole time anew."""
+        self.cluster.register("a", ttl_s=60.0)
+        self.say("a", "drain", 20.0)
+        self.cluster.run(12.0)
+        self.cluster.start("d", 9, "ab")
+        self.cluster.run(2.0)
+        left = [self.cluster[name].word(self.cluster.now, STATE_KEY) for name in "ad"]
+        self.assertEqual([each and each[1] for each in left], [6.0, 6.0])
+        self.cluster.run(6.0)
+        self.assertEqual(self.states(), "up up up up")
+
+    def test_a_word_that_is_over_is_not_the_one_before(self) -> None:
+        """What was said before it does not speak again."""
+        self.cluster.register("a", ttl_s=60.0)
+        self.say("a", "maint", 600.0)
+        self.say("a", "drain", 5.0)
+        self.cluster.run(6.0)
+        self.assertEqual(self.states(), "up up up")
+
+    def test_forgotten(self) -> None:
+        """When no node can have any word that speaks, nothing is left of it, taken back or not."""
+        before = self.cluster["a"].digest()
+        self.say("a", "drain", 5.0)
+        self.cluster[name := "b"].configure(self.cluster.now, key_of_state("registration/x/1/h/1"), None, "", 0, 5.0)
+        self.cluster.settle()
+        self.assertEqual(len(self.cluster[name].configuration), 2)
+        self.cluster.now += FORGOTTEN_AFTER_S
+        for replica in self.cluster.replicas.values():
+            replica.configuration.due(self.cluster.now)
+        self.assertEqual([len(replica.configuration) for replica in self.cluster.replicas.values()], [0, 0, 0])
+        self.assertEqual(self.cluster["a"].digest(), before)
+
+    def test_what_was_forgotten_does_not_come_back(self) -> None:
+        """A node that still has it tells it with its age."""
+        self.say("a", "drain", LASTING_S_MAX)
+        told = self.cluster["a"].configuration.told(
+            self.cluster["a"].history(STATE_KEY), self.cluster.now + FORGOTTEN_AFTER_S
+        )
+        fresh = Cluster("z")["z"].configuration
+        self.assertEqual([fresh.join(each, 5.0) for each in told], [False])
+        self.assertEqual(len(fresh), 0)
