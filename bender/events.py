@@ -4,6 +4,8 @@ It is made for people with `nc` and for programs of ten lines, so nothing has to
 sending side goes on receiving. Lines of a client are acted upon only when it has been given all that it was owed:
 so a new subscription begins exactly where the old one ends, and one that sends much and reads little waits for itself.
 
+Who acts on what he is told subscribes with a name, and confirms how far he has got in lines with `ack`.
+
 Agents that speak for many instances register and renew them here as well, in lines that are answered by lines. What
 they do so with `session` ends soon after the connection, unless another connection has taken it over meanwhile: the
 system closes it when the process dies, which says so much earlier than a ttl.
@@ -24,6 +26,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from bender import __version__
+from bender.core.consumer import Confirmation, Report
 from bender.core.model import RENEWALS_MAX, Invalid, TooLarge, canonical_id, parse_registration, registration
 from bender.core.timing import TTL_S_MAX
 from bender.journal import Entry
@@ -72,6 +75,8 @@ class Subscriber(Protocol):
         self._node = node
         self._stream = Stream(node, clock, self, ticks=True)
         self._sessions = sessions
+        # Under which it is known as a consumer, if it is one.
+        self._name: str | None = None
         # What this connection has sessions of, with the seconds that they have after it.
         self._graces_s: dict[str, float] = {}
         # Lines not yet acted upon, and the beginning of one more. While there are any, no more is read.
@@ -175,7 +180,7 @@ class Subscriber(Protocol):
         except Invalid as error:
             self._refuse("INVALID", str(error))
             return False
-        if said.subscribe is None and not self._node.ready:
+        if said.subscribe is None and said.ack is None and not self._node.ready:
             self.transport.pauseProducing()
             Deferred.fromCoroutine(self._do_later(said))
             return True
@@ -194,11 +199,14 @@ class Subscriber(Protocol):
         try:
             if said.renew is not None:
                 self._renew(said.renew, said)
+            elif said.ack is not None:
+                self._confirm(said.ack, said.report)
             elif said.subscribe is None:
                 self._register(said.register, said)
             elif said.subscribe:
                 wanted = said.subscribe
-                self._follow(Selection(wanted.app, wanted.version, wanted.snapshot or False, wanted.since))
+                snapshot = wanted.snapshot or False
+                self._follow(Selection(wanted.app, wanted.version, snapshot, wanted.since, wanted.name))
             else:
                 self._stream.rest()
         except Invalid as error:
@@ -255,6 +263,12 @@ class Subscriber(Protocol):
 
     def _follow(self, selection: Selection) -> None:
         self._stream.follow(Subscription(self._node, selection))
+        self._name = selection.name
+
+    def _confirm(self, cursor: str, report: Report | None) -> None:
+        if self._name is None:
+            raise Invalid("ack", "subscribe with a name first, under which others can see it")
+        self._node.consumers.confirm(self._name, Confirmation(cursor, report))
 
     def _refuse(self, code: str, message: str) -> None:
         self._write(said_line("error", code=code, message=message))
@@ -265,6 +279,7 @@ class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     version: str | None = None
     snapshot: bool | Literal["always"] | None = None
     since: str | None = None
+    name: str | None = None
 
 
 _NOT_SAID = msgspec.Raw()
@@ -278,11 +293,13 @@ class _Session(msgspec.Struct, rename={"grace_s": "grace"}):
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True, rename={"grace_s": "grace"}):
-    """One of the first three; the others go with the last two of them."""
+    """One of the first four; `report` goes with `ack`, the others with `renew` and `register`."""
 
     subscribe: _Subscribe | Literal[False] | None = None
+    ack: str | None = None
     renew: list[str] | None = None
     register: msgspec.Raw = _NOT_SAID
+    report: Report | None = None
     session: bool = False
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
 
@@ -308,8 +325,11 @@ def _decoded(line: bytes) -> _Line:
         raise Invalid("line", str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("line", f"is not JSON: {error}") from None
-    if (said.subscribe is not None) + (said.renew is not None) + (said.register != _NOT_SAID) != 1:
-        raise Invalid("line", "must have exactly one of subscribe, renew and register")
-    if said.subscribe is not None and (said.session or said.grace_s):
+    kinds = (said.subscribe is not None, said.ack is not None, said.renew is not None, said.register != _NOT_SAID)
+    if sum(kinds) != 1:
+        raise Invalid("line", "must have exactly one of subscribe, ack, renew and register")
+    if (said.subscribe is not None or said.ack is not None) and (said.session or said.grace_s):
         raise Invalid("line", "can have session and grace with renew and register only")
+    if said.report is not None and said.ack is None:
+        raise Invalid("line", "can have report with ack only")
     return said

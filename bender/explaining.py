@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from twisted.internet.defer import Deferred, gatherResults
 
 from bender.core.account import Account, Held, Unheard
+from bender.core.consumer import Consumer
 from bender.core.states import UP, told
 from bender.core.timing import in_a_word
 from bender.node import Node
@@ -20,19 +22,27 @@ from bender.node import Node
 
 async def explain(node: Node, key: str) -> dict[str, Any] | None:
     """What `GET /explain/…` answers; None where no node knows anything of the id."""
-    accounts = await node.accounts(key)
+    asking: list[Deferred[Any]] = [
+        Deferred.fromCoroutine(node.accounts(key)),
+        Deferred.fromCoroutine(node.all_consumers()),
+    ]
+    accounts, consumers = await gatherResults(asking, consumeErrors=True)
     answered = [account for account in accounts if isinstance(account, Account)]
     if not any(account.says_something for account in answered):
         return None
     shown = node.registration(key)
     word = node.word(key)
     said = None if word is None else told(key, *word)
+    checked = _checked(key, consumers)
     return {
         "id": key,
         "listed": shown is not None,
-        "why": _why(answered, [account for account in accounts if isinstance(account, Unheard)]) + _said(said),
+        "why": _why(answered, [account for account in accounts if isinstance(account, Unheard)])
+        + _said(said)
+        + _found(checked),
         "registration": None if shown is None else msgspec.Raw(shown),
         "word": said,
+        "checks": checked,
         "backends": _backends(node, key),
         "nodes": [{"answered": isinstance(account, Account), **_fields(account)} for account in accounts],
     }
@@ -97,6 +107,21 @@ def _said(word: dict[str, Any] | None) -> str:
     means = "no new requests" if word["state"] == "drain" else "no requests"
     by = f" by {word['author']}" if word["author"] else ""
     return f"; set to {word['state']}{by}, {means} for another {in_a_word(word['left'])} (bender up ends that)"
+
+
+def _checked(key: str, consumers: Iterable[Consumer]) -> list[dict[str, Any]]:
+    """What those load balancers find that report on their checks."""
+    reports = ((each.name, each.report) for each in consumers if each.connected and each.report is not None)
+    return [{"consumer": name, "down": key in report.down} for name, report in reports]
+
+
+def _found(checked: Sequence[dict[str, Any]]) -> str:
+    """An instance that all find down gets no traffic, though it renews: that alone never takes it away."""
+    down = [check["consumer"] for check in checked if check["down"]]
+    if not down:
+        return ""
+    every = "all load balancers that report find it down" if len(down) == len(checked) else "it is found down"
+    return f"; {every} (by {_and(down)})"
 
 
 def _seconds(duration_s: float) -> str:

@@ -17,9 +17,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from bender import __version__
+from bender.applying import Applied, Applying, Ask
 from bender.chronicle import Chronicle, state
+from bender.consumers import Consumers
 from bender.core.account import Account, Unheard, heard_s
 from bender.core.configuration import LASTING_S_MAX
+from bender.core.consumer import Awaited, Consumer
 from bender.core.contacts import Contact
 from bender.core.ledger import Claim
 from bender.core.messages import Message, Request, Sender, Setting
@@ -30,7 +33,7 @@ from bender.core.timing import Timing
 from bender.core.view import in_order
 from bender.journal import Journal
 from bender.listing import Listings
-from bender.spreading import Applied, Spreading
+from bender.spreading import Spreading
 from bender.tally import Tally
 
 __all__ = ["Full", "Node", "NotReady", "Sources"]
@@ -89,14 +92,18 @@ class Node:
         incarnation = sources.incarnation()
         self.replica = Replica(Sender(incarnation, name, address, api_port), timing, self._started_at, seeds)
         self.journal = Journal(f"{incarnation:016x}", sources.wall_ms, partial(clock.callLater, 0))
+        self.consumers = Consumers(name, self.journal, clock)
         self.listings = Listings(self.replica.view, f"{incarnation:016x}")
         self._chronicle = Chronicle(self.replica, sources.monotonic)
         self._spreading = Spreading(self.replica, clock, sources.monotonic)
+        self._applying = Applying(self.replica, self.journal, self.consumers, self._spreading, sources.monotonic)
         self.tally = Tally()
         #: Called with the requests to be sent to peers whenever there are any.
         self.on_requests: Callable[[list[Request]], None] = lambda _: None
         #: Asks the node at an address for its account of an id.
         self.ask_account: Callable[[str, str], Coroutine[Any, Any, Account | Unheard]] = _unasked
+        #: Asks the node at an address for its consumers, when they have acted on something; None if it does not answer.
+        self.ask_consumers: Ask = _nobody
 
     # Readiness.
 
@@ -197,9 +204,20 @@ class Node:
         self._pass_on()
         return removed
 
-    async def until_applied(self, within_s: float) -> Applied:
-        """Wait until all nodes that are heard have what was done here before, for `within_s` at most."""
-        return await self._spreading.until_applied(self.replica.claims.ledger.version, within_s)
+    async def until_applied(self, key: str, within_s: float) -> Applied:
+        """Wait until all nodes that are heard, and all consumers of theirs, have what was done to a key here before.
+
+        They have `within_s` for it.
+        """
+        return await self._applying.until_applied(self.ask_consumers, key, within_s)
+
+    async def all_consumers(self) -> list[Consumer]:
+        """The consumers of all nodes that answer, in order of name."""
+        return await self._applying.consumers(self.ask_consumers)
+
+    async def awaited_consumers(self, awaited: Awaited) -> tuple[Consumer, ...]:
+        """This node's consumers, when they have confirmed what is awaited, or as soon as its time is over."""
+        return await self._applying.awaited(awaited)
 
     def configure(self, key: str, body: bytes | None, author: str) -> None:
         """Set a backend or frontend, or remove it with None. Raises `Full` where too many names were ever used."""
@@ -226,6 +244,7 @@ class Node:
         """Tell all peers that this node stops."""
         self.replica.leave(self._now())
         self._spreading.end()
+        self.consumers.end()
         self._pass_on()
 
     def _require_ready(self, now: float) -> None:
@@ -433,6 +452,10 @@ def _api(whose: Sender | Contact) -> str | None:
     """The `host:port` where clients reach a node; None where they do not from elsewhere."""
     host, _, _ = whose.address.rpartition(":")
     return f"{host}:{whose.api_port}" if whose.api_port else None
+
+
+async def _nobody(_address: str, _awaited: Awaited) -> tuple[Consumer, ...] | None:
+    return ()
 
 
 async def _unasked(address: str, _key: str) -> Account | Unheard:

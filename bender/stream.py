@@ -6,12 +6,13 @@ read at all is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
+from bender.core.replica import Full
 from bender.journal import Entry, said
 from bender.node import Node
 from bender.subscription import Subscription
@@ -78,10 +79,20 @@ class Stream:
         self._stalling: IDelayedCall | None = None
         self._looking: IDelayedCall | None = None
         self._ticking = clock.callLater(TICK_S, self._tick) if ticks else None
+        # Called when the client no longer acts on what it is given, as a consumer.
+        self._disconnect: Callable[[], None] = _nothing
 
     def follow(self, subscription: Subscription) -> None:
         """Give the client what it is owed by this subscription. Raises `Full`."""
-        self._node.journal.listen(self, subscription.selection.app)
+        selection = subscription.selection
+        disconnect = _nothing if selection.name is None else self._node.consumers.connect(selection.name, selection)
+        try:
+            self._node.journal.listen(self, selection.app)
+        except Full:
+            disconnect()
+            raise
+        self._leave()
+        self._disconnect = disconnect
         self._subscription = subscription
         self._resting = False
         self.live = False
@@ -90,11 +101,13 @@ class Stream:
     def rest(self) -> None:
         """Give a client whose stream is live no more events, until another subscription is followed."""
         self._node.journal.listen(self, NO_APP)
+        self._leave()
         self._resting = True
 
     def close(self) -> None:
         """Forget the client."""
         self._node.journal.unlisten(self)
+        self._leave()
         self.live = False
         self._paused = True
         self._cancel(self._stalling, self._looking, self._ticking)
@@ -151,6 +164,11 @@ class Stream:
         return self._subscription.cursor
 
     # The rest.
+
+    def _leave(self) -> None:
+        """It is no consumer any more."""
+        disconnect, self._disconnect = self._disconnect, _nothing
+        disconnect()
 
     def _pass_over(self) -> None:
         """Note what a client that is given everything at once was not concerned by."""
@@ -216,3 +234,7 @@ class Stream:
         for call in calls:
             if call is not None and call.active():
                 call.cancel()
+
+
+def _nothing() -> None:
+    """There is no consumer to disconnect."""

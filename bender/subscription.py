@@ -39,17 +39,19 @@ class Selection:
 
     `since` is the cursor to go on after. With one that is known there is no snapshot if `snapshot` is True, for the
     watcher has had one; but it is told by `synced` when it has caught up. If it is "always" the snapshot follows what
-    was missed, for a watcher that comes from another node, which may have told it otherwise.
+    was missed, for a watcher that comes from another node, which may have told it otherwise. One with
+    a `name` is a consumer.
     """
 
     app: str | None = None
     version: str | None = None
     snapshot: bool | Literal["always"] = False
     since: str | None = None
+    name: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Raise `Invalid` for an app or version that can be none."""
-        for field, name in (("app", self.app), ("version", self.version)):
+        """Raise `Invalid` for an app, a version or a name that can be none."""
+        for field, name in (("app", self.app), ("version", self.version), ("name", self.name)):
             if name is not None:
                 parse_name(field, name)
 

@@ -8,7 +8,8 @@ whole: nothing behind this module meets a value that no node could have sent. It
     payload   the message's parts as an array, or the same deflated in a binary string
     entry     [step, key, ttl_s, rev, body, roots]
     copy      [step, node, n]
-    inquiry   [version, cluster, key], answered by an account, whose fields have names
+    inquiry   [version, cluster, key], answered by an account, whose fields have names; or
+              [version, cluster, [key, incarnation, version, within_s]], answered by a list of consumers, likewise
 
 Arrays grow at their end only. A node ignores what it does not know there and fills in what is missing, and so two wire
 versions in a row understand each other; any other two refuse each other. Numbers in ascending order travel as steps,
@@ -30,6 +31,7 @@ from msgspec import Meta
 
 from bender.core.account import Account
 from bender.core.configuration import BUCKETS, LASTING_S_MAX
+from bender.core.consumer import Awaited, Consumer
 from bender.core.entries import ROW
 from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import Counter, Message, Sender, Setting
@@ -158,6 +160,12 @@ class _Inquiry(msgspec.Struct, array_like=True, frozen=True):
     key: _Key
 
 
+class _Awaiting(msgspec.Struct, array_like=True, frozen=True):
+    version: int
+    cluster: _Name
+    awaited: Awaited
+
+
 class _Version(msgspec.Struct, array_like=True, frozen=True):
     """All that can be said of an envelope from a distant future."""
 
@@ -243,6 +251,8 @@ _versions = msgspec.msgpack.Decoder(_Version)
 _messages = msgspec.msgpack.Decoder(_Message)
 _inquiries = msgspec.msgpack.Decoder(_Inquiry)
 _accounts = msgspec.msgpack.Decoder(Account)
+_awaitings = msgspec.msgpack.Decoder(_Awaiting)
+_consumers = msgspec.msgpack.Decoder(tuple[Consumer, ...])
 _binaries = msgspec.msgpack.Decoder(bytes)
 
 #: A MessagePack value that begins with one of these is a binary string.
@@ -307,6 +317,32 @@ class Wire:
             raise Malformed(f"asks nothing that can be understood ({error})") from error
         self.check(inquiry.version, inquiry.cluster)
         return inquiry.key
+
+    def awaiting(self, awaited: Awaited) -> bytes:
+        """What asks a node for its consumers, when they have acted on something."""
+        return _encoded((WIRE_VERSION, self.cluster, awaited))
+
+    def awaited(self, body: bytes) -> Awaited:
+        """What its consumers are to have acted on. Raises `Refused`."""
+        try:
+            awaiting = _awaitings.decode(body)
+        except (ValueError, RecursionError) as error:
+            raise Malformed(f"asks nothing that can be understood ({error})") from error
+        self.check(awaiting.version, awaiting.cluster)
+        return awaiting.awaited
+
+    @staticmethod
+    def consumers_out(consumers: Iterable[Consumer]) -> bytes:
+        """The answer to that."""
+        return _encoded([*consumers])
+
+    @staticmethod
+    def consumers_in(body: bytes) -> tuple[Consumer, ...]:
+        """What was answered. Raises `Malformed`."""
+        try:
+            return _consumers.decode(body)
+        except (ValueError, RecursionError) as error:
+            raise Malformed(f"names no consumers ({error})") from error
 
     @staticmethod
     def account_out(account: Account) -> bytes:

@@ -218,6 +218,45 @@ class Subscribing(EventsCase):
         self.assertEqual(connected.named(), ["synced", "reset", "synced", "synced"])
 
 
+class Confirming(EventsCase):
+    """Who subscribes with a name acts on what he is told, and says so."""
+
+    def consumers(self) -> list[tuple[str, bool, str | None]]:
+        return [(each.name, each.connected, each.cursor) for each in self.watched.node.consumers.shown()]
+
+    def test_a_consumer(self) -> None:
+        """It is known as long as it is connected, and confirms without an answer."""
+        connected = self.connect()
+        connected.subscribe(name="edge-1", app="web")
+        self.assertEqual(self.consumers(), [("edge-1", True, None)])
+        self.watched.up()
+        (told,) = connected.received()
+        connected.send(msgspec.json.encode({"ack": told["cursor"], "report": {"down": []}}) + b"\n")
+        self.assertEqual(self.consumers(), [("edge-1", True, told["cursor"])])
+        self.assertEqual(connected.received(), [])
+        connected.lose()
+        self.assertEqual(self.consumers(), [("edge-1", False, told["cursor"])])
+
+    def test_what_is_refused(self) -> None:
+        """Confirming without a name, what nobody was told, and what goes with other lines."""
+        connected = self.connect()
+        cursor = self.watched.journal.cursor.encode()
+        connected.send(b'{"ack": "%b"}\n' % cursor)
+        self.assertIn("subscribe with a name", self.refused(connected))
+        connected.subscribe(name="edge-1")
+        for line, said in (
+            (b'{"ack": "k3f9-7"}', "cursor"),
+            (b'{"ack": 7}', "ack"),
+            (b'{"ack": "%b", "renew": []}' % cursor, "exactly one"),
+            (b'{"ack": "%b", "session": true}' % cursor, "session"),
+            (b'{"renew": [], "report": {}}', "report"),
+            (b'{"subscribe": {"name": "a/b"}}', "name"),
+        ):
+            connected.send(line + b"\n")
+            self.assertIn(said, self.refused(connected))
+        self.assertEqual(self.consumers(), [("edge-1", True, None)])
+
+
 class BadLines(EventsCase):
     def test_are_answered(self) -> None:
         """Each by an error that says what is wrong, in one line."""

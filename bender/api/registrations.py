@@ -109,9 +109,8 @@ async def _deregister_everywhere(node: Node, key: str, within_s: float) -> Answe
     """Answer when all nodes that are heard have it, or after `within_s`, and say which they are."""
     if not node.deregister(key):
         return not_found(key)
-    applied = await node.until_applied(within_s)
-    # No consumers yet.
-    said = {"applied": applied.nodes, "consumers": [], "missing": applied.missing}
+    applied = await node.until_applied(key, within_s)
+    said = {"applied": applied.nodes, "consumers": applied.consumers, "missing": applied.missing}
     return Answer(200, encode(said), JSON_ALONE)
 
 

@@ -21,7 +21,7 @@ from bender.node import Node
 from bender.stream import PIECE_BYTES, Stream
 from bender.subscription import Selection, Subscription
 
-_FIELDS = {"app", "version", "snapshot", "since", "wait"}
+_FIELDS = {"app", "version", "snapshot", "since", "wait", "name"}
 _SNAPSHOTS: dict[str, bool | Literal["always"]] = {"": True, "true": True, "1": True, "false": False, "0": False}
 _SNAPSHOTS["always"] = "always"
 
@@ -159,7 +159,7 @@ def _selection(request: Request, fields: Mapping[str, str], *, server_sent: bool
         since = (request.getHeader(b"Last-Event-ID") or b"").decode("utf-8", "replace") or since
     elif since is not None:
         wanted = False  # the end of an answer says as well as `synced` that this is all there is
-    return Selection(fields.get("app"), fields.get("version"), wanted, since)
+    return Selection(fields.get("app"), fields.get("version"), wanted, since, fields.get("name"))
 
 
 def _wait_s(fields: Mapping[str, str]) -> float:

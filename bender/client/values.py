@@ -130,8 +130,7 @@ class Setting(msgspec.Struct, frozen=True):
 class Applied(msgspec.Struct, frozen=True):
     """Who has applied a change, and who did not say so in time (`missing`), by name.
 
-    `applied` are nodes, first the one that was asked; `consumers` are those who follow events and have confirmed it,
-    which nobody can do yet.
+    `applied` are nodes, first the one that was asked; `consumers` are those who act on events and have confirmed it.
     """
 
     applied: tuple[str, ...]

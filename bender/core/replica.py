@@ -208,6 +208,10 @@ class Replica:
         having = [contact for contact in present if contact.heads.get(own, 0) >= version]
         return having, [contact for contact in present if contact not in having]
 
+    def shows(self, incarnation: int, version: int) -> bool:
+        """Whether what a ledger was at a version is here, and shown, as far as this node may say so."""
+        return not self.claims.holding and self.claims.settled and self.claims.head(incarnation).version >= version
+
     def digest(self) -> int:
         """Equal on all nodes that have the same state."""
         versions = sorted((i, ledger.version) for i, ledger in self.claims.ledgers.items() if ledger.version)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as TimedOut
@@ -19,17 +20,21 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from bender.core.account import Account, Unheard
+from bender.core.consumer import Awaited, Consumer
 from bender.core.links import partners
 from bender.core.messages import Message, Request
 from bender.core.timing import Timing
 from bender.exchange.conditions import Conditions
-from bender.exchange.http import ACCOUNT_PATH, Poster, Refusal, Refusing, Unanswered, Unreachable
+from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, Poster, Refusal, Refusing, Unanswered, Unreachable
 from bender.tally import Tally
 from bender.wire import Refused, Unsendable, Wire
 
 #: Requests under way to one peer: the core's four rounds and one push, and the second requests that go with rounds.
 #: With more, it hangs, and another one could only wait with them.
 UNDER_WAY_MAX = 10
+
+#: What an answer may take on its way, of the time that somebody waits for it.
+ON_THE_WAY_S = 0.05
 
 #: The part of an interval by which a round comes late, at random, so that not all nodes send at the same moment.
 JITTER = 0.1
@@ -40,6 +45,7 @@ class Asking(Protocol):
 
     on_requests: Callable[[list[Request]], None]
     ask_account: Callable[[str, str], Coroutine[Any, Any, Account | Unheard]]
+    ask_consumers: Callable[[str, Awaited], Coroutine[Any, Any, tuple[Consumer, ...] | None]]
 
     @property
     def tally(self) -> Tally: ...
@@ -95,6 +101,7 @@ class Client(Service):
         super().startService()
         self._node.on_requests = self.send
         self._node.ask_account = self.ask_account
+        self._node.ask_consumers = self.ask_consumers
         self._round()
         self._rounds.start(self._limit_s, now=False)  # it ends only when it is stopped, for a tick never raises
 
@@ -190,6 +197,16 @@ class Client(Service):
         except Refused as refused:
             problem = refused.reason
         return Unheard(address, address, problem)
+
+    async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[Consumer, ...] | None:
+        """The consumers of the node at an address, when they have acted on something; None if it does not say."""
+        limit_s = max(awaited.within_s, self._limit_s)
+        awaited = msgspec.structs.replace(awaited, within_s=max(0.0, awaited.within_s - ON_THE_WAY_S))
+        posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.awaiting(awaited), CONSUMERS_PATH))
+        try:
+            return self._wire.consumers_in(await posting.addTimeout(limit_s, self._reactor))
+        except (TimedOut, Unanswered, Refusing, Refused):
+            return None
 
     async def _answer(self, address: str, posting: Deferred[bytes]) -> Message | None:
         """The answer; None, and a condition of the peer's, where there is none to be had."""

@@ -38,6 +38,9 @@ _PATH = PATH.encode()
 #: Where a node is asked what it knows of one id.
 ACCOUNT_PATH = "/account"
 
+#: Where it is asked for its consumers, when they have acted on something.
+CONSUMERS_PATH = "/consumers"
+
 #: Of messages, and of the sentence that says why one is refused.
 MEDIA_TYPE = b"application/msgpack"
 REFUSAL_TYPE = b"application/json"

@@ -1,6 +1,7 @@
 """The half of the exchange that answers: `POST /exchange` brings a message, and its answer is one.
 
-`POST /account` brings an id, and its answer is what this node knows of it.
+`POST /account` brings an id, and its answer is what this node knows of it. `POST /consumers` is answered with its
+consumers, as soon as they have acted on what the request names.
 
 A request that is no message of this cluster's is refused with a sentence in JSON, and its sender named in the log. It
 must never keep the body of a request that is larger than any message, nor write one to a file, as Twisted would.
@@ -22,10 +23,11 @@ from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
 from bender.core.account import Account
+from bender.core.consumer import Awaited, Consumer
 from bender.core.messages import Message
 from bender.exchange import lane
 from bender.exchange.conditions import Conditions
-from bender.exchange.http import ACCOUNT_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
+from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
 from bender.prompt import prompt_writer
 from bender.tally import Tally
 from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
@@ -50,6 +52,8 @@ class Answering(Protocol):
     def receive(self, message: Message) -> Message: ...
 
     def account(self, key: str) -> Account: ...
+
+    async def awaited_consumers(self, awaited: Awaited) -> tuple[Consumer, ...]: ...
 
 
 class Server:
@@ -79,6 +83,16 @@ class Server:
         except Refused as refused:
             return _respond(request, *self._refuse(refused, request.getClientAddress().host))
         return _respond(request, http.OK, MEDIA_TYPE, self._wire.account_out(self._node.account(key)))
+
+    @_klein.route(CONSUMERS_PATH, methods=["POST"])
+    async def consumers(self, request: Request) -> bytes:
+        """This node's consumers, for a peer that waits for them."""
+        try:
+            awaited = self._wire.awaited(request.content.read())
+        except Refused as refused:
+            return _respond(request, *self._refuse(refused, request.getClientAddress().host))
+        consumers = await self._node.awaited_consumers(awaited)
+        return _respond(request, http.OK, MEDIA_TYPE, self._wire.consumers_out(consumers))
 
     def _answer(self, body: bytes, host: str) -> tuple[int, bytes, bytes]:
         """Status, media type and body of the answer to what `host` sent."""

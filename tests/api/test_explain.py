@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
 from bender.core.account import Account, Unheard
+from bender.core.consumer import Awaited, Confirmation, Consumer
 from bender.node import Node
+from bender.subscription import Selection
 from tests.api.conversation import (
     NOW_MS,
     WEB,
@@ -36,12 +38,16 @@ class PairCase(SynchronousTestCase):
         self.network = Network(self.clock)
         first, second = self.network.first, self.network.second
         first.ask_account = partial(self.account_of, second)
+        first.ask_consumers = partial(self.consumers_of, second)
         self.pass_time(2)
 
     async def account_of(self, node: Node, address: str, key: str) -> Account | Unheard:
         if self.network.connected:
             return node.account(key)
         return Unheard(address, address, "does not answer within 1 s")
+
+    async def consumers_of(self, node: Node, address: str, awaited: Awaited) -> tuple[Consumer, ...] | None:
+        return await node.awaited_consumers(awaited)
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(int(4 * seconds)):
@@ -86,6 +92,26 @@ class Explaining(PairCase):
             [node["events"] for node in (first, second)],
             [[{"event": "online", "at": NOW_MS, "reason": "registered"}]] * 2,
         )
+
+    def test_what_load_balancers_find(self) -> None:
+        """Those that report are named, and what all of them find down is said to be so; it stays listed."""
+        self.ask("POST", "/registrations", WEB)
+
+        def report(name: str, *down: str, to: Node) -> None:
+            said = {"cursor": to.journal.cursor, "report": {"down": down}}
+            self.assertEqual(self.ask("PUT", f"/consumers/{name}", said, to=to).status, 200)
+
+        report("edge", WEB_ID, to=self.network.second)
+        report("rim", to=self.network.first)
+        self.ask("PUT", "/consumers/silent", {"cursor": self.network.first.journal.cursor})
+        explained = self.ask("GET", EXPLAIN).json
+        self.assertEqual(explained["checks"], [{"consumer": "edge", "down": True}, {"consumer": "rim", "down": False}])
+        self.assertTrue(explained["why"].endswith("; it is found down (by edge)"), explained["why"])
+        report("rim", WEB_ID, to=self.network.first)
+        explained = self.ask("GET", EXPLAIN).json
+        everybody = "; all load balancers that report find it down (by edge and rim)"
+        self.assertTrue(explained["why"].endswith(everybody), explained["why"])
+        self.assertTrue(explained["listed"])
 
     def test_what_an_operator_says(self) -> None:
         """It is in the sentence, with who said it and how it ends; a word that changes nothing is not."""
@@ -188,6 +214,50 @@ class DeregisteringEverywhere(PairCase):
         self.assertEqual((response.status, response.json), (200, expected))
         self.assertIsNone(self.network.second.registration(WEB_ID))
 
+    def test_consumers_have_applied_it(self) -> None:
+        """Those of all nodes are waited for, but for those that are gone."""
+        first, second = self.network.first, self.network.second
+        ends = [second.consumers.connect(name, Selection()) for name in ("edge", "gone")]
+        first.consumers.connect("rim", Selection())
+        ends[1]()
+        connection = self.send("DELETE", f"{WEB_PATH}?wait=5")
+        self.assertEqual(connection.received(), b"")
+        for name, node in (("edge", second), ("rim", first)):
+            node.consumers.confirm(name, Confirmation(node.journal.cursor))
+        answer = self.answer(connection)
+        self.assertEqual(answer, {"applied": ["first", "second"], "consumers": ["edge", "rim"], "missing": ["gone"]})
+
+    def test_consumers_that_went_elsewhere(self) -> None:
+        """One that went from one node to another is where it is now."""
+        first, second = self.network.first, self.network.second
+        first.consumers.connect("edge", Selection())()
+        second.consumers.connect("edge", Selection())
+        (consumer,) = self.ask("GET", "/consumers").json
+        self.assertEqual((consumer["node"], consumer["connected"]), ("second", True))
+
+    def test_consumers_that_do_not_confirm(self) -> None:
+        """They are waited for until the time is over, and named."""
+        before = self.network.second.journal.cursor
+        self.network.second.consumers.connect("edge", Selection())
+        connection = self.send("DELETE", f"{WEB_PATH}?wait=2")
+        self.network.second.consumers.confirm("edge", Confirmation(before))
+        self.pass_time(1.75)
+        self.assertEqual(connection.received(), b"")
+        self.pass_time(0.5)
+        self.assertEqual(
+            self.answer(connection), {"applied": ["first", "second"], "consumers": [], "missing": ["edge"]}
+        )
+
+    def test_a_node_that_does_not_say_who_its_consumers_are(self) -> None:
+        """It is missing, even if it has it."""
+
+        async def nothing(_address: str, _awaited: Awaited) -> None:
+            return None
+
+        self.network.first.ask_consumers = nothing
+        answer = self.ask("DELETE", f"{WEB_PATH}?wait=5").json
+        self.assertEqual(answer, {"applied": ["first"], "consumers": [], "missing": ["second"]})
+
     def test_it_waits(self) -> None:
         """A node that does not have it yet is waited for."""
         self.network.connected = False
@@ -241,7 +311,7 @@ class DeregisteringEverywhere(PairCase):
         """Nothing is left of its waiting."""
         self.network.connected = False
         self.network.first.deregister(WEB_ID)
-        waiting = Deferred.fromCoroutine(self.network.first.until_applied(60))
+        waiting = Deferred.fromCoroutine(self.network.first.until_applied(WEB_ID, 60))
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
         self.pass_time(4)
@@ -250,7 +320,7 @@ class DeregisteringEverywhere(PairCase):
     def test_many_in_their_order(self) -> None:
         """Each is answered when its own is everywhere, whatever came later."""
         first = self.network.first
-        early = Deferred.fromCoroutine(first.until_applied(60))
+        early = Deferred.fromCoroutine(first.until_applied(WEB_ID, 60))
         self.assertTrue(self.successResultOf(early).nodes)
         self.network.connected = False
         waiting = [self.send("DELETE", f"{WEB_PATH}?wait=2"), self.send("DELETE", f"{WEB_PATH}?wait=2")]

@@ -34,6 +34,7 @@ NOT_READY = 503
 WHOLE = (
     *("Registration", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
+    *("Check", "Consumer"),
     *("Status", "Tally", "Peer"),
 )
 
@@ -79,7 +80,28 @@ def map_body(context: HookContext, body: Any) -> Any:
     if not isinstance(body, dict):
         return body
     plain = {name: int(body[name]) for name in ("port", "weight", "min_members") if _is_whole(body.get(name))}
-    return {**body, **plain}
+    return _counts_without_points({**body, **plain})
+
+
+def _counts_without_points(body: dict[str, Any]) -> dict[str, Any]:
+    """The same of what a consumer counted."""
+    report = body.get("report")
+    backends = report.get("backends") if isinstance(report, dict) else None
+    if not isinstance(backends, dict):
+        return body
+    plain = {
+        backend: {version: _plain(counted) for version, counted in versions.items()}
+        if isinstance(versions, dict)
+        else versions
+        for backend, versions in backends.items()
+    }
+    return {**body, "report": {**body["report"], "backends": plain}}
+
+
+def _plain(counted: Any) -> Any:
+    if not isinstance(counted, dict):
+        return counted
+    return {name: int(value) if _is_whole(value) else value for name, value in counted.items()}
 
 
 def _is_whole(value: object) -> bool:

@@ -24,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from bender.core.account import Account, Unheard
+from bender.core.consumer import Awaited, Consumer
 from bender.core.messages import Message, Request, Sender
 from bender.core.timing import Timing
 from bender.exchange.conditions import Conditions
@@ -251,6 +252,7 @@ class Double:
         self.sender = Sender(1, "n1", address)
         self.tally = Tally()
         self.ask_account: Callable[[str, str], Coroutine[Any, Any, Account | Unheard]]
+        self.ask_consumers: Callable[[str, Awaited], Coroutine[Any, Any, tuple[Consumer, ...] | None]]
         self.on_requests: Callable[[list[Request]], None] = lambda _: None
         self.rounds: list[Any] = []
         self.on_round: Callable[[], None] = lambda: None
@@ -285,6 +287,9 @@ class Double:
             ended=(),
             hears=(),
         )
+
+    async def awaited_consumers(self, awaited: Awaited) -> tuple[Consumer, ...]:
+        return (Consumer(awaited.key, "n1", connected=True, applied=False, cursor=None, behind=0, at_ms=0),)
 
     def answered(self, request: Request, answer: Message) -> None:
         self.reports.append((request, answer))

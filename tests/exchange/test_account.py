@@ -1,4 +1,4 @@
-"""Asking peers what they know of one id."""
+"""Asking peers what they know of one id, and for their consumers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from msgspec import msgpack
 from twisted.internet.defer import Deferred
 
 from bender.core.account import Account, Unheard
+from bender.core.consumer import Awaited, Confirmation, Consumer
 from bender.exchange.client import Client
 from bender.exchange.http import Poster
+from bender.subscription import Selection
 from bender.wire import WIRE_VERSION, Wire
 from tests.exchange.network import LISTED, ExchangeCase, http_answer
 from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
 from tests.exchange.test_server import ServerCase
+
+AWAITED = Awaited(KEY, 1, 1, 3.0)
 
 
 class Asked(ServerCase):
@@ -33,9 +37,38 @@ class Asked(ServerCase):
         for rubbish in (b"", b"\xc1", msgpack.encode([WIRE_VERSION, "bender"]), msgpack.encode([1, "bender", ""])):
             self.assertEqual(self.call("POST", "/account", rubbish)[0], 400)
 
+    def test_what_is_awaited_is_answered_with_consumers(self) -> None:
+        """They are those that the node names, when it does."""
+        status, media_type, body = self.call("POST", "/consumers", self.wire.awaiting(AWAITED))
+        self.assertEqual((status, media_type), (200, "application/msgpack"))
+        self.assertEqual([each.name for each in self.wire.consumers_in(body)], [KEY])
+
+    def test_rubbish_that_awaits_nothing_is_refused(self) -> None:
+        """So is what another cluster awaits, or would await for too long."""
+        late = AWAITED.__class__(KEY, 1, 1, 61.0)
+        for rubbish in (b"", msgpack.encode([WIRE_VERSION, "bender", KEY]), self.wire.awaiting(late)):
+            self.assertEqual(self.call("POST", "/consumers", rubbish)[0], 400)
+        self.assertEqual(self.call("POST", "/consumers", Wire("other", 1.0).awaiting(AWAITED))[0], 409)
+
 
 class Asking(ExchangeOfNodes):
     """The half that asks."""
+
+    def test_consumers_of_all_nodes_are_waited_for(self) -> None:
+        """Each node waits until it has the change itself, and then for its own."""
+        nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
+        self.pass_time(2, nodes)
+        nodes[0].register(WEB)
+        self.network.settle()
+        nodes[1].consumers.connect("edge", Selection())
+        nodes[0].deregister(KEY)
+        waiting = Deferred.fromCoroutine(nodes[0].until_applied(KEY, 5))
+        self.network.settle()
+        self.assertNoResult(waiting)
+        nodes[1].consumers.confirm("edge", Confirmation(nodes[1].journal.cursor))
+        self.network.settle()
+        applied = self.successResultOf(waiting)
+        self.assertEqual((applied.nodes, applied.consumers, applied.missing), (("10.0.0.1", "10.0.0.2"), ("edge",), ()))
 
     def test_every_node_gives_its_account(self) -> None:
         """The one that was asked comes first."""
@@ -53,6 +86,23 @@ class Asking(ExchangeOfNodes):
 
 class Answers(ExchangeCase):
     """What a peer may answer."""
+
+    def consumers(self, saying: bytes | None) -> tuple[Consumer, ...] | None:
+        self.stranger(saying)
+        poster = Poster(self.network, 1000)
+        client = Client(self.network, self.node, self.wire, poster, self.conditions, lambda: 0.5)
+        asking = Deferred.fromCoroutine(client.ask_consumers("10.0.0.2:1730", AWAITED))
+        self.network.pass_time(3)
+        answer = self.successResultOf(asking)
+        poster.close()
+        self.network.settle()
+        return answer
+
+    def test_no_consumers_are_told(self) -> None:
+        """Of a node that does not answer in time, or says something else, nothing is known."""
+        self.assertIsNone(self.consumers(None))
+        rubbish = http_answer("200 OK", "application/msgpack", msgpack.encode([{"name": "edge"}]))
+        self.assertIsNone(self.consumers(rubbish))
 
     def ask(self, saying: bytes | None, *, hanging_up: bool = False) -> str:
         self.stranger(saying, hanging_up=hanging_up)
