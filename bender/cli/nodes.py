@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from bender.cli.grammar import Command
-from bender.cli.screen import lasted
+from bender.cli.screen import ago, lasted
 from bender.cli.session import Session, asking
 from bender.client.asking import apis
 from bender.client.values import BenderError, Reply
@@ -34,7 +34,7 @@ KINDS = ("registrations", "backends", "frontends")
 )
 @asking
 async def status(session: Session) -> None:
-    """Show all nodes: whether they are ready, hear each other, and have the same state.
+    """Show all nodes: whether they are ready, hear each other, and have the same state; and who acts on their events.
 
     One node is enough to find the others. With --json it is what that node says of itself and the others.
     """
@@ -65,6 +65,31 @@ async def status(session: Session) -> None:
     for address, problem in own["problems"].items():
         screen.say(f"{own['node']} says of {address}: {problem}.")
     screen.aside(f"lags as {own['node']} at {reply.node} hears them")
+    await _show_consumers(session)
+
+
+async def _show_consumers(session: Session) -> None:
+    """Who acts on events, if there is anybody."""
+    try:
+        consumers = (await session.client.call("GET", "/consumers")).json()
+    except (BenderError, NoAnswer):  # not ready, which the table says already
+        return
+    if not consumers:
+        return
+    screen = session.screen
+    screen.say("")
+    rows = [
+        [
+            *(each["name"], each["node"], screen.coloured("connected" if each["connected"] else "gone")),
+            *("" if each["cursor"] is None else each["behind"], ago(each["at"]), _found_down(each["report"])),
+        ]
+        for each in consumers
+    ]
+    screen.table(["CONSUMER", "NODE", "STATE", "BEHIND", "CONFIRMED", "FINDS DOWN"], rows)
+
+
+def _found_down(report: dict[str, Any] | None) -> str:
+    return "" if report is None else ", ".join(report["down"]) or "none"
 
 
 def _row(screen: Any, node: str, found: Any, peer: Mapping[str, Any] | None) -> list[Any]:

@@ -44,6 +44,8 @@ COLOURS = {
     "not ready": "red",
     "away": "red",
     "left": "dim",
+    "connected": "green",
+    "gone": "red",
     "up": "green",
     "drain": "yellow",
     "maint": "yellow",

@@ -24,6 +24,7 @@ from bender.client.values import (
     Applied,
     Backend,
     BenderError,
+    Consumer,
     Frontend,
     Registration,
     Reply,
@@ -232,6 +233,12 @@ class Client:
         """
         explained: dict[str, Any] = (await self.call("GET", f"/explain/{quote(id_, safe='/:')}")).json()
         return explained
+
+    async def consumers(self) -> list[Consumer]:
+        """Who acts on events, at all nodes, in order of name; those that are gone for less than ten minutes, too."""
+        reply = await self.call("GET", "/consumers")
+        found: list[Consumer] = decoded(reply.body, list[Consumer], reply.node)
+        return found
 
     # Backends and frontends.
 

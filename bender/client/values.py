@@ -127,6 +127,22 @@ class Setting(msgspec.Struct, frozen=True):
     settings: dict[str, Any] | None
 
 
+class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
+    """One who acts on the events of a node, such as the driver of a load balancer.
+
+    It confirmed all up to `cursor` (None: nothing yet), last at `at_ms` since the epoch; `behind` events came since.
+    `report` is what it says of what it sees, as in the API.
+    """
+
+    name: str
+    node: str
+    connected: bool
+    cursor: str | None
+    behind: int
+    at_ms: int
+    report: dict[str, Any] | None = None
+
+
 class Applied(msgspec.Struct, frozen=True):
     """Who has applied a change, and who did not say so in time (`missing`), by name.
 

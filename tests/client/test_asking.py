@@ -8,6 +8,7 @@ from twisted.web.server import Site
 from bender.api import site
 from bender.client import Client, NotFound, Refused, Unavailable, parse_nodes
 from bender.client.nodes import Nodes
+from bender.core.consumer import Confirmation, Report
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
 from tests.exchange.network import Stranger
@@ -144,6 +145,15 @@ class Calls(ClientCase):
         self.assertEqual(self.result(client.set_state(WEB_ID, "up")).lasts_s, 86_400.0)
         self.result(client.take_back_state(WEB_ID))
         self.failure(client.take_back_state(WEB_ID), NotFound)
+
+    def test_consumers(self) -> None:
+        """Those of all nodes."""
+        client = self.client(TWO)
+        node = self.node(ONE)
+        node.consumers.confirm("edge", Confirmation(node.journal.cursor, Report(("registration/web/1/h/1",))))
+        (consumer,) = self.result(client.consumers())
+        self.assertEqual((consumer.name, consumer.node, consumer.connected), ("edge", node.name, True))
+        self.assertEqual(consumer.report, {"down": ["registration/web/1/h/1"], "backends": {}})
 
     def test_what_is_refused(self) -> None:
         """The error says what a node said, and nobody else is asked."""

@@ -195,6 +195,20 @@ async def test_explaining(cluster: Cluster, shell: Shell) -> None:
 
 
 @ensureDeferred
+async def test_status_shows_who_acts_on_events(cluster: Cluster, shell: Shell) -> None:
+    node, other = await cluster(2)
+    await registered(node)
+    cursor = json.loads(await answered(node, "/events"))["cursor"]
+    said = {"cursor": cursor, "report": {"down": ["registration/web/1.2.0/10.0.0.5/8080"]}}
+    assert (await node.call("PUT", "/consumers/edge-1", said)).status == 200
+    shown = shell.done("status", at(other)).splitlines()
+    assert shown[-2].split() == ["CONSUMER", "NODE", "STATE", "BEHIND", "CONFIRMED", "FINDS", "DOWN"]
+    row = shown[-1].split()
+    assert [*row[:4], row[-1]] == ["edge-1", node.name, "connected", "0", "registration/web/1.2.0/10.0.0.5/8080"]
+    assert "all load balancers that report find it down (by edge-1)" in shell.done("explain", WEB, at(other))
+
+
+@ensureDeferred
 async def test_drain_and_up(cluster: Cluster, shell: Shell) -> None:
     node, other = await cluster(2)
     await registered(node)
