@@ -26,7 +26,8 @@ from bender.api.answers import (
     refused,
     shown,
 )
-from bender.core.model import BACKEND, FRONTEND, Invalid, TooLarge
+from bender.core.model import Invalid, TooLarge
+from bender.core.routing import BACKEND, FRONTEND
 from bender.node import Full, Node, NotReady
 
 

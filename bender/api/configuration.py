@@ -23,7 +23,8 @@ from bender.api.answers import (
 )
 from bender.api.registrations import selected
 from bender.core import model, serving
-from bender.core.model import BACKEND, FRONTEND, Kind
+from bender.core.model import Kind
+from bender.core.routing import BACKEND, FRONTEND
 from bender.core.serving import canary_of, servers_of
 from bender.node import Node
 

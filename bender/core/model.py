@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from fractions import Fraction
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, TypeVar
@@ -260,10 +259,10 @@ def parse_renewals(document: bytes) -> list[str]:
     return ids
 
 
-def parse_name(field: str, name: str) -> str:
+def parse_name(field: str, name: Any) -> str:
     """An app, a version, or the name of a backend or frontend."""
     _require_name(field, name)
-    return name
+    return str(name)
 
 
 @lru_cache(_HOSTS_REMEMBERED)
@@ -298,7 +297,8 @@ def has_meta(body: bytes, wanted: Iterable[tuple[str, str]]) -> bool:
 class Kind:
     """A kind of configured object: `needs` are the fields that are names and must be there, `may_have` those that may.
 
-    `checks` are for other fields that mean something; each raises `Invalid` for what cannot be one.
+    `checks` are for other fields that mean something; each raises `Invalid` for what cannot be one, and `agree` does
+    for fields that do not go together.
     Whatever else a client sends is kept and returned.
     """
 
@@ -307,6 +307,7 @@ class Kind:
     needs: tuple[str, ...] = ()
     may_have: tuple[str, ...] = ()
     checks: Mapping[str, Callable[[Any], object]] = {}
+    agree: Callable[[Mapping[str, Any]], None] = lambda _merged: None
 
     def key(self, name: str) -> str:
         return f"{self.name}/{name}"
@@ -331,32 +332,10 @@ class Kind:
         for field, check in self.checks.items():
             if sent.get(field) is not None:
                 check(sent[field])
+        self.agree(merged)
         for field, value in sent.items():
             _require_shallow(field, value)
         return _encoded(merged, self.name)
-
-
-@frozen
-class Canary:
-    """A version that gets a part of a backend's traffic; `percent` is from 0 to 100."""
-
-    version: str
-    percent: Fraction
-
-
-def parse_canary(canary: object) -> Canary:
-    """The `canary` of a backend."""
-    if not isinstance(canary, dict) or canary.keys() != {"version", "percent"}:
-        raise Invalid("canary", "must be an object with version and percent, or null for none")
-    percent = canary["percent"]
-    if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
-        raise Invalid("canary", "percent must be a number from 0 to 100")
-    _require_name("canary", canary["version"])
-    return Canary(canary["version"], Fraction(repr(percent)))
-
-
-BACKEND = Kind("backend", "Backend", needs=("app", "version"), checks={"canary": parse_canary})
-FRONTEND = Kind("frontend", "Frontend", may_have=("backend",))
 
 
 def parse_object(document: bytes) -> dict[str, Any]:

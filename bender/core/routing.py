@@ -1,22 +1,58 @@
-"""What backends and frontends say of the traffic itself: the servers and the ways in which it is shared out.
+"""What backends and frontends say of the traffic: where it comes in, where it goes, and in what shares.
 
-All of it may end up in the configuration of a load balancer, a line each, so nothing passes that could end a line or a
-word of one.
+Each field that means something has its own parser here, which the API checks it with and whoever sends the traffic
+reads it with. What passes stands in one line of a load balancer's configuration, and mostly in one word of it, so
+nothing does that could end either.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from ipaddress import ip_address
+from typing import Any, TypeVar
 
 from attrs import frozen
 
-from bender.core.model import Invalid, canonical_host, parse_port
+from bender.core.model import Invalid, Kind, canonical_host, parse_name, parse_port
 
-#: Fixed servers of one backend; what is more of them than that should be registered.
+#: Fixed servers of one backend, and rules of one frontend: an entry of 4 KiB holds hardly more.
 SERVERS_MAX = 100
+RULES_MAX = 100
+
+#: Addresses at which one frontend listens.
+BINDS_MAX = 20
+
+HEALTH_INTERVAL_S = 2.0
+HEALTH_INTERVAL_S_MAX = 3600
+SLOW_START_S_MAX = 3600
+
+#: Characters of a path, or of a header's value.
+TEXT_CHARACTERS_MAX = 1024
+
+MODES = ("http", "tcp")
+
+#: Ways to choose a server that allow servers to come and go in HAProxy 2.6, and go by their weights: of the others
+#: `static-rr` does not do the first, and `first` not the second. Those with an argument need `hash-type consistent`.
+_BALANCES = re.compile(
+    r"(roundrobin|leastconn|random|source|uri)|(random)\(([1-9][0-9]?)\)|(hdr|url_param)\(([A-Za-z0-9._-]{1,64})\)"
+)
 
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):([0-9]+)", re.ASCII)
+_PATH = re.compile(r"/[!-~]*")
+_RULE_PATH = re.compile(r"/[!\"$->@-~]*")
+_HEADER = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_T = TypeVar("_T")
+
+
+@frozen
+class Canary:
+    """A version that gets a part of a backend's traffic; `percent` is from 0 to 100."""
+
+    version: str
+    percent: Fraction
 
 
 @frozen
@@ -27,25 +63,206 @@ class Server:
     port: int
 
 
+@frozen
+class Balance:
+    """How a server is chosen: HAProxy's name for it, and what it looks at or how often it draws, if it says so."""
+
+    algorithm: str
+    argument: str | None = None
+
+
+@frozen
+class Health:
+    """The page that has to answer, and the seconds between two looks at it."""
+
+    path: str
+    interval_s: float
+
+
+@frozen
+class Bind:
+    """Where a frontend listens; no address means all of them."""
+
+    address: str | None
+    port: int
+
+
+@frozen
+class Rule:
+    """What is sent to a backend of its own: by the host asked for, the beginning of the path, or a header's value."""
+
+    backend: str
+    host: str | None = None
+    path: str | None = None
+    header: tuple[str, str] | None = None
+
+
+def parse_canary(canary: Any) -> Canary:
+    """`{"version": "2.1.0", "percent": 10}`."""
+    if not isinstance(canary, dict) or canary.keys() != {"version", "percent"}:
+        raise Invalid("canary", "must be an object with version and percent, or null for none")
+    percent = _within("canary", _number, "percent", canary["percent"], 0, 100)
+    return Canary(_within("canary", parse_name, "version", canary["version"]), Fraction(repr(percent)))
+
+
+def parse_balance(balance: Any) -> Balance:
+    """`roundrobin`, `leastconn`, `random`, `random(DRAWS)`, `source`, `uri`, `hdr(NAME)` or `url_param(NAME)`."""
+    match = _BALANCES.fullmatch(balance) if isinstance(balance, str) else None
+    if match is None:
+        form = "roundrobin, leastconn, random, random(DRAWS), source, uri, hdr(NAME) or url_param(NAME)"
+        raise Invalid("balance", f"must be {form}: others go by no weights, or not while members come and go")
+    plain, drawn, draws, looked, name = match.groups()
+    return Balance(plain or drawn or looked, draws or name)
+
+
+def parse_health(health: Any) -> Health:
+    """`{"path": "/health", "interval": 2}`; the interval, in seconds, may be left out."""
+    if not isinstance(health, dict) or not {"path"} <= health.keys() <= {"path", "interval"}:
+        raise Invalid("health", "must be an object with path and perhaps interval, or null for none")
+    path = _within("health", _matching, "path", health["path"], _PATH, "begin with / and be ASCII without spaces")
+    interval_s = health.get("interval")
+    if interval_s is None:
+        return Health(path, HEALTH_INTERVAL_S)
+    interval_s = _within("health", _number, "interval", interval_s, 0, HEALTH_INTERVAL_S_MAX)
+    if not interval_s:
+        raise Invalid("health", "interval: must be more than 0 seconds")
+    return Health(path, interval_s)
+
+
+def parse_slow_start(seconds: Any) -> float:
+    """The seconds in which a new member comes to its full weight."""
+    return _number("slow_start", seconds, 0, SLOW_START_S_MAX)
+
+
 def parse_servers(servers: Any) -> tuple[Server, ...]:
-    """Fixed servers as they were sent, a list of `host:port`, with an address of IPv6 in brackets."""
+    """Fixed servers, a list of `host:port`, with an address of IPv6 in brackets."""
     if not isinstance(servers, list) or len(servers) > SERVERS_MAX:
         raise Invalid("servers", f"must be a list of at most {SERVERS_MAX} of the form host:port")
-    parsed: dict[Server, None] = {}
-    for text in servers:
-        server = _server(text)
-        if server in parsed:
-            raise Invalid("servers", f"has {text} twice")
-        parsed[server] = None
-    return (*parsed,)
+    return _different("servers", [Server(*each) for each in _each("servers", _host_port, servers)])
 
 
-def _server(text: Any) -> Server:
+def parse_bind(bind: Any) -> tuple[Bind, ...]:
+    """`*:8080`, `10.0.0.1:80` or `[::1]:80`, or several with a comma between them."""
+    texts = bind.split(",") if isinstance(bind, str) else []
+    if not 1 <= len(texts) <= BINDS_MAX:
+        raise Invalid("bind", f"must be *:8080 or 10.0.0.1:80 or [::1]:80, or up to {BINDS_MAX} with commas between")
+    return _different("bind", [_within("bind", _bind, text) for text in texts])
+
+
+def parse_mode(mode: Any) -> str:
+    """`http` or `tcp`."""
+    if mode not in MODES:
+        raise Invalid("mode", f"must be {' or '.join(MODES)}")
+    return str(mode)
+
+
+def parse_rules(rules: Any) -> tuple[Rule, ...]:
+    """A list of `{"host": …}`, `{"path": …}` or `{"header": …, "value": …}`, each with a `backend`."""
+    if not isinstance(rules, list) or len(rules) > RULES_MAX:
+        raise Invalid("rules", f"must be a list of at most {RULES_MAX} rules")
+    return (*_each("rules", _rule, rules),)
+
+
+def _agree(frontend: Mapping[str, Any]) -> None:
+    if frontend.get("mode") == "tcp" and frontend.get("rules"):
+        raise Invalid("rules", "are for mode http alone, for in tcp there is nothing to go by; null takes them back")
+
+
+#: Backends and frontends as the API takes them; `null` takes a field back.
+BACKEND = Kind(
+    "backend",
+    "Backend",
+    needs=("app", "version"),
+    checks={
+        "canary": parse_canary,
+        "balance": parse_balance,
+        "health": parse_health,
+        "servers": parse_servers,
+        "slow_start": parse_slow_start,
+    },
+)
+FRONTEND = Kind(
+    "frontend",
+    "Frontend",
+    may_have=("backend",),
+    checks={"bind": parse_bind, "mode": parse_mode, "rules": parse_rules},
+    agree=_agree,
+)
+
+
+# Parts of them. What is wrong with one names that.
+
+
+def _within(field: str, parse: Callable[..., _T], *arguments: Any) -> _T:
+    """A part of a field, with which all that is wrong is wrong with the field."""
+    try:
+        return parse(*arguments)
+    except Invalid as error:
+        raise Invalid(field, str(error)) from None
+
+
+def _each(field: str, parse: Callable[[Any], _T], values: list[Any]) -> list[_T]:
+    return [_within(field, _within, f"number {i}", parse, value) for i, value in enumerate(values, start=1)]
+
+
+def _rule(rule: Any) -> Rule:
+    said = {key for key, value in rule.items() if value is not None} if isinstance(rule, dict) else set()
+    if said not in ({"host", "backend"}, {"path", "backend"}, {"header", "value", "backend"}):
+        raise Invalid("rule", "must be an object with a backend and either host, or path, or header and value")
+    backend = parse_name("backend", rule["backend"])
+    if "host" in said:
+        return Rule(backend, host=_host(rule["host"]))
+    if "path" in said:
+        form = "begin with / and be ASCII without spaces, ? or #"
+        return Rule(backend, path=_matching("path", rule["path"], _RULE_PATH, form))
+    header = _matching("header", rule["header"], _HEADER, "be 1 to 64 letters, digits, dots, - or _")
+    return Rule(backend, header=(header, _value(rule["value"])))
+
+
+def _value(value: Any) -> str:
+    printable = isinstance(value, str) and 1 <= len(value) <= TEXT_CHARACTERS_MAX and value.isprintable()
+    if not printable or value != value.strip():  # spaces around a value are no part of it (RFC 9110, 5.5)
+        form = f"1 to {TEXT_CHARACTERS_MAX} printable characters without spaces around them"
+        raise Invalid("value", f"must be {form}")
+    return str(value)
+
+
+def _host(host: Any) -> str:
+    return canonical_host(host if isinstance(host, str) else "")
+
+
+def _bind(text: str) -> Bind:
+    if text.startswith("*:"):
+        return Bind(None, parse_port(text[2:]))
+    host, port = _host_port(text)
+    try:
+        ip_address(host)
+    except ValueError:
+        raise Invalid("host", f"must be * or an address, which {host} is not") from None
+    return Bind(host, port)
+
+
+def _host_port(text: Any) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise Invalid("servers", "must be of the form host:port each, with an address of IPv6 in brackets")
+        raise Invalid("server", "must be of the form host:port, with an address of IPv6 in brackets")
     in_brackets, host, port = match.groups()
-    try:
-        return Server(canonical_host(in_brackets or host), parse_port(port))
-    except Invalid as error:
-        raise Invalid("servers", f"{text}: {error}") from None
+    return canonical_host(in_brackets or host), parse_port(port)
+
+
+def _matching(what: str, text: Any, pattern: re.Pattern[str], form: str) -> str:
+    if not isinstance(text, str) or len(text) > TEXT_CHARACTERS_MAX or not pattern.fullmatch(text):
+        raise Invalid(what, f"must {form}")
+    return text
+
+
+def _number(what: str, number: Any, at_least: float, at_most: float) -> float:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not at_least <= number <= at_most:
+        raise Invalid(what, f"must be a number from {at_least:g} to {at_most:g}")
+    return number
+
+
+def _different(field: str, values: list[_T]) -> tuple[_T, ...]:
+    if len({*values}) < len(values):
+        raise Invalid(field, "has one of them twice")
+    return (*values,)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from bender.core.model import Canary, Invalid, parse_canary
-from bender.core.routing import Server, parse_servers
+from bender.core.model import Invalid
+from bender.core.routing import Canary, Server, parse_canary, parse_servers
 from bender.core.weights import shared
 
 #: Members in these states get no traffic, whatever they ask for.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core import model
-from bender.core.model import BACKEND, FRONTEND, Invalid, Terms, TooLarge, Wanted
+from bender.core.model import Invalid, Terms, TooLarge, Wanted
+from bender.core.routing import BACKEND, FRONTEND
 from bender.core.timing import Timing
 
 TIMING = Timing()

@@ -1,0 +1,236 @@
+"""What backends and frontends may say of the traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.model import Invalid
+from bender.core.routing import (
+    BACKEND,
+    FRONTEND,
+    Balance,
+    Bind,
+    Canary,
+    Health,
+    Rule,
+    Server,
+    parse_balance,
+    parse_bind,
+    parse_canary,
+    parse_health,
+    parse_mode,
+    parse_rules,
+    parse_servers,
+    parse_slow_start,
+)
+
+#: Text in which people, and those who mean ill, write such things.
+texts = st.text(max_size=30) | st.text("/[]:*.,()\\\"'#{}%$;\n\r\t \0ahr09-_?é", max_size=20)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
+words = st.sampled_from(["host", "path", "header", "value", "backend", "version", "percent", "interval", "more"])
+hosts = st.sampled_from(["a", "10.0.0.1", "*", "[::1]", "[2001:DB8::1]", "a.example", ""])
+addresses = st.builds("{}:{}".format, hosts, st.integers(0, 70_000) | texts)
+values = st.recursive(
+    scalars | addresses, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4)
+)
+
+
+def backend(**fields: Any) -> bytes:
+    return BACKEND.body("shop", {"app": "web", "version": "1", **fields})
+
+
+class RoutingCase(SynchronousTestCase):
+    def refused(self, field: str, parse: Callable[[Any], object], *wrong: Any) -> None:
+        """Each is refused on account of the field, which the message names."""
+        for value in wrong:
+            error = self.assertRaises(Invalid, parse, value)
+            self.assertEqual(error.field, field, value)
+            self.assertTrue(str(error).startswith(f"{field}: "), str(error))
+
+    def says(self, parse: Callable[[Any], object], value: Any, message: str) -> None:
+        self.assertEqual(str(self.assertRaises(Invalid, parse, value)), message)
+
+
+class OfBackends(RoutingCase):
+    def test_balance(self) -> None:
+        """Algorithms that go by weights while members come and go, with what they look at."""
+        for text, balance in {
+            "roundrobin": Balance("roundrobin"),
+            "leastconn": Balance("leastconn"),
+            "random": Balance("random"),
+            "random(3)": Balance("random", "3"),
+            "source": Balance("source"),
+            "uri": Balance("uri"),
+            "hdr(X-User)": Balance("hdr", "X-User"),
+            "url_param(user_id)": Balance("url_param", "user_id"),
+        }.items():
+            self.assertEqual(parse_balance(text), balance)
+
+    def test_what_is_no_balance(self) -> None:
+        """That includes what HAProxy knows and cannot do with members that come and go, or by their weights."""
+        self.refused(
+            "balance", parse_balance, "static-rr", "first", "rdp-cookie", "", "Roundrobin", "roundrobin ", "uri whole"
+        )
+        self.refused("balance", parse_balance, "hdr", "hdr()", "hdr(a b)", "hdr(a,b)", "hdr(a)\n", "hdr(a))", "hdr(é)")
+        self.refused("balance", parse_balance, "random(0)", "random(100)", "uri(3)", 1, ["source"], {}, True)
+
+    def test_health(self) -> None:
+        """A page and how often, every two seconds if it does not say."""
+        self.assertEqual(parse_health({"path": "/health", "interval": 0.5}), Health("/health", 0.5))
+        self.assertEqual(parse_health({"path": "/"}), Health("/", 2.0))
+        self.assertEqual(parse_health({"path": "/a?b=c#'d", "interval": None}), Health("/a?b=c#'d", 2.0))
+
+    def test_what_is_no_health(self) -> None:
+        """A path begins with a slash and has no spaces; nobody looks at it all the time, or never."""
+        paths: tuple[Any, ...] = (None, "", "health", "/a b", "/a\n", "/\x7f", "/é", 1, "/" * 1025)
+        self.refused("health", parse_health, *({"path": path} for path in paths))
+        intervals: tuple[Any, ...] = (0, -1, 3601, "2", True, [], float("inf"))
+        self.refused("health", parse_health, *({"path": "/", "interval": interval} for interval in intervals))
+        self.refused("health", parse_health, "/health", {}, {"interval": 1}, {"path": "/", "more": 1}, ["path"])
+
+    def test_servers(self) -> None:
+        """A host or an address and a port, in one form however they are written."""
+        self.assertEqual(
+            parse_servers(["Db.Example.:5432", "10.0.0.1:80", "[2001:DB8:0::1]:080"]),
+            (Server("db.example", 5432), Server("10.0.0.1", 80), Server("2001:db8::1", 80)),
+        )
+        self.assertEqual(parse_servers([]), ())
+        self.assertEqual(len(parse_servers([f"h:{port}" for port in range(1, 101)])), 100)
+
+    def test_what_is_no_server(self) -> None:
+        """Without a port, with more than that, or twice, or too many."""
+        for text in ("h", "h:", ":80", "h:0", "h:65536", "h:80 ", "h h:80", "::1:80", "[::1]", "[::1%1]:80", "[h]:80"):
+            self.refused("servers", parse_servers, [text])
+        self.refused("servers", parse_servers, "h:80", None, {"h": 80}, [80], ["h:80", None], [["h:80"]], ["h:80\n"])
+        self.refused("servers", parse_servers, ["h:80", "H.:80"], [f"h:{port}" for port in range(1, 102)])
+
+    def test_slow_start(self) -> None:
+        """Seconds, up to an hour."""
+        self.assertEqual([parse_slow_start(each) for each in (0, 2.5, 3600)], [0, 2.5, 3600])
+        self.refused("slow_start", parse_slow_start, -1, 3600.1, "1", True, None, [])
+
+    def test_canary(self) -> None:
+        """A version and its part in percent, exactly as it is written."""
+        self.assertEqual(parse_canary({"version": "2", "percent": 0.1}), Canary("2", Fraction(1, 10)))
+
+    def test_kept(self) -> None:
+        """All of them as they were sent; null takes one back."""
+        sent = {
+            "balance": "hdr(Host)",
+            "health": {"path": "/", "interval": 1},
+            "servers": ["H:1"],
+            "slow_start": 5,
+            "canary": {"version": "2", "percent": 5},
+        }
+        body = backend(**sent)
+        self.assertEqual({**msgspec.json.decode(body), **sent}, msgspec.json.decode(body))
+        back = BACKEND.body("shop", dict.fromkeys(sent), body)
+        self.assertEqual([msgspec.json.decode(back)[field] for field in sent], [None] * 5)
+
+
+class OfFrontends(RoutingCase):
+    def test_bind(self) -> None:
+        """All addresses or one of them, or several, each with its port."""
+        for text, binds in {
+            "*:8080": [Bind(None, 8080)],
+            "10.0.0.1:80": [Bind("10.0.0.1", 80)],
+            "[0::1]:80,*:81": [Bind("::1", 80), Bind(None, 81)],
+        }.items():
+            self.assertEqual([*parse_bind(text)], binds)
+
+    def test_what_is_no_bind(self) -> None:
+        """A name, a port alone, the same twice, or what ends a line."""
+        self.refused(
+            "bind", parse_bind, "", "*", "*:0", "*:65536", ":80", "80", "localhost:80", "::1:80", "*:80,", "*:x"
+        )
+        self.refused("bind", parse_bind, "*:80, *:81", "*:80\n", "*:80 ssl", "*:80,*:080", "[::1]:80,[0::1]:80")
+        self.refused("bind", parse_bind, 80, ["*:80"], None, ",".join(f"*:{port}" for port in range(1, 22)))
+
+    def test_mode(self) -> None:
+        """One of two."""
+        self.assertEqual([parse_mode(mode) for mode in ("http", "tcp")], ["http", "tcp"])
+        self.refused("mode", parse_mode, "", "HTTP", "udp", 1, ["tcp"], {})
+
+    def test_rules(self) -> None:
+        """Each goes by one thing, in the order in which they were sent."""
+        sent = [
+            {"host": "Beta.Example.", "backend": "b"},
+            {"path": "/api", "backend": 'a "b"'},
+            {"header": "X-Beta", "value": "1 # 2", "backend": "c", "host": None},
+        ]
+        rules = (Rule("b", host="beta.example"), Rule('a "b"', path="/api"), Rule("c", header=("X-Beta", "1 # 2")))
+        self.assertEqual(parse_rules(sent), rules)
+        self.assertEqual(len(parse_rules([{"path": "/", "backend": "b"}] * 100)), 100)
+
+    def test_what_is_no_rule(self) -> None:
+        """None or several things to go by, or nothing to send to."""
+        path = {"path": "/", "backend": "b"}
+        wrong: tuple[Any, ...] = ({}, {"backend": "b"}, {"path": "/"}, {**path, "host": "h"}, {**path, "more": 1}, "/")
+        self.refused_rules(*wrong, None, [], {"header": "X", "backend": "b"}, {"value": "1", "backend": "b"})
+        self.refused("rules", parse_rules, {}, "x", None, [path] * 101)
+
+    def test_what_ends_a_word(self) -> None:
+        """Neither that nor what can never be asked for is in a rule."""
+        backends: tuple[Any, ...] = ("", "a/b", 1, "a\nb", [])
+        paths: tuple[Any, ...] = ("", "api", "/a b", "/a\n", "/é", "/a?b", "/a#b", 1, "/" * 1025)
+        hosts: tuple[Any, ...] = ("", "a b", "*.a", "a:80", "a\n", "[::1]", 1, [])
+        headers: tuple[Any, ...] = ("", "a b", "a\n", "a:", "é", 1, "a" * 65)
+        values: tuple[Any, ...] = ("", " a", "a ", "a\nb", "\0", 1, "a" * 1025)
+        self.refused_rules(*({"path": "/", "backend": backend} for backend in backends))
+        self.refused_rules(*({"path": path, "backend": "b"} for path in paths))
+        self.refused_rules(*({"host": host, "backend": "b"} for host in hosts))
+        self.refused_rules(*({"header": header, "value": "1", "backend": "b"} for header in headers))
+        self.refused_rules(*({"header": "X", "value": value, "backend": "b"} for value in values))
+
+    def refused_rules(self, *wrong: Any) -> None:
+        self.refused("rules", parse_rules, *([rule] for rule in wrong))
+
+    def test_errors_say_where(self) -> None:
+        """The rule and the part of it that is wrong."""
+        rules = [{"path": "/", "backend": "b"}, {"path": "api", "backend": "b"}]
+        said = "rules: number 2: path: must begin with / and be ASCII without spaces, ? or #"
+        self.says(parse_rules, rules, said)
+        self.says(parse_servers, ["h:0"], "servers: number 1: port: must be a number from 1 to 65535")
+
+    def test_no_rules_in_tcp(self) -> None:
+        """There is nothing to go by, however the two came together."""
+        rules = [{"path": "/", "backend": "b"}]
+        before = FRONTEND.body("www", {"rules": rules})
+        mixed: tuple[tuple[dict[str, Any], bytes | None], ...] = (
+            ({"rules": rules, "mode": "tcp"}, None),
+            ({"mode": "tcp"}, before),
+        )
+        for sent, existing in mixed:
+            error = self.assertRaises(Invalid, FRONTEND.body, "www", sent, existing)
+            self.assertEqual(error.field, "rules")
+        self.assertIn(b'"tcp"', FRONTEND.body("www", {"mode": "tcp", "rules": None}, before))
+
+
+class Whatever(RoutingCase):
+    @given(values)
+    def test_nothing_else_is_raised(self, value: Any) -> None:
+        """Anything at all is either refused, with the field named, or has no character that could end a line."""
+        for field, parse in {**BACKEND.checks, **FRONTEND.checks}.items():
+            try:
+                parsed = parse(value)
+            except Invalid as error:
+                self.assertEqual(error.field, field)
+            else:
+                self.assertTrue(str(parsed).isprintable())
+
+    @given(st.lists(addresses | texts, min_size=1, max_size=3).map(",".join))
+    def test_bind_or_not(self, text: str) -> None:
+        """What a frontend listens at reads the same when it is written down again."""
+        try:
+            binds = parse_bind(text)
+        except Invalid:
+            return
+        written = (f"{'*' if b.address is None else f'[{b.address}]'}:{b.port}" for b in binds)
+        self.assertEqual(parse_bind(",".join(written)), binds)
