@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender import __version__
 from bender.api.answers import QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.commands import ROUTES
-from bender.core import account, model
+from bender.core import account, model, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node import EVENTS_TOLD_MAX
 from bender.tally import Tally
@@ -79,6 +79,13 @@ class Words(SynchronousTestCase):
         self.assertEqual(SCHEMAS["Weight"]["maximum"], model.WEIGHT_MAX)
         self.assertEqual(SCHEMAS["Ttl"]["maximum"], TTL_S_MAX)
         self.assertEqual(SCHEMAS["RenewalsWanted"]["properties"]["ids"]["maxItems"], model.RENEWALS_MAX)
+        backend, frontend = SCHEMAS["BackendChange"]["properties"], SCHEMAS["FrontendChange"]["properties"]
+        self.assertEqual(backend["servers"]["maxItems"], routing.SERVERS_MAX)
+        self.assertEqual(backend["slow_start"]["maximum"], routing.SLOW_START_S_MAX)
+        self.assertEqual(SCHEMAS["Health"]["properties"]["interval"]["maximum"], routing.HEALTH_INTERVAL_S_MAX)
+        self.assertEqual(SCHEMAS["HeaderValue"]["maxLength"], routing.TEXT_CHARACTERS_MAX)
+        self.assertEqual(frontend["rules"]["maxItems"], routing.RULES_MAX)
+        self.assertEqual(frontend["mode"]["enum"], [*routing.MODES, None])
         self.assertEqual(COMPONENTS["parameters"]["MetaFields"]["schema"]["maxProperties"], QUERY_FIELDS_MAX)
 
         self.assertEqual(SCHEMAS["Account"]["properties"]["events"]["maxItems"], EVENTS_TOLD_MAX)

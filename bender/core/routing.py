@@ -206,7 +206,7 @@ def _each(field: str, parse: Callable[[Any], _T], values: list[Any]) -> list[_T]
 
 
 def _rule(rule: Any) -> Rule:
-    said = {key for key, value in rule.items() if value is not None} if isinstance(rule, dict) else set()
+    said = {*rule} if isinstance(rule, dict) else set()
     if said not in ({"host", "backend"}, {"path", "backend"}, {"header", "value", "backend"}):
         raise Invalid("rule", "must be an object with a backend and either host, or path, or header and value")
     backend = parse_name("backend", rule["backend"])

@@ -163,7 +163,7 @@ class OfFrontends(RoutingCase):
         sent = [
             {"host": "Beta.Example.", "backend": "b"},
             {"path": "/api", "backend": 'a "b"'},
-            {"header": "X-Beta", "value": "1 # 2", "backend": "c", "host": None},
+            {"header": "X-Beta", "value": "1 # 2", "backend": "c"},
         ]
         rules = (Rule("b", host="beta.example"), Rule('a "b"', path="/api"), Rule("c", header=("X-Beta", "1 # 2")))
         self.assertEqual(parse_rules(sent), rules)
@@ -172,7 +172,15 @@ class OfFrontends(RoutingCase):
     def test_what_is_no_rule(self) -> None:
         """None or several things to go by, or nothing to send to."""
         path = {"path": "/", "backend": "b"}
-        wrong: tuple[Any, ...] = ({}, {"backend": "b"}, {"path": "/"}, {**path, "host": "h"}, {**path, "more": 1}, "/")
+        wrong: tuple[Any, ...] = (
+            {},
+            {"backend": "b"},
+            {"path": "/"},
+            {**path, "host": "h"},
+            {**path, "host": None},
+            {**path, "more": 1},
+            "/",
+        )
         self.refused_rules(*wrong, None, [], {"header": "X", "backend": "b"}, {"value": "1", "backend": "b"})
         self.refused("rules", parse_rules, {}, "x", None, [path] * 101)
 

@@ -32,7 +32,7 @@ NOT_READY = 503
 #: What a node alone puts together. To clients the document says that new fields may come with new versions; this node
 #: is of the document's own, so a field that stands in its answer alone was forgotten in the document.
 WHOLE = (
-    *("Registration", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
+    *("Registration", "Server", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
     *("Check", "Consumer"),
     *("Status", "Tally", "Peer"),
@@ -42,6 +42,8 @@ _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
 
 _printable = st.characters(exclude_categories=("C", "Z"), include_characters=" ", exclude_characters="/")
 _label = st.lists(st.text("abcxyzABCXYZ0189_", min_size=1, max_size=31), min_size=1, max_size=2).map("-".join)
+_port = st.integers(1, 65535)
+_ipv4, _ipv6 = st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map("[{}]".format)
 _dns_name = st.builds("{}{}".format, st.lists(_label, min_size=1, max_size=3).map(".".join), st.sampled_from(["", "."]))
 
 
@@ -57,13 +59,19 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
     schemas["Ttl"]["minimum"] = TTL_S_MIN
     name, dns_name = schemas["Name"], schemas["Host"]["anyOf"][0]
     _make("printable", name, st.text(_printable, min_size=name["minLength"], max_size=name["maxLength"]))
-    _make("dns-name", dns_name, _dns_name)
+    dns_names = _make("dns-name", dns_name, _dns_name)
+    _make("host-port", schemas["HostPort"], st.builds("{}:{}".format, dns_names | _ipv4 | _ipv6, _port))
+    places = st.lists(st.tuples(st.just("*") | _ipv4 | _ipv6, _port), min_size=1, max_size=3, unique=True)
+    _make("bind", schemas["Bind"], places.map(lambda each: ",".join(f"{address}:{port}" for address, port in each)))
+    _make("header-value", schemas["HeaderValue"], st.text(_printable, min_size=1, max_size=9).map(str.strip))
 
 
-def _make(kind: str, schema: dict[str, Any], texts: st.SearchStrategy[str]) -> None:
+def _make(kind: str, schema: dict[str, Any], texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     matches = re.compile(schema.pop("pattern")).search
-    schemathesis.openapi.format(kind, texts.filter(lambda text: matches(text) is not None))
+    matching = texts.filter(lambda text: matches(text) is not None)
+    schemathesis.openapi.format(kind, matching)
     schema["format"] = kind
+    return matching
 
 
 @schemathesis.hook
