@@ -36,7 +36,7 @@ PURE |= {"msgspec", "operator", "re", "typing", "zlib"}
 SHELLS = {"bender.api", "bender.events", "bender.exchange", "bender.expiry"}
 
 #: What people use a registry with. The daemon runs without any of it.
-AROUND = {"bender.cli", "bender.client", "bender.running"}
+AROUND = {"bender.cli", "bender.client", "bender.deploying", "bender.running"}
 
 #: What those need alone, and the daemon never imports.
 AROUND_NEEDS = {"click", "rich"}

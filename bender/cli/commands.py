@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import click
 
 from bender import __version__
-from bender.cli import configuration, nodes, registrations, running, shells
+from bender.cli import configuration, deploying, nodes, registrations, running, shells
 from bender.cli.grammar import Group
 
 
@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, click.Command] = {
     "up": registrations.up,
     "backend": configuration.backend,
     "frontend": configuration.frontend,
+    "deploy": deploying.deploy,
     "rollback": configuration.rollback,
     "status": nodes.status,
     "diff": nodes.diff,

@@ -17,6 +17,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
@@ -142,6 +143,14 @@ class Screen:
         if self._aside.is_terminal:
             self._status = self._aside.status("waiting for an answer")
             self._late = reactor.callLater(PATIENCE_S, self._status.start)
+
+    def bar(self) -> Progress | None:
+        """For who sits before a terminal, a bar that is drawn anew in its place; it goes when it is stopped."""
+        if not self._out.is_terminal:
+            return None
+        self.end()
+        fields = TextColumn("[bold]{task.description}"), BarColumn(24), TextColumn("{task.fields[said]}")
+        return Progress(*fields, console=self._out, transient=True, auto_refresh=False)
 
     def end(self) -> None:
         """It is over."""

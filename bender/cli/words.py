@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -72,6 +73,24 @@ class Events(click.ParamType[frozenset[str]]):
         for unknown in sorted(events - {*self.known}):
             self.fail(f"{unknown!r} is none of {', '.join(self.known)}", param, ctx)
         return events
+
+
+class Steps(click.ParamType[tuple[float, ...]]):
+    """Percentages that rise, with commas between them."""
+
+    name = "steps"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        try:
+            steps = tuple(int(each) if each.strip().isdecimal() else float(each) for each in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not percentages with commas between them", param, ctx)
+        for before, step in pairwise((0, *steps)):
+            if not before < step <= 100:
+                self.fail(f"{value!r} does not rise from more than 0 to at most 100", param, ctx)
+        return steps
 
 
 def fields(pairs: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:

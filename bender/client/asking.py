@@ -26,6 +26,7 @@ from bender.client.values import (
     BenderError,
     Consumer,
     Frontend,
+    Member,
     Registration,
     Reply,
     Setting,
@@ -277,10 +278,10 @@ class Client:
         """Remove a backend. Raises `NotFound`."""
         await self.call("DELETE", _path("backends", name))
 
-    async def members(self, name: str) -> list[Registration]:
-        """The registrations that serve a backend now. Raises `NotFound` where there is no such backend."""
+    async def members(self, name: str) -> list[Member]:
+        """Who serves a backend now, in order of id. Raises `NotFound` where there is no such backend."""
         reply = await self.call("GET", _path("backends", name, "members"))
-        found: list[Registration] = decoded(reply.body, list[Registration], reply.node)
+        found: list[Member] = decoded(reply.body, list[Member], reply.node)
         return found
 
     async def frontends(self) -> list[Frontend]:
@@ -311,7 +312,13 @@ class Client:
         """Remove a frontend. Raises `NotFound`."""
         await self.call("DELETE", _path("frontends", name))
 
-    # Nodes.
+    # Nodes, and who follows them.
+
+    async def consumers(self) -> list[Consumer]:
+        """Who acts on events, as far as they say. Raises `NotFound` at nodes that do not know of that."""
+        reply = await self.call("GET", "/consumers")
+        found: list[Consumer] = decoded(reply.body, list[Consumer], reply.node)
+        return found
 
     async def status(self) -> dict[str, Any]:
         """How the node that answers is, and how it sees the others, as `GET /status` answers it."""

@@ -91,6 +91,23 @@ class Word(msgspec.Struct, frozen=True, rename={"lasts_s": "for", "left_s": "lef
     author: str
 
 
+class Member(msgspec.Struct, frozen=True):
+    """Who serves a backend: an instance that is registered or, if `fixed`, a server that the backend itself names.
+
+    `weight` (0 to 256) is how much of the load it is to get beside the others.
+    """
+
+    id: str
+    app: str
+    version: str
+    host: str
+    port: int
+    weight: int
+    meta: dict[str, Any]
+    state: str = "up"
+    fixed: bool = False
+
+
 class Backend(msgspec.Struct, frozen=True):
     """The version of an app that serves under a name. `settings` are all of its fields, as they were sent.
 
@@ -152,6 +169,18 @@ class Applied(msgspec.Struct, frozen=True):
     applied: tuple[str, ...]
     consumers: tuple[str, ...]
     missing: tuple[str, ...]
+
+
+class Consumer(msgspec.Struct, frozen=True):
+    """Who acts on events, such as what tells a load balancer, and the `node` that he follows.
+
+    `report` is what he says of the traffic himself, None where he says nothing.
+    """
+
+    name: str
+    node: str
+    connected: bool = False
+    report: Any = None
 
 
 class Event(msgspec.Struct, frozen=True):

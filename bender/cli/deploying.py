@@ -1,0 +1,169 @@
+"""`bender deploy`: a version comes to serve a backend, and it is looked at while it does."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+import msgspec
+from rich.progress import Progress as Bar
+from rich.progress import TaskID
+from twisted.internet.defer import CancelledError
+
+from bender.cli.configuration import name_argument
+from bender.cli.grammar import NOT_DONE, Command
+from bender.cli.screen import Screen, without_point
+from bender.cli.session import Session, asking
+from bender.cli.words import Name, Steps
+from bender.deploying import REQUESTS_MIN, Deploy, Look, Plan, Progress, Step
+from bender.deploying.judging import Count, members
+from bender.deploying.plan import Settings, told
+
+seconds = click.FloatRange(0, 86_400)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    bender deploy shop 1.3.0 --min-members 3
+    bender deploy shop 1.3.0 --steps 5,25,100 --every 60
+    """,
+)
+@name_argument("backend")
+@click.argument("version", type=Name(), help="The version that is to serve.")
+@click.option("--min-members", type=click.IntRange(0), metavar="NUMBER",
+              help="How many members of the version are needed; one if it is not said, where somebody serves now.",
+)  # fmt: skip
+@click.option("--steps", type=Steps(), default=(), metavar="PERCENT,…",
+              help="Give it these shares of the traffic one after the other; at 100 it serves alone.")  # fmt: skip
+@click.option("--every", type=seconds, default=60.0, show_default=True, metavar="SECONDS",
+              help="How long each share is watched.")  # fmt: skip
+@click.option("--watch", type=seconds, default=5.0, show_default=True, metavar="SECONDS",
+              help="How long it is watched when it serves alone.")  # fmt: skip
+@click.option("--errors-max", type=click.FloatRange(0, 100), default=2.0, show_default=True, metavar="PERCENT",
+              help="How much larger the part of its requests that fail may be than of the other version's, from "
+              f"{REQUESTS_MIN} requests in a step on. If the other has had fewer meanwhile, all that is reported of it "
+              "counts.")  # fmt: skip
+@asking
+async def deploy(
+    session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **limits: Any
+) -> int:
+    """Let a version serve a backend, at once or in steps, and go back if it turns out worse.
+
+    It changes nothing if there are too few members. While it watches it sets the backend back to what it found as soon
+    as there are fewer members of the version to take traffic than at the beginning, most of them cannot be reached, or
+    too many requests fail, as far as load balancers report that. If somebody else changes the backend it stops.
+
+    Ctrl-C leaves the backend as it is; the same command again goes on with the next larger step.
+    """
+    plan = Plan(name, version, steps, every, watch, limits["min_members"], limits["errors_max"])
+    screen = session.screen
+    progress = _Lines(screen) if screen.as_json else _Words(screen, plan)
+    doing = Deploy(session.reactor, session.client, plan, progress, session.client.consumers)
+    try:
+        outcome = await doing.run()
+    except CancelledError:
+        progress.stop()
+        screen.error(f"stopped: {doing.whereabouts()}")
+        raise
+    progress.stop()
+    if screen.as_json:
+        screen.json(outcome.backend)
+    elif outcome.done:
+        screen.say(f"{outcome.text}.")
+    if not outcome.done:
+        screen.error(outcome.text)
+        return NOT_DONE
+    screen.aside(f"at {session.client.nodes.last}")
+    return 0
+
+
+class _Words(Progress):
+    """What happens, a line each, and below them on a terminal a bar for the time that a step is still watched."""
+
+    def __init__(self, screen: Screen, plan: Plan) -> None:
+        self._screen = screen
+        self._plan = plan
+        self._serving = ""
+        self._step = ""
+        self._bar: Bar | None = None
+        self._task = TaskID(0)
+
+    def begins(self, found: Settings, look: Look) -> None:
+        self._serving = found["version"]
+        has = f"{self._plan.version} has {members(look.members)}"
+        self._screen.say(f"{found['id']} serves {found['app']} {found['version']}; {has}.")
+
+    def takes(self, step: Step, number: int, of: int) -> None:
+        self._step = f"{number} of {of}"
+        gets = "serves alone" if step.switches else f"gets {told(step.percent)} of the traffic"
+        self._screen.say(f"{self._step}: {step.version} {gets}, and is watched for {step.watched_s:g} s.")
+
+    def sees(self, step: Step, look: Look, left_s: float) -> None:
+        said = f"{left_s:3.0f} s left, {self._seen(look)}"
+        if self._bar is None:
+            self._bar = self._screen.bar()
+            if self._bar is None:
+                return
+            self._bar.start()
+            self._task = self._bar.add_task(told(step.percent), total=step.watched_s, said=said)
+        self._bar.update(self._task, completed=step.watched_s - left_s, said=said)
+        self._bar.refresh()
+
+    def keeps(self, step: Step, look: Look) -> None:
+        self.stop()
+        self._screen.line(
+            f"{self._step}:", self._screen.coloured("well"), f"after {step.watched_s:g} s,", self._seen(look)
+        )
+
+    def notes(self, text: str) -> None:
+        self._screen.line(self._screen.dim(text))
+
+    def stop(self) -> None:
+        """Nothing is drawn any more."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = None
+
+    def _seen(self, look: Look) -> str:
+        down = f", {look.down} not reached" if look.down else ""
+        errors = f", {_failing(look.errors)} ({self._serving}: {_failing(look.usual)})" if look.reported else ""
+        return f"{members(look.members)}{down}{errors}"
+
+
+class _Lines(Progress):
+    """What happens as JSON, an object each on a line."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def begins(self, found: Settings, look: Look) -> None:
+        self._tell("begins", backend=found["id"], serving=found["version"], **_shown(look))
+
+    def takes(self, step: Step, number: int, of: int) -> None:
+        self._tell("step", step=number, steps=of, version=step.version, percent=step.percent, seconds=step.watched_s)
+
+    def sees(self, step: Step, look: Look, left_s: float) -> None:
+        """Only what comes of it is told."""
+
+    def keeps(self, step: Step, look: Look) -> None:
+        self._tell("well", version=step.version, percent=step.percent, **_shown(look))
+
+    def notes(self, text: str) -> None:
+        self._tell("note", message=without_point(text))
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+    def _tell(self, what: str, **more: Any) -> None:
+        self._screen.json(msgspec.json.encode({"progress": what, "at": int(time.time() * 1000), **more}))
+
+
+def _failing(count: Count) -> str:
+    return f"{count.percent:.1f} % of {count.requests} failed" if count.requests else "no requests"
+
+
+def _shown(look: Look) -> dict[str, Any]:
+    shown: dict[str, Any] = {"members": look.members, "down": look.down}
+    return {**shown, "errors": look.errors, "usual": look.usual} if look.reported else shown

@@ -1,0 +1,226 @@
+"""A deploy on its way: step after step, with a look at everything between, and back if it gets worse.
+
+However it ends, the backend is left in a state that is known and told: with the new version, as it was found, or where
+somebody else has put it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from attrs import frozen
+
+from bender.client import BenderError, Client, Consumer, NotFound, Refused, Registration
+from bender.deploying.holding import Changed, Hold
+from bender.deploying.judging import Look, Rates, Report, down_by_most, members, report_of, worse
+from bender.deploying.plan import Plan, Settings, Step, are_same, told, way_back
+
+#: Between two looks; those who send traffic report every other second.
+LOOK_S = 1.0
+
+
+class Progress(Protocol):
+    """Who is told what happens."""
+
+    def begins(self, found: Settings, look: Look) -> None:
+        """A backend as it was found, and the new version's members."""
+
+    def takes(self, step: Step, number: int, of: int) -> None:
+        """A step is done, and will be watched."""
+
+    def sees(self, step: Step, look: Look, left_s: float) -> None:
+        """What was seen last, and how long the step will still be watched."""
+
+    def keeps(self, step: Step, look: Look) -> None:
+        """A step was watched to its end, and all is well."""
+
+    def notes(self, text: str) -> None:
+        """Something else that people may want to know, in a sentence."""
+
+
+@frozen
+class Outcome:
+    """Whether the version serves as was wanted, a sentence about that without its point, and the backend as JSON."""
+
+    done: bool
+    text: str
+    backend: bytes
+
+
+class _Worse(Exception):
+    """The version is not what it was; the message is a clause that follows its name."""
+
+
+class Deploy:
+    """One deploy. `reports` asks for those who act on events, with what they report of the traffic."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        client: Client,
+        plan: Plan,
+        progress: Progress,
+        reports: Callable[[], Awaitable[Sequence[Consumer]]],
+    ) -> None:
+        self._reactor = reactor
+        self._client = client
+        self._plan = plan
+        self._progress = progress
+        self._reports = reports
+        self._hold = Hold(reactor, client, plan.name, lambda problem: progress.notes(f"{problem}; it goes on trying."))
+        self._members_min = 0
+        self._rates = Rates()
+        self._look = Look(0)
+
+    async def run(self) -> Outcome:
+        """Do it. Raises `BenderError` where nothing could be begun."""
+        await self._hold.find()
+        found = self._hold.found
+        ahead = self._plan.ahead(found)
+        if not ahead:
+            return Outcome(True, self._there_already(), self._hold.reply.body)
+        await self._client.learn()  # a deploy takes long, and nodes come and go
+        self._look = await self._looked()
+        wanted = await self._members_wanted()
+        if self._look.members < wanted:
+            there = f"{members(self._look.members)} to take traffic, and {wanted} are wanted"
+            return self._failed(f"{self._new} has {there}: nothing was changed")
+        self._members_min = self._look.members
+        self._progress.begins(found, self._look)
+        if not self._look.reported:
+            self._progress.notes("Nobody reports how many requests fail, so it goes by the members alone.")
+        try:
+            return await self._all_of(ahead, wanted)
+        except Changed as changed:
+            return self._failed(f"{changed}: the deploy stops, and touches nothing")
+        except BenderError as error:
+            return self._failed(f"{error}: {self.whereabouts()}")
+
+    def whereabouts(self) -> str:
+        """How the backend is left where the deploy stops now, and what can be done about it, in a sentence."""
+        name = self._plan.name
+        if self._hold.under_way:
+            return f"{self._hold.id} was just being changed, see bender backend history {shlex.quote(name)}"
+        back = self._way_back()
+        if not back:
+            return f"{self._hold.id} is as it was"
+        goes_on = "" if self._hold.settings["version"] == self._plan.version else "the same command goes on, and "
+        return f"{self._hold.id} is left with {self._serving()}; {goes_on}{_command(name, back)} goes back"
+
+    # The steps.
+
+    async def _all_of(self, ahead: Sequence[Step], wanted: int) -> Outcome:
+        try:
+            for number, step in enumerate(ahead, start=1):
+                await self._take(step, wanted)
+                self._progress.takes(step, number, len(ahead))
+                await self._watch(step)
+                self._progress.keeps(step, self._look)
+        except _Worse as why:
+            return await self._gone_back(str(why))
+        return Outcome(True, f"{self._hold.id} serves {self._serving()}", self._hold.reply.body)
+
+    async def _take(self, step: Step, wanted: int) -> None:
+        condition = {"min_members": wanted} if step.switches and wanted else {}
+        try:
+            await self._hold.change(step.change(self._hold.settings), condition)
+        except Refused as refusal:
+            if refusal.code != "CONFLICT":
+                raise
+            raise _Worse("has too few members by now") from refusal
+        self._rates = self._rates.from_now()
+
+    async def _watch(self, step: Step) -> None:
+        ends_at = self._reactor.seconds() + step.watched_s
+        while (left_s := ends_at - self._reactor.seconds()) > 0:
+            self._progress.sees(step, self._look, left_s)
+            await self._hold.pause(min(LOOK_S, left_s))
+            if await self._hold.is_as_set():
+                self._look = await self._hold.patiently(self._looked)
+                why = worse(self._look, members_min=self._members_min, errors_max=self._plan.errors_max)
+                if why is not None:
+                    raise _Worse(why)
+
+    async def _gone_back(self, why: str) -> Outcome:
+        back = self._way_back()
+        if not back:
+            return self._failed(f"{self._new} {why}: nothing was changed")
+        if self._look.members and not await self._hold.patiently(self._is_anybody_there):
+            left = f"nobody is there to go back to, and {self.whereabouts()}"
+            return self._failed(f"{self._new} {why}, but {left}")
+        await self._hold.change(back)
+        return self._failed(f"{self._new} {why}: {self._hold.id} is back at {self._serving()}")
+
+    def _way_back(self) -> dict[str, Any]:
+        """What is to be changed to go back; nothing where it is as it was."""
+        if are_same(self._hold.settings, self._hold.found):
+            return {}
+        back = way_back(self._plan, self._hold.found)
+        return {key: value for key, value in back.items() if self._hold.settings.get(key) != value}
+
+    # Looking.
+
+    async def _looked(self) -> Look:
+        name, version, serving = self._plan.name, self._plan.version, self._hold.found["version"]
+        found = await self._taking_traffic(version)
+        reports = await self._reported()
+        self._rates = self._rates.followed({by: report.backends.get(name, {}) for by, report in reports.items()})
+        down = down_by_most(reports.values(), [each.id for each in found])
+        errors, usual = self._rates.since(version), self._rates.usual(serving)
+        return Look(len(found), down, errors, usual, reported=bool(reports))
+
+    async def _taking_traffic(self, version: str) -> list[Registration]:
+        found = await self._client.registrations(self._hold.found["app"], version)
+        return [each for each in found if each.state == "up"]
+
+    async def _is_anybody_there(self) -> bool:
+        """Whether what was found would serve, if one went back."""
+        found = self._hold.found
+        return bool(found.get("servers") or await self._taking_traffic(found["version"]))
+
+    async def _reported(self) -> Mapping[str, Report]:
+        """What is reported now, by whom; nothing where nodes do not know of reports."""
+        try:
+            consumers = await self._reports()
+        except NotFound:
+            return {}
+        reports = {each.name: report_of(each.report) for each in consumers if each.connected}
+        return {name: report for name, report in reports.items() if report is not None}
+
+    async def _members_wanted(self) -> int:
+        """How many members the version needs; if it is not said one, where somebody serves now."""
+        if self._plan.members_min is not None:
+            return self._plan.members_min
+        return 1 if await self._is_anybody_there() else 0
+
+    # Words.
+
+    @property
+    def _new(self) -> str:
+        return f"{self._hold.found['app']} {self._plan.version}"
+
+    def _serving(self) -> str:
+        """What serves, and what its canary gets."""
+        settings = self._hold.settings
+        share = self._plan.share(settings)
+        canary = f", and {told(share)} of the traffic at {self._plan.version}" if share else ""
+        return f"{settings['app']} {settings['version']}{canary}"
+
+    def _there_already(self) -> str:
+        if self._hold.found["version"] == self._plan.version:
+            return f"{self._hold.id} serves {self._new} already"
+        return f"{self._hold.id} is where these steps end already: {self._serving()}"
+
+    def _failed(self, text: str) -> Outcome:
+        return Outcome(False, text, self._hold.reply.body)
+
+
+def _command(name: str, back: Mapping[str, Any]) -> str:
+    """The command that makes these changes of a backend."""
+    words = ["bender", "backend", "set", name]
+    words += ["--version", back["version"]] if "version" in back else []
+    words += [f"canary={msgspec.json.encode(back['canary']).decode()}"] if "canary" in back else []
+    return shlex.join(words)

@@ -1,0 +1,138 @@
+"""One backend, changed only as it was last seen.
+
+A change is done once, whichever node takes it: if an answer is lost, the next node refuses what was done already. And
+it never undoes somebody else's: a backend that is not as it was left here raises `Changed`, and is not touched again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from twisted.internet.task import deferLater
+
+from bender.client import Client, NotFound, Refused, Reply, Unavailable
+from bender.client.asking import only_if, path_of
+from bender.deploying.plan import Settings, are_same
+
+#: How long no node may answer. Traffic goes on meanwhile as it was.
+UNANSWERED_S_MAX = 30.0
+TRIED_AGAIN_S = 1.0
+
+#: A node that answers in place of another may not have heard of the last change yet; it has within a round or two.
+SPREAD_S_MAX = 5.0
+LOOKED_AGAIN_S = 0.25
+
+_T = TypeVar("_T")
+
+
+class Changed(Exception):
+    """Somebody else has changed the backend. The message is a sentence without its point."""
+
+
+class Hold:
+    """A backend that is changed here, and watched for others who do so.
+
+    Where no node answers it is asked again for `UNANSWERED_S_MAX`, of which `on_silence` is told once with what is
+    wrong, and then `Unavailable` is raised.
+    """
+
+    def __init__(self, reactor: Any, client: Client, name: str, on_silence: Callable[[str], None]) -> None:
+        self.id = f"backend/{name}"
+        #: As it was found, and as it was set last.
+        self.found: Settings = {}
+        self.settings: Settings = {}
+        #: Whether a change is being asked for, of which it is not known yet whether it was made.
+        self.under_way = False
+        #: How a node has shown it last.
+        self.reply = Reply("", 0, b"")
+        self._reactor = reactor
+        self._client = client
+        self._on_silence = on_silence
+        self._before: Settings = {}
+        # Which node took the last change, and when.
+        self._set_at = ("", 0.0)
+
+    async def find(self) -> None:
+        """See how it is. Raises `NotFound`."""
+        self.reply = await self._get()
+        self.found = self.settings = self.reply.json()
+
+    async def is_as_set(self) -> bool:
+        """Whether it still is as it was set here. False at a node that does not know of that yet; raises `Changed`."""
+        reply = await self.patiently(self._seen)
+        if are_same(reply.json(), self.settings):
+            self.reply = reply
+            return True
+        node, at = self._set_at
+        if reply.node != node and are_same(reply.json(), self._before) and self._now < at + SPREAD_S_MAX:
+            return False
+        raise self._changed(reply)
+
+    async def change(self, change: Mapping[str, Any], condition: Mapping[str, Any] | None = None) -> None:
+        """Change these fields, and come back when it is seen so. Raises `Refused` where the condition is not met."""
+        wanted = {**self.settings, **change}
+        self.under_way = True
+        try:
+            node = await self._put({**change, **(condition or {})}, wanted)
+        finally:
+            self.under_way = False
+        self._before, self.settings, self._set_at = self.settings, wanted, (node, self._now)
+        while not await self.is_as_set():
+            await self.pause(LOOKED_AGAIN_S)
+
+    async def patiently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """Ask until a node answers, or for so long that it is no use."""
+        ends_at = self._now + UNANSWERED_S_MAX
+        said = False
+        while True:
+            try:
+                return await ask()
+            except Unavailable as error:
+                if self._now >= ends_at:
+                    raise
+                if not said:
+                    self._on_silence(str(error))
+                said = True
+            await self.pause(TRIED_AGAIN_S)
+
+    async def pause(self, seconds: float) -> None:
+        await deferLater(self._reactor, seconds, lambda: None)
+
+    async def _put(self, change: Mapping[str, Any], wanted: Settings) -> str:
+        """Returns the node that has it."""
+        ends_at = self._now + SPREAD_S_MAX
+        while True:
+            try:
+                return (await self.patiently(lambda: self._asked_for(change))).node
+            except Refused as refusal:
+                if refusal.code != "STALE":
+                    raise
+            reply = await self.patiently(self._seen)
+            if are_same(reply.json(), wanted):  # the answer was lost, or somebody wants the same
+                return reply.node
+            if not are_same(reply.json(), self.settings) or self._now >= ends_at:
+                raise self._changed(reply)
+            self.reply = reply
+            await self.pause(LOOKED_AGAIN_S)
+
+    async def _asked_for(self, change: Mapping[str, Any]) -> Reply:
+        return await self._client.call("PUT", path_of(self.id), change, headers=only_if(self.reply.etag))
+
+    async def _seen(self) -> Reply:
+        try:
+            return await self._get()
+        except NotFound:
+            raise Changed(f"{self.id} was removed by somebody else") from None
+
+    async def _get(self) -> Reply:
+        return await self._client.call("GET", path_of(self.id))
+
+    def _changed(self, reply: Reply) -> Changed:
+        self.reply = reply
+        return Changed(f"{self.id} was changed by somebody else")
+
+    @property
+    def _now(self) -> float:
+        now: float = self._reactor.seconds()
+        return now

@@ -1,0 +1,93 @@
+"""The steps by which a version comes to serve a backend, and the way back.
+
+Nothing is remembered anywhere but in the backend itself: what is still to be done follows from how it is set, so a
+deploy that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from bender.core.serving import canary_of
+
+#: The share at which a version is no canary any more.
+ALL = 100
+
+Settings = Mapping[str, Any]
+
+
+@frozen
+class Plan:
+    """What somebody wants of a deploy.
+
+    `steps` are percentages of the traffic that rise; without any the backend is switched at once. Each share is watched
+    for `every_s` seconds, and the switch for `watch_s`. `members_min` is how many members the version has to have, None
+    for one where there is one of the version that serves. `errors_max` is by how many per cent of its requests more
+    than of the other version's may fail.
+    """
+
+    name: str
+    version: str
+    steps: tuple[float, ...] = ()
+    every_s: float = 60.0
+    watch_s: float = 5.0
+    members_min: int | None = None
+    errors_max: float = 2.0
+
+    def ahead(self, settings: Settings) -> tuple[Step, ...]:
+        """The steps that are still to be done where a backend is set so; none where that is done."""
+        if settings["version"] == self.version:
+            return ()
+        there = self.share(settings)
+        percents = [percent for percent in self.steps or (ALL,) if percent > there or percent == ALL]
+        return tuple(self._step(percent) for percent in percents)
+
+    def share(self, settings: Settings) -> float:
+        """What the version gets of the traffic now, in percent."""
+        canary = canary_of(settings)
+        return float(canary.percent) if canary is not None and canary.version == self.version else 0.0
+
+    def _step(self, percent: float) -> Step:
+        return Step(self.version, percent, self.watch_s if percent == ALL else self.every_s)
+
+
+@frozen
+class Step:
+    """A share of the traffic that a version is to get, and for how long it is watched then."""
+
+    version: str
+    percent: float
+    watched_s: float
+
+    @property
+    def switches(self) -> bool:
+        return self.percent == ALL
+
+    def change(self, settings: Settings) -> dict[str, Any]:
+        """What is to be changed of a backend that is set so."""
+        if not self.switches:
+            return {"canary": {"version": self.version, "percent": self.percent}}
+        ended = {"canary": None} if settings.get("canary") is not None else {}
+        return {"version": self.version, **ended}
+
+
+def way_back(plan: Plan, found: Settings) -> dict[str, Any]:
+    """What is to be changed to come back to what was found at the beginning.
+
+    Where that had the version as its canary already, from an earlier deploy, then to what it was without it.
+    """
+    resumed = plan.share(found) > 0
+    return {"version": found["version"], "canary": None if resumed else found.get("canary")}
+
+
+def are_same(one: Settings, other: Settings) -> bool:
+    """Whether two settings say the same; what is null is not there."""
+    return {k: v for k, v in one.items() if v is not None} == {k: v for k, v in other.items() if v is not None}
+
+
+def told(percent: float) -> str:
+    """A percentage in words."""
+    return f"{percent:g} %"

@@ -1,0 +1,1 @@
+"""Deploys that look at what they do."""

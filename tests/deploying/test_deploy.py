@@ -1,0 +1,515 @@
+"""Deploys of a backend at three nodes, whose time passes by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from bender.client import Client, Consumer, NotFound, Reply, Unavailable
+from bender.core.model import Wanted
+from bender.deploying import Deploy, Look, Outcome, Plan, Progress, Step
+from bender.deploying.holding import UNANSWERED_S_MAX
+from bender.deploying.judging import Count
+from bender.deploying.plan import Settings
+from bender.reaching import NoAnswer
+from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
+
+#: In steps of which each is watched ten seconds.
+STEPS = Plan("shop", "2", steps=(5, 25, 100), every_s=10, watch_s=5)
+
+
+#: The backend before anything was done.
+OLD = b'{"id":"backend/shop","resource":"Backend","name":"shop","app":"web","version":"1","note":"x"}'
+
+
+class Told(Progress):
+    """Keeps what it is told, in short."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.seen: list[tuple[float, float]] = []
+
+    def begins(self, found: Settings, look: Look) -> None:
+        self.lines.append(f"begins at {found['version']} with {look.members}")
+
+    def takes(self, step: Step, number: int, of: int) -> None:
+        self.lines.append(f"{number}/{of} takes {step.percent:g}")
+
+    def sees(self, step: Step, look: Look, left_s: float) -> None:
+        self.seen.append((step.percent, left_s))
+
+    def keeps(self, step: Step, look: Look) -> None:
+        self.lines.append(f"keeps {step.percent:g}")
+
+    def notes(self, text: str) -> None:
+        self.lines.append(text)
+
+
+class Edge:
+    """A load balancer that reports, or none where it is None."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, Count] | None = None
+        self.down: list[str] = []
+
+    async def reports(self) -> Sequence[Consumer]:
+        if self.counts is None:
+            raise NotFound(404, "NOT_FOUND", "there is nothing at this path", "n1")
+        counts = {v: {"requests": c.requests, "errors": c.errors} for v, c in self.counts.items()}
+        report = {"down": self.down, "backends": {"shop": counts}}
+        silent = Consumer("other", "n1", connected=False, report={"down": ["x"], "backends": {}})
+        return [
+            Consumer("edge", "n1", connected=True, report=report),
+            silent,
+            Consumer("watcher", "n1", connected=True),
+        ]
+
+
+class Wayward(Client):
+    """What becomes of its requests is not what normally does.
+
+    `on_change` is called before each change is asked for. `losing` answers to changes are lost. What `shows` says of a
+    node is what that shows of the backend.
+    """
+
+    on_change: Callable[[bytes], None] = staticmethod(lambda _change: None)
+    losing = 0
+    shows: Mapping[str, bytes] = {}
+    hanging = False
+
+    async def ask(self, node: str, method: str, path: str, content: bytes | None = None, **more: Any) -> Reply:
+        if method == "PUT":
+            self.on_change(content or b"")
+            if self.hanging:
+                await Deferred()
+        reply = await super().ask(node, method, path, content, **more)
+        if method == "PUT" and self.losing:
+            self.losing -= 1
+            raise NoAnswer("does not answer (the connection was lost)")
+        shown = self.shows.get(node) if method == "GET" and path == "/backends/shop" else None
+        return reply if shown is None else Reply(node, 200, shown, '"old"')
+
+
+class DeployCase(ClientCase):
+    """A backend that version 1 serves with two members, while version 2 has three."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for version, count in (("1", 2), ("2", 3)):
+            for port in range(1, count + 1):
+                self.register(version, port)
+        self.set(app="web", version="1", note="x")
+        self.told = Told()
+        self.edge = Edge()
+        self.doing: Deferred[Outcome] = Deferred()
+        self.deploy: Deploy
+
+    def register(self, version: str, port: int) -> None:
+        self.node(THREE).register(Wanted("web", version, "10.0.0.9", port, ttl_s=3600.0))
+        self.network.settle()
+
+    def lose(self, version: str, port: int) -> None:
+        self.node(THREE).deregister(f"registration/web/{version}/10.0.0.9/{port}")
+        self.network.settle()
+
+    def set(self, **settings: Any) -> None:
+        """As somebody else does."""
+        self.result(self.client(THREE).set_backend("shop", **settings))
+        self.network.settle()
+
+    @property
+    def shop(self) -> dict[str, Any]:
+        """What the backend is set to: its version and canary, in short."""
+        settings = self.result(self.client(THREE).backend("shop")).settings
+        canary = settings.get("canary")
+        self.assertEqual(settings["note"], "x")
+        return {"version": settings["version"], **({canary["version"]: canary["percent"]} if canary else {})}
+
+    @property
+    def settings(self) -> int:
+        """How many there were, that at the beginning included."""
+        return len(self.result(self.client(THREE).backend_history("shop")))
+
+    def wayward(self) -> Wayward:
+        return Wayward(self.network, [f"{host}:1729" for host in ALL], shuffle=lambda _: None)
+
+    def begin(self, plan: Plan = STEPS, client: Client | None = None) -> None:
+        self.deploy = Deploy(self.network, client or self.client(*ALL), plan, self.told, self.edge.reports)
+        self.doing = Deferred.fromCoroutine(self.deploy.run())
+        self.network.settle()
+
+    def outcome(self, within_s: float = 0) -> Outcome:
+        if not self.doing.called:
+            self.network.pass_time(within_s)
+        return self.successResultOf(self.doing)
+
+    def failed(self, within_s: float = 0) -> str:
+        outcome = self.outcome(within_s)
+        self.assertFalse(outcome.done)
+        return outcome.text
+
+
+class Going(DeployCase):
+    def test_at_once(self) -> None:
+        """It is switched, watched for some seconds, and done."""
+        self.begin(Plan("shop", "2", watch_s=5))
+        self.assertEqual(self.shop, {"version": "2"})
+        self.network.pass_time(4.75)
+        self.assertNoResult(self.doing)
+        outcome = self.outcome(0.25)
+        self.assertEqual((outcome.done, outcome.text), (True, "backend/shop serves web 2"))
+        self.assertEqual(outcome.backend, self.result(self.client(ONE).call("GET", "/backends/shop")).body)
+        self.assertEqual(self.told.lines[0], "begins at 1 with 3")
+        self.assertEqual(self.told.lines[2:], ["1/1 takes 100", "keeps 100"])
+        self.assertEqual(self.told.seen, [(100, 5), (100, 4), (100, 3), (100, 2), (100, 1)])
+
+    def test_not_watched(self) -> None:
+        """Then it is done as soon as it is switched."""
+        self.begin(Plan("shop", "2", watch_s=0))
+        self.assertTrue(self.outcome().done)
+        self.assertEqual(self.shop, {"version": "2"})
+
+    def test_in_steps(self) -> None:
+        """One after the other, and at the end there is no canary."""
+        self.begin()
+        for shop, seconds in (
+            ({"version": "1", "2": 5}, 9.75),
+            ({"version": "1", "2": 5}, 0.25),
+            ({"version": "1", "2": 25}, 9.75),
+            ({"version": "1", "2": 25}, 0.25),
+            ({"version": "2"}, 4.75),
+        ):
+            self.assertEqual(self.shop, shop)
+            self.network.pass_time(seconds)
+        self.assertTrue(self.outcome(0.25).done)
+        self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
+        steps = [line for line in self.told.lines if "takes" in line]
+        self.assertEqual(steps, ["1/3 takes 5", "2/3 takes 25", "3/3 takes 100"])
+
+    def test_no_further(self) -> None:
+        """Steps may end before all."""
+        self.begin(Plan("shop", "2", steps=(25,), every_s=3))
+        outcome = self.outcome(3)
+        said = "backend/shop serves web 1, and 25 % of the traffic at 2"
+        self.assertEqual((outcome.done, outcome.text, self.shop), (True, said, {"version": "1", "2": 25}))
+        self.begin(Plan("shop", "2", steps=(25,), every_s=3))
+        self.assertIn("where these steps end already", self.outcome().text)
+
+    def test_gone_on_with(self) -> None:
+        """With the next larger step."""
+        self.set(canary={"version": "2", "percent": 5})
+        self.begin()
+        self.assertEqual(self.shop, {"version": "1", "2": 25})
+
+    def test_what_serves_already(self) -> None:
+        """There is nothing to do, which is said."""
+        self.begin(Plan("shop", "1"))
+        outcome = self.outcome()
+        self.assertEqual((outcome.done, outcome.text), (True, "backend/shop serves web 1 already"))
+        self.assertEqual(self.settings, 1)
+
+    def test_another_s_canary(self) -> None:
+        """It ends with the switch."""
+        self.set(canary={"version": "3", "percent": 5})
+        self.begin(Plan("shop", "2"))
+        self.assertEqual(self.shop, {"version": "2"})
+
+    def test_what_is_not_there(self) -> None:
+        """It cannot be begun."""
+        self.begin(Plan("nobody", "2"))
+        self.failureResultOf(self.doing, NotFound)
+
+
+class TooFew(DeployCase):
+    """Members that are needed, and are not there."""
+
+    def test_fewer_than_wanted(self) -> None:
+        """Nothing is changed, in steps or not."""
+        for steps in ((), (5, 100)):
+            self.begin(Plan("shop", "2", steps=steps, members_min=4))
+            self.assertEqual(
+                self.failed(), "web 2 has 3 members to take traffic, and 4 are wanted: nothing was changed"
+            )
+        self.begin(Plan("shop", "2", members_min=3))
+        self.assertEqual((self.shop, self.settings), ({"version": "2"}, 2))
+
+    def test_who_takes_no_traffic(self) -> None:
+        """Members that are drained are none."""
+        self.result(self.client(THREE).call("PUT", "/registrations/web/2/10.0.0.9/1/state", {"state": "drain"}))
+        self.begin(Plan("shop", "2", members_min=3))
+        self.assertIn("has 2 members to take traffic", self.failed())
+
+    def test_nobody(self) -> None:
+        """One is needed, if nothing else is said, where somebody serves; of nobody's place anybody may take."""
+        self.begin(Plan("shop", "3"))
+        self.assertIn("web 3 has no members to take traffic, and 1 are wanted", self.failed())
+        self.begin(Plan("shop", "3", members_min=0))
+        self.assertEqual(self.shop, {"version": "3"})
+        self.begin(Plan("shop", "4"))
+        self.assertEqual(self.shop, {"version": "4"})
+
+    def test_fewer_when_it_comes_to_the_switch(self) -> None:
+        """Nodes know it, and it goes back."""
+        client = self.wayward()
+        client.on_change = lambda change: self.lose("2", 1) if b"min_members" in change else None
+        self.begin(Plan("shop", "2", steps=(5, 100), every_s=0, members_min=3), client)
+        self.assertEqual(self.failed(), "web 2 has too few members by now: backend/shop is back at web 1")
+        self.assertEqual((self.shop, self.settings), ({"version": "1"}, 3))
+
+
+class Worse(DeployCase):
+    """It goes back by itself."""
+
+    def test_members_lost(self) -> None:
+        """As soon as there are fewer than at the beginning, whatever was wanted."""
+        self.begin(Plan("shop", "2", steps=(5, 25, 100), every_s=10, members_min=1))
+        self.network.pass_time(12)
+        self.assertEqual(self.shop, {"version": "1", "2": 25})
+        self.lose("2", 1)
+        self.assertEqual(self.failed(1), "web 2 has 2 members left of 3: backend/shop is back at web 1")
+        self.assertEqual(self.shop, {"version": "1"})
+        self.assertNotIn("keeps 25", self.told.lines)
+
+    def test_members_lost_after_the_switch(self) -> None:
+        """It goes back to what it found, another's canary included."""
+        self.set(canary={"version": "3", "percent": 5})
+        self.begin(Plan("shop", "2"))
+        self.network.pass_time(2)
+        self.lose("2", 1)
+        self.assertIn("is back at web 1", self.failed(1))
+        self.assertEqual(self.shop, {"version": "1", "3": 5})
+
+    def test_members_that_came_meanwhile(self) -> None:
+        """They are not needed."""
+        self.begin()
+        self.register("2", 4)
+        self.network.pass_time(5)
+        self.lose("2", 4)
+        self.assertTrue(self.outcome(20).done)
+
+    def test_gone_on_with(self) -> None:
+        """It does not go back to an earlier share."""
+        self.set(canary={"version": "2", "percent": 5})
+        self.begin()
+        self.lose("2", 1)
+        self.failed(1)
+        self.assertEqual(self.shop, {"version": "1"})
+
+    def test_errors(self) -> None:
+        """When more requests fail than of the other version since the step began."""
+        self.edge.counts = {"1": Count(10_000, 100), "2": Count(0, 0)}
+        self.begin()
+        self.assertNotIn("so it goes by the members alone", " ".join(self.told.lines))
+        self.network.pass_time(2)
+        self.edge.counts = {"1": Count(12_000, 120), "2": Count(100, 3)}
+        self.network.pass_time(2)
+        self.assertEqual(self.shop, {"version": "1", "2": 5})
+        self.edge.counts = {"1": Count(12_000, 120), "2": Count(100, 4)}
+        said = "web 2 fails in 4.0 % of its requests, against 1.0 %: backend/shop is back at web 1"
+        self.assertEqual(self.failed(1), said)
+        self.assertEqual(self.shop, {"version": "1"})
+
+    def test_errors_of_an_earlier_step(self) -> None:
+        """Each step is looked at for itself."""
+        self.edge.counts = {"1": Count(10_000, 0), "2": Count(0, 0)}
+        self.begin()
+        self.network.pass_time(9)
+        self.edge.counts = {"1": Count(12_000, 0), "2": Count(99, 99)}
+        self.network.pass_time(2)
+        self.edge.counts = {"1": Count(14_000, 0), "2": Count(199, 99)}
+        self.network.pass_time(2)
+        self.assertEqual(self.shop, {"version": "1", "2": 25})
+
+    def test_members_that_cannot_be_reached(self) -> None:
+        """By the load balancer, though they are registered."""
+        self.edge.counts = {}
+        self.begin()
+        self.edge.down = [f"registration/web/2/10.0.0.9/{port}" for port in (1, 2)] + ["registration/web/1/10.0.0.9/1"]
+        self.assertIn("of which 2 cannot be reached: backend/shop is back", self.failed(1))
+
+    def test_nobody_to_go_back_to(self) -> None:
+        """Then it stays where it is, for it would be worse still; fixed servers are somebody."""
+        self.begin(Plan("shop", "2"))
+        for port in (1, 2):
+            self.lose("1", port)
+        self.lose("2", 1)
+        said = self.failed(1)
+        self.assertIn("has 2 members left of 3, but nobody is there to go back to", said)
+        self.assertIn("bender backend set shop --version 1 goes back", said)
+        self.assertEqual(self.shop, {"version": "2"})
+        self.set(version="1", servers=["10.0.0.9:5"])
+        self.begin(Plan("shop", "2"))
+        self.lose("2", 2)
+        self.assertIn("is back at web 1", self.failed(1))
+
+
+class Others(DeployCase):
+    """Somebody else who changes the backend meanwhile: that is not touched."""
+
+    def test_a_change(self) -> None:
+        """Of whatever there is."""
+        for change in ({"balance": "source"}, {"version": "3"}, {"canary": {"version": "2", "percent": 7}}):
+            self.set(version="1", canary=None, balance=None)
+            self.begin()
+            self.network.pass_time(3)
+            self.set(**change)
+            before = self.settings
+            self.assertEqual(
+                self.failed(1), "backend/shop was changed by somebody else: the deploy stops, and touches nothing"
+            )
+            self.assertEqual(self.settings, before)
+
+    def test_a_rollback(self) -> None:
+        """That too is somebody's will."""
+        self.begin(Plan("shop", "2"))
+        self.network.pass_time(2)
+        self.result(self.client(ONE).roll_back_backend("shop"))
+        self.assertIn("was changed by somebody else", self.failed(1))
+        self.assertEqual(self.shop, {"version": "1"})
+
+    def test_a_removal(self) -> None:
+        """It is not made anew."""
+        self.begin()
+        self.result(self.client(TWO).remove_backend("shop"))
+        self.assertIn("was removed by somebody else", self.failed(1))
+        self.failure(self.client(ONE).backend("shop"), NotFound)
+
+    def test_one_who_is_faster(self) -> None:
+        """Between the last look and a step, or the way back."""
+        for lost in (False, True):
+            self.set(version="1", canary=None)
+            client = self.wayward()
+            self.begin(STEPS, client)
+            client.on_change = self.change
+            if lost:
+                self.lose("2", 1)
+            self.assertIn("was changed by somebody else", self.failed(11))
+            self.assertEqual(self.shop, {"version": "7"})
+
+    def change(self, _change: bytes) -> None:
+        self.node(ONE).configure("backend/shop", OLD.replace(b'"1"', b'"7"'), "me")
+
+
+class Nodes(DeployCase):
+    """Nodes that go away."""
+
+    def test_the_one_that_was_asked(self) -> None:
+        """The next one is asked, and each step is done once."""
+        self.begin()
+        self.network.pass_time(5)
+        self.machines[ONE].kill()
+        self.network.pass_time(8)
+        self.machines[TWO].leave()
+        self.assertTrue(self.outcome(20).done)
+        self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
+
+    def test_an_answer_that_is_lost(self) -> None:
+        """What was done is not done again, nor taken for somebody else's."""
+        client = self.wayward()
+        client.losing = 1
+        self.begin(STEPS, client)
+        self.assertEqual(self.shop, {"version": "1", "2": 5})
+        self.network.pass_time(9)
+        client.losing = 2
+        self.assertTrue(self.outcome(20).done)
+        self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
+
+    def test_a_node_that_knows_less(self) -> None:
+        """One that has not heard of the last step yet is given time."""
+        client = self.wayward()
+        self.begin(STEPS, client)
+        client.shows = {f"{TWO}:1729": OLD}
+        self.machines[ONE].kill()
+        self.network.pass_time(3)
+        self.assertNoResult(self.doing)
+        client.shows = {}
+        self.assertTrue(self.outcome(30).done)
+
+    def test_a_node_that_never_learns(self) -> None:
+        """It knows better."""
+        client = self.wayward()
+        self.begin(STEPS, client)
+        client.shows = {f"{TWO}:1729": OLD}
+        self.machines[ONE].kill()
+        self.assertIn("was changed by somebody else", self.failed(7))
+
+    def test_all_of_them_for_a_while(self) -> None:
+        """It goes on trying, and then goes on."""
+        self.begin()
+        self.network.pass_time(3)
+        doors = {(host, 1729): self.network.listening.pop((host, 1729)) for host in ALL}
+        for end in self.network.server_ends:
+            if end.hostAddress.port == 1729:
+                end.abortConnection()
+        self.network.pass_time(10)
+        self.assertEqual(len([line for line in self.told.lines if "goes on trying" in line]), 1)
+        self.network.listening.update(doors)
+        self.assertTrue(self.outcome(40).done)
+        self.assertEqual(self.settings, 4)
+
+    def test_all_of_them(self) -> None:
+        """It stops, and says how the backend is left."""
+        self.begin()
+        self.network.pass_time(3)
+        for host in ALL:
+            self.machines[host].kill()
+        said = self.failed(UNANSWERED_S_MAX + 5)
+        self.assertIn("does not answer", said)
+        self.assertIn("backend/shop is left with web 1, and 5 % of the traffic at 2; the same command goes on", said)
+
+    def test_none_from_the_beginning(self) -> None:
+        """It is not begun."""
+        for host in ALL:
+            self.machines[host].kill()
+        self.begin()
+        self.failureResultOf(self.doing, Unavailable)
+
+    def test_others_are_learned(self) -> None:
+        """To be told of one node is enough."""
+        self.begin(client=self.client(ONE))
+        self.network.pass_time(3)
+        self.machines[ONE].kill()
+        self.assertTrue(self.outcome(30).done)
+
+
+class Stopped(DeployCase):
+    """By Ctrl-C: the backend is left as it is, and how is said."""
+
+    def stopped(self) -> str:
+        self.doing.cancel()
+        self.failureResultOf(self.doing, CancelledError)
+        return self.deploy.whereabouts()
+
+    def test_before_anything_was_changed(self) -> None:
+        """There is nothing to do about it."""
+        self.machines[ONE].kill()
+        self.network.cut = {TWO}
+        self.begin()
+        self.assertEqual(self.stopped(), "backend/shop is as it was")
+
+    def test_in_a_step(self) -> None:
+        """How to go on, and how to go back."""
+        self.begin()
+        self.assertEqual(
+            self.stopped(),
+            "backend/shop is left with web 1, and 5 % of the traffic at 2; the same command goes on, and "
+            "bender backend set shop canary=null goes back",
+        )
+        self.assertEqual(self.shop, {"version": "1", "2": 5})
+
+    def test_after_the_switch(self) -> None:
+        """How to go back, to another's canary too."""
+        self.set(canary={"version": "3", "percent": 5})
+        self.begin(Plan("shop", "2"))
+        command = """bender backend set shop --version 1 'canary={"version":"3","percent":5}' goes back"""
+        self.assertEqual(self.stopped(), f"backend/shop is left with web 2; {command}")
+
+    def test_in_the_midst_of_a_change(self) -> None:
+        """It is not known whether that was done."""
+        client = self.wayward()
+        client.hanging = True
+        self.begin(STEPS, client)
+        said = "backend/shop was just being changed, see bender backend history shop"
+        self.assertEqual(self.deploy.whereabouts(), said)

@@ -1,0 +1,129 @@
+"""What is worse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.deploying.judging import (
+    REQUESTS_MIN,
+    Count,
+    Look,
+    Rates,
+    Report,
+    down_by_most,
+    members,
+    report_of,
+    worse,
+)
+
+LEAST = REQUESTS_MIN
+
+
+class Worse(SynchronousTestCase):
+    def worse(self, look: Look, **limits: Any) -> str | None:
+        return worse(look, **{"members_min": 3, "errors_max": 2.0, **limits})
+
+    def test_members(self) -> None:
+        """Fewer than there have to be are too few."""
+        self.assertIsNone(self.worse(Look(3)))
+        self.assertEqual(self.worse(Look(2)), "has 2 members left of 3")
+        self.assertEqual(self.worse(Look(0)), "has no members left of 3")
+
+    def test_members_that_cannot_be_reached(self) -> None:
+        """Most of them are too many, half of them are not."""
+        self.assertIsNone(self.worse(Look(4, down=2)))
+        self.assertEqual(self.worse(Look(4, down=3)), "has 4 members, of which 3 cannot be reached")
+        self.assertIsNone(self.worse(Look(0), members_min=0))
+
+    def test_errors(self) -> None:
+        """More than so many per cent more than usual."""
+        usual = Count(1000, 10)
+        self.assertIsNone(self.worse(Look(3, errors=Count(1000, 30), usual=usual)))
+        why = self.worse(Look(3, errors=Count(1000, 31), usual=usual))
+        self.assertEqual(why, "fails in 3.1 % of its requests, against 1.0 %")
+        self.assertIsNone(self.worse(Look(3, errors=Count(1000, 31), usual=usual), errors_max=3.0))
+        self.assertIsNone(self.worse(Look(3, errors=Count(1000, 500), usual=Count(1000, 600))))
+
+    def test_too_few_requests(self) -> None:
+        """They say nothing, even if all of them fail."""
+        self.assertIsNone(self.worse(Look(3, errors=Count(LEAST - 1, LEAST - 1))))
+        self.assertTrue(self.worse(Look(3, errors=Count(LEAST, 3))))
+        self.assertIsNone(self.worse(Look(3, errors=Count(LEAST, 2))))
+
+
+class RatesOverTime(SynchronousTestCase):
+    def test_what_was_before_does_not_count(self) -> None:
+        """The first that is heard is where counting begins."""
+        rates = Rates().followed({"edge": {"1": Count(500, 50), "2": Count(9, 9)}})
+        self.assertEqual(rates.since("1"), Count())
+        rates = rates.followed({"edge": {"1": Count(700, 51), "2": Count(9, 9)}})
+        self.assertEqual((rates.since("1"), rates.since("2"), rates.since("3")), (Count(200, 1), Count(), Count()))
+
+    def test_several_who_report(self) -> None:
+        """Their counts are added, also where one came later or is heard of no more."""
+        rates = Rates().followed({"a": {"2": Count(10, 1)}})
+        rates = rates.followed({"a": {"2": Count(20, 2)}, "b": {"2": Count(1000, 100)}})
+        rates = rates.followed({"b": {"2": Count(1005, 101)}})
+        self.assertEqual(rates.since("2"), Count(15, 2))
+
+    def test_who_begins_anew(self) -> None:
+        """All that he counts then came since."""
+        rates = Rates().followed({"a": {"2": Count(100, 10)}}).followed({"a": {"2": Count(30, 3)}})
+        self.assertEqual(rates.since("2"), Count(30, 3))
+
+    def test_from_now(self) -> None:
+        """Nothing was counted yet, and nothing is counted twice."""
+        rates = Rates().followed({"a": {"2": Count(10, 1)}}).followed({"a": {"2": Count(20, 2)}}).from_now()
+        self.assertEqual(rates.since("2"), Count())
+        self.assertEqual(rates.followed({"a": {"2": Count(25, 2)}}).since("2"), Count(5, 0))
+
+    def test_what_is_usual(self) -> None:
+        """What was counted meanwhile or, if that is too little, all that there is."""
+        rates = Rates().followed({"a": {"1": Count(1000, 10)}})
+        self.assertEqual(rates.usual("1"), Count(1000, 10))
+        rates = rates.followed({"a": {"1": Count(1000 + LEAST - 1, 10)}})
+        self.assertEqual(rates.usual("1"), Count(1000 + LEAST - 1, 10))
+        rates = rates.followed({"a": {"1": Count(1000 + LEAST, 10)}})
+        self.assertEqual(rates.usual("1"), Count(LEAST, 0))
+
+    @given(st.lists(st.integers(0, 50), max_size=20), st.integers(0, 19))
+    def test_nothing_is_lost(self, growths: list[int], restarted_at: int) -> None:
+        """However often one looks, and though the counts begin anew once, it is what came in all."""
+        rates, total = Rates().followed({"a": {"2": Count()}}), 0
+        for i, growth in enumerate(growths):
+            total = growth if i == restarted_at and total > growth else total + growth
+            rates = rates.followed({"a": {"2": Count(total)}})
+        self.assertEqual(rates.since("2").requests, sum(growths))
+
+
+class Reports(SynchronousTestCase):
+    def test_as_they_are_sent(self) -> None:
+        """With whom they cannot reach and what they counted; other fields are passed over."""
+        said = {"down": ["a"], "backends": {"shop": {"2": {"requests": 5, "errors": 1, "more": 0}}}, "more": []}
+        self.assertEqual(report_of(said), Report(frozenset({"a"}), {"shop": {"2": Count(5, 1)}}))
+        self.assertEqual(report_of({}), Report())
+
+    def test_what_is_none(self) -> None:
+        """It counts as if nothing was said."""
+        said: tuple[Any, ...] = (None, [], "x", {"down": [1]}, {"backends": {"shop": 1}}, {"down": None})
+        for each in said:
+            self.assertIsNone(report_of(each))
+
+    def test_whom_most_cannot_reach(self) -> None:
+        """One who cannot reach anybody may be cut off himself."""
+        one, other, third = Report(frozenset("ab")), Report(frozenset("b")), Report()
+        self.assertEqual(down_by_most([one], "abc"), 2)
+        self.assertEqual(down_by_most([one, other], "abc"), 1)
+        self.assertEqual(down_by_most([one, other, third], "abc"), 1)
+        self.assertEqual(down_by_most([one, third], "abc"), 0)
+        self.assertEqual(down_by_most([], "abc"), 0)
+
+
+class Words(SynchronousTestCase):
+    def test_numbers_of_members(self) -> None:
+        """As people say them."""
+        self.assertEqual([members(n) for n in (0, 1, 2)], ["no members", "1 member", "2 members"])
