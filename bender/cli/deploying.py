@@ -85,20 +85,20 @@ class _Words(Progress):
     def __init__(self, screen: Screen, plan: Plan) -> None:
         self._screen = screen
         self._plan = plan
-        self._serving = ""
+        self._version = self._serving = ""
         self._step = ""
         self._bar: Bar | None = None
         self._task = TaskID(0)
 
     def begins(self, found: Settings, look: Look) -> None:
-        self._serving = found["version"]
-        has = f"{self._plan.version} has {members(look.members)}"
-        self._screen.say(f"{found['id']} serves {found['app']} {found['version']}; {has}.")
+        app, self._serving = found["app"], found["version"]
+        self._version = f"{app} {self._plan.version}"
+        self._screen.say(f"{found['id']} serves {app} {self._serving}; {self._version} has {members(look.members)}.")
 
     def takes(self, step: Step, number: int, of: int) -> None:
         self._step = f"{number} of {of}"
         gets = "serves alone" if step.switches else f"gets {told(step.percent)} of the traffic"
-        self._screen.say(f"{self._step}: {step.version} {gets}, and is watched for {step.watched_s:g} s.")
+        self._screen.say(f"{self._step}: {self._version} {gets}, and is watched for {step.watched_s:g} s.")
 
     def sees(self, step: Step, look: Look, left_s: float) -> None:
         said = f"{left_s:3.0f} s left, {self._seen(look)}"
@@ -113,9 +113,7 @@ class _Words(Progress):
 
     def keeps(self, step: Step, look: Look) -> None:
         self.stop()
-        self._screen.line(
-            f"{self._step}:", self._screen.coloured("well"), f"after {step.watched_s:g} s,", self._seen(look)
-        )
+        self._screen.say(f"{self._step}: well after {step.watched_s:g} s, {self._seen(look)}.")
 
     def notes(self, text: str) -> None:
         self._screen.line(self._screen.dim(text))

@@ -86,8 +86,8 @@ class Deploy:
         self._look = await self._looked()
         wanted = await self._members_wanted()
         if self._look.members < wanted:
-            there = f"{members(self._look.members)} to take traffic, and {wanted} are wanted"
-            return self._failed(f"{self._new} has {there}: nothing was changed")
+            has = f"{members(self._look.members)} to take traffic, and needs {wanted}"
+            return self._failed(f"{self._new} has {has}: nothing was changed")
         self._members_min = self._look.members
         self._progress.begins(found, self._look)
         if not self._look.reported:

@@ -229,9 +229,7 @@ class TooFew(DeployCase):
         """Nothing is changed, in steps or not."""
         for steps in ((), (5, 100)):
             self.begin(Plan("shop", "2", steps=steps, members_min=4))
-            self.assertEqual(
-                self.failed(), "web 2 has 3 members to take traffic, and 4 are wanted: nothing was changed"
-            )
+            self.assertEqual(self.failed(), "web 2 has 3 members to take traffic, and needs 4: nothing was changed")
         self.begin(Plan("shop", "2", members_min=3))
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 2))
 
@@ -244,7 +242,7 @@ class TooFew(DeployCase):
     def test_nobody(self) -> None:
         """One is needed, if nothing else is said, where somebody serves; of nobody's place anybody may take."""
         self.begin(Plan("shop", "3"))
-        self.assertIn("web 3 has no members to take traffic, and 1 are wanted", self.failed())
+        self.assertIn("web 3 has no members to take traffic, and needs 1", self.failed())
         self.begin(Plan("shop", "3", members_min=0))
         self.assertEqual(self.shop, {"version": "3"})
         self.begin(Plan("shop", "4"))

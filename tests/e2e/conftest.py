@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.nodes import Cluster
+from tests.e2e.shells import Shell
 
 
 def pytest_configure() -> None:
@@ -29,3 +30,9 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     for node in cluster.nodes:
         if hasattr(node, "process"):
             assert "Traceback" not in node.log, f"{node.name} logged:\n{node.log}"
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A shell with a home that is the test's folder."""
+    return Shell(tmp_path)

@@ -1,0 +1,109 @@
+"""Somebody's shell, in which `bender` is typed, and what one needs to know of nodes to do so."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pexpect
+
+from tests.e2e.nodes import PATIENCE_S, Node, environment
+
+BENDER = str(Path(sys.executable).with_name("bender"))
+
+WEB = "web/1.2.0/10.0.0.5/8080"
+
+
+class Shell:
+    """Somebody's shell: a home of their own, and variables."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.variables = {**environment(), "HOME": str(home), "TERM": "xterm", "XDG_CACHE_HOME": str(home / "cache")}
+        for name in [*self.variables]:
+            if name.startswith("BENDER_") or name == "NO_COLOR":
+                del self.variables[name]
+
+    def bender(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """What became of a command in a pipe."""
+        return subprocess.run(
+            [BENDER, *arguments],
+            env={**self.variables, **variables},
+            text=True,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    def begun(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command that takes a while; Ctrl-C reaches it, also where these tests themselves run in the background."""
+        return subprocess.Popen(
+            [BENDER, *arguments],
+            env=self.variables,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+        )
+
+    def done(self, *arguments: str, **variables: str) -> str:
+        """What a command printed that did what it was told, and had nothing to say besides."""
+        end = self.bender(*arguments, **variables)
+        assert (end.returncode, end.stderr) == (0, ""), end.stderr
+        return end.stdout
+
+    def written(self, where: str, *arguments: str) -> tuple[int, str]:
+        """The status of a command whose output goes somewhere, as a shell writes it, and what is on stderr."""
+        script = f'"$@" {where}; exit "${{PIPESTATUS[0]}}"'
+        end = subprocess.run(
+            ["bash", "-c", script, "bash", BENDER, *arguments],
+            env=self.variables,
+            text=True,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return end.returncode, end.stderr
+
+    def table(self, *arguments: str) -> list[list[str]]:
+        """The words of each line but the first, which has the columns."""
+        return [line.split() for line in self.done(*arguments).splitlines()[1:]]
+
+    def terminal(self, *arguments: str, columns: int = 120, **variables: str) -> pexpect.spawn[str]:
+        """A command on a terminal."""
+        return pexpect.spawn(
+            BENDER,
+            [*arguments],
+            env={**self.variables, **variables},
+            dimensions=(50, columns),
+            encoding="utf-8",
+            timeout=PATIENCE_S,
+        )
+
+    def shown(self, *arguments: str, columns: int = 120, **variables: str) -> str:
+        """All that a command shows on a terminal."""
+        child = self.terminal(*arguments, columns=columns, **variables)
+        child.expect(pexpect.EOF)
+        child.close()
+        assert isinstance(child.before, str)
+        return child.before.replace("\r\n", "\n")
+
+
+def is_sentence(text: str) -> bool:
+    """Whether there is one line, and that a sentence of bender's."""
+    return bool(re.fullmatch(r"bender: .*[^.\s]\.\n", text))
+
+
+async def registered(node: Node, path: str = WEB, **terms: Any) -> None:
+    """An instance that is there, whoever brought it."""
+    assert (await node.call("POST", f"/registrations/{path}", {"ttl": 60, **terms})).status == 200
+
+
+def at(*nodes: Node) -> str:
+    """The option that names nodes."""
+    return "--node=" + ",".join(f"127.0.0.1:{node.api_port}" for node in nodes)

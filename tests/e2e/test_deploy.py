@@ -1,0 +1,182 @@
+"""`bender deploy`, as people and scripts use it, at nodes that may go away."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pexpect
+import pytest
+from pytest_twisted import ensureDeferred
+
+from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, agreed, pause
+from tests.e2e.shells import Shell, at, is_sentence, registered
+
+STEPS = ("--steps=20,50,100", "--every=2", "--watch=1")
+
+
+@contextmanager
+def begun(shell: Shell, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that is ended with the test."""
+    with shell.begun(*arguments) as process:
+        yield process
+        process.kill()
+
+
+async def shop(cluster: Cluster, nodes: int = 1) -> list[Node]:
+    """Nodes with a backend that one version serves, while another one is there, with two members each."""
+    found = await cluster(nodes, interval=0.5, ttl=4)
+    for version in ("1", "2"):
+        for port in (1, 2):
+            await registered(found[-1], f"web/{version}/10.0.0.5/{port}")
+    assert (await found[-1].call("PUT", "/backends/shop", {"app": "web", "version": "1"})).status == 201
+    await agreed(found)
+    return found
+
+
+async def is_set(node: Node, version: str, percent: float | None = None) -> bool:
+    body = (await node.call("GET", "/backends/shop")).body
+    canary = body.get("canary")
+    return bool(body["version"] == version and (canary["percent"] if canary else None) == percent)
+
+
+async def until_set(node: Node, version: str, percent: float | None = None) -> None:
+    for _ in range(int(PATIENCE_S / LOOK_S)):
+        if await is_set(node, version, percent):
+            return
+        await pause(LOOK_S)
+    raise AssertionError(f"shop is not {version} with {percent}")
+
+
+async def settings(node: Node) -> list[tuple[str, float | None]]:
+    """What the backend was set to, in the order in which that was: version, and percentage of a canary."""
+    told: list[Any] = (await node.call("GET", "/backends/shop/history")).body
+    canaries = [(each["backend"]["version"], each["backend"].get("canary")) for each in reversed(told)]
+    return [(version, canary and canary["percent"]) for version, canary in canaries]
+
+
+@ensureDeferred
+async def test_a_switch(cluster: Cluster, shell: Shell) -> None:
+    (node,) = await shop(cluster)
+    assert shell.done("deploy", "shop", "2", "--min-members=2", "--watch=1", at(node)).splitlines() == [
+        "backend/shop serves web 1; web 2 has 2 members.",
+        "Nobody reports how many requests fail, so it goes by the members alone.",
+        "1 of 1: web 2 serves alone, and is watched for 1 s.",
+        "1 of 1: well after 1 s, 2 members.",
+        "backend/shop serves web 2.",
+    ]
+    assert shell.done("deploy", "shop", "2", at(node)) == "backend/shop serves web 2 already.\n"
+    assert await settings(node) == [("1", None), ("2", None)]
+
+
+@ensureDeferred
+async def test_steps(cluster: Cluster, shell: Shell) -> None:
+    (node,) = await shop(cluster)
+    said = shell.done("deploy", "shop", "2", *STEPS, at(node)).splitlines()
+    assert [line for line in said if "well" in line] == [
+        "1 of 3: well after 2 s, 2 members.",
+        "2 of 3: well after 2 s, 2 members.",
+        "3 of 3: well after 1 s, 2 members.",
+    ]
+    assert await settings(node) == [("1", None), ("1", 20), ("1", 50), ("2", None)]
+
+
+@ensureDeferred
+async def test_too_few_members(cluster: Cluster, shell: Shell) -> None:
+    """It fails at once, and nothing is changed."""
+    (node,) = await shop(cluster)
+    end = shell.bender("deploy", "shop", "2", "--min-members=3", at(node))
+    why = "bender: web 2 has 2 members to take traffic, and needs 3: nothing was changed.\n"
+    assert (end.returncode, end.stdout, end.stderr) == (1, "", why)
+    assert await settings(node) == [("1", None)]
+
+
+@ensureDeferred
+async def test_members_lost(cluster: Cluster, shell: Shell) -> None:
+    """It goes back, and says why; with --json that is what the API answers at last."""
+    (node,) = await shop(cluster)
+    with begun(shell, "deploy", "shop", "2", *STEPS, "--json", at(node)) as process:
+        await until_set(node, "1", 50)
+        assert (await node.call("DELETE", "/registrations/web/2/10.0.0.5/2")).status == 204
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert err == "bender: web 2 has 1 member left of 2: backend/shop is back at web 1.\n"
+    *told, last = [json.loads(line) for line in out.splitlines()]
+    assert [each["progress"] for each in told] == ["begins", "note", "step", "well", "step"]
+    assert [each["percent"] for each in told if each["progress"] == "step"] == [20, 50]
+    assert last == (await node.call("GET", "/backends/shop")).body
+    assert await settings(node) == [("1", None), ("1", 20), ("1", 50), ("1", None)]
+
+
+@ensureDeferred
+async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
+    """What they have made of the backend is not touched."""
+    (node,) = await shop(cluster)
+    with begun(shell, "deploy", "shop", "2", *STEPS, at(node)) as process:
+        await until_set(node, "1", 20)
+        assert (await node.call("PUT", "/backends/shop", {"version": "3"})).status == 200
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert err == "bender: backend/shop was changed by somebody else: the deploy stops, and touches nothing.\n"
+    assert await settings(node) == [("1", None), ("1", 20), ("3", 20)]
+
+
+@ensureDeferred
+async def test_nodes_that_are_killed(cluster: Cluster, shell: Shell) -> None:
+    """The deploy goes on at the others, of which it need not have been told, and does each step once."""
+    nodes = await shop(cluster, 3)
+    with begun(shell, "deploy", "shop", "2", *STEPS, at(nodes[0])) as process:
+        for node, other, percent in ((nodes[0], nodes[1], 20), (nodes[1], nodes[2], 50)):
+            await until_set(other, "1", percent)
+            node.kill()
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    assert out.endswith("backend/shop serves web 2.\n")
+    assert await settings(nodes[2]) == [("1", None), ("1", 20), ("1", 50), ("2", None)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@ensureDeferred
+async def test_stopped(cluster: Cluster, shell: Shell, number: int) -> None:
+    """The canary stays, how to go on and back is said, and the same command goes on."""
+    (node,) = await shop(cluster)
+    command = ("deploy", "shop", "2", *STEPS, at(node))
+    with begun(shell, *command) as process:
+        await until_set(node, "1", 20)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    assert is_sentence(err), err
+    assert "stopped: backend/shop is left with web 1, and 20 % of the traffic at 2; the same command goes on" in err
+    back = re.search(r"bender (.*) goes back", err)
+    assert back is not None
+    assert await is_set(node, "1", 20)
+    assert "1 of 2: web 2 gets 50 % of the traffic" in shell.done(*command)
+    assert await settings(node) == [("1", None), ("1", 20), ("1", 50), ("2", None)]
+    shell.done(*back[1].split(), at(node))
+
+
+@ensureDeferred
+async def test_on_a_terminal(cluster: Cluster, shell: Shell) -> None:
+    """There is a bar that counts the seconds, as long as they last."""
+    (node,) = await shop(cluster)
+    child = shell.terminal("deploy", "shop", "2", *STEPS, at(node))
+    child.expect(r"20 %.*\d s left, 2 members")
+    child.expect(r"100 %.*\d s left, 2 members")
+    child.expect("backend/shop serves web 2")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize("steps", ["", "x", "5,", "25,5", "5,5", "0,100", "50,101", "nan", "inf", "1e400"])
+def test_what_are_no_steps(shell: Shell, steps: str) -> None:
+    end = shell.bender("deploy", "shop", "2", f"--steps={steps}")
+    assert (end.returncode, end.stdout) == (2, "")
+    assert is_sentence(end.stderr), end.stderr
+    assert "--steps" in end.stderr
