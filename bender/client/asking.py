@@ -312,13 +312,7 @@ class Client:
         """Remove a frontend. Raises `NotFound`."""
         await self.call("DELETE", _path("frontends", name))
 
-    # Nodes, and who follows them.
-
-    async def consumers(self) -> list[Consumer]:
-        """Who acts on events, as far as they say. Raises `NotFound` at nodes that do not know of that."""
-        reply = await self.call("GET", "/consumers")
-        found: list[Consumer] = decoded(reply.body, list[Consumer], reply.node)
-        return found
+    # Nodes.
 
     async def status(self) -> dict[str, Any]:
         """How the node that answers is, and how it sees the others, as `GET /status` answers it."""

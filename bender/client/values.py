@@ -171,18 +171,6 @@ class Applied(msgspec.Struct, frozen=True):
     missing: tuple[str, ...]
 
 
-class Consumer(msgspec.Struct, frozen=True):
-    """Who acts on events, such as what tells a load balancer, and the `node` that he follows.
-
-    `report` is what he says of the traffic himself, None where he says nothing.
-    """
-
-    name: str
-    node: str
-    connected: bool = False
-    report: Any = None
-
-
 class Event(msgspec.Struct, frozen=True):
     """A change of what is listed.
 

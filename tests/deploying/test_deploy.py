@@ -59,12 +59,15 @@ class Edge:
             raise NotFound(404, "NOT_FOUND", "there is nothing at this path", "n1")
         counts = {v: {"requests": c.requests, "errors": c.errors} for v, c in self.counts.items()}
         report = {"down": self.down, "backends": {"shop": counts}}
-        silent = Consumer("other", "n1", connected=False, report={"down": ["x"], "backends": {}})
         return [
-            Consumer("edge", "n1", connected=True, report=report),
-            silent,
-            Consumer("watcher", "n1", connected=True),
+            a_consumer("edge", report),
+            a_consumer("other", {"down": ["x"], "backends": {}}, connected=False),
+            a_consumer("watcher"),
         ]
+
+
+def a_consumer(name: str, report: dict[str, Any] | None = None, *, connected: bool = True) -> Consumer:
+    return Consumer(name, "n1", connected=connected, cursor=None, behind=0, at_ms=0, report=report)
 
 
 class Wayward(Client):
