@@ -1,0 +1,150 @@
+"""Clients of a load balancer that ask without end, and take down what became of each request."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet import defer, reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectError, ConnectionLost
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from tests.e2e.nodes import pause
+
+#: Nobody waits longer for a page.
+TIMEOUT_S = 5.0
+
+#: The beginning of a response, and how long its body is.
+_HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n(?:.*\r\n)*?Content-Length: (\d+)\r\n(?:.*\r\n)*?\r\n", re.IGNORECASE)
+
+
+@frozen
+class Asked:
+    """One request. `answer` is what the instance said, its name; without a `status` there was none, and why not."""
+
+    began_at_s: float
+    ended_at_s: float
+    status: int | None
+    answer: str
+
+    @property
+    def failed(self) -> bool:
+        return self.status != 200
+
+
+class _Connection(Protocol):
+    transport: Any
+
+    def __init__(self) -> None:
+        self.is_lost = False
+        self._answered: Deferred[tuple[int, str]] | None = None
+        self._received = b""
+
+    def ask(self, path: str, headers: str) -> Deferred[tuple[int, str]]:
+        """Status and body of the answer."""
+        self._answered, self._received = Deferred(), b""
+        self.transport.write(f"GET {path} HTTP/1.1\r\nHost: shop.example\r\n{headers}\r\n".encode())
+        return self._answered
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += data
+        head = _HEAD.match(self._received)
+        if head and len(self._received) >= head.end() + int(head[2]):
+            self._answer((int(head[1]), self._received[head.end() :].decode()))
+        elif b"\r\n\r\n" in self._received and head is None:  # HAProxy's own pages, after which it closes
+            self._answer((int(self._received[9:12]), "without a length"))
+            self.transport.abortConnection()
+
+    def _answer(self, answer: tuple[int, str]) -> None:
+        answered, self._answered = self._answered, None
+        if answered is not None and not answered.called:
+            answered.callback(answer)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.is_lost = True
+        answered, self._answered = self._answered, None
+        if answered is not None and not answered.called:
+            answered.errback(ConnectionLost())
+
+
+@define(eq=False)
+class Traffic:
+    """So many clients, each with a connection that it keeps, which ask one after the other, `apart_s` between."""
+
+    port: int
+    clients: int = 8
+    apart_s: float = 0.01
+    path: str = "/"
+    #: With a line end after each.
+    headers: str = ""
+    asked: list[Asked] = field(factory=list)
+    _over: bool = False
+    _running: list[Deferred[None]] = field(factory=list)
+
+    @property
+    def failed(self) -> list[Asked]:
+        return [asked for asked in self.asked if asked.failed]
+
+    def since(self, at_s: float) -> list[Asked]:
+        """What began after a moment."""
+        return [asked for asked in self.asked if asked.began_at_s > at_s]
+
+    def answers(self, since_s: float = 0.0) -> Counter[str]:
+        """How many requests were answered by whom."""
+        return Counter(asked.answer for asked in self.since(since_s) if not asked.failed)
+
+    async def until_asked(self, number: int) -> None:
+        """Wait for so many requests more."""
+        until = len(self.asked) + number
+        while len(self.asked) < until:
+            await pause(0.02)
+
+    def failing_s(self, since_s: float = 0.0) -> float:
+        """How long after a moment requests still failed; 0 if none did."""
+        return max((asked.ended_at_s - since_s for asked in self.since(since_s) if asked.failed), default=0.0)
+
+    def start(self) -> None:
+        self._running = [Deferred.fromCoroutine(self._ask()) for _ in range(self.clients)]
+
+    async def stop(self) -> None:
+        self._over = True
+        for running in self._running:
+            await running
+
+    async def _ask(self) -> None:
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.port, timeout=TIMEOUT_S)
+        connection: _Connection | None = None
+        while not self._over:
+            began_at_s = time.monotonic()
+            status: int | None = None
+            try:
+                if connection is None or connection.is_lost:
+                    connection = await connectProtocol(endpoint, _Connection())
+                answering = connection.ask(self.path, self.headers)
+                status, answer = await answering.addTimeout(TIMEOUT_S, reactor)
+            except (ConnectError, ConnectionLost, defer.TimeoutError) as error:
+                answer = type(error).__name__
+                if connection is not None:
+                    connection.transport.abortConnection()
+                connection = None
+            self.asked.append(Asked(began_at_s, time.monotonic(), status, answer))
+            await pause(self.apart_s)
+
+
+@asynccontextmanager
+async def traffic(port: int, **options: Any) -> AsyncIterator[Traffic]:
+    """Requests at a port for as long as this lasts."""
+    asking = Traffic(port, **options)
+    asking.start()
+    try:
+        yield asking
+    finally:
+        await asking.stop()
