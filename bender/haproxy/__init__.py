@@ -1,0 +1,7 @@
+"""`twistd bender-haproxy`: keeps one HAProxy as bender says, without a dropped request.
+
+`core` decides and knows neither Twisted nor any file or socket: what bender has said, what HAProxy is to be because of
+that, the text of its configuration, and the commands that lead there from how it is. The modules here carry that out:
+`runtime` speaks with HAProxy, `files` writes its configuration, `supervisor` runs it, `consumer` tells bender how far
+it got, `status` tells everybody else, and `driver` has them do so in order. `tap` puts all of it together.
+"""

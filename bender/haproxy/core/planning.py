@@ -1,0 +1,120 @@
+"""The commands that lead from how HAProxy is to how it is to be, in their order.
+
+What is new comes first and what goes comes last, so that there are never fewer servers than before or after. A server
+goes in two steps: it is drained, and when it has no session any more it is put into maintenance and deleted. HAProxy
+deletes none that is in use, so when it has done so no request can be on its way there.
+
+Before 2.5 servers can be neither added nor deleted. Then there are slots, of which one is used if it is not in
+maintenance; who is in which is told by the address alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from attrs import evolve, frozen
+
+from bender.haproxy.core.reality import Found
+from bender.haproxy.core.rendering import parameters, place
+from bender.haproxy.core.servers import Server
+from bender.haproxy.core.shape import Pool
+
+#: What HAProxy answers to commands that it has carried out, or begins with.
+_DONE = ("New server registered.", "Server deleted.", "IP changed", "port changed", "no need to change")
+
+
+@frozen
+class Plan:
+    """`commands` in their order. Of servers that are to go, by HAProxy's name: `leaving` will still be there.
+
+    `homeless` are those for which there is no slot.
+    """
+
+    commands: tuple[str, ...]
+    leaving: tuple[str, ...] = ()
+    homeless: tuple[str, ...] = ()
+
+
+def plan(pool: Pool, wanted: Sequence[Server], found: Sequence[Found], idle: Collection[str] = ()) -> Plan:
+    """How the servers `found` in a pool become those that are `wanted`.
+
+    `idle` are those of whom it was seen, after they were drained, that they have no session.
+    """
+    homeless: list[str] = []
+    if pool.slots:
+        wanted, homeless = _in_slots(wanted, found)
+    present = {server.name: server for server in found}
+    names = {server.name for server in wanted}
+    commands: list[str] = []
+    for server in wanted:
+        commands += _changed(pool, server, present[server.name]) if server.name in present else _added(pool, server)
+    leaving = []
+    for other in found:
+        if other.name not in names and not (pool.slots and other.maint):
+            gone = other.out and other.name in idle
+            commands += _removed(pool, other) if gone else [] if other.out else [_drained(pool, other)]
+            leaving += [] if gone else [other.name]
+    return Plan((*commands,), (*leaving,), (*homeless,))
+
+
+def refusal(answer: str) -> str | None:
+    """Why HAProxy did not carry out a command of a plan; None if it did."""
+    text = " ".join(answer.split())
+    return None if not text or text.startswith(_DONE) else text
+
+
+def _added(pool: Pool, server: Server) -> Iterator[str]:
+    name = f"{pool.name}/{server.name}"
+    yield f"add server {name} {place(server)} {parameters(server, pool)}"
+    if pool.health is not None:
+        yield f"enable health {name}"
+    if server.state != "maint":  # in which it is now
+        yield _state(name, server)
+
+
+def _changed(pool: Pool, server: Server, found: Found) -> Iterator[str]:
+    """The address changes before the state, or the first requests would go to the old one."""
+    name = f"{pool.name}/{server.name}"
+    if (server.address, server.port) != (found.address, found.port):
+        yield f"set server {name} addr {server.address} port {server.port}"
+    if server.weight != found.weight:
+        yield f"set server {name} weight {server.weight}"
+    if (server.state == "maint", server.state == "drain") != (found.maint, found.drain):
+        yield _state(name, server)
+    if pool.health is not None and not found.checked:
+        yield f"enable health {name}"
+
+
+def _state(name: str, server: Server) -> str:
+    return f"set server {name} state {'ready' if server.state == 'up' else server.state}"
+
+
+def _drained(pool: Pool, found: Found) -> str:
+    return f"set server {pool.name}/{found.name} state drain"
+
+
+def _removed(pool: Pool, found: Found) -> Iterator[str]:
+    name = f"{pool.name}/{found.name}"
+    if not found.maint:
+        yield f"set server {name} state maint"
+    if not pool.slots:
+        yield f"del server {name}"
+
+
+def _in_slots(wanted: Sequence[Server], found: Sequence[Found]) -> tuple[list[Server], list[str]]:
+    """The servers by the names of their slots: each in the one that has its address, or else in one that is free."""
+    used = {_place(slot): slot.name for slot in reversed(found)}
+    kept = {server.name: used[_place(server)] for server in wanted if _place(server) in used}
+    free = [slot.name for slot in found if slot.maint and slot.name not in kept.values()]
+    placed, homeless = [], []
+    for server in wanted:
+        name = kept.get(server.name) or (free.pop(0) if free else None)
+        if name is None:
+            homeless.append(server.id)
+        else:
+            placed.append(evolve(server, name=name))
+    return placed, homeless
+
+
+def _place(server: Server | Found) -> tuple[str, int]:
+    return server.address, server.port

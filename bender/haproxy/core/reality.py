@@ -1,0 +1,186 @@
+"""What HAProxy says of itself, read out of the answers to its commands. What cannot be read raises `Unreadable`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from attrs import frozen
+
+#: Bits of `srv_admin_state`: who has put a server into maintenance or drains it, by hand or because of something else.
+_MAINT = 0x01 | 0x02 | 0x20 | 0x40
+_DRAIN = 0x08 | 0x10
+
+#: A bit of `srv_check_state`.
+_CHECK_ENABLED = 0x04
+
+#: The type of a row about a server.
+_SERVER_ROW = "2"
+
+
+class Unreadable(ValueError):
+    """HAProxy answered what it never does; the message says what."""
+
+
+@frozen
+class Process:
+    """One start of HAProxy; another one has another `pid` or time. `stopping` says that it is on its way out."""
+
+    pid: int
+    started_at_s: int
+    version: tuple[int, ...]
+    description: str
+    stopping: bool
+
+    def is_the_same(self, other: Process | None) -> bool:
+        return other is not None and (self.pid, self.started_at_s) == (other.pid, other.started_at_s)
+
+
+@frozen
+class Found:
+    """A server as HAProxy has it. `pool_id` is HAProxy's number of its pool."""
+
+    pool: str
+    pool_id: int
+    name: str
+    address: str
+    port: int
+    weight: int
+    maint: bool
+    drain: bool
+    checked: bool
+
+    @property
+    def out(self) -> bool:
+        """Whether it gets no new requests."""
+        return self.maint or self.drain
+
+
+@frozen
+class Row:
+    """What HAProxy has counted of a server. `sessions` are those that are there or wait for it now."""
+
+    pool: str
+    name: str
+    sessions: int
+    status: str
+    check: str
+    requests: int
+    errors: int
+
+    @property
+    def down(self) -> bool:
+        """Whether HAProxy's own checks say so."""
+        return bool(self.check) and self.status.startswith("DOWN")
+
+
+@frozen
+class Master:
+    """The process that has the others, and how often it was told in vain to begin again with another configuration."""
+
+    pid: int
+    failed: int
+
+
+def process_in(answer: str) -> Process:
+    """From `show info`."""
+    said = {key: value.strip() for key, _, value in (line.partition(":") for line in answer.splitlines())}
+    try:
+        return Process(
+            int(said["Pid"]),
+            int(said.get("Start_time_sec", 0)),
+            version_in(said["Version"]),
+            said.get("description", ""),
+            said.get("Stopping", "0") != "0",
+        )
+    except (KeyError, ValueError) as error:
+        raise Unreadable(f"show info: {_shown(answer)}") from error
+
+
+def version_in(text: str) -> tuple[int, ...]:
+    """The numbers of a version such as `2.6.12-1+deb12u4`. Raises `ValueError`."""
+    numbers = []
+    for part in text.split("-", maxsplit=1)[0].split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    if len(numbers) < 2:
+        raise ValueError(text)
+    return tuple(numbers)
+
+
+def servers_in(answer: str) -> list[Found]:
+    """From `show servers state`."""
+    lines = answer.splitlines()
+    if len(lines) < 2 or lines[0] != "1":
+        raise Unreadable(f"show servers state: {_shown(answer)}")
+    names = lines[1].removeprefix("# ").split()
+    try:
+        return [_found(dict(zip(names, line.split(), strict=True))) for line in lines[2:] if line]
+    except (KeyError, ValueError) as error:
+        raise Unreadable(f"show servers state: {_shown(answer)}") from error
+
+
+def _found(fields: Mapping[str, str]) -> Found:
+    admin = int(fields["srv_admin_state"])
+    return Found(
+        fields["be_name"],
+        int(fields["be_id"]),
+        fields["srv_name"],
+        fields["srv_addr"],
+        int(fields["srv_port"]),
+        int(fields["srv_uweight"]),
+        bool(admin & _MAINT),
+        bool(admin & _DRAIN),
+        bool(int(fields["srv_check_state"]) & _CHECK_ENABLED),
+    )
+
+
+def rows_in(answer: str) -> list[Row]:
+    """Those of servers, from `show stat`."""
+    read = csv.DictReader(answer.removeprefix("# ").splitlines())
+    if "type" not in (read.fieldnames or ()):
+        raise Unreadable(f"show stat: {_shown(answer)}")
+    try:
+        return [*_rows(read)]
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise Unreadable(f"show stat: {_shown(answer)}") from error
+
+
+def _rows(read: Iterable[Mapping[str, str]]) -> Iterator[Row]:
+    for row in read:
+        if row["type"] == _SERVER_ROW:
+            yield Row(
+                row["pxname"],
+                row["svname"],
+                _number(row["scur"]) + _number(row["qcur"]),
+                row["status"],
+                row["check_status"],
+                _number(row["req_tot"]) or _number(row["stot"]),
+                _number(row["econ"]) + _number(row["eresp"]) + _number(row["hrsp_5xx"]),
+            )
+
+
+def _number(text: str) -> int:
+    return int(text) if text else 0
+
+
+def master_in(answer: str) -> Master:
+    """From `show proc`, which only the process answers that has the others."""
+    for line in answer.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[1] == "master" and words[0].isdigit():
+            failed = line.partition("[failed:")[2].partition("]")[0].strip()
+            return Master(int(words[0]), int(failed) if failed.isdigit() else 0)
+    raise Unreadable(f"show proc: {_shown(answer)}")
+
+
+def by_pool(found: Sequence[Found]) -> dict[str, list[Found]]:
+    pools: dict[str, list[Found]] = {}
+    for server in found:
+        pools.setdefault(server.pool, []).append(server)
+    return pools
+
+
+def _shown(answer: str) -> str:
+    return repr(answer if len(answer) <= 100 else f"{answer[:97]}…")

@@ -1,0 +1,136 @@
+"""The text of HAProxy's configuration, by a template: the same bytes for the same state.
+
+Templates are Jinja2, in a sandbox, and what they name and is not there is an error. They are given
+
+- `doors`, `pools` and `servers` (of each pool, by its name), as in `shape` and `servers`, and `nowhere`, the names by
+  mode of what answers 503;
+- `description`, which should stand in `global` as it is, for by that the driver knows which configuration HAProxy runs
+  with, and `socket`, where it is to listen for commands;
+- `version`, HAProxy's, as numbers.
+
+The filters are `quoted` (one word of HAProxy's, whatever is in it), `condition` (of a rule, as an `acl` has it),
+`place` (of a server, `address:port`) and `parameters` (what follows that, the same as for a server that is added).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from attrs import frozen
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from bender.haproxy.core.servers import Server
+from bender.haproxy.core.settings import Rule
+from bender.haproxy.core.shape import NOWHERE, Pool, Shape
+
+#: What the description begins with; the rest says which shape it is.
+DESCRIPTION = "bender-haproxy"
+
+#: Where a slot points to that nobody uses.
+UNUSED_ADDRESS, UNUSED_PORT = "127.0.0.1", 1
+
+#: HAProxy as it is asked for here: since then servers can be added, and the converter `host_only` is there.
+DYNAMIC_SINCE = (2, 5)
+
+
+class Unrenderable(Exception):
+    """The template cannot be rendered; the message is a clause about it that begins with a verb."""
+
+
+@frozen
+class Rendered:
+    """A configuration: `description` stands for its shape, and is another for another one."""
+
+    text: str
+    description: str
+
+
+class Renderer:
+    """Renders by one template. Raises `Unrenderable`, here as well."""
+
+    def __init__(self, template: str, socket: str, version: tuple[int, ...]) -> None:
+        self._socket = socket
+        self._version = version
+        environment = ImmutableSandboxedEnvironment(
+            autoescape=False,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        environment.filters.update(
+            quoted=quoted,
+            condition=self._condition,
+            place=place,
+            parameters=parameters,
+        )
+        try:
+            self._template = environment.from_string(template)
+        except TemplateError as error:
+            raise Unrenderable(f"is no template ({error})") from error
+
+    def description(self, shape: Shape) -> str:
+        """What stands for a shape. It also is another one with another template."""
+        bare = self._render(shape, {}, DESCRIPTION)
+        return f"{DESCRIPTION} {blake2b(bare.encode(), digest_size=12).hexdigest()}"
+
+    def render(self, shape: Shape, servers: Mapping[str, Sequence[Server]]) -> Rendered:
+        """The configuration with these servers, by the name of their pool."""
+        description = self.description(shape)
+        return Rendered(self._render(shape, servers, description), description)
+
+    def _render(self, shape: Shape, servers: Mapping[str, Sequence[Server]], description: str) -> str:
+        try:
+            return self._template.render(
+                doors=shape.doors,
+                pools=shape.pools,
+                servers={pool.name: placed(servers.get(pool.name, ()), pool.slots) for pool in shape.pools},
+                nowhere=NOWHERE,
+                socket=self._socket,
+                description=description,
+                version=self._version,
+            )
+        except Exception as error:  # a template may do anything that Python can fail at
+            raise Unrenderable(f"cannot be rendered ({type(error).__name__}: {error})") from error
+
+    def _condition(self, rule: Rule) -> str:
+        """What follows the name of an `acl`. Without `--` a value could be an option, such as a file to be read."""
+        if rule.kind == "path":
+            return f"path_beg -- {quoted(rule.value)}"
+        if rule.kind == "header":
+            return f"{quoted(f'req.fhdr({rule.subject})')} -m str -- {quoted(rule.value)}"
+        host = "host_only" if self._version >= DYNAMIC_SINCE else "field(1,:)"
+        return f"req.hdr(host),{host} -m str -i -- {quoted(rule.value)}"
+
+
+def quoted(text: Any) -> str:
+    """One word of HAProxy's configuration. Nothing means anything between these quotes but the quote."""
+    inside = str(text).replace("'", "'\\''")
+    return f"'{inside}'"
+
+
+def place(server: Server) -> str:
+    """Where a server is, as HAProxy writes it."""
+    return f"[{server.address}]:{server.port}" if ":" in server.address else f"{server.address}:{server.port}"
+
+
+def parameters(server: Server, pool: Pool) -> str:
+    """What is said of a server beside where it is."""
+    check = f" check inter {pool.health.interval_ms}ms rise 2 fall 3" if pool.health is not None else ""
+    return f"weight {server.weight if server.state == 'up' else 0}{check}"
+
+
+def placed(servers: Sequence[Server], slots: int) -> Sequence[Server]:
+    """The servers as they are, or in so many slots, those that are not used in maintenance."""
+    if not slots:
+        return servers
+    unused = Server("", "", "", UNUSED_ADDRESS, UNUSED_PORT, 1, "maint")
+    filled = [*servers[:slots], *[unused] * (slots - len(servers))]
+    return [_in_slot(server, number) for number, server in enumerate(filled, 1)]
+
+
+def _in_slot(server: Server, number: int) -> Server:
+    return Server(f"slot{number}", server.id, server.version, server.address, server.port, server.weight, server.state)

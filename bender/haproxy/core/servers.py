@@ -1,0 +1,113 @@
+"""The servers of a backend: who they are, and how much of the load each gets now.
+
+Who serves, and with what weight, is decided in `bender.core.serving`, as it is for everybody. What is added here is
+time: a server that is new in a backend with `slow_start` begins with little and gets more in steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from typing import Any, Literal
+
+from attrs import define, evolve, field, frozen
+
+from bender.core.model import WEIGHT_MAX
+from bender.core.serving import canary_of, members
+from bender.haproxy.core.names import safe
+from bender.haproxy.core.registry import Registry
+
+State = Literal["up", "drain", "maint"]
+
+#: In how many steps a weight grows.
+STEPS = 10
+
+#: A timer may be that much early, as sums of fractions are.
+_ROUNDING_S = 1e-6
+
+
+@frozen
+class Server:
+    """A server as it is to be. `name` is the one that HAProxy knows it by, `id` bender's of the member.
+
+    `address` is of IPv4 or IPv6, without brackets.
+    """
+
+    name: str
+    id: str
+    version: str
+    address: str
+    port: int
+    weight: int
+    state: State
+
+
+def serving(
+    registry: Registry, backend: Mapping[str, Any], address_of: Callable[[str], str | None]
+) -> tuple[list[Server], list[str]]:
+    """The servers of a backend, in order of name, with the weights that they have in the end; and who has no address.
+
+    `address_of` gives the address of a host, None if it is not known.
+    """
+    app, version = backend["app"], backend["version"]
+    canary = canary_of(backend)
+    beside = registry.registrations(app, canary.version) if canary is not None else []
+    found: dict[str, Server] = {}
+    unknown = []
+    for member in members(backend, registry.registrations(app, version), beside):
+        address = address_of(member["host"])
+        if address is None:
+            unknown.append(member["id"])
+            continue
+        server = _server(member, address)
+        found[server.name] = server
+    return [found[name] for name in sorted(found)], unknown
+
+
+def _server(member: Mapping[str, Any], address: str) -> Server:
+    host, port = member["host"], member["port"]
+    parts = (host, str(port)) if member.get("fixed") else (member["version"], host, str(port))
+    state = member.get("state", "up")
+    return Server(safe(*parts), member["id"], member["version"], address, port, member["weight"], state)
+
+
+@define
+class Ramps:
+    """Since when each server of each backend has been there, as far as that still matters."""
+
+    _since: dict[str, dict[str, float]] = field(factory=dict)
+
+    def begin(self, backend: str, servers: Sequence[Server]) -> None:
+        """These were there before anybody looked."""
+        self._since[backend] = {server.name: -inf for server in servers}
+
+    def forget(self, backend: str) -> None:
+        self._since.pop(backend, None)
+
+    def ramped(
+        self, backend: str, servers: Sequence[Server], slow_start_s: float, now: float
+    ) -> tuple[list[Server], float | None]:
+        """The servers with the weights that they have now, and when that changes; None if it does not.
+
+        All weights are as large as they can be, or there would be nothing between 0 and the 1 that most ask for.
+        """
+        before = self._since.get(backend, {})
+        since = self._since[backend] = {server.name: before.get(server.name, now) for server in servers}
+        heaviest = max((server.weight for server in servers), default=0)
+        if not slow_start_s or not heaviest:
+            return [*servers], None
+        times = WEIGHT_MAX // heaviest
+        step_s = slow_start_s / STEPS
+        ramped, next_at = [], inf
+        for server in servers:
+            done = _steps(now - since[server.name], step_s)
+            if done < STEPS:
+                next_at = min(next_at, since[server.name] + done * step_s)
+            weight = server.weight * times * done // STEPS
+            ramped.append(evolve(server, weight=max(weight, 1) if server.weight else 0))
+        return ramped, None if next_at == inf else next_at
+
+
+def _steps(past_s: float, step_s: float) -> int:
+    """The steps done so far, of which the first is done at once."""
+    return STEPS if past_s >= STEPS * step_s else int((past_s + _ROUNDING_S) // step_s) + 1

@@ -1,0 +1,158 @@
+"""All of HAProxy's configuration but its servers: what takes a reload to change.
+
+Frontends and backends get their names for HAProxy here. A backend is rendered once for each mode in which a frontend
+uses it. What names a backend that is not there leads to one without servers, which answers 503, so that the order in
+which people set things up does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from bender.haproxy.core.names import safe
+from bender.haproxy.core.settings import Backend, Frontend, Health, Mode, Rule, Unusable, backend_of, frontend_of
+
+#: What answers 503. No other backend can have these names, for what follows the mark in those is a hash.
+NOWHERE: Mapping[Mode, str] = {"http": "bender__nowhere", "tcp": "bender__nowhere:tcp"}
+
+#: Of HAProxy's names for frontends, and for backends in mode tcp. Frontends and backends share their names there.
+_FRONTEND = ":in"
+_TCP = ":tcp"
+
+#: How many servers there are room for without a reload where they cannot be added, at least and beside those there are.
+SLOTS_MIN = 8
+
+
+@frozen
+class Pool:
+    """A backend as HAProxy has it. `title` is bender's name of it."""
+
+    name: str
+    title: str
+    mode: Mode
+    balance: str
+    hashed: bool
+    health: Health | None
+    #: Where servers cannot be added: how many there are, used or not.
+    slots: int = 0
+
+
+@frozen
+class Route:
+    """What sends requests to the pool of this name; `fetch`, `match` and `value` are HAProxy's of it."""
+
+    rule: Rule
+    pool: str
+
+
+@frozen
+class Door:
+    """A frontend as HAProxy has it; `pool` is where requests go that fit none of `routes`."""
+
+    name: str
+    title: str
+    mode: Mode
+    bind: str
+    pool: str
+    routes: tuple[Route, ...]
+
+
+@frozen
+class Shape:
+    """All of them, in order of name."""
+
+    doors: tuple[Door, ...] = ()
+    pools: tuple[Pool, ...] = ()
+
+    def pools_of(self, title: str) -> tuple[Pool, ...]:
+        """Those of one of bender's backends."""
+        return tuple(pool for pool in self.pools if pool.title == title)
+
+
+def shape(
+    backends: Mapping[str, Mapping[str, Any]],
+    frontends: Mapping[str, Mapping[str, Any]],
+    slots_of: Mapping[str, int] | None = None,
+    before: Shape | None = None,
+) -> tuple[Shape, dict[str, str]]:
+    """What is to be rendered, and by id what of backends and frontends cannot be used.
+
+    `slots_of` says by the name of a backend how many slots it gets, where servers cannot be added. Of frontends that
+    want the same address, the one that has it in the shape `before` keeps it.
+    """
+    problems: dict[str, str] = {}
+    known = {}
+    for name, body in sorted(backends.items()):
+        known[name], unusable = backend_of(body)
+        if unusable:
+            problems[f"backend/{name}"] = "; ".join(unusable)
+    usable = [*_usable(frontends, problems, before or Shape())]
+    modes: dict[str, set[Mode]] = {name: set() for name in known}
+    for frontend in usable:
+        for used in (frontend.backend, *(rule.backend for rule in frontend.rules)):
+            if used in modes:
+                modes[used].add(frontend.mode)
+    pools = [
+        _pool(backend, mode, problems, (slots_of or {}).get(name, 0))
+        for name, backend in known.items()
+        for mode in (sorted(modes[name]) or ["http"])
+    ]
+    doors = [_door(frontend, modes) for frontend in usable]
+    return Shape(tuple(doors), tuple(sorted(pools, key=lambda pool: pool.name))), problems
+
+
+def slots_for(servers: int, before: int) -> int:
+    """How many slots a backend with so many servers gets: twice as many as it needs, and never fewer than `before`."""
+    if servers <= before:
+        return before
+    wanted = SLOTS_MIN
+    while wanted < 2 * servers:
+        wanted *= 2
+    return wanted
+
+
+def _usable(frontends: Mapping[str, Mapping[str, Any]], problems: dict[str, str], before: Shape) -> Iterable[Frontend]:
+    parsed: dict[str, Frontend] = {}
+    for name, body in sorted(frontends.items()):
+        try:
+            parsed[name] = frontend_of(body)
+        except Unusable as unusable:
+            problems[f"frontend/{name}"] = str(unusable)
+    taken = {door.bind: door.title for door in before.doors if _has(parsed.get(door.title), door.bind)}
+    for name, frontend in parsed.items():
+        first = taken.setdefault(frontend.bind, name)
+        if first == name:
+            yield frontend
+        else:
+            problems[f"frontend/{name}"] = f"bind {frontend.bind} is that of frontend/{first}"
+
+
+def _has(frontend: Frontend | None, bind: str) -> bool:
+    return frontend is not None and frontend.bind == bind
+
+
+def _pool(backend: Backend, mode: Mode, problems: dict[str, str], slots: int) -> Pool:
+    name = safe(backend.name) + (_TCP if mode == "tcp" else "")
+    balance, hashed = backend.balance, backend.hashed
+    if mode == "tcp" and backend.http_only:
+        problem = f"balance {balance} needs mode http"
+        problems[f"backend/{backend.name}"] = "; ".join(
+            filter(None, (problems.get(f"backend/{backend.name}"), problem))
+        )
+        balance, hashed = "roundrobin", False
+    return Pool(name, backend.name, mode, balance, hashed, backend.health, slots)
+
+
+def _door(frontend: Frontend, modes: Mapping[str, set[Mode]]) -> Door:
+    def pool(backend: str | None) -> str:
+        if backend is None or backend not in modes:
+            return NOWHERE[frontend.mode]
+        return safe(backend) + (_TCP if frontend.mode == "tcp" else "")
+
+    routes = tuple(Route(rule, pool(rule.backend)) for rule in frontend.rules)
+    return Door(
+        safe(frontend.name) + _FRONTEND, frontend.name, frontend.mode, frontend.bind, pool(frontend.backend), routes
+    )

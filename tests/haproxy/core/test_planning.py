@@ -1,0 +1,209 @@
+"""The commands that lead from how HAProxy is to how it is to be, and what it says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.haproxy.core.planning import plan, refusal
+from bender.haproxy.core.reality import (
+    Found,
+    Process,
+    Unreadable,
+    by_pool,
+    master_in,
+    process_in,
+    rows_in,
+    servers_in,
+    version_in,
+)
+from bender.haproxy.core.settings import Health
+from bender.haproxy.core.shape import Pool
+from tests.haproxy.said import server
+
+POOL = Pool("shop", "shop", "http", "roundrobin", False, None)
+CHECKED = evolve(POOL, health=Health("/health", 500))
+SLOTS = evolve(POOL, slots=3)
+
+
+def found(name: str, **more: Any) -> Found:
+    fields: dict[str, Any] = {"pool_id": 3, "address": "10.0.0.1", "port": 80, "weight": 1}
+    flags = {"maint": False, "drain": False, "checked": False}
+    return Found("shop", name=name, **{**fields, **flags, **more})
+
+
+class Planning(SynchronousTestCase):
+    def test_nothing_is_different(self) -> None:
+        """Then nothing is done."""
+        self.assertEqual(plan(POOL, [server("a")], [found("a")]).commands, ())
+
+    def test_a_new_server(self) -> None:
+        """It is added, and made ready."""
+        self.assertEqual(
+            plan(POOL, [server("a", address="::1", weight=5)], []).commands,
+            ("add server shop/a [::1]:80 weight 5", "set server shop/a state ready"),
+        )
+
+    def test_a_new_server_that_is_checked(self) -> None:
+        """Its checks begin before it is ready."""
+        self.assertEqual(
+            plan(CHECKED, [server("a")], []).commands,
+            (
+                "add server shop/a 10.0.0.1:80 weight 1 check inter 500ms rise 2 fall 3",
+                "enable health shop/a",
+                "set server shop/a state ready",
+            ),
+        )
+
+    def test_a_new_server_that_is_not_to_be_used(self) -> None:
+        """It stays in maintenance, as it begins, or is drained."""
+        self.assertEqual(len(plan(POOL, [server("a", state="maint")], []).commands), 1)
+        self.assertEqual(plan(POOL, [server("a", state="drain")], []).commands[1], "set server shop/a state drain")
+
+    def test_what_somebody_else_changed(self) -> None:
+        """It is put right, the address first."""
+        commands = plan(CHECKED, [server("a")], [found("a", address="10.9.9.9", weight=7, maint=True)]).commands
+        self.assertEqual(
+            commands,
+            (
+                "set server shop/a addr 10.0.0.1 port 80",
+                "set server shop/a weight 1",
+                "set server shop/a state ready",
+                "enable health shop/a",
+            ),
+        )
+
+    def test_states(self) -> None:
+        """Each leads to each other."""
+        for state, flags in {"up": {}, "drain": {"drain": True}, "maint": {"maint": True}}.items():
+            for wanted, word in {"up": "ready", "drain": "drain", "maint": "maint"}.items():
+                commands = plan(POOL, [server("a", state=wanted)], [found("a", **flags)]).commands
+                self.assertEqual(commands, () if wanted == state else (f"set server shop/a state {word}",))
+
+    def test_one_comes_and_one_goes(self) -> None:
+        """The new one first; the old one is drained, and deleted when it has no session."""
+        wanted, old = [server("b")], found("a")
+        first = plan(POOL, wanted, [old])
+        self.assertEqual(first.commands[-1], "set server shop/a state drain")
+        self.assertEqual(first.leaving, ("a",))
+        drained = evolve(old, drain=True)
+        self.assertEqual(plan(POOL, wanted, [drained, found("b")]).commands, ())
+        self.assertEqual(plan(POOL, wanted, [drained, found("b")]).leaving, ("a",))
+        last = plan(POOL, wanted, [drained, found("b")], idle={"a"})
+        self.assertEqual(last.commands, ("set server shop/a state maint", "del server shop/a"))
+        self.assertEqual(last.leaving, ())
+
+    def test_none_is_deleted_that_was_not_drained_before(self) -> None:
+        """For that it has no session now says nothing of the next moment."""
+        self.assertEqual(plan(POOL, [], [found("a")], idle={"a"}).commands, ("set server shop/a state drain",))
+
+    def test_one_that_comes_back_while_it_is_drained(self) -> None:
+        """It is made ready again."""
+        self.assertEqual(
+            plan(POOL, [server("a")], [found("a", drain=True)]).commands, ("set server shop/a state ready",)
+        )
+
+    def test_what_is_no_refusal(self) -> None:
+        """HAProxy says some words also where it did what it was told."""
+        done = [
+            "",
+            "\n",
+            "New server registered.\n",
+            "Server deleted.\n",
+            "no need to change the addr, port changed from '7009' to '8000' by 'stats socket command'\n",
+            "IP changed from '::1' to '127.0.0.1', no need to change the port by 'stats socket command'\n",
+        ]
+        self.assertEqual([refusal(answer) for answer in done], [None] * len(done))
+        self.assertEqual(refusal("No such\n server.\n"), "No such server.")
+
+
+class Slots(SynchronousTestCase):
+    """Where servers cannot be added."""
+
+    def test_a_new_server_takes_a_free_slot(self) -> None:
+        """One that is in maintenance."""
+        slots = [found("slot1"), found("slot2", maint=True, address="127.0.0.1", port=1)]
+        self.assertEqual(
+            plan(SLOTS, [server("a"), server("b", port=81)], slots).commands,
+            ("set server shop/slot2 addr 10.0.0.1 port 81", "set server shop/slot2 state ready"),
+        )
+
+    def test_a_server_finds_its_slot_again(self) -> None:
+        """By its address, also if that is in maintenance."""
+        slots = [found("slot1", maint=True, port=5), found("slot2", maint=True)]
+        self.assertEqual(plan(SLOTS, [server("a")], slots).commands, ("set server shop/slot2 state ready",))
+
+    def test_one_that_goes_leaves_its_slot(self) -> None:
+        """In maintenance, and not deleted."""
+        slots = [found("slot1", drain=True), found("slot2", maint=True)]
+        self.assertEqual(plan(SLOTS, [], slots, idle={"slot1"}).commands, ("set server shop/slot1 state maint",))
+        self.assertEqual(plan(SLOTS, [], [found("slot1")]).commands, ("set server shop/slot1 state drain",))
+        self.assertEqual(plan(SLOTS, [], slots).leaving, ("slot1",))
+
+    def test_without_a_slot(self) -> None:
+        """It is said who has none."""
+        planned = plan(SLOTS, [server("a"), server("b", port=81)], [found("slot1", port=81)])
+        self.assertEqual((planned.commands, planned.homeless), ((), ("registration/a",)))
+
+
+class Answers(SynchronousTestCase):
+    def test_a_process(self) -> None:
+        """Which one it is, and what it runs with."""
+        answer = (
+            "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 7\nnode: vm\ndescription: a: b\nStopping: 0\n"
+            "Start_time_sec: 9\n"
+        )
+        self.assertEqual(process_in(answer), Process(7, 9, (2, 6, 12), "a: b", False))
+        self.assertTrue(process_in(answer).is_the_same(process_in(answer)))
+        self.assertFalse(process_in(answer).is_the_same(process_in(answer.replace("9", "10"))))
+        self.assertFalse(process_in(answer).is_the_same(None))
+
+    def test_servers(self) -> None:
+        """Whoever has put them into maintenance, or drains them."""
+        names = (
+            "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight "
+            "srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state "
+            "srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl "
+            "srv_check_port srv_check_addr srv_agent_addr srv_agent_port"
+        )
+        rest = "{} 7 3 615 8 2 0 {} 0 0 0 - 7001 - 0 0 - - 0"
+        lines = [f"3 web {i} s{i} ::1 0 {rest.format(*flags)}" for i, flags in
+                 enumerate([(0, 6), (8, 2), (12, 0), (5, 0), (4, 0)])]  # fmt: skip
+        servers = servers_in("\n".join(["1", names, *lines, "", ""]))
+        self.assertEqual([(each.maint, each.drain, each.checked) for each in servers],
+                         [(False, False, True), (False, True, False), (False, True, False), (True, False, False),
+                          (False, False, False)])  # fmt: skip
+        self.assertEqual(
+            (servers[0].address, servers[0].port, servers[0].weight, servers[0].pool_id), ("::1", 7001, 7, 3)
+        )
+        self.assertEqual([*by_pool(servers)], ["web"])
+
+    def test_counts(self) -> None:
+        """Of servers alone; those in mode tcp have sessions in place of requests."""
+        answer = (
+            "# pxname,svname,qcur,scur,stot,econ,eresp,status,type,check_status,hrsp_5xx,req_tot,last_chk,\n"
+            'web,a,1,2,9,1,2,DOWN,2,L4CON,3,8,"no, ""not"" now",\nweb,BACKEND,0,0,9,1,2,UP,1,,3,8,,\n'
+            "db,b,0,0,9,1,2,no check,2,,,,,\n\n"
+        )
+        one, other = rows_in(answer)
+        self.assertEqual((one.sessions, one.requests, one.errors, one.down), (3, 8, 6, True))
+        self.assertEqual((other.sessions, other.requests, other.errors, other.down), (0, 9, 3, False))
+
+    def test_the_master(self) -> None:
+        """And how often it failed."""
+        answer = (
+            "#<PID>          <type>          <reloads>       <uptime>\n"
+            "11546           master          3 [failed: 2]   0d00h10m\n"
+        )
+        self.assertEqual((master_in(answer).pid, master_in(answer).failed), (11546, 2))
+
+    def test_what_cannot_be_read(self) -> None:
+        """It says what HAProxy answered."""
+        for read in (process_in, servers_in, rows_in, master_in):
+            for answer in ("", "1\n", "Unknown command", "1\n# a b\n1 2 3\n", "Version: x\nPid: y\n", "# a,b\n1,2\n"):
+                error = self.assertRaises(Unreadable, read, answer)
+                self.assertIn("show ", str(error))
+        self.assertRaises(ValueError, version_in, "x.y")
+        self.assertEqual(version_in("2.7-dev3"), (2, 7))

@@ -1,0 +1,94 @@
+"""The servers of a backend, and how much of the load each gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.haproxy.core.registry import Registry
+from bender.haproxy.core.servers import Ramps, serving
+from tests.haproxy.said import HOSTILE, backend, online, server
+
+
+class Serving(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.registry = Registry()
+        for said in (online(1), online(2, state="drain"), online(3, "2"), online(4, HOSTILE)):
+            self.registry.take(said, 0)
+
+    def serving(self, **fields: Any) -> dict[str, tuple[int, str]]:
+        servers, self.unknown = serving(self.registry, backend("shop", **fields).body, self.address_of)
+        return {each.name: (each.weight, each.state) for each in servers}
+
+    def address_of(self, host: str) -> str | None:
+        return None if host == "unknown" else host
+
+    def test_members_with_their_states(self) -> None:
+        """Who is drained gets nothing."""
+        self.assertEqual(self.serving(), {"1:10.0.0.1:1": (1, "up"), "1:10.0.0.1:2": (0, "drain")})
+
+    def test_a_canary(self) -> None:
+        """It gets its share of all."""
+        weights = self.serving(canary={"version": "2", "percent": 20})
+        self.assertEqual(weights["2:10.0.0.1:3"][0] * 4, weights["1:10.0.0.1:1"][0])
+
+    def test_fixed_servers(self) -> None:
+        """They have names that no member can have."""
+        self.assertEqual([*self.serving(servers=["10.0.0.9:80"])], ["10.0.0.9:80", "1:10.0.0.1:1", "1:10.0.0.1:2"])
+
+    def test_hostile_versions(self) -> None:
+        """There is a name for each."""
+        (name,) = self.serving(version=HOSTILE)
+        self.assertRegex(name, r"^[A-Za-z0-9.-]+__[a-z2-7]{26}$")
+
+    def test_a_host_without_an_address(self) -> None:
+        """It is left out and said."""
+        self.registry.take(online(5, host="unknown"), 0)
+        self.assertEqual(len(self.serving()), 2)
+        self.assertEqual(self.unknown, ["registration/web/1/unknown/5"])
+
+
+class Growing(SynchronousTestCase):
+    """The weight of a new member in a backend with `slow_start`."""
+
+    def setUp(self) -> None:
+        self.ramps = Ramps()
+        self.old = server("a")
+        self.ramps.begin("shop", [self.old])
+
+    def weights(self, now: float, slow_start_s: float = 10, weight: int = 1) -> tuple[list[int], float | None]:
+        both = [self.old, server("b", weight=weight)]
+        ramped, next_at = self.ramps.ramped("shop", both, slow_start_s, now)
+        return [each.weight for each in ramped], next_at
+
+    def test_it_grows_in_steps(self) -> None:
+        """Who was there from the beginning has all of it at once."""
+        self.assertEqual(self.weights(100), ([256, 25], 101))
+        self.assertEqual(self.weights(100.9), ([256, 25], 101))
+        self.assertEqual(self.weights(104), ([256, 128], 105))
+        self.assertEqual(self.weights(108.9999999), ([256, 256], None))
+        self.assertEqual(self.weights(1e9), ([256, 256], None))
+
+    def test_every_time_that_is_named_changes_something(self) -> None:
+        """Or a timer would turn without end."""
+        now: float | None = 1795661893.1
+        seen = []
+        while now is not None:
+            weights, now = self.weights(now, slow_start_s=0.7)
+            seen.append(weights[1])
+        self.assertEqual(seen, [25, 51, 76, 102, 128, 153, 179, 204, 230, 256])
+
+    def test_without_slow_start(self) -> None:
+        """Weights are what members ask for."""
+        self.assertEqual(self.weights(0, slow_start_s=0), ([1, 1], None))
+
+    def test_one_that_gets_nothing(self) -> None:
+        """It still gets nothing."""
+        self.assertEqual(self.weights(0, weight=0)[0], [256, 0])
+
+    def test_one_that_went_and_came_back(self) -> None:
+        """It is new."""
+        self.weights(0)
+        self.ramps.ramped("shop", [self.old], 10, 20)
+        self.assertEqual(self.weights(30)[0], [256, 25])

@@ -1,0 +1,141 @@
+"""What takes a reload to change, and its text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.haproxy import core
+from bender.haproxy.core.registry import Said
+from bender.haproxy.core.rendering import Renderer, Unrenderable, placed, quoted
+from bender.haproxy.core.shape import Shape, shape, slots_for
+from tests.haproxy.said import HOSTILE, backend, frontend, server
+
+TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
+
+
+def shaped(*said: Said, **more: Any) -> tuple[Shape, dict[str, str]]:
+    bodies: dict[str, dict[str, Any]] = {"backend": {}, "frontend": {}}
+    for each in said:
+        bodies[each.kind][each.body["name"]] = each.body
+    return shape(bodies["backend"], bodies["frontend"], **more)
+
+
+class Shapes(SynchronousTestCase):
+    def test_frontends_and_backends_have_names_of_their_own(self) -> None:
+        """HAProxy keeps them apart, whatever they are called."""
+        found, problems = shaped(backend("www"), frontend("www", backend="www", bind="*:80"))
+        self.assertEqual(
+            ([each.name for each in found.doors], [each.name for each in found.pools]), (["www:in"], ["www"])
+        )
+        self.assertEqual((found.doors[0].pool, problems), ("www", {}))
+
+    def test_a_backend_is_there_in_each_mode_that_it_is_used_in(self) -> None:
+        """In mode http if nobody uses it."""
+        found, _ = shaped(
+            backend("a"), backend("b"), backend("c"), frontend("x", backend="a", bind="*:1"),
+            frontend("y", backend="a", bind="*:2", mode="tcp"), frontend("z", backend="b", bind="*:3", mode="tcp"),
+        )  # fmt: skip
+        self.assertEqual([(each.name, each.mode) for each in found.pools],
+                         [("a", "http"), ("a:tcp", "tcp"), ("b:tcp", "tcp"), ("c", "http")])  # fmt: skip
+        self.assertEqual([each.name for each in found.pools_of("a")], ["a", "a:tcp"])
+
+    def test_a_backend_that_is_not_there(self) -> None:
+        """Requests for it lead to where 503 is answered."""
+        rules = [{"path": "/", "backend": "b"}]
+        found, problems = shaped(
+            frontend("x", backend="a", bind="*:1", rules=rules), frontend("y", bind="*:2", mode="tcp")
+        )
+        self.assertEqual([(each.pool, [route.pool for route in each.routes]) for each in found.doors],
+                         [("bender__nowhere", ["bender__nowhere"]), ("bender__nowhere:tcp", [])])  # fmt: skip
+        self.assertEqual(problems, {})
+
+    def test_a_frontend_that_cannot_be_used_harms_no_other(self) -> None:
+        """It is left out and said."""
+        found, problems = shaped(frontend("a", bind="x"), frontend("b", bind="*:80"))
+        self.assertEqual(([each.title for each in found.doors], [*problems]), (["b"], ["frontend/a"]))
+
+    def test_two_that_want_the_same_address(self) -> None:
+        """Who has it keeps it; of two new ones the first by name gets it."""
+        one, other = frontend("b", bind="*:80"), frontend("a", bind=":080")
+        before, _ = shaped(one)
+        found, problems = shaped(one, other, before=before)
+        self.assertEqual(([each.title for each in found.doors], [*problems]), (["b"], ["frontend/a"]))
+        self.assertEqual([each.title for each in shaped(one, other)[0].doors], ["a"])
+        moved = frontend("b", bind="*:81")
+        self.assertEqual([each.title for each in shaped(moved, other, before=before)[0].doors], ["a", "b"])
+
+    def test_a_balance_that_tcp_does_not_have(self) -> None:
+        """It shares out in turn there."""
+        found, problems = shaped(backend("a", balance="uri"), frontend("x", backend="a", bind="*:1", mode="tcp"))
+        self.assertEqual((found.pools[0].balance, found.pools[0].hashed), ("roundrobin", False))
+        self.assertEqual([*problems], ["backend/a"])
+
+    def test_slots(self) -> None:
+        """There is room for as many again, and it never shrinks."""
+        self.assertEqual([slots_for(0, 0), slots_for(3, 0), slots_for(9, 8), slots_for(3, 32)], [0, 8, 32, 32])
+
+
+class Texts(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.renderer = Renderer(TEMPLATE, "/run/haproxy.sock", (2, 6, 12))
+        self.shape, _ = shaped(
+            backend("shop", balance="source", health={"path": "/he'alth"}),
+            frontend("www", backend="shop", bind="*:80", rules=[
+                {"host": "}", "backend": "shop"}, {"path": "/-f", "backend": HOSTILE},
+                {"header": "X-Beta", "value": HOSTILE, "backend": "shop"}]),
+        )  # fmt: skip
+
+    def lines(self, **servers: Any) -> list[str]:
+        return [line.strip() for line in self.renderer.render(self.shape, servers).text.splitlines()]
+
+    def test_the_same_state_has_the_same_text(self) -> None:
+        """Byte by byte."""
+        servers = {"shop": [server("a"), server("b")]}
+        again = Renderer(TEMPLATE, "/run/haproxy.sock", (2, 6, 12))
+        self.assertEqual(self.renderer.render(self.shape, servers), again.render(self.shape, servers))
+
+    def test_the_description_stands_for_the_shape_alone(self) -> None:
+        """Servers that come and go take no reload; another template does."""
+        bare, full = (self.renderer.render(self.shape, each) for each in ({}, {"shop": [server("a")]}))
+        self.assertNotEqual(bare.text, full.text)
+        self.assertEqual(bare.description, full.description)
+        self.assertIn(bare.description, bare.text)
+        self.assertNotEqual(self.renderer.description(Shape()), bare.description)
+        other = Renderer(TEMPLATE + "# mine\n", "/run/haproxy.sock", (2, 6, 12))
+        self.assertNotEqual(other.description(self.shape), bare.description)
+
+    def test_values_are_words_and_no_options(self) -> None:
+        """Nothing ends a line, a word or a condition."""
+        lines = self.lines()
+        self.assertIn("acl rule1 req.hdr(host),host_only -m str -i -- '}'", lines)
+        self.assertIn("acl rule2 path_beg -- '/-f'", lines)
+        self.assertIn(f"acl rule3 'req.fhdr(X-Beta)' -m str -- {quoted(HOSTILE)}", lines)
+        self.assertIn("use_backend bender__nowhere if rule2", lines)
+        self.assertIn("http-check send meth GET uri '/he'\\''alth' ver HTTP/1.1 hdr Host bender", lines)
+        self.assertIn("hash-type consistent", lines)
+
+    def test_servers(self) -> None:
+        """As they come back with it where HAProxy is started."""
+        lines = self.lines(shop=[server("a", address="::1"), server("b", state="drain"), server("c", state="maint")])
+        self.assertIn("server a [::1]:80 weight 1 check inter 2000ms rise 2 fall 3", lines)
+        self.assertIn("server b 10.0.0.1:80 weight 0 check inter 2000ms rise 2 fall 3", lines)
+        self.assertIn("server c 10.0.0.1:80 weight 0 check inter 2000ms rise 2 fall 3 disabled", lines)
+
+    def test_slots(self) -> None:
+        """Those that nobody uses are in maintenance."""
+        found = placed([server("a", port=7)], 2)
+        self.assertEqual([(each.name, each.port, each.state) for each in found],
+                         [("slot1", 7, "up"), ("slot2", 1, "maint")])  # fmt: skip
+
+    def test_a_template_that_is_none(self) -> None:
+        """It is said what is wrong, and where."""
+        for template, word in {"{% if %}": "no template", "{{ nothing }}": "undefined", "{{ 1 // 0 }}": "Zero",
+                               "{{ shop.__class__.__mro__ }}": "rendered"}.items():  # fmt: skip
+            error = self.assertRaises(Unrenderable, self.render_by, template)
+            self.assertIn(word, str(error))
+
+    def render_by(self, template: str) -> None:
+        Renderer(template, "/s", (2, 6)).render(self.shape, {})
