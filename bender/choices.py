@@ -142,7 +142,7 @@ def choose(given: Mapping[str, Given], host_name: str) -> Choices:
     """Fill in the defaults, convert and check. Raises `Unfit`."""
     unsaid = {option: Given(f"--{option}", default) for option, (default, _) in OPTIONS.items()}
     chosen = {**unsaid, **given}
-    api, exchange, events = (_endpoint(chosen[option]) for option in ("api", "exchange", "events"))
+    api, exchange, events = (parse_endpoint(chosen[option]) for option in ("api", "exchange", "events"))
     if "advertise" in given:
         advertise = _advertised(given["advertise"])
     else:
@@ -194,7 +194,8 @@ def _check_together(choices: Choices) -> None:
 # Conversions, each of one given value.
 
 
-def _endpoint(given: Given) -> Endpoint:
+def parse_endpoint(given: Given) -> Endpoint:
+    """Where to listen. Raises `Unfit`."""
     description = _text(given)
     kind = description.partition(":")[0]
     malformed = Unfit(f"{given.source} must be tcp:PORT:interface=ADDRESS, ssl:… or unix:PATH, not {description!r}.")

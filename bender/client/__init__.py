@@ -23,7 +23,7 @@ from bender.client.values import (
     Unavailable,
     Word,
 )
-from bender.client.watching import Watch
+from bender.client.watching import Stand, Watch
 
 __all__ = [
     "Applied",
@@ -40,6 +40,7 @@ __all__ = [
     "Registration",
     "Reply",
     "Setting",
+    "Stand",
     "Unavailable",
     "Watch",
     "Word",

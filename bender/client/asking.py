@@ -330,9 +330,12 @@ class Client:
         with suppress(BenderError):
             self.nodes.learn(apis(await self.status()))
 
-    def watch(self, app: str | None = None, version: str | None = None) -> Watch:
-        """What is listed now, and then every change: of everything, or of an app, or of a version of it."""
-        return Watch(self, app, version)
+    def watch(self, app: str | None = None, version: str | None = None, *, name: str | None = None) -> Watch:
+        """What is listed now, and then every change: of everything, or of an app, or of a version of it.
+
+        With a `name` the watcher is a consumer: who deregisters and waits, waits until it has acknowledged that.
+        """
+        return Watch(self, app, version, name=name)
 
 
 def apis(status: Mapping[str, Any]) -> list[str]:

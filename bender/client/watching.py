@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 import msgspec
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -65,12 +65,21 @@ class _Stands(msgspec.Struct):
     cursor: str
 
 
+@frozen
+class Stand:
+    """Where the node at an address stands."""
+
+    node: str
+    cursor: str
+
+
 class Watch(AsyncIterator[Event]):
     """What is listed now, as events with the reason `snapshot`, then one called `synced`, then every change.
 
     `Client.watch` returns it, for one taker. Use it with `async for`, and within `async with`, or call `aclose` when it
     is not wanted any more. It goes on for ever, through any number of nodes that come and go, and through times in
-    which there are none. Raises `Refused` where what is watched can be nothing, such as an app with a slash in it.
+    which there are none. `name` is what nodes know the watcher by, if they are to wait for it. Raises `Refused` where
+    what is watched can be nothing, such as an app with a slash in it.
     """
 
     _log = Logger()
@@ -81,16 +90,25 @@ class Watch(AsyncIterator[Event]):
         app: str | None = None,
         version: str | None = None,
         *,
+        name: str | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._clock: Any = client.reactor
         self._selection = {key: value for key, value in (("app", app), ("version", version)) if value is not None}
+        self._name = {} if name is None else {"name": name}
         self._wall_ms = wall_ms
         self._chance = chance
         self._history = History()
         self._waiting: deque[Event] = deque()
+        self._told = 0
+        # Where nodes stood, and how many events had been told by then.
+        self._stands: deque[tuple[int, Stand]] = deque()
+        #: Where the node that is followed stands, as far as all that it told was taken; None before there is one.
+        self.taken: Stand | None = None
+        #: Called when `taken` is another one, also where there was no event. Set it to your own.
+        self.on_taken: Callable[[], None] = lambda: None
         self._taker: Deferred[None] | None = None
         self._room: Deferred[None] | None = None
         self._looking: Deferred[None] | None = None
@@ -125,7 +143,9 @@ class Watch(AsyncIterator[Event]):
                 raise StopAsyncIteration
             self._taker = Deferred()
             await self._taker
-        return self._waiting.popleft()
+        event = self._waiting.popleft()
+        self._note_taken()
+        return event
 
     async def __aenter__(self) -> Self:
         return self
@@ -151,10 +171,20 @@ class Watch(AsyncIterator[Event]):
             room.callback(None)
 
     def _tell(self, event: Event) -> None:
+        self._told += 1
         self._waiting.append(event)
         if len(self._waiting) > WAITING_MAX and self._stream is not None:
             self._stream.pause()
         self._wake()
+
+    def _note_taken(self) -> None:
+        """The events that were told and do not wait any more are taken."""
+        taken = None
+        while self._stands and self._stands[0][0] <= self._told - len(self._waiting):
+            _, taken = self._stands.popleft()
+        if taken is not None:
+            self.taken = taken
+            self.on_taken()
 
     def _wake(self) -> None:
         taker, self._taker = self._taker, None
@@ -226,7 +256,7 @@ class Watch(AsyncIterator[Event]):
         stood_at, since = (0.0, self._cursor) if goes_on else self._stood(node)
         merging = _Merging(goes_on, stood_at) if self._history.shown or self._synced else None
         stream = Stream(self._clock, lambda said: self._heard(said, node, merging))
-        query = {**self._selection, "snapshot": "true" if goes_on else "always"}
+        query = {**self._selection, **self._name, "snapshot": "true" if goes_on else "always"}
         query |= {} if since is None else {"since": since}
         path = f"/events?{urlencode(query)}"
         self._stream = stream
@@ -277,6 +307,15 @@ class Watch(AsyncIterator[Event]):
         if said.event == "synced" and not self._synced:
             self._synced = True
             self._tell(Event("synced", "", "", "snapshot", self._wall_ms(), {}, node))
+        if not said.snapshot:
+            self._stand(Stand(node, said.cursor))
+
+    def _stand(self, stand: Stand) -> None:
+        """All that the node has told up to here is told."""
+        if self._stands and self._stands[-1][0] == self._told:
+            self._stands.pop()
+        self._stands.append((self._told, stand))
+        self._note_taken()
 
     def _begin_anew(self, merging: _Merging, node: str) -> None:
         """The node does not know where it stood: it was restarted since. So it is asked again from where it stood last.

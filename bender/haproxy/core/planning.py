@@ -10,7 +10,7 @@ maintenance; who is in which is told by the address alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
@@ -25,9 +25,9 @@ _DONE = ("New server registered.", "Server deleted.", "IP changed", "port change
 
 @frozen
 class Plan:
-    """`commands` in their order. Of servers that are to go, by HAProxy's name: `leaving` will still be there.
+    """`commands` in their order; after them, `leaving` are the servers that get no new requests and are to be deleted.
 
-    `homeless` are those for which there is no slot.
+    `homeless` are the ids of those for which there is no slot.
     """
 
     commands: tuple[str, ...]
@@ -35,11 +35,8 @@ class Plan:
     homeless: tuple[str, ...] = ()
 
 
-def plan(pool: Pool, wanted: Sequence[Server], found: Sequence[Found], idle: Collection[str] = ()) -> Plan:
-    """How the servers `found` in a pool become those that are `wanted`.
-
-    `idle` are those of whom it was seen, after they were drained, that they have no session.
-    """
+def plan(pool: Pool, wanted: Sequence[Server], found: Sequence[Found]) -> Plan:
+    """How the servers `found` in a pool become those that are `wanted`, but for the deletion of what is not."""
     homeless: list[str] = []
     if pool.slots:
         wanted, homeless = _in_slots(wanted, found)
@@ -48,13 +45,19 @@ def plan(pool: Pool, wanted: Sequence[Server], found: Sequence[Found], idle: Col
     commands: list[str] = []
     for server in wanted:
         commands += _changed(pool, server, present[server.name]) if server.name in present else _added(pool, server)
-    leaving = []
-    for other in found:
-        if other.name not in names and not (pool.slots and other.maint):
-            gone = other.out and other.name in idle
-            commands += _removed(pool, other) if gone else [] if other.out else [_drained(pool, other)]
-            leaving += [] if gone else [other.name]
-    return Plan((*commands,), (*leaving,), (*homeless,))
+    leaving = [other for other in found if other.name not in names and not (pool.slots and other.maint)]
+    commands += [f"set server {pool.name}/{other.name} state drain" for other in leaving if not other.out]
+    return Plan((*commands,), tuple(other.name for other in leaving), (*homeless,))
+
+
+def deletion(pool: Pool, idle: Iterable[str]) -> list[str]:
+    """How servers go that have no session any more since they were drained. A slot is left, for whoever comes next."""
+    commands = []
+    for name in idle:
+        commands.append(f"set server {pool.name}/{name} state maint")
+        if not pool.slots:
+            commands.append(f"del server {pool.name}/{name}")
+    return commands
 
 
 def refusal(answer: str) -> str | None:
@@ -87,18 +90,6 @@ def _changed(pool: Pool, server: Server, found: Found) -> Iterator[str]:
 
 def _state(name: str, server: Server) -> str:
     return f"set server {name} state {'ready' if server.state == 'up' else server.state}"
-
-
-def _drained(pool: Pool, found: Found) -> str:
-    return f"set server {pool.name}/{found.name} state drain"
-
-
-def _removed(pool: Pool, found: Found) -> Iterator[str]:
-    name = f"{pool.name}/{found.name}"
-    if not found.maint:
-        yield f"set server {name} state maint"
-    if not pool.slots:
-        yield f"del server {name}"
 
 
 def _in_slots(wanted: Sequence[Server], found: Sequence[Found]) -> tuple[list[Server], list[str]]:

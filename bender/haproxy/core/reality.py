@@ -64,6 +64,8 @@ class Row:
     name: str
     sessions: int
     status: str
+    weight: int
+    address: str
     check: str
     requests: int
     errors: int
@@ -136,6 +138,14 @@ def _found(fields: Mapping[str, str]) -> Found:
     )
 
 
+def pools_in(answer: str) -> set[str]:
+    """The names of all backends, from `show backend`."""
+    first, _, rest = answer.lstrip().partition("\n")
+    if first != "# name":
+        raise Unreadable(f"show backend: {_shown(answer)}")
+    return {*rest.split()}
+
+
 def rows_in(answer: str) -> list[Row]:
     """Those of servers, from `show stat`."""
     read = csv.DictReader(answer.removeprefix("# ").splitlines())
@@ -155,6 +165,8 @@ def _rows(read: Iterable[Mapping[str, str]]) -> Iterator[Row]:
                 row["svname"],
                 _number(row["scur"]) + _number(row["qcur"]),
                 row["status"],
+                _number(row["uweight"]),
+                row["addr"],
                 row["check_status"],
                 _number(row["req_tot"]) or _number(row["stot"]),
                 _number(row["econ"]) + _number(row["eresp"]) + _number(row["hrsp_5xx"]),

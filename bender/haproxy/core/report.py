@@ -6,11 +6,15 @@ gone with it. So what is added up are differences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
+from bender.haproxy.core.progress import Place
 from bender.haproxy.core.reality import Row
+from bender.haproxy.core.servers import Server
+from bender.haproxy.core.shape import Pool
 
 
 @define
@@ -21,47 +25,74 @@ class Count:
     errors: int = 0
 
 
+@frozen
+class Owner:
+    """Whose a server is: a backend's and a version's, and which member it is."""
+
+    backend: str
+    version: str
+    id: str
+
+
 @define
 class Counts:
-    """Totals by backend and version."""
+    """Totals by backend and version, and who is down."""
 
+    #: By HAProxy's names of its pool and itself, whose each server is.
+    owners: dict[Place, Owner] = field(factory=dict)
+    began: bool = False
     _totals: dict[str, dict[str, Count]] = field(factory=dict)
-    # By HAProxy's names, what was counted of a server when it was last looked at.
-    _seen: dict[tuple[str, str], tuple[int, int]] = field(factory=dict)
-    _began: bool = False
+    # What was counted of a server when it was last looked at.
+    _seen: dict[Place, tuple[int, int]] = field(factory=dict)
+    _down: frozenset[Place] = frozenset()
 
-    def begin(self, rows: Iterable[Row]) -> None:
-        """What was counted before does not count."""
-        self._seen = {(row.pool, row.name): (row.requests, row.errors) for row in rows}
-        self._began = True
-
-    @property
-    def began(self) -> bool:
-        return self._began
+    def own(self, pool: Pool, servers: Iterable[Server], leaving: Collection[Place]) -> None:
+        """These are the servers of a pool now, and `leaving` are not deleted yet."""
+        owned = {(pool.name, server.name): Owner(pool.title, server.version, server.id) for server in servers}
+        for place in [place for place in self.owners if place[0] == pool.name]:
+            if place not in owned and place not in leaving:
+                del self.owners[place]
+                self._seen.pop(place, None)
+        self.owners |= owned
 
     def restarted(self) -> None:
         """HAProxy counts from 0 again."""
         self._seen = {}
 
-    def deleted(self, pool: str, server: str) -> None:
-        """HAProxy would count from 0 if it came back."""
-        self._seen.pop((pool, server), None)
+    def take_all(self, rows: Sequence[Row]) -> None:
+        """Count what was counted of all servers since they were last looked at; at first nothing."""
+        if not self.began:
+            self._seen = {(row.pool, row.name): (row.requests, row.errors) for row in rows}
+            self.began = True
+        self.take(rows)
+        self._down = frozenset((row.pool, row.name) for row in rows if row.down)
 
-    def take(self, backend: str, version: str, row: Row) -> None:
-        """Count what was counted of a server of this version since it was last looked at."""
-        requests, errors = self._seen.get((row.pool, row.name), (0, 0))
-        self._seen[row.pool, row.name] = row.requests, row.errors
+    def take(self, rows: Iterable[Row]) -> None:
+        """The same of some servers."""
+        if self.began:
+            for row in rows:
+                self._take(row)
+
+    def _take(self, row: Row) -> None:
+        place = row.pool, row.name
+        owner = self.owners.get(place)
+        if owner is None:
+            return
+        requests, errors = self._seen.get(place, (0, 0))
+        self._seen[place] = row.requests, row.errors
         if row.requests < requests or row.errors < errors:
             requests = errors = 0
-        total = self._totals.setdefault(backend, {}).setdefault(version, Count())
+        total = self._totals.setdefault(owner.backend, {}).setdefault(owner.version, Count())
         total.requests += row.requests - requests
         total.errors += row.errors - errors
 
-    def totals(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
-        """As they are reported."""
-        return {
+    def report(self) -> dict[str, Any]:
+        """Who is down, by id, and the totals."""
+        down = {self.owners[place].id for place in self._down if place in self.owners}
+        totals = {
             backend: {
                 version: {"requests": count.requests, "errors": count.errors} for version, count in versions.items()
             }
             for backend, versions in self._totals.items()
         }
+        return {"down": sorted(down), "backends": totals}

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.core.planning import plan, refusal
+from bender.haproxy.core.planning import deletion, plan, refusal
 from bender.haproxy.core.reality import (
     Found,
     Process,
@@ -83,21 +83,13 @@ class Planning(SynchronousTestCase):
                 self.assertEqual(commands, () if wanted == state else (f"set server shop/a state {word}",))
 
     def test_one_comes_and_one_goes(self) -> None:
-        """The new one first; the old one is drained, and deleted when it has no session."""
+        """The new one first; the old one is drained once, and deleted later."""
         wanted, old = [server("b")], found("a")
         first = plan(POOL, wanted, [old])
-        self.assertEqual(first.commands[-1], "set server shop/a state drain")
-        self.assertEqual(first.leaving, ("a",))
-        drained = evolve(old, drain=True)
-        self.assertEqual(plan(POOL, wanted, [drained, found("b")]).commands, ())
-        self.assertEqual(plan(POOL, wanted, [drained, found("b")]).leaving, ("a",))
-        last = plan(POOL, wanted, [drained, found("b")], idle={"a"})
-        self.assertEqual(last.commands, ("set server shop/a state maint", "del server shop/a"))
-        self.assertEqual(last.leaving, ())
-
-    def test_none_is_deleted_that_was_not_drained_before(self) -> None:
-        """For that it has no session now says nothing of the next moment."""
-        self.assertEqual(plan(POOL, [], [found("a")], idle={"a"}).commands, ("set server shop/a state drain",))
+        self.assertEqual((first.commands[-1], first.leaving), ("set server shop/a state drain", ("a",)))
+        then = plan(POOL, wanted, [evolve(old, drain=True), found("b")])
+        self.assertEqual((then.commands, then.leaving), ((), ("a",)))
+        self.assertEqual(deletion(POOL, ["a"]), ["set server shop/a state maint", "del server shop/a"])
 
     def test_one_that_comes_back_while_it_is_drained(self) -> None:
         """It is made ready again."""
@@ -137,10 +129,10 @@ class Slots(SynchronousTestCase):
 
     def test_one_that_goes_leaves_its_slot(self) -> None:
         """In maintenance, and not deleted."""
-        slots = [found("slot1", drain=True), found("slot2", maint=True)]
-        self.assertEqual(plan(SLOTS, [], slots, idle={"slot1"}).commands, ("set server shop/slot1 state maint",))
-        self.assertEqual(plan(SLOTS, [], [found("slot1")]).commands, ("set server shop/slot1 state drain",))
-        self.assertEqual(plan(SLOTS, [], slots).leaving, ("slot1",))
+        slots = [found("slot1"), found("slot2", maint=True)]
+        planned = plan(SLOTS, [], slots)
+        self.assertEqual((planned.commands, planned.leaving), (("set server shop/slot1 state drain",), ("slot1",)))
+        self.assertEqual(deletion(SLOTS, ["slot1"]), ["set server shop/slot1 state maint"])
 
     def test_without_a_slot(self) -> None:
         """It is said who has none."""
@@ -183,9 +175,10 @@ class Answers(SynchronousTestCase):
     def test_counts(self) -> None:
         """Of servers alone; those in mode tcp have sessions in place of requests."""
         answer = (
-            "# pxname,svname,qcur,scur,stot,econ,eresp,status,type,check_status,hrsp_5xx,req_tot,last_chk,\n"
-            'web,a,1,2,9,1,2,DOWN,2,L4CON,3,8,"no, ""not"" now",\nweb,BACKEND,0,0,9,1,2,UP,1,,3,8,,\n'
-            "db,b,0,0,9,1,2,no check,2,,,,,\n\n"
+            "# pxname,svname,qcur,scur,stot,econ,eresp,status,type,check_status,hrsp_5xx,req_tot,last_chk,uweight,"
+            "addr\n"
+            'web,a,1,2,9,1,2,DOWN,2,L4CON,3,8,"no, ""not"" now",7,[::1]:80\nweb,BACKEND,0,0,9,1,2,UP,1,,3,8,,\n'
+            "db,b,0,0,9,1,2,no check,2,,,,,1,10.0.0.1:80\n\n"
         )
         one, other = rows_in(answer)
         self.assertEqual((one.sessions, one.requests, one.errors, one.down), (3, 8, 6, True))

@@ -2,49 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.reality import Row
 from bender.haproxy.core.report import Counts
+from bender.haproxy.core.shape import Pool
+from tests.haproxy.said import server
+
+POOL = Pool("shop:tcp", "shop", "tcp", "roundrobin", False, None)
 
 
-def row(requests: int, errors: int = 10, name: str = "a") -> Row:
-    return Row("shop", name, 0, "UP", "L4OK", requests, errors)
+def row(requests: int, errors: int = 10, name: str = "a", **more: str) -> Row:
+    return Row("shop:tcp", name, 0, more.get("status", "UP"), 1, "", more.get("check", "L4OK"), requests, errors)
 
 
 class Counting(SynchronousTestCase):
     def setUp(self) -> None:
         self.counts = Counts()
-        self.counts.begin([row(100, 10)])
+        self.own("a", "b")
+        self.counts.take_all([row(100)])
 
-    def total(self) -> tuple[int, int]:
-        total = self.counts.totals()["shop"]["1"]
+    def own(self, *names: str, leaving: Sequence[str] = (), version: str = "1") -> None:
+        servers = [server(name, version=version) for name in names]
+        self.counts.own(POOL, servers, {("shop:tcp", name) for name in leaving})
+
+    def total(self, version: str = "1") -> tuple[int, int]:
+        total = self.counts.report()["backends"]["shop"][version]
         return total["requests"], total["errors"]
 
     def test_from_the_beginning(self) -> None:
         """What was counted before the driver began does not count."""
-        self.counts.take("shop", "1", row(103, 11))
-        self.counts.take("shop", "1", row(7, 1, "b"))
-        self.counts.take("shop", "2", row(5, 1, "c"))
+        self.counts.take([row(103, 11), row(7, 1, "b")])
         self.assertEqual(self.total(), (10, 2))
-        self.assertEqual(self.counts.totals()["shop"]["2"], {"requests": 5, "errors": 1})
+
+    def test_by_version(self) -> None:
+        """Of who leaves as well, as long as he is there."""
+        self.own("c", version="2", leaving=["a"])
+        self.counts.take([row(103), row(5, 1, "c")])
+        self.assertEqual((self.total(), self.total("2")), ((3, 0), (5, 1)))
 
     def test_after_haproxy_has_begun_again(self) -> None:
         """It goes on, and never back."""
-        self.counts.take("shop", "1", row(103))
+        self.counts.take([row(103)])
         self.counts.restarted()
-        self.counts.take("shop", "1", row(104))
+        self.counts.take_all([row(104)])
         self.assertEqual(self.total(), (107, 10))
 
     def test_when_that_was_not_noticed(self) -> None:
         """It is seen by a number that is smaller."""
-        self.counts.take("shop", "1", row(103, 12))
-        self.counts.take("shop", "1", row(2, 1))
+        self.counts.take([row(103, 12)])
+        self.counts.take([row(2, 1)])
         self.assertEqual(self.total(), (5, 3))
 
     def test_a_server_that_was_deleted_and_came_back(self) -> None:
         """It counts from 0, and so does HAProxy."""
-        self.counts.take("shop", "1", row(103))
-        self.counts.deleted("shop", "a")
-        self.counts.take("shop", "1", row(103))
-        self.assertEqual(self.total()[0], 106)
+        self.counts.take([row(103)])
+        self.own("b")
+        self.own("a", "b")
+        self.counts.take([row(203)])
+        self.assertEqual(self.total(), (206, 10))
+
+    def test_others_servers(self) -> None:
+        """They are nobody's here."""
+        self.counts.take([row(7, 0, "stranger")])
+        self.assertEqual(self.total(), (0, 0))
+
+    def test_who_is_down(self) -> None:
+        """By the word of checks alone, and each once."""
+        self.counts.take_all([row(1, status="DOWN", check="L4CON"), row(1, name="b", status="DOWN", check="")])
+        self.assertEqual(self.counts.report()["down"], ["registration/a"])
+        self.counts.take_all([row(1)])
+        self.assertEqual(self.counts.report()["down"], [])

@@ -1,0 +1,85 @@
+"""Where hosts are that have a name: HAProxy is told addresses alone, for it would look up names only when it starts.
+
+A name is looked up when it is first asked for, and again and again for as long as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
+from twisted.logger import Logger
+from zope.interface import implementer
+
+#: Seconds between two looks at a name, and if it was not found.
+FRESH_S = 30.0
+AGAIN_S = 2.0
+
+#: Seconds for which a name that nobody asks for is looked up again.
+ASKED_S = 120.0
+
+
+class Addresses:
+    """The addresses of hosts. `on_change` is called with a name when its address is another one."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self.on_change: Callable[[str], None] = lambda _host: None
+        self._reactor = reactor
+        self._known: dict[str, str] = {}
+        self._asked_at: dict[str, float] = {}
+        self._timers: dict[str, Any] = {}
+
+    def address_of(self, host: str) -> str | None:
+        """The address of a host, which may be one itself; None while it is not known."""
+        try:
+            return str(ip_address(host))
+        except ValueError:
+            pass
+        if host not in self._asked_at:
+            self._timers[host] = self._reactor.callLater(0, self._look_up, host)
+        self._asked_at[host] = self._reactor.seconds()
+        return self._known.get(host)
+
+    def close(self) -> None:
+        for timer in self._timers.values():
+            if timer.active():
+                timer.cancel()
+
+    def _look_up(self, host: str) -> None:
+        if self._asked_at[host] < self._reactor.seconds() - ASKED_S:
+            for place in (self._asked_at, self._known, self._timers):
+                place.pop(host, None)
+            return
+        receiver = _Receiver()
+        receiver.done.addCallback(self._found, host)
+        receiver.done.addErrback(lambda failure: self._log.failure("Looking up {host} failed.", failure, host=host))
+        self._reactor.nameResolver.resolveHostName(receiver, host)
+
+    def _found(self, addresses: list[str], host: str) -> None:
+        """Of several the same one is used for as long as it is among them."""
+        again_s = FRESH_S if addresses else AGAIN_S
+        self._timers[host] = self._reactor.callLater(again_s, self._look_up, host)
+        if addresses and self._known.get(host) not in addresses:
+            self._known[host] = min(addresses)
+            self.on_change(host)
+
+
+@implementer(IResolutionReceiver)
+class _Receiver:
+    def __init__(self) -> None:
+        self.done: Deferred[list[str]] = Deferred()
+        self._addresses: list[str] = []
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """It takes as long as the system lets it."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        self._addresses.append(str(address.host))  # type: ignore[attr-defined]
+
+    def resolutionComplete(self) -> None:
+        self.done.callback(self._addresses)

@@ -1,0 +1,161 @@
+"""What the operator chose for a driver of HAProxy, converted and checked before anything happens.
+
+`Unfit` says in one sentence what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shutil import which
+
+from attrs import frozen
+
+from bender.choices import Endpoint, Given, Unfit, parse_endpoint
+from bender.client import parse_nodes
+from bender.client.nodes import API_PORT
+from bender.core.model import Invalid, parse_name
+from bender.haproxy.supervisor import MASTER
+
+#: What systems take as the path of a Unix socket, with what HAProxy appends while it makes one.
+SOCKET_BYTES_MAX = 107 - len(MASTER) - len(".12345678.tmp")
+
+#: The option names, what they take, and what `--help` says of them. Those that take nothing are flags.
+OPTIONS: Mapping[str, tuple[str | None, str]] = {
+    "bender": ("URL", f"of a node's API; repeatable, others are used when it is away [default: 127.0.0.1:{API_PORT}]"),
+    "output": ("FILE", "with the configuration that is written for HAProxy; needed"),
+    "socket": ("FILE", "that is HAProxy's socket for the Runtime API; needed"),
+    "template": ("FILE", "with the configuration as a template of Jinja2; a good one is built in"),
+    "reload": ("COMMAND", "of the shell that has HAProxy load the file again"),
+    "run": ("HAPROXY", "program to start and look after, instead of --reload; --socket is where it is to listen"),
+    "check": ("HAPROXY", "program that checks the configuration; that of --run if not said, or else haproxy"),
+    "status": ("ENDPOINT", "where it is told how things are, as JSON over HTTP"),
+    "name": ("NAME", "that bender knows this driver by; HOSTNAME-haproxy if not said"),
+    "report": (None, "tell bender what HAProxy finds out about instances, and what it counts"),
+    "token-file": ("FILE", "with the token to show to bender; that in BENDER_TOKEN if not said"),
+    "ca": ("FILE", "with the certificates (PEM) of who signed those of nodes, which are then spoken to by TLS"),
+    "insecure": (None, "allow a --status that other machines can reach"),
+}
+
+
+@frozen
+class Choices:
+    """All options of one driver, each fit for itself and together with the others."""
+
+    nodes: tuple[str, ...]
+    output: Path
+    socket: Path
+    template: str | None
+    reload: str | None
+    runs: bool
+    haproxy: str
+    status: Endpoint | None
+    name: str
+    report: bool
+    token: str | None
+    ca: bytes | None
+
+
+def choose(given: Mapping[str, str], nodes: Sequence[str], flags: frozenset[str], host_name: str) -> Choices:
+    """Convert and check what was said: options with a value, values of `--bender`, and flags. Raises `Unfit`."""
+    for option in ("output", "socket"):
+        if option not in given:
+            raise Unfit(f"--{option} is needed: {OPTIONS[option][0]} {OPTIONS[option][1].removesuffix('; needed')}.")
+    if "run" in given and "reload" in given:
+        raise Unfit("--run and --reload exclude each other: what is started here is reloaded here.")
+    return Choices(
+        nodes=_nodes(nodes),
+        output=_output(given["output"]),
+        socket=_socket(given["socket"]),
+        template=_read_text("template", given.get("template")),
+        reload=given.get("reload"),
+        runs="run" in given,
+        haproxy=_program(given),
+        status=_status(given.get("status"), insecure="insecure" in flags),
+        name=_name(given.get("name", f"{host_name}-haproxy")),
+        report="report" in flags,
+        token=_token(given.get("token-file")),
+        ca=_read("ca", given.get("ca")),
+    )
+
+
+def _nodes(nodes: Sequence[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for text in nodes or [f"127.0.0.1:{API_PORT}"]:
+        try:
+            found |= dict.fromkeys(parse_nodes(text))
+        except ValueError as error:
+            raise Unfit(f"--bender {error}.") from error
+    return (*found,)
+
+
+def _output(text: str) -> Path:
+    path = Path(text).absolute()
+    if path.is_dir() or not path.name:
+        raise Unfit(f"--output {text} is a folder: name a file in it.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise Unfit(f"--output {text} cannot be written: there is no folder {path.parent} that this user may write to.")
+    return path
+
+
+def _socket(text: str) -> Path:
+    path = Path(text).absolute()
+    if not str(path).isprintable() or len(os.fsencode(path)) > SOCKET_BYTES_MAX:
+        raise Unfit(f"--socket {text!r} must be a path of printable characters, at most {SOCKET_BYTES_MAX} bytes.")
+    return path
+
+
+def _program(given: Mapping[str, str]) -> str:
+    option = next((each for each in ("check", "run") if each in given), None)
+    name = given.get("run", "haproxy") if option is None else given[option]
+    found = which(name)
+    if found is None and option is None:
+        raise Unfit("haproxy is not there to check configurations with: install it, or say where it is by --check.")
+    if found is None:
+        raise Unfit(f"--{option} {name} is no program that can be run.")
+    return str(Path(found).absolute())
+
+
+def _status(text: str | None, *, insecure: bool) -> Endpoint | None:
+    if text is None:
+        return None
+    endpoint = parse_endpoint(Given("--status", text))
+    if not endpoint.loopback and not insecure:
+        raise Unfit(
+            f"--status {text} can be reached from other machines and nothing protects it: choose interface=127.0.0.1 "
+            "or a unix: socket, or add --insecure if all who can reach it may read it."
+        )
+    return endpoint
+
+
+def _name(text: str) -> str:
+    try:
+        return parse_name("name", text)
+    except Invalid as error:
+        raise Unfit(f"--{error}.") from error
+
+
+def _token(path: str | None) -> str | None:
+    text = _read_text("token-file", path)
+    if text is None:
+        return os.environ.get("BENDER_TOKEN") or None
+    token = text.strip()
+    if not (token and token.isascii() and token.isprintable()):
+        raise Unfit(f"--token-file {path} holds no token, which is one line of ASCII.")
+    return token
+
+
+def _read_text(option: str, path: str | None) -> str | None:
+    content = _read(option, path)
+    try:
+        return None if content is None else content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unfit(f"--{option} {path} is not UTF-8 ({error}).") from error
+
+
+def _read(option: str, path: str | None) -> bytes | None:
+    try:
+        return None if path is None else Path(path).read_bytes()
+    except OSError as error:
+        raise Unfit(f"--{option} {path} cannot be read: {error.strerror}.") from error

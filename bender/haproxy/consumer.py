@@ -1,0 +1,103 @@
+"""Tells bender how far HAProxy has got, so that whoever deregisters an instance can wait until no request goes there.
+
+One request at a time, to the node that is followed; what comes meanwhile is told with the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from bender.client import BenderError, Client, Stand
+from bender.client.values import refusal_of
+from bender.reaching import NoAnswer
+
+#: What a node may take for it, and how long it is let alone where it does not take it.
+ANSWER_S_MAX = 2.0
+AGAIN_S = 1.0
+
+#: The same for a node that does not know of consumers.
+UNKNOWN_S = 10.0
+
+Report = Mapping[str, Any]
+
+
+class Consumer:
+    """One consumer, by its name."""
+
+    _log = Logger()
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.name = name
+        #: What a node has been told last, and has taken.
+        self.acknowledged: Stand | None = None
+        #: Why a node was not told, if it was not.
+        self.problem: str | None = None
+        #: What is reported along with it; None for nothing.
+        self.report: Callable[[], Report] | None = None
+        self._client = client
+        self._path = f"/consumers/{quote(name, safe='')}"
+        self._stand: Stand | None = None
+        self._due = False
+        self._telling: Deferred[None] | None = None
+        self._complained: set[str] = set()
+
+    def acknowledge(self, stand: Stand) -> None:
+        """All up to here is done."""
+        if stand != self._stand:
+            self._stand = stand
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell where it stands, and the report, also if both are the same as before."""
+        self._due = True
+        if self._telling is None and self._stand is not None:
+            self._telling = Deferred.fromCoroutine(self._tell_all())
+            self._telling.addErrback(self._failed)
+
+    def close(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+
+    async def _tell_all(self) -> None:
+        try:
+            while self._due and self._stand is not None:
+                self._due = False
+                again_s = await self._tell(self._stand)
+                if again_s:
+                    await deferLater(self._client.reactor, again_s)
+        finally:
+            self._telling = None
+
+    async def _tell(self, stand: Stand) -> float:
+        """Tell it; returns for how long the node is to be let alone."""
+        said: dict[str, Any] = {"cursor": stand.cursor}
+        if self.report is not None:
+            said["report"] = self.report()
+        content = msgspec.json.encode(said)
+        try:
+            reply = await self._client.ask(stand.node, "PUT", self._path, content, within_s=ANSWER_S_MAX)
+            refusal = refusal_of(reply)
+        except (NoAnswer, BenderError) as error:
+            self.problem = f"{stand.node} {error}"
+            return AGAIN_S
+        if refusal is None:
+            self.acknowledged, self.problem = stand, None
+            return 0.0
+        unknown = refusal.status == HTTPStatus.NOT_FOUND
+        self.problem = f"{stand.node} does not know of consumers" if unknown else f"{stand.node} refuses it: {refusal}"
+        if self.problem not in self._complained:
+            self._complained.add(self.problem)
+            self._log.warn("How far HAProxy is cannot be told: {problem}.", problem=self.problem)
+        return UNKNOWN_S if unknown else AGAIN_S
+
+    def _failed(self, failure: Any) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("Telling how far HAProxy is failed; it is tried with the next event.", failure)

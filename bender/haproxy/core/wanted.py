@@ -1,0 +1,113 @@
+"""What HAProxy is to be, kept up to date event by event, so that each costs only what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import define, field
+
+from bender.haproxy.core.registry import Registry, Said
+from bender.haproxy.core.servers import Ramps, Server, serving
+from bender.haproxy.core.settings import backend_of
+from bender.haproxy.core.shape import Shape, shape, slots_for
+
+
+@define
+class Wanted:
+    """All that is wanted. `address_of` gives the address of a host, None if it is not known yet.
+
+    `with_slots` says that servers cannot be added to HAProxy.
+    """
+
+    address_of: Callable[[str], str | None]
+    with_slots: bool = False
+    registry: Registry = field(factory=Registry)
+    #: The names of backends whose servers may be others than before. Who takes care of one takes it out.
+    changed: set[str] = field(factory=set)
+    #: Whether the shape may be another one; the same holds.
+    reshaped: bool = True
+    #: Of backends and frontends, by id, what cannot be used.
+    problems: dict[str, str] = field(factory=dict)
+    #: Of backends, by name, the ids of members of whom it is not known where they are.
+    homeless: dict[str, list[str]] = field(factory=dict)
+    _ramps: Ramps = field(factory=Ramps)
+    _slow_starts: dict[str, float] = field(factory=dict)
+    # When the weights of a backend's servers are others.
+    _grow_at: dict[str, float] = field(factory=dict)
+    _slots: dict[str, int] = field(factory=dict)
+
+    def take(self, said: Said, now: float) -> None:
+        """Take in an event."""
+        self.changed |= self.registry.take(said, now)
+        if said.kind == "frontend":
+            self.reshaped = True
+        if said.kind == "backend":
+            self.reshaped = True
+            self._take_backend(said.body["name"])
+
+    def begin(self, now: float) -> None:
+        """All that was there at first is known now; nothing of it is new."""
+        for name, body in self.registry.backends.items():
+            servers, _ = serving(self.registry, body, self.address_of)
+            self._ramps.begin(name, servers)
+        self.pass_time(now)
+
+    def due_at(self) -> float | None:
+        """When to call `pass_time` next, if nothing happens before."""
+        lapse_at = self.registry.due_at()
+        return min([*self._grow_at.values(), *([] if lapse_at is None else [lapse_at])], default=None)
+
+    def pass_time(self, now: float, *, lapsing: bool = True) -> None:
+        """See what is due; unless `lapsing`, what is kept is kept on."""
+        if lapsing:
+            self.changed |= self.registry.lapse(now)
+        for name in [name for name, at in self._grow_at.items() if at <= now]:
+            del self._grow_at[name]
+            self.changed.add(name)
+
+    def moved(self, host: str) -> None:
+        """Another address is known of a host."""
+        del host
+        self.changed |= self.registry.backends.keys()
+
+    def servers(self, name: str, now: float) -> list[Server]:
+        """The servers of a backend as they are to be now, in order of name."""
+        body = self.registry.backends.get(name)
+        if body is None:
+            return []
+        found, unknown = serving(self.registry, body, self.address_of)
+        if unknown:
+            self.homeless[name] = unknown
+        else:
+            self.homeless.pop(name, None)
+        ramped, grow_at = self._ramps.ramped(name, found, self._slow_starts.get(name, 0.0), now)
+        if grow_at is None:
+            self._grow_at.pop(name, None)
+        else:
+            self._grow_at[name] = grow_at
+        return ramped
+
+    def servers_in(self, shape: Shape, now: float) -> Mapping[str, list[Server]]:
+        """The servers of all pools, by the name of the pool."""
+        return {pool.name: self.servers(pool.title, now) for pool in shape.pools}
+
+    def shape(self, before: Shape | None, now: float) -> Shape:
+        """The shape that is wanted; addresses that are listened on in the shape `before` stay where they are."""
+        if self.with_slots:
+            for name in self.registry.backends:
+                self._slots[name] = slots_for(max(1, len(self.servers(name, now))), self._slots.get(name, 0))
+        found, self.problems = shape(self.registry.backends, self.registry.frontends, self._slots, before)
+        return found
+
+    def _take_backend(self, name: str) -> None:
+        body = self.registry.backends.get(name)
+        if body is None:
+            self._forget(name, (self._slow_starts, self._grow_at, self._slots, self.homeless))
+            self._ramps.forget(name)
+            return
+        self._slow_starts[name] = backend_of(body)[0].slow_start_s
+
+    def _forget(self, name: str, places: Iterable[dict[str, Any]]) -> None:
+        for place in places:
+            place.pop(name, None)

@@ -1,0 +1,370 @@
+"""Keeps HAProxy as bender says: what is done when.
+
+Everything happens in turns, one at a time, so that no command goes to a process that is about to be replaced. A turn
+has HAProxy's servers made what they are to be, where there is a reason to look; then bender is told how far that is;
+and then the file is rewritten, or HAProxy reloaded, if that is due. What cannot be done now is tried again, and HAProxy
+stays as it is meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from bender.client import Event, Stand, Watch
+from bender.haproxy.addresses import Addresses
+from bender.haproxy.consumer import Consumer
+from bender.haproxy.core.progress import Leaving, Progress
+from bender.haproxy.core.reality import Process, Row, Unreadable
+from bender.haproxy.core.registry import Said
+from bender.haproxy.core.rendering import DYNAMIC_SINCE
+from bender.haproxy.core.report import Counts
+from bender.haproxy.core.shape import Pool
+from bender.haproxy.core.wanted import Wanted
+from bender.haproxy.loading import Loader
+from bender.haproxy.programs import Vigil
+from bender.haproxy.reconciling import Outcome, Reconciler
+from bender.haproxy.runtime import Runtime
+from bender.reaching import NoAnswer
+
+#: Seconds between two looks at whether HAProxy is as it should be, where nothing else makes one look.
+CHECK_S = 2.0
+
+#: Before HAProxy is asked again that did not answer: at first, and what that grows to.
+AGAIN_S_MIN = 0.05
+AGAIN_S_MAX = 1.0
+
+#: Commands that HAProxy did not carry out, of which the last are kept for people.
+REFUSED_MAX = 10
+
+
+class Driver(Service):
+    """One driver of one HAProxy. All that it needs is handed to it, and what it knows can be looked at."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        watch: Watch,
+        consumer: Consumer,
+        wanted: Wanted,
+        addresses: Addresses,
+        runtime: Runtime,
+        loader: Loader,
+        reporting: bool,
+    ) -> None:
+        self.watch = watch
+        self.consumer = consumer
+        self.wanted = wanted
+        self.loader = loader
+        #: The process that answered last; None while none does, and then why not.
+        self.process: Process | None = None
+        self.silence = "has not been asked yet"
+        #: Commands that HAProxy did not carry out, with its answers, the last of them.
+        self.refused: deque[str] = deque(maxlen=REFUSED_MAX)
+        #: What HAProxy has counted, as it said last.
+        self.rows: list[Row] = []
+        self.counts = Counts()
+        #: Whether bender has said all that it knows, and whether HAProxy was what it is to be at some time after that.
+        self.synced = False
+        self.ready = False
+        #: Why HAProxy is left alone though bender has said all that it knows.
+        self.held: str | None = None
+        #: Nodes that cannot be followed, and why, if none can.
+        self.away: Mapping[str, str] = {}
+        #: When the first thing came that bender was not told of yet.
+        self.behind_since: float | None = None
+        self._reactor = reactor
+        self._addresses = addresses
+        self._runtime = runtime
+        if reporting:
+            consumer.report = self.counts.report
+        self._stand: Stand | None = None
+        self._progress: Progress[Stand] = Progress()
+        self._leaving = Leaving()
+        self._everything = True
+        self._check_at = self._look_at = self._again_at = -inf
+        self._again_s = AGAIN_S_MIN
+        self._vigil: Vigil | None = None
+        self._poked: Deferred[None] | None = None
+        self._running: list[Deferred[None]] = []
+
+    def now(self) -> float:
+        """The time, as `behind_since` has it."""
+        now: float = self._reactor.seconds()
+        return now
+
+    # As a service.
+
+    def startService(self) -> None:
+        super().startService()
+        self.watch.on_taken = self._taken
+        self.watch.on_away = self._nobody
+        self._addresses.on_change = self._moved
+        if self.loader.files.written is not None:
+            self.loader.reloading.begin()
+        self._running = [Deferred.fromCoroutine(each) for each in (self._follow(), self._work())]
+        for each in self._running:
+            each.addErrback(self._ended)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        for each in self._running:
+            each.cancel()
+        await self.watch.aclose()
+        self.consumer.close()
+        self._addresses.close()
+        self._watch_over(None)
+        await self.loader.reloading.end()
+
+    def _ended(self, failure: Any) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("This should not have happened, and nothing is done any more: start again.", failure)
+
+    # What bender says.
+
+    async def _follow(self) -> None:
+        async for event in self.watch:
+            try:
+                self._hear(event)
+            except Exception:
+                self._log.failure("{id} cannot be understood and is passed over.", id=event.id)
+
+    def _hear(self, event: Event) -> None:
+        now = self._reactor.seconds()
+        self._somebody()
+        if event.event == "synced":
+            self.wanted.begin(now)
+            self.synced = True
+            self._log.info("Following {node}, which has said all that it knows.", node=event.node)
+        else:
+            kind: Any = event.kind
+            self.wanted.take(Said(event.event, kind, event.id, event.reason, event.body), now)
+        self.poke()
+
+    def _taken(self) -> None:
+        self._somebody()
+        if self.behind_since is None:
+            self.behind_since = self._reactor.seconds()
+        self._stand = self.watch.taken
+        self.poke()
+
+    def _somebody(self) -> None:
+        """A node is followed."""
+        if self.away:
+            self.away = {}
+            self.wanted.registry.heard_again(self._reactor.seconds())
+            self._log.info("Following {node} again.", node=self.watch.node)
+
+    def _nobody(self, problems: Mapping[str, str]) -> None:
+        self.away = dict(problems)
+        said = "; ".join(f"{node} {problem}" for node, problem in problems.items())
+        self._log.warn("No node can be followed, HAProxy is left as it is: {said}.", said=said)
+
+    def _moved(self, host: str) -> None:
+        self.wanted.moved(host)
+        self.poke()
+
+    def may_act(self) -> bool:
+        """Whether bender has said enough for HAProxy to be touched."""
+        if not self.synced:
+            return False
+        if self.ready or not self.wanted.registry.knows_nothing or not self.loader.has_something:
+            self.held = None
+            return True
+        if self.held is None:
+            self.held = f"bender knows no frontend and no backend, but {self.loader.files.output} may"
+            self._log.warn("HAProxy is left as it is: {why}.", why=self.held)
+        return False
+
+    # Turns.
+
+    def poke(self) -> None:
+        """There may be something to do."""
+        poked, self._poked = self._poked, None
+        if poked is not None and not poked.called:
+            poked.callback(None)
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                await self._turn()
+            except CancelledError:
+                raise
+            except Exception:
+                self._log.failure("A turn failed; the next one looks at everything.")
+                self._later()
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until there is something to do, and all that came with it was taken."""
+        rest_s = self._due_at() - self._reactor.seconds()
+        if rest_s > 0:
+            poked: Deferred[None] = Deferred()
+            self._poked = poked
+            timer = self._reactor.callLater(rest_s, self.poke)
+            try:
+                await poked
+            finally:
+                if timer.active():
+                    timer.cancel()
+        await deferLater(self._reactor, 0)
+
+    def _due_at(self) -> float:
+        if not self.may_act():
+            return self._reactor.seconds() + CHECK_S  # type: ignore[no-any-return]
+        if self.wanted.changed or self.wanted.reshaped or self._everything or self._stand is not None:
+            return self._again_at
+        at = [self._check_at, self.loader.due_at(self.process)]
+        at += [due_at for due_at in (self.wanted.due_at(), self._progress.due_at()) if due_at is not None]
+        if self._leaving.since:
+            at.append(self._look_at)
+        return max(min(at), self._again_at)
+
+    async def _turn(self) -> None:
+        now = self._reactor.seconds()
+        self.wanted.pass_time(now, lapsing=not self.away)
+        if not self.may_act() or now < self._again_at:
+            return
+        if self.wanted.reshaped:
+            self.wanted.reshaped = False
+            self.loader.want(self.wanted.shape(self.loader.loaded, now), self.process)
+        if self._has_work(now):
+            await self._apply()
+        self._tell()
+        if self._reactor.seconds() >= self.loader.due_at(self.process):
+            begun = await self.loader.do(self.process)
+            if begun is not None:
+                self._meet(begun)
+        self.ready = self.ready or (self.loader.settled(self.process) and not self._everything)
+
+    def _has_work(self, now: float) -> bool:
+        look = self._leaving.since and now >= self._look_at
+        return bool(self.wanted.changed or self._everything or look or now >= self._check_at)
+
+    def _later(self) -> None:
+        self._everything = True
+        self._again_at = self._reactor.seconds() + self._again_s
+        self._again_s = min(2 * self._again_s, AGAIN_S_MAX)
+
+    def _tell(self) -> None:
+        """Tell bender how far all is done."""
+        now = self._reactor.seconds()
+        if self._stand is not None and not self.wanted.changed and not self._everything:
+            self._progress.did(self._stand, (), now)
+            self._stand = None
+        done = self._progress.done(self._leaving.busy, now)
+        if done is not None:
+            self.consumer.acknowledge(done)
+            self.behind_since = now if self._progress.waiting or self._stand is not None else None
+
+    # Servers.
+
+    async def _apply(self) -> None:
+        """Have HAProxy's servers be what they are to be, as far as there is a reason to look."""
+        changed, self.wanted.changed = self.wanted.changed, set()
+        stand, self._stand = self._stand, None
+        try:
+            async with self._runtime.conversation() as talk:
+                await self._converse(Reconciler(talk, self.counts.take), changed, stand)
+        except (NoAnswer, Unreadable) as error:
+            self._give_back(changed, stand)
+            self._unmeet(str(error))
+            self._later()
+        else:
+            self._again_s = AGAIN_S_MIN
+
+    def _give_back(self, changed: set[str], stand: Stand | None) -> None:
+        """It was not done; what came meanwhile is newer."""
+        self.wanted.changed |= changed
+        if self._stand is None:
+            self._stand = stand
+
+    async def _converse(self, reconciler: Reconciler, changed: set[str], stand: Stand | None) -> None:
+        self._meet(await reconciler.process())
+        everything = self._everything or self._reactor.seconds() >= self._check_at
+        pools = self._pools(changed, everything=everything)
+        now = self._reactor.seconds()
+        servers = {pool.name: self.wanted.servers(pool.title, now) for pool in pools}
+        for pool in pools:
+            self.counts.own(pool, servers[pool.name], self._leaving.since)
+        outcome = await reconciler.reconcile(pools, servers)
+        self._conclude(outcome, pools)
+        self.loader.stale |= bool(changed)
+        if stand is not None:
+            self._progress.did(stand, outcome.drained & outcome.busy, self._reactor.seconds())
+        if everything:
+            self.rows = await reconciler.rows()
+            self.counts.take_all(self.rows)
+            self.consumer.tell()
+            self._everything = False
+            self._check_at = self._reactor.seconds() + CHECK_S
+
+    def _pools(self, changed: set[str], *, everything: bool) -> list[Pool]:
+        shape = self.loader.shape
+        if everything:
+            return [*shape.pools]
+        return [pool for pool in shape.pools if pool.title in changed or pool.name in self._leaving.pools]
+
+    def _conclude(self, outcome: Outcome, pools: list[Pool]) -> None:
+        now = self._reactor.seconds()
+        self._leaving.look([pool.name for pool in pools], outcome.leaving, outcome.busy, now)
+        self._look_at = self._leaving.look_at(now) or inf
+        if outcome.homeless:
+            self.wanted.reshaped = True
+        for words in outcome.refused:
+            if words not in self.refused:
+                self._log.error("HAProxy did not carry out: {words}", words=words)
+                self.refused.append(words)
+
+    def _meet(self, process: Process) -> None:
+        """This is who answers now."""
+        self.silence = ""
+        if process.is_the_same(self.process):
+            return
+        self._log.info("HAProxy {pid} answers; all of it is looked at.", pid=process.pid)
+        self.counts.restarted()
+        self.process = process
+        self._everything = True
+        self._leaving.forget()
+        self._watch_over(process.pid)
+        with_slots = process.version < DYNAMIC_SINCE
+        if with_slots != self.wanted.with_slots:
+            self.wanted.with_slots = with_slots
+            self.wanted.reshaped = True
+        self.loader.meet(process)
+
+    def _unmeet(self, why: str) -> None:
+        if not self.silence:
+            self._log.warn("HAProxy {why}.", why=why)
+        self.silence = why
+        self.process = None
+
+    def _watch_over(self, pid: int | None) -> None:
+        """Notice at once when this process ends."""
+        if self._vigil is not None:
+            self._vigil.close()
+            self._vigil = None
+        if pid is not None:
+            try:
+                self._vigil = Vigil(self._reactor, pid, self._gone)
+            except OSError:  # it is gone already, or its number means nothing here; the next look says which
+                self._vigil = None
+
+    def _gone(self) -> None:
+        self._vigil = None
+        self._everything = True
+        self._again_at = -inf
+        self.poke()

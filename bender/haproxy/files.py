@@ -1,0 +1,100 @@
+"""The configuration that HAProxy loads: only ever replaced by one that HAProxy itself has found to be good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import DeferredLock
+
+from bender.haproxy.core.rendering import Rendered
+from bender.haproxy.programs import CannotRun, run
+
+#: For `haproxy -c`, which takes some hundredths of a second.
+CHECK_S_MAX = 20.0
+
+#: Words of HAProxy's on what it refuses that are kept.
+WHY_CHARACTERS_MAX = 2000
+
+_HEADING = "# "
+_WHOSE = "; written by twistd bender-haproxy, which overwrites what is changed here."
+
+
+class Refused(Exception):
+    """HAProxy does not take a configuration; the message is what it says."""
+
+
+@frozen
+class Written:
+    """What a file holds: its text, and the description that it began with, if it was written here."""
+
+    text: str
+    description: str | None
+
+
+class Files:
+    """The configuration in the file `output`, checked by the program `haproxy`."""
+
+    def __init__(self, reactor: Any, output: Path, haproxy: str) -> None:
+        self.output = output
+        self._reactor = reactor
+        self._haproxy = haproxy
+        self._lock = DeferredLock()
+        #: What the file holds; None if there is none.
+        self.written = self._read()
+
+    async def replace(self, rendered: Rendered) -> Written | None:
+        """Write a configuration, if HAProxy takes it; returns what was there before. Raises `Refused`.
+
+        Nothing is changed where it is refused, or where it is there already.
+        """
+        async with self._lock:
+            return await self._replace(rendered)
+
+    async def _replace(self, rendered: Rendered) -> Written | None:
+        before = self.written
+        text = f"{_HEADING}{rendered.description}{_WHOSE}\n{rendered.text}"
+        if before is not None and before.text == text:
+            return before
+        draft = self.output.with_name(f".{self.output.name}.draft")
+        try:
+            draft.write_text(text, "utf-8")
+            await self._check(draft)
+            draft.replace(self.output)
+        except OSError as error:
+            raise Refused(f"{self.output} cannot be written ({error.strerror})") from error
+        finally:
+            draft.unlink(missing_ok=True)
+        self.written = Written(text, rendered.description)
+        return before
+
+    def restore(self, before: Written | None) -> None:
+        """Bring back what was there. Without anything before, what is there stays. Raises `Refused`."""
+        if before is None or before == self.written:
+            return
+        draft = self.output.with_name(f".{self.output.name}.draft")
+        try:
+            draft.write_text(before.text, "utf-8")
+            draft.replace(self.output)
+        except OSError as error:
+            raise Refused(f"{self.output} cannot be written ({error.strerror})") from error
+        self.written = before
+
+    async def _check(self, draft: Path) -> None:
+        try:
+            ran = await run(self._reactor, [self._haproxy, "-c", "-q", "-f", str(draft)], CHECK_S_MAX)
+        except CannotRun as error:
+            raise Refused(f"{self._haproxy} {error}") from error
+        if ran.status != 0:
+            said = " ".join(ran.output.replace(str(draft), self.output.name).split())
+            raise Refused(said[:WHY_CHARACTERS_MAX] or f"{self._haproxy} ended with status {ran.status}")
+
+    def _read(self) -> Written | None:
+        try:
+            text = self.output.read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+        first = text.partition("\n")[0]
+        mine = first.startswith(_HEADING) and first.endswith(_WHOSE)
+        return Written(text, first[len(_HEADING) : -len(_WHOSE)] if mine else None)

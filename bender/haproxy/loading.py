@@ -1,0 +1,225 @@
+"""The shape that HAProxy is to have: rendered, checked, loaded, or refused.
+
+What HAProxy refuses never stays in the file that it would be started with. What it takes but cannot begin with, for an
+address that is taken, is taken back out of there, and tried again after a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from bender.haproxy.core.reality import Process, Unreadable
+from bender.haproxy.core.rendering import DESCRIPTION, Renderer, Unrenderable
+from bender.haproxy.core.servers import Server
+from bender.haproxy.core.shape import Shape
+from bender.haproxy.files import Files, Refused, Written
+from bender.haproxy.reconciling import Reconciler
+from bender.haproxy.runtime import Runtime
+from bender.haproxy.supervisor import Failed, Reloading
+from bender.reaching import NoAnswer
+
+#: The file is rewritten, and HAProxy reloaded, at most so often.
+APART_S = 1.0
+
+#: Before HAProxy is reloaded: who sets up a backend has its frontend ready as well.
+TOGETHER_S = 0.1
+
+#: How long HAProxy may take to begin again, and how often it is looked whether it has.
+BEGIN_S_MAX = 10.0
+BEGIN_LOOK_S = 0.02
+
+#: Before a shape is tried again with which HAProxy did not begin.
+AGAIN_S = 30.0
+
+ServersIn = Callable[[Shape], Mapping[str, Sequence[Server]]]
+
+
+@frozen
+class Refusal:
+    """A shape that HAProxy did not take, by its description: why not, since when, and when it is tried again."""
+
+    description: str
+    why: str
+    at_ms: int
+    again_at: float
+
+
+class Loader:
+    """Has HAProxy load what is `wanted`. `servers_in` gives the servers of a shape as they are to be now."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        runtime: Runtime,
+        renderer: Renderer,
+        files: Files,
+        reloading: Reloading,
+        servers_in: ServersIn,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self.files = files
+        self.reloading = reloading
+        #: What HAProxy is to have, and has, as far as that is known.
+        self.wanted = Shape()
+        self.loaded: Shape | None = None
+        self.reloads = 0
+        self.refusal: Refusal | None = None
+        #: Why the file could not be rewritten with other servers alone; None if it could.
+        self.problem: str | None = None
+        #: Whether the servers may be others than those in the file.
+        self.stale = False
+        self._reactor = reactor
+        self._runtime = runtime
+        self._renderer = renderer
+        self._servers_in = servers_in
+        self._wall_ms = wall_ms
+        self._description = ""
+        self._described: Shape | None = None
+        self._nothing = renderer.description(Shape())
+        # The shape in the file, if it was written by this process or is the one that is wanted.
+        self._filed: Shape | None = None
+        self._wrote_at = self._loaded_at = self._wanted_at = -inf
+
+    @property
+    def shape(self) -> Shape:
+        """What HAProxy has; or else what it is to have, as far as it has the same."""
+        return self.wanted if self.loaded is None else self.loaded
+
+    @property
+    def has_something(self) -> bool:
+        """Whether the file that is there may say more than nothing."""
+        written = self.files.written
+        return written is not None and written.description != self._nothing
+
+    def want(self, shape: Shape, process: Process | None) -> None:
+        """This is wanted now."""
+        self._wanted_at = self._reactor.seconds()
+        self.wanted = shape
+        try:
+            self._description = self._renderer.description(shape)
+        except Unrenderable as error:
+            self._description = ""
+            self._refuse("", f"the template {error}", inf)
+            return
+        if self.refusal is not None and self.refusal.description != self._description:
+            self.refusal = None
+        if self._filed is None and self._is_filed():
+            self._filed = shape
+        self.meet(process)
+
+    def meet(self, process: Process | None) -> None:
+        """HAProxy is this process now: see what it runs with."""
+        if process is not None and self._runs(process):
+            self.loaded = self.wanted
+            self.refusal = None
+
+    def due_at(self, process: Process | None) -> float:
+        """When something is to be done; infinity if nothing is."""
+        if self._wants(process):
+            again_at = self.refusal.again_at if self.refusal is not None else -inf
+            return max(self._loaded_at + APART_S, self._wanted_at + TOGETHER_S, again_at)
+        return self._wrote_at + APART_S if self.stale and self._filed is not None else inf
+
+    async def do(self, process: Process | None) -> Process | None:
+        """Do what is due; returns the process that has begun because of that, if one has."""
+        if self._wants(process):
+            return await self._load(process)
+        await self.rewrite()
+        return None
+
+    async def rewrite(self) -> None:
+        """Have the file hold the servers as they are to be now, so that HAProxy comes back with them."""
+        self._wrote_at = self._reactor.seconds()
+        if self._filed is None:
+            return
+        self.stale = False
+        try:
+            await self.files.replace(self._renderer.render(self._filed, self._servers_in(self._filed)))
+        except (Refused, Unrenderable) as error:
+            self._log.error("The file stays as it is: {why}", why=str(error))
+            self.problem = str(error)
+        else:
+            self.problem = None
+
+    def settled(self, process: Process | None) -> bool:
+        """Whether HAProxy has what it is to have."""
+        return process is not None and self._runs(process)
+
+    def _wants(self, process: Process | None) -> bool:
+        """Whether HAProxy is to begin with another shape than it has; if it does not answer, than it would."""
+        return not (self._is_filed() if process is None else self._runs(process))
+
+    def _is_filed(self) -> bool:
+        return self.files.written is not None and self.files.written.description == self._description
+
+    def _runs(self, process: Process) -> bool:
+        """Whether it runs with what is wanted: by its own word or, where its template lets it say none, by ours."""
+        if process.description.startswith(DESCRIPTION):
+            return process.description == self._description
+        return self._is_filed() and self.loaded in (None, self.wanted)
+
+    async def _load(self, process: Process | None) -> Process | None:
+        self._loaded_at = self._wrote_at = self._reactor.seconds()
+        shape, description, filed = self.wanted, self._description, self._filed
+        self.stale = False
+        try:
+            before = await self.files.replace(self._renderer.render(shape, self._servers_in(shape)))
+        except (Refused, Unrenderable) as error:
+            self.stale = True
+            self._refuse(description, str(error), inf)
+            return None
+        self._filed = shape
+        try:
+            begun = await self._begin(process)
+        except Failed as failed:
+            if self.reloading.able:
+                self._filed = filed
+                self._back_to(before, description, str(failed))
+            else:
+                self._refuse(description, str(failed), inf)
+            return None
+        if process is not None:
+            self.reloads += 1
+        if begun.description == description or not begun.description.startswith(DESCRIPTION):
+            self.loaded = shape
+        return begun
+
+    async def _begin(self, process: Process | None) -> Process:
+        """Have HAProxy begin with what is in the file; returns the process that has. Raises `Failed`."""
+        self.reloading.begin()
+        await self.reloading.reload(running=process is not None)
+        ends_at = self._reactor.seconds() + BEGIN_S_MAX
+        while self._reactor.seconds() < ends_at:
+            await deferLater(self._reactor, BEGIN_LOOK_S)
+            try:
+                async with self._runtime.conversation() as talk:
+                    begun = await Reconciler(talk).process()
+            except (NoAnswer, Unreadable):
+                pass
+            else:
+                if not begun.is_the_same(process) and not begun.stopping:
+                    return begun
+            await self.reloading.check()
+        raise Failed(f"HAProxy did not begin within {BEGIN_S_MAX:g} s")
+
+    def _back_to(self, before: Written | None, description: str, why: str) -> None:
+        self.stale = True
+        try:
+            self.files.restore(before)
+        except Refused as error:
+            why = f"{why}; and {error}"
+        self._refuse(description, why, self._reactor.seconds() + AGAIN_S)
+
+    def _refuse(self, description: str, why: str, again_at: float) -> None:
+        if self.refusal is None or self.refusal.why != why:
+            self._log.error("HAProxy goes on with what it has: {why}", why=why)
+        self.refusal = Refusal(description, why, self._wall_ms(), again_at)

@@ -1,0 +1,133 @@
+"""Making HAProxy's servers what they are to be, in one conversation with one of its processes.
+
+What is there is asked for each time: so it does not matter who changed it meanwhile, or whether the process is another
+one than before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import define, field, frozen
+from twisted.logger import Logger
+
+from bender.haproxy.core.planning import Plan, deletion, plan, refusal
+from bender.haproxy.core.progress import Place
+from bender.haproxy.core.reality import Found, Process, Row, by_pool, pools_in, process_in, rows_in, servers_in
+from bender.haproxy.core.servers import Server
+from bender.haproxy.core.shape import Pool
+from bender.haproxy.runtime import Conversation
+
+#: Pools whose servers are asked for one by one; for more of them all are.
+POOLS_MAX = 8
+
+#: HAProxy 2.5 adds servers only for who has asked for what is not finished.
+_EXPERIMENTAL = (2, 5)
+
+
+@frozen
+class Outcome:
+    """How HAProxy is now, as far as the pools are concerned that were asked about.
+
+    `leaving` get no new requests and are to be deleted; of these `busy` have requests, and `drained` got some until
+    now. `missing` are pools that HAProxy does not have. `refused` are commands, each with the answer
+    that HAProxy gave; `homeless` are ids of members for which there is no slot.
+    """
+
+    leaving: frozenset[Place]
+    busy: frozenset[Place]
+    drained: frozenset[Place]
+    missing: frozenset[str]
+    refused: tuple[str, ...]
+    homeless: tuple[str, ...]
+
+
+@define
+class Reconciler:
+    """One conversation. `on_rows` is called with what HAProxy has counted before it is told to delete anything."""
+
+    talk: Conversation
+    on_rows: Callable[[Sequence[Row]], None] = lambda _rows: None
+    _process: Process | None = None
+    _refused: list[str] = field(factory=list)
+
+    _log = Logger()
+
+    async def process(self) -> Process:
+        """Who answers."""
+        (answer,) = await self.talk.ask(["show info"])
+        self._process = process_in(answer)
+        return self._process
+
+    async def reconcile(self, pools: Sequence[Pool], servers: Mapping[str, Sequence[Server]]) -> Outcome:
+        """Make the servers of these pools those that are given, by name of the pool."""
+        there, found = await self._look(pools)
+        present = [pool for pool in pools if pool.name in there]
+        plans = {pool.name: plan(pool, servers[pool.name], found.get(pool.name, ())) for pool in present}
+        await self._do([command for pool in present for command in plans[pool.name].commands])
+        leaving, busy = await self._delete(present, plans, found)
+        out = {(pool, server.name) for pool, servers_ in found.items() for server in servers_ if server.out}
+        return Outcome(
+            leaving=frozenset(leaving),
+            busy=frozenset(busy),
+            drained=frozenset({(name, each) for name, planned in plans.items() for each in planned.leaving} - out),
+            missing=frozenset({pool.name for pool in pools} - there),
+            refused=(*self._refused,),
+            homeless=tuple(id_ for planned in plans.values() for id_ in planned.homeless),
+        )
+
+    async def rows(self) -> list[Row]:
+        """What HAProxy has counted of all servers."""
+        (answer,) = await self.talk.ask(["show stat -1 4 -1"])
+        return rows_in(answer)
+
+    async def _look(self, pools: Sequence[Pool]) -> tuple[set[str], dict[str, list[Found]]]:
+        """The names of the pools that there are, and the servers of these."""
+        if len(pools) > POOLS_MAX:
+            backends, state = await self.talk.ask(["show backend", "show servers state"])
+            return pools_in(backends), by_pool(servers_in(state))
+        asked = [f"show servers state {pool.name}" for pool in pools]
+        backends, *states = await self.talk.ask(["show backend", *asked])
+        there = pools_in(backends)
+        found = {pool.name: servers_in(state) for pool, state in zip(pools, states, strict=True) if pool.name in there}
+        return there, found
+
+    async def _delete(
+        self, pools: Sequence[Pool], plans: Mapping[str, Plan], found: Mapping[str, Sequence[Found]]
+    ) -> tuple[set[Place], set[Place]]:
+        """Delete what leaves and has no session; returns who is still there, and who of them has one."""
+        left = [pool for pool in pools if plans[pool.name].leaving]
+        if not left:
+            return set(), set()
+        asked = [f"show stat {found[pool.name][0].pool_id} 4 -1" for pool in left]
+        rows = [row for answer in await self.talk.ask(asked) for row in rows_in(answer)]
+        self.on_rows(rows)
+        sessions = {(row.pool, row.name): row.sessions for row in rows}
+        leaving = {(pool.name, name) for pool in left for name in plans[pool.name].leaving}
+        idle = {place for place in leaving if not sessions.get(place, 0)}
+        commands = [
+            command
+            for pool in left
+            for command in deletion(pool, sorted(name for owner, name in idle if owner == pool.name))
+        ]
+        refused = await self._do(commands, telling=False)
+        gone = {place for place in idle if f"del server {'/'.join(place)}" not in refused}
+        return leaving - gone, leaving - idle
+
+    async def _do(self, commands: Sequence[str], *, telling: bool = True) -> set[str]:
+        """Have HAProxy carry out commands; returns those that it refused."""
+        if not commands:
+            return set()
+        assert self._process is not None, "ask who answers first"
+        if self._process.version[:2] == _EXPERIMENTAL:
+            commands = ["experimental-mode on", *commands]
+        answers = await self.talk.ask(commands)
+        refused = set()
+        for command, answer in zip(commands, answers, strict=True):
+            self._log.debug("{command}: {answer}", command=command, answer=answer)
+            why = refusal(answer)
+            if why is not None:
+                refused.add(command)
+                if telling:
+                    self._refused.append(f"{command}: {why}")
+        return refused

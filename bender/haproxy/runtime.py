@@ -1,0 +1,160 @@
+"""HAProxy's Runtime API, by a connection for each conversation.
+
+A connection that is kept would go on speaking with a process that has been replaced by another one. Commands are sent
+so many at a time that HAProxy's buffer has room for them, and every wait for its answers has an end. What goes wrong is
+`NoAnswer`, a clause about HAProxy.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from bender.reaching import in_time
+
+#: For the connection, and for the answers to one portion of commands: HAProxy takes milliseconds.
+ANSWER_S_MAX = 3.0
+
+#: Bytes of commands that are sent before the first is answered. HAProxy's buffer has 16 KiB.
+PORTION_BYTES_MAX = 8 * 1024
+
+#: Bytes of an answer. `show stat` has some 500 of each server.
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+
+#: What HAProxy says when it has answered one command and waits for the next.
+PROMPT = b"\n> "
+
+
+class Runtime:
+    """The Runtime API at an endpoint."""
+
+    def __init__(self, reactor: Any, endpoint: IStreamClientEndpoint) -> None:
+        self._reactor = reactor
+        self._endpoint = endpoint
+
+    def conversation(self) -> Conversation:
+        """One with the process that listens now. Use it in an `async with` block."""
+        return Conversation(self._reactor, self._endpoint)
+
+    async def ask(self, command: str) -> str:
+        """The answer to one command, with nothing else said, as the process wants it that has the others."""
+        factory = Factory.forProtocol(_Once)
+        factory.noisy = False
+        once: Any = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
+        once.transport.write(f"{command}\n".encode())
+        once.transport.loseWriteConnection()
+        try:
+            answer: bytes = await in_time(self._reactor, once.answer, ANSWER_S_MAX)
+        finally:
+            once.transport.abortConnection()
+        return answer.decode("utf-8", "replace")
+
+
+class Conversation:
+    """Commands and answers, on one connection."""
+
+    def __init__(self, reactor: Any, endpoint: IStreamClientEndpoint) -> None:
+        self._reactor = reactor
+        self._endpoint = endpoint
+        self._talk: Any = None
+
+    async def __aenter__(self) -> Self:
+        factory = Factory.forProtocol(_Talk)
+        factory.noisy = False
+        self._talk = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
+        self._talk.tell(["prompt"])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._talk.transport.loseConnection()
+
+    async def ask(self, commands: Sequence[str]) -> list[str]:
+        """The answer to each of these commands, in their order."""
+        answers: list[str] = []
+        for portion in portions(commands):
+            answered = self._talk.tell(portion)
+            answers += await in_time(self._reactor, answered, ANSWER_S_MAX)
+        return answers
+
+
+def portions(commands: Sequence[str]) -> Iterator[list[str]]:
+    """The commands, as many at a time as may be sent at once."""
+    portion: list[str] = []
+    size = 0
+    for command in commands:
+        size += len(command) + 1
+        if portion and size > PORTION_BYTES_MAX:
+            yield portion
+            portion, size = [], len(command) + 1
+        portion.append(command)
+    if portion:
+        yield portion
+
+
+class _Talk(Protocol):
+    """Splits what HAProxy says into answers, each of which ends with the prompt."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._answers: list[str] = []
+        self._awaited: deque[tuple[int, Deferred[list[str]]]] = deque()
+        self._lost = False
+
+    def tell(self, commands: Sequence[str]) -> Deferred[list[str]]:
+        answered: Deferred[list[str]] = Deferred()
+        if self._lost:
+            answered.errback(ConnectionDone())
+            return answered
+        self._awaited.append((len(commands), answered))
+        self.transport.write("".join(f"{command}\n" for command in commands).encode())  # type: ignore[union-attr]
+        return answered
+
+    def dataReceived(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > ANSWER_BYTES_MAX:
+            self.transport.abortConnection()  # type: ignore[union-attr]
+            return
+        while (end := self._buffer.find(PROMPT, self._searched)) >= 0:
+            self._answers.append(self._buffer[:end].decode("utf-8", "replace"))
+            del self._buffer[: end + len(PROMPT)]
+            self._searched = 0
+            self._hand_out()
+        self._searched = max(0, len(self._buffer) - len(PROMPT))
+
+    def _hand_out(self) -> None:
+        while self._awaited and len(self._answers) >= self._awaited[0][0]:
+            count, answered = self._awaited.popleft()
+            answers, self._answers = self._answers[:count], self._answers[count:]
+            answered.callback(answers)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        while self._awaited:
+            _, answered = self._awaited.popleft()
+            answered.addErrback(lambda _: None) if answered.called else answered.errback(reason)
+
+
+class _Once(Protocol):
+    """All that is said until the connection ends."""
+
+    def __init__(self) -> None:
+        self.answer: Deferred[bytes] = Deferred()
+        self._said = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._said += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self.answer.called:
+            if reason.check(ConnectionDone):
+                self.answer.callback(self._said)
+            else:
+                self.answer.errback(reason)

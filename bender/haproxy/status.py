@@ -1,0 +1,165 @@
+"""How things are, as JSON over HTTP: `GET /` or `/status`, and `GET /ready`, which is 503 until HAProxy is as wanted.
+
+Whoever looks changes nothing, and sees what was known at the last look at HAProxy, two seconds ago at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from bender.haproxy.core.reality import Row
+from bender.haproxy.core.registry import kept
+from bender.haproxy.driver import Driver
+
+#: A request has no body that matters, and no reason to take longer.
+REQUEST_S_MAX = 30.0
+
+
+def site(driver: Driver, reactor: Any) -> Site:
+    """What listens at `--status`."""
+    root = Resource()
+    shown = _Page(lambda: (HTTPStatus.OK, status(driver)))
+    root.putChild(b"", shown)
+    root.putChild(b"status", shown)
+    root.putChild(b"ready", _Page(lambda: readiness(driver)))
+    return Site(_Root(root), timeout=REQUEST_S_MAX, reactor=reactor)
+
+
+def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
+    """Whether HAProxy answers, and has been as bender wants it."""
+    if driver.ready and not driver.silence:
+        return HTTPStatus.OK, {"ready": True}
+    if not driver.synced:
+        why = "no node of bender has said yet all that it knows"
+    elif driver.held is not None:
+        why = driver.held
+    elif driver.silence:
+        why = f"HAProxy {driver.silence}"
+    else:
+        why = driver.loader.refusal.why if driver.loader.refusal is not None else "HAProxy is about to be told"
+    return HTTPStatus.SERVICE_UNAVAILABLE, {"code": "NOT_READY", "message": why}
+
+
+def status(driver: Driver) -> dict[str, Any]:
+    """All that is known."""
+    watch, consumer, registry = driver.watch, driver.consumer, driver.wanted.registry
+    behind = driver.behind_since
+    return {
+        "name": consumer.name,
+        "ready": readiness(driver)[0] == HTTPStatus.OK,
+        "bender": {
+            "node": watch.node,
+            "synced": driver.synced,
+            "cursor": watch.taken.cursor if watch.taken is not None else None,
+            "acknowledged": consumer.acknowledged.cursor if consumer.acknowledged is not None else None,
+            "lag": 0.0 if behind is None else round(driver.now() - behind, 3),
+            "away": dict(driver.away),
+            "consumer_problem": consumer.problem,
+        },
+        "haproxy": _haproxy(driver),
+        "held": driver.held,
+        "kept": [*kept(registry)],
+        "problems": _problems(driver),
+        "frontends": _frontends(driver),
+        "backends": _backends(driver),
+    }
+
+
+def _haproxy(driver: Driver) -> dict[str, Any]:
+    process, loader = driver.process, driver.loader
+    refusal = loader.refusal
+    return {
+        "answers": process is not None,
+        "problem": f"HAProxy {driver.silence}" if driver.silence else None,
+        "pid": None if process is None else process.pid,
+        "version": None if process is None else ".".join(map(str, process.version)),
+        "starts": loader.reloading.starts,
+        "reloads": loader.reloads,
+        "settled": loader.settled(process),
+        "refused": None if refusal is None else {"at": refusal.at_ms, "why": refusal.why},
+        "file": str(loader.files.output),
+        "file_problem": loader.problem,
+        "refused_commands": [*driver.refused],
+    }
+
+
+def _problems(driver: Driver) -> dict[str, str]:
+    """By id of backends, frontends and registrations, what of them cannot be used."""
+    without = {id_: "its host has no address that is known" for ids in driver.wanted.homeless.values() for id_ in ids}
+    return dict(sorted((driver.wanted.problems | without).items()))
+
+
+def _frontends(driver: Driver) -> dict[str, Any]:
+    return {
+        door.title: {"haproxy": door.name, "bind": door.bind, "mode": door.mode, "haproxy_backend": door.pool}
+        for door in driver.loader.shape.doors
+    }
+
+
+def _backends(driver: Driver) -> dict[str, Any]:
+    by_pool: dict[str, list[Row]] = {}
+    for row in driver.rows:
+        by_pool.setdefault(row.pool, []).append(row)
+    backends: dict[str, Any] = {}
+    for pool in driver.loader.shape.pools:
+        backend = backends.setdefault(pool.title, {"haproxy": [], "servers": []})
+        backend["haproxy"].append(pool.name)
+        backend["servers"] += [_server(driver, row) for row in by_pool.get(pool.name, ())]
+    return backends
+
+
+def _server(driver: Driver, row: Row) -> dict[str, Any]:
+    """`id` is null of a server that is nobody's, such as one that is about to be deleted."""
+    owner = driver.counts.owners.get((row.pool, row.name))
+    return {
+        "haproxy": f"{row.pool}/{row.name}",
+        "id": None if owner is None else owner.id,
+        "version": None if owner is None else owner.version,
+        "address": row.address,
+        "status": row.status,
+        "weight": row.weight,
+        "check": row.check or None,
+        "sessions": row.sessions,
+    }
+
+
+class _Root(Resource):
+    """Answers for what is not there as bender's API does."""
+
+    def __init__(self, pages: Resource) -> None:
+        super().__init__()
+        self._pages = pages
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        page: Any = self._pages.children.get(path)
+        if page is None or request.postpath:
+            return _Page(lambda: (HTTPStatus.NOT_FOUND, {"code": "NOT_FOUND", "message": "there is no such page"}))
+        found: Resource = page
+        return found
+
+
+class _Page(Resource):
+    isLeaf = True
+
+    def __init__(self, content: Callable[[], tuple[HTTPStatus, dict[str, Any]]]) -> None:
+        super().__init__()
+        self._content = content
+
+    def render(self, request: Request) -> bytes:
+        status, content = self._content()
+        if request.method not in (b"GET", b"HEAD"):
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+            content = {"code": "METHOD_NOT_ALLOWED", "message": "this can be read, and nothing else"}
+            request.setHeader(b"Allow", b"GET, HEAD")
+        elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+            request.setHeader(b"Retry-After", b"1")
+        request.setResponseCode(status)
+        request.setHeader(b"Content-Type", b"application/json")
+        request.setHeader(b"Cache-Control", b"no-store")
+        return msgspec.json.encode(content) + b"\n"

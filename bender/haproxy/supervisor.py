@@ -1,0 +1,223 @@
+"""How HAProxy is started, and has it begin again with another configuration.
+
+`Supervisor` runs it: a master with workers, so that a reload drops no connection, in a session of its own, so that it
+outlives this process when that is killed, and is found again through the master's socket by the next one. `Command` is
+for an HAProxy that others run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from bender.haproxy.core.reality import Master, Unreadable, master_in
+from bender.haproxy.programs import CannotRun, Vigil, run
+from bender.haproxy.runtime import Runtime
+from bender.reaching import NoAnswer
+
+#: Seconds before HAProxy is started again: at first, and what that grows to while it does not stay.
+AGAIN_S_MIN = 0.05
+AGAIN_S_MAX = 5.0
+
+#: One that ran for so many seconds has stayed.
+STAYED_S = 10.0
+
+#: What a command to reload may take; systemd waits until HAProxy is ready.
+COMMAND_S_MAX = 60.0
+
+#: Of what it prints when it fails.
+SAID_CHARACTERS_MAX = 500
+
+#: For HAProxy to finish what is under way when this process ends, and then to end at once.
+GRACE_S = 3.0
+END_S_MAX = 1.0
+
+# What Python ignores.
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+
+#: Where the master listens, beside where its workers do.
+MASTER = ".master"
+
+
+class Failed(Exception):
+    """HAProxy did not begin again. The message is a sentence without its end."""
+
+
+class Reloading(Protocol):
+    """What has HAProxy begin again with the configuration that is there now."""
+
+    #: How often HAProxy was started here.
+    starts: int
+
+    @property
+    def able(self) -> bool:
+        """Whether it can; else somebody else has to."""
+
+    def begin(self) -> None:
+        """There is a configuration: HAProxy may be started, if that is done here."""
+
+    async def reload(self, *, running: bool) -> None:
+        """Tell HAProxy, which may be `running`. Raises `Failed` where it is known at once that it did not listen."""
+
+    async def check(self) -> None:
+        """Raises `Failed` where it is known by now that it did not take it."""
+
+    async def end(self) -> None:
+        """This process ends."""
+
+
+class Command:
+    """A command that reloads an HAProxy which others run; without one they have to."""
+
+    def __init__(self, reactor: Any, command: str | None) -> None:
+        self._reactor = reactor
+        self._command = command
+        self.starts = 0
+
+    @property
+    def able(self) -> bool:
+        return self._command is not None
+
+    def begin(self) -> None:
+        """Others start it."""
+
+    async def reload(self, *, running: bool) -> None:
+        del running  # the command may be one that starts it
+        if self._command is None:
+            raise Failed("there is neither --reload nor --run: HAProxy has to be reloaded by hand")
+        try:
+            ran = await run(self._reactor, ["/bin/sh", "-c", self._command], COMMAND_S_MAX)
+        except CannotRun as error:
+            raise Failed(f"--reload {self._command!r} {error}") from error
+        if ran.status != 0:
+            said = " ".join(ran.output.split())[:SAID_CHARACTERS_MAX]
+            raise Failed(f"--reload {self._command!r} ended with status {ran.status}{said and f': {said}'}")
+
+    async def check(self) -> None:
+        """Nothing is known of it."""
+
+    async def end(self) -> None:
+        """It goes on."""
+
+
+class Supervisor:
+    """Runs HAProxy. `before_start` is awaited each time before it is started, and `on_start` called afterwards."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, haproxy: str, output: Path, socket: Path, master: Runtime) -> None:
+        self.starts = 0
+        self.before_start: Callable[[], Awaitable[None]] | None = None
+        self.on_start: Callable[[], None] = lambda: None
+        self._reactor = reactor
+        self._arguments = [haproxy, "-W", "-S", f"{socket}{MASTER}", "-f", str(output)]
+        self._master = master
+        self._pid: int | None = None
+        self._failed = 0
+        self._keeping: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []
+
+    @property
+    def able(self) -> bool:
+        return True
+
+    def begin(self) -> None:
+        if self._keeping is None:
+            self._keeping = Deferred.fromCoroutine(self._keep())
+            self._keeping.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    async def reload(self, *, running: bool) -> None:
+        if self._pid is None or not running:
+            return  # it is about to begin anyway
+        with suppress(NoAnswer, Unreadable):
+            self._failed = (await self._find()).failed
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGUSR2)
+
+    async def check(self) -> None:
+        with suppress(NoAnswer, Unreadable):  # while it begins again there is none
+            if (await self._find()).failed > self._failed:
+                raise Failed("HAProxy could not begin with it, and says why in its own log")
+
+    async def end(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+        for number, within_s in ((signal.SIGUSR1, GRACE_S), (signal.SIGTERM, END_S_MAX), (signal.SIGKILL, END_S_MAX)):
+            if self._pid is None:
+                return
+            ended = self._until_ended()
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, number)
+            with suppress(TimedOut):
+                await ended.addTimeout(within_s, self._reactor)
+
+    async def _find(self) -> Master:
+        return master_in(await self._master.ask("show proc"))
+
+    async def _keep(self) -> None:
+        """Have HAProxy run, for ever."""
+        again_s = 0.0
+        while True:
+            await deferLater(self._reactor, again_s)
+            began_at = self._reactor.seconds()
+            try:
+                await self._run()
+            except CancelledError:
+                raise
+            except OSError as error:
+                self._log.error("HAProxy cannot be started ({error}).", error=error.strerror)
+            except Exception:
+                self._log.failure("Running HAProxy failed; it is tried again.")
+            stayed = self._reactor.seconds() - began_at > STAYED_S
+            again_s = AGAIN_S_MIN if stayed or not again_s else min(2 * again_s, AGAIN_S_MAX)
+            self._log.warn("HAProxy is started again in {seconds:g} s.", seconds=again_s)
+
+    async def _run(self) -> None:
+        """Adopt the HAProxy that is there, or start one, and wait for its end."""
+        try:
+            pid = (await self._find()).pid
+            self._log.info("HAProxy is running as {pid} and is kept.", pid=pid)
+        except (NoAnswer, Unreadable):
+            if self.before_start is not None:
+                await self.before_start()
+            pid = self._start()
+            self.starts += 1
+            self._log.info("HAProxy is started as {pid}.", pid=pid)
+        Vigil(self._reactor, pid, self._ended)
+        self._pid = pid
+        self.on_start()
+        await self._until_ended()
+        self._log.warn("HAProxy {pid} has ended.", pid=pid)
+
+    def _start(self) -> int:
+        """It reads nothing, and says what it has to say where this process does."""
+        nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+        return os.posix_spawnp(
+            self._arguments[0],
+            self._arguments,
+            os.environ,
+            file_actions=[nothing],
+            setsid=True,
+            setsigdef=_IGNORED_BY_PYTHON,
+        )
+
+    def _until_ended(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def _ended(self) -> None:
+        self._pid = None
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.called:
+                each.callback(None)

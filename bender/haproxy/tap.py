@@ -1,0 +1,181 @@
+"""`twistd bender-haproxy`: the options, and the one place where a driver is put together.
+
+Every mistake of the operator's ends the process here with one sentence.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from twisted.application import strports
+from twisted.application.service import IService, MultiService
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.python import usage
+
+from bender import __version__
+from bender.choices import Unfit
+from bender.client import Client
+from bender.haproxy import core
+from bender.haproxy.addresses import Addresses
+from bender.haproxy.choices import OPTIONS, Choices, choose
+from bender.haproxy.consumer import Consumer
+from bender.haproxy.core.reality import version_in
+from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
+from bender.haproxy.core.shape import Shape
+from bender.haproxy.core.wanted import Wanted
+from bender.haproxy.driver import Driver
+from bender.haproxy.files import Files
+from bender.haproxy.loading import Loader
+from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
+from bender.haproxy.status import site
+from bender.haproxy.supervisor import MASTER, Command, Reloading, Supervisor
+from bender.service import refuse, refusing
+
+#: For `haproxy -v`, which takes some hundredths of a second.
+VERSION_S_MAX = 10.0
+
+
+class Options(usage.Options):
+    """The options as they were given; `chosen` is what they amount to, and `version` that of HAProxy."""
+
+    synopsis = "[options]"
+    longdesc = "Keeps one HAProxy as bender says: its configuration by a file, its servers without a reload."
+    optParameters = [
+        [option, None, None, f"{takes} {doc}"]
+        for option, (takes, doc) in OPTIONS.items()
+        if takes is not None and option != "bender"
+    ]
+    optFlags = [[option, None, doc] for option, (takes, doc) in OPTIONS.items() if takes is None]
+
+    chosen: Choices
+    version: tuple[int, ...]
+
+    def opt_bender(self, url: str) -> None:
+        self.setdefault("bender", []).append(url)
+
+    opt_bender.__doc__ = f"{OPTIONS['bender'][0]} {OPTIONS['bender'][1]}"
+
+    def opt_version(self) -> None:
+        """Display bender's version and exit."""
+        print(f"bender {__version__}")  # noqa: T201
+        raise SystemExit(0)
+
+    def parseArgs(self, *arguments: str) -> None:
+        if arguments:
+            raise Unfit(f"{arguments[0]!r} is one argument too many: every option of bender-haproxy begins with --.")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse, and end the process where they are unfit."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            refuse(f"{error}: see twistd bender-haproxy --help.")
+        except Unfit as error:
+            refuse(str(error))
+
+    def postOptions(self) -> None:
+        given = {
+            option: self[option] for option, (takes, _) in OPTIONS.items() if takes and self.get(option) is not None
+        }
+        nodes = given.pop("bender", [])
+        flags = frozenset(option for option, (takes, _) in OPTIONS.items() if takes is None and self[option])
+        self.chosen = choose(given, nodes, flags, socket.gethostname())
+        self.version = _version(self.chosen.haproxy)
+
+
+def makeService(options: Options) -> IService:
+    """The service that `twistd` and `twist` run."""
+    from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
+
+    # The reactor's timers follow the wall clock otherwise.
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
+    return put_together(options.chosen, options.version, reactor)
+
+
+def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> IService:
+    """A driver with its status, which does nothing before it is started."""
+    client = _client(choices, reactor)
+    addresses = Addresses(reactor)
+    wanted = Wanted(addresses.address_of, with_slots=version < DYNAMIC_SINCE)
+    runtime = Runtime(reactor, UNIXClientEndpoint(reactor, str(choices.socket), ANSWER_S_MAX))
+    reloading = _reloading(choices, reactor)
+    loader = Loader(
+        reactor,
+        runtime=runtime,
+        renderer=_renderer(choices, version),
+        files=Files(reactor, choices.output, choices.haproxy),
+        reloading=reloading,
+        servers_in=lambda shape: wanted.servers_in(shape, reactor.seconds()),
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+    )
+    driver = Driver(
+        reactor,
+        watch=client.watch(name=choices.name),
+        consumer=Consumer(client, choices.name),
+        wanted=wanted,
+        addresses=addresses,
+        runtime=runtime,
+        loader=loader,
+        reporting=choices.report,
+    )
+    if isinstance(reloading, Supervisor):
+        reloading.before_start, reloading.on_start = loader.rewrite, driver.poke
+    return _Together(driver, choices, reactor)
+
+
+class _Together(MultiService):
+    """A driver, and where it is told how things are."""
+
+    def __init__(self, driver: Driver, choices: Choices, reactor: Any) -> None:
+        super().__init__()
+        driver.setServiceParent(self)
+        if choices.status is not None:
+            told = strports.service(choices.status.listened, site(driver, reactor), reactor=reactor)
+            told.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        with refusing("status"):
+            super().privilegedStartService()
+
+
+def _reloading(choices: Choices, reactor: Any) -> Reloading:
+    if not choices.runs:
+        return Command(reactor, choices.reload)
+    master = Runtime(reactor, UNIXClientEndpoint(reactor, f"{choices.socket}{MASTER}", ANSWER_S_MAX))
+    return Supervisor(reactor, choices.haproxy, choices.output, choices.socket, master)
+
+
+def _renderer(choices: Choices, version: tuple[int, ...]) -> Renderer:
+    """By the operator's template, or by ours; one that cannot be rendered at all is refused here."""
+    template = choices.template
+    if template is None:
+        template = resources.files(core).joinpath("haproxy.cfg.j2").read_text("utf-8")
+    try:
+        renderer = Renderer(template, str(choices.socket), version)
+        renderer.description(Shape())
+    except Unrenderable as error:
+        refuse(f"--template {error}.")
+    return renderer
+
+
+def _client(choices: Choices, reactor: Any) -> Client:
+    try:
+        return Client(reactor, choices.nodes, token=choices.token, ca=choices.ca)
+    except ValueError as error:
+        refuse(f"--ca {error}.")
+
+
+def _version(haproxy: str) -> tuple[int, ...]:
+    """Which HAProxy this is. Raises `Unfit`."""
+    try:
+        said = subprocess.run(  # noqa: S603 - the operator names the program
+            [haproxy, "-v"], capture_output=True, timeout=VERSION_S_MAX, check=True, text=True
+        ).stdout
+        return version_in(said.partition(" version ")[2].partition(" ")[0])
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise Unfit(f"{haproxy} does not say its version, as HAProxy does ({error}).") from error
