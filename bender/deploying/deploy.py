@@ -14,8 +14,9 @@ import msgspec
 from attrs import frozen
 
 from bender.client import BenderError, Client, Consumer, NotFound, Refused, Registration
+from bender.core.consumer import Report
 from bender.deploying.holding import Changed, Hold
-from bender.deploying.judging import Look, Rates, Report, down_by_most, members, report_of, worse
+from bender.deploying.judging import Look, Rates, counts, down_by_most, members, report_of, worse
 from bender.deploying.plan import Plan, Settings, Step, are_same, told, way_back
 
 #: Between two looks; those who send traffic report every other second.
@@ -167,7 +168,7 @@ class Deploy:
         name, version, serving = self._plan.name, self._plan.version, self._hold.found["version"]
         found = await self._taking_traffic(version)
         reports = await self._reported()
-        self._rates = self._rates.followed({by: report.backends.get(name, {}) for by, report in reports.items()})
+        self._rates = self._rates.followed({by: counts(report, name) for by, report in reports.items()})
         down = down_by_most(reports.values(), [each.id for each in found])
         errors, usual = self._rates.since(version), self._rates.usual(serving)
         return Look(len(found), down, errors, usual, reported=bool(reports))
@@ -187,7 +188,9 @@ class Deploy:
             consumers = await self._reports()
         except NotFound:
             return {}
-        reports = {each.name: report_of(each.report) for each in consumers if each.connected}
+        # One that follows another node than before may be known to both, and has said more to the one it follows now.
+        latest = sorted((each for each in consumers if each.connected), key=lambda each: each.at_ms)
+        reports = {each.name: report_of(each.report) for each in latest}
         return {name: report for name, report in reports.items() if report is not None}
 
     async def _members_wanted(self) -> int:

@@ -7,17 +7,19 @@ send the traffic report it. Their counts only ever rise; one that fell begins an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import msgspec
 from attrs import evolve, field, frozen
+
+from bender.core.consumer import Report
 
 #: With fewer requests than that a share of errors says nothing: of 100, three fail at a rate of 0.2 % once in a
 #: thousand times.
 REQUESTS_MIN = 100
 
 
-class Count(msgspec.Struct, frozen=True):
+@frozen
+class Count:
     """Requests, and how many of them failed."""
 
     requests: int = 0
@@ -41,19 +43,17 @@ class Count(msgspec.Struct, frozen=True):
 NOTHING = Count()
 
 
-class Report(msgspec.Struct, frozen=True):
-    """What somebody who sends traffic says of it: whom he cannot reach, and counts by backend and version."""
-
-    down: frozenset[str] = frozenset()
-    backends: dict[str, dict[str, Count]] = {}
-
-
-def report_of(said: Any) -> Report | None:
-    """A report, or None where there is none, or something that is not one."""
+def report_of(said: object) -> Report | None:
+    """A report, or None where there is none, or one that this does not understand."""
     try:
         return None if said is None else msgspec.convert(said, Report)
     except msgspec.ValidationError:
         return None
+
+
+def counts(report: Report, backend: str) -> dict[str, Count]:
+    """What a report counts of a backend, by version."""
+    return {version: Count(each.requests, each.errors) for version, each in report.backends.get(backend, {}).items()}
 
 
 @frozen
@@ -121,8 +121,8 @@ def worse(look: Look, *, members_min: int, errors_max: float) -> str | None:
 
 def down_by_most(reports: Iterable[Report], ids: Iterable[str]) -> int:
     """How many of these members more than half of those who report cannot reach."""
-    reports = [*reports]
-    return sum(2 * sum(id_ in report.down for report in reports) > len(reports) for id_ in ids)
+    all_down = [frozenset(report.down) for report in reports]
+    return sum(2 * sum(id_ in down for down in all_down) > len(all_down) for id_ in ids)
 
 
 def members(number: int) -> str:

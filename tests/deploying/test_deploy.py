@@ -60,14 +60,15 @@ class Edge:
         counts = {v: {"requests": c.requests, "errors": c.errors} for v, c in self.counts.items()}
         report = {"down": self.down, "backends": {"shop": counts}}
         return [
-            a_consumer("edge", report),
-            a_consumer("other", {"down": ["x"], "backends": {}}, connected=False),
-            a_consumer("watcher"),
+            consumer("edge", report, at_ms=5),
+            consumer("edge", {"down": [], "backends": {"shop": {"2": {"requests": 10**6, "errors": 0}}}}, at_ms=4),
+            consumer("gone", {"down": [], "backends": {}}, connected=False),
+            consumer("watcher", None),
         ]
 
 
-def a_consumer(name: str, report: dict[str, Any] | None = None, *, connected: bool = True) -> Consumer:
-    return Consumer(name, "n1", connected=connected, cursor=None, behind=0, at_ms=0, report=report)
+def consumer(name: str, report: dict[str, Any] | None, *, connected: bool = True, at_ms: int = 1) -> Consumer:
+    return Consumer(name, "n1", connected, "x-1", 0, at_ms, report)
 
 
 class Wayward(Client):

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.consumer import Counted, Report
 from bender.deploying.judging import (
     REQUESTS_MIN,
     Count,
     Look,
     Rates,
-    Report,
+    counts,
     down_by_most,
     members,
     report_of,
@@ -104,18 +105,32 @@ class Reports(SynchronousTestCase):
     def test_as_they_are_sent(self) -> None:
         """With whom they cannot reach and what they counted; other fields are passed over."""
         said = {"down": ["a"], "backends": {"shop": {"2": {"requests": 5, "errors": 1, "more": 0}}}, "more": []}
-        self.assertEqual(report_of(said), Report(frozenset({"a"}), {"shop": {"2": Count(5, 1)}}))
+        self.assertEqual(report_of(said), Report(("a",), {"shop": {"2": Counted(5, 1)}}))
         self.assertEqual(report_of({}), Report())
+
+    def test_counts_of_a_backend(self) -> None:
+        """By version; nothing of one that has had no traffic yet."""
+        report = Report(backends={"shop": {"1": Counted(5, 1), "2": Counted(7, 0)}})
+        self.assertEqual(counts(report, "shop"), {"1": Count(5, 1), "2": Count(7, 0)})
+        self.assertEqual(counts(report, "other"), {})
 
     def test_what_is_none(self) -> None:
         """It counts as if nothing was said."""
-        said: tuple[Any, ...] = (None, [], "x", {"down": [1]}, {"backends": {"shop": 1}}, {"down": None})
+        said: tuple[Any, ...] = (
+            None,
+            [],
+            "x",
+            {"down": [1]},
+            {"backends": {"shop": 1}},
+            {"down": None},
+            {"backends": {"shop": {"2": {"requests": -1, "errors": 0}}}},
+        )
         for each in said:
             self.assertIsNone(report_of(each))
 
     def test_whom_most_cannot_reach(self) -> None:
         """One who cannot reach anybody may be cut off himself."""
-        one, other, third = Report(frozenset("ab")), Report(frozenset("b")), Report()
+        one, other, third = Report(("a", "b")), Report(("b",)), Report()
         self.assertEqual(down_by_most([one], "abc"), 2)
         self.assertEqual(down_by_most([one, other], "abc"), 1)
         self.assertEqual(down_by_most([one, other, third], "abc"), 1)
