@@ -114,6 +114,30 @@ async def test_members_lost(cluster: Cluster, shell: Shell) -> None:
 
 
 @ensureDeferred
+async def test_errors_reported(cluster: Cluster, shell: Shell) -> None:
+    """It goes back when too many requests fail, as far as one hears."""
+    (node,) = await shop(cluster)
+    await reports(node, {"1": (1000, 5), "2": (0, 0)})
+    with begun(shell, "deploy", "shop", "2", *STEPS, at(node)) as process:
+        await until_set(node, "1", 20)
+        await reports(node, {"1": (2000, 10), "2": (200, 20)})
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    why = "fails in 10.0 % of its requests, against 0.5 %"
+    assert err == f"bender: web 2 {why}: backend/shop is back at web 1.\n"
+    assert "Nobody reports" not in out
+    assert await settings(node) == [("1", None), ("1", 20), ("1", None)]
+
+
+async def reports(node: Node, counts: dict[str, tuple[int, int]]) -> None:
+    """What a load balancer has counted of the backend by now."""
+    cursor = (await node.call("GET", "/events")).body["cursor"]
+    of_shop = {version: {"requests": requests, "errors": errors} for version, (requests, errors) in counts.items()}
+    said = {"cursor": cursor, "report": {"down": [], "backends": {"shop": of_shop}}}
+    assert (await node.call("PUT", "/consumers/edge", said)).status == 200
+
+
+@ensureDeferred
 async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
     """What they have made of the backend is not touched."""
     (node,) = await shop(cluster)
