@@ -67,7 +67,8 @@ async def deploy(
         progress.stop()
         screen.error(f"stopped: {doing.whereabouts()}")
         raise
-    progress.stop()
+    finally:
+        progress.stop()
     if screen.as_json:
         screen.json(outcome.backend)
     elif outcome.done:

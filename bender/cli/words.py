@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,8 @@ from bender.core.model import Invalid, parse_name, registration_key
 
 PARTS = ("APP", "VERSION", "HOST", "PORT")
 ID = "/".join(PARTS)
+
+_NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,9})?")
 
 
 def registration_id(words: tuple[str, ...]) -> str:
@@ -83,10 +86,10 @@ class Steps(click.ParamType[tuple[float, ...]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, tuple):
             return value
-        try:
-            steps = tuple(int(each) if each.strip().isdecimal() else float(each) for each in value.split(","))
-        except ValueError:
+        texts = [each.strip() for each in value.split(",")]
+        if not all(map(_NUMBER.fullmatch, texts)):
             self.fail(f"{value!r} is not percentages with commas between them", param, ctx)
+        steps = tuple(float(each) if "." in each else int(each) for each in texts)
         for before, step in pairwise((0, *steps)):
             if not before < step <= 100:
                 self.fail(f"{value!r} does not rise from more than 0 to at most 100", param, ctx)

@@ -95,16 +95,14 @@ class Deploy:
             self._progress.notes("Nobody reports how many requests fail, so it goes by the members alone.")
         try:
             return await self._all_of(ahead, wanted)
-        except Changed as changed:
-            return self._failed(f"{changed}: the deploy stops, and touches nothing")
-        except BenderError as error:
-            return self._failed(f"{error}: {self.whereabouts()}")
+        except (BenderError, Changed) as error:
+            return self._failed(self._left(error))
 
     def whereabouts(self) -> str:
         """How the backend is left where the deploy stops now, and what can be done about it, in a sentence."""
         name = self._plan.name
         if self._hold.under_way:
-            return f"{self._hold.id} was just being changed, see bender backend history {shlex.quote(name)}"
+            return f"{self._hold.id} was just being changed, or not, see bender backend history {shlex.quote(name)}"
         back = self._way_back()
         if not back:
             return f"{self._hold.id} is as it was"
@@ -152,7 +150,10 @@ class Deploy:
         if self._look.members and not await self._hold.patiently(self._is_anybody_there):
             left = f"nobody is there to go back to, and {self.whereabouts()}"
             return self._failed(f"{self._new} {why}, but {left}")
-        await self._hold.change(back)
+        try:
+            await self._hold.change(back)
+        except (BenderError, Changed) as error:
+            return self._failed(f"{self._new} {why}, but {self._left(error)}")
         return self._failed(f"{self._new} {why}: {self._hold.id} is back at {self._serving()}")
 
     def _way_back(self) -> dict[str, Any]:
@@ -216,6 +217,11 @@ class Deploy:
         if self._hold.found["version"] == self._plan.version:
             return f"{self._hold.id} serves {self._new} already"
         return f"{self._hold.id} is where these steps end already: {self._serving()}"
+
+    def _left(self, error: BenderError | Changed) -> str:
+        """Why it does not go on, and what that means for the backend."""
+        stops = "the deploy stops, and touches nothing" if isinstance(error, Changed) else self.whereabouts()
+        return f"{error}: {stops}"
 
     def _failed(self, text: str) -> Outcome:
         return Outcome(False, text, self._hold.reply.body)

@@ -42,7 +42,7 @@ class Hold:
         #: As it was found, and as it was set last.
         self.found: Settings = {}
         self.settings: Settings = {}
-        #: Whether a change is being asked for, of which it is not known yet whether it was made.
+        #: Whether a change was asked for, of which it is not known whether it was made.
         self.under_way = False
         #: How a node has shown it last.
         self.reply = Reply("", 0, b"")
@@ -72,11 +72,13 @@ class Hold:
     async def change(self, change: Mapping[str, Any], condition: Mapping[str, Any] | None = None) -> None:
         """Change these fields, and come back when it is seen so. Raises `Refused` where the condition is not met."""
         wanted = {**self.settings, **change}
-        self.under_way = True
+        self.under_way = True  # and stays so if that ends without an answer
         try:
             node = await self._put({**change, **(condition or {})}, wanted)
-        finally:
+        except (Changed, Refused):
             self.under_way = False
+            raise
+        self.under_way = False
         self._before, self.settings, self._set_at = self.settings, wanted, (node, self._now)
         while not await self.is_as_set():
             await self.pause(LOOKED_AGAIN_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.words import Events, Name, Pair, TextPair, fields, parsed, registration_id
+from bender.cli.words import Events, Name, Pair, Steps, TextPair, fields, parsed, registration_id
 
 ID = "registration/web/1.2.0/10.0.0.5/8080"
 
@@ -96,3 +96,18 @@ class EventNames(WordCase):
     def test_one_that_never_comes(self) -> None:
         """Who waits for it would wait for ever."""
         self.refused("'onlin' is none of online, offline,", Events().convert, "online,onlin", None, None)
+
+
+class Percentages(WordCase):
+    def test_steps(self) -> None:
+        """They rise, and whole ones have no point."""
+        for text, steps in (("5,25,100", "(5, 25, 100)"), ("0.5, 2.50", "(0.5, 2.5)"), ("100", "(100,)")):
+            self.assertEqual(repr(Steps().convert(text, None, None)), steps)
+        self.assertEqual(Steps().convert((5, 100), None, None), (5, 100))
+
+    def test_what_are_no_steps(self) -> None:
+        """What is no number, or does not rise."""
+        for text in ("", "x", "5,", "5 25", "1_0", "\u0665", "nan", "inf", "1e400", "-1", "5."):
+            self.refused("is not percentages", Steps().convert, text, None, None)
+        for text in ("25,5", "5,5", "0,100", "50,101", "100.1"):
+            self.refused("does not rise", Steps().convert, text, None, None)

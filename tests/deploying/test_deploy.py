@@ -387,7 +387,9 @@ class Others(DeployCase):
             client.on_change = self.change
             if lost:
                 self.lose("2", 1)
-            self.assertIn("was changed by somebody else", self.failed(11))
+            said = self.failed(11)
+            self.assertIn("was changed by somebody else: the deploy stops", said)
+            self.assertEqual("has 2 members left of 3, but" in said, lost)
             self.assertEqual(self.shop, {"version": "7"})
 
     def change(self, _change: bytes) -> None:
@@ -461,6 +463,17 @@ class Nodes(DeployCase):
         self.assertIn("does not answer", said)
         self.assertIn("backend/shop is left with web 1, and 5 % of the traffic at 2; the same command goes on", said)
 
+    def test_all_of_them_when_it_is_worse(self) -> None:
+        """Both are said."""
+        client = self.wayward()
+        self.begin(STEPS, client)
+        self.lose("2", 1)
+        client.on_change = lambda _change: self.network.cut.update(ALL)
+        said = self.failed(UNANSWERED_S_MAX + 20)
+        self.assertIn("has 2 members left of 3, but", said)
+        self.assertIn("does not answer", said)
+        self.assertIn("was just being changed, or not", said)
+
     def test_none_from_the_beginning(self) -> None:
         """It is not begun."""
         for host in ALL:
@@ -513,5 +526,5 @@ class Stopped(DeployCase):
         client = self.wayward()
         client.hanging = True
         self.begin(STEPS, client)
-        said = "backend/shop was just being changed, see bender backend history shop"
-        self.assertEqual(self.deploy.whereabouts(), said)
+        said = "backend/shop was just being changed, or not, see bender backend history shop"
+        self.assertEqual(self.stopped(), said)

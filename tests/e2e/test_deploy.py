@@ -198,9 +198,9 @@ async def test_on_a_terminal(cluster: Cluster, shell: Shell) -> None:
     assert child.exitstatus == 0
 
 
-@pytest.mark.parametrize("steps", ["", "x", "5,", "25,5", "5,5", "0,100", "50,101", "nan", "inf", "1e400"])
-def test_what_are_no_steps(shell: Shell, steps: str) -> None:
-    end = shell.bender("deploy", "shop", "2", f"--steps={steps}")
+def test_what_are_no_steps(shell: Shell) -> None:
+    """It is said in a sentence. The others are in tests/cli/test_words.py."""
+    end = shell.bender("deploy", "shop", "2", "--steps=25,5")
     assert (end.returncode, end.stdout) == (2, "")
     assert is_sentence(end.stderr), end.stderr
-    assert "--steps" in end.stderr
+    assert "'--steps': '25,5' does not rise" in end.stderr
