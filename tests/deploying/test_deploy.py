@@ -74,7 +74,8 @@ def consumer(name: str, report: dict[str, Any] | None, *, connected: bool = True
 class Wayward(Client):
     """What becomes of its requests is not what normally does.
 
-    `on_change` is called before each change is asked for. `losing` answers to changes are lost. What `shows` says of a
+    `on_change` is called before each change is asked for. `losing` answers to changes are lost; none comes if
+    they are `hanging`, and a refusal if they are `refusing`. What `shows` says of a
     node is what that shows of the backend.
     """
 
@@ -82,12 +83,15 @@ class Wayward(Client):
     losing = 0
     shows: Mapping[str, bytes] = {}
     hanging = False
+    refusing = False
 
     async def ask(self, node: str, method: str, path: str, content: bytes | None = None, **more: Any) -> Reply:
         if method == "PUT":
             self.on_change(content or b"")
             if self.hanging:
                 await Deferred()
+            if self.refusing:
+                return Reply(node, 403, b'{"code": "FORBIDDEN", "message": "not you"}')
         reply = await super().ask(node, method, path, content, **more)
         if method == "PUT" and self.losing:
             self.losing -= 1
@@ -487,6 +491,15 @@ class Nodes(DeployCase):
         self.network.pass_time(3)
         self.machines[ONE].kill()
         self.assertTrue(self.outcome(30).done)
+
+
+class NotAllowed(DeployCase):
+    def test_a_step_that_is_refused(self) -> None:
+        """It stops, and says how the backend is left."""
+        client = self.wayward()
+        self.begin(STEPS, client)
+        client.refusing = True
+        self.assertIn("not you: backend/shop is left with web 1, and 5 % of the traffic at 2; the", self.failed(10))
 
 
 class Stopped(DeployCase):
