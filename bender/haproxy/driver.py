@@ -127,6 +127,7 @@ class Driver(Service):
         self.consumer.close()
         self._addresses.close()
         self._watch_over(None)
+        self.loader.close()
         await self.loader.reloading.end()
 
     def _ended(self, failure: Any) -> None:

@@ -11,8 +11,10 @@ from math import inf
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from bender.haproxy.core.reality import Process, Unreadable
 from bender.haproxy.core.rendering import DESCRIPTION, Renderer, Unrenderable
@@ -88,6 +90,7 @@ class Loader:
         # The shape in the file, if it was written by this process or is the one that is wanted.
         self._filed: Shape | None = None
         self._wrote_at = self._loaded_at = self._wanted_at = -inf
+        self._rewriting: Deferred[None] | None = None
 
     @property
     def shape(self) -> Shape:
@@ -127,14 +130,31 @@ class Loader:
         if self._wants(process):
             again_at = self.refusal.again_at if self.refusal is not None else -inf
             return max(self._loaded_at + APART_S, self._wanted_at + TOGETHER_S, again_at)
-        return self._wrote_at + APART_S if self.stale and self._filed is not None else inf
+        due = self.stale and self._filed is not None and self._rewriting is None
+        return self._wrote_at + APART_S if due else inf
 
     async def do(self, process: Process | None) -> Process | None:
         """Do what is due; returns the process that has begun because of that, if one has."""
         if self._wants(process):
             return await self._load(process)
-        await self.rewrite()
+        self._begin_rewriting()
         return None
+
+    def close(self) -> None:
+        """Nothing more is to be done."""
+        if self._rewriting is not None:
+            self._rewriting.cancel()
+
+    def _begin_rewriting(self) -> None:
+        """It is not waited for: HAProxy takes a tenth of a second to check a file, and servers do not wait for that."""
+
+        def done(result: object) -> None:
+            self._rewriting = None
+            if isinstance(result, Failure) and not result.check(CancelledError):
+                self._log.failure("The file could not be rewritten.", result)
+
+        self._rewriting = rewriting = Deferred.fromCoroutine(self.rewrite())
+        rewriting.addBoth(done)
 
     async def rewrite(self) -> None:
         """Have the file hold the servers as they are to be now, so that HAProxy comes back with them."""
