@@ -74,9 +74,8 @@ def consumer(name: str, report: dict[str, Any] | None, *, connected: bool = True
 class Wayward(Client):
     """What becomes of its requests is not what normally does.
 
-    `on_change` is called before each change is asked for. `losing` answers to changes are lost; none comes if
-    they are `hanging`, and a refusal if they are `refusing`. What `shows` says of a
-    node is what that shows of the backend.
+    `on_change` is called before each change is asked for. `losing` answers to changes are lost; none comes if they are
+    `hanging`, and a refusal if they are `refusing`. What `shows` says of a node is what that shows of the backend.
     """
 
     on_change: Callable[[bytes], None] = staticmethod(lambda _change: None)
