@@ -149,7 +149,8 @@ class Screen:
         if not self._out.is_terminal:
             return None
         self.end()
-        fields = TextColumn("[bold]{task.description}"), BarColumn(24), TextColumn("{task.fields[said]}")
+        what = TextColumn("{task.description}", style="bold", markup=False)
+        fields = what, BarColumn(24), TextColumn("{task.fields[said]}", markup=False)
         return Progress(*fields, console=self._out, transient=True, auto_refresh=False)
 
     def end(self) -> None:

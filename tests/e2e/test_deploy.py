@@ -198,6 +198,20 @@ async def test_on_a_terminal(cluster: Cluster, shell: Shell) -> None:
     assert child.exitstatus == 0
 
 
+@ensureDeferred
+async def test_names_that_would_be_markup(cluster: Cluster, shell: Shell) -> None:
+    """They are shown as they are, in the bar as well."""
+    (node,) = await shop(cluster)
+    odd = "[red] {0} %s '\\"
+    assert (await node.call("PUT", "/backends/shop", {"version": odd})).status == 200
+    await reports(node, {odd: (1000, 5), "2": (0, 0)})
+    child = shell.terminal("deploy", "shop", "2", "--steps=20", "--every=2", at(node))
+    child.expect_exact(f"s left, 2 members, no requests ({odd}: 0.5 % of 1000 failed)")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
 def test_what_are_no_steps(shell: Shell) -> None:
     """It is said in a sentence. The others are in tests/cli/test_words.py."""
     end = shell.bender("deploy", "shop", "2", "--steps=25,5")
