@@ -1,9 +1,9 @@
 """How soon HAProxy is as bender says, and what its driver costs, while members come, go and change their weights.
 
-One node, one HAProxy with its driver, 50 backends of ten members each. A hundred times a second, evenly spread, a member
-of one of them registers, is deregistered, or gets another weight. From the moment before that is asked for, HAProxy is
-asked again and again how the servers of that backend are, until it is so: each figure is of the whole way, with half of
-the time between two such looks.
+One node, one HAProxy with its driver, 50 backends of ten members each. A hundred times a second, evenly spread, a
+member of one of them registers, is deregistered, or gets another weight. From the moment before that is asked for,
+HAProxy is asked again and again how the servers of that backend are, until it is so: each figure is of the whole way,
+with half of the time between two such looks.
 """
 
 from __future__ import annotations
