@@ -52,8 +52,8 @@ MEASUREMENTS = (
         ["--only", "1,000 sticky", "100,000 sticky", "--repetitions=2", "--seconds=20"],
         ["--only", "1,000 sticky", "2,000 sticky", "--seconds=5"],
     ),
-    Measurement("driving", quick=["--repetitions=1", "--seconds=3"], peers=["debian"]),
     Measurement("scale", quick=["--sizes", "5", "20", "--seconds=1", "--rotating=100"]),
+    Measurement("balancing", quick=["--repetitions=1", "--seconds=3"], peers=["haproxy"]),
 )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -89,11 +88,6 @@ def etcd(place: Path) -> Server:
     command += [f"--listen-peer-urls={peer_url}", f"--initial-advertise-peer-urls={peer_url}"]
     command += [f"--initial-cluster=default={peer_url}"]
     return Server("etcd", api, command, place / f"{api}.log", get("/health"))
-
-
-def haproxy() -> str:
-    """The program: the machine's own, or that of the folder."""
-    return shutil.which("haproxy") or str(set_up("debian") / "haproxy")
 
 
 def etcd_put(key: str, value: bytes) -> bytes:

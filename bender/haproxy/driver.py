@@ -125,9 +125,9 @@ class Driver(Service):
             each.cancel()
         await self.watch.aclose()
         self.consumer.close()
+        self.loader.close()
         self._addresses.close()
         self._watch_over(None)
-        self.loader.close()
         await self.loader.reloading.end()
 
     def _ended(self, failure: Any) -> None:

@@ -83,7 +83,7 @@ class Files:
 
     async def _check(self, draft: Path) -> None:
         try:
-            ran = await run(self._reactor, [self._haproxy, "-c", "-q", "-f", str(draft)], CHECK_S_MAX)
+            ran = await run(self._reactor, [self._haproxy, "-c", "-f", str(draft)], CHECK_S_MAX)
         except CannotRun as error:
             raise Refused(f"{self._haproxy} {error}") from error
         if ran.status != 0:

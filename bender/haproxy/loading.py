@@ -14,7 +14,6 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from bender.haproxy.core.reality import Process, Unreadable
 from bender.haproxy.core.rendering import DESCRIPTION, Renderer, Unrenderable
@@ -85,7 +84,6 @@ class Loader:
         self._servers_in = servers_in
         self._wall_ms = wall_ms
         self._description = ""
-        self._described: Shape | None = None
         self._nothing = renderer.description(Shape())
         # The shape in the file, if it was written by this process or is the one that is wanted.
         self._filed: Shape | None = None
@@ -127,34 +125,33 @@ class Loader:
 
     def due_at(self, process: Process | None) -> float:
         """When something is to be done; infinity if nothing is."""
-        if self._wants(process):
-            again_at = self.refusal.again_at if self.refusal is not None else -inf
-            return max(self._loaded_at + APART_S, self._wanted_at + TOGETHER_S, again_at)
-        due = self.stale and self._filed is not None and self._rewriting is None
-        return self._wrote_at + APART_S if due else inf
+        return min(self._load_at(process), self._rewrite_at())
 
     async def do(self, process: Process | None) -> Process | None:
         """Do what is due; returns the process that has begun because of that, if one has."""
-        if self._wants(process):
+        if self._load_at(process) <= self._reactor.seconds():
             return await self._load(process)
-        self._begin_rewriting()
+        self._rewriting = Deferred.fromCoroutine(self.rewrite())  # which nobody has to wait for
+        self._rewriting.addErrback(self._failed)
         return None
 
     def close(self) -> None:
-        """Nothing more is to be done."""
+        """Nothing is written any more."""
         if self._rewriting is not None:
             self._rewriting.cancel()
 
-    def _begin_rewriting(self) -> None:
-        """It is not waited for: HAProxy takes a tenth of a second to check a file, and servers do not wait for that."""
+    def _failed(self, failure: Any) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("Rewriting the file failed; it is tried with the next change.", failure)
 
-        def done(result: object) -> None:
-            self._rewriting = None
-            if isinstance(result, Failure) and not result.check(CancelledError):
-                self._log.failure("The file could not be rewritten.", result)
+    def _load_at(self, process: Process | None) -> float:
+        if not self._wants(process):
+            return inf
+        again_at = self.refusal.again_at if self.refusal is not None else -inf
+        return max(self._loaded_at + APART_S, self._wanted_at + TOGETHER_S, again_at)
 
-        self._rewriting = rewriting = Deferred.fromCoroutine(self.rewrite())
-        rewriting.addBoth(done)
+    def _rewrite_at(self) -> float:
+        return self._wrote_at + APART_S if self.stale and self._filed is not None else inf
 
     async def rewrite(self) -> None:
         """Have the file hold the servers as they are to be now, so that HAProxy comes back with them."""

@@ -97,7 +97,7 @@ def _problems(driver: Driver) -> dict[str, str]:
 
 def _frontends(driver: Driver) -> dict[str, Any]:
     return {
-        door.title: {"haproxy": door.name, "bind": door.bind, "mode": door.mode, "haproxy_backend": door.pool}
+        door.title: {"haproxy": door.name, "binds": [*door.binds], "mode": door.mode, "haproxy_backend": door.pool}
         for door in driver.loader.shape.doors
     }
 

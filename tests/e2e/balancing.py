@@ -1,264 +1,263 @@
-"""HAProxy with its driver, as real processes, and instances behind it, each kept registered by `bender run`."""
+"""A driver with its HAProxy, and instances behind it, as real processes."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import treq
 from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectError
 
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Node, Ports, environment, pause, twistd, until
-from tests.e2e.runs import bender
+from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Answer, Node, Ports, environment, pause, twistd, until
+
+#: Options of nodes that are quick.
+NODES = {"ttl": 4, "interval": 0.25}
+
+_P = TypeVar("_P", bound="Process")
 
 SHOP = str(ROOT / "tests/e2e/shop.py")
 
-#: That of the machine, or else what `make test-deps` has set up.
-HAPROXY = shutil.which("haproxy") or str(ROOT / ".deps/debian/haproxy")
+
+def haproxy() -> str:
+    """The machine's own, or else that of `make test-deps`."""
+    return shutil.which("haproxy") or str(ROOT / ".deps/debian/haproxy")
 
 
 @define(eq=False)
-class Balancer:
-    """One HAProxy, started and driven by `twistd bender-haproxy --run`. Options that are None are left out."""
+class Process:
+    """A program that runs, with what it prints in files."""
 
     name: str
     folder: Path
-    status_port: int
-    nodes: Sequence[Node]
-    options: dict[str, str | None]
-    process: subprocess.Popen[bytes] = field(init=False)
+    process: subprocess.Popen[bytes] | None = None
+
+    def run(self, *command: str) -> None:
+        with (self.folder / f"{self.name}.out").open("ab") as out:
+            self.process = subprocess.Popen(command, cwd=self.folder, env=environment(), stdout=out, stderr=out)
 
     @property
-    def socket(self) -> Path:
-        return self.folder / f"{self.name}.sock"
+    def output(self) -> str:
+        return (self.folder / f"{self.name}.out").read_text("utf-8")
 
-    @property
-    def output(self) -> Path:
-        return self.folder / f"{self.name}.cfg"
+    def signal(self, number: int = signal.SIGKILL) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
 
-    @property
-    def log(self) -> str:
-        return (self.folder / f"{self.name}.log").read_text("utf-8")
-
-    def start(self) -> None:
-        """Start the driver, without waiting for anything."""
-        options = {
-            "name": self.name,
-            "output": str(self.output),
-            "socket": str(self.socket),
-            "run": HAPROXY,
-            "status": f"tcp:{self.status_port}:interface=127.0.0.1",
-            **self.options,
-        }
-        given = [f"--{option}{f'={value}' if value else ''}" for option, value in options.items() if value is not None]
-        given += [f"--bender={node.api_url}" for node in self.nodes]
-        with (self.folder / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*twistd(), "bender-haproxy", *given],
-                cwd=self.folder,
-                env=environment(),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    async def ready(self, within_s: float = PATIENCE_S) -> None:
-        """Wait till HAProxy is as bender says."""
-        ends_at = time.monotonic() + within_s
-        while not await self._is_ready():
-            assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}:\n{self.log}"
-            assert time.monotonic() < ends_at, f"{self.name} is not ready within {within_s} s:\n{self.log}"
-            await pause(LOOK_S)
-
-    async def _is_ready(self) -> bool:
-        try:
-            return await self._get("/ready") is not None
-        except ConnectError:
-            return False
-
-    async def status(self) -> Any:
-        """What the driver says of itself."""
-        return await self._get("/status")
-
-    async def _get(self, path: str) -> Any:
-        url = f"http://127.0.0.1:{self.status_port}{path}"
-        response = await treq.get(url, persistent=False, timeout=PATIENCE_S)
-        content = await response.content()
-        return json.loads(content) if response.code == 200 else None
-
-    def say(self, command: str, *, to_master: bool = False) -> str:
-        """What HAProxy answers to a command."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE_S)
-            connection.connect(f"{self.socket}{'.master' if to_master else ''}")
-            connection.sendall(command.encode() + b"\n")
-            answer = b""
-            while received := connection.recv(65_536):
-                answer += received
-        return answer.decode()
-
-    @property
-    def haproxy(self) -> int:
-        """The process that serves."""
-        found = re.search(r"^Pid: (\d+)$", self.say("show info"), re.MULTILINE)
-        assert found is not None
-        return int(found[1])
-
-    @property
-    def master(self) -> int:
-        """The process that has the one that serves."""
-        found = re.search(r"^(\d+) +master ", self.say("show proc", to_master=True), re.MULTILINE)
-        assert found is not None
-        return int(found[1])
-
-    def servers(self, backend: str) -> dict[int, tuple[int, str]]:
-        """Of each server of a backend, by its port: its weight, and its status."""
-        first, *lines = self.say("show stat").strip().splitlines()
-        names = first.removeprefix("# ").split(",")
-        rows = [dict(zip(names, line.split(","), strict=False)) for line in lines]
-        found = [row for row in rows if row["pxname"] == backend and row["type"] == "2"]
-        return {int(row["addr"].rpartition(":")[2]): (int(row["weight"]), row["status"]) for row in found}
-
-    async def until_serving(self, backend: str, *ports: int, within_s: float = PATIENCE_S) -> None:
-        """Wait till these take requests, and no others."""
-
-        def serving() -> bool:
-            servers = self.servers(backend).items()
-            return {port for port, (weight, status) in servers if weight and status[:2] in ("UP", "no")} == {*ports}
-
-        await until(f"{self.name} sends to {ports}: {self.servers(backend)}", serving, within_s)
-
-    def kill(self) -> None:
-        """End the driver, and nothing else, without a warning."""
-        self.process.kill()
-        self.process.wait(PATIENCE_S)
+    async def ended(self) -> None:
+        process = self.process
+        assert process is not None
+        await until(f"{self.name} ends", lambda: process.poll() is not None)
 
     def end(self) -> None:
-        """End the driver, and what it has started."""
-        if not hasattr(self, "process"):
-            return
-        if self.process.poll() is None:
-            self.process.terminate()
+        if self.process is not None:
+            self.process.kill()
             self.process.wait(PATIENCE_S)
-        with suppress(OSError, AssertionError):
-            os.kill(self.master, signal.SIGTERM)
 
 
 @define(eq=False)
-class Instance:
-    """`bender run` with a `shop.py` at a port."""
+class Instance(Process):
+    """One that answers with its name, the version before it, registered at a node or not."""
 
-    name: str
-    version: str
-    port: int
-    folder: Path
-    nodes: Sequence[Node]
-    process: subprocess.Popen[bytes] = field(init=False)
+    port: int = 0
+    version: str = "1"
+    app: str = "web"
 
     @property
     def path(self) -> str:
-        return f"/registrations/web/{self.version}/127.0.0.1/{self.port}"
+        return f"/registrations/{self.app}/{self.version}/127.0.0.1/{self.port}"
 
-    @property
-    def id(self) -> str:
-        return f"registration/web/{self.version}/127.0.0.1/{self.port}"
+    def start(self) -> None:
+        self.run(sys.executable, SHOP, str(self.port), f"{self.version}/{self.name}")
 
-    def start(self, *options: str) -> None:
-        """Start it, without waiting for anything."""
-        nodes = ",".join(f"127.0.0.1:{node.api_port}" for node in self.nodes)
-        command = [*bender(), "run", "--app=web", f"--version={self.version}", f"--port={self.port}", *options]
-        command += ["--host=127.0.0.1", f"--node={nodes}", "--", sys.executable, SHOP, str(self.port), self.name]
-        with (self.folder / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, env=environment(), stdout=log, stderr=subprocess.STDOUT
-            )
+    async def register(self, node: Node, **fields: Any) -> None:
+        answer = await node.call("POST", self.path, {"ttl": 600, **fields})
+        assert answer.status == 200, answer
 
-    async def listed(self) -> None:
-        """Wait till the first node lists it."""
-        ends_at = time.monotonic() + PATIENCE_S
-        while (await self.nodes[0].call("GET", self.path)).status != 200:
-            assert self.process.poll() is None, (self.folder / f"{self.name}.log").read_text("utf-8")
-            assert time.monotonic() < ends_at, f"{self.name} is not listed"
-            await pause(LOOK_S)
+    async def last_asked_s(self) -> float:
+        """When the last request came, by the monotonic clock."""
+        response = await treq.get(f"http://127.0.0.1:{self.port}/seen", persistent=False, timeout=PATIENCE_S)
+        last: float = json.loads(await response.content())["last"]
+        return last
 
-    async def seen(self) -> Any:
-        """How many requests it had, and when the last one came."""
-        url = f"http://127.0.0.1:{self.port}/seen"
-        response = await treq.get(url, persistent=False, timeout=PATIENCE_S)
-        return json.loads(await response.content())
 
-    async def say(self, path: str) -> None:
-        """`/ill` or `/well`."""
-        response = await treq.post(f"http://127.0.0.1:{self.port}{path}", persistent=False, timeout=PATIENCE_S)
-        await response.content()
-
-    async def stop(self) -> None:
-        """Let it be deregistered, and end."""
-        self.process.terminate()
-        await until(f"{self.name} ends", lambda: self.process.poll() is not None)
-
-    def end(self) -> None:
-        """End it, however it is."""
-        if hasattr(self, "process") and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(PATIENCE_S)
+def versions(answers: Mapping[str, int]) -> Counter[str]:
+    """How many of these were by which version."""
+    counted: Counter[str] = Counter()
+    for name, number in answers.items():
+        counted[name.partition("/")[0]] += number
+    return counted
 
 
 @define(eq=False)
-class Site:
-    """Nodes, balancers and instances of one test."""
+class Driver(Process):
+    """`twistd bender-haproxy`, with a HAProxy of its own."""
+
+    nodes: Sequence[Node] = ()
+    status_port: int = 0
+    options: dict[str, Any] = field(factory=dict)
+
+    @property
+    def place(self) -> Path:
+        return self.folder / f"{self.name}.s"
+
+    @property
+    def file(self) -> Path:
+        return self.folder / f"{self.name}.cfg"
+
+    def start(self) -> None:
+        options = {
+            "output": self.file,
+            "socket": self.place,
+            "run": haproxy(),
+            "name": self.name,
+            "status": f"tcp:{self.status_port}:interface=127.0.0.1",
+            **self.options,
+        }
+        flags = [f"--{option}" for option, value in options.items() if value is True]
+        given = [f"--{option}={value}" for option, value in options.items() if value not in (True, None)]
+        bender = [f"--bender=127.0.0.1:{node.api_port}" for node in self.nodes]
+        self.run(*twistd(), "bender-haproxy", *bender, *given, *flags)
+
+    async def ready(self) -> None:
+        await self.until("ready", lambda status: status["ready"] and status["haproxy"]["settled"])
+
+    async def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = (await self.call("/")).body
+        return status
+
+    async def call(self, path: str, method: str = "GET") -> Answer:
+        url = f"http://127.0.0.1:{self.status_port}{path}"
+        response = await treq.request(method, url, persistent=False, timeout=PATIENCE_S)
+        content = await response.content()
+        return Answer(response.code, json.loads(content) if content else None)
+
+    async def until(self, what: str, true: Any, within_s: float = PATIENCE_S) -> dict[str, Any]:
+        """Wait till its status is so."""
+        ends_at = time.monotonic() + within_s
+        status: dict[str, Any] = {}
+        while not (status and true(status)):
+            assert self.process is not None
+            assert self.process.poll() is None, f"{self.name} ended: {self.output}"
+            assert time.monotonic() < ends_at, f"{self.name} is not {what} within {within_s} s: {status} {self.output}"
+            await pause(LOOK_S)
+            with suppress(ConnectError):
+                status = await self.status()
+        return status
+
+    def ask(self, command: str, suffix: str = "") -> str:
+        """What HAProxy answers."""
+
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE_S)
+            connection.connect(f"{self.place}{suffix}")
+            connection.sendall(f"{command}\n".encode())
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+        return answer.decode()
+
+    def servers(self, pool: str) -> dict[str, tuple[int, int]]:
+        """The admin state and weight of the servers of a pool, by name; none while HAProxy does not answer."""
+        lines: list[list[str]] = []
+        with suppress(OSError):
+            lines = [line.split() for line in self.ask(f"show servers state {pool}").splitlines()[2:] if line]
+        return {words[3]: (int(words[6]), int(words[7])) for words in lines}
+
+    def pids(self) -> list[int]:
+        """Those of HAProxy's processes, the master first."""
+        with suppress(OSError):
+            lines = [line.split() for line in self.ask("show proc", ".master").splitlines()]
+            return [int(words[0]) for words in lines if words and words[0].isdigit()]
+        return []
+
+    def end(self) -> None:
+        pids = self.pids()
+        super().end()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@define(eq=False)
+class Place:
+    """All of them, in one folder, which end together."""
 
     folder: Path
     ports: Ports
-    nodes: list[Node]
-    balancers: list[Balancer] = field(factory=list)
-    instances: list[Instance] = field(factory=list)
+    processes: list[Process] = field(factory=list)
 
-    async def balancer(self, **options: str | None) -> Balancer:
-        """A balancer that is ready, called edge-1, edge-2 and so on."""
-        name = f"edge-{len(self.balancers) + 1}"
-        balancer = Balancer(name, self.folder, self.ports.take(), self.nodes, options)
-        self.balancers.append(balancer)
-        balancer.start()
-        await balancer.ready()
-        return balancer
+    def driver(self, nodes: Sequence[Node], name: str = "edge", **options: Any) -> Driver:
+        return self._kept(Driver(name, self.folder, nodes=nodes, status_port=self.ports.take(), options=options))
 
-    async def start(self, version: str, count: int) -> list[Instance]:
-        """Instances that are listed."""
-        started = []
-        for _ in range(count):
-            name = f"{version}-{len(self.instances) + 1}"
-            instance = Instance(name, version, self.ports.take(), self.folder, self.nodes)
-            self.instances.append(instance)
-            started.append(instance)
-            instance.start()
-        for instance in started:
-            await instance.listed()
-        return started
+    async def instance(self, node: Node | None, version: str = "1", app: str = "web", **fields: Any) -> Instance:
+        """One that serves, and is registered at this node."""
+        name = f"i{len(self.processes)}"
+        instance = self._kept(Instance(name, self.folder, port=self.ports.take(), version=version, app=app))
+        instance.start()
+        await until(f"{name} serves", lambda: _serves(instance.port))
+        if node is not None:
+            await instance.register(node, **fields)
+        return instance
 
-    async def entrance(self, version: str, **backend: Any) -> int:
-        """A backend `shop` that a version serves, behind a frontend; returns its port."""
-        port = self.ports.take()
-        (node, *_) = self.nodes
-        assert (await node.call("PUT", "/backends/shop", {"app": "web", "version": version, **backend})).status == 201
-        assert (
-            await node.call("PUT", "/frontends/www", {"backend": "shop", "bind": f"127.0.0.1:{port}"})
-        ).status == 201
-        return port
+    async def run(self, *command: str) -> None:
+        """Run a program to its end."""
+        process = self._kept(Process(f"p{len(self.processes)}", self.folder))
+        process.run(*command)
+        await process.ended()
+
+    def _kept(self, process: _P) -> _P:
+        self.processes.append(process)
+        return process
 
     def end(self) -> None:
-        for balancer in self.balancers:
-            balancer.end()
-        for instance in self.instances:
-            instance.end()
+        for process in self.processes:
+            process.end()
+
+
+def _serves(port: int) -> bool:
+
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def shop(place: Place, node: Node, version: str = "1", **fields: Any) -> int:
+    """A backend and a frontend for it; returns the port that is listened on."""
+    port = place.ports.take()
+    backend = {"app": "web", "version": version, **fields}
+    assert (await node.call("PUT", "/backends/shop", backend)).status == 201
+    assert (await node.call("PUT", "/frontends/www", {"backend": "shop", "bind": f"127.0.0.1:{port}"})).status == 201
+    return port
+
+
+async def driven(place: Place, nodes: Sequence[Node], name: str = "edge", **options: Any) -> Driver:
+    """A driver with its HAProxy that is as these nodes say."""
+    driver = place.driver(nodes, name, **options)
+    driver.start()
+    await driver.ready()
+    return driver
+
+
+async def together(*coroutines: Any) -> list[Any]:
+    """What comes of all of these, at the same time."""
+    results: list[Any] = await gatherResults([Deferred.fromCoroutine(each) for each in coroutines])
+    return results
+
+
+async def instances(place: Place, node: Node, count: int, version: str) -> list[Instance]:
+    """So many of a version, registered at a node."""
+    return await together(*(place.instance(node, version) for _ in range(count)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.balancing import Place
 from tests.e2e.nodes import Cluster
 from tests.e2e.shells import Shell
 
@@ -36,3 +37,13 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def shell(tmp_path: Path) -> Shell:
     """A shell with a home that is the test's folder."""
     return Shell(tmp_path)
+
+
+@pytest.fixture
+def place(cluster: Cluster, tmp_path: Path) -> Iterator[Place]:
+    """Starts drivers with their HAProxy, and instances. None of them survives the test, and no driver logs an error."""
+    place = Place(tmp_path, cluster.ports)
+    yield place
+    place.end()
+    for process in place.processes:
+        assert "Traceback" not in process.output, f"{process.name} printed:\n{process.output}"

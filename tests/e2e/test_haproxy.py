@@ -1,72 +1,251 @@
-"""What HAProxy does with requests while instances come, go and are deployed, with its driver and real nodes.
-
-Clients ask all the while; whatever is done, the instances that are there answer them.
-"""
+"""Deploys through a real HAProxy, under requests all the time."""
 
 from __future__ import annotations
 
-import subprocess
 import time
-from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
 
 import pytest
-from pytest_twisted import ensureDeferred
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.threads import deferToThread
+import pytest_twisted
 
-from tests.e2e.balancing import Site
-from tests.e2e.nodes import Cluster, environment
-from tests.e2e.runs import bender
+from tests.e2e.balancing import NODES, Place, driven, instances, shop, together, versions
+from tests.e2e.nodes import LOOK_S, Cluster, Node, pause, until
 from tests.e2e.traffic import traffic
+from tests.haproxy.said import HOSTILE
 
 pytestmark = pytest.mark.outside
 
-DEPLOYS = 20
+#: What an event takes to HAProxy, at most, and what is under way there to its end.
+TOLD_S = 0.2
+
+#: Requests that tell a share of 20 % from one of 17 or 23 %.
+MANY = 2500
 
 
-@pytest.fixture
-def site(cluster: Cluster) -> Iterator[Site]:
-    """Balancers and instances; nodes are to be added."""
-    site = Site(cluster.folder, cluster.ports, [])
-    yield site
-    site.end()
-    for balancer in site.balancers:
-        assert "Traceback" not in balancer.log, f"{balancer.name} logged:\n{balancer.log}"
+async def put(node: Node, path: str, **fields: Any) -> None:
+    answer = await node.call("PUT", path, fields)
+    assert answer.status in (200, 201), answer
 
 
-async def told(site: Site, *arguments: str) -> str:
-    """What a command of `bender` prints; it has to be done."""
-    node = f"--node={','.join(f'127.0.0.1:{node.api_port}' for node in site.nodes)}"
-
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*bender(), *arguments, node], env=environment(), capture_output=True, text=True, timeout=60, check=False
-        )
-
-    end: subprocess.CompletedProcess[str] = await deferToThread(run)
-    assert end.returncode == 0, end.stdout + end.stderr
-    return end.stdout
-
-
-@ensureDeferred
-async def test_twenty_rolling_deploys(cluster: Cluster, site: Site) -> None:
-    """Three instances of a version come, the backend is switched, and the three before go: nobody notices."""
-    site.nodes = await cluster(3)
-    present = await site.start("0", 3)
-    port = await site.entrance("0")
-    balancer = await site.balancer()
-    await balancer.until_serving("shop", *(instance.port for instance in present))
-    before = (await balancer.status())["haproxy"]
+@pytest_twisted.ensureDeferred
+async def test_rolling_deploys(cluster: Cluster, place: Place) -> None:
+    """Twenty in a row, from three to three: no request fails, and nothing is reloaded."""
+    nodes = await cluster(2, **NODES)
+    serving = await instances(place, nodes[0], 3, "0")
+    port = await shop(place, nodes[0], "0")
+    driver = await driven(place, nodes)
+    reloads = (await driver.status())["haproxy"]["reloads"]
     async with traffic(port) as asking:
-        for number in range(1, DEPLOYS + 1):
-            version = str(number)
-            new = await site.start(version, 3)
-            await told(site, "deploy", "shop", version, "--min-members=3", "--watch=0")
-            await gatherResults([Deferred.fromCoroutine(instance.stop()) for instance in present])
-            gone_at = time.monotonic()
-            present = new
-            await asking.until_asked(50)
-            assert {*asking.answers(gone_at)} <= {instance.name for instance in new}
-    after = (await balancer.status())["haproxy"]
+        for version in map(str, range(1, 21)):
+            node = nodes[int(version) % 2]
+            old, serving = serving, await instances(place, node, 3, version)
+            await put(node, "/backends/shop", version=version, min_members=3)
+            for instance in old:
+                answer = await node.call("DELETE", f"{instance.path}?wait=5")
+                assert (answer.status, answer.body["missing"]) == (200, [])
+                instance.end()
     assert asking.failed == []
-    assert (after["pid"], after["reloads"]) == (before["pid"], before["reloads"])
+    assert set(versions(asking.answers())) == {str(version) for version in range(21)}
+    assert (await driver.status())["haproxy"]["reloads"] == reloads
+    assert len(driver.servers("shop")) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_request_after_the_answer(cluster: Cluster, place: Place) -> None:
+    """Who deregisters an instance and waits can stop it at the answer, while requests come all the time."""
+    nodes = await cluster(2, **NODES)
+    serving = await instances(place, nodes[0], 3, "1")
+    port = await shop(place, nodes[0])
+    await driven(place, nodes)
+    late, took = [], []
+    async with traffic(port, clients=16, apart_s=0) as asking:
+        for i in range(20):
+            node = nodes[i % 2]
+            instance = serving.pop(0)
+            await asking.until_asked(30)
+            began = time.monotonic()
+            answer = await node.call("DELETE", f"{instance.path}?wait=5")
+            answered = time.monotonic()
+            assert (answer.status, answer.body["missing"]) == (200, [])
+            took.append(answered - began)
+            await asking.until_asked(30)
+            late.append(await instance.last_asked_s() - answered)
+            instance.end()
+            serving.append(await place.instance(node))
+    assert [each for each in late if each > 0] == []
+    assert asking.failed == []
+    assert max(took) < 1.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_switch_and_back(cluster: Cluster, place: Place) -> None:
+    """From one moment to the next, and nothing is reloaded."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 2, "1")
+    await instances(place, node, 2, "2")
+    port = await shop(place, node)
+    driver = await driven(place, [node])
+    async with traffic(port) as asking:
+        for version in ("2", "1"):
+            await asking.until_asked(100)
+            if version == "2":
+                await put(node, "/backends/shop", version="2")
+            else:
+                assert (await node.call("POST", "/backends/shop/rollback")).status == 200
+            await pause(TOLD_S)
+            switched = time.monotonic()
+            await asking.until_asked(100)
+            assert set(versions(asking.answers(switched))) == {version}
+    assert asking.failed == []
+    assert (await driver.status())["haproxy"]["reloads"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_canary(cluster: Cluster, place: Place) -> None:
+    """A fifth of the requests goes there, though it has one instance beside three."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 3, "1")
+    await instances(place, node, 1, "2")
+    port = await shop(place, node, canary={"version": "2", "percent": 20})
+    await driven(place, [node])
+    async with traffic(port, apart_s=0) as asking:
+        await asking.until_asked(MANY)
+        counted = versions(asking.answers())
+        assert 17 <= 100 * counted["2"] / counted.total() <= 23
+        await put(node, "/backends/shop", canary=None)
+        await pause(TOLD_S)
+        ended = time.monotonic()
+        await asking.until_asked(200)
+        assert set(versions(asking.answers(ended))) == {"1"}
+    assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_operator_s_word(cluster: Cluster, place: Place) -> None:
+    """A drained instance gets no new requests, also after it was restarted, until the word is taken back."""
+    (node,) = await cluster(1, **NODES)
+    one, other = await instances(place, node, 2, "1")
+    port = await shop(place, node)
+    driver = await driven(place, [node])
+    name = f"1:127.0.0.1:{one.port}"
+    async with traffic(port) as asking:
+        for state, flag in (("drain", 8), ("maint", 1)):
+            await put(node, f"{one.path}/state", state=state)
+            await pause(TOLD_S)
+            assert driver.servers("shop")[name][0] == flag
+            told = time.monotonic()
+            await asking.until_asked(50)
+            assert set(asking.answers(told)) == {f"1/{other.name}"}
+        assert (await node.call("DELETE", one.path)).status == 204
+        await until("it is gone", lambda: name not in driver.servers("shop"))
+        await one.register(node)
+        await until("it is back", lambda: driver.servers("shop").get(name, (0, 0))[0] == 1)
+        assert (await node.call("DELETE", f"{one.path}/state")).status == 204
+        await until("it serves", lambda: driver.servers("shop")[name][0] == 0)
+        served = time.monotonic()
+        await asking.until_asked(50)
+        assert set(asking.answers(served)) == {f"1/{one.name}", f"1/{other.name}"}
+    assert asking.failed == []
+    assert (await driver.status())["haproxy"]["reloads"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_rules(cluster: Cluster, place: Place) -> None:
+    """The first that fits sends a request elsewhere; a backend that is not there answers 503 and harms nobody."""
+    (node,) = await cluster(1, **NODES)
+    await together(place.instance(node, "1"), place.instance(node, "2", "api"))
+    port = await shop(place, node)
+    await put(node, "/backends/api", app="api", version="2")
+    rules = [{"path": "/none", "backend": "none"}, {"host": "API.example", "backend": "api"},
+             {"header": "X-Api", "value": HOSTILE, "backend": "api"}, {"path": "/api", "backend": "api"}]  # fmt: skip
+    await put(node, "/frontends/www", rules=rules)
+    driver = await driven(place, [node])
+    expected = {("/", ""): "1", ("/none/a", ""): "503", ("/api/a", ""): "2", ("/", "X-Api: 1\r\n"): "1"}
+    for (path, headers), answer in expected.items():
+        async with traffic(port, clients=1, path=path, headers=headers) as asking:
+            await asking.until_asked(2)
+        got = {str(each.status) if each.failed else each.answer.partition("/")[0] for each in asking.asked}
+        assert got == {answer}, (path, headers)
+    await put(node, "/backends/none", app="web", version="1")
+    await driver.until("with the new backend", lambda status: "none" in status["backends"])
+    async with traffic(port, clients=1, path="/none") as asking:
+        await asking.until_asked(2)
+    assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_hostile_names(cluster: Cluster, place: Place) -> None:
+    """Whatever things are called, and whatever stands in their fields, requests get where they should."""
+    (node,) = await cluster(1, **NODES)
+    version = HOSTILE[::-1]
+    serving = await place.instance(None, "1")
+    registration = {"app": HOSTILE, "version": version, "host": "127.0.0.1", "port": serving.port, "ttl": 600}
+    assert (await node.call("POST", "/registrations", registration)).status == 201
+    for name in (HOSTILE, "x" * 255, "é" * 255, "GLOBAL", "#1", "1", "defaults", "FRONTEND", "<HTTPCLIENT>"):
+        await put(node, f"/backends/{quote(name, safe='')}", app=HOSTILE, version=version)
+    port = place.ports.take()
+    bind = f"127.0.0.1:{port}"
+    await put(node, f"/frontends/{quote(HOSTILE, safe='')}", backend=HOSTILE, bind=bind, owner="'\"\\#{} ;%")
+    await put(node, "/frontends/zzz", backend="GLOBAL", bind=bind)
+    driver = await driven(place, [node])
+    async with traffic(port) as asking:
+        await asking.until_asked(20)
+        assert (await node.call("DELETE", f"/backends/{'x' * 255}")).status == 204
+        await driver.until("without it", lambda status: "x" * 255 not in status["backends"])
+        await asking.until_asked(20)
+    assert asking.failed == []
+    status = await driver.status()
+    assert status["haproxy"]["refused"] is None
+    assert "frontend/zzz" in status["problems"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_side_by_side(cluster: Cluster, place: Place) -> None:
+    """Each has its own HAProxy, and who deregisters and waits, waits for both."""
+    (node,) = await cluster(1, **NODES)
+    one, _ = await instances(place, node, 2, "1")
+    port = await shop(place, node)
+    drivers = [await driven(place, [node], name) for name in ("edge-1", "edge-2")]
+    answer = await node.call("DELETE", f"{one.path}?wait=5")
+    assert (answer.status, sorted(answer.body["consumers"])) == (200, ["edge-1", "edge-2"])
+    assert [len(driver.servers("shop")) for driver in drivers] == [1, 1]
+    async with traffic(port) as asking:
+        await asking.until_asked(20)
+    assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_member_begins_slowly(cluster: Cluster, place: Place) -> None:
+    """Its weight grows in steps, where the backend says so."""
+    (node,) = await cluster(1, **NODES)
+    (one,) = await instances(place, node, 1, "1")
+    await shop(place, node, slow_start=2)
+    driver = await driven(place, [node])
+    assert driver.servers("shop") == {f"1:127.0.0.1:{one.port}": (0, 256)}
+    other = await place.instance(node)
+    seen = [0]
+    while seen[-1] < 256:
+        await pause(LOOK_S)
+        seen.append(driver.servers("shop").get(f"1:127.0.0.1:{other.port}", (0, 0))[1])
+    steps = [*dict.fromkeys(weight for weight in seen if weight)]
+    assert steps == sorted(steps)
+    assert len(steps) >= 5
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_haproxy_finds_out(cluster: Cluster, place: Place) -> None:
+    """With --report bender is told who is down, and how many requests there were."""
+    (node,) = await cluster(1, **NODES)
+    one, _ = await instances(place, node, 2, "1")
+    port = await shop(place, node, health={"path": "/health", "interval": 0.1})
+    await driven(place, [node], report=True)
+    async with traffic(port) as asking:
+        await asking.until_asked(100)
+        one.end()
+        await pause(3)
+    (consumer,) = (await node.call("GET", "/consumers")).body
+    assert consumer["report"]["down"] == [one.path.replace("/registrations", "registration")]
+    counted = consumer["report"]["backends"]["shop"]["1"]
+    assert counted["requests"] > 100
+    assert asking.failed == []

@@ -38,3 +38,8 @@ def safe(*parts: str) -> str:
     digest = blake2b(whole.encode(), digest_size=_HASH_BYTES).digest()
     readable = _UNREADABLE.sub("-", "-".join(parts))[:READABLE_CHARACTERS_MAX]
     return f"{readable}{MARK}{b32encode(digest).decode().rstrip('=').lower()}"
+
+
+def at(address: str, port: int) -> str:
+    """A place as HAProxy writes it."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -9,7 +9,8 @@ Templates are Jinja2, in a sandbox, and what they name and is not there is an er
 - `version`, HAProxy's, as numbers.
 
 The filters are `quoted` (one word of HAProxy's, whatever is in it), `condition` (of a rule, as an `acl` has it),
-`place` (of a server, `address:port`) and `parameters` (what follows that, the same as for a server that is added).
+`balanced` (what follows `balance`), `place` (of a server, `address:port`) and `parameters` (what follows that, the same
+as for a server that is added).
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from attrs import frozen
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from bender.core.routing import Balance, Rule
+from bender.haproxy.core.names import at
 from bender.haproxy.core.servers import Server
-from bender.haproxy.core.settings import Rule
 from bender.haproxy.core.shape import NOWHERE, Pool, Shape
 
 #: What the description begins with; the rest says which shape it is.
@@ -31,6 +33,9 @@ DESCRIPTION = "bender-haproxy"
 
 #: Where a slot points to that nobody uses.
 UNUSED_ADDRESS, UNUSED_PORT = "127.0.0.1", 1
+
+#: More often than that would be of no use to anybody.
+CHECK_APART_MS_MIN = 50
 
 #: HAProxy as it is asked for here: since then servers can be added, and the converter `host_only` is there.
 DYNAMIC_SINCE = (2, 5)
@@ -54,6 +59,7 @@ class Renderer:
     def __init__(self, template: str, socket: str, version: tuple[int, ...]) -> None:
         self._socket = socket
         self._version = version
+        self._described: tuple[Shape | None, str] = None, ""
         environment = ImmutableSandboxedEnvironment(
             autoescape=False,
             undefined=StrictUndefined,
@@ -64,6 +70,7 @@ class Renderer:
         environment.filters.update(
             quoted=quoted,
             condition=self._condition,
+            balanced=balanced,
             place=place,
             parameters=parameters,
         )
@@ -74,8 +81,12 @@ class Renderer:
 
     def description(self, shape: Shape) -> str:
         """What stands for a shape. It also is another one with another template."""
-        bare = self._render(shape, {}, DESCRIPTION)
-        return f"{DESCRIPTION} {blake2b(bare.encode(), digest_size=12).hexdigest()}"
+        known, description = self._described
+        if known is not shape:  # the one that is asked for again and again
+            bare = self._render(shape, {}, DESCRIPTION)
+            description = f"{DESCRIPTION} {blake2b(bare.encode(), digest_size=12).hexdigest()}"
+            self._described = shape, description
+        return description
 
     def render(self, shape: Shape, servers: Mapping[str, Sequence[Server]]) -> Rendered:
         """The configuration with these servers, by the name of their pool."""
@@ -98,12 +109,22 @@ class Renderer:
 
     def _condition(self, rule: Rule) -> str:
         """What follows the name of an `acl`. Without `--` a value could be an option, such as a file to be read."""
-        if rule.kind == "path":
-            return f"path_beg -- {quoted(rule.value)}"
-        if rule.kind == "header":
-            return f"{quoted(f'req.fhdr({rule.subject})')} -m str -- {quoted(rule.value)}"
+        if rule.path is not None:
+            return f"path_beg -- {quoted(rule.path)}"
+        if rule.header is not None:
+            name, value = rule.header
+            return f"{quoted(f'req.fhdr({name})')} -m str -- {quoted(value)}"
         host = "host_only" if self._version >= DYNAMIC_SINCE else "field(1,:)"
-        return f"req.hdr(host),{host} -m str -i -- {quoted(rule.value)}"
+        return f"req.hdr(host),{host} -m str -i -- {quoted(rule.host)}"
+
+
+def balanced(balance: Balance) -> str:
+    """What follows `balance`."""
+    if balance.argument is None:
+        return balance.algorithm
+    if balance.algorithm == "url_param":
+        return f"url_param {balance.argument}"
+    return f"{balance.algorithm}({balance.argument})"
 
 
 def quoted(text: Any) -> str:
@@ -114,12 +135,13 @@ def quoted(text: Any) -> str:
 
 def place(server: Server) -> str:
     """Where a server is, as HAProxy writes it."""
-    return f"[{server.address}]:{server.port}" if ":" in server.address else f"{server.address}:{server.port}"
+    return at(server.address, server.port)
 
 
 def parameters(server: Server, pool: Pool) -> str:
     """What is said of a server beside where it is."""
-    check = f" check inter {pool.health.interval_ms}ms rise 2 fall 3" if pool.health is not None else ""
+    every_ms = 0 if pool.health is None else max(round(1000 * pool.health.interval_s), CHECK_APART_MS_MIN)
+    check = f" check inter {every_ms}ms rise 2 fall 3" if every_ms else ""
     return f"weight {server.weight if server.state == 'up' else 0}{check}"
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from attrs import frozen
 
+from bender.core.routing import Balance, Health, Rule
 from bender.haproxy.core.names import safe
-from bender.haproxy.core.settings import Backend, Frontend, Health, Mode, Rule, Unusable, backend_of, frontend_of
+from bender.haproxy.core.settings import BALANCE, Backend, Frontend, Mode, Unusable, backend_of, frontend_of
 
 #: What answers 503. No other backend can have these names, for what follows the mark in those is a hash.
 NOWHERE: Mapping[Mode, str] = {"http": "bender__nowhere", "tcp": "bender__nowhere:tcp"}
@@ -33,7 +34,7 @@ class Pool:
     name: str
     title: str
     mode: Mode
-    balance: str
+    balance: Balance
     hashed: bool
     health: Health | None
     #: Where servers cannot be added: how many there are, used or not.
@@ -42,7 +43,7 @@ class Pool:
 
 @frozen
 class Route:
-    """What sends requests to the pool of this name; `fetch`, `match` and `value` are HAProxy's of it."""
+    """What sends requests to the pool of this name."""
 
     rule: Rule
     pool: str
@@ -55,7 +56,7 @@ class Door:
     name: str
     title: str
     mode: Mode
-    bind: str
+    binds: tuple[str, ...]
     pool: str
     routes: tuple[Route, ...]
 
@@ -121,28 +122,25 @@ def _usable(frontends: Mapping[str, Mapping[str, Any]], problems: dict[str, str]
             parsed[name] = frontend_of(body)
         except Unusable as unusable:
             problems[f"frontend/{name}"] = str(unusable)
-    taken = {door.bind: door.title for door in before.doors if _has(parsed.get(door.title), door.bind)}
+    holders = {bind: door.title for door in before.doors for bind in door.binds}
+    taken = {bind: name for bind, name in holders.items() if name in parsed and bind in parsed[name].binds}
     for name, frontend in parsed.items():
-        first = taken.setdefault(frontend.bind, name)
-        if first == name:
-            yield frontend
-        else:
-            problems[f"frontend/{name}"] = f"bind {frontend.bind} is that of frontend/{first}"
-
-
-def _has(frontend: Frontend | None, bind: str) -> bool:
-    return frontend is not None and frontend.bind == bind
+        others = {bind: taken[bind] for bind in frontend.binds if taken.get(bind, name) != name}
+        if others:
+            bind, other = min(others.items())
+            problems[f"frontend/{name}"] = f"bind: {bind} is that of frontend/{other}"
+            continue
+        taken |= dict.fromkeys(frontend.binds, name)
+        yield frontend
 
 
 def _pool(backend: Backend, mode: Mode, problems: dict[str, str], slots: int) -> Pool:
     name = safe(backend.name) + (_TCP if mode == "tcp" else "")
     balance, hashed = backend.balance, backend.hashed
-    if mode == "tcp" and backend.http_only:
-        problem = f"balance {balance} needs mode http"
-        problems[f"backend/{backend.name}"] = "; ".join(
-            filter(None, (problems.get(f"backend/{backend.name}"), problem))
-        )
-        balance, hashed = "roundrobin", False
+    if mode == "tcp" and backend.of_requests:
+        said = [problems[key]] if (key := f"backend/{backend.name}") in problems else []
+        problems[key] = "; ".join([*said, f"balance: {balance.algorithm} needs mode http"])
+        balance, hashed = BALANCE, False
     return Pool(name, backend.name, mode, balance, hashed, backend.health, slots)
 
 
@@ -154,5 +152,5 @@ def _door(frontend: Frontend, modes: Mapping[str, set[Mode]]) -> Door:
 
     routes = tuple(Route(rule, pool(rule.backend)) for rule in frontend.rules)
     return Door(
-        safe(frontend.name) + _FRONTEND, frontend.name, frontend.mode, frontend.bind, pool(frontend.backend), routes
+        safe(frontend.name) + _FRONTEND, frontend.name, frontend.mode, frontend.binds, pool(frontend.backend), routes
     )

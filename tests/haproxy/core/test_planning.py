@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.routing import Health
 from bender.haproxy.core.planning import deletion, plan, refusal
 from bender.haproxy.core.reality import (
     Found,
@@ -19,12 +20,12 @@ from bender.haproxy.core.reality import (
     servers_in,
     version_in,
 )
-from bender.haproxy.core.settings import Health
+from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.shape import Pool
 from tests.haproxy.said import server
 
-POOL = Pool("shop", "shop", "http", "roundrobin", False, None)
-CHECKED = evolve(POOL, health=Health("/health", 500))
+POOL = Pool("shop", "shop", "http", BALANCE, False, None)
+CHECKED = evolve(POOL, health=Health("/health", 0.5))
 SLOTS = evolve(POOL, slots=3)
 
 

@@ -8,10 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.reality import Row
 from bender.haproxy.core.report import Counts
+from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.shape import Pool
 from tests.haproxy.said import server
 
-POOL = Pool("shop:tcp", "shop", "tcp", "roundrobin", False, None)
+POOL = Pool("shop:tcp", "shop", "tcp", BALANCE, False, None)
 
 
 def row(requests: int, errors: int = 10, name: str = "a", **more: str) -> Row:

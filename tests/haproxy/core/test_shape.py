@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.haproxy import core
 from bender.haproxy.core.registry import Said
 from bender.haproxy.core.rendering import Renderer, Unrenderable, placed, quoted
+from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.shape import Shape, shape, slots_for
 from tests.haproxy.said import HOSTILE, backend, frontend, server
 
@@ -59,18 +60,18 @@ class Shapes(SynchronousTestCase):
 
     def test_two_that_want_the_same_address(self) -> None:
         """Who has it keeps it; of two new ones the first by name gets it."""
-        one, other = frontend("b", bind="*:80"), frontend("a", bind=":080")
+        one, other = frontend("b", bind="*:80"), frontend("a", bind="*:81,*:80")
         before, _ = shaped(one)
         found, problems = shaped(one, other, before=before)
         self.assertEqual(([each.title for each in found.doors], [*problems]), (["b"], ["frontend/a"]))
         self.assertEqual([each.title for each in shaped(one, other)[0].doors], ["a"])
-        moved = frontend("b", bind="*:81")
+        moved = frontend("b", bind="*:82")
         self.assertEqual([each.title for each in shaped(moved, other, before=before)[0].doors], ["a", "b"])
 
     def test_a_balance_that_tcp_does_not_have(self) -> None:
         """It shares out in turn there."""
         found, problems = shaped(backend("a", balance="uri"), frontend("x", backend="a", bind="*:1", mode="tcp"))
-        self.assertEqual((found.pools[0].balance, found.pools[0].hashed), ("roundrobin", False))
+        self.assertEqual((found.pools[0].balance, found.pools[0].hashed), (BALANCE, False))
         self.assertEqual([*problems], ["backend/a"])
 
     def test_slots(self) -> None:
@@ -84,7 +85,7 @@ class Texts(SynchronousTestCase):
         self.shape, _ = shaped(
             backend("shop", balance="source", health={"path": "/he'alth"}),
             frontend("www", backend="shop", bind="*:80", rules=[
-                {"host": "}", "backend": "shop"}, {"path": "/-f", "backend": HOSTILE},
+                {"host": "a.example", "backend": "shop"}, {"path": "/-f", "backend": HOSTILE},
                 {"header": "X-Beta", "value": HOSTILE, "backend": "shop"}]),
         )  # fmt: skip
 
@@ -110,7 +111,7 @@ class Texts(SynchronousTestCase):
     def test_values_are_words_and_no_options(self) -> None:
         """Nothing ends a line, a word or a condition."""
         lines = self.lines()
-        self.assertIn("acl rule1 req.hdr(host),host_only -m str -i -- '}'", lines)
+        self.assertIn("acl rule1 req.hdr(host),host_only -m str -i -- 'a.example'", lines)
         self.assertIn("acl rule2 path_beg -- '/-f'", lines)
         self.assertIn(f"acl rule3 'req.fhdr(X-Beta)' -m str -- {quoted(HOSTILE)}", lines)
         self.assertIn("use_backend bender__nowhere if rule2", lines)

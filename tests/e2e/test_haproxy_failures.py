@@ -1,0 +1,249 @@
+"""What fails, and for how long, when something is killed behind, beside or in front of a real HAProxy."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from bender.haproxy import core
+from tests.e2e.balancing import NODES, Place, driven, haproxy, instances, shop, versions
+from tests.e2e.nodes import Cluster, pause, until
+from tests.e2e.traffic import traffic
+
+pytestmark = pytest.mark.outside
+
+TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
+
+#: HAProxy is started again, and listens, within so long.
+BACK_S = 1.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
+    """Whichever of its processes: it is back at once, with the servers of that moment."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 2, "1")
+    port = await shop(place, node)
+    driver = await driven(place, [node])
+    for i in range(2):
+        await place.instance(node)
+        await until("it is told", lambda: len(driver.servers("shop")) == 3 + i)  # noqa: B023 - called at once
+        async with traffic(port) as asking:
+            await asking.until_asked(50)
+            killed = time.monotonic()
+            os.kill(driver.pids()[i], signal.SIGKILL)
+            await asking.until_asked(200)
+        assert asking.failing_s(killed) < BACK_S
+        assert len(asking.answers(killed)) == 3 + i
+        assert len(driver.servers("shop")) == 3 + i
+    assert (await driver.status())["haproxy"]["starts"] == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_driver_is_killed(cluster: Cluster, place: Place) -> None:
+    """Nothing fails; the next one finds HAProxy, and what it has missed, and reloads nothing."""
+    (node,) = await cluster(1, **NODES)
+    serving = await instances(place, node, 2, "1")
+    port = await shop(place, node)
+    driver = await driven(place, [node])
+    pids = driver.pids()
+    async with traffic(port) as asking:
+        driver.signal()
+        await driver.ended()
+        assert (await node.call("DELETE", serving[0].path)).status == 204
+        new = await place.instance(node)
+        await asking.until_asked(50)
+        driver.start()
+        await driver.ready()
+        await pause(0.2)
+        again = time.monotonic()
+        await asking.until_asked(100)
+    assert asking.failed == []
+    assert set(asking.answers(again)) == {f"1/{serving[1].name}", f"1/{new.name}"}
+    assert driver.pids() == pids
+    assert (await driver.status())["haproxy"]["starts"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_node_that_is_followed_is_killed(cluster: Cluster, place: Place) -> None:
+    """Nothing fails, and another one is followed at once."""
+    nodes = await cluster(3, **NODES)
+    await instances(place, nodes[2], 2, "1")
+    port = await shop(place, nodes[2])
+    driver = await driven(place, nodes)
+    await pause(2)
+    async with traffic(port) as asking:
+        for _ in range(2):
+            followed = (await driver.status())["bender"]["node"]
+            node = next(node for node in nodes if followed.endswith(f":{node.api_port}"))
+            node.kill()
+            rest = [other for other in nodes if other is not node and other.process.poll() is None]
+            killed = time.monotonic()
+            before = len(driver.servers("shop"))
+            await place.instance(rest[0])
+            await until("it is told", lambda: len(driver.servers("shop")) == before + 1)  # noqa: B023 - called at once
+            assert time.monotonic() - killed < 3
+            await node.ended()
+            node.start()
+            await node.ready()
+            await pause(6)
+    assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_nodes_are_killed(cluster: Cluster, place: Place) -> None:
+    """Nothing fails: HAProxy stays as it is, also when they are back and know nothing, and the driver is as well."""
+    nodes = await cluster(2, **NODES)
+    serving = await instances(place, nodes[0], 2, "1")
+    port = await shop(place, nodes[0])
+    driver = await driven(place, nodes)
+    names = set(driver.servers("shop"))
+    async with traffic(port) as asking:
+        for node in nodes:
+            node.kill()
+        await driver.until("without a node", lambda status: status["bender"]["away"])
+        for node in nodes:
+            await node.ended()
+            node.start()
+        for node in nodes:
+            await node.ready()
+        status = await driver.until("following", lambda status: len(status["kept"]) == 4)
+        assert {*status["kept"]} >= {"backend/shop", "frontend/www"}
+        assert set(driver.servers("shop")) == names
+        driver.signal()
+        await driver.ended()
+        driver.start()
+        status = await driver.until("following", lambda status: status["held"])
+        assert (await driver.call("/ready")).status == 503
+        await asking.until_asked(100)
+        assert set(driver.servers("shop")) == names
+        for instance in serving:
+            await instance.register(nodes[0])
+        bind = {"backend": "shop", "bind": f"127.0.0.1:{port}"}
+        assert (await nodes[0].call("PUT", "/backends/shop", {"app": "web", "version": "1"})).status == 201
+        assert (await nodes[0].call("PUT", "/frontends/www", bind)).status == 201
+        await driver.ready()
+        await asking.until_asked(100)
+    assert asking.failed == []
+    assert (await driver.status())["haproxy"]["starts"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_instance_is_killed(cluster: Cluster, place: Place) -> None:
+    """No request fails, for HAProxy asks another one, until it is known that it is gone."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 2, "1")
+    port = await shop(place, node)
+    driver = await driven(place, [node])
+    dying = await place.instance(None)
+    await dying.register(node, ttl=1)
+    await until("it serves", lambda: len(driver.servers("shop")) == 3)
+    async with traffic(port) as asking:
+        await asking.until_asked(50)
+        dying.signal()
+        await dying.ended()
+        await until("it is gone", lambda: len(driver.servers("shop")) == 2)
+        await asking.until_asked(50)
+    assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_somebody_changes_haproxy_by_hand(cluster: Cluster, place: Place) -> None:
+    """It is put right."""
+    (node,) = await cluster(1, **NODES)
+    one, other = await instances(place, node, 2, "1")
+    await shop(place, node)
+    driver = await driven(place, [node])
+    before = driver.servers("shop")
+    name = f"shop/1:127.0.0.1:{one.port}"
+    for command in (
+        f"set server {name} state maint",
+        f"set server {name} weight 7",
+        f"set server {name} addr 127.0.0.9 port 7",
+        f"set server {name} state maint;del server {name}",
+        "add server shop/stranger 127.0.0.1:1",
+        f"set server shop/1:127.0.0.1:{other.port} state drain",
+    ):
+        driver.ask(command)
+    assert driver.servers("shop") != before
+    await until("it is as before", lambda: driver.servers("shop") == before)
+    assert f"127.0.0.1:{one.port}" in driver.ask("show stat")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_haproxy_refuses(cluster: Cluster, place: Place) -> None:
+    """The last good file stays, its servers go on changing, and it is said why."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 1, "1")
+    port = await shop(place, node)
+    template = place.folder / "template"
+    driver = await driven(place, [node])
+    driver.signal(signal.SIGTERM)
+    await driver.ended()
+    template.write_text(TEMPLATE + "{{ pools | length > 1 and 'nonsense' or '' }}\n")
+    driver.options["template"] = str(template)
+    driver.start()
+    await driver.ready()
+    good = driver.file.read_text()
+    assert (await node.call("PUT", "/backends/bad", {"app": "web", "version": "1"})).status == 201
+    status = await driver.until("refusing", lambda status: status["haproxy"]["refused"])
+    assert "nonsense" in status["haproxy"]["refused"]["why"]
+    assert driver.file.read_text() == good
+    new = await place.instance(node)
+    await until("it is told", lambda: len(driver.servers("shop")) == 2)
+    await until("it is in the file", lambda: f"127.0.0.1:{new.port}" in driver.file.read_text())
+    assert "backend/bad" not in driver.file.read_text()
+    assert (await node.call("DELETE", "/backends/bad")).status == 204
+    await driver.until("well", lambda status: status["haproxy"]["refused"] is None)
+    async with traffic(port) as asking:
+        await asking.until_asked(20)
+    assert set(versions(asking.answers())) == {"1"}
+    assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
+    """HAProxy cannot begin with it and goes on with what it has, also where it is started again."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 1, "1")
+    port = await shop(place, node)
+    driver = await driven(place, [node])
+    taken = {"backend": "shop", "bind": f"127.0.0.1:{node.api_port}"}
+    assert (await node.call("PUT", "/frontends/taken", taken)).status == 201
+    await driver.until("refusing", lambda status: status["haproxy"]["refused"])
+    assert "frontend/taken" not in driver.file.read_text()
+    async with traffic(port) as asking:
+        await asking.until_asked(20)
+    assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_haproxy_that_others_run(cluster: Cluster, place: Place) -> None:
+    """It is reloaded by a command, and when it is started again by others it is as it should be."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 2, "1")
+    port = await shop(place, node)
+    pidfile = place.folder / "pid"
+    start = f"{haproxy()} -W -D -p {pidfile} -S {place.folder}/edge.s.master -f {place.folder}/edge.cfg"
+    reload = f"if [ -e {pidfile} ] && kill -USR2 $(cat {pidfile}); then :; else {start}; fi"
+    driver = await driven(place, [node], run=None, reload=reload, check=haproxy())
+    # It closes connections that are kept, and no client can know that before it has sent its next request there.
+    async with traffic(port, headers="Connection: close\r\n") as asking:
+        await asking.until_asked(20)
+        assert (await node.call("PUT", "/backends/more", {"app": "web", "version": "1"})).status == 201
+        await driver.until(
+            "reloaded", lambda status: "more" in status["backends"] and status["haproxy"]["reloads"] == 1
+        )
+        await asking.until_asked(20)
+    assert asking.failed == []
+    for pid in driver.pids():
+        os.kill(pid, signal.SIGKILL)
+    await driver.until("without it", lambda status: not status["haproxy"]["answers"])
+    await place.instance(node)
+    await place.run("sh", "-c", start)
+    await until("it is told", lambda: len(driver.servers("shop")) == 3)
