@@ -232,7 +232,7 @@ class Subscriber(Protocol):
         wanted = parse_registration(bytes(document), self._node.timing)
         session = said if said.session else _session_in(document)
         created, body = self._node.register(wanted)
-        shown = registration(wanted.key, body, self._node.state(wanted.key))
+        shown = registration(wanted.key, body, self._node.standing(wanted.key))
         if session.session:
             self._hold([wanted.key], session.grace_s)
         self._write(said_line("registered", created=created, registration=msgspec.Raw(shown)))

@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from bender.core.account import Account, Held, Unheard
 from bender.core.consumer import Consumer
-from bender.core.states import UP, told
+from bender.core.standing import UP
+from bender.core.states import told
 from bender.core.timing import in_a_word
 from bender.node import Node
 

@@ -76,7 +76,7 @@ _FORM = b'{"event":"%b","cursor":"%b","at":%b,"reason":"%b","%b":%b}\n'
 def _line(event: Event, at_ms: int, cursor: str) -> bytes:
     kind = event.key.partition("/")[0]
     parts = (event.what, cursor, str(at_ms), event.reason, kind)
-    body = registration(event.key, event.body, event.state) if kind == "registration" else event.body
+    body = registration(event.key, event.body, event.standing) if kind == "registration" else event.body
     return _FORM % (*(part.encode() for part in parts), body)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from bender.core.ledger import Claim
 from bender.core.model import registration, registration_bytes
-from bender.core.states import UP, State
+from bender.core.standing import USUAL, Standing
 from bender.core.view import View, in_order
 
 #: Registrations in a list that is put together in one go: 1 MB, in 3 ms.
@@ -113,9 +113,8 @@ class Listings:
 class LongListing:
     """A list that is made in slices: take all `steps`, and then it is there.
 
-    What it has of one version of an app is of one instant, but for operators' words, which all are of that at which it
-    was begun. Its tag holds at this node only, and not at all where
-    something changed meanwhile.
+    What it has of one version of an app is of one instant, but for standings, which all are of that at which it was
+    begun. Its tag holds at this node only, and not at all where something changed meanwhile.
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class LongListing:
         self._which = (app, version)
         self._admits = admits
         self._claims: list[Claim] = []
-        self._states: dict[str, State] = {}
+        self._standings: dict[str, Standing] = {}
         self.etag = ""
         #: Of the array as JSON, in bytes.
         self.length = 0
@@ -134,13 +133,13 @@ class LongListing:
     def steps(self) -> Iterator[None]:
         app, _ = self._which
         began_at = self._view.stamp(app)
-        states = self._states = self._view.states()
+        standings = self._standings = self._view.standings()
         looked_at = 0
         for group in self._view.groups(*self._which):
             for portion in batched(in_order(group), SLICE):
                 wanted = portion if self._admits is None else [c for c in portion if self._admits(c.body)]
                 self._claims += wanted
-                self.length += sum([registration_bytes(c.key, c.body, states.get(c.key, UP)) for c in wanted])
+                self.length += sum([registration_bytes(c.key, c.body, standings.get(c.key, USUAL)) for c in wanted])
                 looked_at += len(portion)
                 if looked_at >= SLICE:
                     looked_at = 0
@@ -152,9 +151,9 @@ class LongListing:
 
     def pieces(self) -> Iterator[bytes]:
         """The array as JSON. Can be had once."""
-        opening = b"["
+        opening, standings = b"[", self._standings
         for portion in batched(self._claims, PIECE):
-            yield opening + b",".join([registration(c.key, c.body, self._states.get(c.key, UP)) for c in portion])
+            yield opening + b",".join([registration(c.key, c.body, standings.get(c.key, USUAL)) for c in portion])
             opening = b","
         yield b"]" if self._claims else b"[]"
 

@@ -28,7 +28,8 @@ from bender.core.ledger import Claim
 from bender.core.messages import Message, Request, Sender, Setting
 from bender.core.model import Wanted, canonical_id
 from bender.core.replica import Full, NotReady, Replica
-from bender.core.states import State, Word, key_of_state
+from bender.core.standing import Standing
+from bender.core.states import Word, key_of_state
 from bender.core.timing import Timing
 from bender.core.view import in_order
 from bender.journal import Journal
@@ -272,13 +273,13 @@ class Node:
         """The registration that a claim speaks for, as clients see it."""
         return self.replica.view.registration(claim)
 
-    def state(self, key: str) -> State:
-        """What an operator says of a registration, listed or not."""
-        return self.replica.view.state(key)
+    def standing(self, key: str) -> Standing:
+        """What is to be said of a registration beside its terms, listed or not."""
+        return self.replica.view.standing(key)
 
-    def states(self) -> dict[str, State]:
-        """What operators say at this moment of all that they do not call up."""
-        return self.replica.view.states()
+    def standings(self) -> dict[str, Standing]:
+        """The standing at this moment of all registrations with another one than the usual."""
+        return self.replica.view.standings()
 
     def all_up(self, app: str, version: str) -> bool:
         """Whether no operator says anything else of what is listed of a version."""

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from bender.core.ledger import Claim
 from bender.core.model import parse_name, registration, registration_bytes
-from bender.core.states import UP, State
+from bender.core.standing import USUAL, Standing
 from bender.journal import Entry, said, snapshot_lines
 from bender.node import Node
 
@@ -80,7 +80,7 @@ class Subscription:
         self._snapshot: Iterator[Entry] = iter(())
         # What of a snapshot was not taken yet, backwards.
         self._claims: list[Claim] = []
-        self._states: dict[str, State] = {}
+        self._standings: dict[str, Standing] = {}
         self._configured: dict[str, list[bytes]] = {}
 
     @property
@@ -125,7 +125,7 @@ class Subscription:
         """Begin with all that is shown now."""
         node, app, version = self._node, self.selection.app, self.selection.version
         self._claims = node.claims(app, version, ordered=node.listed <= ORDERED_MAX)[::-1]
-        self._states = node.states()
+        self._standings = node.standings()
         if app is None and version is None:
             self._configured = {kind: node.configuration(kind)[::-1] for kind in ("backend", "frontend")}
         self._snapshot = self._snapshot_of(self._journal.cursor, self._lost)
@@ -137,9 +137,9 @@ class Subscription:
         within = cursor + WITHIN_SNAPSHOT
         if lost:
             yield Entry(within, said("reset", cursor=within))
-        states = self._states
+        standings = self._standings
         taken = _taken_out(self._claims)
-        registrations = (registration(claim.key, claim.body, states.get(claim.key, UP)) for claim in taken)
+        registrations = (registration(claim.key, claim.body, standings.get(claim.key, USUAL)) for claim in taken)
         yield from snapshot_lines("registration", registrations, within, at_ms)
         for kind, bodies in self._configured.items():
             yield from snapshot_lines(kind, _taken_out(bodies), within, at_ms)

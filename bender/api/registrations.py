@@ -28,19 +28,20 @@ from bender.api.answers import (
 )
 from bender.core import model
 from bender.core.model import Wanted
-from bender.core.states import UP, State, parse_word, told
+from bender.core.standing import USUAL, Standing
+from bender.core.states import parse_word, told
 from bender.explaining import explain
 from bender.node import Node
 
 
-class _Standing(msgspec.Struct):
-    """What a request says of an instance, and what that came to the last time: terms, state, and how it is shown."""
+class _Repeated(msgspec.Struct):
+    """What a request says of an instance, and what that came to the last time: terms, standing, and how it is shown."""
 
     key: str
     wanted: Wanted | None = None
     headers: Headers = JSON_ALONE
     terms: bytes = b""
-    state: State = UP
+    standing: Standing = USUAL
     shown: bytes = b""
 
     def register(self, node: Node) -> bool:
@@ -64,37 +65,37 @@ class _Standing(msgspec.Struct):
         return terms is not None
 
     def _note(self, node: Node, terms: bytes) -> None:
-        state = node.state(self.key)
-        if terms is not self.terms or state != self.state:
-            self.terms, self.state, self.shown = terms, state, model.registration(self.key, terms, state)
+        standing = node.standing(self.key)
+        if terms is not self.terms or standing is not self.standing:
+            self.terms, self.standing, self.shown = terms, standing, model.registration(self.key, terms, standing)
 
 
 def register(node: Node, asked: Asked) -> Answer:
-    standing: _Standing | None = asked.parsed
-    if standing is None:
+    repeated: _Repeated | None = asked.parsed
+    if repeated is None:
         wanted = model.parse_registration(asked.body, node.timing)
         headers = (JSON, (b"Location", location(wanted.key)))
-        standing = asked.parsed = _Standing(wanted.key, wanted, headers)
-    created = standing.register(node)
-    return Answer(201 if created else 200, standing.shown, standing.headers)
+        repeated = asked.parsed = _Repeated(wanted.key, wanted, headers)
+    created = repeated.register(node)
+    return Answer(201 if created else 200, repeated.shown, repeated.headers)
 
 
 def register_at(node: Node, asked: Asked) -> Answer:
-    standing: _Standing | None = asked.parsed
-    if standing is None:
+    repeated: _Repeated | None = asked.parsed
+    if repeated is None:
         wanted = model.parse_registration_at(_instance(asked), asked.body, node.timing)
-        standing = asked.parsed = _Standing(wanted.key, wanted)
-    standing.register(node)
-    return Answer(200, standing.shown, JSON_ALONE)
+        repeated = asked.parsed = _Repeated(wanted.key, wanted)
+    repeated.register(node)
+    return Answer(200, repeated.shown, JSON_ALONE)
 
 
 def renew(node: Node, asked: Asked) -> Answer:
-    standing: _Standing | None = asked.parsed
-    if standing is None:
+    repeated: _Repeated | None = asked.parsed
+    if repeated is None:
         key = model.registration_key(_instance(asked))
         model.require_nothing(asked.body, "for PUT only renews: POST can change ttl, weight and meta")
-        standing = asked.parsed = _Standing(key)
-    return Answer(200, standing.shown, JSON_ALONE) if standing.renew(node) else not_found(standing.key)
+        repeated = asked.parsed = _Repeated(key)
+    return Answer(200, repeated.shown, JSON_ALONE) if repeated.renew(node) else not_found(repeated.key)
 
 
 def deregister(node: Node, asked: Asked) -> Answered:

@@ -17,7 +17,7 @@ from bender.cli.session import Session, asking
 from bender.cli.words import ID, PARTS, Events, Name, Pair, TextPair, fields, registration_id
 from bender.client import Event
 from bender.client.asking import list_path, path_of
-from bender.core.states import UP
+from bender.core.standing import UP
 
 id_argument = click.argument(
     "id", nargs=-1, required=True, metavar=ID, help="The instance, by its id, or by its parts as four words."

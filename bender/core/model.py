@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from attrs import frozen
 
+from bender.core.standing import USUAL, Standing
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 
 #: One object as JSON. Every node holds all of them, and an event with one must fit the 16 KiB that line protocols
@@ -95,20 +96,19 @@ class Terms(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms"
         return _terms.decode(body)
 
 
-def registration(key: str, body: bytes, state: str = "up") -> bytes:
+def registration(key: str, body: bytes, standing: Standing = USUAL) -> bytes:
     """A registration as everybody sees it, as compact JSON; `body` are its encoded terms.
 
     It is made when somebody looks: what the key says too would be more than half of all that is kept of it.
     """
-    return b'%b%b,"state":"%b"}' % (_named(key), body[1:-1], state.encode())
+    return b"%b%b%b}" % (_named(key), body[1:-1], standing.json)
 
 
-def registration_bytes(key: str, body: bytes, state: str = "up") -> int:
+def registration_bytes(key: str, body: bytes, standing: Standing = USUAL) -> int:
     """How long that is."""
-    of_state = _STATE_BYTES + len(state)
     if key.isascii() and '"' not in key and "\\" not in key:
-        return _NAMED_BYTES + 2 * len(key) + len(body) + of_state
-    return len(_named(key)) + len(body) - 1 + of_state
+        return _NAMED_BYTES + 2 * len(key) + len(body) + len(standing.json)
+    return len(_named(key)) + len(body) - 1 + len(standing.json)
 
 
 def _named(key: str) -> bytes:
@@ -120,8 +120,6 @@ def _named(key: str) -> bytes:
         f'{{"id":"{key}","resource":"Registration","app":"{app}","version":"{version}","host":"{host}","port":{port},'
     ).encode()
 
-
-_STATE_BYTES = len(',"state":""')
 
 # The key stands there once as it is, and once in its parts; the body's first brace does not.
 _NAMED_BYTES = len('{"id":"","resource":"Registration","app":"","version":"","host":"","port":,') - len(

@@ -6,7 +6,7 @@ node; but it lasts for a while only, or a word that was forgotten would keep an 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import msgspec
 from attrs import frozen
@@ -14,11 +14,7 @@ from attrs import frozen
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.messages import Setting
 from bender.core.model import decoded
-
-State = Literal["up", "drain", "maint"]
-
-#: That of an instance of which nobody has said anything.
-UP: State = "up"
+from bender.core.standing import UP, State
 
 #: How long an operator's word lasts if he does not say: a day.
 LASTING_S = 24 * 3600.0

@@ -19,7 +19,8 @@ from bender.core.leases import Lease
 from bender.core.ledger import Claim, Dot, End, Entry
 from bender.core.messages import Setting
 from bender.core.model import registration
-from bender.core.states import UP, State, registration_of, state_in
+from bender.core.standing import UP, USUAL, Standing, State, standing_of
+from bender.core.states import registration_of, state_in
 
 What = Literal["online", "offline", "changed", "created", "removed"]
 Reason = Literal["registered", "expired", "deregistered", "node-lost", "restored", "configured"]
@@ -29,14 +30,14 @@ Reason = Literal["registered", "expired", "deregistered", "node-lost", "restored
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One change of what is shown. `body` is that of the claim or setting; of what went, as it was last.
 
-    `state` is that of a registration.
+    `standing` is that of a registration.
     """
 
     what: What
     key: str
     body: bytes
     reason: Reason
-    state: State = UP
+    standing: Standing = USUAL
 
 
 #: A dict that doubles with 700,000 keys in it takes 50 ms, one with a sixty-fourth of them less than one.
@@ -116,8 +117,8 @@ class View:
         self._groups: dict[str, Group] = {}
         self._apps: dict[str, _App] = {}
         self._settings: dict[str, Setting] = {}
-        # Of all registrations of which an operator says something else than that they are up, shown or not.
-        self._states: dict[str, State] = {}
+        # Of all registrations with another standing than the usual one; of those not shown, what an operator says.
+        self._standings: dict[str, Standing] = {}
         # Roots of what was hidden as `node-lost`, to tell `restored` from `registered`.
         self._hidden: dict[str, Dot] = {}
         #: What was not taken yet.
@@ -135,22 +136,22 @@ class View:
         group = self._groups.get(_group(key))
         return group.get(key) if group else None
 
-    def state(self, key: str) -> State:
-        """What an operator says of a registration."""
-        return self._states.get(key, UP)
+    def standing(self, key: str) -> Standing:
+        """What is to be said of a registration beside its terms."""
+        return self._standings.get(key, USUAL)
 
-    def states(self) -> dict[str, State]:
-        """What operators say at this moment of all that they do not call up, whether it is shown or not."""
-        return self._states.copy()
+    def standings(self) -> dict[str, Standing]:
+        """The standing at this moment of all registrations with another one than the usual, shown or not."""
+        return self._standings.copy()
 
     def all_up(self, app: str, version: str) -> bool:
         """Whether nothing that is shown of a version is said to be in another state."""
-        groups = self.groups(app, version) if self._states else []
-        return not any(key in self._states for group in groups for key in group)
+        groups = self.groups(app, version) if self._standings else []
+        return not any(self.standing(key).state != UP for group in groups for key in group)
 
     def registration(self, claim: Claim) -> bytes:
         """A registration that is shown, as clients see it now."""
-        return registration(claim.key, claim.body, self.state(claim.key))
+        return registration(claim.key, claim.body, self.standing(claim.key))
 
     def hidden_root(self, key: str) -> Dot | None:
         """The root of a registration that is hidden as `node-lost`."""
@@ -238,20 +239,26 @@ class View:
             self.events.append(Event("changed", key, setting.body, "configured"))
 
     def _set_state(self, key: str, state: State) -> None:
-        if state == self.state(key):
-            return
-        if state == UP:
-            del self._states[key]
-        else:
-            self._states[key] = state
         claim = self.claim(key)
-        if claim is not None:
-            self._change(self._apps[_app(_group(key))])
+        if self._stand(key, state, suspect=self.standing(key).suspect) and claim is not None:
             self._tell("changed", key, claim.body, "configured")
+
+    def _stand(self, key: str, state: State, *, suspect: bool) -> bool:
+        """Let a registration have this standing; whether it had another."""
+        before, standing = self.standing(key), standing_of(state, suspect=suspect)
+        if standing is before:
+            return False
+        if standing is USUAL:
+            del self._standings[key]
+        else:
+            self._standings[key] = standing
+        if self.claim(key) is not None:
+            self._change(self._apps[_app(_group(key))])
+        return True
 
     def _tell(self, what: What, key: str, body: bytes, reason: Reason) -> None:
         """Make an event of a registration."""
-        self.events.append(Event(what, key, body, reason, self.state(key)))
+        self.events.append(Event(what, key, body, reason, self.standing(key)))
 
     def _take_away(self, old: Claim, reason: Reason) -> None:
         name = _group(old.key)

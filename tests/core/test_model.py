@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core import model
 from bender.core.model import Invalid, Terms, TooLarge, Wanted
 from bender.core.routing import BACKEND, FRONTEND
+from bender.core.standing import USUAL, standing_of
 from bender.core.timing import Timing
 
 TIMING = Timing()
@@ -190,20 +191,22 @@ class Documents(ModelCase):
             body = body_of(wanted)
         except TooLarge:
             return
-        shown = msgspec.json.encode(
-            {
-                "id": wanted.key,
-                "resource": "Registration",
-                "app": app,
-                "version": version,
-                "host": "h",
-                "port": port,
-                **msgspec.json.decode(body),
-                "state": "maint",
-            }
-        )
-        self.assertEqual(model.registration(wanted.key, body, "maint"), shown)
-        self.assertEqual(model.registration_bytes(wanted.key, body, "maint"), len(shown))
+        named = {
+            "id": wanted.key,
+            "resource": "Registration",
+            "app": app,
+            "version": version,
+            "host": "h",
+            "port": port,
+        }
+        for standing, said in (
+            (USUAL, {"state": "up"}),
+            (standing_of("maint", suspect=False), {"state": "maint"}),
+            (standing_of("drain", suspect=True), {"state": "drain", "suspect": True}),
+        ):
+            shown = msgspec.json.encode({**named, **msgspec.json.decode(body), **said})
+            self.assertEqual(model.registration(wanted.key, body, standing), shown)
+            self.assertEqual(model.registration_bytes(wanted.key, body, standing), len(shown))
         self.assertEqual([*msgspec.json.decode(body)], ["ttl", "weight", "meta", "registered", "node"])
 
 

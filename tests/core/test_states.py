@@ -53,11 +53,11 @@ class OperatorCase(SynchronousTestCase):
         self.cluster.settle()
 
     def states(self) -> str:
-        return " ".join(replica.view.state(KEY) for replica in self.cluster.replicas.values())
+        return " ".join(replica.view.standing(KEY).state for replica in self.cluster.replicas.values())
 
     def changes(self, name: str) -> list[str]:
         """The states that were announced at a node."""
-        return [event.state for event in self.cluster.events[name] if event.reason == "configured"]
+        return [event.standing.state for event in self.cluster.events[name] if event.reason == "configured"]
 
 
 class SpreadingTests(OperatorCase):
@@ -70,7 +70,9 @@ class SpreadingTests(OperatorCase):
         self.assertEqual(self.states(), "drain drain drain")
         for name in "abc":
             (event,) = [event for event in self.cluster.events[name] if event.what == "changed"]
-            self.assertEqual((event.key, event.body, event.reason, event.state), (KEY, BODY, "configured", "drain"))
+            self.assertEqual(
+                (event.key, event.body, event.reason, event.standing.state), (KEY, BODY, "configured", "drain")
+            )
 
     def test_the_same_again(self) -> None:
         """It may last longer then, but nothing changes."""
@@ -87,7 +89,7 @@ class SpreadingTests(OperatorCase):
         self.cluster.deregister("b")
         self.say("c", "drain")
         self.cluster.register("c")
-        told = [(event.what, event.state) for event in self.cluster.events["b"]]
+        told = [(event.what, event.standing.state) for event in self.cluster.events["b"]]
         self.assertEqual(told, [("online", "up"), ("changed", "maint"), ("offline", "maint"), ("online", "drain")])
 
     def test_taken_back(self) -> None:
@@ -107,7 +109,9 @@ class SpreadingTests(OperatorCase):
         self.say("a", "drain")
         self.cluster.start("d", 9, "ab")
         self.cluster.run(3.0)
-        self.assertEqual([(event.what, event.state) for event in self.cluster.events["d"]], [("online", "drain")])
+        self.assertEqual(
+            [(event.what, event.standing.state) for event in self.cluster.events["d"]], [("online", "drain")]
+        )
 
     def test_what_another_node_does_not_know(self) -> None:
         """A state that only later versions have is as good as none."""

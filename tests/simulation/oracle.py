@@ -55,7 +55,8 @@ from attrs import frozen
 
 from bender.core.configuration import SETTINGS_PER_KEY_MAX
 from bender.core.messages import Setting
-from bender.core.states import UP, registration_of, state_in
+from bender.core.standing import UP
+from bender.core.states import registration_of, state_in
 from bender.core.view import Event, in_order
 from tests.simulation.front import Wanted
 from tests.simulation.knowledge import Life
@@ -429,12 +430,12 @@ class Oracle:
         if record is None or event.body not in record.units:
             self.fail("P5", f"{life} announces {event.what} of {key} with a body that nobody sent")
         elif event.what == "online":
-            life.states[key] = event.state
+            life.states[key] = event.standing.state
             self._online(life, record, event)
         elif event.reason == "configured":
             self._state_changed(life, event)
-        elif event.state != life.states[key]:
-            self.fail("P5", f"{life} announces {event.what} of {key} as {event.state}, not {life.states[key]}")
+        elif event.standing.state != life.states[key]:
+            self.fail("P5", f"{life} announces {event.what} of {key} as {event.standing.state}, not {life.states[key]}")
         elif event.what == "changed":
             self._changed(life, record, event)
         else:
@@ -705,9 +706,9 @@ class Oracle:
 
     def _state_changed(self, life: Life, event: Event) -> None:
         known = life.states[event.key], life.shown.get(event.key)
-        if event.what != "changed" or event.state == known[0] or event.body != known[1]:
-            self.fail("P5", f"{life} announces {event.what} of {event.key} to {event.state}, after {known}")
-        life.states[event.key] = event.state
+        if event.what != "changed" or event.standing.state == known[0] or event.body != known[1]:
+            self.fail("P5", f"{life} announces {event.what} of {event.key} to {event.standing.state}, after {known}")
+        life.states[event.key] = event.standing.state
 
     def _check_states(self, node: Node) -> None:
         life, replica = node.life, node.replica
@@ -717,7 +718,7 @@ class Oracle:
                 known[self.writes[number].key].append(self.writes[number])
         for key, settings in known.items():
             of = registration_of(key) or ""
-            shown = replica.view.state(of)
+            shown = replica.view.standing(of).state
             if of in life.shown and life.states[of] != shown:
                 self.fail("P5", f"{life} shows {shown} of {of}, and announced something else")
             said = history_of([*settings, *replica.history(key)])[0]
