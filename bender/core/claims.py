@@ -11,12 +11,14 @@ and done in slices, so that no single call takes long.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import islice
 from math import inf
 
 from attrs import evolve
 
 from bender.core.contacts import Contact, Contacts, covered
+from bender.core.guard import Guard, app_of
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import Claim, Copy, Delta, Dot, End, Entry, Head, Ledger
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
@@ -31,9 +33,20 @@ class Claims:
     """The ledgers, this node's leases in its own, and what is shown of them."""
 
     def __init__(
-        self, incarnation: int, timing: Timing, contacts: Contacts, view: View, now: float, before: int | None = None
+        self,
+        incarnation: int,
+        timing: Timing,
+        contacts: Contacts,
+        view: View,
+        now: float,
+        before: int | None = None,
+        *,
+        guard_s: float = 0.0,
     ) -> None:
-        """`before` is the incarnation that filled `view`, if any: this node was away for very long and starts again."""
+        """`before` is the incarnation that filled `view`, if any: this node was away for very long and starts again.
+
+        What would be hidden, and is most of an app, is listed for `guard_s` more.
+        """
         self._incarnation = incarnation
         self._before = before
         self._timing = timing
@@ -43,6 +56,7 @@ class Claims:
         self.ledgers: dict[int, Ledger] = {incarnation: self.ledger}
         self.index = Index()
         self.leases = Leases(timing.interval_s / 8, now)
+        self.guard = Guard(guard_s, timing.ttl_s)
         #: While this is set nothing is shown and nothing follows: what changes is only put down in `stale`.
         self.holding = False
         #: Keys that have to be looked at again, in order.
@@ -57,12 +71,13 @@ class Claims:
     # Commands: rule 1, and the first half of rule 4.
 
     def winner(self, key: str, now: float) -> Claim | None:
-        """The claim that speaks for a key, if any of its claims counts."""
+        """The claim that speaks for a key, if any of its claims counts, or it is listed on suspicion."""
         lease = self.index.lease(key)
         if lease is not None and lease.current:
             assert isinstance(lease.entry, Claim)
             return lease.entry  # it was seen to say what the winner says, and counts as long as it is here
-        return self._winner(self.index.entries(key), now)
+        winner = self._winner(self.index.entries(key), now)
+        return self._view.claim(key) if winner is None and self.guard.suspect(key) else winner
 
     def shown(self, key: str) -> Claim | None:
         """The claim by which a registration is listed."""
@@ -80,7 +95,7 @@ class Claims:
         if winner is not None and winner.body == body and winner.ttl_s == ttl_s:
             self._hear_from(winner, now)
         else:
-            rev = 1 + max((entry.rev for entry in self.index.entries(key)), default=0)
+            rev = 1 + max((entry.rev for entry in self.index.entries(key)), default=winner.rev if winner else 0)
             self._claim(key, body, ttl_s, rev, None, now)
             self.refresh(key, now)
         return winner is None
@@ -111,11 +126,14 @@ class Claims:
 
     def deregister(self, key: str, now: float) -> bool:
         """End every registration of `key` that is known here; False if none counts."""
-        if self.winner(key, now) is None:
+        winner = self.winner(key, now)
+        if winner is None:
             return False
-        claims = [entry for entry in self.index.entries(key) if isinstance(entry, Claim)]
+        # Of what is listed on suspicion the claims may have been forgotten.
+        entries = self.index.entries(key) or (winner,)
+        claims = [entry for entry in entries if isinstance(entry, Claim)]
         ttl_s = max(claim.ttl_s for claim in claims) + self._timing.end_kept_s
-        rev = max(entry.rev for entry in self.index.entries(key))
+        rev = max(entry.rev for entry in entries)
         lease = self.index.lease(key)
         if lease is not None:
             self._remove(lease)
@@ -174,8 +192,65 @@ class Claims:
             winner = self._winner(entries, now)
         if entries:
             self._inherited.pop(key, None)
+        if self.guard.on and self._is_guarded(key, winner, entries, now):
+            return
         lost = key in self._inherited and self._is_lost(key)
         self._view.show(key, winner, filter(self._may_be_renewed, entries), lost=lost)
+
+    # Hiding under guard: what would be hidden is judged when all is seen that would be at the same moment.
+
+    def _is_guarded(self, key: str, winner: Claim | None, entries: tuple[Entry, ...], now: float) -> bool:
+        """Whether the guard has to do with a key of which no claim counts, and has seen to what is shown of it."""
+        shown = self._view.claim(key)
+        if winner is None and shown is None:
+            return False
+        unheard = [] if winner is not None or shown is None else self._unheard(key, shown, entries)
+        if shown is None or not unheard:
+            self.guard.forget(key)
+            return False
+        hidden_at = max(self._contacts.counts_until(claim.node, claim.ttl_s) for claim in unheard)
+        holders = tuple(claim.node for claim in unheard)
+        outcome = self.guard.lose(key, self._view.count_of(app_of(key)), hidden_at, holders, now)
+        if outcome == "suspect":
+            self._view.show(key, max(shown, *unheard, key=lambda claim: claim.rank), (), suspect=True)
+        elif outcome == "hidden":
+            self._view.show(key, None, (), lost=True)
+            if not entries:  # nobody can tell of it any more, and it would be remembered for ever
+                self.stale[key] = None
+        return True
+
+    def _unheard(self, key: str, shown: Claim, entries: tuple[Entry, ...]) -> list[Claim]:
+        """The claims that would keep a key listed if their nodes were heard. None where it is known to be gone."""
+        ended = _ended_roots(entries)
+        claims = [entry for entry in entries if isinstance(entry, Claim) and entry.root not in ended]
+        suspect = self.guard.suspect(key)
+        if shown.root in ended:
+            return []
+        if suspect is None:
+            return claims if any(map(self._may_be_renewed, claims)) else []
+        # A long guard outlasts what is remembered of who is not heard.
+        forgotten = any(holder not in self._contacts for holder in suspect.holders)
+        return claims or ([shown] if forgotten else [])
+
+    def _judge(self, looks_max: int, now: float) -> int:
+        """Judge an app, or look at so many of its members; returns how many those were."""
+        out_of_sight = partial(self._is_out_of_sight, now=now)
+        looks, keys = self.guard.judge(self._view.members, out_of_sight, looks_max, now)
+        self.stale |= dict.fromkeys(keys)
+        return looks
+
+    def _is_out_of_sight(self, key: str, *, now: float) -> bool:
+        """Whether a key will be hidden unless somebody is heard who is not at present."""
+        entries = self.index.entries(key)
+        ended = _ended_roots(entries)
+        claims = [entry for entry in entries if isinstance(entry, Claim) and entry.root not in ended]
+        if any(claim.node == self._incarnation or self._contacts.in_sight(claim.node, now) for claim in claims):
+            return False
+        return self.guard.suspect(key) is not None or any(map(self._may_be_renewed, claims))
+
+    def lift_guard(self, app: str, *, lifted: bool) -> None:
+        """Take the guard from an app, whose suspects are hidden with that, or give it back."""
+        self.stale |= dict.fromkeys(self.guard.lift(app, lifted=lifted))
 
     def _may_be_renewed(self, entry: Entry) -> bool:
         """Whether somebody could be hearing from `entry` still, if only out of this node's hearing."""
@@ -363,6 +438,8 @@ class Claims:
             if newly:
                 self._look_again(contact, contact.hidden_s, newly[-1])
                 contact.hidden_s = newly[-1]
+        if self.guard.on:
+            self.stale |= dict.fromkeys(self.guard.over(now))
 
     def ttl_max_s(self, contact: Contact) -> float:
         """The longest ttl of a contact's claims, 0 if there are none."""
@@ -377,7 +454,7 @@ class Claims:
     @property
     def settled(self) -> bool:
         """Whether nothing was put down for later."""
-        return not (self.holding or self.stale or self._forgotten or self._inherited)
+        return not (self.holding or self.stale or self._forgotten or self._inherited or self.guard.undecided)
 
     def settle(self, now: float) -> bool:
         """Do a slice of what was put down for later; whether there is more."""
@@ -390,10 +467,17 @@ class Claims:
             self.refresh(entry.key, now)
         if self.holding:
             return False
-        for key in [*islice(self.stale, KEYS_PER_SLICE)]:
-            del self.stale[key]
-            self.refresh(key, now)
-        return bool(self._forgotten or self.stale)
+        left = KEYS_PER_SLICE
+        while left > 0 and (self.stale or self.guard.undecided):
+            if not self.stale:
+                left -= self._judge(left, now)
+            for key in [*islice(self.stale, left)]:
+                del self.stale[key]
+                self.refresh(key, now)
+                left -= 1
+        if not (self.stale or self.guard.undecided):
+            self.guard.judged()
+        return bool(self._forgotten or self.stale or self.guard.undecided)
 
     def _ttls(self, contact: Contact) -> list[float]:
         if contact.ttls is None:

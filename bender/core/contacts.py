@@ -158,6 +158,16 @@ class Contacts:
         contact = self._by_incarnation.get(incarnation)
         return contact is not None and ttl_s > self.horizon_s(contact, now)
 
+    def counts_until(self, incarnation: int, ttl_s: float) -> float:
+        """Until when such a claim counts if its node is not heard any more."""
+        contact = self._by_incarnation.get(incarnation)
+        return -inf if contact is None else contact.heard_at + ttl_s + self._timing.silent_s
+
+    def in_sight(self, incarnation: int, now: float) -> bool:
+        """Whether another incarnation is known, and not silent."""
+        contact = self._by_incarnation.get(incarnation)
+        return contact is not None and not self.silent(contact, now)
+
     def awaited(self, now: float) -> list[Contact]:
         """Those whose word is needed before this node may speak: lately alive, whether or not believed already."""
         since = now - self._timing.silent_s

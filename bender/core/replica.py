@@ -18,6 +18,7 @@ from bender.core.account import Account, Marks, account
 from bender.core.claims import Claims
 from bender.core.configuration import KEYS_MAX, Configuration
 from bender.core.contacts import Contact, Contacts
+from bender.core.guard import LIFTED, Guarded, guarded_app, key_of_guard
 from bender.core.links import Links
 from bender.core.messages import Message, Request, Sender, Setting
 from bender.core.rounds import Rounds
@@ -37,13 +38,22 @@ class Replica:
     """One node's copy of the state, and its part in keeping all copies equal."""
 
     def __init__(
-        self, identity: Sender, timing: Timing, now: float, seeds: Sequence[str] = (), *, keys_max: int = KEYS_MAX
+        self,
+        identity: Sender,
+        timing: Timing,
+        now: float,
+        seeds: Sequence[str] = (),
+        *,
+        keys_max: int = KEYS_MAX,
+        guard_s: float = 0.0,
     ) -> None:
         """`seeds` are addresses of some peers, as people wrote them; say with `located` where they are.
 
-        `keys_max` configuration keys may be set here, removed ones included.
+        `keys_max` configuration keys may be set here, removed ones included. What would be hidden, and is most of an
+        app, stays listed for `guard_s`.
         """
         self.timing = timing
+        self.guard_s = guard_s
         self.view = View()
         self.configuration = Configuration(keys_max)
         self._noticed_at = now
@@ -55,7 +65,9 @@ class Replica:
         """Start as an incarnation that has heard nothing from anybody; `before` is the one in whose place it comes."""
         self.identity = identity
         self.contacts = Contacts(identity.address, self.timing)
-        self.claims = Claims(identity.incarnation, self.timing, self.contacts, self.view, now, before)
+        self.claims = Claims(
+            identity.incarnation, self.timing, self.contacts, self.view, now, before, guard_s=self.guard_s
+        )
         self.links = Links(identity.incarnation, identity.address, seeds)
         self.rounds = Rounds(identity, self.contacts, self.claims, self.configuration, self.links, now)
         self.ready = not seeds
@@ -151,6 +163,11 @@ class Replica:
         self._show_setting(key, now)
         self.rounds.announce(setting, now)
 
+    def lift_guard(self, now: float, app: str, author: str, at_ms: int) -> None:
+        """Hide the suspects of an app on all nodes, and have none of it for as long as the guard is."""
+        self.configure(now, key_of_guard(app), LIFTED, author, at_ms, self.guard_s)
+        self._settle(now)
+
     def leave(self, now: float) -> None:
         """Say good-bye: a last counter to all, after which they count this node as silent (rule 7)."""
         self._notice(now)
@@ -190,6 +207,10 @@ class Replica:
     def history(self, key: str) -> tuple[Setting, ...]:
         """The settings of a configuration key, newest first."""
         return self.configuration.settings(key)
+
+    def guarded(self, now: float) -> list[Guarded]:
+        """The apps with members that are listed on suspicion."""
+        return self.claims.guard.guarded(now)
 
     def account(self, now: float, key: str) -> Account:
         """What is known here of an id."""
@@ -339,8 +360,12 @@ class Replica:
     def _show_setting(self, key: str, now: float) -> None:
         if self.claims.holding:
             self._stale_settings[key] = None
+            return
+        current, app = self.configuration.current(key, now), guarded_app(key)
+        if app is None:
+            self.view.configure(key, current)
         else:
-            self.view.configure(key, self.configuration.current(key, now))
+            self.claims.lift_guard(app, lifted=current is not None)
 
     def _show_stale_settings(self, now: float) -> None:
         for key in self._stale_settings:
@@ -393,4 +418,6 @@ class Replica:
         self._settle(now)
         if self.ready:
             self.claims.end_due(now)
+            if self.claims.guard.undecided:
+                self._settle(now)
         self.rounds.push(now)

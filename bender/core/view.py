@@ -168,6 +168,10 @@ class View:
         # With the slash that follows in a key: "a-b/" is before "a/", and "a" before "a-b".
         return [self._groups[name] for name in sorted(names, key=lambda name: f"{name}/")]
 
+    def members(self, app: str) -> list[str]:
+        """The keys of all registrations of an app that are shown."""
+        return [key for group in self.groups(app) for key in group]
+
     def count_of(self, app: str | None = None, version: str | None = None) -> int:
         """How many registrations are shown of an app, of a version, or at all."""
         if app is None and version is None:
@@ -195,22 +199,27 @@ class View:
         """The settings of a kind (`backend`, `frontend`) that are shown, in order of key."""
         return [self._settings[key] for key in sorted(self._settings) if key.startswith(kind + "/")]
 
-    def show(self, key: str, winner: Claim | None, entries: Iterable[Entry], *, lost: bool = False) -> None:
+    def show(
+        self, key: str, winner: Claim | None, entries: Iterable[Entry], *, lost: bool = False, suspect: bool = False
+    ) -> None:
         """Show `winner` for a key, or nothing.
 
         `entries` are the ends that are known of the key, and those of its claims that may still be renewed somewhere.
-        `lost` says that there are none only because nobody could be asked.
+        `lost` says that there are none only because nobody could be asked, and `suspect` that the winner, which was
+        shown before, is so although it does not count.
         """
         old = self.claim(key)
         if winner is None:
             if old is not None:
                 self._take_away(old, "node-lost" if lost else _reason_gone(old, entries))
+                self._stand(key, self.standing(key).state, suspect=False)
             elif key in self._hidden and not lost and self._hidden[key] not in _roots(entries):
                 del self._hidden[key]
             return
-        if old is winner:
+        if old is winner and suspect == self.standing(key).suspect:
             return
         self._put(winner, old)
+        turned = self._stand(key, self.standing(key).state, suspect=suspect)
         hidden_root = self._hidden.pop(key, None)
         if old is None:
             reason: Reason = "restored" if hidden_root == winner.root else "registered"
@@ -219,6 +228,8 @@ class View:
             its_own = [entry for entry in entries if isinstance(entry, End) or entry.root == old.root]
             reason = "registered" if winner.rank > old.rank else _reason_gone(old, its_own)
             self._tell("changed", key, winner.body, reason)
+        elif turned:
+            self._tell("changed", key, winner.body, "node-lost" if suspect else "restored")
 
     def configure(self, key: str, setting: Setting | None) -> None:
         """Show a setting, or none. An operator's word on a registration is shown with that."""

@@ -20,9 +20,10 @@ TTL_S = 10.0
 class Cluster:
     """Replicas `a`, `b`, … that know each other; `cut` names those to which nothing gets through."""
 
-    def __init__(self, names: str, *, seeds: bool = True, timing: Timing | None = None) -> None:
+    def __init__(self, names: str, *, seeds: bool = True, timing: Timing | None = None, guard_s: float = 0.0) -> None:
         self.now = 1000.0
         self.timing = timing or Timing()
+        self.guard_s = guard_s
         self.cut: set[str] = set()
         self.replicas: dict[str, Replica] = {}
         self.events: dict[str, list[Event]] = {}
@@ -35,7 +36,7 @@ class Cluster:
         return self.replicas[name]
 
     def start(self, name: str, incarnation: int, seeds: Iterable[str]) -> Replica:
-        replica = Replica(Sender(incarnation, name, name), self.timing, self.now, [*seeds])
+        replica = Replica(Sender(incarnation, name, name), self.timing, self.now, [*seeds], guard_s=self.guard_s)
         for seed in seeds:
             replica.located(seed, [seed])
         self.replicas[name] = replica

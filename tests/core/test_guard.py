@@ -1,0 +1,397 @@
+"""The mass-loss guard: who stays listed on suspicion, for how long, and what ends it."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.guard import Guarded, guarded_app, key_of_guard
+from tests.core.cluster import BODY, Cluster
+
+GUARD_S = 30.0
+
+#: A claim counts for so long after its node was last heard.
+COUNTS_S = 13.0
+
+
+def member(number: int, app: str = "web") -> str:
+    return f"registration/{app}/1.0/10.0.0.{number}/80"
+
+
+class GuardCase(SynchronousTestCase):
+    """Nodes a, b and c; what is registered at one of them is renewed there every four seconds."""
+
+    guard_s = GUARD_S
+    names = "abc"
+
+    def setUp(self) -> None:
+        self.cluster = Cluster(self.names, guard_s=self.guard_s)
+        self.homes: dict[str, str] = {}
+
+    def live(self, name: str, *numbers: int, app: str = "web", ttl_s: float = 10.0) -> None:
+        for number in numbers:
+            self.cluster.register(name, member(number, app), ttl_s=ttl_s)
+            self.homes[member(number, app)] = name
+
+    def cut(self, *names: str) -> None:
+        """Nothing is heard of these any more."""
+        self.cluster.cut.update(names)
+
+    def heal(self) -> None:
+        self.cluster.cut.clear()
+
+    def run_for(self, seconds: float) -> None:
+        """Let time pass, in which all instances renew wherever they are at home."""
+        until = self.cluster.now + seconds
+        while self.cluster.now < until:
+            for key, name in self.homes.items():
+                self.cluster[name].renew(self.cluster.now, key)
+            self.cluster.run(min(4.0, until - self.cluster.now))
+
+    def listed(self, name: str = "a", app: str = "web") -> str:
+        """The numbers of the members that are listed, with a question mark where they are suspect."""
+        view = self.cluster[name].view
+        keys = sorted(view.members(app))
+        return " ".join(key.split("/")[3][len("10.0.0.") :] + "?" * view.standing(key).suspect for key in keys)
+
+    def told(self, number: int = 1, name: str = "a") -> list[str]:
+        """What was announced of a member."""
+        return [
+            f"{event.what} {event.reason}{' suspect' * event.standing.suspect}"
+            for event in self.cluster.events[name]
+            if event.key == member(number)
+        ]
+
+
+class Threshold(GuardCase):
+    """Guarded is what would be more than half of an app."""
+
+    def test_more_than_half(self) -> None:
+        """Who would be hidden stays listed, and is announced as suspect."""
+        self.live("a", 4)
+        self.live("b", 1, 2, 3)
+        self.cut("b")
+        self.run_for(COUNTS_S - 1)
+        self.assertEqual(self.listed(), "1 2 3 4")
+        self.run_for(1.5)
+        self.assertEqual(self.listed(), "1? 2? 3? 4")
+        self.assertEqual(self.listed("c"), "1? 2? 3? 4")
+        self.assertEqual(self.told(), ["online registered", "changed node-lost suspect"])
+
+    def test_half(self) -> None:
+        """It is hidden as without a guard."""
+        self.live("a", 3, 4)
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+        self.assertEqual(self.listed(), "3 4")
+        self.assertEqual(self.told(), ["online registered", "offline node-lost"])
+
+    def test_one_of_one(self) -> None:
+        """One is more than half of one."""
+        self.live("b", 1)
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+        self.assertEqual(self.listed(), "1?")
+
+    def test_of_two(self) -> None:
+        """One is half of them, both are more."""
+        self.live("b", 1)
+        self.live("c", 2)
+        self.live("b", 3, 4, app="api")
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+        self.assertEqual((self.listed(), self.listed(app="api")), ("2", "3? 4?"))
+
+    def test_each_app_for_itself(self) -> None:
+        """What is lost of one says nothing about another."""
+        self.live("a", 3, 4)
+        self.live("b", 1)
+        self.live("a", 4, app="api")
+        self.live("b", 1, 2, app="api")
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+        self.assertEqual((self.listed(), self.listed(app="api")), ("3 4", "1? 2? 4"))
+
+    def test_off(self) -> None:
+        """Without a guard everything is hidden."""
+        self.guard_s = 0.0
+        self.setUp()
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+        self.assertEqual((self.listed(), self.told()), ("", ["online registered", "offline node-lost"]))
+
+
+class Nodes(GuardCase):
+    """Several nodes are lost together, or one after the other."""
+
+    names = "abcde"
+
+    def setUp(self) -> None:
+        super().setUp()
+        for number, name in enumerate("bbccddee", 1):
+            self.live(name, number)
+        self.live("a", 9)
+
+    def test_within_a_ttl(self) -> None:
+        """When the first would be hidden, those count that will be if their nodes stay silent."""
+        self.cut("b", "c")
+        self.run_for(5)
+        self.cut("d")
+        self.run_for(COUNTS_S - 4.5)
+        self.assertEqual(self.listed(), "1? 2? 3? 4? 5 6 7 8 9")
+        self.run_for(5)
+        self.assertEqual(self.listed(), "1? 2? 3? 4? 5? 6? 7 8 9")
+
+    def test_further_apart(self) -> None:
+        """Each loss is judged for itself, by what there is then; what was hidden stays hidden."""
+        self.cut("b", "c")
+        self.run_for(12)
+        self.cut("d")
+        self.run_for(11)
+        self.assertEqual(self.listed(), "5 6 7 8 9")
+        self.run_for(COUNTS_S - 10)
+        self.assertEqual(self.listed(), "7 8 9")
+        self.cut("e")
+        self.run_for(COUNTS_S + 1)
+        self.assertEqual(self.listed(), "7? 8? 9")
+
+    def test_shorter_ttls(self) -> None:
+        """What was hidden within the last ttl counts as well, and stays hidden; what came later is suspect."""
+        self.live("d", 5, 6, ttl_s=4.0)
+        self.cut("b", "c")
+        self.run_for(11.5)
+        self.cut("d")
+        self.run_for(2)
+        self.assertEqual(self.listed(), "5 6 7 8 9")
+        self.run_for(5)
+        self.assertEqual(self.listed(), "5? 6? 7 8 9")
+
+
+class SuspectCase(GuardCase):
+    """Two of three are lost with b."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.live("b", 1, 2)
+        self.live("a", 3)
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+        self.assertEqual(self.listed(), "1? 2? 3")
+
+
+class Ending(SuspectCase):
+    """It lasts as long as was said, and knowledge ends it at once."""
+
+    def test_over(self) -> None:
+        """After the guard they are hidden as lost, and a heal restores them as ever."""
+        self.run_for(GUARD_S - 1)
+        self.assertEqual(self.listed(), "1? 2? 3")
+        self.run_for(1.5)
+        self.assertEqual(self.listed(), "3")
+        self.assertEqual(self.told()[2:], ["offline node-lost suspect"])
+        self.heal()
+        self.run_for(2)
+        self.assertEqual((self.listed(), self.told()[3:]), ("1 2 3", ["online restored"]))
+
+    def test_heard_again(self) -> None:
+        """They are as before, and that is announced."""
+        self.heal()
+        self.run_for(2)
+        self.assertEqual((self.listed(), self.told()[2:]), ("1 2 3", ["changed restored"]))
+
+    def test_renewed_here(self) -> None:
+        """An instance that comes here goes on with the same registration; the others stay suspect."""
+        before = self.cluster["a"].claims.shown(member(1))
+        assert before is not None
+        self.assertTrue(self.cluster.renew("a", member(1)))
+        self.assertEqual((self.listed(), self.listed("c"), self.told()[2:]), ("1 2? 3", "1 2? 3", ["changed restored"]))
+        after = self.cluster["a"].claims.shown(member(1))
+        assert after is not None
+        self.assertEqual(after.root, before.root)
+
+    def test_registered_here(self) -> None:
+        """It was listed, so it is not new; with another body that is what changes."""
+        self.assertFalse(self.cluster.register("a", member(1)))
+        self.assertFalse(self.cluster.register("a", member(2), b'{"new":1}'))
+        self.assertEqual((self.listed(), self.told(1)[2:]), ("1 2 3", ["changed restored"]))
+        self.assertEqual(self.told(2)[2:], ["changed registered"])
+        self.heal()
+        self.run_for(3)
+        shown = self.cluster["b"].claims.shown(member(2))
+        assert shown is not None
+        self.assertEqual(shown.body, b'{"new":1}')
+
+    def test_deregistered(self) -> None:
+        """It is gone at once, everywhere, and stays so after the heal."""
+        del self.homes[member(1)]
+        self.assertTrue(self.cluster.deregister("a", member(1)))
+        self.assertEqual((self.listed(), self.listed("c")), ("2? 3", "2? 3"))
+        self.assertEqual(self.told()[2:], ["offline deregistered suspect"])
+        self.heal()
+        self.run_for(2)
+        self.assertEqual((self.listed(), self.listed("b")), ("2 3", "2 3"))
+
+    def test_expired(self) -> None:
+        """Its node is heard again and has let go of it: it is gone at once, for that reason."""
+        del self.homes[member(1)]
+        self.run_for(COUNTS_S + 5)
+        self.heal()
+        self.run_for(2)
+        self.assertEqual((self.listed(), self.told()[2:]), ("2 3", ["offline expired suspect"]))
+
+    def test_not_lengthened(self) -> None:
+        """What is lost later does not keep them longer, and has its own time."""
+        self.run_for(10)
+        self.cut("a")
+        self.live("c", 4)
+        self.run_for(COUNTS_S + 0.5)
+        self.assertEqual(self.listed("c"), "1? 2? 3? 4")
+        self.run_for(GUARD_S - 10 - COUNTS_S)
+        self.assertEqual(self.listed("c"), "3? 4")
+        self.run_for(COUNTS_S + 10)
+        self.assertEqual(self.listed("c"), "4")
+
+    def test_what_is_left(self) -> None:
+        """It is told by app, with how many there are and how long it takes at most."""
+        self.assertEqual(self.cluster["a"].guarded(self.cluster.now), [Guarded("web", 2, GUARD_S - 0.5)])
+        self.run_for(GUARD_S)
+        self.assertEqual(self.cluster["a"].guarded(self.cluster.now), [])
+
+
+class Lifting(SuspectCase):
+    """An operator lifts the guard from an app."""
+
+    def lift(self, name: str) -> None:
+        self.cluster[name].lift_guard(self.cluster.now, "web", "ops", 0)
+        self.cluster.settle()
+
+    def test_at_once_on_all_nodes(self) -> None:
+        """The suspects are hidden wherever the word comes."""
+        self.lift("c")
+        self.assertEqual((self.listed(), self.listed("c")), ("3", "3"))
+        self.assertEqual(self.told()[2:], ["offline node-lost suspect"])
+        self.heal()
+        self.run_for(2)
+        self.assertEqual(self.listed(), "1 2 3")
+
+    def test_for_a_while(self) -> None:
+        """What is lost of the app meanwhile is hidden without suspicion, as long as the guard would have been."""
+        self.lift("a")
+        self.live("c", 4, 5)
+        self.cut("c")
+        self.run_for(COUNTS_S + 0.5)
+        self.assertEqual(self.listed(), "3")
+        self.heal()
+        self.run_for(GUARD_S)
+        self.assertEqual(self.listed(), "1 2 3 4 5")
+        self.cut("b", "c")
+        self.run_for(COUNTS_S + 0.5)
+        self.assertEqual(self.listed(), "1? 2? 3 4? 5?")
+
+    def test_one_app(self) -> None:
+        """Others keep theirs."""
+        self.cluster["a"].lift_guard(self.cluster.now, "api", "ops", 0)
+        self.assertEqual(self.listed(), "1? 2? 3")
+
+    def test_keys(self) -> None:
+        """The key says of which app, whatever it is called; others say nothing of any."""
+        self.assertEqual(guarded_app(key_of_guard('a "b" %;')), 'a "b" %;')
+        self.assertEqual([guarded_app(key) for key in ("backend/guard", "guard", "guards/a")], [None] * 3)
+
+
+class Forgetting(GuardCase):
+    """A guard may be longer than a silent node is remembered."""
+
+    guard_s = 1800.0
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.cluster.run(700.0)
+        self.assertEqual((len(self.cluster["a"].contacts), len(self.cluster["a"].claims.index)), (1, 0))
+
+    def test_stays(self) -> None:
+        """What nobody is left to tell of is suspect until the guard is over, and nothing is left of it then."""
+        self.assertEqual((self.listed(), self.told()), ("1? 2?", ["online registered", "changed node-lost suspect"]))
+        self.cluster.run(1800.0 - 680.0)
+        self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline node-lost suspect"]))
+        self.assertEqual(self.cluster["a"].view.known(), [])
+
+    def test_renewed(self) -> None:
+        """An instance that comes is known, and one that is deregistered is gone."""
+        self.assertTrue(self.cluster.renew("a", member(1)))
+        self.assertTrue(self.cluster.deregister("a", member(2)))
+        self.assertEqual((self.listed(), self.listed("c")), ("1", "1"))
+        self.assertEqual(self.told(2)[2:], ["offline deregistered suspect"])
+
+    def test_changed(self) -> None:
+        """With another body it is the next revision of what was known."""
+        self.cluster.register("a", member(1), b"new")
+        shown = self.cluster["a"].claims.shown(member(1))
+        assert shown is not None
+        self.assertEqual((shown.body, shown.rev), (b"new", 2))
+
+
+class Away(GuardCase):
+    """A pause of the node itself is nobody's time under guard."""
+
+    def test_back_from_a_pause(self) -> None:
+        """Who was lost meanwhile is guarded, until when it would be without the pause."""
+        self.live("b", 1, 2)
+        self.cluster.run(1)
+        died_at = self.cluster.now
+        del self.cluster.replicas["b"]
+        self.cluster.cut.add("a")
+        self.homes.clear()
+        replica = self.cluster.replicas.pop("a")
+        self.cluster.run(20)
+        self.cluster.replicas["a"] = replica
+        self.cluster.cut.clear()
+        self.cluster.run(6)
+        self.assertEqual((replica.ready, self.listed()), (True, "1? 2?"))
+        self.cluster.run(died_at + COUNTS_S + GUARD_S - 0.5 - self.cluster.now)
+        self.assertEqual(self.listed(), "1? 2?")
+        self.cluster.run(1)
+        self.assertEqual((self.listed(), self.listed("c")), ("", ""))
+
+    def test_started_anew(self) -> None:
+        """After so long an absence nothing is guarded that nobody can be asked about."""
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+        self.cluster.now += 700.0
+        self.cluster["a"].anew(77, self.cluster.now)
+        self.cluster.cut.add("c")
+        self.cluster.run(6)
+        self.assertEqual(self.listed(), "")
+        self.assertEqual(self.told()[1:], ["changed node-lost suspect", "offline node-lost suspect"])
+
+
+class Many(SynchronousTestCase):
+    """A large app is judged in slices, and all of what is lost together meets the same fate."""
+
+    def test_slices(self) -> None:
+        """No sweep does much at once; nobody is hidden before all were counted."""
+        for count_here, expected in ((600, 0), (1000, 0), (1001, 1001)):
+            cluster = Cluster("ab", guard_s=GUARD_S)
+            for number in range(1001):
+                cluster["b"].register(cluster.now, f"registration/web/1.0/h{number}/80", BODY, 10.0)
+            for number in range(count_here):
+                cluster["a"].register(cluster.now, f"registration/web/1.0/k{number}/80", BODY, 3600.0)
+            cluster.settle()
+            cluster.run(3)
+            cluster.cut.add("b")
+            before = len(cluster.events["a"])
+            slices = 0
+            while slices < 100 and cluster.now < 1000 + 3 + COUNTS_S + 1:
+                cluster.now += 0.25
+                while cluster["a"].sweep(cluster.now):
+                    slices += 1
+                cluster.settle()
+                cluster.rounds()
+            told = {(event.what, event.standing.suspect) for event in cluster.events["a"][before:]}
+            self.assertEqual(told, {("offline", False)} if expected else {("changed", True)})
+            self.assertEqual(cluster["a"].view.count_of("web"), count_here + (0 if expected else 1001))
+            self.assertGreater(slices, 6)
