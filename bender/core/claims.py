@@ -212,7 +212,7 @@ class Claims:
         holders = tuple(claim.node for claim in unheard)
         outcome = self.guard.lose(key, self._view.count_of(app_of(key)), hidden_at, holders, now)
         if outcome == "suspect":
-            self._view.show(key, max(shown, *unheard, key=lambda claim: claim.rank), (), suspect=True)
+            self._view.show(key, shown, (), suspect=True)
         elif outcome == "hidden":
             self._view.show(key, None, (), lost=True)
             if not entries:  # nobody can tell of it any more, and it would be remembered for ever
@@ -232,12 +232,18 @@ class Claims:
         forgotten = any(holder not in self._contacts for holder in suspect.holders)
         return claims or ([shown] if forgotten else [])
 
-    def _judge(self, looks_max: int, now: float) -> int:
-        """Judge an app, or look at so many of its members; returns how many those were."""
-        out_of_sight = partial(self._is_out_of_sight, now=now)
-        looks, keys = self.guard.judge(self._view.members, out_of_sight, looks_max, now)
-        self.stale |= dict.fromkeys(keys)
-        return looks
+    def judge(self, now: float) -> bool:
+        """Judge a slice of what would be hidden, when all is seen that would be by now; whether there is more."""
+        if self.holding:
+            return False
+        left, out_of_sight = KEYS_PER_SLICE, partial(self._is_out_of_sight, now=now)
+        while left > 0 and self.guard.undecided and not self.stale:
+            looks, keys = self.guard.judge(self._view.members, out_of_sight, left, now)
+            self.stale |= dict.fromkeys(keys)
+            left -= looks + self._refresh_stale(left - looks, now)
+        if not (self.guard.undecided or self.stale):
+            self.guard.judged()
+        return bool(self.guard.undecided or self.stale)
 
     def _is_out_of_sight(self, key: str, *, now: float) -> bool:
         """Whether a key will be hidden unless somebody is heard who is not at present."""
@@ -454,7 +460,7 @@ class Claims:
     @property
     def settled(self) -> bool:
         """Whether nothing was put down for later."""
-        return not (self.holding or self.stale or self._forgotten or self._inherited or self.guard.undecided)
+        return not (self.holding or self.stale or self._forgotten or self._inherited)
 
     def settle(self, now: float) -> bool:
         """Do a slice of what was put down for later; whether there is more."""
@@ -467,17 +473,15 @@ class Claims:
             self.refresh(entry.key, now)
         if self.holding:
             return False
-        left = KEYS_PER_SLICE
-        while left > 0 and (self.stale or self.guard.undecided):
-            if not self.stale:
-                left -= self._judge(left, now)
-            for key in [*islice(self.stale, left)]:
-                del self.stale[key]
-                self.refresh(key, now)
-                left -= 1
-        if not (self.stale or self.guard.undecided):
-            self.guard.judged()
-        return bool(self._forgotten or self.stale or self.guard.undecided)
+        self._refresh_stale(KEYS_PER_SLICE, now)
+        return bool(self._forgotten or self.stale)
+
+    def _refresh_stale(self, most: int, now: float) -> int:
+        keys = [*islice(self.stale, most)]
+        for key in keys:
+            del self.stale[key]
+            self.refresh(key, now)
+        return len(keys)
 
     def _ttls(self, contact: Contact) -> list[float]:
         if contact.ttls is None:

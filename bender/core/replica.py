@@ -167,6 +167,7 @@ class Replica:
         """Hide the suspects of an app on all nodes, and have none of it for as long as the guard is."""
         self.configure(now, key_of_guard(app), LIFTED, author, at_ms, self.guard_s)
         self._settle(now)
+        self.claims.judge(now)
 
     def leave(self, now: float) -> None:
         """Say good-bye: a last counter to all, after which they count this node as silent (rule 7)."""
@@ -293,6 +294,7 @@ class Replica:
             self._show_setting(key, now)
         self._forget(now)
         more = self._settle(now) or more
+        more = self.claims.judge(now) or more
         self.rounds.push(now)
         return more
 
@@ -316,6 +318,7 @@ class Replica:
         if not (self.ready or self.claims.holding or self.rounds.left):
             # What has lapsed meanwhile goes first, or the heartbeat would bring it back to life elsewhere.
             more = self.claims.lapse(now) or more
+            more = self.claims.judge(now) or more
             if late or not more:
                 self._become_ready(now)
         return more
@@ -418,6 +421,5 @@ class Replica:
         self._settle(now)
         if self.ready:
             self.claims.end_due(now)
-            if self.claims.guard.undecided:
-                self._settle(now)
+        self.claims.judge(now)
         self.rounds.push(now)

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Literal
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.replica import NotReady
 from bender.core.states import key_of_state
-from tests.simulation.front import Wanted, configure, deregister, register, renew, when_ready
+from tests.simulation.front import Wanted, configure, deregister, lift_guard, register, renew, when_ready
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster, Node
 
 #: Where a client goes for its next renewal: always the same, the next one after a failure, the next one, or any.
 Habit = Literal["stick", "fail over", "rotate", "wander"]
+
+#: Of all instances.
+APP = "web"
 
 Operation = Literal["register", "renew", "deregister"]
 
@@ -32,7 +35,7 @@ class Reach:
 
 def instance(number: int) -> str:
     """The key of the instance with a number."""
-    return f"registration/web/{number % 3}/10.0.0.{number}/80"
+    return f"registration/{APP}/{number % 3}/10.0.0.{number}/80"
 
 
 class Client:
@@ -247,9 +250,14 @@ class Operator:
         if self.over:
             return
         node = random.choice([*cluster.nodes.values()])
-        kind, number = random.choice(["backend", "frontend", "state"]), random.randint(0, 1)
+        kinds = ["backend", "frontend", "state", *(["guard"] if cluster.guard_s else [])]
+        kind, number = random.choice(kinds), random.randint(0, 1)
         self._written += 1
         removes, lasts_s = random.random() < 0.15, None
+        if kind == "guard":
+            if node.serving:
+                when_ready(cluster, node, partial(self._lift_guard, node))
+            return
         if kind == "state":
             key, body = key_of_state(instance(number)), random.choice([b"drain", b"maint"])
             lasts_s = LASTING_S_MAX if removes else random.uniform(1, 20) * cluster.interval_s
@@ -259,6 +267,10 @@ class Operator:
             when_ready(cluster, node, partial(self._configure, node, key, None if removes else body, lasts_s))
         if times > 1:
             cluster.after(random.uniform(0, 0.3) * cluster.interval_s, self.write, times - 1)
+
+    def _lift_guard(self, node: Node, ready: bool) -> None:
+        if ready:
+            lift_guard(self.cluster, node, APP)
 
     def _configure(self, node: Node, key: str, body: bytes | None, lasts_s: float | None, ready: bool) -> None:
         if ready and not (body is None and node.replica.setting(key) is None and lasts_s is None):

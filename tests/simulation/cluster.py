@@ -78,12 +78,19 @@ class Cluster:
     """All of it."""
 
     def __init__(
-        self, seed: int, names: Iterable[str] = (), *, timing: Timing | None = None, drifting: bool = True
+        self,
+        seed: int,
+        names: Iterable[str] = (),
+        *,
+        timing: Timing | None = None,
+        drifting: bool = True,
+        guard_s: float = 0.0,
     ) -> None:
         """Nodes that are named here know each other as seeds and start at once."""
         self.random = Random(seed)
         self.timing = timing or Timing()
         self.interval_s = self.timing.interval_s
+        self.guard_s = guard_s
         self.now = 0.0
         self.nodes: dict[str, Node] = {}
         self.weather = Weather(self.interval_s)
@@ -144,7 +151,7 @@ class Cluster:
         node.inbox, node.waiting = [], []
         identity = Sender(self.random.getrandbits(64), name, name)
         node.noticed_at = node.clock(self.now)
-        node.replica = Replica(identity, self.timing, node.noticed_at, node.seeds)
+        node.replica = Replica(identity, self.timing, node.noticed_at, node.seeds, guard_s=self.guard_s)
         for seed in node.seeds:
             node.replica.located(seed, [seed])
         self._begin_life(node)

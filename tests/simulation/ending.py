@@ -41,7 +41,13 @@ def _state(node: Node, remembered: set[int]) -> tuple[object, ...]:
     return (
         replica.ready,
         tuple(sorted((i, ledger.version) for i, ledger in ledgers.items() if ledger.version and i in remembered)),
-        tuple(claim.body for group in replica.view.groups() for claim in in_order(group)),
+        # What is suspect here another node may have hidden, or never listed.
+        tuple(
+            claim.body
+            for group in replica.view.groups()
+            for claim in in_order(group)
+            if not replica.view.standing(claim.key).suspect
+        ),
         tuple(replica.settings("backend")),
         tuple(replica.settings("frontend")),
         tuple(replica.history(key) for key in sorted(replica.configuration)),
@@ -78,6 +84,8 @@ def check_memory(cluster: Cluster) -> None:
             "leases": len(claims.leases) - ends,
             "slots": max(0, len(claims.leases._slots) - ends),
             "stale": len(claims.stale),
+            "suspects": len(claims.guard._suspects),
+            "guard": len(claims.guard._undecided) + len(claims.guard._judged) + len(claims.guard._losses),
             "requests": sum(len(link.rounds) for link in node.replica.links) > 8 * len(cluster.nodes),
         }
         if any(left.values()):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from bender.core.guard import key_of_guard
 from bender.core.ledger import Claim
 from bender.core.replica import NotReady
 
@@ -115,6 +116,19 @@ def configure(cluster: Cluster, node: Node, key: str, body: bytes | None, lasts_
     replica.configure(now, key, body, "somebody", int(cluster.now * 1000), lasts_s)
     cluster.say(f"setting {key} at {node.name}: {body!r}{f' for {lasts_s:.1f} s' if lasts_s else ''}")
     cluster.oracle.configured(node, key)
+    cluster.drain(node)
+
+
+def lift_guard(cluster: Cluster, node: Node, app: str) -> None:
+    """DELETE of the guard of an app. Raises NotReady."""
+    now = cluster.clock(node)
+    replica = node.replica
+    if not replica.notice(now):
+        cluster.drain(node)
+        raise NotReady
+    replica.lift_guard(now, app, "somebody", int(cluster.now * 1000))
+    cluster.say(f"guard of {app} lifted at {node.name}")
+    cluster.oracle.configured(node, key_of_guard(app))
     cluster.drain(node)
 
 

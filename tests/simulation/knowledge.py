@@ -67,6 +67,10 @@ class Life:
         self.shown: dict[str, bytes] = {}
         self.shown_settings: dict[str, bytes] = {}
         self.states: dict[str, str] = {}
+        #: What is listed on suspicion: since when, and until when it has to be unless something is heard of it.
+        self.suspects: dict[str, tuple[float, float]] = {}
+        #: What was hidden and is not back: when, and how many members its app had before.
+        self.losses: dict[str, tuple[float, int]] = {}
         self.taken_back: dict[str, tuple[float, str, bytes]] = {}
         self.said_deregistered: set[bytes] = set()
         self.ghosts: dict[str, float] = {}
@@ -80,6 +84,7 @@ class Life:
         self.shown = before.shown
         self.shown_settings = before.shown_settings
         self.states = before.states
+        self.suspects = before.suspects
         self.taken_back = before.taken_back
 
     def learned_of(self, other: Life, now: float) -> float:

@@ -34,7 +34,11 @@ P5  Events of a key alternate, carry what was shown, and add up to what is shown
     and instead of `expired` where that is known; `expired` only if some holder could be known to have let go, or will
     never hear of anybody again; `node-lost` only if no holder's heartbeat is known of the last ttl + 3·I; `restored`
     only if the same unit was lost before. A body that was replaced does not come back in calm weather.
-P6  The bounds on hiding are in P2 and P3. No storm: a life writes no more than its commands and each unit account for,
+P6  The bounds on hiding are in P2 and P3. Under guard, which some seeds have, more than half of an app is not hidden
+    within ttl: what would be is announced as suspect, if and only if the members that are out of sight, and those that
+    were hidden within ttl, are more than half of those before. A suspect is shown for the guard more, no longer by P3,
+    and no shorter, unless an operator lifts the guard from the app; nobody is suspect where that is known, nor what O
+    is obliged to show. No storm: a life writes no more than its commands and each unit account for,
     and nothing at all for a renewal where the instance renewed last.
 P7  A write known to a life is in its history, unless 20 larger ones or a larger removal displaced it; the largest
     speaks. In the end every write that a living node knows is known to all.
@@ -54,6 +58,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from bender.core.configuration import SETTINGS_PER_KEY_MAX
+from bender.core.guard import app_of, key_of_guard
+from bender.core.ledger import Claim, End
 from bender.core.messages import Setting
 from bender.core.standing import UP
 from bender.core.states import registration_of, state_in
@@ -133,10 +139,11 @@ class Hold:
 
 
 class Record:
-    """What happened to one key."""
+    """What happened to one key, which may be listed for `guard_s` longer than its claims count."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, guard_s: float) -> None:
         self.key = key
+        self.guard_s = guard_s
         self.units: dict[bytes, Unit] = {}
         self.ttl_s_min = inf
         self.ttl_s_max = 0.0
@@ -172,7 +179,7 @@ class Record:
         self.accepted[life].append(now)
         # Where it is not known yet that it was deregistered it may be taken for the same: by its unit, or because
         # claims of what was ended still count there, as they do for little more than their ttl.
-        lately = [(where, at) for where, at in self.ends if now < at + 3 * self.ttl_s_max]
+        lately = [(where, at) for where, at in self.ends if now < at + 3 * self.ttl_s_max + self.guard_s]
         if unit.ends or unit.born_at <= self.ended_at or not all(life.knows(where, now) > at for where, at in lately):
             return
         holds = self.holds[life]
@@ -204,6 +211,7 @@ class Oracle:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.interval_s = cluster.interval_s
+        self.guard_s = cluster.guard_s
         self.weather = cluster.weather
         self.lives: list[Life] = []
         self.records: dict[str, Record] = {}
@@ -308,7 +316,7 @@ class Oracle:
         self._check_may_speak(node, f"accepts {key}")
         self.counts["accepted"] += 1
         self.commands[life] += 1
-        record = self.records.setdefault(key, Record(key))
+        record = self.records.setdefault(key, Record(key, self.guard_s))
         unit = record.units.get(body)
         if unit is None:
             unit = record.units[body] = Unit(body, life, now, record.units[existing] if existing else None)
@@ -392,6 +400,7 @@ class Oracle:
                 return True
             # Hidden by the next sweep, which comes within 0.3·I.
             hidden_at = life.counts_from(holder, now) + ttl_s + 3 * self.interval_s
+            hidden_at = self._guarded_until(life, record, hidden_at)
             if now >= max(hidden_at, life.ready_at, life.resumed_at, life.corrected_at) + 0.3 * self.interval_s:
                 continue
             due_at = last_at + ttl_s + holder.pauses_after(last_at, now)
@@ -402,6 +411,13 @@ class Oracle:
             if not self._calm(life, holder, due_at) and known < due_at + 5 * self.interval_s:
                 return True
         return False
+
+    def _guarded_until(self, life: Life, record: Record, hidden_at: float) -> float:
+        """Until when a life may show what would be hidden, which for a suspect was settled when it became one."""
+        if record.key not in life.suspects:
+            return hidden_at
+        since, _ = life.suspects[record.key]
+        return max(hidden_at, since if life.corrected_at >= since else -inf) + self.guard_s * (1 + CLOCKS)
 
     def _calm(self, life: Life, holder: Life, due_at: float) -> bool:
         lucky = self.weather.lucky_between(life.node, holder.node, due_at - self.interval_s)
@@ -419,7 +435,8 @@ class Oracle:
         self.counts[event.what] += 1
         life.events.append(event)
         if self.cluster.trace is not None:
-            self.cluster.say(f"{life} says {event.what} {key} {event.body!r} {event.reason}")
+            suspect = " suspect" if event.standing.suspect else ""
+            self.cluster.say(f"{life} says {event.what} {key} {event.body!r} {event.reason}{suspect}")
         if not node.replica.ready and not node.left:
             self.fail("P8", f"{life} announces {key} while it is not ready")
         self._check_may_speak(node, f"announces {key}")
@@ -436,16 +453,21 @@ class Oracle:
             self._state_changed(life, event)
         elif event.standing.state != life.states[key]:
             self.fail("P5", f"{life} announces {event.what} of {key} as {event.standing.state}, not {life.states[key]}")
+        elif event.what == "changed" and event.body == life.shown.get(key):
+            self._turned(node, record, event)
         elif event.what == "changed":
             self._changed(life, record, event)
         else:
-            self._offline(life, record, event)
+            self._offline(node, record, event)
 
     def _online(self, life: Life, record: Record, event: Event) -> None:
         key, unit = event.key, record.units[event.body]
         if key in life.shown:
             self.fail("P5", f"{life} announces {key} twice")
+        if event.standing.suspect:
+            self.fail("P5", f"{life} announces {key} as suspect, which it did not list")
         life.shown[key] = event.body
+        life.losses.pop(key, None)
         before = life.taken_back.get(key)
         lost = before is not None and before[1] == "node-lost" and before[2] == event.body
         if event.reason != "registered" and not (event.reason == "restored" and lost):
@@ -466,6 +488,10 @@ class Oracle:
             self.fail("P5", f"{life} announces a change of {key} that is none")
             return
         life.shown[key] = event.body
+        if not event.standing.suspect:
+            life.suspects.pop(key, None)
+        elif key not in life.suspects:
+            self.fail("P5", f"{life} announces a change of {key} as if it was suspect")
         self._check_not_ended(life, record, unit)
         newer = record.units[old]
         # Claims follow what replaced them where they see it; with all that may keep them from that, nothing is said.
@@ -473,8 +499,12 @@ class Oracle:
         if unit in newer.before and not newer.ends and self.now < record.last_at + record.ttl_s_min and calm:
             self.fail("P5", f"{life} goes back to {event.body!r} of {key} from {old!r}, which replaced it")
 
-    def _offline(self, life: Life, record: Record, event: Event) -> None:
-        key, unit = event.key, record.units[event.body]
+    def _offline(self, node: Node, record: Record, event: Event) -> None:
+        life, key, unit = node.life, event.key, record.units[event.body]
+        if event.reason == "node-lost":
+            self._check_hidden(node, record, event)
+        elif event.standing.suspect != (key in life.suspects):
+            self.fail("P5", f"{life} takes back {key} with the wrong suspicion")
         if life.shown.pop(key, None) != event.body:
             self.fail("P5", f"{life} takes back {key}, which it had not announced like this")
         if not (life.away or unit.ends or self.justified(life, record, until_now=True)):
@@ -484,10 +514,104 @@ class Oracle:
         self._check_reason(life, record, unit, event)
         life.taken_back[key] = (self.now, event.reason, event.body)
         life.ghosts.pop(key, None)
+        suspect = life.suspects.pop(key, None)
         if event.reason == "deregistered":
             life.said_deregistered.add(event.body)
-        elif record.ended_at == -inf:
+        elif record.ended_at == -inf and suspect is None:
             self._note_delay(life, record)
+
+    # The guard: P6, and again P2 and P3.
+
+    def _turned(self, node: Node, record: Record, event: Event) -> None:
+        """A registration became suspect, or is that no more."""
+        life, key, unit = node.life, event.key, record.units[event.body]
+        expected = ("node-lost", False) if event.standing.suspect else ("restored", True)
+        if (event.reason, key in life.suspects) != expected:
+            self.fail("P5", f"{life} announces a change of {key} that is none: {event.reason}")
+        elif not event.standing.suspect:
+            del life.suspects[key]
+            if not self.justified(life, record):
+                self.fail("P3", f"{life} trusts {key} again, {self.now - record.last_at:.3f} s after its last renewal")
+        else:
+            self.counts["suspected"] += 1
+            if self.obliged(life, record) is not None:
+                self.fail("P2", f"{life} suspects {key}, {self.now - record.last_at:.3f} s after its last renewal")
+            if True not in self._verdicts(node, key):
+                self.fail("P6", f"{life} suspects {key}, which is no mass loss")
+            self._check_reason(life, record, unit, event)
+            life.suspects[key] = (self.now, self._guarded_for_certain(life, record))
+
+    def _check_hidden(self, node: Node, record: Record, event: Event) -> None:
+        """What was suspect is not hidden before its time, and most of an app not without it."""
+        life, key = node.life, event.key
+        guarded = [entry for entry in node.replica.claims.index.entries(key) if isinstance(entry, Claim)]
+        if event.standing.suspect != (key in life.suspects):
+            self.fail("P5", f"{life} hides {key} with the wrong suspicion")
+        elif key in life.suspects:
+            since, until = life.suspects[key]
+            if life.born_at < since and self.now < until and not self._may_be_lifted(key):
+                self.fail("P6", f"{life} hides {key} before the guard is over")
+        elif self.guard_s and guarded and not self._may_be_lifted(key):  # noqa: SIM102 - two questions
+            if False not in self._verdicts(node, key) and self.now < self._guarded_for_certain(life, record):
+                self.fail("P6", f"{life} hides {key}, though most of its app is lost")
+        life.losses[key] = (self.now, sum(app_of(other) == app_of(key) for other in life.shown))
+
+    def _verdicts(self, node: Node, key: str) -> set[bool]:
+        """Whether it is a mass loss that a key would be hidden; both where it depends on the clocks."""
+        life, app = node.life, app_of(key)
+        listed = [other for other in life.shown if app_of(other) == app]
+        out_of_sight = sum(self._out_of_sight(node, other) for other in listed)
+        verdicts = set()
+        for window_s in (self.cluster.timing.ttl_s * (1 - CLOCKS), self.cluster.timing.ttl_s * (1 + CLOCKS)):
+            lost = [
+                members
+                for other, (at, members) in life.losses.items()
+                if at > self.now - window_s and app_of(other) == app
+            ]
+            verdicts.add(2 * (out_of_sight + len(lost)) > (lost[0] if lost else len(listed)))
+        return verdicts
+
+    def _out_of_sight(self, node: Node, key: str) -> bool:
+        """Whether a key will be hidden if no node is heard that is silent now."""
+        replica, now = node.replica, node.clock(self.now)
+        entries = replica.claims.index.entries(key)
+        ended = {root for entry in entries if isinstance(entry, End) for root in entry.roots}
+        holders = [entry.node for entry in entries if isinstance(entry, Claim) and entry.root not in ended]
+        contacts = [contact for contact in replica.contacts if contact.incarnation in holders]
+        if node.life.incarnation in holders or not all(replica.contacts.silent(each, now) for each in contacts):
+            return False
+        return key in node.life.suspects or not all(contact.left for contact in contacts)
+
+    def _guarded_for_certain(self, life: Life, record: Record) -> float:
+        """Until when a life must show what it suspects now, by what it knows for certain of who held it."""
+        ttl_s = record.ttl_s_min * (1 - CLOCKS) + 2.95 * self.interval_s
+        moments = {holder: life.knows(holder, self.now) for holder in record.holds}
+        held = [holder for holder, moment in moments.items() if record.hold(holder, moment, self.now) is not None]
+        last_at = max((holder.last_beat(moments[holder]) for holder in held), default=-inf)
+        return last_at + ttl_s + self.guard_s * (1 - CLOCKS)
+
+    def _may_be_lifted(self, key: str) -> bool:
+        lifting = key_of_guard(app_of(key))
+        return any(write.key == lifting and not self._is_over(write) for write in self.writes)
+
+    def _is_lifted(self, node: Node, key: str) -> bool:
+        lifting = key_of_guard(app_of(key))
+        known = [self.writes[number] for number in node.life.settings if self.writes[number].key == lifting]
+        return bool(known) and self._lasts(history_of([*known, *node.replica.history(lifting)])[0])
+
+    def _check_suspects(self, node: Node) -> None:
+        life = node.life
+        view = node.replica.view
+        if {key for key in life.shown if view.standing(key).suspect} != {*life.suspects}:
+            self.fail("P5", f"{life} suspects something else than it announced")
+        for key, (since, _) in life.suspects.items():
+            until = max(since + self.guard_s * (1 + CLOCKS), life.ready_at, life.resumed_at) + 0.3 * self.interval_s
+            if self.now > until:
+                self.fail("P6", f"{life} suspects {key} since {self.now - since:.3f} s")
+            if self._is_lifted(node, key):
+                self.fail("P6", f"{life} suspects {key}, though the guard was lifted from its app")
+            if self.obliged(life, self.records[key]) is not None:
+                self.fail("P2", f"{life} suspects {key}, which it must know to be alive")
 
     def _went_on(self, record: Record, unit: Unit) -> bool:
         """Whether a unit was heard from after all of its ends, and they are over."""
@@ -591,6 +715,7 @@ class Oracle:
                     self._check_record(node.life, record)
                 self._check_settings(node)
                 self._check_states(node)
+                self._check_suspects(node)
         self._check_equal()
 
     def _check_ready(self, node: Node) -> None:
@@ -706,8 +831,11 @@ class Oracle:
 
     def _state_changed(self, life: Life, event: Event) -> None:
         known = life.states[event.key], life.shown.get(event.key)
+        suspect = event.key in life.suspects
         if event.what != "changed" or event.standing.state == known[0] or event.body != known[1]:
             self.fail("P5", f"{life} announces {event.what} of {event.key} to {event.standing.state}, after {known}")
+        if event.standing.suspect != suspect:
+            self.fail("P5", f"{life} announces {event.key} to {event.standing.state} with the wrong suspicion")
         life.states[event.key] = event.standing.state
 
     def _check_states(self, node: Node) -> None:
@@ -717,7 +845,9 @@ class Oracle:
             if self.writes[number].lasts_s is not None:
                 known[self.writes[number].key].append(self.writes[number])
         for key, settings in known.items():
-            of = registration_of(key) or ""
+            of = registration_of(key)
+            if of is None:
+                continue
             shown = replica.view.standing(of).state
             if of in life.shown and life.states[of] != shown:
                 self.fail("P5", f"{life} shows {shown} of {of}, and announced something else")

@@ -33,8 +33,9 @@ class Stage:
     Times are in intervals; the play begins when all nodes are ready.
     """
 
-    def __init__(self, names: str, *, interval_s: float = 1.0) -> None:
-        self.cluster = Cluster(1, names, timing=Timing(interval_s, 10 * interval_s), drifting=False)
+    def __init__(self, names: str, *, interval_s: float = 1.0, guard_s: float = 0.0) -> None:
+        timing = Timing(interval_s, 10 * interval_s)
+        self.cluster = Cluster(1, names, timing=timing, drifting=False, guard_s=guard_s)
         self.interval_s = interval_s
         self.began_at = 0.0
         self.run(3)
@@ -597,6 +598,27 @@ def who_died_during_a_pause_is_forgotten_when_the_others_do() -> None:
     stage.resume("a")
     stage.run_until(2 + 10 + 3 + 20 + 1)
     assert [len(stage[name].replica.contacts) for name in "ab"] == [1, 1], "c is remembered"
+
+
+# The guard.
+
+
+def what_is_suspect_can_be_renewed_and_deregistered() -> None:
+    """Two instances are known to a node that died: one of them comes to a, and one is deregistered there."""
+    other = KEY.replace("10.0.0.5", "10.0.0.6")
+    stage = Stage("abc", guard_s=20.0)
+    stage.register("b")
+    stage.register("b", other)
+    stage.run_until(0.5)
+    stage.crash("b")
+    stage.run_until(15)
+    stage.renew("a")
+    assert front.deregister(stage.cluster, stage["a"], other), "a knows nothing of it"
+    stage.run_until(18)
+    stage.expect(*(f"{name}: online registered, changed node-lost, changed restored" for name in "ac"))
+    for name in "ac":
+        happened = stage.happened(name, other)
+        assert happened == ["online registered", "changed node-lost", "offline deregistered"], happened
 
 
 # The state.

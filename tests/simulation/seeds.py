@@ -41,14 +41,18 @@ class Settings:
     timing: Timing
     long: bool
     days: bool
+    guard_s: float
 
     @classmethod
-    def drawn(cls, random: Random, *, hard: bool) -> Settings:
+    def drawn(cls, random: Random, chance: Random, *, hard: bool) -> Settings:
+        """`chance` is for what came later, so that all else is drawn as ever."""
         long = random.random() < 0.06
         interval_s = LONG_INTERVAL_S if long else 1.0
         ttl = random.choice([10.0, 10.0, 10.0, 6.0, 4.0] if hard else [10.0])
         size = random.choice([1, 2, 2, 3, 3, 3, 4, 5, 5, 7])
-        return cls(min(size, 3) if long else size, Timing(interval_s, ttl * interval_s), long, random.random() < 0.15)
+        days = random.random() < 0.15
+        guard_s = chance.choice([0, 0, 0, 2, 8, 30]) * interval_s
+        return cls(min(size, 3) if long else size, Timing(interval_s, ttl * interval_s), long, days, guard_s)
 
 
 class Simulation:
@@ -57,9 +61,9 @@ class Simulation:
     def __init__(self, seed: int, *, hard: bool, trace: Callable[[str], None] | None = None) -> None:
         random = Random(f"settings {seed} {hard}")
         self.seed, self.hard = seed, hard
-        self.settings = Settings.drawn(random, hard=hard)
+        self.settings = Settings.drawn(random, Random(f"more settings {seed} {hard}"), hard=hard)
         names = tuple(f"n{i}" for i in range(self.settings.size))
-        self.cluster = Cluster(seed, timing=self.settings.timing)
+        self.cluster = Cluster(seed, timing=self.settings.timing, guard_s=self.settings.guard_s)
         self.cluster.trace = trace
         for name in names:
             self.cluster.start(name, names)
@@ -97,7 +101,7 @@ class Simulation:
         cluster.run_for(2.3 * interval_s)
         check_equal(cluster)
         longest_s = 2 * self.cluster.timing.ttl_s
-        cluster.run_for(3 * longest_s + 30 * interval_s)
+        cluster.run_for(3 * longest_s + 30 * interval_s + cluster.guard_s)
         check_memory(cluster)
         check_writes(cluster)
         if self.settings.long:
