@@ -20,6 +20,7 @@ from attrs import frozen
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
+from bender.core.guard import GUARD_S_MAX
 from bender.core.model import PORT_MAX, Invalid, canonical_host, parse_port
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.reaching import host_port
@@ -51,6 +52,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "advertise": (None, "HOST under which peers reach this node; that of --exchange if not said, or the host name"),
     "ttl": (10, "SECONDS that a registration lasts if it does not say"),
     "interval": (1, "SECONDS between rounds; the same on all nodes"),
+    "guard": (0, "SECONDS that members stay listed which would be hidden and are most of their app; 0 is off"),
     "insecure": (False, "allow addresses that other machines can reach, though nothing protects them"),
 }
 
@@ -120,6 +122,7 @@ class Choices:
     name: str
     advertise: str
     timing: Timing
+    guard_s: float
     insecure: bool
 
     @property
@@ -158,6 +161,7 @@ def choose(given: Mapping[str, Given], host_name: str) -> Choices:
         timing=Timing(
             interval_s=_seconds(chosen["interval"], INTERVAL_S_MIN), ttl_s=_seconds(chosen["ttl"], 0, TTL_S_MAX)
         ),
+        guard_s=_seconds(chosen["guard"], 0, GUARD_S_MAX),
         insecure=_flag(chosen["insecure"]),
     )
     _check_together(choices)
@@ -316,7 +320,7 @@ def from_toml(path: str) -> dict[str, Given]:
 
 def from_command_line(option: str, value: Any) -> Given:
     """Everything is text there, also numbers."""
-    if option in ("ttl", "interval"):
+    if option in ("ttl", "interval", "guard"):
         with suppress(ValueError):
             value = float(value)
     if option == "insecure":

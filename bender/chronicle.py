@@ -34,6 +34,7 @@ class Chronicle:
         self._monotonic = monotonic
         self._ready = False
         self._states: dict[int, State] = {}
+        self._guarded: set[str] = set()
 
     def note_readiness(self) -> None:
         """Call this after everything that may have changed it."""
@@ -63,6 +64,14 @@ class Chronicle:
             present, known = self._states[contact.incarnation], before.get(contact.incarnation)
             if present != known and (known or present == "heard"):
                 self._log.info(_LINES[present], peer=contact.name, address=contact.address)
+
+    def note_guard(self) -> None:
+        """Call this with each sweep."""
+        before, self._guarded = self._guarded, {*self._replica.claims.guard.apps}
+        for app in sorted(self._guarded - before):
+            self._log.warn("Most of {app} would be hidden, and stays listed as suspect.", app=app)
+        for app in sorted(before - self._guarded):
+            self._log.info("Nothing of {app} is suspect any more.", app=app)
 
 
 _LINES: dict[State, str] = {

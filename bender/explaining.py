@@ -70,6 +70,13 @@ def _why(accounts: Sequence[Account], unheard: Sequence[Unheard]) -> str:
 
 
 def _why_listed(accounts: Sequence[Account]) -> str:
+    asked = accounts[0]
+    if asked.suspect_s is not None:
+        lost = f": {_lost(asked)}" if _lost(asked) else ""
+        return (
+            f"suspect at {asked.node} (node-lost), which does not hear who heard from it{lost}; it is listed with most "
+            f"of its app for another {in_a_word(asked.suspect_s)} (bender guard end ends that)"
+        )
     held = [(account, account.claim) for account in accounts if account.claim is not None and account.claim.speaks]
     if not held:
         holders = [seen.node for seen in accounts[0].sees if seen.counts]
@@ -87,10 +94,9 @@ def _left(claim: Held) -> str:
 def _why_not_listed(asked: Account, accounts: Sequence[Account]) -> str:
     last = next((happened for happened in asked.events if happened.event == "offline"), None)
     since = "" if last is None else f" since {_time(last.at_ms)}"
-    lost = [seen for seen in asked.sees if seen.why == "silent"]
+    lost = _lost(asked)
     if asked.hidden and lost:
-        heard = ", ".join(f"{seen.node} ({_ago(seen.heard_s)})" for seen in lost)
-        return f"hidden{since} at {asked.node} (node-lost), which does not hear who heard from it: {heard}"
+        return f"hidden{since} at {asked.node} (node-lost), which does not hear who heard from it: {lost}"
     enders = dict.fromkeys(name for account in accounts for name in account.ended)
     if enders and (last is None or last.reason == "deregistered"):
         return f"deregistered{since}, by a request to {_and(enders)}"
@@ -99,6 +105,11 @@ def _why_not_listed(asked: Account, accounts: Sequence[Account]) -> str:
     if last is not None:
         return f"offline{since}, because it was {last.reason}"
     return f"not listed at {asked.node}, which knows nothing of it"
+
+
+def _lost(account: Account) -> str:
+    """The nodes that a node does not hear, and whose word would count if it did."""
+    return ", ".join(f"{seen.node} ({_ago(seen.heard_s)})" for seen in account.sees if seen.why == "silent")
 
 
 def _said(word: dict[str, Any] | None) -> str:

@@ -76,10 +76,12 @@ class Node:
         cluster: str = "bender",
         seeds: Sequence[str] = (),
         registrations_max: int = REGISTRATIONS_MAX,
+        guard_s: float = 0.0,
     ) -> None:
         """`name` is for people, `address` the `host:port` where peers reach this node, `seeds` that of some peers.
 
-        `api_port` is where clients reach it at that host, 0 if they do not.
+        `api_port` is where clients reach it at that host, 0 if they do not. What would be hidden, and is most of an
+        app, stays listed for `guard_s`.
         """
         self._clock = clock
         self._sources = sources
@@ -91,7 +93,8 @@ class Node:
         self.cluster = cluster
         self.timing = timing
         incarnation = sources.incarnation()
-        self.replica = Replica(Sender(incarnation, name, address, api_port), timing, self._started_at, seeds)
+        identity = Sender(incarnation, name, address, api_port)
+        self.replica = Replica(identity, timing, self._started_at, seeds, guard_s=guard_s)
         self.journal = Journal(f"{incarnation:016x}", sources.wall_ms, partial(clock.callLater, 0))
         self.consumers = Consumers(name, self.journal, clock)
         self.listings = Listings(self.replica.view, f"{incarnation:016x}")
@@ -241,6 +244,14 @@ class Node:
         self.replica.configure(self._now(), key, body, author, self._sources.wall_ms(), lasts_s)
         self._pass_on()
 
+    def lift_guard(self, app: str, author: str) -> bool:
+        """Hide the members of an app that are listed on suspicion, on all nodes; False if there are none here."""
+        if app not in self.replica.claims.guard.apps:
+            return False
+        self.replica.lift_guard(self._now(), app, author, self._sources.wall_ms())
+        self._pass_on()
+        return True
+
     def leave(self) -> None:
         """Tell all peers that this node stops."""
         self.replica.leave(self._now())
@@ -312,6 +323,13 @@ class Node:
         """All of a kind (`backend`, `frontend`), in order of id."""
         return [setting.body for setting in self.replica.settings(kind) if setting.body is not None]
 
+    def guarded(self) -> list[dict[str, Any]]:
+        """The apps with members that are listed on suspicion, how many, and for how many seconds at most."""
+        return [
+            {"app": each.app, "suspects": each.suspects, "left": round(max(0.0, each.left_s), 3)}
+            for each in self.replica.guarded(self._now())
+        ]
+
     def account(self, key: str) -> Account:
         """All that this node knows of an id."""
         events = self.journal.happened(key, EVENTS_TOLD_MAX)
@@ -340,6 +358,7 @@ class Node:
             "uptime": round(now - self._started_at, 3),
             "interval": self.timing.interval_s,
             "ttl": self.timing.ttl_s,
+            "guard": replica.guard_s,
             "digest": f"{replica.digest():016x}",
             "counts": {
                 "registrations": replica.view.count,
@@ -357,6 +376,7 @@ class Node:
             ],
             "problems": dict(self._problems),
             "unanswered": replica.links.unanswered(),
+            "guarded": self.guarded(),
         }
 
     def _peer_status(self, contact: Contact, now: float) -> dict[str, Any]:
@@ -382,6 +402,7 @@ class Node:
         self.tally.sweeps += 1
         more = self.replica.sweep(self._now())
         self._chronicle.note_peers()
+        self._chronicle.note_guard()
         self._pass_on()
         return more
 

@@ -111,6 +111,7 @@ def put_together(choices: Choices, reactor: Any, sources: Sources) -> NodeServic
         address=choices.address,
         api_port=choices.api_port,
         timing=choices.timing,
+        guard_s=choices.guard_s,
         cluster=choices.cluster,
         seeds=choices.peers,
     )

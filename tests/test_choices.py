@@ -174,6 +174,12 @@ class Times(Refusing):
         self.refused("--ttl", "at most 3600", ttl="3601")
         self.refused("--interval", "at least 0.05", interval="0.04")
         self.refused("--interval", "at least 0.05", interval="-1")
+        self.refused("--guard", "at most 3600", guard="3601")
+        self.refused("--guard", "at least 0", guard="-1")
+
+    def test_a_guard_is_off_unless_it_is_said(self) -> None:
+        """It may be as short as one likes, on the command line and in a file."""
+        self.assertEqual((chosen().guard_s, chosen(guard="0").guard_s, chosen(guard="0.5").guard_s), (0.0, 0.0, 0.5))
 
 
 class Names(Refusing):
@@ -212,12 +218,14 @@ class Files(SynchronousTestCase):
                 name = "n1"
                 ttl = 20
                 interval = 0.5
+                guard = 60
                 insecure = true
             """),
             "box",
         )
         self.assertEqual((choices.api.port, choices.peers, choices.name), (9, ("a:1", "b:1730"), "n1"))
         self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.insecure), (20.0, 0.5, True))
+        self.assertEqual(choices.guard_s, 60.0)
 
     def test_peers_may_be_one_string_with_commas(self) -> None:
         """As on the command line."""
@@ -234,6 +242,7 @@ class Files(SynchronousTestCase):
         for text, option, expected in (
             ('ttl = "10"', "ttl in ", "number"),
             ("interval = true", "interval in ", "number"),
+            ("guard = []", "guard in ", "number"),
             ("ttl = nan", "ttl in ", "number"),
             (f"interval = 1{'0' * 400}", "interval in ", "number"),
             (f"ttl = -1{'0' * 400}", "ttl in ", "number"),

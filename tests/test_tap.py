@@ -41,12 +41,14 @@ class Parsing(SynchronousTestCase):
             *("--name", "n1"),
             *("--advertise", "box"),
             *("--ttl", "20", "--interval", "0.5"),
+            *("--guard", "60"),
             "--insecure",
         ).chosen
         self.assertEqual((choices.api.port, choices.exchange.port, choices.events.path), (9, 10, "/run/events"))
         self.assertEqual(choices.peers, ("a:1730", "b:1740", "10.0.0.5:1730"))
         self.assertEqual((choices.cluster, choices.name, choices.address), ("c", "n1", "box:10"))
         self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.insecure), (20.0, 0.5, True))
+        self.assertEqual(choices.guard_s, 60.0)
 
     def test_the_command_line_wins_over_the_file(self) -> None:
         """What only the file has is taken from there, and the peers of both are not mixed."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from attrs import Factory, field, frozen
 
 from bender import __version__
-from bender.api import configuration, consumers, registrations
+from bender.api import configuration, consumers, guard, registrations
 from bender.api.answers import (
     BODY_BYTES_MAX,
     NOT_READY,
@@ -132,6 +132,8 @@ ROUTES = (
     ),
     Route("/frontends/<name>/history", {"GET": configuration.history(FRONTEND)}),
     Route("/frontends/<name>/rollback", {"POST": configuration.roll_back(FRONTEND)}),
+    Route("/guard", {"GET": guard.guarded}),
+    Route("/guard/<app>", {"GET": guard.guarded_app, "DELETE": guard.end}),
     Route("/events", {"GET": _streamed}, streams=True),
     Route("/consumers", {"GET": consumers.everybody}),
     Route("/consumers/<name>", {"PUT": consumers.confirm}),

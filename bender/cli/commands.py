@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import click
 
 from bender import __version__
-from bender.cli import configuration, deploying, nodes, registrations, running, shells
+from bender.cli import configuration, deploying, guard, nodes, registrations, running, shells
 from bender.cli.grammar import Group
 
 
@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, click.Command] = {
     "frontend": configuration.frontend,
     "deploy": deploying.deploy,
     "rollback": configuration.rollback,
+    "guard": guard.guard,
     "status": nodes.status,
     "diff": nodes.diff,
     "completion": shells.completion,

@@ -56,10 +56,13 @@ async def status(session: Session) -> None:
     ]
     rows.sort(key=lambda row: (not row[0], row[0], row[1]))
     screen.table(columns, rows)
-    for node, problem in found.items():
-        if isinstance(problem, str):
-            screen.say(f"{node} {problem}.")
+    for node, each in found.items():
+        if isinstance(each, str):
+            screen.say(f"{node} {each}.")
             session.problems.pop(node, None)  # it was said
+            continue
+        for guarded in each.get("guarded", ()):
+            screen.say(f"{each['node']} {_suspects(guarded)}.")
     for seed in own["unanswered"]:
         screen.say(f"{seed}, one of --peers, was never found by {own['node']}.")
     for address, problem in own["problems"].items():
@@ -90,6 +93,12 @@ async def _show_consumers(session: Session) -> None:
 
 def _found_down(report: dict[str, Any] | None) -> str:
     return "" if report is None else ", ".join(report["down"]) or "none"
+
+
+def _suspects(guarded: Mapping[str, Any]) -> str:
+    count = guarded["suspects"]
+    members = "one member" if count == 1 else f"{count} members"
+    return f"lists {members} of {guarded['app']} as suspect, for another {lasted(guarded['left'])} at most"
 
 
 def _row(screen: Any, node: str, found: Any, peer: Mapping[str, Any] | None) -> list[Any]:

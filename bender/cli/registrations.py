@@ -58,7 +58,11 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
 
 
 def _state(session: Session, registration: dict[str, Any]) -> Text:
-    return session.screen.coloured(registration.get("state", UP))
+    state = session.screen.coloured(registration.get("state", UP))
+    if not registration.get("suspect"):
+        return state
+    suspect = session.screen.coloured("suspect")
+    return suspect if state.plain == UP else Text(", ").join([state, suspect])
 
 
 @click.command(
@@ -121,7 +125,8 @@ def _fields(screen: Any, event: Event) -> list[Text]:
     if event.kind == "registration" and event.event == "changed":
         body = event.body
         terms = f"weight={body['weight']} ttl={body['ttl']:g} meta={compact(body['meta'])}"
-        return [screen.dim(f"state={body.get('state', UP)} {terms}")]
+        suspect = "suspect=true " if body.get("suspect") else ""
+        return [screen.dim(f"state={body.get('state', UP)} {suspect}{terms}")]
     if event.kind == "backend":
         return [screen.dim(f"app={event.body['app']} version={event.body['version']}")]
     return []

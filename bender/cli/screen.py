@@ -50,6 +50,7 @@ COLOURS = {
     "up": "green",
     "drain": "yellow",
     "maint": "yellow",
+    "suspect": "yellow",
 }
 
 

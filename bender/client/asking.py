@@ -26,6 +26,7 @@ from bender.client.values import (
     BenderError,
     Consumer,
     Frontend,
+    Guarded,
     Member,
     Registration,
     Reply,
@@ -227,6 +228,19 @@ class Client:
         """Take back what an operator said. Raises `NotFound` where nobody has said anything."""
         await self.call("DELETE", f"{path_of(id_)}/state")
 
+    async def guarded(self) -> list[Guarded]:
+        """The apps with members that the node which answers lists on suspicion."""
+        reply = await self.call("GET", "/guard")
+        found: list[Guarded] = decoded(reply.body, list[Guarded], reply.node)
+        return found
+
+    async def end_guard(self, app: str) -> None:
+        """Have the suspects of an app hidden, on all nodes, and have it guarded no more for as long as guards are.
+
+        Raises `NotFound` where the node that answers has none.
+        """
+        await self.call("DELETE", guard_path(app))
+
     async def explain(self, id_: str) -> dict[str, Any]:
         """Why an instance is listed or not, and what each node knows of it, as `GET /explain/…` answers it.
 
@@ -347,6 +361,11 @@ def path_of(id_: str) -> str:
     """The path of a registration, a backend or a frontend, by its id."""
     kind, _, name = id_.partition("/")
     return f"/{kind}s/{quote(name, safe='/:')}"
+
+
+def guard_path(app: str) -> str:
+    """The path of the guard of an app."""
+    return _path("guard", app)
 
 
 def list_path(app: str | None, version: str | None, meta: Mapping[str, str]) -> str:

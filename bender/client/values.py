@@ -75,6 +75,16 @@ class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registe
     node: str
     #: What an operator says of it: `up`, `drain` or `maint`; nodes that know of no states say nothing.
     state: str = "up"
+    #: Whether it is listed although no node that had heard from it is heard any more.
+    suspect: bool = False
+
+
+class Guarded(msgspec.Struct, frozen=True, rename={"left_s": "left"}):
+    """An app with members that are listed on suspicion: how many, and for how many seconds at most."""
+
+    app: str
+    suspects: int
+    left_s: float
 
 
 class Word(msgspec.Struct, frozen=True, rename={"lasts_s": "for", "left_s": "left", "at_ms": "at"}):

@@ -70,11 +70,12 @@ class Happened(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     reason: str
 
 
-class Account(msgspec.Struct, frozen=True):
+class Account(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}):
     """All that one node knows of an id.
 
     `hidden` says that it is hidden as `node-lost`; `ended` names the nodes that deregistrations were sent to, as long
-    as these are known. `events` are the last that the node's journal has, newest first; a replica has none.
+    as these are known. `events` are the last that the node's journal has, newest first; a replica has none. `suspect_s`
+    is for how long at most it is listed on suspicion, None if it is not.
     """
 
     node: str
@@ -87,6 +88,7 @@ class Account(msgspec.Struct, frozen=True):
     ended: tuple[str, ...]
     hears: tuple[Heard, ...]
     events: tuple[Happened, ...] = ()
+    suspect_s: float | None = None
 
     @property
     def says_something(self) -> bool:
@@ -136,6 +138,7 @@ def account(
     ends = [entry for entry in entries if isinstance(entry, End)]
     ended = {root for end in ends for root in end.roots}
     lease = claims.index.lease(key)
+    suspect = claims.guard.suspect(key)
     others = [entry for entry in entries if isinstance(entry, Claim) and entry.node != me.incarnation]
     names = {me.incarnation: me.name, **{contact.incarnation: contact.name for contact in contacts}}
     return Account(
@@ -152,6 +155,7 @@ def account(
             for contact in contacts
             if not contacts.replaced(contact)
         ),
+        suspect_s=None if suspect is None else round(max(0.0, suspect.over_at - now), 3),
     )
 
 

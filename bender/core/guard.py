@@ -33,6 +33,9 @@ _Kept = TypeVar("_Kept")
 
 Outcome = Literal["undecided", "suspect", "hidden"]
 
+#: With more, what has died is listed for longer than anybody could wait.
+GUARD_S_MAX = 3600.0
+
 #: What an operator says to lift the guard from an app.
 LIFTED = b"lifted"
 
@@ -110,6 +113,11 @@ class Guard:
     def suspect(self, key: str) -> Suspect | None:
         """A member, if it is listed on suspicion."""
         return self._suspects.get(app_of(key), {}).get(key) if self._suspects else None
+
+    @property
+    def apps(self) -> list[str]:
+        """Those that have suspects."""
+        return [*self._suspects]
 
     def guarded(self, now: float) -> list[Guarded]:
         """The apps that have suspects, in order."""

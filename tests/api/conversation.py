@@ -149,10 +149,11 @@ class ApiCase(SynchronousTestCase):
 class Network:
     """Two nodes that can be cut off from each other; `first` has the other as its seed."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, **options: Any) -> None:
+        """Both have these `options`."""
         self.connected = True
-        self.first = a_node(clock, "first", seeds=("second:1730",))
-        self.second = a_node(clock, "second")
+        self.first = a_node(clock, "first", seeds=("second:1730",), **options)
+        self.second = a_node(clock, "second", **options)
         self.first.located("second:1730", ["second:1730"])
         self.first.on_requests = self._carrier(self.first)
         self.second.on_requests = self._carrier(self.second)

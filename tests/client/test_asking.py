@@ -155,6 +155,13 @@ class Calls(ClientCase):
         self.assertEqual((consumer.name, consumer.node, consumer.connected), ("edge", node.name, True))
         self.assertEqual(consumer.report, {"down": ["registration/web/1/h/1"], "backends": {}})
 
+    def test_what_is_guarded(self) -> None:
+        """Where there is nothing, an end of it is refused."""
+        client = self.client(ONE, TWO)
+        self.assertEqual(self.result(client.guarded()), [])
+        error = self.failure(client.end_guard("a b"), NotFound)
+        self.assertIn("no member of a b", str(error))
+
     def test_what_is_refused(self) -> None:
         """The error says what a node said, and nobody else is asked."""
         client = self.client(ONE, TWO)

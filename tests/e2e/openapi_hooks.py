@@ -35,7 +35,7 @@ WHOLE = (
     *("Registration", "Server", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
     *("Check", "Consumer"),
-    *("Status", "Tally", "Peer"),
+    *("Status", "Tally", "Peer", "Guarded"),
 )
 
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)

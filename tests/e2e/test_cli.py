@@ -140,6 +140,28 @@ async def test_drain_and_up(cluster: Cluster, shell: Shell) -> None:
 
 
 @ensureDeferred
+async def test_guard(cluster: Cluster, shell: Shell) -> None:
+    """The node that had heard from an instance dies: it stays listed until somebody ends that."""
+    node, other = await cluster(2, interval=0.25, ttl=2, guard=600)
+    await registered(other, ttl=2)
+    await agreed([node, other])
+    assert shell.done("guard", "ls", at(node)) == ""
+    other.kill()
+    await until("n1 suspects it", lambda: [row[:2] for row in shell.table("guard", "ls", at(node))] == [["web", "1"]])
+    id_ = "registration/web/1.2.0/10.0.0.5/8080"
+    assert shell.table("ls", at(node))[0][4] == "suspect"
+    status = shell.bender("status", at(node)).stdout
+    assert "n1 lists one member of web as suspect, for another 10 min at most.\n" in status
+    assert "suspect at n1 (node-lost)" in shell.done("explain", id_, at(node))
+    assert json.loads(shell.done("guard", "ls", "--json", at(node)))[0]["app"] == "web"
+    assert shell.done("guard", "end", "web", at(node)) == "No member of web is kept listed on suspicion any more.\n"
+    assert shell.done("ls", at(node)) == ""
+    end = shell.bender("guard", "end", "web", at(node))
+    assert end.returncode == 1
+    assert end.stderr.startswith("bender: n1 lists no member of web as suspect")
+
+
+@ensureDeferred
 async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     (node,) = await cluster(1)
     here = at(node)

@@ -42,6 +42,42 @@ async def test_the_death_of_a_node_takes_nobody_offline_but_who_dies_with_it(clu
 
 
 @pytest_twisted.ensureDeferred
+async def test_most_of_an_app_that_dies_with_a_node_is_suspect_first(cluster: Cluster) -> None:
+    """Under guard it stays listed until that is over; what a node knows of one of them it says at once."""
+    guard_s = 12 * INTERVAL_S
+    nodes = await cluster(3, **TIMING, guard=guard_s)
+    lone, *others = nodes
+    paths = {f"registration/web/1.0/10.0.0.1/{port}": f"/registrations/web/1.0/10.0.0.1/{port}" for port in range(1, 7)}
+    kept, renewed, removed, *lost = paths
+    assert (await others[0].call("POST", paths[kept], {"ttl": 600})).status == 200
+    async with watching(others) as watchers:
+        for id_ in (renewed, removed, *lost):
+            assert (await lone.call("POST", paths[id_])).status == 200
+        for watcher in watchers:
+            await watcher.until_lists({*paths})
+        lone.kill()
+        killed_at_s = time.monotonic()
+        for watcher in watchers:
+            for id_ in (renewed, removed, *lost):
+                suspected = await watcher.until_said(id_, "changed", "node-lost")
+                assert suspected.body["suspect"] is True
+                assert HIDDEN_S - INTERVAL_S <= suspected.at_s - killed_at_s <= HIDDEN_S + INTERVAL_S
+        (guarded,) = (await others[0].call("GET", "/status")).body["guarded"]
+        assert (guarded["app"], guarded["suspects"]) == ("web", 5)
+        assert (await others[0].call("POST", paths[renewed], {"ttl": 600})).status == 200
+        assert (await others[1].call("DELETE", paths[removed])).status == 204
+        for watcher in watchers:
+            assert "suspect" not in (await watcher.until_said(renewed, "changed", "registered")).body
+            await watcher.until_said(removed, "offline", "deregistered")
+            for id_ in lost:
+                gone = await watcher.until_said(id_, "offline", "node-lost")
+                late_s = gone.at_s - killed_at_s - HIDDEN_S - guard_s
+                assert -INTERVAL_S <= late_s <= INTERVAL_S
+            await watcher.until_lists({renewed, kept})
+            assert not watcher.broken
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_node_that_stands_still_misleads_nobody(cluster: Cluster) -> None:
     """Be it for less than a ttl or for more, nothing alive goes offline anywhere, and what it was asked is answered.
 

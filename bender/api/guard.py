@@ -1,0 +1,30 @@
+"""What clients can see and end of the guard: that members stay listed which would be hidden with most of their app."""
+
+from __future__ import annotations
+
+from bender.api.answers import Answer, Asked, encode, listed, refused, shown
+from bender.core import model
+from bender.node import Node
+
+
+def guarded(node: Node, asked: Asked) -> Answer:
+    return listed(asked, map(encode, node.guarded()))
+
+
+def guarded_app(node: Node, asked: Asked) -> Answer:
+    app = _app(asked)
+    found = next((each for each in node.guarded() if each["app"] == app), None)
+    return _no_suspects(node, app) if found is None else shown(asked, encode(found))
+
+
+def end(node: Node, asked: Asked) -> Answer:
+    app = _app(asked)
+    return Answer(204) if node.lift_guard(app, asked.author) else _no_suspects(node, app)
+
+
+def _app(asked: Asked) -> str:
+    return model.parse_name("app", asked.path[0])
+
+
+def _no_suspects(node: Node, app: str) -> Answer:
+    return refused("NOT_FOUND", f"{node.name} lists no member of {app} as suspect; GET /guard of others has theirs")

@@ -1,0 +1,56 @@
+"""Commands about the guard: what stays listed on suspicion, because most of its app would be hidden."""
+
+from __future__ import annotations
+
+import click
+
+from bender.cli.grammar import Group
+from bender.cli.screen import lasted
+from bender.cli.session import Session, asking
+from bender.cli.words import Name
+from bender.client.asking import guard_path
+
+
+@click.group(cls=Group)
+def guard() -> None:
+    """List and end what nodes with --guard keep listed: members that would be hidden with most of their app."""
+
+
+@guard.command(
+    "ls",
+    examples="""
+    bender guard ls
+    """,
+)
+@asking
+async def list_guarded(session: Session) -> None:
+    """List the apps with members that the node which answers lists on suspicion.
+
+    A line has the app, how many suspects it has, and for how long these are listed at most. Nodes need not hear the
+    same: `bender status` says what each of them has.
+    """
+    reply = await session.client.call("GET", "/guard")
+    if session.screen.as_json:
+        session.screen.json(reply.body)
+        return
+    rows = [[each["app"], each["suspects"], lasted(each["left"])] for each in reply.json()]
+    session.screen.table(["APP", "SUSPECTS", "LEFT"], rows, caption=f"{len(rows)} at {reply.node}")
+
+
+@guard.command(
+    "end",
+    examples="""
+    bender guard end web
+    """,
+)
+@click.argument("app", type=Name(), help="The app.")
+@asking
+async def end_guard(session: Session, app: str) -> None:
+    """Have the suspects of an app hidden now, on all nodes that are connected.
+
+    The app is not guarded again for as long as --guard says.
+    """
+    reply = await session.client.call("DELETE", guard_path(app))
+    if not session.screen.as_json:
+        session.screen.say(f"No member of {app} is kept listed on suspicion any more.")
+        session.screen.aside(f"at {reply.node}")
