@@ -239,7 +239,7 @@ class Claims:
         left, out_of_sight = KEYS_PER_SLICE, partial(self._is_out_of_sight, now=now)
         while left > 0 and self.guard.undecided and not self.stale:
             looks, keys = self.guard.judge(self._view.members, out_of_sight, left, now)
-            self.stale |= dict.fromkeys(keys)
+            self.stale |= keys
             left -= looks + self._refresh_stale(left - looks, now)
         if not (self.guard.undecided or self.stale):
             self.guard.judged()
@@ -445,7 +445,7 @@ class Claims:
                 self._look_again(contact, contact.hidden_s, newly[-1])
                 contact.hidden_s = newly[-1]
         if self.guard.on:
-            self.stale |= dict.fromkeys(self.guard.over(now))
+            self.stale |= self.guard.over(now)
 
     def ttl_max_s(self, contact: Contact) -> float:
         """The longest ttl of a contact's claims, 0 if there are none."""

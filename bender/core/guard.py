@@ -23,10 +23,11 @@ starts does not list what others suspect.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import islice, takewhile
 from math import inf
 from typing import Literal, TypeVar
 
+import msgspec
 from attrs import frozen
 
 _Kept = TypeVar("_Kept")
@@ -56,16 +57,15 @@ def app_of(registration: str) -> str:
     return registration.split("/", 2)[1]
 
 
-@frozen
-class Suspect:
+# Structs, like claims: there may be 100,000 at once, at which the collector need not look.
+class Suspect(msgspec.Struct, frozen=True, gc=False):
     """A member that is listed though it would be hidden; until when, and the incarnations that had claims of it."""
 
     over_at: float
     holders: tuple[int, ...]
 
 
-@frozen
-class Loss:
+class Loss(msgspec.Struct, frozen=True, gc=False):
     """That a member was hidden: when, and how many members its app had before."""
 
     at: float
@@ -161,7 +161,7 @@ class Guard:
 
     def judge(
         self, members: Callable[[str], list[str]], out_of_sight: Callable[[str], bool], looks: int, now: float
-    ) -> tuple[int, Iterable[str]]:
+    ) -> tuple[int, dict[str, None]]:
         """Look at up to so many members of an app.
 
         Returns how many those were and, when all were seen, who waited for that: to be lost once more.
@@ -173,7 +173,7 @@ class Guard:
         looked_at = [*islice(census.left, looks)]
         census.out_of_sight += sum(map(out_of_sight, looked_at))
         if len(looked_at) == looks:
-            return looks, ()
+            return looks, {}
         self._census = None
         losses = self._losses_within_the_window(app, now)
         before = next((loss.members for loss in losses.values()), census.members)
@@ -191,22 +191,29 @@ class Guard:
 
     def _losses_within_the_window(self, app: str, now: float) -> dict[str, Loss]:
         losses = self._losses.get(app, {})
-        while losses and next(iter(losses.values())).at <= now - self._window_s:
-            del losses[next(iter(losses))]
+        # One pass: to look for the first again after each that goes would take the square of their number.
+        for key, _ in [*takewhile(lambda item: item[1].at <= now - self._window_s, losses.items())]:
+            del losses[key]
         return losses
 
     # How it ends.
 
-    def over(self, now: float) -> list[str]:
+    def over(self, now: float) -> dict[str, None]:
         """The suspects whose time is over since this was called last."""
         for app in [*self._losses]:
             if not self._losses_within_the_window(app, now):
                 del self._losses[app]
         if now < self._first_over_at:
-            return []
-        all_suspects = [item for of_app in self._suspects.values() for item in of_app.items()]
-        self._first_over_at = min((each.over_at for _, each in all_suspects if each.over_at > now), default=inf)
-        return [key for key, suspect in all_suspects if suspect.over_at <= now]
+            return {}
+        over: dict[str, None] = {}
+        self._first_over_at = inf
+        for of_app in self._suspects.values():
+            for key, suspect in of_app.items():
+                if suspect.over_at <= now:
+                    over[key] = None
+                elif suspect.over_at < self._first_over_at:
+                    self._first_over_at = suspect.over_at
+        return over
 
     def lift(self, app: str, *, lifted: bool) -> Iterable[str]:
         """Take the guard from an app, or give it back; the suspects that are over by that."""

@@ -16,7 +16,7 @@ from bender.core import configuration, ledger
 from bender.core.claims import Claims, _ended_roots, _rank
 from bender.core.configuration import Configuration
 from bender.core.contacts import Contact, Contacts, covered
-from bender.core.guard import Guard, Loss, app_of
+from bender.core.guard import Guard, Loss, Suspect, app_of
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import Claim, Copy, Delta, Dot, End, Entry, Ledger
 from bender.core.messages import Counter, Message, Setting
@@ -404,12 +404,12 @@ def _told_as_new(_: Configuration, settings: Iterable[Setting], __: float) -> An
     return (*settings,)
 
 
-# The guard.
+# Rule 9: the guard.
 
 
-def _never_over(original: Changed, guard: Guard, now: float) -> list[str]:
+def _never_over(original: Changed, guard: Guard, now: float) -> dict[str, None]:
     original(guard, now)
-    return []
+    return {}
 
 
 def _suspects_what_is_gone(original: Changed, claims: Claims, key: str, shown: Claim, *rest: Any) -> Any:
@@ -441,7 +441,7 @@ def _lifted_for_good(original: Changed, guard: Guard, app: str, *, lifted: bool)
 def _lengthened(original: Changed, guard: Guard, key: str, *rest: Any) -> Any:
     suspect = guard.suspect(key)
     if suspect is not None:
-        guard._suspects[app_of(key)][key] = evolve(suspect, over_at=suspect.over_at + 1.0)
+        guard._suspects[app_of(key)][key] = Suspect(suspect.over_at + 1.0, suspect.holders)
     return original(guard, key, *rest)
 
 
@@ -667,25 +667,23 @@ MUTATIONS = {
     "words that are never over": _mutation("state", (Configuration, "due", instead(lambda *_: []))),
     "words without their age": _mutation("state", (Configuration, "told", instead(_told_as_new))),
     "words that are over leave nothing": _mutation("state", (Configuration, "due", around(_over_for_good))),
-    "the guard never ends": _mutation("guard", (Guard, "over", around(_never_over))),
-    "the guard holds up what is known": _mutation("guard", (Claims, "_unheard", around(_suspects_what_is_gone))),
-    "everything is guarded": _mutation("guard", (Guard, "_is_mass_loss", instead(staticmethod(lambda *_: True)))),
-    "nothing is guarded": _mutation("guard", (Guard, "_is_mass_loss", instead(staticmethod(lambda *_: False)))),
+    "the guard never ends": _mutation("9", (Guard, "over", around(_never_over))),
+    "the guard holds up what is known": _mutation("9", (Claims, "_unheard", around(_suspects_what_is_gone))),
+    "everything is guarded": _mutation("9", (Guard, "_is_mass_loss", instead(staticmethod(lambda *_: True)))),
+    "nothing is guarded": _mutation("9", (Guard, "_is_mass_loss", instead(staticmethod(lambda *_: False)))),
     "half is as good as more": _mutation(
-        "guard", (Guard, "_is_mass_loss", instead(staticmethod(lambda lost, members: 2 * lost >= members)))
+        "9", (Guard, "_is_mass_loss", instead(staticmethod(lambda lost, members: 2 * lost >= members)))
     ),
-    "only what is due counts": _mutation("guard", (Claims, "_is_out_of_sight", instead(_counts_what_is_due))),
-    "what was hidden is forgotten": _mutation("guard", (Guard, "_losses_within_the_window", instead(lambda *_: {}))),
-    "what was hidden counts for ever": _mutation(
-        "guard", (Guard, "_losses_within_the_window", instead(_remembers_losses))
-    ),
-    "what came back counts as lost": _mutation("guard", (Guard, "forget", around(_what_came_back_is_lost))),
+    "only what is due counts": _mutation("9", (Claims, "_is_out_of_sight", instead(_counts_what_is_due))),
+    "what was hidden is forgotten": _mutation("9", (Guard, "_losses_within_the_window", instead(lambda *_: {}))),
+    "what was hidden counts for ever": _mutation("9", (Guard, "_losses_within_the_window", instead(_remembers_losses))),
+    "what came back counts as lost": _mutation("9", (Guard, "forget", around(_what_came_back_is_lost))),
     "what is suspect is not known": _mutation(
-        "guard",
+        "9",
         (Claims, "winner", around(_unknown_when_suspect)),
         shown_by=scenarios.what_is_suspect_can_be_renewed_and_deregistered,
     ),
-    "each look lengthens the guard": _mutation("guard", (Guard, "lose", around(_lengthened))),
-    "nobody lifts the guard": _mutation("guard", (Guard, "lift", instead(lambda *_, **__: ()))),
-    "the guard stays lifted": _mutation("guard", (Guard, "lift", around(_lifted_for_good))),
+    "each look lengthens the guard": _mutation("9", (Guard, "lose", around(_lengthened))),
+    "nobody lifts the guard": _mutation("9", (Guard, "lift", instead(lambda *_, **__: ()))),
+    "the guard stays lifted": _mutation("9", (Guard, "lift", around(_lifted_for_good))),
 }

@@ -600,7 +600,7 @@ def who_died_during_a_pause_is_forgotten_when_the_others_do() -> None:
     assert [len(stage[name].replica.contacts) for name in "ab"] == [1, 1], "c is remembered"
 
 
-# The guard.
+# Rule 9: the guard.
 
 
 def what_is_suspect_can_be_renewed_and_deregistered() -> None:
