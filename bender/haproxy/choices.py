@@ -57,7 +57,14 @@ class Choices:
     ca: bytes | None
 
 
-def choose(given: Mapping[str, str], nodes: Sequence[str], flags: frozenset[str], host_name: str) -> Choices:
+def choose(
+    given: Mapping[str, str],
+    nodes: Sequence[str],
+    flags: frozenset[str],
+    *,
+    host_name: str,
+    environment: Mapping[str, str],
+) -> Choices:
     """Convert and check what was said: options with a value, values of `--bender`, and flags. Raises `Unfit`."""
     for option in ("output", "socket"):
         if option not in given:
@@ -71,11 +78,11 @@ def choose(given: Mapping[str, str], nodes: Sequence[str], flags: frozenset[str]
         template=_read_text("template", given.get("template")),
         reload=given.get("reload"),
         runs="run" in given,
-        haproxy=_program(given),
+        haproxy=_program(given, environment.get("PATH")),
         status=_status(given.get("status"), insecure="insecure" in flags),
         name=_name(given.get("name", f"{host_name}-haproxy")),
         report="report" in flags,
-        token=_token(given.get("token-file")),
+        token=_token(given.get("token-file"), environment),
         ca=_read("ca", given.get("ca")),
     )
 
@@ -101,15 +108,18 @@ def _output(text: str) -> Path:
 
 def _socket(text: str) -> Path:
     path = Path(text).absolute()
-    if not str(path).isprintable() or len(os.fsencode(path)) > SOCKET_BYTES_MAX:
-        raise Unfit(f"--socket {text!r} must be a path of printable characters, at most {SOCKET_BYTES_MAX} bytes.")
+    if not str(path).isprintable() or "," in str(path) or len(os.fsencode(path)) > SOCKET_BYTES_MAX:
+        raise Unfit(
+            f"--socket {text!r} must be a path of printable characters, without a comma, of at most "
+            f"{SOCKET_BYTES_MAX} bytes."
+        )
     return path
 
 
-def _program(given: Mapping[str, str]) -> str:
+def _program(given: Mapping[str, str], path: str | None) -> str:
     option = next((each for each in ("check", "run") if each in given), None)
     name = given.get("run", "haproxy") if option is None else given[option]
-    found = which(name)
+    found = which(name, path=path)
     if found is None and option is None:
         raise Unfit("haproxy is not there to check configurations with: install it, or say where it is by --check.")
     if found is None:
@@ -136,10 +146,10 @@ def _name(text: str) -> str:
         raise Unfit(f"--{error}.") from error
 
 
-def _token(path: str | None) -> str | None:
+def _token(path: str | None, environment: Mapping[str, str]) -> str | None:
     text = _read_text("token-file", path)
     if text is None:
-        return os.environ.get("BENDER_TOKEN") or None
+        return environment.get("BENDER_TOKEN") or None
     token = text.strip()
     if not (token and token.isascii() and token.isprintable()):
         raise Unfit(f"--token-file {path} holds no token, which is one line of ASCII.")

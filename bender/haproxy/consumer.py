@@ -50,10 +50,9 @@ class Consumer:
         self._complained: set[str] = set()
 
     def acknowledge(self, stand: Stand) -> None:
-        """All up to here is done."""
-        if stand != self._stand:
-            self._stand = stand
-            self.tell()
+        """All up to here is done. It is told also where it was before, for the stream may be another one."""
+        self._stand = stand
+        self.tell()
 
     def tell(self) -> None:
         """Tell where it stands, and the report, also if both are the same as before."""
@@ -87,6 +86,7 @@ class Consumer:
             refusal = refusal_of(reply)
         except (NoAnswer, BenderError) as error:
             self.problem = f"{stand.node} {error}"
+            self._due = True  # somebody may be waiting for it
             return AGAIN_S
         if refusal is None:
             self.acknowledged, self.problem = stand, None

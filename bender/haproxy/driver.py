@@ -9,18 +9,18 @@ stays as it is meanwhile.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.client import Event, Stand, Watch
+from bender.client import Event, Stand
 from bender.haproxy.addresses import Addresses
-from bender.haproxy.consumer import Consumer
+from bender.haproxy.consumer import Report
 from bender.haproxy.core.progress import Leaving, Progress
 from bender.haproxy.core.reality import Process, Row, Unreadable
 from bender.haproxy.core.registry import Said
@@ -45,6 +45,34 @@ AGAIN_S_MAX = 1.0
 REFUSED_MAX = 10
 
 
+class Following(Protocol):
+    """What a watcher of bender offers here, as `bender.client.Watch` does."""
+
+    node: str | None
+    taken: Stand | None
+    on_taken: Callable[[], None]
+    on_away: Callable[[dict[str, str]], None]
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Acknowledging(Protocol):
+    """What tells bender how far HAProxy has got, as `bender.haproxy.consumer.Consumer` does."""
+
+    name: str
+    acknowledged: Stand | None
+    problem: str | None
+    report: Callable[[], Report] | None
+
+    def acknowledge(self, stand: Stand) -> None: ...
+
+    def tell(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Driver(Service):
     """One driver of one HAProxy. All that it needs is handed to it, and what it knows can be looked at."""
 
@@ -54,8 +82,8 @@ class Driver(Service):
         self,
         reactor: Any,
         *,
-        watch: Watch,
-        consumer: Consumer,
+        watch: Following,
+        consumer: Acknowledging,
         wanted: Wanted,
         addresses: Addresses,
         runtime: Runtime,
@@ -86,6 +114,7 @@ class Driver(Service):
         self._reactor = reactor
         self._addresses = addresses
         self._runtime = runtime
+        self._reporting = reporting
         if reporting:
             consumer.report = self.counts.report
         self._stand: Stand | None = None
@@ -229,7 +258,8 @@ class Driver(Service):
         if self.wanted.changed or self.wanted.reshaped or self._everything or self._stand is not None:
             return self._again_at
         at = [self._check_at, self.loader.due_at(self.process)]
-        at += [due_at for due_at in (self.wanted.due_at(), self._progress.due_at()) if due_at is not None]
+        others = self.wanted.due_at(lapsing=not self.away), self._progress.due_at()
+        at += [due_at for due_at in others if due_at is not None]
         if self._leaving.since:
             at.append(self._look_at)
         return max(min(at), self._again_at)
@@ -300,8 +330,9 @@ class Driver(Service):
         now = self._reactor.seconds()
         servers = {pool.name: self.wanted.servers(pool.title, now) for pool in pools}
         for pool in pools:
-            self.counts.own(pool, servers[pool.name], self._leaving.since)
+            self.counts.own(pool, servers[pool.name])
         outcome = await reconciler.reconcile(pools, servers)
+        self.counts.keep(servers, outcome.leaving)
         self._conclude(outcome, pools)
         self.loader.stale |= bool(changed)
         if stand is not None:
@@ -309,7 +340,8 @@ class Driver(Service):
         if everything:
             self.rows = await reconciler.rows()
             self.counts.take_all(self.rows)
-            self.consumer.tell()
+            if self._reporting:
+                self.consumer.tell()
             self._everything = False
             self._check_at = self._reactor.seconds() + CHECK_S
 

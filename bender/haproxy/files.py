@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,11 @@ class Written:
 
 
 class Files:
-    """The configuration in the file `output`, checked by the program `haproxy`."""
+    """The configuration in the file `output`. `check` is awaited with a draft of it, and raises `Refused`."""
 
-    def __init__(self, reactor: Any, output: Path, haproxy: str) -> None:
+    def __init__(self, output: Path, check: Callable[[Path], Awaitable[None]]) -> None:
         self.output = output
-        self._reactor = reactor
-        self._haproxy = haproxy
+        self._check = check
         self._lock = DeferredLock()
         #: What the file holds; None if there is none.
         self.written = self._read()
@@ -81,15 +81,6 @@ class Files:
             raise Refused(f"{self.output} cannot be written ({error.strerror})") from error
         self.written = before
 
-    async def _check(self, draft: Path) -> None:
-        try:
-            ran = await run(self._reactor, [self._haproxy, "-c", "-f", str(draft)], CHECK_S_MAX)
-        except CannotRun as error:
-            raise Refused(f"{self._haproxy} {error}") from error
-        if ran.status != 0:
-            said = " ".join(ran.output.replace(str(draft), self.output.name).split())
-            raise Refused(said[:WHY_CHARACTERS_MAX] or f"{self._haproxy} ended with status {ran.status}")
-
     def _read(self) -> Written | None:
         try:
             text = self.output.read_text("utf-8")
@@ -98,3 +89,14 @@ class Files:
         first = text.partition("\n")[0]
         mine = first.startswith(_HEADING) and first.endswith(_WHOSE)
         return Written(text, first[len(_HEADING) : -len(_WHOSE)] if mine else None)
+
+
+async def check(reactor: Any, haproxy: str, draft: Path) -> None:
+    """Have the program `haproxy` look whether it can load a configuration. Raises `Refused`."""
+    try:
+        ran = await run(reactor, [haproxy, "-c", "-f", str(draft)], CHECK_S_MAX)
+    except CannotRun as error:
+        raise Refused(f"{haproxy} {error}") from error
+    if ran.status != 0:
+        said = " ".join(ran.output.replace(f"{draft}:", "line ").split())
+        raise Refused(said[:WHY_CHARACTERS_MAX] or f"{haproxy} ended with status {ran.status}")

@@ -14,6 +14,7 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from bender.haproxy.core.reality import Process, Unreadable
 from bender.haproxy.core.rendering import DESCRIPTION, Renderer, Unrenderable
@@ -131,18 +132,24 @@ class Loader:
         """Do what is due; returns the process that has begun because of that, if one has."""
         if self._load_at(process) <= self._reactor.seconds():
             return await self._load(process)
-        self._rewriting = Deferred.fromCoroutine(self.rewrite())  # which nobody has to wait for
-        self._rewriting.addErrback(self._failed)
+        self._begin_rewriting()
         return None
 
     def close(self) -> None:
-        """Nothing is written any more."""
+        """Nothing more is to be done."""
         if self._rewriting is not None:
             self._rewriting.cancel()
 
-    def _failed(self, failure: Any) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("Rewriting the file failed; it is tried with the next change.", failure)
+    def _begin_rewriting(self) -> None:
+        """It is not waited for: HAProxy takes a tenth of a second to check a file, and servers do not wait for that."""
+
+        def done(result: object) -> None:
+            self._rewriting = None
+            if isinstance(result, Failure) and not result.check(CancelledError):
+                self._log.failure("The file could not be rewritten.", result)
+
+        self._rewriting = rewriting = Deferred.fromCoroutine(self.rewrite())
+        rewriting.addBoth(done)
 
     def _load_at(self, process: Process | None) -> float:
         if not self._wants(process):
@@ -151,7 +158,8 @@ class Loader:
         return max(self._loaded_at + APART_S, self._wanted_at + TOGETHER_S, again_at)
 
     def _rewrite_at(self) -> float:
-        return self._wrote_at + APART_S if self.stale and self._filed is not None else inf
+        due = self.stale and self._filed is not None and self._rewriting is None
+        return self._wrote_at + APART_S if due else inf
 
     async def rewrite(self) -> None:
         """Have the file hold the servers as they are to be now, so that HAProxy comes back with them."""

@@ -69,7 +69,7 @@ class Conversation:
         factory = Factory.forProtocol(_Talk)
         factory.noisy = False
         self._talk = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
-        self._talk.tell(["prompt"])
+        self._talk.tell(["prompt"]).addErrback(lambda _: None)  # what is asked next fails in the same way
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -133,13 +133,15 @@ class _Talk(Protocol):
         while self._awaited and len(self._answers) >= self._awaited[0][0]:
             count, answered = self._awaited.popleft()
             answers, self._answers = self._answers[:count], self._answers[count:]
-            answered.callback(answers)
+            if not answered.called:
+                answered.callback(answers)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
         while self._awaited:
             _, answered = self._awaited.popleft()
-            answered.addErrback(lambda _: None) if answered.called else answered.errback(reason)
+            if not answered.called:  # nobody waits any longer otherwise
+                answered.errback(reason)
 
 
 class _Once(Protocol):

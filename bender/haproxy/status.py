@@ -28,7 +28,7 @@ def site(driver: Driver, reactor: Any) -> Site:
     root.putChild(b"", shown)
     root.putChild(b"status", shown)
     root.putChild(b"ready", _Page(lambda: readiness(driver)))
-    return Site(_Root(root), timeout=REQUEST_S_MAX, reactor=reactor)
+    return _Quiet(_Root(root), timeout=REQUEST_S_MAX, reactor=reactor)
 
 
 def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
@@ -127,6 +127,15 @@ def _server(driver: Driver, row: Row) -> dict[str, Any]:
         "check": row.check or None,
         "sessions": row.sessions,
     }
+
+
+class _Quiet(Site):
+    """Who asks every few seconds is of no interest to the log."""
+
+    noisy = False
+
+    def log(self, request: object) -> None:
+        """Say nothing."""
 
 
 class _Root(Resource):

@@ -5,10 +5,12 @@ Every mistake of the operator's ends the process here with one sentence.
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -16,6 +18,7 @@ from twisted.application import strports
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.python import usage
+from twisted.web.client import _HTTP11ClientFactory
 
 from bender import __version__
 from bender.choices import Unfit
@@ -29,7 +32,7 @@ from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
 from bender.haproxy.core.shape import Shape
 from bender.haproxy.core.wanted import Wanted
 from bender.haproxy.driver import Driver
-from bender.haproxy.files import Files
+from bender.haproxy.files import Files, check
 from bender.haproxy.loading import Loader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.status import site
@@ -41,7 +44,7 @@ VERSION_S_MAX = 10.0
 
 
 class Options(usage.Options):
-    """The options as they were given; `chosen` is what they amount to, and `version` that of HAProxy."""
+    """The options as they were given; `chosen` is what they amount to."""
 
     synopsis = "[options]"
     longdesc = "Keeps one HAProxy as bender says: its configuration by a file, its servers without a reload."
@@ -53,7 +56,6 @@ class Options(usage.Options):
     optFlags = [[option, None, doc] for option, (takes, doc) in OPTIONS.items() if takes is None]
 
     chosen: Choices
-    version: tuple[int, ...]
 
     def opt_bender(self, url: str) -> None:
         self.setdefault("bender", []).append(url)
@@ -84,8 +86,7 @@ class Options(usage.Options):
         }
         nodes = given.pop("bender", [])
         flags = frozenset(option for option, (takes, _) in OPTIONS.items() if takes is None and self[option])
-        self.chosen = choose(given, nodes, flags, socket.gethostname())
-        self.version = _version(self.chosen.haproxy)
+        self.chosen = choose(given, nodes, flags, host_name=socket.gethostname(), environment=os.environ)
 
 
 def makeService(options: Options) -> IService:
@@ -94,11 +95,12 @@ def makeService(options: Options) -> IService:
 
     # The reactor's timers follow the wall clock otherwise.
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
-    return put_together(options.chosen, options.version, reactor)
+    return put_together(options.chosen, _version(options.chosen.haproxy), reactor)
 
 
 def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> IService:
     """A driver with its status, which does nothing before it is started."""
+    _HTTP11ClientFactory.noisy = False  # or each connection to a node would be two lines of the log
     client = _client(choices, reactor)
     addresses = Addresses(reactor)
     wanted = Wanted(addresses.address_of, with_slots=version < DYNAMIC_SINCE)
@@ -108,7 +110,7 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> IS
         reactor,
         runtime=runtime,
         renderer=_renderer(choices, version),
-        files=Files(reactor, choices.output, choices.haproxy),
+        files=Files(choices.output, partial(check, reactor, choices.haproxy)),
         reloading=reloading,
         servers_in=lambda shape: wanted.servers_in(shape, reactor.seconds()),
         wall_ms=lambda: time.time_ns() // 1_000_000,
@@ -171,11 +173,11 @@ def _client(choices: Choices, reactor: Any) -> Client:
 
 
 def _version(haproxy: str) -> tuple[int, ...]:
-    """Which HAProxy this is. Raises `Unfit`."""
+    """Which HAProxy this is."""
     try:
         said = subprocess.run(  # noqa: S603 - the operator names the program
             [haproxy, "-v"], capture_output=True, timeout=VERSION_S_MAX, check=True, text=True
         ).stdout
         return version_in(said.partition(" version ")[2].partition(" ")[0])
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise Unfit(f"{haproxy} does not say its version, as HAProxy does ({error}).") from error
+        refuse(f"{haproxy} does not say its version, as HAProxy does ({error}).")

@@ -7,7 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
-from bender.client import Client, Refused, Watch
+from bender.client import Client, Refused, Stand, Watch
 from bender.client.stream import LINE_BYTES_MAX, SILENCE_S_MAX, Stream
 from bender.client.watching import LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
 from bender.core.model import Wanted
@@ -123,6 +123,53 @@ class Following(WatchCase):
         self.addCleanup(self.end, watcher)
         self.network.pass_time(5)
         self.assertEqual([event.registration.port for event in watcher.events], [*range(1, 3 * WAITING_MAX)])
+
+
+class Standing(WatchCase):
+    """Where the node stands, of which all was taken: what a consumer acknowledges."""
+
+    def test_after_each_event(self) -> None:
+        """It is the node's own cursor, and is told also where there was no event."""
+        watcher = self.watch()
+        told: list[object] = []
+        watcher.watch.on_taken = lambda: told.append(watcher.watch.taken)
+        self.up(1, host=ONE)
+        self.down(1, host=ONE)
+        journal = self.node(ONE).journal
+        self.assertEqual(told[-1], Stand(f"{ONE}:1729", journal.cursor))
+        self.assertEqual(len(told), 2)
+        self.network.pass_time(16)
+        self.assertGreater(len(told), 2)
+
+    def test_what_waits_does_not_count(self) -> None:
+        """An event that nobody has taken is not behind anybody."""
+        watch = self.client_of_all.watch()
+        self.up(1, host=ONE)
+        self.up(2, host=ONE)
+        taking = Deferred.fromCoroutine(watch.__anext__())
+        self.network.pass_time(1)
+        self.successResultOf(taking)
+        self.assertIsNone(watch.taken)
+        for _ in range(2):
+            self.successResultOf(Deferred.fromCoroutine(watch.__anext__()))
+        self.assertEqual(watch.taken, Stand(f"{ONE}:1729", self.node(ONE).journal.cursor))
+        self.result(watch.aclose())
+
+    def test_at_another_node(self) -> None:
+        """It is that node's word as soon as it has said what was missed."""
+        watcher = self.watch()
+        self.network.pass_time(6)
+        self.machines[ONE].kill()
+        self.network.pass_time(1)
+        self.assertEqual(watcher.watch.taken, Stand(f"{TWO}:1729", self.node(TWO).journal.cursor))
+
+    def test_a_name(self) -> None:
+        """The node that is followed knows the watcher by it, and the others do not."""
+        watcher = Watcher(self.client_of_all.watch(name="edge 1"))
+        self.addCleanup(self.end, watcher)
+        self.network.pass_time(6)
+        names = {host: [each.name for each in self.node(host).consumers.shown()] for host in (ONE, TWO)}
+        self.assertEqual(names, {ONE: ["edge 1"], TWO: []})
 
 
 class Surviving(WatchCase):

@@ -6,7 +6,7 @@ gone with it. So what is added up are differences.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -46,14 +46,18 @@ class Counts:
     _seen: dict[Place, tuple[int, int]] = field(factory=dict)
     _down: frozenset[Place] = frozenset()
 
-    def own(self, pool: Pool, servers: Iterable[Server], leaving: Collection[Place]) -> None:
-        """These are the servers of a pool now, and `leaving` are not deleted yet."""
-        owned = {(pool.name, server.name): Owner(pool.title, server.version, server.id) for server in servers}
-        for place in [place for place in self.owners if place[0] == pool.name]:
-            if place not in owned and place not in leaving:
+    def own(self, pool: Pool, servers: Iterable[Server]) -> None:
+        """These are servers of a pool."""
+        for server in servers:
+            self.owners[pool.name, server.name] = Owner(pool.title, server.version, server.id)
+
+    def keep(self, pools: Mapping[str, Iterable[Server]], leaving: Collection[Place]) -> None:
+        """These are all servers of these pools, but for those that are `leaving` and not deleted yet."""
+        kept = {(pool, server.name) for pool, servers in pools.items() for server in servers}
+        for place in [place for place in self.owners if place[0] in pools]:
+            if place not in kept and place not in leaving:
                 del self.owners[place]
                 self._seen.pop(place, None)
-        self.owners |= owned
 
     def restarted(self) -> None:
         """HAProxy counts from 0 again."""

@@ -53,9 +53,9 @@ class Wanted:
             self._ramps.begin(name, servers)
         self.pass_time(now)
 
-    def due_at(self) -> float | None:
-        """When to call `pass_time` next, if nothing happens before."""
-        lapse_at = self.registry.due_at()
+    def due_at(self, *, lapsing: bool = True) -> float | None:
+        """When to call `pass_time` next with the same `lapsing`, if nothing happens before."""
+        lapse_at = self.registry.due_at() if lapsing else None
         return min([*self._grow_at.values(), *([] if lapse_at is None else [lapse_at])], default=None)
 
     def pass_time(self, now: float, *, lapsing: bool = True) -> None:

@@ -27,7 +27,8 @@ class Counting(SynchronousTestCase):
 
     def own(self, *names: str, leaving: Sequence[str] = (), version: str = "1") -> None:
         servers = [server(name, version=version) for name in names]
-        self.counts.own(POOL, servers, {("shop:tcp", name) for name in leaving})
+        self.counts.own(POOL, servers)
+        self.counts.keep({"shop:tcp": servers}, {("shop:tcp", name) for name in leaving})
 
     def total(self, version: str = "1") -> tuple[int, int]:
         total = self.counts.report()["backends"]["shop"][version]

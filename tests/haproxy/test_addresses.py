@@ -1,0 +1,69 @@
+"""Where hosts are that have a name."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.haproxy.addresses import AGAIN_S, ASKED_S, FRESH_S, Addresses
+from tests.exchange.network import Network
+
+
+class LookingUp(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.network = Network()
+        self.addresses = Addresses(self.network)
+        self.changed: list[str] = []
+        self.addresses.on_change = self.changed.append
+        self.names = self.network.names
+
+    def ask(self, host: str = "shop.example") -> str | None:
+        return self.addresses.address_of(host)
+
+    def test_an_address(self) -> None:
+        """It is its own, in the form that HAProxy writes as well."""
+        self.assertEqual((self.ask("10.0.0.1"), self.ask("0::1")), ("10.0.0.1", "::1"))
+        self.network.pass_time(1)
+        self.assertEqual(self.names.asked, [])
+
+    def test_a_name(self) -> None:
+        """It is not known at first, and it is said when it is."""
+        self.names.addresses["shop.example"] = ["10.0.0.2", "10.0.0.1"]
+        self.assertIsNone(self.ask())
+        self.network.pass_time(1)
+        self.assertEqual((self.ask(), self.changed), ("10.0.0.1", ["shop.example"]))
+
+    def test_it_moves(self) -> None:
+        """That is noticed after a while; one of several addresses is kept as long as it is among them."""
+        self.names.addresses["shop.example"] = ["10.0.0.2"]
+        self.ask()
+        self.network.pass_time(1)
+        self.names.addresses["shop.example"] = ["10.0.0.1", "10.0.0.2"]
+        self.network.pass_time(FRESH_S)
+        self.assertEqual((self.ask(), len(self.changed)), ("10.0.0.2", 1))
+        self.names.addresses["shop.example"] = ["10.0.0.3"]
+        self.network.pass_time(FRESH_S)
+        self.assertEqual((self.ask(), len(self.changed)), ("10.0.0.3", 2))
+
+    def test_it_is_not_found(self) -> None:
+        """It is looked for again soon, and what was found before still holds."""
+        self.ask()
+        self.network.pass_time(1)
+        self.names.addresses["shop.example"] = ["10.0.0.1"]
+        self.network.pass_time(AGAIN_S)
+        self.assertEqual(self.ask(), "10.0.0.1")
+        del self.names.addresses["shop.example"]
+        self.network.pass_time(FRESH_S)
+        self.assertEqual(self.ask(), "10.0.0.1")
+
+    def test_nobody_asks_any_more(self) -> None:
+        """Then it is not looked up any more."""
+        self.names.addresses["shop.example"] = ["10.0.0.1"]
+        self.ask()
+        self.network.pass_time(ASKED_S + 2 * FRESH_S)
+        count = len(self.names.asked)
+        self.network.pass_time(ASKED_S)
+        self.assertEqual(len(self.names.asked), count)
+        self.assertIsNone(self.ask())
+        self.network.pass_time(1)
+        self.assertEqual(self.ask(), "10.0.0.1")
+        self.addresses.close()

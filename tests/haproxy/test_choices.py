@@ -1,0 +1,141 @@
+"""The options of a driver: what they amount to, and what is refused with which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.choices import Unfit
+from bender.haproxy.choices import OPTIONS, SOCKET_BYTES_MAX, Choices, choose
+from bender.haproxy.tap import Options
+from bender.service import Refusal
+
+
+class ChoicesCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.haproxy = self.folder / "haproxy"
+        self.haproxy.touch()
+        self.haproxy.chmod(0o700)
+        self.environment = {"PATH": "/none"}
+        self.given = {"output": str(self.folder / "cfg"), "socket": "/run/h.sock", "check": str(self.haproxy)}
+
+    def chosen(self, *flags: str, nodes: tuple[str, ...] = (), **given: str | None) -> Choices:
+        said = {**self.given, **{name.replace("_", "-"): value for name, value in given.items()}}
+        known = {name: value for name, value in said.items() if value is not None}
+        return choose(known, nodes, frozenset(flags), host_name="box", environment=self.environment)
+
+    def refused(
+        self, *words: str, flags: tuple[str, ...] = (), nodes: tuple[str, ...] = (), **given: str | None
+    ) -> None:
+        sentence = str(self.assertRaises(Unfit, self.chosen, *flags, nodes=nodes, **given))
+        for word in words:
+            self.assertIn(word, sentence)
+        self.assertNotIn("\n", sentence)
+        self.assertTrue(sentence.endswith("."), sentence)
+
+
+class Chosen(ChoicesCase):
+    def test_with_what_is_needed_alone(self) -> None:
+        """It follows the node of this machine, is called after it, and reloads nothing."""
+        choices = self.chosen()
+        self.assertEqual((choices.nodes, choices.name), (("127.0.0.1:1729",), "box-haproxy"))
+        self.assertEqual((choices.runs, choices.reload, choices.status, choices.report), (False, None, None, False))
+
+    def test_with_all(self) -> None:
+        """Nodes may be repeated, each several with commas between them."""
+        (self.folder / "token").write_text("secret\n")
+        (self.folder / "template").write_text("# é\n")
+        choices = self.chosen(
+            "report",
+            nodes=("http://a:1", "b,http://a:1"),
+            run=str(self.haproxy),
+            status="tcp:9:interface=127.0.0.1",
+            name="edge",
+            token_file=str(self.folder / "token"),
+            template=str(self.folder / "template"),
+        )
+        self.assertEqual((choices.nodes, choices.runs), (("http://a:1", "b:1729"), True))
+        self.assertEqual((choices.token, choices.template, choices.report), ("secret", "# é\n", True))
+
+    def test_the_program_that_checks(self) -> None:
+        """It is that of --run if nobody says."""
+        self.assertEqual(self.chosen(check=None, run=str(self.haproxy)).haproxy, str(self.haproxy))
+
+
+class Refused(ChoicesCase):
+    def test_what_is_needed(self) -> None:
+        """Each is named, with what it is for."""
+        self.refused("--output is needed", "FILE", output=None)
+        self.refused("--socket is needed", "FILE", socket=None)
+
+    def test_what_excludes_each_other(self) -> None:
+        """Who starts HAProxy reloads it."""
+        self.refused("--run", "--reload", run=str(self.haproxy), reload="true")
+
+    def test_nodes(self) -> None:
+        """The one that is wrong is named."""
+        self.refused("--bender", "'a b'", nodes=("a b",))
+        self.refused("--bender", nodes=("",))
+
+    def test_files(self) -> None:
+        """They cannot be read or written, or are none."""
+        self.refused("--output", "folder", output=str(self.folder))
+        self.refused("--output", "cannot be written", output=str(self.folder / "none" / "cfg"))
+        self.refused("--template", "cannot be read", template=str(self.folder / "none"))
+        self.refused("--ca", "cannot be read", ca=str(self.folder))
+        (self.folder / "latin").write_bytes(b"\xe9")
+        self.refused("--template", "UTF-8", template=str(self.folder / "latin"))
+        (self.folder / "empty").write_text("\n")
+        self.refused("--token-file", "no token", token_file=str(self.folder / "empty"))
+
+    def test_the_socket(self) -> None:
+        """Systems have little room for its path, and HAProxy takes a comma for the end of it."""
+        self.refused("--socket", str(SOCKET_BYTES_MAX), socket="/" + "x" * SOCKET_BYTES_MAX)
+        self.refused("--socket", "comma", socket="/run/a,b")
+        self.assertEqual(str(self.chosen(socket="/" + "x" * (SOCKET_BYTES_MAX - 1)).socket)[:2], "/x")
+
+    def test_programs(self) -> None:
+        """They are looked for at the start, not when they are needed."""
+        self.refused("--run", "no program", check=None, run=str(self.folder / "none"))
+        self.refused("--check", "no program", check=str(self.folder))
+        self.refused("install it", check=None)
+        self.environment["PATH"] = str(self.folder)
+        self.assertEqual(self.chosen(check=None).haproxy, str(self.haproxy))
+
+    def test_the_status(self) -> None:
+        """It is for this machine alone, unless somebody says that he wants it otherwise."""
+        self.refused("--status", "--insecure", status="tcp:9")
+        self.refused("--status must be", status="nonsense")
+        self.assertIsNotNone(self.chosen("insecure", status="tcp:9").status)
+
+    def test_the_name(self) -> None:
+        """It is one as bender takes them."""
+        self.refused("--name", "printable", name="a/b")
+
+
+class CommandLine(ChoicesCase):
+    def parse(self, *arguments: str) -> Options:
+        options = Options()
+        given = [f"--{name}={value}" for name, value in self.given.items()]
+        options.parseOptions([*given, *arguments])
+        return options
+
+    def test_options(self) -> None:
+        """Those that may be repeated, and those that take nothing."""
+        options = self.parse("--bender=a", "--bender=b", "--report")
+        self.assertEqual((options.chosen.nodes, options.chosen.report), (("a:1729", "b:1729"), True))
+
+    def test_every_option_is_in_the_help(self) -> None:
+        """With what it takes."""
+        text = " ".join(Options().getUsage().split())
+        for option, (takes, _) in OPTIONS.items():
+            self.assertIn(f"--{option}{'=' if takes else ''}", text)
+
+    def test_mistakes_end_the_process(self) -> None:
+        """With one sentence."""
+        self.assertIn("argument too many", str(self.assertRaises(Refusal, self.parse, "word")))
+        self.assertIn("see twistd bender-haproxy --help", str(self.assertRaises(Refusal, self.parse, "--none")))
+        self.assertIn("--name", str(self.assertRaises(Refusal, self.parse, "--name=a/b")))

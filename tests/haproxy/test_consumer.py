@@ -1,0 +1,106 @@
+"""What bender is told of how far HAProxy has got, by real nodes in memory."""
+
+from __future__ import annotations
+
+from twisted.web.server import Site
+
+from bender.client import Stand
+from bender.core.model import Wanted
+from bender.haproxy.consumer import AGAIN_S, Consumer
+from tests.client.cluster import ALL, ONE, TWO, ClientCase, Page, Watcher
+
+
+class Telling(ClientCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.client_of_all = self.client(*ALL)
+        self.watcher = Watcher(self.client_of_all.watch(name="edge 1"))
+        self.consumer = Consumer(self.client_of_all, "edge 1")
+        self.addCleanup(self.end)
+        self.network.pass_time(1)
+
+    def end(self) -> None:
+        self.consumer.close()
+        self.result(self.watcher.watch.aclose())
+        self.successResultOf(self.watcher.taking)
+
+    def up(self, port: int) -> Stand:
+        """Where the watcher stands after that."""
+        self.node(ONE).register(Wanted("web", "1", "10.9.9.9", port))
+        self.network.settle()
+        stand = self.watcher.watch.taken
+        assert stand is not None
+        return stand
+
+    def test_how_far_it_is(self) -> None:
+        """The node knows the consumer, and what it has acknowledged."""
+        self.consumer.acknowledge(self.up(1))
+        self.network.settle()
+        (shown,) = self.node(ONE).consumers.shown()
+        self.assertEqual((shown.name, shown.connected, shown.behind), ("edge 1", True, 0))
+        self.assertEqual(self.consumer.acknowledged, self.watcher.watch.taken)
+        self.up(2)
+        (shown,) = self.node(ONE).consumers.shown()
+        self.assertEqual(shown.behind, 1)
+
+    def test_what_is_reported(self) -> None:
+        """It is told along with it."""
+        self.consumer.report = lambda: {"down": ["a"], "backends": {"shop": {"1": {"requests": 7, "errors": 1}}}}
+        self.consumer.acknowledge(self.up(1))
+        self.network.settle()
+        (shown,) = self.node(ONE).consumers.shown()
+        assert shown.report is not None
+        self.assertEqual([*shown.report.down], ["a"])
+
+    def test_many_at_once(self) -> None:
+        """One request is under way at a time, and the next one tells the last of them."""
+        before = self.client_of_all.requests
+        for port in range(1, 20):
+            self.consumer.acknowledge(self.up(port))
+        stand = self.watcher.watch.taken
+        for _ in range(10):
+            assert stand is not None
+            self.consumer.acknowledge(stand)
+        self.network.settle()
+        self.assertEqual(self.consumer.acknowledged, stand)
+        self.assertLess(self.client_of_all.requests - before, 25)
+
+    def test_a_node_that_does_not_answer(self) -> None:
+        """It is told again, for somebody may be waiting for it."""
+        stand = self.up(1)
+        self.network.cut = {ONE}
+        self.consumer.acknowledge(stand)
+        self.network.pass_time(3)
+        self.assertIsNone(self.consumer.acknowledged)
+        self.assertIn("does not answer", str(self.consumer.problem))
+        self.network.cut = set()
+        self.network.pass_time(2 + 2 * AGAIN_S)
+        self.assertEqual((self.consumer.acknowledged, self.consumer.problem), (stand, None))
+
+    def test_another_node(self) -> None:
+        """Each is told in its own words."""
+        self.network.pass_time(6)
+        self.up(1)
+        self.machines[ONE].kill()
+        self.network.pass_time(1)
+        stand = self.watcher.watch.taken
+        assert stand is not None
+        self.assertEqual(stand.node, f"{TWO}:1729")
+        self.consumer.acknowledge(stand)
+        self.network.settle()
+        (shown,) = self.node(TWO).consumers.shown()
+        self.assertEqual((shown.name, shown.behind), ("edge 1", 0))
+
+
+class Older(ClientCase):
+    def test_a_node_that_does_not_know_of_consumers(self) -> None:
+        """It is let alone for a while, and it is said once."""
+        page = Page(404, b'{"code": "NOT_FOUND", "message": "there is no such page"}')
+        self.network.listenTCP(80, Site(page, reactor=self.network), interface="10.0.0.8")
+        consumer = Consumer(self.client(ONE), "edge")
+        self.addCleanup(consumer.close)
+        for cursor in ("1", "2", "3"):
+            consumer.acknowledge(Stand("10.0.0.8:80", cursor))
+            self.network.pass_time(1)
+        self.assertIn("does not know of consumers", str(consumer.problem))
+        self.assertLessEqual(consumer._client.requests, 1)

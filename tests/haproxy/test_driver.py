@@ -1,0 +1,499 @@
+"""What a driver does to HAProxy, and when."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.client import Event, Stand
+from bender.haproxy import core
+from bender.haproxy.addresses import Addresses
+from bender.haproxy.core.progress import BUSY_S_MAX
+from bender.haproxy.core.registry import KEPT_S, Said
+from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer
+from bender.haproxy.core.wanted import Wanted
+from bender.haproxy.driver import CHECK_S, Driver
+from bender.haproxy.files import Files, Refused
+from bender.haproxy.loading import AGAIN_S, BEGIN_S_MAX, Loader
+from bender.haproxy.runtime import Runtime
+from tests.exchange.network import Names
+from tests.haproxy.said import backend, frontend, offline, online
+from tests.haproxy.standin import Endpoint, HAProxy, Reload, Server
+
+TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
+
+NODE = "10.0.0.1:1729"
+
+
+class Watched:
+    """Stands in for `Watch`: tells what a test has it tell."""
+
+    def __init__(self) -> None:
+        self.node: str | None = NODE
+        self.taken: Stand | None = None
+        self.on_taken: Callable[[], None] = lambda: None
+        self.on_away: Callable[[dict[str, str]], None] = lambda _problems: None
+        self._events: deque[Event] = deque()
+        self._taker: Deferred[None] | None = None
+        self._number = 0
+
+    def __aiter__(self) -> Watched:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            self._taker = Deferred()
+            await self._taker
+        event = self._events.popleft()
+        if not self._events:
+            self.stand()
+        return event
+
+    def stand(self) -> None:
+        self.taken = Stand(NODE, str(self._number))
+        self.on_taken()
+
+    def tell(self, *said: Said) -> None:
+        for each in said:
+            self._number += 1
+            self._events.append(Event(each.event, each.kind, each.id, each.reason, 0, dict(each.body), NODE))
+        taker, self._taker = self._taker, None
+        if taker is not None:
+            taker.callback(None)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class Told:
+    """Stands in for `Consumer`: what it was told to tell."""
+
+    name = "edge"
+    problem: str | None = None
+    report: Any = None
+
+    def __init__(self) -> None:
+        self.acknowledged: Stand | None = None
+        self.reports: list[Any] = []
+
+    def acknowledge(self, stand: Stand) -> None:
+        self.acknowledged = stand
+
+    def tell(self) -> None:
+        self.reports.append(self.report())
+
+    def close(self) -> None:
+        """Nothing is under way."""
+
+
+SYNCED = Said("synced", "registration", "", "snapshot", {})
+SHOP = (backend("shop"), frontend("www", backend="shop", bind="*:80"))
+A, B, C = (f"1:10.0.0.1:{port}" for port in (1, 2, 3))
+
+
+class Time(Clock):
+    """A clock, and names that nobody knows."""
+
+    nameResolver = Names()
+
+
+class DriverCase(SynchronousTestCase):
+    """A driver with a HAProxy that it starts."""
+
+    version = "2.6.12"
+
+    def setUp(self) -> None:
+        self.clock = Time()
+        self.haproxy = HAProxy(self.clock, version=self.version)
+        self.output = Path(self.mktemp())
+        self.checked: list[str] = []
+        self.bad = "no such words"
+        self.reload = Reload(self.haproxy)
+        self.begin()
+
+    def begin(self, *, reporting: bool = False) -> None:
+        """Start a driver, as another process."""
+        self.watch, self.told = Watched(), Told()
+        runtime = Runtime(self.clock, Endpoint(self.haproxy))
+        self.files = self.reload.files = Files(self.output, self.check)
+        addresses = Addresses(self.clock)
+        version = tuple(map(int, self.version.split(".")))
+        wanted = Wanted(addresses.address_of, with_slots=version < DYNAMIC_SINCE)
+        self.loader = Loader(
+            self.clock,
+            runtime=runtime,
+            renderer=Renderer(TEMPLATE, "/s", version),
+            files=self.files,
+            reloading=self.reload,
+            servers_in=lambda shape: wanted.servers_in(shape, self.clock.seconds()),
+            wall_ms=lambda: 0,
+        )
+        self.driver = Driver(
+            self.clock,
+            watch=self.watch,
+            consumer=self.told,
+            wanted=wanted,
+            addresses=addresses,
+            runtime=runtime,
+            loader=self.loader,
+            reporting=reporting,
+        )
+        self.driver.startService()
+        self.settle()
+
+    async def check(self, draft: Path) -> None:
+        text = draft.read_text()  # noqa: ASYNC240 - it is small
+        self.checked.append(text)
+        if self.bad in text:
+            raise Refused("it has bad words")
+
+    def settle(self, seconds: float = 0) -> None:
+        """Let so much time pass, from one thing that happens to the next."""
+        ends_at = self.clock.seconds() + seconds
+        for _ in range(20_000):
+            next_at = min((call.getTime() for call in self.clock.getDelayedCalls()), default=ends_at + 1)
+            if next_at > ends_at:
+                break
+            self.clock.advance(max(0.0, next_at - self.clock.seconds()))
+        else:
+            raise AssertionError("something happens without end")
+        self.clock.advance(ends_at - self.clock.seconds())
+
+    def tell(self, *said: Said) -> None:
+        self.watch.tell(*said)
+        self.settle()
+
+    def serve(self, *ports: int) -> None:
+        """Have a shop with these members."""
+        self.tell(*SHOP, *map(online, ports), SYNCED)
+        self.settle(0.5)
+        self.assertEqual({*self.servers()}, {f"1:10.0.0.1:{port}" for port in ports})
+        self.haproxy.commands()
+
+    def servers(self) -> dict[str, tuple[int, int]]:
+        return self.haproxy.servers("shop")
+
+
+class Beginning(DriverCase):
+    def test_nothing_happens_before_bender_has_said_all(self) -> None:
+        """Then HAProxy is started, with all of it."""
+        self.tell(*SHOP, online(1))
+        self.settle(5)
+        self.assertEqual((self.reload.starts, self.output.exists()), (0, False))
+        self.tell(SYNCED)
+        self.settle(0.5)
+        self.assertEqual((self.reload.starts, self.reload.reloads), (1, 0))
+        self.assertEqual(self.servers(), {A: (0, 1)})
+        self.assertTrue(self.driver.ready)
+        self.assertEqual(self.told.acknowledged, Stand(NODE, "4"))
+
+    def test_another_driver_finds_haproxy_as_it_is(self) -> None:
+        """It is told what was missed, and nothing is reloaded."""
+        self.serve(1, 2)
+        self.begin()
+        self.tell(*SHOP, online(2), online(3))
+        self.settle(3)
+        self.assertEqual(self.haproxy.commands(), [])
+        self.tell(SYNCED)
+        self.settle(0.1)
+        self.assertEqual(self.servers(), {B: (0, 1), C: (0, 1)})
+        self.assertEqual((self.reload.starts, self.reload.reloads), (1, 0))
+
+    def test_bender_has_lost_everything(self) -> None:
+        """HAProxy is left as it is until somebody sets something up."""
+        self.serve(1)
+        self.begin()
+        self.tell(SYNCED)
+        self.settle(10)
+        self.assertEqual((self.haproxy.commands(), self.servers()), ([], {A: (0, 1)}))
+        self.assertIn("knows no frontend", str(self.driver.held))
+        self.assertFalse(self.driver.ready)
+        self.tell(online(2), *SHOP)
+        self.settle(0.5)
+        self.assertEqual((self.servers(), self.driver.held), ({B: (0, 1)}, None))
+
+    def test_a_file_that_is_not_ours(self) -> None:
+        """It is loaded over only when there is something to say."""
+        self.output.write_text("frontend x\n")
+        self.begin()
+        self.tell(SYNCED)
+        self.settle(5)
+        self.assertEqual(self.output.read_text(), "frontend x\n")
+        self.tell(*SHOP)
+        self.settle(0.5)
+        self.assertIn("backend shop", self.output.read_text())
+
+    def test_it_ends(self) -> None:
+        """And what it had started with it."""
+        self.serve(1)
+        self.successResultOf(self.driver.stopService())
+        self.assertTrue(self.reload.ended)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class Members(DriverCase):
+    def test_they_come_and_go(self) -> None:
+        """By commands alone, and nothing is reloaded."""
+        self.serve(1, 2)
+        self.tell(online(3))
+        self.assertEqual(
+            self.haproxy.commands(), [f"add server shop/{C} 10.0.0.1:3 weight 1", f"set server shop/{C} state ready"]
+        )
+        self.tell(offline(1, "expired"))
+        name = f"shop/{A}"
+        self.assertEqual(
+            self.haproxy.commands(),
+            [f"set server {name} state drain", f"set server {name} state maint", f"del server {name}"],
+        )
+        self.assertEqual((self.reload.reloads, self.told.acknowledged), (0, Stand(NODE, "7")))
+
+    def test_one_with_requests(self) -> None:
+        """It is deleted when they have ended, and until then bender is not told that it is gone."""
+        self.serve(1, 2)
+        before = self.told.acknowledged
+        self.haproxy.pools["shop"][A].sessions = 1
+        self.tell(offline(1, "deregistered"))
+        self.settle(BUSY_S_MAX / 2)
+        self.assertEqual((self.servers()[A], self.told.acknowledged), ((8, 1), before))
+        self.haproxy.pools["shop"][A].sessions = 0
+        self.settle(0.01)
+        self.assertEqual(({*self.servers()}, self.told.acknowledged), ({B}, Stand(NODE, "6")))
+
+    def test_one_with_a_request_that_does_not_end(self) -> None:
+        """It stays, without new ones; bender is told after a while, and others go on."""
+        self.serve(1, 2)
+        self.haproxy.pools["shop"][A].sessions = 1
+        self.tell(offline(1, "deregistered"))
+        self.tell(online(3))
+        self.assertEqual({*self.servers()}, {A, B, C})
+        self.settle(BUSY_S_MAX + 0.01)
+        self.assertEqual(self.told.acknowledged, Stand(NODE, "7"))
+        self.settle(60)
+        self.assertEqual(self.servers()[A], (8, 1))
+        self.haproxy.pools["shop"][A].sessions = 0
+        self.settle(CHECK_S)
+        self.assertNotIn(A, self.servers())
+
+    def test_a_deploy_and_back(self) -> None:
+        """The servers of the other version come before those of this one go."""
+        self.serve(1)
+        self.tell(online(2, "2"), backend("shop", "changed", version="2"))
+        commands = [command.rpartition("/")[0] + command[-5:] for command in self.haproxy.commands()]
+        self.assertEqual(commands[:3], ["add server shopght 1", "set server shopready", "set server shopdrain"])
+        self.tell(backend("shop", "changed", version="1"))
+        self.assertEqual(self.servers(), {A: (0, 1)})
+        self.assertEqual(self.reload.reloads, 0)
+
+    def test_they_are_in_the_file_as_well(self) -> None:
+        """Soon, and not more often than once a second."""
+        self.serve(1)
+        self.checked.clear()
+        for port in range(2, 10):
+            self.tell(online(port))
+            self.settle(0.2)
+        self.settle(1)
+        self.assertIn("10.0.0.1:9 ", self.output.read_text())
+        self.assertLessEqual(len(self.checked), 4)
+
+    def test_what_somebody_else_changes(self) -> None:
+        """It is put right at the next look."""
+        self.serve(1, 2)
+        self.haproxy.pools["shop"][A].admin = 1
+        del self.haproxy.pools["shop"][B]
+        self.haproxy.pools["shop"]["stranger"] = Server("10.0.0.9", 9, 1)
+        self.settle(CHECK_S)
+        self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
+
+    def test_nothing_is_done_twice(self) -> None:
+        """Looking changes nothing."""
+        self.serve(1, 2)
+        self.settle(20)
+        self.assertEqual((self.haproxy.commands(), self.reload.reloads), ([], 0))
+
+    def test_what_haproxy_does_not_carry_out(self) -> None:
+        """It is said, and tried again."""
+        self.serve(1)
+        self.haproxy.on_command = self.delete
+        self.tell(online(1, weight=7))
+        self.assertIn("No such server.", self.driver.refused[0])
+        self.haproxy.on_command = lambda _command: None
+        self.settle(CHECK_S)
+        self.assertEqual(self.servers(), {A: (0, 7)})
+
+    def delete(self, _command: str) -> None:
+        self.haproxy.pools["shop"].pop(A, None)
+
+
+class Shapes(DriverCase):
+    def test_a_new_backend_takes_a_reload(self) -> None:
+        """One for what comes together, with the servers of that moment, and then it is looked at at once."""
+        self.serve(1)
+        self.settle(2)
+        self.tell(backend("api"))
+        self.settle(0.05)
+        self.tell(frontend("api", backend="api", bind="*:81"))
+        self.haproxy.pools["shop"][A].weight = 9
+        self.settle(0.3)
+        self.assertEqual(self.reload.reloads, 1)
+        self.assertEqual(self.haproxy.servers("api"), {A: (0, 1)})
+        self.assertEqual(self.loader.reloads, 1)
+
+    def test_many_in_a_row(self) -> None:
+        """Not more than one reload a second."""
+        self.serve(1)
+        self.settle(2)
+        for i in range(20):
+            self.tell(backend(f"b{i}"))
+            self.settle(0.1)
+        self.settle(2)
+        self.assertLessEqual(self.reload.reloads, 4)
+        self.assertIn("b19", self.haproxy.pools)
+
+    def test_what_haproxy_refuses(self) -> None:
+        """The last good file stays, members go on changing in it, and it is not tried again until it changes."""
+        self.serve(1)
+        self.settle(2)
+        self.bad = "bad"
+        good = self.output.read_text()
+        self.tell(backend("bad"))
+        self.settle(5)
+        self.assertEqual((self.output.read_text(), self.reload.reloads), (good, 0))
+        self.assertEqual(getattr(self.loader.refusal, "why", ""), "it has bad words")
+        self.tell(online(2))
+        self.settle(2)
+        self.assertIn(f"server {B} ", self.output.read_text())
+        self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
+        self.assertEqual(len([text for text in self.checked if "backend/bad" in text]), 1)
+        self.tell(backend("bad", "removed"))
+        self.settle(2)
+        self.assertIsNone(self.loader.refusal)
+
+    def test_what_haproxy_cannot_begin_with(self) -> None:
+        """The file is as it was before; it is tried again after a while."""
+        self.serve(1)
+        self.settle(2)
+        self.reload.works = False
+        good = self.output.read_text()
+        self.tell(backend("api"))
+        self.settle(BEGIN_S_MAX + 1)
+        self.assertEqual(self.output.read_text(), good)
+        self.assertIn("did not begin", getattr(self.loader.refusal, "why", ""))
+        self.reload.works = True
+        self.settle(AGAIN_S + 1)
+        self.assertIsNone(self.loader.refusal)
+        self.assertIn("api", self.haproxy.pools)
+
+    def test_who_cannot_reload(self) -> None:
+        """It waits for somebody who does, with a file that is ready for that."""
+        self.serve(1)
+        self.settle(2)
+        self.reload.able, self.reload.problem = False, "by hand"
+        self.tell(backend("api"), online(2))
+        self.settle(5)
+        self.assertIn("backend api", self.output.read_text())
+        self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
+        self.haproxy.load(self.output.read_text())
+        self.settle(CHECK_S)
+        self.assertIsNone(self.loader.refusal)
+
+    def test_haproxy_begins_again_by_itself(self) -> None:
+        """It comes back with the file, and what that lacks is put right at once."""
+        self.serve(1)
+        self.settle(2)
+        text = self.output.read_text()
+        self.haproxy.running = False
+        self.tell(online(2), offline(1, "expired"))
+        self.settle(3)
+        self.assertIn("refused", self.driver.silence)
+        self.haproxy.load(text)
+        self.settle(1.1)
+        self.assertEqual(self.servers(), {B: (0, 1)})
+        self.assertEqual(self.reload.reloads, 0)
+
+
+class WithoutBender(DriverCase):
+    def test_no_node_can_be_followed(self) -> None:
+        """HAProxy stays as it is, for as long as that lasts."""
+        self.serve(1, 2)
+        self.tell(offline(1, "node-lost"))
+        self.watch.on_away({NODE: "does not answer"})
+        self.settle(10 * KEPT_S)
+        self.assertEqual({*self.servers()}, {A, B})
+        self.watch.stand()
+        self.settle(KEPT_S - 1)
+        self.assertEqual({*self.servers()}, {A, B})
+        self.settle(2)
+        self.assertEqual({*self.servers()}, {B})
+
+    def test_who_is_not_heard_of(self) -> None:
+        """It stays for a minute, or until it is known to be gone."""
+        self.serve(1, 2, 3)
+        self.tell(offline(1, "node-lost"), offline(2, "missed"), offline(3, "node-lost"))
+        self.settle(1)
+        self.assertEqual({*self.servers()}, {A, B, C})
+        self.tell(offline(1, "expired"), online(3))
+        self.assertEqual({*self.servers()}, {B, C})
+        self.settle(KEPT_S)
+        self.assertEqual({*self.servers()}, {C})
+
+    def test_configuration_that_is_missing(self) -> None:
+        """Nobody has removed it."""
+        self.serve(1)
+        self.tell(backend("shop", "removed", "missed"), frontend("www", "removed", "missed"))
+        self.settle(5)
+        self.assertEqual((self.servers(), self.reload.reloads), ({A: (0, 1)}, 0))
+        self.tell(*SHOP)
+        self.tell(frontend("www", "removed"), backend("shop", "removed"))
+        self.settle(2)
+        self.assertNotIn("shop", self.haproxy.pools)
+
+
+class WithSlots(DriverCase):
+    """Where servers cannot be added."""
+
+    version = "2.4.22"
+
+    def test_members_take_slots(self) -> None:
+        """Without a reload as long as there are some."""
+        self.tell(*SHOP, online(1), SYNCED)
+        self.settle(0.5)
+        self.assertEqual(len(self.servers()), 8)
+        self.tell(online(2), offline(1, "expired"))
+        used = {(each.address, each.port) for each in self.haproxy.pools["shop"].values() if not each.admin & 1}
+        self.assertEqual((used, self.reload.reloads), ({("10.0.0.1", 2)}, 0))
+
+    def test_more_members_than_slots(self) -> None:
+        """There are more of them after a reload."""
+        self.tell(*SHOP, online(1), SYNCED)
+        self.settle(2)
+        self.tell(*map(online, range(2, 10)))
+        self.settle(2)
+        self.assertEqual((len(self.servers()), self.reload.reloads), (32, 1))
+        used = {each.port for each in self.haproxy.pools["shop"].values() if not each.admin & 1}
+        self.assertEqual(used, {*range(1, 10)})
+
+
+class Reporting(DriverCase):
+    def test_what_haproxy_has_counted(self) -> None:
+        """It is told with every look, without what was there before."""
+        self.serve(1, 2)
+        self.begin(reporting=True)
+        self.haproxy.pools["shop"][A].requests = 100
+        self.tell(*SHOP, online(1), online(2), SYNCED)
+        self.settle(0.1)
+        self.haproxy.pools["shop"][A].requests = 107
+        self.haproxy.pools["shop"][B].status = "DOWN"
+        self.settle(CHECK_S)
+        report = self.told.reports[-1]
+        self.assertEqual(report["backends"], {"shop": {"1": {"requests": 7, "errors": 0}}})
+        self.assertEqual(report["down"], ["registration/web/1/10.0.0.1/2"])
+        self.haproxy.pools["shop"][A].requests = 109
+        self.tell(offline(1, "expired"))
+        self.settle(CHECK_S)
+        self.assertEqual(self.told.reports[-1]["backends"]["shop"]["1"]["requests"], 9)

@@ -1,0 +1,88 @@
+"""The configuration that HAProxy loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.haproxy.core.rendering import Rendered
+from bender.haproxy.files import Files, Refused
+
+
+class Writing(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.output = Path(self.mktemp()).absolute()
+        self.checked: list[Path] = []
+        self.waiting: Deferred[None] | None = None
+        self.files = Files(self.output, self.check)
+
+    async def check(self, draft: Path) -> None:
+        self.checked.append(draft)
+        if self.waiting is not None:
+            await self.waiting
+        if "bad" in draft.read_text():  # noqa: ASYNC240 - it is small
+            raise Refused("bad")
+
+    def replace(self, text: str) -> Deferred[object]:
+        return Deferred.fromCoroutine(self.files.replace(Rendered(text, f"shape of {text}")))
+
+    def test_what_is_good_is_there(self) -> None:
+        """With a heading that says whose it is, and of what shape; nothing else is left behind."""
+        self.assertIsNone(self.successResultOf(self.replace("one")))
+        heading, text = self.output.read_text().splitlines()
+        self.assertEqual(text, "one")
+        self.assertIn("twistd bender-haproxy", heading)
+        self.assertEqual(getattr(self.files.written, "description", ""), "shape of one")
+        self.assertEqual([*self.output.parent.glob(f".{self.output.name}*")], [])
+
+    def test_what_is_bad_is_not(self) -> None:
+        """What was there stays, and nothing else is left behind."""
+        self.successResultOf(self.replace("one"))
+        good = self.output.read_text()
+        self.failureResultOf(self.replace("bad"), Refused)
+        self.assertEqual((self.output.read_text(), getattr(self.files.written, "text", "")), (good, good))
+        self.assertEqual([*self.output.parent.glob(f".{self.output.name}*")], [])
+
+    def test_what_is_there_already(self) -> None:
+        """It is not even looked at."""
+        self.successResultOf(self.replace("one"))
+        self.successResultOf(self.replace("one"))
+        self.assertEqual(len(self.checked), 1)
+
+    def test_it_was_there_before(self) -> None:
+        """Of ours it is known which shape it has, and of others nothing."""
+        self.successResultOf(self.replace("one"))
+        again = Files(self.output, self.check)
+        self.assertEqual(again.written, self.files.written)
+        self.output.write_text("# somebody's own\n")
+        self.assertEqual(getattr(Files(self.output, self.check).written, "description", ""), None)
+
+    def test_back_to_what_was_before(self) -> None:
+        """Where there was something."""
+        self.successResultOf(self.replace("one"))
+        before = self.files.written
+        self.successResultOf(self.replace("two"))
+        self.files.restore(None)
+        self.assertIn("two", self.output.read_text())
+        self.files.restore(before)
+        self.assertIn("one", self.output.read_text())
+        self.assertEqual(self.files.written, before)
+
+    def test_one_at_a_time(self) -> None:
+        """The second waits until the first was checked."""
+        self.waiting = Deferred()
+        one, two = self.replace("one"), self.replace("two")
+        self.assertEqual(len(self.checked), 1)
+        waiting, self.waiting = self.waiting, None
+        waiting.callback(None)
+        self.successResultOf(one)
+        self.successResultOf(two)
+        self.assertIn("two", self.output.read_text())
+
+    def test_where_nothing_can_be_written(self) -> None:
+        """It is said, and is a refusal like others."""
+        files = Files(self.output / "none" / "cfg", self.check)
+        error = self.failureResultOf(Deferred.fromCoroutine(files.replace(Rendered("a", "b"))), Refused)
+        self.assertIn("cannot be written", str(error.value))

@@ -1,0 +1,86 @@
+"""HAProxy's Runtime API."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.haproxy.runtime import ANSWER_S_MAX, PORTION_BYTES_MAX, Conversation, Runtime, portions
+from bender.reaching import NoAnswer
+from tests.haproxy.standin import Endpoint, HAProxy, Server
+
+_T = TypeVar("_T")
+
+
+class Talking(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.haproxy = HAProxy(self.clock, running=True, pools={"shop": {"a": Server("10.0.0.1", 80, 1)}})
+        self.runtime = Runtime(self.clock, Endpoint(self.haproxy))
+
+    def talk(self, *commands: str) -> Deferred[list[str]]:
+        async def talk() -> list[str]:
+            async with self.runtime.conversation() as conversation:
+                return await conversation.ask(commands)
+
+        return self.begin(talk())
+
+    def begin(self, coroutine: Coroutine[Any, Any, _T]) -> Deferred[_T]:
+        deferred = Deferred.fromCoroutine(coroutine)
+        for _ in range(10):
+            self.clock.advance(0)
+        return deferred
+
+    def test_answers_come_in_order(self) -> None:
+        """One for each command, also where it is empty or has lines of its own."""
+        state, nothing, refused = self.successResultOf(
+            self.talk("show servers state shop", "set server shop/a weight 7", "set server shop/b weight 7")
+        )
+        self.assertIn("10.0.0.1", state)
+        self.assertEqual((nothing, refused), ("", "No such server.\n"))
+        self.assertEqual(self.haproxy.servers("shop"), {"a": (0, 7)})
+
+    def test_many_commands(self) -> None:
+        """They are sent as many at a time as HAProxy has room for, and each is answered."""
+        commands = [f"set server shop/a weight {i % 256}" for i in range(1000)]
+        self.assertEqual(len(self.successResultOf(self.talk(*commands))), 1000)
+        self.assertEqual(self.haproxy.said, commands)
+        sizes = [sum(len(command) + 1 for command in portion) for portion in portions(commands)]
+        self.assertLessEqual(max(sizes), PORTION_BYTES_MAX)
+        self.assertGreater(len(sizes), 2)
+        self.assertEqual([*portions(["x" * PORTION_BYTES_MAX, "y"])], [["x" * PORTION_BYTES_MAX], ["y"]])
+
+    def test_nobody_listens(self) -> None:
+        """It is said in a clause."""
+        self.haproxy.running = False
+        self.assertIn("refused", str(self.failureResultOf(self.talk("show info"), NoAnswer).value))
+
+    def test_it_ends_meanwhile(self) -> None:
+        """What was not answered is not waited for."""
+
+        def end(_command: str) -> None:
+            self.haproxy.running = False
+
+        self.haproxy.on_command = end
+        talking = self.talk("set server shop/a weight 1", "set server shop/a weight 2")
+        self.assertIn("closed the connection", str(self.failureResultOf(talking, NoAnswer).value))
+
+    def test_it_does_not_answer(self) -> None:
+        """It is not waited for without end."""
+        self.haproxy.silent = True
+        talking = self.talk("show info")
+        self.assertNoResult(talking)
+        self.clock.advance(ANSWER_S_MAX)
+        self.assertIn("within 3 s", str(self.failureResultOf(talking, NoAnswer).value))
+
+    def test_after_it_has_ended(self) -> None:
+        """Nothing more can be said."""
+        conversation = Conversation(self.clock, Endpoint(self.haproxy))
+        self.successResultOf(self.begin(conversation.__aenter__()))
+        self.haproxy.running = False
+        self.failureResultOf(self.begin(conversation.ask(["show info"])), NoAnswer)
+        self.failureResultOf(self.begin(conversation.ask(["show info"])), NoAnswer)
