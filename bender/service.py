@@ -7,11 +7,14 @@ is answered; and then the peers hear of it.
 
 from __future__ import annotations
 
+import signal
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
-from typing import NoReturn, Protocol
+from types import FrameType
+from typing import Any, NoReturn, Protocol
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -20,6 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from bender.choices import Endpoint
 from bender.core.timing import Timing
 from bender.reaching import host_port
 
@@ -153,6 +157,37 @@ def refusing(name: str) -> Iterator[None]:
         refuse(f"--{name} cannot listen on {place} ({reason}): choose another, or end what is in its way.")
     except (OSError, OverflowError, TypeError, ValueError) as error:  # the lock of a Unix socket, an absurd backlog
         refuse(f"--{name} cannot listen ({error}): choose another, or remove what is in its way.")
+
+
+def refuse_taken(name: str, endpoint: Endpoint) -> None:
+    """Refuse a port that is taken while there is a terminal to say it on: `twistd` goes into the background next."""
+    if not endpoint.port:
+        return
+    family = socket.AF_INET6 if ":" in endpoint.interface else socket.AF_INET
+    with socket.socket(family) as probe, refusing(name):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((endpoint.interface, endpoint.port))
+        except OSError as error:
+            raise CannotListenError(endpoint.interface, endpoint.port, error) from error
+
+
+def leave_once(reactor: Any) -> None:
+    """Take leave at the first signal, and no notice of those that follow: Twisted would stop twice, and fail.
+
+    SIGHUP comes when a terminal is closed, and means the same. What somebody has this process ignore stays ignored.
+    """
+    told = False
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            (reactor.sigInt if number == signal.SIGINT else reactor.sigTerm)(number, frame)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
 
 
 def _text(path: str | bytes) -> str:

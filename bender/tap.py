@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import resource
 import secrets
-import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from types import FrameType
 from typing import Any
 
 from twisted.application import strports
 from twisted.application.service import IService
 from twisted.internet import tcp
-from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -31,7 +28,7 @@ from bender.events import EventsFactory
 from bender.exchange import Exchange
 from bender.expiry import Expiry
 from bender.node import Node, Sources
-from bender.service import NodeService, refuse, refusing
+from bender.service import NodeService, leave_once, refuse, refuse_taken
 
 #: New connections in one turn; each takes some 60 µs with what its client is told first.
 ACCEPTED_AT_ONCE_MAX = 100
@@ -97,8 +94,9 @@ def makeService(options: Options) -> IService:
     reactor.seconds = sources.monotonic  # type: ignore[method-assign]
     _allow_open_files()
     tcp.Port.numberAccepts = _AcceptedAtOnce()  # type: ignore[assignment]
-    reactor.callWhenRunning(_leave_once, reactor)
-    _refuse_what_is_taken(options.chosen)
+    reactor.callWhenRunning(leave_once, reactor)
+    for option, endpoint in options.chosen.endpoints.items():
+        refuse_taken(option, endpoint)
     return put_together(options.chosen, reactor, sources)
 
 
@@ -155,38 +153,6 @@ class _AcceptedAtOnce:
 
     def __set__(self, port: tcp.Port, number: int) -> None:
         vars(port)["numberAccepts"] = number
-
-
-def _leave_once(reactor: Any) -> None:
-    """Take leave at the first signal, and no notice of those that follow: Twisted would stop twice, and fail.
-
-    SIGHUP comes when a terminal is closed, and means the same. What somebody has this process ignore stays ignored.
-    """
-    told = False
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        if not told:
-            told = True
-            (reactor.sigInt if number == signal.SIGINT else reactor.sigTerm)(number, frame)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, leave)
-
-
-def _refuse_what_is_taken(choices: Choices) -> None:
-    """Refuse a port that is taken while there is a terminal to say it on: `twistd` goes into the background next."""
-    for option, endpoint in choices.endpoints.items():
-        if not endpoint.port:
-            continue
-        family = socket.AF_INET6 if ":" in endpoint.interface else socket.AF_INET
-        with socket.socket(family) as probe, refusing(option):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((endpoint.interface, endpoint.port))
-            except OSError as error:
-                raise CannotListenError(endpoint.interface, endpoint.port, error) from error
 
 
 def _tell(choices: Choices) -> None:

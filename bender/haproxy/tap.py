@@ -37,7 +37,7 @@ from bender.haproxy.loading import Loader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.status import site
 from bender.haproxy.supervisor import MASTER, Command, Reloading, Supervisor
-from bender.service import refuse, refusing
+from bender.service import leave_once, refuse, refuse_taken, refusing
 
 #: For `haproxy -v`, which takes some hundredths of a second.
 VERSION_S_MAX = 10.0
@@ -95,6 +95,9 @@ def makeService(options: Options) -> IService:
 
     # The reactor's timers follow the wall clock otherwise.
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
+    reactor.callWhenRunning(leave_once, reactor)
+    if options.chosen.status is not None:
+        refuse_taken("status", options.chosen.status)
     return put_together(options.chosen, _version(options.chosen.haproxy), reactor)
 
 
@@ -179,5 +182,5 @@ def _version(haproxy: str) -> tuple[int, ...]:
             [haproxy, "-v"], capture_output=True, timeout=VERSION_S_MAX, check=True, text=True
         ).stdout
         return version_in(said.partition(" version ")[2].partition(" ")[0])
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        refuse(f"{haproxy} does not say its version, as HAProxy does ({error}).")
+    except (OSError, subprocess.SubprocessError, ValueError):
+        refuse(f"{haproxy} does not say with -v which version of HAProxy it is: name HAProxy itself.")
