@@ -30,14 +30,13 @@ class Outcome:
     """How HAProxy is now, as far as the pools are concerned that were asked about.
 
     `leaving` get no new requests and are to be deleted; of these `busy` have requests, and `drained` got some until
-    now. `missing` are pools that HAProxy does not have. `refused` are commands, each with the answer
-    that HAProxy gave; `homeless` are ids of members for which there is no slot.
+    now. `refused` are commands, each with the answer that HAProxy gave; `homeless` are ids of members for which there
+    is no slot.
     """
 
     leaving: frozenset[Place]
     busy: frozenset[Place]
     drained: frozenset[Place]
-    missing: frozenset[str]
     refused: tuple[str, ...]
     homeless: tuple[str, ...]
 
@@ -71,7 +70,6 @@ class Reconciler:
             leaving=frozenset(leaving),
             busy=frozenset(busy),
             drained=frozenset({(name, each) for name, planned in plans.items() for each in planned.leaving} - out),
-            missing=frozenset({pool.name for pool in pools} - there),
             refused=(*self._refused,),
             homeless=tuple(id_ for planned in plans.values() for id_ in planned.homeless),
         )

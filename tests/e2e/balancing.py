@@ -86,6 +86,11 @@ class Instance(Process):
         answer = await node.call("POST", self.path, {"ttl": 600, **fields})
         assert answer.status == 200, answer
 
+    async def say(self, path: str) -> None:
+        """`/ill` or `/well`."""
+        response = await treq.post(f"http://127.0.0.1:{self.port}{path}", persistent=False, timeout=PATIENCE_S)
+        await response.content()
+
     async def last_asked_s(self) -> float:
         """When the last request came, by the monotonic clock."""
         response = await treq.get(f"http://127.0.0.1:{self.port}/seen", persistent=False, timeout=PATIENCE_S)
@@ -213,11 +218,15 @@ class Place:
             await instance.register(node, **fields)
         return instance
 
-    async def run(self, *command: str) -> None:
-        """Run a program to its end."""
+    def start(self, *command: str) -> Process:
+        """Start a program."""
         process = self._kept(Process(f"p{len(self.processes)}", self.folder))
         process.run(*command)
-        await process.ended()
+        return process
+
+    async def run(self, *command: str) -> None:
+        """Run a program to its end."""
+        await self.start(*command).ended()
 
     def _kept(self, process: _P) -> _P:
         self.processes.append(process)

@@ -249,3 +249,31 @@ async def test_what_haproxy_finds_out(cluster: Cluster, place: Place) -> None:
     counted = consumer["report"]["backends"]["shop"]["1"]
     assert counted["requests"] > 100
     assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_instance_that_is_ill(cluster: Cluster, place: Place) -> None:
+    """HAProxy finds out and asks others, also where the instance came after HAProxy was started."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 1, "1")
+    port = await shop(place, node, health={"path": "/health", "interval": 0.1})
+    driver = await driven(place, [node])
+    ill = await place.instance(node)
+    await until("it is told", lambda: len(driver.servers("shop")) == 2)
+    async with traffic(port) as asking:
+        await asking.until_asked(50)
+        assert f"1/{ill.name}" in asking.answers()
+        await ill.say("/ill")
+        await driver.until("down", lambda status: "DOWN" in {each["status"] for each in servers(status)})
+        known = time.monotonic()
+        await asking.until_asked(50)
+        assert f"1/{ill.name}" not in asking.answers(known)
+        assert asking.failing_s(known) == 0
+        await ill.say("/well")
+        await driver.until("up", lambda status: {each["status"] for each in servers(status)} == {"UP"})
+
+
+def servers(status: Any) -> list[Any]:
+    """Those of the shop, as the driver tells of them."""
+    found: list[Any] = status["backends"]["shop"]["servers"]
+    return found

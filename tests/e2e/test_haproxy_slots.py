@@ -1,0 +1,87 @@
+"""Slots, as an HAProxy needs them that cannot add servers, tried with one that could."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.endpoints import UNIXClientEndpoint
+
+from bender.haproxy import core
+from bender.haproxy.core.rendering import Renderer
+from bender.haproxy.core.servers import Server
+from bender.haproxy.core.shape import Shape, shape, slots_for
+from bender.haproxy.reconciling import Outcome, Reconciler
+from bender.haproxy.runtime import Runtime
+from tests.e2e.balancing import Instance, Place, haproxy, together
+from tests.e2e.nodes import until
+from tests.e2e.traffic import traffic
+
+pytestmark = pytest.mark.outside
+
+#: The last one that cannot.
+OLD = (2, 4, 0)
+
+
+def server(instance: Instance, weight: int = 1) -> Server:
+    return Server(instance.name, instance.path, "1", "127.0.0.1", instance.port, weight, "up")
+
+
+def shop(place: Place, servers: int) -> tuple[Shape, int]:
+    """A shop with room for so many, and the port that is listened on."""
+    port = place.ports.take()
+    backend = {"name": "shop", "app": "web", "version": "1", "health": {"path": "/health", "interval": 0.2}}
+    frontend = {"name": "www", "backend": "shop", "bind": f"127.0.0.1:{port}"}
+    found, problems = shape({"shop": backend}, {"www": frontend}, {"shop": slots_for(servers, 0)})
+    assert problems == {}
+    return found, port
+
+
+@pytest_twisted.ensureDeferred
+async def test_servers_come_and_go_in_slots(place: Place) -> None:
+    """No request fails, and none goes where it should not."""
+    first, second = await together(place.instance(None), place.instance(None))
+    found, port = shop(place, 1)
+    (pool,) = found.pools
+    socket, file = place.folder / "s", place.folder / "cfg"
+    template = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
+    file.write_text(Renderer(template, str(socket), OLD).render(found, {"shop": [server(first)]}).text)
+    place.start(haproxy(), "-f", str(file))
+    await until("HAProxy listens", socket.exists)
+    any_reactor: Any = reactor
+    runtime = Runtime(any_reactor, UNIXClientEndpoint(any_reactor, str(socket)))
+
+    async def reconcile(*servers: Server) -> Outcome:
+        async with runtime.conversation() as talk:
+            reconciler = Reconciler(talk)
+            await reconciler.process()
+            return await reconciler.reconcile([pool], {"shop": servers})
+
+    async def answers(asking: Any) -> set[str]:
+        since_s = asking.asked[-1].ended_at_s
+        await asking.until_asked(50)
+        return {*asking.answers(since_s)}
+
+    async with traffic(port) as asking:
+        await asking.until_asked(20)
+        for servers in ([server(first), server(second)], [server(second, 7)], [server(first)], [server(second)]):
+            await _until_left(reconcile, servers)
+            assert await answers(asking) == {f"1/{one.name}" for one in (first, second) if one.name in _names(servers)}
+    assert asking.failed == []
+
+
+def _names(servers: Sequence[Server]) -> set[str]:
+    return {server.name for server in servers}
+
+
+async def _until_left(reconcile: Any, servers: Sequence[Server]) -> None:
+    """Until nobody is there any more who has to go."""
+    outcome = await reconcile(*servers)
+    while outcome.leaving:
+        assert outcome.refused == outcome.homeless == ()
+        outcome = await reconcile(*servers)
+    assert outcome.refused == outcome.homeless == ()
