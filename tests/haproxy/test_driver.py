@@ -389,6 +389,21 @@ class Shapes(DriverCase):
         self.assertIsNone(self.loader.refusal)
         self.assertIn("api", self.haproxy.pools)
 
+    def test_what_haproxy_cannot_begin_with_after_another_driver(self) -> None:
+        """The file is as that one left it, for this one cannot know how to write it."""
+        self.serve(1)
+        self.settle(2)
+        good = self.output.read_text()
+        self.begin()
+        self.reload.works = False
+        self.tell(*SHOP, online(1), backend("api"), SYNCED)
+        self.settle(1)
+        self.assertNotEqual(self.output.read_text(), good)
+        self.settle(BEGIN_S_MAX)
+        self.assertEqual(self.output.read_text(), good)
+        self.tell(online(2))
+        self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
+
     def test_who_cannot_reload(self) -> None:
         """It waits for somebody who does, with a file that is ready for that."""
         self.serve(1)
@@ -401,6 +416,30 @@ class Shapes(DriverCase):
         self.haproxy.load(self.output.read_text())
         self.settle(CHECK_S)
         self.assertIsNone(self.loader.refusal)
+
+    def test_haproxy_begins_again_unnoticed(self) -> None:
+        """Whatever is done next, all of it is looked at."""
+        self.tell(backend("api", app="api"))
+        self.serve(1)
+        self.settle(2)
+        text = self.output.read_text()
+        self.tell(online(2), offline(1, "expired"))
+        self.haproxy.load(text)
+        self.assertEqual(self.servers(), {A: (0, 1)})
+        self.tell(backend("api", "changed", app="api", version="2"))
+        self.assertEqual(self.servers(), {B: (0, 1)})
+
+    def test_bender_is_told_only_what_haproxy_has_answered(self) -> None:
+        """However long that takes."""
+        self.serve(1, 2)
+        before = self.told.acknowledged
+        self.haproxy.running = False
+        self.tell(offline(1, "deregistered"))
+        self.settle(10)
+        self.assertEqual(self.told.acknowledged, before)
+        self.haproxy.load(self.output.read_text())
+        self.settle(1.1)
+        self.assertEqual((self.told.acknowledged, {*self.servers()}), (Stand(NODE, "6"), {B}))
 
     def test_haproxy_begins_again_by_itself(self) -> None:
         """It comes back with the file, and what that lacks is put right at once."""
