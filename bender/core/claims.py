@@ -197,7 +197,7 @@ class Claims:
         lost = key in self._inherited and self._is_lost(key)
         self._view.show(key, winner, filter(self._may_be_renewed, entries), lost=lost)
 
-    # Hiding under guard: what would be hidden is judged when all is seen that would be at the same moment.
+    # Rule 9: what would be hidden is judged when all is seen that would be at the same moment.
 
     def _is_guarded(self, key: str, winner: Claim | None, entries: tuple[Entry, ...], now: float) -> bool:
         """Whether the guard has to do with a key of which no claim counts, and has seen to what is shown of it."""
@@ -209,7 +209,7 @@ class Claims:
             self.guard.forget(key)
             return False
         hidden_at = max(self._contacts.counts_until(claim.node, claim.ttl_s) for claim in unheard)
-        holders = tuple(claim.node for claim in unheard)
+        holders = tuple(claim.node for claim in unheard if self._may_be_renewed(claim))
         outcome = self.guard.lose(key, self._view.count_of(app_of(key)), hidden_at, holders, now)
         if outcome == "suspect":
             self._view.show(key, shown, (), suspect=True)
@@ -228,9 +228,10 @@ class Claims:
             return []
         if suspect is None:
             return claims if any(map(self._may_be_renewed, claims)) else []
+        if any(claim.node in suspect.holders or self._may_be_renewed(claim) for claim in claims):
+            return claims
         # A long guard outlasts what is remembered of who is not heard.
-        forgotten = any(holder not in self._contacts for holder in suspect.holders)
-        return claims or ([shown] if forgotten else [])
+        return [shown] if any(holder not in self._contacts for holder in suspect.holders) else []
 
     def judge(self, now: float) -> bool:
         """Judge a slice of what would be hidden, when all is seen that would be by now; whether there is more."""

@@ -59,7 +59,7 @@ def app_of(registration: str) -> str:
 
 # Structs, like claims: there may be 100,000 at once, at which the collector need not look.
 class Suspect(msgspec.Struct, frozen=True, gc=False):
-    """A member that is listed though it would be hidden; until when, and the incarnations that had claims of it."""
+    """A member that is listed though it would be hidden: until when, and the incarnations that may know more."""
 
     over_at: float
     holders: tuple[int, ...]

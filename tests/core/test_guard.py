@@ -259,6 +259,44 @@ class Ending(SuspectCase):
         self.assertEqual(self.cluster["a"].guarded(self.cluster.now), [])
 
 
+class Restarts(GuardCase):
+    """A node that died is started again, as another incarnation."""
+
+    def restart(self, name: str, incarnation: int) -> None:
+        self.cluster.start(name, incarnation, "abc")
+        self.cluster.cut.discard(name)
+        self.run_for(2)
+
+    def test_suspects_wait_for_their_instances(self) -> None:
+        """These may need a while to register there again: until they do, or the guard is over, they stay suspect."""
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+        self.homes.clear()
+        self.restart("b", 9)
+        self.cluster.register("b", member(1))
+        self.assertEqual((self.listed(), self.told()[2:]), ("1 2?", ["changed restored"]))
+        self.run_for(GUARD_S - 2)
+        self.assertEqual(self.told(2)[2:], ["offline node-lost suspect"])
+
+    def test_what_was_there_before(self) -> None:
+        """A claim of a start before is no reason to suspect what the node that was heard from it last has let go."""
+        self.live("b", 1)
+        self.cut("b")
+        self.run_for(1)
+        self.homes.clear()
+        self.restart("b", 9)
+        self.live("c", 1)
+        self.run_for(1)
+        self.cut("c")
+        self.homes.clear()
+        self.run_for(COUNTS_S + 5)
+        self.assertEqual(self.listed(), "1?")
+        self.heal()
+        self.run_for(2)
+        self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline expired suspect"]))
+
+
 class Lifting(SuspectCase):
     """An operator lifts the guard from an app."""
 

@@ -585,9 +585,12 @@ class Oracle:
     def _guarded_for_certain(self, life: Life, record: Record) -> float:
         """Until when a life must show what it suspects now, by what it knows for certain of who held it."""
         ttl_s = record.ttl_s_min * (1 - CLOCKS) + 2.95 * self.interval_s
-        moments = {holder: life.knows(holder, self.now) for holder in record.holds}
-        held = [holder for holder, moment in moments.items() if record.hold(holder, moment, self.now) is not None]
-        last_at = max((holder.last_beat(moments[holder]) for holder in held), default=-inf)
+        last_at = -inf
+        for holder in record.holds:
+            moment = life.knows(holder, self.now)
+            hold = record.hold(holder, moment, self.now)
+            if hold is not None and life.learned_of(holder, self.now) < hold[0]:
+                last_at = max(last_at, holder.last_beat(moment))
         return last_at + ttl_s + self.guard_s * (1 - CLOCKS)
 
     def _may_be_lifted(self, key: str) -> bool:
