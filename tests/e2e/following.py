@@ -21,6 +21,9 @@ from tests.e2e.terminals import NotSo, Terminal
 #: Those of the machines in the pages. All of them are this one.
 MACHINES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 
+#: Where the programs of the pages are: those of this environment, of the machine, and of `make test-deps`.
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:{ROOT / '.deps/debian'}"
+
 #: Not part of a fresh checkout.
 LEFT_BEHIND = ("build", "dist", "__pycache__")
 
@@ -54,7 +57,7 @@ def variables(folder: Path) -> dict[str, str]:
     return {
         "HOME": str(home),
         "LANG": "C.UTF-8",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": PATH,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_BUILD_ISOLATION": "0",  # pip takes this one the other way round
         "PIP_NO_DEPS": "1",
