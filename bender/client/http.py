@@ -15,7 +15,7 @@ from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.python.failure import Failure
@@ -158,10 +158,23 @@ class _Endpoints:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = uri.host.decode("ascii")
         endpoint = endpoint_of(self._reactor, host, uri.port, CONNECT_S_MAX)
-        if uri.scheme != b"https":
-            return endpoint
-        trust = {} if self._root is None else {"trustRoot": self._root}
-        return wrapClientTLS(optionsForClientTLS(host, **trust), endpoint)
+        if uri.scheme == b"https":
+            trust = {} if self._root is None else {"trustRoot": self._root}
+            endpoint = wrapClientTLS(optionsForClientTLS(host, **trust), endpoint)
+        return _Quiet(endpoint)
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class _Quiet:
+    """An endpoint of which the log tells nothing: each attempt to reach a node that is away would be two lines."""
+
+    endpoint: IStreamClientEndpoint
+
+    def connect(self, protocolFactory: Any) -> Deferred[IProtocol]:
+        protocolFactory.noisy = False
+        connecting: Deferred[IProtocol] = self.endpoint.connect(protocolFactory)
+        return connecting
 
 
 def _authorities(pem: bytes) -> list[Certificate]:

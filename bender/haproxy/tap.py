@@ -18,7 +18,6 @@ from twisted.application import strports
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.python import usage
-from twisted.web.client import _HTTP11ClientFactory
 
 from bender import __version__
 from bender.choices import Unfit
@@ -103,7 +102,6 @@ def makeService(options: Options) -> IService:
 
 def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> IService:
     """A driver with its status, which does nothing before it is started."""
-    _HTTP11ClientFactory.noisy = False  # or each connection to a node would be two lines of the log
     client = _client(choices, reactor)
     addresses = Addresses(reactor)
     wanted = Wanted(addresses.address_of, with_slots=version < DYNAMIC_SINCE)

@@ -1,0 +1,30 @@
+"""Requests to one node, with no node there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.client.http import Http, Safety
+
+
+class Log(SynchronousTestCase):
+    def test_a_connection_is_no_line_of_it(self) -> None:
+        """Programs have a log of their own; one to a node that is away, again and again, would fill it."""
+        told = EventLoggingObserver()
+        globalLogPublisher.addObserver(told)
+        self.addCleanup(globalLogPublisher.removeObserver, told)
+        for node in ("127.0.0.1:1729", "https://127.0.0.1:1729"):
+            reactor: Any = MemoryReactorClock()
+            http = Http(reactor, Safety())
+            asking = Deferred.fromCoroutine(http.ask(node, "GET", "/ready", None, {}, 5.0))
+            ((_, _, factory, *_),) = reactor.tcpClients
+            factory.doStart()
+            factory.doStop()
+            self.assertEqual([*told], [])
+            asking.cancel()
+            self.failureResultOf(asking)
