@@ -98,9 +98,11 @@ A, B, C = (f"1:10.0.0.1:{port}" for port in (1, 2, 3))
 
 
 class Time(Clock):
-    """A clock, and names that nobody knows."""
+    """A clock, and names that nobody knows unless a test says so."""
 
-    nameResolver = Names()
+    def __init__(self) -> None:
+        super().__init__()
+        self.nameResolver = Names()
 
 
 class DriverCase(SynchronousTestCase):
@@ -204,6 +206,21 @@ class Beginning(DriverCase):
         self.settle(0.1)
         self.assertEqual(self.servers(), {B: (0, 1), C: (0, 1)})
         self.assertEqual((self.reload.starts, self.reload.reloads), (1, 0))
+
+    def test_another_driver_does_not_know_yet_where_hosts_are(self) -> None:
+        """Servers whose hosts have names stay while these are looked up, however long that takes."""
+        self.clock.nameResolver.addresses["shop.example"] = ["10.0.0.7"]
+        said = (*SHOP, online(1, host="shop.example"), SYNCED)
+        self.tell(*said)
+        self.settle(0.5)
+        self.assertEqual([*self.servers()], ["1:shop.example:1"])
+        self.haproxy.commands()
+        self.driver.stopService()
+        self.clock.nameResolver.addresses.clear()
+        self.begin()
+        self.tell(*said)
+        self.settle(CHECK_S)
+        self.assertEqual((self.haproxy.commands(), [*self.servers()]), ([], ["1:shop.example:1"]))
 
     def test_bender_has_lost_everything(self) -> None:
         """HAProxy is left as it is until somebody sets something up."""

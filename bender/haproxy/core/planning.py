@@ -39,12 +39,15 @@ def plan(pool: Pool, wanted: Sequence[Server], found: Sequence[Found]) -> Plan:
     """How the servers `found` in a pool become those that are `wanted`, but for the deletion of what is not."""
     homeless: list[str] = []
     if pool.slots:
-        wanted, homeless = _in_slots(wanted, found)
+        wanted, homeless = _in_slots([server for server in wanted if server.address is not None], found)
     present = {server.name: server for server in found}
     names = {server.name for server in wanted}
     commands: list[str] = []
     for server in wanted:
-        commands += _changed(pool, server, present[server.name]) if server.name in present else _added(pool, server)
+        if server.name in present:
+            commands += _changed(pool, server, present[server.name])
+        elif server.address is not None:
+            commands += _added(pool, server)
     leaving = [other for other in found if other.name not in names and not (pool.slots and other.maint)]
     commands += [f"set server {pool.name}/{other.name} state drain" for other in leaving if not other.out]
     return Plan((*commands,), tuple(other.name for other in leaving), (*homeless,))
@@ -78,7 +81,7 @@ def _added(pool: Pool, server: Server) -> Iterator[str]:
 def _changed(pool: Pool, server: Server, found: Found) -> Iterator[str]:
     """The address changes before the state, or the first requests would go to the old one."""
     name = f"{pool.name}/{server.name}"
-    if (server.address, server.port) != (found.address, found.port):
+    if server.address is not None and (server.address, server.port) != (found.address, found.port):
         yield f"set server {name} addr {server.address} port {server.port}"
     if server.weight != found.weight:
         yield f"set server {name} weight {server.weight}"
@@ -107,5 +110,5 @@ def _in_slots(wanted: Sequence[Server], found: Sequence[Found]) -> tuple[list[Se
     return placed, homeless
 
 
-def _place(server: Server | Found) -> tuple[str, int]:
+def _place(server: Server | Found) -> tuple[str | None, int]:
     return server.address, server.port

@@ -135,6 +135,7 @@ def quoted(text: Any) -> str:
 
 def place(server: Server) -> str:
     """Where a server is, as HAProxy writes it."""
+    assert server.address is not None, "nobody knows where it is"
     return at(server.address, server.port)
 
 
@@ -146,7 +147,8 @@ def parameters(server: Server, pool: Pool) -> str:
 
 
 def placed(servers: Sequence[Server], slots: int) -> Sequence[Server]:
-    """The servers as they are, or in so many slots, those that are not used in maintenance."""
+    """The servers that have an address, or in so many slots, those that are not used in maintenance."""
+    servers = [server for server in servers if server.address is not None]
     if not slots:
         return servers
     unused = Server("", "", "", UNUSED_ADDRESS, UNUSED_PORT, 1, "maint")

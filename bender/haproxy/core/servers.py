@@ -30,13 +30,14 @@ _ROUNDING_S = 1e-6
 class Server:
     """A server as it is to be. `name` is the one that HAProxy knows it by, `id` bender's of the member.
 
-    `address` is of IPv4 or IPv6, without brackets.
+    `address` is of IPv4 or IPv6, without brackets; None where its host has none that is known. Such a server is not
+    added, but one that is there already stays where it is.
     """
 
     name: str
     id: str
     version: str
-    address: str
+    address: str | None
     port: int
     weight: int
     state: State
@@ -55,16 +56,14 @@ def serving(
     found: dict[str, Server] = {}
     unknown = []
     for member in members(backend, registry.registrations(app, version), beside):
-        address = address_of(member["host"])
-        if address is None:
-            unknown.append(member["id"])
-            continue
-        server = _server(member, address)
+        server = _server(member, address_of(member["host"]))
         found[server.name] = server
+        if server.address is None:
+            unknown.append(server.id)
     return [found[name] for name in sorted(found)], unknown
 
 
-def _server(member: Mapping[str, Any], address: str) -> Server:
+def _server(member: Mapping[str, Any], address: str | None) -> Server:
     host, port = member["host"], member["port"]
     parts = (host, str(port)) if member.get("fixed") else (member["version"], host, str(port))
     state = member.get("state", "up")

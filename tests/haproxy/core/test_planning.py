@@ -8,7 +8,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.routing import Health
-from bender.haproxy.core.planning import deletion, plan, refusal
+from bender.haproxy.core.planning import Plan, deletion, plan, refusal
 from bender.haproxy.core.reality import (
     Found,
     Process,
@@ -75,6 +75,12 @@ class Planning(SynchronousTestCase):
                 "enable health shop/a",
             ),
         )
+
+    def test_a_server_of_whom_nobody_knows_where_it_is(self) -> None:
+        """It stays where it is, with the weight that it is to have, and is not added."""
+        nowhere = server("a", address=None, weight=3)
+        self.assertEqual(plan(POOL, [nowhere], [found("a")]), Plan(("set server shop/a weight 3",)))
+        self.assertEqual(plan(POOL, [nowhere], []), Plan(()))
 
     def test_states(self) -> None:
         """Each leads to each other."""

@@ -43,9 +43,9 @@ class Serving(SynchronousTestCase):
         self.assertRegex(name, r"^[A-Za-z0-9.-]+__[a-z2-7]{26}$")
 
     def test_a_host_without_an_address(self) -> None:
-        """It is left out and said."""
+        """It is said, and counts in the weights of all."""
         self.registry.take(online(5, host="unknown"), 0)
-        self.assertEqual(len(self.serving()), 2)
+        self.assertEqual(self.serving()["1:unknown:5"], (1, "up"))
         self.assertEqual(self.unknown, ["registration/web/1/unknown/5"])
 
 
