@@ -11,6 +11,9 @@ from bender.core.model import NAME_CHARACTERS_MAX, decoded
 #: Ids, and backends, in one report, which has to fit a request.
 REPORTED_MAX = 1000
 
+#: Bytes of a report as JSON: a request has 64 KiB, and room for a cursor beside it.
+REPORT_BYTES_MAX = 60 * 1024
+
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 

@@ -2,19 +2,28 @@
 
 HAProxy begins again at 0 where it is started or a server is added, and what it counted of a server that was deleted is
 gone with it. So what is added up are differences.
+
+bender takes no report that is too large, nor what comes with it. So one has what fits in: of many members that are down
+the first, and of many versions those that had requests last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from attrs import define, field, frozen
 
+from bender.core.consumer import REPORT_BYTES_MAX, REPORTED_MAX
 from bender.haproxy.core.progress import Place
 from bender.haproxy.core.reality import Row
 from bender.haproxy.core.servers import Server
 from bender.haproxy.core.shape import Pool
+
+#: Bytes that ids may have in a report, and what numbers and punctuation of one count can have at most.
+_DOWN_BYTES_MAX = REPORT_BYTES_MAX // 2
+_COUNT_BYTES = 80
 
 
 @define
@@ -41,7 +50,8 @@ class Counts:
     #: By HAProxy's names of its pool and itself, whose each server is.
     owners: dict[Place, Owner] = field(factory=dict)
     began: bool = False
-    _totals: dict[str, dict[str, Count]] = field(factory=dict)
+    # By backend and version, who has had requests last at the end.
+    _totals: dict[tuple[str, str], Count] = field(factory=dict)
     # What was counted of a server when it was last looked at.
     _seen: dict[Place, tuple[int, int]] = field(factory=dict)
     _down: frozenset[Place] = frozenset()
@@ -86,17 +96,35 @@ class Counts:
         self._seen[place] = row.requests, row.errors
         if row.requests < requests or row.errors < errors:
             requests = errors = 0
-        total = self._totals.setdefault(owner.backend, {}).setdefault(owner.version, Count())
+        key = owner.backend, owner.version
+        total = self._totals.get(key)
+        if total is None:
+            total = self._totals[key] = Count()
+        elif row.requests > requests:
+            self._totals[key] = self._totals.pop(key)
         total.requests += row.requests - requests
         total.errors += row.errors - errors
+        while len(self._totals) > REPORTED_MAX:
+            del self._totals[next(iter(self._totals))]
 
     def report(self) -> dict[str, Any]:
         """Who is down, by id, and the totals."""
-        down = {self.owners[place].id for place in self._down if place in self.owners}
-        totals = {
-            backend: {
-                version: {"requests": count.requests, "errors": count.errors} for version, count in versions.items()
-            }
-            for backend, versions in self._totals.items()
-        }
-        return {"down": sorted(down), "backends": totals}
+        down = sorted({self.owners[place].id for place in self._down if place in self.owners})
+        totals: dict[str, dict[str, Any]] = {}
+        left_bytes = REPORT_BYTES_MAX - _DOWN_BYTES_MAX
+        for (backend, version), count in reversed(self._totals.items()):
+            left_bytes -= len(msgspec.json.encode((backend, version))) + _COUNT_BYTES
+            if left_bytes < 0:
+                break
+            totals.setdefault(backend, {})[version] = {"requests": count.requests, "errors": count.errors}
+        return {"down": [*_fitting(down)], "backends": totals}
+
+
+def _fitting(ids: Sequence[str]) -> Iterator[str]:
+    """As many of them as a report may have."""
+    left_bytes = _DOWN_BYTES_MAX
+    for id_ in ids[:REPORTED_MAX]:
+        left_bytes -= len(msgspec.json.encode(id_)) + 1
+        if left_bytes < 0:
+            return
+        yield id_

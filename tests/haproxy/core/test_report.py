@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.consumer import REPORT_BYTES_MAX, REPORTED_MAX, Report
 from bender.haproxy.core.reality import Row
 from bender.haproxy.core.report import Counts
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.shape import Pool
-from tests.haproxy.said import server
+from tests.haproxy.said import HOSTILE, server
 
 POOL = Pool("shop:tcp", "shop", "tcp", BALANCE, False, None)
 
@@ -70,6 +72,41 @@ class Counting(SynchronousTestCase):
         """They are nobody's here."""
         self.counts.take([row(7, 0, "stranger")])
         self.assertEqual(self.total(), (0, 0))
+
+    def test_more_than_a_report_can_hold(self) -> None:
+        """It has what fits into a request, of what is down the first and of versions those that are used now."""
+        names = [f"{HOSTILE}{number:04}{'é' * 200}" for number in range(1200)]
+        for some in (["x"], names):
+            self.own(*some)
+            self.counts.take_all([row(1, name=name, status="DOWN") for name in some])
+        for name in names:
+            self.own(name, version=name)
+            self.counts.take_all([row(1, name=name), row(2, name=name)])
+        self.own(*names)
+        self.counts.take_all([row(2, name=name, status="DOWN") for name in names])
+        report = self.counts.report()
+        encoded = msgspec.json.encode(report)
+        self.assertLessEqual(len(encoded), REPORT_BYTES_MAX)
+        self.assertGreater(len(encoded), REPORT_BYTES_MAX // 2)
+        self.assertEqual(len(msgspec.json.decode(encoded, type=Report).down), len(report["down"]))
+        self.assertEqual(report["down"], [f"registration/{name}" for name in names[: len(report["down"])]])
+        self.assertEqual({*report["backends"]["shop"]}, {"1", *names[1 - len(report["backends"]["shop"]) :]})
+
+    def test_many_that_are_down(self) -> None:
+        """There are no more of them than bender takes."""
+        names = [f"{number:04}" for number in range(1200)]
+        self.own(*names)
+        self.counts.take_all([row(1, name=name, status="DOWN") for name in names])
+        self.assertEqual(len(self.counts.report()["down"]), REPORTED_MAX)
+
+    def test_versions_of_long_ago(self) -> None:
+        """They are forgotten when there are very many."""
+        for version in map(str, range(2 * REPORTED_MAX)):
+            self.own("a", version=version)
+            self.counts.take([row(int(version) + 200)])
+        self.assertNotIn("5", self.counts.report()["backends"]["shop"])
+        self.assertIn("1999", self.counts.report()["backends"]["shop"])
+        self.assertLessEqual(len(self.counts.report()["backends"]["shop"]), REPORTED_MAX)
 
     def test_who_is_down(self) -> None:
         """By the word of checks alone, and each once."""
