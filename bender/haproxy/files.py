@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class Files:
         except OSError as error:
             raise Refused(f"{self.output} cannot be written ({error.strerror})") from error
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):  # where it cannot be removed it could not be written either, and that is said
+                draft.unlink()
         self.written = Written(text, rendered.description)
         return before
 

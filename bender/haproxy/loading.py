@@ -1,7 +1,8 @@
 """The shape that HAProxy is to have: rendered, checked, loaded, or refused.
 
 What HAProxy refuses never stays in the file that it would be started with. What it takes but cannot begin with, for an
-address that is taken, is taken back out of there, and tried again after a while.
+address that is taken, is taken back out of there. Both are tried again after a while, for what is wrong may be the disk
+or something else on the machine.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ TOGETHER_S = 0.1
 BEGIN_S_MAX = 10.0
 BEGIN_LOOK_S = 0.02
 
-#: Before a shape is tried again with which HAProxy did not begin.
+#: Before a shape is tried again that HAProxy did not take, or a file that could not be written.
 AGAIN_S = 30.0
 
 ServersIn = Callable[[Shape], Mapping[str, Sequence[Server]]]
@@ -159,7 +160,8 @@ class Loader:
 
     def _rewrite_at(self) -> float:
         due = self.stale and self._filed is not None and self._rewriting is None
-        return self._wrote_at + APART_S if due else inf
+        apart_s = APART_S if self.problem is None else AGAIN_S
+        return self._wrote_at + apart_s if due else inf
 
     async def rewrite(self) -> None:
         """Have the file hold the servers as they are to be now, so that HAProxy comes back with them."""
@@ -170,7 +172,9 @@ class Loader:
         try:
             await self.files.replace(self._renderer.render(self._filed, self._servers_in(self._filed)))
         except (Refused, Unrenderable) as error:
-            self._log.error("The file stays as it is: {why}", why=str(error))
+            self.stale = True
+            if self.problem != str(error):
+                self._log.error("The file stays as it is: {why}", why=str(error))
             self.problem = str(error)
         else:
             self.problem = None
@@ -200,9 +204,9 @@ class Loader:
             before = await self.files.replace(self._renderer.render(shape, self._servers_in(shape)))
         except (Refused, Unrenderable) as error:
             self.stale = True
-            self._refuse(description, str(error), inf)
+            self._refuse(description, str(error), self._reactor.seconds() + AGAIN_S)
             return None
-        self._filed = shape
+        self._filed, self.problem = shape, None
         try:
             begun = await self._begin(process)
         except Failed as failed:
@@ -245,6 +249,9 @@ class Loader:
         self._refuse(description, why, self._reactor.seconds() + AGAIN_S)
 
     def _refuse(self, description: str, why: str, again_at: float) -> None:
+        at_ms = self._wall_ms()
         if self.refusal is None or self.refusal.why != why:
             self._log.error("HAProxy goes on with what it has: {why}", why=why)
-        self.refusal = Refusal(description, why, self._wall_ms(), again_at)
+        elif self.refusal.description == description:
+            at_ms = self.refusal.at_ms
+        self.refusal = Refusal(description, why, at_ms, again_at)

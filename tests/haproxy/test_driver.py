@@ -373,7 +373,7 @@ class Shapes(DriverCase):
         self.assertIn("b19", self.haproxy.pools)
 
     def test_what_haproxy_refuses(self) -> None:
-        """The last good file stays, members go on changing in it, and it is not tried again until it changes."""
+        """The last good file stays, members go on changing in it, and it is tried again after a while."""
         self.serve(1)
         self.settle(2)
         self.bad = "bad"
@@ -387,9 +387,42 @@ class Shapes(DriverCase):
         self.assertIn(f"server {B} ", self.output.read_text())
         self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
         self.assertEqual(len([text for text in self.checked if "backend/bad" in text]), 1)
+        self.settle(AGAIN_S)
+        self.assertEqual(len([text for text in self.checked if "backend/bad" in text]), 2)
         self.tell(backend("bad", "removed"))
         self.settle(2)
         self.assertIsNone(self.loader.refusal)
+
+    def test_a_file_that_cannot_be_written(self) -> None:
+        """It is said, and tried again after a while."""
+        self.serve(1)
+        self.settle(2)
+        in_the_way = self.output.with_name(f".{self.output.name}.draft")
+        in_the_way.mkdir()
+        self.tell(online(2))
+        self.settle(2)
+        self.assertIn("cannot be written", str(self.loader.problem))
+        self.tell(backend("api"))
+        self.settle(2)
+        self.assertIn("cannot be written", getattr(self.loader.refusal, "why", ""))
+        in_the_way.rmdir()
+        self.settle(AGAIN_S)
+        self.assertIn("backend api", self.output.read_text())
+        self.assertIn("api", self.haproxy.pools)
+        self.assertIsNone(self.loader.problem)
+
+    def test_a_file_with_other_servers_that_cannot_be_written(self) -> None:
+        """It is written when it can be, though nothing else has changed by then."""
+        self.serve(1)
+        self.settle(2)
+        in_the_way = self.output.with_name(f".{self.output.name}.draft")
+        in_the_way.mkdir()
+        self.tell(online(2))
+        self.settle(2)
+        in_the_way.rmdir()
+        self.settle(AGAIN_S)
+        self.assertIn(f"server {B} ", self.output.read_text())
+        self.assertIsNone(self.loader.problem)
 
     def test_what_haproxy_cannot_begin_with(self) -> None:
         """The file is as it was before; it is tried again after a while."""
