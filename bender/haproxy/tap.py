@@ -24,6 +24,7 @@ from bender.choices import Unfit
 from bender.client import Client
 from bender.haproxy import core
 from bender.haproxy.addresses import Addresses
+from bender.haproxy.binding import why_not
 from bender.haproxy.choices import OPTIONS, Choices, choose
 from bender.haproxy.consumer import Consumer
 from bender.haproxy.core.reality import version_in
@@ -104,7 +105,7 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> IS
     """A driver with its status, which does nothing before it is started."""
     client = _client(choices, reactor)
     addresses = Addresses(reactor)
-    wanted = Wanted(addresses.address_of, with_slots=version < DYNAMIC_SINCE)
+    wanted = Wanted(addresses.address_of, why_not, with_slots=version < DYNAMIC_SINCE)
     runtime = Runtime(reactor, UNIXClientEndpoint(reactor, str(choices.socket), ANSWER_S_MAX))
     reloading = _reloading(choices, reactor)
     loader = Loader(

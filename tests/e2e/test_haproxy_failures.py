@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -208,15 +209,45 @@ async def test_what_haproxy_refuses(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
-    """HAProxy cannot begin with it and goes on with what it has, also where it is started again."""
+    """Its frontend is left out, and harms nobody; it is there as soon as it can be."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
     driver = await driven(place, [node])
-    taken = {"backend": "shop", "bind": f"127.0.0.1:{node.api_port}"}
-    assert (await node.call("PUT", "/frontends/taken", taken)).status == 201
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", place.ports.take()))
+        other.listen()
+        taken = other.getsockname()[1]
+        async with traffic(port) as asking:
+            wanted = {"backend": "shop", "bind": f"127.0.0.1:{taken}"}
+            assert (await node.call("PUT", "/frontends/taken", wanted)).status == 201
+            status = await driver.until("refusing", lambda status: status["problems"])
+            assert status["problems"] == {
+                "frontend/taken": f"bind: nobody can listen at 127.0.0.1:{taken}: another program listens there"
+            }
+            await asking.until_asked(100)
+        assert asking.failed == []
+    await driver.until("listening", lambda status: "taken" in status["frontends"] and not status["problems"])
+    async with traffic(taken) as asking:
+        await asking.until_asked(20)
+    assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_haproxy_cannot_begin_with(cluster: Cluster, place: Place) -> None:
+    """It goes on with what it has, also where it is started again."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 1, "1")
+    port = await shop(place, node)
+    driver = await driven(place, [node])
+    driver.signal()
+    await driver.ended()
+    template = place.folder / "mine.cfg.j2"
+    template.write_text(f"{TEMPLATE}\nlisten other\n    bind 127.0.0.1:{node.api_port}\n")
+    driver.options["template"] = str(template)
+    driver.start()
     await driver.until("refusing", lambda status: status["haproxy"]["refused"])
-    assert "frontend/taken" not in driver.file.read_text()
+    assert "listen other" not in driver.file.read_text()
     async with traffic(port) as asking:
         await asking.until_asked(20)
     assert asking.failed == []

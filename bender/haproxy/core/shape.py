@@ -7,7 +7,7 @@ which people set things up does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -22,6 +22,9 @@ NOWHERE: Mapping[Mode, str] = {"http": "bender__nowhere", "tcp": "bender__nowher
 #: Of HAProxy's names for frontends, and for backends in mode tcp. Frontends and backends share their names there.
 _FRONTEND = ":in"
 _TCP = ":tcp"
+
+#: What is wrong with a frontend begins so if an address of it cannot be listened on now.
+UNBINDABLE = "bind: nobody can listen at "
 
 #: How many servers there are room for without a reload where they cannot be added, at least and beside those there are.
 SLOTS_MIN = 8
@@ -78,11 +81,13 @@ def shape(
     frontends: Mapping[str, Mapping[str, Any]],
     slots_of: Mapping[str, int] | None = None,
     before: Shape | None = None,
+    why_not: Callable[[str], str | None] = lambda _bind: None,
 ) -> tuple[Shape, dict[str, str]]:
     """What is to be rendered, and by id what of backends and frontends cannot be used.
 
     `slots_of` says by the name of a backend how many slots it gets, where servers cannot be added. Of frontends that
-    want the same address, the one that has it in the shape `before` keeps it.
+    want the same address, the one that has it in the shape `before` keeps it. `why_not` says why an address cannot be
+    listened on; it is asked about those only that are nowhere near one of `before`, which HAProxy has itself.
     """
     problems: dict[str, str] = {}
     known = {}
@@ -90,7 +95,7 @@ def shape(
         known[name], unusable = backend_of(body)
         if unusable:
             problems[f"backend/{name}"] = "; ".join(unusable)
-    usable = [*_usable(frontends, problems, before or Shape())]
+    usable = [*_usable(frontends, problems, before or Shape(), why_not if before is not None else _certain)]
     modes: dict[str, set[Mode]] = {name: set() for name in known}
     for frontend in usable:
         for used in (frontend.backend, *(rule.backend for rule in frontend.rules)):
@@ -115,7 +120,12 @@ def slots_for(servers: int, before: int) -> int:
     return wanted
 
 
-def _usable(frontends: Mapping[str, Mapping[str, Any]], problems: dict[str, str], before: Shape) -> Iterable[Frontend]:
+def _usable(
+    frontends: Mapping[str, Mapping[str, Any]],
+    problems: dict[str, str],
+    before: Shape,
+    why_not: Callable[[str], str | None],
+) -> Iterable[Frontend]:
     parsed: dict[str, Frontend] = {}
     for name, body in sorted(frontends.items()):
         try:
@@ -124,14 +134,28 @@ def _usable(frontends: Mapping[str, Mapping[str, Any]], problems: dict[str, str]
             problems[f"frontend/{name}"] = str(unusable)
     holders = {bind: door.title for door in before.doors for bind in door.binds}
     taken = {bind: name for bind, name in holders.items() if name in parsed and bind in parsed[name].binds}
+    ports = {_port(bind) for bind in holders}
     for name, frontend in parsed.items():
         others = {bind: taken[bind] for bind in frontend.binds if taken.get(bind, name) != name}
         if others:
             bind, other = min(others.items())
             problems[f"frontend/{name}"] = f"bind: {bind} is that of frontend/{other}"
             continue
+        new = [bind for bind in frontend.binds if _port(bind) not in ports]
+        unbindable = next((f"{UNBINDABLE}{bind}: {why}" for bind in new if (why := why_not(bind)) is not None), None)
+        if unbindable is not None:
+            problems[f"frontend/{name}"] = unbindable
+            continue
         taken |= dict.fromkeys(frontend.binds, name)
         yield frontend
+
+
+def _port(bind: str) -> str:
+    return bind.rpartition(":")[2]
+
+
+def _certain(_bind: str) -> None:
+    """Where it is not known what HAProxy has itself, nothing is known of others either."""
 
 
 def _pool(backend: Backend, mode: Mode, problems: dict[str, str], slots: int) -> Pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any
 
 from attrs import define, field
@@ -10,17 +11,21 @@ from attrs import define, field
 from bender.haproxy.core.registry import Registry, Said
 from bender.haproxy.core.servers import Ramps, Server, serving
 from bender.haproxy.core.settings import backend_of
-from bender.haproxy.core.shape import Shape, shape, slots_for
+from bender.haproxy.core.shape import UNBINDABLE, Shape, shape, slots_for
+
+#: Seconds before it is looked again whether an address can be listened on.
+BIND_AGAIN_S = 5.0
 
 
 @define
 class Wanted:
     """All that is wanted. `address_of` gives the address of a host, None if it is not known yet.
 
-    `with_slots` says that servers cannot be added to HAProxy.
+    `why_not` says why an address cannot be listened on, `with_slots` that servers cannot be added to HAProxy.
     """
 
     address_of: Callable[[str], str | None]
+    why_not: Callable[[str], str | None] = lambda _bind: None
     with_slots: bool = False
     registry: Registry = field(factory=Registry)
     #: The names of backends whose servers may be others than before. Who takes care of one takes it out.
@@ -36,6 +41,8 @@ class Wanted:
     # When the weights of a backend's servers are others.
     _grow_at: dict[str, float] = field(factory=dict)
     _slots: dict[str, int] = field(factory=dict)
+    # When to look again whether addresses can be listened on.
+    _bind_at: float = inf
 
     def take(self, said: Said, now: float) -> None:
         """Take in an event."""
@@ -56,7 +63,8 @@ class Wanted:
     def due_at(self, *, lapsing: bool = True) -> float | None:
         """When to call `pass_time` next with the same `lapsing`, if nothing happens before."""
         lapse_at = self.registry.due_at() if lapsing else None
-        return min([*self._grow_at.values(), *([] if lapse_at is None else [lapse_at])], default=None)
+        due_at = min([*self._grow_at.values(), *([] if lapse_at is None else [lapse_at]), self._bind_at])
+        return None if due_at == inf else due_at
 
     def pass_time(self, now: float, *, lapsing: bool = True) -> None:
         """See what is due; unless `lapsing`, what is kept is kept on."""
@@ -65,6 +73,7 @@ class Wanted:
         for name in [name for name, at in self._grow_at.items() if at <= now]:
             del self._grow_at[name]
             self.changed.add(name)
+        self.reshaped |= self._bind_at <= now
 
     def moved(self, host: str) -> None:
         """Another address is known of a host."""
@@ -97,7 +106,9 @@ class Wanted:
         if self.with_slots:
             for name in self.registry.backends:
                 self._slots[name] = slots_for(max(1, len(self.servers(name, now))), self._slots.get(name, 0))
-        found, self.problems = shape(self.registry.backends, self.registry.frontends, self._slots, before)
+        found, self.problems = shape(self.registry.backends, self.registry.frontends, self._slots, before, self.why_not)
+        unbindable = any(problem.startswith(UNBINDABLE) for problem in self.problems.values())
+        self._bind_at = now + BIND_AGAIN_S if unbindable else inf
         return found
 
     def _take_backend(self, name: str) -> None:

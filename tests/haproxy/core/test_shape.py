@@ -68,6 +68,24 @@ class Shapes(SynchronousTestCase):
         moved = frontend("b", bind="*:82")
         self.assertEqual([each.title for each in shaped(moved, other, before=before)[0].doors], ["a", "b"])
 
+    def test_an_address_that_nobody_can_listen_at(self) -> None:
+        """Its frontend is left out. What HAProxy may have itself is not asked about, nor anything if that is unknown."""
+        asked: list[str] = []
+
+        def why_not(bind: str) -> str | None:
+            asked.append(bind)
+            return "another program listens there" if bind == "*:81" else None
+
+        one, other = frontend("a", bind="*:80"), frontend("b", bind="10.0.0.1:80,*:82,*:81")
+        self.assertEqual([each.title for each in shaped(one, other, why_not=why_not)[0].doors], ["a", "b"])
+        self.assertEqual(asked, [])
+        before, _ = shaped(one)
+        found, problems = shaped(one, other, before=before, why_not=why_not)
+        self.assertEqual([each.title for each in found.doors], ["a"])
+        said = "bind: nobody can listen at *:81: another program listens there"
+        self.assertEqual(problems, {"frontend/b": said})
+        self.assertEqual(asked, ["*:82", "*:81"])
+
     def test_a_balance_that_tcp_does_not_have(self) -> None:
         """It shares out in turn there."""
         found, problems = shaped(backend("a", balance="uri"), frontend("x", backend="a", bind="*:1", mode="tcp"))
