@@ -96,8 +96,12 @@ class Reader:
     def _terminal(self, name: str) -> Terminal:
         if name not in self.terminals:
             scratch = self.folder.parent / f"typed-{name}"
-            self.terminals[name] = Terminal(self.language, self.folder, self.variables, scratch)
+            self.terminals[name] = Terminal(self.language, self.folder, self.variables, scratch, self._look)
         return self.terminals[name]
+
+    def _look(self) -> None:
+        for terminal in self.terminals.values():
+            terminal.look()
 
 
 def main(page: str, folder: str) -> int:

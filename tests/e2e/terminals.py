@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pexpect
@@ -18,6 +19,9 @@ PATIENCE_S = 20.0
 LATE_S = 1.0
 
 LOOK_S = 0.05
+
+#: What is read at a time of a terminal that nobody waits for. One piece has 4 KiB.
+PIECES_MAX = 100
 
 #: What neither a page nor a program prints: it stands around what a terminal says to its test, a command that failed
 #: or, as the prompt, nothing.
@@ -59,6 +63,7 @@ class Terminal:
     folder: Path
     variables: dict[str, str]
     scratch: Path
+    meanwhile: Callable[[], None] = lambda: None  # called again and again while this one is waited for
     _child: pexpect.spawn[str] = field(init=False)
     _screen: str = ""
     _shown: int = 0
@@ -96,6 +101,12 @@ class Terminal:
         if bool(self._failed) != may_fail:
             raise NotSo(f"{'; '.join(self._failed) or 'nothing failed'}. It printed:\n{self._screen}")
 
+    def look(self) -> None:
+        """Take what it shows by now, for a program waits whose terminal takes nothing."""
+        with suppress(pexpect.TIMEOUT, pexpect.EOF):  # one that was closed is told of when it is used
+            for _ in range(PIECES_MAX):
+                self._read(self._child.read_nonblocking(65_536, 0))
+
     def _enter(self, text: str) -> None:
         self._screen, self._shown, self._failed, self.is_idle = "", 0, [], False
         self.scratch.write_text(SHELL_BEGINS + text if self.language == "sh" else text, "utf-8")
@@ -117,6 +128,7 @@ class Terminal:
         while not true():
             if time.monotonic() > ends_at:
                 raise NotSo(f"{otherwise} within {within_s} s. It printed:\n{self._screen[self._shown :]}")
+            self.meanwhile()
             try:
                 self._read(self._child.read_nonblocking(65_536, LOOK_S))
             except pexpect.TIMEOUT:

@@ -86,6 +86,19 @@ a is 1
 """
 
 
+MUCH_TO_SAY = """
+<!-- until: 1 -->
+```sh
+seq 100000; touch done; cat
+```
+
+<!-- terminal 2 -->
+```sh
+until [ -e done ]; do sleep 0.1; done
+```
+"""
+
+
 def follow(page: Path, folder: Path) -> str:
     """Do what a page says, in a network and among processes of its own; returns what is not so, or nothing."""
     missing = [program for program in PROGRAMS if not shutil.which(program, path=PATH)]
@@ -145,6 +158,13 @@ def test_what_is_not_as_a_page_says_is_noticed(page: str, complaint: str, tmp_pa
 def test_a_terminal_is_as_its_reader_left_it(tmp_path: Path) -> None:
     """Each has its variables; what stays in one is ended by Ctrl-C before the next is typed there."""
     (tmp_path / "page.md").write_text(TWO_TERMINALS)
+    assert follow(tmp_path / "page.md", tmp_path) == ""
+
+
+@pytest.mark.outside
+def test_what_nobody_looks_at_goes_on(tmp_path: Path) -> None:
+    """A program waits whose terminal takes nothing, and a reader's terminals take all."""
+    (tmp_path / "page.md").write_text(MUCH_TO_SAY)
     assert follow(tmp_path / "page.md", tmp_path) == ""
 
 
