@@ -89,7 +89,9 @@ class Loader:
         self._nothing = renderer.description(Shape())
         # The shape in the file, if it was written by this process or is the one that is wanted.
         self._filed: Shape | None = None
-        self._wrote_at = self._loaded_at = self._wanted_at = -inf
+        self._wrote_at = self._loaded_at = -inf
+        # Since when something else is wanted, if it was not tried yet. What is wanted later does not put it off.
+        self._wanted_at: float | None = None
         self._rewriting: Deferred[None] | None = None
 
     @property
@@ -105,7 +107,6 @@ class Loader:
 
     def want(self, shape: Shape, process: Process | None) -> None:
         """This is wanted now."""
-        self._wanted_at = self._reactor.seconds()
         self.wanted = shape
         try:
             self._description = self._renderer.description(shape)
@@ -118,6 +119,10 @@ class Loader:
         if self._filed is None and self._is_filed():
             self._filed = shape
         self.meet(process)
+        if not self._wants(process):
+            self._wanted_at = None
+        elif self._wanted_at is None:
+            self._wanted_at = self._reactor.seconds()
 
     def meet(self, process: Process | None) -> None:
         """HAProxy is this process now: see what it runs with."""
@@ -156,7 +161,8 @@ class Loader:
         if not self._wants(process):
             return inf
         again_at = self.refusal.again_at if self.refusal is not None else -inf
-        return max(self._loaded_at + APART_S, self._wanted_at + TOGETHER_S, again_at)
+        together_at = self._wanted_at + TOGETHER_S if self._wanted_at is not None else -inf
+        return max(self._loaded_at + APART_S, together_at, again_at)
 
     def _rewrite_at(self) -> float:
         due = self.stale and self._filed is not None and self._rewriting is None
@@ -198,6 +204,7 @@ class Loader:
 
     async def _load(self, process: Process | None) -> Process | None:
         self._loaded_at = self._wrote_at = self._reactor.seconds()
+        self._wanted_at = None
         shape, description, filed = self.wanted, self._description, self._filed
         self.stale = False
         try:

@@ -372,6 +372,17 @@ class Shapes(DriverCase):
         self.assertLessEqual(self.reload.reloads, 4)
         self.assertIn("b19", self.haproxy.pools)
 
+    def test_changes_without_an_end(self) -> None:
+        """They do not put off what takes a reload, whether they take one themselves or not."""
+        self.serve(1)
+        self.settle(2)
+        self.tell(frontend("late", backend="shop", bind="*:81"))
+        for i in range(30):
+            self.tell(backend("shop", "changed", canary={"version": "2", "percent": i}), backend(f"b{i}"))
+            self.settle(0.05)
+        self.assertIn("frontend late", self.output.read_text())
+        self.assertGreaterEqual(self.reload.reloads, 1)
+
     def test_what_haproxy_refuses(self) -> None:
         """The last good file stays, members go on changing in it, and it is tried again after a while."""
         self.serve(1)
