@@ -109,4 +109,4 @@ class Ramps:
 
 def _steps(past_s: float, step_s: float) -> int:
     """The steps done so far, of which the first is done at once."""
-    return STEPS if past_s >= STEPS * step_s else int((past_s + _ROUNDING_S) // step_s) + 1
+    return STEPS if past_s + _ROUNDING_S >= STEPS * step_s else int((past_s + _ROUNDING_S) // step_s) + 1

@@ -79,6 +79,12 @@ class Growing(SynchronousTestCase):
             seen.append(weights[1])
         self.assertEqual(seen, [25, 51, 76, 102, 128, 153, 179, 204, 230, 256])
 
+    def test_a_slow_start_that_is_none(self) -> None:
+        """Nobody ever gets more than all, however short it is."""
+        for slow_start_s in (5e-324, 1e-300, 1e-7, 1e-6, 9.9e-6):
+            self.ramps.ramped("shop", [self.old], 10, 0)
+            self.assertLessEqual(max(self.weights(0, slow_start_s)[0]), 256, slow_start_s)
+
     def test_without_slow_start(self) -> None:
         """Weights are what members ask for."""
         self.assertEqual(self.weights(0, slow_start_s=0), ([1, 1], None))
