@@ -69,7 +69,7 @@ class Shapes(SynchronousTestCase):
         self.assertEqual([each.title for each in shaped(moved, other, before=before)[0].doors], ["a", "b"])
 
     def test_an_address_that_nobody_can_listen_at(self) -> None:
-        """Its frontend is left out. What HAProxy may have itself is not asked about, nor anything if that is unknown."""
+        """Its frontend is left out. What HAProxy may have itself is not asked about, and nothing if that is unknown."""
         asked: list[str] = []
 
         def why_not(bind: str) -> str | None:
