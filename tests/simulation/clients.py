@@ -250,14 +250,9 @@ class Operator:
         if self.over:
             return
         node = random.choice([*cluster.nodes.values()])
-        kinds = ["backend", "frontend", "state", *(["guard"] if cluster.guard_s else [])]
-        kind, number = random.choice(kinds), random.randint(0, 1)
+        kind, number = random.choice(["backend", "frontend", "state"]), random.randint(0, 1)
         self._written += 1
         removes, lasts_s = random.random() < 0.15, None
-        if kind == "guard":
-            if node.serving:
-                when_ready(cluster, node, partial(self._lift_guard, node))
-            return
         if kind == "state":
             key, body = key_of_state(instance(number)), random.choice([b"drain", b"maint"])
             lasts_s = LASTING_S_MAX if removes else random.uniform(1, 20) * cluster.interval_s
@@ -267,6 +262,13 @@ class Operator:
             when_ready(cluster, node, partial(self._configure, node, key, None if removes else body, lasts_s))
         if times > 1:
             cluster.after(random.uniform(0, 0.3) * cluster.interval_s, self.write, times - 1)
+
+    def lift_guard(self, number: int) -> None:
+        """Lift the guard from all instances, at the node with this number if it is there."""
+        nodes = [*self.cluster.nodes.values()]
+        node = nodes[number % len(nodes)]
+        if node.serving and not self.over:
+            when_ready(self.cluster, node, partial(self._lift_guard, node))
 
     def _lift_guard(self, node: Node, ready: bool) -> None:
         if ready:

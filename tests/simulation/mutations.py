@@ -677,13 +677,19 @@ MUTATIONS = {
     "only what is due counts": _mutation("9", (Claims, "_is_out_of_sight", instead(_counts_what_is_due))),
     "what was hidden is forgotten": _mutation("9", (Guard, "_losses_within_the_window", instead(lambda *_: {}))),
     "what was hidden counts for ever": _mutation("9", (Guard, "_losses_within_the_window", instead(_remembers_losses))),
-    "what came back counts as lost": _mutation("9", (Guard, "forget", around(_what_came_back_is_lost))),
+    "what came back counts as lost": _mutation(
+        "9", (Guard, "forget", around(_what_came_back_is_lost)), shown_by=scenarios.what_came_back_is_not_lost
+    ),
     "what is suspect is not known": _mutation(
         "9",
         (Claims, "winner", around(_unknown_when_suspect)),
         shown_by=scenarios.what_is_suspect_can_be_renewed_and_deregistered,
     ),
     "each look lengthens the guard": _mutation("9", (Guard, "lose", around(_lengthened))),
-    "nobody lifts the guard": _mutation("9", (Guard, "lift", instead(lambda *_, **__: ()))),
-    "the guard stays lifted": _mutation("9", (Guard, "lift", around(_lifted_for_good))),
+    "nobody lifts the guard": _mutation(
+        "9", (Guard, "lift", instead(lambda *_, **__: ())), shown_by=scenarios.a_guard_is_lifted_for_a_while
+    ),
+    "the guard stays lifted": _mutation(
+        "9", (Guard, "lift", around(_lifted_for_good)), shown_by=scenarios.a_guard_is_lifted_for_a_while
+    ),
 }

@@ -42,6 +42,8 @@ class Settings:
     long: bool
     days: bool
     guard_s: float
+    #: When an operator lifts the guard, and the number of a node at which he does.
+    lifted: tuple[tuple[float, int], ...]
 
     @classmethod
     def drawn(cls, random: Random, chance: Random, *, hard: bool) -> Settings:
@@ -52,7 +54,11 @@ class Settings:
         size = random.choice([1, 2, 2, 3, 3, 3, 4, 5, 5, 7])
         days = random.random() < 0.15
         guard_s = chance.choice([0, 0, 0, 2, 8, 30]) * interval_s
-        return cls(min(size, 3) if long else size, Timing(interval_s, ttl * interval_s), long, days, guard_s)
+        lifted = [
+            (chance.uniform(15, 60) * interval_s, chance.randrange(8)) for _ in range(chance.choice([0, 0, 1, 3]))
+        ]
+        timing = Timing(interval_s, ttl * interval_s)
+        return cls(min(size, 3) if long else size, timing, long, days, guard_s, tuple(lifted) if guard_s else ())
 
 
 class Simulation:
@@ -61,7 +67,7 @@ class Simulation:
     def __init__(self, seed: int, *, hard: bool, trace: Callable[[str], None] | None = None) -> None:
         random = Random(f"settings {seed} {hard}")
         self.seed, self.hard = seed, hard
-        self.settings = Settings.drawn(random, Random(f"more settings {seed} {hard}"), hard=hard)
+        self.settings = Settings.drawn(random, Random(f"what came later {seed} {hard}"), hard=hard)
         names = tuple(f"n{i}" for i in range(self.settings.size))
         self.cluster = Cluster(seed, timing=self.settings.timing, guard_s=self.settings.guard_s)
         self.cluster.trace = trace
@@ -87,6 +93,8 @@ class Simulation:
         self.faults.plan(random.choice([5, 8, 12] if self.hard else [0, 0, 1, 2, 4, 6]), self.faults_until)
         for _ in range(3):
             cluster.at(random.uniform(2, 50) * interval_s, self.operator.write, random.choice([1, 1, 1, 30]))
+        for at, number in self.settings.lifted:
+            cluster.at(at, self.operator.lift_guard, number)
 
     def run(self) -> None:
         """All of it, or up to the first broken promise."""
