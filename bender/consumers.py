@@ -128,7 +128,10 @@ class Consumers:
     # What others want to know.
 
     def shown(self, key: str = "", number: int = 0) -> tuple[Consumer, ...]:
-        """All of them, in order of name; whether each has applied what happened to a key, up to the event `number`."""
+        """All of them, in order of name; whether each has applied what happened to a key, up to the event `number`.
+
+        Whoever asks about a key is not told what they report, which may be much.
+        """
         self._forget()
         return tuple(self._shown(self._standing[name], key, number) for name in sorted(self._standing))
 
@@ -175,7 +178,7 @@ class Consumers:
             return True
         if standing.position is None:
             return False
-        later = map(self._journal.entry, range(standing.position + 1, number + 1))
+        later = map(self._journal.entry, range(number, standing.position, -1))  # the last of them says it, mostly
         return not any(not streams or entry is None or any(each.admits(entry) for each in streams) for entry in later)
 
     def _shown(self, standing: _Standing, key: str = "", number: int = 0) -> Consumer:
@@ -188,7 +191,7 @@ class Consumers:
             cursor=None if position is None else journal.cursor_at(position),
             behind=journal.number - (position or 0),
             at_ms=standing.at_ms,
-            report=standing.report,
+            report=None if key else standing.report,
         )
 
 

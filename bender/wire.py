@@ -333,8 +333,12 @@ class Wire:
 
     @staticmethod
     def consumers_out(consumers: Iterable[Consumer]) -> bytes:
-        """The answer to that."""
-        return _encoded([*consumers])
+        """The answer to that. Reports are left out where a peer would not take so much."""
+        told = [*consumers]
+        encoded = _encoded(told)
+        if len(encoded) <= BODY_BYTES_MAX:
+            return encoded
+        return _encoded([msgspec.structs.replace(consumer, report=None) for consumer in told])
 
     @staticmethod
     def consumers_in(body: bytes) -> tuple[Consumer, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,6 +12,7 @@ from bender.consumers import PRESENT_S, REMEMBERED_S
 from bender.core.consumer import Confirmation, Consumer, Counted, Report, parse_confirmation
 from bender.core.model import Invalid
 from bender.core.replica import Full
+from bender.journal import Entry
 from bender.subscription import Selection
 from tests.api.conversation import NOW_MS
 from tests.watched import Watched, Window
@@ -34,6 +36,19 @@ class ConsumersCase(SynchronousTestCase):
 
     def applied(self, key: str = KEY) -> dict[str, bool]:
         return {each.name: each.applied for each in self.consumers.shown(key, self.journal.number)}
+
+
+@define
+class Looking:
+    """Lets the events of web through, and counts those that were looked at."""
+
+    app: str | None = "web"
+    version: str | None = None
+    looks: int = 0
+
+    def admits(self, entry: Entry) -> bool:
+        self.looks += 1
+        return entry.app == self.app
 
 
 class Parsing(SynchronousTestCase):
@@ -105,6 +120,21 @@ class Confirming(ConsumersCase):
         self.consumers.confirm("web", Confirmation(self.journal.cursor_at(1)))
         self.assertEqual(self.applied()["web"], True)
         self.assertEqual(self.applied()["late"], False)
+
+    def test_who_is_asked_about_a_key(self) -> None:
+        """What they report is left out: each deregistration asks, and a report may be long."""
+        self.confirm(report=REPORT)
+        self.assertIsNone(self.consumers.shown(KEY, self.journal.number)[0].report)
+
+    def test_one_that_is_far_behind(self) -> None:
+        """That it lacks the last event is found out by a look at that."""
+        looking = Looking()
+        self.consumers.connect("web", looking)
+        self.confirm("web")
+        for port in range(1, 1000):
+            self.watched.up("api", port=port)
+        self.watched.up()
+        self.assertEqual((self.applied(), looking.looks), ({"web": False}, 1))
 
 
 class Connecting(ConsumersCase):

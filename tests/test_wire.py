@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender import wire
 from bender.core.configuration import BUCKETS
+from bender.core.consumer import Consumer, Report
 from bender.core.entries import ROW, Entries
 from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import Counter, Message, Sender, Setting
@@ -196,6 +197,16 @@ class RoundTrip(SynchronousTestCase):
         for i in range(5):
             wire.decode(wire.encode(push(End(7, 1, KEY, 10.0, 1, tuple((node + 10_000 * i, n) for node, n in roots)))))
         self.assertLess(len(wire._incarnations), 20_000)
+
+
+class Consumers(SynchronousTestCase):
+    def test_more_reports_than_a_peer_takes(self) -> None:
+        """They are left out, and who has made them is told."""
+        report = Report(("a" * 60_000,))
+        many = tuple(Consumer(f"c{i}", "n2", True, True, None, 0, 0, report) for i in range(300))
+        told = Wire.consumers_in(Wire.consumers_out(many))
+        self.assertEqual(told, tuple(msgspec.structs.replace(each, report=None) for each in many))
+        self.assertEqual(Wire.consumers_in(Wire.consumers_out(many[:2])), many[:2])
 
 
 class Unsendables(SynchronousTestCase):
