@@ -12,6 +12,7 @@ import socket
 _WHY = {
     errno.EADDRINUSE: "another program listens there",
     errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EAFNOSUPPORT: "this machine has no addresses of that kind",
 }
 
 
@@ -19,12 +20,12 @@ def why_not(bind: str) -> str | None:
     """Why nobody could listen at `*:PORT` or `ADDRESS:PORT` now; None if that is not certain."""
     host, _, port = bind.rpartition(":")
     address = host.strip("[]")
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Another HAProxy of the same user shares its addresses, and so does one that was reloaded a moment ago.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Another HAProxy of the same user shares its addresses, and so does one that was reloaded a moment ago.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             probe.bind(("" if address == "*" else address, int(port)))
-        except OSError as error:
-            return _WHY.get(error.errno or 0)
+    except OSError as error:
+        return _WHY.get(error.errno or 0)
     return None
