@@ -40,6 +40,9 @@ BEGIN_LOOK_S = 0.02
 #: Before a shape is tried again that HAProxy did not take, or a file that could not be written.
 AGAIN_S = 30.0
 
+#: What that grows to where HAProxy runs and did not begin again: while it tries, it may listen nowhere for a second.
+BEGIN_AGAIN_S_MAX = 3600.0
+
 ServersIn = Callable[[Shape], Mapping[str, Sequence[Server]]]
 
 
@@ -86,6 +89,7 @@ class Loader:
         self._servers_in = servers_in
         self._wall_ms = wall_ms
         self._description = ""
+        self._begin_again_s = AGAIN_S
         self._nothing = renderer.description(Shape())
         # The shape in the file, if it was written by this process or is the one that is wanted.
         self._filed: Shape | None = None
@@ -108,12 +112,15 @@ class Loader:
     def want(self, shape: Shape, process: Process | None) -> None:
         """This is wanted now."""
         self.wanted = shape
+        before = self._description
         try:
             self._description = self._renderer.description(shape)
         except Unrenderable as error:
             self._description = ""
             self._refuse("", f"the template {error}", inf)
             return
+        if self._description != before:
+            self._begin_again_s = AGAIN_S
         if self.refusal is not None and self.refusal.description != self._description:
             self.refusal = None
         if self._filed is None and self._is_filed():
@@ -220,6 +227,8 @@ class Loader:
             if self.reloading.able:
                 self._filed = filed
                 self._back_to(before, description, str(failed))
+                if process is not None:
+                    self._begin_again_s = min(2 * self._begin_again_s, BEGIN_AGAIN_S_MAX)
             else:
                 self._refuse(description, str(failed), inf)
             return None
@@ -253,7 +262,7 @@ class Loader:
             self.files.restore(before)
         except Refused as error:
             why = f"{why}; and {error}"
-        self._refuse(description, why, self._reactor.seconds() + AGAIN_S)
+        self._refuse(description, why, self._reactor.seconds() + self._begin_again_s)
 
     def _refuse(self, description: str, why: str, again_at: float) -> None:
         at_ms = self._wall_ms()

@@ -436,7 +436,7 @@ class Shapes(DriverCase):
         self.assertIsNone(self.loader.problem)
 
     def test_what_haproxy_cannot_begin_with(self) -> None:
-        """The file is as it was before; it is tried again after a while."""
+        """The file is as it was before; it is tried again after a while, and after twice of that."""
         self.serve(1)
         self.settle(2)
         self.reload.works = False
@@ -445,8 +445,13 @@ class Shapes(DriverCase):
         self.settle(BEGIN_S_MAX + 1)
         self.assertEqual(self.output.read_text(), good)
         self.assertIn("did not begin", getattr(self.loader.refusal, "why", ""))
+        self.assertEqual(self.reload.reloads, 1)
+        self.settle(AGAIN_S + BEGIN_S_MAX)
+        self.assertEqual(self.reload.reloads, 2)
+        self.settle(2 * AGAIN_S - 1)
+        self.assertEqual(self.reload.reloads, 2)
         self.reload.works = True
-        self.settle(AGAIN_S + 1)
+        self.settle(BEGIN_S_MAX)
         self.assertIsNone(self.loader.refusal)
         self.assertIn("api", self.haproxy.pools)
 
