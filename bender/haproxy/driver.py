@@ -37,6 +37,10 @@ from bender.reaching import NoAnswer
 #: Seconds between two looks at whether HAProxy is as it should be, where nothing else makes one look.
 CHECK_S = 2.0
 
+#: Where bender has lost what HAProxy has, people and scripts set it up again, one after the other. They are done when
+#: nothing more came for so long.
+QUIET_S = 3.0
+
 #: Before HAProxy is asked again that did not answer: at first, and what that grows to.
 AGAIN_S_MIN = 0.05
 AGAIN_S_MAX = 1.0
@@ -122,6 +126,8 @@ class Driver(Service):
         self._leaving = Leaving()
         self._everything = True
         self._check_at = self._look_at = self._again_at = -inf
+        # Until when somebody may not be done yet who sets up again what bender has lost.
+        self._quiet_at = -inf
         self._again_s = AGAIN_S_MIN
         self._vigil: Vigil | None = None
         self._poked: Deferred[None] | None = None
@@ -181,6 +187,8 @@ class Driver(Service):
             self._log.info("Following {node}, which has said all that it knows.", node=event.node)
         else:
             kind: Any = event.kind
+            if self.held is not None and kind != "registration":
+                self._quiet_at = now + QUIET_S
             self.wanted.take(Said(event.event, kind, event.id, event.reason, event.body), now)
         self.poke()
 
@@ -211,11 +219,12 @@ class Driver(Service):
         """Whether bender has said enough for HAProxy to be touched."""
         if not self.synced:
             return False
-        if self.ready or not self.wanted.registry.knows_nothing or not self.loader.has_something:
+        lost = not self.wanted.registry.frontends and self.loader.listens
+        if self.ready or not (lost or self._reactor.seconds() < self._quiet_at):
             self.held = None
             return True
         if self.held is None:
-            self.held = f"bender knows no frontend and no backend, but {self.loader.files.output} may"
+            self.held = f"bender knows no frontend, but {self.loader.files.output} has some"
             self._log.warn("HAProxy is left as it is: {why}.", why=self.held)
         return False
 
@@ -254,7 +263,8 @@ class Driver(Service):
 
     def _due_at(self) -> float:
         if not self.may_act():
-            return self._reactor.seconds() + CHECK_S  # type: ignore[no-any-return]
+            now: float = self._reactor.seconds()
+            return self._quiet_at if now < self._quiet_at < now + CHECK_S else now + CHECK_S
         if self.wanted.changed or self.wanted.reshaped or self._everything or self._stand is not None:
             return self._again_at
         at = [self._check_at, self.loader.due_at(self.process)]

@@ -7,6 +7,7 @@ or something else on the machine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
@@ -42,6 +43,9 @@ AGAIN_S = 30.0
 
 #: What that grows to where HAProxy runs and did not begin again: while it tries, it may listen nowhere for a second.
 BEGIN_AGAIN_S_MAX = 3600.0
+
+#: What begins a section by which HAProxy listens.
+_LISTENING = re.compile(r"^\s*(frontend|listen)\s", re.MULTILINE)
 
 ServersIn = Callable[[Shape], Mapping[str, Sequence[Server]]]
 
@@ -90,7 +94,6 @@ class Loader:
         self._wall_ms = wall_ms
         self._description = ""
         self._begin_again_s = AGAIN_S
-        self._nothing = renderer.description(Shape())
         # The shape in the file, if it was written by this process or is the one that is wanted.
         self._filed: Shape | None = None
         self._wrote_at = self._loaded_at = -inf
@@ -104,10 +107,9 @@ class Loader:
         return self.wanted if self.loaded is None else self.loaded
 
     @property
-    def has_something(self) -> bool:
-        """Whether the file that is there may say more than nothing."""
-        written = self.files.written
-        return written is not None and written.description != self._nothing
+    def listens(self) -> bool:
+        """Whether HAProxy listens to anybody by the file that is there."""
+        return self.files.written is not None and _LISTENING.search(self.files.written.text) is not None
 
     def want(self, shape: Shape, process: Process | None) -> None:
         """This is wanted now."""

@@ -18,7 +18,7 @@ from bender.haproxy.core.progress import BUSY_S_MAX
 from bender.haproxy.core.registry import KEPT_S, Said
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer
 from bender.haproxy.core.wanted import Wanted
-from bender.haproxy.driver import CHECK_S, Driver
+from bender.haproxy.driver import CHECK_S, QUIET_S, Driver
 from bender.haproxy.files import Files, Refused
 from bender.haproxy.loading import AGAIN_S, BEGIN_S_MAX, Loader
 from bender.haproxy.runtime import Runtime
@@ -232,8 +232,28 @@ class Beginning(DriverCase):
         self.assertIn("knows no frontend", str(self.driver.held))
         self.assertFalse(self.driver.ready)
         self.tell(online(2), *SHOP)
-        self.settle(0.5)
+        self.settle(QUIET_S + 0.5)
         self.assertEqual((self.servers(), self.driver.held), ({B: (0, 1)}, None))
+
+    def test_bender_is_set_up_again(self) -> None:
+        """HAProxy is left as it is until there is a frontend, and nothing more has come for a while."""
+        self.serve(1)
+        self.begin()
+        self.tell(SYNCED, online(1))
+        self.settle(1)
+        shop, www = SHOP
+        self.tell(shop)
+        self.settle(2 * QUIET_S)
+        self.assertIn("knows no frontend", str(self.driver.held))
+        self.tell(www)
+        self.settle(QUIET_S - 1)
+        self.tell(frontend("second", backend="shop", bind="*:81"))
+        self.settle(QUIET_S - 1)
+        self.assertIsNotNone(self.driver.held)
+        self.assertEqual(self.reload.reloads, 0)
+        self.settle(2)
+        self.assertIsNone(self.driver.held)
+        self.assertEqual({door.title for door in self.driver.loader.shape.doors}, {"www", "second"})
 
     def test_a_file_that_is_not_ours(self) -> None:
         """It is loaded over only when there is something to say."""
@@ -243,7 +263,7 @@ class Beginning(DriverCase):
         self.settle(5)
         self.assertEqual(self.output.read_text(), "frontend x\n")
         self.tell(*SHOP)
-        self.settle(0.5)
+        self.settle(QUIET_S + 1)
         self.assertIn("backend shop", self.output.read_text())
 
     def test_it_ends(self) -> None:

@@ -52,11 +52,6 @@ class Registry:
         """Registrations that bender does not list any more, with the time until which they are kept."""
         return self._lost
 
-    @property
-    def knows_nothing(self) -> bool:
-        """Whether there is neither a backend nor a frontend."""
-        return not self.backends and not self.frontends
-
     def registrations(self, app: str, version: str) -> list[Mapping[str, Any]]:
         """Those of a version, in order of id."""
         return [self._registrations[id_] for id_ in sorted(self._of_version.get((app, version), ()))]

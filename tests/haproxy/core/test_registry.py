@@ -77,7 +77,7 @@ class Configuration(RegistryCase):
         self.registry.take(frontend("www"), 0)
         self.registry.take(backend("shop", "removed"), 0)
         self.registry.take(frontend("www", "removed"), 0)
-        self.assertTrue(self.registry.knows_nothing)
+        self.assertEqual((self.registry.backends, self.registry.frontends), ({}, {}))
         self.assertEqual(self.registry.backends_of("web"), frozenset())
 
     def test_what_is_missing_stays(self) -> None:
