@@ -171,7 +171,9 @@ class Subscriber(Protocol):
         if self._reading:
             (self.transport.pauseProducing if self._lines else self.transport.resumeProducing)()
         elif not self._lines:
-            self._end_sessions()  # whoever says no more renews nothing here; a process that was killed looks like this
+            # Whoever says no more renews and confirms nothing here; a process that was killed looks like this.
+            self._end_sessions()
+            self._stream.leave()
 
     def _waits(self, line: bytes) -> bool:
         """Do what a line says; whether it has to wait for that, because the node is not back from a pause yet."""

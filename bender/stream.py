@@ -91,7 +91,7 @@ class Stream:
         except Full:
             disconnect()
             raise
-        self._leave()
+        self.leave()
         self._disconnect = disconnect
         self._subscription = subscription
         self._resting = False
@@ -101,13 +101,18 @@ class Stream:
     def rest(self) -> None:
         """Give a client whose stream is live no more events, until another subscription is followed."""
         self._node.journal.listen(self, NO_APP)
-        self._leave()
+        self.leave()
         self._resting = True
+
+    def leave(self) -> None:
+        """The client goes on, and is no consumer any more."""
+        disconnect, self._disconnect = self._disconnect, _nothing
+        disconnect()
 
     def close(self) -> None:
         """Forget the client."""
         self._node.journal.unlisten(self)
-        self._leave()
+        self.leave()
         self.live = False
         self._paused = True
         self._cancel(self._stalling, self._looking, self._ticking)
@@ -164,11 +169,6 @@ class Stream:
         return self._subscription.cursor
 
     # The rest.
-
-    def _leave(self) -> None:
-        """It is no consumer any more."""
-        disconnect, self._disconnect = self._disconnect, _nothing
-        disconnect()
 
     def _pass_over(self) -> None:
         """Note what a client that is given everything at once was not concerned by."""

@@ -354,6 +354,18 @@ class HalfClosed(EventsCase):
         connected.protocol.readConnectionLost()
         self.assertEqual(connected.named(), ["synced"])
 
+    def test_a_consumer(self) -> None:
+        """It can confirm nothing any more, so nobody waits for it; the death of its process looks the same."""
+        connected = self.connect()
+        connected.subscribe(name="edge", snapshot=True)
+        (consumer,) = self.watched.node.consumers.shown()
+        self.assertTrue(consumer.connected)
+        connected.protocol.readConnectionLost()
+        (consumer,) = self.watched.node.consumers.shown()
+        self.assertFalse(consumer.connected)
+        self.watched.up()
+        self.assertEqual(connected.named(), ["synced", "online 80"])
+
     def test_is_not_read_from_again(self) -> None:
         """The reactor would find its end once more."""
         connected = self.connect(full_bytes=0)
