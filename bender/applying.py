@@ -68,11 +68,11 @@ class Applying:
             consumers, untold = await _gathered(own, asking)
         finally:
             _cancel(own, *asking.values())
-        having = [each.name for each in consumers if each.connected and each.applied]
-        lacking = [each.name for each in consumers if each.name not in having]
+        lacking = [each.name for each in consumers if not (each.connected and each.applied)]
+        having = [each.name for each in consumers if each.name not in lacking]
         return Applied(
             tuple(name for name in reached.nodes if name not in untold),
-            tuple(having),
+            tuple(dict.fromkeys(having)),
             tuple(dict.fromkeys([*reached.missing, *untold, *lacking])),
         )
 

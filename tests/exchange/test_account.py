@@ -70,6 +70,24 @@ class Asking(ExchangeOfNodes):
         applied = self.successResultOf(waiting)
         self.assertEqual((applied.nodes, applied.consumers, applied.missing), (("10.0.0.1", "10.0.0.2"), ("edge",), ()))
 
+    def test_consumers_of_one_name_at_two_nodes(self) -> None:
+        """Where one of them has not applied it, the name is missing."""
+        nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
+        self.pass_time(2, nodes)
+        nodes[0].register(WEB)
+        self.network.settle()
+        for node in nodes:
+            node.consumers.connect("edge", Selection())
+        nodes[0].deregister(KEY)
+        waiting = Deferred.fromCoroutine(nodes[0].until_applied(KEY, 2))
+        self.network.settle()
+        nodes[0].consumers.confirm("edge", Confirmation(nodes[0].journal.cursor))
+        self.pass_time(1.75, nodes)
+        self.network.advance(0.21)  # when the other node answers in time that it has waited in vain
+        self.network.settle()
+        applied = self.successResultOf(waiting)
+        self.assertEqual((applied.consumers, applied.missing), ((), ("edge",)))
+
     def test_every_node_gives_its_account(self) -> None:
         """The one that was asked comes first."""
         nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
