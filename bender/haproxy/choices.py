@@ -23,7 +23,10 @@ SOCKET_BYTES_MAX = 107 - len(MASTER) - len(".12345678.tmp")
 
 #: The option names, what they take, and what `--help` says of them. Those that take nothing are flags.
 OPTIONS: Mapping[str, tuple[str | None, str]] = {
-    "bender": ("URL", f"of a node's API; repeatable, others are used when it is away [default: 127.0.0.1:{API_PORT}]"),
+    "bender": (
+        "URL",
+        f"of a node's API; repeatable, others are used when it is away [default: BENDER_NODES, or 127.0.0.1:{API_PORT}]",
+    ),
     "output": ("FILE", "with the configuration that is written for HAProxy; needed"),
     "socket": ("FILE", "that is HAProxy's socket for the Runtime API; needed"),
     "template": ("FILE", "with the configuration as a template of Jinja2; a good one is built in"),
@@ -72,7 +75,7 @@ def choose(
     if "run" in given and "reload" in given:
         raise Unfit("--run and --reload exclude each other: what is started here is reloaded here.")
     return Choices(
-        nodes=_nodes(nodes),
+        nodes=_nodes(nodes, environment.get("BENDER_NODES")),
         output=_output(given["output"]),
         socket=_socket(given["socket"]),
         template=_read_text("template", given.get("template")),
@@ -87,13 +90,14 @@ def choose(
     )
 
 
-def _nodes(nodes: Sequence[str]) -> tuple[str, ...]:
+def _nodes(nodes: Sequence[str], usual: str | None) -> tuple[str, ...]:
+    where = "--bender" if nodes or not usual else "BENDER_NODES:"
     found: dict[str, None] = {}
-    for text in nodes or [f"127.0.0.1:{API_PORT}"]:
+    for text in nodes or [usual or f"127.0.0.1:{API_PORT}"]:
         try:
             found |= dict.fromkeys(parse_nodes(text))
         except ValueError as error:
-            raise Unfit(f"--bender {error}.") from error
+            raise Unfit(f"{where} {error}.") from error
     return (*found,)
 
 

@@ -121,6 +121,7 @@ class Driver(Service):
         self._reporting = reporting
         if reporting:
             consumer.report = self.counts.report
+        self._followed: str | None = None
         self._stand: Stand | None = None
         self._progress: Progress[Stand] = Progress()
         self._leaving = Leaving()
@@ -194,6 +195,10 @@ class Driver(Service):
 
     def _taken(self) -> None:
         self._somebody()
+        before, taken = self._followed, self.watch.taken
+        self._followed = None if taken is None else taken.node
+        if self._followed != before and before is not None:
+            self._log.info("Following {node}, after {before}.", node=self._followed, before=before)
         if self.behind_since is None:
             self.behind_since = self._reactor.seconds()
         self._stand = self.watch.taken

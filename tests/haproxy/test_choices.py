@@ -80,6 +80,14 @@ class Refused(ChoicesCase):
         self.refused("--bender", "'a b'", nodes=("a b",))
         self.refused("--bender", nodes=("",))
 
+    def test_nodes_of_the_environment(self) -> None:
+        """They are the usual ones, and those that are named come before."""
+        self.environment["BENDER_NODES"] = "c,d:1"
+        self.assertEqual(self.chosen(nodes=()).nodes, ("c:1729", "d:1"))
+        self.assertEqual(self.chosen(nodes=("a",)).nodes, ("a:1729",))
+        self.environment["BENDER_NODES"] = "a b"
+        self.refused("BENDER_NODES", "'a b'", nodes=())
+
     def test_files(self) -> None:
         """They cannot be read or written, or are none."""
         self.refused("--output", "folder", output=str(self.folder))
