@@ -25,7 +25,7 @@ SOCKET_BYTES_MAX = 107 - len(MASTER) - len(".12345678.tmp")
 OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "bender": (
         "URL",
-        f"of a node's API; repeatable, others are used when it is away [default: BENDER_NODES, or 127.0.0.1:{API_PORT}]",
+        f"of a node's API; repeatable, others stand in for it [default: BENDER_NODES, else 127.0.0.1:{API_PORT}]",
     ),
     "output": ("FILE", "with the configuration that is written for HAProxy; needed"),
     "socket": ("FILE", "that is HAProxy's socket for the Runtime API; needed"),
