@@ -105,7 +105,9 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> IS
     """A driver with its status, which does nothing before it is started."""
     client = _client(choices, reactor)
     addresses = Addresses(reactor)
-    wanted = Wanted(addresses.address_of, why_not, with_slots=version < DYNAMIC_SINCE)
+    # One that others run may be another user's, with whom addresses cannot be shared.
+    shares = choices.runs and "noreuseport" not in (choices.template or "")
+    wanted = Wanted(addresses.address_of, why_not, shares=shares, with_slots=version < DYNAMIC_SINCE)
     runtime = Runtime(reactor, UNIXClientEndpoint(reactor, str(choices.socket), ANSWER_S_MAX))
     reloading = _reloading(choices, reactor)
     loader = Loader(

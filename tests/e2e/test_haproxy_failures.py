@@ -234,6 +234,27 @@ async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_address_that_is_taken_from_the_beginning(cluster: Cluster, place: Place) -> None:
+    """HAProxy is started without it, and another driver that finds it running costs no request."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 1, "1")
+    port = await shop(place, node)
+    wanted = {"backend": "shop", "bind": f"127.0.0.1:{node.api_port}"}
+    assert (await node.call("PUT", "/frontends/taken", wanted)).status == 201
+    driver = await driven(place, [node])
+    async with traffic(port) as asking:
+        await asking.until_asked(20)
+        driver.signal()
+        await driver.ended()
+        driver.start()
+        await driver.ready()
+        await asking.until_asked(500)
+    assert asking.failed == []
+    status = await driver.status()
+    assert (status["haproxy"]["reloads"], [*status["problems"]]) == (0, ["frontend/taken"])
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_haproxy_cannot_begin_with(cluster: Cluster, place: Place) -> None:
     """It goes on with what it has, also where it is started again."""
     (node,) = await cluster(1, **NODES)

@@ -21,11 +21,13 @@ BIND_AGAIN_S = 5.0
 class Wanted:
     """All that is wanted. `address_of` gives the address of a host, None if it is not known yet.
 
-    `why_not` says why an address cannot be listened on, `with_slots` that servers cannot be added to HAProxy.
+    `why_not` says why an address cannot be listened on; `shares` that those which HAProxy has itself do not seem so.
+    `with_slots` says that servers cannot be added to HAProxy.
     """
 
     address_of: Callable[[str], str | None]
     why_not: Callable[[str], str | None] = lambda _bind: None
+    shares: bool = False
     with_slots: bool = False
     registry: Registry = field(factory=Registry)
     #: The names of backends whose servers may be others than before. Who takes care of one takes it out.
@@ -102,7 +104,12 @@ class Wanted:
         return {pool.name: self.servers(pool.title, now) for pool in shape.pools}
 
     def shape(self, before: Shape | None, now: float) -> Shape:
-        """The shape that is wanted; addresses that are listened on in the shape `before` stay where they are."""
+        """The shape that is wanted; addresses that are listened on in the shape `before` stay where they are.
+
+        Without one it is not known which HAProxy has, and so only where that does not matter what others have.
+        """
+        if before is None and self.shares:
+            before = Shape()
         if self.with_slots:
             for name in self.registry.backends:
                 self._slots[name] = slots_for(max(1, len(self.servers(name, now))), self._slots.get(name, 0))

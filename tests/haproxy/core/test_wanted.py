@@ -27,3 +27,10 @@ class Addresses(SynchronousTestCase):
         taken.clear()
         self.assertEqual([door.title for door in wanted.shape(Shape(), 15.0).doors], ["www"])
         self.assertEqual((wanted.problems, wanted.due_at()), ({}, None))
+
+    def test_from_the_beginning(self) -> None:
+        """Where HAProxy's own addresses do not seem to be taken, which it has need not be known."""
+        for shares, doors in ((True, []), (False, ["www"])):
+            wanted = Wanted(lambda host: host, lambda _bind: "taken", shares=shares)
+            wanted.take(frontend("www", bind="*:80"), 10.0)
+            self.assertEqual([door.title for door in wanted.shape(None, 10.0).doors], doors)
