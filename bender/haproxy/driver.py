@@ -107,8 +107,7 @@ class Driver(Service):
         self.rows: list[Row] = []
         self.counts = Counts()
         #: Whether bender has said all that it knows, and whether HAProxy was what it is to be at some time after that.
-        self.synced = False
-        self.ready = False
+        self.synced = self.ready = False
         #: Why HAProxy is left alone though bender has said all that it knows.
         self.held: str | None = None
         #: Nodes that cannot be followed, and why, if none can.

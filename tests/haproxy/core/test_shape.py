@@ -116,6 +116,10 @@ class Texts(SynchronousTestCase):
         again = Renderer(TEMPLATE, "/run/haproxy.sock", (2, 6, 12))
         self.assertEqual(self.renderer.render(self.shape, servers), again.render(self.shape, servers))
 
+    def test_processes_that_were_replaced(self) -> None:
+        """They neither stay for ever nor pile up, whoever has a connection there."""
+        self.assertLess({"hard-stop-after 15m", "mworker-max-reloads 100"}, {*self.lines()})
+
     def test_the_description_stands_for_the_shape_alone(self) -> None:
         """Servers that come and go take no reload; another template does."""
         bare, full = (self.renderer.render(self.shape, each) for each in ({}, {"shop": [server("a")]}))
