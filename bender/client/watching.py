@@ -45,6 +45,9 @@ SOONER_S = 1.0
 #: Seconds between two looks at where the other nodes stand, and for how long that is kept: longer than it takes to
 #: notice that a node is gone.
 STANDBY_APART_S = 5.0
+
+#: What the node that is followed may take to answer at all, where there is another one to go on at.
+FOLLOWED_S_MAX = 3.0
 STANDBY_KEPT_S = 60.0
 
 #: Other nodes that are looked at: one to go on at, and another if that is gone by then as well.
@@ -377,7 +380,24 @@ class Watch(AsyncIterator[Event]):
         for node in others:
             if standing < STANDBYS_MAX:
                 standing += await self._note_standby(node)
+        if standing:
+            await self._check_followed()
         return standing > 0
+
+    async def _check_followed(self) -> None:
+        """Follow another node where this one does not answer any more, as if it stood still, though it is connected.
+
+        Such a node would be waited for until it has said nothing for so long that it cannot be there.
+        """
+        node, stream = self.node, self._stream
+        if node is None or stream is None:
+            return
+        try:
+            await self._client.http.ask(node, "GET", "/ready", None, {}, FOLLOWED_S_MAX)
+        except NoAnswer:
+            if stream is self._stream:
+                self._cursor = None  # or it would be tried again before the others
+                stream.end()
 
     async def _note_standby(self, node: str) -> bool:
         """Whether it answered; where it does not, it will not know of before either."""

@@ -9,7 +9,7 @@ from twisted.web.server import Site
 
 from bender.client import Client, Refused, Stand, Watch
 from bender.client.stream import LINE_BYTES_MAX, SILENCE_S_MAX, Stream
-from bender.client.watching import LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
+from bender.client.watching import FOLLOWED_S_MAX, LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page, Watcher
 
@@ -204,17 +204,30 @@ class Surviving(WatchCase):
         self.assertEqual(self.watcher.named(), ["online 2 registered"])
 
     def test_cut_off(self) -> None:
-        """It is noticed when it has said nothing for a while, and all is told that happened meanwhile."""
+        """It is noticed when it does not answer any more, and all is told that happened meanwhile."""
         self.network.cut = {ONE}
         self.up(2)
         self.network.pass_time(5)
         self.down(2)
-        self.network.pass_time(SILENCE_S_MAX + 10)
+        self.network.pass_time(STANDBY_APART_S + FOLLOWED_S_MAX)
         named = self.watcher.named()
         self.assertEqual(
             [each for each in named if each.split()[1] == "2"], ["online 2 registered", "offline 2 deregistered"]
         )
         self.assertIn(self.watcher.watch.node, (f"{TWO}:1729", f"{THREE}:1729"))
+
+    def test_cut_off_where_there_is_no_other(self) -> None:
+        """It is followed on, until it has said nothing for a while."""
+        for host in (TWO, THREE):
+            self.machines[host].kill()
+        self.network.pass_time(5)
+        self.up(2, ONE)
+        stream = self.watcher.watch._stream
+        self.network.cut = {ONE}
+        self.network.pass_time(SILENCE_S_MAX - 5)
+        self.assertIs(self.watcher.watch._stream, stream)
+        self.network.pass_time(15)
+        self.assertIsNot(self.watcher.watch._stream, stream)
 
     def test_one_after_the_other(self) -> None:
         """Each starts again, and is gone again."""
