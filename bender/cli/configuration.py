@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 import click
 
-from bender.cli.grammar import Command, Group
+from bender.cli.grammar import NOT_DONE, Command, Group
 from bender.cli.screen import compact, day_and_clock
 from bender.cli.session import Session, asking
 from bender.cli.words import Name, Pair
 from bender.cli.words import fields as together
+from bender.client import NotFound
 from bender.client.asking import only_if, path_of
 
 #: What stands in columns of its own, or goes without saying.
@@ -167,8 +168,9 @@ async def rollback(session: Session, name: str) -> None:
         session.screen.json(reply.body)
         return
     what = reply.json()
-    session.screen.say(f"{what['id']} is set back: {what['app']} {what['version']}.")
+    session.screen.say(f"{what['id']} is set back: {_serving(what)}.")
     session.screen.aside(f"at {reply.node}")
+    await _complain(session, what)
 
 
 @backend.command(
@@ -178,10 +180,24 @@ async def rollback(session: Session, name: str) -> None:
     """,
 )
 @name_argument("backend")
+@click.option("--force", is_flag=True, help="Also where a frontend sends to it, whose requests then are answered 503.")
 @asking
-async def remove_backend(session: Session, name: str) -> None:
-    """Remove a backend. Its members stay registered."""
+async def remove_backend(session: Session, name: str, *, force: bool) -> int:
+    """Remove a backend, and its history. Its members stay registered."""
+    frontends = (await session.client.call("GET", "/frontends")).json()
+    users = [each["name"] for each in frontends if name in _backends_of(each)]
+    if users and not force:
+        session.screen.error(f"frontend {', '.join(users)} sends to backend {name}: change that first, or add --force")
+        return NOT_DONE
     await _remove(session, f"backend/{name}")
+    return 0
+
+
+def _backends_of(frontend: dict[str, Any]) -> set[Any]:
+    """All that a frontend sends to."""
+    rules = frontend.get("rules")
+    named = [rule.get("backend") for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+    return {frontend.get("backend"), *named}
 
 
 @frontend.command(
@@ -216,9 +232,31 @@ async def _set(session: Session, id_: str, options: dict[str, Any], fields: Sequ
         session.screen.json(reply.body)
         return
     what = reply.json()
-    serves = f"{what['app']} {what['version']}" if "app" in what else f"backend {what.get('backend') or 'none yet'}"
+    serves = _serving(what) if "app" in what else f"backend {what.get('backend') or 'none yet'}"
     session.screen.say(f"{id_} is {'created' if reply.status == 201 else 'set'}: {serves}.")
     session.screen.aside(f"at {reply.node}")
+    await _complain(session, what)
+
+
+def _serving(backend: dict[str, Any]) -> str:
+    """What serves a backend, and what its canary gets."""
+    canary = backend.get("canary")
+    beside = f", and {canary['percent']:g} % at {canary['version']}" if isinstance(canary, dict) else ""
+    return f"{backend['app']} {backend['version']}{beside}"
+
+
+async def _complain(session: Session, what: dict[str, Any]) -> None:
+    """Say where what was set leads nowhere: that is allowed, for things may come in any order, and rarely meant."""
+    backend = what["name"] if "app" in what else what.get("backend")
+    if backend is None:
+        return
+    try:
+        members = (await session.client.call("GET", f"{path_of(f'backend/{backend}')}/members")).json()
+    except NotFound:
+        session.screen.warn(f"there is no backend {backend}: requests are answered 503 until there is")
+        return
+    if not members:
+        session.screen.warn(f"backend {backend} has no members: requests are answered 503 until there are")
 
 
 async def _remove(session: Session, id_: str) -> None:

@@ -43,8 +43,8 @@ seconds = click.FloatRange(0, 86_400)
               help="How long it is watched when it serves alone.")  # fmt: skip
 @click.option("--errors-max", type=click.FloatRange(0, 100), default=2.0, show_default=True, metavar="PERCENT",
               help="How much larger the part of its requests that fail may be than of the other version's, from "
-              f"{REQUESTS_MIN} requests in a step on. If the other has had fewer meanwhile, all that is reported of it "
-              "counts.")  # fmt: skip
+              f"{REQUESTS_MIN} requests in a step on, or where half of them and more fail. If the other has had fewer "
+              "meanwhile, all that is reported of it counts.")  # fmt: skip
 @asking
 async def deploy(
     session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **limits: Any
@@ -114,7 +114,8 @@ class _Words(Progress):
 
     def keeps(self, step: Step, look: Look) -> None:
         self.stop()
-        self._screen.say(f"{self._step}: well after {step.watched_s:g} s, {self._seen(look)}.")
+        well = "well" if look.telling or not look.reported else "nothing against it, with few requests,"
+        self._screen.say(f"{self._step}: {well} after {step.watched_s:g} s, {self._seen(look)}.")
 
     def notes(self, text: str) -> None:
         self._screen.line(self._screen.dim(text))

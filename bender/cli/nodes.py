@@ -68,11 +68,11 @@ async def status(session: Session) -> None:
     for address, problem in own["problems"].items():
         screen.say(f"{own['node']} says of {address}: {problem}.")
     screen.aside(f"lags as {own['node']} at {reply.node} hears them")
-    await _show_consumers(session)
+    await _show_consumers(session, lost=not own["counts"]["frontends"])
 
 
-async def _show_consumers(session: Session) -> None:
-    """Who acts on events, if there is anybody."""
+async def _show_consumers(session: Session, *, lost: bool) -> None:
+    """Who acts on events, if there is anybody; and what they may be waiting for if there is no frontend."""
     try:
         consumers = (await session.client.call("GET", "/consumers")).json()
     except (BenderError, NoAnswer):  # not ready, which the table says already
@@ -89,6 +89,11 @@ async def _show_consumers(session: Session) -> None:
         for each in consumers
     ]
     screen.table(["CONSUMER", "NODE", "STATE", "BEHIND", "CONFIRMED", "FINDS DOWN"], rows)
+    if lost:
+        screen.say(
+            "No frontend is set. If there were some, all nodes were restarted: load balancers go on with what they "
+            "have; set backends and frontends again, all in one go."
+        )
 
 
 def _found_down(report: dict[str, Any] | None) -> str:

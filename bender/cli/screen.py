@@ -139,6 +139,13 @@ class Screen:
         text = f"{without_point(text)}."
         self._aside.print(f"[red]bender:[/red] {escape(text)}" if self._aside.is_terminal else Text(f"bender: {text}"))
 
+    def warn(self, text: str) -> None:
+        """What is done may not be what was meant; a sentence whose point may be missing."""
+        self.end()
+        text = f"{without_point(text)}."
+        terminal = self._aside.is_terminal
+        self._aside.print(f"[yellow]bender:[/yellow] {escape(text)}" if terminal else Text(f"bender: {text}"))
+
     def begin(self, reactor: Any) -> None:
         """Show on a terminal that something is going on, if that takes long and nothing is said meanwhile."""
         if self._aside.is_terminal:

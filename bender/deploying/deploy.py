@@ -75,6 +75,8 @@ class Deploy:
         self._members_min = 0
         self._rates = Rates()
         self._look = Look(0)
+        # Consumers that were there a while ago.
+        self._gone: list[str] = []
 
     async def run(self) -> Outcome:
         """Do it. Raises `BenderError` where nothing could be begun."""
@@ -93,6 +95,7 @@ class Deploy:
         self._progress.begins(found, self._look)
         if not self._look.reported:
             self._progress.notes("Nobody reports how many requests fail, so it goes by the members alone.")
+        self._tell_of_those_who_are_gone()
         try:
             return await self._all_of(ahead, wanted)
         except (BenderError, Changed) as error:
@@ -120,7 +123,12 @@ class Deploy:
                 self._progress.keeps(step, self._look)
         except _Worse as why:
             return await self._gone_back(str(why))
+        self._tell_of_those_who_are_gone()
         return Outcome(True, f"{self._hold.id} serves {self._serving()}", self._hold.reply.body)
+
+    def _tell_of_those_who_are_gone(self) -> None:
+        for name in self._gone:
+            self._progress.notes(f"{name} is gone: if it drives a load balancer, its traffic stays where it was.")
 
     async def _take(self, step: Step, wanted: int) -> None:
         condition = {"min_members": wanted} if step.switches and wanted else {}
@@ -189,6 +197,8 @@ class Deploy:
             consumers = await self._reports()
         except NotFound:
             return {}
+        here = {each.name for each in consumers if each.connected}
+        self._gone = sorted({each.name for each in consumers} - here)
         # One that follows another node than before may be known to both, and has said more to the one it follows now.
         latest = sorted((each for each in consumers if each.connected), key=lambda each: each.at_ms)
         reports = {each.name: report_of(each.report) for each in latest}

@@ -17,6 +17,10 @@ from bender.core.consumer import Report
 #: thousand times.
 REQUESTS_MIN = 100
 
+#: Where little is asked for, so many errors are enough if the share of them is larger by so much: then it is plain.
+PLAIN_ERRORS_MIN = 5
+PLAIN_PERCENT = 50.0
+
 
 @frozen
 class Count:
@@ -105,6 +109,11 @@ class Look:
     usual: Count = NOTHING
     reported: bool = False
 
+    @property
+    def telling(self) -> bool:
+        """Whether there were enough requests to judge by."""
+        return self.errors.requests >= REQUESTS_MIN
+
 
 def worse(look: Look, *, members_min: int, errors_max: float) -> str | None:
     """Why a version is worse than it may be, in a clause that follows its name; None where it is not."""
@@ -113,7 +122,8 @@ def worse(look: Look, *, members_min: int, errors_max: float) -> str | None:
     if 2 * look.down > look.members:
         return f"has {members(look.members)}, of which {look.down} cannot be reached"
     more = look.errors.percent - look.usual.percent
-    if look.errors.requests >= REQUESTS_MIN and more > errors_max:
+    plain = look.errors.errors >= PLAIN_ERRORS_MIN and more >= PLAIN_PERCENT
+    if plain or (look.errors.requests >= REQUESTS_MIN and more > errors_max):
         shares = f"{look.errors.percent:.1f} % of its requests, against {look.usual.percent:.1f} %"
         return f"fails in {shares}"
     return None

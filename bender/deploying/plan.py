@@ -38,9 +38,12 @@ class Plan:
     errors_max: float = 2.0
 
     def ahead(self, settings: Settings) -> tuple[Step, ...]:
-        """The steps that are still to be done where a backend is set so; none where that is done."""
+        """The steps that are still to be done where a backend is set so; none where that is done.
+
+        Where the version serves, but not alone, one step is left: to end the canary.
+        """
         if settings["version"] == self.version:
-            return ()
+            return () if canary_of(settings) is None else (self._step(ALL),)
         there = self.share(settings)
         percents = [percent for percent in self.steps or (ALL,) if percent > there or percent == ALL]
         return tuple(self._step(percent) for percent in percents)

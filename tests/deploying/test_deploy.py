@@ -217,6 +217,22 @@ class Going(DeployCase):
         self.assertEqual((outcome.done, outcome.text), (True, "backend/shop serves web 1 already"))
         self.assertEqual(self.settings, 1)
 
+    def test_what_serves_but_not_alone(self) -> None:
+        """The canary is ended, which leads out of steps that were stopped."""
+        self.set(canary={"version": "2", "percent": 20})
+        self.begin(Plan("shop", "1"))
+        self.assertEqual(self.shop, {"version": "1"})
+        self.network.pass_time(5)
+        self.assertEqual(self.outcome().text, "backend/shop serves web 1")
+
+    def test_who_is_gone(self) -> None:
+        """Whose traffic stays where it was is told, before and after."""
+        self.edge.counts = {}
+        self.begin(Plan("shop", "2"))
+        self.network.pass_time(6)
+        said = [line for line in self.told.lines if line.startswith("gone is gone")]
+        self.assertEqual((len(said), self.outcome().done), (2, True))
+
     def test_another_s_canary(self) -> None:
         """It ends with the switch."""
         self.set(canary={"version": "3", "percent": 5})
@@ -321,9 +337,9 @@ class Worse(DeployCase):
         self.edge.counts = {"1": Count(10_000, 0), "2": Count(0, 0)}
         self.begin()
         self.network.pass_time(9)
-        self.edge.counts = {"1": Count(12_000, 0), "2": Count(99, 99)}
+        self.edge.counts = {"1": Count(12_000, 0), "2": Count(99, 40)}
         self.network.pass_time(2)
-        self.edge.counts = {"1": Count(14_000, 0), "2": Count(199, 99)}
+        self.edge.counts = {"1": Count(14_000, 0), "2": Count(199, 40)}
         self.network.pass_time(2)
         self.assertEqual(self.shop, {"version": "1", "2": 25})
 

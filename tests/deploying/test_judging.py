@@ -50,10 +50,15 @@ class Worse(SynchronousTestCase):
         self.assertIsNone(self.worse(Look(3, errors=Count(1000, 500), usual=Count(1000, 600))))
 
     def test_too_few_requests(self) -> None:
-        """They say nothing, even if all of them fail."""
-        self.assertIsNone(self.worse(Look(3, errors=Count(LEAST - 1, LEAST - 1))))
+        """They say nothing, unless it is plain: some have failed, and far more of them than usual."""
+        self.assertIsNone(self.worse(Look(3, errors=Count(LEAST - 1, LEAST // 3))))
         self.assertTrue(self.worse(Look(3, errors=Count(LEAST, 3))))
         self.assertIsNone(self.worse(Look(3, errors=Count(LEAST, 2))))
+        self.assertIsNone(self.worse(Look(3, errors=Count(4, 4))))
+        why = self.worse(Look(3, errors=Count(6, 6), usual=Count(4, 0)))
+        self.assertEqual(why, "fails in 100.0 % of its requests, against 0.0 %")
+        self.assertIsNone(self.worse(Look(3, errors=Count(20, 10), usual=Count(10, 1))))
+        self.assertEqual([Look(3, errors=Count(number)).telling for number in (LEAST - 1, LEAST)], [False, True])
 
 
 class RatesOverTime(SynchronousTestCase):

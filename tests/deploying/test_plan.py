@@ -46,9 +46,9 @@ class Steps(SynchronousTestCase):
         self.assertEqual(percents(Plan("shop", "2", steps=(5, 100)), with_canary("3", 50)), [5, 100])
 
     def test_what_serves_already(self) -> None:
-        """There is nothing to do, whatever its canary is."""
+        """There is nothing to do, but to end a canary."""
         self.assertEqual(percents(Plan("shop", "1", steps=(5, 100)), SHOP), [])
-        self.assertEqual(percents(Plan("shop", "1"), with_canary("2", 5)), [])
+        self.assertEqual(percents(Plan("shop", "1", steps=(5, 100)), with_canary("2", 5)), [100])
 
     @given(st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True).map(sorted), st.integers(0, 5))
     def test_stopped_anywhere(self, steps: list[int], done: int) -> None:

@@ -114,9 +114,10 @@ async def test_status_shows_who_acts_on_events(cluster: Cluster, shell: Shell) -
     cursor = json.loads(await answered(node, "/events"))["cursor"]
     said = {"cursor": cursor, "report": {"down": ["registration/web/1.2.0/10.0.0.5/8080"]}}
     assert (await node.call("PUT", "/consumers/edge-1", said)).status == 200
-    shown = shell.done("status", at(other)).splitlines()
-    assert shown[-2].split() == ["CONSUMER", "NODE", "STATE", "BEHIND", "CONFIRMED", "FINDS", "DOWN"]
-    row = shown[-1].split()
+    *_, head, row_, lost = shell.done("status", at(other)).splitlines()
+    assert head.split() == ["CONSUMER", "NODE", "STATE", "BEHIND", "CONFIRMED", "FINDS", "DOWN"]
+    assert lost.startswith("No frontend is set.")
+    row = row_.split()
     assert [*row[:4], row[-1]] == ["edge-1", node.name, "connected", "0", "registration/web/1.2.0/10.0.0.5/8080"]
     assert "all load balancers that report find it down (by edge-1)" in shell.done("explain", WEB, at(other))
 
@@ -168,15 +169,15 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     assert shell.done("backend", "ls", here) == shell.done("frontend", "ls", here) == ""
     end = shell.bender("backend", "set", "shop", "--app=web", here)
     assert (end.returncode, end.stderr) == (1, "bender: version: is required, for there is no backend/shop yet.\n")
-    made = shell.done("backend", "set", "shop", "--app=web", "--version=1", 'health={"path": "/"}', here)
-    assert made == "backend/shop is created: web 1.\n"
-    assert (
-        shell.done("backend", "set", "shop", "--version=1.2.0", "note=hi", here) == "backend/shop is set: web 1.2.0.\n"
-    )
+    nobody = "bender: backend shop has no members: requests are answered 503 until there are.\n"
+    end = shell.bender("backend", "set", "shop", "--app=web", "--version=1", 'health={"path": "/"}', here)
+    assert (end.returncode, end.stdout, end.stderr) == (0, "backend/shop is created: web 1.\n", nobody)
     await registered(node)
-    assert shell.table("backend", "ls", here) == [
-        ["shop", "web", "1.2.0", "1", 'health={"path":"/"}', 'note="hi"'],
-    ]
+    canary = 'canary={"version": "2", "percent": 5}'
+    said = shell.done("backend", "set", "shop", "--version=1.2.0", "note=hi", canary, here)
+    assert said == "backend/shop is set: web 1.2.0, and 5 % at 2.\n"
+    assert shell.done("backend", "set", "shop", "canary=null", here) == "backend/shop is set: web 1.2.0.\n"
+    assert shell.table("backend", "ls", here) == [["shop", "web", "1.2.0", "1", 'health={"path":"/"}', 'note="hi"']]
     assert shell.table("backend", "ls", "shop", here) == [["10.0.0.5", "8080", "1", "web", "1.2.0"]]
     assert shell.done("backend", "ls", "--json", here) == await answered(node, "/backends") + "\n"
     assert shell.done("backend", "ls", "shop", "--json", here) == await answered(node, "/backends/shop/members") + "\n"
@@ -184,10 +185,10 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     end = shell.bender("backend", "set", "shop", "--version=2", "--min-members=1", here)
     few = "bender: of web 2 0 are online, and 1 are wanted: nothing was changed.\n"
     assert (end.returncode, end.stderr) == (1, few)
-    assert shell.done("rollback", "shop", here) == "backend/shop is set back: web 1.\n"
-    assert json.loads(shell.done("rollback", "shop", "--json", here))["version"] == "1.2.0"
+    assert shell.done("rollback", "shop", here) == "backend/shop is set back: web 1.2.0, and 5 % at 2.\n"
+    assert json.loads(shell.done("rollback", "shop", "--json", here))["canary"] is None
     rows = shell.table("backend", "history", "shop", here)
-    assert [row[2:5] for row in rows] == [["127.0.0.1", "web", version] for version in ("1.2.0", "1", "1.2.0", "1")]
+    assert [row[2:5] for row in rows] == [["127.0.0.1", "web", version] for version in ["1.2.0"] * 4 + ["1"]]
     assert (
         shell.done("backend", "history", "shop", "--json", here)
         == await answered(node, "/backends/shop/history") + "\n"
@@ -198,6 +199,12 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     assert [json.loads(said)] == json.loads(await answered(node, "/frontends"))
     assert shell.table("frontend", "ls", here) == [["www", "shop", 'bind="*:80"']]
     assert shell.done("frontend", "ls", "--json", here) == await answered(node, "/frontends") + "\n"
+    end = shell.bender("frontend", "set", "api", 'rules=[{"path": "/", "backend": "typo"}]', "--backend=tpyo", here)
+    unknown = "bender: there is no backend tpyo: requests are answered 503 until there is.\n"
+    assert (end.returncode, end.stdout, end.stderr) == (0, "frontend/api is created: backend tpyo.\n", unknown)
+    end = shell.bender("backend", "rm", "shop", here)
+    used = "bender: frontend www sends to backend shop: change that first, or add --force.\n"
+    assert (end.returncode, end.stderr) == (1, used)
     assert shell.done("frontend", "rm", "www", here) == "frontend/www is removed.\n"
     assert shell.done("backend", "rm", "shop", "--json", here) == ""
     end = shell.bender("backend", "rm", "shop", here)
