@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from attrs import frozen
 from twisted.internet.defer import DeferredLock
@@ -33,6 +34,20 @@ class Written:
 
     text: str
     description: str | None
+
+
+def held(output: Path) -> IO[str]:
+    """Keep any other driver from this file, until what is returned is closed or this process ends, however it does.
+
+    Raises `Refused` where another one has it: each would undo what the other does, and end the other's HAProxy.
+    """
+    lock = output.with_name(f".{output.name}.lock").open("a")
+    try:
+        flock(lock, LOCK_EX | LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise Refused(f"another driver keeps {output}: end that first, or give this one files of its own") from error
+    return lock
 
 
 class Files:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from importlib import resources
-from typing import Any
+from typing import IO, Any
 
 from twisted.application import strports
 from twisted.application.service import IService, MultiService
@@ -32,7 +32,7 @@ from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
 from bender.haproxy.core.shape import Shape
 from bender.haproxy.core.wanted import Wanted
 from bender.haproxy.driver import Driver
-from bender.haproxy.files import Files, check
+from bender.haproxy.files import Files, Refused, check, held
 from bender.haproxy.loading import Loader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.status import site
@@ -98,10 +98,17 @@ def makeService(options: Options) -> IService:
     reactor.callWhenRunning(leave_once, reactor)
     if options.chosen.status is not None:
         refuse_taken("status", options.chosen.status)
-    return put_together(options.chosen, _version(options.chosen.haproxy), reactor)
+    version = _version(options.chosen.haproxy)
+    try:
+        lock = held(options.chosen.output)
+    except Refused as error:
+        refuse(f"{error}.")
+    service = put_together(options.chosen, version, reactor)
+    service.lock = lock
+    return service
 
 
-def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> IService:
+def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> Together:
     """A driver with its status, which does nothing before it is started."""
     client = _client(choices, reactor)
     addresses = Addresses(reactor)
@@ -131,11 +138,13 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> IS
     )
     if isinstance(reloading, Supervisor):
         reloading.before_start, reloading.on_start = loader.rewrite, driver.poke
-    return _Together(driver, choices, reactor)
+    return Together(driver, choices, reactor)
 
 
-class _Together(MultiService):
-    """A driver, and where it is told how things are."""
+class Together(MultiService):
+    """A driver, and where it is told how things are. `lock` keeps others from its files for as long as it is there."""
+
+    lock: IO[str]
 
     def __init__(self, driver: Driver, choices: Choices, reactor: Any) -> None:
         super().__init__()

@@ -255,6 +255,18 @@ async def test_an_address_that_is_taken_from_the_beginning(cluster: Cluster, pla
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_second_driver_with_the_same_files(cluster: Cluster, place: Place) -> None:
+    """It does not start, and the first goes on."""
+    (node,) = await cluster(1, **NODES)
+    driver = await driven(place, [node])
+    other = place.driver([node])
+    other.start()
+    await other.ended()
+    assert "another driver keeps" in other.output
+    assert (await driver.status())["ready"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_haproxy_cannot_begin_with(cluster: Cluster, place: Place) -> None:
     """It goes on with what it has, also where it is started again."""
     (node,) = await cluster(1, **NODES)

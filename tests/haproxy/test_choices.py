@@ -7,7 +7,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.choices import Unfit
+from bender.haproxy import files
 from bender.haproxy.choices import OPTIONS, SOCKET_BYTES_MAX, Choices, choose
+from bender.haproxy.files import held
 from bender.haproxy.tap import Options
 from bender.service import Refusal
 
@@ -122,6 +124,20 @@ class Refused(ChoicesCase):
     def test_the_name(self) -> None:
         """It is one as bender takes them."""
         self.refused("--name", "printable", name="a/b")
+
+
+class OneAtATime(ChoicesCase):
+    """Two drivers would undo each other's work."""
+
+    def test_files_of_another(self) -> None:
+        """They are refused as long as that one is there."""
+        output = self.folder / "cfg"
+        lock = held(output)
+        self.addCleanup(lock.close)
+        self.assertIn(str(output), str(self.assertRaises(files.Refused, held, output)))
+        held(self.folder / "other").close()
+        lock.close()
+        held(output).close()
 
 
 class CommandLine(ChoicesCase):
