@@ -21,7 +21,7 @@ import treq
 import trustme
 from pytest_twisted import ensureDeferred
 
-from tests.e2e.nodes import PATIENCE_S, Cluster, Node, agreed, until
+from tests.e2e.nodes import PATIENCE_S, Cluster, Node, agreed, pause, until
 from tests.e2e.shells import BENDER, WEB, Shell, at, is_sentence, registered
 
 WEB_ID = f"registration/{WEB}"
@@ -374,6 +374,7 @@ async def test_watching_goes_on_when_the_node_dies(cluster: Cluster, shell: Shel
     await agreed(nodes)
     with watching(shell, "--json", at(*nodes)) as (process, said):
         await until("all is there", lambda: '"synced"' in said.read_text())
+        await pause(1)  # by then it has asked the others where they stand, as it does at the beginning
         nodes[0].kill()
         await registered(nodes[1], "late/1/h/80")
         await until("it is told", lambda: "late" in said.read_text())

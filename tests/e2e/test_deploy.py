@@ -96,6 +96,7 @@ async def test_too_few_members(cluster: Cluster, shell: Shell) -> None:
     assert await settings(node) == [("1", None)]
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_members_lost(cluster: Cluster, shell: Shell) -> None:
     """It goes back, and says why; with --json that is what the API answers at last."""
@@ -113,6 +114,7 @@ async def test_members_lost(cluster: Cluster, shell: Shell) -> None:
     assert await settings(node) == [("1", None), ("1", 20), ("1", 50), ("1", None)]
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_errors_reported(cluster: Cluster, shell: Shell) -> None:
     """It goes back when too many requests fail, as far as one hears."""
@@ -137,6 +139,7 @@ async def reports(node: Node, counts: dict[str, tuple[int, int]]) -> None:
     assert (await node.call("PUT", "/consumers/edge", said)).status == 200
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
     """What they have made of the backend is not touched."""
@@ -150,6 +153,7 @@ async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
     assert await settings(node) == [("1", None), ("1", 20), ("3", 20)]
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_nodes_that_are_killed(cluster: Cluster, shell: Shell) -> None:
     """The deploy goes on at the others, of which it need not have been told, and does each step once."""
@@ -164,6 +168,7 @@ async def test_nodes_that_are_killed(cluster: Cluster, shell: Shell) -> None:
     assert await settings(nodes[2]) == [("1", None), ("1", 20), ("1", 50), ("2", None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @ensureDeferred
 async def test_stopped(cluster: Cluster, shell: Shell, number: int) -> None:
@@ -185,6 +190,7 @@ async def test_stopped(cluster: Cluster, shell: Shell, number: int) -> None:
     shell.done(*back[1].split(), at(node))
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_on_a_terminal(cluster: Cluster, shell: Shell) -> None:
     """There is a bar that counts the seconds, as long as they last."""

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -30,6 +31,7 @@ async def state_at(node: Node) -> Any:
     return answer.body["state"] if answer.status == 200 else None
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_a_word_outlives_the_instance_and_all_nodes_but_one(cluster: Cluster) -> None:
     """It comes to every node at once, is there again after each restart, and ends when its time is over, everywhere."""
