@@ -1,6 +1,6 @@
 """How HAProxy is started, and has it begin again with another configuration.
 
-`Supervisor` runs it: a master with workers, so that a reload drops no connection, in a session of its own, so that it
+`Supervisor` runs it: a master with workers, so that a reload breaks off no request, in a session of its own, so that it
 outlives this process when that is killed, and is found again through the master's socket by the next one. `Command` is
 for an HAProxy that others run.
 """

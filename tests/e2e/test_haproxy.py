@@ -189,7 +189,7 @@ async def test_hostile_names(cluster: Cluster, place: Place) -> None:
     await put(node, f"/frontends/{quote(HOSTILE, safe='')}", backend=HOSTILE, bind=bind, owner="'\"\\#{} ;%")
     await put(node, "/frontends/zzz", backend="GLOBAL", bind=bind)
     driver = await driven(place, [node])
-    async with traffic(port) as asking:
+    async with traffic(port, retrying=True) as asking:
         await asking.until_asked(20)
         assert (await node.call("DELETE", f"/backends/{'x' * 255}")).status == 204
         await driver.until("without it", lambda status: "x" * 255 not in status["backends"])

@@ -296,17 +296,14 @@ async def test_haproxy_that_others_run(cluster: Cluster, place: Place) -> None:
     start = f"{haproxy()} -W -D -p {pidfile} -S {place.folder}/edge.s.master -f {place.folder}/edge.cfg"
     reload = f"if [ -e {pidfile} ] && kill -USR2 $(cat {pidfile}); then :; else {start}; fi"
     driver = await driven(place, [node], run=None, reload=reload, check=haproxy())
-    async with traffic(port) as asking:
+    async with traffic(port, retrying=True) as asking:
         await asking.until_asked(20)
-        reloaded = time.monotonic()
         assert (await node.call("PUT", "/backends/more", {"app": "web", "version": "1"})).status == 201
         await driver.until(
             "reloaded", lambda status: "more" in status["backends"] and status["haproxy"]["reloads"] == 1
         )
         await asking.until_asked(20)
-    # It closes connections without a request, and no client can know that before it has sent its next one there.
-    assert asking.failing_s(reloaded) < BACK_S
-    assert {each.status for each in asking.failed} <= {None}
+    assert asking.failed == []
     for pid in driver.pids():
         os.kill(pid, signal.SIGKILL)
     await driver.until("without it", lambda status: not status["haproxy"]["answers"])

@@ -45,12 +45,16 @@ class _Connection(Protocol):
 
     def __init__(self) -> None:
         self.is_lost = False
+        #: Whether it was closed without a word of the answer to a request that was not its first.
+        self.was_idle = False
+        self._asked = 0
         self._answered: Deferred[tuple[int, str]] | None = None
         self._received = b""
 
     def ask(self, path: str, headers: str) -> Deferred[tuple[int, str]]:
         """Status and body of the answer."""
         self._answered, self._received = Deferred(), b""
+        self._asked += 1
         self.transport.write(f"GET {path} HTTP/1.1\r\nHost: shop.example\r\n{headers}\r\n".encode())
         return self._answered
 
@@ -70,6 +74,7 @@ class _Connection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.is_lost = True
+        self.was_idle = self._asked > 1 and not self._received
         answered, self._answered = self._answered, None
         if answered is not None and not answered.called:
             answered.errback(ConnectionLost())
@@ -77,7 +82,12 @@ class _Connection(Protocol):
 
 @define(eq=False)
 class Traffic:
-    """So many clients, each with a connection that it keeps, which ask one after the other, `apart_s` between."""
+    """So many clients, each with a connection that it keeps, which ask one after the other, `apart_s` between.
+
+    With `retrying` they do what all HTTP clients do: where a connection that was used before is closed without a word
+    of the answer, the server closed it while it had nothing to do, and the request is sent on another one (RFC 9112,
+    9.3.1). A reload of HAProxy closes such connections.
+    """
 
     port: int
     clients: int = 8
@@ -85,6 +95,7 @@ class Traffic:
     path: str = "/"
     #: With a line end after each.
     headers: str = ""
+    retrying: bool = False
     asked: list[Asked] = field(factory=list)
     _over: bool = False
     _running: list[Deferred[None]] = field(factory=list)
@@ -131,6 +142,9 @@ class Traffic:
                 answering = connection.ask(self.path, self.headers)
                 status, answer = await answering.addTimeout(TIMEOUT_S, reactor)
             except (ConnectError, ConnectionLost, defer.TimeoutError) as error:
+                if self.retrying and connection is not None and connection.was_idle:
+                    connection = None
+                    continue
                 answer = type(error).__name__
                 if connection is not None:
                     connection.transport.abortConnection()
