@@ -49,9 +49,9 @@ reference: .venv/ready
 	$(BIN)/python -m bender.cli.reference >build/cli.md
 	@mv build/cli.md docs/cli.md
 
-# What runs the core; the mutations of it would take five minutes more, and cover nothing else.
+# What runs the core. Seeds and mutations would take seven minutes more, and cover nothing else.
 COVERING := tests.core tests.api tests.exchange tests.test_wire tests.test_node \
-	tests.simulation.test_seeds tests.simulation.test_scenarios
+	tests.simulation.test_scenarios
 
 coverage: .venv/ready-dev
 	$(BIN)/coverage run -m twisted.trial $(COVERING)
