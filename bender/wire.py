@@ -78,6 +78,7 @@ SHARED_MAX = 10_000
 _INT64_MAX = 2**63 - 1
 
 _Numbered = TypeVar("_Numbered", Entry, Copy)
+_Decoded = TypeVar("_Decoded")
 
 _Incarnation = Annotated[int, Meta(ge=0)]  # 64 random bits; MessagePack has no more
 _Number = Annotated[int, Meta(ge=0, le=_INT64_MAX)]
@@ -311,10 +312,7 @@ class Wire:
 
     def inquired(self, body: bytes) -> str:
         """The id that is asked about. Raises `Refused`."""
-        try:
-            inquiry = _inquiries.decode(body)
-        except (ValueError, RecursionError) as error:
-            raise Malformed(f"asks nothing that can be understood ({error})") from error
+        inquiry = _decoded(_inquiries, body, "asks nothing that can be understood")
         self.check(inquiry.version, inquiry.cluster)
         return inquiry.key
 
@@ -324,10 +322,7 @@ class Wire:
 
     def awaited(self, body: bytes) -> Awaited:
         """What its consumers are to have acted on. Raises `Refused`."""
-        try:
-            awaiting = _awaitings.decode(body)
-        except (ValueError, RecursionError) as error:
-            raise Malformed(f"asks nothing that can be understood ({error})") from error
+        awaiting = _decoded(_awaitings, body, "asks nothing that can be understood")
         self.check(awaiting.version, awaiting.cluster)
         return awaiting.awaited
 
@@ -343,10 +338,7 @@ class Wire:
     @staticmethod
     def consumers_in(body: bytes) -> tuple[Consumer, ...]:
         """What was answered. Raises `Malformed`."""
-        try:
-            return _consumers.decode(body)
-        except (ValueError, RecursionError) as error:
-            raise Malformed(f"names no consumers ({error})") from error
+        return _decoded(_consumers, body, "names no consumers")
 
     @staticmethod
     def account_out(account: Account) -> bytes:
@@ -356,10 +348,7 @@ class Wire:
     @staticmethod
     def account_in(body: bytes) -> Account:
         """What was answered. Raises `Malformed`."""
-        try:
-            return _accounts.decode(body)
-        except (ValueError, RecursionError) as error:
-            raise Malformed(f"gives no account ({error})") from error
+        return _decoded(_accounts, body, "gives no account")
 
     def check(self, version: int, cluster: str) -> None:
         """Raises `Refused` where nodes with this wire version and of this cluster do not talk to this one."""
@@ -434,6 +423,14 @@ class Wire:
 
     def _one(self, incarnation: int) -> int:
         return self._incarnations.setdefault(incarnation, incarnation)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[_Decoded], body: bytes, otherwise: str) -> _Decoded:
+    """What the body holds, or `Malformed`, which says `otherwise` and why."""
+    try:
+        return decoder.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"{otherwise} ({error})") from error
 
 
 def _envelope(body: bytes) -> _Envelope:

@@ -424,14 +424,19 @@ class Shapes(DriverCase):
         self.settle(2)
         self.assertIsNone(self.loader.refusal)
 
-    def test_a_file_that_cannot_be_written(self) -> None:
-        """It is said, and tried again after a while."""
+    def change_that_cannot_be_written(self) -> Path:
+        """A server comes while something is in the draft's place: that."""
         self.serve(1)
         self.settle(2)
         in_the_way = self.output.with_name(f".{self.output.name}.draft")
         in_the_way.mkdir()
         self.tell(online(2))
         self.settle(2)
+        return in_the_way
+
+    def test_a_file_that_cannot_be_written(self) -> None:
+        """It is said, and tried again after a while."""
+        in_the_way = self.change_that_cannot_be_written()
         self.assertIn("cannot be written", str(self.loader.problem))
         self.tell(backend("api"))
         self.settle(2)
@@ -444,12 +449,7 @@ class Shapes(DriverCase):
 
     def test_a_file_with_other_servers_that_cannot_be_written(self) -> None:
         """It is written when it can be, though nothing else has changed by then."""
-        self.serve(1)
-        self.settle(2)
-        in_the_way = self.output.with_name(f".{self.output.name}.draft")
-        in_the_way.mkdir()
-        self.tell(online(2))
-        self.settle(2)
+        in_the_way = self.change_that_cannot_be_written()
         in_the_way.rmdir()
         self.settle(AGAIN_S)
         self.assertIn(f"server {B} ", self.output.read_text())
