@@ -94,7 +94,7 @@ class Applying:
 
     def _ask(self, ask: Ask, awaited: Awaited) -> dict[Contact, _Asking]:
         now, contacts = self._monotonic(), self._replica.contacts
-        heard = (contact for contact in contacts if not (contact.left or contacts.silent(contact, now)))
+        heard = (contact for contact in contacts if not contacts.silent(contact, now))
         return {contact: _begun(ask(contact.address, awaited)) for contact in heard}
 
 

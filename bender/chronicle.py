@@ -19,8 +19,8 @@ State = Literal["heard", "silent", "left", "replaced"]
 
 def state(replica: Replica, contact: Contact, now: float) -> State:
     """How this node sees another incarnation; `replaced` is one at whose address another is now."""
-    if contact.left:
-        return "replaced" if replica.contacts.replaced(contact) else "left"
+    if contact.gone:
+        return "replaced" if contact.replaced or replica.contacts.succeeded(contact) else "left"
     return "silent" if replica.contacts.silent(contact, now) else "heard"
 
 

@@ -337,7 +337,7 @@ class Node:
 
     async def accounts(self, key: str) -> list[Account | Unheard]:
         """All that any node knows of an id, this one first; peers are asked for it, those that have left are not."""
-        asked = [contact for contact in self.replica.contacts if not contact.left]
+        asked = [contact for contact in self.replica.contacts if not contact.gone]
         asking = [Deferred.fromCoroutine(self.ask_account(contact.address, key)) for contact in asked]
         own = self.account(key)
         answers = await gatherResults(asking)
@@ -440,7 +440,13 @@ class Node:
 
     def _now(self) -> float:
         now = self._sources.monotonic()
-        if self.replica.outlived(now):
+        if self.replica.surpassed:
+            self._log.warn(
+                "Another process runs as this incarnation of this node, or the machine was set back to a snapshot of "
+                "its memory: going on as a new incarnation, with all that is registered here."
+            )
+            self.replica.anew(self._sources.incarnation(), now)
+        elif self.replica.outlived(now):
             self._log.warn("This node was away for over ten minutes and starts anew.")
             self.replica.anew(self._sources.incarnation(), now)
         return now

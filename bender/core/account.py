@@ -149,11 +149,11 @@ def account(
         hidden=claims.hidden(key) is not None,
         claim=None if lease is None else _held(lease, claims.winner(key, now), marks, now),
         sees=tuple(_seen(claim, contacts, ended, now) for claim in others),
-        ended=tuple(names.get(end.node, FORGOTTEN) for end in ends),
+        ended=tuple(names.get(end.node, FORGOTTEN) for end in ends if end.roots),
         hears=tuple(
-            Heard(contact.name, heard_s(contact, now), contact.left)
+            Heard(contact.name, heard_s(contact, now), contact.gone)
             for contact in contacts
-            if not contacts.replaced(contact)
+            if not contacts.succeeded(contact)
         ),
         suspect_s=None if suspect is None else round(max(0.0, suspect.over_at - now), 3),
     )
@@ -176,7 +176,7 @@ def _seen(claim: Claim, contacts: Contacts, ended: set[Dot], now: float) -> Seen
     contact = contacts.get(claim.node)
     counts = claim.root not in ended and contacts.counts(claim.node, claim.ttl_s, now)
     why = None if counts else "ended" if claim.root in ended else "silent"
-    earlier = contact is not None and contacts.replaced(contact)
+    earlier = contact is not None and contacts.succeeded(contact)
     return Seen(contact.name if contact else FORGOTTEN, earlier, claim.rev, counts, why, heard_s(contact, now))
 
 

@@ -15,12 +15,13 @@ from functools import partial
 from itertools import islice
 from math import inf
 
+import msgspec
 from attrs import evolve
 
 from bender.core.contacts import Contact, Contacts, covered
 from bender.core.guard import Guard, app_of
 from bender.core.leases import Lease, Leases
-from bender.core.ledger import Claim, Copy, Delta, Dot, End, Entry, Head, Ledger
+from bender.core.ledger import Claim, Copy, Delta, Dot, End, Entry, Head, Ledger, Rank
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
 from bender.core.view import Index, View
 
@@ -67,6 +68,8 @@ class Claims:
         self._inherited = {**self.stale}
         self._inherited_until = now + timing.ledger_kept_s(0.0)
         self._forgotten: list[Entry] = []
+        # What an incarnation before this one leaves to it: entries and their deadlines.
+        self._taken_along: list[Lease] = []
 
     # Commands: rule 1, and the first half of rule 4.
 
@@ -90,13 +93,20 @@ class Claims:
         return max(claims, key=lambda claim: claim.rank, default=None)
 
     def register(self, key: str, body: bytes, ttl_s: float, now: float) -> bool:
-        """Hear from `key`, with a body that may be new; whether it was not registered before."""
+        """Hear from `key`, with a body that may be new. Return True if it was not registered before.
+
+        A change goes on with the same registration: it keeps the root, so a deregistration that does not know of the
+        change yet ends it all the same.
+        """
         winner = self.winner(key, now)
         if winner is not None and winner.body == body and winner.ttl_s == ttl_s:
             self._hear_from(winner, now)
         else:
             rev = 1 + max((entry.rev for entry in self.index.entries(key)), default=winner.rev if winner else 0)
-            self._claim(key, body, ttl_s, rev, None, now)
+            self._claim(key, body, ttl_s, rev, winner.root if winner else None, now)
+            if winner is not None and winner.ttl_s > ttl_s:
+                # Elsewhere claims with the longer ttl may go on for a while: a deregistration has to know of that.
+                self._end(key, winner.ttl_s + self._timing.end_kept_s, rev, (), now)
             self.refresh(key, now)
         return winner is None
 
@@ -132,13 +142,12 @@ class Claims:
         # Of what is listed on suspicion the claims may have been forgotten.
         entries = self.index.entries(key) or (winner,)
         claims = [entry for entry in entries if isinstance(entry, Claim)]
-        ttl_s = max(claim.ttl_s for claim in claims) + self._timing.end_kept_s
+        kept_s = [entry.ttl_s + self._timing.end_kept_s * isinstance(entry, Claim) for entry in entries]
         rev = max(entry.rev for entry in entries)
         lease = self.index.lease(key)
         if lease is not None:
             self._remove(lease)
-        roots = tuple(sorted({claim.root for claim in claims}))
-        self._add(End(self._incarnation, self.ledger.next_n, key, ttl_s, rev, roots), now + ttl_s)
+        self._end(key, max(kept_s), rev, tuple(sorted({claim.root for claim in claims})), now)
         self.refresh(key, now)
         return True
 
@@ -165,6 +174,9 @@ class Claims:
         n = self.ledger.next_n
         root_node, root_n = root or (self._incarnation, n)
         return self._add(Claim(self._incarnation, n, key, body, ttl_s, rev, root_node, root_n), renewed_at + ttl_s)
+
+    def _end(self, key: str, ttl_s: float, rev: int, roots: tuple[Dot, ...], now: float) -> None:
+        self._add(End(self._incarnation, self.ledger.next_n, key, ttl_s, rev, roots), now + ttl_s)
 
     def _add(self, entry: Entry, deadline: float) -> Lease:
         self.ledger.add(entry)
@@ -208,7 +220,9 @@ class Claims:
         if shown is None or not unheard:
             self.guard.forget(key)
             return False
-        hidden_at = max(self._contacts.counts_until(claim.node, claim.ttl_s) for claim in unheard)
+        known = (claim for claim in unheard if claim.node in self._contacts)
+        # A long guard outlasts what is remembered of nodes that are not heard; it ends when it was to end.
+        hidden_at = max((self._contacts.counts_until(claim.node, claim.ttl_s) for claim in known), default=inf)
         holders = tuple(claim.node for claim in unheard if self._may_be_renewed(claim))
         outcome = self.guard.lose(key, self._view.count_of(app_of(key)), hidden_at, holders, now)
         if outcome == "suspect":
@@ -262,7 +276,7 @@ class Claims:
     def _may_be_renewed(self, entry: Entry) -> bool:
         """Whether somebody could be hearing from `entry` still, if only out of this node's hearing."""
         contact = self._contacts.get(entry.node)
-        return isinstance(entry, End) or entry.node == self._incarnation or (contact is not None and not contact.left)
+        return isinstance(entry, End) or entry.node == self._incarnation or (contact is not None and not contact.gone)
 
     def _is_lost(self, key: str) -> bool:
         """Whether nobody was heard since who could know what became of a key that the incarnation before had."""
@@ -458,10 +472,19 @@ class Claims:
         if ledger is not None:
             self._forgotten.extend(ledger.entries.values())
 
+    def take_along(self, leases: Leases) -> None:
+        """Go on with the claims and ends of an incarnation before this one, in slices."""
+        self._taken_along = [*leases]
+
+    def _take_over(self, lease: Lease) -> None:
+        entry = msgspec.structs.replace(lease.entry, node=self._incarnation, n=self.ledger.next_n)
+        self._add(entry, lease.deadline)
+        self.stale[entry.key] = None
+
     @property
     def settled(self) -> bool:
         """Whether nothing was put down for later."""
-        return not (self.holding or self.stale or self._forgotten or self._inherited)
+        return not (self.holding or self.stale or self._forgotten or self._taken_along or self._inherited)
 
     def settle(self, now: float) -> bool:
         """Do a slice of what was put down for later; whether there is more."""
@@ -472,8 +495,10 @@ class Claims:
             entry = self._forgotten.pop()
             self.index.discard(entry)
             self.refresh(entry.key, now)
-        if self.holding:
-            return False
+        for _ in range(min(KEYS_PER_SLICE, len(self._taken_along))):
+            self._take_over(self._taken_along.pop())
+        if self.holding or self._taken_along:  # what was listed before must not go before its claim is here
+            return bool(self._taken_along)
         self._refresh_stale(KEYS_PER_SLICE, now)
         return bool(self._forgotten or self.stale)
 
@@ -502,5 +527,5 @@ def _ended_roots(entries: Iterable[Entry]) -> set[Dot]:
     return {root for entry in entries if isinstance(entry, End) for root in entry.roots}
 
 
-def _rank(lease: Lease) -> tuple[int, int, int] | None:
+def _rank(lease: Lease) -> Rank | None:
     return lease.entry.rank if isinstance(lease.entry, Claim) else None

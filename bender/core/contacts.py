@@ -23,7 +23,11 @@ class Contact:
     pause of this node's both times are taken to be `shift_s` later than they were.
     `message_at` is when anything last came from it, `echoed` the time of the newest ask that it answered, `agreed` that
     of the newest round that found its configuration equal to ours, and `heads` are the versions that it has shown to
-    have, by incarnation. `left`: it took its leave, or another incarnation was found in its place.
+    have, by incarnation. `met_at` is when this node first learned of it.
+
+    `left`: it took its leave with its last heartbeat. It said so itself, and others pass that on. `replaced`: at
+    `replaced_at` another incarnation answered at its address. This is a conclusion of this node alone, which any sign
+    of life takes back.
     """
 
     __slots__ = (
@@ -40,12 +44,15 @@ class Contact:
         "known_beats",
         "left",
         "message_at",
+        "met_at",
         "name",
+        "replaced",
+        "replaced_at",
         "shift_s",
         "ttls",
     )
 
-    def __init__(self, incarnation: int, name: str, address: str, api_port: int = 0) -> None:
+    def __init__(self, incarnation: int, name: str, address: str, met_at: float, api_port: int = 0) -> None:
         self.incarnation = incarnation
         self.name = name
         self.address = address
@@ -57,13 +64,25 @@ class Contact:
         self.message_at = -inf
         self.echoed = -inf
         self.agreed = -inf
+        self.met_at = met_at
         self.left = False
+        self.replaced = False
+        self.replaced_at = -inf
         self.shift_s = 0.0
         self.heads: dict[int, int] = {}
         # Claims of a silent node are hidden by their ttl: those up to `hidden_s` are. `ttls` are the distinct ones of
         # its ledger in order, None where they have to be looked up again.
         self.hidden_s = -inf
         self.ttls: list[float] | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has left or was replaced, so that nothing is sent to it and nothing is expected from it."""
+        return self.left or self.replaced
+
+    def replace(self, at: float) -> None:
+        """Note that another incarnation was found at its address."""
+        self.replaced, self.replaced_at = True, at
 
 
 class Contacts:
@@ -93,8 +112,10 @@ class Contacts:
         if contact is None:
             if counter.age_s >= self._timing.ledger_kept_s(counter.ttl_max_s):
                 return
-            contact = Contact(counter.incarnation, counter.name, counter.address, counter.api_port)
-            contact.left = counter.left or counter.address == self._address  # its place is this node's now
+            contact = Contact(counter.incarnation, counter.name, counter.address, now, counter.api_port)
+            contact.left = counter.left
+            if counter.address == self._address:  # most likely an earlier start of this node
+                contact.replace(now)
             self._by_incarnation[counter.incarnation] = contact
         known_at = now - counter.age_s + contact.shift_s
         if counter.beats > contact.known_beats:
@@ -113,17 +134,23 @@ class Contacts:
         if contact is not None:
             contact.message_at = now
             contact.address = sender.address
+            contact.replaced = False
         return contact
 
     def found(self, address: str, incarnation: int, since: float) -> None:
-        """`incarnation` answered at `address` what it was asked at `since`.
+        """Note that `incarnation` answered at `address` what it was asked at `since`.
 
-        So whoever had that address before is gone, if nothing was heard from it since: no need to wait for its word.
+        An incarnation that had this address before was replaced if nothing was heard from it since. One that is heard
+        beside the other, because two nodes advertise the same address, is taken for replaced only after a pause that
+        no living node makes.
         """
+        answerer = self._by_incarnation.get(incarnation)
+        known_since = answerer.met_at if answerer else since
         for contact in self:
-            last = max(contact.heard_at, contact.message_at)
-            if contact.address == address and contact.incarnation != incarnation and last < since:
-                contact.left = True
+            if contact.address == address and contact.incarnation != incarnation:
+                last = max(contact.heard_at, contact.message_at)
+                if last < min(since, max(known_since, since - self._timing.pause_s)):
+                    contact.replace(since)
 
     def hear(self, counter: Counter, now: float) -> bool:
         """Take in a counter of somebody known; whether its node counts for longer now."""
@@ -134,20 +161,42 @@ class Contacts:
         if counter.beats <= contact.beats:
             return False
         contact.beats = counter.beats
-        contact.left = contact.left or counter.left
+        contact.left = counter.left
         self.unshift(contact)
         anew = heard_at > contact.heard_at
         contact.heard_at = heard_at
+        # Relayed news seems younger than it is by the time it was under way.
+        if heard_at > contact.replaced_at + self._timing.pause_s:
+            contact.replaced = False
         return anew
 
-    def replaced(self, contact: Contact) -> bool:
+    def succeeded(self, contact: Contact) -> bool:
         """Whether a contact is gone, and its address that of another incarnation now, maybe this one."""
-        others = (other for other in self if not other.left)
-        return contact.left and (contact.address == self._address or contact.address in {o.address for o in others})
+        others = (other for other in self if not other.gone)
+        return contact.gone and (contact.address == self._address or contact.address in {o.address for o in others})
+
+    def sharing_addresses(self, now: float) -> dict[str, list[str]]:
+        """Return the names of the nodes that advertise the same address while they live, by that address.
+
+        Two incarnations that were heard a while after each became known live both: a restart looks different, because
+        the earlier incarnation is not heard any more. This node itself is named by an empty string.
+        """
+        live = [contact for contact in self if not self.silent(contact, now)]
+        by_address: dict[str, list[Contact]] = {}
+        for contact in live:
+            by_address.setdefault(contact.address, []).append(contact)
+        shared = {}
+        for address, contacts in by_address.items():
+            known_since = max(contact.met_at for contact in contacts) + self._timing.silent_s
+            if all(contact.heard_at > known_since for contact in contacts):
+                names = [contact.name for contact in contacts] + [""] * (address == self._address)
+                if len(names) > 1:
+                    shared[address] = sorted(names)
+        return shared
 
     def silent(self, contact: Contact, now: float) -> bool:
         """Whether nothing was heard of a node for so long that it is treated as away."""
-        return contact.left or now >= contact.heard_at + self._timing.silent_s
+        return contact.gone or now >= contact.heard_at + self._timing.silent_s
 
     def horizon_s(self, contact: Contact, now: float) -> float:
         """Claims of a contact with a ttl up to this no longer count."""
@@ -171,12 +220,12 @@ class Contacts:
     def awaited(self, now: float) -> list[Contact]:
         """Those whose word is needed before this node may speak: lately alive, whether or not believed already."""
         since = now - self._timing.silent_s
-        return [contact for contact in self if not contact.left and max(contact.known_at, contact.message_at) > since]
+        return [contact for contact in self if not contact.gone and max(contact.known_at, contact.message_at) > since]
 
     def asked(self, now: float) -> list[Contact]:
         """Those whose word is needed before a claim lapses: anything came from them lately."""
         since = now - self._timing.asked_s
-        return [contact for contact in self if not contact.left and max(contact.heard_at, contact.message_at) > since]
+        return [contact for contact in self if not contact.gone and max(contact.heard_at, contact.message_at) > since]
 
     def shift(self, gap_s: float) -> None:
         """This node was away for `gap_s`: that it heard nobody meanwhile says nothing before they were asked."""

@@ -9,8 +9,9 @@ balancer that believed it would send everything to the few that are left. So:
   one ttl from now; and with them those that were hidden within the last ttl (`--ttl`) and still are. Where that is more
   than half of the members that the app had before the first of these was hidden, who would be hidden stays listed as
   suspect, and otherwise it is hidden as ever. Of one member or two, one and both are more than half.
-- Nobody is suspect for longer than the guard: `guard_s` after it would have been hidden, it is. That is neither
-  lengthened nor judged again, whatever becomes of other members.
+- Nothing is suspect for longer than the guard: `guard_s` after a member would have been hidden, it is. That time is
+  never lengthened and never judged again, whatever becomes of other members. It is shortened where the node that was
+  heard last turns out to have let go of the member: what is left are claims of nodes that were heard earlier.
 - What was hidden before the half was reached stays hidden. It was announced, and nobody has heard of it since.
 - Only what is not known is held up. Who is renewed or heard of is suspect no more; who is deregistered or found expired
   is gone at once.
@@ -130,19 +131,17 @@ class Guard:
         """What becomes of a member of an app with so many, of which no claim has counted since `hidden_at`."""
         app = app_of(key)
         present = self.suspect(key)
-        suspect = present or Suspect(hidden_at + self._guard_s, holders)
-        is_over = now >= suspect.over_at or app in self._lifted
-        if present and not is_over:
-            return "suspect"
-        if not is_over and app not in self._judged:
+        over_at = min(hidden_at + self._guard_s, present.over_at if present else inf)
+        is_over = now >= over_at or app in self._lifted
+        if not (present or is_over or app in self._judged):
             self._undecided.setdefault(app, {})[key] = None
             return "undecided"
-        if is_over or not self._judged[app]:
+        if is_over or not (present or self._judged[app]):
             self.forget(key)
             self._losses.setdefault(app, {})[key] = Loss(now, members)
             return "hidden"
-        self._suspects.setdefault(app, {})[key] = suspect
-        self._first_over_at = min(self._first_over_at, suspect.over_at)
+        self._suspects.setdefault(app, {})[key] = Suspect(over_at, present.holders if present else holders)
+        self._first_over_at = min(self._first_over_at, over_at)
         return "suspect"
 
     def forget(self, key: str) -> None:

@@ -46,11 +46,15 @@ class Leases:
         """How many leases there are, those of ends and of what is gone but still seated included."""
         return sum(map(len, self._slots.values())) + len(self.due)
 
+    def __iter__(self) -> Iterator[Lease]:
+        """Every lease of an entry that is still there."""
+        for slot in self._slots.values():
+            yield from (lease for lease in slot if lease.slot is slot and lease not in self.due)
+        yield from self.due
+
     def claims(self) -> Iterator[Lease]:
         """The leases of claims."""
-        for slot in self._slots.values():
-            yield from (lease for lease in slot if lease.slot is slot and lease not in self.due and _is_claim(lease))
-        yield from filter(_is_claim, self.due)
+        return filter(_is_claim, self)
 
     def grant(self, entry: Claim | End, deadline: float) -> Lease:
         """A lease for a new entry of this node's own."""

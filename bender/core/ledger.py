@@ -22,6 +22,9 @@ from bender.core.entries import Entries, bits
 #: Names one entry for ever: the incarnation that wrote it and the version that added it.
 Dot = tuple[int, int]
 
+#: Orders the claims of a key: rev, root, ttl in seconds, body.
+Rank = tuple[int, int, int, float, bytes]
+
 #: How many removals a ledger remembers one by one. A copy that is further behind is told which older entries still
 #: live instead, which costs a scan of the ledger; 1,024 covers 5 s, several rounds, at 200 removals a second.
 REMOVALS_REMEMBERED_MAX = 1024
@@ -36,10 +39,11 @@ DELTA_BYTES_MAX = 512 * 1024
 # Structs and not attrs classes, unlike the other values: a node holds hundreds of thousands of these for their whole
 # life. A Struct without garbage-collector header takes 80 bytes and is made in a fifth of the time.
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """One node's word that it has heard from what `key` names.
+    """One node's statement that it has heard from what `key` names.
 
-    `body` is opaque here (the registration as JSON), `ttl_s` the lease's length in seconds, `rev` counts the changes
-    of the body, and the root is the dot of the claim with which this registration began.
+    `body` is opaque here (the registration as JSON), `ttl_s` the lease's length in seconds. The root is the dot of the
+    claim with which the registration began; it stays the same for as long as the registration lasts. `rev` counts the
+    changes of the body and the ttl.
     """
 
     node: int
@@ -60,9 +64,13 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
         return (self.root_node, self.root_n)
 
     @property
-    def rank(self) -> tuple[int, int, int]:
-        """Of several claims of a key the one with the largest rank speaks."""
-        return (self.rev, self.root_node, self.root_n)
+    def rank(self) -> Rank:
+        """Of several claims of a key the one with the largest rank speaks. Claims of the same rank say the same.
+
+        Two changes made at the same moment at two nodes have the same rev and root: every node takes the same one of
+        them, the one whose ttl and body are larger.
+        """
+        return (self.rev, self.root_node, self.root_n, self.ttl_s, self.body)
 
 
 class End(msgspec.Struct, frozen=True, gc=False):

@@ -17,6 +17,15 @@ from bender.core.messages import Request, Setting
 #: time limit; few, because a peer that hangs must not be buried.
 ROUNDS_OPEN_MAX = 4
 
+#: After this many requests in a row without an answer their time limit is raised: the peer may be slow and not dead.
+#: By then as many as may be open were lost, which loss on the network alone hardly ever does.
+FAILURES_IN_A_ROW = ROUNDS_OPEN_MAX
+
+#: The time limit of a request in intervals: as long as answers come in time, and at most. With the larger one a node
+#: that is back from a pause has time for an answer to a second attempt before its own patience (4.5·I) ends.
+LIMIT_INTERVALS = 1.0
+LIMIT_INTERVALS_MAX = 3.0
+
 
 #: Up to so many peers, a round goes to all. Beyond that each node would get, and answer, more than twenty greetings an
 #: interval that say nearly the same, each of them longer as well.
@@ -40,10 +49,10 @@ class Link:
 
     `incarnation` is who answered last. `pushed` is the version of this node's ledger that the last push brought it
     to, and `unsent` the settings that wait for the next one. A link that failed gets no push until it has answered a
-    round again.
+    round again. `failures` counts the requests without an answer since the last one, which took `answer_s`.
     """
 
-    __slots__ = ("address", "failed", "incarnation", "push", "pushed", "rounds", "unsent")
+    __slots__ = ("address", "answer_s", "failed", "failures", "incarnation", "push", "pushed", "rounds", "unsent")
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -53,18 +62,39 @@ class Link:
         self.pushed = 0
         self.unsent: list[Setting] = []
         self.failed = False
+        self.failures = 0
+        self.answer_s = 0.0
 
-    def close(self, request: Request) -> None:
+    def limit(self, interval_s: float) -> float:
+        """Return how long to wait for an answer, in seconds.
+
+        It is an interval unless that turned out to be too short: where the last answer took longer than half of it, it
+        is twice the time of that, and where many requests in a row got none, it is the longest.
+        """
+        longest_s = LIMIT_INTERVALS_MAX * interval_s
+        if self.failures >= FAILURES_IN_A_ROW:
+            return longest_s
+        return min(max(LIMIT_INTERVALS * interval_s, 2 * self.answer_s), longest_s)
+
+    def succeed(self, request: Request, now: float) -> None:
+        """A request was answered."""
+        self._close(request)
+        self.failures = 0
+        if request.message.ask is not None:
+            self.answer_s = now - request.message.ask
+
+    def fail(self, request: Request) -> None:
+        """A request got no answer. What it carried comes with the next round that gets one."""
+        self._close(request)
+        self.failed = True
+        self.failures += 1
+        self.unsent.clear()
+
+    def _close(self, request: Request) -> None:
         """A request is no longer under way."""
         self.rounds.discard(request)
         if self.push is request:
             self.push = None
-
-    def fail(self, request: Request) -> None:
-        """A request got no answer. What it carried comes with the next round that gets one."""
-        self.close(request)
-        self.failed = True
-        self.unsent.clear()
 
 
 class Links:
@@ -76,6 +106,8 @@ class Links:
         self._links: dict[str, Link] = {}
         #: The addresses that each seed stands for; none until it was looked up.
         self.seeds = {**seeds}
+        #: Addresses of peers that an incarnation before this one knew. This one waits for their answer, too.
+        self.expected: tuple[str, ...] = ()
 
     def __getitem__(self, address: str) -> Link:
         link = self._links.get(address)
@@ -85,6 +117,10 @@ class Links:
 
     def __iter__(self) -> Iterator[Link]:
         return iter(self._links.values())
+
+    def awaits(self, ask: float) -> bool:
+        """Whether an ask that was made at this time is under way."""
+        return any(request.message.ask == ask for link in self for request in link.rounds)
 
     def answered(self, address: str, incarnation: int) -> Link:
         """Somebody answered at an address."""
@@ -101,18 +137,22 @@ class Links:
             if not addresses or any(self[address].incarnation is None for address in addresses)
         ]
 
+    def unheard(self) -> list[str]:
+        """The seeds, and the expected addresses, behind which nobody was found yet."""
+        return [*self.unanswered(), *(address for address in self.expected if self[address].incarnation is None)]
+
     def addresses(self, contacts: Contacts) -> list[str]:
         """One address for each node that is worth trying, this one's own left out."""
         found: dict[str, None] = {}
         reached: set[int | None] = set()
-        for address in (address for addresses in self.seeds.values() for address in addresses):
+        for address in (*(address for addresses in self.seeds.values() for address in addresses), *self.expected):
             link = self[address]
             if link.incarnation == self._incarnation or (link.incarnation in reached and link.incarnation is not None):
                 continue
             reached.add(link.incarnation)
             found[address] = None
         for contact in contacts:
-            if contact.left or contact.incarnation in reached or contact.address == self._address:
+            if contact.gone or contact.incarnation in reached or contact.address == self._address:
                 continue
             found[contact.address] = None
         return [*found]

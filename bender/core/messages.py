@@ -96,8 +96,12 @@ class Message:
 
 @frozen(eq=False)
 class Request:
-    """A message to be sent to `address`. Whoever sends it reports the answer, or that none came, exactly once."""
+    """A message to be sent to `address`. Its sender reports exactly once: the answer, or that none came in time.
+
+    `limit_s` is how long the sender waits for the answer.
+    """
 
     address: str
     message: Message
+    limit_s: float
     push: bool = False

@@ -20,10 +20,15 @@ from bender.core.configuration import KEYS_MAX, Configuration
 from bender.core.contacts import Contact, Contacts
 from bender.core.guard import LIFTED, Guarded, guarded_app, key_of_guard
 from bender.core.links import Links
-from bender.core.messages import Message, Request, Sender, Setting
+from bender.core.messages import Counter, Message, Request, Sender, Setting
 from bender.core.rounds import Rounds
 from bender.core.timing import ABSENCE_S_MAX, Timing
 from bender.core.view import Event, View
+
+
+#: An incarnation that two processes speak as is ended with so many more heartbeats than either has counted: more than
+#: the other can make before it hears of that.
+BEATS_BEYOND = 1000
 
 
 class NotReady(Exception):
@@ -57,20 +62,33 @@ class Replica:
         self.view = View()
         self.configuration = Configuration(keys_max)
         self._noticed_at = now
-        self._begin(identity, now, dict.fromkeys(seeds, ()))
+        self._begin(identity, now, dict.fromkeys(seeds, ()), ())
 
     def _begin(
-        self, identity: Sender, now: float, seeds: dict[str, tuple[str, ...]], before: int | None = None
+        self,
+        identity: Sender,
+        now: float,
+        seeds: dict[str, tuple[str, ...]],
+        expected: Sequence[str],
+        before: int | None = None,
     ) -> None:
-        """Start as an incarnation that has heard nothing from anybody; `before` is the one in whose place it comes."""
+        """Start as an incarnation that has heard nothing from anybody.
+
+        `before` is the one in whose place it comes, and `expected` are the addresses of the peers which that one knew.
+        """
         self.identity = identity
         self.contacts = Contacts(identity.address, self.timing)
         self.claims = Claims(
             identity.incarnation, self.timing, self.contacts, self.view, now, before, guard_s=self.guard_s
         )
         self.links = Links(identity.incarnation, identity.address, seeds)
-        self.rounds = Rounds(identity, self.contacts, self.claims, self.configuration, self.links, now)
-        self.ready = not seeds
+        self.rounds = Rounds(
+            identity, self.contacts, self.claims, self.configuration, self.links, self.timing.interval_s, now
+        )
+        # The heartbeats of another process that speaks as this incarnation, if there is one.
+        self._surpassed_by: int | None = None
+        self.links.expected = tuple(expected)
+        self.ready = not (seeds or expected)
         self.claims.holding = not self.ready
         self._marks = Marks(now)
         # Settings to be shown once nothing is held back; the incarnation before may have left some.
@@ -85,16 +103,31 @@ class Replica:
         self._asked_at = -inf
 
     def anew(self, incarnation: int, now: float) -> None:
-        """Go on as another incarnation after so long an absence that the others have forgotten this one (rule 6)."""
+        """Go on as another incarnation (rule 6): see `outlived` and `surpassed` for when this must be done.
+
+        A node that was surpassed takes its claims and ends along, and ends its former incarnation for everybody.
+        """
         gap_s = now - self._noticed_at
         self._noticed_at = now
-        before = self.identity.incarnation
-        self._begin(evolve(self.identity, incarnation=incarnation), now, self.links.seeds, before)
+        before, surpassed_by, leases = self.identity, self._surpassed_by, self.claims.leases
+        peers = [contact.address for contact in self.contacts if not contact.gone]
+        self._begin(evolve(before, incarnation=incarnation), now, self.links.seeds, peers, before.incarnation)
         self.away_s = gap_s
+        if surpassed_by is not None:
+            self.claims.take_along(leases)
+            beats = surpassed_by + BEATS_BEYOND
+            ended = Counter(before.incarnation, before.name, before.address, beats, 0.0, left=True)
+            self.contacts.meet(ended, now)
+            self.contacts.hear(ended, now)
 
     def outlived(self, now: float) -> bool:
-        """Whether this node was away for so long that it must go on `anew` before anything else."""
+        """Whether this node was away for so long that the others have forgotten it, and it must go on `anew`."""
         return now - self._noticed_at > ABSENCE_S_MAX
+
+    @property
+    def surpassed(self) -> bool:
+        """Whether another process speaks, or once spoke, as this incarnation, so that this node must go on `anew`."""
+        return self._surpassed_by is not None
 
     # Commands. They raise `NotReady`, and change nothing, where this node cannot speak for the cluster.
 
@@ -226,7 +259,7 @@ class Replica:
     def split(self, version: int) -> tuple[list[Contact], list[Contact]]:
         """The peers that have shown to have this node's own ledger as it was at `version`, and those that have not."""
         own = self.identity.incarnation
-        present = [contact for contact in self.contacts if not contact.left]
+        present = [contact for contact in self.contacts if not contact.gone]
         having = [contact for contact in present if contact.heads.get(own, 0) >= version]
         return having, [contact for contact in present if contact not in having]
 
@@ -326,13 +359,14 @@ class Replica:
     def _become_ready(self, now: float) -> None:
         self.ready = True
         self.starting = False
+        self.links.expected = ()
         self._mute = False
         # A heartbeat at once: whoever is answered from now on must have its claims count elsewhere.
         self.round(now)
 
     def _all_answered(self, now: float) -> bool:
         """Whether every peer this node knows of has answered since it came back; at a start, the seeds too."""
-        if self.starting and self.links.unanswered():
+        if self.starting and self.links.unheard():
             return False
         since = self._away_since
         return all(contact.echoed >= since and contact.agreed >= since for contact in self.contacts.awaited(now))
@@ -398,6 +432,8 @@ class Replica:
         `taken` is called as soon as there may be events, which nobody need wait for the answer with.
         """
         self._notice(now)
+        if self._is_surpassed(message):
+            return Message(self.identity)
         waited = self.away_s > 0 and now < self._away_since + self.timing.backlog_s
         answer, settings = self.rounds.receive(message, now, taken=taken, ask=not self.ready, late=waited)
         self._progress(now, settings)
@@ -406,7 +442,16 @@ class Replica:
     def answered(self, now: float, request: Request, answer: Message) -> None:
         """A request of this node's was answered."""
         self._notice(now)
+        if self._is_surpassed(answer):
+            self.links[request.address].fail(request)
+            return
         self._progress(now, self.rounds.answered(request, answer, now))
+
+    def _is_surpassed(self, message: Message) -> bool:
+        beats = self.rounds.surpassed(message)
+        if beats is not None:
+            self._surpassed_by = max(beats, self._surpassed_by or 0)
+        return beats is not None
 
     def failed(self, now: float, request: Request) -> None:
         """A request of this node's was refused, not answered in time, or answered with rubbish."""

@@ -52,15 +52,19 @@ class Rounds:
         claims: Claims,
         configuration: Configuration,
         links: Links,
+        interval_s: float,
         now: float,
     ) -> None:
         self._identity = identity
+        self._interval_s = interval_s
         self._contacts = contacts
         self._claims = claims
         self._configuration = configuration
         self._links = links
         self._beats = 0
         self._beat_at = now
+        # The largest version of this node's own ledger that was handed out in a delta.
+        self._version_sent = 0
         #: What was not taken yet.
         self.requests: list[Request] = []
         #: When the last page came that was not the last of its ledger.
@@ -81,6 +85,23 @@ class Rounds:
         """Count the last one."""
         self.left = True
         self.beat(now)
+
+    def surpassed(self, message: Message) -> int | None:
+        """Find out whether a message shows that another process speaks, or once spoke, as this incarnation.
+
+        Either this machine was cloned, or it was set back to a snapshot of its memory and does not know what it sent
+        since. Return the heartbeats that such an incarnation is known to have counted, None where nothing shows it.
+        """
+        own = self._identity.incarnation
+        head = (message.heads or {}).get(own, Head())
+        beats = max((counter.beats for counter in message.counters if counter.incarnation == own), default=0)
+        from_own = message.sender.incarnation == own
+        doubled = from_own and message.ask is not None and not self._links.awaits(message.ask)
+        # What this node asks itself comes back with a version that was never sent to anybody.
+        known_version = self._claims.ledger.version if from_own else self._version_sent
+        if doubled or head.version > known_version or beats > self._beats:
+            return max(beats, self._beats)
+        return None
 
     def waiting(self, now: float) -> bool:
         """Whether something here waits for the peers' word."""
@@ -121,7 +142,7 @@ class Rounds:
                     if message.for_all:
                         made[version] = message
                 link.pushed = ledger.version
-                link.push = Request(link.address, message, push=True)
+                link.push = Request(link.address, message, link.limit(self._interval_s), push=True)
                 self.requests.append(link.push)
 
     def _known(self, link: Link) -> Contact | None:
@@ -129,22 +150,23 @@ class Rounds:
         if link.failed or link.incarnation is None:
             return None
         contact = self._contacts.get(link.incarnation)
-        return None if contact is None or contact.left else contact
+        return None if contact is None or contact.gone else contact
 
     def _push_message(self, link: Link, contact: Contact, now: float) -> Message:
         ledger = self._claims.ledger
         version = self._shown(contact)
         # Should it not have any more what the copies are of, the next round repairs that.
-        deltas = (
-            (self._claims.brief(ledger.delta(Head(version, version)), contact),) if ledger.version > version else ()
-        )
+        deltas: tuple[Delta, ...] = ()
+        if ledger.version > version:
+            deltas = (self._claims.brief(ledger.delta(Head(version, version)), contact),)
+            self._version_sent = ledger.version
         settings = self._configuration.told(link.unsent[:SETTINGS_PER_MESSAGE_MAX], now)
         del link.unsent[:SETTINGS_PER_MESSAGE_MAX]
         counters = self._counters_with(deltas, now)
         return Message(self._identity, counters=counters, deltas=deltas, settings=settings)
 
     def _send(self, link: Link, message: Message) -> None:
-        request = Request(link.address, message)
+        request = Request(link.address, message, link.limit(self._interval_s))
         link.rounds.add(request)
         self.requests.append(request)
 
@@ -164,7 +186,7 @@ class Rounds:
         this node was away, so that the ages in it say little.
         """
         if message.sender.incarnation == self._identity.incarnation:
-            return Message(self._identity), ()
+            return self._greeting(now), ()  # should the other be a clone of this node, it finds that out by this
         # Those that are known only by what others say of them are strangers, too, as far as the way to them goes.
         unknown_way = self._links[message.sender.address].incarnation is None
         stranger = message.sender.incarnation not in self._contacts or unknown_way
@@ -181,7 +203,7 @@ class Rounds:
     def answered(self, request: Request, answer: Message, now: float) -> tuple[str, ...]:
         """A request was answered. Returns the keys of settings that are new here."""
         link = self._links.answered(request.address, answer.sender.incarnation)
-        link.close(request)
+        link.succeed(request, now)
         if answer.sender.incarnation == self._identity.incarnation:
             return ()
         if request.message.ask is not None:
@@ -296,6 +318,8 @@ class Rounds:
             if room <= 0:
                 break
             deltas.append(ledger.delta(heads.get(ledger.incarnation, Head()), room))
+            if ledger is self._claims.ledger:
+                self._version_sent = ledger.version
             room -= len(deltas[-1].added)
         whole = len(deltas) == len(ahead) and all(delta.whole for delta in deltas)
         return Lacking(tuple(deltas), whole)

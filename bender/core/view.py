@@ -225,8 +225,8 @@ class View:
             reason: Reason = "restored" if hidden_root == winner.root else "registered"
             self._tell("online", key, winner.body, reason)
         elif old.body != winner.body:
-            its_own = [entry for entry in entries if isinstance(entry, End) or entry.root == old.root]
-            reason = "registered" if winner.rank > old.rank else _reason_gone(old, its_own)
+            same = [entry for entry in entries if isinstance(entry, End) or entry.rank == old.rank]
+            reason = "registered" if winner.rank > old.rank else _reason_gone(old, same)
             self._tell("changed", key, winner.body, reason)
         elif turned:
             self._tell("changed", key, winner.body, "node-lost" if suspect else "restored")

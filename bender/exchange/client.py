@@ -172,7 +172,7 @@ class Client(Service):
     async def _carry(self, request: Request, posting: Deferred[bytes]) -> None:
         answer = None
         try:
-            answer = await self._answer(request.address, posting)
+            answer = await self._answer(request, posting)
         except CancelledError:
             pass  # this node stops
         except Exception:
@@ -208,15 +208,15 @@ class Client(Service):
         except (TimedOut, Unanswered, Refusing, Refused):
             return None
 
-    async def _answer(self, address: str, posting: Deferred[bytes]) -> Message | None:
+    async def _answer(self, request: Request, posting: Deferred[bytes]) -> Message | None:
         """The answer; None, and a condition of the peer's, where there is none to be had."""
-        conditions = self._conditions
+        address, conditions = request.address, self._conditions
         try:
-            answer = await posting.addTimeout(self._limit_s, self._reactor)
+            answer = await posting.addTimeout(request.limit_s, self._reactor)
             self._node.tally.bytes_received += len(answer)
             received = self._wire.decode(answer)
         except TimedOut:
-            conditions.out_of_reach(address, f"does not answer within {self._limit_s:g} s")
+            conditions.out_of_reach(address, f"does not answer within {request.limit_s:.3g} s")
         except Unreachable as unreachable:
             conditions.out_of_reach(address, unreachable.text)
         except Unanswered as unanswered:

@@ -333,7 +333,7 @@ class ExchangeCase(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def request(self, address: str = "10.0.0.2:1730") -> Request:
-        return Request(address, Message(self.node.sender, ask=1.0))
+        return Request(address, Message(self.node.sender, ask=1.0), 1.0)
 
     def stranger(self, saying: bytes | None = None, *, host: str = "10.0.0.2", hanging_up: bool = False) -> Stranger:
         stranger = Stranger(saying, hanging_up=hanging_up)

@@ -399,7 +399,7 @@ class Company(ClientCase):
 
     def test_a_message_that_cannot_be_sent_fails(self) -> None:
         """A fault of this node's own is logged, and reported like any failure."""
-        request = Request(PEER, Message(Sender(2**70, "n1", "h:1")))
+        request = Request(PEER, Message(Sender(2**70, "n1", "h:1")), 1.0)
         self.send(request)
         self.assertEqual(self.node.reports, [(request, None)])
         self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 1)

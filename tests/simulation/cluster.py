@@ -222,7 +222,7 @@ class Cluster:
     def clock(self, node: Node) -> float:
         """A node's time for its next input; one that was away for very long goes on as another incarnation first."""
         now = node.clock(self.now)
-        if node.replica.outlived(now):
+        if node.replica.surpassed or node.replica.outlived(now):
             before = node.life
             self.oracle.ended(node)
             node.replica.anew(self.random.getrandbits(64), now)

@@ -334,12 +334,12 @@ def _says_no_good_bye(original: Changed, rounds: Rounds, now: float) -> Any:
 
 def _gone_with_its_node(original: Changed, contacts: Contacts, incarnation: int, ttl_s: float, now: float) -> Any:
     contact = contacts.get(incarnation)
-    return contact is not None and not contact.left and original(contacts, incarnation, ttl_s, now)
+    return contact is not None and not contact.gone and original(contacts, incarnation, ttl_s, now)
 
 
 def _meets_the_forgotten(original: Changed, contacts: Contacts, counter: Counter, now: float) -> None:
     if counter.incarnation not in contacts:
-        contact = Contact(counter.incarnation, counter.name, counter.address)
+        contact = Contact(counter.incarnation, counter.name, counter.address, now)
         contact.left = counter.left
         contacts._by_incarnation[counter.incarnation] = contact
     original(contacts, counter, now)

@@ -1,7 +1,7 @@
 """Requests and their answers, each leg on its own: lost, late, doubled, overtaken, cut, refused, or in an inbox.
 
-A request is reported to the replica that made it exactly once: as answered, if its answer comes within 1·I, as failed
-otherwise. A request that is late is processed all the same; an answer that is late is dropped. Every message that is
+A request is reported to the replica that made it exactly once: as answered, if its answer comes within its time limit,
+as failed otherwise. A request that is late is processed all the same; an answer that is late is dropped. Every message that is
 delivered carries its sender's knowledge with it (see `knowledge`).
 """
 
@@ -130,8 +130,8 @@ class Network:
     # Failures.
 
     def _deadline(self, exchange: Exchange) -> float:
-        """A request's time limit, 1·I on the clock of who made it."""
-        return exchange.sent_at + self._cluster.interval_s / exchange.node.rate
+        """When a request's time limit is over, by the clock of its sender."""
+        return exchange.sent_at + exchange.request.limit_s / exchange.node.rate
 
     def _give_up_later(self, exchange: Exchange) -> None:
         self._fail_at(exchange, max(self._deadline(exchange), self._cluster.now))

@@ -580,7 +580,7 @@ class Oracle:
         contacts = [contact for contact in replica.contacts if contact.incarnation in holders]
         if node.life.incarnation in holders or not all(replica.contacts.silent(each, now) for each in contacts):
             return False
-        return key in node.life.suspects or not all(contact.left for contact in contacts)
+        return key in node.life.suspects or not all(contact.gone for contact in contacts)
 
     def _guarded_for_certain(self, life: Life, record: Record) -> float:
         """Until when a life must show what it suspects now, by what it knows for certain of who held it."""
