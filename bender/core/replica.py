@@ -25,7 +25,6 @@ from bender.core.rounds import Rounds
 from bender.core.timing import ABSENCE_S_MAX, Timing
 from bender.core.view import Event, View
 
-
 #: An incarnation that two processes speak as is ended with so many more heartbeats than either has counted: more than
 #: the other can make before it hears of that.
 BEATS_BEYOND = 1000

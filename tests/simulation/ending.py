@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from bender.core.ledger import Claim, End, Ledger
 from bender.core.view import in_order
-from tests.simulation.oracle import FORGOTTEN_S, acquainted, history_of
+from tests.simulation.oracle import acquainted, history_of
+from tests.simulation.records import FORGOTTEN_S
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster, Node

@@ -49,8 +49,8 @@ class Life:
         self.muted = False
         self.beats: list[float] = [born_at]
         self.ready_at = -inf
-        #: When it last learned that a heartbeat was older than it thought.
-        self.corrected_at = -inf
+        #: When it last learned that a heartbeat of another life, by number, was older than it thought.
+        self.corrected_at: dict[int, float] = {}
         self.pauses: list[tuple[float, float]] = []
         self.pausing_since: float | None = None
         self.may: May = {}
@@ -72,7 +72,7 @@ class Life:
         #: What was hidden and is not back: when, and how many members its app had before.
         self.losses: dict[str, tuple[float, int]] = {}
         self.taken_back: dict[str, tuple[float, str, bytes]] = {}
-        self.said_deregistered: set[bytes] = set()
+        self.said_deregistered: set[object] = set()
         self.ghosts: dict[str, float] = {}
 
     def __str__(self) -> str:
@@ -122,7 +122,7 @@ class Life:
             if corrected or (beats > old_beats and believes(number, beats)):
                 known[number] = (max(moment, old_moment), beats, counted)
                 if counted < old_counted:
-                    self.corrected_at = now
+                    self.corrected_at[number] = now
             elif moment > old_moment:
                 known[number] = (moment, old_beats, old_counted)
         self.may = known

@@ -1,8 +1,8 @@
 """Requests and their answers, each leg on its own: lost, late, doubled, overtaken, cut, refused, or in an inbox.
 
 A request is reported to the replica that made it exactly once: as answered, if its answer comes within its time limit,
-as failed otherwise. A request that is late is processed all the same; an answer that is late is dropped. Every message that is
-delivered carries its sender's knowledge with it (see `knowledge`).
+as failed otherwise. A request that is late is processed all the same; an answer that is late is dropped. Every message
+that is delivered carries its sender's knowledge with it (see `knowledge`).
 """
 
 from __future__ import annotations

@@ -66,15 +66,10 @@ from bender.core.states import registration_of, state_in
 from bender.core.view import Event, in_order
 from tests.simulation.front import Wanted
 from tests.simulation.knowledge import Life
+from tests.simulation.records import CLOCKS, FORGOTTEN_S, Record, Registration, Unit
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster, Node
-
-#: What clocks may differ by, relative to one another (each drifts by up to 5e-4), and then some.
-CLOCKS = 2e-3
-
-#: After this long the rules forget (rule 8), and nothing is promised about what was.
-FORGOTTEN_S = 590.0
 
 
 @frozen
@@ -106,103 +101,6 @@ class Delay:
 
     case: str
     intervals: float
-
-
-class Unit:
-    """What one body stands for: a registration, or a change of one; `before` are those that it replaced."""
-
-    __slots__ = ("before", "body", "born_at", "ends", "life", "ttl_s")
-
-    def __init__(self, body: bytes, life: Life, born_at: float, replaced: Unit | None) -> None:
-        self.body = body
-        self.ttl_s = float(body.split()[1])
-        self.life = life
-        self.born_at = born_at
-        self.before: frozenset[Unit] = replaced.before | {replaced} if replaced else frozenset()
-        #: Where and when it was deregistered.
-        self.ends: list[tuple[Life, float]] = []
-
-    def known_ended(self, life: Life, now: float) -> bool:
-        """Whether a life knows for certain that this was deregistered."""
-        return any(life.knows(where, now) > at and now - at < FORGOTTEN_S for where, at in self.ends)
-
-
-class Hold:
-    """A span in which an instance renewed at one node in time."""
-
-    __slots__ = ("begin", "end", "unit")
-
-    def __init__(self, begin: float, end: float, unit: Unit) -> None:
-        self.begin = begin
-        self.end = end
-        self.unit = unit
-
-
-class Record:
-    """What happened to one key, which may be listed for `guard_s` longer than its claims count."""
-
-    def __init__(self, key: str, guard_s: float) -> None:
-        self.key = key
-        self.guard_s = guard_s
-        self.units: dict[bytes, Unit] = {}
-        self.ttl_s_min = inf
-        self.ttl_s_max = 0.0
-        self.last_at = -inf
-        self.ended_at = -inf
-        #: Where and when it was deregistered, whatever was known there.
-        self.ends: list[tuple[Life, float]] = []
-        #: When it was accepted, by life; and the holds that this makes.
-        self.accepted: dict[Life, list[float]] = defaultdict(list)
-        self.holds: dict[Life, list[Hold]] = defaultdict(list)
-        #: Requests that wait at paused nodes: when each was made.
-        self.waiting: dict[Life, float] = {}
-
-    def hold(self, life: Life, moment: float, now: float) -> tuple[float, Unit] | None:
-        """The end of the hold at a node in which a moment lies, as far as it is known now, and its unit."""
-        for hold in reversed(self.holds.get(life, ())):
-            if hold.begin < moment:
-                end = hold.end
-                asked_at = self.waiting.get(life)
-                if asked_at is not None and asked_at <= end:
-                    end = max(end, now)
-                return (end, hold.unit) if moment <= end else None
-        return None
-
-    def accept(self, life: Life, unit: Unit, now: float) -> None:
-        asked_at = self.waiting.pop(life, now)
-        if unit.ttl_s < self.ttl_s_min:
-            self.ttl_s_min = unit.ttl_s
-            for other, holds in self.holds.items():
-                holds[-1].end = min(holds[-1].end, self._until(self.accepted[other][-1]))
-        self.ttl_s_max = max(self.ttl_s_max, unit.ttl_s)
-        self.last_at = now
-        self.accepted[life].append(now)
-        # Where it is not known yet that it was deregistered it may be taken for the same: by its unit, or because
-        # claims of what was ended still count there, as they do for little more than their ttl.
-        lately = [(where, at) for where, at in self.ends if now < at + 3 * self.ttl_s_max + self.guard_s]
-        if unit.ends or unit.born_at <= self.ended_at or not all(life.knows(where, now) > at for where, at in lately):
-            return
-        holds = self.holds[life]
-        if holds and asked_at <= holds[-1].end:
-            holds[-1].end = self._until(now)
-            holds[-1].unit = unit
-        else:
-            holds.append(Hold(now, self._until(now), unit))
-
-    def shorten(self, life: Life, until: float) -> None:
-        """The last acceptance there holds until then only."""
-        for hold in self.holds[life][-1:]:
-            hold.end = min(hold.end, until)
-
-    def end(self, life: Life, bodies: Iterable[bytes], now: float) -> None:
-        self.ended_at = now
-        self.ends.append((life, now))
-        for body in bodies:
-            self.units[body].ends.append((life, now))
-        self.holds.clear()
-
-    def _until(self, at: float) -> float:
-        return at + self.ttl_s_min * (1 - CLOCKS)
 
 
 class Oracle:
@@ -316,11 +214,13 @@ class Oracle:
         self._check_may_speak(node, f"accepts {key}")
         self.counts["accepted"] += 1
         self.commands[life] += 1
-        record = self.records.setdefault(key, Record(key, self.guard_s))
+        record = self.records.get(key)
+        if record is None:
+            record = self.records[key] = Record(key, self.guard_s, 8 * self.interval_s)
         unit = record.units.get(body)
         if unit is None:
             unit = record.units[body] = Unit(body, life, now, record.units[existing] if existing else None)
-        elif life not in record.waiting and record.hold(life, now, now) is not None and not unit.ends:  # noqa: SIM102 - two questions
+        elif life not in record.waiting and record.hold(life, now, now) is not None and not unit.registration.ends:  # noqa: SIM102 - two questions
             if node.replica.claims.ledger.version != version:
                 self.fail("P6", f"{node.name} writes for a renewal of {key}, which it holds")
         record.accept(life, unit, now)
@@ -389,19 +289,20 @@ class Oracle:
     def justified(self, life: Life, record: Record, *, until_now: bool = False) -> bool:
         """Whether a life may show a key; with `until_now`, by what it knew before the present message."""
         now = self.now
-        ttl_s = record.ttl_s_max * (1 + CLOCKS)
         for holder, accepted in record.accepted.items():
             learned = life.learned_of(holder, now)
             place = bisect_right(accepted, learned)
             if not place:
                 continue
             last_at = accepted[place - 1]
+            ttl_s = record.ttl_in_force_s(life, holder, now) * (1 + CLOCKS)
             if now < last_at + ttl_s:
                 return True
             # Hidden by the next sweep, which comes within 0.3·I.
             hidden_at = life.counts_from(holder, now) + ttl_s + 3 * self.interval_s
-            hidden_at = self._guarded_until(life, record, hidden_at)
-            if now >= max(hidden_at, life.ready_at, life.resumed_at, life.corrected_at) + 0.3 * self.interval_s:
+            corrected_at = life.corrected_at.get(holder.number, -inf)
+            hidden_at = self._guarded_until(life, record, hidden_at, corrected_at)
+            if now >= max(hidden_at, life.ready_at, life.resumed_at, corrected_at) + 0.3 * self.interval_s:
                 continue
             due_at = last_at + ttl_s + holder.pauses_after(last_at, now)
             # Who died before that lets go of nothing any more: its claims are hidden.
@@ -412,12 +313,15 @@ class Oracle:
                 return True
         return False
 
-    def _guarded_until(self, life: Life, record: Record, hidden_at: float) -> float:
-        """Until when a life may show what would be hidden, which for a suspect was settled when it became one."""
+    def _guarded_until(self, life: Life, record: Record, hidden_at: float, corrected_at: float) -> float:
+        """Until when a life may show what would be hidden at a time, which was taken to be later until `corrected_at`.
+
+        It may have been settled when the key became suspect.
+        """
         if record.key not in life.suspects:
             return hidden_at
         since, _ = life.suspects[record.key]
-        return max(hidden_at, since if life.corrected_at >= since else -inf) + self.guard_s * (1 + CLOCKS)
+        return max(hidden_at, since if corrected_at >= since else -inf) + self.guard_s * (1 + CLOCKS)
 
     def _calm(self, life: Life, holder: Life, due_at: float) -> bool:
         lucky = self.weather.lucky_between(life.node, holder.node, due_at - self.interval_s)
@@ -469,13 +373,14 @@ class Oracle:
         life.shown[key] = event.body
         life.losses.pop(key, None)
         before = life.taken_back.get(key)
-        lost = before is not None and before[1] == "node-lost" and before[2] == event.body
+        lost = before is not None and before[1] == "node-lost"
+        lost = lost and record.units[before[2]].registration is unit.registration
         if event.reason != "registered" and not (event.reason == "restored" and lost):
             self.fail("P5", f"{life} announces {key} as {event.reason}")
         remembered = before is not None and self.now < before[0] + FORGOTTEN_S
         if lost and remembered and event.reason != "restored" and len(record.accepted) == 1:
             self.fail("P5", f"{life} announces {key}, which it had lost, as {event.reason}")
-        self._check_not_ended(life, record, unit)
+        self._check_not_ended(life, record, unit.registration)
         if not self.justified(life, record):
             self.fail("P4", f"{life} announces {key}, {self.now - record.last_at:.3f} s after its last renewal")
         if self.now > record.last_at + record.ttl_s_max * (1 + CLOCKS) and before and before[1] == "expired":
@@ -492,11 +397,16 @@ class Oracle:
             life.suspects.pop(key, None)
         elif key not in life.suspects:
             self.fail("P5", f"{life} announces a change of {key} as if it was suspect")
-        self._check_not_ended(life, record, unit)
+        self._check_not_ended(life, record, unit.registration)
         newer = record.units[old]
         # Claims follow what replaced them where they see it; with all that may keep them from that, nothing is said.
         calm = self.weather.calm(newer.born_at - 3 * self.interval_s, self.now)
-        if unit in newer.before and not newer.ends and self.now < record.last_at + record.ttl_s_min and calm:
+        if (
+            unit in newer.before
+            and not newer.registration.ends
+            and self.now < record.last_at + record.ttl_s_min
+            and calm
+        ):
             self.fail("P5", f"{life} goes back to {event.body!r} of {key} from {old!r}, which replaced it")
 
     def _offline(self, node: Node, record: Record, event: Event) -> None:
@@ -507,7 +417,7 @@ class Oracle:
             self.fail("P5", f"{life} takes back {key} with the wrong suspicion")
         if life.shown.pop(key, None) != event.body:
             self.fail("P5", f"{life} takes back {key}, which it had not announced like this")
-        if not (life.away or unit.ends or self.justified(life, record, until_now=True)):
+        if not (life.away or unit.registration.ends or self.justified(life, record, until_now=True)):
             self.fail("P3", f"{life} showed {key} until {self.now - record.last_at:.3f} s after its last renewal")
         if self.obliged(life, record) is not None:
             self.fail("P2", f"{life} takes back {key}, {self.now - record.last_at:.3f} s after its last renewal")
@@ -516,7 +426,7 @@ class Oracle:
         life.ghosts.pop(key, None)
         suspect = life.suspects.pop(key, None)
         if event.reason == "deregistered":
-            life.said_deregistered.add(event.body)
+            life.said_deregistered.add(unit.registration)
         elif record.ended_at == -inf and suspect is None:
             self._note_delay(life, record)
 
@@ -549,6 +459,7 @@ class Oracle:
             self.fail("P5", f"{life} hides {key} with the wrong suspicion")
         elif key in life.suspects:
             since, until = life.suspects[key]
+            until = min(until, self._guarded_for_certain(life, record))  # a holder may have let go of it since
             if life.born_at < since and self.now < until and not self._may_be_lifted(key):
                 self.fail("P6", f"{life} hides {key} before the guard is over")
         elif self.guard_s and guarded and not self._may_be_lifted(key):  # noqa: SIM102 - two questions
@@ -616,25 +527,23 @@ class Oracle:
             if self.obliged(life, self.records[key]) is not None:
                 self.fail("P2", f"{life} suspects {key}, which it must know to be alive")
 
-    def _went_on(self, record: Record, unit: Unit) -> bool:
-        """Whether a unit was heard from after all of its ends, and they are over."""
-        kept_s = (unit.ttl_s + 8 * self.interval_s) * (1 - CLOCKS)
-        return all(record.last_at > at and self.now >= at + kept_s for _, at in unit.ends)
+    def _went_on(self, record: Record, registration: Registration) -> bool:
+        """Whether a registration was heard from after all of its ends, and they are over."""
+        return all(record.last_at > end.at and self.now >= end.kept_until for end in registration.ends)
 
-    def _check_not_ended(self, life: Life, record: Record, unit: Unit) -> None:
+    def _check_not_ended(self, life: Life, record: Record, registration: Registration) -> None:
         key = record.key
-        known = unit.body in life.said_deregistered or unit.known_ended(life, self.now)
-        if known and not self._went_on(record, unit):
+        known = registration in life.said_deregistered or registration.known_ended(life, self.now)
+        if known and not self._went_on(record, registration):
             self.fail("P4", f"{life} announces {key}, of which it knows that it was deregistered")
 
     def _check_reason(self, life: Life, record: Record, unit: Unit, event: Event) -> None:
         if event.reason == "deregistered":
-            if not unit.ends:
+            if not unit.registration.ends:
                 self.fail("P5", f"{life} says that {event.key} was deregistered")
             return
         # Who hears of it when the end is gone finds nothing, as if it had expired.
-        kept_s = (unit.ttl_s + 8 * self.interval_s) * (1 - CLOCKS)
-        if unit.known_ended(life, self.now) and self.now < max(at for _, at in unit.ends) + kept_s:
+        if unit.registration.said_to_be_ended(life, self.now):
             self.fail("P5", f"{life} knows that {event.key} was deregistered, and says {event.reason}")
         if event.reason == "node-lost":
             latest = max(life.knows(holder, self.now) for holder in record.accepted)
@@ -708,6 +617,10 @@ class Oracle:
 
     def look(self) -> None:
         """Look at all nodes."""
+        for record in self.records.values():
+            if record.ttl_s_min != record.ttl_s_max:
+                for unit in record.units.values():
+                    unit.note_who_knows(record.accepted, self.interval_s, self.now)
         for node in self.cluster.nodes.values():
             if not node.serving:
                 continue
@@ -746,11 +659,12 @@ class Oracle:
                 self.fail("P2", f"{life} does not show {key}, {now - record.last_at:.3f} s after its last renewal")
             return
         unit = record.units[body]
-        if unit.ends and unit.known_ended(life, now) and not self._went_on(record, unit):
+        registration = unit.registration
+        if registration.ends and registration.known_ended(life, now) and not self._went_on(record, registration):
             self.fail("P4", f"{life} shows {key}, of which it knows that it was deregistered")
+        if now >= record.last_at + record.ttl_s_min and not self.justified(life, record):
+            self.fail("P3", f"{life} shows {key}, {now - record.last_at:.3f} s after its last renewal")
         if now >= record.last_at + record.ttl_s_max:
-            if not self.justified(life, record):
-                self.fail("P3", f"{life} shows {key}, {now - record.last_at:.3f} s after its last renewal")
             self._check_ghost(life, record)
         if len(record.units) > 1:
             self._check_replaced(life, record, unit)
@@ -768,7 +682,7 @@ class Oracle:
         """What another unit replaced is not shown where that other one is known and held."""
         now = self.now
         for unit in record.units.values():
-            if not unit.ends and shown in unit.before and life.knows(unit.life, now) > unit.born_at:
+            if not unit.registration.ends and shown in unit.before and life.knows(unit.life, now) > unit.born_at:
                 held = self.obliged(life, record)
                 if held is not None and (held is unit or unit in held.before):
                     self.fail("P2", f"{life} shows {shown.body!r} of {record.key}, not {unit.body!r}, which it knows")

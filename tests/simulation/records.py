@@ -1,0 +1,171 @@
+"""The ground truth about registrations: what was accepted where, what it replaced, and what was deregistered.
+
+The oracle keeps one record for each key. A `Registration` lasts from the request that begins it, at a node that does
+not list the key, until it ends; a `Unit` is one body of it, from a change to the next. A `Hold` is a span in which an
+instance renewed at one node in time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from math import inf
+
+from attrs import frozen
+
+from tests.simulation.knowledge import Life
+
+#: What clocks may differ by, relative to one another (each drifts by up to 5e-4), and then some.
+CLOCKS = 2e-3
+
+#: After this long the rules forget (rule 8), and nothing is promised about what was.
+FORGOTTEN_S = 590.0
+
+
+@frozen
+class Ended:
+    """A deregistration: at which life, when, and until when it is remembered for certain."""
+
+    life: Life
+    at: float
+    kept_until: float
+
+
+class Registration:
+    """A registration with all its changes, which one deregistration ends; `ends` are those that did."""
+
+    def __init__(self) -> None:
+        self.ends: list[Ended] = []
+
+    def known_ended(self, life: Life, now: float) -> bool:
+        """Whether a life knows for certain that this was deregistered."""
+        return any(life.knows(end.life, now) > end.at and now - end.at < FORGOTTEN_S for end in self.ends)
+
+    def said_to_be_ended(self, life: Life, now: float) -> bool:
+        """The same, and that is remembered still."""
+        return any(life.knows(end.life, now) > end.at and now < end.kept_until for end in self.ends)
+
+
+class Unit:
+    """What one body stands for: a registration, or a change of one; `before` are those that it replaced.
+
+    `known_since` says when a life was first seen to know of it for certain, while it counted there: from then on that
+    life's own claim has this body or a later one.
+    """
+
+    __slots__ = ("before", "body", "born_at", "known_since", "life", "registration", "ttl_s")
+
+    def __init__(self, body: bytes, life: Life, born_at: float, replaced: Unit | None) -> None:
+        self.body = body
+        self.ttl_s = float(body.split()[1])
+        self.life = life
+        self.born_at = born_at
+        self.before: frozenset[Unit] = replaced.before | {replaced} if replaced else frozenset()
+        self.registration: Registration = replaced.registration if replaced else Registration()
+        self.known_since = {life: born_at}
+
+    def note_who_knows(self, lives: Iterable[Life], interval_s: float, now: float) -> None:
+        for life in lives:
+            counts_until = life.counts_from(self.life, now) + self.ttl_s + 2.9 * interval_s
+            if life not in self.known_since and life.knows(self.life, now) > self.born_at and now < counts_until:
+                self.known_since[life] = now
+
+
+class Hold:
+    """A span in which an instance renewed at one node in time."""
+
+    __slots__ = ("begin", "end", "unit")
+
+    def __init__(self, begin: float, end: float, unit: Unit) -> None:
+        self.begin = begin
+        self.end = end
+        self.unit = unit
+
+
+class Record:
+    """What happened to one key, which may be listed for `guard_s` longer than its claims count."""
+
+    def __init__(self, key: str, guard_s: float, end_kept_s: float) -> None:
+        """`end_kept_s`: how much longer than the ttl of what it ends a deregistration is remembered."""
+        self.key = key
+        self.guard_s = guard_s
+        self._end_kept_s = end_kept_s
+        self.units: dict[bytes, Unit] = {}
+        self.ttl_s_min = inf
+        self.ttl_s_max = 0.0
+        self.last_at = -inf
+        self.ended_at = -inf
+        #: Where and when it was deregistered, whatever was known there.
+        self.ends: list[tuple[Life, float]] = []
+        #: When it was accepted, by life; and the holds that this makes.
+        self.accepted: dict[Life, list[float]] = defaultdict(list)
+        self.holds: dict[Life, list[Hold]] = defaultdict(list)
+        #: Requests that wait at paused nodes: when each was made.
+        self.waiting: dict[Life, float] = {}
+
+    def hold(self, life: Life, moment: float, now: float) -> tuple[float, Unit] | None:
+        """The end of the hold at a node in which a moment lies, as far as it is known now, and its unit."""
+        for hold in reversed(self.holds.get(life, ())):
+            if hold.begin < moment:
+                end = hold.end
+                asked_at = self.waiting.get(life)
+                if asked_at is not None and asked_at <= end:
+                    end = max(end, now)
+                return (end, hold.unit) if moment <= end else None
+        return None
+
+    def ttl_in_force_s(self, life: Life, holder: Life, now: float) -> float:
+        """The longest ttl that a claim of `holder` can have where `life` sees it.
+
+        What was replaced is not in force there once it is certain that the holder followed, and that `life` knows.
+        """
+        if self.ttl_s_min == self.ttl_s_max:
+            return self.ttl_s_max
+        known = life.knows(holder, now)
+        followed = [unit for unit in self.units.values() if known > unit.known_since.get(holder, inf)]
+        replaced = frozenset[Unit]().union(*(unit.before for unit in followed))
+        return max(unit.ttl_s for unit in self.units.values() if unit not in replaced)
+
+    def accept(self, life: Life, unit: Unit, now: float) -> None:
+        asked_at = self.waiting.pop(life, now)
+        if unit.ttl_s < self.ttl_s_min:
+            self.ttl_s_min = unit.ttl_s
+            for other, holds in self.holds.items():
+                holds[-1].end = min(holds[-1].end, self._until(self.accepted[other][-1]))
+        self.ttl_s_max = max(self.ttl_s_max, unit.ttl_s)
+        self.last_at = now
+        self.accepted[life].append(now)
+        # Where it is not known yet that it was deregistered it is the same registration as before, or may be taken for
+        # it: claims of what was ended count there for little more than their ttl.
+        lately = [(where, at) for where, at in self.ends if now < at + 3 * self.ttl_s_max + self.guard_s]
+        ended = unit.registration.ends or unit.born_at <= self.ended_at
+        if ended or not all(life.knows(where, now) > at for where, at in lately):
+            return
+        holds = self.holds[life]
+        if holds and asked_at <= holds[-1].end:
+            holds[-1].end = self._until(now)
+            holds[-1].unit = unit
+        else:
+            holds.append(Hold(now, self._until(now), unit))
+
+    def shorten(self, life: Life, until: float) -> None:
+        """The last acceptance there holds until then only."""
+        for hold in self.holds.get(life, ())[-1:]:
+            hold.end = min(hold.end, until)
+
+    def end(self, life: Life, bodies: Iterable[bytes], now: float) -> None:
+        """Note a deregistration at a life that has claims with these bodies: it ends their registrations."""
+        known = [self.units[body] for body in bodies]
+        kept_until = now + (max(unit.ttl_s for unit in known) + self._end_kept_s) * (1 - CLOCKS)
+        self.ended_at = now
+        self.ends.append((life, now))
+        for registration in {unit.registration for unit in known}:
+            registration.ends.append(Ended(life, now, kept_until))
+        self.holds.clear()
+
+    def forget_holds(self, life: Life) -> None:
+        """Nothing obliges anybody any more for the sake of what was accepted at a life."""
+        self.holds.pop(life, None)
+
+    def _until(self, at: float) -> float:
+        return at + self.ttl_s_min * (1 - CLOCKS)
