@@ -19,6 +19,7 @@ from bender.core.claims import Claims
 from bender.core.configuration import KEYS_MAX, Configuration
 from bender.core.contacts import Contact, Contacts
 from bender.core.guard import LIFTED, Guarded, guarded_app, key_of_guard
+from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.links import Links
 from bender.core.messages import Counter, Message, Request, Sender, Setting
 from bender.core.rounds import Rounds
@@ -50,14 +51,16 @@ class Replica:
         *,
         keys_max: int = KEYS_MAX,
         guard_s: float = 0.0,
+        page_entries_max: int = DELTA_ENTRIES_MAX,
     ) -> None:
         """`seeds` are addresses of some peers, as people wrote them; say with `located` where they are.
 
         `keys_max` configuration keys may be set here, removed ones included. What would be hidden, and is most of an
-        app, stays listed for `guard_s`.
+        app, stays listed for `guard_s`. A message has at most `page_entries_max` entries.
         """
         self.timing = timing
         self.guard_s = guard_s
+        self._page_entries_max = page_entries_max
         self.view = View()
         self.configuration = Configuration(keys_max)
         self._noticed_at = now
@@ -82,7 +85,14 @@ class Replica:
         )
         self.links = Links(identity.incarnation, identity.address, seeds)
         self.rounds = Rounds(
-            identity, self.contacts, self.claims, self.configuration, self.links, self.timing.interval_s, now
+            identity,
+            self.contacts,
+            self.claims,
+            self.configuration,
+            self.links,
+            self.timing.interval_s,
+            now,
+            self._page_entries_max,
         )
         # The heartbeats of another process that speaks as this incarnation, if there is one.
         self._surpassed_by: int | None = None

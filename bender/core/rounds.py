@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from bender.core.claims import Claims
 from bender.core.configuration import Configuration
 from bender.core.contacts import Contact, Contacts
-from bender.core.ledger import DELTA_ENTRIES_MAX, Delta, Gap, Head, Ledger
+from bender.core.ledger import Delta, Gap, Head, Ledger
 from bender.core.links import ROUNDS_OPEN_MAX, Link, Links
 from bender.core.messages import Counter, Message, Request, Sender, Setting
 
@@ -54,9 +54,11 @@ class Rounds:
         links: Links,
         interval_s: float,
         now: float,
+        page_entries_max: int,
     ) -> None:
         self._identity = identity
         self._interval_s = interval_s
+        self._page_entries_max = page_entries_max
         self._contacts = contacts
         self._claims = claims
         self._configuration = configuration
@@ -158,7 +160,8 @@ class Rounds:
         # Should it not have any more what the copies are of, the next round repairs that.
         deltas: tuple[Delta, ...] = ()
         if ledger.version > version:
-            deltas = (self._claims.brief(ledger.delta(Head(version, version)), contact),)
+            delta = ledger.delta(Head(version, version), self._page_entries_max)
+            deltas = (self._claims.brief(delta, contact),)
             self._version_sent = ledger.version
         settings = self._configuration.told(link.unsent[:SETTINGS_PER_MESSAGE_MAX], now)
         del link.unsent[:SETTINGS_PER_MESSAGE_MAX]
@@ -313,7 +316,7 @@ class Rounds:
         """What `peer` lacks, given its `heads`, as much as fits in one message."""
         ahead = [ledger for ledger in self._claims.ahead_of(heads) if self._may_pass_on(ledger, peer)]
         deltas: list[Delta] = []
-        room = DELTA_ENTRIES_MAX
+        room = self._page_entries_max
         for ledger in ahead:
             if room <= 0:
                 break

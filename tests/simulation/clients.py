@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.replica import NotReady
 from bender.core.states import key_of_state
-from tests.simulation.front import Wanted, configure, deregister, lift_guard, register, renew, when_ready
+from tests.simulation.front import Wanted, configure, deregister, lift_guard, register, renew, shorten, when_ready
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster, Node
@@ -42,6 +42,7 @@ class Client:
     """One instance, for as many lives as it has."""
 
     def __init__(self, cluster: Cluster, reach: Reach, number: int, *, hard: bool) -> None:
+        """`number` is that of the instance. Several clients may have the same, as two processes on one port do."""
         random = cluster.random
         self.cluster = cluster
         self.reach = reach
@@ -56,6 +57,11 @@ class Client:
             self.wanted = Wanted(ttl_s)
         self.period_s = self.wanted.ttl_s * random.choice([0.95, 0.97, 0.5] if hard else [0.3, 0.5, 0.95, 0.97])
         self.puts = random.random() < 0.4
+        #: How long after the end of its connection a client with a session is gone, in seconds; None without one.
+        self.grace_s = random.choice([0.0, 1.0, 3.0]) * cluster.interval_s if random.random() < 0.15 else None
+        self.habit = "stick" if self.grace_s is not None and random.random() < 0.5 else self.habit
+        #: Where it was last accepted.
+        self.last: Node | None = None
         self.doubles = random.random() < 0.15
         #: Counts what the client set out to do; what belongs to an earlier intent is dropped by the client.
         self._intent = 0
@@ -91,19 +97,29 @@ class Client:
         if intent != self._intent:
             return
         self._intent += 1
+        if self.grace_s is not None and self.last is not None:
+            node = self.last
+            self.cluster.deliver(node, node.boot, partial(self._end_session, node, self.grace_s))
         if self.cluster.random.random() < 0.3:
             self.cluster.after(self.cluster.random.uniform(1, 25) * self.cluster.interval_s, self.begin)
+
+    def _end_session(self, node: Node, grace_s: float) -> None:
+        if not node.left:
+            shorten(self.cluster, node, self.key, grace_s)
 
     def _change(self, intent: int) -> None:
         if intent != self._intent:
             return
+        self._want_something_else()
+        self._send(self._next(), "register", intent, follow=False)
+
+    def _want_something_else(self) -> None:
         random = self.cluster.random
         ttl_s = self.wanted.ttl_s
         if random.random() < 0.2:
             ttl_s = max(ttl_s * random.choice([0.5, 2.0]), 4 * self.cluster.interval_s)
         self.wanted = Wanted(ttl_s, self.wanted.meta + 1)
         self.period_s = min(self.period_s, 0.95 * ttl_s)
-        self._send(self._next(), "register", intent, follow=False)
 
     def _say_goodbye(self, intent: int) -> None:
         if intent != self._intent:
@@ -111,6 +127,9 @@ class Client:
         random = self.cluster.random
         if random.random() < 0.5 and self.habit != "stick":
             self._send(self._next(), "register", intent, follow=False)
+        elif random.random() < 0.5:  # changed at one node, and ended at another that has not heard of the change
+            self._want_something_else()
+            self._send(self._any(), "register", intent, follow=False)
         self._intent += 1
         delay_s = random.choice([0.001, 0.02, 0.05, 0.5]) * self.cluster.interval_s
         self.cluster.after(delay_s, self._attempt, self._intent, "deregister")
@@ -150,6 +169,8 @@ class Client:
     def answered(self, call: Call, *, found: bool) -> None:
         if call.intent != self._intent or not call.follow or call.operation == "deregister":
             return
+        if found:
+            self.last = call.node
         cluster = self.cluster
         if not found:
             cluster.after(0.001, self._send_again, call)

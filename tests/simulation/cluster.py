@@ -8,11 +8,16 @@ oracle. Times are true times in seconds; each node sees them through its own clo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from functools import partial
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from attrs import frozen
+
+from bender.core.leases import Lease
+from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.links import partners
 from bender.core.messages import Sender
 from bender.core.replica import Replica
@@ -38,6 +43,7 @@ class Node:
 
     def __init__(self, name: str, offset_s: float, rate: float) -> None:
         self.name = name
+        self.address = name
         self.offset_s = offset_s
         self.rate = rate
         self.boot = 0
@@ -74,6 +80,16 @@ class Node:
         return (clock - self.offset_s) / self.rate
 
 
+@frozen
+class Snapshot:
+    """A copy of a node's memory, and what the oracle knew of it then."""
+
+    replica: Replica
+    life: Life
+    noticed_at: float
+    at: float
+
+
 class Cluster:
     """All of it."""
 
@@ -85,13 +101,17 @@ class Cluster:
         timing: Timing | None = None,
         drifting: bool = True,
         guard_s: float = 0.0,
+        page_entries_max: int = DELTA_ENTRIES_MAX,
     ) -> None:
         """Nodes that are named here know each other as seeds and start at once."""
         self.random = Random(seed)
         self.timing = timing or Timing()
         self.interval_s = self.timing.interval_s
         self.guard_s = guard_s
+        self.page_entries_max = page_entries_max
         self.now = 0.0
+        # The node at each address that is not its name.
+        self._at: dict[str, str] = {}
         self.nodes: dict[str, Node] = {}
         self.weather = Weather(self.interval_s)
         self.network = Network(self)
@@ -138,28 +158,56 @@ class Cluster:
 
     # Processes.
 
-    def start(self, name: str, seeds: Sequence[str]) -> Node:
-        """Start a node's process, on a new machine or again on the same."""
+    def behind(self, address: str) -> Node | None:
+        """The node that is reached at an address."""
+        return self.nodes.get(self._at.get(address, address))
+
+    def locate(self, name: str) -> None:
+        """Let all nodes find out at which address a seed is by now."""
+        for node in self.nodes.values():
+            if node.up and name in node.seeds:
+                node.replica.located(name, [self.nodes[name].address])
+
+    def _move(self, node: Node, address: str) -> None:
+        self._at.pop(node.address, None)
+        node.address = address
+        if address != node.name:
+            self._at[address] = node.name
+
+    def start(self, name: str, seeds: Sequence[str], address: str | None = None) -> Node:
+        """Start a node's process, on a new machine or again on the same, at its name's address or another one."""
         node = self.nodes.get(name)
         if node is None:
             spread = DRIFT_MAX if self._drifting else 0.0
             node = Node(name, self.random.uniform(0, 1e6), 1 + self.random.uniform(-spread, spread))
             self.nodes[name] = node
         assert not node.up
+        self._move(node, address or node.address)
         node.boot += 1
         node.up, node.left, node.paused_at, node.seeds = True, False, None, tuple(seeds)
         node.inbox, node.waiting = [], []
-        identity = Sender(self.random.getrandbits(64), name, name)
+        identity = Sender(self.random.getrandbits(64), name, node.address)
         node.noticed_at = node.clock(self.now)
-        node.replica = Replica(identity, self.timing, node.noticed_at, node.seeds, guard_s=self.guard_s)
+        node.replica = Replica(
+            identity,
+            self.timing,
+            node.noticed_at,
+            node.seeds,
+            guard_s=self.guard_s,
+            page_entries_max=self.page_entries_max,
+        )
         for seed in node.seeds:
-            node.replica.located(seed, [seed])
+            known = self.nodes.get(seed)
+            node.replica.located(seed, [known.address if known else seed])
         self._begin_life(node)
         self.weather.began(node.name, node.life, self.now)
+        self._begin_loops(node)
+        self.say(f"{name} starts as {node.life} at {node.address}")
+        return node
+
+    def _begin_loops(self, node: Node) -> None:
         self.at(self.now + self.random.uniform(0, self.interval_s / 4), self._sweep, node, node.boot)
         self.at(self.now + self.random.uniform(0, self.interval_s / 4), self._round, node, node.boot)
-        self.say(f"{name} starts as {node.life}")
-        return node
 
     def _begin_life(self, node: Node) -> None:
         node.life = Life(len(self.oracle.lives), node.name, node.replica.identity.incarnation, self.now)
@@ -217,17 +265,62 @@ class Cluster:
             self._sweep(node, boot)
         self._round(node, boot)
 
+    # Memory snapshots.
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Take a copy of a node's memory."""
+        node = self.nodes[name]
+        self.say(f"snapshot of {name}")
+        return Snapshot(_copied(node.replica), node.life.kept(), node.noticed_at, self.now)
+
+    def set_back(self, name: str, snapshot: Snapshot, *, clock_jumps: bool) -> None:
+        """Let a machine go on from a snapshot; its clock goes on from there too, or shows the true time."""
+        node = self.nodes[name]
+        self.say(f"{name} is set back to what it was at {snapshot.at:.3f}")
+        self._end(node, refuses=True)
+        if not clock_jumps:
+            node.offset_s -= (self.now - snapshot.at) * node.rate
+        self._resume_copy(node, snapshot, node.life)
+
+    def clone(self, name: str, clone: str) -> Node:
+        """Let a copy of a node's memory run on another machine, at the same time and with the same address."""
+        original = self.nodes[name]
+        self.say(f"{clone} is a clone of {name}")
+        snapshot = self.snapshot(name)
+        node = self.nodes[clone] = Node(clone, original.offset_s, original.rate)
+        node.address, node.seeds = original.address, original.seeds
+        self._resume_copy(node, snapshot, original.life)
+        return node
+
+    def _resume_copy(self, node: Node, snapshot: Snapshot, before: Life) -> None:
+        node.boot += 1
+        node.up, node.left, node.paused_at, node.inbox, node.waiting = True, False, None, [], []
+        node.replica, node.noticed_at = snapshot.replica, snapshot.noticed_at
+        node.life = Life(len(self.oracle.lives), node.name, node.replica.identity.incarnation, self.now)
+        node.life.set_back(before, snapshot.life, snapshot.at, self.now)
+        self.oracle.set_back(node, before, snapshot.at)
+        self.weather.began(node.name, node.life, self.now)
+        node.replica.take_requests()
+        # The connections of before are no more.
+        for link in node.replica.links:
+            for request in [*link.rounds, *filter(None, [link.push])]:
+                node.replica.failed(self.clock(node), request)
+        self.drain(node)
+        self._begin_loops(node)
+
     # The node's own loop.
 
     def clock(self, node: Node) -> float:
         """A node's time for its next input; one that was away for very long goes on as another incarnation first."""
         now = node.clock(self.now)
         if node.replica.surpassed or node.replica.outlived(now):
-            before = node.life
+            before, takes_along = node.life, node.replica.surpassed
             self.oracle.ended(node)
             node.replica.anew(self.random.getrandbits(64), now)
             self._begin_life(node)
             node.life.inherit(before)
+            if takes_along:
+                self.oracle.took_along(node, before)
             self.weather.began(node.name, node.life, self.now)
             self.say(f"{node.name} goes on as {node.life}")
         elif now - node.noticed_at > self.timing.pause_s:
@@ -275,3 +368,18 @@ class Cluster:
             waiting, node.waiting = node.waiting, []
             for client in waiting:
                 client()
+
+
+def _copied(replica: Replica) -> Replica:
+    """Return a deep copy. A lease and the slot in which it stands name each other, which `deepcopy` cannot follow."""
+    leases = replica.claims.leases
+    originals = {id(lease): lease for slot in leases._slots.values() for lease in slot}
+    originals |= {id(lease): lease for lease in leases.due}
+    memo: dict[int, Any] = {key: Lease(lease.entry, lease.deadline, lease.current) for key, lease in originals.items()}
+    for lease in originals.values():
+        memo[id(lease.entry)] = lease.entry
+    copies = {key: memo[key] for key in originals}
+    copied = deepcopy(replica, memo)
+    for key, copy in copies.items():
+        copy.slot = memo.get(id(originals[key].slot))
+    return copied

@@ -9,9 +9,9 @@ from tests.simulation.clients import Reach
 from tests.simulation.weather import Cut
 
 if TYPE_CHECKING:
-    from tests.simulation.cluster import Cluster, Node
+    from tests.simulation.cluster import Cluster, Node, Snapshot
 
-#: No cluster of the simulation grows beyond this.
+#: No cluster of the simulation grows beyond this by nodes that join.
 NODES_MAX = 7
 
 
@@ -26,6 +26,11 @@ class Faults:
         self._over = False
         #: How much longer than usual partitions and pauses last.
         self.stretched = 1.0
+        #: How likely a node that starts again has moved to another address.
+        self.moving = 0.0
+        self._moves = 0
+        # Addresses that nodes have moved away from.
+        self._vacant: list[str] = []
 
     def plan(self, count: int, until: float) -> None:
         """Let so many faults happen before `until`."""
@@ -36,6 +41,13 @@ class Faults:
         ]  # fmt: skip
         for _ in range(count):
             self.cluster.at(random.uniform(6 * self.cluster.interval_s, until), random.choice(kinds))
+
+    def plan_copies(self, count: int, until: float) -> None:
+        """Let machines be set back to snapshots of their memory, or cloned, so many times before `until`."""
+        random = self.cluster.random
+        for _ in range(count):
+            at = random.uniform(6 * self.cluster.interval_s, until)
+            self.cluster.at(at, random.choice([self.set_back, self.clone]))
 
     def end(self) -> None:
         """Undo what can be undone: heal cuts, let the paused go on, lose nothing any more."""
@@ -136,8 +148,42 @@ class Faults:
             self.cluster.start(name, self.seeds)
 
     def _restart(self, node: Node) -> None:
-        if not node.up and not self._over:
-            self.cluster.start(node.name, node.seeds)
+        cluster, random = self.cluster, self.cluster.random
+        if node.up or self._over:
+            return
+        address = node.address
+        if random.random() < self.moving:
+            self._moves += 1
+            reuses = self._vacant and random.random() < 0.4
+            address = self._vacant.pop(0) if reuses else f"{node.name}@{self._moves}"
+            self._vacant.append(node.address)
+        cluster.start(node.name, node.seeds, address)
+        if address != node.name:  # what a name stands for is not found out at once
+            cluster.after(random.choice([0.0, self._lasting(0, 3)]), cluster.locate, node.name)
+
+    # Copies of a machine.
+
+    def set_back(self) -> None:
+        """Set a machine back to a snapshot of its memory."""
+        node = self._some()
+        if node is not None and node.replica.ready and not node.life.doubled:
+            kept = self.cluster.snapshot(node.name)
+            self.cluster.after(self._lasting(0.5, 8), self._set_back, node, node.boot, kept)
+
+    def _set_back(self, node: Node, boot: int, kept: Snapshot) -> None:
+        if node.boot == boot and node.serving and node.life.incarnation == kept.life.incarnation and not self._over:
+            self.cluster.set_back(node.name, kept, clock_jumps=self.cluster.random.random() < 0.5)
+
+    def clone(self) -> None:
+        """Let a copy of a machine's memory run beside it for a while."""
+        node, name = self._some(), f"clone{len(self.cluster.nodes)}"
+        if node is not None and node.replica.ready and not node.life.doubled and self.reach.sides is None:
+            self.cluster.clone(node.name, name)
+            self.cluster.after(self._lasting(1, 20), self._end_clone, self.cluster.nodes[name])
+
+    def _end_clone(self, clone: Node) -> None:
+        if clone.up:
+            self.cluster.crash(clone.name)
 
     def pause(self) -> None:
         """Stop a process for less than T."""

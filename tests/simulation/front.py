@@ -54,9 +54,15 @@ def register(cluster: Cluster, node: Node, key: str, wanted: Wanted) -> bool:
         cluster.drain(node)
         raise NotReady
     existing = replica.winner(now, key)
-    body = existing if existing is not None and _wanted(existing) == wanted else cluster.oracle.new_body(wanted)
     version = replica.claims.ledger.version
-    created = replica.register(now, key, body, wanted.ttl_s)
+    created = False
+    if existing is not None and _wanted(existing) == wanted:
+        body = existing
+        if not replica.renew_as_is(now, key, body):
+            created = replica.register(now, key, body, wanted.ttl_s)
+    else:
+        body = cluster.oracle.new_body(wanted)
+        created = replica.register(now, key, body, wanted.ttl_s)
     cluster.say(f"POST {key} at {node.name}: {body!r}{' created' if created else ''}")
     cluster.oracle.accepted(node, key, body, existing, version)
     cluster.drain(node)

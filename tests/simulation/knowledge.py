@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from math import inf
 
 from bender.core.messages import Message
@@ -31,8 +32,8 @@ NEVER = (-inf, -1, -inf)
 class Life:
     """What the oracle notes of one incarnation.
 
-    `since` is when it started, or came back from a pause long enough to notice, and `away` is set from then until it is
-    ready; `gone_at` is when that pause began, `must_before` what it knew then. `muted` is set after a pause of at least
+    `since` is when it started (`starting`), or came back from a pause long enough to notice, and `away` is set from then
+    until it is ready; `gone_at` is when that pause began, `must_before` what it knew then. `muted` is set after a pause of at least
     T: no heartbeat is made until it is ready.
     """
 
@@ -43,12 +44,21 @@ class Life:
         self.born_at = born_at
         self.ended_at = inf
         self.left = False
+        self.starting = True
         self.since = born_at
         self.gone_at = born_at
         self.away = True
         self.muted = False
         self.beats: list[float] = [born_at]
         self.ready_at = -inf
+        #: When the last page came that was not the last of its ledger.
+        self.paged_at = -inf
+        #: Whether another life has the same incarnation, so that little is promised about what is accepted here.
+        self.doubled = False
+        #: Whether it was set back to a snapshot of its memory and has not found that out yet.
+        self.unaware = False
+        #: Whether it took along what an incarnation before it held.
+        self.took_along = False
         #: When it last learned that a heartbeat of another life, by number, was older than it thought.
         self.corrected_at: dict[int, float] = {}
         self.pauses: list[tuple[float, float]] = []
@@ -86,6 +96,28 @@ class Life:
         self.states = before.states
         self.suspects = before.suspects
         self.taken_back = before.taken_back
+
+    def kept(self) -> Life:
+        """Return a copy to which a node can be set back."""
+        kept = copy(self)
+        kept.beats, kept.pauses, kept.events = [*self.beats], [*self.pauses], [*self.events]
+        kept.shown, kept.shown_settings = {**self.shown}, {**self.shown_settings}
+        kept.states, kept.suspects = {**self.states}, {**self.suspects}
+        kept.losses, kept.taken_back = {**self.losses}, {**self.taken_back}
+        return kept
+
+    def set_back(self, before: Life, kept: Life, at: float, now: float) -> None:
+        """Go on as another life was at `at`; `kept` is a copy of it from then, and it has gone on until `now`."""
+        self.inherit(kept)
+        self.losses = kept.losses
+        self.beats, self.may, self.settings = kept.beats, kept.may, kept.settings
+        self.pauses = [*kept.pauses, (at, now)]
+        self.starting, self.away, self.ready_at, self.doubled, self.unaware = False, False, now, True, True
+        before.doubled = True
+
+    def take_along(self, before: Life) -> None:
+        """Go on with what another incarnation of the same process held."""
+        self.pauses, self.took_along = before.pauses, True
 
     def learned_of(self, other: Life, now: float) -> float:
         """The last moment of another life of which word may have come here."""
@@ -155,14 +187,14 @@ class Life:
 
     def pause(self, now: float) -> None:
         """Be paused; perhaps while it waits to be ready after a pause before."""
-        if self.away and self.since > self.born_at:
+        if self.away and not self.starting:
             self.pauses.append((self.since, now))
         self.pausing_since = now
 
     def pauses_after(self, at: float, now: float) -> float:
         """How long this life could not be renewed at after a moment: paused, and then not ready yet."""
         away_since = self.pausing_since
-        if away_since is None and self.away and self.since > self.born_at:
+        if away_since is None and self.away and (self.took_along or not self.starting):
             away_since = self.since
         present_s = now - max(away_since, at) if away_since is not None else 0.0
         return present_s + sum(end - max(begin, at) for begin, end in self.pauses if end > at)

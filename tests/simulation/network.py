@@ -7,9 +7,11 @@ that is delivered carries its sender's knowledge with it (see `knowledge`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bender.core.ledger import Head
 from bender.core.messages import Message, Request
 from tests.simulation.knowledge import Life, May
 
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
 class Exchange:
     """A request on its way, and back."""
 
-    __slots__ = ("boot", "life", "may", "must", "node", "over", "request", "sent_at", "settings")
+    __slots__ = ("boot", "life", "may", "must", "node", "over", "request", "sent_at", "settings", "to")
 
-    def __init__(self, node: Node, request: Request, sent_at: float) -> None:
+    def __init__(self, node: Node, to: str, request: Request, sent_at: float) -> None:
+        """`to` is the name of the node at the request's address, or the address where there is none."""
         self.node = node
+        self.to = to
         self.boot = node.boot
         self.life = node.life
         self.request = request
@@ -36,9 +40,11 @@ class Exchange:
 class Answer:
     """An answer on its way back, with what its sender knew."""
 
-    __slots__ = ("away", "life", "made_at", "may", "message", "must", "settings")
+    __slots__ = ("away", "ignored", "life", "made_at", "may", "message", "must", "settings")
 
-    def __init__(self, life: Life, message: Message, now: float) -> None:
+    def __init__(self, life: Life, message: Message, now: float, *, ignored: bool) -> None:
+        """`ignored`: the request was not taken in, because it showed that the answerer was surpassed."""
+        self.ignored = ignored
         self.life = life
         self.message = message
         self.made_at = now
@@ -59,10 +65,11 @@ class Network:
 
     def send(self, node: Node, request: Request) -> None:
         cluster, weather = self._cluster, self._cluster.weather
-        exchange = Exchange(node, request, cluster.now)
+        target = cluster.behind(request.address)
+        exchange = Exchange(node, target.name if target else request.address, request, cluster.now)
         self.sent += 1
         random = cluster.random.random
-        if not weather.can_ask(node.name, request.address) or (weather.loss and random() < weather.loss):
+        if not weather.can_ask(node.name, exchange.to) or (weather.loss and random() < weather.loss):
             self._give_up_later(exchange)
             return
         if weather.doubling and random() < weather.doubling:
@@ -79,7 +86,7 @@ class Network:
         return 0.0005 + 0.0095 * random.random()
 
     def _arrive(self, exchange: Exchange) -> None:
-        target = self._cluster.nodes.get(exchange.request.address)
+        target = self._cluster.behind(exchange.request.address)
         if target is None or not target.up or target.left:
             if target is None or target.refuses:
                 self._fail_at(exchange, self._cluster.now + 0.001)
@@ -96,8 +103,11 @@ class Network:
         cluster, weather = self._cluster, self._cluster.weather
         now = cluster.clock(target)
         message = exchange.request.message
-        answer = Answer(target.life, target.replica.receive(now, message), cluster.now)
+        answered = target.replica.receive(now, message)
+        answer = Answer(target.life, answered, cluster.now, ignored=target.replica.surpassed)
         if target.life is not exchange.life:
+            if any(not delta.whole for delta in message.deltas):
+                target.life.paged_at = cluster.now
             self._heard(target, exchange.life, exchange.may, cluster.now - exchange.sent_at, message)
         sender = exchange.node.name
         if not exchange.over:
@@ -121,10 +131,14 @@ class Network:
         now = self._cluster.clock(node)
         exchange.over = True
         node.replica.answered(now, request, answer.message)
-        self._cluster.weather.answered(node.name, request.address, exchange.sent_at, self._cluster.now)
+        self._cluster.weather.answered(node.name, exchange.to, exchange.sent_at, self._cluster.now)
         if answer.life is not node.life:
+            if any(not delta.whole for delta in answer.message.deltas):
+                node.life.paged_at = self._cluster.now
             self._heard(node, answer.life, answer.may, self._cluster.now - answer.made_at, answer.message)
-            self._learned(exchange, answer)
+            doubtful = exchange.life.doubled or answer.life.doubled
+            if not (doubtful or answer.ignored or node.replica.surpassed):
+                self._learned(exchange, answer)
         self._cluster.drain(node)
 
     # Failures.
@@ -147,7 +161,7 @@ class Network:
         now = self._cluster.clock(node)
         exchange.over = True
         node.replica.failed(now, exchange.request)
-        self._cluster.weather.unanswered(node.name, exchange.request.address, exchange.sent_at)
+        self._cluster.weather.unanswered(node.name, exchange.to, exchange.sent_at)
         self._cluster.drain(node)
 
     # Knowledge.
@@ -180,21 +194,31 @@ class Network:
             return
         if message.heads is None:
             if message.buckets:
-                compared, settings = self._compared.pop(exchange.request)
+                # Nothing was noted where one of the two was doubled then.
+                compared, settings = self._compared.pop(exchange.request, (None, frozenset()))
                 if compared is other:  # and not another incarnation, which answered in its place
                     _share_settings(life, other, exchange.settings | settings)
             return
-        life.learn(answer.must, self._cluster.now)
+        here = {number: exchange.node.replica.claims.head(number).version for number in answer.message.heads or {}}
+        if _has_all(here, answer.message.heads):
+            life.learn(answer.must, self._cluster.now)
         requests = exchange.node.replica.rounds.requests
-        follows = [each for each in requests if each.address == other.node and each.message.heads is None]
-        # Who is away does not believe what may have waited for it.
-        if not (answer.away or any(second.message.deltas for second in follows if not second.push)):
+        to = exchange.request.address
+        follows = [each for each in requests if each.address == to and each.message.heads is None]
+        there = {number: head.version for number, head in (answer.message.heads or {}).items()}
+        # A node that is away does not believe what may have waited for it.
+        if not answer.away and _has_all(there, message.heads):
             other.learn(exchange.must, self._cluster.now)
         if not answer.message.bucket_digests:
             _share_settings(life, other, exchange.settings | answer.settings)
         for request in follows:
             if request.message.buckets:
                 self._compared[request] = (other, answer.settings)
+
+
+def _has_all(versions: Mapping[int, int], heads: Mapping[int, Head] | None) -> bool:
+    """Whether ledgers at these versions have all that other copies had, whose heads are known."""
+    return heads is not None and all(versions.get(number, 0) >= head.version for number, head in heads.items())
 
 
 def _share_settings(one: Life, other: Life, settings: frozenset[int]) -> None:

@@ -141,13 +141,35 @@ class Oracle:
         node.life.ended_at = self.now
         node.life.pausing_since = None
 
+    def set_back(self, node: Node, before: Life, at: float) -> None:
+        """A node goes on as another life was at a time. What was accepted there meanwhile may be lost."""
+        self.lives.append(node.life)
+        for record in self.records.values():
+            record.set_back(node.life, before, at)
+
+    def took_along(self, node: Node, before: Life) -> None:
+        """A node goes on with the claims that another incarnation of the same process had."""
+        life = node.life
+        life.take_along(before)
+        self.commands[life] = self.commands[before]
+        for record in self.records.values():
+            record.set_back(life, before, self.now)
+        # It tells of a last heartbeat of that incarnation, whichever process it was that spoke as it.
+        beats = node.replica.contacts.get(before.incarnation)
+        assert beats is not None
+        for other in self.lives:
+            if other.incarnation == before.incarnation:
+                other.left = True
+                other.beats.append(self.now)
+                life.may = {**life.may, other.number: (self.now, beats.beats, self.now)}
+
     def returned(self, node: Node, gap_s: float) -> None:
         """A node's next input will find that it was away."""
         life = node.life
         gone_at = node.true_time(node.noticed_at)
         if not (node.seeds or life.may):
             return
-        life.gone_at, life.since, life.away = gone_at, self.now, True
+        life.gone_at, life.since, life.away, life.starting = gone_at, self.now, True, False
         life.must_before = life.must
         life.muted = life.muted or gap_s >= self.cluster.timing.ttl_s
         for record in self.records.values():
@@ -158,7 +180,7 @@ class Oracle:
         """A node that was away says that it is ready."""
         self._check_may_speak(node, "is ready")
         life = node.life
-        if life.since > life.born_at:
+        if life.took_along or not life.starting:
             life.pauses.append((life.since, self.now))
         life.away = life.muted = False
         life.beats.append(self.now)
@@ -167,13 +189,18 @@ class Oracle:
     def _check_may_speak(self, node: Node, what: str) -> None:
         life = node.life
         if life.away and self.now < life.since + 4.49 * self.interval_s:
-            missing = self._unheard_seeds(node) if life.since == life.born_at else self._unheard_peers(life)
+            missing = self._unheard_seeds(node) if life.starting else self._unheard_peers(life)
             if missing:
                 self.fail("P8", f"{node.name} {what} before it has heard from {', '.join(missing)}")
 
     def _unheard_seeds(self, node: Node) -> list[str]:
-        heard = {self.lives[number].node for number in node.life.echoed}
-        return [seed for seed in node.seeds if seed != node.name and seed not in heard]
+        heard = {self.lives[number].node for number in node.life.echoed} | {node.name}
+        return [seed for seed in node.seeds if seed not in heard and self._is_found(node, seed)]
+
+    def _is_found(self, node: Node, seed: str) -> bool:
+        """Whether a seed's name leads a node to that seed, and not to an address that it has left to another node."""
+        found = map(self.cluster.behind, node.replica.links.seeds[seed])
+        return all(other is None or other.name == seed for other in found)
 
     def _unheard_peers(self, life: Life) -> list[str]:
         """Those that are not silent for certain: neither by what was known before the pause, nor by any news since."""
@@ -335,6 +362,12 @@ class Oracle:
     # Events: P4, P5, and again P2 and P3.
 
     def event(self, node: Node, event: Event) -> None:
+        known = len(self.broken)
+        self._event(node, event)
+        if node.life.unaware:  # it cannot know better
+            del self.broken[known:]
+
+    def _event(self, node: Node, event: Event) -> None:
         life, key = node.life, event.key
         self.counts[event.what] += 1
         life.events.append(event)
@@ -373,8 +406,10 @@ class Oracle:
         life.shown[key] = event.body
         life.losses.pop(key, None)
         before = life.taken_back.get(key)
-        lost = before is not None and before[1] == "node-lost"
-        lost = lost and record.units[before[2]].registration is unit.registration
+        lost = before is not None and (before[1], record.units[before[2]].registration) == (
+            "node-lost",
+            unit.registration,
+        )
         if event.reason != "registered" and not (event.reason == "restored" and lost):
             self.fail("P5", f"{life} announces {key} as {event.reason}")
         remembered = before is not None and self.now < before[0] + FORGOTTEN_S
@@ -626,7 +661,7 @@ class Oracle:
                 continue
             self._check_ready(node)
             self._check_shown(node)
-            if node.replica.ready:
+            if node.replica.ready and not node.life.unaware:
                 for record in self.records.values():
                     self._check_record(node.life, record)
                 self._check_settings(node)
@@ -643,7 +678,7 @@ class Oracle:
 
     def may_be_away(self, life: Life) -> bool:
         """Whether a life need not be ready yet."""
-        return life.away and self.now <= life.since + 5 * self.interval_s
+        return life.away and self.now <= max(life.since, life.paged_at) + 5 * self.interval_s
 
     def _check_shown(self, node: Node) -> None:
         shown = node.life.shown
@@ -691,7 +726,11 @@ class Oracle:
         """P1."""
         now = self.now
         quiet_s = (4.5 if self.weather.rough(now - 4.5 * self.interval_s) else 2.2) * self.interval_s
-        nodes = {node.life: node for node in self.cluster.nodes.values() if node.serving and node.replica.ready}
+        nodes = {
+            node.life: node
+            for node in self.cluster.nodes.values()
+            if node.serving and node.replica.ready and not node.life.doubled
+        }
         for life, node in nodes.items():
             digest = node.replica.digest()
             if life not in self._digests or self._digests[life][0] != digest:

@@ -138,7 +138,7 @@ class Record:
         # Where it is not known yet that it was deregistered it is the same registration as before, or may be taken for
         # it: claims of what was ended count there for little more than their ttl.
         lately = [(where, at) for where, at in self.ends if now < at + 3 * self.ttl_s_max + self.guard_s]
-        ended = unit.registration.ends or unit.born_at <= self.ended_at
+        ended = unit.registration.ends or unit.born_at <= self.ended_at or life.doubled
         if ended or not all(life.knows(where, now) > at for where, at in lately):
             return
         holds = self.holds[life]
@@ -163,9 +163,15 @@ class Record:
             registration.ends.append(Ended(life, now, kept_until))
         self.holds.clear()
 
-    def forget_holds(self, life: Life) -> None:
-        """Nothing obliges anybody any more for the sake of what was accepted at a life."""
-        self.holds.pop(life, None)
+    def set_back(self, life: Life, before: Life, at: float) -> None:
+        """Let a life go on with what was accepted at another one up to a time. Nobody has to list it for that."""
+        self.holds.pop(before, None)
+        accepted = [accepted_at for accepted_at in self.accepted.get(before, ()) if accepted_at <= at]
+        if accepted:
+            self.accepted[life] = accepted
+        for unit in self.units.values():
+            if unit.known_since.get(before, inf) <= at:
+                unit.known_since[life] = unit.known_since[before]
 
     def _until(self, at: float) -> float:
         return at + self.ttl_s_min * (1 - CLOCKS)

@@ -44,6 +44,14 @@ class Settings:
     guard_s: float
     #: When an operator lifts the guard, and the number of a node at which he does.
     lifted: tuple[tuple[float, int], ...]
+    clients: int
+    #: How many clients have the same instance as another one.
+    sharing: int
+    page_entries_max: int
+    #: How likely a node that starts again has another address.
+    moving: float
+    #: How many times a machine is set back to a snapshot or cloned.
+    copies: int
 
     @classmethod
     def drawn(cls, random: Random, chance: Random, *, hard: bool) -> Settings:
@@ -58,7 +66,20 @@ class Settings:
             (chance.uniform(15, 60) * interval_s, chance.randrange(8)) for _ in range(chance.choice([0, 0, 1, 3]))
         ]
         timing = Timing(interval_s, ttl * interval_s)
-        return cls(min(size, 3) if long else size, timing, long, days, guard_s, tuple(lifted) if guard_s else ())
+        large = not long and chance.random() < 0.02
+        return cls(
+            min(size, 3) if long else chance.randint(8, 15) if large else size,
+            timing,
+            long,
+            days,
+            guard_s,
+            tuple(lifted) if guard_s else (),
+            clients=chance.choice([24, 24, 24, 24, 80]) if not (large or long) else 24,
+            sharing=chance.choice([0, 0, 4]),
+            page_entries_max=chance.choice([1000, 1000, 10, 3]),
+            moving=chance.choice([0.0, 0.3]),
+            copies=0 if long else chance.choice([0, 0, 0, 0, 0, 1, 2]),
+        )
 
 
 class Simulation:
@@ -69,13 +90,19 @@ class Simulation:
         self.seed, self.hard = seed, hard
         self.settings = Settings.drawn(random, Random(f"what came later {seed} {hard}"), hard=hard)
         names = tuple(f"n{i}" for i in range(self.settings.size))
-        self.cluster = Cluster(seed, timing=self.settings.timing, guard_s=self.settings.guard_s)
+        self.cluster = Cluster(
+            seed,
+            timing=self.settings.timing,
+            guard_s=self.settings.guard_s,
+            page_entries_max=self.settings.page_entries_max,
+        )
         self.cluster.trace = trace
         for name in names:
             self.cluster.start(name, names)
         self.reach = Reach()
         self.faults = Faults(self.cluster, self.reach, names)
-        self.clients = [Client(self.cluster, self.reach, i, hard=hard) for i in range(24)]
+        numbers = [*range(self.settings.clients), *range(self.settings.sharing)]
+        self.clients = [Client(self.cluster, self.reach, number, hard=hard) for number in numbers]
         self.operator = Operator(self.cluster)
         self._prepare()
 
@@ -91,6 +118,8 @@ class Simulation:
         self.faults.stretched = random.uniform(1, 3) if self.settings.long else 1.0
         self.faults_until = random.uniform(25, 50) * interval_s
         self.faults.plan(random.choice([5, 8, 12] if self.hard else [0, 0, 1, 2, 4, 6]), self.faults_until)
+        self.faults.moving = self.settings.moving
+        self.faults.plan_copies(self.settings.copies, self.faults_until)
         for _ in range(3):
             cluster.at(random.uniform(2, 50) * interval_s, self.operator.write, random.choice([1, 1, 1, 30]))
         for at, number in self.settings.lifted:
