@@ -7,7 +7,7 @@ whole: nothing behind this module meets a value that no node could have sent. It
     envelope  [version, cluster, interval_s, [incarnation, name, address, api_port], payload]
     payload   the message's parts as an array, or the same deflated in a binary string
     entry     [step, key, ttl_s, rev, body, roots]
-    copy      [step, node, n]
+    copy      [step, node, n, checksum]
     inquiry   [version, cluster, key], answered by an account, whose fields have names; or
               [version, cluster, [key, incarnation, version, within_s]], answered by a list of consumers, likewise
 
@@ -188,6 +188,7 @@ class _Copy(msgspec.Struct, array_like=True, frozen=True, gc=False):
     step: Annotated[int, Meta(ge=1, le=_INT64_MAX)]
     of_node: _Incarnation
     of_n: _Number
+    checksum: Annotated[int, Meta(ge=0, lt=2**32)] | None = None
 
 
 class _Live(msgspec.Struct, array_like=True, frozen=True):
@@ -403,7 +404,7 @@ class Wire:
         n = delta.base
         for copy in delta.copies:
             n += copy.step
-            added.append(Copy(node, n, self._one(copy.of_node), copy.of_n))
+            added.append(Copy(node, n, self._one(copy.of_node), copy.of_n, copy.checksum))
         added.sort(key=attrgetter("n"))
         if any(one.n == other.n for one, other in pairwise(added)):
             raise Malformed("sends two entries in one place")
@@ -510,7 +511,10 @@ def _delta_out(delta: Delta) -> tuple[Any, ...]:
         [_entry_out(entry, before) for before, entry in _with_the_one_before(delta.base, entries)],
         _steps(delta.removed),
         None if delta.live is None else (_steps([*delta.live]), [*delta.live.values()]),
-        [(copy.n - before, copy.of_node, copy.of_n) for before, copy in _with_the_one_before(delta.base, copies)],
+        [
+            (copy.n - before, copy.of_node, copy.of_n, copy.checksum)
+            for before, copy in _with_the_one_before(delta.base, copies)
+        ],
     )
 
 

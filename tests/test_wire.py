@@ -50,7 +50,9 @@ FULL = Message(
     heads={7: Head(5, 5), 8: Head(3, 4)},
     counters=(Counter(7, "n2", "host-2:1730", 12, 0.25, left=True, ttl_max_s=30.0, api_port=1739),),
     deltas=(
-        Delta(7, 3, 4, 9, 9, (claim(5), Copy(7, 6, 8, 7), End(7, 8, KEY, 18.0, 2, ((7, 5), (8, 1)))), (2, 4)),
+        Delta(
+            7, 3, 4, 9, 9, (claim(5), Copy(7, 6, 8, 7, 2**32 - 1), End(7, 8, KEY, 18.0, 2, ((7, 5), (8, 1)))), (2, 4)
+        ),
         Delta(8, 0, 6, 7, 7, (Claim(8, 7, KEY, BODY, 0.5, 3, 7, 5),), (), {0: 0b100010}),
     ),
     ask=12.5,

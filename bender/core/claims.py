@@ -422,7 +422,7 @@ class Claims:
             for other in self.index.entries(entry.key):
                 if other is not entry and isinstance(other, Claim) and other.rank == entry.rank:  # noqa: SIM102
                     if covered((other.dot,), (contact,)):
-                        return Copy(entry.node, entry.n, other.node, other.n)
+                        return other.copied_by(entry.node, entry.n)
         return entry
 
     def heads(self) -> dict[int, Head]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice, takewhile
+from zlib import crc32
 
 import msgspec
 from attrs import evolve, frozen
@@ -60,6 +61,16 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
         return (self.node, self.n)
 
     @property
+    def checksum(self) -> int:
+        """Of all that the claim says, but for its node and n. The same at all nodes."""
+        terms = f"{self.rev} {self.root_node} {self.root_n} {self.ttl_s}"
+        return crc32(terms.encode(), crc32(self.body, crc32(self.key.encode())))
+
+    def copied_by(self, node: int, n: int) -> Copy:
+        """Return what stands for a claim of another node that says the same."""
+        return Copy(node, n, self.node, self.n, self.checksum)
+
+    @property
     def root(self) -> Dot:
         return (self.root_node, self.root_n)
 
@@ -95,12 +106,17 @@ Entry = Claim | End
 
 
 class Copy(msgspec.Struct, frozen=True, gc=False):
-    """A claim that says the same as another, which whoever it is sent to is known to have had: a few bytes for many."""
+    """A claim that says the same as another, which the receiver is known to have had: a few bytes for many.
+
+    `checksum` is that of what both say, None where an earlier release sent the copy. A receiver that has something else
+    under that dot, because two processes wrote as the same incarnation, finds it out by this.
+    """
 
     node: int
     n: int
     of_node: int
     of_n: int
+    checksum: int | None = None
 
 
 @frozen
@@ -300,7 +316,7 @@ def _resolved(entry: Entry | Copy, find: Callable[[int, int], Entry | None]) -> 
     if not isinstance(entry, Copy):
         return entry
     of = find(entry.of_node, entry.of_n)
-    if not isinstance(of, Claim):
+    if not isinstance(of, Claim) or entry.checksum not in (None, of.checksum):
         raise Gap
     return Claim(entry.node, entry.n, of.key, of.body, of.ttl_s, of.rev, of.root_node, of.root_n)
 

@@ -375,10 +375,14 @@ class Replica:
 
     def _all_answered(self, now: float) -> bool:
         """Whether every peer this node knows of has answered since it came back; at a start, the seeds too."""
-        if self.starting and self.links.unheard():
-            return False
-        since = self._away_since
-        return all(contact.echoed >= since and contact.agreed >= since for contact in self.contacts.awaited(now))
+        since, awaited = self._away_since, self.contacts.awaited(now)
+        if self.starting:
+            if self.links.unheard():
+                return False
+            # One that was found may have given a part of what it knows, and be silent by now.
+            found = self.links.found()
+            awaited += [contact for contact in self.contacts if contact.incarnation in found and not contact.gone]
+        return all(contact.echoed >= since and contact.agreed >= since for contact in awaited)
 
     def _ask_again(self, now: float) -> None:
         if now >= self._asked_at + self.timing.asks_apart_s:

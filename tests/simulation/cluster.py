@@ -12,7 +12,7 @@ from copy import deepcopy
 from functools import partial
 from heapq import heappop, heappush
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 from attrs import frozen
 
@@ -21,6 +21,7 @@ from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.links import partners
 from bender.core.messages import Sender
 from bender.core.replica import Replica
+from bender.core.standing import State, standing_of
 from bender.core.timing import Timing
 from tests.simulation.knowledge import Life
 from tests.simulation.network import Network
@@ -44,6 +45,7 @@ class Node:
     def __init__(self, name: str, offset_s: float, rate: float) -> None:
         self.name = name
         self.address = name
+        self.is_clone = False
         self.offset_s = offset_s
         self.rate = rate
         self.boot = 0
@@ -210,8 +212,12 @@ class Cluster:
         self.at(self.now + self.random.uniform(0, self.interval_s / 4), self._round, node, node.boot)
 
     def _begin_life(self, node: Node) -> None:
-        node.life = Life(len(self.oracle.lives), node.name, node.replica.identity.incarnation, self.now)
+        node.life = self._life(node)
         self.oracle.began(node)
+
+    def _life(self, node: Node) -> Life:
+        incarnation = node.replica.identity.incarnation
+        return Life(len(self.oracle.lives), node.name, node.address, incarnation, self.now)
 
     def crash(self, name: str, *, refuses: bool = True) -> None:
         """End a process without warning; with `refuses` its machine is still there and says so to who calls."""
@@ -288,7 +294,7 @@ class Cluster:
         self.say(f"{clone} is a clone of {name}")
         snapshot = self.snapshot(name)
         node = self.nodes[clone] = Node(clone, original.offset_s, original.rate)
-        node.address, node.seeds = original.address, original.seeds
+        node.address, node.seeds, node.is_clone = original.address, original.seeds, True
         self._resume_copy(node, snapshot, original.life)
         return node
 
@@ -296,7 +302,7 @@ class Cluster:
         node.boot += 1
         node.up, node.left, node.paused_at, node.inbox, node.waiting = True, False, None, [], []
         node.replica, node.noticed_at = snapshot.replica, snapshot.noticed_at
-        node.life = Life(len(self.oracle.lives), node.name, node.replica.identity.incarnation, self.now)
+        node.life = self._life(node)
         node.life.set_back(before, snapshot.life, snapshot.at, self.now)
         self.oracle.set_back(node, before, snapshot.at)
         self.weather.began(node.name, node.life, self.now)
@@ -378,6 +384,9 @@ def _copied(replica: Replica) -> Replica:
     memo: dict[int, Any] = {key: Lease(lease.entry, lease.deadline, lease.current) for key, lease in originals.items()}
     for lease in originals.values():
         memo[id(lease.entry)] = lease.entry
+    for state in get_args(State):  # there is one object for each, and they are told apart by identity
+        for suspect in (False, True):
+            memo[id(standing_of(state, suspect=suspect))] = standing_of(state, suspect=suspect)
     copies = {key: memo[key] for key in originals}
     copied = deepcopy(replica, memo)
     for key, copy in copies.items():

@@ -62,8 +62,8 @@ class Faults:
         cluster.weather.settle(cluster.now)
 
     def _some(self) -> Node | None:
-        """Any node that runs."""
-        node = self.cluster.random.choice([*self.cluster.nodes.values()])
+        """Any node that runs, but for clones, which end by themselves."""
+        node = self.cluster.random.choice([node for node in self.cluster.nodes.values() if not node.is_clone])
         return node if node.serving and not self._over else None
 
     def _lasting(self, least: float, most: float) -> float:

@@ -32,14 +32,15 @@ NEVER = (-inf, -1, -inf)
 class Life:
     """What the oracle notes of one incarnation.
 
-    `since` is when it started (`starting`), or came back from a pause long enough to notice, and `away` is set from then
-    until it is ready; `gone_at` is when that pause began, `must_before` what it knew then. `muted` is set after a pause of at least
-    T: no heartbeat is made until it is ready.
+    `since` is when it started (`starting`), or came back from a pause long enough to notice, and `away` is set from
+    then until it is ready; `gone_at` is when that pause began, `must_before` what it knew then. `muted` is set after a
+    pause of at least T: no heartbeat is made until it is ready.
     """
 
-    def __init__(self, number: int, node: str, incarnation: int, born_at: float) -> None:
+    def __init__(self, number: int, node: str, address: str, incarnation: int, born_at: float) -> None:
         self.number = number
         self.node = node
+        self.address = address
         self.incarnation = incarnation
         self.born_at = born_at
         self.ended_at = inf
@@ -55,7 +56,7 @@ class Life:
         self.paged_at = -inf
         #: Whether another life has the same incarnation, so that little is promised about what is accepted here.
         self.doubled = False
-        #: Whether it was set back to a snapshot of its memory and has not found that out yet.
+        #: Whether it was set back to a snapshot of its memory, or cloned, and has not found that out yet.
         self.unaware = False
         #: Whether it took along what an incarnation before it held.
         self.took_along = False
@@ -113,7 +114,7 @@ class Life:
         self.beats, self.may, self.settings = kept.beats, kept.may, kept.settings
         self.pauses = [*kept.pauses, (at, now)]
         self.starting, self.away, self.ready_at, self.doubled, self.unaware = False, False, now, True, True
-        before.doubled = True
+        before.doubled = before.unaware = True
 
     def take_along(self, before: Life) -> None:
         """Go on with what another incarnation of the same process held."""

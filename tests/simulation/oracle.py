@@ -198,9 +198,10 @@ class Oracle:
         return [seed for seed in node.seeds if seed not in heard and self._is_found(node, seed)]
 
     def _is_found(self, node: Node, seed: str) -> bool:
-        """Whether a seed's name leads a node to that seed, and not to an address that it has left to another node."""
-        found = map(self.cluster.behind, node.replica.links.seeds[seed])
-        return all(other is None or other.name == seed for other in found)
+        """Whether a seed's name leads a node to that seed: not to its own address, and not to one left to another."""
+        addresses = node.replica.links.seeds[seed]
+        found = map(self.cluster.behind, addresses)
+        return node.address not in addresses and all(other is None or other.name == seed for other in found)
 
     def _unheard_peers(self, life: Life) -> list[str]:
         """Those that are not silent for certain: neither by what was known before the pause, nor by any news since."""
@@ -595,14 +596,18 @@ class Oracle:
         """Whether a life may know a moment at which another has let go of a key, or may have forgotten it."""
         learned = life.learned_of(holder, self.now)
         accepted = record.accepted[holder]
-        if any(hold.end <= learned for hold in record.holds[holder]) or self.now - learned > FORGOTTEN_S:
+        if any(hold.end <= learned for hold in record.holds.get(holder, ())) or self.now - learned > FORGOTTEN_S:
+            return True
+        if holder.doubled and accepted[0] + record.ttl_s_min * (1 - CLOCKS) <= learned:
             return True
         # A node that left, or was replaced by another incarnation, hears from nobody any more.
         known_at = min(accepted[max(bisect_right(accepted, learned) - 1, 0)], life.counts_from(holder, self.now))
         return (holder.left or self._replaced(holder)) and self.now >= known_at + record.ttl_s_min * (1 - CLOCKS)
 
     def _replaced(self, life: Life) -> bool:
-        return any(other.node == life.node for other in self.lives[life.number + 1 :])
+        """Whether there is a later life of the same node, or another one lives on at its address."""
+        later = any(other.node == life.node for other in self.lives[life.number + 1 :])
+        return later or any(other.address == life.address and other.ended_at > life.ended_at for other in self.lives)
 
     def _note_delay(self, life: Life, record: Record) -> None:
         """Note how late a key's end was, and which bound of P3 it falls under."""

@@ -53,7 +53,7 @@ class Unit:
     life's own claim has this body or a later one.
     """
 
-    __slots__ = ("before", "body", "born_at", "known_since", "life", "registration", "ttl_s")
+    __slots__ = ("before", "body", "born_at", "known_since", "life", "over", "registration", "ttl_s")
 
     def __init__(self, body: bytes, life: Life, born_at: float, replaced: Unit | None) -> None:
         self.body = body
@@ -63,9 +63,11 @@ class Unit:
         self.before: frozenset[Unit] = replaced.before | {replaced} if replaced else frozenset()
         self.registration: Registration = replaced.registration if replaced else Registration()
         self.known_since = {life: born_at}
+        #: Whether what it replaced was accepted again, because its claims ended earlier than those of before.
+        self.over = False
 
     def note_who_knows(self, lives: Iterable[Life], interval_s: float, now: float) -> None:
-        for life in lives:
+        for life in () if self.over else lives:
             counts_until = life.counts_from(self.life, now) + self.ttl_s + 2.9 * interval_s
             if life not in self.known_since and life.knows(self.life, now) > self.born_at and now < counts_until:
                 self.known_since[life] = now
@@ -128,6 +130,10 @@ class Record:
 
     def accept(self, life: Life, unit: Unit, now: float) -> None:
         asked_at = self.waiting.pop(life, now)
+        for later in self.units.values() if len(self.units) > 1 else ():
+            if unit in later.before:
+                later.over = True
+                later.known_since.clear()
         if unit.ttl_s < self.ttl_s_min:
             self.ttl_s_min = unit.ttl_s
             for other, holds in self.holds.items():
