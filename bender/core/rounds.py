@@ -133,10 +133,10 @@ class Rounds:
         # By what it builds on, which is the same for most: a message that is made, and encoded, once.
         made: dict[int, Message] = {}
         for link in self._links:
-            contact = self._known(link)
-            if contact is None or link.push is not None:
+            if link.push is not None or not (link.unsent or ledger.version > link.pushed):
                 continue
-            if link.unsent or ledger.version > max(link.pushed, self._shown(contact)):
+            contact = self._known(link)
+            if contact is not None and (link.unsent or ledger.version > self._shown(contact)):
                 version = self._shown(contact)
                 message = made.get(version) if not link.unsent else None
                 if message is None:

@@ -71,6 +71,8 @@ class Life:
         self._must_until_then: Must = {}
         #: Writes of configuration that have come here for certain, by number.
         self.settings: frozenset[int] = frozenset()
+        #: What other lives knew of it when this one began to wait for them, by number.
+        self.settings_elsewhere: dict[int, frozenset[int]] = {}
         #: When a peer's life last answered an ask: the time at which that was asked.
         self.echoed: dict[int, float] = {}
         # What it has announced, and how it took back what it had.

@@ -25,11 +25,12 @@ P3  O shows a key at t only if some life N is to blame, each time with the last 
     by then, or O does not know the moment d + 5·I. The bound is 1·I if the weather was calm since d - 8·I, 2·I if it
     was, but for loss and delays (of fewer than three requests between O and N since d - 1·I), and 5·I otherwise.
     Tolerances stand beside their reasons below. That 2·T + 4·I and 2·T + 8·I hold where a holder died follows; the
-    tables of a run measure it. ttl is the largest that the key ever had.
-P4  A unit that was deregistered at X, which knew a claim of it, is not shown where that moment of X is known, nor
-    again where its end was announced; unless somebody registered or renewed it since, where it was not known, and the
-    end is over (seed 41147). What comes online is justified by P3; and a key that nobody renewed within ttl,
-    nor since, and that was announced as expired here stays for 1·I at most, if nothing happens meanwhile.
+    tables of a run measure it. ttl is the one in force: the largest that a claim of N can have where O knows of N.
+P4  A registration, with all its changes, that was deregistered at X, which knew a claim of it, is not shown where that
+    moment of X is known, nor again where its end was announced; unless somebody registered or renewed it since, where
+    it was not known, and the end is over (seed 41147). What comes online is justified by P3; and a key that nobody
+    renewed within ttl, nor since, and that was announced as expired here stays for 1·I at most, if nothing happens
+    meanwhile.
 P5  Events of a key alternate, carry what was shown, and add up to what is shown. `deregistered` only if somebody did,
     and instead of `expired` where that is known; `expired` only if some holder could be known to have let go, or will
     never hear of anybody again; `node-lost` only if no holder's heartbeat is known of the last ttl + 3·I; `restored`
@@ -44,7 +45,8 @@ P7  A write known to a life is in its history, unless 20 larger ones or a larger
     speaks. In the end every write that a living node knows is known to all.
 P8  Nobody is ready, answers a client or announces anything after a start or a noticed pause before every seed (at a
     start), or every node that is not silent for certain (after a pause), has answered an ask made since, or 4.5·I
-    have passed; after 5·I everybody is ready; and who neither started nor paused is ready.
+    have passed; with all the configuration that those had who answered; 5·I after that, or after the last page,
+    everybody is ready; and a node that neither started nor paused is ready.
 """
 
 from __future__ import annotations
@@ -136,6 +138,12 @@ class Oracle:
 
     def began(self, node: Node) -> None:
         self.lives.append(node.life)
+        self._note_settings(node.life)
+
+    def _note_settings(self, life: Life) -> None:
+        """Note what every running node knows of configuration while a life begins to wait for it."""
+        running = [node.life for node in self.cluster.nodes.values() if node.running and node.life is not life]
+        life.settings_elsewhere = {other.number: other.settings for other in running}
 
     def ended(self, node: Node) -> None:
         node.life.ended_at = self.now
@@ -171,6 +179,7 @@ class Oracle:
             return
         life.gone_at, life.since, life.away, life.starting = gone_at, self.now, True, False
         life.must_before = life.must
+        self._note_settings(life)
         life.muted = life.muted or gap_s >= self.cluster.timing.ttl_s
         for record in self.records.values():
             if gap_s >= record.ttl_s_min:
@@ -179,6 +188,7 @@ class Oracle:
     def became_ready(self, node: Node) -> None:
         """A node that was away says that it is ready."""
         self._check_may_speak(node, "is ready")
+        self._check_agreed(node)
         life = node.life
         if life.took_along or not life.starting:
             life.pauses.append((life.since, self.now))
@@ -192,6 +202,21 @@ class Oracle:
             missing = self._unheard_seeds(node) if life.starting else self._unheard_peers(life)
             if missing:
                 self.fail("P8", f"{node.name} {what} before it has heard from {', '.join(missing)}")
+
+    def _check_agreed(self, node: Node) -> None:
+        """A node that is ready has all configuration of the peers that have answered, as it was when it asked them."""
+        life = node.life
+        if self.now > life.since + 2.9 * self.interval_s:
+            return  # by then a peer may be silent again
+        for number, asked_at in life.echoed.items():
+            peer = self.lives[number]
+            if asked_at < life.since - 1e-6 or peer.left or self._replaced(peer):
+                continue
+            known = [self.writes[write] for write in life.settings_elsewhere.get(number, ())]
+            for key in {write.key for write in known}:
+                history = node.replica.history(key)
+                if [*history] != history_of([*(write for write in known if write.key == key), *history]):
+                    self.fail("P8", f"{life} is ready without settings of {key} that {peer} has")
 
     def _unheard_seeds(self, node: Node) -> list[str]:
         heard = {self.lives[number].node for number in node.life.echoed} | {node.name}
