@@ -24,6 +24,18 @@ def state(replica: Replica, contact: Contact, now: float) -> State:
     return "silent" if replica.contacts.silent(contact, now) else "heard"
 
 
+def shared_addresses(replica: Replica, now: float) -> dict[str, list[str]]:
+    """Return the names of the nodes that advertise the same address while they live, by address."""
+    by_address = replica.contacts.sharing_addresses(now)
+    own = replica.identity.name
+    return {address: sorted(name or own for name in by_address[address]) for address in sorted(by_address)}
+
+
+def shared(names: list[str]) -> str:
+    """Say which nodes share an address, and what to do."""
+    return f"the nodes {' and '.join(names)} advertise it; give each its own with --advertise"
+
+
 class Chronicle:
     """Looks at a replica from time to time and logs what has changed."""
 
@@ -34,6 +46,7 @@ class Chronicle:
         self._monotonic = monotonic
         self._ready = False
         self._states: dict[int, State] = {}
+        self._shared: dict[str, list[str]] = {}
         self._guarded: set[str] = set()
 
     def note_readiness(self) -> None:
@@ -64,6 +77,15 @@ class Chronicle:
             present, known = self._states[contact.incarnation], before.get(contact.incarnation)
             if present != known and (known or present == "heard"):
                 self._log.info(_LINES[present], peer=contact.name, address=contact.address)
+
+    def note_addresses(self) -> None:
+        """Call this with each sweep."""
+        before, self._shared = self._shared, shared_addresses(self._replica, self._monotonic())
+        for address, names in self._shared.items():
+            if before.get(address) != names:
+                self._log.warn("Address {address} is shared: {problem}.", address=address, problem=shared(names))
+        for address in sorted(before.keys() - self._shared):
+            self._log.info("Address {address} is not shared any more.", address=address)
 
     def note_guard(self) -> None:
         """Call this with each sweep."""

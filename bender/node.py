@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from bender import __version__
 from bender.applying import Applied, Applying, Ask
-from bender.chronicle import Chronicle, state
+from bender.chronicle import Chronicle, shared, shared_addresses, state
 from bender.consumers import Consumers
 from bender.core.account import Account, Unheard, heard_s
 from bender.core.configuration import LASTING_S_MAX
@@ -374,7 +374,8 @@ class Node:
                 for contact in replica.contacts
                 if state(replica, contact, now) != "replaced"
             ],
-            "problems": dict(self._problems),
+            "problems": self._problems
+            | {address: shared(names) for address, names in shared_addresses(replica, now).items()},
             "unanswered": replica.links.unanswered(),
             "guarded": self.guarded(),
         }
@@ -402,6 +403,7 @@ class Node:
         self.tally.sweeps += 1
         more = self.replica.sweep(self._now())
         self._chronicle.note_peers()
+        self._chronicle.note_addresses()
         self._chronicle.note_guard()
         self._pass_on()
         return more

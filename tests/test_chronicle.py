@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.messages import Counter, Message, Sender
 from bender.node import Node
 from tests.api.conversation import Network, a_node
 
@@ -112,3 +113,45 @@ class Peers(ChronicleCase):
         newcomer.receive(self.first.replica.rounds._greeting(self.clock.seconds()))
         lines = self.lines(1, newcomer, of=newcomer)
         self.assertEqual([line for line in lines if "Peer" in line], ["Peer first at first:1730 is heard."])
+
+
+class Addresses(ChronicleCase):
+    """Two nodes advertise the same address, and both live."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node = a_node(self.clock, "n1")
+        self.heard = [Sender(1001, "n2", "10.0.0.2:1730"), Sender(1002, "n3", "10.0.0.2:1730")]
+        self.beats = 0
+
+    def pass_time(self, seconds: float, *nodes: Node) -> None:
+        for _ in range(round(seconds)):
+            self.beats += 1
+            for sender in self.heard:
+                own = Counter(sender.incarnation, sender.name, sender.address, self.beats, 0.0)
+                self.node.receive(Message(sender, heads={}, counters=(own,)))
+            super().pass_time(1, *nodes)
+
+    def said(self, seconds: float) -> list[str]:
+        return [line for line in self.lines(seconds, self.node, of=self.node) if "Address" in line]
+
+    def test_shared(self) -> None:
+        """It is said once, with what to do, in the log and in the status as long as it is so."""
+        problem = "the nodes n2 and n3 advertise it; give each its own with --advertise"
+        self.assertEqual(self.said(10), [f"Address 10.0.0.2:1730 is shared: {problem}."])
+        self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
+        del self.heard[1]
+        self.assertEqual(self.said(6), ["Address 10.0.0.2:1730 is not shared any more."])
+        self.assertEqual(self.node.status()["problems"], {})
+
+    def test_its_own(self) -> None:
+        self.heard = [Sender(1001, "n2", "n1:1730")]
+        problem = "the nodes n1 and n2 advertise it; give each its own with --advertise"
+        self.assertEqual(self.said(10), [f"Address n1:1730 is shared: {problem}."])
+
+    def test_a_restart(self) -> None:
+        """An earlier start of a node, which is heard of for a while, shares nothing."""
+        other = self.heard.pop()
+        self.pass_time(10, self.node)
+        self.heard = [other]
+        self.assertEqual(self.said(10), [])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from msgspec.json import decode
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.messages import Counter, Message
 from bender.core.model import Wanted, registration
 from tests.api.conversation import Network
 
@@ -54,3 +56,63 @@ class Hidden(SynchronousTestCase):
         self.assertIsNone(self.network.second.registration(WEB.key))
         _, body = self.network.second.register(WEB)
         self.assertEqual((decode(body)["weight"], decode(body)["meta"]), (1, {}))
+
+
+class Surpassed(SynchronousTestCase):
+    """A node hears of itself what it never said: it was set back to a snapshot of its memory, or cloned."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.network = Network(self.clock)
+        self.node = self.network.second
+        self.pass_time(2)
+        self.node.register(WEB)
+        self.before = self.node.replica.identity.incarnation
+
+    def pass_time(self, seconds: float) -> None:
+        for step in range(round(4 * seconds)):
+            self.clock.advance(0.25)
+            for node in (self.network.first, self.network.second):
+                node.sweep()
+                if step % 4 == 0:
+                    node.begin_round()
+
+    def tell_of(self, beats: int) -> list[str]:
+        """What the node logs of itself when a peer says that it has counted so many heartbeats."""
+        own = Counter(self.before, "second", "second:1730", beats, 0.0)
+        with capturedLogs() as logs:
+            self.node.receive(Message(self.network.first.replica.identity, heads={}, counters=(own,)))
+            self.pass_time(2)
+        return [formatEvent(event) for event in logs if event["log_source"] is self.node]
+
+    def test_goes_on_as_another(self) -> None:
+        """It says so, keeps what is registered there, and nobody waits for the incarnation of before."""
+        (line,) = self.tell_of(500)
+        self.assertEqual(
+            line,
+            "Another process runs as this incarnation of this node, or the machine was set back to a snapshot of its "
+            "memory: going on as a new incarnation, with all that is registered here.",
+        )
+        self.assertNotEqual(self.node.replica.identity.incarnation, self.before)
+        self.assertTrue(self.node.ready)
+        for node in (self.network.first, self.node):
+            self.assertIsNotNone(node.registration(WEB.key))
+            self.assertEqual([event.event for event in node.journal.happened(WEB.key, 9)], ["online"])
+        states = [(peer["node"], peer["state"]) for peer in self.network.first.status()["peers"]]
+        self.assertEqual(states, [("second", "heard")])
+
+    def test_what_it_said_itself(self) -> None:
+        """What peers tell of it otherwise is no news."""
+        self.assertEqual(self.tell_of(2), [])
+        self.assertEqual(self.node.replica.identity.incarnation, self.before)
+
+    def test_renewed_and_expired(self) -> None:
+        """What it took along is renewed, and expires, like anything else."""
+        self.tell_of(500)
+        for _ in range(3):
+            self.pass_time(6)
+            self.assertIsNotNone(self.node.renew(WEB.key))
+        self.pass_time(9.5)
+        self.assertIsNotNone(self.network.first.registration(WEB.key))
+        self.pass_time(1.5)
+        self.assertIsNone(self.network.first.registration(WEB.key))

@@ -199,9 +199,7 @@ def _told_of_itself_alone(original: Changed, rounds: Rounds, now: float) -> Any:
 
 
 def _own_age_left_out(original: Changed, rounds: Rounds, now: float) -> Any:
-    message = original(rounds, now)
-    own, *others = message.counters
-    return evolve(message, counters=(evolve(own, age_s=0.0), *others))
+    return evolve(original(rounds, now), age_s=0.0)
 
 
 def _looked_at_one_by_one(original: Changed, claims: Claims, delta: Delta) -> Any:
@@ -544,7 +542,9 @@ MUTATIONS = {
         "5", (Rounds, "_counters_with", instead(lambda *_: ())), shown_by=scenarios.a_ledger_brings_its_counter
     ),
     "counters are not relayed": _mutation("5", (Rounds, "_greeting", around(_told_of_itself_alone))),
-    "one's own counter has no age": _mutation("5", (Rounds, "_greeting", around(_own_age_left_out))),
+    "one's own counter has no age": _mutation(
+        "5", (Rounds, "_own_counter", around(_own_age_left_out)), shown_by=scenarios.a_heartbeat_is_as_old_as_it_is
+    ),
     "ledgers are looked at one by one": _mutation(
         "5",
         (Claims, "join", around(_looked_at_one_by_one)),
@@ -672,7 +672,9 @@ MUTATIONS = {
     "everything is guarded": _mutation("9", (Guard, "_is_mass_loss", instead(staticmethod(lambda *_: True)))),
     "nothing is guarded": _mutation("9", (Guard, "_is_mass_loss", instead(staticmethod(lambda *_: False)))),
     "half is as good as more": _mutation(
-        "9", (Guard, "_is_mass_loss", instead(staticmethod(lambda lost, members: 2 * lost >= members)))
+        "9",
+        (Guard, "_is_mass_loss", instead(staticmethod(lambda lost, members: 2 * lost >= members))),
+        shown_by=scenarios.half_of_an_app_is_no_mass_loss,
     ),
     "only what is due counts": _mutation("9", (Claims, "_is_out_of_sight", instead(_counts_what_is_due))),
     "what was hidden is forgotten": _mutation("9", (Guard, "_losses_within_the_window", instead(lambda *_: {}))),

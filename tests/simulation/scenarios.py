@@ -351,6 +351,25 @@ def a_counter_without_its_ledger_is_not_believed() -> None:
     assert c.view.claim(KEY) is None, "c lists what has lapsed"
 
 
+def a_heartbeat_is_as_old_as_it_is() -> None:
+    """News of b's last heartbeat gets to a when that is .9 intervals old: the instance is hidden in its time."""
+    stage = Stage("ab")
+    stage.register("b", meta=1)
+    stage.run_until(0.5)
+    cut = stage.cut("ba", "ab")
+    beats = len(stage["b"].life.beats)
+    while len(stage["b"].life.beats) == beats:
+        stage.run(0.01)
+    beat_at = stage.cluster.now
+    stage.run(0.9)
+    stage.heal(cut)
+    stage.register("b", KEY.replace("10.0.0.5", "10.0.0.6"))
+    stage.run(0.05)
+    stage.crash("b")
+    stage.run(beat_at + 10 + 3 + 0.5 - stage.cluster.now)
+    stage.expect("a: online registered, offline node-lost")
+
+
 def a_message_is_looked_at_as_a_whole() -> None:
     """a tells c in one message that it has let go itself, and that b has heard from it."""
     stage = Stage("abc")
@@ -638,6 +657,20 @@ def a_guard_is_lifted_for_a_while() -> None:
     stage.crash("d")
     stage.run(14)
     assert stage.happened("a", other) == ["online registered", "changed node-lost"], stage.happened("a", other)
+
+
+def half_of_an_app_is_no_mass_loss() -> None:
+    """Of four instances two are known to b alone, which dies: they are hidden as ever."""
+    stage = Stage("abc", guard_s=20.0)
+    keys = [KEY.replace("10.0.0.5", f"10.0.0.{i}") for i in range(4)]
+    for name, key in zip("abab", keys, strict=True):
+        front.register(stage.cluster, stage[name], key, Wanted(60.0 if name == "a" else 10.0))
+    stage.run_until(0.5)
+    stage.crash("b")
+    stage.run_until(14.5)
+    for name in "ac":
+        happened = [stage.happened(name, key)[-1] for key in keys]
+        assert happened == ["online registered", "offline node-lost"] * 2, f"{name}: {happened}"
 
 
 def what_came_back_is_not_lost() -> None:
