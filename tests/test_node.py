@@ -95,11 +95,19 @@ class Surpassed(SynchronousTestCase):
         )
         self.assertNotEqual(self.node.replica.identity.incarnation, self.before)
         self.assertTrue(self.node.ready)
+        self.assertEqual(self.node.status()["counts"]["held"], 1)
         for node in (self.network.first, self.node):
             self.assertIsNotNone(node.registration(WEB.key))
             self.assertEqual([event.event for event in node.journal.happened(WEB.key, 9)], ["online"])
         states = [(peer["node"], peer["state"]) for peer in self.network.first.status()["peers"]]
         self.assertEqual(states, [("second", "heard")])
+
+    def test_the_other_process_hears_of_it(self) -> None:
+        """The incarnation of before has left everywhere, with more heartbeats than any process can have counted."""
+        self.tell_of(500)
+        before = self.network.first.replica.contacts.get(self.before)
+        assert before is not None
+        self.assertEqual((before.left, before.beats), (True, 1500))
 
     def test_what_it_said_itself(self) -> None:
         """What peers tell of it otherwise is no news."""
