@@ -400,9 +400,10 @@ class Rounds:
         contact = self._contacts.get(counter.incarnation)
         if contact is None:
             return
-        if counter.beats > contact.beats and version > self._claims.head(counter.incarnation).version:
+        is_news = counter.beats > contact.beats
+        if is_news and version > self._claims.head(counter.incarnation).version:
             return
-        horizon_s = self._contacts.horizon_s(contact, now)
+        horizon_s = self._contacts.horizon_s(contact, now) if is_news else 0.0
         if self._contacts.hear(counter, now):
             self._claims.heard_again(contact, horizon_s, now)
 

@@ -70,27 +70,35 @@ def _check_kept(cluster: Cluster, nodes: list[Node]) -> None:
 def check_memory(cluster: Cluster) -> None:
     """Long after the last renewal nothing is left of any registration at any living node."""
     for node in cluster.nodes.values():
-        if not node.serving or cluster.oracle.broken:
-            continue
-        claims, view = node.replica.claims, node.replica.view
-        # An end stays as long as what it ends, which may stand in the ledger of a node that died.
-        roots = {claim.root for claim in _claims(claims.ledgers.values())}
-        own = claims.ledger.entries.values()
-        ends = len([end for end in own if isinstance(end, End) and roots & {*end.roots}])
-        left = {
-            "shown": view.count,
-            "groups": len(view._groups) + len(view._apps),
-            "own claims": len([*claims.leases.claims()]),
-            "own entries": len(claims.ledger.entries) - ends,
-            "leases": len(claims.leases) - ends,
-            "slots": max(0, len(claims.leases._slots) - ends),
-            "stale": len(claims.stale),
-            "suspects": len(claims.guard._suspects),
-            "guard": len(claims.guard._undecided) + len(claims.guard._judged) + len(claims.guard._losses),
-            "requests": sum(len(link.rounds) for link in node.replica.links) > 8 * len(cluster.nodes),
-        }
-        if any(left.values()):
-            cluster.oracle.fail("memory", f"{node.life} keeps {left}")
+        if node.serving and not cluster.oracle.broken and any(_left(cluster, node).values()):
+            cluster.oracle.fail("memory", f"{node.life} keeps {_left(cluster, node)}")
+
+
+def keeps(cluster: Cluster) -> bool:
+    """Whether something is left yet, and no promise was broken."""
+    living = (node for node in cluster.nodes.values() if node.serving)
+    return not cluster.oracle.broken and any(any(_left(cluster, node).values()) for node in living)
+
+
+def _left(cluster: Cluster, node: Node) -> dict[str, int]:
+    """How much of each kind a node keeps."""
+    claims, view = node.replica.claims, node.replica.view
+    # An end stays as long as what it ends, which may stand in the ledger of a node that died.
+    roots = {claim.root for claim in _claims(claims.ledgers.values())}
+    own = claims.ledger.entries.values()
+    ends = len([end for end in own if isinstance(end, End) and roots & {*end.roots}])
+    return {
+        "shown": view.count,
+        "groups": len(view._groups) + len(view._apps),
+        "own claims": len([*claims.leases.claims()]),
+        "own entries": len(claims.ledger.entries) - ends,
+        "leases": len(claims.leases) - ends,
+        "slots": max(0, len(claims.leases._slots) - ends),
+        "stale": len(claims.stale),
+        "suspects": len(claims.guard._suspects),
+        "guard": len(claims.guard._undecided) + len(claims.guard._judged) + len(claims.guard._losses),
+        "requests": sum(len(link.rounds) for link in node.replica.links) > 8 * len(cluster.nodes),
+    }
 
 
 def _claims(ledgers: Iterable[Ledger]) -> list[Claim]:

@@ -147,11 +147,13 @@ class Life:
         `believes` says whether so many heartbeats of a life are believed now: when that came about is for the core to
         say, but not how long ago they were.
         """
-        known = dict(self.may)
-        for number, (moment, beats, counted_there) in may.items():
-            if number == self.number:
+        known, present = dict(self.may), self.may.get
+        for number, word in may.items():
+            old = present(number, NEVER)
+            if number == self.number or (word[0] <= old[0] and word[1] < old[1]):
                 continue
-            old_moment, old_beats, old_counted = known.get(number, NEVER)
+            moment, beats, counted_there = word
+            old_moment, old_beats, old_counted = old
             counted = counted_there + transit_s
             corrected = beats == old_beats and number in told and counted < old_counted
             if corrected or (beats > old_beats and believes(number, beats)):

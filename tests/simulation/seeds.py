@@ -11,7 +11,7 @@ from attrs import frozen
 from bender.core.timing import Timing
 from tests.simulation.clients import Client, Operator, Reach
 from tests.simulation.cluster import Cluster
-from tests.simulation.ending import check_equal, check_forgotten, check_memory, check_writes
+from tests.simulation.ending import check_equal, check_forgotten, check_memory, check_writes, keeps
 from tests.simulation.faults import Faults
 from tests.simulation.oracle import Broken, Delay
 
@@ -137,8 +137,10 @@ class Simulation:
         self.faults.end()
         cluster.run_for(2.3 * interval_s)
         check_equal(cluster)
-        longest_s = 2 * self.cluster.timing.ttl_s
-        cluster.run_for(3 * longest_s + 30 * interval_s + cluster.guard_s)
+        # Leases of up to twice T end, then what was ended is let go of, and then the ends; mostly earlier than that.
+        until = cluster.now + 6 * self.cluster.timing.ttl_s + 30 * interval_s + cluster.guard_s
+        while cluster.now < until and keeps(cluster):
+            cluster.run_for(2 * interval_s)
         check_memory(cluster)
         check_writes(cluster)
         if self.settings.long:
