@@ -623,7 +623,7 @@ class Oracle:
         accepted = record.accepted[holder]
         if any(hold.end <= learned for hold in record.holds.get(holder, ())) or self.now - learned > FORGOTTEN_S:
             return True
-        if holder.doubled and accepted[0] + record.ttl_s_min * (1 - CLOCKS) <= learned:
+        if holder.doubled:  # when its claims end is not followed here
             return True
         # A node that left, or was replaced by another incarnation, hears from nobody any more.
         known_at = min(accepted[max(bisect_right(accepted, learned) - 1, 0)], life.counts_from(holder, self.now))
