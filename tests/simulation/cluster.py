@@ -284,9 +284,9 @@ class Cluster:
         node = self.nodes[name]
         self.say(f"{name} is set back to what it was at {snapshot.at:.3f}")
         self._end(node, refuses=True)
-        if not clock_jumps:
-            node.offset_s -= (self.now - snapshot.at) * node.rate
-        self._resume_copy(node, snapshot, node.life)
+        lost_s = 0.0 if clock_jumps else self.now - snapshot.at
+        node.offset_s -= lost_s * node.rate
+        self._resume_copy(node, snapshot, node.life, lost_s)
 
     def clone(self, name: str, clone: str) -> Node:
         """Let a copy of a node's memory run on another machine, at the same time and with the same address."""
@@ -295,15 +295,15 @@ class Cluster:
         snapshot = self.snapshot(name)
         node = self.nodes[clone] = Node(clone, original.offset_s, original.rate)
         node.address, node.seeds, node.is_clone = original.address, original.seeds, True
-        self._resume_copy(node, snapshot, original.life)
+        self._resume_copy(node, snapshot, original.life, 0.0)
         return node
 
-    def _resume_copy(self, node: Node, snapshot: Snapshot, before: Life) -> None:
+    def _resume_copy(self, node: Node, snapshot: Snapshot, before: Life, lost_s: float) -> None:
         node.boot += 1
         node.up, node.left, node.paused_at, node.inbox, node.waiting = True, False, None, [], []
         node.replica, node.noticed_at = snapshot.replica, snapshot.noticed_at
         node.life = self._life(node)
-        node.life.set_back(before, snapshot.life, snapshot.at, self.now)
+        node.life.set_back(before, snapshot.life, snapshot.at, self.now, lost_s=lost_s)
         self.oracle.set_back(node, before, snapshot.at)
         self.weather.began(node.name, node.life, self.now)
         node.replica.take_requests()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bender.core.ledger import Claim, End, Ledger
 from bender.core.view import in_order
-from tests.simulation.oracle import acquainted, history_of
+from tests.simulation.oracle import acquainted, history_of, lacks_pages
 from tests.simulation.records import FORGOTTEN_S
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def check_equal(cluster: Cluster) -> None:
     # Who goes on as another incarnation may wait for a seed that is gone for longer than that: P8 says how long.
     nodes = [node for node in cluster.nodes.values() if node.serving and not cluster.oracle.may_be_away(node.life)]
     lives = [node.life for node in nodes]
-    nodes = [node for node in nodes if acquainted(node.life, lives)]
+    nodes = [node for node in nodes if acquainted(node.life, lives) and not lacks_pages(node)]
     for _ in range(20):
         if cluster.oracle.broken:
             return

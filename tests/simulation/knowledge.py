@@ -109,11 +109,15 @@ class Life:
         kept.losses, kept.taken_back = {**self.losses}, {**self.taken_back}
         return kept
 
-    def set_back(self, before: Life, kept: Life, at: float, now: float) -> None:
-        """Go on as another life was at `at`; `kept` is a copy of it from then, and it has gone on until `now`."""
+    def set_back(self, before: Life, kept: Life, at: float, now: float, *, lost_s: float) -> None:
+        """Go on as another life was at `at`; `kept` is a copy of it from then, and it has gone on until `now`.
+
+        Its clock lost so many seconds, by which all that it heard seems younger to it.
+        """
         self.inherit(kept)
         self.losses = kept.losses
-        self.beats, self.may, self.settings = kept.beats, kept.may, kept.settings
+        self.beats, self.settings = kept.beats, kept.settings
+        self.may = {number: (moment, beats, at + lost_s) for number, (moment, beats, at) in kept.may.items()}
         self.pauses = [*kept.pauses, (at, now)]
         self.starting, self.away, self.ready_at, self.doubled, self.unaware = False, False, now, True, True
         before.doubled = before.unaware = True

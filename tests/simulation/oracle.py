@@ -10,8 +10,8 @@ the clocks). A request that waits in the inbox of a node that is paused for less
 When each promise binds, exactly:
 
 P1  Nodes that were connected for 2.2·I, and none of which has changed anything for as long, have equal digests (4.5·I
-    where messages get lost). After the last heal of a run, with no more commands, all are equal after 2 rounds: digest,
-    registrations, settings and their history.
+    where messages get lost), unless one of them lacks pages of a ledger. After the last heal of a run, with no more
+    commands, all are equal after 2 rounds: digest, registrations, settings and their history.
 P2  O shows a key at t (a) if it knows a moment r of a node N in a hold there, may not know the end of that hold, and
     t < b + ttl + 3·I, b being the last heartbeat of N before r; this is also the lower bound of P6. And (b) during a
     handover: for 3·I after an acceptance at a node of which O does not know yet, but with which it was connected since
@@ -759,7 +759,7 @@ class Oracle:
         nodes = {
             node.life: node
             for node in self.cluster.nodes.values()
-            if node.serving and node.replica.ready and not node.life.doubled
+            if node.serving and node.replica.ready and not (node.life.doubled or lacks_pages(node))
         }
         for life, node in nodes.items():
             digest = node.replica.digest()
@@ -855,6 +855,11 @@ class Oracle:
         paused_s = sum(life.pauses_after(made_at, self.now) for life in self.lives)
         over_at = made_at + (setting.lasts_s or inf) * (1 + CLOCKS) + 4 * self.interval_s + paused_s
         return self.now > over_at
+
+
+def lacks_pages(node: Node) -> bool:
+    """Whether a node has a part of a ledger only: for good, where the ledger's own node died between two pages."""
+    return not all(ledger.complete for ledger in node.replica.claims.ledgers.values())
 
 
 def acquainted(life: Life, others: Iterable[Life]) -> bool:
