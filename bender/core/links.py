@@ -141,10 +141,11 @@ class Links:
         """The seeds, and the expected addresses, behind which nobody was found yet."""
         return [*self.unanswered(), *(address for address in self.expected if self[address].incarnation is None)]
 
-    def found(self) -> set[int | None]:
-        """The incarnations that were found behind the seeds and the expected addresses."""
+    def found(self) -> set[int]:
+        """The incarnations that were found behind the seeds and the expected addresses, but for this node's own."""
         seeds = (address for addresses in self.seeds.values() for address in addresses)
-        return {self[address].incarnation for address in (*seeds, *self.expected)}
+        found = {self[address].incarnation for address in (*seeds, *self.expected)}
+        return {incarnation for incarnation in found if incarnation not in (None, self._incarnation)}
 
     def addresses(self, contacts: Contacts) -> list[str]:
         """One address for each node that is worth trying, this one's own left out."""

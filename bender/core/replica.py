@@ -379,9 +379,11 @@ class Replica:
         if self.starting:
             if self.links.unheard():
                 return False
-            # One that was found may have given a part of what it knows, and be silent by now.
-            found = self.links.found()
-            awaited += [contact for contact in self.contacts if contact.incarnation in found and not contact.gone]
+            # One that was found may have given a part of what it knows, or nothing, and be silent by now.
+            found = [self.contacts.get(incarnation) for incarnation in self.links.found()]
+            if None in found:
+                return False
+            awaited += [contact for contact in found if contact is not None and not contact.gone]
         return all(contact.echoed >= since and contact.agreed >= since for contact in awaited)
 
     def _ask_again(self, now: float) -> None:
@@ -455,10 +457,16 @@ class Replica:
     def answered(self, now: float, request: Request, answer: Message) -> None:
         """A request of this node's was answered."""
         self._notice(now)
+        if not self._is_own(request):
+            return
         if self._is_surpassed(answer):
             self.links[request.address].fail(request)
             return
         self._progress(now, self.rounds.answered(request, answer, now))
+
+    def _is_own(self, request: Request) -> bool:
+        """Whether this incarnation made a request, and not the one before it."""
+        return request.message.sender.incarnation == self.identity.incarnation
 
     def _is_surpassed(self, message: Message) -> bool:
         beats = self.rounds.surpassed(message)
@@ -469,6 +477,8 @@ class Replica:
     def failed(self, now: float, request: Request) -> None:
         """A request of this node's was refused, not answered in time, or answered with rubbish."""
         self._notice(now)
+        if not self._is_own(request):
+            return
         self.links[request.address].fail(request)
         self._progress(now, ())
 

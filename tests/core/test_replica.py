@@ -373,6 +373,43 @@ class ReadinessTests(SynchronousTestCase):
         self.assertEqual((replica.view.count, seconds > 6), (7000, True))
 
 
+class AnewTests(SynchronousTestCase):
+    """A node goes on as another incarnation, which has heard nothing from anybody."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("ab")
+        self.a, self.b = self.cluster["a"], self.cluster["b"]
+        self.cluster.register("b")
+        self.a.round(self.cluster.now)
+        (self.question,) = self.a.take_requests()
+        self.answer = self.b.receive(self.cluster.now, self.question.message)
+        self.cluster.now += 700.0
+        self.a.anew(9, self.cluster.now)
+
+    def test_waits_for_peers(self) -> None:
+        self.assertFalse(self.a.notice(self.cluster.now))
+        self.cluster.run(1.0)
+        self.assertTrue(self.a.notice(self.cluster.now))
+
+    def test_waits_for_peers_that_are_no_seeds(self) -> None:
+        """A node without seeds waits for the peers that the incarnation before it knew."""
+        cluster = Cluster("ab", seeds=False)
+        cluster["b"].located("a", ["a"])
+        cluster["b"].links.seeds["a"] = ("a",)
+        cluster.rounds()
+        self.assertEqual(len(cluster["a"].contacts), 1)
+        cluster.now += 700.0
+        cluster["a"].anew(9, cluster.now)
+        self.assertFalse(cluster["a"].notice(cluster.now))
+
+    def test_answers_to_the_one_before(self) -> None:
+        """They are not for it: it is not ready for that, and nobody is unreachable."""
+        self.a.answered(self.cluster.now, self.question, self.answer)
+        self.assertEqual((self.a.notice(self.cluster.now), len(self.a.contacts)), (False, 0))
+        self.a.failed(self.cluster.now, self.question)
+        self.assertFalse(self.a.links["b"].failed)
+
+
 class ConfigurationTests(SynchronousTestCase):
     """Settings reach everybody, and are kept as long as anybody lives."""
 
