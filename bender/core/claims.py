@@ -245,7 +245,7 @@ class Claims:
         if any(claim.node in suspect.holders or self._may_be_renewed(claim) for claim in claims):
             return claims
         # A long guard outlasts what is remembered of who is not heard.
-        return [shown] if any(holder not in self._contacts for holder in suspect.holders) else []
+        return [] if all(map(self._is_known, suspect.holders)) else [shown]
 
     def judge(self, now: float) -> bool:
         """Judge a slice of what would be hidden, when all is seen that would be by now; whether there is more."""
@@ -283,7 +283,11 @@ class Claims:
         claim = self._view.claim(key)
         if claim is None:
             return True
-        return claim.node not in self._contacts and not (claim.node == self._before and self.informed)
+        return not (self._is_known(claim.node) or (claim.node == self._before and self.informed))
+
+    def _is_known(self, incarnation: int) -> bool:
+        """Whether all of the ledger of an incarnation that had claims is here, if it has none any more."""
+        return self.head(incarnation).version > 0
 
     def _winner(self, entries: tuple[Entry, ...], now: float) -> Claim | None:
         if len(entries) == 1:
@@ -398,6 +402,7 @@ class Claims:
         Returns the keys to be refreshed once a whole message is here: what one ledger lets go, another may hold.
         """
         ledger = self.ledgers.get(delta.incarnation) or Ledger(delta.incarnation)
+        was_known = self._is_known(delta.incarnation)
         joined = ledger.join(delta.resolved(self._entry))
         self.ledgers[delta.incarnation] = ledger
         for entry in joined.removed:
@@ -407,7 +412,10 @@ class Claims:
         contact = self._contacts.get(delta.incarnation)
         if contact is not None:
             contact.ttls = None
-        return {entry.key: None for entry in (*joined.removed, *joined.added)}
+        keys = {entry.key: None for entry in (*joined.removed, *joined.added)}
+        if self._is_known(delta.incarnation) and not was_known:
+            keys |= self.guard.waiting_for(delta.incarnation)
+        return keys
 
     def _entry(self, node: int, n: int) -> Entry | None:
         ledger = self.ledgers.get(node)

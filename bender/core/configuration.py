@@ -175,5 +175,5 @@ def _joined(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
 
 
 def _digest(setting: Setting) -> int:
-    named = f"{setting.key} {setting.rev} {setting.incarnation}".encode()
+    named = repr((setting.key, setting.rank)).encode()
     return int.from_bytes(blake2b(named, digest_size=8).digest(), "big")

@@ -22,7 +22,7 @@ class Contact:
     was away, seems younger than it is, and never older: of several ages of one heartbeat the largest is right. After a
     pause of this node's both times are taken to be `shift_s` later than they were.
     `message_at` is when anything last came from it, `echoed` the time of the newest ask that it answered, `agreed` that
-    of the newest round that found its configuration equal to ours, and `heads` are the versions that it has shown to
+    of the newest ask since which all of its configuration has come, and `heads` are the versions that it has shown to
     have, by incarnation. `met_at` is when this node first learned of it.
 
     `left`: it took its leave with its last heartbeat. It said so itself, and others pass that on. `replaced`: at

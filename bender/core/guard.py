@@ -115,6 +115,11 @@ class Guard:
         """A member, if it is listed on suspicion."""
         return self._suspects.get(app_of(key), {}).get(key) if self._suspects else None
 
+    def waiting_for(self, incarnation: int) -> dict[str, None]:
+        """The suspects of which an incarnation may know more."""
+        of_apps = self._suspects.values()
+        return {key: None for of_app in of_apps for key, suspect in of_app.items() if incarnation in suspect.holders}
+
     @property
     def apps(self) -> list[str]:
         """Those that have suspects."""

@@ -63,9 +63,12 @@ class Setting:
     age_s: float = field(default=0.0, eq=False)
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """Of several settings of a key the one with the largest rank speaks; no two share one."""
-        return (self.rev, self.incarnation)
+    def rank(self) -> tuple[int, int, int, str, bytes, float]:
+        """Of several settings of a key the one with the largest rank speaks; those that differ in anything differ in it.
+
+        An incarnation uses each rev of a key once, unless its machine is cloned or set back to a snapshot.
+        """
+        return (self.rev, self.incarnation, self.at_ms, self.author, self.body or b"", float(self.lasts_s or 0))
 
 
 @frozen
@@ -98,10 +101,12 @@ class Message:
 class Request:
     """A message to be sent to `address`. Its sender reports exactly once: the answer, or that none came in time.
 
-    `limit_s` is how long the sender waits for the answer.
+    `limit_s` is how long the sender waits for the answer. `compares` is the ask of the round in which configurations
+    were found to differ, where `message` asks for all that the other has in the parts that do.
     """
 
     address: str
     message: Message
     limit_s: float
     push: bool = False
+    compares: float | None = None

@@ -168,8 +168,8 @@ class Rounds:
         counters = self._counters_with(deltas, now)
         return Message(self._identity, counters=counters, deltas=deltas, settings=settings)
 
-    def _send(self, link: Link, message: Message) -> None:
-        request = Request(link.address, message, link.limit(self._interval_s))
+    def _send(self, link: Link, message: Message, compares: float | None = None) -> None:
+        request = Request(link.address, message, link.limit(self._interval_s), compares=compares)
         link.rounds.add(request)
         self.requests.append(request)
 
@@ -215,10 +215,13 @@ class Rounds:
         if request.push:
             self._pushed(link, request)
         elif request.message.heads is None:
+            if request.compares is not None:
+                self._agree(answer, request.compares)
             self._continue(link, request, answer, now, again=bool(taken.settings))
         else:
-            self._agree(request, answer)
-            self._second_request(link, answer, now)
+            if request.message.ask is not None and answer.digest == self._configuration.digest:
+                self._agree(answer, request.message.ask)
+            self._second_request(link, request, answer, now)
             if taken.advanced and _is_paged(answer):
                 self.paged_at = now
                 self.ask([link.address], now)
@@ -280,23 +283,24 @@ class Rounds:
         ]
         return Message(self._identity, heads=heads, settings=self._configuration.told(settings, now))
 
-    def _second_request(self, link: Link, answer: Message, now: float) -> None:
+    def _second_request(self, link: Link, request: Request, answer: Message, now: float) -> None:
         """Give the answerer of a round what it lacks in its turn."""
         lacking = self._lacking(answer.heads or {}, answer.sender.incarnation)
         echo = answer.ask if lacking.whole else None
-        buckets, settings = self._differing(answer, now)
+        differing = self._configuration.differing(answer.bucket_digests) if answer.bucket_digests else []
+        buckets, settings = self._fitting(differing, now)
         if lacking.deltas or echo is not None or buckets:
             counters = self._counters_with(lacking.deltas, now)
             message = Message(
                 self._identity, None, counters, lacking.deltas, echo=echo, buckets=buckets, settings=settings
             )
-            self._send(link, message)
+            self._send(link, message, request.message.ask if buckets and len(buckets) == len(differing) else None)
 
-    def _agree(self, request: Request, answer: Message) -> None:
-        """Note when a peer was found to have the same configuration."""
+    def _agree(self, answer: Message, asked_at: float) -> None:
+        """Note that all configuration is here that a peer had when it was asked."""
         contact = self._contacts.get(answer.sender.incarnation)
-        if contact is not None and request.message.ask is not None and answer.digest == self._configuration.digest:
-            contact.agreed = max(contact.agreed, request.message.ask)
+        if contact is not None:
+            contact.agreed = max(contact.agreed, asked_at)
 
     def _continue(self, link: Link, request: Request, answer: Message, now: float, *, again: bool) -> None:
         """Go on at once where a second request was a page only and has brought the other on, or brought settings."""
@@ -334,13 +338,11 @@ class Rounds:
         contact = self._contacts.get(ledger.incarnation)
         return ledger.incarnation != peer and contact is not None and contact.beats >= 0
 
-    def _differing(self, answer: Message, now: float) -> tuple[tuple[int, ...], tuple[Setting, ...]]:
-        """The buckets in which an answerer's settings differ, and all that is in them here; as many as fit."""
-        if not answer.bucket_digests:
-            return (), ()
+    def _fitting(self, differing: Iterable[int], now: float) -> tuple[tuple[int, ...], tuple[Setting, ...]]:
+        """As many of the buckets that differ as fit into a message, and all that is in them here."""
         buckets: list[int] = []
         settings: list[Setting] = []
-        for number in self._configuration.differing(answer.bucket_digests):
+        for number in differing:
             mine = self._configuration.bucket(number)
             if buckets and len(settings) + len(mine) > SETTINGS_PER_MESSAGE_MAX:
                 break

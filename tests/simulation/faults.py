@@ -178,10 +178,14 @@ class Faults:
         """Let a copy of a machine's memory run beside it for a while."""
         node, name = self._some(), f"clone{len(self.cluster.nodes)}"
         if node is not None and node.replica.ready and not node.life.doubled and self.reach.sides is None:
-            self.cluster.clone(node.name, name)
-            self.cluster.after(self._lasting(1, 20), self._end_clone, self.cluster.nodes[name])
+            clone = self.cluster.clone(node.name, name)
+            # Its address leads to the other: nobody can ask it anything.
+            cut = Cut(frozenset((other, name) for other in self.cluster.nodes if other != name), initiating=True)
+            self.cluster.weather.cut(cut, self.cluster.now)
+            self.cluster.after(self._lasting(1, 20), self._end_clone, clone, cut)
 
-    def _end_clone(self, clone: Node) -> None:
+    def _end_clone(self, clone: Node, cut: Cut) -> None:
+        self.cluster.weather.heal(cut, self.cluster.now)
         if clone.up:
             self.cluster.crash(clone.name)
 
