@@ -21,7 +21,7 @@ from zlib import crc32
 
 from attrs import evolve
 
-from bender.core.messages import Setting
+from bender.core.messages import Setting, SettingRank
 
 #: Settings kept of each key; the history that people can go back in.
 SETTINGS_PER_KEY_MAX = 20
@@ -50,7 +50,7 @@ class Configuration:
         self._digests = [0] * BUCKETS
         # When those were made that do not last for ever, on this node's clock; when to look at their keys again, and
         # the first of these times.
-        self._made_at: dict[tuple[str, int, int], float] = {}
+        self._made_at: dict[tuple[str, SettingRank], float] = {}
         self._due_at: dict[str, float] = {}
         self._first_due_at = inf
         #: Equal, for all practical purposes, only where all settings are.
@@ -84,7 +84,7 @@ class Configuration:
 
     def age_s(self, setting: Setting, now: float) -> float:
         """How long ago a setting was made; 0 of one that lasts for ever."""
-        return now - self._made_at.get((setting.key, *setting.rank), now)
+        return now - self._made_at.get((setting.key, setting.rank), now)
 
     def told(self, settings: Iterable[Setting], now: float) -> tuple[Setting, ...]:
         """Settings as they are told to another node at this moment."""
@@ -111,7 +111,7 @@ class Configuration:
         if after == before or (setting.lasts_s is not None and setting.age_s >= FORGOTTEN_AFTER_S):
             return False
         if setting.lasts_s is not None:
-            self._made_at[setting.key, *setting.rank] = now - setting.age_s
+            self._made_at[setting.key, setting.rank] = now - setting.age_s
         self._replace(setting.key, before, after)
         self._keys_of_bucket[bucket(setting.key)].add(setting.key)
         if setting.lasts_s is not None:
@@ -124,7 +124,7 @@ class Configuration:
             self._digests[number] ^= _digest(changed)
             self.digest ^= _digest(changed)
         for gone in {*before} - {*after}:
-            self._made_at.pop((key, *gone.rank), None)
+            self._made_at.pop((key, gone.rank), None)
         self._settings[key] = after
 
     def _schedule(self, key: str, now: float) -> None:

@@ -45,6 +45,10 @@ class Counter:
     api_port: int = 0
 
 
+#: Of a setting: rev, incarnation, time, author, body and duration, the last two empty or 0 where it has none.
+SettingRank = tuple[int, int, int, str, bytes, float]
+
+
 @frozen
 class Setting:
     """One setting of a configuration key (`backend/NAME`, `frontend/NAME`, `state/…`); `body` is None if removed.
@@ -63,8 +67,8 @@ class Setting:
     age_s: float = field(default=0.0, eq=False)
 
     @property
-    def rank(self) -> tuple[int, int, int, str, bytes, float]:
-        """Of several settings of a key the one with the largest rank speaks; those that differ in anything differ in it.
+    def rank(self) -> SettingRank:
+        """Of several settings of a key the one with the largest rank speaks; no two that differ share one.
 
         An incarnation uses each rev of a key once, unless its machine is cloned or set back to a snapshot.
         """

@@ -29,10 +29,11 @@ def state(configuration: Configuration) -> object:
 
 
 any_setting = st.builds(
-    # A setting's body follows from its name, as it does in life: nobody writes two under one.
-    lambda key, rev, incarnation: setting(rev, None if (rev + incarnation) % 4 == 0 else b"%d" % rev, key, incarnation),
-    st.sampled_from(["backend/a", "backend/b", "frontend/a"]),
+    # Two may have the same rev and incarnation: that of a machine that was cloned, or set back to a snapshot.
+    setting,
     st.integers(1, 30),
+    st.sampled_from([None, b"1", b"2", b"3"]),
+    st.sampled_from(["backend/a", "backend/b", "frontend/a"]),
     st.integers(1, 3),
 )
 
@@ -67,6 +68,13 @@ class CurrentTests(SynchronousTestCase):
         configuration = configured(setting(2, b"new"), setting(1, b"old"), setting(2, b"rival", incarnation=9))
         self.assertEqual(configuration.current("backend/web", NOW), setting(2, b"rival", incarnation=9))
         self.assertEqual(configuration.rev_next("backend/web"), 3)
+
+    def test_written_twice(self) -> None:
+        """What a clone wrote under the same rev is another setting: both are kept, and one of them speaks."""
+        one, other = setting(1, b"one"), setting(1, b"other")
+        for configuration in (configured(one, other), configured(other, one)):
+            self.assertEqual(configuration.settings("backend/web"), (other, one))
+        self.assertNotEqual(configured(one).digest, configured(other).digest)
 
     def test_removed(self) -> None:
         """A key that was removed has no setting, and its history is gone; but it is remembered."""

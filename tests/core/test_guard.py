@@ -357,6 +357,23 @@ class Forgetting(GuardCase):
         self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline node-lost suspect"]))
         self.assertEqual(self.cluster["a"].view.known(), [])
 
+    def test_known_again(self) -> None:
+        """The node that was forgotten is heard again: what has lapsed there meanwhile is gone at once."""
+        self.heal()
+        self.cluster.run(1.0)
+        self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline expired suspect"]))
+
+    def test_alive_all_the_while(self) -> None:
+        """What was renewed at the node that was forgotten is no suspect any more."""
+        super().setUp()
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.run_for(700.0)
+        self.assertEqual(self.listed(), "1? 2?")
+        self.heal()
+        self.cluster.run(1.0)
+        self.assertEqual((self.listed(), self.told()[2:]), ("1 2", ["changed restored"]))
+
     def test_renewed(self) -> None:
         """An instance that comes is known, and one that is deregistered is gone."""
         self.assertTrue(self.cluster.renew("a", member(1)))

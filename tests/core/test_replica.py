@@ -402,6 +402,19 @@ class AnewTests(SynchronousTestCase):
         cluster["a"].anew(9, cluster.now)
         self.assertFalse(cluster["a"].notice(cluster.now))
 
+    def test_nobody_could_say(self) -> None:
+        """A peer asks, and none of its answers arrive: what is registered there is lost, and not expired."""
+        self.cluster.now += self.cluster.timing.interval_s
+        self.b.round(self.cluster.now)
+        for request in self.b.take_requests():
+            self.a.receive(self.cluster.now, request.message)
+        self.assertEqual({contact.incarnation for contact in self.a.contacts}, {1, 2})
+        for _ in range(20):
+            self.cluster.now += self.cluster.timing.interval_s / 4
+            self.a.sweep(self.cluster.now)
+        events = [(event.what, event.reason) for event in self.a.take_events()]
+        self.assertEqual((self.a.ready, events), (True, [("offline", "node-lost")]))
+
     def test_answers_to_the_one_before(self) -> None:
         """They are not for it: it is not ready for that, and nobody is unreachable."""
         self.a.answered(self.cluster.now, self.question, self.answer)

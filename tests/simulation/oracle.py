@@ -62,7 +62,7 @@ from attrs import frozen
 from bender.core.configuration import SETTINGS_PER_KEY_MAX
 from bender.core.guard import app_of, key_of_guard
 from bender.core.ledger import Claim, End
-from bender.core.messages import Setting
+from bender.core.messages import Setting, SettingRank
 from bender.core.standing import UP
 from bender.core.states import registration_of, state_in
 from bender.core.view import Event, in_order
@@ -120,7 +120,7 @@ class Oracle:
         self.counts: Counter[str] = Counter()
         #: Every setting that was ever made; lives know them by their place here. And when those were made that last.
         self.writes: list[Setting] = []
-        self._made_at: dict[tuple[str, int, int], float] = {}
+        self._made_at: dict[tuple[str, SettingRank], float] = {}
         self.commands: Counter[Life] = Counter()
         self._bodies = 0
         self._digests: dict[Life, tuple[int, float]] = {}
@@ -294,7 +294,7 @@ class Oracle:
         self.counts["configured"] += 1
         made = node.replica.history(key)[0]
         self.writes.append(made)
-        self._made_at[key, *made.rank] = self.now
+        self._made_at[key, made.rank] = self.now
         node.life.settings |= {len(self.writes) - 1}
 
     # What must be shown: P2, and the lower bound of P6.
@@ -846,12 +846,12 @@ class Oracle:
 
     def _lasts(self, setting: Setting) -> bool:
         """Whether the time that a setting was given cannot be over yet by any clock."""
-        age_s = self.now - self._made_at[setting.key, *setting.rank]
+        age_s = self.now - self._made_at[setting.key, setting.rank]
         return age_s < (setting.lasts_s or inf) * (1 - CLOCKS)
 
     def _is_over(self, setting: Setting) -> bool:
         """Whether it must be over: time may go by on the way, more where a node was paused, and until the sweep."""
-        made_at = self._made_at[setting.key, *setting.rank]
+        made_at = self._made_at[setting.key, setting.rank]
         paused_s = sum(life.pauses_after(made_at, self.now) for life in self.lives)
         over_at = made_at + (setting.lasts_s or inf) * (1 + CLOCKS) + 4 * self.interval_s + paused_s
         return self.now > over_at
