@@ -176,7 +176,8 @@ class Claims:
         return self._add(Claim(self._incarnation, n, key, body, ttl_s, rev, root_node, root_n), renewed_at + ttl_s)
 
     def _end(self, key: str, ttl_s: float, rev: int, roots: tuple[Dot, ...], now: float) -> None:
-        self._add(End(self._incarnation, self.ledger.next_n, key, ttl_s, rev, roots), now + ttl_s)
+        end = End(self._incarnation, self.ledger.next_n, key, ttl_s, rev, roots)
+        self._add(end, now + ttl_s - self._timing.patience_s)  # it is looked at then, and when its time is over
 
     def _add(self, entry: Entry, deadline: float) -> Lease:
         self.ledger.add(entry)
@@ -386,13 +387,15 @@ class Claims:
         return now >= ended_at + self._timing.patience_s or (bool(ends) and covered(ends, asked))
 
     def _end_is_over(self, lease: Lease, end: End, now: float) -> bool:
-        """An end goes when its time is over, and a while after the last entry that it ends."""
-        if any(isinstance(other, Claim) and other.root in end.roots for other in self.index.entries(end.key)):
-            lease.deadline = max(lease.deadline, now + self._timing.patience_s)
-        if lease.deadline > now:
-            self.leases.seat(lease)
-            return False
-        return True
+        """An end goes when its time is over, and it had no claims left to end a while before that either."""
+        had_none = lease.current
+        ended = (other for other in self.index.entries(end.key) if isinstance(other, Claim) and other.root in end.roots)
+        lease.current = next(ended, None) is None
+        if had_none and lease.current:
+            return True
+        lease.deadline = now + self._timing.patience_s
+        self.leases.seat(lease)
+        return False
 
     # Others' ledgers: joining them, hiding and forgetting (rules 5 and 8).
 

@@ -20,8 +20,8 @@ from bender.core.ledger import Claim, End
 class Lease(msgspec.Struct, eq=False, gc=False):
     """The time that one of this node's own entries has left.
 
-    `current` says that the entry is a claim of the winner's rev and root, so that a renewal need only move the
-    deadline. `slot` is where the wheel finds it.
+    `current` says that the entry is a claim of the winner's rank, so that a renewal need only move the deadline; or an
+    end that had no claims left to end when it was last looked at. `slot` is where the wheel finds it.
     """
 
     entry: Claim | End

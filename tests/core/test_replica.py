@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.ledger import End
 from bender.core.messages import Message, Sender
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
@@ -167,6 +168,26 @@ class DeregisteringTests(SynchronousTestCase):
         self.cluster.run(TTL_S + 8 + 2)
         for replica in self.cluster.replicas.values():
             self.assertEqual((len(replica.claims.index), len(replica.claims.leases)), (0, 0))
+
+    def test_outlives_what_it_ends(self) -> None:
+        """An end whose time is over stays for a while after the last claim that it ends, or that could come back."""
+        timing, cluster = self.cluster.timing, self.cluster
+        cluster.register("a")
+        cluster.renew("b")
+        cluster.cut = {"b"}
+        cluster.deregister("a")
+        ended_at = cluster.now
+        kept_s = TTL_S + timing.end_kept_s
+        while cluster.now < ended_at + kept_s - 2 * timing.interval_s:
+            cluster["b"].renew(cluster.now, KEY)
+            cluster.run(timing.interval_s)
+        cluster.cut = set()
+        cluster.run(timing.interval_s)
+        self.assertEqual([type(entry) for entry in cluster["a"].claims.index.entries(KEY)], [End])
+        cluster.run(timing.patience_s)
+        self.assertEqual(len(cluster["a"].claims.index.entries(KEY)), 1)
+        cluster.run(kept_s)
+        self.assertEqual(len(cluster["a"].claims.index.entries(KEY)), 0)
 
 
 class LossTests(SynchronousTestCase):

@@ -220,6 +220,9 @@ class Oracle:
 
     def _unheard_seeds(self, node: Node) -> list[str]:
         heard = {self.lives[number].node for number in node.life.echoed} | {node.name}
+        # Who is known to have left while it was asked answers no more.
+        latest = {life.node: life for life in self.lives}
+        heard |= {life.node for life in latest.values() if life.left and life.number in node.life.may}
         return [seed for seed in node.seeds if seed not in heard and self._is_found(node, seed)]
 
     def _is_found(self, node: Node, seed: str) -> bool:
