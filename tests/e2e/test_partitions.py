@@ -59,3 +59,25 @@ async def test_both_sides_of_a_partition_go_on_and_find_together_again(cluster: 
                 assert story == [("online", "registered"), *hidden]
             for id_ in of_side[number // 2]:
                 assert [seen.event for seen in watcher.of(id_)] == ["online"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_nodes_whose_answers_take_longer_than_an_interval_hear_each_other(cluster: Cluster) -> None:
+    """As on a machine where they get too little time: it is slower, and nobody is taken for silent."""
+    leg_s = 0.6 * INTERVAL_S
+    async with (
+        wired(cluster, 3, delay_s=leg_s, interval=INTERVAL_S, ttl=TTL_S) as (nodes, _),
+        watching(nodes) as watchers,
+        crowd(nodes) as clients,
+    ):
+        for number in range(12):
+            await clients.add("web", first=number % 3, rotates=number % 2 == 1)
+        for watcher in watchers:
+            await watcher.until_lists(clients.ids)
+        await pause(2 * HIDDEN_S)
+        clients.assert_kept_their_side()
+        assert [[*watcher.offline, *watcher.broken] for watcher in watchers] == [[], [], []]
+        for node in nodes:
+            assert node.log.count("is heard") == 2, node.log
+            assert "is silent" not in node.log, node.log
+            assert "without word" not in node.log, node.log

@@ -3,12 +3,15 @@
 Each node is given an address of its own for each of its peers, behind which this process listens and carries all bytes
 on to that peer. What the nodes advertise leads nowhere, so that they have no other way to each other. A cut wire
 carries nothing and closes nothing, like a network that loses all packets; when it heals, what was under way comes late.
+A long wire takes its time to carry anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -31,6 +34,7 @@ class Relay(Protocol):
     def __init__(self, wire: Wire, other: Relay | None = None) -> None:
         self._wire = wire
         self._other = other
+        self._under_way: deque[Callable[[], None]] = deque()
         self._held = b""
         self._lost = False
 
@@ -44,10 +48,21 @@ class Relay(Protocol):
             self._other.transport.resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:
+        self._send(partial(self._arrive, data))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._send(self._end)
+
+    def _send(self, arrives: Callable[[], None]) -> None:
+        """Let something arrive at the other end of the wire, after all that was sent before it."""
+        self._under_way.append(arrives)
+        reactor.callLater(self._wire.delay_s, lambda: self._under_way.popleft()())
+
+    def _arrive(self, data: bytes) -> None:
         self._held += data
         self.carry()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def _end(self) -> None:
         self._lost = True
         self.carry()
 
@@ -64,11 +79,12 @@ class Relay(Protocol):
 
 @define(eq=False)
 class Wire:
-    """The way from one node to another; `port` is where the first one calls."""
+    """The way from one node to another; `port` is where the first one calls. It is `delay_s` long."""
 
     source: Node
     target: Node
     port: int
+    delay_s: float = 0.0
     is_cut: bool = False
     relays: list[Relay] = field(factory=list)
     _calls: list[Relay] = field(factory=list)
@@ -126,11 +142,13 @@ class Wires:
 
 
 @asynccontextmanager
-async def wired(cluster: Cluster, count: int, **options: Any) -> AsyncIterator[tuple[list[Node], Wires]]:
+async def wired(
+    cluster: Cluster, count: int, *, delay_s: float = 0.0, **options: Any
+) -> AsyncIterator[tuple[list[Node], Wires]]:
     """Start nodes that reach each other over wires alone, and wait till all are ready."""
     # Nobody listens at these addresses, which are this machine's all the same.
     nodes = [cluster.node(advertise=f"127.0.9.{number}", **options) for number in range(1, count + 1)]
-    wires = [Wire(source, target, cluster.ports.take()) for source, target in permutations(nodes, 2)]
+    wires = [Wire(source, target, cluster.ports.take(), delay_s) for source, target in permutations(nodes, 2)]
     try:
         for wire in wires:
             await wire.lay()
