@@ -56,7 +56,11 @@ class Relay(Protocol):
     def _send(self, arrives: Callable[[], None]) -> None:
         """Let something arrive at the other end of the wire, after all that was sent before it."""
         self._under_way.append(arrives)
-        reactor.callLater(self._wire.delay_s, lambda: self._under_way.popleft()())
+        reactor.callLater(self._wire.delay_s, self._deliver)
+
+    def _deliver(self) -> None:
+        arrives = self._under_way.popleft()
+        arrives()
 
     def _arrive(self, data: bytes) -> None:
         self._held += data
