@@ -1,0 +1,216 @@
+"""Rules 1 to 4: claims that come, follow, lapse or end as they must not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+from typing import Any
+
+from bender.core.claims import Claims, _ended_roots, _rank
+from bender.core.contacts import Contact, Contacts, covered
+from bender.core.leases import Lease, Leases
+from bender.core.ledger import Claim, Dot, End, Entry
+from bender.core.replica import Replica
+from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
+from tests.simulation.scenarios import claims as scenarios
+
+# Rule 1: registering and renewing.
+
+
+def _renewed_as_new(claims: Claims, winner: Claim, now: float) -> None:
+    lease = claims.index.lease(winner.key)
+    if lease is not None and _rank(lease) == winner.rank:
+        lease.deadline = now + winner.ttl_s
+    else:
+        claims._claim(winner.key, winner.body, winner.ttl_s, winner.rev, None, now)
+        claims.refresh(winner.key, now)
+
+
+def _renewed_in_another_place(original: Changed, claims: Claims, key: str, now: float) -> Any:
+    winner = claims.winner(key, now)
+    if winner is not None and claims.index.lease(key) is None:
+        return winner
+    return original(claims, key, now)
+
+
+def _claimed_at_every_renewal(original: Changed, claims: Claims, key: str, now: float) -> Any:
+    winner = claims.winner(key, now)
+    if winner is not None:
+        claims._claim(key, winner.body, winner.ttl_s, winner.rev, winner.root, now)
+        claims.refresh(key, now)
+    return winner
+
+
+def _ended_with_its_session(claims: Claims, key: str, deadline: float) -> None:
+    claims.deregister(key, deadline)
+
+
+def _rev_stays(original: Changed, claims: Claims, key: str, body: bytes, ttl_s: float, rev: int, *rest: Any) -> Any:
+    return original(claims, key, body, ttl_s, 1, *rest)
+
+
+def _changed_with_its_old_root(
+    original: Changed, claims: Claims, key: str, body: bytes, ttl_s: float, rev: int, root: Dot | None, at: float
+) -> Any:
+    known = [entry for entry in claims.index.entries(key) if isinstance(entry, Claim)]
+    if root is None and known:
+        root = max(known, key=lambda claim: claim.rank).root
+    return original(claims, key, body, ttl_s, rev, root, at)
+
+
+# Rule 2: claims follow.
+
+
+def _nothing_follows(claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> bool:
+    lease.current = winner is not None and _rank(lease) == winner.rank
+    ended = isinstance(lease.entry, Claim) and lease.entry.root in _ended_roots(entries)
+    if ended and claims.leases.due.get(lease) is None:
+        claims.leases.due[lease] = now
+    return False
+
+
+def _follows_as_if_renewed(
+    original: Changed, claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float
+) -> Any:
+    followed = original(claims, lease, winner, entries, now)
+    if followed:
+        claims.index.lease(lease.entry.key).deadline = now + winner.ttl_s  # type: ignore[union-attr]
+    return followed
+
+
+# Rule 3: lapsing.
+
+
+def _answered_by_anything(original: Changed, contacts: Contacts, sender: Any, now: float) -> Any:
+    contact = original(contacts, sender, now)
+    if contact is not None:
+        contact.echoed = now
+    return contact
+
+
+def _covered_by_one(dots: Iterable[Dot], contacts: Iterable[Contact]) -> bool:
+    wanted = [*dots]
+    return not wanted or all(
+        any(contact.incarnation == i or contact.heads.get(i, 0) >= n for i, n in wanted) for contact in contacts
+    )
+
+
+def _replaced_by_one(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    others = [
+        other.dot
+        for other in claims.index.entries(claim.key)
+        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
+    ]
+    return _covered_by_one(others, asked)
+
+
+def _gone_before_all_have_followed(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    others = [
+        other.dot
+        for other in claims.index.entries(claim.key)
+        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
+    ]
+    return covered(others, asked)
+
+
+def _asked_with_rounds_only(replica: Replica, now: float) -> None:
+    """Rounds go on every interval; nothing is asked between them."""
+
+
+# Rule 4: deregistering.
+
+
+def _removed_without_an_end(claims: Claims, key: str, now: float) -> bool:
+    if claims.winner(key, now) is None:
+        return False
+    lease = claims.index.lease(key)
+    if lease is not None:
+        claims._remove(lease)
+    claims.refresh(key, now)
+    return True
+
+
+def _ends_its_own_root_alone(original: Changed, claims: Claims, entry: Entry, deadline: float) -> Any:
+    if isinstance(entry, End):
+        entry = End(entry.node, entry.n, entry.key, entry.ttl_s, entry.rev, entry.roots[:1])
+    return original(claims, entry, deadline)
+
+
+def _end_on_time(claims: Claims, lease: Lease, end: End, now: float) -> bool:
+    if lease.deadline > now:
+        claims.leases.seat(lease)
+        return False
+    return True
+
+
+MUTATIONS = {
+    "a renewal elsewhere begins a registration": mutation("1", (Claims, "_hear_from", instead(_renewed_as_new))),
+    "a renewal elsewhere makes no claim": mutation("1", (Claims, "renew", around(_renewed_in_another_place))),
+    "every renewal makes a claim": mutation("1", (Claims, "renew", around(_claimed_at_every_renewal))),
+    "a session's end is not noticed": mutation(
+        "1",
+        (Leases, "shorten", instead(lambda *_: None)),
+        shown_by=scenarios.the_end_of_a_session_comes_before_its_ttl,
+    ),
+    "a session's end is an end": mutation(
+        "1",
+        (Claims, "shorten", instead(_ended_with_its_session)),
+        shown_by=scenarios.the_end_of_a_session_is_no_word_about_others,
+    ),
+    "a change counts nothing": mutation("1", (Claims, "_claim", around(_rev_stays))),
+    "a change keeps the root": mutation("1", (Claims, "_claim", around(_changed_with_its_old_root))),
+    "claims do not follow": mutation(
+        "2", (Claims, "_follow", instead(_nothing_follows)), shown_by=scenarios.what_changed_does_not_change_back
+    ),
+    "who follows is renewed by it": mutation(
+        "2", (Claims, "_follow", around(_follows_as_if_renewed)), shown_by=scenarios.who_follows_is_not_renewed_by_it
+    ),
+    "nobody is asked": mutation("3", (Claims, "_confirmed", instead(staticmethod(lambda asked: inf)))),
+    "anything is an answer": mutation(
+        "3",
+        (Contacts, "message_from", around(_answered_by_anything)),
+        shown_by=scenarios.the_answer_to_an_older_question_is_none,
+    ),
+    "only who is heard is asked": mutation(
+        "3", timing("asked_s", lambda timing: timing.silent_s), shown_by=scenarios.who_was_heard_of_lately_is_asked
+    ),
+    "asks wait for the next round": mutation(
+        "3", (Replica, "_ask_again", instead(_asked_with_rounds_only)), shown_by=scenarios.asking_begins_at_once
+    ),
+    "others need not have been seen": mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(lambda *_: True)),
+        shown_by=scenarios.every_other_claim_must_have_been_seen,
+    ),
+    "others need not have followed": mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(_gone_before_all_have_followed)),
+        shown_by=scenarios.what_changed_does_not_change_back_where_nobody_has_followed,
+    ),
+    "one other seen is enough": mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(_replaced_by_one)),
+        shown_by=scenarios.every_other_claim_must_have_been_seen,
+    ),
+    "patience of 2·I": mutation("3", timing("patience_s", lambda timing: 2 * timing.interval_s)),
+    "endless patience": mutation("3", timing("patience_s", lambda timing: 1e6 * timing.interval_s)),
+    "who was replaced is waited for": mutation(
+        "3", (Contacts, "found", instead(lambda *_: None)), shown_by=scenarios.who_was_replaced_is_not_waited_for
+    ),
+    "a removal without an end": mutation("4", (Claims, "deregister", instead(_removed_without_an_end))),
+    "an end names one root": mutation("4", (Claims, "_add", around(_ends_its_own_root_alone))),
+    "an ended claim goes at once": mutation(
+        "4",
+        (Claims, "_ended_is_over", instead(lambda *_: True)),
+        shown_by=scenarios.an_ended_claim_goes_when_all_have_the_end,
+    ),
+    "an ended claim stays": mutation("4", (Claims, "_ended_is_over", instead(lambda *_: False))),
+    "ends go before what they end": mutation(
+        "4", (Claims, "_end_is_over", instead(_end_on_time)), shown_by=scenarios.an_end_outlives_what_it_ends
+    ),
+    "ends live for an interval": mutation(
+        "4",
+        timing("end_kept_s", lambda timing: timing.interval_s - timing.ttl_s),
+        (Claims, "_end_is_over", instead(_end_on_time)),
+    ),
+}

@@ -1,0 +1,191 @@
+"""Rule 6: starts and pauses, broken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+
+from bender.core.claims import Claims
+from bender.core.contacts import Contacts
+from bender.core.leases import Leases
+from bender.core.messages import Counter, Message
+from bender.core.replica import Replica
+from bender.core.rounds import Rounds
+from tests.simulation.mutations.mutation import Changed, around, instead, mutation
+from tests.simulation.scenarios import pauses as scenarios
+
+_notice = Replica._notice
+
+
+def _sweep_notices(original: Changed, replica: Replica, now: float) -> Any:
+    _notice(replica, now)
+    return original(replica, now)
+
+
+def _shown_while_holding(original: Changed, claims: Claims, key: str, now: float) -> None:
+    holding, claims.holding = claims.holding, False
+    original(claims, key, now)
+    claims.holding = holding
+
+
+def _ready_at_once(original: Changed, replica: Replica, now: float) -> Any:
+    return original(replica, now) if replica.starting else True
+
+
+def _started_at_once(original: Changed, replica: Replica, now: float) -> Any:
+    return True if replica.starting else original(replica, now)
+
+
+def _ready_after_one(original: Changed, replica: Replica, now: float) -> Any:
+    since = replica._away_since
+    return original(replica, now) or any(contact.echoed >= since for contact in replica.contacts)
+
+
+def _ready_without_agreement(replica: Replica, now: float) -> bool:
+    if replica.starting and replica.links.unanswered():
+        return False
+    return all(contact.echoed >= replica._away_since for contact in replica.contacts.awaited(now))
+
+
+def _ready_without_seeds(replica: Replica, now: float) -> bool:
+    since = replica._away_since
+    return all(contact.echoed >= since and contact.agreed >= since for contact in replica.contacts.awaited(now))
+
+
+def _shifts_once(original: Changed, leases: Leases, by_s: float, away_s: float) -> None:
+    if by_s == away_s:
+        original(leases, by_s, away_s)
+
+
+def _shifts_all(original: Changed, leases: Leases, by_s: float, away_s: float) -> None:
+    original(leases, by_s, 0.0)
+
+
+def _beats_while_mute(original: Changed, replica: Replica, now: float, *rest: Any) -> None:
+    original(replica, now, *rest)
+    replica._mute = False
+
+
+def _ready_without_a_beat(replica: Replica, now: float) -> None:
+    replica.ready = True
+    replica.starting = replica._mute = False
+
+
+def _beats_before_it_lapses(original: Changed, replica: Replica, now: float) -> Any:
+    lapse = replica.claims.lapse
+    if not replica.ready:
+        replica.claims.lapse = lambda now: False  # type: ignore[method-assign]
+    try:
+        return original(replica, now)
+    finally:
+        replica.claims.lapse = lapse  # type: ignore[method-assign]
+
+
+def _believes_what_waited(original: Changed, rounds: Rounds, message: Message, now: float, **named: Any) -> Any:
+    return original(rounds, message, now, **{**named, "late": False})
+
+
+def _does_not_ask_who_waited(original: Changed, rounds: Rounds, message: Message, now: float, **named: Any) -> Any:
+    requests = [*rounds.requests]
+    came_of_it = original(rounds, message, now, **named)
+    if named["late"]:
+        rounds.requests = requests
+    return came_of_it
+
+
+def _known_without_the_pause(original: Changed, contacts: Contacts, counter: Counter, now: float) -> None:
+    contact = contacts.get(counter.incarnation)
+    if contact is None:
+        original(contacts, counter, now)
+        return
+    shift_s, contact.shift_s = contact.shift_s, 0.0
+    original(contacts, counter, now)
+    contact.shift_s = shift_s
+
+
+def _begins_with_nothing_to_show(original: Changed, replica: Replica, *arguments: Any) -> None:
+    original(replica, *arguments)
+    replica._stale_settings = {}
+
+
+def _does_not_ask_back(original: Changed, rounds: Rounds, *arguments: Any, ask: bool) -> Any:
+    return original(rounds, *arguments, ask=False)
+
+
+def _echoes_with_a_page(original: Changed, rounds: Rounds, request: Message, *rest: Any, **named: Any) -> Any:
+    return evolve(original(rounds, request, *rest, **named), echo=request.ask)
+
+
+def _stays_itself(replica: Replica, now: float) -> bool:
+    return False
+
+
+MUTATIONS = {
+    "only sweeps notice a pause": mutation(
+        "6", (Replica, "_notice", instead(lambda *_: None)), (Replica, "sweep", around(_sweep_notices))
+    ),
+    "ready at once after a pause": mutation("6", (Replica, "_all_answered", around(_ready_at_once))),
+    "ready at once after a start": mutation("6", (Replica, "_all_answered", around(_started_at_once))),
+    "ready after the first answer": mutation("6", (Replica, "_all_answered", around(_ready_after_one))),
+    "ready without agreement": mutation(
+        "6",
+        (Replica, "_all_answered", instead(_ready_without_agreement)),
+        shown_by=scenarios.configuration_comes_before_readiness,
+    ),
+    "ready without the seeds": mutation("6", (Replica, "_all_answered", instead(_ready_without_seeds))),
+    "events before it is ready": mutation("6", (Claims, "refresh", around(_shown_while_holding))),
+    "leases lose a pause": mutation("6", (Leases, "shift", instead(lambda *_: None))),
+    "leases lose the wait after a pause": mutation(
+        "6",
+        (Leases, "shift", around(_shifts_once)),
+        shown_by=scenarios.the_wait_for_readiness_is_no_fault_of_the_instance,
+    ),
+    "leases gain a pause of any length": mutation(
+        "6", (Leases, "shift", around(_shifts_all)), shown_by=scenarios.what_died_before_a_long_pause_stays_dead
+    ),
+    "others lose a pause": mutation("6", (Contacts, "shift", instead(lambda *_: None))),
+    "others gain a pause for good": mutation("6", (Contacts, "unshift", instead(lambda *_: None))),
+    "heartbeats after a long pause": mutation(
+        "6",
+        (Replica, "_return", around(_beats_while_mute)),
+        shown_by=scenarios.what_died_before_a_long_pause_stays_dead,
+    ),
+    "ready without a heartbeat": mutation("6", (Replica, "_become_ready", instead(_ready_without_a_beat))),
+    "a heartbeat before what has lapsed goes": mutation(
+        "6",
+        (Replica, "_settle", around(_beats_before_it_lapses)),
+        shown_by=scenarios.what_died_before_a_long_pause_stays_dead,
+    ),
+    "what is known at the end of a pause is older": mutation(
+        "6",
+        (Contacts, "meet", around(_known_without_the_pause)),
+        shown_by=scenarios.news_at_the_end_of_a_pause_keeps_nobody_from_being_waited_for,
+    ),
+    "settings go with the incarnation that held them": mutation(
+        "6",
+        (Replica, "_begin", around(_begins_with_nothing_to_show)),
+        shown_by=scenarios.settings_outlive_the_incarnation_that_held_them_back,
+    ),
+    "strangers who waited are not asked": mutation(
+        "6",
+        (Rounds, "receive", around(_does_not_ask_who_waited)),
+        shown_by=scenarios.who_came_during_a_pause_is_met_after_it,
+    ),
+    "what waited is believed": mutation(
+        "6",
+        (Rounds, "receive", around(_believes_what_waited)),
+        shown_by=scenarios.what_waited_during_a_long_absence_brings_back_nobody,
+    ),
+    "nobody asks back": mutation(
+        "6", (Rounds, "_answer", around(_does_not_ask_back)), shown_by=scenarios.who_cannot_ask_is_asked_back
+    ),
+    "an echo with a page": mutation(
+        "6", (Rounds, "_answer", around(_echoes_with_a_page)), shown_by=scenarios.an_echo_comes_with_everything
+    ),
+    "the same incarnation after ten minutes": mutation(
+        "6",
+        (Replica, "outlived", instead(_stays_itself)),
+        shown_by=scenarios.what_waited_during_a_long_absence_brings_back_nobody,
+    ),
+}

@@ -1,0 +1,93 @@
+"""Rules 7 and 8: nodes that leave, are replaced, and are forgotten."""
+
+from __future__ import annotations
+
+from tests.core.cluster import TTL_S
+from tests.core.cluster import Cluster as ByHand
+from tests.simulation.scenarios import LONG_INTERVAL_S, Stage
+
+# Rules 7 and 8.
+
+
+def who_left_is_not_waited_for() -> None:
+    """a leaves shortly before the lease at b ends, and b does not wait for it."""
+    stage = Stage("abc")
+    stage.register("b")
+    stage.run_until(8)
+    stage.leave("a")
+    stage.run_until(11)
+    stage.expect("b: online registered, offline expired", "c: online registered, offline expired")
+
+
+def what_stops_after_a_node_left_has_expired() -> None:
+    """a, which left, heard from it too; nobody can be renewing there."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(0.1)
+    stage.renew("b")
+    stage.run(0.5)
+    stage.leave("a")
+    for _ in range(3):
+        stage.run(5)
+        stage.renew("b")
+    stage.run(12)
+    stage.expect("b: online registered, offline expired", "c: online registered, offline expired")
+
+
+def who_was_forgotten_is_not_met_again() -> None:
+    """b has not swept yet and still tells of c when a has just forgotten it."""
+    cluster = ByHand("abc")
+    cluster.cut = {"c"}
+    cluster.run(TTL_S + 3.0 + 599.5)
+    a, b = cluster["a"], cluster["b"]
+    cluster.now += 1.0
+    a.sweep(cluster.now)
+    assert 3 not in a.contacts
+    b.round(cluster.now)
+    for request in b.take_requests():
+        if request.address == "a":
+            assert 3 in {counter.incarnation for counter in request.message.counters}
+            a.receive(cluster.now, request.message)
+    assert 3 not in a.contacts, "a has met c again"
+
+
+def a_newcomer_remembers_for_as_long_as_the_others() -> None:
+    """c held a lease of a minute when it died: who comes ten minutes later keeps its ledger as long as a does."""
+    cluster = ByHand("ac")
+    cluster.register("c", ttl_s=60.0)
+    cluster.cut = {"c"}
+    cluster.run(630.0)
+    cluster.start("b", 9, "a")
+    cluster.run(3.0)
+    assert cluster["a"].digest() == cluster["b"].digest(), "they remember differently"
+
+
+def who_died_during_a_pause_is_forgotten_when_the_others_do() -> None:
+    """c's last words waited for a, which was paused; b tells it how old they are."""
+    stage = Stage("abc", interval_s=LONG_INTERVAL_S)
+    stage.pause("a")
+    stage.run(2)
+    stage.crash("c")
+    stage.run(13)
+    stage.resume("a")
+    stage.run_until(2 + 10 + 3 + 20 + 1)
+    assert [len(stage[name].replica.contacts) for name in "ab"] == [1, 1], "c is remembered"
+
+
+def what_was_listed_before_a_long_absence_is_lost_not_expired() -> None:
+    """a was away for over ten minutes, and is cut off: what it had listed may well live, and it says so."""
+    stage = Stage("ab", interval_s=LONG_INTERVAL_S)
+    stage.register("b")
+    stage.run(1)
+    stage.pause("a")
+    for _ in range(6):
+        stage.run(5)
+        stage.renew("b")
+    cut = stage.cut("ab", "ba")
+    stage.resume("a")
+    stage.run(7)
+    stage.expect("a: online registered, offline node-lost")
+    stage.renew("b")
+    stage.heal(cut)
+    stage.run(2)
+    stage.expect("a: online registered, offline node-lost, online restored", "b: online registered")

@@ -1,0 +1,64 @@
+"""The state: ledgers, deltas and copies."""
+
+from __future__ import annotations
+
+from bender.core.ledger import Claim, Copy, Delta, Gap, Ledger
+from tests.core.cluster import BODY, TTL_S
+from tests.simulation.scenarios import KEY, Stage
+
+
+def a_copy_is_of_what_is_there() -> None:
+    """b tells c of a copy of a's claim, and c does not have that any more: it has to be told again, and all of it."""
+    of = Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)
+    delta = Delta(2, 0, 0, 1, 1, (Copy(2, 1, 1, 1),))
+    ledger = Ledger(2)
+    try:
+        ledger.join(delta.resolved(lambda node, n: None))
+    except Gap:
+        ledger.join(delta.resolved(lambda node, n: of))
+    assert [entry.key for entry in ledger.entries.values()] == [KEY], "the copy is not there"
+
+
+def a_copy_is_of_what_the_other_has() -> None:
+    """c heard nothing from a: b's first word of the instance to it must have all of it, or c hears it a round late."""
+    stage = Stage("abc")
+    stage.cut("ac", "ca")
+    stage.register("a")
+    stage.run(0.02)
+    stage.renew("b")
+    stage.run(0.05)
+    stage.expect("c: online registered")
+
+
+# The state.
+
+
+def claim(n: int) -> Claim:
+    return Claim(1, n, f"registration/web/1.0/h{n}/80", BODY, TTL_S, 1, 1, n)
+
+
+def a_delta_needs_its_base() -> None:
+    """A copy that lacks what a delta builds on refuses it."""
+    copy = Ledger(1)
+    _refused(copy, Delta(1, since=0, base=1, version=2, reach=2, added=(claim(2),)))
+
+
+def a_delta_needs_its_removals() -> None:
+    """A copy that is behind the removals of a delta refuses it."""
+    ledger, copy = Ledger(1), Ledger(1)
+    ledger.add(claim(1))
+    ledger.add(claim(2))
+    copy.join(ledger.delta(copy.head))
+    ledger.remove(1)
+    before = ledger.head
+    ledger.remove(2)
+    delta = ledger.delta(before)
+    _refused(copy, Delta(1, delta.since, copy.reach, delta.version, delta.reach, (), delta.removed))
+
+
+def _refused(copy: Ledger, delta: Delta) -> None:
+    try:
+        copy.join(delta)
+    except Gap:
+        return
+    raise AssertionError("a gap was joined over")
