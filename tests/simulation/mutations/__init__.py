@@ -6,7 +6,7 @@ switches for this: a mutation replaces some of its parts for a while. There is a
 
 from __future__ import annotations
 
-from tests.simulation.mutations import claims, guard, hearing, leaving, pauses, state
+from tests.simulation.mutations import claims, guard, hearing, leaving, pauses, state, surpassed
 
 MUTATIONS = {
     **claims.MUTATIONS,
@@ -14,5 +14,6 @@ MUTATIONS = {
     **pauses.MUTATIONS,
     **leaving.MUTATIONS,
     **guard.MUTATIONS,
+    **surpassed.MUTATIONS,
     **state.MUTATIONS,
 }

@@ -12,6 +12,7 @@ from bender.core.leases import Lease, Leases
 from bender.core.ledger import Claim, Dot, End, Entry
 from bender.core.replica import Replica
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
+from tests.simulation.patches import patched
 from tests.simulation.scenarios import claims as scenarios
 
 # Rule 1: registering and renewing.
@@ -49,13 +50,25 @@ def _rev_stays(original: Changed, claims: Claims, key: str, body: bytes, ttl_s: 
     return original(claims, key, body, ttl_s, 1, *rest)
 
 
-def _changed_with_its_old_root(
+def _registered_with_an_old_root(
     original: Changed, claims: Claims, key: str, body: bytes, ttl_s: float, rev: int, root: Dot | None, at: float
 ) -> Any:
     known = [entry for entry in claims.index.entries(key) if isinstance(entry, Claim)]
     if root is None and known:
         root = max(known, key=lambda claim: claim.rank).root
     return original(claims, key, body, ttl_s, rev, root, at)
+
+
+def _changed_as_new(
+    original: Changed, claims: Claims, key: str, body: bytes, ttl_s: float, rev: int, root: Dot | None, at: float
+) -> Any:
+    is_change = all(entry.rev < rev for entry in claims.index.entries(key))
+    return original(claims, key, body, ttl_s, rev, None if is_change else root, at)
+
+
+def _shorter_without_a_trace(original: Changed, claims: Claims, *arguments: Any) -> Any:
+    with patched([(Claims, "_end", instead(lambda *_: None))]):
+        return original(claims, *arguments)
 
 
 # Rule 2: claims follow.
@@ -158,7 +171,17 @@ MUTATIONS = {
         shown_by=scenarios.the_end_of_a_session_is_no_word_about_others,
     ),
     "a change counts nothing": mutation("1", (Claims, "_claim", around(_rev_stays))),
-    "a change keeps the root": mutation("1", (Claims, "_claim", around(_changed_with_its_old_root))),
+    "a change begins a registration": mutation(
+        "1",
+        (Claims, "_claim", around(_changed_as_new)),
+        shown_by=scenarios.a_deregistration_ends_a_change_that_it_does_not_know,
+    ),
+    "a change to a shorter ttl leaves no trace": mutation(
+        "1",
+        (Claims, "register", around(_shorter_without_a_trace)),
+        shown_by=scenarios.an_end_is_kept_by_the_longest_ttl,
+    ),
+    "a registration takes an old root": mutation("1", (Claims, "_claim", around(_registered_with_an_old_root))),
     "claims do not follow": mutation(
         "2", (Claims, "_follow", instead(_nothing_follows)), shown_by=scenarios.what_changed_does_not_change_back
     ),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from bender.core.claims import Claims
-from bender.core.guard import Guard, Loss, Suspect, app_of
+from bender.core.guard import Guard, Loss
 from bender.core.ledger import Claim
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import guard as scenarios
@@ -42,11 +43,10 @@ def _lifted_for_good(original: Changed, guard: Guard, app: str, *, lifted: bool)
     return original(guard, app, lifted=True)
 
 
-def _lengthened(original: Changed, guard: Guard, key: str, *rest: Any) -> Any:
-    suspect = guard.suspect(key)
-    if suspect is not None:
-        guard._suspects[app_of(key)][key] = Suspect(suspect.over_at + 1.0, suspect.holders)
-    return original(guard, key, *rest)
+def _over_when_it_was_to_be(
+    original: Changed, guard: Guard, key: str, members: int, hidden_at: float, *rest: Any
+) -> Any:
+    return original(guard, key, members, inf if guard.suspect(key) else hidden_at, *rest)
 
 
 MUTATIONS = {
@@ -70,7 +70,11 @@ MUTATIONS = {
         (Claims, "winner", around(_unknown_when_suspect)),
         shown_by=scenarios.what_is_suspect_can_be_renewed_and_deregistered,
     ),
-    "each look lengthens the guard": mutation("9", (Guard, "lose", around(_lengthened))),
+    "the time of a suspect is not shortened": mutation(
+        "9",
+        (Guard, "lose", around(_over_when_it_was_to_be)),
+        shown_by=scenarios.the_time_of_a_suspect_is_shortened_when_holders_change,
+    ),
     "nobody lifts the guard": mutation(
         "9", (Guard, "lift", instead(lambda *_, **__: ())), shown_by=scenarios.a_guard_is_lifted_for_a_while
     ),

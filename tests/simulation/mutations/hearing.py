@@ -9,6 +9,7 @@ from attrs import evolve
 from bender.core.claims import Claims
 from bender.core.contacts import Contacts
 from bender.core.ledger import Delta
+from bender.core.links import Link
 from bender.core.messages import Counter, Message
 from bender.core.rounds import Rounds
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
@@ -78,6 +79,11 @@ MUTATIONS = {
         (Claims, "join", around(_looked_at_one_by_one)),
         (Rounds, "_take", around(_knowing_the_time)),
         shown_by=scenarios.a_message_is_looked_at_as_a_whole,
+    ),
+    "a time limit of 1·I": mutation(
+        "5",
+        (Link, "limit", instead(lambda link, interval_s: interval_s)),
+        shown_by=scenarios.nodes_whose_answers_take_long_hear_each_other,
     ),
     "silent after 1·I": mutation("5", timing("silent_s", lambda timing: timing.interval_s)),
     "silent after 4·I": mutation("5", timing("silent_s", lambda timing: 4 * timing.interval_s)),

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from bender.core.claims import Claims
 from bender.core.contacts import Contact, Contacts
-from bender.core.messages import Counter
+from bender.core.messages import Counter, Sender
 from bender.core.rounds import Rounds
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import leaving as scenarios
@@ -17,6 +17,19 @@ from tests.simulation.scenarios import leaving as scenarios
 def _says_no_good_bye(original: Changed, rounds: Rounds, now: float) -> Any:
     message = original(rounds, now)
     return evolve(message, counters=tuple(evolve(counter, left=False) for counter in message.counters))
+
+
+def _passes_on_its_conclusions(original: Changed, rounds: Rounds, contact: Contact, now: float) -> Any:
+    return evolve(original(rounds, contact, now), left=contact.gone)
+
+
+def _replaced_in_spite_of_a_message(original: Changed, contacts: Contacts, sender: Sender, now: float) -> Any:
+    contact = contacts.get(sender.incarnation)
+    replaced = contact is not None and contact.replaced
+    contact = original(contacts, sender, now)
+    if contact is not None:
+        contact.replaced = replaced
+    return contact
 
 
 def _gone_with_its_node(original: Changed, contacts: Contacts, incarnation: int, ttl_s: float, now: float) -> Any:
@@ -45,6 +58,16 @@ def _keeps_its_longest_ttl_to_itself(original: Changed, rounds: Rounds, contact:
 MUTATIONS = {
     "no good-bye": mutation(
         "7", (Rounds, "_greeting", around(_says_no_good_bye)), shown_by=scenarios.who_left_is_not_waited_for
+    ),
+    "that a node was replaced is passed on": mutation(
+        "7",
+        (Rounds, "_counter", around(_passes_on_its_conclusions)),
+        shown_by=scenarios.that_a_node_was_replaced_is_not_passed_on,
+    ),
+    "a message does not show that its node lives": mutation(
+        "7",
+        (Contacts, "message_from", around(_replaced_in_spite_of_a_message)),
+        shown_by=scenarios.a_message_from_a_node_shows_that_it_was_not_replaced,
     ),
     "claims go with their node": mutation("7", (Contacts, "counts", around(_gone_with_its_node))),
     "who left may be renewed at": mutation(

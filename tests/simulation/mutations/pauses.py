@@ -9,7 +9,7 @@ from attrs import evolve
 from bender.core.claims import Claims
 from bender.core.contacts import Contacts
 from bender.core.leases import Leases
-from bender.core.messages import Counter, Message
+from bender.core.messages import Counter, Message, Sender
 from bender.core.replica import Replica
 from bender.core.rounds import Rounds
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
@@ -109,6 +109,12 @@ def _begins_with_nothing_to_show(original: Changed, replica: Replica, *arguments
     replica._stale_settings = {}
 
 
+def _begins_without_its_peers(
+    original: Changed, replica: Replica, identity: Sender, now: float, seeds: Any, expected: Any, *rest: Any
+) -> None:
+    original(replica, identity, now, seeds, (), *rest)
+
+
 def _does_not_ask_back(original: Changed, rounds: Rounds, *arguments: Any, ask: bool) -> Any:
     return original(rounds, *arguments, ask=False)
 
@@ -166,6 +172,11 @@ MUTATIONS = {
         "6",
         (Replica, "_begin", around(_begins_with_nothing_to_show)),
         shown_by=scenarios.settings_outlive_the_incarnation_that_held_them_back,
+    ),
+    "a new incarnation does not wait for the peers of the one before": mutation(
+        "6",
+        (Replica, "_begin", around(_begins_without_its_peers)),
+        shown_by=scenarios.the_peers_of_the_incarnation_before_are_waited_for,
     ),
     "strangers who waited are not asked": mutation(
         "6",

@@ -67,6 +67,11 @@ MUTATIONS = {
     "copies of what is not there": mutation(
         "state", (ledger, "_resolved", instead(_passed_over)), shown_by=scenarios.a_copy_is_of_what_is_there
     ),
+    "copies without their checksum": mutation(
+        "state",
+        (Claim, "checksum", instead(property(lambda claim: 0))),
+        shown_by=scenarios.a_copy_says_what_it_is_of,
+    ),
     "copies of what nobody has": mutation(
         "state", (Claims, "_brief", around(_always_brief)), shown_by=scenarios.a_copy_is_of_what_the_other_has
     ),

@@ -14,13 +14,14 @@ from bender.core.messages import Request
 from bender.core.timing import Timing
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation import front
-from tests.simulation.cluster import Cluster, Node
+from tests.simulation.cluster import Cluster, Node, Snapshot
 from tests.simulation.front import Wanted
 from tests.simulation.weather import Cut
 
 Scenario = Callable[[], None]
 
 KEY = "registration/web/1.0/10.0.0.5/80"
+OTHER_KEY = "registration/web/1.0/10.0.0.6/80"
 
 #: With rounds this far apart ten minutes, after which nodes are forgotten, are a few of them.
 LONG_INTERVAL_S = 30.0
@@ -52,12 +53,11 @@ class Stage:
 
     # What the instance does.
 
-    def register(self, name: str, key: str = KEY, *, meta: int = 0) -> None:
-        """Register with a lease of ten intervals."""
-        front.register(self.cluster, self[name], key, Wanted(10 * self.interval_s, meta))
+    def register(self, name: str, key: str = KEY, *, meta: int = 0, ttl: float = 10.0) -> None:
+        front.register(self.cluster, self[name], key, Wanted(ttl * self.interval_s, meta))
 
-    def renew(self, name: str) -> None:
-        assert front.renew(self.cluster, self[name], KEY), f"{name} knows nothing of it"
+    def renew(self, name: str, key: str = KEY) -> None:
+        assert front.renew(self.cluster, self[name], key), f"{name} knows nothing of it"
 
     def renew_when_ready(self, name: str) -> None:
         """Renew as a client does whose request waits for a node that is back from a pause."""
@@ -67,8 +67,8 @@ class Stage:
         assert ready, f"{name} was not ready in time"
         self.renew(name)
 
-    def deregister(self, name: str) -> None:
-        assert front.deregister(self.cluster, self[name], KEY), f"{name} knows nothing of it"
+    def deregister(self, name: str, key: str = KEY) -> None:
+        assert front.deregister(self.cluster, self[name], key), f"{name} knows nothing of it"
 
     # What befalls the nodes.
 
@@ -87,6 +87,10 @@ class Stage:
     def start(self, name: str) -> None:
         self.cluster.start(name, self[name].seeds)
 
+    def set_back(self, name: str, snapshot: Snapshot) -> None:
+        """Let a node go on from a snapshot of its memory and of its clock."""
+        self.cluster.set_back(name, snapshot, clock_jumps=False)
+
     def leave(self, name: str) -> None:
         self.cluster.leave(name)
 
@@ -100,6 +104,11 @@ class Stage:
 
     def happened(self, name: str, key: str = KEY) -> list[str]:
         return [f"{event.what} {event.reason}" for event in self[name].life.events if event.key == key]
+
+    def listed(self, key: str = KEY) -> str:
+        """The running nodes that list a key."""
+        running = (name for name, node in self.cluster.nodes.items() if node.serving)
+        return "".join(name for name in running if self[name].replica.view.claim(key) is not None)
 
     def expect(self, *expected: str) -> None:
         """Each node announced this, one after the other: `a: online registered, offline expired`."""

@@ -191,3 +191,37 @@ def an_end_outlives_what_it_ends() -> None:
     stage.heal(cut)
     stage.run(3)
     stage.expect("a: online registered, offline deregistered", "b: online registered, offline deregistered")
+
+
+def a_deregistration_ends_a_change_that_it_does_not_know() -> None:
+    """b takes the deregistration before it hears of the change at c, which was answered already."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(1)
+    stage.register("c", meta=1)
+    stage.deregister("b")
+    stage.run(1)
+    for name in "abc":
+        happened = stage.happened(name)
+        assert happened[-1] == "offline deregistered", f"{name}: {happened}"
+        assert happened.count("online registered") == 1, f"{name}: {happened}"
+    stage.run(13)
+    assert not stage.listed(), f"{stage.listed()} list it again"
+
+
+def an_end_is_kept_by_the_longest_ttl() -> None:
+    """c, cut off, goes on with a ttl of 30 that was changed to 4 elsewhere: the end at b must be there for so long."""
+    stage = Stage("abc")
+    stage.register("a", ttl=30.0)
+    stage.run(0.5)
+    cut = stage.cut("ac", "ca", "bc", "cb")
+    stage.renew("c")
+    stage.register("b", meta=1, ttl=4.0)
+    stage.run(1)
+    stage.deregister("b")
+    for _ in range(4):
+        stage.run(6)
+        stage.renew("c")
+    stage.heal(cut)
+    stage.run(3)
+    assert not stage.listed(), f"{stage.listed()} list it"

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from tests.simulation import front
-from tests.simulation.front import Wanted
-from tests.simulation.scenarios import KEY, Stage
+from tests.simulation.scenarios import KEY, OTHER_KEY, Stage
 
 
 def what_is_suspect_can_be_renewed_and_deregistered() -> None:
     """Two instances are known to a node that died: one of them comes to a, and one is deregistered there."""
-    other = KEY.replace("10.0.0.5", "10.0.0.6")
     stage = Stage("abc", guard_s=20.0)
     stage.register("b")
-    stage.register("b", other)
+    stage.register("b", OTHER_KEY)
     stage.run_until(0.5)
     stage.crash("b")
     stage.run_until(15)
     stage.renew("a")
-    assert front.deregister(stage.cluster, stage["a"], other), "a knows nothing of it"
+    stage.deregister("a", OTHER_KEY)
     stage.run_until(18)
     stage.expect(*(f"{name}: online registered, changed node-lost, changed restored" for name in "ac"))
     for name in "ac":
-        happened = stage.happened(name, other)
+        happened = stage.happened(name, OTHER_KEY)
         assert happened == ["online registered", "changed node-lost", "offline deregistered"], happened
 
 
 def a_guard_is_lifted_for_a_while() -> None:
     """What b had heard from is suspect until an operator says otherwise at c; what d had heard from later is again."""
-    other = KEY.replace("10.0.0.5", "10.0.0.6")
     stage = Stage("abcd", guard_s=8.0)
     stage.register("b")
     stage.run_until(0.5)
@@ -37,11 +34,11 @@ def a_guard_is_lifted_for_a_while() -> None:
     front.lift_guard(stage.cluster, stage["c"], "web")
     stage.run(0.1)
     stage.expect(*(f"{name}: online registered, changed node-lost, offline node-lost" for name in "ac"))
-    stage.register("d", other)
+    stage.register("d", OTHER_KEY)
     stage.run(0.5)
     stage.crash("d")
     stage.run(14)
-    assert stage.happened("a", other) == ["online registered", "changed node-lost"], stage.happened("a", other)
+    assert stage.happened("a", OTHER_KEY) == ["online registered", "changed node-lost"], stage.happened("a", OTHER_KEY)
 
 
 def half_of_an_app_is_no_mass_loss() -> None:
@@ -49,7 +46,7 @@ def half_of_an_app_is_no_mass_loss() -> None:
     stage = Stage("abc", guard_s=20.0)
     keys = [KEY.replace("10.0.0.5", f"10.0.0.{i}") for i in range(4)]
     for name, key in zip("abab", keys, strict=True):
-        front.register(stage.cluster, stage[name], key, Wanted(60.0 if name == "a" else 10.0))
+        stage.register(name, key, ttl=60.0 if name == "a" else 10.0)
     stage.run_until(0.5)
     stage.crash("b")
     stage.run_until(14.5)
@@ -60,15 +57,14 @@ def half_of_an_app_is_no_mass_loss() -> None:
 
 def what_came_back_is_not_lost() -> None:
     """Of three one is hidden and restored; when the next is lost, that is one of three again."""
-    other = KEY.replace("10.0.0.5", "10.0.0.6")
     stage = Stage("abc", guard_s=20.0)
-    front.register(stage.cluster, stage["a"], KEY.replace("10.0.0.5", "10.0.0.7"), Wanted(60.0))
+    stage.register("a", KEY.replace("10.0.0.5", "10.0.0.7"), ttl=60.0)
     stage.register("b")
     stage.run_until(0.5)
     cut = stage.cut("ab", "ba", "bc", "cb")
     stage.run_until(9)
     stage.renew("b")
-    front.register(stage.cluster, stage["c"], other, Wanted(4.0))
+    stage.register("c", OTHER_KEY, ttl=4.0)
     stage.run_until(11.5)
     stage.crash("c")
     stage.run_until(14.2)
@@ -76,4 +72,25 @@ def what_came_back_is_not_lost() -> None:
     stage.run_until(15.5)
     stage.expect("a: online registered, offline node-lost, online restored")
     stage.run_until(19)
-    assert stage.happened("a", other) == ["online registered", "offline node-lost"], stage.happened("a", other)
+    assert stage.happened("a", OTHER_KEY) == ["online registered", "offline node-lost"], stage.happened("a", OTHER_KEY)
+
+
+def the_time_of_a_suspect_is_shortened_when_holders_change() -> None:
+    """c heard from the instance and died; a did so after it. When b hears that a has let go, c's heartbeat counts."""
+    stage = Stage("abc", guard_s=30.0)
+    stage.register("c")
+    stage.run_until(5)
+    stage.renew("c")
+    stage.run_until(7.5)
+    stage.crash("c")
+    stage.run_until(8.5)
+    stage.renew("a")
+    stage.run_until(15)
+    stage.renew("a")
+    stage.run_until(16.7)
+    cut = stage.cut("ab", "ba")
+    stage.run_until(52.4)
+    assert stage.listed() == "b", "b has hidden it already"
+    stage.heal(cut)
+    stage.run_until(56)
+    assert not stage.listed(), "b lists it for longer than the guard after c was last heard"

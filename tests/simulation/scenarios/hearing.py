@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.core.cluster import Cluster as ByHand
-from tests.simulation.scenarios import KEY, Stage
+from tests.simulation.scenarios import KEY, OTHER_KEY, Stage
 
 
 def a_counter_without_its_ledger_is_not_believed() -> None:
@@ -34,7 +34,7 @@ def a_heartbeat_is_as_old_as_it_is() -> None:
     beat_at = stage.cluster.now
     stage.run(0.9)
     stage.heal(cut)
-    stage.register("b", KEY.replace("10.0.0.5", "10.0.0.6"))
+    stage.register("b", OTHER_KEY)
     stage.run(0.05)
     stage.crash("b")
     stage.run(beat_at + 10 + 3 + 0.5 - stage.cluster.now)
@@ -76,3 +76,13 @@ def a_ledger_brings_its_counter() -> None:
     cluster.settle()
     cluster.run(2.0)
     assert cluster.happened("c") == [("online", "registered")], f"c: {cluster.happened('c')}"
+
+
+def nodes_whose_answers_take_long_hear_each_other() -> None:
+    """Answers come after 1.2 intervals: a and b find out that they have to wait for longer than an interval."""
+    stage = Stage("ab")
+    stage.cluster.weather.transit_s = 0.6 * stage.interval_s
+    stage.run(4)
+    stage.register("a")
+    stage.run(4)
+    assert stage.listed() == "ab", f"only {stage.listed()} lists it"

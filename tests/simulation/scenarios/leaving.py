@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bender.core.replica import Replica
 from tests.core.cluster import TTL_S
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation.scenarios import LONG_INTERVAL_S, Stage
@@ -91,3 +92,38 @@ def what_was_listed_before_a_long_absence_is_lost_not_expired() -> None:
     stage.heal(cut)
     stage.run(2)
     stage.expect("a: online registered, offline node-lost, online restored", "b: online registered")
+
+
+def another_node_at_the_address_of_b(cluster: ByHand) -> Replica:
+    """Let another node answer at b's address until a takes b for replaced; b itself goes on without being heard."""
+    b = cluster["b"]
+    cluster.start("b", 9, "a")
+    for _ in range(3):
+        cluster.now += 1.0
+        cluster.rounds()
+    contact = cluster["a"].contacts.get(b.identity.incarnation)
+    assert contact is not None and contact.replaced, "a does not take b for replaced"
+    return b
+
+
+def that_a_node_was_replaced_is_not_passed_on() -> None:
+    """a takes b for replaced, and tells c, which starts, of b: that is not to say that b has left."""
+    cluster = ByHand("ab")
+    b = another_node_at_the_address_of_b(cluster)
+    c = cluster.start("c", 3, "a")
+    c.round(cluster.now)
+    cluster.settle()
+    contact = c.contacts.get(b.identity.incarnation)
+    assert contact is not None and not contact.left, "c believes that b has left"
+
+
+def a_message_from_a_node_shows_that_it_was_not_replaced() -> None:
+    """a takes b for replaced, and is asked by b: from then on a lapse at a waits for b's word."""
+    cluster = ByHand("ab")
+    b, a = another_node_at_the_address_of_b(cluster), cluster["a"]
+    b.round(cluster.now)
+    for request in b.take_requests():
+        if request.address == "a":
+            a.receive(cluster.now, request.message)
+    asked = [contact.incarnation for contact in a.contacts.asked(cluster.now)]
+    assert b.identity.incarnation in asked, "a does not wait for b"

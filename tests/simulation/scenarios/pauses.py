@@ -127,3 +127,19 @@ def what_waited_during_a_long_absence_brings_back_nobody() -> None:
     stage.run(6)
     known = [contact.incarnation for contact in stage["a"].replica.contacts]
     assert known == [stage["b"].life.incarnation], f"a knows {len(known)} others"
+
+
+def the_peers_of_the_incarnation_before_are_waited_for() -> None:
+    """b has no seed but itself, and was away for over ten minutes: it speaks when a, which it knew, has answered."""
+    stage = Stage("b", interval_s=LONG_INTERVAL_S)
+    stage.cluster.start("a", ("b",))
+    stage.run(3)
+    stage.register("a")
+    stage.run(1)
+    stage.pause("b")
+    for _ in range(6):
+        stage.run(5)
+        stage.renew("a")
+    stage.resume("b")
+    stage.run(2)
+    stage.expect("b: online registered")

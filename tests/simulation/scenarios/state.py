@@ -19,6 +19,18 @@ def a_copy_is_of_what_is_there() -> None:
     assert [entry.key for entry in ledger.entries.values()] == [KEY], "the copy is not there"
 
 
+def a_copy_says_what_it_is_of() -> None:
+    """c has something else under the dot that b names, since two processes wrote as a: it makes no claim of that."""
+    of = Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)
+    other = Claim(1, 1, KEY, BODY + b" ", TTL_S, 2, 1, 1)
+    delta = Delta(2, 0, 0, 1, 1, (of.copied_by(2, 1),))
+    try:
+        delta.resolved(lambda node, n: other)
+    except Gap:
+        return
+    raise AssertionError("a copy was made of something else")
+
+
 def a_copy_is_of_what_the_other_has() -> None:
     """c heard nothing from a: b's first word of the instance to it must have all of it, or c hears it a round late."""
     stage = Stage("abc")
