@@ -6,10 +6,11 @@ switches for this: a mutation replaces some of its parts for a while. There is a
 
 from __future__ import annotations
 
-from tests.simulation.mutations import claims, guard, hearing, leaving, pauses, state, surpassed
+from tests.simulation.mutations import claims, guard, hearing, lapsing, leaving, pauses, state, surpassed
 
 MUTATIONS = {
     **claims.MUTATIONS,
+    **lapsing.MUTATIONS,
     **hearing.MUTATIONS,
     **pauses.MUTATIONS,
     **leaving.MUTATIONS,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.messages import Request
 from bender.core.timing import Timing
 from tests.core.cluster import Cluster as ByHand
@@ -120,9 +121,9 @@ class Stage:
 class Lossy(ByHand):
     """A cluster by hand in which some requests get lost."""
 
-    def __init__(self, names: str) -> None:
+    def __init__(self, names: str, *, page_entries_max: int = DELTA_ENTRIES_MAX) -> None:
         self.loses: Callable[[str, Request], bool] = lambda asker, request: False
-        super().__init__(names)
+        super().__init__(names, page_entries_max=page_entries_max)
 
     def carry(self, name: str, request: Request) -> None:
         if self.loses(name, request):
