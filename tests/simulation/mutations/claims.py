@@ -88,6 +88,16 @@ def _follows_as_if_renewed(
     return followed
 
 
+def _follows_and_keeps_its_deadline(
+    original: Changed, claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float
+) -> Any:
+    deadline = lease.deadline
+    followed = original(claims, lease, winner, entries, now)
+    if followed:
+        claims.index.lease(lease.entry.key).deadline = deadline  # type: ignore[union-attr]
+    return followed
+
+
 # Rule 4: deregistering.
 
 
@@ -112,6 +122,33 @@ def _end_on_time(claims: Claims, lease: Lease, end: End, now: float) -> bool:
         claims.leases.seat(lease)
         return False
     return True
+
+
+def _end_of_what_is_least(
+    original: Changed, claims: Claims, key: str, ttl_s: float, rev: int, roots: Any, now: float
+) -> None:
+    rev = min((entry.rev for entry in claims.index.entries(key)), default=rev)
+    original(claims, key, ttl_s, rev, roots, now)
+
+
+def _end_kept_by_the_shortest_ttl(
+    original: Changed, claims: Claims, key: str, ttl_s: float, rev: int, roots: Any, now: float
+) -> None:
+    known = [entry.ttl_s for entry in claims.index.entries(key) if isinstance(entry, Claim)]
+    if roots and known:
+        ttl_s = min(known) + claims._timing.end_kept_s
+    original(claims, key, ttl_s, rev, roots, now)
+
+
+def _largest_of_all(claims: Claims, entries: tuple[Entry, ...], now: float) -> Claim | None:
+    known = [entry for entry in entries if isinstance(entry, Claim) and claims._counts(entry, now)]
+    largest = max(known, key=lambda claim: claim.rank, default=None)
+    return None if largest is None or largest.root in _ended_roots(entries) else largest
+
+
+def _ends_go_with_their_node(original: Changed, claims: Claims, entry: Entry) -> bool:
+    contact = claims._contacts.get(entry.node)
+    return bool(original(claims, entry)) and not (contact is not None and contact.gone)
 
 
 MUTATIONS = {
@@ -161,5 +198,35 @@ MUTATIONS = {
         "4",
         timing("end_kept_s", lambda timing: timing.interval_s - timing.ttl_s),
         (Claims, "_end_is_over", instead(_end_on_time)),
+    ),
+    "a claim that follows keeps its deadline": mutation(
+        "2",
+        (Claims, "_follow", around(_follows_and_keeps_its_deadline)),
+        shown_by=scenarios.a_claim_that_follows_a_shorter_ttl_ends_by_that,
+    ),
+    "ends are kept for an interval less": mutation(
+        "4",
+        timing("end_kept_s", lambda timing: 7 * timing.interval_s),
+        shown_by=scenarios.an_end_is_kept_for_the_ttl_and_eight_intervals,
+    ),
+    "an end is kept by the shortest ttl": mutation(
+        "4",
+        (Claims, "_end", around(_end_kept_by_the_shortest_ttl)),
+        shown_by=scenarios.an_end_is_kept_by_the_longest_ttl,
+    ),
+    "an end has the smallest rev": mutation(
+        "4",
+        (Claims, "_end", around(_end_of_what_is_least)),
+        shown_by=scenarios.a_registration_outranks_what_was_deregistered_before_it,
+    ),
+    "an ended registration outranks others": mutation(
+        "4",
+        (Claims, "_winner", instead(_largest_of_all)),
+        shown_by=scenarios.a_registration_that_was_ended_does_not_outrank_another,
+    ),
+    "ends of a node that left are overlooked": mutation(
+        "4",
+        (Claims, "_may_be_renewed", around(_ends_go_with_their_node)),
+        shown_by=scenarios.a_deregistration_at_a_node_that_left_is_known_as_one,
     ),
 }

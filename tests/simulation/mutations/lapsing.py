@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
 from bender.core.claims import Claims
 from bender.core.contacts import Contact, Contacts, covered
-from bender.core.ledger import Claim, Dot
+from bender.core.ledger import Claim, Delta, Dot, Head
 from bender.core.replica import Replica
+from bender.core.rounds import Rounds
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
 from tests.simulation.scenarios import lapsing as scenarios
 
@@ -44,6 +45,34 @@ def _gone_before_all_have_followed(claims: Claims, claim: Claim, asked: list[Con
         if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
     ]
     return covered(others, asked)
+
+
+def _waits_beside_what_was_ended(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    others = [
+        other
+        for other in claims.index.entries(claim.key)
+        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
+    ]
+    return all(other.rank >= claim.rank for other in others) and covered((other.dot for other in others), asked)
+
+
+def _has_what_it_takes_ahead(original: Changed, rounds: Rounds, sender: Contact, heads: Mapping[int, Head]) -> None:
+    original(rounds, sender, {incarnation: Head(head.reach, head.reach) for incarnation, head in heads.items()})
+
+
+def _asked_if_heard(contacts: Contacts, now: float) -> list[Contact]:
+    since = now - contacts._timing.asked_s
+    return [contact for contact in contacts if not contact.gone and contact.heard_at > since]
+
+
+def _asked_if_it_sent_something(contacts: Contacts, now: float) -> list[Contact]:
+    since = now - contacts._timing.asked_s
+    return [contact for contact in contacts if not contact.gone and contact.message_at > since]
+
+
+def _all_fits(original: Changed, rounds: Rounds, deltas: Iterable[Delta]) -> Any:
+    _, *rest = original(rounds, deltas)
+    return (True, *rest)
 
 
 def _asked_with_rounds_only(replica: Replica, now: float) -> None:
@@ -82,5 +111,30 @@ MUTATIONS = {
     "endless patience": mutation("3", timing("patience_s", lambda timing: 1e6 * timing.interval_s)),
     "who was replaced is waited for": mutation(
         "3", (Contacts, "found", instead(lambda *_: None)), shown_by=scenarios.who_was_replaced_is_not_waited_for
+    ),
+    "an ended claim holds up others": mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(_waits_beside_what_was_ended)),
+        shown_by=scenarios.a_claim_lapses_beside_one_that_was_ended,
+    ),
+    "what was taken ahead of its ledger was seen": mutation(
+        "3",
+        (Rounds, "_note_heads", around(_has_what_it_takes_ahead)),
+        shown_by=scenarios.a_claim_without_its_ledger_was_not_seen,
+    ),
+    "only nodes that sent something are asked": mutation(
+        "3",
+        (Contacts, "asked", instead(_asked_if_it_sent_something)),
+        shown_by=scenarios.a_node_heard_by_way_of_another_is_waited_for,
+    ),
+    "only nodes whose counters are believed are asked": mutation(
+        "3",
+        (Contacts, "asked", instead(_asked_if_heard)),
+        shown_by=scenarios.a_node_that_sent_anything_is_waited_for,
+    ),
+    "what does not fit is an answer": mutation(
+        "3",
+        (Rounds, "_join", around(_all_fits)),
+        shown_by=scenarios.an_answer_that_does_not_fit_is_none,
     ),
 }

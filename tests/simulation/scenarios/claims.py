@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.core.cluster import BODY
+from tests.core.cluster import Cluster as ByHand
 from tests.simulation import front
 from tests.simulation.scenarios import KEY, Stage
 
@@ -66,6 +68,19 @@ def who_follows_is_not_renewed_by_it() -> None:
     stage.expect("a: online registered, changed registered, offline expired")
 
 
+def a_claim_that_follows_a_shorter_ttl_ends_by_that() -> None:
+    """b heard from the instance with a ttl of 40; a takes a change to 4, and nobody renews it any more."""
+    stage = Stage("ab")
+    stage.register("a", ttl=40.0)
+    stage.run(0.1)
+    stage.renew("b")
+    stage.run(1)
+    stage.register("a", meta=1, ttl=4.0)
+    stage.run(5.5)
+    for name in "ab":
+        assert stage.happened(name)[-1] == "offline expired", f"{name}: {stage.happened(name)}"
+
+
 # Rule 4.
 
 
@@ -127,3 +142,77 @@ def an_end_is_kept_by_the_longest_ttl() -> None:
     stage.heal(cut)
     stage.run(3)
     assert not stage.listed(), f"{stage.listed()} list it"
+
+
+def an_end_is_kept_for_the_ttl_and_eight_intervals() -> None:
+    """c, cut off, was renewed at without anybody's knowledge; the end reaches it just before it is forgotten."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(1)
+    cut = stage.cut("ac", "ca", "bc", "cb")
+    stage.renew("c")
+    stage.run(0.2)
+    stage.deregister("b")
+    stage.run(9)
+    stage.renew("c")
+    stage.run(8.3)
+    stage.renew("c")
+    stage.heal(cut)
+    stage.run(3)
+    assert not stage.listed(), f"{stage.listed()} list it"
+
+
+def a_deregistration_at_a_node_that_left_is_known_as_one() -> None:
+    """b took a deregistration and left; c hears of both from a alone."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(1)
+    cut = stage.cut("ac", "ca", "bc", "cb")
+    stage.deregister("b")
+    stage.run(0.3)
+    stage.leave("b")
+    stage.run(0.7)
+    stage.heal(cut)
+    stage.run(3)
+    stage.expect("c: online registered, offline deregistered")
+
+
+def a_registration_that_was_ended_does_not_outrank_another() -> None:
+    """The registration that c deregistered had a larger rank than a's, of which c did not know."""
+    cluster = ByHand("abc")
+    cluster.cut = {"a"}
+    cluster.register("a")
+    cluster.register("b")
+    cluster.register("b", body=BODY + b" ")
+    cluster.deregister("c")
+    cluster.cut = {"b"}
+    cluster.run(1.0)
+    assert cluster.listed() == "ac", f"only {cluster.listed() or 'nobody'} lists it"
+
+
+def a_registration_outranks_what_was_deregistered_before_it() -> None:
+    """a knows two claims, of revs 1 and 2, when it writes the end; c, cut off, goes on with rev 2 for longer than that.
+
+    What registers meanwhile at a must have a larger rev than c's claim, and not one more than the smaller of the two.
+    """
+    cluster = ByHand("abcd")
+    cluster.register("d")
+    cluster.renew("b")
+    cluster.cut = {"b"}
+    cluster.register("d", body=BODY + b" changed")
+    cluster.cut = {"b", "c"}
+    assert cluster.renew("c")
+    cluster.deregister("a")
+    cluster.run(2.0)
+    cluster.cut = {"c"}
+    cluster.run(6.0)
+    cluster.register("a", body=BODY + b" again")
+    for _ in range(3):
+        assert cluster.renew("c")
+        cluster.run(5.0)
+        assert cluster.renew("a")
+    cluster.cut = set()
+    cluster.run(3.0)
+    for name in "abcd":
+        claim = cluster[name].view.claim(KEY)
+        assert claim is not None and claim.body == BODY + b" again", f"{name} lists what was deregistered"
