@@ -7,7 +7,7 @@ from typing import Any
 from attrs import evolve
 
 from bender.core.claims import Claims
-from bender.core.contacts import Contacts
+from bender.core.contacts import Contact, Contacts
 from bender.core.ledger import Delta
 from bender.core.links import Link
 from bender.core.messages import Counter, Message
@@ -58,6 +58,21 @@ def _knowing_the_time(original: Changed, rounds: Rounds, message: Message, now: 
     return original(rounds, message, now, **named)
 
 
+def _stays_hidden(original: Changed, claims: Claims, contact: Contact, horizon_s: float, now: float) -> None:
+    hidden_s = contact.hidden_s
+    original(claims, contact, horizon_s, now)
+    contact.hidden_s = hidden_s
+
+
+def _asked_twice_without_counters(original: Changed, rounds: Rounds, link: Link, message: Message) -> None:
+    original(rounds, link, evolve(message, counters=()) if message.heads is None else message)
+
+
+def _told_of_everybody(original: Changed, rounds: Rounds, now: float) -> Any:
+    counters = [rounds._own_counter(now), *(rounds._counter(contact, now) for contact in rounds._contacts)]
+    return evolve(original(rounds, now), counters=tuple(counters))
+
+
 MUTATIONS = {
     "counters without ages": mutation("5", (Contacts, "hear", around(_without_age))),
     "old news keeps alive": mutation("5", (Contacts, "hear", around(_refreshed_by_any))),
@@ -89,5 +104,20 @@ MUTATIONS = {
     "silent after 4·I": mutation("5", timing("silent_s", lambda timing: 4 * timing.interval_s)),
     "hidden when the ttl is over": mutation(
         "5", (Contacts, "horizon_s", instead(lambda contacts, contact, now: now - contact.heard_at))
+    ),
+    "second requests without counters": mutation(
+        "5",
+        (Rounds, "_send", around(_asked_twice_without_counters)),
+        shown_by=scenarios.a_second_request_brings_counters,
+    ),
+    "counters of nodes that were not heard": mutation(
+        "5",
+        (Rounds, "_greeting", around(_told_of_everybody)),
+        shown_by=scenarios.a_node_that_was_not_heard_is_no_news,
+    ),
+    "what was hidden once is not hidden again": mutation(
+        "5",
+        (Claims, "heard_again", around(_stays_hidden)),
+        shown_by=scenarios.an_instance_that_was_restored_is_hidden_again,
     ),
 }

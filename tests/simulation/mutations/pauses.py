@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from attrs import evolve
@@ -9,10 +10,12 @@ from attrs import evolve
 from bender.core.claims import Claims
 from bender.core.contacts import Contacts
 from bender.core.leases import Leases
+from bender.core.links import Links
 from bender.core.messages import Counter, Message, Sender
 from bender.core.replica import Replica
 from bender.core.rounds import Rounds
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
+from tests.simulation.patches import patched
 from tests.simulation.scenarios import pauses as scenarios
 
 _notice = Replica._notice
@@ -60,6 +63,45 @@ def _shifts_once(original: Changed, leases: Leases, by_s: float, away_s: float) 
 
 def _shifts_all(original: Changed, leases: Leases, by_s: float, away_s: float) -> None:
     original(leases, by_s, 0.0)
+
+
+def _shifts_what_is_not_due(original: Changed, leases: Leases, by_s: float, away_s: float) -> None:
+    deadlines = {lease: lease.deadline for lease in leases.due}
+    original(leases, by_s, away_s)
+    for lease, deadline in deadlines.items():
+        lease.deadline = deadline
+
+
+def _shifts_by_the_wait_alone(original: Changed, leases: Leases, by_s: float, away_s: float) -> None:
+    original(leases, by_s, by_s)
+
+
+def _mute_after_the_last_pause_alone(original: Changed, replica: Replica, now: float, gap_s: float) -> None:
+    original(replica, now, gap_s)
+    replica._mute = replica._mute and gap_s >= replica.timing.ttl_s
+
+
+def _ready_without_telling(original: Changed, replica: Replica, now: float) -> None:
+    with patched([(Rounds, "ask", instead(lambda *_: None))]):
+        original(replica, now)
+
+
+def _agreed_for_good(original: Changed, replica: Replica, now: float) -> Any:
+    for contact in replica.contacts:
+        if contact.agreed > -inf:
+            contact.agreed = max(contact.agreed, replica._away_since)
+    return original(replica, now)
+
+
+def _whole_with_whole_deltas(original: Changed, *arguments: Any) -> Any:
+    lacking = original(*arguments)
+    return evolve(lacking, whole=all(delta.whole for delta in lacking.deltas))
+
+
+def _one_address_of_a_seed_is_enough(original: Changed, links: Links) -> list[str]:
+    return [
+        seed for seed in original(links) if all(links[address].incarnation is None for address in links.seeds[seed])
+    ]
 
 
 def _beats_while_mute(original: Changed, replica: Replica, now: float, *rest: Any) -> None:
@@ -198,5 +240,45 @@ MUTATIONS = {
         "6",
         (Replica, "outlived", instead(_stays_itself)),
         shown_by=scenarios.what_waited_during_a_long_absence_brings_back_nobody,
+    ),
+    "what was hidden stays hidden": mutation(
+        "6",
+        (Claims, "heard_again", instead(lambda *_: None)),
+        shown_by=scenarios.an_instance_hidden_before_a_pause_is_restored_after_it,
+    ),
+    "what is due loses a pause": mutation(
+        "6",
+        (Leases, "shift", around(_shifts_what_is_not_due)),
+        shown_by=scenarios.a_renewal_of_what_was_due_gets_the_pause_back,
+    ),
+    "leases gain the wait after a long pause": mutation(
+        "6",
+        (Leases, "shift", around(_shifts_by_the_wait_alone)),
+        shown_by=scenarios.the_wait_after_a_long_pause_is_not_given_back,
+    ),
+    "heartbeats after a second pause": mutation(
+        "6",
+        (Replica, "_return", around(_mute_after_the_last_pause_alone)),
+        shown_by=scenarios.a_second_pause_does_not_let_a_node_beat,
+    ),
+    "nobody is told of the heartbeat of a node that is ready": mutation(
+        "6",
+        (Replica, "_become_ready", around(_ready_without_telling)),
+        shown_by=scenarios.a_node_tells_at_once_that_it_is_ready,
+    ),
+    "agreed once is agreed for good": mutation(
+        "6",
+        (Replica, "_all_answered", around(_agreed_for_good)),
+        shown_by=scenarios.configuration_is_agreed_on_again_after_a_pause,
+    ),
+    "an echo with some ledgers": mutation(
+        "6",
+        (Rounds, "_lacking", around(_whole_with_whole_deltas)),
+        shown_by=scenarios.an_echo_comes_with_all_ledgers,
+    ),
+    "one address of a seed is enough": mutation(
+        "6",
+        (Links, "unanswered", around(_one_address_of_a_seed_is_enough)),
+        shown_by=scenarios.all_addresses_of_a_seed_are_waited_for,
     ),
 }

@@ -130,3 +130,8 @@ class Lossy(ByHand):
             self.replicas[name].failed(self.now, request)
         else:
             super().carry(name, request)
+
+    def lose(self, name: str) -> None:
+        """Lose all that a node has to send at present."""
+        for request in self.replicas[name].take_requests():
+            self.replicas[name].failed(self.now, request)

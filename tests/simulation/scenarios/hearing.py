@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.core.cluster import Cluster as ByHand
-from tests.simulation.scenarios import KEY, OTHER_KEY, Stage
+from tests.simulation.scenarios import KEY, OTHER_KEY, Lossy, Stage
 
 
 def a_counter_without_its_ledger_is_not_believed() -> None:
@@ -86,3 +86,47 @@ def nodes_whose_answers_take_long_hear_each_other() -> None:
     stage.register("a")
     stage.run(4)
     assert stage.listed() == "ab", f"only {stage.listed()} lists it"
+
+
+def an_instance_that_was_restored_is_hidden_again() -> None:
+    """b is cut off from a twice, and each time for long."""
+    stage = Stage("ab")
+    stage.register("b")
+    for _ in range(2):
+        cut = stage.cut("ab", "ba")
+        for _ in range(2):
+            stage.run(7)
+            stage.renew("b")
+        stage.heal(cut)
+        stage.run(3)
+        stage.renew("b")
+    stage.expect(f"a: online registered{', offline node-lost, online restored' * 2}")
+
+
+def a_second_request_brings_counters() -> None:
+    """b has not heard c for long when it gets c's ledger from a: the claim in it counts at once."""
+    cluster = Lossy("abc")
+    cluster.loses = lambda asker, request: asker == "b" or {asker, request.address} == {"b", "c"}
+    cluster.cut = {"b"}
+    cluster.register("c")
+    for _ in range(2):
+        cluster.run(9.0)
+        cluster.renew("c")
+    cluster.cut = set()
+    cluster["a"].round(cluster.now)
+    cluster.settle()
+    assert cluster.listed() == "abc", f"only {cluster.listed()} list it"
+
+
+def a_node_that_was_not_heard_is_no_news() -> None:
+    """c, which starts, knows of b by a's word alone, and not b's ledger: it has no counter of b to tell others."""
+    cluster = ByHand("ab")
+    cluster.register("b")
+    c = cluster.start("c", 3, "")
+    cluster["a"].round(cluster.now)
+    (question,) = cluster["a"].take_requests()
+    c.receive(cluster.now, question.message)
+    assert 2 in c.contacts, "c does not know b"
+    c.round(cluster.now)
+    counters = [counter for request in c.take_requests() for counter in request.message.counters]
+    assert counters and all(counter.beats >= 0 for counter in counters), f"c sends {counters}"
