@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -49,6 +50,12 @@ def _over_when_it_was_to_be(
     return original(guard, key, members, inf if guard.suspect(key) else hidden_at, *rest)
 
 
+def _judged_by_the_first_slice(
+    original: Changed, guard: Guard, members: Callable[[str], list[str]], out_of_sight: Any, looks: int, now: float
+) -> Any:
+    return original(guard, lambda app: members(app)[: looks - 1], out_of_sight, looks, now)
+
+
 MUTATIONS = {
     "the guard never ends": mutation("9", (Guard, "over", around(_never_over))),
     "the guard holds up what is known": mutation("9", (Claims, "_unheard", around(_suspects_what_is_gone))),
@@ -80,5 +87,10 @@ MUTATIONS = {
     ),
     "the guard stays lifted": mutation(
         "9", (Guard, "lift", around(_lifted_for_good)), shown_by=scenarios.a_guard_is_lifted_for_a_while
+    ),
+    "a mass loss is judged by a slice of it": mutation(
+        "9",
+        (Guard, "judge", around(_judged_by_the_first_slice)),
+        shown_by=scenarios.a_mass_loss_is_judged_as_a_whole,
     ),
 }

@@ -8,8 +8,10 @@ from attrs import evolve
 
 from bender.core.claims import Claims
 from bender.core.contacts import Contact, Contacts
+from bender.core.links import Links
 from bender.core.messages import Counter, Sender
 from bender.core.rounds import Rounds
+from bender.core.timing import Timing
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import leaving as scenarios
 
@@ -55,6 +57,17 @@ def _keeps_its_longest_ttl_to_itself(original: Changed, rounds: Rounds, contact:
     return evolve(original(rounds, contact, now), ttl_max_s=0.0)
 
 
+def _replaced_by_any_answer(contacts: Contacts, address: str, incarnation: int, since: float) -> None:
+    for contact in contacts:
+        if contact.address == address and contact.incarnation != incarnation:
+            contact.replace(since)
+
+
+def _stays_where_it_was(original: Changed, contacts: Contacts, sender: Sender, now: float) -> Any:
+    contact = contacts.get(sender.incarnation)
+    return original(contacts, evolve(sender, address=contact.address) if contact else sender, now)
+
+
 MUTATIONS = {
     "no good-bye": mutation(
         "7", (Rounds, "_greeting", around(_says_no_good_bye)), shown_by=scenarios.who_left_is_not_waited_for
@@ -93,5 +106,25 @@ MUTATIONS = {
         "8",
         (Claims, "_is_lost", instead(lambda *_: False)),
         shown_by=scenarios.what_was_listed_before_a_long_absence_is_lost_not_expired,
+    ),
+    "any answer replaces the others at its address": mutation(
+        "7",
+        (Contacts, "found", instead(_replaced_by_any_answer)),
+        shown_by=scenarios.a_late_answer_of_an_earlier_start_replaces_nobody,
+    ),
+    "nodes do not move": mutation(
+        "7",
+        (Contacts, "message_from", around(_stays_where_it_was)),
+        shown_by=scenarios.a_node_that_moved_is_asked_at_its_new_address,
+    ),
+    "all ledgers are kept for as long": mutation(
+        "8",
+        (Timing, "ledger_kept_s", around(lambda original, timing, ttl_max_s: original(timing, 0.0))),
+        shown_by=scenarios.a_long_ttl_keeps_the_ledger_of_its_node,
+    ),
+    "addresses are not forgotten": mutation(
+        "8",
+        (Links, "forget", instead(lambda *_: None)),
+        shown_by=scenarios.the_address_of_a_node_is_forgotten_with_it,
     ),
 }

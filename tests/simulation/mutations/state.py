@@ -10,10 +10,13 @@ from attrs import evolve
 from bender.core import configuration, ledger
 from bender.core.claims import Claims
 from bender.core.configuration import Configuration
-from bender.core.contacts import Contact
+from bender.core.contacts import Contact, covered
 from bender.core.ledger import Claim, Copy, Delta, Entry, Ledger
-from bender.core.messages import Setting
+from bender.core.links import Link
+from bender.core.messages import Message, Setting
+from bender.core.rounds import Rounds
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
+from tests.simulation.patches import patched
 from tests.simulation.scenarios import state as scenarios
 
 
@@ -36,6 +39,25 @@ def _always_brief(original: Changed, claims: Claims, entry: Entry | Copy, contac
         [other for other in claims.index.entries(entry.key) if other is not entry] if isinstance(entry, Claim) else []
     )
     return Copy(entry.node, entry.n, alike[0].node, alike[0].n) if alike else entry
+
+
+def _brief_by_root(claims: Claims, entry: Entry | Copy, contact: Contact) -> Entry | Copy:
+    if isinstance(entry, Claim):
+        others = [other for other in claims.index.entries(entry.key) if isinstance(other, Claim) and other is not entry]
+        for other in others:
+            if other.root == entry.root and covered((other.dot,), (contact,)):
+                return other.copied_by(entry.node, entry.n)
+    return entry
+
+
+def _pushed_upon_the_last_push(original: Changed, rounds: Rounds, link: Link, contact: Contact, now: float) -> Any:
+    with patched([(Rounds, "_shown", instead(lambda *_: link.pushed))]):
+        return original(rounds, link, contact, now)
+
+
+def _acknowledges_whole_ledgers(original: Changed, rounds: Rounds, request: Message, now: float) -> Any:
+    answer = original(rounds, request, now)
+    return evolve(answer, heads={incarnation: head for incarnation, head in answer.heads.items() if head.version})
 
 
 def _last_first(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
@@ -86,4 +108,19 @@ MUTATIONS = {
     "words that are never over": mutation("state", (Configuration, "due", instead(lambda *_: []))),
     "words without their age": mutation("state", (Configuration, "told", instead(_told_as_new))),
     "words that are over leave nothing": mutation("state", (Configuration, "due", around(_over_for_good))),
+    "copies of what was before a change": mutation(
+        "state",
+        (Claims, "_brief", instead(_brief_by_root)),
+        shown_by=scenarios.a_copy_is_of_a_claim_that_says_the_same,
+    ),
+    "pushes build on the last one": mutation(
+        "state",
+        (Rounds, "_push_message", around(_pushed_upon_the_last_push)),
+        shown_by=scenarios.a_push_builds_on_what_was_shown,
+    ),
+    "pages are not acknowledged": mutation(
+        "state",
+        (Rounds, "_acknowledgement", around(_acknowledges_whole_ledgers)),
+        shown_by=scenarios.pages_that_nobody_asked_for_follow_each_other_at_once,
+    ),
 }

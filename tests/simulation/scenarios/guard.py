@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.core.cluster import BODY, TTL_S
+from tests.core.cluster import Cluster as ByHand
 from tests.simulation import front
 from tests.simulation.scenarios import KEY, OTHER_KEY, Stage
 
@@ -94,3 +96,17 @@ def the_time_of_a_suspect_is_shortened_when_holders_change() -> None:
     stage.heal(cut)
     stage.run_until(56)
     assert not stage.listed(), "b lists it for longer than the guard after c was last heard"
+
+
+def a_mass_loss_is_judged_as_a_whole() -> None:
+    """Of 700 instances 400 are known to b alone, which dies: it takes several slices to see that, and to act on it."""
+    cluster = ByHand("ab", guard_s=30.0)
+    keys = [f"registration/web/1.0/h{i}/80" for i in range(700)]
+    for i, key in enumerate(keys):
+        cluster["a" if i < 300 else "b"].register(cluster.now, key, BODY, 60.0 if i < 300 else TTL_S)
+    cluster.rounds()
+    cluster.cut = {"b"}
+    cluster.run(TTL_S + 4.5)
+    view = cluster["a"].view
+    suspects = sum(view.standing(key).suspect for key in keys)
+    assert (view.count, suspects) == (700, 400), f"a lists {view.count}, {suspects} of them as suspect"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from bender.core.replica import Replica
 from tests.core.cluster import TTL_S
 from tests.core.cluster import Cluster as ByHand
@@ -127,3 +129,52 @@ def a_message_from_a_node_shows_that_it_was_not_replaced() -> None:
             a.receive(cluster.now, request.message)
     asked = [contact.incarnation for contact in a.contacts.asked(cluster.now)]
     assert b.identity.incarnation in asked, "a does not wait for b"
+
+
+def a_late_answer_of_an_earlier_start_replaces_nobody() -> None:
+    """The b of before answered a's question, and the answer comes when the next b was heard already."""
+    cluster = ByHand("ab")
+    a = cluster["a"]
+    a.round(cluster.now)
+    (question,) = a.take_requests()
+    answer = cluster["b"].receive(cluster.now, question.message)
+    cluster.now += 0.1
+    cluster.start("b", 9, "ab").round(cluster.now)
+    cluster.settle()
+    cluster.now += 0.1
+    a.answered(cluster.now, question, answer)
+    contact = a.contacts.get(9)
+    assert contact is not None and not contact.gone, "a takes the present b for replaced"
+
+
+def a_node_that_moved_is_asked_at_its_new_address() -> None:
+    """b goes on at another address, from which it asks a."""
+    cluster = ByHand("ab", seeds=False)
+    a, b = cluster["a"], cluster.replicas.pop("b")
+    b.located("a", ["a"])
+    b.round(cluster.now)
+    (question,) = b.take_requests()
+    a.receive(cluster.now, question.message)
+    a.receive(cluster.now, evolve(question.message, sender=evolve(b.identity, address="x")))
+    assert a.addresses() == ["x"], f"a asks at {a.addresses()}"
+
+
+def a_long_ttl_keeps_the_ledger_of_its_node() -> None:
+    """b, which died, held a lease of an hour: a lists the instance when other ledgers would be forgotten."""
+    stage = Stage("ab", interval_s=LONG_INTERVAL_S)
+    stage.register("b", ttl=120.0)
+    stage.run(1)
+    stage.crash("b")
+    stage.run(40)
+    assert stage.listed() == "a", "a has forgotten it"
+
+
+def the_address_of_a_node_is_forgotten_with_it() -> None:
+    """z is no seed of anybody, and died."""
+    stage = Stage("ab", interval_s=LONG_INTERVAL_S)
+    stage.cluster.start("z", ("a", "b"))
+    stage.run(3)
+    stage.crash("z")
+    stage.run(40)
+    addresses = [link.address for link in stage["a"].replica.links]
+    assert "z" not in addresses, "a keeps what it knew of the way to z"

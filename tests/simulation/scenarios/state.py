@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bender.core.ledger import Claim, Copy, Delta, Gap, Ledger
 from tests.core.cluster import BODY, TTL_S
-from tests.simulation.scenarios import KEY, Stage
+from tests.core.cluster import Cluster as ByHand
+from tests.simulation.scenarios import KEY, OTHER_KEY, Lossy, Stage
 
 
 def a_copy_is_of_what_is_there() -> None:
@@ -43,6 +44,46 @@ def a_copy_is_of_what_the_other_has() -> None:
 
 
 # The state.
+
+
+def a_copy_is_of_a_claim_that_says_the_same() -> None:
+    """a has a claim of the same registration, from before the change of which b tells it."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(1)
+    stage.register("b", meta=1)
+    stage.run(2)
+    stage.expect("a: online registered, changed registered")
+
+
+def a_push_builds_on_what_was_shown() -> None:
+    """The first push got lost, and what repairs that is under way yet: the second one must fit all the same."""
+    cluster = ByHand("ab")
+    a, b = cluster["a"], cluster["b"]
+    a.register(cluster.now, KEY, BODY, TTL_S)
+    (first,) = a.take_requests()
+    a.failed(cluster.now, first)
+    a.round(cluster.now)
+    (question,) = a.take_requests()
+    a.answered(cluster.now, question, b.receive(cluster.now, question.message))
+    a.take_requests()
+    a.register(cluster.now, OTHER_KEY, BODY, TTL_S)
+    (second,) = a.take_requests()
+    b.receive(cluster.now, second.message)
+    assert b.view.count == 2, f"b lists {b.view.count} of 2"
+
+
+def pages_that_nobody_asked_for_follow_each_other_at_once() -> None:
+    """b cannot ask a, which has seven pages for it: they come with one round, and not with seven."""
+    cluster = Lossy("ab", page_entries_max=3)
+    cluster.loses = lambda asker, request: asker == "b"
+    cluster.cut = {"b"}
+    for i in range(20):
+        cluster.register("a", f"{KEY}{i}")
+    cluster.cut = set()
+    cluster["a"].round(cluster.now)
+    cluster.settle()
+    assert cluster["b"].view.count == 20, f"b lists {cluster['b'].view.count} of 20"
 
 
 def claim(n: int) -> Claim:
