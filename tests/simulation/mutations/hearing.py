@@ -64,8 +64,8 @@ def _stays_hidden(original: Changed, claims: Claims, contact: Contact, horizon_s
     contact.hidden_s = hidden_s
 
 
-def _asked_twice_without_counters(original: Changed, rounds: Rounds, link: Link, message: Message) -> None:
-    original(rounds, link, evolve(message, counters=()) if message.heads is None else message)
+def _asked_twice_without_counters(original: Changed, rounds: Rounds, link: Link, message: Message, *rest: Any) -> None:
+    original(rounds, link, evolve(message, counters=()) if message.heads is None else message, *rest)
 
 
 def _told_of_everybody(original: Changed, rounds: Rounds, now: float) -> Any:
