@@ -56,6 +56,13 @@ def _judged_by_the_first_slice(
     return original(guard, lambda app: members(app)[: looks - 1], out_of_sight, looks, now)
 
 
+def _judged_anew_for_each_slice(original: Changed, claims: Claims, now: float) -> Any:
+    more = original(claims, now)
+    if not claims.guard.undecided:
+        claims.guard.judged()
+    return more
+
+
 MUTATIONS = {
     "the guard never ends": mutation("9", (Guard, "over", around(_never_over))),
     "the guard holds up what is known": mutation("9", (Claims, "_unheard", around(_suspects_what_is_gone))),
@@ -92,5 +99,10 @@ MUTATIONS = {
         "9",
         (Guard, "judge", around(_judged_by_the_first_slice)),
         shown_by=scenarios.a_mass_loss_is_judged_as_a_whole,
+    ),
+    "a verdict holds for one slice": mutation(
+        "9",
+        (Claims, "judge", around(_judged_anew_for_each_slice)),
+        shown_by=scenarios.a_verdict_holds_for_all_that_was_lost_at_once,
     ),
 }
