@@ -65,7 +65,11 @@ def _judged_anew_for_each_slice(original: Changed, claims: Claims, now: float) -
 
 MUTATIONS = {
     "the guard never ends": mutation("9", (Guard, "over", around(_never_over))),
-    "the guard holds up what is known": mutation("9", (Claims, "_unheard", around(_suspects_what_is_gone))),
+    "the guard holds up what is known": mutation(
+        "9",
+        (Claims, "_unheard", around(_suspects_what_is_gone)),
+        shown_by=scenarios.what_is_suspect_can_be_renewed_and_deregistered,
+    ),
     "everything is guarded": mutation("9", (Guard, "_is_mass_loss", instead(staticmethod(lambda *_: True)))),
     "nothing is guarded": mutation("9", (Guard, "_is_mass_loss", instead(staticmethod(lambda *_: False)))),
     "half is as good as more": mutation(
