@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.messages import Message, Request, Sender
 from bender.core.replica import Replica
 from bender.core.timing import Timing
@@ -20,10 +21,19 @@ TTL_S = 10.0
 class Cluster:
     """Replicas `a`, `b`, … that know each other; `cut` names those to which nothing gets through."""
 
-    def __init__(self, names: str, *, seeds: bool = True, timing: Timing | None = None, guard_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        names: str,
+        *,
+        seeds: bool = True,
+        timing: Timing | None = None,
+        guard_s: float = 0.0,
+        page_entries_max: int = DELTA_ENTRIES_MAX,
+    ) -> None:
         self.now = 1000.0
         self.timing = timing or Timing()
         self.guard_s = guard_s
+        self.page_entries_max = page_entries_max
         self.cut: set[str] = set()
         self.replicas: dict[str, Replica] = {}
         self.events: dict[str, list[Event]] = {}
@@ -36,7 +46,14 @@ class Cluster:
         return self.replicas[name]
 
     def start(self, name: str, incarnation: int, seeds: Iterable[str]) -> Replica:
-        replica = Replica(Sender(incarnation, name, name), self.timing, self.now, [*seeds], guard_s=self.guard_s)
+        replica = Replica(
+            Sender(incarnation, name, name),
+            self.timing,
+            self.now,
+            [*seeds],
+            guard_s=self.guard_s,
+            page_entries_max=self.page_entries_max,
+        )
         for seed in seeds:
             replica.located(seed, [seed])
         self.replicas[name] = replica

@@ -10,6 +10,7 @@ from bender.core.configuration import BUCKETS, SETTINGS_PER_KEY_MAX, Configurati
 from bender.core.messages import Setting
 
 NOW = 1000.0
+DAY_S = 24 * 3600.0
 
 
 def setting(rev: int, body: bytes | None = b"{}", key: str = "backend/web", incarnation: int = 1) -> Setting:
@@ -102,6 +103,32 @@ class CurrentTests(SynchronousTestCase):
         self.assertEqual(len(configuration), 1)
 
 
+class LastingTests(SynchronousTestCase):
+    """Some settings last for a while only."""
+
+    def setUp(self) -> None:
+        self.configuration = Configuration()
+        for rev, day in ((1, 0), (2, 20)):
+            self.configuration.join(Setting("state/x", rev, 1, 0, "ops", b"drain", DAY_S), day * DAY_S)
+
+    def test_over(self) -> None:
+        """When its time is over it does not speak any more, and its key is due once."""
+        self.assertIsNotNone(self.configuration.current("state/x", 20.9 * DAY_S))
+        self.assertIsNone(self.configuration.current("state/x", 21 * DAY_S))
+        self.assertEqual(self.configuration.due(21 * DAY_S), ["state/x"])
+        self.assertEqual(self.configuration.due(21.1 * DAY_S), [])
+
+    def test_remembered(self) -> None:
+        """The key is forgotten thirty days and ten minutes after its last setting, and no earlier."""
+        self.configuration.due(21 * DAY_S)
+        self.configuration.due(30 * DAY_S + 700)
+        self.assertIn("state/x", self.configuration)
+        self.configuration.due(50 * DAY_S + 599)
+        self.assertIn("state/x", self.configuration)
+        self.configuration.due(50 * DAY_S + 601)
+        self.assertNotIn("state/x", self.configuration)
+
+
 class DigestTests(SynchronousTestCase):
     """Digests are equal where settings are, and tell where they differ."""
 
@@ -112,6 +139,15 @@ class DigestTests(SynchronousTestCase):
         self.assertNotEqual(one.digest, other.digest)
         self.assertEqual(one.differing(other.bucket_digests), [bucket("frontend/f")])
         self.assertEqual(one.bucket(bucket("frontend/f")), [setting(1, key="frontend/f")])
+
+    def test_every_bucket(self) -> None:
+        """A difference is found in whichever bucket it is."""
+        keys = {bucket(key): key for key in (f"backend/{i}" for i in range(5000))}
+        nothing = Configuration()
+        for number in range(BUCKETS):
+            one = configured(setting(1, key=keys[number]))
+            self.assertEqual(one.differing(nothing.bucket_digests), [number])
+            self.assertEqual(one.bucket(number), [setting(1, key=keys[number])])
 
     def test_empty(self) -> None:
         """Nothing at all has the digest zero in every bucket."""

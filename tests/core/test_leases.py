@@ -150,3 +150,10 @@ class ShiftTests(SynchronousTestCase):
     def test_long(self) -> None:
         """A longer one does not: whoever is alive went elsewhere."""
         self.assertEqual(self.shifted(10.0, 10.0).deadline, 10.0)
+
+    def test_wait(self) -> None:
+        """The wait for readiness after a gap moves it by itself, where both together are shorter than the ttl."""
+        leases = Leases(SLOT_S, now=0.0)
+        longer, shorter = leases.grant(claim("a", 13.0), 13.0), leases.grant(claim("b", 12.0), 12.0)
+        leases.shift(4.0, 8.0 + 4.0)
+        self.assertEqual((longer.deadline, shorter.deadline), (17.0, 12.0))

@@ -162,6 +162,14 @@ class DeregisteringTests(SynchronousTestCase):
         self.cluster.run(5.0)
         self.assertEqual(self.cluster.listed(), "abc")
 
+    def test_renewed_as_it_was(self) -> None:
+        """A claim that was ended cannot be renewed, though it stays until all have heard of the end."""
+        self.cluster.cut = {"c"}
+        self.cluster.deregister("b")
+        a = self.cluster["a"]
+        self.assertIsNotNone(a.claims.index.lease(KEY))
+        self.assertFalse(a.renew_as_is(self.cluster.now, KEY, BODY))
+
     def test_leaves_nothing(self) -> None:
         """The end goes in its time."""
         self.cluster.deregister("b")
@@ -331,6 +339,12 @@ class PauseTests(SynchronousTestCase):
         self.cluster.now += 5.0
         self.cluster.run(0.5)
         self.assertEqual(self.cluster.listed(), "ab")
+
+    def test_inputs_out_of_order(self) -> None:
+        """An input with an earlier time than the one before does not make the next gap longer."""
+        a, now = self.cluster["a"], self.cluster.now
+        for later_s in (1.0, 0.5, 2.25):
+            self.assertTrue(a.notice(now + later_s))
 
 
 class ReadinessTests(SynchronousTestCase):

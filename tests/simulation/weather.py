@@ -59,6 +59,8 @@ class Weather:
         self.doubling = 0.0
         self.slow = 0.0
         self.very_slow = 0.0
+        #: How much longer than usual each message is under way, in seconds.
+        self.transit_s = 0.0
         self.disturbances: list[Disturbance] = []
         self._settled_at = -inf
         self._stopped: Counter[tuple[str, str]] = Counter()
@@ -88,7 +90,7 @@ class Weather:
 
     def rough(self, since: float) -> bool:
         """Whether messages got lost or came late all the time, now or at any time since."""
-        return bool(self.loss or self.slow or self.very_slow) or self._settled_at > since
+        return bool(self.loss or self.slow or self.very_slow or self.transit_s) or self._settled_at > since
 
     # What faults do.
 
@@ -101,7 +103,7 @@ class Weather:
         """From now on nothing happens by chance."""
         if self.rough(now):
             self._settled_at = now
-        self.loss = self.doubling = self.slow = self.very_slow = 0.0
+        self.loss = self.doubling = self.slow = self.very_slow = self.transit_s = 0.0
 
     def heal(self, cut: Cut, now: float) -> None:
         (self._unasked if cut.initiating else self._stopped).subtract(cut.pairs)

@@ -1,0 +1,140 @@
+"""Rule 3: claims that lapse too early, or too late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import inf
+from typing import Any
+
+from bender.core.claims import Claims
+from bender.core.contacts import Contact, Contacts, covered
+from bender.core.ledger import Claim, Delta, Dot, Head
+from bender.core.replica import Replica
+from bender.core.rounds import Rounds
+from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
+from tests.simulation.scenarios import lapsing as scenarios
+
+
+def _answered_by_anything(original: Changed, contacts: Contacts, sender: Any, now: float) -> Any:
+    contact = original(contacts, sender, now)
+    if contact is not None:
+        contact.echoed = now
+    return contact
+
+
+def _covered_by_one(dots: Iterable[Dot], contacts: Iterable[Contact]) -> bool:
+    wanted = [*dots]
+    return not wanted or all(
+        any(contact.incarnation == i or contact.heads.get(i, 0) >= n for i, n in wanted) for contact in contacts
+    )
+
+
+def _replaced_by_one(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    others = [
+        other.dot
+        for other in claims.index.entries(claim.key)
+        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
+    ]
+    return _covered_by_one(others, asked)
+
+
+def _gone_before_all_have_followed(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    others = [
+        other.dot
+        for other in claims.index.entries(claim.key)
+        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
+    ]
+    return covered(others, asked)
+
+
+def _waits_beside_what_was_ended(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    others = [
+        other
+        for other in claims.index.entries(claim.key)
+        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
+    ]
+    return all(other.rank >= claim.rank for other in others) and covered((other.dot for other in others), asked)
+
+
+def _has_what_it_takes_ahead(original: Changed, rounds: Rounds, sender: Contact, heads: Mapping[int, Head]) -> None:
+    original(rounds, sender, {incarnation: Head(head.reach, head.reach) for incarnation, head in heads.items()})
+
+
+def _asked_if_heard(contacts: Contacts, now: float) -> list[Contact]:
+    since = now - contacts._timing.asked_s
+    return [contact for contact in contacts if not contact.gone and contact.heard_at > since]
+
+
+def _asked_if_it_sent_something(contacts: Contacts, now: float) -> list[Contact]:
+    since = now - contacts._timing.asked_s
+    return [contact for contact in contacts if not contact.gone and contact.message_at > since]
+
+
+def _all_fits(original: Changed, rounds: Rounds, deltas: Iterable[Delta]) -> Any:
+    _, *rest = original(rounds, deltas)
+    return (True, *rest)
+
+
+def _asked_with_rounds_only(replica: Replica, now: float) -> None:
+    """Rounds go on every interval; nothing is asked between them."""
+
+
+MUTATIONS = {
+    "nobody is asked": mutation("3", (Claims, "_confirmed", instead(staticmethod(lambda asked: inf)))),
+    "anything is an answer": mutation(
+        "3",
+        (Contacts, "message_from", around(_answered_by_anything)),
+        shown_by=scenarios.the_answer_to_an_older_question_is_none,
+    ),
+    "only who is heard is asked": mutation(
+        "3", timing("asked_s", lambda timing: timing.silent_s), shown_by=scenarios.who_was_heard_of_lately_is_asked
+    ),
+    "asks wait for the next round": mutation(
+        "3", (Replica, "_ask_again", instead(_asked_with_rounds_only)), shown_by=scenarios.asking_begins_at_once
+    ),
+    "others need not have been seen": mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(lambda *_: True)),
+        shown_by=scenarios.every_other_claim_must_have_been_seen,
+    ),
+    "others need not have followed": mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(_gone_before_all_have_followed)),
+        shown_by=scenarios.what_changed_does_not_change_back_where_nobody_has_followed,
+    ),
+    "one other seen is enough": mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(_replaced_by_one)),
+        shown_by=scenarios.every_other_claim_must_have_been_seen,
+    ),
+    "patience of 2·I": mutation("3", timing("patience_s", lambda timing: 2 * timing.interval_s)),
+    "endless patience": mutation("3", timing("patience_s", lambda timing: 1e6 * timing.interval_s)),
+    "who was replaced is waited for": mutation(
+        "3", (Contacts, "found", instead(lambda *_: None)), shown_by=scenarios.who_was_replaced_is_not_waited_for
+    ),
+    "an ended claim holds up others": mutation(
+        "3",
+        (Claims, "_replaced_everywhere", instead(_waits_beside_what_was_ended)),
+        shown_by=scenarios.a_claim_lapses_beside_one_that_was_ended,
+    ),
+    "what was taken ahead of its ledger was seen": mutation(
+        "3",
+        (Rounds, "_note_heads", around(_has_what_it_takes_ahead)),
+        shown_by=scenarios.a_claim_without_its_ledger_was_not_seen,
+    ),
+    "only nodes that sent something are asked": mutation(
+        "3",
+        (Contacts, "asked", instead(_asked_if_it_sent_something)),
+        shown_by=scenarios.a_node_heard_by_way_of_another_is_waited_for,
+    ),
+    "only nodes whose counters are believed are asked": mutation(
+        "3",
+        (Contacts, "asked", instead(_asked_if_heard)),
+        shown_by=scenarios.a_node_that_sent_anything_is_waited_for,
+    ),
+    "what does not fit is an answer": mutation(
+        "3",
+        (Rounds, "_join", around(_all_fits)),
+        shown_by=scenarios.an_answer_that_does_not_fit_is_none,
+    ),
+}

@@ -1,0 +1,126 @@
+"""The state: ledgers, copies and settings that are joined as they must not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from attrs import evolve
+
+from bender.core import configuration, ledger
+from bender.core.claims import Claims
+from bender.core.configuration import Configuration
+from bender.core.contacts import Contact, covered
+from bender.core.ledger import Claim, Copy, Delta, Entry, Ledger
+from bender.core.links import Link
+from bender.core.messages import Message, Setting
+from bender.core.rounds import Rounds
+from tests.simulation.mutations.mutation import Changed, around, instead, mutation
+from tests.simulation.patches import patched
+from tests.simulation.scenarios import state as scenarios
+
+
+def _joined_without_base(original: Changed, ledger: Ledger, delta: Delta) -> Any:
+    if delta.version > ledger.version:
+        ledger.reach = max(ledger.reach, delta.base)
+    return original(ledger, delta)
+
+
+def _joined_without_since(original: Changed, ledger: Ledger, delta: Delta) -> Any:
+    return original(ledger, evolve(delta, since=0))
+
+
+def _passed_over(entry: Entry | Copy, find: Callable[[int, int], Entry | None]) -> Entry | Copy:
+    return entry
+
+
+def _always_brief(original: Changed, claims: Claims, entry: Entry | Copy, contact: Contact) -> Entry | Copy:
+    alike = (
+        [other for other in claims.index.entries(entry.key) if other is not entry] if isinstance(entry, Claim) else []
+    )
+    return Copy(entry.node, entry.n, alike[0].node, alike[0].n) if alike else entry
+
+
+def _brief_by_root(claims: Claims, entry: Entry | Copy, contact: Contact) -> Entry | Copy:
+    if isinstance(entry, Claim):
+        others = [other for other in claims.index.entries(entry.key) if isinstance(other, Claim) and other is not entry]
+        for other in others:
+            if other.root == entry.root and covered((other.dot,), (contact,)):
+                return other.copied_by(entry.node, entry.n)
+    return entry
+
+
+def _pushed_upon_the_last_push(original: Changed, rounds: Rounds, link: Link, contact: Contact, now: float) -> Any:
+    with patched([(Rounds, "_shown", instead(lambda *_: link.pushed))]):
+        return original(rounds, link, contact, now)
+
+
+def _acknowledges_whole_ledgers(original: Changed, rounds: Rounds, request: Message, now: float) -> Any:
+    answer = original(rounds, request, now)
+    return evolve(answer, heads={incarnation: head for incarnation, head in answer.heads.items() if head.version})
+
+
+def _last_first(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
+    if any(setting.rank == new.rank for setting in settings):
+        return settings
+    return (new, *settings)[:20]
+
+
+def _removed_for_good(original: Changed, settings: Configuration, setting: Setting, now: float) -> Any:
+    changed = original(settings, setting, now)
+    if setting.body is None:
+        settings._settings.pop(setting.key, None)
+    return changed
+
+
+def _over_for_good(original: Changed, kept: Configuration, now: float) -> Any:
+    keys = original(kept, now)
+    for key in filter(kept.__contains__, keys):
+        kept._replace(key, kept.settings(key), ())
+        del kept._settings[key], kept._due_at[key]
+    return keys
+
+
+def _told_as_new(_: Configuration, settings: Iterable[Setting], __: float) -> Any:
+    return (*settings,)
+
+
+MUTATIONS = {
+    "copies of what is not there": mutation(
+        "state", (ledger, "_resolved", instead(_passed_over)), shown_by=scenarios.a_copy_is_of_what_is_there
+    ),
+    "copies without their checksum": mutation(
+        "state",
+        (Claim, "checksum", instead(property(lambda claim: 0))),
+        shown_by=scenarios.a_copy_says_what_it_is_of,
+    ),
+    "copies of what nobody has": mutation(
+        "state", (Claims, "_brief", around(_always_brief)), shown_by=scenarios.a_copy_is_of_what_the_other_has
+    ),
+    "deltas without base": mutation(
+        "state", (Ledger, "join", around(_joined_without_base)), shown_by=scenarios.a_delta_needs_its_base
+    ),
+    "deltas without since": mutation(
+        "state", (Ledger, "join", around(_joined_without_since)), shown_by=scenarios.a_delta_needs_its_removals
+    ),
+    "the last setting speaks": mutation("state", (configuration, "_joined", instead(_last_first))),
+    "removed settings leave nothing": mutation("state", (Configuration, "join", around(_removed_for_good))),
+    "words that are never over": mutation("state", (Configuration, "due", instead(lambda *_: []))),
+    "words without their age": mutation("state", (Configuration, "told", instead(_told_as_new))),
+    "words that are over leave nothing": mutation("state", (Configuration, "due", around(_over_for_good))),
+    "copies of what was before a change": mutation(
+        "state",
+        (Claims, "_brief", instead(_brief_by_root)),
+        shown_by=scenarios.a_copy_is_of_a_claim_that_says_the_same,
+    ),
+    "pushes build on the last one": mutation(
+        "state",
+        (Rounds, "_push_message", around(_pushed_upon_the_last_push)),
+        shown_by=scenarios.a_push_builds_on_what_was_shown,
+    ),
+    "pages are not acknowledged": mutation(
+        "state",
+        (Rounds, "_acknowledgement", around(_acknowledges_whole_ledgers)),
+        shown_by=scenarios.pages_that_nobody_asked_for_follow_each_other_at_once,
+    ),
+}

@@ -1,0 +1,35 @@
+"""Rule 10: nodes that do not notice that they were surpassed, or lose what they held."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from bender.core.claims import Claims
+from bender.core.messages import Message
+from bender.core.rounds import Rounds
+from tests.simulation.mutations.mutation import Changed, around, instead, mutation
+from tests.simulation.scenarios import surpassed as scenarios
+
+
+def _own_questions_are_not_told_apart(original: Changed, rounds: Rounds, message: Message) -> int | None:
+    surpassed_by: int | None = original(rounds, evolve(message, ask=None))
+    return surpassed_by
+
+
+MUTATIONS = {
+    "a node set back to a snapshot goes on": mutation(
+        "10",
+        (Rounds, "surpassed", instead(lambda *_: None)),
+        shown_by=scenarios.a_node_set_back_to_a_snapshot_begins_anew,
+    ),
+    "questions in one's own name are overlooked": mutation(
+        "10",
+        (Rounds, "surpassed", around(_own_questions_are_not_told_apart)),
+        shown_by=scenarios.a_clone_begins_anew,
+    ),
+    "claims go with a surpassed incarnation": mutation(
+        "10",
+        (Claims, "take_along", instead(lambda *_: None)),
+        shown_by=scenarios.a_node_that_begins_anew_takes_its_claims_along,
+    ),
+}

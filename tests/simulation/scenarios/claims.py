@@ -1,0 +1,218 @@
+"""Rules 1, 2 and 4: how claims come, follow and end."""
+
+from __future__ import annotations
+
+from tests.core.cluster import BODY
+from tests.core.cluster import Cluster as ByHand
+from tests.simulation import front
+from tests.simulation.scenarios import KEY, Stage
+
+# Rule 1.
+
+
+def the_end_of_a_session_comes_before_its_ttl() -> None:
+    """An instance registered at a with a session, which ends: a second later everybody sees it, and not before."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run_until(4)
+    front.shorten(stage.cluster, stage["a"], KEY, stage.interval_s)
+    stage.run_until(4.9)
+    stage.expect("a: online registered", "b: online registered")
+    stage.run_until(6)
+    stage.expect(*(f"{name}: online registered, offline expired" for name in "abc"))
+
+
+def the_end_of_a_session_is_no_word_about_others() -> None:
+    """The session at a has ended, and the instance was renewed at b just before: a asks before it says anything."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run_until(4)
+    cut = stage.cut("ab", "ba", asking=True)
+    stage.renew("b")
+    front.shorten(stage.cluster, stage["a"], KEY, 0.0)
+    stage.heal(cut)
+    stage.run_until(12)
+    stage.expect("a: online registered", "b: online registered", "c: online registered")
+
+
+# Rule 2.
+
+
+def what_changed_does_not_change_back() -> None:
+    """b, renewed at last, was away when a took a change, and outlives a's claim: it has the change all the same."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(0.1)
+    stage.renew("b")
+    stage.register("a", meta=1)
+    stage.run(0.5)
+    stage.pause("b")
+    stage.run(7)
+    stage.resume("b")
+    stage.run_until(16.5)
+    stage.expect("a: online registered, changed registered", "b: online registered, changed registered")
+
+
+def who_follows_is_not_renewed_by_it() -> None:
+    """b hears late of the last word at a: its claim says the same from then on, and ends when it would have."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run_until(8)
+    stage.renew("b")
+    cut = stage.cut("ab", "ba")
+    stage.run(1)
+    stage.register("a", meta=1)
+    stage.run_until(12)
+    stage.heal(cut)
+    stage.run_until(20)
+    stage.expect("a: online registered, changed registered, offline expired")
+
+
+def a_claim_that_follows_a_shorter_ttl_ends_by_that() -> None:
+    """b heard from the instance with a ttl of 40; a takes a change to 4, and nobody renews it any more."""
+    stage = Stage("ab")
+    stage.register("a", ttl=40.0)
+    stage.run(0.1)
+    stage.renew("b")
+    stage.run(1)
+    stage.register("a", meta=1, ttl=4.0)
+    stage.run(5.5)
+    for name in "ab":
+        assert stage.happened(name)[-1] == "offline expired", f"{name}: {stage.happened(name)}"
+
+
+# Rule 4.
+
+
+def an_ended_claim_goes_when_all_have_the_end() -> None:
+    """c cannot hear the end from b itself: a must not let go before c has it, or c would say that it expired."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(1)
+    stage.cut("bc", "cb")
+    stage.deregister("b")
+    stage.run(3)
+    stage.expect("c: online registered, offline deregistered")
+
+
+def an_end_outlives_what_it_ends() -> None:
+    """b deregistered what is renewed at a, cut off, for longer than ends are kept: it stays gone."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(0.5)
+    cut = stage.cut("ab", "ba")
+    stage.deregister("b")
+    for _ in range(10):
+        stage.run(4)
+        stage.renew("a")
+    stage.heal(cut)
+    stage.run(3)
+    stage.expect("a: online registered, offline deregistered", "b: online registered, offline deregistered")
+
+
+def a_deregistration_ends_a_change_that_it_does_not_know() -> None:
+    """b takes the deregistration before it hears of the change at c, which was answered already."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(1)
+    stage.register("c", meta=1)
+    stage.deregister("b")
+    stage.run(1)
+    for name in "abc":
+        happened = stage.happened(name)
+        assert happened[-1] == "offline deregistered", f"{name}: {happened}"
+        assert happened.count("online registered") == 1, f"{name}: {happened}"
+    stage.run(13)
+    assert not stage.listed(), f"{stage.listed()} list it again"
+
+
+def an_end_is_kept_by_the_longest_ttl() -> None:
+    """c, cut off, goes on with a ttl of 30 that was changed to 4 elsewhere: the end at b must be there for so long."""
+    stage = Stage("abc")
+    stage.register("a", ttl=30.0)
+    stage.run(0.5)
+    cut = stage.cut("ac", "ca", "bc", "cb")
+    stage.renew("c")
+    stage.register("b", meta=1, ttl=4.0)
+    stage.run(1)
+    stage.deregister("b")
+    for _ in range(4):
+        stage.run(6)
+        stage.renew("c")
+    stage.heal(cut)
+    stage.run(3)
+    assert not stage.listed(), f"{stage.listed()} list it"
+
+
+def an_end_is_kept_for_the_ttl_and_eight_intervals() -> None:
+    """c, cut off, was renewed at without anybody's knowledge; the end reaches it just before it is forgotten."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(1)
+    cut = stage.cut("ac", "ca", "bc", "cb")
+    stage.renew("c")
+    stage.run(0.2)
+    stage.deregister("b")
+    stage.run(9)
+    stage.renew("c")
+    stage.run(8.3)
+    stage.renew("c")
+    stage.heal(cut)
+    stage.run(3)
+    assert not stage.listed(), f"{stage.listed()} list it"
+
+
+def a_deregistration_at_a_node_that_left_is_known_as_one() -> None:
+    """b took a deregistration and left; c hears of both from a alone."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(1)
+    cut = stage.cut("ac", "ca", "bc", "cb")
+    stage.deregister("b")
+    stage.run(0.3)
+    stage.leave("b")
+    stage.run(0.7)
+    stage.heal(cut)
+    stage.run(3)
+    stage.expect("c: online registered, offline deregistered")
+
+
+def a_registration_that_was_ended_does_not_outrank_another() -> None:
+    """The registration that c deregistered had a larger rank than a's, of which c did not know."""
+    cluster = ByHand("abc")
+    cluster.cut = {"a"}
+    cluster.register("a")
+    cluster.register("b")
+    cluster.register("b", body=BODY + b" ")
+    cluster.deregister("c")
+    cluster.cut = {"b"}
+    cluster.run(1.0)
+    assert cluster.listed() == "ac", f"only {cluster.listed() or 'nobody'} lists it"
+
+
+def a_registration_outranks_what_was_deregistered_before_it() -> None:
+    """a knows two claims, of revs 1 and 2, when it writes the end; c, cut off, goes on with rev 2 for longer than that.
+
+    What registers meanwhile at a must have a larger rev than c's claim, and not one more than the smaller of the two.
+    """
+    cluster = ByHand("abcd")
+    cluster.register("d")
+    cluster.renew("b")
+    cluster.cut = {"b"}
+    cluster.register("d", body=BODY + b" changed")
+    cluster.cut = {"b", "c"}
+    assert cluster.renew("c")
+    cluster.deregister("a")
+    cluster.run(2.0)
+    cluster.cut = {"c"}
+    cluster.run(6.0)
+    cluster.register("a", body=BODY + b" again")
+    for _ in range(3):
+        assert cluster.renew("c")
+        cluster.run(5.0)
+        assert cluster.renew("a")
+    cluster.cut = set()
+    cluster.run(3.0)
+    for name in "abcd":
+        claim = cluster[name].view.claim(KEY)
+        assert claim is not None and claim.body == BODY + b" again", f"{name} lists what was deregistered"

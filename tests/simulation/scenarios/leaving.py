@@ -1,0 +1,180 @@
+"""Rules 7 and 8: nodes that leave, are replaced, and are forgotten."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from bender.core.replica import Replica
+from tests.core.cluster import TTL_S
+from tests.core.cluster import Cluster as ByHand
+from tests.simulation.scenarios import LONG_INTERVAL_S, Stage
+
+# Rules 7 and 8.
+
+
+def who_left_is_not_waited_for() -> None:
+    """a leaves shortly before the lease at b ends, and b does not wait for it."""
+    stage = Stage("abc")
+    stage.register("b")
+    stage.run_until(8)
+    stage.leave("a")
+    stage.run_until(11)
+    stage.expect("b: online registered, offline expired", "c: online registered, offline expired")
+
+
+def what_stops_after_a_node_left_has_expired() -> None:
+    """a, which left, heard from it too; nobody can be renewing there."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(0.1)
+    stage.renew("b")
+    stage.run(0.5)
+    stage.leave("a")
+    for _ in range(3):
+        stage.run(5)
+        stage.renew("b")
+    stage.run(12)
+    stage.expect("b: online registered, offline expired", "c: online registered, offline expired")
+
+
+def who_was_forgotten_is_not_met_again() -> None:
+    """b has not swept yet and still tells of c when a has just forgotten it."""
+    cluster = ByHand("abc")
+    cluster.cut = {"c"}
+    cluster.run(TTL_S + 3.0 + 599.5)
+    a, b = cluster["a"], cluster["b"]
+    cluster.now += 1.0
+    a.sweep(cluster.now)
+    assert 3 not in a.contacts
+    b.round(cluster.now)
+    for request in b.take_requests():
+        if request.address == "a":
+            assert 3 in {counter.incarnation for counter in request.message.counters}
+            a.receive(cluster.now, request.message)
+    assert 3 not in a.contacts, "a has met c again"
+
+
+def a_newcomer_remembers_for_as_long_as_the_others() -> None:
+    """c held a lease of a minute when it died: who comes ten minutes later keeps its ledger as long as a does."""
+    cluster = ByHand("ac")
+    cluster.register("c", ttl_s=60.0)
+    cluster.cut = {"c"}
+    cluster.run(630.0)
+    cluster.start("b", 9, "a")
+    cluster.run(3.0)
+    assert cluster["a"].digest() == cluster["b"].digest(), "they remember differently"
+
+
+def who_died_during_a_pause_is_forgotten_when_the_others_do() -> None:
+    """c's last words waited for a, which was paused; b tells it how old they are."""
+    stage = Stage("abc", interval_s=LONG_INTERVAL_S)
+    stage.pause("a")
+    stage.run(2)
+    stage.crash("c")
+    stage.run(13)
+    stage.resume("a")
+    stage.run_until(2 + 10 + 3 + 20 + 1)
+    assert [len(stage[name].replica.contacts) for name in "ab"] == [1, 1], "c is remembered"
+
+
+def what_was_listed_before_a_long_absence_is_lost_not_expired() -> None:
+    """a was away for over ten minutes, and is cut off: what it had listed may well live, and it says so."""
+    stage = Stage("ab", interval_s=LONG_INTERVAL_S)
+    stage.register("b")
+    stage.run(1)
+    stage.pause("a")
+    for _ in range(6):
+        stage.run(5)
+        stage.renew("b")
+    cut = stage.cut("ab", "ba")
+    stage.resume("a")
+    stage.run(7)
+    stage.expect("a: online registered, offline node-lost")
+    stage.renew("b")
+    stage.heal(cut)
+    stage.run(2)
+    stage.expect("a: online registered, offline node-lost, online restored", "b: online registered")
+
+
+def another_node_at_the_address_of_b(cluster: ByHand) -> Replica:
+    """Let another node answer at b's address until a takes b for replaced; b itself goes on without being heard."""
+    b = cluster["b"]
+    cluster.start("b", 9, "a")
+    for _ in range(3):
+        cluster.now += 1.0
+        cluster.rounds()
+    contact = cluster["a"].contacts.get(b.identity.incarnation)
+    assert contact is not None and contact.replaced, "a does not take b for replaced"
+    return b
+
+
+def that_a_node_was_replaced_is_not_passed_on() -> None:
+    """a takes b for replaced, and tells c, which starts, of b: that is not to say that b has left."""
+    cluster = ByHand("ab")
+    b = another_node_at_the_address_of_b(cluster)
+    c = cluster.start("c", 3, "a")
+    c.round(cluster.now)
+    cluster.settle()
+    contact = c.contacts.get(b.identity.incarnation)
+    assert contact is not None and not contact.left, "c believes that b has left"
+
+
+def a_message_from_a_node_shows_that_it_was_not_replaced() -> None:
+    """a takes b for replaced, and is asked by b: from then on a lapse at a waits for b's word."""
+    cluster = ByHand("ab")
+    b, a = another_node_at_the_address_of_b(cluster), cluster["a"]
+    b.round(cluster.now)
+    for request in b.take_requests():
+        if request.address == "a":
+            a.receive(cluster.now, request.message)
+    asked = [contact.incarnation for contact in a.contacts.asked(cluster.now)]
+    assert b.identity.incarnation in asked, "a does not wait for b"
+
+
+def a_late_answer_of_an_earlier_start_replaces_nobody() -> None:
+    """The b of before answered a's question, and the answer comes when the next b was heard already."""
+    cluster = ByHand("ab")
+    a = cluster["a"]
+    a.round(cluster.now)
+    (question,) = a.take_requests()
+    answer = cluster["b"].receive(cluster.now, question.message)
+    cluster.now += 0.1
+    cluster.start("b", 9, "ab").round(cluster.now)
+    cluster.settle()
+    cluster.now += 0.1
+    a.answered(cluster.now, question, answer)
+    contact = a.contacts.get(9)
+    assert contact is not None and not contact.gone, "a takes the present b for replaced"
+
+
+def a_node_that_moved_is_asked_at_its_new_address() -> None:
+    """b goes on at another address, from which it asks a."""
+    cluster = ByHand("ab", seeds=False)
+    a, b = cluster["a"], cluster.replicas.pop("b")
+    b.located("a", ["a"])
+    b.round(cluster.now)
+    (question,) = b.take_requests()
+    a.receive(cluster.now, question.message)
+    a.receive(cluster.now, evolve(question.message, sender=evolve(b.identity, address="x")))
+    assert a.addresses() == ["x"], f"a asks at {a.addresses()}"
+
+
+def a_long_ttl_keeps_the_ledger_of_its_node() -> None:
+    """b, which died, held a lease of an hour: a lists the instance when other ledgers would be forgotten."""
+    stage = Stage("ab", interval_s=LONG_INTERVAL_S)
+    stage.register("b", ttl=120.0)
+    stage.run(1)
+    stage.crash("b")
+    stage.run(40)
+    assert stage.listed() == "a", "a has forgotten it"
+
+
+def the_address_of_a_node_is_forgotten_with_it() -> None:
+    """z is no seed of anybody, and died."""
+    stage = Stage("ab", interval_s=LONG_INTERVAL_S)
+    stage.cluster.start("z", ("a", "b"))
+    stage.run(3)
+    stage.crash("z")
+    stage.run(40)
+    addresses = [link.address for link in stage["a"].replica.links]
+    assert "z" not in addresses, "a keeps what it knew of the way to z"

@@ -1,0 +1,287 @@
+"""Rule 6: starts, pauses and long absences."""
+
+from __future__ import annotations
+
+from tests.core.cluster import BODY, TTL_S
+from tests.core.cluster import Cluster as ByHand
+from tests.simulation.scenarios import KEY, LONG_INTERVAL_S, Lossy, Stage
+
+
+def configuration_comes_before_readiness() -> None:
+    """A node that starts knows the settings when it says that it is ready, and not a moment later."""
+    cluster = ByHand("a", seeds=False)
+    cluster["a"].configure(cluster.now, "backend/web", b"{}", "ops", 0)
+    b = cluster.start("b", 2, "a")
+    b.round(cluster.now)
+    while not b.ready:
+        for request in b.take_requests():
+            cluster.carry("b", request)
+            assert b.setting("backend/web") or not b.notice(cluster.now), "ready, and knows no backend"
+        b.sweep(cluster.now)
+
+
+def an_echo_comes_with_everything() -> None:
+    """A node that starts knows all registrations when it says that it is ready, however many pages they fill."""
+    cluster = ByHand("a", seeds=False)
+    for i in range(2500):
+        cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", BODY, TTL_S)
+    b = cluster.start("b", 2, "a")
+    b.round(cluster.now)
+    while not b.ready:
+        for request in b.take_requests():
+            cluster.carry("b", request)
+        while b.sweep(cluster.now):
+            pass
+    assert b.view.count == 2500, f"ready with {b.view.count} of 2500"
+
+
+def the_wait_for_readiness_is_no_fault_of_the_instance() -> None:
+    """a is paused, then waits for b, and is renewed at when it is ready: within ttl of what was possible."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run_until(8.6)
+    stage.pause("a")
+    cut = stage.cut("ab", "ba")
+    stage.run(2)
+    stage.resume("a")
+    stage.run(1.6)
+    stage.renew_when_ready("a")
+    stage.run(0.3)
+    stage.heal(cut)
+    stage.run(3)
+    stage.expect("a: online registered", "b: online registered")
+
+
+def what_died_before_a_long_pause_stays_dead() -> None:
+    """a is paused for longer than the lease, which nobody renews: its return does not bring it back at b."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(1)
+    stage.pause("a")
+    stage.run(25)
+    stage.resume("a")
+    stage.run(3)
+    stage.expect("b: online registered, offline node-lost", "a: online registered, offline expired")
+
+
+def who_cannot_ask_is_asked_back() -> None:
+    """b can answer a and not ask it: what ends at b waits for a's next round, not for the end of all patience."""
+    stage = Stage("ab")
+    stage.register("b")
+    stage.cut("ba", asking=True)
+    stage.run_until(13)
+    stage.expect("a: online registered, offline expired", "b: online registered, offline expired")
+
+
+def news_at_the_end_of_a_pause_keeps_nobody_from_being_waited_for() -> None:
+    """c hears of a by way of b alone, and is paused: what b tells of a is no word of a's own (seed 479)."""
+    stage = Stage("abc")
+    stage.cut("ac", "ca")
+    stage.run(4)
+    stage.pause("c")
+    stage.register("a")
+    stage.run(3.5)
+    stage.resume("c")
+    stage.run(2)
+    assert not stage["c"].replica.ready, "c is ready without word from a"
+    stage.run(3)
+
+
+def settings_outlive_the_incarnation_that_held_them_back() -> None:
+    """b got a setting before it was ready, and goes on as another incarnation before it is (seed 647)."""
+    cluster = ByHand("a", seeds=False)
+    cluster["a"].configure(cluster.now, "backend/web", b"{}", "ops", 0)
+    b = cluster.start("b", 2, "az")
+    b.round(cluster.now)
+    cluster.settle()
+    assert not b.notice(cluster.now)
+    cluster.now += 700.0
+    b.anew(99, cluster.now)
+    cluster.run(6.0)
+    assert b.ready
+    assert b.setting("backend/web"), "b does not show what it has"
+
+
+def who_came_during_a_pause_is_met_after_it() -> None:
+    """b, whose first words waited for a, is asked whether it is still there (seed 1307)."""
+    stage = Stage("a")
+    stage.pause("a")
+    stage.run(5)
+    stage.cluster.start("b", "a")
+    stage.run(0.5)
+    stage.cluster.resume("a", inputs_first=True)
+    stage.run(0.1)
+    assert [contact.name for contact in stage["a"].replica.contacts] == ["b"], "a does not know b"
+
+
+def what_waited_during_a_long_absence_brings_back_nobody() -> None:
+    """a was away for so long that nobody remembers c, or b as it was: what they told a meanwhile is news no more."""
+    stage = Stage("abc", interval_s=LONG_INTERVAL_S)
+    stage.crash("c")
+    stage.pause("a")
+    stage.run(2)
+    stage.crash("b")
+    stage.start("b")
+    stage.run(45)
+    stage.resume("a")
+    stage.run(6)
+    known = [contact.incarnation for contact in stage["a"].replica.contacts]
+    assert known == [stage["b"].life.incarnation], f"a knows {len(known)} others"
+
+
+def the_peers_of_the_incarnation_before_are_waited_for() -> None:
+    """b has no seed but itself, and was away for over ten minutes: it speaks when a, which it knew, has answered."""
+    stage = Stage("b", interval_s=LONG_INTERVAL_S)
+    stage.cluster.start("a", ("b",))
+    stage.run(3)
+    stage.register("a")
+    stage.run(1)
+    stage.pause("b")
+    for _ in range(6):
+        stage.run(5)
+        stage.renew("a")
+    stage.resume("b")
+    stage.run(2)
+    stage.expect("b: online registered")
+
+
+def an_instance_hidden_before_a_pause_is_restored_after_it() -> None:
+    """b is hidden at a, which is paused, and the cut between them heals meanwhile."""
+    stage = Stage("ab")
+    stage.register("b")
+    cut = stage.cut("ab", "ba")
+    for _ in range(2):
+        stage.run(7)
+        stage.renew("b")
+    stage.expect("a: online registered, offline node-lost")
+    stage.pause("a")
+    stage.run(4)
+    stage.renew("b")
+    stage.run(1)
+    stage.heal(cut)
+    stage.resume("a")
+    stage.run(2)
+    stage.renew("b")
+    stage.run(2)
+    stage.expect("a: online registered, offline node-lost, online restored")
+
+
+def a_renewal_of_what_was_due_gets_the_pause_back() -> None:
+    """What is due at a waits for b, which is cut off. It is renewed, and a is paused in the same moment."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(8.5)
+    cut = stage.cut("ab", "ba")
+    stage.run_until(11.3)
+    claims = stage["a"].replica.claims
+    assert claims.index.lease(KEY) in claims.leases.due, "it is not due"
+    stage.renew("a")
+    stage.pause("a")
+    stage.run(8.7)
+    stage.resume("a")
+    stage.run_until(27)
+    stage.renew("a")
+    stage.heal(cut)
+    stage.run(3)
+    stage.expect("a: online registered")
+
+
+def the_wait_after_a_long_pause_is_not_given_back() -> None:
+    """a was paused for 8, and waits for b: both together are longer than the lease, so clients went elsewhere."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(0.5)
+    stage.cut("ab", "ba")
+    stage.pause("a")
+    stage.run(8)
+    stage.resume("a")
+    stage.run_until(19.5)
+    stage.expect("a: online registered, offline expired")
+
+
+def a_second_pause_does_not_let_a_node_beat() -> None:
+    """a was away for 25, and again for 2 before it was ready: no heartbeat of a's must bring back what died."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(1)
+    stage.pause("a")
+    stage.run(25)
+    cut = stage.cut("ab", "ba")
+    stage.resume("a")
+    stage.run(1)
+    stage.pause("a")
+    stage.run(2)
+    stage.heal(cut)
+    stage.resume("a")
+    stage.run(4)
+    stage.expect("b: online registered, offline node-lost", "a: online registered, offline expired")
+
+
+def a_node_tells_at_once_that_it_is_ready() -> None:
+    """a is paused, and waits for c, which has crashed, until b has hidden its claim: b restores it at once."""
+    stage = Stage("abc")
+    stage.register("a", ttl=30.0)
+    beats = len(stage["a"].life.beats)
+    while len(stage["a"].life.beats) == beats:
+        stage.run(0.01)
+    stage.run(0.9)
+    stage.pause("a")
+    stage.run(29.6)
+    stage.crash("c")
+    stage.resume("a")
+    while not stage["a"].replica.ready:
+        stage.run(0.01)
+    stage.run(0.05)
+    stage.expect("b: online registered, offline node-lost, online restored")
+
+
+def configuration_is_agreed_on_again_after_a_pause() -> None:
+    """b was paused while a took a setting: it is not ready before it has that."""
+    cluster = Lossy("ab")
+    a, b = cluster["a"], cluster["b"]
+    cluster.run(3.0)
+    for _ in range(20):
+        cluster.now += 0.25
+        a.sweep(cluster.now)
+        cluster.lose("a")
+    a.configure(cluster.now, "backend/web", b"{}", "ops", 0)
+    cluster.lose("a")
+    assert not b.notice(cluster.now), "b has not noticed its pause"
+    while not b.ready:
+        for request in b.take_requests():
+            cluster.carry("b", request)
+            assert b.setting("backend/web") or not b.ready, "ready, and knows no backend"
+        cluster.now += 0.05
+        b.sweep(cluster.now)
+
+
+def an_echo_comes_with_all_ledgers() -> None:
+    """a page holds what a has, and c, which died, held as much: b, which starts, is ready with all."""
+    cluster = ByHand("ac", page_entries_max=3)
+    for name in "ac":
+        for i in range(3):
+            cluster.register(name, f"registration/web/1.0/{name}{i}/80")
+    cluster.run(1.0)
+    cluster.cut = {"c"}
+    cluster.run(4.5)
+    b = cluster.start("b", 9, "a")
+    b.round(cluster.now)
+    while not b.ready:
+        for request in b.take_requests():
+            cluster.carry("b", request)
+        b.sweep(cluster.now)
+        cluster.now += 0.01
+    assert b.view.count == 6, f"ready with {b.view.count} of 6"
+
+
+def all_addresses_of_a_seed_are_waited_for() -> None:
+    """A seed stands for b, which answers, and for z, which does not."""
+    cluster = ByHand("b", seeds=False)
+    a = cluster.start("a", 7, "s")
+    a.located("s", ["b", "z"])
+    a.round(cluster.now)
+    cluster.settle()
+    cluster.now += 0.3
+    a.sweep(cluster.now)
+    cluster.settle()
+    assert not a.ready, "ready without z"

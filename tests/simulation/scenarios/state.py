@@ -1,0 +1,117 @@
+"""The state: ledgers, deltas and copies."""
+
+from __future__ import annotations
+
+from bender.core.ledger import Claim, Copy, Delta, Gap, Ledger
+from tests.core.cluster import BODY, TTL_S
+from tests.core.cluster import Cluster as ByHand
+from tests.simulation.scenarios import KEY, OTHER_KEY, Lossy, Stage
+
+
+def a_copy_is_of_what_is_there() -> None:
+    """b tells c of a copy of a's claim, and c does not have that any more: it has to be told again, and all of it."""
+    of = Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)
+    delta = Delta(2, 0, 0, 1, 1, (Copy(2, 1, 1, 1),))
+    ledger = Ledger(2)
+    try:
+        ledger.join(delta.resolved(lambda node, n: None))
+    except Gap:
+        ledger.join(delta.resolved(lambda node, n: of))
+    assert [entry.key for entry in ledger.entries.values()] == [KEY], "the copy is not there"
+
+
+def a_copy_says_what_it_is_of() -> None:
+    """c has something else under the dot that b names, since two processes wrote as a: it makes no claim of that."""
+    of = Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)
+    other = Claim(1, 1, KEY, BODY + b" ", TTL_S, 2, 1, 1)
+    delta = Delta(2, 0, 0, 1, 1, (of.copied_by(2, 1),))
+    try:
+        delta.resolved(lambda node, n: other)
+    except Gap:
+        return
+    raise AssertionError("a copy was made of something else")
+
+
+def a_copy_is_of_what_the_other_has() -> None:
+    """c heard nothing from a: b's first word of the instance to it must have all of it, or c hears it a round late."""
+    stage = Stage("abc")
+    stage.cut("ac", "ca")
+    stage.register("a")
+    stage.run(0.02)
+    stage.renew("b")
+    stage.run(0.05)
+    stage.expect("c: online registered")
+
+
+# The state.
+
+
+def a_copy_is_of_a_claim_that_says_the_same() -> None:
+    """a has a claim of the same registration, from before the change of which b tells it."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(1)
+    stage.register("b", meta=1)
+    stage.run(2)
+    stage.expect("a: online registered, changed registered")
+
+
+def a_push_builds_on_what_was_shown() -> None:
+    """The first push got lost, and what repairs that is under way yet: the second one must fit all the same."""
+    cluster = ByHand("ab")
+    a, b = cluster["a"], cluster["b"]
+    a.register(cluster.now, KEY, BODY, TTL_S)
+    (first,) = a.take_requests()
+    a.failed(cluster.now, first)
+    a.round(cluster.now)
+    (question,) = a.take_requests()
+    a.answered(cluster.now, question, b.receive(cluster.now, question.message))
+    a.take_requests()
+    a.register(cluster.now, OTHER_KEY, BODY, TTL_S)
+    (second,) = a.take_requests()
+    b.receive(cluster.now, second.message)
+    assert b.view.count == 2, f"b lists {b.view.count} of 2"
+
+
+def pages_that_nobody_asked_for_follow_each_other_at_once() -> None:
+    """b cannot ask a, which has seven pages for it: they come with one round, and not with seven."""
+    cluster = Lossy("ab", page_entries_max=3)
+    cluster.loses = lambda asker, request: asker == "b"
+    cluster.cut = {"b"}
+    for i in range(20):
+        cluster.register("a", f"{KEY}{i}")
+    cluster.cut = set()
+    cluster["a"].round(cluster.now)
+    cluster.settle()
+    assert cluster["b"].view.count == 20, f"b lists {cluster['b'].view.count} of 20"
+
+
+def claim(n: int) -> Claim:
+    return Claim(1, n, f"registration/web/1.0/h{n}/80", BODY, TTL_S, 1, 1, n)
+
+
+def a_delta_needs_its_base() -> None:
+    """A copy that lacks what a delta builds on refuses it."""
+    copy = Ledger(1)
+    _refused(copy, Delta(1, since=0, base=1, version=2, reach=2, added=(claim(2),)))
+
+
+def a_delta_needs_its_removals() -> None:
+    """A copy that is behind the removals of a delta refuses it."""
+    ledger, copy = Ledger(1), Ledger(1)
+    ledger.add(claim(1))
+    ledger.add(claim(2))
+    copy.join(ledger.delta(copy.head))
+    ledger.remove(1)
+    before = ledger.head
+    ledger.remove(2)
+    delta = ledger.delta(before)
+    _refused(copy, Delta(1, delta.since, copy.reach, delta.version, delta.reach, (), delta.removed))
+
+
+def _refused(copy: Ledger, delta: Delta) -> None:
+    try:
+        copy.join(delta)
+    except Gap:
+        return
+    raise AssertionError("a gap was joined over")

@@ -1,0 +1,50 @@
+"""Rule 10: a node that is set back to a snapshot of its memory, and a clone, go on as new incarnations."""
+
+from __future__ import annotations
+
+from tests.simulation.cluster import Cluster
+from tests.simulation.scenarios import KEY, OTHER_KEY, Stage
+
+
+def a_node_set_back_to_a_snapshot_begins_anew() -> None:
+    """a has forgotten that it wrote a claim, and writes the next one: b takes in both.
+
+    As the same incarnation it would give both the same number, and b would take the second for the first.
+    """
+    next_key = KEY.replace("10.0.0.5", "10.0.0.7")
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(1)
+    snapshot = stage.cluster.snapshot("a")
+    stage.register("a", OTHER_KEY)
+    stage.run(2)
+    stage.set_back("a", snapshot)
+    stage.run(1)
+    stage.register("a", next_key)
+    stage.run(1)
+    assert stage.listed(OTHER_KEY) == stage.listed(next_key) == "ab", "a and b list different instances"
+
+
+def a_clone_begins_anew() -> None:
+    """The clone asks a in a's own name, before b could tell either of them of the other's heartbeats."""
+    cluster = Cluster(1, "ab", drifting=False)
+    cluster.clone("a", "z")
+    cluster.run_for(3)
+    assert not cluster.oracle.broken, cluster.oracle.broken[0]
+    incarnations = {node.replica.identity.incarnation for node in cluster.nodes.values()}
+    assert len(incarnations) == 3, "a and its clone speak as the same incarnation"
+
+
+def a_node_that_begins_anew_takes_its_claims_along() -> None:
+    """a was set back and cut off when an instance registered there, of which nobody else knows."""
+    stage = Stage("ab")
+    snapshot = stage.cluster.snapshot("a")
+    stage.run(4)
+    cut = stage.cut("ab", "ba")
+    stage.set_back("a", snapshot)
+    stage.register("a")
+    stage.run(0.5)
+    stage.heal(cut)
+    stage.run(3)
+    assert stage["a"].replica.identity.incarnation != snapshot.life.incarnation, "a has not noticed it"
+    stage.expect("a: online registered", "b: online registered")
