@@ -7,9 +7,10 @@ follows from the rest, or is only looked at by people.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -28,11 +29,13 @@ from tests.model.world import LONG_S, World
 LEFT_OUT = {
     *("_claims", "_configuration", "_contacts", "_identity", "_interval_s", "_links", "_marks", "_page_entries_max"),
     *("_stale_settings", "_timing", "_view", "configuration", "guard", "guard_s", "index", "ledger", "timing"),
-    *("_asked_at", "_inherited_until", "_keys_max", "now", "names", "api_port", "_beats", "requests", "seeds"),
+    *("_asked_at", "_inherited_until", "_keys_max", "now", "names", "api_port", "_beats", "beats", "known_beats", "requests", "seeds"),
 }
 
 #: No rule looks back further than this, but for the ten minutes after which nodes are forgotten.
 OLD_S = TTL_S + 8 * I
+
+SCALARS = {int, str, bytes, bool, type(None)}
 
 
 def digest(world: World) -> bytes:
@@ -48,52 +51,49 @@ class _Plain:
     def __init__(self, world: World) -> None:
         self._now = world.now
         replicas = [node.replica for node in world.nodes.values()]
+        # Of incarnations that are no more the heartbeats are what they are.
         self._beats = {replica.identity.incarnation: replica.rounds._beats for replica in replicas}
-        for contact in (contact for replica in replicas for contact in replica.contacts):
-            self._beats.setdefault(contact.incarnation, 0)  # it is no more, so its heartbeats are what they are
         self._ways: dict[type, Callable[[Any], Any]] = {
             float: self._time,
-            dict: self._dict,
-            Entries: lambda entries: self.of([*entries.values()]),
+            dict: lambda values: [self.all((key, values[key])) for key in sorted(values)],
+            Entries: lambda entries: self.all(entries.values()),
             Leases: self._leases,
-            Link: lambda link: self.of([link.incarnation, link.pushed, link.failed, min(link.failures, 4), link.push is None]),
-            View: lambda view: self.of([view.claim(KEY), view.hidden_root(KEY)]),
+            Link: lambda link: [link.incarnation, link.pushed, link.failed, min(link.failures, 4), link.push is None],
+            View: lambda view: self.all((view.claim(KEY), view.hidden_root(KEY))),
             Contact: self._heard,
             Counter: self._heard,
-            **dict.fromkeys((list, tuple, deque), lambda values: [self.of(value) for value in values]),
-            **dict.fromkeys((set, frozenset), lambda values: sorted(map(self.of, values))),
-            **dict.fromkeys((int, str, bytes, bool, type(None)), lambda value: value),
+            **dict.fromkeys((list, tuple, deque), self.all),
+            **dict.fromkeys((set, frozenset), lambda values: sorted(self.all(values))),
         }
 
     def of(self, value: Any) -> Any:
         way = self._ways.get(type(value))
-        return way(value) if way else [self.of(getattr(value, name)) for name in _names(type(value), value)]
+        return way(value) if way else self.all(_values(value))
+
+    def all(self, values: Iterable[Any]) -> list[Any]:
+        return [value if type(value) in SCALARS else self.of(value) for value in values]
 
     def _time(self, value: float) -> float:
         return max(value - self._now, -OLD_S) if value > LONG_S else value
 
-    def _dict(self, values: dict[Any, Any]) -> Any:
-        return [[self.of(key), self.of(values[key])] for key in sorted(values)]
-
     def _leases(self, leases: Leases) -> Any:
-        return sorted(self.of([lease.entry.n, lease.deadline, lease.current, leases.due.get(lease, 0)]) for lease in leases)
+        due = leases.due
+        return sorted(self.all((lease.entry.n, lease.deadline, lease.current, due.get(lease, 0))) for lease in leases)
 
     def _heard(self, heard: Contact | Counter) -> Any:
         own = self._beats.get(heard.incarnation, 0)
-        names = _names(type(heard), heard)
-        values = [getattr(heard, name) for name in names if not name.endswith("beats")]
-        beats = [getattr(heard, name) for name in names if name.endswith("beats")]
-        return [self.of(values), [count - own if count >= 0 else None for count in beats]]
+        beats = (heard.beats, getattr(heard, "known_beats", -1))
+        return self.all(_values(heard)) + [count - own if count >= 0 else None for count in beats]
 
 
-def _names(kind: type, value: Any) -> tuple[str, ...]:
-    return _fields(kind) or tuple(name for name in vars(value) if name not in LEFT_OUT)
+def _values(value: Any) -> tuple[Any, ...]:
+    """All attributes of an instance that decide something."""
+    fields = _fields(type(value))
+    return fields(value) if fields else tuple([vars(value)[name] for name in vars(value) if name not in LEFT_OUT])
 
 
 @cache
-def _fields(kind: type) -> tuple[str, ...]:
-    if attrs.has(kind):
-        names = [field.name for field in attrs.fields(kind)]
-    else:
-        names = [*getattr(kind, "__struct_fields__", getattr(kind, "__slots__", ()))]
-    return tuple(name for name in names if name not in LEFT_OUT)
+def _fields(kind: type) -> Callable[[Any], tuple[Any, ...]] | None:
+    fields = [field.name for field in attrs.fields(kind)] if attrs.has(kind) else getattr(kind, "__slots__", ())
+    names = [name for name in getattr(kind, "__struct_fields__", fields) if name not in LEFT_OUT]
+    return attrgetter(*names) if len(names) > 1 else None

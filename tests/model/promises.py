@@ -63,6 +63,9 @@ class Body:
         registration, changes, ttl_s = body.decode().split()
         return cls(registration, int(changes), float(ttl_s))
 
+    def __str__(self) -> str:
+        return f"{self.registration} with {self.changes} changes and a ttl of {self.ttl_s:g} s"
+
     def __bytes__(self) -> bytes:
         return f"{self.registration} {self.changes} {self.ttl_s:g}".encode()
 

@@ -21,6 +21,9 @@ Step = tuple[str, str]
 #: How often nodes sweep; a round comes with every fourth sweep.
 TICK_S = I / 4
 
+#: How long a `wait` may be, in intervals: until the next round, and until a ttl is nearly over.
+WAITS = ("1", f"{(TTL_S - TICK_S) / I:g}")
+
 #: Nodes start at this time. Whatever is larger than `LONG_S` is a time, and what is smaller a duration.
 STARTED_AT, LONG_S = 2.0**20, 2.0**19
 
@@ -97,13 +100,13 @@ class World:
                 yield "deliver", sender + receiver
         for link in map("".join, combinations(self.names, 2)):
             yield ("heal" if link in self.cut_links else "cut"), link
-        yield from (("tick", ""), ("wait", "1"), ("wait", "4"))
+        yield from (("tick", ""), *(("wait", wait) for wait in WAITS))
 
     def take(self, step: Step) -> None:
         """Raises `Broken` if a promise is broken by the step."""
         kind, where = step
         if kind in ("wait", "tick"):
-            self.pass_time(int(where) * I if where else TICK_S, delivers=kind == "wait")
+            self.pass_time(float(where) * I if where else TICK_S, delivers=kind == "wait")
         else:
             getattr(self, kind)(*where)
         self.promises.check(self.now)
