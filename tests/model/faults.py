@@ -1,4 +1,4 @@
-"""Faults that are planted into the core, to see that the search finds them; all but a few are those of the simulator."""
+"""Faults that are planted into the core, to see that the search finds them."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ FAULTS = {
         [(Claims, "_claim", around(_begins_anew))], "P4", "ab", 4, "register change deregister deliver"
     ),
     "ends live for an interval": _fault(
-        MUTATIONS["ends live for an interval"].patches, "P4", "ab", 5, "register deregister deliver cut wait"
+        MUTATIONS["ends live for an interval"].patches, "P4", "ab", 5, "register deregister cut wait"
     ),
     "ends are not passed on": _fault(
-        [(Rounds, "_lacking", around(_without_ends_of_others))], "P4", "abc", 5, "register deregister cut wait"
+        [(Rounds, "_lacking", around(_without_ends_of_others))], "P4", "abc", 5, "register deregister cut"
     ),
     "nobody is asked before a lapse": _fault(
         MUTATIONS["nobody is asked"].patches, "P2", "ab", 5, "register renew tick wait"

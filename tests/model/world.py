@@ -2,46 +2,50 @@
 
 A step is a word and where it happens: `("change", "a")`, `("deliver", "ab")`. A command happens at once. The messages
 that it makes are under way until a `deliver` step or a `wait` step delivers them; those over a cut link fail at once.
-There is one key and one ttl, and one shorter ttl. What must hold after all this is the business of `promises`.
+There is one key. What must hold after all this is the business of `promises`.
 """
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from itertools import combinations, permutations
 
 from bender.core.ledger import Claim
 from bender.core.messages import Request, Sender
 from bender.core.replica import Replica
-from tests.model.promises import I, KEY, SHORT_TTL_S, TIMING, TTL_S, Promises
+from tests.model.promises import INTERVAL_S, KEY, SHORT_TTL_S, TIMING, TTL_S, Promises
 
 Step = tuple[str, str]
 
 #: How often nodes sweep; a round comes with every fourth sweep.
-TICK_S = I / 4
+TICK_S = INTERVAL_S / 4
 
-#: How long a `wait` may be, in intervals: until the next round, and until a ttl is nearly over.
-WAITS = ("1", f"{(TTL_S - TICK_S) / I:g}")
+#: Virtual time begins here, so that a float above `DURATION_S_MAX` is a time, and any other a duration.
+STARTED_AT, DURATION_S_MAX = 2.0**20, 2.0**19
 
-#: Nodes start at this time. Whatever is larger than `LONG_S` is a time, and what is smaller a duration.
-STARTED_AT, LONG_S = 2.0**20, 2.0**19
+#: How long a `wait` may be, in seconds: until the next round, and until a ttl is nearly over.
+WAITS = (f"{INTERVAL_S:g}", f"{TTL_S - TICK_S:g}")
 
-#: What each kind of step stands for, in the order in which steps are tried. `{}` is where it happens.
+#: What each kind of step does, in the order in which steps are tried. `{}` is where it happens.
 STEPS = {
     "register": "a client registers at {}",
     "change": "a client changes its registration at {}",
     "shorten": "a client changes its registration at {} to a shorter ttl",
     "renew": "a client renews at {}",
     "deregister": "a client deregisters at {}",
-    "deliver": "what is under way from {} to {} is delivered",
-    "tick": "a quarter of an interval passes; what is under way stays under way",
-    "wait": "{} intervals pass; all is delivered at once",
-    "stay": "a client renews at {} every interval, for a ttl and four intervals; all is delivered at once",
-    "cut": "the link between {} and {} is cut",
-    "heal": "the link between {} and {} is there again",
+    "stay": "a client renews at {} every interval for a ttl and four intervals, and all is delivered at once",
     "restart": "{} crashes and starts again",
+    "deliver": "what is under way from {} to {} is delivered",
+    "cut": "the link between {} and {} is cut",
+    "heal": "the link between {} and {} is healed",
+    "tick": "a quarter of an interval passes, and what is under way stays under way",
+    "wait": "{} s pass, and all is delivered at once",
 }
+
+
+def told(step: Step) -> str:
+    kind, where = step
+    return STEPS[kind].format(*[where] if kind == "wait" else where)
 
 
 class Node:
@@ -55,40 +59,40 @@ class Node:
         for peer in peers:
             self.replica.located(peer, [peer])
 
+    def requests(self, address: str) -> list[tuple[float, Request]]:
+        return [sent for sent in self.under_way if sent[1].address == address]
+
 
 class World:
     """All nodes, and what is expected of them."""
 
     def __init__(self, names: str) -> None:
-        """Start the nodes of these names, and let them get to know each other."""
+        """Start nodes in the order of these names, which is that of their incarnations, and let them meet."""
         self.now = STARTED_AT
-        self.names = names
+        self.names = "".join(sorted(names))
         self.cut_links: set[str] = set()
         self.starts = 0
         self.nodes: dict[str, Node] = {}
         for name in names:
             self._start(name)
         self.promises = Promises(names)
-        self.pass_time(TTL_S + 8 * I)
+        self.pass_time(TTL_S + 8 * INTERVAL_S)
 
-    def freeze(self) -> bytes:
-        return pickle.dumps(self, pickle.HIGHEST_PROTOCOL)
+    def _start(self, name: str) -> None:
+        self.starts += 1
+        self.nodes[name] = Node(self.starts, name, self.names, self.now)
 
-    @staticmethod
-    def thaw(frozen: bytes) -> World:
-        world = pickle.loads(frozen)
-        assert isinstance(world, World)
-        return world
-
+    @property
     def is_over(self) -> bool:
-        """Whether the key must be gone, and no node has a claim of its own any more."""
-        is_held = any(node.replica.claims.index.lease(KEY) for node in self.nodes.values())
-        return not is_held and self.now >= self.promises.gone_by(self.now)
+        """Whether no node lists the key or has a claim of its own, and nothing is under way."""
+        replicas = [node.replica for node in self.nodes.values()]
+        is_held = any(replica.claims.index.lease(KEY) for replica in replicas)
+        return not (is_held or self.promises.shown or any(node.under_way for node in self.nodes.values()))
 
     # Steps.
 
     def steps(self) -> Iterator[Step]:
-        """All steps that can be taken now and do something."""
+        """All steps that are possible now."""
         for name, node in self.nodes.items():
             if node.replica.ready and node.replica.winner(self.now, KEY) is None:
                 yield "register", name
@@ -96,29 +100,23 @@ class World:
                 yield from ((kind, name) for kind in ("change", "shorten", "renew", "deregister", "stay"))
             yield "restart", name
         for sender, receiver in permutations(self.names, 2):
-            if self._requests(sender, receiver):
+            if self.nodes[sender].requests(receiver):
                 yield "deliver", sender + receiver
         for link in map("".join, combinations(self.names, 2)):
-            yield ("heal" if link in self.cut_links else "cut"), link
-        yield from (("tick", ""), *(("wait", wait) for wait in WAITS))
+            yield "heal" if link in self.cut_links else "cut", link
+        yield "tick", ""
+        yield from (("wait", wait) for wait in WAITS)
 
     def take(self, step: Step) -> None:
-        """Raises `Broken` if a promise is broken by the step."""
+        """Take a step. Raises `Broken` if it breaks a promise."""
         kind, where = step
-        if kind in ("wait", "tick"):
-            self.pass_time(float(where) * I if where else TICK_S, delivers=kind == "wait")
+        if kind in ("register", "change", "shorten"):
+            self._post(where, SHORT_TTL_S if kind == "shorten" else TTL_S)
+        elif kind == "wait":
+            self.pass_time(float(where))
         else:
             getattr(self, kind)(*where)
         self.promises.check(self.now)
-
-    def register(self, name: str) -> None:
-        self._post(name, TTL_S)
-
-    def change(self, name: str) -> None:
-        self._post(name, TTL_S)
-
-    def shorten(self, name: str) -> None:
-        self._post(name, SHORT_TTL_S)
 
     def _post(self, name: str, ttl_s: float) -> None:
         replica = self.nodes[name].replica
@@ -141,9 +139,13 @@ class World:
         self._collect(name)
 
     def stay(self, name: str) -> None:
-        for _ in range(int(TTL_S / I) + 4):
+        for _ in range(int(TTL_S / INTERVAL_S) + 4):
             self.renew(name)
-            self.pass_time(I)
+            self.pass_time(INTERVAL_S)
+
+    def restart(self, name: str) -> None:
+        self._start(name)
+        self.promises.restarted(name, self.now)
 
     def cut(self, one: str, other: str) -> None:
         self.cut_links.add(one + other)
@@ -153,59 +155,10 @@ class World:
     def heal(self, one: str, other: str) -> None:
         self.cut_links.remove(one + other)
 
-    def restart(self, name: str) -> None:
-        self._start(name)
-        self.promises.restarted(name, self.now)
-
-    def _start(self, name: str) -> None:
-        # An incarnation is larger than all before it: of two registrations the later start's has the larger root.
-        self.starts += 1
-        self.nodes[name] = Node(self.starts, name, self.names, self.now)
-
-    # Time.
-
-    def pass_time(self, duration_s: float, *, delivers: bool = True) -> None:
-        """Let all nodes sweep and begin rounds when it is time."""
-        for _ in range(int(duration_s / TICK_S)):
-            if delivers:
-                self._deliver_all()
-            self.now += TICK_S
-            for name, node in self.nodes.items():
-                while node.replica.sweep(self.now):
-                    pass
-                self._collect(name)
-            if self.now % I == 0:
-                self._rounds(delivers=delivers)
-            if delivers:
-                self._deliver_all()
-            self._fail_what_is_lost()
-            ready = [name for name, node in self.nodes.items() if node.replica.ready]
-            exchanged = delivers and self.now % I == 0
-            calm = delivers and not self.cut_links and len(ready) == len(self.nodes)
-            self.promises.passed(self.now, self._groups(ready), calm=calm, exchanged=exchanged)
-
-    def _rounds(self, *, delivers: bool) -> None:
-        for name, node in self.nodes.items():
-            node.replica.round(self.now)
-            self._collect(name)
-            if delivers:
-                self._deliver_all()
-
-    def _groups(self, names: list[str]) -> list[set[str]]:
-        """The nodes that are connected, directly or by way of others."""
-        groups = [{name} for name in names]
-        for one, other in combinations(names, 2):
-            if one + other not in self.cut_links:
-                joined = [group for group in groups if one in group or other in group]
-                groups = [group for group in groups if group not in joined] + [set[str]().union(*joined)]
-        return groups
-
-    # Messages.
-
     def deliver(self, sender: str, receiver: str) -> None:
         """Deliver what is under way from one node to another, what follows it the same way, and the answers."""
         node, peer = self.nodes[sender], self.nodes[receiver]
-        while requests := self._requests(sender, receiver):
+        while requests := node.requests(receiver):
             node.under_way.remove(requests[0])
             request = requests[0][1]
             answer = peer.replica.receive(self.now, request.message)
@@ -213,14 +166,44 @@ class World:
             node.replica.answered(self.now, request, answer)
             self._collect(sender)
 
+    def tick(self) -> None:
+        self.pass_time(TICK_S, delivers=False)
+
+    # Time and messages.
+
+    def pass_time(self, duration_s: float, *, delivers: bool = True) -> None:
+        """Let all nodes sweep and begin rounds when it is time."""
+        for _ in range(int(duration_s / TICK_S)):
+            if delivers:
+                self._deliver_all()
+            self.now += TICK_S
+            with_round = self.now % INTERVAL_S == 0
+            for name, node in self.nodes.items():
+                while node.replica.sweep(self.now):
+                    pass
+                if with_round:
+                    node.replica.round(self.now)
+                self._collect(name)
+                if delivers:
+                    self._deliver_all()
+            self._fail_what_is_lost()
+            ready = [name for name, node in self.nodes.items() if node.replica.ready]
+            calm = delivers and not self.cut_links and len(ready) == len(self.nodes)
+            self.promises.passed(self.now, self._groups(ready), calm=calm, exchanged=delivers and with_round)
+
+    def _groups(self, names: list[str]) -> list[set[str]]:
+        """The nodes that are connected, directly or by way of others."""
+        groups = [{name} for name in names]
+        for link in {*map("".join, combinations(sorted(names), 2))} - self.cut_links:
+            joined = [group for group in groups if group & {*link}]
+            groups = [group for group in groups if group not in joined] + [set[str]().union(*joined)]
+        return groups
+
     def _deliver_all(self) -> None:
         while senders := [node for node in self.nodes.values() if node.under_way]:
             for node in senders:
                 for _, request in [*node.under_way]:
                     self.deliver(node.name, request.address)
-
-    def _requests(self, sender: str, receiver: str) -> list[tuple[float, Request]]:
-        return [sent for sent in self.nodes[sender].under_way if sent[1].address == receiver]
 
     def _collect(self, name: str) -> None:
         """Take what a replica has made, its events and its requests."""
@@ -233,12 +216,11 @@ class World:
     def _fail_what_is_lost(self) -> None:
         """Let requests fail that are under way over a cut link, or for too long."""
         for node in self.nodes.values():
-            while lost := [sent for sent in node.under_way if self._is_lost(node, sent)]:
+            while lost := [sent for sent in node.under_way if self._is_lost(node, *sent)]:
                 node.under_way.remove(lost[0])
                 node.replica.failed(self.now, lost[0][1])
                 self._collect(node.name)
 
-    def _is_lost(self, node: Node, sent: tuple[float, Request]) -> bool:
-        sent_at, request = sent
+    def _is_lost(self, node: Node, sent_at: float, request: Request) -> bool:
         link = "".join(sorted(node.name + request.address))
         return link in self.cut_links or self.now >= sent_at + request.limit_s
