@@ -7,8 +7,7 @@ unless it is named here as one that is found elsewhere too, never changes in a s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any
@@ -85,16 +84,20 @@ class _Plain:
         return self.all(_values(heard)) + [count - own if count >= 0 else None for count in beats]
 
 
+_FIELDS: dict[type, Callable[[Any], tuple[Any, ...]]] = {}
+
+
 def _values(value: Any) -> tuple[Any, ...]:
     """All attributes of an instance that are not left out."""
-    kind: Hashable = type(value)
-    fields = _fields(kind)
-    return fields(value) if fields else tuple([vars(value)[name] for name in vars(value) if name not in LEFT_OUT])
+    kind = type(value)
+    if kind not in _FIELDS:
+        _FIELDS[kind] = _fields(kind)
+    return _FIELDS[kind](value)
 
 
-@cache
-def _fields(kind: Hashable) -> Callable[[Any], tuple[Any, ...]] | None:
-    """Return what gets the attributes of a class that has slots."""
+def _fields(kind: type) -> Callable[[Any], tuple[Any, ...]]:
     slots = getattr(kind, "__struct_fields__", getattr(kind, "__slots__", ()))
     names = [name for name in slots if name not in LEFT_OUT and name != "__weakref__"]
-    return attrgetter(*names) if len(names) > 1 else None
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple([field for name, field in vars(value).items() if name not in LEFT_OUT])

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from bender.core.claims import Claims
 from bender.core.ledger import Claim, Dot, End
-from bender.core.rounds import Lacking, Rounds
 from tests.simulation.mutations import MUTATIONS, around
 from tests.simulation.patches import Patch
 
@@ -22,18 +21,6 @@ def _begins_anew(
     known = [entry for entry in claims.index.entries(key) if isinstance(entry, Claim)]
     is_change = (body, ttl_s) not in [(claim.body, claim.ttl_s) for claim in known]
     return original(claims, key, body, ttl_s, rev, None if is_change else root, at)
-
-
-def _without_ends_of_others(original: Changed, rounds: Rounds, heads: Any, peer: int) -> Any:
-    own = rounds._identity.incarnation
-    lacking = original(rounds, heads, peer)
-    deltas = [
-        delta
-        if delta.incarnation == own
-        else evolve(delta, added=tuple(entry for entry in delta.added if not isinstance(entry, End)))
-        for delta in lacking.deltas
-    ]
-    return Lacking(tuple(deltas), lacking.whole)
 
 
 def _ends_what_it_hides(original: Changed, claims: Claims, key: str, now: float) -> Any:
@@ -66,9 +53,6 @@ FAULTS = {
     ),
     "ends live for an interval": _fault(
         MUTATIONS["ends live for an interval"].patches, "P4", "ab", 5, "register deregister cut wait"
-    ),
-    "ends are not passed on": _fault(
-        [(Rounds, "_lacking", around(_without_ends_of_others))], "P4", "abc", 5, "register deregister cut"
     ),
     "nobody is asked before a lapse": _fault(
         MUTATIONS["nobody is asked"].patches, "P2", "ab", 5, "register renew tick wait"
