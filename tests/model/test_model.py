@@ -1,0 +1,81 @@
+"""The core keeps its promises in all schedules of a few steps, and a core with a planted fault does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.claims import Claims
+from bender.core.ledger import Claim, Dot, End
+from tests.model.explore import Failure, Search
+from tests.model.world import STEPS
+from tests.simulation.mutations import MUTATIONS, around
+from tests.simulation.patches import Patch, patched
+
+
+@frozen
+class Fault:
+    """What is patched, and what finds it: the promise that breaks, after how many steps, of which kinds."""
+
+    patches: list[Patch]
+    promise: str
+    depth: int
+    kinds: str
+
+    def found(self) -> Failure | None:
+        search = Search("ab", {*self.kinds.split()})
+        with patched(self.patches):
+            failures = (failure for _ in range(self.depth) for failure in search.deepen())
+            return next((failure for failure in failures if failure.promise == self.promise), None)
+
+
+def _changes_begin_anew(
+    original: Callable[..., Any], claims: Claims, key: str, body: bytes, ttl_s: float, rev: int, root: Dot, at: float
+) -> Any:
+    known = [entry for entry in claims.index.entries(key) if isinstance(entry, Claim)]
+    is_change = (body, ttl_s) not in [(claim.body, claim.ttl_s) for claim in known]
+    return original(claims, key, body, ttl_s, rev, None if is_change else root, at)
+
+
+def _ends_what_it_hides(original: Callable[..., Any], claims: Claims, key: str, now: float) -> Any:
+    original(claims, key, now)
+    claim = claims.hidden(key)
+    ended = [root for entry in claims.index.entries(key) if isinstance(entry, End) for root in entry.roots]
+    if claim is not None and claim.root not in ended:
+        claims._end(key, claim.ttl_s + claims._timing.end_kept_s, claim.rev, (claim.root,), now)
+
+
+FAULTS = {
+    "a change begins a new root": Fault(
+        [(Claims, "_claim", around(_changes_begin_anew))], "P4", 4, "register change deregister deliver"
+    ),
+    "ends live for an interval": Fault(
+        MUTATIONS["ends live for an interval"].patches, "P4", 5, "register deregister cut wait"
+    ),
+    "claims lapse and nobody is asked": Fault(
+        MUTATIONS["nobody is asked"].patches, "P2", 5, "register renew tick wait"
+    ),
+    "a deregistration ends the node's own claim alone": Fault(
+        MUTATIONS["a removal without an end"].patches, "P4", 3, "register deregister deliver"
+    ),
+    "claims do not follow": Fault(MUTATIONS["claims do not follow"].patches, "P3", 3, "register shorten deliver"),
+    "what is hidden is ended": Fault(
+        [(Claims, "refresh", around(_ends_what_it_hides))], "P2", 4, "register deliver cut stay"
+    ),
+}
+
+
+class Model(SynchronousTestCase):
+    def test_the_core_keeps_its_promises(self) -> None:
+        """All schedules of three steps at two nodes, and at three nodes, end as they must."""
+        for names, states in ("ba", 200), ("abc", 400):
+            search = Search(names, {*STEPS})
+            self.assertEqual([str(failure) for _ in range(3) for failure in search.deepen()], [])
+            self.assertGreater(search.levels[-1].states, states)
+
+    def test_planted_faults_are_found(self) -> None:
+        """Each breaks the promise that it is about, within a few steps."""
+        self.assertEqual([name for name, fault in FAULTS.items() if fault.found() is None], [])
