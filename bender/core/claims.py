@@ -455,7 +455,6 @@ class Claims:
     def heard_again(self, contact: Contact, horizon_s: float, now: float) -> None:
         """Look again at what did not count while the contact's horizon was still `horizon_s`."""
         present_s = self._contacts.horizon_s(contact, now)
-        horizon_s = max(horizon_s, contact.hidden_s)
         if horizon_s >= TTL_INTERVALS_MIN * self._timing.interval_s:
             self._look_again(contact, present_s, horizon_s)
         contact.hidden_s = min(contact.hidden_s, present_s)
