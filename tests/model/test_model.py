@@ -12,7 +12,8 @@ from bender.core.claims import Claims
 from bender.core.ledger import Claim, Dot, End
 from tests.model.explore import Failure, Search
 from tests.model.world import STEPS
-from tests.simulation.mutations import MUTATIONS, around
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.mutations.mutation import around
 from tests.simulation.patches import Patch, patched
 
 
