@@ -168,7 +168,7 @@ def _is_text(node: ast.AST) -> bool:
 def _of_statement(node: ast.stmt) -> Iterator[Change]:
     if isinstance(node, DELETED):
         yield Change(node, ast.Pass(), _text(node), "pass")
-    elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
+    elif isinstance(node, ast.Return) and not _says_none(node.value):
         yield Change(node, ast.Return(ast.Constant(None)), _text(node), "return None")
 
 
@@ -234,8 +234,9 @@ def _text(node: ast.AST) -> str:
     return ast.unparse(ast.fix_missing_locations(node)).partition("\n")[0]
 
 
-def _is_none(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def _says_none(value: ast.expr | None) -> bool:
+    """Whether a return says the same as one of nothing, or, for who asks whether something is so, as much."""
+    return value is None or (isinstance(value, ast.Constant) and (value.value is None or value.value is False))
 
 
 def _is_string(node: ast.AST) -> bool:

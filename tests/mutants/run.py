@@ -33,22 +33,17 @@ from tests.mutants.operators import Mutant, apply, mutants, statement_at
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "bender/core"
 
-#: Tests in the order in which they are tried, and where each stage has its own from.
-STAGES = {
-    "unit": ["tests.core"],
-    "scenarios": ["tests.simulation.test_scenarios"],
-    "seeds": [],
-    "others": ["tests.test_node", "tests.exchange", "tests.api"],
+#: In this order they are tried. What tests the shells is not: it runs all of the core, and means little of it.
+STAGES = ("unit", "scenarios", "seeds")
+
+#: The quick ones among the first.
+SEEDS = (1, 3, 5, 6, 7, 9, 11, 12)
+
+#: Property tests that take longer than all other tests together.
+LEFT_OUT = {
+    "tests.core.test_ledger.CopiesTests.test_any_exchange_of_deltas",
+    "tests.core.test_replica.LifeTests.test_any_life",
 }
-
-#: Ten of the first twelve: the other two take longer than these together.
-SEEDS = (1, 3, 4, 5, 6, 7, 9, 10, 11, 12)
-
-#: Of other tests only those are tried that take less, in seconds of CPU while each line is noted.
-OTHERS_S_MAX = 0.03
-
-#: Tests that take longer are tried last, and on the module alone that they are about.
-LONG_S = 4.0
 
 #: What a child may use: of CPU for one test, in seconds and in times of what it took before; of memory.
 TEST_S_MAX = 1.0
@@ -82,28 +77,19 @@ def prepare() -> None:
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
     hypothesis.settings.load_profile("mutants")
-    for path in CORE.glob("*.py"):
-        importlib.import_module(f"bender.core.{path.stem}")
-    for _, name in _names():
-        importlib.import_module(name.rpartition(".")[0].rpartition(".")[0] or "tests.simulation.seeds")
+    importlib.import_module("tests.simulation.seeds")
+    _names()
 
 
 @cache
 def _names() -> tuple[tuple[str, str], ...]:
     """All tests, each with its stage."""
-    found = [
-        (stage, case.id())
-        for stage, packages in STAGES.items()
-        for package in packages
-        for module in _modules(package)
-        for case in _cases(unittest.defaultTestLoader.loadTestsFromName(module))
-    ]
-    return (*dict.fromkeys(found), *(("seeds", f"seed {seed}") for seed in SEEDS))
-
-
-def _modules(package: str) -> list[str]:
-    path = ROOT / package.replace(".", "/")
-    return [f"{package}.{each.stem}" for each in sorted(path.glob("test_*.py"))] or [package]
+    load = unittest.defaultTestLoader.loadTestsFromName
+    modules = [("unit", f"tests.core.{path.stem}") for path in sorted((ROOT / "tests/core").glob("test_*.py"))]
+    modules += [("scenarios", "tests.simulation.test_scenarios")]
+    found = [(stage, case.id()) for stage, module in modules for case in _cases(load(module))]
+    seeds = [("seeds", f"seed {seed}") for seed in SEEDS]
+    return (*(each for each in dict.fromkeys(found) if each[1] not in LEFT_OUT), *seeds)
 
 
 def _cases(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
@@ -130,8 +116,8 @@ def trials(measured: Path) -> list[Trial]:
     names = [(stage, name) for stage, name in _names() if name not in known]
     with measured.open("a", encoding="utf-8") as file:
         _in_child(lambda tell: _measure(names, tell), lambda line: print(line, file=file, flush=True))
-    found = [_read(measured)[name] for _, name in _names()]
-    return [trial for trial in found if trial.stage != "others" or trial.seconds < OTHERS_S_MAX]
+    known = _read(measured)
+    return [known[name] for _, name in _names()]
 
 
 def _read(measured: Path) -> dict[str, Trial]:
@@ -164,17 +150,8 @@ def chosen(mutant: Mutant, tree: ast.Module, trials: list[Trial]) -> list[Trial]
         word = re.compile(rf"\b{mutant.scope.partition('.')[0]}\b")
         modules = {path.stem for path in CORE.glob("*.py") if word.search(path.read_text("utf-8"))} | {mutant.module}
         found = [trial for trial in trials if any(line.partition(":")[0] in modules for line in trial.runs)]
-    own, stages = f"tests.core.test_{mutant.module}.", [*STAGES]
-    found = [trial for trial in found if trial.seconds < LONG_S or trial.name.startswith(own)]
-    return sorted(
-        found,
-        key=lambda trial: (
-            trial.seconds > LONG_S,
-            stages.index(trial.stage),
-            not trial.name.startswith(own),
-            trial.seconds,
-        ),
-    )
+    own = f"tests.core.test_{mutant.module}."
+    return sorted(found, key=lambda trial: (STAGES.index(trial.stage), not trial.name.startswith(own), trial.seconds))
 
 
 # How one is tried.
