@@ -79,6 +79,8 @@ def prepare() -> None:
     hypothesis.settings.load_profile("mutants")
     importlib.import_module("tests.simulation.seeds")
     _names()
+    _functions()
+    gc.freeze()  # or each child would copy all that its collector looks at
 
 
 @cache
