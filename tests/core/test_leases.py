@@ -73,6 +73,26 @@ class DueTests(SynchronousTestCase):
         self.leases.turn(105.0 + SLOT_S, 1000)
         self.assertEqual(due_keys(self.leases), ["a"])
 
+    def test_renewed_until_now(self) -> None:
+        """A deadline that has just come is over."""
+        lease = self.leases.grant(claim("a"), 110.0)
+        lease.deadline = 112.0
+        self.leases.turn(112.0, 1000)
+        self.assertEqual(due_keys(self.leases), ["a"])
+
+    def test_ended_before(self) -> None:
+        """What was found to be ended stays so when its deadline comes, or has been moved."""
+        leases = [self.leases.grant(claim(key), 110.0) for key in "ab"]
+        for lease in leases:
+            self.leases.due[lease] = 105.0
+        leases[1].deadline = 130.0
+        self.leases.turn(120.0, 1000)
+        self.assertEqual([*self.leases.due.values()], [105.0, 105.0])
+
+    def test_not_current(self) -> None:
+        """Nobody has seen yet whether a new lease's claim says what the winner says."""
+        self.assertFalse(self.leases.grant(claim("a"), 110.0).current)
+
     def test_slices(self) -> None:
         """A turn looks at no more leases than it may, and goes on where it stopped."""
         for i in range(5):
@@ -126,6 +146,11 @@ class ShortenTests(SynchronousTestCase):
         """A later deadline changes nothing."""
         self.leases.shorten(self.lease, 20.0)
         self.assertEqual(self.lease.deadline, 10.0)
+
+    def test_the_same(self) -> None:
+        """The same deadline again takes no place in the wheel."""
+        self.leases.shorten(self.lease, 10.0)
+        self.assertEqual(len(self.leases), 1)
 
     def test_due(self) -> None:
         """What is due already stays so."""

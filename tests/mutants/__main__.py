@@ -1,0 +1,105 @@
+"""Change the core by machine and list what no test notices: python -m tests.mutants claims rounds --out FILE.
+
+Results are written to a file as they come, and so is what each test runs, to another. What is in these files is not
+tried again: remove them when the core has changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+import tomllib
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from multiprocessing import get_context
+from pathlib import Path
+
+from tests.mutants.operators import Mutant
+from tests.mutants.run import CORE, ROOT, STAGES, Outcome, Trial, attempt, chosen, mutants_of, prepare, trials
+
+COLUMNS = [*STAGES, "timeout", "equivalent", "survived"]
+
+
+def main(arguments: list[str]) -> int:
+    options = _options(arguments)
+    names = options.modules or sorted(path.stem for path in CORE.glob("*.py"))
+    modules = {name: mutants_of(name) for name in names}
+    everything = [each for found in modules.values() for each in found]
+    outcomes = {key: Outcome("equivalent") for key in equivalents()}
+    outcomes |= {key: outcome for key, outcome in _read(options.out).items() if key not in outcomes}
+    again = {"survived"} if options.survivors else set()
+    wanted = [i for i, (mutant, _) in enumerate(everything) if _is_wanted(mutant, outcomes, again)]
+    if wanted:
+        outcomes |= _try(everything, wanted, options)
+    _print_table({name: [mutant for mutant, _ in found] for name, found in modules.items()}, outcomes)
+    survivors = [mutant for mutant, _ in everything if outcomes[mutant.key].verdict == "survived"]
+    for mutant in survivors:
+        print(f"bender/core/{mutant.module}.py:{mutant.line}: {mutant.name}")
+    return 1 if survivors else 0
+
+
+def _options(arguments: list[str]) -> Namespace:
+    parser = ArgumentParser(prog="python -m tests.mutants", description="Change the core and see which tests notice.")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="modules of bender/core (all)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
+    parser.add_argument("--out", type=Path, default=ROOT / "build/mutants.jsonl", metavar="FILE", help="results so far")
+    parser.add_argument("--survivors", action="store_true", help="try those again that have survived")
+    return parser.parse_args(arguments)
+
+
+def equivalents() -> dict[str, str]:
+    """The mutants that no test can notice, and why."""
+    tables = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text("utf-8"))
+    return {f"{module}.{name}": reason for module, table in tables.items() for name, reason in table.items()}
+
+
+def _is_wanted(mutant: Mutant, outcomes: dict[str, Outcome], again: set[str]) -> bool:
+    return mutant.key not in outcomes or outcomes[mutant.key].verdict in again
+
+
+def _read(path: Path) -> dict[str, Outcome]:
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return {key: Outcome(verdict, test) for key, verdict, test in map(json.loads, lines)}
+
+
+#: All mutants, each with the tree that it changes, and all tests: processes have them from the one that forked them.
+_mutants: list[tuple[Mutant, ast.Module]] = []
+_trials: list[Trial] = []
+
+
+def _try(everything: list[tuple[Mutant, ast.Module]], wanted: list[int], options: Namespace) -> dict[str, Outcome]:
+    """Try those that are wanted, and write down what comes of each."""
+    prepare()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    _mutants[:], _trials[:] = everything, trials(options.out.with_suffix(".tests"))
+    outcomes = {}
+    with get_context("fork").Pool(options.jobs) as pool, options.out.open("a", encoding="utf-8") as file:
+        for i, outcome in pool.imap_unordered(_attempt, wanted):
+            key = everything[i][0].key
+            outcomes[key] = outcome
+            print(json.dumps([key, outcome.verdict, outcome.test]), file=file, flush=True)
+    return outcomes
+
+
+def _attempt(i: int) -> tuple[int, Outcome]:
+    mutant, tree = _mutants[i]
+    return i, attempt(mutant, tree, chosen(mutant, tree, _trials))
+
+
+def _print_table(modules: dict[str, list[Mutant]], outcomes: dict[str, Outcome]) -> None:
+    print(f"{'module':15}{'mutants':>10}" + "".join(f"{column:>12}" for column in COLUMNS))
+    total: Counter[str] = Counter()
+    for name, found in modules.items():
+        counts = Counter(outcomes[mutant.key].verdict for mutant in found)
+        total += counts
+        _print_row(name, counts)
+    _print_row("all", total)
+
+
+def _print_row(name: str, counts: Counter[str]) -> None:
+    print(f"{name:15}{counts.total():10,}" + "".join(f"{counts[column]:12,}" for column in COLUMNS))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,265 @@
+"""How a mutant is tried: in a forked child, by those tests that run what was changed, up to the first that fails.
+
+cosmic-ray starts a process for each mutant, which costs more than its tests; mutmut 3 forks as this does, but runs
+pytest alone and neither deletes statements nor changes anything outside functions.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import importlib
+import json
+import os
+import re
+import resource
+import signal
+import sys
+import unittest
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from time import process_time
+from types import CodeType, FunctionType
+
+import coverage
+import hypothesis
+from attrs import frozen
+
+from tests.mutants.operators import Mutant, apply, mutants, statement_at
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "bender/core"
+
+#: In this order they are tried. What tests the shells is not: it runs all of the core, and means little of it.
+STAGES = ("unit", "scenarios", "seeds")
+
+#: The quick ones among the first.
+SEEDS = (1, 3, 5, 6, 7, 9, 11, 12)
+
+#: Property tests that take longer than all other tests together.
+LEFT_OUT = {
+    "tests.core.test_ledger.CopiesTests.test_any_exchange_of_deltas",
+    "tests.core.test_replica.LifeTests.test_any_life",
+}
+
+#: What a child may use: of CPU for one test, in seconds and in times of what it took before; of memory.
+TEST_S_MAX = 1.0
+TEST_TIMES_MAX = 2
+MEMORY_BYTES_MAX = 4 * 1024**3
+
+
+@frozen
+class Trial:
+    """A test, the CPU that it takes, and the lines of the core that it runs, as `module:line`."""
+
+    name: str
+    stage: str
+    seconds: float
+    runs: frozenset[str]
+
+
+@frozen
+class Outcome:
+    """What came of a mutant: the stage whose test failed, `timeout` or `survived`; and the last test that was run."""
+
+    verdict: str
+    test: str = ""
+
+
+# Which tests there are.
+
+
+def prepare() -> None:
+    """Import everything once, and have property tests always try the same examples, without making them smaller."""
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
+    hypothesis.settings.load_profile("mutants")
+    importlib.import_module("tests.simulation.seeds")
+    _names()
+    _functions()
+    gc.freeze()  # or each child would copy all that its collector looks at
+
+
+@cache
+def _names() -> tuple[tuple[str, str], ...]:
+    """All tests, each with its stage."""
+    load = unittest.defaultTestLoader.loadTestsFromName
+    modules = [("unit", f"tests.core.{path.stem}") for path in sorted((ROOT / "tests/core").glob("test_*.py"))]
+    modules += [("scenarios", "tests.simulation.test_scenarios")]
+    found = [(stage, case.id()) for stage, module in modules for case in _cases(load(module))]
+    seeds = [("seeds", f"seed {seed}") for seed in SEEDS]
+    return (*(each for each in dict.fromkeys(found) if each[1] not in LEFT_OUT), *seeds)
+
+
+def _cases(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    for each in suite:
+        if isinstance(each, unittest.TestSuite):
+            yield from _cases(each)
+        else:
+            yield each
+
+
+def passes(name: str) -> bool:
+    """Run one test."""
+    if name.startswith("seed "):
+        seed = int(name.removeprefix("seed "))
+        return not importlib.import_module("tests.simulation.seeds").simulate(seed, hard=seed % 2 == 1).broken
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromName(name).run(result)
+    return result.wasSuccessful() and result.testsRun == 1
+
+
+def trials(measured: Path) -> list[Trial]:
+    """All tests worth trying. What they run is read from a file, and measured for those that are not in it."""
+    known = _read(measured)
+    names = [(stage, name) for stage, name in _names() if name not in known]
+    with measured.open("a", encoding="utf-8") as file:
+        _in_child(lambda tell: _measure(names, tell), lambda line: print(line, file=file, flush=True))
+    known = _read(measured)
+    return [known[name] for _, name in _names()]
+
+
+def _read(measured: Path) -> dict[str, Trial]:
+    lines = measured.read_text("utf-8").splitlines() if measured.exists() else []
+    return {name: Trial(name, stage, seconds, frozenset(runs)) for name, stage, seconds, runs in map(json.loads, lines)}
+
+
+def _measure(names: list[tuple[str, str]], tell: Callable[[str], None]) -> bool:
+    """Run each test by itself and note what it runs of the core: nothing if it fails without any mutant."""
+    for stage, name in names:
+        measuring = coverage.Coverage(data_file=None, config_file=False, include=[f"{CORE}/*"])
+        began_at = process_time()
+        with measuring.collect():
+            ok = passes(name)
+        data = measuring.get_data()
+        runs = [f"{Path(path).stem}:{line}" for path in data.measured_files() for line in data.lines(path) or ()]
+        tell(json.dumps([name, stage, process_time() - began_at, runs if ok else []]))
+    return True
+
+
+def chosen(mutant: Mutant, tree: ast.Module, trials: list[Trial]) -> list[Trial]:
+    """The tests that run the statement which is changed, in the order in which they are tried: first its module's own.
+
+    Where what is changed is outside functions, those that run anything of the modules that name it.
+    """
+    if mutant.in_function:
+        wanted = {f"{mutant.module}:{line}" for line in statement_at(mutant.line, tree)}
+        found = [trial for trial in trials if not wanted.isdisjoint(trial.runs)]
+    else:
+        word = re.compile(rf"\b{mutant.scope.partition('.')[0]}\b")
+        modules = {path.stem for path in CORE.glob("*.py") if word.search(path.read_text("utf-8"))} | {mutant.module}
+        found = [trial for trial in trials if any(line.partition(":")[0] in modules for line in trial.runs)]
+    own = f"tests.core.test_{mutant.module}."
+    return sorted(found, key=lambda trial: (STAGES.index(trial.stage), not trial.name.startswith(own), trial.seconds))
+
+
+# How one is tried.
+
+
+def mutants_of(module: str) -> list[tuple[Mutant, ast.Module]]:
+    """The mutants of a module of the core, each with the tree that it changes."""
+    tree = ast.parse((CORE / f"{module}.py").read_text("utf-8"))
+    return [(mutant, tree) for mutant in mutants(module, tree)]
+
+
+def attempt(mutant: Mutant, tree: ast.Module, trials: list[Trial]) -> Outcome:
+    """Try a mutant with these tests in this order."""
+
+    def body(tell: Callable[[str], None]) -> bool:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+        _mutate(mutant, tree)
+        for trial in trials:
+            tell(trial.name)
+            signal.setitimer(signal.ITIMER_VIRTUAL, TEST_S_MAX + TEST_TIMES_MAX * trial.seconds)
+            if not passes(trial.name):
+                return False
+        return True
+
+    said: list[str] = []
+    status = _in_child(body, said.append)
+    last = said[-1] if said else "import"
+    if os.WIFSIGNALED(status):
+        return Outcome("timeout", last)
+    if status == 0:
+        return Outcome("survived")
+    return Outcome(next((trial.stage for trial in trials if trial.name == last), "unit"), last)
+
+
+def _in_child(body: Callable[[Callable[[str], None]], bool], told: Callable[[str], object]) -> int:
+    """Run `body` in a forked child, and pass on the lines that it tells; returns how it ended, 0 for True."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            with os.fdopen(writing, "w", encoding="utf-8") as lines:
+                status = 0 if body(lambda line: print(line, file=lines, flush=True)) else 1
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as lines:
+        for line in lines:
+            told(line.rstrip())
+    return os.waitpid(child, 0)[1]
+
+
+def _mutate(mutant: Mutant, tree: ast.Module) -> None:
+    """Change the functions that are there, which all who imported them see; or else import everything anew."""
+    path = CORE / f"{mutant.module}.py"
+    code = compile(apply(mutant, tree), str(path), "exec")
+    if not (mutant.in_function and _swap(_function_in(code, mutant))):
+        _import_anew(f"bender.core.{mutant.module}", code)
+
+
+def _function_in(code: CodeType, mutant: Mutant) -> CodeType:
+    """The code of the function that is changed, found in that of its module."""
+    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    for each in inner:
+        if each.co_qualname == mutant.scope and each.co_firstlineno <= mutant.line <= _last_line(each):
+            return each
+    return next(_function_in(each, mutant) for each in inner if mutant.scope.startswith(f"{each.co_qualname}."))
+
+
+def _last_line(code: CodeType) -> int:
+    inner = [_last_line(each) for each in code.co_consts if isinstance(each, CodeType)]
+    return max([line for *_, line in code.co_lines() if line is not None] + inner)
+
+
+@cache
+def _functions() -> dict[tuple[str, str, int], list[FunctionType]]:
+    """The functions of the core that are there, methods of all kinds included, by where they are from."""
+    found = defaultdict(list)
+    for each in gc.get_objects():
+        if isinstance(each, FunctionType):
+            code = each.__code__
+            found[code.co_filename, code.co_qualname, code.co_firstlineno].append(each)
+    return found
+
+
+def _swap(code: CodeType) -> bool:
+    functions = _functions().get((code.co_filename, code.co_qualname, code.co_firstlineno), [])
+    if not functions or any(function.__code__.co_freevars != code.co_freevars for function in functions):
+        return False
+    for function in functions:
+        function.__code__ = code
+    return True
+
+
+def _import_anew(changed: str, code: CodeType) -> None:
+    """Forget all modules of the project but those that do this, and have one of them be `code` from now on."""
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("bender", "tests") and not name.startswith("tests.mutants"):
+            del sys.modules[name]
+    original = SourceFileLoader.get_code
+
+    def get_code(loader: SourceFileLoader, name: str) -> CodeType | None:
+        return code if name == changed else original(loader, name)
+
+    setattr(SourceFileLoader, "get_code", get_code)  # noqa: B010 - mypy refuses to assign a method
+    importlib.import_module(changed)
