@@ -287,7 +287,7 @@ class Claims:
         return not (self._is_known(claim.node) or (claim.node == self._before and self.informed))
 
     def _is_known(self, incarnation: int) -> bool:
-        """Whether all of the ledger of an incarnation that had claims is here, if it has none any more."""
+        """Whether the ledger of an incarnation that has had claims is here as a whole, not only its first pages."""
         return self.head(incarnation).version > 0
 
     def _winner(self, entries: tuple[Entry, ...], now: float) -> Claim | None:
