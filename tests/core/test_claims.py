@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import KEYS_PER_SLICE, Claims
 from bender.core.contacts import Contact, Contacts
+from bender.core.guard import Guarded
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, Copy, Dot, End, Ledger
 from bender.core.messages import Counter
@@ -85,6 +86,7 @@ class Beginning(ClaimsCase):
         self.claims.register(KEY, BODY, TTL_S, NOW)
         claims = Claims(9, Timing(0.1, 0.5), Contacts("n1:1730", Timing()), self.view, NOW, 1)
         claims.informed = True
+        self.assertFalse(claims.guard.on)
         claims.settle(NOW + 600.75)
         self.assertFalse(claims.settled)
         claims.settle(NOW + 600.85)
@@ -281,10 +283,21 @@ class Lapsing(ClaimsCase):
         self.assertTrue(self.is_there())
         self.assertFalse(self.claims.lapse(NOW + 10.25))
         self.assertFalse(self.is_there())
+        self.assertEqual(self.happened(), [("online", "registered"), ("offline", "expired")])
+
+    def test_just_now(self) -> None:
+        """A deadline that has just come is over."""
+        self.claims.leases.due[self.lease()] = None
+        self.claims.end_due(NOW + 9.9)
+        self.assertEqual((self.is_there(), self.claims.leases.due), (True, {}))
+        self.claims.leases.due[self.lease()] = None
+        self.claims.end_due(NOW + 10.0)
+        self.assertFalse(self.is_there())
 
     def test_asked(self) -> None:
         """It waits for an answer to what was asked after its deadline."""
         contact = self.hear(2, NOW + 9.0)
+        self.hear(3, NOW + 9.0).echoed = NOW + 30.0
         contact.echoed = NOW + 9.9
         self.claims.lapse(NOW + 10.25)
         self.assertEqual((self.is_there(), self.claims.unconfirmed(NOW + 10.25)), (True, True))
@@ -292,6 +305,16 @@ class Lapsing(ClaimsCase):
         self.assertFalse(self.claims.unconfirmed(NOW + 10.25))
         self.claims.end_due(NOW + 10.25)
         self.assertFalse(self.is_there())
+
+    def test_asked_about_one(self) -> None:
+        """Ends, and claims that were ended, need no question; what is due from now on needs one."""
+        self.hear(2, NOW + 9.0)
+        self.claims.register(OTHER_KEY, BODY, TTL_S, NOW)
+        self.claims.leases.due[self.lease(OTHER_KEY)] = NOW
+        self.assertFalse(self.claims.unconfirmed(NOW + 10.0))
+        self.claims.leases.due[self.lease()] = None
+        self.assertFalse(self.claims.unconfirmed(NOW + 9.9))
+        self.assertTrue(self.claims.unconfirmed(NOW + 10.0))
 
     def test_no_answer(self) -> None:
         """It waits for 4.5·I at most."""
@@ -391,6 +414,18 @@ class Ending(ClaimsCase):
         self.claims.lapse(NOW + 22.9)
         self.assertEqual(len(self.own()), 1)
         self.claims.lapse(NOW + 23.25)
+        self.assertEqual(self.own(), [])
+
+    def test_just_now(self) -> None:
+        """An end whose deadline has just come is over."""
+        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.deregister(KEY, NOW)
+        (lease,) = self.claims.leases
+        self.claims.leases.due[lease] = None
+        self.claims.end_due(NOW + 17.9)
+        self.assertEqual((len(self.own()), self.claims.leases.due), (1, {}))
+        self.claims.leases.due[lease] = None
+        self.claims.end_due(NOW + 18.0)
         self.assertEqual(self.own(), [])
 
     def test_the_end_of_another(self) -> None:
@@ -535,3 +570,65 @@ class Settling(ClaimsCase):
         self.assertEqual({entry.node for entry in claims.ledger.entries.values()}, {9})
         self.assertEqual({lease.deadline for lease in claims.leases}, {NOW + TTL_S, NOW + 18.0})
         self.assertEqual(self.view.count, KEYS_PER_SLICE)
+
+
+class Guarding(ClaimsCase):
+    """Rule 9, with twenty seconds on suspicion."""
+
+    def setUp(self) -> None:
+        self.begin(guard_s=20.0)
+
+    def pass_on_to(self, at: float) -> None:
+        self.claims.hide(at)
+        while self.claims.settle(at) or self.claims.judge(at):
+            pass
+
+    def told(self, number: int, at: float, key: str = KEY, ttl_s: float = TTL_S) -> Contact:
+        contact = self.hear(number, at)
+        self.tell(number, key, ttl_s=ttl_s)
+        self.claims.refresh(key, at)
+        return contact
+
+    def test_until_when(self) -> None:
+        """The last of its nodes that was heard decides."""
+        self.told(2, NOW)
+        self.told(3, NOW + 2.0)
+        self.pass_on_to(NOW + 15.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [Guarded("web", 1, 20.0)])
+
+    def test_beside_an_end(self) -> None:
+        """An end of another registration has no part in that."""
+        self.told(2, NOW)
+        self.end(2, (2, 9))
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 13.0), [Guarded("web", 1, 20.0)])
+
+    def test_where_its_node_has_left(self) -> None:
+        """Nobody can be renewing there, so it has expired."""
+        self.told(2, NOW).left = True
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual(self.happened(), [("online", "registered"), ("offline", "expired")])
+
+    def test_looked_at_again(self) -> None:
+        """What was hidden counts as lost, however often it is looked at."""
+        first, second, third = (KEY.replace("10.0.0.5", f"10.0.0.{i}") for i in (1, 2, 3))
+        self.claims.register(first, BODY, 60.0, NOW)
+        self.told(2, NOW, second)
+        self.told(3, NOW + 11.0, third, 4.0)
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual(self.view.shown(), [first, third])
+        self.claims.refresh(second, NOW + 14.0)
+        self.pass_on_to(NOW + 18.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 18.0), [Guarded("web", 1, 20.0)])
+
+    def test_one_of_its_nodes_is_forgotten(self) -> None:
+        """That may have a claim still, and so it stays."""
+        two = self.told(2, NOW)
+        self.told(3, NOW)
+        self.pass_on_to(NOW + 13.0)
+        self.others[3].remove(1)
+        self.join(3)
+        self.contacts.forget(two)
+        self.claims.forget(two)
+        self.pass_on_to(NOW + 14.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [Guarded("web", 1, 19.0)])
