@@ -24,10 +24,11 @@ class ClaimsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.begin()
 
-    def begin(self, guard_s: float = 0.0) -> None:
-        self.contacts = Contacts("n1:1730", Timing())
+    def begin(self, guard_s: float = 0.0, interval_s: float = 1.0) -> None:
+        timing = Timing(interval_s, 10.0)
+        self.contacts = Contacts("n1:1730", timing)
         self.view = View()
-        self.claims = Claims(1, Timing(), self.contacts, self.view, NOW, guard_s=guard_s)
+        self.claims = Claims(1, timing, self.contacts, self.view, NOW, guard_s=guard_s)
         self.others: dict[int, Ledger] = {}
 
     def hear(self, number: int, at: float = NOW) -> Contact:
@@ -87,7 +88,7 @@ class Beginning(ClaimsCase):
         claims = Claims(9, Timing(0.1, 0.5), Contacts("n1:1730", Timing()), self.view, NOW, 1)
         claims.informed = True
         self.assertFalse(claims.guard.on)
-        claims.settle(NOW + 600.75)
+        claims.settle(NOW + Timing(0.1, 0.5).ledger_kept_s(0.0))
         self.assertFalse(claims.settled)
         claims.settle(NOW + 600.85)
         self.assertTrue(claims.settled)
@@ -137,7 +138,7 @@ class Registering(ClaimsCase):
         """The same again moves the deadline by the time that has gone."""
         self.assertTrue(self.claims.register(KEY, BODY, TTL_S, NOW))
         self.assertFalse(self.claims.register(KEY, BODY, TTL_S, NOW + 4.0))
-        self.assertEqual((self.lease().deadline, len(self.own())), (NOW + 14.0, 1))
+        self.assertEqual((self.lease().deadline, self.claims.ledger.version), (NOW + 14.0, 1))
 
     def test_rev(self) -> None:
         """A change has a larger rev than all that is known, whether or not it counts."""
@@ -473,8 +474,10 @@ class Telling(ClaimsCase):
         copy = claim.copied_by(3, 1)
         self.assertIsInstance(copy, Copy)
         self.assertEqual(self.claims.brief(told, contact).added, (copy,))
-        other = self.others[4].delta(self.claims.head(9))
-        self.assertEqual(self.claims.brief(other, contact), other)
+        self.end(6, (9, 9))
+        for number in (4, 6):
+            other = self.others[number].delta(self.claims.head(9))
+            self.assertEqual(self.claims.brief(other, contact), other)
 
     def test_heads(self) -> None:
         """Of ledgers of which anything is here; others know less of those where their head is lower."""
@@ -515,10 +518,30 @@ class Hiding(ClaimsCase):
     def test_heard_again(self) -> None:
         self.hide(NOW + 13.0)
         self.hear(2, NOW + 14.0)
-        self.claims.heard_again(self.contact, 11.0, NOW + 14.0)
+        self.claims.heard_again(self.contact, 5.0, NOW + 14.0)
         self.assertEqual([*self.claims.stale], [KEY])
         self.assertEqual(self.hide(NOW + 14.0), [OTHER_KEY, KEY])
         self.assertEqual(self.hide(NOW + 27.0), [OTHER_KEY])
+
+    def test_shortest(self) -> None:
+        """The shortest ttl there can be, four intervals, is hidden in time and comes back in time."""
+        self.begin(interval_s=0.5)
+        contact = self.hear(2)
+        self.tell(2, ttl_s=2.0)
+        self.claims.refresh(KEY, NOW)
+        self.assertEqual(self.hide(NOW + 3.25), [KEY])
+        self.assertEqual(self.hide(NOW + 3.5), [])
+        self.hear(2, NOW + 4.0)
+        self.claims.heard_again(contact, 2.0, NOW + 4.0)
+        self.assertEqual([*self.claims.stale], [KEY])
+
+    def test_nothing_to_hide(self) -> None:
+        """A contact of which no ledger is here has nothing to hide, to show or to forget."""
+        contact = self.hear(3)
+        self.claims.hide(NOW + 20.0)
+        self.claims.heard_again(contact, 17.0, NOW + 20.0)
+        self.claims.forget(contact)
+        self.assertTrue(self.claims.settled)
 
     def test_forgotten(self) -> None:
         """A ledger goes whole, and its entries with it."""
