@@ -537,6 +537,7 @@ class Hiding(ClaimsCase):
 
     def test_nothing_to_hide(self) -> None:
         """A contact of which no ledger is here has nothing to hide, to show or to forget."""
+        self.begin()
         contact = self.hear(3)
         self.claims.hide(NOW + 20.0)
         self.claims.heard_again(contact, 17.0, NOW + 20.0)
