@@ -90,14 +90,14 @@ class Asking(RoundsCase):
     def test_greeting(self) -> None:
         """It has heads, and the counters of this node and of those that are believed."""
         self.register(KEY)
-        self.meet(2, age_s=1.0)
+        self.meet(2, beats=0, age_s=1.0)
         self.contacts.meet(counter(3, 5), NOW)
         self.rounds.beat(NOW - 0.5)
         request = self.asked()
         message = request.message
         self.assertEqual((request.address, request.limit_s, request.push), ("n2:1730", INTERVAL_S, False))
         self.assertEqual((message.sender, message.ask, message.heads), (sender(1), NOW, {1: Head(1, 1)}))
-        self.assertEqual(message.counters, (counter(1, 1, 0.5), counter(2, 5, 1.0)))
+        self.assertEqual(message.counters, (counter(1, 1, 0.5), counter(2, 0, 1.0)))
         self.assertEqual(message.digest, self.configuration.digest)
         self.assertIn(request, self.links["n2:1730"].rounds)
 
@@ -250,6 +250,28 @@ class Pushing(RoundsCase):
         request = self.rounds.take_requests()[0]
         self.rounds.answered(request, Message(sender(2)), NOW)
         self.assertEqual(self.links["n2:1730"].pushed, 1)
+        self.rounds.push(NOW)
+        self.assertEqual(self.sent(), [])
+
+    def test_settings_for_one(self) -> None:
+        """What waits for one alone goes to that one, whoever comes first."""
+        for number in (2, 3):
+            link = self.links[f"n{number}:1730"]
+            link.unsent.append(setting())
+            self.rounds.push(NOW)
+            told = {request.address: request.message.settings for request in self.rounds.take_requests()}
+            self.assertEqual([address for address, settings in told.items() if settings], [link.address])
+            self.begin()
+            self.meet(2)
+            self.meet(3)
+            self.register(KEY)
+
+    def test_answered_by_another(self) -> None:
+        """That somebody else answers a push replaces nobody: it says nothing of when it was asked."""
+        self.rounds.push(NOW)
+        request = self.rounds.take_requests()[0]
+        self.rounds.answered(request, Message(sender(9)), NOW + 50.0)
+        self.assertFalse(self.two.gone)
 
 
 class Answering(RoundsCase):
@@ -262,16 +284,25 @@ class Answering(RoundsCase):
     def test_all_there_is(self) -> None:
         """It gets what it lacks, the counters of whom it comes from, and the echo of its question."""
         self.meet(2)
-        self.meet(3)
-        self.register(KEY)
+        self.meet(3, beats=0)
+        self.register(KEY, KEY + "1")
         self.tell(ledger(3, KEY))
         answer, settings = self.receive(self.greeting())
         self.assertEqual(([delta.incarnation for delta in answer.deltas], answer.echo), ([1, 3], NOW - 0.1))
         self.assertEqual([each.incarnation for each in answer.counters], [1, 2, 3])
         self.assertEqual((answer.ask, answer.bucket_digests, settings), (None, (), ()))
-        self.assertEqual(answer.heads, {1: Head(1, 1), 3: Head(1, 1)})
+        self.assertEqual(answer.heads, {1: Head(2, 2), 3: Head(1, 1)})
         self.assertEqual(self.sent(), [])
-        self.assertIsNone(self.rounds.surpassed(Message(sender(2), {1: Head(1, 1)})))
+        self.assertIsNone(self.rounds.surpassed(Message(sender(2), {1: Head(2, 2)})))
+
+    def test_others_alone(self) -> None:
+        """What was passed on of others says nothing of what was sent of one's own."""
+        self.meet(2)
+        self.meet(3)
+        self.register(KEY)
+        self.tell(ledger(3, KEY, KEY + "1"))
+        self.receive(self.greeting(heads={1: Head(1, 1)}))
+        self.assertEqual(self.rounds.surpassed(Message(sender(2), {1: Head(1, 1)})), 0)
 
     def test_a_page(self) -> None:
         """A page has no echo, and neither has what leaves a ledger out."""
@@ -320,14 +351,23 @@ class Answering(RoundsCase):
         self.receive(self.greeting(4))
         self.assertEqual(self.sent(), ["n4:1730"])
 
+    def test_taken(self) -> None:
+        """Events need not wait for the answer."""
+        known: list[bool] = []
+        self.rounds.receive(
+            self.greeting(3), NOW, taken=lambda: known.append(3 in self.contacts), ask=False, late=False
+        )
+        self.assertEqual(known, [True])
+
     def test_late(self) -> None:
         """What may have waited here introduces nobody; who sent it is asked whether it is there."""
         self.meet(2)
-        self.receive(self.greeting(3), late=True)
+        self.receive(self.greeting(3, {1: Head(0, 0)}), late=True)
         self.assertEqual((3 in self.contacts, self.sent()), (False, ["n3:1730"]))
         self.receive(self.greeting(2), late=True)
         contact = self.contacts.get(2)
-        self.assertEqual(contact and contact.beats, 6)
+        assert contact is not None
+        self.assertEqual((contact.beats, contact.known_beats), (6, 6))
 
     def test_itself(self) -> None:
         """A question of one's own is answered with a greeting, and nothing is taken of it."""
@@ -369,7 +409,7 @@ class Taking(RoundsCase):
         self.assertEqual((three.beats, three.known_beats), (-1, 5))
         told = ledger(3, KEY)
         self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 5),), (told.delta(Head()),)))
-        self.assertEqual((three.beats, self.claims.winner(KEY, NOW)), (5, told.entries[1]))
+        self.assertEqual((three.beats, self.claims.shown(KEY)), (5, told.entries[1]))
         self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 6),)))
         self.assertEqual(three.beats, 6)
 
@@ -453,11 +493,12 @@ class Answered(RoundsCase):
         link, former = self.links["n2:1730"], self.contacts.get(3)
         self.assertEqual((link.incarnation, link.rounds, link.answer_s), (2, set(), 0.5))
         self.assertEqual(former and former.replaced_at, NOW)
+        self.assertIn(2, self.contacts)
 
     def test_itself(self) -> None:
         """Where this node itself has answered, nothing else is made of it."""
         request = self.asked()
-        self.assertEqual(self.answer(request, Message(sender(1), {}, (counter(2, 6),))), [])
+        self.assertEqual(self.rounds.answered(request, Message(sender(1), {}, (counter(2, 6),)), NOW), ())
         self.assertEqual((self.links["n2:1730"].incarnation, len(self.contacts)), (1, 0))
 
     def test_agreed(self) -> None:
@@ -481,6 +522,8 @@ class Answered(RoundsCase):
         (second,) = self.answer(self.asked(), self.message())
         self.assertEqual((second.heads, second.counters, second.echo), (None, (counter(3, 5),), None))
         self.assertEqual([delta.incarnation for delta in second.deltas], [3])
+        taken = Request("n2:1730", second, INTERVAL_S)
+        self.assertEqual(self.answer(taken, Message(sender(2), {3: Head(1, 1)})), [])
         self.assertEqual(self.answer(self.asked(), self.message(heads={3: Head(1, 1)})), [])
 
     def test_asked_back(self) -> None:
@@ -544,5 +587,7 @@ class Answered(RoundsCase):
             answer = Message(sender(2), heads)
             self.assertEqual(len(self.answer(second, answer)), asks)
         brought = Message(sender(2), {}, settings=(setting(),))
-        self.assertEqual(len(self.answer(second, brought)), 1)
-        self.assertEqual(len(self.answer(second, brought)), 0)
+        self.assertEqual(self.rounds.answered(second, brought, NOW), ("backend/web",))
+        self.assertEqual(self.sent(), ["n2:1730"])
+        self.assertEqual(self.rounds.answered(second, brought, NOW), ())
+        self.assertEqual(self.sent(), [])
