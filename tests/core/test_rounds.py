@@ -413,6 +413,12 @@ class Taking(RoundsCase):
         self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 6),)))
         self.assertEqual(three.beats, 6)
 
+    def test_no_news(self) -> None:
+        """The same heartbeat can be older than it seemed, also where its ledger is not here."""
+        two = self.meet(2)
+        self.take(Message(sender(2), {2: Head(5, 5)}, (counter(2, 5, 1.0),)))
+        self.assertEqual(two.heard_at, NOW - 1.0)
+
     def test_without_heads(self) -> None:
         """In a push it is the version of its delta."""
         two = self.meet(2)
@@ -435,6 +441,9 @@ class Taking(RoundsCase):
         self.take(Message(sender(2), {1: Head(4, 4), 3: Head(7, 8), 9: Head(1, 1)}))
         self.take(Message(sender(2), {1: Head(3, 3), 3: Head(9, 9)}))
         self.assertEqual(two.heads, {1: 4, 3: 9})
+        two.heads.clear()
+        self.take(Message(sender(2), {1: Head(0, 2)}))
+        self.assertEqual(two.heads, {1: 0})
 
     def test_echo(self) -> None:
         """It counts where all that came with it fitted."""
@@ -461,12 +470,11 @@ class Taking(RoundsCase):
         self.assertEqual([*self.claims.heads()], [3])
 
     def test_back_to_life(self) -> None:
-        """Who is heard again has its claims looked at again."""
+        """Who is heard again has its claims looked at again, whenever they were hidden."""
         two = self.meet(2)
         self.tell(ledger(2, KEY))
         self.claims.refresh(KEY, NOW)
-        self.claims.hide(NOW + 20.0)
-        self.claims.settle(NOW + 20.0)
+        self.claims.refresh(KEY, NOW + 20.0)
         self.assertIsNone(self.claims.shown(KEY))
         self.take(Message(sender(2), {2: Head(1, 1)}, (counter(2, 9),)), NOW + 20.0)
         self.claims.settle(NOW + 20.0)
@@ -568,6 +576,13 @@ class Answered(RoundsCase):
         (following,) = self.answer(request, self.message(page, heads={2: Head(2, 2)}), NOW + 0.5)
         self.assertEqual((following.ask, self.rounds.paged_at), (NOW + 0.5, NOW + 0.5))
         self.assertEqual(self.answer(request, self.message(page, heads={2: Head(2, 2)})), [])
+
+    def test_more_to_come_of_one(self) -> None:
+        self.meet(2)
+        self.meet(3)
+        deltas = (ledger(3, KEY).delta(Head()), ledger(2, KEY, KEY + "1").delta(Head(), 1))
+        (following,) = self.answer(self.asked(), self.message(*deltas, heads={3: Head(1, 1), 2: Head(2, 2)}))
+        self.assertEqual(following.ask, NOW)
 
     def test_all_has_come(self) -> None:
         """After what was no page it does not."""
