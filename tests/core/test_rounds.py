@@ -1,0 +1,608 @@
+"""Both halves of conversations, message by message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.claims import Claims
+from bender.core.configuration import Configuration
+from bender.core.contacts import Contact, Contacts
+from bender.core.ledger import Claim, Delta, Head, Ledger
+from bender.core.links import Links
+from bender.core.messages import Counter, Message, Request, Sender, Setting
+from bender.core.rounds import SETTINGS_PER_MESSAGE_MAX, Rounds
+from bender.core.timing import Timing
+from bender.core.view import View
+from tests.core.cluster import BODY, KEY, TTL_S
+
+NOW = 1000.0
+INTERVAL_S = 2.0
+
+
+def sender(number: int) -> Sender:
+    return Sender(number, f"n{number}", f"n{number}:1730", 1700 + number)
+
+
+def setting(key: str = "backend/web", rev: int = 1) -> Setting:
+    return Setting(key, rev, 9, 0, "ops", b"{}")
+
+
+def counter(number: int, beats: int, age_s: float = 0.0) -> Counter:
+    return Counter(number, f"n{number}", f"n{number}:1730", beats, age_s, api_port=1700 + number)
+
+
+def ledger(number: int, *keys: str) -> Ledger:
+    made = Ledger(number)
+    for key in keys:
+        made.add(Claim(number, made.next_n, key, BODY, TTL_S, 1, number, made.next_n))
+    return made
+
+
+class RoundsCase(SynchronousTestCase):
+    """Node 1, to which others talk by hand."""
+
+    def setUp(self) -> None:
+        self.begin()
+
+    def begin(self, page_entries_max: int = 1000) -> None:
+        timing = Timing(INTERVAL_S, 20.0)
+        self.contacts = Contacts("n1:1730", timing)
+        self.claims = Claims(1, timing, self.contacts, View(), NOW)
+        self.configuration = Configuration(1000)
+        self.links = Links(1, "n1:1730", {})
+        parts = (self.contacts, self.claims, self.configuration, self.links)
+        self.rounds = Rounds(sender(1), *parts, INTERVAL_S, NOW, page_entries_max)
+
+    def meet(self, number: int, beats: int = 5, age_s: float = 0.0) -> Contact:
+        """Somebody who was heard, and found at its address."""
+        self.contacts.meet(counter(number, beats, age_s), NOW)
+        self.contacts.hear(counter(number, beats, age_s), NOW)
+        self.links.answered(f"n{number}:1730", number)
+        contact = self.contacts.get(number)
+        assert contact is not None
+        return contact
+
+    def register(self, *keys: str) -> None:
+        for key in keys:
+            self.claims.register(key, BODY, TTL_S, NOW)
+
+    def tell(self, told: Ledger) -> None:
+        self.claims.join(told.delta(self.claims.head(told.incarnation)))
+
+    def receive(
+        self, message: Message, at: float = NOW, *, ask: bool = False, late: bool = False
+    ) -> tuple[Message, tuple[str, ...]]:
+        return self.rounds.receive(message, at, taken=lambda: None, ask=ask, late=late)
+
+    def asked(self, number: int = 2) -> Request:
+        """A round with somebody is under way."""
+        self.rounds.ask([f"n{number}:1730"], NOW)
+        (request,) = self.rounds.take_requests()
+        return request
+
+    def sent(self) -> list[str]:
+        return [request.address for request in self.rounds.take_requests()]
+
+
+class Asking(RoundsCase):
+    def test_greeting(self) -> None:
+        """It has heads, and the counters of this node and of those that are believed."""
+        self.register(KEY)
+        self.meet(2, beats=0, age_s=1.0)
+        self.contacts.meet(counter(3, 5), NOW)
+        self.rounds.beat(NOW - 0.5)
+        request = self.asked()
+        message = request.message
+        self.assertEqual((request.address, request.limit_s, request.push), ("n2:1730", INTERVAL_S, False))
+        self.assertEqual((message.sender, message.ask, message.heads), (sender(1), NOW, {1: Head(1, 1)}))
+        self.assertEqual(message.counters, (counter(1, 1, 0.5), counter(2, 0, 1.0)))
+        self.assertEqual(message.digest, self.configuration.digest)
+        self.assertIn(request, self.links["n2:1730"].rounds)
+
+    def test_nobody(self) -> None:
+        self.rounds.ask([], NOW)
+        self.assertEqual(self.sent(), [])
+
+    def test_buried(self) -> None:
+        """Four are under way at most, with each; what goes to several is one message."""
+        for _ in range(4):
+            self.rounds.ask(["n2:1730"], NOW)
+        self.sent()
+        self.rounds.ask(["n2:1730", "n3:1730", "n4:1730"], NOW)
+        three, four = self.rounds.take_requests()
+        self.assertEqual((three.address, four.address), ("n3:1730", "n4:1730"))
+        self.assertIs(three.message, four.message)
+
+    def test_leaving(self) -> None:
+        """The last counter says so."""
+        self.rounds.beat(NOW)
+        self.rounds.leave(NOW)
+        (own,) = self.asked().message.counters
+        self.assertEqual((self.rounds.left, own.left, own.beats), (True, True, 2))
+
+    def test_a_silent_one(self) -> None:
+        """News of a silent node has its longest ttl, and a pause of this node makes it no younger."""
+        self.meet(2)
+        self.tell(ledger(2, KEY))
+        self.contacts.shift(7.0)
+        told = [self.rounds._greeting(NOW + s).counters[1] for s in (12.75, 13.0)]
+        self.assertEqual([each.age_s for each in told], [12.75, 13.0])
+        self.assertEqual([each.ttl_max_s for each in told], [0.0, TTL_S])
+
+
+class Surpassed(RoundsCase):
+    """Whether another process speaks as this incarnation."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.register(KEY)
+        self.rounds.beat(NOW)
+        self.meet(2)
+
+    def found(
+        self,
+        *,
+        heads: Mapping[int, Head] | None = None,
+        beats: int | None = None,
+        own: bool = False,
+        ask: float | None = None,
+    ) -> int | None:
+        counters = () if beats is None else (counter(1, beats), counter(2, 99))
+        return self.rounds.surpassed(Message(sender(1 if own else 2), heads, counters, ask=ask))
+
+    def test_not(self) -> None:
+        self.assertIsNone(self.found())
+        self.assertIsNone(self.found(heads={1: Head(0, 0), 2: Head(9, 9)}, beats=1))
+
+    def test_a_version_that_was_not_sent(self) -> None:
+        self.assertEqual(self.found(heads={1: Head(1, 1)}), 1)
+        self.rounds.push(NOW)
+        self.assertIsNone(self.found(heads={1: Head(1, 1)}))
+        self.assertEqual(self.found(heads={1: Head(2, 2)}), 1)
+
+    def test_heartbeats(self) -> None:
+        self.assertEqual((self.found(beats=1), self.found(beats=2)), (None, 2))
+
+    def test_own_questions(self) -> None:
+        """One's own question comes back where a seed is this node; with a version that nobody was told."""
+        self.rounds.ask(["n1:1730"], NOW)
+        self.assertIsNone(self.found(own=True, ask=NOW, heads={1: Head(1, 1)}))
+        self.assertEqual(self.found(own=True, ask=NOW + 0.1), 1)
+        self.assertIsNone(self.found(own=True))
+        self.assertEqual(self.found(own=True, heads={1: Head(2, 2)}), 1)
+
+
+class Pushing(RoundsCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.two, self.three = self.meet(2), self.meet(3)
+        self.register(KEY)
+
+    def test_to_all(self) -> None:
+        """What is new goes to all at once, in one message with this node's counter, and once."""
+        self.rounds.push(NOW)
+        self.assertEqual([link.pushed for link in self.links], [1, 1])
+        two, three = self.rounds.take_requests()
+        self.assertIs(two.message, three.message)
+        self.assertEqual((two.address, two.push, two.limit_s), ("n2:1730", True, INTERVAL_S))
+        self.assertEqual((two.message.heads, two.message.counters), (None, (counter(1, 0),)))
+        self.assertEqual([delta.added for delta in two.message.deltas], [tuple(self.claims.ledger.entries.values())])
+        self.rounds.push(NOW)
+        self.assertEqual(self.sent(), [])
+
+    def test_from_what_they_have(self) -> None:
+        """Each gets what it has not shown to have; who has all gets nothing."""
+        self.two.heads[1], self.three.heads[1] = 1, 0
+        self.rounds.push(NOW)
+        self.assertEqual(self.sent(), ["n3:1730"])
+        self.register(KEY + "1")
+        self.rounds.push(NOW)
+        (request,) = self.rounds.take_requests()
+        (delta,) = request.message.deltas
+        self.assertEqual((request.address, delta.since, [entry.n for entry in delta.added]), ("n2:1730", 1, [2]))
+
+    def test_to_whom(self) -> None:
+        """Not where a request has failed, nobody was found, or who was found has left or is unknown."""
+        self.links["n2:1730"].failed = True
+        self.three.left = True
+        self.links["n4:1730"]
+        self.links.answered("n5:1730", 5)
+        self.rounds.push(NOW)
+        self.assertEqual(self.sent(), [])
+
+    def test_settings(self) -> None:
+        """They go with it, and wait while one is under way; not all of many at once."""
+        told = [setting(f"backend/b{i}") for i in range(SETTINGS_PER_MESSAGE_MAX + 1)]
+        self.links["n3:1730"].failed = True
+        for each in told:
+            self.configuration.join(each, NOW)
+            self.rounds.announce(each, NOW)
+        (request,) = self.rounds.take_requests()
+        self.assertEqual((request.message.settings, len(request.message.deltas)), ((told[0],), 1))
+        self.assertEqual((len(self.links["n2:1730"].unsent), self.links["n3:1730"].unsent), (256, []))
+        self.two.heads[1] = 1
+        self.links["n2:1730"].succeed(request, NOW)
+        self.links["n2:1730"].unsent.append(told[0])
+        self.rounds.push(NOW)
+        (request,) = self.rounds.take_requests()
+        self.assertEqual((len(request.message.settings), request.message.deltas), (SETTINGS_PER_MESSAGE_MAX, ()))
+        self.assertEqual(self.links["n2:1730"].unsent, [told[0]])
+
+    def test_pages(self) -> None:
+        """When a page was taken the rest goes with the next push."""
+        self.begin(page_entries_max=1)
+        contact = self.meet(2)
+        self.register(KEY, KEY + "1")
+        self.rounds.push(NOW)
+        (request,) = self.rounds.take_requests()
+        contact.heads[1] = 1
+        self.rounds.answered(request, Message(sender(2), heads={1: Head(1, 1)}), NOW)
+        self.assertEqual(self.links["n2:1730"].pushed, 1)
+        self.rounds.push(NOW)
+        (request,) = self.rounds.take_requests()
+        self.assertEqual([entry.n for entry in request.message.deltas[0].added], [2])
+
+    def test_refused(self) -> None:
+        """What was not taken is left to the next round."""
+        self.rounds.push(NOW)
+        request = self.rounds.take_requests()[0]
+        self.rounds.answered(request, Message(sender(2)), NOW)
+        self.assertEqual(self.links["n2:1730"].pushed, 1)
+        self.rounds.push(NOW)
+        self.assertEqual(self.sent(), [])
+
+    def test_settings_for_one(self) -> None:
+        """What waits for one alone goes to that one, whoever comes first."""
+        for number in (2, 3):
+            link = self.links[f"n{number}:1730"]
+            link.unsent.append(setting())
+            self.rounds.push(NOW)
+            told = {request.address: request.message.settings for request in self.rounds.take_requests()}
+            self.assertEqual([address for address, settings in told.items() if settings], [link.address])
+            self.begin()
+            self.meet(2)
+            self.meet(3)
+            self.register(KEY)
+
+    def test_answered_by_another(self) -> None:
+        """That somebody else answers a push replaces nobody: it says nothing of when it was asked."""
+        self.rounds.push(NOW)
+        request = self.rounds.take_requests()[0]
+        self.rounds.answered(request, Message(sender(9)), NOW + 50.0)
+        self.assertFalse(self.two.gone)
+
+
+class Answering(RoundsCase):
+    """A peer's round."""
+
+    def greeting(self, number: int = 2, heads: Mapping[int, Head] | None = None, digest: int | None = None) -> Message:
+        digest = self.configuration.digest if digest is None else digest
+        return Message(sender(number), heads or {}, (counter(number, 6),), ask=NOW - 0.1, digest=digest)
+
+    def test_all_there_is(self) -> None:
+        """It gets what it lacks, the counters of whom it comes from, and the echo of its question."""
+        self.meet(2)
+        self.meet(3, beats=0)
+        self.register(KEY, KEY + "1")
+        self.tell(ledger(3, KEY))
+        answer, settings = self.receive(self.greeting())
+        self.assertEqual(([delta.incarnation for delta in answer.deltas], answer.echo), ([1, 3], NOW - 0.1))
+        self.assertEqual([each.incarnation for each in answer.counters], [1, 2, 3])
+        self.assertEqual((answer.ask, answer.bucket_digests, settings), (None, (), ()))
+        self.assertEqual(answer.heads, {1: Head(2, 2), 3: Head(1, 1)})
+        self.assertEqual(self.sent(), [])
+        self.assertIsNone(self.rounds.surpassed(Message(sender(2), {1: Head(2, 2)})))
+
+    def test_others_alone(self) -> None:
+        """What was passed on of others says nothing of what was sent of one's own."""
+        self.meet(2)
+        self.meet(3)
+        self.register(KEY)
+        self.tell(ledger(3, KEY, KEY + "1"))
+        self.receive(self.greeting(heads={1: Head(1, 1)}))
+        self.assertEqual(self.rounds.surpassed(Message(sender(2), {1: Head(1, 1)})), 0)
+
+    def test_a_page(self) -> None:
+        """A page has no echo, and neither has what leaves a ledger out."""
+        for page_entries_max, found in ((1, [1]), (2, [1]), (3, [1, 3])):
+            self.begin(page_entries_max)
+            self.meet(2)
+            self.meet(3)
+            self.register(KEY, KEY + "1")
+            self.tell(ledger(3, KEY))
+            answer, _ = self.receive(self.greeting())
+            self.assertEqual([delta.incarnation for delta in answer.deltas], found)
+            self.assertEqual(answer.echo is None, page_entries_max < 3)
+
+    def test_what_is_not_passed_on(self) -> None:
+        """Its own ledger, and those whose nodes are not heard."""
+        self.meet(2)
+        self.contacts.meet(counter(3, 5), NOW)
+        self.tell(ledger(2, KEY))
+        self.tell(ledger(3, KEY))
+        answer, _ = self.receive(self.greeting())
+        self.assertEqual((answer.deltas, answer.echo), ((), NOW - 0.1))
+
+    def test_another_configuration(self) -> None:
+        self.meet(2)
+        answer, _ = self.receive(self.greeting(digest=1))
+        self.assertEqual(answer.bucket_digests, self.configuration.bucket_digests)
+
+    def test_asks_back(self) -> None:
+        self.meet(2)
+        self.assertEqual(self.receive(self.greeting(), ask=True)[0].ask, NOW)
+
+    def test_asks_back_while_it_waits(self) -> None:
+        """It does while a claim is due here."""
+        self.meet(2)
+        self.register(KEY)
+        self.claims.lapse(NOW + TTL_S + 1.0)
+        self.assertTrue(self.rounds.waiting(NOW + TTL_S + 1.0))
+        answer, _ = self.receive(self.greeting(), NOW + TTL_S + 1.0)
+        self.assertEqual(answer.ask, NOW + TTL_S + 1.0)
+
+    def test_stranger(self) -> None:
+        """Who is new is asked in its turn, and so is who was heard of from others alone."""
+        self.receive(self.greeting(3))
+        self.assertEqual(self.sent(), ["n3:1730"])
+        self.contacts.meet(counter(4, 5), NOW)
+        self.receive(self.greeting(4))
+        self.assertEqual(self.sent(), ["n4:1730"])
+
+    def test_taken(self) -> None:
+        """Events need not wait for the answer."""
+        known: list[bool] = []
+        self.rounds.receive(
+            self.greeting(3), NOW, taken=lambda: known.append(3 in self.contacts), ask=False, late=False
+        )
+        self.assertEqual(known, [True])
+
+    def test_late(self) -> None:
+        """What may have waited here introduces nobody; who sent it is asked whether it is there."""
+        self.meet(2)
+        self.receive(self.greeting(3, {1: Head(0, 0)}), late=True)
+        self.assertEqual((3 in self.contacts, self.sent()), (False, ["n3:1730"]))
+        self.receive(self.greeting(2), late=True)
+        contact = self.contacts.get(2)
+        assert contact is not None
+        self.assertEqual((contact.beats, contact.known_beats), (6, 6))
+
+    def test_itself(self) -> None:
+        """A question of one's own is answered with a greeting, and nothing is taken of it."""
+        self.register(KEY)
+        answer, settings = self.receive(Message(sender(1), {}, (counter(2, 5),)))
+        self.assertEqual((answer.heads, answer.deltas, settings), ({1: Head(1, 1)}, (), ()))
+        self.assertEqual(len(self.contacts), 0)
+
+    def test_push(self) -> None:
+        """A push is answered by how far it has led, and by what is in the same buckets."""
+        self.meet(2)
+        here = setting("backend/here")
+        self.configuration.join(here, NOW)
+        number = next(i for i in range(256) if self.configuration.bucket(i))
+        push = Message(
+            sender(2), None, (counter(2, 6),), (ledger(2, KEY).delta(Head()),), buckets=(number,), settings=(setting(),)
+        )
+        answer, settings = self.receive(push)
+        self.assertEqual((answer.heads, settings), ({2: Head(1, 1)}, ("backend/web",)))
+        self.assertEqual(answer.settings, (here,))
+        self.assertEqual(self.receive(push)[1], ())
+        known = Message(sender(2), None, buckets=(number,), settings=(here,))
+        self.assertEqual(self.receive(known)[0].settings, ())
+
+
+class Taking(RoundsCase):
+    """What a message changes."""
+
+    def take(self, message: Message, at: float = NOW) -> None:
+        self.rounds.receive(message, at, taken=lambda: None, ask=False, late=False)
+
+    def test_counters(self) -> None:
+        """A counter is believed together with the version of the ledger that it came with."""
+        self.meet(2)
+        self.contacts.meet(counter(3, 4), NOW)
+        three = self.contacts.get(3)
+        assert three is not None
+        self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 5),)))
+        self.assertEqual((three.beats, three.known_beats), (-1, 5))
+        told = ledger(3, KEY)
+        self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 5),), (told.delta(Head()),)))
+        self.assertEqual((three.beats, self.claims.shown(KEY)), (5, told.entries[1]))
+        self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 6),)))
+        self.assertEqual(three.beats, 6)
+
+    def test_no_news(self) -> None:
+        """The same heartbeat can be older than it seemed, also where its ledger is not here."""
+        two = self.meet(2)
+        self.take(Message(sender(2), {2: Head(5, 5)}, (counter(2, 5, 1.0),)))
+        self.assertEqual(two.heard_at, NOW - 1.0)
+
+    def test_without_heads(self) -> None:
+        """In a push it is the version of its delta."""
+        two = self.meet(2)
+        told = ledger(2, KEY, KEY + "1")
+        self.take(Message(sender(2), None, (counter(2, 6),), (told.delta(Head(1, 1)),)))
+        self.assertEqual((two.beats, self.claims.head(2)), (5, Head()))
+        self.take(Message(sender(2), None, (counter(2, 6),), (told.delta(Head()),)))
+        self.assertEqual((two.beats, self.claims.head(2)), (6, Head(2, 2)))
+
+    def test_own_counter(self) -> None:
+        """This node is no contact of its own."""
+        self.meet(2)
+        self.take(Message(sender(2), {}, (counter(1, 5),)))
+        self.assertNotIn(1, self.contacts)
+
+    def test_heads(self) -> None:
+        """What a peer has shown is remembered, of whom this node knows, and never goes back."""
+        two = self.meet(2)
+        self.meet(3)
+        self.take(Message(sender(2), {1: Head(4, 4), 3: Head(7, 8), 9: Head(1, 1)}))
+        self.take(Message(sender(2), {1: Head(3, 3), 3: Head(9, 9)}))
+        self.assertEqual(two.heads, {1: 4, 3: 9})
+        two.heads.clear()
+        self.take(Message(sender(2), {1: Head(0, 2)}))
+        self.assertEqual(two.heads, {1: 0})
+
+    def test_echo(self) -> None:
+        """It counts where all that came with it fitted."""
+        two = self.meet(2)
+        gap = ledger(2, KEY, KEY + "1").delta(Head(1, 1))
+        self.take(Message(sender(2), {}, (), (gap,), echo=NOW))
+        self.assertEqual(two.echoed, float("-inf"))
+        for echo, known in ((NOW, NOW), (NOW - 1.0, NOW), (NOW + 1.0, NOW + 1.0)):
+            self.take(Message(sender(2), {}, echo=echo))
+            self.assertEqual(two.echoed, known)
+
+    def test_ledgers_that_are_not_taken(self) -> None:
+        """One's own is not, nor that of nobody known."""
+        self.meet(2)
+        self.take(Message(sender(2), {}, (), (ledger(1, KEY).delta(Head()), ledger(9, KEY).delta(Head()))))
+        self.assertEqual([*self.claims.heads()], [])
+
+    def test_gap_beside_others(self) -> None:
+        """What does not fit keeps nothing else from being taken."""
+        self.meet(2)
+        self.meet(3)
+        deltas = (ledger(2, KEY, KEY + "1").delta(Head(1, 1)), ledger(3, KEY).delta(Head()))
+        self.take(Message(sender(2), {}, (), deltas))
+        self.assertEqual([*self.claims.heads()], [3])
+
+    def test_back_to_life(self) -> None:
+        """Who is heard again has its claims looked at again, whenever they were hidden."""
+        two = self.meet(2)
+        self.tell(ledger(2, KEY))
+        self.claims.refresh(KEY, NOW)
+        self.claims.refresh(KEY, NOW + 20.0)
+        self.assertIsNone(self.claims.shown(KEY))
+        self.take(Message(sender(2), {2: Head(1, 1)}, (counter(2, 9),)), NOW + 20.0)
+        self.claims.settle(NOW + 20.0)
+        self.assertIsNotNone(self.claims.shown(KEY))
+        self.assertEqual(two.beats, 9)
+
+
+class Answered(RoundsCase):
+    """A peer answers a round, and gets what it lacks in its turn."""
+
+    def answer(self, request: Request, message: Message, at: float = NOW) -> list[Message]:
+        self.rounds.answered(request, message, at)
+        return [request.message for request in self.rounds.take_requests()]
+
+    def message(self, *deltas: Delta, heads: Mapping[int, Head] | None = None, digest: int | None = None) -> Message:
+        digest = self.configuration.digest if digest is None else digest
+        return Message(sender(2), heads or {}, (counter(2, 6),), deltas, digest=digest)
+
+    def test_found(self) -> None:
+        """Who answered is known to be there, and how long that took; another that was there before is not any more."""
+        self.contacts.meet(Counter(3, "n3", "n2:1730", 5, 9.0), NOW - 9.0)
+        request = self.asked()
+        self.assertEqual(self.answer(request, self.message(), NOW + 0.5), [])
+        link, former = self.links["n2:1730"], self.contacts.get(3)
+        self.assertEqual((link.incarnation, link.rounds, link.answer_s), (2, set(), 0.5))
+        self.assertEqual(former and former.replaced_at, NOW)
+        self.assertIn(2, self.contacts)
+
+    def test_itself(self) -> None:
+        """Where this node itself has answered, nothing else is made of it."""
+        request = self.asked()
+        self.assertEqual(self.rounds.answered(request, Message(sender(1), {}, (counter(2, 6),)), NOW), ())
+        self.assertEqual((self.links["n2:1730"].incarnation, len(self.contacts)), (1, 0))
+
+    def test_agreed(self) -> None:
+        """A peer with the same configuration agrees, as of the question."""
+        two = self.meet(2)
+        request = self.asked()
+        self.answer(request, self.message(digest=1))
+        self.assertEqual(two.agreed, float("-inf"))
+        self.answer(request, self.message())
+        self.assertEqual(two.agreed, NOW)
+        self.rounds.ask(["n2:1730"], NOW - 5.0)
+        (earlier,) = self.rounds.take_requests()
+        self.answer(earlier, self.message())
+        self.assertEqual(two.agreed, NOW)
+
+    def test_second_request(self) -> None:
+        """It has no heads, and the counter of whoever has a ledger in it."""
+        self.meet(2)
+        self.meet(3)
+        self.tell(ledger(3, KEY))
+        (second,) = self.answer(self.asked(), self.message())
+        self.assertEqual((second.heads, second.counters, second.echo), (None, (counter(3, 5),), None))
+        self.assertEqual([delta.incarnation for delta in second.deltas], [3])
+        taken = Request("n2:1730", second, INTERVAL_S)
+        self.assertEqual(self.answer(taken, Message(sender(2), {3: Head(1, 1)})), [])
+        self.assertEqual(self.answer(self.asked(), self.message(heads={3: Head(1, 1)})), [])
+
+    def test_asked_back(self) -> None:
+        """Who asks back gets its echo at once, unless there is more than a page."""
+        self.begin(page_entries_max=1)
+        self.meet(2)
+        asking = Message(sender(2), {}, digest=self.configuration.digest, ask=77.0)
+        (second,) = self.answer(self.asked(), asking)
+        self.assertEqual((second.echo, second.deltas), (77.0, ()))
+        self.register(KEY, KEY + "1")
+        (second,) = self.answer(self.asked(), asking)
+        self.assertEqual((second.echo, len(second.deltas)), (None, 1))
+
+    def test_buckets(self) -> None:
+        """Where the configurations differ all that is in the same bucket goes over, and what is new comes back."""
+        self.meet(2)
+        here = setting()
+        other = Configuration(1000)
+        self.configuration.join(here, NOW)
+        answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
+        (second,) = self.answer(self.asked(), answer)
+        self.assertEqual((len(second.buckets), second.settings, second.deltas), (1, (here,), ()))
+        self.assertEqual(self.configuration.bucket(second.buckets[0]), [here])
+
+    def test_many_buckets(self) -> None:
+        """As many as fit, and one at least."""
+        self.meet(2)
+        for i in range(2 * SETTINGS_PER_MESSAGE_MAX):
+            self.configuration.join(setting(f"backend/b{i}"), NOW)
+        other = Configuration(1000)
+        answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
+        (second,) = self.answer(self.asked(), answer)
+        following = self.configuration.bucket(self.configuration.differing(other.bucket_digests)[len(second.buckets)])
+        self.assertLessEqual(len(second.settings), SETTINGS_PER_MESSAGE_MAX)
+        self.assertGreater(len(second.settings) + len(following), SETTINGS_PER_MESSAGE_MAX)
+
+    def test_more_to_come(self) -> None:
+        """After a page the next round follows at once; not if it was no news."""
+        self.meet(2)
+        page = ledger(2, KEY, KEY + "1").delta(Head(), 1)
+        request = self.asked()
+        (following,) = self.answer(request, self.message(page, heads={2: Head(2, 2)}), NOW + 0.5)
+        self.assertEqual((following.ask, self.rounds.paged_at), (NOW + 0.5, NOW + 0.5))
+        self.assertEqual(self.answer(request, self.message(page, heads={2: Head(2, 2)})), [])
+
+    def test_more_to_come_of_one(self) -> None:
+        self.meet(2)
+        self.meet(3)
+        deltas = (ledger(3, KEY).delta(Head()), ledger(2, KEY, KEY + "1").delta(Head(), 1))
+        (following,) = self.answer(self.asked(), self.message(*deltas, heads={3: Head(1, 1), 2: Head(2, 2)}))
+        self.assertEqual(following.ask, NOW)
+
+    def test_all_has_come(self) -> None:
+        """After what was no page it does not."""
+        self.meet(2)
+        whole = ledger(2, KEY).delta(Head())
+        self.assertEqual(self.answer(self.asked(), self.message(whole, heads={2: Head(1, 1)})), [])
+        self.assertEqual(self.rounds.paged_at, float("-inf"))
+
+    def test_a_page_was_taken(self) -> None:
+        """A second request that was a page, and was taken, is followed by a round; and so is one that brought news."""
+        self.begin(page_entries_max=1)
+        self.meet(2)
+        self.register(KEY, KEY + "1")
+        self.rounds.answered(self.asked(), self.message(), NOW)
+        (second,) = self.rounds.take_requests()
+        for heads, asks in (({1: Head(0, 1)}, 1), ({}, 0), (None, 0)):
+            answer = Message(sender(2), heads)
+            self.assertEqual(len(self.answer(second, answer)), asks)
+        brought = Message(sender(2), {}, settings=(setting(),))
+        self.assertEqual(self.rounds.answered(second, brought, NOW), ("backend/web",))
+        self.assertEqual(self.sent(), ["n2:1730"])
+        self.assertEqual(self.rounds.answered(second, brought, NOW), ())
+        self.assertEqual(self.sent(), [])
