@@ -154,12 +154,12 @@ class Registering(ClaimsCase):
         self.assertEqual(self.own(), [Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)])
 
     def test_shorter_ttl(self) -> None:
-        """The longer one, and 8·I, is remembered by an end that ends nothing."""
+        """The longer one, and 8·I, is remembered by an end that ends nothing. It is looked at 4.5·I before."""
         self.claims.register(KEY, BODY, 20.0, NOW)
         self.claims.register(KEY, BODY, TTL_S, NOW + 1.0)
         self.assertEqual(self.own(), [Claim(1, 3, KEY, BODY, TTL_S, 2, 1, 1), End(1, 4, KEY, 28.0, 2, ())])
         (lease,) = (lease for lease in self.claims.leases if isinstance(lease.entry, End))
-        self.assertEqual(lease.deadline, NOW + 29.0)
+        self.assertEqual(lease.deadline, NOW + 29.0 - 4.5)
 
     def test_longer_ttl(self) -> None:
         self.claims.register(KEY, BODY, TTL_S, NOW)
@@ -202,7 +202,7 @@ class Deregistering(ClaimsCase):
         self.tell(2, rev=4, ttl_s=30.0)
         self.assertTrue(self.claims.deregister(KEY, NOW))
         self.assertEqual(self.own(), [End(1, 3, KEY, 38.0, 4, ((1, 1), (2, 1)))])
-        self.assertEqual([lease.deadline for lease in self.claims.leases], [NOW + 38.0])
+        self.assertEqual([lease.deadline for lease in self.claims.leases], [NOW + 38.0 - 4.5])
         self.assertEqual(self.happened(), [("online", "registered"), ("offline", "deregistered")])
 
     def test_after_an_end(self) -> None:
@@ -408,25 +408,28 @@ class Ending(ClaimsCase):
         self.claims.register(KEY, BODY, TTL_S, NOW)
         self.tell(2, root=(1, 1))
         self.claims.deregister(KEY, NOW)
-        self.claims.lapse(NOW + 18.5)
-        self.assertEqual(len(self.own()), 1)
+        self.claims.lapse(NOW + 13.75)
+        self.claims.lapse(NOW + 17.9)
         self.others[2].remove(1)
         self.join(2)
-        self.claims.lapse(NOW + 22.9)
-        self.assertEqual(len(self.own()), 1)
+        for at in (18.5, 22.9):
+            self.claims.lapse(NOW + at)
+            self.assertEqual(len(self.own()), 1)
         self.claims.lapse(NOW + 23.25)
         self.assertEqual(self.own(), [])
 
-    def test_just_now(self) -> None:
-        """An end whose deadline has just come is over."""
+    def test_back_for_a_while(self) -> None:
+        """What an end ends may come back after it was looked at, from a node that was cut off."""
         self.claims.register(KEY, BODY, TTL_S, NOW)
         self.claims.deregister(KEY, NOW)
-        (lease,) = self.claims.leases
-        self.claims.leases.due[lease] = None
-        self.claims.end_due(NOW + 17.9)
-        self.assertEqual((len(self.own()), self.claims.leases.due), (1, {}))
-        self.claims.leases.due[lease] = None
-        self.claims.end_due(NOW + 18.0)
+        self.claims.lapse(NOW + 13.75)
+        self.tell(2, root=(1, 1))
+        self.claims.lapse(NOW + 18.5)
+        self.others[2].remove(1)
+        self.join(2)
+        self.claims.lapse(NOW + 23.25)
+        self.assertEqual(len(self.own()), 1)
+        self.claims.lapse(NOW + 28.0)
         self.assertEqual(self.own(), [])
 
     def test_the_end_of_another(self) -> None:
@@ -434,7 +437,8 @@ class Ending(ClaimsCase):
         self.claims.register(KEY, BODY, TTL_S, NOW)
         self.claims.deregister(KEY, NOW)
         self.tell(2)
-        self.claims.lapse(NOW + 18.25)
+        self.claims.lapse(NOW + 13.75)
+        self.claims.lapse(NOW + 18.5)
         self.assertEqual(self.own(), [])
 
 
@@ -518,7 +522,7 @@ class Hiding(ClaimsCase):
     def test_heard_again(self) -> None:
         self.hide(NOW + 13.0)
         self.hear(2, NOW + 14.0)
-        self.claims.heard_again(self.contact, 5.0, NOW + 14.0)
+        self.claims.heard_again(self.contact, 11.0, NOW + 14.0)
         self.assertEqual([*self.claims.stale], [KEY])
         self.assertEqual(self.hide(NOW + 14.0), [OTHER_KEY, KEY])
         self.assertEqual(self.hide(NOW + 27.0), [OTHER_KEY])
@@ -592,7 +596,7 @@ class Settling(ClaimsCase):
             pass
         self.assertEqual(len(claims.ledger.entries), KEYS_PER_SLICE + 1)
         self.assertEqual({entry.node for entry in claims.ledger.entries.values()}, {9})
-        self.assertEqual({lease.deadline for lease in claims.leases}, {NOW + TTL_S, NOW + 18.0})
+        self.assertEqual({lease.deadline for lease in claims.leases}, {NOW + TTL_S, NOW + 18.0 - 4.5})
         self.assertEqual(self.view.count, KEYS_PER_SLICE)
 
 
