@@ -240,6 +240,19 @@ class Pausing(ReplicaCase):
         self.assertIn("n2:1730", self.sent())
         self.assertEqual(self.replica.missing(NOW + 3.125), ["n2:1730"])
 
+    def test_noticed_by_all(self) -> None:
+        """Whatever this node does next notices it."""
+        done: list[Callable[[float], object]] = [
+            self.replica.round,
+            self.replica.sweep,
+            self.replica.leave,
+            lambda at: self.say(2, at),
+        ]
+        for do in done:
+            self.replica.away_s, self.replica.rounds.left = 0.0, False
+            do(self.replica._noticed_at + 5.0)
+            self.assertEqual(self.replica.away_s, 5.0)
+
     def test_clock_set_back(self) -> None:
         """Time that seems to go back is no gap, and neither is that it comes again."""
         self.replica.notice(NOW + 1.0)
@@ -313,6 +326,7 @@ class Reading(ReplicaCase):
         four.left = True
         self.assertEqual(self.replica.split(4), ([two], [three]))
         self.assertEqual(self.replica.split(5), ([], [two, three]))
+        self.assertEqual(self.replica.split(1), ([two], [three]))
         self.assertEqual(self.replica.split(0), ([two, three], []))
 
     def test_shows(self) -> None:
@@ -331,10 +345,25 @@ class Reading(ReplicaCase):
         digests.append(self.replica.digest())
         self.replica.configure(NOW, "backend/web", b"{}", "ops", 0)
         digests.append(self.replica.digest())
-        self.assertEqual(len({*digests}), 3)
+        self.assertEqual((len({*digests}), max(digests) < 2**64), (3, True))
 
     def test_hidden(self) -> None:
-        self.assertIsNone(self.replica.hidden(KEY))
+        """What is hidden has a body still, what is listed is not hidden."""
+        cluster = Cluster("ab")
+        cluster.register("a")
+        cluster.cut = {"a"}
+        self.assertIsNone(cluster["b"].hidden(KEY))
+        cluster.run(TTL_S + 4.0)
+        self.assertEqual((cluster["b"].winner(cluster.now, KEY), cluster["b"].hidden(KEY)), (None, BODY))
+
+    def test_partners(self) -> None:
+        """A round goes to all, or to those that are named."""
+        for number in (2, 3):
+            self.meet(number)
+        self.replica.round(NOW)
+        self.assertEqual(self.sent(), ["n2:1730", "n3:1730"])
+        self.replica.round(NOW, ["n3:1730"])
+        self.assertEqual(self.sent(), ["n3:1730"])
 
 
 class Anew(ReplicaCase):
@@ -353,7 +382,7 @@ class Anew(ReplicaCase):
     def test_after_an_absence(self) -> None:
         """It waits for those that the one before knew and that had not left, and keeps nothing of it."""
         self.meet(3).left = True
-        self.sent()
+        self.replica.located("n4:1730", ["n4:1730"])
         self.replica.anew(9, NOW + 700.0)
         self.assertEqual((self.replica.identity, self.replica.away_s), (Sender(9, "n1", "n1:1730"), 700.0))
         self.assertEqual(self.replica.links.expected, ("n2:1730",))

@@ -39,11 +39,12 @@ STAGES = ("unit", "scenarios", "seeds")
 #: The quick ones among the first.
 SEEDS = (1, 3, 5, 6, 7, 9, 11, 12)
 
-#: Property tests that take longer than all other tests together.
-LEFT_OUT = {
-    "tests.core.test_ledger.CopiesTests.test_any_exchange_of_deltas",
-    "tests.core.test_replica.LifeTests.test_any_life",
+#: Property tests that take longer than all other tests together: tried last, and on what they are about alone.
+LONG = {
+    "ledger": "tests.core.test_ledger.CopiesTests.test_any_exchange_of_deltas",
+    "replica": "tests.core.test_replica.LifeTests.test_any_life",
 }
+LONG_S = 30.0
 
 #: What a child may use: of CPU for one test, in seconds and in times of what it took before; of memory.
 TEST_S_MAX = 1.0
@@ -91,7 +92,7 @@ def _names() -> tuple[tuple[str, str], ...]:
     modules += [("scenarios", "tests.simulation.test_scenarios")]
     found = [(stage, case.id()) for stage, module in modules for case in _cases(load(module))]
     seeds = [("seeds", f"seed {seed}") for seed in SEEDS]
-    return (*(each for each in dict.fromkeys(found) if each[1] not in LEFT_OUT), *seeds)
+    return (*(each for each in dict.fromkeys(found) if each[1] not in LONG.values()), *seeds)
 
 
 def _cases(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
@@ -153,7 +154,10 @@ def chosen(mutant: Mutant, trials: list[Trial]) -> list[Trial]:
         modules = {path.stem for path in CORE.glob("*.py") if word.search(path.read_text("utf-8"))} | {mutant.module}
         found = [trial for trial in trials if any(line.partition(":")[0] in modules for line in trial.runs)]
     own = f"tests.core.test_{mutant.module}."
-    return sorted(found, key=lambda trial: (STAGES.index(trial.stage), not trial.name.startswith(own), trial.seconds))
+    found.sort(key=lambda trial: (STAGES.index(trial.stage), not trial.name.startswith(own), trial.seconds))
+    return found + [
+        Trial(name, "unit", LONG_S, frozenset()) for module, name in LONG.items() if module == mutant.module
+    ]
 
 
 # How one is tried.
