@@ -7,6 +7,7 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.claims import KEYS_PER_SLICE
 from bender.core.contacts import Contact
 from bender.core.ledger import End, Head
 from bender.core.messages import Counter, Message, Request, Sender
@@ -442,6 +443,13 @@ class Forgetting(ReplicaCase):
         (request,) = self.replica.take_requests()
         self.replica.failed(NOW, request)
         self.assertEqual((self.replica.links["n2:1730"].failed, self.sent()), (True, []))
+
+    def test_many(self) -> None:
+        """A sweep says whether there is more to do at once."""
+        for i in range(KEYS_PER_SLICE + 1):
+            self.replica.register(NOW, f"{KEY}{i}", BODY, TTL_S)
+        self.replica._noticed_at = NOW + 10.25
+        self.assertEqual([self.replica.sweep(NOW + 10.25) for _ in range(2)], [True, False])
 
     def test_ends(self) -> None:
         """What is over goes with the sweep, without anybody's doing."""
