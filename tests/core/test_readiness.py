@@ -164,6 +164,16 @@ class Starting(ReplicaCase):
         self.assertEqual((self.replica.ready, self.replica.starting, self.replica.missing(NOW)), (True, False, []))
         self.assertEqual(self.sent(), ["n2:1730"])
 
+    def test_much_to_show(self) -> None:
+        """It is not ready before all is shown that has come."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        self.replica.claims.stale |= {f"{KEY}{i}": None for i in range(KEYS_PER_SLICE + 1)}
+        self.answer(request, 2, NOW)
+        self.assertFalse(self.replica.ready)
+        self.replica.sweep(NOW)
+        self.assertTrue(self.replica.ready)
+
     def test_not_agreed(self) -> None:
         """One that has another configuration has not told all."""
         self.replica.round(NOW)
@@ -269,6 +279,16 @@ class Pausing(ReplicaCase):
         self.answer(request, 2, NOW + 6.0)
         self.assertTrue(self.replica.ready)
         self.assertEqual((lease.deadline, self.contact(2).shift_s), (NOW + 16.0, 0.0))
+
+    def test_back_late(self) -> None:
+        """Whoever could not renew for longer than its ttl has gone elsewhere."""
+        self.replica.register(NOW, OTHER_KEY, BODY, 8.0)
+        self.replica.notice(NOW + 5.0)
+        request = self.replica.take_requests()[0]
+        for at in (6.0, 7.0, 8.0):
+            self.replica.notice(NOW + at)
+        self.answer(request, 2, NOW + 9.0)
+        self.assertEqual([lease.deadline for lease in self.replica.claims.leases], [NOW + 19.0, NOW + 13.0])
 
     def test_shorter_than_the_ttl(self) -> None:
         """It goes on counting heartbeats meanwhile."""
@@ -390,6 +410,15 @@ class Anew(ReplicaCase):
         self.assertEqual((self.replica.claims.ledger.version, len(self.replica.contacts)), (0, 0))
         self.assertFalse(self.replica.notice(NOW + 700.0))
         self.assertEqual(self.sent(), [])
+
+    def test_what_nobody_tells_of(self) -> None:
+        """What the one before had listed is over when all have answered."""
+        self.replica.anew(9, NOW + 700.0)
+        self.replica.take_events()
+        self.replica.round(NOW + 700.0)
+        (request,) = self.replica.take_requests()
+        self.answer(request, 2, NOW + 700.1)
+        self.assertEqual([(e.what, e.reason) for e in self.replica.take_events()], [("offline", "expired")])
 
     def test_surpassed(self) -> None:
         """It takes its claims along, and ends the former one for everybody, by more than either can have counted."""

@@ -208,6 +208,20 @@ class CountTests(SynchronousTestCase):
         self.assertEqual((self.view.known(), self.view.shown()), ([*self.keys[1:], self.keys[0]], self.keys[1:]))
         self.assertEqual([self.view.hidden_root(key) for key in self.keys[:2]], [(1, 1), None])
 
+    def test_stamps(self) -> None:
+        """Whatever changes what is shown gives another one: that something goes, or is said to be in another state."""
+        stamps = [self.view.stamp("a")]
+        self.view.show(self.keys[0], None, ())
+        stamps.append(self.view.stamp("a"))
+        self.view.configure("state/a/1/10.0.0.1/80", Setting("state", 1, 1, 0, "ops", b"drain", 60.0))
+        stamps.append(self.view.stamp("a"))
+        self.assertEqual((len({*stamps}), self.view.stamp()), (3, stamps[-1]))
+
+    def test_nothing_left(self) -> None:
+        """Nothing is kept of an app of which nothing is shown, nor of what has expired."""
+        self.view.show(self.keys[3], None, ())
+        self.assertEqual((self.view.stamp("b"), self.view.hidden_root(self.keys[3])), (0, None))
+
     def test_first_stamp(self) -> None:
         """Where nothing was ever shown it is 0."""
         self.assertEqual((View().stamp(), self.view.stamp("c")), (0, 0))
