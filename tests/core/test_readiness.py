@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import KEYS_PER_SLICE
 from bender.core.contacts import Contact
-from bender.core.ledger import End, Head
+from bender.core.ledger import Claim, End, Head
 from bender.core.messages import Counter, Message, Request, Sender
 from bender.core.replica import BEATS_BEYOND, NotReady, Replica
 from bender.core.timing import Timing
@@ -169,6 +169,17 @@ class Starting(ReplicaCase):
         self.replica.round(NOW)
         (request,) = self.replica.take_requests()
         self.replica.claims.stale |= {f"{KEY}{i}": None for i in range(KEYS_PER_SLICE + 1)}
+        self.answer(request, 2, NOW)
+        self.assertFalse(self.replica.ready)
+        self.replica.sweep(NOW)
+        self.assertTrue(self.replica.ready)
+
+    def test_much_to_forget(self) -> None:
+        """Nor before all is gone that goes with a forgotten node."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        claims = [Claim(9, n + 1, f"{KEY}{n}", BODY, TTL_S, 1, 9, n + 1) for n in range(KEYS_PER_SLICE + 1)]
+        self.replica.claims._forgotten = [*claims]
         self.answer(request, 2, NOW)
         self.assertFalse(self.replica.ready)
         self.replica.sweep(NOW)
