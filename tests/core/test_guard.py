@@ -327,6 +327,11 @@ class Lifting(SuspectCase):
         self.run_for(COUNTS_S + 0.5)
         self.assertEqual(self.listed(), "1? 2? 3 4? 5?")
 
+    def test_by_itself(self) -> None:
+        """The node that was asked waits for nobody."""
+        self.cluster["c"].lift_guard(self.cluster.now, "web", "ops", 0)
+        self.assertEqual(self.listed("c"), "3")
+
     def test_one_app(self) -> None:
         """Others keep theirs."""
         self.cluster["a"].lift_guard(self.cluster.now, "api", "ops", 0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.leases import Lease
 from bender.core.ledger import Claim, End, Entry
 from bender.core.messages import Setting
+from bender.core.standing import USUAL, Standing, standing_of
 from bender.core.view import Event, Index, View, in_order
 
 KEY = "registration/web/1.0/10.0.0.5/80"
@@ -184,6 +186,120 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(self.keys("web"), ["registration/web/1/a/80", "registration/web/1/b/80"])
 
 
+class CountTests(SynchronousTestCase):
+    """How many there are, and which."""
+
+    def setUp(self) -> None:
+        self.view = View()
+        self.keys = [f"registration/{group}/10.0.0.{i}/80" for i, group in enumerate(("a/1", "a/1", "a/2", "b/1"))]
+        for key in self.keys:
+            self.view.show(key, claim(key=key), ())
+
+    def test_count(self) -> None:
+        counts = [self.view.count_of(*of) for of in ((), ("a",), ("a", "1"), (None, "1"), ("c",))]
+        self.assertEqual(counts, [4, 3, 2, 3, 0])
+
+    def test_members(self) -> None:
+        self.assertEqual((self.view.members("a"), self.view.members("c")), (self.keys[:3], []))
+
+    def test_known(self) -> None:
+        """What is hidden is known still."""
+        self.view.show(self.keys[0], None, (), lost=True)
+        self.assertEqual((self.view.known(), self.view.shown()), ([*self.keys[1:], self.keys[0]], self.keys[1:]))
+        self.assertEqual([self.view.hidden_root(key) for key in self.keys[:2]], [(1, 1), None])
+
+    def test_stamps(self) -> None:
+        """Whatever changes what is shown gives another one: that something goes, or is said to be in another state."""
+        stamps = [self.view.stamp("a")]
+        self.view.show(self.keys[0], None, ())
+        stamps.append(self.view.stamp("a"))
+        self.view.configure("state/a/1/10.0.0.1/80", Setting("state", 1, 1, 0, "ops", b"drain", 60.0))
+        stamps.append(self.view.stamp("a"))
+        self.assertEqual((len({*stamps}), self.view.stamp()), (3, stamps[-1]))
+
+    def test_nothing_left(self) -> None:
+        """Nothing is kept of an app of which nothing is shown, nor of what has expired."""
+        self.view.show(self.keys[3], None, ())
+        self.assertEqual((self.view.stamp("b"), self.view.hidden_root(self.keys[3])), (0, None))
+
+    def test_first_stamp(self) -> None:
+        """Where nothing was ever shown it is 0."""
+        self.assertEqual((View().stamp(), self.view.stamp("c")), (0, 0))
+
+
+class StandingTests(SynchronousTestCase):
+    """What is said of a registration beside its terms."""
+
+    def setUp(self) -> None:
+        self.view = View()
+        self.view.show(KEY, claim(), ())
+        self.view.take_events()
+
+    def set(self, state: bytes | None, key: str = "state/web/1.0/10.0.0.5/80") -> list[Event]:
+        self.view.configure(key, None if state is None else Setting(key, 1, 1, 0, "ops", state, 60.0))
+        return self.view.take_events()
+
+    def show(self, winner: Claim | None, *entries: Entry, lost: bool = False, suspect: bool = False) -> list[Event]:
+        self.view.show(KEY, winner, entries, lost=lost, suspect=suspect)
+        return self.view.take_events()
+
+    def event(self, what: str, reason: str, standing: Standing) -> Event:
+        return Event(what, KEY, b"{}", reason, standing)  # type: ignore[arg-type]
+
+    def test_word(self) -> None:
+        """An operator's word is a change once, and is no setting."""
+        drained = standing_of("drain", suspect=False)
+        self.assertEqual(self.set(b"drain"), [self.event("changed", "configured", drained)])
+        self.assertEqual((self.set(b"drain"), self.view.setting("state/web/1.0/10.0.0.5/80")), ([], None))
+        self.assertEqual((self.view.standing(KEY), self.view.standings()), (drained, {KEY: drained}))
+        self.assertIn(b'"state":"drain"', self.view.registration(claim()))
+        self.assertEqual(self.set(None), [self.event("changed", "configured", USUAL)])
+        self.assertEqual(self.view.standings(), {})
+
+    def test_word_on_what_is_not_shown(self) -> None:
+        """It is kept until that is."""
+        self.assertEqual(self.set(b"maint", "state/web/1.0/10.0.0.9/80"), [])
+        self.assertEqual([*self.view.standings()], ["registration/web/1.0/10.0.0.9/80"])
+
+    def test_all_up(self) -> None:
+        """Nothing of the version is in another state."""
+        self.assertTrue(self.view.all_up("web", "1.0"))
+        other = KEY.replace("10.0.0.5", "10.0.0.6")
+        self.view.show(other, claim(key=other), ())
+        self.set(b"drain")
+        self.assertEqual([self.view.all_up("web", version) for version in ("1.0", "2.0")], [False, True])
+        self.set(b"maint", "state/api/1.0/10.0.0.9/80")
+        self.set(None)
+        self.assertTrue(self.view.all_up("web", "1.0"))
+
+    def test_suspect(self) -> None:
+        """What is feared is a change, once, and so is that it was for nothing."""
+        suspect, one = standing_of("up", suspect=True), claim()
+        self.show(one)
+        self.assertEqual(self.show(one, suspect=True), [self.event("changed", "node-lost", suspect)])
+        self.assertEqual(self.show(one, suspect=True), [])
+        self.assertEqual(self.show(one), [self.event("changed", "restored", USUAL)])
+
+    def test_suspect_is_gone(self) -> None:
+        """Nothing is feared of what is not shown; what an operator has said stays."""
+        one = claim()
+        self.set(b"drain")
+        self.show(one, suspect=True)
+        gone = self.show(None, lost=True)
+        self.assertEqual(gone, [self.event("offline", "node-lost", standing_of("drain", suspect=True))])
+        self.assertEqual(self.view.standing(KEY), standing_of("drain", suspect=False))
+
+    def test_changed_back_beside_an_end(self) -> None:
+        """Of the reasons why a claim does not speak any more only its own counts."""
+        first, second, third = claim(), claim(2, rev=2, body=b"new"), claim(3, rev=1, body=b"old")
+        self.show(second, first, second)
+        self.assertEqual([event.reason for event in self.show(first, first, third, end(second))], ["deregistered"])
+        self.show(second, first, second)
+        self.assertEqual([event.reason for event in self.show(first, first, second)], ["node-lost"])
+        self.show(second, first, second)
+        self.assertEqual([event.reason for event in self.show(first, first, third)], ["expired"])
+
+
 class SettingTests(SynchronousTestCase):
     """Settings are created, changed and removed."""
 
@@ -204,6 +320,7 @@ class SettingTests(SynchronousTestCase):
         """Another body changes, the same one is no event."""
         self.configure(b"1")
         self.assertEqual(self.configure(b"2", 2), [Event("changed", "backend/b", b"2", "configured")])
+        self.assertEqual(self.view.setting("backend/b"), Setting("backend/b", 2, 1, 0, "ops", b"2"))
         self.assertEqual(self.configure(b"2", 3), [])
 
     def test_removed(self) -> None:
@@ -231,3 +348,26 @@ class IndexTests(SynchronousTestCase):
         self.assertEqual((index.entries(KEY), len(index)), ((), 0))
         index.discard(three)
         self.assertEqual(len(index), 0)
+
+    def test_leases(self) -> None:
+        """This node's own claim is there by its lease, alone or beside others."""
+        index = Index()
+        leases = [Lease(each, 10.0) for each in (claim(1), claim(1, 2, key=KEY + "0"))]
+        self.assertIsNone(index.lease(KEY))
+        index.add(leases[0])
+        self.assertIs(index.lease(KEY), leases[0])
+        self.assertEqual(index.entries(KEY), (leases[0].entry,))
+        for each in (claim(2), claim(3)):
+            index.add(each)
+        self.assertIs(index.lease(KEY), leases[0])
+        index.discard(leases[0].entry)
+        self.assertIsNone(index.lease(KEY))
+        index.add(leases[0])
+        self.assertIs(index.lease(KEY), leases[0])
+        self.assertEqual(len(index.entries(KEY)), 3)
+
+    def test_no_lease(self) -> None:
+        """One claim of another node is none of this node's."""
+        index = Index()
+        index.add(claim(2))
+        self.assertIsNone(index.lease(KEY))

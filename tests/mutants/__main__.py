@@ -6,7 +6,6 @@ tried again: remove them when the core has changed.
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 import tomllib
@@ -25,15 +24,15 @@ def main(arguments: list[str]) -> int:
     options = _options(arguments)
     names = options.modules or sorted(path.stem for path in CORE.glob("*.py"))
     modules = {name: mutants_of(name) for name in names}
-    everything = [each for found in modules.values() for each in found]
+    everything = [mutant for found in modules.values() for mutant in found]
     outcomes = {key: Outcome("equivalent") for key in equivalents()}
     outcomes |= {key: outcome for key, outcome in _read(options.out).items() if key not in outcomes}
     again = {"survived"} if options.survivors else set()
-    wanted = [i for i, (mutant, _) in enumerate(everything) if _is_wanted(mutant, outcomes, again)]
+    wanted = [i for i, mutant in enumerate(everything) if _is_wanted(mutant, outcomes, again)]
     if wanted:
         outcomes |= _try(everything, wanted, options)
-    _print_table({name: [mutant for mutant, _ in found] for name, found in modules.items()}, outcomes)
-    survivors = [mutant for mutant, _ in everything if outcomes[mutant.key].verdict == "survived"]
+    _print_table(modules, outcomes)
+    survivors = [mutant for mutant in everything if outcomes[mutant.key].verdict == "survived"]
     for mutant in survivors:
         print(f"bender/core/{mutant.module}.py:{mutant.line}: {mutant.name}")
     return 1 if survivors else 0
@@ -63,12 +62,12 @@ def _read(path: Path) -> dict[str, Outcome]:
     return {key: Outcome(verdict, test) for key, verdict, test in map(json.loads, lines)}
 
 
-#: All mutants, each with the tree that it changes, and all tests: processes have them from the one that forked them.
-_mutants: list[tuple[Mutant, ast.Module]] = []
+#: All mutants and tests: processes have them from the one that forked them.
+_mutants: list[Mutant] = []
 _trials: list[Trial] = []
 
 
-def _try(everything: list[tuple[Mutant, ast.Module]], wanted: list[int], options: Namespace) -> dict[str, Outcome]:
+def _try(everything: list[Mutant], wanted: list[int], options: Namespace) -> dict[str, Outcome]:
     """Try those that are wanted, and write down what comes of each."""
     prepare()
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -76,15 +75,14 @@ def _try(everything: list[tuple[Mutant, ast.Module]], wanted: list[int], options
     outcomes = {}
     with get_context("fork").Pool(options.jobs) as pool, options.out.open("a", encoding="utf-8") as file:
         for i, outcome in pool.imap_unordered(_attempt, wanted):
-            key = everything[i][0].key
+            key = everything[i].key
             outcomes[key] = outcome
             print(json.dumps([key, outcome.verdict, outcome.test]), file=file, flush=True)
     return outcomes
 
 
 def _attempt(i: int) -> tuple[int, Outcome]:
-    mutant, tree = _mutants[i]
-    return i, attempt(mutant, tree, chosen(mutant, tree, _trials))
+    return i, attempt(_mutants[i], chosen(_mutants[i], _trials))
 
 
 def _print_table(modules: dict[str, list[Mutant]], outcomes: dict[str, Outcome]) -> None:

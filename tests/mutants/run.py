@@ -28,7 +28,7 @@ import coverage
 import hypothesis
 from attrs import frozen
 
-from tests.mutants.operators import Mutant, apply, mutants, statement_at
+from tests.mutants.operators import Mutant, mutants
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "bender/core"
@@ -39,11 +39,12 @@ STAGES = ("unit", "scenarios", "seeds")
 #: The quick ones among the first.
 SEEDS = (1, 3, 5, 6, 7, 9, 11, 12)
 
-#: Property tests that take longer than all other tests together.
-LEFT_OUT = {
-    "tests.core.test_ledger.CopiesTests.test_any_exchange_of_deltas",
-    "tests.core.test_replica.LifeTests.test_any_life",
+#: Property tests that take longer than all other tests together: tried last, and on what they are about alone.
+LONG = {
+    "ledger": "tests.core.test_ledger.CopiesTests.test_any_exchange_of_deltas",
+    "replica": "tests.core.test_replica.LifeTests.test_any_life",
 }
+LONG_S = 30.0
 
 #: What a child may use: of CPU for one test, in seconds and in times of what it took before; of memory.
 TEST_S_MAX = 1.0
@@ -91,7 +92,7 @@ def _names() -> tuple[tuple[str, str], ...]:
     modules += [("scenarios", "tests.simulation.test_scenarios")]
     found = [(stage, case.id()) for stage, module in modules for case in _cases(load(module))]
     seeds = [("seeds", f"seed {seed}") for seed in SEEDS]
-    return (*(each for each in dict.fromkeys(found) if each[1] not in LEFT_OUT), *seeds)
+    return (*(each for each in dict.fromkeys(found) if each[1] not in LONG.values()), *seeds)
 
 
 def _cases(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
@@ -140,37 +141,38 @@ def _measure(names: list[tuple[str, str]], tell: Callable[[str], None]) -> bool:
     return True
 
 
-def chosen(mutant: Mutant, tree: ast.Module, trials: list[Trial]) -> list[Trial]:
+def chosen(mutant: Mutant, trials: list[Trial]) -> list[Trial]:
     """The tests that run the statement which is changed, in the order in which they are tried: first its module's own.
 
     Where what is changed is outside functions, those that run anything of the modules that name it.
     """
     if mutant.in_function:
-        wanted = {f"{mutant.module}:{line}" for line in statement_at(mutant.line, tree)}
+        wanted = {f"{mutant.module}:{line}" for line in mutant.statement}
         found = [trial for trial in trials if not wanted.isdisjoint(trial.runs)]
     else:
         word = re.compile(rf"\b{mutant.scope.partition('.')[0]}\b")
         modules = {path.stem for path in CORE.glob("*.py") if word.search(path.read_text("utf-8"))} | {mutant.module}
         found = [trial for trial in trials if any(line.partition(":")[0] in modules for line in trial.runs)]
     own = f"tests.core.test_{mutant.module}."
-    return sorted(found, key=lambda trial: (STAGES.index(trial.stage), not trial.name.startswith(own), trial.seconds))
+    found.sort(key=lambda trial: (STAGES.index(trial.stage), not trial.name.startswith(own), trial.seconds))
+    return found + [
+        Trial(name, "unit", LONG_S, frozenset()) for module, name in LONG.items() if module == mutant.module
+    ]
 
 
 # How one is tried.
 
 
-def mutants_of(module: str) -> list[tuple[Mutant, ast.Module]]:
-    """The mutants of a module of the core, each with the tree that it changes."""
-    tree = ast.parse((CORE / f"{module}.py").read_text("utf-8"))
-    return [(mutant, tree) for mutant in mutants(module, tree)]
+def mutants_of(module: str) -> list[Mutant]:
+    return mutants(module, ast.parse((CORE / f"{module}.py").read_text("utf-8")))
 
 
-def attempt(mutant: Mutant, tree: ast.Module, trials: list[Trial]) -> Outcome:
+def attempt(mutant: Mutant, trials: list[Trial]) -> Outcome:
     """Try a mutant with these tests in this order."""
 
     def body(tell: Callable[[str], None]) -> bool:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
-        _mutate(mutant, tree)
+        _mutate(mutant)
         for trial in trials:
             tell(trial.name)
             signal.setitimer(signal.ITIMER_VIRTUAL, TEST_S_MAX + TEST_TIMES_MAX * trial.seconds)
@@ -209,46 +211,37 @@ def _in_child(body: Callable[[Callable[[str], None]], bool], told: Callable[[str
     return os.waitpid(child, 0)[1]
 
 
-def _mutate(mutant: Mutant, tree: ast.Module) -> None:
+def _mutate(mutant: Mutant) -> None:
     """Change the functions that are there, which all who imported them see; or else import everything anew."""
-    path = CORE / f"{mutant.module}.py"
-    code = compile(apply(mutant, tree), str(path), "exec")
-    if not (mutant.in_function and _swap(_function_in(code, mutant))):
+    code = compile(mutant.apply(), str(CORE / f"{mutant.module}.py"), "exec")
+    found = [(each, function) for each in _codes(code) for function in _functions().get(_origin(each), ())]
+    changed = [(each, function) for each, function in found if each.co_qualname == mutant.scope]
+    if not (mutant.in_function and changed) or any(each.co_freevars != f.__code__.co_freevars for each, f in changed):
         _import_anew(f"bender.core.{mutant.module}", code)
+    for each, function in changed:
+        function.__code__ = each
 
 
-def _function_in(code: CodeType, mutant: Mutant) -> CodeType:
-    """The code of the function that is changed, found in that of its module."""
-    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
-    for each in inner:
-        if each.co_qualname == mutant.scope and each.co_firstlineno <= mutant.line <= _last_line(each):
-            return each
-    return next(_function_in(each, mutant) for each in inner if mutant.scope.startswith(f"{each.co_qualname}."))
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """All code that is in some code."""
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield each
+            yield from _codes(each)
 
 
-def _last_line(code: CodeType) -> int:
-    inner = [_last_line(each) for each in code.co_consts if isinstance(each, CodeType)]
-    return max([line for *_, line in code.co_lines() if line is not None] + inner)
+def _origin(code: CodeType) -> tuple[str, str, int]:
+    return code.co_filename, code.co_qualname, code.co_firstlineno
 
 
 @cache
 def _functions() -> dict[tuple[str, str, int], list[FunctionType]]:
-    """The functions of the core that are there, methods of all kinds included, by where they are from."""
+    """The functions that are there, methods of all kinds included, by where they are from."""
     found = defaultdict(list)
     for each in gc.get_objects():
         if isinstance(each, FunctionType):
-            code = each.__code__
-            found[code.co_filename, code.co_qualname, code.co_firstlineno].append(each)
+            found[_origin(each.__code__)].append(each)
     return found
-
-
-def _swap(code: CodeType) -> bool:
-    functions = _functions().get((code.co_filename, code.co_qualname, code.co_firstlineno), [])
-    if not functions or any(function.__code__.co_freevars != code.co_freevars for function in functions):
-        return False
-    for function in functions:
-        function.__code__ = code
-    return True
 
 
 def _import_anew(changed: str, code: CodeType) -> None:

@@ -61,8 +61,8 @@ class Operators(SynchronousTestCase):
 
 class Attempts(SynchronousTestCase):
     def attempt(self, module: str, name: str, test: str) -> Outcome:
-        mutant, tree = next(each for each in mutants_of(module) if each[0].name == name)
-        return attempt(mutant, tree, [Trial(test, "unit", 0.1, frozenset())])
+        mutant = next(each for each in mutants_of(module) if each.name == name)
+        return attempt(mutant, [Trial(test, "unit", 0.1, frozenset())])
 
     def test_killed(self) -> None:
         """A test that fails under a mutant kills it; the function here is as it was."""
@@ -91,5 +91,5 @@ class Attempts(SynchronousTestCase):
 class Equivalents(SynchronousTestCase):
     def test_they_are_there(self) -> None:
         """What is recorded as equivalent is a mutant of the core as it is."""
-        keys = {mutant.key for path in CORE.glob("*.py") for mutant, _ in mutants_of(path.stem)}
+        keys = {mutant.key for path in CORE.glob("*.py") for mutant in mutants_of(path.stem)}
         self.assertEqual([key for key in equivalents() if key not in keys], [])

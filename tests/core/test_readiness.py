@@ -1,0 +1,500 @@
+"""A node by itself: when it may speak, what it says of itself and its peers, and how it goes on as another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.claims import KEYS_PER_SLICE
+from bender.core.contacts import Contact
+from bender.core.ledger import Claim, End, Head
+from bender.core.messages import Counter, Message, Request, Sender
+from bender.core.replica import BEATS_BEYOND, NotReady, Replica
+from bender.core.timing import Timing
+from tests.core.cluster import BODY, KEY, TTL_S, Cluster
+
+NOW = 1000.0
+OTHER_KEY = KEY.replace("10.0.0.5", "10.0.0.6")
+
+
+def sender(number: int) -> Sender:
+    return Sender(number, f"n{number}", f"n{number}:1730")
+
+
+class ReplicaCase(SynchronousTestCase):
+    """Node 1 of a cluster with rounds a second apart, and others by hand."""
+
+    def setUp(self) -> None:
+        self.replica = Replica(sender(1), Timing(), NOW)
+
+    def begin(self, *seeds: str) -> None:
+        """Start with seeds, of which is known where they are."""
+        self.replica = Replica(sender(1), Timing(), NOW, seeds)
+        for seed in seeds:
+            self.replica.located(seed, [seed])
+
+    def meet(self, number: int, at: float = NOW) -> Contact:
+        """A peer is heard, and what it was asked because of that is under way no more."""
+        self.say(number, at)
+        for request in self.replica.take_requests():
+            self.answer(request, number, at)
+        return self.contact(number)
+
+    def say(self, number: int, at: float, *, heads: dict[int, Head] | None = None, beats: int | None = None) -> Message:
+        beats = int(10 * at) if beats is None else beats
+        counter = Counter(number, f"n{number}", f"n{number}:1730", beats, 0.0)
+        digest = self.replica.configuration.digest
+        return self.replica.receive(at, Message(sender(number), heads or {}, (counter,), digest=digest))
+
+    def answer(self, request: Request, number: int, at: float) -> None:
+        """A peer answers all that it is asked, and agrees."""
+        counter = Counter(number, f"n{number}", f"n{number}:1730", int(10 * at), 0.0)
+        digest = self.replica.configuration.digest
+        told = Message(sender(number), {}, (counter,), echo=request.message.ask, digest=digest)
+        self.replica.answered(at, request, told)
+
+    def contact(self, number: int) -> Contact:
+        contact = self.replica.contacts.get(number)
+        assert contact is not None
+        return contact
+
+    def sent(self) -> list[str]:
+        return [request.address for request in self.replica.take_requests()]
+
+
+class Commands(ReplicaCase):
+    def test_not_ready(self) -> None:
+        """None is taken, and nothing is changed, while a node waits for others."""
+        self.begin("n2:1730")
+        commands: list[Callable[[], object]] = [
+            lambda: self.replica.register(NOW, KEY, BODY, TTL_S),
+            lambda: self.replica.renew(NOW, KEY),
+            lambda: self.replica.renew_as_is(NOW, KEY, BODY),
+            lambda: self.replica.renew_all(NOW, [KEY]),
+            lambda: self.replica.deregister(NOW, KEY),
+            lambda: self.replica.configure(NOW, "backend/web", b"{}", "ops", 0),
+        ]
+        for command in commands:
+            self.assertRaises(NotReady, command)
+        self.assertEqual((self.replica.claims.ledger.version, len(self.replica.configuration)), (0, 0))
+
+    def test_usual(self) -> None:
+        """Without seeds a node is ready, was never away, and has no guard."""
+        self.assertTrue(self.replica.notice(NOW))
+        self.assertEqual((self.replica.away_s, self.replica.guard_s, self.replica.starting), (0.0, 0.0, False))
+        self.assertEqual((self.replica.surpassed, self.replica.waited_s(NOW + 3.0)), (False, 3.0))
+
+    def test_many(self) -> None:
+        """Of many those that are not known are returned, and what is new goes out at once."""
+        cluster = Cluster("ab")
+        cluster.register("a")
+        self.assertEqual(cluster["b"].renew_all(cluster.now, [KEY, OTHER_KEY]), [OTHER_KEY])
+        self.assertEqual([request.push for request in cluster["b"].take_requests()], [True])
+        self.assertEqual(cluster["b"].renew_all(cluster.now, [KEY]), [])
+        self.assertEqual(cluster["b"].take_requests(), [])
+
+    def test_as_is(self) -> None:
+        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.assertTrue(self.replica.renew_as_is(NOW + 1.0, KEY, BODY))
+        self.assertFalse(self.replica.renew_as_is(NOW + 1.0, KEY, b"new"))
+
+    def test_answers(self) -> None:
+        """What was renewed is told with its body, what was deregistered as such."""
+        self.assertTrue(self.replica.register(NOW, KEY, BODY, TTL_S))
+        self.assertFalse(self.replica.register(NOW, KEY, BODY, TTL_S))
+        self.assertEqual((self.replica.renew(NOW, KEY), self.replica.winner(NOW, KEY)), (BODY, BODY))
+        self.assertEqual((self.replica.deregister(NOW, KEY), self.replica.deregister(NOW, KEY)), (True, False))
+        self.assertEqual((self.replica.renew(NOW, KEY), self.replica.winner(NOW, KEY)), (None, None))
+
+    def test_shortened(self) -> None:
+        """A client that is gone has so much time left; a pause is noticed by that, too."""
+        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.replica.shorten(NOW + 1.0, KEY, 2.0)
+        (lease,) = self.replica.claims.leases
+        self.assertEqual(lease.deadline, NOW + 3.0)
+        self.meet(2, NOW + 1.0)
+        self.replica.shorten(NOW + 3.0, KEY, 2.0)
+        self.assertFalse(self.replica.ready)
+
+    def test_lasting(self) -> None:
+        """A word has so much time left, and is over by itself; what lasts for ever is none."""
+        self.replica.configure(NOW, "backend/web", b"{}", "ops", 7)
+        self.replica.configure(NOW, "state/web/1.0/h/80", b"drain", "ops", 7, 60.0)
+        word = self.replica.word(NOW + 1.5, "state/web/1.0/h/80")
+        assert word is not None
+        setting, left_s = word
+        self.assertEqual((setting.rev, setting.incarnation, setting.at_ms, setting.author), (1, 1, 7, "ops"))
+        self.assertEqual((setting.body, setting.lasts_s, left_s), (b"drain", 60.0, 58.5))
+        self.assertIsNone(self.replica.word(NOW, "backend/web"))
+        self.assertIsNone(self.replica.word(NOW, "backend/other"))
+        self.assertIsNone(self.replica.word(NOW + 60.0, "state/web/1.0/h/80"))
+
+    def test_left(self) -> None:
+        """A node that has left takes no commands and counts no heartbeats, and all are told once more."""
+        self.meet(2)
+        self.replica.leave(NOW)
+        (request,) = self.replica.take_requests()
+        beats = [counter.beats for counter in request.message.counters if counter.left]
+        self.assertEqual((len(beats), self.replica.ready), (1, False))
+        self.replica.sweep(NOW + 1.0)
+        self.replica.round(NOW + 1.0)
+        told = [c.beats for each in self.replica.take_requests() for c in each.message.counters if c.incarnation == 1]
+        self.assertEqual(({*told}, self.replica.ready), ({*beats}, False))
+
+
+class Starting(ReplicaCase):
+    """A start is a pause from nothing: it ends when all have answered, and agree, or after 4.5·I."""
+
+    def setUp(self) -> None:
+        self.begin("n2:1730")
+
+    def sweep_until(self, seconds: float) -> None:
+        while self.replica._noticed_at < NOW + seconds:
+            self.replica.sweep(self.replica._noticed_at + 0.25)
+
+    def test_answered(self) -> None:
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        self.assertEqual(
+            (self.replica.ready, self.replica.starting, self.replica.missing(NOW)), (False, True, ["n2:1730"])
+        )
+        self.answer(request, 2, NOW + 0.1)
+        self.assertEqual((self.replica.ready, self.replica.starting, self.replica.missing(NOW)), (True, False, []))
+        self.assertEqual(self.sent(), ["n2:1730"])
+
+    def test_much_to_show(self) -> None:
+        """It is not ready before all is shown that has come."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        self.replica.claims.stale |= {f"{KEY}{i}": None for i in range(KEYS_PER_SLICE + 1)}
+        self.answer(request, 2, NOW)
+        self.assertFalse(self.replica.ready)
+        self.replica.sweep(NOW)
+        self.assertTrue(self.replica.ready)
+
+    def test_much_to_forget(self) -> None:
+        """Nor before all is gone that goes with a forgotten node."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        claims = [Claim(9, n + 1, f"{KEY}{n}", BODY, TTL_S, 1, 9, n + 1) for n in range(KEYS_PER_SLICE + 1)]
+        self.replica.claims._forgotten = [*claims]
+        self.answer(request, 2, NOW)
+        self.assertFalse(self.replica.ready)
+        self.replica.sweep(NOW)
+        self.assertTrue(self.replica.ready)
+
+    def test_not_agreed(self) -> None:
+        """One that has another configuration has not told all."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        counter = Counter(2, "n2", "n2:1730", 1, 0.0)
+        self.replica.answered(NOW, request, Message(sender(2), {}, (counter,), echo=request.message.ask, digest=1))
+        self.assertFalse(self.replica.ready)
+
+    def test_not_echoed(self) -> None:
+        """One that has given a page has not told all."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        counter = Counter(2, "n2", "n2:1730", 1, 0.0)
+        self.replica.answered(
+            NOW, request, Message(sender(2), {}, (counter,), digest=self.replica.configuration.digest)
+        )
+        self.assertEqual((self.replica.ready, self.replica.missing(NOW)), (False, ["n2:1730"]))
+
+    def test_found_but_not_met(self) -> None:
+        """One that was found and says nothing of itself is still waited for."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        digest = self.replica.configuration.digest
+        self.replica.answered(NOW, request, Message(sender(2), {}, echo=request.message.ask, digest=digest))
+        self.assertFalse(self.replica.ready)
+
+    def test_no_answer(self) -> None:
+        """It asks every quarter of an interval, and then no more."""
+        asked = []
+        for quarter in range(18):
+            self.replica.sweep(NOW + quarter / 4)
+            asked += [request.message.ask for request in self.replica.take_requests()]
+            for link in self.replica.links:
+                link.rounds.clear()
+        self.assertEqual((len(asked), self.replica.ready), (18, False))
+        self.replica.sweep(NOW + 4.1)
+        self.assertEqual((self.sent(), self.replica.ready), ([], False))
+        self.replica.sweep(NOW + 4.5)
+        self.assertTrue(self.replica.ready)
+        self.sent()
+        self.replica.sweep(NOW + 4.75)
+        self.assertEqual(self.sent(), [])
+
+    def test_pages(self) -> None:
+        """While pages come it waits on."""
+        self.replica.rounds.paged_at = NOW + 3.0
+        self.sweep_until(7.25)
+        self.assertFalse(self.replica.ready)
+        self.sweep_until(7.5)
+        self.assertTrue(self.replica.ready)
+
+    def test_becoming_ready(self) -> None:
+        """It counts a heartbeat at once, so that its claims count elsewhere."""
+        self.sweep_until(4.25)
+        for link in self.replica.links:
+            link.rounds.clear()
+        self.sweep_until(4.5)
+        counters = [c for request in self.replica.take_requests() for c in request.message.counters]
+        self.assertEqual(max(counter.beats for counter in counters), 1)
+
+
+class Pausing(ReplicaCase):
+    """Rule 6: a gap of more than 1.5·I."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.meet(2)
+        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.sent()
+
+    def test_gap(self) -> None:
+        self.assertTrue(self.replica.notice(NOW + 1.5))
+        self.assertFalse(self.replica.notice(NOW + 3.125))
+        self.assertEqual((self.replica.away_s, self.replica.waited_s(NOW + 4.0)), (1.625, 0.875))
+        self.assertIn("n2:1730", self.sent())
+        self.assertEqual(self.replica.missing(NOW + 3.125), ["n2:1730"])
+
+    def test_noticed_by_all(self) -> None:
+        """Whatever this node does next notices it."""
+        done: list[Callable[[float], object]] = [
+            self.replica.round,
+            self.replica.sweep,
+            self.replica.leave,
+            lambda at: self.say(2, at),
+        ]
+        for do in done:
+            self.replica.away_s, self.replica.rounds.left = 0.0, False
+            do(self.replica._noticed_at + 5.0)
+            self.assertEqual(self.replica.away_s, 5.0)
+
+    def test_clock_set_back(self) -> None:
+        """Time that seems to go back is no gap, and neither is that it comes again."""
+        self.replica.notice(NOW + 1.0)
+        self.replica.notice(NOW - 5.0)
+        self.assertTrue(self.replica.notice(NOW + 1.5))
+
+    def test_back(self) -> None:
+        """Deadlines move by the gap, and by the time until it is ready again; all else is as late as it was."""
+        self.replica.notice(NOW + 5.0)
+        (lease,) = self.replica.claims.leases
+        self.assertEqual((lease.deadline, self.contact(2).heard_at), (NOW + 15.0, NOW + 5.0))
+        request = self.replica.take_requests()[0]
+        self.answer(request, 2, NOW + 6.0)
+        self.assertTrue(self.replica.ready)
+        self.assertEqual((lease.deadline, self.contact(2).shift_s), (NOW + 16.0, 0.0))
+
+    def test_back_late(self) -> None:
+        """Whoever could not renew for longer than its ttl has gone elsewhere."""
+        self.replica.register(NOW, OTHER_KEY, BODY, 8.0)
+        self.replica.notice(NOW + 5.0)
+        request = self.replica.take_requests()[0]
+        for at in (6.0, 7.0, 8.0):
+            self.replica.notice(NOW + at)
+        self.answer(request, 2, NOW + 9.0)
+        self.assertEqual([lease.deadline for lease in self.replica.claims.leases], [NOW + 19.0, NOW + 13.0])
+
+    def test_shorter_than_the_ttl(self) -> None:
+        """It goes on counting heartbeats meanwhile."""
+        self.replica.notice(NOW + 9.0)
+        before = self.beats(NOW + 9.0)
+        self.replica.round(NOW + 9.25)
+        self.assertEqual(self.beats(NOW + 9.25), before + 1)
+
+    def test_as_long_as_the_ttl(self) -> None:
+        """It must not be heard before it knows what became of its own."""
+        self.replica.notice(NOW + 10.0)
+        before = self.beats(NOW + 10.0)
+        self.replica.round(NOW + 10.25)
+        self.assertEqual(self.beats(NOW + 10.25), before)
+        self.replica.notice(NOW + 12.0)
+        self.replica.round(NOW + 12.0)
+        self.assertEqual(self.beats(NOW + 12.0), before)
+
+    def beats(self, at: float) -> int:
+        self.replica.rounds.ask(["n2:1730"], at)
+        request = self.replica.take_requests()[-1]
+        for link in self.replica.links:
+            link.rounds.clear()
+        return request.message.counters[0].beats
+
+    def test_backlog(self) -> None:
+        """For half an interval requests may have waited here, and introduce nobody."""
+        self.replica.notice(NOW + 5.0)
+        self.say(3, NOW + 5.25)
+        self.assertNotIn(3, self.replica.contacts)
+        self.say(3, NOW + 5.5)
+        self.assertIn(3, self.replica.contacts)
+
+    def test_asks_back(self) -> None:
+        """Answers ask back as long as it is not ready."""
+        self.assertIsNone(self.say(2, NOW + 1.0).ask)
+        self.assertEqual(self.say(2, NOW + 5.0).ask, NOW + 5.0)
+
+
+class Reading(ReplicaCase):
+    def test_reached(self) -> None:
+        """The version that all have shown, but for those that are silent."""
+        self.assertEqual(self.replica.reached(NOW), inf)
+        for number in (2, 3):
+            self.meet(number)
+        self.assertEqual(self.replica.reached(NOW), 0)
+        self.contact(2).heads[1], self.contact(3).heads[1] = 4, 7
+        self.assertEqual(self.replica.reached(NOW), 4)
+        self.contact(2).left = True
+        self.assertEqual(self.replica.reached(NOW), 7)
+
+    def test_split(self) -> None:
+        """Those that have it, those that have not, and not those that are gone."""
+        two, three, four = (self.meet(number) for number in (2, 3, 4))
+        two.heads[1] = 4
+        four.left = True
+        self.assertEqual(self.replica.split(4), ([two], [three]))
+        self.assertEqual(self.replica.split(5), ([], [two, three]))
+        self.assertEqual(self.replica.split(1), ([two], [three]))
+        self.assertEqual(self.replica.split(0), ([two, three], []))
+
+    def test_shows(self) -> None:
+        """What is here and nothing waits to be shown."""
+        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.assertEqual([self.replica.shows(1, version) for version in (0, 1, 2)], [True, True, False])
+        self.replica.claims.stale[KEY] = None
+        self.assertFalse(self.replica.shows(1, 1))
+
+    def test_digest(self) -> None:
+        """It is another one after each change, also one that is not to be shown yet, and nothing said says nothing."""
+        digests = [self.replica.digest()]
+        self.meet(2)
+        self.assertEqual(self.replica.digest(), digests[0])
+        self.replica.register(NOW, KEY, BODY, TTL_S)
+        digests.append(self.replica.digest())
+        self.replica.configure(NOW, "backend/web", b"{}", "ops", 0)
+        digests.append(self.replica.digest())
+        self.assertEqual((len({*digests}), max(digests) < 2**64), (3, True))
+
+    def test_hidden(self) -> None:
+        """What is hidden has a body still, what is listed is not hidden."""
+        cluster = Cluster("ab")
+        cluster.register("a")
+        cluster.cut = {"a"}
+        self.assertIsNone(cluster["b"].hidden(KEY))
+        cluster.run(TTL_S + 4.0)
+        self.assertEqual((cluster["b"].winner(cluster.now, KEY), cluster["b"].hidden(KEY)), (None, BODY))
+
+    def test_partners(self) -> None:
+        """A round goes to all, or to those that are named."""
+        for number in (2, 3):
+            self.meet(number)
+        self.replica.round(NOW)
+        self.assertEqual(self.sent(), ["n2:1730", "n3:1730"])
+        self.replica.round(NOW, ["n3:1730"])
+        self.assertEqual(self.sent(), ["n3:1730"])
+
+
+class Anew(ReplicaCase):
+    """Going on as another incarnation."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.meet(2)
+        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.sent()
+
+    def test_outlived(self) -> None:
+        """After more than ten minutes."""
+        self.assertEqual([self.replica.outlived(NOW + s) for s in (600.0, 600.5)], [False, True])
+
+    def test_after_an_absence(self) -> None:
+        """It waits for those that the one before knew and that had not left, and keeps nothing of it."""
+        self.meet(3).left = True
+        self.replica.located("n4:1730", ["n4:1730"])
+        self.replica.anew(9, NOW + 700.0)
+        self.assertEqual((self.replica.identity, self.replica.away_s), (Sender(9, "n1", "n1:1730"), 700.0))
+        self.assertEqual(self.replica.links.expected, ("n2:1730",))
+        self.assertEqual((self.replica.claims.ledger.version, len(self.replica.contacts)), (0, 0))
+        self.assertFalse(self.replica.notice(NOW + 700.0))
+        self.assertEqual(self.sent(), [])
+
+    def test_what_nobody_tells_of(self) -> None:
+        """What the one before had listed is over when all have answered."""
+        self.replica.anew(9, NOW + 700.0)
+        self.replica.take_events()
+        self.replica.round(NOW + 700.0)
+        (request,) = self.replica.take_requests()
+        self.answer(request, 2, NOW + 700.1)
+        self.assertEqual([(e.what, e.reason) for e in self.replica.take_events()], [("offline", "expired")])
+
+    def test_surpassed(self) -> None:
+        """It takes its claims along, and ends the former one for everybody, by more than either can have counted."""
+        self.say(2, NOW, heads={1: Head(9, 9)}, beats=99999)
+        self.assertTrue(self.replica.surpassed)
+        self.replica.anew(9, NOW + 0.5)
+        former = self.contact(1)
+        self.assertEqual((former.left, former.heard_at), (True, NOW + 0.5))
+        self.assertEqual(former.beats, BEATS_BEYOND)
+        self.assertFalse(self.replica.surpassed)
+        for _ in range(2):
+            self.replica.sweep(NOW + 5.0)
+        self.assertEqual([(e.node, e.key) for e in self.replica.claims.ledger.entries.values()], [(9, KEY)])
+        self.assertEqual((BEATS_BEYOND, [*self.replica.view.shown()]), (1000, [KEY]))
+
+    def test_surpassed_by_most(self) -> None:
+        """The most heartbeats that were heard of count, and nothing of such a message is taken."""
+        for beats in (50, 70, 60):
+            counter = Counter(1, "n1", "n1:1730", beats, 0.0)
+            answer = self.replica.receive(NOW, Message(sender(3), {}, (counter, Counter(3, "n3", "n3:1730", 1, 0.0))))
+            self.assertEqual(answer, Message(sender(1)))
+        self.assertNotIn(3, self.replica.contacts)
+        self.replica.anew(9, NOW)
+        self.assertEqual(self.contact(1).beats, 1070)
+
+    def test_surpassed_by_an_answer(self) -> None:
+        """The request has failed, and nothing of its answer is taken."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        self.replica.answered(NOW, request, Message(sender(2), {1: Head(9, 9)}, (Counter(3, "n3", "n3:1730", 1, 0.0),)))
+        self.assertEqual((self.replica.surpassed, self.replica.links["n2:1730"].failed), (True, True))
+        self.assertNotIn(3, self.replica.contacts)
+
+
+class Forgetting(ReplicaCase):
+    """Rule 8."""
+
+    def test_forgotten(self) -> None:
+        """After T + 3·I and ten minutes, with its link, and not while it is heard of."""
+        self.meet(2)
+        self.replica._noticed_at = NOW + 613.0
+        self.replica.sweep(NOW + 613.0)
+        self.assertIn(2, self.replica.contacts)
+        self.replica.sweep(NOW + 613.25)
+        self.assertEqual((len(self.replica.contacts), [*self.replica.links]), (0, []))
+
+    def test_failed(self) -> None:
+        """A request that failed is not repeated at once."""
+        self.meet(2)
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        self.replica.failed(NOW, request)
+        self.assertEqual((self.replica.links["n2:1730"].failed, self.sent()), (True, []))
+
+    def test_many(self) -> None:
+        """A sweep says whether there is more to do at once."""
+        for i in range(KEYS_PER_SLICE + 1):
+            self.replica.register(NOW, f"{KEY}{i}", BODY, TTL_S)
+        self.replica._noticed_at = NOW + 10.25
+        self.assertEqual([self.replica.sweep(NOW + 10.25) for _ in range(2)], [True, False])
+
+    def test_ends(self) -> None:
+        """What is over goes with the sweep, without anybody's doing."""
+        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.replica.deregister(NOW, KEY)
+        self.replica._noticed_at = NOW + 18.25
+        self.replica.sweep(NOW + 18.25)
+        self.assertEqual([e for e in self.replica.claims.ledger.entries.values() if isinstance(e, End)], [])
