@@ -9,11 +9,12 @@ P2  A node that accepts a registration or renewal lists the key until the ttl is
     renewal, and was connected to that one for 3·I, stays obliged for 3·I, if no link is cut and no node restarts
     meanwhile. A deregistration ends all obligations, and there are no new ones by nodes that do not know of it.
 P3  After the last acceptance no node lists the key from ttl + 1·I on; after faults from 5·I after the ttl and the last
-    partition on, and ttl + 4·I after the last restart; during a partition from 2·ttl + 8·I on.
+    partition on, and ttl + 4·I after the last restart; during a partition from 2·ttl + 8·I on. If a link was cut after
+    the ttl, a node may hear of the end by way of another node, with the round after these 5·I: that is 1·I more.
 P4  A node that knows of a deregistration does not list that registration, with any of its changes, for ttl + 8·I. It
     knows if it accepted or announced the deregistration, or has exchanged everything with such a node since.
 P5  Online and offline alternate. The reason is `deregistered` where a node knows of that, and only if it was done. A
-    node is lost, and a registration restored, only after a fault; without one no change is undone.
+    node is lost, and a registration restored, only after a fault. No change is undone without a fault or deregistration.
 """
 
 from __future__ import annotations
@@ -198,7 +199,8 @@ class Promises:
 
     def _goes_back(self, before: Body | None, body: Body, now: float) -> bool:
         """Whether a change is undone without any fault."""
-        if before is None or before.registration != body.registration or body.registration in self.ended:
+        # Claims that had followed another registration of the key, which was deregistered, may be over before others.
+        if before is None or before.registration != body.registration or self.ended:
             return False
         return body.changes < before.changes and self.fault_at == -inf and now < self.last_at + self.ttl_s_min
 
@@ -233,7 +235,9 @@ class Promises:
             return self.last_at + 2 * TTL_S + 8 * INTERVAL_S
         if self.fault_at < due_at - 8 * INTERVAL_S:
             return due_at + INTERVAL_S
-        return max(max(due_at, self.split_at) + 5 * INTERVAL_S, self.restarted_at + TTL_S + 4 * INTERVAL_S)
+        relayed_s = INTERVAL_S if self.fault_at > due_at else 0.0
+        known_at = max(due_at + relayed_s, self.split_at) + 5 * INTERVAL_S
+        return max(known_at, self.restarted_at + TTL_S + 4 * INTERVAL_S)
 
     def _check_not_gone(self, name: str, now: float) -> None:
         body = self.shown.get(name)
