@@ -495,6 +495,7 @@ class Forgetting(ReplicaCase):
         """What is over goes with the sweep, without anybody's doing."""
         self.replica.register(NOW, KEY, BODY, TTL_S)
         self.replica.deregister(NOW, KEY)
-        self.replica._noticed_at = NOW + 18.25
-        self.replica.sweep(NOW + 18.25)
+        for at in (NOW + 13.75, NOW + 18.5):
+            self.replica._noticed_at = at
+            self.replica.sweep(at)
         self.assertEqual([e for e in self.replica.claims.ledger.entries.values() if isinstance(e, End)], [])
