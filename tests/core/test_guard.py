@@ -504,3 +504,37 @@ class ByHand(SynchronousTestCase):
         self.lose(3)
         self.assertEqual(self.judge(1, 2, 3, out_of_sight=False), (3, [member(3)]))
         self.assertEqual(self.lose(3), "hidden")
+
+    def test_count_given_up(self) -> None:
+        """A count that nobody waits for any more is not gone on with."""
+        self.lose(1)
+        self.judge(1, 2, 3, looks=2)
+        self.guard.forget(member(1))
+        self.guard.judged()
+        self.lose(2)
+        self.assertEqual(self.judge(1, 2, 3, looks=2), (2, []))
+
+    def test_one_after_the_other(self) -> None:
+        """Each suspect is over in its time."""
+        hidden_at = {1: 110.0, 2: 105.0, 3: 120.0}
+        for number in hidden_at:
+            self.lose(number)
+        self.judge(*hidden_at)
+        for number, at in hidden_at.items():
+            self.guard.forget(member(number))
+            self.lose(number, at)
+        self.assertEqual([*self.guard.over(125.0)], [member(2)])
+        self.guard.forget(member(2))
+        self.assertEqual([*self.guard.over(130.0)], [member(1)])
+
+    def test_window(self) -> None:
+        """What was hidden counts as lost for ten seconds: so long one of three is followed by a mass loss."""
+        for now, outcome in ((109.9, "suspect"), (110.0, "hidden")):
+            self.setUp()
+            self.lose(1)
+            self.judge(1, 2, 3, out_of_sight=False)
+            self.assertEqual(self.lose(1, members=3), "hidden")
+            self.guard.judged()
+            self.lose(2, now, now)
+            self.guard.judge(lambda app: [member(2), member(3)], lambda key: key == member(2), 100, now)
+            self.assertEqual(self.lose(2, now, now), outcome)
