@@ -660,3 +660,22 @@ class Guarding(ClaimsCase):
         self.claims.forget(two)
         self.pass_on_to(NOW + 14.0)
         self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [Guarded("web", 1, 19.0)])
+
+    def first_slice(self, size: int) -> dict[str, int]:
+        """The suspects of two apps of that size after one call."""
+        self.setUp()
+        for app in "ab":
+            for i in range(size):
+                self.told(2, NOW, f"registration/{app}/1.0/10.0.0.{i}/80")
+        self.claims.hide(NOW + 13.0)
+        while self.claims.settle(NOW + 13.0):
+            pass
+        self.assertTrue(self.claims.judge(NOW + 13.0))
+        found = {each.app: each.suspects for each in self.claims.guard.guarded(NOW + 13.0)}
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual([each.suspects for each in self.claims.guard.guarded(NOW + 13.0)], [size, size])
+        return found
+
+    def test_slices(self) -> None:
+        """A call looks at 300 members, those that are to be shown as suspect included; the others follow."""
+        self.assertEqual([self.first_slice(size) for size in (100, 150, 200)], [{"a": 100}, {"a": 150}, {"a": 100}])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.guard import Guarded, guarded_app, key_of_guard
+from bender.core.guard import GUARD_S_MAX, Guard, Guarded, guarded_app, key_of_guard
 from tests.core.cluster import BODY, Cluster
 
 GUARD_S = 30.0
@@ -455,3 +455,103 @@ class Many(SynchronousTestCase):
             self.assertEqual(told, {("offline", False)} if expected else {("changed", True)})
             self.assertEqual(cluster["a"].view.count_of("web"), count_here + (0 if expected else 1001))
             self.assertGreater(slices, 6)
+
+
+class ByHand(SynchronousTestCase):
+    """One guard of twenty seconds, with a window of ten, that is told what is lost."""
+
+    def setUp(self) -> None:
+        self.guard = Guard(20.0, 10.0)
+
+    def lose(self, number: int, hidden_at: float = 100.0, now: float = 100.0, members: int = 1) -> str:
+        return self.guard.lose(member(number), members, hidden_at, (2,), now)
+
+    def judge(self, *numbers: int, looks: int = 100, out_of_sight: bool = True) -> tuple[int, list[str]]:
+        members = [member(number) for number in numbers]
+        looked_at, again = self.guard.judge(lambda app: members, lambda key: out_of_sight, looks, 100.0)
+        return looked_at, [*again]
+
+    def test_on(self) -> None:
+        """However short it is."""
+        self.assertEqual([Guard(s, 10.0).on for s in (0.0, 0.5)], [False, True])
+        self.assertEqual(GUARD_S_MAX, 3600.0)
+
+    def test_judged(self) -> None:
+        """Nobody is a suspect before all was looked at; who waited for that is lost once more."""
+        self.assertEqual((self.lose(1), self.guard.undecided, self.guard.apps), ("undecided", True, []))
+        self.assertEqual(self.judge(1), (1, [member(1)]))
+        self.assertEqual((self.lose(1), self.guard.undecided, self.guard.apps), ("suspect", False, ["web"]))
+        self.assertEqual(self.guard.guarded(105.0), [Guarded("web", 1, 15.0)])
+
+    def test_until_the_last(self) -> None:
+        """What is left of the guard is that of the last suspect."""
+        for number in (1, 2):
+            self.lose(number)
+        self.judge(1, 2)
+        self.lose(1, 100.0)
+        self.lose(2, 97.0)
+        self.assertEqual(self.guard.guarded(105.0), [Guarded("web", 2, 15.0)])
+
+    def test_over(self) -> None:
+        """A suspect is hidden when its time has come, which never becomes later."""
+        self.lose(1)
+        self.judge(1)
+        self.lose(1)
+        self.assertEqual((self.lose(1, 110.0, 119.9), self.guard.over(119.9)), ("suspect", {}))
+        self.assertEqual(self.guard.over(120.0), {member(1): None})
+        self.assertEqual(self.lose(1, 110.0, 120.0), "hidden")
+        self.assertEqual(self.guard.apps, [])
+
+    def test_forgotten(self) -> None:
+        """Who is heard of waits for no judgement."""
+        self.lose(1)
+        self.guard.forget(member(1))
+        self.assertFalse(self.guard.undecided)
+
+    def test_counted_anew(self) -> None:
+        """Each judgement counts all members again, and one that takes several calls counts them once."""
+        self.lose(1)
+        self.assertEqual(self.judge(1, 2, 3, looks=2), (2, []))
+        self.assertEqual(self.judge(1, 2, 3, looks=2), (1, [member(1)]))
+        self.guard.judged()
+        self.lose(2)
+        self.assertEqual(self.judge(1, 2, 3, looks=2), (2, []))
+        self.assertEqual(self.judge(1, 2, 3, looks=2), (1, [member(2)]))
+        self.guard.judged()
+        self.lose(3)
+        self.assertEqual(self.judge(1, 2, 3, out_of_sight=False), (3, [member(3)]))
+        self.assertEqual(self.lose(3), "hidden")
+
+    def test_count_given_up(self) -> None:
+        """A count that nobody waits for any more is not gone on with."""
+        self.lose(1)
+        self.judge(1, 2, 3, looks=2)
+        self.guard.forget(member(1))
+        self.guard.judged()
+        self.lose(2)
+        self.assertEqual(self.judge(1, 2, 3, looks=2), (2, []))
+
+    def test_one_after_the_other(self) -> None:
+        """Each suspect is over in its time."""
+        hidden_at = {1: 110.0, 2: 105.0, 3: 120.0}
+        for number in hidden_at:
+            self.lose(number)
+        self.judge(*hidden_at)
+        for number, at in hidden_at.items():
+            self.guard.forget(member(number))
+            self.lose(number, at)
+        self.assertEqual([*self.guard.over(125.0)], [member(2)])
+        self.guard.forget(member(2))
+        self.assertEqual([*self.guard.over(130.0)], [member(1)])
+
+    def test_window(self) -> None:
+        """What was hidden counts as lost for ten seconds: so long one of three is followed by a mass loss."""
+        for now, outcome in ((109.9, "suspect"), (110.0, "hidden")):
+            self.setUp()
+            self.lose(1)
+            self.judge(1, 2, 3, out_of_sight=False)
+            self.assertEqual(self.lose(1, members=3), "hidden")
+            self.guard.judged()
+            self.lose(2, now, now)
+            self.guard.judge(lambda app: [member(2), member(3)], lambda key: key == member(2), 100, now)
+            self.assertEqual(self.lose(2, now, now), outcome)

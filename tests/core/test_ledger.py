@@ -178,6 +178,81 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(copy.join(ledger.delta(copy.head)), Joined((claim(4),), (gone,)))
 
 
+class GapTests(SynchronousTestCase):
+    """What a copy refuses, and what it passes over."""
+
+    def test_base_unknown(self) -> None:
+        """Entries are missing where a page, or one that names the living, builds on more than is here."""
+        ledger = ledger_of(0, 0, 0, 1, 2, removals_max=1)
+        self.assertRaises(Gap, Ledger(OWNER).join, ledger.delta(Head(3, 3)))
+        self.assertRaises(Gap, Ledger(OWNER).join, ledger_of(0, 0, 0, 0).delta(Head(2, 2), 1))
+
+    def test_older_than_a_page(self) -> None:
+        """What is older than a page cannot complete it, and is no news to what was there before."""
+        ledger = ledger_of(0, 0)
+        copy, known = copy_of(ledger), ledger.delta(Head())
+        for _ in range(2):
+            ledger.add(claim(ledger.next_n))
+        older = ledger.delta(copy.head)
+        ledger.add(claim(ledger.next_n))
+        copy.join(ledger.delta(copy.head, 1))
+        self.assertRaises(Gap, copy.join, older)
+        self.assertEqual((copy.join(known), copy.head), (Joined(), Head(2, 3)))
+
+    def test_page_again(self) -> None:
+        """A page that brings nothing, of whatever version, changes nothing."""
+        ledger, copy = ledger_of(0, 0, 0), Ledger(OWNER)
+        copy.join(ledger.delta(Head(), 2))
+        whole = ledger.delta(copy.head)
+        ledger.add(claim(ledger.next_n))
+        self.assertEqual(copy.join(ledger.delta(Head(), 2)), Joined())
+        copy.join(whole)
+        self.assertEqual(copy.head, Head(3, 3))
+
+
+class PassingOnTests(SynchronousTestCase):
+    """A copy tells others what it was told."""
+
+    def test_removals(self) -> None:
+        """Those that it was told one by one, as many as it remembers."""
+        ledger = ledger_of(0, 0, 0)
+        copy = copy_of(ledger, removals_max=1)
+        for n in (2, 3):
+            ledger.remove(n)
+            copy.join(ledger.delta(copy.head))
+        self.assertEqual((copy.delta(Head(4, 4)).removed, copy.delta(Head(4, 4)).live), ((3,), None))
+        self.assertEqual((copy.delta(Head(3, 3)).removed, copy.delta(Head(3, 3)).live), ((), {0: 0b10}))
+
+    def test_the_living(self) -> None:
+        """Where it was told what lives, it does not know what went before."""
+        ledger = ledger_of(0, 0, 0, removals_max=1)
+        copy = copy_of(ledger)
+        for n in (1, 2):
+            ledger.remove(n)
+        joined = copy.join(ledger.delta(copy.head))
+        self.assertEqual(([entry.n for entry in joined.removed], [*copy.entries]), ([1, 2], [3]))
+        self.assertEqual((copy.delta(Head(3, 3)).removed, copy.delta(Head(3, 3)).live), ((), {0: 0b1000}))
+        ledger.remove(3)
+        copy.join(ledger.delta(copy.head))
+        self.assertEqual((copy.delta(Head(5, 5)).removed, copy.delta(Head(5, 5)).live), ((3,), None))
+
+    def test_many_of_which_none_lives(self) -> None:
+        """Whole ranges of entries may be gone."""
+        ledger = ledger_of(*[0] * 300, removals_max=1)
+        copy = copy_of(ledger)
+        for n in range(1, 300):
+            ledger.remove(n)
+        copy.join(ledger.delta(copy.head))
+        self.assertEqual([*copy.entries], [300])
+
+    def test_removed_twice(self) -> None:
+        """What is named that is not there any more changes nothing."""
+        copy = copy_of(ledger_of(0, 0))
+        joined = copy.join(Delta(OWNER, 2, 2, 4, 4, (), (1, 2)))
+        self.assertEqual([entry.n for entry in joined.removed], [1, 2])
+        self.assertEqual(copy.join(Delta(OWNER, 4, 4, 5, 5, (), (1,))), Joined())
+
+
 class DeltaTests(SynchronousTestCase):
     """A delta holds what is needed and not more."""
 
@@ -185,6 +260,20 @@ class DeltaTests(SynchronousTestCase):
         """Recent removals are listed one by one."""
         delta = ledger_of(0, 0, 0, 2).delta(Head(3, 3))
         self.assertEqual((delta.added, delta.removed, delta.live), ((), (2,), None))
+
+    def test_lists_those_since(self) -> None:
+        """What was known before is not told again; nothing was removed before the first version."""
+        for removals_max in (1, 1024):
+            delta = ledger_of(0, 0, 0, 1, 2, removals_max=removals_max).delta(Head(4, 4))
+            self.assertEqual((delta.removed, delta.live), ((2,), None))
+        self.assertIsNone(ledger_of(0).delta(Head()).live)
+
+    def test_what_is_known_already(self) -> None:
+        """Of a delta that begins earlier only what is new is taken."""
+        ledger = ledger_of(0, 0)
+        copy = copy_of(ledger)
+        ledger.add(claim(3))
+        self.assertEqual(copy.join(ledger.delta(Head())), Joined((claim(3),)))
 
     def test_names_the_living(self) -> None:
         """For a copy further behind than removals are remembered, it names what still lives."""
@@ -207,6 +296,15 @@ class DeltaTests(SynchronousTestCase):
         for _ in range(2):
             ledger.add(claim(ledger.next_n, body=b"x" * (DELTA_BYTES_MAX + 1)))
         self.assertEqual([entry.n for entry in ledger.delta(Head()).added], [1])
+
+    def test_bytes_of_ends(self) -> None:
+        """An end counts twenty for each of its roots; a page is full with as many bytes as it may have."""
+        end = End(OWNER, 2, "k", 18.0, 1, tuple((1, n) for n in range(1000)))
+        for more, found in ((0, [1, 2]), (1, [1])):
+            ledger = Ledger(OWNER)
+            ledger.add(claim(1, body=b"x" * (DELTA_BYTES_MAX - 20_000 + more)))
+            ledger.add(end)
+            self.assertEqual([entry.n for entry in ledger.delta(Head()).added], found)
 
     def test_push_while_paging(self) -> None:
         """A push that comes between two pages is refused, and nothing is lost by it."""
@@ -249,6 +347,16 @@ class CopyTests(SynchronousTestCase):
         """It has the place of its own and all else of the other."""
         first, second = self.delta.resolved(self.find).added
         self.assertEqual((first, second), (claim(1), msgspec.structs.replace(self.of, node=OWNER, n=2)))
+
+    def test_copied(self) -> None:
+        """A copy has a checksum of what both say, so that nothing else is made of it."""
+        copy = self.of.copied_by(OWNER, 2)
+        self.assertEqual(copy, Copy(OWNER, 2, 2, 7, self.of.checksum))
+        (entry,) = Delta(OWNER, 1, 1, 2, 2, (copy,)).resolved(self.find).added
+        assert isinstance(entry, Claim)
+        self.assertEqual((entry.root, entry.rank, entry.checksum), ((5, 1), self.of.rank, self.of.checksum))
+        self.of = msgspec.structs.replace(self.of, body=b"other")
+        self.assertRaises(Gap, Delta(OWNER, 1, 1, 2, 2, (copy,)).resolved, self.find)
 
     def test_of_what_is_not_here(self) -> None:
         """Then the delta is a gap, and nothing of it is taken."""

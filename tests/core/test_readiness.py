@@ -490,6 +490,8 @@ class Forgetting(ReplicaCase):
             self.replica.register(NOW, f"{KEY}{i}", BODY, TTL_S)
         self.replica._noticed_at = NOW + 10.25
         self.assertEqual([self.replica.sweep(NOW + 10.25) for _ in range(2)], [True, False])
+        self.replica.claims._forgotten = [End(9, n, KEY, 18.0, 1, ()) for n in range(KEYS_PER_SLICE + 1)]
+        self.assertEqual([self.replica.sweep(NOW + 10.25) for _ in range(2)], [True, False])
 
     def test_ends(self) -> None:
         """What is over goes with the sweep, without anybody's doing."""
