@@ -14,7 +14,7 @@ P3  After the last acceptance no node lists the key from ttl + 1·I on; after fa
 P4  A node that knows of a deregistration does not list that registration, with any of its changes, for ttl + 8·I. It
     knows if it accepted or announced the deregistration, or has exchanged everything with such a node since.
 P5  Online and offline alternate. The reason is `deregistered` where a node knows of that, and only if it was done. A
-    node is lost, and a registration restored, only after a fault; without one no change is undone.
+    node is lost, and a registration restored, only after a fault. Without fault and deregistration no change is undone.
 """
 
 from __future__ import annotations
@@ -199,7 +199,8 @@ class Promises:
 
     def _goes_back(self, before: Body | None, body: Body, now: float) -> bool:
         """Whether a change is undone without any fault."""
-        if before is None or before.registration != body.registration or body.registration in self.ended:
+        # Claims that had followed another registration of the key, which was deregistered, may be over before others.
+        if before is None or before.registration != body.registration or self.ended:
             return False
         return body.changes < before.changes and self.fault_at == -inf and now < self.last_at + self.ttl_s_min
 
