@@ -14,7 +14,7 @@ P3  After the last acceptance no node lists the key from ttl + 1·I on; after fa
 P4  A node that knows of a deregistration does not list that registration, with any of its changes, for ttl + 8·I. It
     knows if it accepted or announced the deregistration, or has exchanged everything with such a node since.
 P5  Online and offline alternate. The reason is `deregistered` where a node knows of that, and only if it was done. A
-    node is lost, and a registration restored, only after a fault. No change is undone without one, or a deregistration.
+    node is lost, and a registration restored, only after a fault. Without fault and deregistration no change is undone.
 """
 
 from __future__ import annotations
