@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,9 +144,9 @@ async def test_drain_and_up(cluster: Cluster, shell: Shell) -> None:
 async def test_guard(cluster: Cluster, shell: Shell) -> None:
     """The node that had heard from an instance dies: it stays listed until somebody ends that."""
     node, other = await cluster(2, interval=0.25, ttl=2, guard=600)
+    assert shell.done("guard", "ls", at(node)) == ""
     await registered(other, ttl=2)
     await agreed([node, other])
-    assert shell.done("guard", "ls", at(node)) == ""
     other.kill()
     await until("n1 suspects it", lambda: [row[:2] for row in shell.table("guard", "ls", at(node))] == [["web", "1"]])
     id_ = "registration/web/1.2.0/10.0.0.5/8080"
@@ -547,7 +547,8 @@ def test_what_completes_commands_in_a_shell(shell: Shell) -> None:
         assert "_BENDER_COMPLETE" in script
         if name == "bash":
             subprocess.run(["bash", "-n"], input=script, text=True, check=True, timeout=PATIENCE_S)
-    started_at = time.monotonic()
+    before = os.times()
     found = shell.done(_BENDER_COMPLETE="bash_complete", COMP_WORDS="bender ls --", COMP_CWORD="2")
     assert "plain,--meta\n" in found
-    assert time.monotonic() - started_at < 2  # it is waited for with every Tab
+    # It is waited for with every Tab. The time of the processor does not depend on what else runs.
+    assert os.times().children_user - before.children_user < 2

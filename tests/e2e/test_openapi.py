@@ -17,7 +17,7 @@ from pytest_twisted import ensureDeferred
 from tests.e2e.nodes import ROOT, Cluster, Node, environment
 
 #: A third of this is normal.
-TRIED_WITHIN_S = 90
+TRIED_WITHIN_S = 300
 
 PHASES = {"examples", "coverage", "fuzzing", "stateful"}
 
