@@ -164,6 +164,7 @@ class LastingTests(SynchronousTestCase):
         )
         self.assertEqual(self.configuration.current(self.key, NOW + 49.9), made)
         self.assertIsNone(self.configuration.current(self.key, NOW + 50.0))
+        self.assertEqual([self.configuration.due(NOW + s) for s in (49.9, 50.0)], [[], [self.key]])
 
     def test_due(self) -> None:
         """Its key is told then, and once; those of others in their time."""
