@@ -531,6 +531,12 @@ class Forgetting(ReplicaCase):
         self.replica.sweep(NOW + 613.25)
         self.assertEqual((len(self.replica.contacts), [*self.replica.links]), (0, []))
 
+    def test_not_met_yet(self) -> None:
+        """A link stays where somebody was asked who did not answer yet."""
+        self.replica.rounds.ask(["n7:1730"], NOW)
+        self.replica.sweep(NOW)
+        self.assertEqual([link.address for link in self.replica.links], ["n7:1730"])
+
     def test_failed(self) -> None:
         """A request that failed is not repeated at once."""
         self.meet(2)
