@@ -257,6 +257,14 @@ class Starting(ReplicaCase):
         self.replica.sweep(NOW + 4.75)
         self.assertEqual(self.sent(), [])
 
+    def test_failed(self) -> None:
+        """That nobody answers is enough to find out that its patience is over."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        self.sweep_until(4.25)
+        self.replica.failed(NOW + 4.5, request)
+        self.assertTrue(self.replica.ready)
+
     def test_pages(self) -> None:
         """While pages come it waits on."""
         self.replica.rounds.paged_at = NOW + 3.0
@@ -386,6 +394,13 @@ class Pausing(ReplicaCase):
         self.assertNotIn(3, self.replica.contacts)
         self.say(3, NOW + 5.5)
         self.assertIn(3, self.replica.contacts)
+
+    def test_no_lapse(self) -> None:
+        """What was due before waits until it is ready."""
+        (lease,) = self.replica.claims.leases
+        self.replica.claims.leases.due[lease] = None
+        self.say(2, NOW + 25.0)
+        self.assertEqual(self.replica.claims.index.lease(KEY), lease)
 
     def test_asks_back(self) -> None:
         """Answers ask back as long as it is not ready."""
