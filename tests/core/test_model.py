@@ -309,7 +309,7 @@ class Parsing(ModelCase):
     def test_registration(self) -> None:
         self.assertEqual(self.parse(), WEB)
         self.assertEqual(self.parse(host="Web.Example."), Wanted("web", "1.0", "web.example", 80))
-        self.assertEqual(self.parse(ttl=4, weight=256).ttl_s, 4.0)
+        self.assertEqual([self.parse(ttl=ttl, weight=256).ttl_s for ttl in (4, 3600)], [4.0, 3600.0])
 
     def test_wrong(self) -> None:
         """Each field has its limits."""
@@ -336,7 +336,7 @@ class Parsing(ModelCase):
         self.assertEqual(
             model.registration_key(("web", "1.0", "WEB.example", "80")), "registration/web/1.0/web.example/80"
         )
-        for field, place, value in (("app", 0, "."), ("version", 1, ""), ("host", 2, "a b"), ("port", 3, "0")):
+        for field, place, value in (("app", 0, "."), ("version", 1, ""), ("host", 2, "a b"), ("port", 3, "000080")):
             path = (*self.path[:place], value, *self.path[place + 1 :])
             self.invalid(field, model.registration_key, path)
             self.invalid(field, model.parse_registration_at, path, b"", TIMING)
@@ -388,9 +388,45 @@ class Parsing(ModelCase):
 
     def test_deep(self) -> None:
         """Twenty levels at most, of lists and objects, the outermost included."""
-        deep: Any = 0
-        for level in range(19):
-            deep = [0, deep] if level % 2 else {"a": 0, "b": deep}
-        self.assertEqual(self.parse(meta={"x": deep}).app, "web")
-        for deeper in ([deep], {"y": deep}):
-            self.invalid("meta", lambda sent: self.parse(**sent), {"meta": {"x": deeper}})
+        for first in (0, 1):
+            deep: Any = 0
+            for level in range(19):
+                deep = [0, deep] if (level + first) % 2 else {"a": 0, "b": deep}
+            self.assertEqual(self.parse(meta={"x": deep}).app, "web")
+            for deeper in ([deep], {"y": deep}):
+                self.invalid("meta", lambda sent: self.parse(**sent), {"meta": {"x": deeper}})
+
+
+class Bodies(ModelCase):
+    """Backends and frontends: fields that mean something are checked, and others kept."""
+
+    def body(self, sent: dict[str, Any], existing: bytes | None = None, name: str = "shop") -> Any:
+        return msgspec.json.decode(BACKEND.body(name, sent, existing))
+
+    def test_new(self) -> None:
+        """What it needs has to be there, and is a name."""
+        said = self.body({"app": "web", "version": "1.0", "name": "shop", "resource": "Backend", "more": 1})
+        self.assertEqual((said["id"], said["name"], said["app"], said["more"]), ("backend/shop", "shop", "web", 1))
+        message = self.invalid("version", self.body, {"app": "web"})
+        self.assertEqual(message, "version: is required, for there is no backend/shop yet")
+        for version in (None, "", 1):
+            self.invalid("version", self.body, {"app": "web", "version": version})
+
+    def test_existing(self) -> None:
+        """What was not sent stays, and what is needed cannot be taken away."""
+        existing = BACKEND.body("shop", {"app": "web", "version": "1.0"})
+        self.assertEqual(self.body({"version": "2.0"}, existing)["version"], "2.0")
+        self.assertEqual(self.invalid("app", self.body, {"app": None}, existing), "app: is required")
+
+    def test_of_another(self) -> None:
+        """It cannot say that it is something else."""
+        sent = {"app": "web", "version": "1.0"}
+        self.invalid("name", self.body, {**sent, "name": "other"})
+        self.invalid("resource", self.body, {**sent, "resource": "Frontend"})
+        self.invalid("name", self.body, sent, None, ".")
+
+    def test_what_it_may_have(self) -> None:
+        """Fields that may be there are names, or whatever they are checked for."""
+        self.invalid("backend", lambda sent: FRONTEND.body("front", sent), {"backend": "a/b"})
+        self.invalid("balance", self.body, {"app": "web", "version": "1.0", "balance": "first"})
+        self.assertIsNone(self.body({"app": "web", "version": "1.0", "balance": None})["balance"])
