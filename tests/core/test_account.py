@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import to_builtins
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.account import MARKS_MAX, Account, Marks
-from tests.core.cluster import KEY, Cluster
+from bender.core.account import FORGOTTEN, MARKS_MAX, Account, Heard, Marks, Seen, heard_s
+from bender.core.contacts import Contact
+from bender.core.ledger import Claim
+from bender.core.messages import Counter, Sender
+from bender.core.replica import Replica
+from bender.core.timing import Timing
+from tests.core.cluster import BODY, KEY, TTL_S, Cluster
 
 
 class Accounts(SynchronousTestCase):
@@ -158,3 +164,87 @@ class WhenThingsWere(SynchronousTestCase):
         self.assertEqual(marks.added_at(last, 0.0), float(last))
         self.assertGreaterEqual(marks.added_at(1, 0.0), 1.0)
         self.assertLess(len(marks._versions), MARKS_MAX + 1)
+
+
+class ByHand(SynchronousTestCase):
+    """Node 1, which has heard of node 2 and guards what is lost with it for twenty seconds."""
+
+    def setUp(self) -> None:
+        self.now = 1000.0
+        self.replica = Replica(Sender(1, "a", "a"), Timing(), self.now, guard_s=20.0)
+        self.hear(2, "b")
+
+    def hear(self, incarnation: int, name: str, beats: int = 1) -> Contact:
+        counter = Counter(incarnation, name, name, beats, 0.0)
+        self.replica.contacts.meet(counter, self.now)
+        self.replica.contacts.hear(counter, self.now)
+        contact = self.replica.contacts.get(incarnation)
+        assert contact is not None
+        return contact
+
+    def see(self, incarnation: int) -> None:
+        self.replica.claims.index.add(Claim(incarnation, 1, KEY, BODY, TTL_S, 1, incarnation, 1))
+        self.replica.claims.refresh(KEY, self.now)
+
+    def account(self, at: float) -> Account:
+        return self.replica.account(at, KEY)
+
+    def test_to_the_millisecond(self) -> None:
+        """All times are rounded, and none is less than nothing."""
+        self.replica.register(self.now, KEY, BODY, TTL_S)
+        self.replica._marks.note(1, self.now)
+        account = self.account(1000.12344)
+        assert account.claim is not None
+        self.assertEqual((account.claim.held_s, account.claim.renewed_s, account.claim.left_s), (0.123, 0.123, 9.877))
+        self.assertEqual(account.hears, (Heard("b", 0.123, left=False),))
+        late = self.account(1012.0).claim
+        self.assertEqual(late and late.left_s, 0.0)
+
+    def test_suspect(self) -> None:
+        """It says for how long it is listed still."""
+        self.see(2)
+        self.assertIsNone(self.account(self.now).suspect_s)
+        self.replica.claims.refresh(KEY, 1013.0)
+        self.replica.claims.judge(1013.0)
+        self.assertEqual([self.account(at).suspect_s for at in (1014.00044, 1032.5, 1040.0)], [19.0, 0.5, 0.0])
+
+    def test_shorter_ttl(self) -> None:
+        """An end that ends nothing is not told."""
+        for ttl_s in (20.0, TTL_S):
+            self.replica.register(self.now, KEY, BODY, ttl_s)
+        self.assertEqual(self.account(self.now).ended, ())
+
+    def test_succeeded(self) -> None:
+        """Of a node that was started again only the present start is told."""
+        self.hear(3, "b").message_at = self.now + 1.0
+        former = self.replica.contacts.get(2)
+        assert former is not None
+        former.replace(self.now)
+        self.assertEqual([heard.left for heard in self.account(self.now).hears], [False])
+
+    def test_of_a_node_that_is_forgotten(self) -> None:
+        """Its name is not known, and it was never heard."""
+        self.see(9)
+        self.assertEqual(self.account(self.now).sees, (Seen(FORGOTTEN, False, 1, False, "silent", None),))
+
+    def test_heard(self) -> None:
+        """A node may be known and not heard; the first heartbeat is the one with number 0."""
+        self.replica.contacts.meet(Counter(4, "d", "d", 5, 0.0), self.now)
+        self.assertEqual(heard_s(None, self.now), None)
+        self.assertEqual(heard_s(self.replica.contacts.get(4), self.now), None)
+        self.assertEqual(heard_s(self.hear(5, "e", beats=0), self.now + 1.0), 1.0)
+
+    def test_says_something(self) -> None:
+        """Whatever it knows of the id is something."""
+        nothing = self.account(self.now)
+        seen = Seen("b", False, 1, False, "silent", None)
+        self.assertFalse(nothing.says_something)
+        for known in (replace(nothing, sees=(seen,)), replace(nothing, ended=("b",)), replace(nothing, hidden=True)):
+            self.assertTrue(known.says_something)
+
+    def test_marks(self) -> None:
+        """There is one for each version."""
+        marks = Marks(0.0)
+        for now in (5.0, 6.0):
+            marks.note(1, now)
+        self.assertEqual((marks.added_at(1, 9.0), len(marks._versions)), (5.0, 2))

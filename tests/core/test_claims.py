@@ -8,7 +8,7 @@ from bender.core.claims import KEYS_PER_SLICE, Claims
 from bender.core.contacts import Contact, Contacts
 from bender.core.guard import Guarded
 from bender.core.leases import Lease
-from bender.core.ledger import Claim, Copy, Dot, End, Ledger
+from bender.core.ledger import Claim, Copy, Delta, Dot, End, Gap, Ledger
 from bender.core.messages import Counter
 from bender.core.timing import Timing
 from bender.core.view import View
@@ -92,6 +92,26 @@ class Beginning(ClaimsCase):
         self.assertFalse(claims.settled)
         claims.settle(NOW + 600.85)
         self.assertTrue(claims.settled)
+
+    def test_inherited_hidden(self) -> None:
+        """What it had hidden stays so as long as somebody may tell of it."""
+        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.view.show(KEY, None, (), lost=True)
+        claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
+        claims.settle(NOW)
+        self.assertEqual(self.view.known(), [KEY])
+        for _ in range(2):
+            claims.settle(NOW + 614.0)
+        self.assertEqual(self.view.known(), [])
+
+    def test_taken_along_unseen(self) -> None:
+        """A claim that was not shown yet is shown by the incarnation that goes on with it."""
+        self.claims.holding = True
+        self.claims.register(KEY, BODY, TTL_S, NOW)
+        claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
+        claims.take_along(self.claims.leases)
+        claims.settle(NOW)
+        self.assertEqual(self.view.shown(), [KEY])
 
 
 class Winning(ClaimsCase):
@@ -483,6 +503,11 @@ class Telling(ClaimsCase):
             other = self.others[number].delta(self.claims.head(9))
             self.assertEqual(self.claims.brief(other, contact), other)
 
+    def test_copy_of_nothing(self) -> None:
+        """What is a copy of a claim in a ledger that is not here does not fit."""
+        copied = Delta(3, 0, 0, 1, 1, (Claim(2, 1, KEY, BODY, TTL_S, 1, 2, 1).copied_by(3, 1),))
+        self.assertRaises(Gap, self.claims.join, copied)
+
     def test_heads(self) -> None:
         """Of ledgers of which anything is here; others know less of those where their head is lower."""
         self.tell(2)
@@ -660,6 +685,21 @@ class Guarding(ClaimsCase):
         self.claims.forget(two)
         self.pass_on_to(NOW + 14.0)
         self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [Guarded("web", 1, 19.0)])
+
+    def test_registered_again_elsewhere(self) -> None:
+        """What this node knows of an earlier registration says nothing of this one."""
+        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.deregister(KEY, NOW)
+        self.told(2, NOW)
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 13.0), [Guarded("web", 1, 20.0)])
+
+    def test_beside_one_whose_node_has_left(self) -> None:
+        """That is not out of sight: it is known to go, so the other is only half of them."""
+        self.told(2, NOW, OTHER_KEY, 20.0).left = True
+        self.told(3, NOW)
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual((self.claims.guard.guarded(NOW + 13.0), self.view.shown()), ([], [OTHER_KEY]))
 
     def first_slice(self, size: int) -> dict[str, int]:
         """The suspects of two apps of that size after one call."""

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.configuration import BUCKETS, SETTINGS_PER_KEY_MAX, Configuration, bucket
+from bender.core.configuration import (
+    BUCKETS,
+    FORGOTTEN_AFTER_S,
+    KEYS_MAX,
+    LASTING_S_MAX,
+    SETTINGS_PER_KEY_MAX,
+    Configuration,
+    bucket,
+)
 from bender.core.messages import Setting
 
 NOW = 1000.0
@@ -152,3 +160,106 @@ class DigestTests(SynchronousTestCase):
     def test_empty(self) -> None:
         """Nothing at all has the digest zero in every bucket."""
         self.assertEqual(Configuration().bucket_digests, (0,) * BUCKETS)
+
+
+class LimitTests(SynchronousTestCase):
+    def test_limits(self) -> None:
+        """Twenty settings of a hundred thousand keys; thirty days, and ten minutes."""
+        self.assertEqual((SETTINGS_PER_KEY_MAX, KEYS_MAX), (20, 100_000))
+        self.assertEqual((LASTING_S_MAX, FORGOTTEN_AFTER_S), (2_592_000.0, 2_592_600.0))
+
+    def test_room(self) -> None:
+        """A new key has room while there are fewer than may be; a known one always has."""
+        configuration = Configuration(2)
+        found = []
+        for key in ("backend/a", "backend/b"):
+            found.append(configuration.has_room_for(key))
+            configuration.join(setting(1, key=key), NOW)
+        found += [configuration.has_room_for(key) for key in ("backend/a", "backend/c")]
+        self.assertEqual(found, [True, True, True, False])
+        self.assertEqual((configuration.keys_max, Configuration().digest), (2, 0))
+
+    def test_digests(self) -> None:
+        """They are compared bucket by bucket, all of them, and have 64 bits."""
+        configuration = configured(setting(1))
+        self.assertEqual(len(configuration.bucket_digests), 256)
+        self.assertLess(max(configuration.bucket_digests), 2**64)
+        self.assertRaises(ValueError, configuration.differing, [0] * 255)
+
+
+class LastingTests(SynchronousTestCase):
+    """A setting that lasts for a while is over by itself, and forgotten when no node can have an older one."""
+
+    key = "state/web/1.0/h/80"
+
+    def setUp(self) -> None:
+        self.configuration = Configuration()
+
+    def join(self, rev: int = 1, lasts_s: float = 60.0, age_s: float = 0.0, at: float = NOW, key: str = "") -> Setting:
+        made = Setting(key or self.key, rev, 1, 0, "ops", b"drain", lasts_s, age_s)
+        self.assertTrue(self.configuration.join(made, at))
+        return made
+
+    def test_over(self) -> None:
+        """From the moment on at which its time is over it does not speak."""
+        made = self.join(age_s=10.0)
+        self.assertEqual(
+            (self.configuration.age_s(made, NOW + 5.0), self.configuration.age_s(setting(1), NOW)), (15.0, 0.0)
+        )
+        self.assertEqual(self.configuration.current(self.key, NOW + 49.9), made)
+        self.assertIsNone(self.configuration.current(self.key, NOW + 50.0))
+        self.assertEqual([self.configuration.due(NOW + s) for s in (49.9, 50.0)], [[], [self.key]])
+
+    def test_due(self) -> None:
+        """Its key is told then, and once; those of others in their time."""
+        self.join()
+        self.join(key="state/other", lasts_s=30.0)
+        self.join(key="state/third", lasts_s=90.0)
+        self.assertEqual(self.configuration.due(NOW + 29.9), [])
+        self.assertEqual(self.configuration.due(NOW + 30.0), ["state/other"])
+        self.assertEqual(self.configuration.due(NOW + 59.9), [])
+        self.assertEqual(self.configuration.due(NOW + 60.0), [self.key])
+        self.assertEqual(self.configuration.due(NOW + 89.9), [])
+        self.assertEqual(self.configuration.due(NOW + 95.0), ["state/third"])
+
+    def test_another_after_it(self) -> None:
+        """A later one is over in its own time."""
+        self.join(lasts_s=30.0)
+        self.join(2, at=NOW + 20.0)
+        self.assertEqual(self.configuration.due(NOW + 79.9), [])
+        self.assertEqual(self.configuration.due(NOW + 80.0), [self.key])
+
+    def test_forgotten(self) -> None:
+        """Thirty days and ten minutes after the last."""
+        self.join()
+        self.join(2, at=NOW + 10.0)
+        self.configuration.due(NOW + 100.0)
+        self.assertEqual(self.configuration.due(NOW + FORGOTTEN_AFTER_S + 9.5), [])
+        self.assertEqual(len(self.configuration), 1)
+        self.assertEqual(self.configuration.due(NOW + FORGOTTEN_AFTER_S + 10.0), [self.key])
+        self.assertEqual((len(self.configuration), self.configuration.digest), (0, 0))
+        self.assertEqual((self.configuration.bucket(bucket(self.key)), self.configuration._made_at), ([], {}))
+        self.assertEqual(self.configuration.due(NOW + 2 * FORGOTTEN_AFTER_S), [])
+
+    def test_nearly_forgotten(self) -> None:
+        self.join(age_s=FORGOTTEN_AFTER_S - 0.5)
+        self.assertEqual(len(self.configuration), 1)
+
+    def test_too_old(self) -> None:
+        """What is to be forgotten is not taken; of what lasts for ever the age says nothing."""
+        old = Setting(self.key, 1, 1, 0, "ops", b"drain", 60.0, FORGOTTEN_AFTER_S)
+        self.assertFalse(self.configuration.join(old, NOW))
+        self.assertTrue(self.configuration.join(Setting("b", 1, 1, 0, "ops", b"", None, FORGOTTEN_AFTER_S), NOW))
+        self.assertEqual(([*self.configuration], self.configuration._made_at), (["b"], {}))
+
+    def test_told(self) -> None:
+        """It is told with its age, and what lasts for ever as it is."""
+        made, lasting = self.join(age_s=10.0), setting(1)
+        self.assertEqual([each.age_s for each in self.configuration.told([made, lasting], NOW + 5.0)], [15.0, 0.0])
+        self.assertEqual(self.configuration.told([made, lasting], NOW), (made, lasting))
+
+    def test_known(self) -> None:
+        """The same again is no news."""
+        made = self.join()
+        self.assertFalse(self.configuration.join(made, NOW + 10.0))
+        self.assertEqual(self.configuration.age_s(made, NOW + 10.0), 10.0)

@@ -40,7 +40,21 @@ class Any(SynchronousTestCase):
         entries = entries_of({1: "a"})
         for n in (2, 5 * ROW):
             self.assertRaises(KeyError, entries.pop, n)
+            self.assertRaises(KeyError, entries.__delitem__, n)
         self.assertEqual(dict(entries), {1: "a"})
+
+    def test_masks(self) -> None:
+        """A bit for each place of a row, up to the number that was asked about, and no rows without any."""
+        entries = entries_of(dict.fromkeys(range(ROW, 2 * ROW), "a"))
+        self.assertEqual(entries.masks(2 * ROW), {1: 2**64 - 1})
+        self.assertEqual(entries.masks(ROW + 6), {1: 0b1111111})
+        del entries[ROW]
+        self.assertEqual((entries.masks(ROW), entries.masks(ROW + 1)), ({}, {1: 0b10}))
+
+    def test_above(self) -> None:
+        """The last place of a row belongs to it."""
+        entries = entries_of({ROW - 2: "a", ROW - 1: "b", ROW: "c"})
+        self.assertEqual([[*entries.above(n)] for n in (ROW - 2, ROW - 1, ROW)], [["b", "c"], ["c"], []])
 
     def test_rows_without_entries_take_no_room(self) -> None:
         """However many entries come and go."""

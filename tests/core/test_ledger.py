@@ -236,6 +236,17 @@ class PassingOnTests(SynchronousTestCase):
         copy.join(ledger.delta(copy.head))
         self.assertEqual((copy.delta(Head(5, 5)).removed, copy.delta(Head(5, 5)).live), ((3,), None))
 
+    def test_the_living_between_removals(self) -> None:
+        """What it remembers of the time before is of no use any more."""
+        ledger = ledger_of(*[0] * 8, removals_max=2)
+        copy = copy_of(ledger, removals_max=2)
+        for gone in ((1,), (2,), (3, 4, 5), (6,)):
+            for n in gone:
+                ledger.remove(n)
+            copy.join(ledger.delta(copy.head))
+        self.assertEqual((copy.delta(Head(13, 13)).removed, copy.delta(Head(13, 13)).live), ((6,), None))
+        self.assertEqual((copy.delta(Head(11, 11)).removed, copy.delta(Head(11, 11)).live), ((), {0: 0b110000000}))
+
     def test_many_of_which_none_lives(self) -> None:
         """Whole ranges of entries may be gone."""
         ledger = ledger_of(*[0] * 300, removals_max=1)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.claims import KEYS_PER_SLICE
 from bender.core.contacts import Contact
 from bender.core.ledger import Claim, End, Head
-from bender.core.messages import Counter, Message, Request, Sender
+from bender.core.messages import Counter, Message, Request, Sender, Setting
 from bender.core.replica import BEATS_BEYOND, NotReady, Replica
 from bender.core.timing import Timing
 from tests.core.cluster import BODY, KEY, TTL_S, Cluster
@@ -164,6 +164,35 @@ class Starting(ReplicaCase):
         self.assertEqual((self.replica.ready, self.replica.starting, self.replica.missing(NOW)), (True, False, []))
         self.assertEqual(self.sent(), ["n2:1730"])
 
+    def test_all_of_several(self) -> None:
+        """Each of its seeds has to answer, also one that has fallen silent since it gave a part, but none that left."""
+        self.begin("n2:1730", "n3:1730")
+        self.replica.round(NOW)
+        two, three = self.replica.take_requests()
+        self.answer(two, 2, NOW)
+        self.assertFalse(self.replica.ready)
+        part = Message(sender(3), {}, (Counter(3, "n3", "n3:1730", 1, 0.0),), digest=self.replica.configuration.digest)
+        self.replica.answered(NOW, three, part)
+        self.sweep_until(4.25)
+        self.assertFalse(self.replica.ready)
+        self.contact(3).left = True
+        self.replica.sweep(NOW + 4.25)
+        self.assertTrue(self.replica.ready)
+
+    def test_settings_wait(self) -> None:
+        """What is set meanwhile is shown when it is ready, and once."""
+        web = Setting("backend/web", 1, 2, 0, "ops", b"{}")
+        self.replica.receive(NOW, Message(sender(2), settings=(web,)))
+        self.assertEqual((self.replica.settings("backend"), self.replica.take_events()), ([], []))
+        self.sweep_until(4.5)
+        self.assertEqual((self.replica.settings("backend"), len(self.replica.take_events())), ([web], 1))
+        self.assertEqual(self.replica._stale_settings, {})
+
+    def test_no_backlog(self) -> None:
+        """Before a start nobody can have waited."""
+        self.say(3, NOW + 0.1)
+        self.assertIn(3, self.replica.contacts)
+
     def test_much_to_show(self) -> None:
         """It is not ready before all is shown that has come."""
         self.replica.round(NOW)
@@ -228,6 +257,14 @@ class Starting(ReplicaCase):
         self.replica.sweep(NOW + 4.75)
         self.assertEqual(self.sent(), [])
 
+    def test_failed(self) -> None:
+        """That nobody answers is enough to find out that its patience is over."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        self.sweep_until(4.25)
+        self.replica.failed(NOW + 4.5, request)
+        self.assertTrue(self.replica.ready)
+
     def test_pages(self) -> None:
         """While pages come it waits on."""
         self.replica.rounds.paged_at = NOW + 3.0
@@ -264,7 +301,11 @@ class Pausing(ReplicaCase):
 
     def test_noticed_by_all(self) -> None:
         """Whatever this node does next notices it."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
         done: list[Callable[[float], object]] = [
+            lambda at: self.answer(request, 2, at),
+            lambda at: self.replica.failed(at, request),
             self.replica.round,
             self.replica.sweep,
             self.replica.leave,
@@ -317,6 +358,27 @@ class Pausing(ReplicaCase):
         self.replica.notice(NOW + 12.0)
         self.replica.round(NOW + 12.0)
         self.assertEqual(self.beats(NOW + 12.0), before)
+        self.replica.rounds.ask(["n2:1730"], NOW + 12.0)
+        self.answer(self.replica.take_requests()[0], 2, NOW + 12.0)
+        self.assertEqual((self.replica.ready, self.beats(NOW + 12.0)), (True, before + 1))
+        self.replica.round(NOW + 13.0)
+        self.assertEqual(self.beats(NOW + 13.0), before + 2)
+
+    def test_seeds_that_never_answered(self) -> None:
+        """They are waited for at a start alone."""
+        self.replica.located("n9:1730", ["n9:1730"])
+        self.replica.notice(NOW + 5.0)
+        request = next(each for each in self.replica.take_requests() if each.address == "n2:1730")
+        self.answer(request, 2, NOW + 5.0)
+        self.assertTrue(self.replica.ready)
+
+    def test_backlog_of_short_pauses(self) -> None:
+        """Whatever is a pause may have left a backlog."""
+        self.replica = Replica(sender(1), Timing(0.5), NOW)
+        self.meet(2)
+        self.replica.notice(NOW + 0.875)
+        self.say(3, NOW + 0.875)
+        self.assertNotIn(3, self.replica.contacts)
 
     def beats(self, at: float) -> int:
         self.replica.rounds.ask(["n2:1730"], at)
@@ -332,6 +394,13 @@ class Pausing(ReplicaCase):
         self.assertNotIn(3, self.replica.contacts)
         self.say(3, NOW + 5.5)
         self.assertIn(3, self.replica.contacts)
+
+    def test_no_lapse(self) -> None:
+        """What was due before waits until it is ready."""
+        (lease,) = self.replica.claims.leases
+        self.replica.claims.leases.due[lease] = None
+        self.say(2, NOW + 25.0)
+        self.assertEqual(self.replica.claims.index.lease(KEY), lease)
 
     def test_asks_back(self) -> None:
         """Answers ask back as long as it is not ready."""
@@ -430,6 +499,7 @@ class Anew(ReplicaCase):
         (request,) = self.replica.take_requests()
         self.answer(request, 2, NOW + 700.1)
         self.assertEqual([(e.what, e.reason) for e in self.replica.take_events()], [("offline", "expired")])
+        self.assertEqual(self.replica.links.expected, ())
 
     def test_surpassed(self) -> None:
         """It takes its claims along, and ends the former one for everybody, by more than either can have counted."""
@@ -475,6 +545,12 @@ class Forgetting(ReplicaCase):
         self.assertIn(2, self.replica.contacts)
         self.replica.sweep(NOW + 613.25)
         self.assertEqual((len(self.replica.contacts), [*self.replica.links]), (0, []))
+
+    def test_not_met_yet(self) -> None:
+        """A link stays where somebody was asked who did not answer yet."""
+        self.replica.rounds.ask(["n7:1730"], NOW)
+        self.replica.sweep(NOW)
+        self.assertEqual([link.address for link in self.replica.links], ["n7:1730"])
 
     def test_failed(self) -> None:
         """A request that failed is not repeated at once."""

@@ -242,3 +242,30 @@ class Whatever(RoutingCase):
             return
         written = (f"{'*' if b.address is None else f'[{b.address}]'}:{b.port}" for b in binds)
         self.assertEqual(parse_bind(",".join(written)), binds)
+
+
+class Bounds(RoutingCase):
+    """What is just within the limits is taken, and what is just beyond them is not."""
+
+    def rule(self, **said: str) -> list[dict[str, str]]:
+        return [{"backend": "web", **said}]
+
+    def test_percent(self) -> None:
+        self.assertEqual(parse_canary({"version": "2", "percent": 100}), Canary("2", Fraction(100)))
+        self.refused("canary", parse_canary, {"version": "2", "percent": 100.5})
+
+    def test_binds(self) -> None:
+        many = [f"*:{port}" for port in range(8001, 8022)]
+        self.assertEqual(len(parse_bind(",".join(many[:20]))), 20)
+        self.refused("bind", parse_bind, ",".join(many))
+
+    def test_values(self) -> None:
+        for value in ("v", "v" * 1024):
+            (rule,) = parse_rules(self.rule(header="x", value=value))
+            self.assertEqual(rule.header, ("x", value))
+        self.refused("rules", parse_rules, *(self.rule(header="x", value=value) for value in ("", "v" * 1025)))
+
+    def test_paths(self) -> None:
+        (rule,) = parse_rules(self.rule(path="/" + "p" * 1023))
+        self.assertEqual(rule.path, "/" + "p" * 1023)
+        self.refused("rules", parse_rules, self.rule(path="/" + "p" * 1024))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.configuration import FORGOTTEN_AFTER_S, LASTING_S_MAX
+from bender.core.messages import Setting
 from bender.core.model import Invalid
-from bender.core.states import LASTING_S, Word, key_of_state, parse_word, registration_of
+from bender.core.states import LASTING_S, LASTING_S_MIN, Word, key_of_state, parse_word, registration_of, told
 from tests.core.cluster import BODY, KEY, Cluster
 
 STATE_KEY = key_of_state(KEY)
@@ -36,6 +37,16 @@ class ParsingTests(SynchronousTestCase):
             with self.assertRaises(Invalid, msg=document) as caught:
                 parse_word(document)
             self.assertEqual(caught.exception.field, field)
+
+    def test_told(self) -> None:
+        """As everybody sees it: what is left is never less than nothing, to the millisecond."""
+        setting = Setting(STATE_KEY, 1, 1, 7, "ops", b"drain", 60.0)
+        said = {"id": KEY, "state": "drain", "for": 60.0, "left": 0.123, "at": 7, "author": "ops"}
+        self.assertEqual(told(KEY, setting, 0.12344), said)
+        self.assertEqual(told(KEY, setting, -1.0), {**said, "left": 0.0})
+
+    def test_limits(self) -> None:
+        self.assertEqual((LASTING_S, LASTING_S_MIN), (86_400.0, 1.0))
 
     def test_keys(self) -> None:
         """The key of a state says of which registration; others say nothing of any."""

@@ -31,6 +31,19 @@ class Shares(SynchronousTestCase):
         ):
             self.assertEqual(shared(stable, canary, Fraction(percent)), weights)
 
+    def test_the_nearest(self) -> None:
+        """Where no whole numbers say it, the larger side has the largest weight and the other what comes nearest."""
+        for percent, weights in (
+            ("0.003", ([256], [1])),
+            ("0.78", ([256], [2])),
+            ("30.01", ([256], [110])),
+            ("40.01", ([256], [171])),
+            ("69.99", ([110], [256])),
+            ("99.99", ([1], [256])),
+            ("10100/301", ([200], [101])),
+        ):
+            self.assertEqual(shared([1], [1], Fraction(percent)), weights)
+
     @given(equals, equals, percents)
     def test_they_are_exact(self, stable: list[int], canary: list[int], percent: Fraction) -> None:
         """For every whole percentage, with any number of members of the same weight."""
