@@ -111,7 +111,7 @@ class CurrentTests(SynchronousTestCase):
         self.assertEqual(len(configuration), 1)
 
 
-class LastingTests(SynchronousTestCase):
+class WordTests(SynchronousTestCase):
     """Some settings last for a while only."""
 
     def setUp(self) -> None:

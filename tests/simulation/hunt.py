@@ -24,10 +24,10 @@ def hunt(name: str, seeds_max: int) -> Caught:
     mutation = MUTATIONS[name]
     with patched(mutation.patches):
         shown = _shown(mutation.shown_by) if mutation.shown_by else ""
-        for seed in range(1, seeds_max + 1):
+        for count, seed in enumerate(range(mutation.first_seed, mutation.first_seed + seeds_max), 1):
             broken = _broken(seed)
             if broken:
-                return Caught(seed, broken, shown)
+                return Caught(count, broken, shown)
     return Caught(shown=shown)
 
 

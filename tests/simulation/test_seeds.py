@@ -16,8 +16,8 @@ class Seeds(SynchronousTestCase):
 
     def test_normal(self) -> None:
         """A few faults at a time, good and bad networks, days of partition."""
-        self.check(range(1, 51), hard=False)
+        self.check(range(1, 31), hard=False)
 
     def test_hard(self) -> None:
         """Many faults at a time, bad networks, short leases, and clients that renew in the last moment."""
-        self.check(range(1, 51), hard=True)
+        self.check(range(1, 31), hard=True)

@@ -26,15 +26,19 @@ def around(change: Callable[..., Any]) -> Callable[[Changed], Changed]:
 
 @frozen
 class Mutation:
-    """What is broken, of which rule: `patches` do it; `shown_by` is the scenario that notices, where seeds do not."""
+    """What is broken, of which rule: `patches` do it; `shown_by` is the scenario that notices, where seeds do not.
+
+    A hunt begins with `first_seed`: the first one that notices it, or shortly before, where that takes many.
+    """
 
     rule: str
     patches: list[Patch]
     shown_by: Scenario | None
+    first_seed: int
 
 
-def mutation(rule: str, *patches: Patch, shown_by: Scenario | None = None) -> Mutation:
-    return Mutation(rule, [*patches], shown_by)
+def mutation(rule: str, *patches: Patch, shown_by: Scenario | None = None, first_seed: int = 1) -> Mutation:
+    return Mutation(rule, [*patches], shown_by, first_seed)
 
 
 def timing(name: str, of: Callable[[Timing], float]) -> Patch:
