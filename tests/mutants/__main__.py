@@ -22,7 +22,7 @@ COLUMNS = [*STAGES, "timeout", "equivalent", "survived"]
 
 def main(arguments: list[str]) -> int:
     options = _options(arguments)
-    names = options.modules or sorted(path.stem for path in CORE.glob("*.py"))
+    names = options.modules or sorted(path.stem for path in CORE.glob("[!_]*.py"))
     modules = {name: mutants_of(name) for name in names}
     everything = [mutant for found in modules.values() for mutant in found]
     outcomes = {key: Outcome("equivalent") for key in equivalents()}
