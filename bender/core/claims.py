@@ -200,9 +200,8 @@ class Claims:
         entries = self.index.entries(key)
         winner = self._winner(entries, now)
         lease = self.index.lease(key)
-        if lease is not None and self._follow(lease, winner, entries, now):
-            entries = self.index.entries(key)
-            winner = self._winner(entries, now)
+        if lease is not None:
+            self._follow(lease, winner, entries, now)
         if entries:
             self._inherited.pop(key, None)
         if self.guard.on and self._is_guarded(key, winner, entries, now):
@@ -305,18 +304,16 @@ class Claims:
     def _counts(self, claim: Claim, now: float) -> bool:
         return claim.node == self._incarnation or self._contacts.counts(claim.node, claim.ttl_s, now)
 
-    def _follow(self, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> bool:
-        """Let this node's own claim say what the winner says, with its own last renewal; whether it was rewritten."""
+    def _follow(self, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> None:
+        """Let this node's own claim say what the winner says, with its own last renewal."""
         claim = lease.entry
         assert isinstance(claim, Claim)
         if self.leases.due.get(lease) is None and claim.root in _ended_roots(entries):
             self.leases.due[lease] = now
         lease.current = winner is not None and claim.rank == winner.rank
-        if winner is None or lease.current:
-            return False
-        renewed_at = lease.deadline - claim.ttl_s
-        self._claim(claim.key, winner.body, winner.ttl_s, winner.rev, winner.root, renewed_at).current = True
-        return True
+        if winner is not None and not lease.current:
+            renewed_at = lease.deadline - claim.ttl_s
+            self._claim(claim.key, winner.body, winner.ttl_s, winner.rev, winner.root, renewed_at).current = True
 
     # Rules 3 and 4: how claims and ends go.
 

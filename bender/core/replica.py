@@ -209,7 +209,6 @@ class Replica:
         """Hide the suspects of an app on all nodes, and have none of it for as long as the guard is."""
         self.configure(now, key_of_guard(app), LIFTED, author, at_ms, self.guard_s)
         self._settle(now)
-        self.claims.judge(now)
 
     def leave(self, now: float) -> None:
         """Say good-bye: a last counter to all, after which they count this node as silent (rule 7)."""

@@ -366,10 +366,9 @@ class Rounds:
         fits, advanced, changed = self._join(message.deltas)
         settings = tuple(setting.key for setting in message.settings if self._configuration.join(setting, now))
         for counter in message.counters:
-            if counter.incarnation != own:
-                head = heads.get(counter.incarnation)
-                version = head.version if head else versions.get(counter.incarnation, 0)
-                self._hear(counter, version, now)
+            head = heads.get(counter.incarnation)
+            version = head.version if head else versions.get(counter.incarnation, 0)
+            self._hear(counter, version, now)
         for key in changed:
             self._claims.refresh(key, now)
         if sender is not None and message.echo is not None and fits:

@@ -71,31 +71,30 @@ def _shorter_without_a_trace(original: Changed, claims: Claims, *arguments: Any)
 # Rule 2: claims follow.
 
 
-def _nothing_follows(claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> bool:
+def _nothing_follows(claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> None:
     lease.current = winner is not None and _rank(lease) == winner.rank
     ended = isinstance(lease.entry, Claim) and lease.entry.root in _ended_roots(entries)
     if ended and claims.leases.due.get(lease) is None:
         claims.leases.due[lease] = now
-    return False
 
 
 def _follows_as_if_renewed(
     original: Changed, claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float
-) -> Any:
-    followed = original(claims, lease, winner, entries, now)
-    if followed:
-        claims.index.lease(lease.entry.key).deadline = now + winner.ttl_s  # type: ignore[union-attr]
-    return followed
+) -> None:
+    original(claims, lease, winner, entries, now)
+    own = claims.index.lease(lease.entry.key)
+    if winner is not None and own is not None and own is not lease:  # it was rewritten
+        own.deadline = now + winner.ttl_s
 
 
 def _follows_and_keeps_its_deadline(
     original: Changed, claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float
-) -> Any:
+) -> None:
     deadline = lease.deadline
-    followed = original(claims, lease, winner, entries, now)
-    if followed:
-        claims.index.lease(lease.entry.key).deadline = deadline  # type: ignore[union-attr]
-    return followed
+    original(claims, lease, winner, entries, now)
+    own = claims.index.lease(lease.entry.key)
+    if winner is not None and own is not None and own is not lease:  # it was rewritten
+        own.deadline = deadline
 
 
 # Rule 4: deregistering.
