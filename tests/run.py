@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 JOBS_AT_A_TIME = 2
 
 #: A job that takes longer hangs.
-JOB_S_MAX = 600
+JOB_S_MAX = 1500
 
 LOOK_S = 0.1
 
