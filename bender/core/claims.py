@@ -386,8 +386,8 @@ class Claims:
     def _end_is_over(self, lease: Lease, end: End, now: float) -> bool:
         """An end goes when its time is over, and it had no claims left to end a while before that either."""
         had_none = lease.current
-        ended = (other for other in self.index.entries(end.key) if isinstance(other, Claim) and other.root in end.roots)
-        lease.current = next(ended, None) is None
+        entries = self.index.entries(end.key)
+        lease.current = not any(isinstance(other, Claim) and other.root in end.roots for other in entries)
         if had_none and lease.current:
             return True
         lease.deadline = now + self._timing.patience_s
@@ -402,7 +402,7 @@ class Claims:
         Returns the keys to be refreshed once a whole message is here: what one ledger lets go, another may hold.
         """
         ledger = self.ledgers.get(delta.incarnation) or Ledger(delta.incarnation)
-        was_known = self._is_known(delta.incarnation)
+        was_known = ledger.version > 0
         joined = ledger.join(delta.resolved(self._entry))
         self.ledgers[delta.incarnation] = ledger
         for entry in joined.removed:
@@ -413,7 +413,7 @@ class Claims:
         if contact is not None:
             contact.ttls = None
         keys = {entry.key: None for entry in (*joined.removed, *joined.added)}
-        if self._is_known(delta.incarnation) and not was_known:
+        if ledger.version > 0 and not was_known:
             keys |= self.guard.waiting_for(delta.incarnation)
         return keys
 

@@ -368,17 +368,6 @@ class Forgetting(GuardCase):
         self.cluster.run(1.0)
         self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline expired suspect"]))
 
-    def test_alive_all_the_while(self) -> None:
-        """What was renewed at the node that was forgotten is no suspect any more."""
-        super().setUp()
-        self.live("b", 1, 2)
-        self.cut("b")
-        self.run_for(700.0)
-        self.assertEqual(self.listed(), "1? 2?")
-        self.heal()
-        self.cluster.run(1.0)
-        self.assertEqual((self.listed(), self.told()[2:]), ("1 2", ["changed restored"]))
-
     def test_renewed(self) -> None:
         """An instance that comes is known, and one that is deregistered is gone."""
         self.assertTrue(self.cluster.renew("a", member(1)))
@@ -392,6 +381,22 @@ class Forgetting(GuardCase):
         shown = self.cluster["a"].claims.shown(member(1))
         assert shown is not None
         self.assertEqual((shown.body, shown.rev), (b"new", 2))
+
+
+class ForgettingTheLiving(GuardCase):
+    """The node that is forgotten runs all the while, and its instances renew there."""
+
+    guard_s = 1800.0
+
+    def test_known_again(self) -> None:
+        """They are not suspect any more when the node is heard again."""
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.run_for(700.0)
+        self.assertEqual(self.listed(), "1? 2?")
+        self.heal()
+        self.cluster.run(1.0)
+        self.assertEqual((self.listed(), self.told()[2:]), ("1 2", ["changed restored"]))
 
 
 class Away(GuardCase):

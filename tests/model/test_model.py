@@ -9,7 +9,7 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import Claims
-from bender.core.ledger import Claim, Dot, End
+from bender.core.ledger import End
 from tests.model.explore import Failure, Search
 from tests.model.world import STEPS
 from tests.simulation.mutations import MUTATIONS
@@ -33,14 +33,6 @@ class Fault:
             return next((failure for failure in failures if failure.promise == self.promise), None)
 
 
-def _changes_begin_anew(
-    original: Callable[..., Any], claims: Claims, key: str, body: bytes, ttl_s: float, rev: int, root: Dot, at: float
-) -> Any:
-    known = [entry for entry in claims.index.entries(key) if isinstance(entry, Claim)]
-    is_change = (body, ttl_s) not in [(claim.body, claim.ttl_s) for claim in known]
-    return original(claims, key, body, ttl_s, rev, None if is_change else root, at)
-
-
 def _ends_what_it_hides(original: Callable[..., Any], claims: Claims, key: str, now: float) -> Any:
     original(claims, key, now)
     claim = claims.hidden(key)
@@ -50,8 +42,8 @@ def _ends_what_it_hides(original: Callable[..., Any], claims: Claims, key: str, 
 
 
 FAULTS = {
-    "a change begins a new root": Fault(
-        [(Claims, "_claim", around(_changes_begin_anew))], "P4", 4, "register change deregister deliver"
+    "a change begins a registration": Fault(
+        MUTATIONS["a change begins a registration"].patches, "P4", 4, "register change deregister deliver"
     ),
     "ends live for an interval": Fault(
         MUTATIONS["ends live for an interval"].patches, "P4", 5, "register deregister cut wait"

@@ -80,10 +80,12 @@ class Network:
         """How long one leg takes. Those that are slow are overtaken."""
         random, weather = self._cluster.random, self._cluster.weather
         if weather.slow and random.random() < weather.slow:
-            return weather.transit_s + random.uniform(0, 0.6 * weather.interval_s)
-        if weather.very_slow and random.random() < weather.very_slow:
-            return weather.transit_s + random.uniform(0.6, 3.0) * weather.interval_s
-        return weather.transit_s + 0.0005 + 0.0095 * random.random()
+            drawn_s = random.uniform(0, 0.6 * weather.interval_s)
+        elif weather.very_slow and random.random() < weather.very_slow:
+            drawn_s = random.uniform(0.6, 3.0) * weather.interval_s
+        else:
+            drawn_s = 0.0005 + 0.0095 * random.random()
+        return weather.transit_s + drawn_s
 
     def _arrive(self, exchange: Exchange) -> None:
         target = self._cluster.behind(exchange.request.address)

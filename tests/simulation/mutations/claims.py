@@ -78,13 +78,19 @@ def _nothing_follows(claims: Claims, lease: Lease, winner: Claim | None, entries
         claims.leases.due[lease] = now
 
 
+def _rewritten(claims: Claims, lease: Lease) -> Lease | None:
+    """What stands in the place of a lease whose claim has followed; None if that did not."""
+    own = claims.index.lease(lease.entry.key)
+    return None if own is lease else own
+
+
 def _follows_as_if_renewed(
     original: Changed, claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float
 ) -> None:
     original(claims, lease, winner, entries, now)
-    own = claims.index.lease(lease.entry.key)
-    if winner is not None and own is not None and own is not lease:  # it was rewritten
-        own.deadline = now + winner.ttl_s
+    own = _rewritten(claims, lease)
+    if own is not None:
+        own.deadline = now + own.entry.ttl_s
 
 
 def _follows_and_keeps_its_deadline(
@@ -92,8 +98,8 @@ def _follows_and_keeps_its_deadline(
 ) -> None:
     deadline = lease.deadline
     original(claims, lease, winner, entries, now)
-    own = claims.index.lease(lease.entry.key)
-    if winner is not None and own is not None and own is not lease:  # it was rewritten
+    own = _rewritten(claims, lease)
+    if own is not None:
         own.deadline = deadline
 
 

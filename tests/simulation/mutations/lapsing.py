@@ -29,30 +29,25 @@ def _covered_by_one(dots: Iterable[Dot], contacts: Iterable[Contact]) -> bool:
     )
 
 
-def _replaced_by_one(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
-    others = [
-        other.dot
-        for other in claims.index.entries(claim.key)
-        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
-    ]
-    return _covered_by_one(others, asked)
-
-
-def _gone_before_all_have_followed(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
-    others = [
-        other.dot
-        for other in claims.index.entries(claim.key)
-        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
-    ]
-    return covered(others, asked)
-
-
-def _waits_beside_what_was_ended(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
-    others = [
+def _others(claims: Claims, claim: Claim, now: float) -> list[Claim]:
+    """The other claims of the key that count, ended or not."""
+    return [
         other
         for other in claims.index.entries(claim.key)
         if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
     ]
+
+
+def _replaced_by_one(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    return _covered_by_one((other.dot for other in _others(claims, claim, now)), asked)
+
+
+def _gone_before_all_have_followed(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    return covered((other.dot for other in _others(claims, claim, now)), asked)
+
+
+def _waits_beside_what_was_ended(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+    others = _others(claims, claim, now)
     return all(other.rank >= claim.rank for other in others) and covered((other.dot for other in others), asked)
 
 
