@@ -259,7 +259,7 @@ class LastingTests(SynchronousTestCase):
         self.assertEqual(self.configuration.told([made, lasting], NOW), (made, lasting))
 
     def test_known(self) -> None:
-        """The same again is no news."""
+        """A setting that is there already changes nothing."""
         made = self.join()
         self.assertFalse(self.configuration.join(made, NOW + 10.0))
         self.assertEqual(self.configuration.age_s(made, NOW + 10.0), 10.0)

@@ -150,7 +150,7 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual((other.version, other.entries), (largest, history[largest]))
 
     def test_nothing_new(self) -> None:
-        """A delta that is no news changes nothing and says so."""
+        """A delta without anything new changes nothing, and nothing counts as joined."""
         ledger = ledger_of(0, 0)
         copy = copy_of(ledger)
         self.assertEqual(copy.join(ledger.delta(Head(1, 1))), Joined())
@@ -188,7 +188,7 @@ class GapTests(SynchronousTestCase):
         self.assertRaises(Gap, Ledger(OWNER).join, ledger_of(0, 0, 0, 0).delta(Head(2, 2), 1))
 
     def test_older_than_a_page(self) -> None:
-        """What is older than a page cannot complete it, and is no news to what was there before."""
+        """A delta older than a page neither completes the copy nor changes what was there before."""
         ledger = ledger_of(0, 0)
         copy, known = copy_of(ledger), ledger.delta(Head())
         for _ in range(2):

@@ -112,7 +112,7 @@ class Failing(SynchronousTestCase):
         self.assertEqual((self.link.failed, self.link.incarnation), (False, 2))
 
     def test_awaits(self) -> None:
-        """An ask is under way up to its end, whoever was asked, and no other."""
+        """An ask is awaited until its request ends, whichever peer it went to; any other ask is not."""
         self.assertEqual((self.links.awaits(1000.0), self.links.awaits(1001.0)), (True, False))
         self.link.fail(self.request)
         self.assertFalse(self.links.awaits(1000.0))

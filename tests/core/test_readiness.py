@@ -317,7 +317,7 @@ class Pausing(ReplicaCase):
             self.assertEqual(self.replica.away_s, 5.0)
 
     def test_clock_set_back(self) -> None:
-        """Time that seems to go back is no gap, and neither is that it comes again."""
+        """A clock that goes back makes no gap, neither then nor when it catches up."""
         self.replica.notice(NOW + 1.0)
         self.replica.notice(NOW - 5.0)
         self.assertTrue(self.replica.notice(NOW + 1.5))
@@ -333,7 +333,7 @@ class Pausing(ReplicaCase):
         self.assertEqual((lease.deadline, self.contact(2).shift_s), (NOW + 16.0, 0.0))
 
     def test_back_late(self) -> None:
-        """Whoever could not renew for longer than its ttl has gone elsewhere."""
+        """An instance that could not renew for its ttl gets no time back: it renews at another node."""
         self.replica.register(NOW, OTHER_KEY, BODY, 8.0)
         self.replica.notice(NOW + 5.0)
         request = self.replica.take_requests()[0]

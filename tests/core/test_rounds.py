@@ -254,7 +254,7 @@ class Pushing(RoundsCase):
         self.assertEqual(self.sent(), [])
 
     def test_settings_for_one(self) -> None:
-        """What waits for one alone goes to that one, whoever comes first."""
+        """A setting that waits for one peer goes to that peer only, whichever link is served first."""
         for number in (2, 3):
             link = self.links[f"n{number}:1730"]
             link.unsent.append(setting())
@@ -429,7 +429,7 @@ class Taking(RoundsCase):
         self.assertEqual((two.beats, self.claims.head(2)), (6, Head(2, 2)))
 
     def test_own_counter(self) -> None:
-        """This node is no contact of its own."""
+        """A node does not count itself among its contacts."""
         self.meet(2)
         self.take(Message(sender(2), {}, (counter(1, 5),)))
         self.assertNotIn(1, self.contacts)
@@ -523,7 +523,7 @@ class Answered(RoundsCase):
         self.assertEqual(two.agreed, NOW)
 
     def test_second_request(self) -> None:
-        """It has no heads, and the counter of whoever has a ledger in it."""
+        """It has no heads, and a counter for each ledger in it."""
         self.meet(2)
         self.meet(3)
         self.tell(ledger(3, KEY))

@@ -247,7 +247,7 @@ class StandingTests(SynchronousTestCase):
         return Event(what, KEY, b"{}", reason, standing)  # type: ignore[arg-type]
 
     def test_word(self) -> None:
-        """An operator's word is a change once, and is no setting."""
+        """An operator's word is announced once, as a change, and is not shown as a setting."""
         drained = standing_of("drain", suspect=False)
         self.assertEqual(self.set(b"drain"), [self.event("changed", "configured", drained)])
         self.assertEqual((self.set(b"drain"), self.view.setting("state/web/1.0/10.0.0.5/80")), ([], None))

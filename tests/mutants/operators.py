@@ -162,7 +162,7 @@ def _of_expression(node: ast.AST) -> Iterator[Change]:
         yield _change(node, _with(node, op=SWAPPED[type(node.op)]()))
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
         yield _change(node, _with(node, func=ast.Name(FUNCTIONS[node.func.id], ast.Load())))
-    # Conditions always hold, or never. A loop without end is no use, and neither is an empty comprehension.
+    # A condition always holds, or never; but no loop is made endless, and no comprehension empty.
     if isinstance(node, ast.If | ast.IfExp | ast.While | ast.comprehension):
         tests = node.ifs if isinstance(node, ast.comprehension) else [node.test]
         values = [not isinstance(node, ast.While)] + [False] * isinstance(node, ast.If | ast.IfExp)

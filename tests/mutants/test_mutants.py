@@ -49,7 +49,7 @@ Room.take: if each -> if True
 
 class Operators(SynchronousTestCase):
     def test_changes(self) -> None:
-        """Operators, constants, conditions and statements are changed; what is no behaviour is not."""
+        """Operators, constants, conditions and statements are changed; docstrings, asserts and error texts are not."""
         found = [mutant.name for mutant in mutants("room", ast.parse(SOURCE))]
         self.assertEqual(found, CHANGES.strip().splitlines())
 

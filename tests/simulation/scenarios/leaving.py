@@ -170,7 +170,7 @@ def a_long_ttl_keeps_the_ledger_of_its_node() -> None:
 
 
 def the_address_of_a_node_is_forgotten_with_it() -> None:
-    """z is no seed of anybody, and died."""
+    """z, which is nobody's seed, died: its address is forgotten with it."""
     stage = Stage("ab", interval_s=LONG_INTERVAL_S)
     stage.cluster.start("z", ("a", "b"))
     stage.run(3)

@@ -74,7 +74,7 @@ def who_cannot_ask_is_asked_back() -> None:
 
 
 def news_at_the_end_of_a_pause_keeps_nobody_from_being_waited_for() -> None:
-    """c hears of a by way of b alone, and is paused: what b tells of a is no word of a's own (seed 479)."""
+    """c hears of a by way of b alone, and is paused: what b tells of a counts as no answer from a (seed 479)."""
     stage = Stage("abc")
     stage.cut("ac", "ca")
     stage.run(4)
