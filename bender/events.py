@@ -32,7 +32,7 @@ from bender.core.timing import TTL_S_MAX
 from bender.journal import Entry
 from bender.journal import said as said_line
 from bender.node import Full, Node, NotReady
-from bender.prompt import prompt_writer
+from bender.prompt import limit_unsent, prompt_writer
 from bender.stream import Stream
 from bender.subscription import Selection, Subscription
 
@@ -93,6 +93,7 @@ class Subscriber(Protocol):
         tcp = ITCPTransport(self.transport, None)
         if tcp is not None:
             tcp.setTcpNoDelay(True)  # an event must not wait for the client to confirm the one before
+        limit_unsent(self.transport)
         self._write = prompt_writer(self.transport)
         self.transport.registerProducer(self._stream, streaming=True)
         try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
+from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.prompt import prompt_writer
+from bender.prompt import UNSENT_BYTES_MAX, limit_unsent, prompt_writer
 
 
 class Takes(Connection):
@@ -80,3 +83,28 @@ class AtOnce(SynchronousTestCase):
         transport = StringTransport()
         prompt_writer(transport)(b"abc")
         self.assertEqual(transport.value(), b"abc")
+
+
+class LimitUnsent(SynchronousTestCase):
+    def limited(self, end: socket.socket) -> Connection:
+        """A connection with this end, which its client has connected to, and whose limit is set."""
+        self.addCleanup(end.close)
+        connection = Connection(end, Protocol())
+        limit_unsent(connection)
+        return connection
+
+    def test_tcp(self) -> None:
+        """The system has the limit."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            client = socket.create_connection(listening.getsockname())
+            self.addCleanup(client.close)
+            connection = self.limited(listening.accept()[0])
+        limit = connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        self.assertEqual(limit, UNSENT_BYTES_MAX)
+
+    def test_not_tcp(self) -> None:
+        """Another socket, and a transport without one, are left as they are."""
+        client, end = socket.socketpair()
+        self.addCleanup(client.close)
+        self.limited(end)
+        limit_unsent(StringTransport())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from itertools import islice
 from socket import SO_RCVBUF, SOL_SOCKET
 from typing import Any
 
@@ -22,35 +24,42 @@ from tests.e2e.watching import watching
 INTERVAL_S = 4
 TTL_S = 600
 
-#: A slow reader rests for so long between two bites, and has to be patient.
-REST_S = 0.3
+#: Requests that wait for their answers at a time.
+SENT_AHEAD = 20
+
+#: A slow reader takes a bite of up to 64 KiB, as much as Twisted reads at a time, and rests for so long.
+REST_S = 0.05
 
 #: A node that is busy with a list or a snapshot still answers others within this time.
 BUSY_S = 1.0
 
 
 class Pipeline(Protocol):
-    """Sends very many requests at once on one connection, and counts the answers of one status."""
+    """Sends very many requests on one connection, some ahead of their answers, and counts answers of one status."""
 
     transport: Any
 
     def __init__(self, status: int) -> None:
         self._answer = b"HTTP/1.1 %d " % status
         self._unfinished = b""
+        self._unsent: Iterator[bytes] = iter(())
         self._left = 0
         self._done: Deferred[None] = Deferred()
 
     def send(self, requests: list[bytes], within_s: float) -> Deferred[None]:
         """Send all; fires when all are answered with the status."""
         self._left = len(requests)
+        self._unsent = iter(requests)
         self._done.addTimeout(within_s, reactor)
-        self.transport.writeSequence(requests)
+        self.transport.writeSequence(list(islice(self._unsent, SENT_AHEAD)))
         return self._done
 
     def dataReceived(self, data: bytes) -> None:
         received = self._unfinished + data
-        self._left -= received.count(self._answer)
+        answered = received.count(self._answer)
         self._unfinished = received[1 - len(self._answer) :]
+        self._left -= answered
+        self.transport.writeSequence(list(islice(self._unsent, answered)))
         if self._left == 0 and not self._done.called:
             self._done.callback(None)
 
@@ -88,6 +97,7 @@ class Reader(Protocol):
         self.transport.write(b'{"subscribe": {"snapshot": true}}\n')
 
     def dataReceived(self, data: bytes) -> None:
+        self.transport.pauseProducing()
         *lines, self._last = (self._last + data).split(b"\n")
         self.lines += sum(line.startswith(b'{"event":"online"') for line in lines)
         if lines and lines[-1].startswith(b'{"event":"synced"'):
@@ -100,9 +110,8 @@ class Reader(Protocol):
         """Read in bites, with pauses between them, until the snapshot is whole; returns how many there were in it."""
         self.synced.addTimeout(within_s, reactor)
         while not self.synced.called:
+            assert not self.is_lost, "a subscriber that reads is not dropped"
             self.transport.resumeProducing()
-            await pause(0.01)
-            self.transport.pauseProducing()
             await pause(REST_S)
         await self.synced
         return self.lines
