@@ -233,7 +233,7 @@ class _Setting(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True):
-    """`heads` are versions, and `reaches` what has come further than its version."""
+    """`heads` are versions, `reaches` what has come further than its version, and `checksums` those of whole copies."""
 
     heads: _Heads | None
     reaches: _Heads
@@ -245,6 +245,7 @@ class _Message(msgspec.Struct, array_like=True, frozen=True):
     bucket_digests: Annotated[list[_Incarnation], Meta(max_length=BUCKETS)]
     buckets: Annotated[list[Annotated[int, Meta(ge=0, lt=BUCKETS)]], Meta(max_length=BUCKETS)]
     settings: Annotated[list[_Setting], Meta(max_length=ITEMS_MAX)]
+    checksums: Annotated[dict[_Incarnation, _Incarnation], Meta(max_length=NODES_MAX)] = {}
 
 
 _encoded = msgspec.msgpack.Encoder().encode
@@ -365,7 +366,7 @@ class Wire:
                 kept.clear()
         return Message(
             sender,
-            heads=_heads_in(message.heads, message.reaches),
+            heads=_heads_in(message),
             counters=tuple(
                 Counter(c.incarnation, c.name, c.address, c.beats, c.age_s, c.left, c.ttl_max_s, c.api_port)
                 for c in message.counters
@@ -475,20 +476,23 @@ def _live_in(live: _Live) -> dict[int, int]:
         raise Malformed("sends rows of entries without their masks") from None
 
 
-def _heads_in(versions: dict[int, int] | None, reaches: dict[int, int]) -> dict[int, Head] | None:
-    if versions is None:
+def _heads_in(message: _Message) -> dict[int, Head] | None:
+    if message.heads is None:
         return None
-    return {node: Head(version, reaches.get(node, version)) for node, version in versions.items()}
+    reaches, checksums = message.reaches, message.checksums
+    return {
+        node: Head(version, reaches.get(node, version), checksums.get(node)) for node, version in message.heads.items()
+    }
 
 
 # Tuples and not the structs above: they are made in a third of the time, and may be shorter.
 
 
 def _message_out(message: Message) -> tuple[Any, ...]:
-    heads = message.heads
+    heads = message.heads or {}
     return (
-        None if heads is None else {node: head.version for node, head in heads.items()},
-        {node: head.reach for node, head in (heads or {}).items() if head.reach != head.version},
+        None if message.heads is None else {node: head.version for node, head in heads.items()},
+        {node: head.reach for node, head in heads.items() if head.reach != head.version},
         [
             (c.incarnation, c.name, c.address, c.beats, c.age_s, c.left, c.ttl_max_s, c.api_port)
             for c in message.counters
@@ -500,6 +504,7 @@ def _message_out(message: Message) -> tuple[Any, ...]:
         message.bucket_digests,
         message.buckets,
         [(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body, s.lasts_s, s.age_s) for s in message.settings],
+        {node: head.checksum for node, head in heads.items() if head.checksum is not None},
     )
 
 

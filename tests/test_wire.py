@@ -47,7 +47,7 @@ def push(*entries: Entry | Copy, live: dict[int, int] | None = None, base: int =
 #: Some of everything.
 FULL = Message(
     N1,
-    heads={7: Head(5, 5), 8: Head(3, 4)},
+    heads={7: Head(5, 5, 2**64 - 1), 8: Head(3, 4)},
     counters=(Counter(7, "n2", "host-2:1730", 12, 0.25, left=True, ttl_max_s=30.0, api_port=1739),),
     deltas=(
         Delta(
@@ -85,7 +85,9 @@ def changed(path: tuple[int, ...], value: Any) -> bytes:
 
 # Where the parts of a message are in its envelope.
 VERSION, CLUSTER, INTERVAL, SENDER, PAYLOAD = ((i,) for i in range(5))
-HEADS, REACHES, COUNTERS, DELTAS, ASK, ECHO, DIGEST, DIGESTS, BUCKET_NUMBERS, SETTINGS = ((4, i) for i in range(10))
+HEADS, REACHES, COUNTERS, DELTAS, ASK, ECHO, DIGEST, DIGESTS, BUCKET_NUMBERS, SETTINGS, CHECKSUMS = (
+    (4, i) for i in range(11)
+)
 
 numbers = st.integers(0, 2**63 - 1)
 incarnations = st.integers(0, 2**64 - 1)
@@ -191,6 +193,17 @@ class RoundTrip(SynchronousTestCase):
         self.assertTrue(one.node is two.node is one.root_node is first.incarnation)
         self.assertIs(one.ttl_s, two.ttl_s)
         self.assertIs(one.n, one.root_n)
+
+    def test_checksums(self) -> None:
+        """Each head has its own; none has where a release before sent it."""
+        of = {
+            node: head.checksum for node, head in (spoken().decode(spoken().encode(FULL)).message.heads or {}).items()
+        }
+        self.assertEqual(of, {7: 2**64 - 1, 8: None})
+        envelope = opened(FULL)
+        del envelope[PAYLOAD[0]][CHECKSUMS[1] :]
+        heads = spoken().decode(encoded(envelope)).message.heads or {}
+        self.assertEqual([head.checksum for head in heads.values()], [None, None])
 
     def test_numbers_kept_are_bounded(self) -> None:
         """Incarnations made up without end are not kept without end."""
@@ -316,7 +329,7 @@ class Rubbish(SynchronousTestCase):
 
     def test_great_counts_cost_nothing(self) -> None:
         """A list that says it has four milliards of items, and ends there."""
-        for path in (HEADS, COUNTERS, DELTAS, SETTINGS, (*DELTAS, 0, 5), (*DELTAS, 0, 6), (*DELTAS, 0, 7)):
+        for path in (HEADS, COUNTERS, DELTAS, SETTINGS, CHECKSUMS, (*DELTAS, 0, 5), (*DELTAS, 0, 6), (*DELTAS, 0, 7)):
             marked = changed(path, "HERE")
             for count in (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff"):
                 self.refused(marked.replace(encoded("HERE"), count))

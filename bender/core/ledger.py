@@ -16,7 +16,7 @@ from itertools import islice, takewhile
 from zlib import crc32
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from bender.core.entries import Entries, bits
 
@@ -29,6 +29,11 @@ Rank = tuple[int, int, int, float, bytes]
 #: How many removals a ledger remembers one by one. A copy that is further behind is told which older entries still
 #: live instead, which costs a scan of the ledger; 1,024 covers 5 s, several rounds, at 200 removals a second.
 REMOVALS_REMEMBERED_MAX = 1024
+
+_MASK = 2**64 - 1
+
+#: How many of its latest checksums an incarnation remembers, to compare those of copies that are behind: as above.
+CHECKSUMS_REMEMBERED_MAX = 1024
 
 #: Entries in one delta, so that building, decoding and joining it stay far below 20 ms (measured: 5 ms).
 DELTA_ENTRIES_MAX = 1000
@@ -168,24 +173,31 @@ class Gap(Exception):
 
 @frozen
 class Head:
-    """How far a copy has come: it equals the ledger at `version`, and has what lives of the entries up to `reach`."""
+    """How far a copy has come: it equals the ledger at `version`, and has what lives of the entries up to `reach`.
+
+    `checksum` is that of its entries; None while a copy is being paged in, and where an earlier release sent the head.
+    """
 
     version: int = 0
     reach: int = 0
+    checksum: int | None = field(default=None, eq=False)
 
 
 class Ledger:
     """The entries of one incarnation that live, or a copy of them.
 
     `version` counts its additions and removals. `reach` is the largest n up to which a copy has every entry that
-    lives; it is ahead of `version` only while a copy is being paged in.
+    lives; it is ahead of `version` only while a copy is being paged in. `checksum` is the sum, modulo 2**64, of a
+    number for each entry: it depends on what is here, and not on how it came.
     """
 
     __slots__ = (
+        "_checksums",
         "_floor",
         "_removals",
         "_removals_max",
         "_removals_since",
+        "checksum",
         "entries",
         "incarnation",
         "reach",
@@ -197,6 +209,9 @@ class Ledger:
         self._removals_max = removals_max
         self.version = 0
         self.reach = 0
+        self.checksum = 0
+        # The latest of an incarnation's own, one for each version.
+        self._checksums = deque((0,), CHECKSUMS_REMEMBERED_MAX)
         # The largest version that pages came from: what is older cannot complete them, for they lack what went since.
         self._floor = 0
         self.entries: Entries[Entry] = Entries()
@@ -205,7 +220,7 @@ class Ledger:
 
     @property
     def head(self) -> Head:
-        return Head(self.version, self.reach)
+        return Head(self.version, self.reach, self.checksum if self.complete else None)
 
     # What only the incarnation itself may do.
 
@@ -219,13 +234,23 @@ class Ledger:
         assert entry.n == self.version + 1 and entry.node == self.incarnation
         self.entries[entry.n] = entry
         self.version = self.reach = entry.n
+        self.checksum = (self.checksum + _number(entry)) & _MASK
+        self._checksums.append(self.checksum)
 
     def remove(self, n: int) -> Entry:
         """Take out an entry of this incarnation's own; KeyError if there is none."""
         entry = self.entries.pop(n)
         self.version = self.reach = self.version + 1
+        self.checksum = (self.checksum - _number(entry)) & _MASK
+        self._checksums.append(self.checksum)
         self._note_removal(n)
         return entry
+
+    def knows(self, head: Head) -> bool:
+        """Whether a copy at this head is one of this ledger, as far as an incarnation remembers what its own was."""
+        place = head.version - self.version - 1
+        remembered = head.checksum is not None and -len(self._checksums) <= place < 0
+        return not remembered or self._checksums[place] == head.checksum
 
     # What copies do.
 
@@ -269,6 +294,7 @@ class Ledger:
         added = tuple([entry for entry in delta.added if entry.n > self.reach and not isinstance(entry, Copy)])
         for entry in added:
             self.entries[entry.n] = entry
+        self.checksum = (self.checksum + sum(map(_number, added))) & _MASK
         self.reach = delta.reach
         self._floor = max(self._floor, delta.version)
         return added
@@ -284,10 +310,9 @@ class Ledger:
         return absent | {*bits({number: mask & ~delta.live.get(number, 0) for number, mask in here.items()})}
 
     def _take_out(self, ns: Iterable[int]) -> tuple[Entry, ...]:
-        removed = []
-        for n in sorted(ns):
-            removed.append(self.entries.pop(n))
-        return tuple(removed)
+        removed = tuple([self.entries.pop(n) for n in sorted(ns)])
+        self.checksum = (self.checksum - sum(map(_number, removed))) & _MASK
+        return removed
 
     def _after(self, base: int, count_max: int) -> list[Entry]:
         """The oldest entries above `base`, at least `count_max` of them if there are as many."""
@@ -310,6 +335,13 @@ class Ledger:
         self._removals.extend((delta.version, n) for n in delta.removed)
         while len(self._removals) > self._removals_max:
             self._removals_since = self._removals.popleft()[0]
+
+
+def _number(entry: Entry) -> int:
+    """What an entry adds to the checksum of its ledger: the same number at all nodes."""
+    start = crc32(entry.key.encode(), entry.rev & 0xFFFFFFFF)
+    said = entry.body if isinstance(entry, Claim) else repr(entry.roots).encode()
+    return crc32(said, start) * (2 * entry.n + 1)
 
 
 def _resolved(entry: Entry | Copy, find: Callable[[int, int], Entry | None]) -> Entry:

@@ -118,10 +118,6 @@ class Links:
     def __iter__(self) -> Iterator[Link]:
         return iter(self._links.values())
 
-    def awaits(self, ask: float) -> bool:
-        """Whether an ask that was made at this time is under way."""
-        return any(request.message.ask == ask for link in self for request in link.rounds)
-
     def answered(self, address: str, incarnation: int) -> Link:
         """Somebody answered at an address."""
         link = self[address]

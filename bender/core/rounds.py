@@ -9,6 +9,7 @@ Large differences come in pages. After a page the next round follows at once, un
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
@@ -23,6 +24,9 @@ from bender.core.messages import Counter, Message, Request, Sender, Setting
 
 #: Settings in one message, if it is not one bucket alone that has more: with bodies of 4 KiB about 1 MiB.
 SETTINGS_PER_MESSAGE_MAX = 256
+
+#: How many of its latest asks a node remembers. It makes six in an interval at the most, so this is a minute or so.
+ASKS_REMEMBERED_MAX = 256
 
 
 @frozen
@@ -67,6 +71,8 @@ class Rounds:
         self._beat_at = now
         # The largest version of this node's own ledger that was handed out in a delta.
         self._version_sent = 0
+        # Where a seed is this node it hears its own asks, maybe late, when it has given them up.
+        self._asks: deque[float] = deque(maxlen=ASKS_REMEMBERED_MAX)
         #: What was not taken yet.
         self.requests: list[Request] = []
         #: When the last page came that was not the last of its ledger.
@@ -98,10 +104,11 @@ class Rounds:
         head = (message.heads or {}).get(own, Head())
         beats = max((counter.beats for counter in message.counters if counter.incarnation == own), default=0)
         from_own = message.sender.incarnation == own
-        doubled = from_own and message.ask is not None and not self._links.awaits(message.ask)
+        doubled = from_own and message.ask is not None and message.ask not in self._asks
         # What this node asks itself comes back with a version that was never sent to anybody.
         known_version = self._claims.ledger.version if from_own else self._version_sent
-        if doubled or head.version > known_version or beats > self._beats:
+        unknown = head.version > known_version or not self._claims.ledger.knows(head)
+        if doubled or unknown or beats > self._beats:
             return max(beats, self._beats)
         return None
 
@@ -116,6 +123,7 @@ class Rounds:
         links = [link for link in map(self._links.__getitem__, addresses) if len(link.rounds) < ROUNDS_OPEN_MAX]
         if not links:
             return
+        self._asks.append(now)
         greeting = evolve(self._greeting(now), ask=now)  # one for all, which is encoded once
         for link in links:
             self._send(link, greeting)

@@ -15,7 +15,19 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.ledger import DELTA_BYTES_MAX, Claim, Copy, Delta, End, Entry, Gap, Head, Joined, Ledger
+from bender.core.ledger import (
+    CHECKSUMS_REMEMBERED_MAX,
+    DELTA_BYTES_MAX,
+    Claim,
+    Copy,
+    Delta,
+    End,
+    Entry,
+    Gap,
+    Head,
+    Joined,
+    Ledger,
+)
 
 OWNER = 7
 
@@ -62,19 +74,24 @@ class Copies(RuleBasedStateMachine):
     def begin(self, removals_max: int) -> None:
         self.owner = Ledger(OWNER, removals_max)
         self.history = [dict(self.owner.entries)]
+        self.checksums = [self.owner.checksum]
         self.copies = [Ledger(OWNER, removals_max) for _ in range(3)]
         self.deltas: list[Delta] = []
 
     @rule()
     def add(self) -> None:
         self.owner.add(claim(self.owner.next_n))
-        self.history.append(dict(self.owner.entries))
+        self.note()
 
     @precondition(lambda self: self.owner.entries)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
         self.owner.remove(data.draw(st.sampled_from(sorted(self.owner.entries))))
+        self.note()
+
+    def note(self) -> None:
         self.history.append(dict(self.owner.entries))
+        self.checksums.append(self.owner.checksum)
 
     @rule(source=st.integers(0, 2), to=st.integers(0, 2), entries_max=st.sampled_from([1, 2, 1000]), late=st.booleans())
     def tell(self, source: int, to: int, entries_max: int, late: bool) -> None:
@@ -110,6 +127,8 @@ class Copies(RuleBasedStateMachine):
             assert [*copy.entries] == sorted(copy.entries)
             if copy.complete:
                 assert copy.entries == self.history[copy.version]
+                assert copy.checksum == self.checksums[copy.version]
+                assert self.owner.knows(copy.head)
 
     def teardown(self) -> None:
         """From anywhere, a few pages from the owner lead to the owner's state."""
@@ -262,6 +281,39 @@ class PassingOnTests(SynchronousTestCase):
         joined = copy.join(Delta(OWNER, 2, 2, 4, 4, (), (1, 2)))
         self.assertEqual([entry.n for entry in joined.removed], [1, 2])
         self.assertEqual(copy.join(Delta(OWNER, 4, 4, 5, 5, (), (1,))), Joined())
+
+
+class ChecksumTests(SynchronousTestCase):
+    """By its checksum a ledger tells its own copies from those of another that says it is the same."""
+
+    def test_whatever_differs(self) -> None:
+        """Another entry in the same place has another checksum, and so has the same one in another place."""
+        first = End(OWNER, 1, "registration/web/1/h/80", 10.0, 1, ((OWNER, 9),))
+        entries: list[Entry] = [first, claim(1), claim(1, key="registration/web/1/h/81"), claim(1, body=b"[]")]
+        entries.append(msgspec.structs.replace(claim(1), rev=2))
+        entries.append(msgspec.structs.replace(first, roots=((OWNER, 8),)))
+        ledgers = [Ledger(OWNER) for _ in entries]
+        for ledger, entry in zip(ledgers, entries, strict=True):
+            ledger.add(entry)
+        ledgers.append(ledger_of(0, 0, 1))
+        self.assertEqual(len({ledger.checksum for ledger in ledgers}), len(entries) + 1)
+
+    def test_versions_that_are_remembered(self) -> None:
+        """A head is compared at one of the latest versions, not at an older one or one that is not there yet."""
+        ledger = ledger_of(*[0] * (CHECKSUMS_REMEMBERED_MAX + 1))
+        version = ledger.version
+        known = [ledger.knows(Head(v, v, 1)) for v in (1, 2, 3, version, version + 1)]
+        self.assertEqual(known, [True, False, False, False, True])
+        self.assertTrue(ledger.knows(Head(version, version)))
+        self.assertFalse(Ledger(OWNER).knows(Head(0, 0, 1)))
+
+    def test_of_a_part(self) -> None:
+        """A copy that is being paged in has none."""
+        ledger, copy = ledger_of(0, 0), Ledger(OWNER)
+        copy.join(ledger.delta(copy.head, 1))
+        self.assertIsNone(copy.head.checksum)
+        copy.join(ledger.delta(copy.head, 1))
+        self.assertEqual(copy.head.checksum, ledger.checksum)
 
 
 class DeltaTests(SynchronousTestCase):

@@ -111,12 +111,6 @@ class Failing(SynchronousTestCase):
         self.assertIs(self.links.answered("n2:1730", 2), self.link)
         self.assertEqual((self.link.failed, self.link.incarnation), (False, 2))
 
-    def test_awaits(self) -> None:
-        """An ask is awaited until its request ends, whichever peer it went to; any other ask is not."""
-        self.assertEqual((self.links.awaits(1000.0), self.links.awaits(1001.0)), (True, False))
-        self.link.fail(self.request)
-        self.assertFalse(self.links.awaits(1000.0))
-
 
 class Where(SynchronousTestCase):
     """This node is 1 at n1; seeds stand for addresses, and behind these somebody is found, or not yet."""

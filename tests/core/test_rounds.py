@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import Claims
@@ -172,6 +173,23 @@ class Surpassed(RoundsCase):
         self.assertEqual(self.found(own=True, ask=NOW + 0.1), 1)
         self.assertIsNone(self.found(own=True))
         self.assertEqual(self.found(own=True, heads={1: Head(2, 2)}), 1)
+
+    def test_own_questions_that_come_late(self) -> None:
+        """They are known when they were given up long since."""
+        self.rounds.ask(["n1:1730"], NOW)
+        (request,) = self.rounds.take_requests()
+        self.links["n1:1730"].fail(request)
+        self.assertIsNone(self.rounds.surpassed(request.message))
+
+    def test_another_checksum(self) -> None:
+        """A copy that differs at a version which this node remembers, the present or an earlier one, shows it."""
+        self.rounds.push(NOW)
+        head = self.claims.ledger.head
+        other = evolve(head, checksum=(head.checksum or 0) + 1)
+        for _ in range(2):
+            found = [self.found(heads={1: each}) for each in (head, other, Head(1, 1))]
+            self.assertEqual(found, [None, 1, None])
+            self.register(KEY + "1")
 
 
 class Pushing(RoundsCase):

@@ -321,6 +321,8 @@ class Cluster:
         now = node.clock(self.now)
         if node.replica.surpassed or node.replica.outlived(now):
             before, takes_along = node.life, node.replica.surpassed
+            if takes_along and not before.doubled:
+                self.oracle.fail("P1", f"{before} goes on as another incarnation, though it was always the only one")
             self.oracle.ended(node)
             node.replica.anew(self.random.getrandbits(64), now)
             self._begin_life(node)

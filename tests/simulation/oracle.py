@@ -486,9 +486,11 @@ class Oracle:
         if self.obliged(life, record) is not None:
             self.fail("P2", f"{life} takes back {key}, {self.now - record.last_at:.3f} s after its last renewal")
         self._check_reason(life, record, unit, event)
-        life.taken_back[key] = (self.now, event.reason, event.body)
         life.ghosts.pop(key, None)
         suspect = life.suspects.pop(key, None)
+        # Under a long guard the nodes that held it may be forgotten before it is hidden.
+        lost_at = self.now if suspect is None else suspect[0]
+        life.taken_back[key] = (lost_at, event.reason, event.body)
         if event.reason == "deregistered":
             life.said_deregistered.add(unit.registration)
         elif record.ended_at == -inf and suspect is None:

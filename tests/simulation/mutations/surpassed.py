@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from bender.core.claims import Claims
+from bender.core.ledger import Ledger
 from bender.core.messages import Message
 from bender.core.rounds import Rounds
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
@@ -26,6 +27,11 @@ MUTATIONS = {
         "10",
         (Rounds, "surpassed", around(_own_questions_are_not_told_apart)),
         shown_by=scenarios.a_clone_begins_anew,
+    ),
+    "checksums are not compared": mutation(
+        "10",
+        (Ledger, "knows", instead(lambda *_: True)),
+        shown_by=scenarios.a_node_whose_clone_was_heard_begins_anew,
     ),
     "claims go with a surpassed incarnation": mutation(
         "10",

@@ -35,6 +35,26 @@ def a_clone_begins_anew() -> None:
     assert len(incarnations) == 3, "a and its clone speak as the same incarnation"
 
 
+def a_node_whose_clone_was_heard_begins_anew() -> None:
+    """b hears only the clone, which dies, and then a, which has written more by then and counted more heartbeats.
+
+    As the same incarnation a would have b take in what it wrote since, beside what the clone wrote.
+    """
+    stage = Stage("ab")
+    cut = stage.cut("ab", "ba", "az", "za")
+    stage.cluster.clone("a", "z")
+    stage.register("z", OTHER_KEY)
+    for key in (KEY, KEY + "80"):
+        stage.register("a", key)
+    stage.run(1)
+    stage.crash("z")
+    stage.run(3)
+    stage.heal(cut)
+    stage.run(2)
+    assert stage.listed(KEY) == "ab", "b takes the clone's entry for that of a"
+    assert stage.listed(OTHER_KEY) in ("", "ab"), "a and b list different instances"
+
+
 def a_node_that_begins_anew_takes_its_claims_along() -> None:
     """a was set back and cut off when an instance registered there, of which nobody else knows."""
     stage = Stage("ab")
