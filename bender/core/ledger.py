@@ -339,9 +339,12 @@ class Ledger:
 
 def _number(entry: Entry) -> int:
     """What an entry adds to the checksum of its ledger: the same number at all nodes."""
-    start = crc32(entry.key.encode(), entry.rev & 0xFFFFFFFF)
-    said = entry.body if isinstance(entry, Claim) else repr(entry.roots).encode()
-    return crc32(said, start) * (2 * entry.n + 1)
+    said = crc32(entry.key.encode(), entry.rev & 0xFFFFFFFF)
+    if isinstance(entry, Claim):
+        said = crc32(entry.body, said)
+    else:
+        said += sum([node ^ n for node, n in entry.roots])
+    return said * (2 * entry.n + 1)
 
 
 def _resolved(entry: Entry | Copy, find: Callable[[int, int], Entry | None]) -> Entry:
