@@ -214,9 +214,7 @@ async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
     await instances(place, node, 1, "1")
     port = await shop(place, node)
     driver = await driven(place, [node])
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", place.ports.take()))
-        other.listen()
+    with socket.create_server(("127.0.0.1", place.ports.take())) as other:
         taken = other.getsockname()[1]
         async with traffic(port) as asking:
             wanted = {"backend": "shop", "bind": f"127.0.0.1:{taken}"}
