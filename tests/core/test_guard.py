@@ -383,6 +383,21 @@ class Forgetting(GuardCase):
         self.assertEqual((shown.body, shown.rev), (b"new", 2))
 
 
+class AtOnce(GuardCase):
+    """What a message brings about is judged with it, and not with the next sweep."""
+
+    def test_judged(self) -> None:
+        """Another node says that the last claim which counted is over."""
+        self.live("b", 1)
+        self.cut("b")
+        self.run_for(8.0)
+        self.assertTrue(self.cluster.renew("a", member(1)))
+        while self.listed() == "1":
+            self.cluster.run(0.25)
+            self.assertFalse(self.cluster["c"].claims.guard.undecided)
+        self.assertEqual(self.listed("c"), "1?")
+
+
 class ForgettingTheLiving(GuardCase):
     """The node that is forgotten runs all the while, and its instances renew there."""
 
