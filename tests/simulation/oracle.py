@@ -632,12 +632,18 @@ class Oracle:
             return True
         # A node that left, or was replaced by another incarnation, hears from nobody any more.
         known_at = min(accepted[max(bisect_right(accepted, learned) - 1, 0)], life.counts_from(holder, self.now))
-        return (holder.left or self._replaced(holder)) and self.now >= known_at + record.ttl_s_min * (1 - CLOCKS)
+        may_be_gone = holder.left or self._replaced(holder) or self._shares_address(holder)
+        return may_be_gone and self.now >= known_at + record.ttl_s_min * (1 - CLOCKS)
 
     def _replaced(self, life: Life) -> bool:
         """Whether there is a later life of the same node, or another one lives on at its address."""
         later = any(other.node == life.node for other in self.lives[life.number + 1 :])
         return later or any(other.address == life.address and other.ended_at > life.ended_at for other in self.lives)
+
+    def _shares_address(self, life: Life) -> bool:
+        """Whether another life is at its address for as long: that of a clone, which is taken for its successor."""
+        others = (other for other in self.lives if other is not life and other.address == life.address)
+        return any(other.ended_at == life.ended_at for other in others)
 
     def _note_delay(self, life: Life, record: Record) -> None:
         """Note how late a key's end was, and which bound of P3 it falls under."""
