@@ -196,14 +196,19 @@ class Life:
 
     def pause(self, now: float) -> None:
         """Be paused; perhaps while it waits to be ready after a pause before."""
-        if self.away and not self.starting:
+        if self._is_waiting:
             self.pauses.append((self.since, now))
         self.pausing_since = now
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether it holds what nobody can renew, for it is not ready."""
+        return self.away and (self.took_along or not self.starting)
 
     def pauses_after(self, at: float, now: float) -> float:
         """How long this life could not be renewed at after a moment: paused, and then not ready yet."""
         away_since = self.pausing_since
-        if away_since is None and self.away and (self.took_along or not self.starting):
+        if away_since is None and self._is_waiting:
             away_since = self.since
         present_s = now - max(away_since, at) if away_since is not None else 0.0
         return present_s + sum(end - max(begin, at) for begin, end in self.pauses if end > at)

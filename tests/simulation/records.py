@@ -74,13 +74,14 @@ class Unit:
 
 
 class Hold:
-    """A span in which an instance renewed at one node in time."""
+    """A span in which an instance renewed at one node in time; `shortened` where its session has ended there since."""
 
-    __slots__ = ("begin", "end", "unit")
+    __slots__ = ("begin", "end", "shortened", "unit")
 
     def __init__(self, begin: float, end: float, unit: Unit) -> None:
         self.begin = begin
         self.end = end
+        self.shortened = False
         self.unit = unit
 
 
@@ -138,6 +139,10 @@ class Record:
             self.ttl_s_min = unit.ttl_s
             for other, holds in self.holds.items():
                 holds[-1].end = min(holds[-1].end, self._until(self.accepted[other][-1]))
+        for holds in self.holds.values():
+            if holds[-1].shortened and unit.ttl_s < holds[-1].unit.ttl_s:
+                # A claim follows with the ttl that it has left: with a shorter one that is less than was granted.
+                holds[-1].end = min(holds[-1].end, now)
         self.ttl_s_max = max(self.ttl_s_max, unit.ttl_s)
         self.last_at = now
         self.accepted[life].append(now)
@@ -149,15 +154,14 @@ class Record:
             return
         holds = self.holds[life]
         if holds and asked_at <= holds[-1].end:
-            holds[-1].end = self._until(now)
-            holds[-1].unit = unit
+            holds[-1].end, holds[-1].unit, holds[-1].shortened = self._until(now), unit, False
         else:
             holds.append(Hold(now, self._until(now), unit))
 
     def shorten(self, life: Life, until: float) -> None:
         """The last acceptance there holds until then only."""
         for hold in self.holds.get(life, ())[-1:]:
-            hold.end = min(hold.end, until)
+            hold.end, hold.shortened = min(hold.end, until), True
 
     def end(self, life: Life, bodies: Iterable[bytes], now: float) -> None:
         """Note a deregistration at a life that has claims with these bodies: it ends their registrations."""
