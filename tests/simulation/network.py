@@ -68,6 +68,7 @@ class Network:
         target = cluster.behind(request.address)
         exchange = Exchange(node, target.name if target else request.address, request, cluster.now)
         self.sent += 1
+        weather.asked(node.name, exchange.to, exchange.sent_at)
         random = cluster.random.random
         if not weather.can_ask(node.name, exchange.to) or (weather.loss and random() < weather.loss):
             self._give_up_later(exchange)

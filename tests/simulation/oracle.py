@@ -380,7 +380,7 @@ class Oracle:
         return max(hidden_at, since if corrected_at >= since else -inf) + self.guard_s * (1 + CLOCKS)
 
     def _calm(self, life: Life, holder: Life, due_at: float) -> bool:
-        lucky = self.weather.lucky_between(life.node, holder.node, due_at - self.interval_s)
+        lucky = self.weather.lucky_between(life.node, holder.node, due_at - self.interval_s, self.now)
         return lucky and self.weather.calm(due_at - 8 * self.interval_s, self.now)
 
     def _bound_s(self, life: Life, holder: Life, due_at: float) -> float:

@@ -70,6 +70,8 @@ class Weather:
         self._rows: dict[tuple[str, str], tuple[int, float]] = {}
         # When the last requests were made that got no answer, or a late one, by the two nodes.
         self._unlucky: dict[frozenset[str], deque[float]] = defaultdict(lambda: deque(maxlen=4 * UNLUCKY_COUNT))
+        # When those were made that have not been answered or given up, likewise.
+        self._under_way: dict[frozenset[str], list[float]] = defaultdict(list)
         self._epochs: list[tuple[float, dict[int, int]]] = [(-inf, {})]
 
     # What gets through at this moment.
@@ -139,7 +141,11 @@ class Weather:
 
     # What happens by chance.
 
+    def asked(self, sender: str, receiver: str, sent_at: float) -> None:
+        self._under_way[frozenset({sender, receiver})].append(sent_at)
+
     def unanswered(self, sender: str, receiver: str, sent_at: float) -> None:
+        self._under_way[frozenset({sender, receiver})].remove(sent_at)
         self._unlucky[frozenset({sender, receiver})].append(sent_at)
         row, since = self._rows.get((sender, receiver), (0, sent_at))
         self._rows[sender, receiver] = (row + 1, since)
@@ -147,6 +153,7 @@ class Weather:
             self._begin((sender, receiver), "unlucky", since)
 
     def answered(self, sender: str, receiver: str, sent_at: float, now: float) -> None:
+        self._under_way[frozenset({sender, receiver})].remove(sent_at)
         if now > sent_at + self.interval_s / 2:
             self._unlucky[frozenset({sender, receiver})].append(sent_at)
         if self._rows.pop((sender, receiver), (0, now))[0] >= UNLUCKY_ROW:
@@ -162,9 +169,11 @@ class Weather:
         """Whether, in a span of time, loss did not strike the same way too often in a row."""
         return not any(each.kind == "unlucky" and each.begin < end and each.end > begin for each in self.disturbances)
 
-    def lucky_between(self, one: str, other: str, begin: float) -> bool:
+    def lucky_between(self, one: str, other: str, begin: float, now: float) -> bool:
         """Whether few enough of the requests between two nodes that were made since `begin` got lost or came late."""
-        return sum(sent_at > begin for sent_at in self._unlucky[frozenset({one, other})]) < UNLUCKY_COUNT
+        pair = frozenset({one, other})
+        late = [sent_at for sent_at in self._under_way[pair] if sent_at < now - self.interval_s / 2]
+        return sum(sent_at > begin for sent_at in (*self._unlucky[pair], *late)) < UNLUCKY_COUNT
 
     def undisturbed(self, begin: float, end: float) -> bool:
         """Whether, in a span of time, nothing happened; what happened before may still be felt."""
