@@ -219,7 +219,9 @@ class Oracle:
                     self.fail("P8", f"{life} is ready without settings of {key} that {peer} has")
 
     def _unheard_seeds(self, node: Node) -> list[str]:
-        heard = {self.lives[number].node for number in node.life.echoed} | {node.name}
+        incarnations = {self.lives[number].incarnation for number in node.life.echoed}
+        # A clone may have answered for the other, before either of them knew.
+        heard = {life.node for life in self.lives if life.incarnation in incarnations} | {node.name}
         # Who is known to have left while it was asked answers no more.
         latest = {life.node: life for life in self.lives}
         heard |= {life.node for life in latest.values() if life.left and life.number in node.life.may}

@@ -69,7 +69,8 @@ class Unit:
     def note_who_knows(self, lives: Iterable[Life], interval_s: float, now: float) -> None:
         for life in () if self.over else lives:
             counts_until = life.counts_from(self.life, now) + self.ttl_s + 2.9 * interval_s
-            if life not in self.known_since and life.knows(self.life, now) > self.born_at and now < counts_until:
+            knows = life.knows(self.life, now) > self.born_at and now < counts_until
+            if life not in self.known_since and knows and not life.away:  # else it only puts down what to look at
                 self.known_since[life] = now
 
 
@@ -112,7 +113,7 @@ class Record:
             if hold.begin < moment:
                 end = hold.end
                 asked_at = self.waiting.get(life)
-                if asked_at is not None and asked_at <= end:
+                if asked_at is not None and asked_at <= end and not hold.shortened:
                     end = max(end, now)
                 return (end, hold.unit) if moment <= end else None
         return None
@@ -153,7 +154,8 @@ class Record:
         if ended or not all(life.knows(where, now) > at for where, at in lately):
             return
         holds = self.holds[life]
-        if holds and asked_at <= holds[-1].end:
+        # A session that has ended does not wait for requests which came before.
+        if holds and (now if holds[-1].shortened else asked_at) <= holds[-1].end:
             holds[-1].end, holds[-1].unit, holds[-1].shortened = self._until(now), unit, False
         else:
             holds.append(Hold(now, self._until(now), unit))
