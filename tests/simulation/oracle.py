@@ -643,9 +643,9 @@ class Oracle:
         return later or any(other.address == life.address and other.ended_at > life.ended_at for other in self.lives)
 
     def _shares_address(self, life: Life) -> bool:
-        """Whether another life is at its address for as long: that of a clone, which is taken for its successor."""
+        """Whether another life was at its address at the same time, as a clone is, which is taken for its successor."""
         others = (other for other in self.lives if other is not life and other.address == life.address)
-        return any(other.ended_at == life.ended_at for other in others)
+        return any(other.born_at < life.ended_at and life.born_at < other.ended_at for other in others)
 
     def _note_delay(self, life: Life, record: Record) -> None:
         """Note how late a key's end was, and which bound of P3 it falls under."""
