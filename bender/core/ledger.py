@@ -30,6 +30,7 @@ Rank = tuple[int, int, int, float, bytes]
 #: live instead, which costs a scan of the ledger; 1,024 covers 5 s, several rounds, at 200 removals a second.
 REMOVALS_REMEMBERED_MAX = 1024
 
+# What keeps checksums below 2**64, for MessagePack has no larger numbers.
 _MASK = 2**64 - 1
 
 #: How many of its latest checksums an incarnation remembers, to compare those of copies that are behind: as above.
@@ -338,7 +339,10 @@ class Ledger:
 
 
 def _number(entry: Entry) -> int:
-    """What an entry adds to the checksum of its ledger: the same number at all nodes."""
+    """What an entry adds to the checksum of its ledger: the same number at all nodes.
+
+    Made at each change, it takes half the time of `Claim.checksum`; n and rev stand for what it leaves out.
+    """
     said = crc32(entry.key.encode(), entry.rev & 0xFFFFFFFF)
     if isinstance(entry, Claim):
         said = crc32(entry.body, said)

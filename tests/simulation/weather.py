@@ -145,17 +145,19 @@ class Weather:
         self._under_way[frozenset({sender, receiver})].append(sent_at)
 
     def unanswered(self, sender: str, receiver: str, sent_at: float) -> None:
-        self._under_way[frozenset({sender, receiver})].remove(sent_at)
-        self._unlucky[frozenset({sender, receiver})].append(sent_at)
+        pair = frozenset({sender, receiver})
+        self._under_way[pair].remove(sent_at)
+        self._unlucky[pair].append(sent_at)
         row, since = self._rows.get((sender, receiver), (0, sent_at))
         self._rows[sender, receiver] = (row + 1, since)
         if row + 1 == UNLUCKY_ROW:
             self._begin((sender, receiver), "unlucky", since)
 
     def answered(self, sender: str, receiver: str, sent_at: float, now: float) -> None:
-        self._under_way[frozenset({sender, receiver})].remove(sent_at)
+        pair = frozenset({sender, receiver})
+        self._under_way[pair].remove(sent_at)
         if now > sent_at + self.interval_s / 2:
-            self._unlucky[frozenset({sender, receiver})].append(sent_at)
+            self._unlucky[pair].append(sent_at)
         if self._rows.pop((sender, receiver), (0, now))[0] >= UNLUCKY_ROW:
             self._end((sender, receiver), now, self.interval_s)
 
