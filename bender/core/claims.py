@@ -417,6 +417,28 @@ class Claims:
             keys |= self.guard.waiting_for(delta.incarnation)
         return keys
 
+    def compare(self, heads: Mapping[int, Head]) -> None:
+        """Start over with copies that another node has with the same version and a larger checksum.
+
+        Only where several processes wrote as one incarnation are there two contents of one version.
+        """
+        for incarnation, head in heads.items():
+            ledger = self.ledgers.get(incarnation)
+            if ledger is None or head.version != ledger.version or head.checksum is None or ledger is self.ledger:
+                continue
+            if ledger.complete and head.checksum > ledger.checksum:
+                ledger.start_over()
+
+    def give_up_pages(self, delta: Delta, contact: Contact, now: float) -> None:
+        """Let a delta like this one, which is older than the pages of a copy, complete it when it comes again.
+
+        Nobody can bring the rest of the pages, for the contact whose ledger it is has gone. What came in them stays,
+        and keeps what it lists, until the copy is complete, and as long as it counts.
+        """
+        ledger = self.ledgers[delta.incarnation]
+        if delta.version >= ledger.reach or self._contacts.horizon_s(contact, now) >= self.ttl_max_s(contact):
+            ledger.give_up_pages()
+
     def _entry(self, node: int, n: int) -> Entry | None:
         ledger = self.ledgers.get(node)
         return ledger.entries.get(n) if ledger else None

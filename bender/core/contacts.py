@@ -218,9 +218,12 @@ class Contacts:
         return contact is not None and not self.silent(contact, now)
 
     def awaited(self, now: float) -> list[Contact]:
-        """Those whose word is needed before this node may speak: lately alive, whether or not believed already."""
-        since = now - self._timing.silent_s
-        return [contact for contact in self if not contact.gone and max(contact.known_at, contact.message_at) > since]
+        """Those whose word is needed before this node may speak."""
+        return [contact for contact in self if self.lately_alive(contact, now)]
+
+    def lately_alive(self, contact: Contact, now: float) -> bool:
+        """Whether a contact is not silent, or would not be if all that is said of it were believed already."""
+        return not contact.gone and max(contact.known_at, contact.message_at) > now - self._timing.silent_s
 
     def asked(self, now: float) -> list[Contact]:
         """Those whose word is needed before a claim lapses: anything came from them lately."""

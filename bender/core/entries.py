@@ -20,7 +20,7 @@ _WHOLE_ROW = (1 << ROW) - 1
 
 
 class Entries(MutableMapping[int, _Entry], Generic[_Entry]):
-    """Entries in order of their numbers, of which each that is added must be larger than all that were before it."""
+    """Entries in order of their numbers. A number is added once only, and nearly always larger than all others."""
 
     __slots__ = ("_count", "_rows")
 
@@ -42,7 +42,10 @@ class Entries(MutableMapping[int, _Entry], Generic[_Entry]):
     def __setitem__(self, n: int, entry: _Entry) -> None:
         row = self._rows.get(n // ROW)
         if row is None:
+            late = bool(self._rows) and n // ROW < next(reversed(self._rows))
             row = self._rows[n // ROW] = [None] * ROW
+            if late:
+                self._rows = dict(sorted(self._rows.items()))
         row[n % ROW] = entry
         self._count += 1
 

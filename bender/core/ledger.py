@@ -11,7 +11,7 @@ This module must never decide whether a claim counts or when it ends: that is `l
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, takewhile
 from zlib import crc32
 
@@ -162,7 +162,7 @@ class Delta:
 
 @frozen
 class Joined:
-    """What a join changed in a copy, each in order of n."""
+    """What a join changed in a copy."""
 
     added: tuple[Entry, ...] = ()
     removed: tuple[Entry, ...] = ()
@@ -170,6 +170,10 @@ class Joined:
 
 class Gap(Exception):
     """The delta builds on something that this copy has not got. Nothing was changed: ask for a repair."""
+
+
+class Outdated(Gap):
+    """The delta is older than pages which this copy has got, so it cannot complete them. Nothing was changed."""
 
 
 @frozen
@@ -198,6 +202,7 @@ class Ledger:
         "_removals",
         "_removals_max",
         "_removals_since",
+        "_unconfirmed",
         "checksum",
         "entries",
         "incarnation",
@@ -213,8 +218,10 @@ class Ledger:
         self.checksum = 0
         # The latest of an incarnation's own, one for each version.
         self._checksums = deque((0,), CHECKSUMS_REMEMBERED_MAX)
-        # The largest version that pages came from: what is older cannot complete them, for they lack what went since.
+        # The least version that can complete this copy, that of its newest page: older ones lack what went until then.
         self._floor = 0
+        # Entries from before this copy was begun anew, which the new one may have or not.
+        self._unconfirmed: set[int] = set()
         self.entries: Entries[Entry] = Entries()
         self._removals: deque[tuple[int, int]] = deque()
         self._removals_since = 0
@@ -258,7 +265,7 @@ class Ledger:
     @property
     def complete(self) -> bool:
         """Whether all of it is here. A copy that is being paged in is not passed on."""
-        return self.reach == self.version
+        return self.version >= self._floor
 
     def delta(self, head: Head, entries_max: int = DELTA_ENTRIES_MAX) -> Delta:
         """What a copy at `head`, which is behind this complete one, lacks of it, or the first page of that."""
@@ -275,36 +282,65 @@ class Ledger:
         return Delta(self.incarnation, head.version, base, self.version, self.version, page, (), live)
 
     def join(self, delta: Delta) -> Joined:
-        """Become the larger of this copy and the one that `delta` came from; raises `Gap` where it does not fit."""
+        """Become the larger of this copy and the one that `delta` came from.
+
+        Raises `Gap` where it does not fit, `Outdated` where pages are in its way.
+        """
         if not (delta.version > self.version and (delta.whole or delta.reach > self.reach)):
             return Joined()
         if self.reach < delta.base:
             raise Gap
-        return self._complete(delta) if delta.whole else Joined(self._put_in(delta))
+        return self._complete(delta) if delta.whole else self._put_in(delta)
+
+    def give_up_pages(self) -> None:
+        """Let an older copy complete this one, whose pages nobody can complete. What came in them stays until then."""
+        self.reach = self.version
+        self._floor = self.version + 1
+        self._unconfirmed = {entry.n for entry in self.entries.above(self.version)}
+
+    def start_over(self) -> None:
+        """Take in all of another copy, of this version or a larger one. What is here stays until that is whole."""
+        self._floor = self.version
+        self.version = self.reach = 0
+        self._removals.clear()
+        self._removals_since = 0
+        self._unconfirmed = {*self.entries}
 
     def _complete(self, delta: Delta) -> Joined:
-        if delta.version < self._floor or (delta.live is None and self.version < delta.since):
+        if delta.live is None and self.version < delta.since:
             raise Gap
-        removed = self._take_out(self._absent(delta))
-        added = self._put_in(delta)
+        if delta.version < self._floor:
+            raise Outdated
+        absent = self._take_out(self._absent(delta))
+        joined = self._put_in(delta)
+        self._unconfirmed.clear()
         self._note_removals(delta)
         self.version = delta.version
-        return Joined(added, removed)
+        return Joined(joined.added, (*absent, *joined.removed))
 
-    def _put_in(self, delta: Delta) -> tuple[Entry, ...]:
+    def _put_in(self, delta: Delta) -> Joined:
         added = tuple([entry for entry in delta.added if entry.n > self.reach and not isinstance(entry, Copy)])
+        added, replaced = self._confirm(added) if self._unconfirmed else (added, ())
         for entry in added:
             self.entries[entry.n] = entry
         self.checksum = (self.checksum + sum(map(_number, added))) & _MASK
         self.reach = delta.reach
         self._floor = max(self._floor, delta.version)
-        return added
+        return Joined(added, replaced)
+
+    def _confirm(self, entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+        """Return which entries of a delta are not here yet, and what goes because they come in its place."""
+        again = [entry for entry in entries if entry.n in self._unconfirmed]
+        self._unconfirmed.difference_update([entry.n for entry in again])
+        same = {entry.n for entry in again if self.entries[entry.n] == entry}
+        replaced = self._take_out([entry.n for entry in again if entry.n not in same])
+        return tuple([entry for entry in entries if entry.n not in same]), replaced
 
     def _absent(self, delta: Delta) -> set[int]:
         """The entries here that no longer live in the copy that `delta` came from."""
         kept = {entry.n for entry in delta.added}
         beyond = takewhile(lambda entry: entry.n > delta.base, self.entries.newest_first())
-        absent = {entry.n for entry in beyond if entry.n not in kept}
+        absent = {entry.n for entry in beyond if entry.n not in kept} | (self._unconfirmed - kept)
         if delta.live is None:
             return absent | {n for n in delta.removed if n <= delta.base and n in self.entries}
         here = self.entries.masks(delta.base)

@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from bender.core.claims import Claims
 from bender.core.configuration import Configuration
 from bender.core.contacts import Contact, Contacts
-from bender.core.ledger import Delta, Gap, Head, Ledger
+from bender.core.ledger import Delta, Gap, Head, Ledger, Outdated
 from bender.core.links import ROUNDS_OPEN_MAX, Link, Links
 from bender.core.messages import Counter, Message, Request, Sender, Setting
 
@@ -370,8 +370,9 @@ class Rounds:
         sender = self._contacts.message_from(message.sender, now)
         if sender is not None:
             self._note_heads(sender, heads)
+        self._claims.compare(heads)
         versions = {delta.incarnation: delta.version for delta in message.deltas}  # where there are no heads
-        fits, advanced, changed = self._join(message.deltas)
+        fits, advanced, changed = self._join(message.deltas, now)
         settings = tuple(setting.key for setting in message.settings if self._configuration.join(setting, now))
         for counter in message.counters:
             head = heads.get(counter.incarnation)
@@ -389,16 +390,21 @@ class Rounds:
             if incarnation == self._identity.incarnation or incarnation in self._contacts:
                 sender.heads[incarnation] = max(head.version, sender.heads.get(incarnation, 0))
 
-    def _join(self, deltas: Iterable[Delta]) -> tuple[bool, bool, dict[str, None]]:
+    def _join(self, deltas: Iterable[Delta], now: float) -> tuple[bool, bool, dict[str, None]]:
         """Whether all deltas fitted, whether any of them brought a ledger on, and the keys to be refreshed."""
         fits, advanced = True, False
         changed: dict[str, None] = {}
         for delta in deltas:
-            if delta.incarnation == self._identity.incarnation or delta.incarnation not in self._contacts:
+            contact = self._contacts.get(delta.incarnation)
+            if contact is None:
                 continue
             before = self._claims.head(delta.incarnation)
             try:
                 changed |= self._claims.join(delta)
+            except Outdated:
+                fits = False
+                if not self._contacts.lately_alive(contact, now):
+                    self._claims.give_up_pages(delta, contact, now)
             except Gap:
                 fits = False
             advanced = advanced or self._claims.head(delta.incarnation) != before

@@ -8,7 +8,7 @@ from bender.core.claims import KEYS_PER_SLICE, Claims
 from bender.core.contacts import Contact, Contacts
 from bender.core.guard import Guarded
 from bender.core.leases import Lease
-from bender.core.ledger import Claim, Copy, Delta, Dot, End, Gap, Ledger
+from bender.core.ledger import Claim, Copy, Delta, Dot, End, Gap, Head, Ledger
 from bender.core.messages import Counter
 from bender.core.timing import Timing
 from bender.core.view import View
@@ -475,6 +475,41 @@ class Telling(ClaimsCase):
         self.assertEqual([*self.join(2)], [KEY, OTHER_KEY])
         self.assertEqual(self.claims.ttl_max_s(contact), 30.0)
         self.assertEqual(self.claims.index.entries(KEY), ())
+
+    def test_two_contents_of_a_version(self) -> None:
+        """Of one that another node has with a larger checksum everything is taken in again; nothing is of the own."""
+        self.tell(2)
+        self.claims.register(KEY, BODY, TTL_S, NOW)
+        checksums = {number: self.claims.head(number).checksum or 0 for number in (1, 2)}
+        for version, off, expected in ((1, 0, 1), (1, -1, 1), (2, 1, 1), (1, 1, 0)):
+            heads = {number: Head(version, version, checksum + off) for number, checksum in checksums.items()}
+            self.claims.compare({**heads, 9: Head(1, 1, 1)})
+            self.assertEqual([self.claims.head(number).version for number in (1, 2)], [1, expected])
+        self.claims.compare({2: Head(0, 0, 2**64 - 1)})
+        self.assertEqual([entry.node for entry in self.claims.index.entries(KEY)], [2, 1])
+
+    def test_content_that_is_not_told(self) -> None:
+        """Releases before this one do not say what is in their copies."""
+        self.tell(2)
+        self.claims.compare({2: Head(1, 1)})
+        self.assertEqual(self.claims.head(2), Head(1, 1))
+
+    def test_pages_of_the_dead(self) -> None:
+        """They are given up for a delta that has as much, or when nothing of them counts any more."""
+        for later_s, gone in ((0.0, False), (12.9, False), (13.0, True)):
+            self.begin()
+            contact = self.hear(2)
+            ledger = self.others[2] = Ledger(2)
+            for n in range(1, 5):
+                ledger.add(Claim(2, n, f"{KEY}{n}", BODY, TTL_S, 1, 2, n))
+            self.claims.join(ledger.delta(Head(), 2))
+            for version in (1, 2):
+                self.assertEqual(self.claims.head(2), Head(0, 2))
+                self.claims.give_up_pages(Delta(2, 0, 0, version, version), contact, NOW + later_s)
+                given_up = gone or version == 2
+                self.assertEqual(self.claims.head(2), Head(0, 0) if given_up else Head(0, 2))
+                if given_up:
+                    break
 
     def test_ttl_max(self) -> None:
         """Ends have none."""

@@ -1,4 +1,4 @@
-"""Entries are a dict of numbers that only grow."""
+"""Entries are a dict of numbers in order."""
 
 from __future__ import annotations
 
@@ -55,6 +55,12 @@ class Any(SynchronousTestCase):
         """The last place of a row belongs to it."""
         entries = entries_of({ROW - 2: "a", ROW - 1: "b", ROW: "c"})
         self.assertEqual([[*entries.above(n)] for n in (ROW - 2, ROW - 1, ROW)], [["b", "c"], ["c"], []])
+
+    def test_late(self) -> None:
+        """A number that is smaller than others gets its place in the order, in a row that is there or not."""
+        entries = entries_of({2 * ROW: "d", 5 * ROW: "e", ROW + 3: "b", ROW + 4: "c", 1: "a"})
+        self.assertEqual([*entries.values()], ["a", "b", "c", "d", "e"])
+        self.assertEqual([*entries.above(ROW + 3)], ["c", "d", "e"])
 
     def test_rows_without_entries_take_no_room(self) -> None:
         """However many entries come and go."""

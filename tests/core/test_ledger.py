@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +29,7 @@ from bender.core.ledger import (
     Head,
     Joined,
     Ledger,
+    Outdated,
 )
 
 OWNER = 7
@@ -109,6 +112,15 @@ class Copies(RuleBasedStateMachine):
         """Something that was said earlier, and maybe to another, is heard now."""
         self.take(self.copies[to], data.draw(st.sampled_from(self.deltas)))
 
+    @rule(to=st.integers(0, 2))
+    def begin_anew(self, to: int) -> None:
+        """A copy does not wait for the rest of its pages, or takes in everything again."""
+        copy = self.copies[to]
+        if copy.complete:
+            copy.start_over()
+        else:
+            copy.give_up_pages()
+
     def take(self, copy: Ledger, delta: Delta) -> None:
         before = (copy.head, dict(copy.entries))
         try:
@@ -117,7 +129,7 @@ class Copies(RuleBasedStateMachine):
             assert (copy.head, dict(copy.entries)) == before
         else:
             assert {*copy.entries} == {*before[1]} - {e.n for e in joined.removed} | {e.n for e in joined.added}
-            assert not {*before[1]} & {e.n for e in joined.added}
+            assert not {*before[1]} - {e.n for e in joined.removed} & {e.n for e in joined.added}
             assert copy.head.version >= before[0].version
             assert copy.head.reach >= before[0].reach
 
@@ -146,6 +158,47 @@ class CopiesTests(SynchronousTestCase):
     def test_any_exchange_of_deltas(self) -> None:
         """Copies are right after any exchange of deltas and pages, from anybody, from any base, in any order."""
         run_state_machine_as_test(Copies, settings=settings(max_examples=600, stateful_step_count=60, deadline=None))
+
+
+def tell(source: Ledger, to: Ledger, entries_max: int) -> None:
+    """Bring one copy on as far as another is, page by page, as nodes do where whose ledger it is has gone."""
+    told = source.head
+    if source.complete and to.complete and told.version == to.version and (told.checksum or 0) > to.checksum:
+        to.start_over()
+    while source.complete and source.version > to.version:
+        try:
+            to.join(source.delta(to.head, entries_max))
+        except Outdated:
+            to.give_up_pages()
+
+
+#: What a clone does: which of the two, whether it adds, what it removes else, and whom it tells.
+CLONES_STEPS = st.lists(st.tuples(st.integers(0, 1), st.booleans(), st.integers(0, 9), st.integers(0, 3)), max_size=20)
+
+
+class CloneTests(SynchronousTestCase):
+    """Two processes that write as one incarnation."""
+
+    @given(st.integers(0, 3), CLONES_STEPS, st.sampled_from([0, 2, 1024]))
+    @settings(max_examples=500, deadline=None)
+    def test_copies_converge(self, common: int, steps: list[tuple[int, bool, int, int]], removals_max: int) -> None:
+        """Whatever copies had of either, they come to be the same when both are gone."""
+        clones = [ledger_of(*[0] * common, removals_max=removals_max) for _ in range(2)]
+        copies = [Ledger(OWNER, removals_max) for _ in range(3)]
+        for number, adding, place, told in steps:
+            clone = clones[number]
+            if adding or not clone.entries:
+                clone.add(claim(clone.next_n, body=b"%d" % number))
+            else:
+                clone.remove(sorted(clone.entries)[place % len(clone.entries)])
+            for copy in copies[told : told + 1]:
+                tell(clone, copy, 1000)
+        for _ in range(6):
+            for source, to in permutations(copies, 2):
+                tell(source, to, 2)
+        self.assertEqual([copy.head for copy in copies], [copies[0].head] * 3)
+        self.assertEqual([dict(copy.entries) for copy in copies], [dict(copies[0].entries)] * 3)
+        self.assertTrue(all(copy.complete for copy in copies))
 
 
 class JoinTests(SynchronousTestCase):
@@ -227,6 +280,57 @@ class GapTests(SynchronousTestCase):
         self.assertEqual(copy.join(ledger.delta(Head(), 2)), Joined())
         copy.join(whole)
         self.assertEqual(copy.head, Head(3, 3))
+
+
+class BeginningAnewTests(SynchronousTestCase):
+    """A copy that does not go on from where it is keeps what it has until it is whole again."""
+
+    def test_pages_given_up(self) -> None:
+        """What is older than the pages completes the copy then, and only what it does not have goes."""
+        ledger = ledger_of(0, 0, 0)
+        copy = copy_of(ledger_of(0))
+        older = ledger.delta(copy.head)
+        for step in (2, 0, 0):
+            ledger.remove(step) if step else ledger.add(claim(ledger.next_n))
+        copy.join(ledger.delta(copy.head, 2))
+        self.assertRaises(Outdated, copy.join, older)
+        copy.give_up_pages()
+        self.assertEqual((copy.head, copy.complete, [*copy.entries]), (Head(1, 1), False, [1, 3, 5]))
+        self.assertEqual(copy.join(older), Joined((claim(2),), (claim(5),)))
+        self.assertEqual((copy.head.checksum, copy.complete), (ledger_of(0, 0, 0).checksum, True))
+        self.assertEqual([*copy.entries], [1, 2, 3])
+
+    def test_start_over(self) -> None:
+        """It takes in what has its version, or a larger one; and what it has already does not come and go."""
+        copy = copy_of(ledger_of(0, 0, 0, 1))
+        ledger = ledger_of(0, 0, 1)
+        older = ledger.delta(Head())
+        ledger.add(claim(4, body=b"other"))
+        copy.start_over()
+        self.assertEqual((copy.head, copy.complete, [*copy.entries]), (Head(0, 0), False, [2, 3]))
+        self.assertRaises(Outdated, copy.join, older)
+        self.assertEqual(copy.join(ledger.delta(copy.head, 1)), Joined())
+        self.assertEqual(copy.head, Head(0, 2))
+        self.assertEqual(copy.join(ledger.delta(copy.head)), Joined((claim(4, body=b"other"),), (claim(3),)))
+        self.assertEqual((copy.head.checksum, copy.complete), (ledger.checksum, True))
+
+    def test_other_entry_in_a_place(self) -> None:
+        """What has another content under the same number comes in the place of what was here."""
+        ledger, copy = Ledger(OWNER), copy_of(ledger_of(0, 0))
+        for _ in range(2):
+            ledger.add(claim(ledger.next_n, body=b"%d" % (ledger.next_n % 2)))
+        copy.start_over()
+        first = copy.join(ledger.delta(copy.head, 1))
+        self.assertEqual(first, Joined((claim(1, body=b"1"),), (claim(1),)))
+        self.assertEqual(copy.join(ledger.delta(copy.head)), Joined((claim(2, body=b"0"),), (claim(2),)))
+        self.assertEqual((copy.entries, copy.checksum), (ledger.entries, ledger.checksum))
+
+    def test_removals_from_before(self) -> None:
+        """They are not passed on: it does not know any more which of them its content has."""
+        copy, ledger = copy_of(ledger_of(0, 0, 1)), ledger_of(0, 0, 2)
+        copy.start_over()
+        copy.join(ledger.delta(copy.head))
+        self.assertEqual(copy.delta(Head(2, 2)).removed, (2,))
 
 
 class PassingOnTests(SynchronousTestCase):

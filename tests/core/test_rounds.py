@@ -473,6 +473,29 @@ class Taking(RoundsCase):
             self.take(Message(sender(2), {}, echo=echo))
             self.assertEqual(two.echoed, known)
 
+    def test_older_than_the_pages(self) -> None:
+        """It is an echo of nothing; once the ledger's own node is silent, what is older may complete the copy."""
+        two, three = self.meet(2), self.meet(3)
+        told = ledger(3, KEY, KEY + "1", KEY + "2")
+        older = told.delta(Head())
+        told.remove(1)
+        self.claims.join(told.delta(Head(), 1))
+        for at, head in ((NOW + 5.9, Head(0, 2)), (NOW + 6.0, Head())):
+            self.take(Message(sender(2), {}, (), (older,), echo=NOW), at)
+            self.assertEqual((two.echoed, self.claims.head(3)), (float("-inf"), head))
+        self.take(Message(sender(2), {}, (), (older,), echo=NOW), NOW + 6.0)
+        self.assertEqual((two.echoed, self.claims.head(3)), (NOW, Head(3, 3)))
+        self.assertFalse(three.gone)
+
+    def test_another_content(self) -> None:
+        """Of a version that a peer has with a larger checksum, everything is asked for."""
+        self.meet(2)
+        self.meet(3)
+        self.tell(ledger(3, KEY))
+        checksum = self.claims.head(3).checksum or 0
+        answer, _ = self.receive(Message(sender(2), {3: Head(1, 1, checksum + 1)}, ask=NOW))
+        self.assertEqual(answer.heads, {})
+
     def test_ledgers_that_are_not_taken(self) -> None:
         """One's own is not, nor that of nobody known."""
         self.meet(2)

@@ -357,7 +357,7 @@ class Oracle:
             if now < last_at + ttl_s:
                 return True
             # Hidden by the next sweep, which comes within 0.3·I.
-            hidden_at = life.counts_from(holder, now) + ttl_s + 3 * self.interval_s
+            hidden_at = self._counts_from(life, holder) + ttl_s + 3 * self.interval_s
             corrected_at = life.corrected_at.get(holder.number, -inf)
             hidden_at = self._guarded_until(life, record, hidden_at, corrected_at)
             if now >= max(hidden_at, life.ready_at, life.resumed_at, corrected_at) + 0.3 * self.interval_s:
@@ -370,6 +370,13 @@ class Oracle:
             if not self._calm(life, holder, due_at) and known < due_at + 5 * self.interval_s:
                 return True
         return False
+
+    def _counts_from(self, life: Life, holder: Life) -> float:
+        """When the last heartbeat was that a life believes to be of a holder; that of a clone is taken for one."""
+        if not holder.doubled:
+            return life.counts_from(holder, self.now)
+        clones = [other for other in self.lives if other.incarnation == holder.incarnation]
+        return max(life.counts_from(clone, self.now) for clone in clones)
 
     def _guarded_until(self, life: Life, record: Record, hidden_at: float, corrected_at: float) -> float:
         """Until when a life may show what would be hidden at a time, which was taken to be later until `corrected_at`.

@@ -65,8 +65,8 @@ def _asked_if_it_sent_something(contacts: Contacts, now: float) -> list[Contact]
     return [contact for contact in contacts if not contact.gone and contact.message_at > since]
 
 
-def _all_fits(original: Changed, rounds: Rounds, deltas: Iterable[Delta]) -> Any:
-    _, *rest = original(rounds, deltas)
+def _all_fits(original: Changed, rounds: Rounds, deltas: Iterable[Delta], now: float) -> Any:
+    _, *rest = original(rounds, deltas, now)
     return (True, *rest)
 
 

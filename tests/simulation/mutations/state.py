@@ -60,6 +60,10 @@ def _acknowledges_whole_ledgers(original: Changed, rounds: Rounds, request: Mess
     return evolve(answer, heads={incarnation: head for incarnation, head in answer.heads.items() if head.version})
 
 
+def _gives_up_pages(claims: Claims, delta: Delta, contact: Contact, now: float) -> None:
+    claims.ledgers[delta.incarnation].give_up_pages()
+
+
 def _last_first(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
     if any(setting.rank == new.rank for setting in settings):
         return settings
@@ -102,6 +106,16 @@ MUTATIONS = {
     ),
     "deltas without since": mutation(
         "state", (Ledger, "join", around(_joined_without_since)), shown_by=scenarios.a_delta_needs_its_removals
+    ),
+    "pages are waited for": mutation(
+        "state",
+        (Claims, "give_up_pages", instead(lambda *_: None)),
+        shown_by=scenarios.the_rest_of_the_pages_never_comes,
+    ),
+    "pages are given up that count": mutation(
+        "state",
+        (Claims, "give_up_pages", instead(_gives_up_pages)),
+        shown_by=scenarios.pages_are_kept_as_long_as_they_count,
     ),
     "the last setting speaks": mutation("state", (configuration, "_joined", instead(_last_first))),
     "removed settings leave nothing": mutation("state", (Configuration, "join", around(_removed_for_good))),

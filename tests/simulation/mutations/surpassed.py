@@ -33,6 +33,11 @@ MUTATIONS = {
         (Ledger, "knows", instead(lambda *_: True)),
         shown_by=scenarios.a_node_whose_clone_was_heard_begins_anew,
     ),
+    "contents of one version are not compared": mutation(
+        "10",
+        (Claims, "compare", instead(lambda *_: None)),
+        shown_by=scenarios.copies_of_clones_become_the_same,
+    ),
     "claims go with a surpassed incarnation": mutation(
         "10",
         (Claims, "take_along", instead(lambda *_: None)),

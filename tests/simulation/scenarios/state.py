@@ -86,6 +86,44 @@ def pages_that_nobody_asked_for_follow_each_other_at_once() -> None:
     assert cluster["b"].view.count == 20, f"b lists {cluster['b'].view.count} of 20"
 
 
+def the_rest_of_the_pages_never_comes() -> None:
+    """c takes in what b has of a's ledger, as soon as a is silent, and loses nothing by that."""
+    cluster = _dies_while_paging(had_by_b=5)
+    for _ in range(6):
+        cluster.run(1)
+        assert cluster["c"].view.count == 5, f"c lists {cluster['c'].view.count} of 5"
+    assert cluster["c"].claims.head(1) == cluster["b"].claims.head(1), "c waits for the rest of the pages"
+
+
+def pages_are_kept_as_long_as_they_count() -> None:
+    """What came in pages and b does not have stays listed at c as long as anything of a's."""
+    cluster = _dies_while_paging(had_by_b=4)
+    for _ in range(12):
+        cluster.run(1)
+        assert cluster["c"].view.count == 5, f"c lists {cluster['c'].view.count} of 5"
+    cluster.run(4)
+    assert cluster["c"].view.count == 0, f"c lists {cluster['c'].view.count} of none"
+    assert cluster["c"].claims.head(1) == cluster["b"].claims.head(1), "c waits for the rest of the pages"
+
+
+def _dies_while_paging(had_by_b: int) -> Lossy:
+    """a dies when b has so many of its 8 registrations, and c two and a page with three more, newer than what b has."""
+    cluster = Lossy("abc", page_entries_max=3)
+    a, c = cluster["a"], cluster["c"]
+    for reached, count in (("abc", 2), ("b", had_by_b), ("", 8)):
+        cluster.loses = lambda asker, request, reached=reached: request.address not in reached  # type: ignore[misc]
+        for i in range(a.view.count, count):
+            cluster.register("a", f"{KEY}{i}")
+    c.round(cluster.now)
+    for request in c.take_requests():
+        if request.address == "a":
+            c.answered(cluster.now, request, a.receive(cluster.now, request.message))
+    c.take_requests()
+    cluster.cut = {"a"}
+    cluster.loses = lambda asker, request: False
+    return cluster
+
+
 def claim(n: int) -> Claim:
     return Claim(1, n, f"registration/web/1.0/h{n}/80", BODY, TTL_S, 1, 1, n)
 

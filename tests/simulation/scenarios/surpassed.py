@@ -43,6 +43,7 @@ def a_node_whose_clone_was_heard_begins_anew() -> None:
     stage = Stage("ab")
     cut = stage.cut("ab", "ba", "az", "za")
     stage.cluster.clone("a", "z")
+    incarnation = stage["a"].replica.identity.incarnation
     stage.register("z", OTHER_KEY)
     for key in (KEY, KEY + "80"):
         stage.register("a", key)
@@ -51,8 +52,25 @@ def a_node_whose_clone_was_heard_begins_anew() -> None:
     stage.run(3)
     stage.heal(cut)
     stage.run(2)
-    assert stage.listed(KEY) == "ab", "b takes the clone's entry for that of a"
+    assert stage["a"].replica.identity.incarnation != incarnation, "b takes the clone's entry for that of a"
+    assert stage.listed(KEY) == "ab", "a and b list different instances"
     assert stage.listed(OTHER_KEY) in ("", "ab"), "a and b list different instances"
+
+
+def copies_of_clones_become_the_same() -> None:
+    """b hears only a, and c only its clone, until both die: nobody is left who could begin anew."""
+    stage = Stage("abc")
+    cut = stage.cut("ac", "ca", "bc", "cb", "az", "za", "bz", "zb")
+    stage.cluster.clone("a", "z")
+    stage.register("a")
+    stage.register("z", OTHER_KEY)
+    stage.run(0.3)
+    assert (stage.listed(KEY), stage.listed(OTHER_KEY)) == ("ab", "cz"), "the play begins otherwise"
+    stage.crash("a")
+    stage.crash("z")
+    stage.heal(cut)
+    stage.run(3)
+    assert {stage.listed(KEY), stage.listed(OTHER_KEY)} == {"bc", ""}, "b and c list different instances"
 
 
 def a_node_that_begins_anew_takes_its_claims_along() -> None:
