@@ -299,11 +299,12 @@ class Ledger:
         self._unconfirmed = {entry.n for entry in self.entries.above(self.version)}
 
     def start_over(self) -> None:
-        """Take in all of another copy, of this version or a larger one. What is here stays until that is whole."""
-        self._floor = self.version
+        """Have a complete copy take in all of another one, of this version or a larger one.
+
+        What is here stays until the other is here as a whole.
+        """
         self.version = self.reach = 0
-        self._removals.clear()
-        self._removals_since = 0
+        self._removals.clear()  # of what the other has, some of them may live
         self._unconfirmed = {*self.entries}
 
     def _complete(self, delta: Delta) -> Joined:
