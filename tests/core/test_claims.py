@@ -93,6 +93,17 @@ class Beginning(ClaimsCase):
         claims.settle(NOW + 600.85)
         self.assertTrue(claims.settled)
 
+    def test_inherited_and_told(self) -> None:
+        """What somebody has told of is not waited for any more."""
+        self.hear(2)
+        self.tell(2)
+        self.claims.refresh(KEY, NOW)
+        claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
+        self.assertFalse(claims.settled)
+        claims.join(self.others[2].delta(Head()))
+        claims.settle(NOW)
+        self.assertTrue(claims.settled)
+
     def test_inherited_hidden(self) -> None:
         """What it had hidden stays so as long as somebody may tell of it."""
         self.claims.register(KEY, BODY, TTL_S, NOW)

@@ -22,6 +22,11 @@ class Defaults(SynchronousTestCase):
         self.assertEqual((made.age_s, made.rank[:2]), (0.0, (3, 7)))
         self.assertEqual(made, Setting("state/a", 3, 7, 0, "ops", b"up", 60.0, 5.0))
 
+    def test_rank_by_duration(self) -> None:
+        """Settings that differ in their duration alone, or in that one has none, differ in rank."""
+        ranks = [Setting("state/a", 3, 7, 0, "ops", b"up", lasts_s).rank for lasts_s in (None, 1.0, 2.0)]
+        self.assertEqual(len({*ranks}), 3)
+
 
 class ForAll(SynchronousTestCase):
     """Copies and settings are for one receiver alone."""

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import KEYS_PER_SLICE
 from bender.core.contacts import Contact
-from bender.core.ledger import Claim, End, Head
+from bender.core.ledger import Claim, End, Head, Ledger
 from bender.core.messages import Counter, Message, Request, Sender, Setting
 from bender.core.replica import BEATS_BEYOND, NotReady, Replica
 from bender.core.timing import Timing
@@ -331,6 +331,34 @@ class Pausing(ReplicaCase):
         self.answer(request, 2, NOW + 6.0)
         self.assertTrue(self.replica.ready)
         self.assertEqual((lease.deadline, self.contact(2).shift_s), (NOW + 16.0, 0.0))
+
+    def test_much_to_judge(self) -> None:
+        """What became suspect meanwhile is judged before: many went over to a node that came and died in the pause."""
+        self.replica = Replica(sender(1), Timing(), NOW, guard_s=20.0)
+        two, three = Ledger(2), Ledger(3)
+        for ledger in (two, three):
+            for n in range(1, 2 * KEYS_PER_SLICE + 2):
+                ledger.add(Claim(ledger.incarnation, n, f"{KEY}{n}", BODY, TTL_S, 1, 2, n))
+        self.meet(2)
+        counters = (Counter(2, "n2", "n2:1730", int(20 * NOW), 0.0), Counter(3, "n3", "n3:1730", 5, 15.0))
+        digest = self.replica.configuration.digest
+        self.replica.receive(NOW, Message(sender(2), {}, counters[:1], (two.delta(Head()),), digest=digest))
+        at = NOW + 40.0
+        self.replica.take_requests()
+        self.replica.notice(at)
+        for n in [*two.entries]:
+            two.remove(n)
+        deltas = (two.delta(Head(2 * KEYS_PER_SLICE + 1, 2 * KEYS_PER_SLICE + 1)), three.delta(Head()))
+        (request,) = self.replica.take_requests()
+        told = Message(sender(2), {}, counters, deltas, echo=request.message.ask, digest=digest)
+        self.replica.answered(at, request, told)
+        self.assertFalse(self.replica.ready)
+        while not self.replica.ready:
+            at += 0.01
+            self.replica.sweep(at)
+        self.assertFalse(self.replica.claims.guard.undecided)
+        (guarded,) = self.replica.guarded(at)
+        self.assertEqual(guarded.suspects, 2 * KEYS_PER_SLICE + 1)
 
     def test_back_late(self) -> None:
         """An instance that could not renew for its ttl gets no time back: it renews at another node."""

@@ -609,6 +609,34 @@ class Answered(RoundsCase):
         self.assertLessEqual(len(second.settings), SETTINGS_PER_MESSAGE_MAX)
         self.assertGreater(len(second.settings) + len(following), SETTINGS_PER_MESSAGE_MAX)
 
+    def test_agreement(self) -> None:
+        """When all that differs was in the second request, the answer to that brings the configuration of the round."""
+        two = self.meet(2)
+        self.configuration.join(setting(), NOW)
+        other = Configuration(1000)
+        answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
+        self.rounds.answered(self.asked(), answer, NOW + 0.5)
+        (second,) = self.rounds.take_requests()
+        self.assertEqual((second.compares, two.agreed), (NOW, float("-inf")))
+        self.rounds.answered(second, Message(sender(2), {}), NOW + 1.0)
+        self.assertEqual(two.agreed, NOW)
+
+    def test_no_agreement(self) -> None:
+        """Not where more differs than was in it, or nothing of that was."""
+        self.meet(2)
+        self.register(KEY)
+        self.rounds.answered(self.asked(), self.message(), NOW)
+        (without,) = self.rounds.take_requests()
+        for i in range(2 * SETTINGS_PER_MESSAGE_MAX):
+            self.configuration.join(setting(f"backend/b{i}"), NOW)
+        other = Configuration(1000)
+        answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
+        self.rounds.answered(self.asked(), answer, NOW)
+        (partly,) = self.rounds.take_requests()
+        self.assertEqual((without.message.buckets, len(without.message.deltas), without.compares), ((), 1, None))
+        self.assertGreater(len(partly.message.buckets), 0)
+        self.assertIsNone(partly.compares)
+
     def test_more_to_come(self) -> None:
         """After a page the next round follows at once; not if it was no news."""
         self.meet(2)

@@ -144,16 +144,18 @@ def _measure(names: list[tuple[str, str]], tell: Callable[[str], None]) -> bool:
 def chosen(mutant: Mutant, trials: list[Trial]) -> list[Trial]:
     """The tests that run the statement which is changed, in the order in which they are tried: first its module's own.
 
-    Where what is changed is outside functions, those that run anything of the modules that name it.
+    Where what is changed is outside functions, its module's own, which may run none of it, and those that run anything
+    of the modules that name it.
     """
+    own = f"tests.core.test_{mutant.module}."
     if mutant.in_function:
         wanted = {f"{mutant.module}:{line}" for line in mutant.statement}
         found = [trial for trial in trials if not wanted.isdisjoint(trial.runs)]
     else:
         word = re.compile(rf"\b{mutant.scope.partition('.')[0]}\b")
         modules = {path.stem for path in CORE.glob("*.py") if word.search(path.read_text("utf-8"))} | {mutant.module}
-        found = [trial for trial in trials if any(line.partition(":")[0] in modules for line in trial.runs)]
-    own = f"tests.core.test_{mutant.module}."
+        named = {trial.name for trial in trials if any(line.partition(":")[0] in modules for line in trial.runs)}
+        found = [trial for trial in trials if trial.name in named or trial.name.startswith(own)]
     found.sort(key=lambda trial: (STAGES.index(trial.stage), not trial.name.startswith(own), trial.seconds))
     return found + [
         Trial(name, "unit", LONG_S, frozenset()) for module, name in LONG.items() if module == mutant.module
