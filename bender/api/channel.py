@@ -24,7 +24,7 @@ from zope.interface import implementer
 from bender.api.answers import BODY_BYTES_MAX, Answer, refused
 from bender.api.commands import ROUTES
 from bender.api.lane import Taken, Takes, reason
-from bender.prompt import limit_unsent, prompt_writer
+from bender.prompt import prompt_writer
 
 REQUEST_LINE_BYTES_MAX = 8 * 1024
 HEADERS_BYTES_MAX = 16 * 1024
@@ -210,7 +210,6 @@ class Channel(http.HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        limit_unsent(self.transport)
         self._write = prompt_writer(self.transport)
         self.site.channels[self] = None
 

@@ -18,6 +18,7 @@ from bender.api.answers import accepted, wait_s
 from bender.core.model import Invalid
 from bender.journal import Entry
 from bender.node import Node
+from bender.prompt import limit_unsent
 from bender.stream import PIECE_BYTES, Stream
 from bender.subscription import Selection, Subscription
 
@@ -42,6 +43,8 @@ async def watch(node: Node, request: Request, reactor: IReactorTime) -> None:
     request.setHeader(b"Vary", b"Accept")
     if request.method == b"HEAD":
         return
+    if request.channel is not None:
+        limit_unsent(request.channel.transport)
     outlet = _ServerSent(node, request, reactor) if server_sent else _Poll(node, request, reactor, wait_s)
     request.registerProducer(outlet.stream, streaming=True)
     try:
