@@ -220,10 +220,13 @@ class Claims:
         if shown is None or not unheard:
             self.guard.forget(key)
             return False
-        known = (claim for claim in unheard if claim.node in self._contacts)
-        # A long guard outlasts what is remembered of nodes that are not heard; it ends when it was to end.
-        hidden_at = max((self._contacts.counts_until(claim.node, claim.ttl_s) for claim in known), default=inf)
-        holders = tuple(claim.node for claim in unheard if self._may_be_renewed(claim))
+        known = [claim for claim in unheard if claim.node in self._contacts]
+        until = {claim.node: self._contacts.counts_until(claim.node, claim.ttl_s) for claim in known}
+        holders = {claim.node: until[claim.node] for claim in known if self._may_be_renewed(claim)}
+        suspect = self.guard.suspect(key)
+        if suspect is not None:  # a long guard outlasts what is remembered of nodes that are not heard
+            until |= {node: at for node, at in suspect.holders.items() if node not in self._contacts}
+        hidden_at = max(until.values(), default=inf)
         outcome = self.guard.lose(key, self._view.count_of(app_of(key)), hidden_at, holders, now)
         if outcome == "suspect":
             self._view.show(key, shown, (), suspect=True)
@@ -305,14 +308,19 @@ class Claims:
         return claim.node == self._incarnation or self._contacts.counts(claim.node, claim.ttl_s, now)
 
     def _follow(self, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> None:
-        """Let this node's own claim say what the winner says, with its own last renewal."""
+        """Let this node's own claim say what the winner says, with its own last renewal.
+
+        By a shorter ttl it may be over already. It is due now then, and not earlier, for the peers are asked from then
+        on whether they have what the winner says.
+        """
         claim = lease.entry
         assert isinstance(claim, Claim)
         if self.leases.due.get(lease) is None and claim.root in _ended_roots(entries):
             self.leases.due[lease] = now
         lease.current = winner is not None and claim.rank == winner.rank
         if winner is not None and not lease.current:
-            renewed_at = lease.deadline - claim.ttl_s
+            due_at = min(lease.deadline, now)
+            renewed_at = max(lease.deadline - claim.ttl_s, due_at - winner.ttl_s)
             self._claim(claim.key, winner.body, winner.ttl_s, winner.rev, winner.root, renewed_at).current = True
 
     # Rules 3 and 4: how claims and ends go.

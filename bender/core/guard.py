@@ -23,7 +23,7 @@ starts does not list what others suspect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice, takewhile
 from math import inf
 from typing import Literal, TypeVar
@@ -60,10 +60,13 @@ def app_of(registration: str) -> str:
 
 # Structs, like claims: there may be 100,000 at once, at which the collector need not look.
 class Suspect(msgspec.Struct, frozen=True, gc=False):
-    """A member that is listed though it would be hidden: until when, and the incarnations that may know more."""
+    """A member that is listed though it would be hidden: until when, and the incarnations that may know more.
+
+    Of each of these there is when its claim ceased to count, for such an incarnation may be forgotten meanwhile.
+    """
 
     over_at: float
-    holders: tuple[int, ...]
+    holders: Mapping[int, float]
 
 
 class Loss(msgspec.Struct, frozen=True, gc=False):
@@ -132,7 +135,7 @@ class Guard:
             for app, of_app in sorted(self._suspects.items())
         ]
 
-    def lose(self, key: str, members: int, hidden_at: float, holders: tuple[int, ...], now: float) -> Outcome:
+    def lose(self, key: str, members: int, hidden_at: float, holders: Mapping[int, float], now: float) -> Outcome:
         """What becomes of a member of an app with so many, of which no claim has counted since `hidden_at`."""
         app = app_of(key)
         present = self.suspect(key)

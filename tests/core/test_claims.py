@@ -278,6 +278,14 @@ class Following(ClaimsCase):
         self.assertEqual((self.lease().deadline, self.lease().current), (NOW + 30.0, True))
         self.assertEqual(self.happened(), [("online", "registered"), ("changed", "registered")])
 
+    def test_follows_a_shorter_ttl(self) -> None:
+        """By that it may be over already: it is due now then, or since when it was due before."""
+        for at, deadline in ((3.0, 5.0), (7.0, 7.0), (10.0, 10.0), (12.0, 10.0)):
+            self.setUp()
+            self.tell(2, body=b"new", ttl_s=5.0, rev=2, root=(1, 1))
+            self.claims.refresh(KEY, NOW + at)
+            self.assertEqual(self.lease().deadline, NOW + deadline)
+
     def test_follows_once(self) -> None:
         self.tell(2, root=(1, 1))
         self.claims.refresh(KEY, NOW)
@@ -731,6 +739,18 @@ class Guarding(ClaimsCase):
         self.claims.forget(two)
         self.pass_on_to(NOW + 14.0)
         self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [Guarded("web", 1, 19.0)])
+
+    def test_the_last_of_its_nodes_is_forgotten(self) -> None:
+        """When the others have let go, it is over when the time of that one was to be."""
+        two = self.told(2, NOW)
+        self.told(3, NOW + 2.0)
+        self.pass_on_to(NOW + 15.0)
+        self.contacts.forget(two)
+        self.claims.forget(two)
+        self.others[3].remove(1)
+        self.join(3)
+        self.claims.refresh(KEY, NOW + 15.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [Guarded("web", 1, 18.0)])
 
     def test_registered_again_elsewhere(self) -> None:
         """What this node knows of an earlier registration says nothing of this one."""

@@ -484,7 +484,7 @@ class ByHand(SynchronousTestCase):
         self.guard = Guard(20.0, 10.0)
 
     def lose(self, number: int, hidden_at: float = 100.0, now: float = 100.0, members: int = 1) -> str:
-        return self.guard.lose(member(number), members, hidden_at, (2,), now)
+        return self.guard.lose(member(number), members, hidden_at, {2: hidden_at}, now)
 
     def judge(self, *numbers: int, looks: int = 100, out_of_sight: bool = True) -> tuple[int, list[str]]:
         members = [member(number) for number in numbers]

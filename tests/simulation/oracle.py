@@ -168,7 +168,8 @@ class Oracle:
         for other in self.lives:
             if other.incarnation == before.incarnation:
                 other.left = True
-                other.beats.append(self.now)
+                if other.ended_at < inf:  # a clone that runs still goes on counting its own
+                    other.beats.append(self.now)
                 life.may = {**life.may, other.number: (self.now, beats.beats, self.now)}
 
     def returned(self, node: Node, gap_s: float) -> None:
@@ -244,7 +245,10 @@ class Oracle:
                 heard_at = peer.last_beat(before) + life.since - life.gone_at
             silent = self.now > heard_at + 2.9 * self.interval_s
             gone = peer.left or self._replaced(peer)
-            if not (silent or gone) and life.echoed.get(number, -inf) < life.since - 1e-6:
+            # A clone may have answered for the other, before either of them knew.
+            clones = (other.number for other in self.lives if other.incarnation == peer.incarnation)
+            echoed_at = max(life.echoed.get(clone, -inf) for clone in clones)
+            if not (silent or gone) and echoed_at < life.since - 1e-6:
                 missing.append(str(peer))
         return missing
 
@@ -332,6 +336,7 @@ class Oracle:
             for number, (holder, holds) in enumerate(record.holds.items())
             for hold in holds[-1:]
             if now - 3 * interval_s < hold.begin and life.knows(holder, now) < hold.begin
+            if acquainted(life, (holder,))
         )
         for begin, _, holder, hold in new:
             since = begin - 3 * interval_s
@@ -377,6 +382,13 @@ class Oracle:
             return life.counts_from(holder, self.now)
         clones = [other for other in self.lives if other.incarnation == holder.incarnation]
         return max(life.counts_from(clone, self.now) for clone in clones)
+
+    def _due_at(self, life: Life, record: Record) -> float:
+        """When the last claim is due of which a life can know; a pause of its node adds its length."""
+        places = {each: bisect_right(at, life.learned_of(each, self.now)) for each, at in record.accepted.items()}
+        latest = ((holder, record.accepted[holder][place - 1]) for holder, place in places.items() if place)
+        due = (at + record.ttl_s_max * (1 + CLOCKS) + holder.pauses_after(at, self.now) for holder, at in latest)
+        return max(due, default=-inf)
 
     def _guarded_until(self, life: Life, record: Record, hidden_at: float, corrected_at: float) -> float:
         """Until when a life may show what would be hidden at a time, which was taken to be later until `corrected_at`.
@@ -456,8 +468,8 @@ class Oracle:
         self._check_not_ended(life, record, unit.registration)
         if not self.justified(life, record):
             self.fail("P4", f"{life} announces {key}, {self.now - record.last_at:.3f} s after its last renewal")
-        if self.now > record.last_at + record.ttl_s_max * (1 + CLOCKS) and before and before[1] == "expired":
-            life.ghosts[key] = self.now
+        if self.now > record.last_at + record.ttl_s_max * (1 + CLOCKS) and before and before[1] != "node-lost":
+            life.ghosts[key] = max(self.now, self._due_at(life, record))
 
     def _changed(self, life: Life, record: Record, event: Event) -> None:
         key, unit = event.key, record.units[event.body]
@@ -602,14 +614,14 @@ class Oracle:
             if self.obliged(life, self.records[key]) is not None:
                 self.fail("P2", f"{life} suspects {key}, which it must know to be alive")
 
-    def _went_on(self, record: Record, registration: Registration) -> bool:
-        """Whether a registration was heard from after all of its ends, and they are over."""
-        return all(record.last_at > end.at and self.now >= end.kept_until for end in registration.ends)
+    def _ends_are_over(self, registration: Registration) -> bool:
+        """Whether a registration may be heard of again, like one that has expired, from who was cut off."""
+        return all(self.now >= end.kept_until for end in registration.ends)
 
     def _check_not_ended(self, life: Life, record: Record, registration: Registration) -> None:
         key = record.key
         known = registration in life.said_deregistered or registration.known_ended(life, self.now)
-        if known and not self._went_on(record, registration):
+        if known and not self._ends_are_over(registration):
             self.fail("P4", f"{life} announces {key}, of which it knows that it was deregistered")
 
     def _check_reason(self, life: Life, record: Record, unit: Unit, event: Event) -> None:
@@ -745,7 +757,7 @@ class Oracle:
             return
         unit = record.units[body]
         registration = unit.registration
-        if registration.ends and registration.known_ended(life, now) and not self._went_on(record, registration):
+        if registration.known_ended(life, now) and not self._ends_are_over(registration):
             self.fail("P4", f"{life} shows {key}, of which it knows that it was deregistered")
         if now >= record.last_at + record.ttl_s_min and not self.justified(life, record):
             self.fail("P3", f"{life} shows {key}, {now - record.last_at:.3f} s after its last renewal")
@@ -759,6 +771,8 @@ class Oracle:
         since = life.ghosts.get(key)
         if since is None or since <= record.last_at:
             return
+        if any(holder.doubled for holder in record.accepted):
+            return  # what such a node was set back to counts by its new heartbeats until it notices (rule 10)
         bound_s = (2 if self.weather.rough(since) else 1) * self.interval_s
         if self.now > since + bound_s and self.weather.undisturbed(since, self.now):
             self.fail("P4", f"{life} shows {key} again, though it was expired, since {self.now - since:.3f} s")

@@ -103,6 +103,16 @@ def _follows_and_keeps_its_deadline(
         own.deadline = deadline
 
 
+def _follows_into_the_past(
+    original: Changed, claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float
+) -> None:
+    claim, deadline = lease.entry, lease.deadline
+    original(claims, lease, winner, entries, now)
+    own = _rewritten(claims, lease)
+    if own is not None:
+        own.deadline = deadline - claim.ttl_s + own.entry.ttl_s
+
+
 # Rule 4: deregistering.
 
 
@@ -187,6 +197,11 @@ MUTATIONS = {
     ),
     "who follows is renewed by it": mutation(
         "2", (Claims, "_follow", around(_follows_as_if_renewed)), shown_by=scenarios.who_follows_is_not_renewed_by_it
+    ),
+    "who follows may be over long since": mutation(
+        "2",
+        (Claims, "_follow", around(_follows_into_the_past)),
+        shown_by=scenarios.what_follows_a_shorter_ttl_waits_for_the_others,
     ),
     "a removal without an end": mutation("4", (Claims, "deregister", instead(_removed_without_an_end))),
     "an end names one root": mutation("4", (Claims, "_add", around(_ends_its_own_root_alone)), first_seed=25),

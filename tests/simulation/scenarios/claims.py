@@ -53,6 +53,21 @@ def what_changed_does_not_change_back() -> None:
     stage.expect("a: online registered, changed registered", "b: online registered, changed registered")
 
 
+def what_follows_a_shorter_ttl_waits_for_the_others() -> None:
+    """b's claim is over when it follows, for its last renewal was long ago; c has heard of the change from b alone."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(0.1)
+    stage.renew("b")
+    stage.run_until(8)
+    stage.renew("a")
+    stage.run_until(9.64)
+    stage.cut("ac", "ca")
+    stage.register("a", meta=1, ttl=5.0)
+    stage.run_until(12)
+    stage.expect("c: online registered, changed registered")
+
+
 def who_follows_is_not_renewed_by_it() -> None:
     """b hears late of the last word at a: its claim says the same from then on, and ends when it would have."""
     stage = Stage("ab")
