@@ -752,6 +752,18 @@ class Guarding(ClaimsCase):
         self.claims.refresh(KEY, NOW + 15.0)
         self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [Guarded("web", 1, 18.0)])
 
+    def test_heard_of_again_without_its_ledger(self) -> None:
+        """Who was forgotten may have the claim still; that of another, which had left, has no part in the time."""
+        contacts = (self.told(2, NOW), self.told(3, NOW))
+        contacts[1].left = True
+        self.pass_on_to(NOW + 13.0)
+        for contact in contacts:
+            self.contacts.forget(contact)
+            self.claims.forget(contact)
+        self.contacts.meet(Counter(2, "n2", "n2:1730", 1, 0.0), NOW + 14.0)
+        self.pass_on_to(NOW + 14.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [Guarded("web", 1, 19.0)])
+
     def test_registered_again_elsewhere(self) -> None:
         """What this node knows of an earlier registration says nothing of this one."""
         self.claims.register(KEY, BODY, TTL_S, NOW)

@@ -308,7 +308,7 @@ class Cluster:
         self.weather.began(node.name, node.life, self.now)
         node.replica.take_requests()
         # The connections of before are no more.
-        for link in node.replica.links:
+        for link in [*node.replica.links]:
             for request in [*link.rounds, *filter(None, [link.push])]:
                 node.replica.failed(self.clock(node), request)
         self.drain(node)
