@@ -760,8 +760,9 @@ class Guarding(ClaimsCase):
         for contact in contacts:
             self.contacts.forget(contact)
             self.claims.forget(contact)
-        self.contacts.meet(Counter(2, "n2", "n2:1730", 1, 0.0), NOW + 14.0)
         self.pass_on_to(NOW + 14.0)
+        self.contacts.meet(Counter(2, "n2", "n2:1730", 1, 0.0), NOW + 14.0)
+        self.claims.refresh(KEY, NOW + 14.0)
         self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [Guarded("web", 1, 19.0)])
 
     def test_registered_again_elsewhere(self) -> None:
