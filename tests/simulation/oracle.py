@@ -385,10 +385,13 @@ class Oracle:
 
     def _due_at(self, life: Life, record: Record) -> float:
         """When the last claim is due of which a life can know; a pause of its node adds its length."""
-        places = {each: bisect_right(at, life.learned_of(each, self.now)) for each, at in record.accepted.items()}
-        latest = ((holder, record.accepted[holder][place - 1]) for holder, place in places.items() if place)
-        due = (at + record.ttl_s_max * (1 + CLOCKS) + holder.pauses_after(at, self.now) for holder, at in latest)
-        return max(due, default=-inf)
+        due_at = -inf
+        for holder, accepted in record.accepted.items():
+            place = bisect_right(accepted, life.learned_of(holder, self.now))
+            if place:
+                paused_s = holder.pauses_after(accepted[place - 1], min(self.now, holder.ended_at))
+                due_at = max(due_at, accepted[place - 1] + record.ttl_s_max * (1 + CLOCKS) + paused_s)
+        return due_at
 
     def _guarded_until(self, life: Life, record: Record, hidden_at: float, corrected_at: float) -> float:
         """Until when a life may show what would be hidden at a time, which was taken to be later until `corrected_at`.
@@ -469,7 +472,7 @@ class Oracle:
         if not self.justified(life, record):
             self.fail("P4", f"{life} announces {key}, {self.now - record.last_at:.3f} s after its last renewal")
         if self.now > record.last_at + record.ttl_s_max * (1 + CLOCKS) and before and before[1] != "node-lost":
-            life.ghosts[key] = max(self.now, self._due_at(life, record))
+            life.ghosts[key] = self.now
 
     def _changed(self, life: Life, record: Record, event: Event) -> None:
         key, unit = event.key, record.units[event.body]
@@ -774,7 +777,8 @@ class Oracle:
         if any(holder.doubled for holder in record.accepted):
             return  # what such a node was set back to counts by its new heartbeats until it notices (rule 10)
         bound_s = (2 if self.weather.rough(since) else 1) * self.interval_s
-        if self.now > since + bound_s and self.weather.undisturbed(since, self.now):
+        is_late = self.now > max(since, self._due_at(life, record)) + bound_s
+        if is_late and self.weather.undisturbed(since, self.now):
             self.fail("P4", f"{life} shows {key} again, though it was expired, since {self.now - since:.3f} s")
 
     def _check_replaced(self, life: Life, record: Record, shown: Unit) -> None:
