@@ -367,7 +367,8 @@ class Oracle:
             hidden_at = self._guarded_until(life, record, hidden_at, corrected_at)
             if now >= max(hidden_at, life.ready_at, life.resumed_at, corrected_at) + 0.3 * self.interval_s:
                 continue
-            due_at = last_at + ttl_s + holder.pauses_after(last_at, now)
+            paused_s = holder.pauses_after(last_at, now)
+            due_at = max(last_at + ttl_s + paused_s, record.due_by_following(holder, last_at + paused_s))
             # Who died before that lets go of nothing any more: its claims are hidden.
             if min(now, holder.ended_at) < due_at + self._bound_s(life, holder, due_at):
                 return True

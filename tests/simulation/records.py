@@ -130,6 +130,11 @@ class Record:
         replaced = frozenset[Unit]().union(*(unit.before for unit in followed))
         return max(unit.ttl_s for unit in self.units.values() if unit not in replaced)
 
+    def due_by_following(self, holder: Life, renewed_at: float) -> float:
+        """When a claim of `holder` is due at the latest that was over when it followed a shorter ttl."""
+        followed_at = max(unit.known_since.get(holder, -inf) for unit in self.units.values())
+        return min(followed_at, renewed_at + self.ttl_s_max * (1 + CLOCKS))
+
     def accept(self, life: Life, unit: Unit, now: float) -> None:
         asked_at = self.waiting.pop(life, now)
         for later in self.units.values() if len(self.units) > 1 else ():
