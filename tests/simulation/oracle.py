@@ -685,6 +685,7 @@ class Oracle:
             or record.ttl_s_min != ttl_s
             or life.pauses_after(last_at, now)
             or life.born_at > last_at
+            or any(holder.doubled for holder in known)  # another process may have kept its claim alive
         ):
             return
         for holder, accepted_at in known.items():
