@@ -165,12 +165,15 @@ class Oracle:
         # It tells of a last heartbeat of that incarnation, whichever process it was that spoke as it.
         beats = node.replica.contacts.get(before.incarnation)
         assert beats is not None
-        for other in self.lives:
-            if other.incarnation == before.incarnation:
-                other.left = True
-                if other.ended_at < inf:  # a clone that runs still goes on counting its own
-                    other.beats.append(self.now)
-                life.may = {**life.may, other.number: (self.now, beats.beats, self.now)}
+        for other in self._clones(before):
+            other.left = True
+            if other.ended_at < inf:  # a clone that runs still goes on counting its own
+                other.beats.append(self.now)
+            life.may = {**life.may, other.number: (self.now, beats.beats, self.now)}
+
+    def _clones(self, life: Life) -> list[Life]:
+        """All lives that have spoken as the same incarnation, this one among them."""
+        return [other for other in self.lives if other.incarnation == life.incarnation]
 
     def returned(self, node: Node, gap_s: float) -> None:
         """A node's next input will find that it was away."""
@@ -220,9 +223,8 @@ class Oracle:
                     self.fail("P8", f"{life} is ready without settings of {key} that {peer} has")
 
     def _unheard_seeds(self, node: Node) -> list[str]:
-        incarnations = {self.lives[number].incarnation for number in node.life.echoed}
         # A clone may have answered for the other, before either of them knew.
-        heard = {life.node for life in self.lives if life.incarnation in incarnations} | {node.name}
+        heard = {clone.node for number in node.life.echoed for clone in self._clones(self.lives[number])} | {node.name}
         # Who is known to have left while it was asked answers no more.
         latest = {life.node: life for life in self.lives}
         heard |= {life.node for life in latest.values() if life.left and life.number in node.life.may}
@@ -246,8 +248,7 @@ class Oracle:
             silent = self.now > heard_at + 2.9 * self.interval_s
             gone = peer.left or self._replaced(peer)
             # A clone may have answered for the other, before either of them knew.
-            clones = (other.number for other in self.lives if other.incarnation == peer.incarnation)
-            echoed_at = max(life.echoed.get(clone, -inf) for clone in clones)
+            echoed_at = max(life.echoed.get(clone.number, -inf) for clone in self._clones(peer))
             if not (silent or gone) and echoed_at < life.since - 1e-6:
                 missing.append(str(peer))
         return missing
@@ -381,8 +382,7 @@ class Oracle:
         """When the last heartbeat was that a life believes to be of a holder; that of a clone is taken for one."""
         if not holder.doubled:
             return life.counts_from(holder, self.now)
-        clones = [other for other in self.lives if other.incarnation == holder.incarnation]
-        return max(life.counts_from(clone, self.now) for clone in clones)
+        return max(life.counts_from(clone, self.now) for clone in self._clones(holder))
 
     def _due_at(self, life: Life, record: Record) -> float:
         """When the last claim is due of which a life can know; a pause of its node adds its length."""

@@ -107,7 +107,11 @@ def pages_are_kept_as_long_as_they_count() -> None:
 
 
 def _dies_while_paging(had_by_b: int) -> Lossy:
-    """a dies when b has so many of its 8 registrations, and c two and a page with three more, newer than what b has."""
+    """Let a die while it sends pages to c.
+
+    Of its 8 registrations b has the first `had_by_b`. c has the first two, and a page with the next three, which a sent
+    when it had more than it ever told b.
+    """
     cluster = Lossy("abc", page_entries_max=3)
     a, c = cluster["a"], cluster["c"]
     for reached, count in (("abc", 2), ("b", had_by_b), ("", 8)):
