@@ -679,6 +679,8 @@ class Oracle:
             if (place := bisect_right(accepted, life.learned_of(holder, now)))
         }
         last_at = max(known.values(), default=inf)
+        # A pause of the node that was renewed last moves all that follows from its claim.
+        ends_at = max((at + ttl_s + holder.pauses_after(at, now) for holder, at in known.items()), default=inf)
         # Who was away itself, or came later, was not connected; an early end is for P2 to judge.
         if (
             now < last_at + ttl_s
@@ -695,11 +697,8 @@ class Oracle:
                 self._delayed("after its last heartbeat", now - heard_at - ttl_s)
                 # Where word of it waited at a node that was paused, its last heartbeat is later here than it was.
                 if heard_at < holder.last_beat(life.learned_of(holder, now)) + interval_s:
-                    paused_s = holder.pauses_after(accepted_at, now)
-                    before = heard_at < accepted_at + ttl_s + paused_s + interval_s
-                    self._delayed(
-                        "holder died" if before else "holder died, peer failing", now - last_at - 2 * ttl_s - paused_s
-                    )
+                    before = heard_at < accepted_at + ttl_s + holder.pauses_after(accepted_at, now) + interval_s
+                    self._delayed("holder died" if before else "holder died, peer failing", now - ends_at - ttl_s)
                 return
             if -0.05 * interval_s <= hidden_s < 2.5 * interval_s and holder.ended_at < now:
                 return  # its claim kept this one company; what was said last was hidden a moment ago
