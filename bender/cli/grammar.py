@@ -79,6 +79,7 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open to the end
     try:
         status = command.main([*arguments], prog_name="bender", standalone_mode=False)
+        sys.stdout.flush()
     except NoArgsIsHelpError as error:
         error.show()
         return NOT_UNDERSTOOD
@@ -88,9 +89,24 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
     except click.Abort:
         return INTERRUPTED
     except OSError as error:  # those of the network, and of files that are read, do not come to here
-        Screen(as_json=False).error(f"what was asked for cannot be written ({error.strerror})")
+        if not isinstance(error, BrokenPipeError):  # a reader may stop at any time, as `head` does
+            Screen(as_json=False).error(f"what was asked for cannot be written ({error.strerror})")
         return NOT_DONE
+    finally:
+        _discard_unwritten()
     return int(status or 0)
+
+
+def _discard_unwritten() -> None:
+    """Discard output that cannot be written. Python would try again at exit, and make the exit status 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _sentence(error: click.ClickException) -> str:

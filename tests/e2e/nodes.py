@@ -103,8 +103,13 @@ def twistd() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """That of this process, with the checkout on Python's path, where it may stand already."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    """That of this process, with the checkout on Python's path, where it may stand already.
+
+    Output is buffered, as it is for most users: without that, some errors of writing happen at other moments.
+    """
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    variables.pop("PYTHONUNBUFFERED", None)
+    return variables
 
 
 @define(eq=False)
