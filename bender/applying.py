@@ -93,9 +93,9 @@ class Applying:
         return await self._consumers.until_applied(awaited.key, self._journal.number, left_s)
 
     def _ask(self, ask: Ask, awaited: Awaited) -> dict[Contact, _Asking]:
-        now, contacts = self._monotonic(), self._replica.contacts
+        now, contacts, links = self._monotonic(), self._replica.contacts, self._replica.links
         heard = (contact for contact in contacts if not contacts.silent(contact, now))
-        return {contact: _begun(ask(contact.address, awaited)) for contact in heard}
+        return {c: _begun(ask(c.address, awaited)) for c in heard if links.has_reached(c.address)}
 
 
 def _begun(asking: Coroutine[Any, Any, tuple[Consumer, ...] | None]) -> _Asking:

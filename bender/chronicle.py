@@ -48,6 +48,7 @@ class Chronicle:
         self._states: dict[int, State] = {}
         self._shared: dict[str, list[str]] = {}
         self._guarded: set[str] = set()
+        self._invalid: dict[str, str] = {}
 
     def note_readiness(self) -> None:
         """Call this after everything that may have changed it."""
@@ -86,6 +87,14 @@ class Chronicle:
                 self._log.warn("Address {address} is shared: {problem}.", address=address, problem=shared(names))
         for address in sorted(before.keys() - self._shared):
             self._log.info("Address {address} is not shared any more.", address=address)
+
+    def note_invalid(self) -> None:
+        """Call this with each sweep."""
+        before, self._invalid = self._invalid, self._replica.invalid(self._monotonic())
+        for address in self._invalid.keys() - before.keys():
+            self._log.warn("Peer {address} {problem}.", address=address, problem=self._invalid[address])
+        for address in before.keys() - self._invalid.keys():
+            self._log.info("Over: peer {address} {problem}.", address=address, problem=before[address])
 
     def note_guard(self) -> None:
         """Call this with each sweep."""

@@ -21,7 +21,6 @@ from bender.applying import Applied, Applying, Ask
 from bender.chronicle import Chronicle, shared, shared_addresses, state
 from bender.consumers import Consumers
 from bender.core.account import Account, Unheard, heard_s
-from bender.core.configuration import LASTING_S_MAX
 from bender.core.consumer import Awaited, Consumer
 from bender.core.contacts import Contact
 from bender.core.ledger import Claim
@@ -31,6 +30,7 @@ from bender.core.replica import Full, NotReady, Replica
 from bender.core.standing import Standing
 from bender.core.states import Word, key_of_state
 from bender.core.timing import Timing
+from bender.core.validity import VALIDITY
 from bender.core.view import in_order
 from bender.journal import Journal
 from bender.listing import Listings
@@ -94,7 +94,7 @@ class Node:
         self.timing = timing
         incarnation = sources.incarnation()
         identity = Sender(incarnation, name, address, api_port)
-        self.replica = Replica(identity, timing, self._started_at, seeds, guard_s=guard_s)
+        self.replica = Replica(identity, timing, self._started_at, seeds, guard_s=guard_s, validity=VALIDITY)
         self.journal = Journal(f"{incarnation:016x}", sources.wall_ms, partial(clock.callLater, 0))
         self.consumers = Consumers(name, self.journal, clock)
         self.listings = Listings(self.replica.view, f"{incarnation:016x}")
@@ -236,7 +236,9 @@ class Node:
         """Take an operator's word back; False if there is none."""
         if self.word(registration) is None:
             return False
-        self._set_state(registration, None, author, LASTING_S_MAX)
+        # Remembered for as long as any node may know the state that it takes back.
+        left_s = self.replica.configuration.left_s(key_of_state(registration), self._now())
+        self._set_state(registration, None, author, left_s)
         return True
 
     def _set_state(self, registration: str, body: bytes | None, author: str, lasts_s: float) -> None:
@@ -338,10 +340,15 @@ class Node:
     async def accounts(self, key: str) -> list[Account | Unheard]:
         """All that any node knows of an id, this one first; peers are asked for it, those that have left are not."""
         asked = [contact for contact in self.replica.contacts if not contact.gone]
-        asking = [Deferred.fromCoroutine(self.ask_account(contact.address, key)) for contact in asked]
+        asking = [Deferred.fromCoroutine(self._account_of(contact, key)) for contact in asked]
         own = self.account(key)
         answers = await gatherResults(asking)
         return [own, *map(_named, asked, answers)]
+
+    async def _account_of(self, contact: Contact, key: str) -> Account | Unheard:
+        if not self.replica.links.has_reached(contact.address):
+            return Unheard(contact.name, contact.address, "was never reached from this node")
+        return await self.ask_account(contact.address, key)
 
     def status(self) -> dict[str, Any]:
         """What `GET /status` shows; durations in seconds."""
@@ -375,7 +382,8 @@ class Node:
                 if state(replica, contact, now) != "replaced"
             ],
             "problems": self._problems
-            | {address: shared(names) for address, names in shared_addresses(replica, now).items()},
+            | {address: shared(names) for address, names in shared_addresses(replica, now).items()}
+            | replica.invalid(now),
             "unanswered": replica.links.unanswered(),
             "guarded": self.guarded(),
         }
@@ -405,6 +413,7 @@ class Node:
         self._chronicle.note_peers()
         self._chronicle.note_addresses()
         self._chronicle.note_guard()
+        self._chronicle.note_invalid()
         self._pass_on()
         return more
 

@@ -33,8 +33,8 @@ from bender.core.account import Account
 from bender.core.configuration import BUCKETS, LASTING_S_MAX
 from bender.core.consumer import Awaited, Consumer
 from bender.core.entries import ROW
-from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
-from bender.core.messages import Counter, Message, Sender, Setting
+from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
+from bender.core.messages import WHOLE, Counter, Message, Sender, Setting
 from bender.core.model import PORT_MAX
 from bender.core.timing import TTL_S_MAX
 
@@ -75,22 +75,22 @@ NAME_CHARACTERS_MAX = 255
 #: Values of which one object each is kept. The incarnations and ttls in use are few; more come from somebody's mistake.
 SHARED_MAX = 10_000
 
-_INT64_MAX = 2**63 - 1
-
 _Numbered = TypeVar("_Numbered", Entry, Copy)
 _Decoded = TypeVar("_Decoded")
 
 _Incarnation = Annotated[int, Meta(ge=0)]  # 64 random bits; MessagePack has no more
-_Number = Annotated[int, Meta(ge=0, le=_INT64_MAX)]
+_Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Age = Annotated[float, Meta(ge=0, le=1e9)]
 _Interval = Annotated[float, Meta(gt=0, le=TTL_S_MAX)]
 _Time = Annotated[float, Meta(ge=-1e12, le=1e12)]  # on the clock of who wrote it
 # An end is kept eight intervals longer than the ttl of what it ends, and four intervals are a ttl at the most.
 _Ttl = Annotated[float, Meta(gt=0, le=3 * TTL_S_MAX)]
 _Key = Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX)]
-# Names end up in log lines, and addresses in URLs.
-_Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
-_Address = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX + 10, pattern=r"\A[^\x00-\x20\x7f/?#@\\]+:[0-9]{1,5}\Z")]
+# Names end up in log lines and on terminals, so they have no control characters, line separators or marks that turn the
+# direction of writing; addresses end up in URLs as well.
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX, pattern=rf"\A[^{_CONTROLS}]*\Z")]
+_Address = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX + 10, pattern=r"\A[!\"$-.0->A-\[\]-~]+:[0-9]{1,5}\Z")]
 _Port = Annotated[int, Meta(ge=0, le=PORT_MAX)]
 _Body = Annotated[bytes, Meta(max_length=ENTRY_BODY_BYTES_MAX)]
 _Roots = Annotated[tuple[_Incarnation, ...], Meta(max_length=2 * ITEMS_MAX)]
@@ -176,7 +176,7 @@ class _Version(msgspec.Struct, array_like=True, frozen=True):
 class _Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A claim; or, without a body, an end. A claim whose root is itself has no roots here, any other one."""
 
-    step: Annotated[int, Meta(ge=1, le=_INT64_MAX)]
+    step: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
     key: _Key
     ttl_s: _Ttl
     rev: _Number
@@ -185,7 +185,7 @@ class _Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class _Copy(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    step: Annotated[int, Meta(ge=1, le=_INT64_MAX)]
+    step: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
     of_node: _Incarnation
     of_n: _Number
     checksum: Annotated[int, Meta(ge=0, lt=2**32)] | None = None
@@ -246,6 +246,9 @@ class _Message(msgspec.Struct, array_like=True, frozen=True):
     buckets: Annotated[list[Annotated[int, Meta(ge=0, lt=BUCKETS)]], Meta(max_length=BUCKETS)]
     settings: Annotated[list[_Setting], Meta(max_length=ITEMS_MAX)]
     checksums: Annotated[dict[_Incarnation, _Incarnation], Meta(max_length=NODES_MAX)] = {}
+    known: Annotated[list[_Incarnation], Meta(max_length=ITEMS_MAX)] = []
+    window: tuple[_Incarnation, _Incarnation] = WHOLE
+    partial: bool = False
 
 
 _encoded = msgspec.msgpack.Encoder().encode
@@ -381,6 +384,9 @@ class Wire:
                 Setting(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body, s.lasts_s, s.age_s)
                 for s in message.settings
             ),
+            known=tuple(message.known),
+            window=message.window,
+            partial=message.partial,
         )
 
     def _delta_in(self, delta: _Delta) -> Delta:
@@ -505,6 +511,8 @@ def _message_out(message: Message) -> tuple[Any, ...]:
         message.buckets,
         [(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body, s.lasts_s, s.age_s) for s in message.settings],
         {node: head.checksum for node, head in heads.items() if head.checksum is not None},
+        # Of a crowded bucket of configuration alone.
+        *((message.known[:ITEMS_MAX], message.window, message.partial) if message.known or message.partial else ()),
     )
 
 

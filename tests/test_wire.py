@@ -18,7 +18,7 @@ from bender import wire
 from bender.core.configuration import BUCKETS
 from bender.core.consumer import Consumer, Report
 from bender.core.entries import ROW, Entries
-from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
+from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import Counter, Message, Sender, Setting
 from bender.wire import Malformed, OtherCluster, OtherVersion, Received, Refused, TooLarge, Unsendable, Wire
 
@@ -64,6 +64,9 @@ FULL = Message(
         Setting("backend/web", 2, 7, 1795447942248, "ops", BODY),
         Setting("state/web/1/h/1", 3, 7, 0, "", None, 3600.0, 2.5),
     ),
+    known=(1, 2**64 - 1),
+    window=(1, 2**64 - 2),
+    partial=True,
 )
 
 
@@ -85,11 +88,11 @@ def changed(path: tuple[int, ...], value: Any) -> bytes:
 
 # Where the parts of a message are in its envelope.
 VERSION, CLUSTER, INTERVAL, SENDER, PAYLOAD = ((i,) for i in range(5))
-HEADS, REACHES, COUNTERS, DELTAS, ASK, ECHO, DIGEST, DIGESTS, BUCKET_NUMBERS, SETTINGS, CHECKSUMS = (
-    (4, i) for i in range(11)
+HEADS, REACHES, COUNTERS, DELTAS, ASK, ECHO, DIGEST, DIGESTS, BUCKET_NUMBERS, SETTINGS, CHECKSUMS, KNOWN, WINDOW = (
+    (4, i) for i in range(13)
 )
 
-numbers = st.integers(0, 2**63 - 1)
+numbers = st.integers(0, NUMBER_MAX)
 incarnations = st.integers(0, 2**64 - 1)
 times = st.floats(-1e12, 1e12)
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
@@ -388,7 +391,7 @@ class Ranges(SynchronousTestCase):
         self.refused((*DELTAS, 0, 5, 0, 2), 0, -1.0, nan, inf, 10_801)
 
     def test_of_counts(self) -> None:
-        """Versions and counters are natural numbers of 63 bits, incarnations of 64."""
+        """Versions and counters are natural numbers up to 2**53, incarnations have 64 bits."""
         for path in ((*COUNTERS, 0, 3), (*DELTAS, 0, 1), (*DELTAS, 0, 3), (*DELTAS, 0, 5, 0, 3), (*SETTINGS, 0, 1)):
             self.refused(path, -1, 2**63, 1.5, "1", True)
         self.refused((*COUNTERS, 0, 0), -1, 2.0**64)

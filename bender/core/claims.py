@@ -21,8 +21,9 @@ from attrs import evolve
 from bender.core.contacts import Contact, Contacts, covered
 from bender.core.guard import Guard, app_of
 from bender.core.leases import Lease, Leases
-from bender.core.ledger import Claim, Copy, Delta, Dot, End, Entry, Head, Ledger, Rank
+from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, Dot, End, Entry, Head, Ledger, Rank
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
+from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import Index, View
 
 #: How much one call does of work that has no other bound; a slice takes 2 to 5 ms, and several may meet in one turn.
@@ -43,10 +44,12 @@ class Claims:
         before: int | None = None,
         *,
         guard_s: float = 0.0,
+        validity: Validity = UNCHECKED,
     ) -> None:
         """`before` is the incarnation that filled `view`, if any: this node was away for very long and starts again.
 
-        What would be hidden, and is most of an app, is listed for `guard_s` more.
+        What would be hidden, and is most of an app, is listed for `guard_s` more. Entries of peers that are not valid
+        stay in their ledgers, so that all copies remain equal, and have no other effect.
         """
         self._incarnation = incarnation
         self._before = before
@@ -58,6 +61,11 @@ class Claims:
         self.index = Index()
         self.leases = Leases(timing.interval_s / 8, now)
         self.guard = Guard(guard_s, timing.ttl_s)
+        self._validity = validity
+        #: Of each incarnation with entries that are not valid: how many there are, and what is wrong with the latest.
+        self.invalid: dict[int, tuple[int, str]] = {}
+        # When the copy of which incarnation was last begun anew.
+        self._started_over_at: dict[int, float] = {}
         #: While this is set nothing is shown and nothing follows: what changes is only put down in `stale`.
         self.holding = False
         #: Keys that have to be looked at again, in order.
@@ -102,8 +110,13 @@ class Claims:
         if winner is not None and winner.body == body and winner.ttl_s == ttl_s:
             self._hear_from(winner, now)
         else:
+            root = winner.root if winner else None
             rev = 1 + max((entry.rev for entry in self.index.entries(key)), default=winner.rev if winner else 0)
-            self._claim(key, body, ttl_s, rev, winner.root if winner else None, now)
+            if rev > NUMBER_MAX:  # a peer made it up, and nobody can make a larger one: another registration begins
+                if winner is not None:
+                    self._end_registrations(key, winner, now)
+                rev, root = 1, None
+            self._claim(key, body, ttl_s, rev, root, now)
             if winner is not None and winner.ttl_s > ttl_s:
                 # Elsewhere claims with the longer ttl may go on for a while: a deregistration has to know of that.
                 self._end(key, winner.ttl_s + self._timing.end_kept_s, rev, (), now)
@@ -139,6 +152,11 @@ class Claims:
         winner = self.winner(key, now)
         if winner is None:
             return False
+        self._end_registrations(key, winner, now)
+        self.refresh(key, now)
+        return True
+
+    def _end_registrations(self, key: str, winner: Claim, now: float) -> None:
         # Of what is listed on suspicion the claims may have been forgotten.
         entries = self.index.entries(key) or (winner,)
         claims = [entry for entry in entries if isinstance(entry, Claim)]
@@ -148,8 +166,6 @@ class Claims:
         if lease is not None:
             self._remove(lease)
         self._end(key, max(kept_s), rev, tuple(sorted({claim.root for claim in claims})), now)
-        self.refresh(key, now)
-        return True
 
     def shorten(self, key: str, deadline: float) -> None:
         """Let this node's own claim of `key`, if it has one, end at `deadline` where nobody renews it."""
@@ -414,9 +430,9 @@ class Claims:
         joined = ledger.join(delta.resolved(self._entry))
         self.ledgers[delta.incarnation] = ledger
         for entry in joined.removed:
-            self.index.discard(entry)
+            self._take_out(entry)
         for entry in joined.added:
-            self.index.add(entry)
+            self._take_in(entry)
         contact = self._contacts.get(delta.incarnation)
         if contact is not None:
             contact.ttls = None
@@ -425,16 +441,36 @@ class Claims:
             keys |= self.guard.waiting_for(delta.incarnation)
         return keys
 
-    def compare(self, heads: Mapping[int, Head]) -> None:
+    def _take_in(self, entry: Entry) -> None:
+        problem = self._validity.of_entry(entry)
+        if problem is None:
+            self.index.add(entry)
+        else:
+            count, _ = self.invalid.get(entry.node, (0, ""))
+            self.invalid[entry.node] = (count + 1, problem)
+
+    def _take_out(self, entry: Entry) -> None:
+        count, problem = self.invalid.get(entry.node, (0, ""))
+        if not count or self._validity.of_entry(entry) is None:
+            self.index.discard(entry)
+        elif count == 1:
+            del self.invalid[entry.node]
+        else:
+            self.invalid[entry.node] = (count - 1, problem)
+
+    def compare(self, heads: Mapping[int, Head], now: float) -> None:
         """Start over with copies that another node has with the same version and a larger checksum.
 
-        Only where several processes wrote as one incarnation are there two contents of one version.
+        Only where several processes wrote as one incarnation are there two contents of one version. One copy does so
+        only now and then, because a checksum may also be made up.
         """
         for incarnation, head in heads.items():
             ledger = self.ledgers.get(incarnation)
             if ledger is None or head.version != ledger.version or head.checksum is None or ledger is self.ledger:
                 continue
-            if ledger.complete and head.checksum > ledger.checksum:
+            last_at = self._started_over_at.get(incarnation, -inf)
+            if ledger.complete and head.checksum > ledger.checksum and now >= last_at + self._timing.asked_s:
+                self._started_over_at[incarnation] = now
                 ledger.start_over()
 
     def give_up_pages(self, delta: Delta, contact: Contact, now: float) -> None:
@@ -506,6 +542,8 @@ class Claims:
     def forget(self, contact: Contact) -> None:
         """Drop a ledger whole. Its entries leave the index in slices."""
         ledger = self.ledgers.pop(contact.incarnation, None)
+        self.invalid.pop(contact.incarnation, None)
+        self._started_over_at.pop(contact.incarnation, None)
         if ledger is not None:
             self._forgotten.extend(ledger.entries.values())
 

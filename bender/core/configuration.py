@@ -9,44 +9,71 @@ travel with their age, and each node counts that on. When their time is over the
 node can have any that speaks they are forgotten.
 
 The digests let two nodes find out cheaply what they disagree on: one over everything, and one for each of 256 buckets
-of keys. They are combined by exclusive or, so a change costs the same however many keys there are.
+of keys. They are combined by exclusive or, so a change costs the same however many keys there are. Within a bucket the
+digests of single settings are compared if there are too many to send all of them: a client can choose names that crowd
+one bucket.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from hashlib import blake2b
 from math import inf
+from typing import TypeVar
 from zlib import crc32
 
 from attrs import evolve
 
-from bender.core.messages import Setting, SettingRank
+from bender.core.ledger import NUMBER_MAX
+from bender.core.messages import WHOLE, Setting, SettingRank, Window
 
 #: Settings kept of each key; the history that people can go back in.
 SETTINGS_PER_KEY_MAX = 20
 
-#: Keys, those that were removed included: they must be kept, or whoever was away would bring the setting back.
+#: Names of backends and frontends, and besides as many of states. Names that were removed are kept, or a node that was
+#: away would bring the setting back.
 KEYS_MAX = 100_000
+
+#: What all settings may take, histories included: 100,000 names with five settings of 500 bytes each.
+BYTES_MAX = 256 * 1024 * 1024
+
+#: The part of all these that one client may use. Others have room then, whatever it does.
+CLIENT_PART = 1 / 5
+
+#: What peers bring is taken up to so many times the names that may be set at one node.
+PEERS_TIMES = 2
 
 #: The longest that a setting can last that does not last for ever.
 LASTING_S_MAX = 30 * 24 * 3600.0
 
-#: One that lasts for a while is kept for so long, whatever it says: until then an older one may still be on a node that
-#: was cut off. Ten minutes more than the longest, for words that take long.
-FORGOTTEN_AFTER_S = LASTING_S_MAX + 600.0
+#: A setting that ends by itself is kept for so much longer than any that it replaced may still speak elsewhere: on a
+#: node that was cut off.
+KEPT_LONGER_S = 600.0
 
 BUCKETS = 256
+
+#: Digests of single settings in one message: 64 KiB.
+DIGESTS_MAX = 8192
+
+_T = TypeVar("_T")
 
 
 class Configuration:
     """All settings of all keys."""
 
     def __init__(self, keys_max: int = KEYS_MAX) -> None:
-        #: Keys that may be set here, removed ones included.
+        #: Names that may be set here, removed ones included, and besides as many of settings that end by themselves.
         self.keys_max = keys_max
         self._settings: dict[str, tuple[Setting, ...]] = {}
-        self._keys_of_bucket: list[set[str]] = [set() for _ in range(BUCKETS)]
+        # How many keys there are that last for ever, or do not; of these by the author of the latest setting; and the
+        # bytes of all settings by their authors.
+        self._keys_of_group: Counter[bool] = Counter()
+        self._keys_of_author: Counter[tuple[bool, str]] = Counter()
+        self._bytes_of_author: Counter[str] = Counter()
+        self._bytes = 0
+        # All settings by their digests.
+        self._buckets: list[dict[int, Setting]] = [{} for _ in range(BUCKETS)]
         self._digests = [0] * BUCKETS
         # When those were made that do not last for ever, on this node's clock; when to look at their keys again, and
         # the first of these times.
@@ -66,9 +93,24 @@ class Configuration:
     def __iter__(self) -> Iterator[str]:
         return iter(self._settings)
 
-    def has_room_for(self, key: str) -> bool:
-        """Whether a key may be set here. What peers bring is taken always."""
-        return key in self._settings or len(self._settings) < self.keys_max
+    def obstacle(self, setting: Setting) -> str | None:
+        """Return why a client may not make a setting here, None if it may: the limits for all, and for its author."""
+        lasting, author = setting.lasts_s is None, setting.author
+        if setting.rev > NUMBER_MAX:  # which takes a peer that makes numbers up
+            return f"{setting.key} was changed too often to be changed again: use another name"
+        if lasting and setting.body is not None:
+            if self._bytes >= BYTES_MAX:
+                return f"the settings and histories of this cluster take {BYTES_MAX} bytes, as many as they may"
+            if self._bytes_of_author[author] >= BYTES_MAX * CLIENT_PART:
+                return f"those made from {author} take {self._bytes_of_author[author]} bytes, as many as they may"
+        if setting.key in self._settings:
+            return None
+        what = "names of backends and frontends" if lasting else "states"
+        if self._keys_of_group[lasting] >= self.keys_max:
+            return f"{self.keys_max} {what} are kept, as many as can be"
+        if self._keys_of_author[lasting, author] >= max(1, int(self.keys_max * CLIENT_PART)):
+            return f"{self._keys_of_author[lasting, author]} {what} were set from {author}, as many as one client may"
+        return None
 
     def settings(self, key: str) -> tuple[Setting, ...]:
         """The settings of a key, the largest first."""
@@ -104,28 +146,59 @@ class Configuration:
         latest = self._settings.get(key)
         return latest[0].rev + 1 if latest else 1
 
+    def left_s(self, key: str, now: float) -> float:
+        """For how many seconds a setting of a key may still speak, here or on a node that does not know of later ones.
+
+        None of them lasts for ever.
+        """
+        return max((float(each.lasts_s or 0) - self.age_s(each, now) for each in self.settings(key)), default=0.0)
+
     def join(self, setting: Setting, now: float) -> bool:
         """Take in a setting; whether that changed anything."""
         before = self._settings.get(setting.key, ())
         after = _joined(before, setting)
-        if after == before or (setting.lasts_s is not None and setting.age_s >= FORGOTTEN_AFTER_S):
+        if after == before or (not before and self._is_refused(setting)):
             return False
         if setting.lasts_s is not None:
             self._made_at[setting.key, setting.rank] = now - setting.age_s
         self._replace(setting.key, before, after)
-        self._keys_of_bucket[bucket(setting.key)].add(setting.key)
         if setting.lasts_s is not None:
             self._schedule(setting.key, now)
         return True
 
+    def _is_refused(self, setting: Setting) -> bool:
+        """Whether a setting of an unknown key is so old that it is forgotten here, or there are far too many."""
+        forgotten = setting.lasts_s is not None and setting.age_s >= kept_s(setting)
+        too_many = self._keys_of_group[setting.lasts_s is None] >= PEERS_TIMES * self.keys_max
+        return forgotten or too_many or self._bytes >= PEERS_TIMES * BYTES_MAX
+
     def _replace(self, key: str, before: tuple[Setting, ...], after: tuple[Setting, ...]) -> None:
-        number = bucket(key)
-        for changed in {*before} ^ {*after}:
-            self._digests[number] ^= _digest(changed)
-            self.digest ^= _digest(changed)
         for gone in {*before} - {*after}:
+            number, digest = self._turn(gone, -1)
+            del self._buckets[number][digest]
             self._made_at.pop((key, gone.rank), None)
-        self._settings[key] = after
+        for added in {*after} - {*before}:
+            number, digest = self._turn(added, 1)
+            self._buckets[number][digest] = added
+        for latest, by in ((before[:1], -1), (after[:1], 1)):
+            for setting in latest:
+                lasting = setting.lasts_s is None
+                self._keys_of_group[lasting] += by
+                _count(self._keys_of_author, (lasting, setting.author), by)
+        if after:
+            self._settings[key] = after
+        else:
+            del self._settings[key]
+
+    def _turn(self, setting: Setting, by: int) -> tuple[int, int]:
+        """Put a setting into the digests and counts (`by` is 1), or take it out (-1); its bucket and its digest."""
+        self._bytes += by * size_of(setting)
+        _count(self._bytes_of_author, setting.author, by * size_of(setting))
+        digest = digest_of(setting)
+        number = bucket(setting.key)
+        self._digests[number] ^= digest
+        self.digest ^= digest
+        return number, digest
 
     def _schedule(self, key: str, now: float) -> None:
         """Note when the setting that speaks is over; after that, when nobody can have one any more, and forget it then.
@@ -133,11 +206,10 @@ class Configuration:
         All settings of such a key last for a while only.
         """
         settings = self._settings[key]
-        left_s = FORGOTTEN_AFTER_S - min(self.age_s(each, now) for each in settings)
+        left_s = max(kept_s(each) - self.age_s(each, now) for each in settings)
         if left_s <= 0:
             self._replace(key, settings, ())
-            del self._settings[key], self._due_at[key]
-            self._keys_of_bucket[bucket(key)].discard(key)
+            del self._due_at[key]
             return
         current = self.current(key, now)
         if current is not None and current.lasts_s is not None:
@@ -155,13 +227,51 @@ class Configuration:
             number for number, (mine, other) in enumerate(zip(self._digests, digests, strict=True)) if mine != other
         ]
 
-    def bucket(self, number: int) -> list[Setting]:
-        """All settings of the keys in a bucket."""
-        return [setting for key in sorted(self._keys_of_bucket[number]) for setting in self._settings[key]]
+    def bucket(self, number: int, known: Collection[int] = (), within: Window = WHOLE) -> list[Setting]:
+        """The settings in a bucket whose digests are within a window, but for those whose digests are `known`."""
+        first, last = within
+        return [
+            setting
+            for digest, setting in self._buckets[number].items()
+            if first <= digest <= last and digest not in known
+        ]
+
+    def digests(self, number: int, within: Window = WHOLE) -> list[int]:
+        """The digests of the settings in a bucket, within a window, in order."""
+        first, last = within
+        return sorted(digest for digest in self._buckets[number] if first <= digest <= last)
+
+    def window(self, number: int, first: int) -> Window:
+        """Return the window that begins at a digest and has at most `DIGESTS_MAX` of the settings in a bucket."""
+        digests = self.digests(number, (first, WHOLE[1]))
+        return (first, digests[DIGESTS_MAX - 1] if len(digests) > DIGESTS_MAX else WHOLE[1])
 
 
 def bucket(key: str) -> int:
+    """The number of the bucket in which the settings of a key are."""
     return crc32(key.encode()) % BUCKETS
+
+
+def size_of(setting: Setting) -> int:
+    """The bytes that a setting takes in a message, about."""
+    return len(setting.body or b"") + len(setting.key) + len(setting.author) + 40
+
+
+def kept_s(setting: Setting) -> float:
+    """How old a setting that ends by itself becomes before its key is forgotten.
+
+    The first one of a key has replaced nothing, and the removal of a state lasts for as long as what it removes. Of any
+    other it is not known for how long those may speak that it has replaced.
+    """
+    first_or_removal = setting.rev == 1 or setting.body is None
+    return (float(setting.lasts_s or 0) if first_or_removal else LASTING_S_MAX) + KEPT_LONGER_S
+
+
+def _count(counter: Counter[_T], what: _T, by: int) -> None:
+    """Count without keeping zeros."""
+    counter[what] += by
+    if not counter[what]:
+        del counter[what]
 
 
 def _joined(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
@@ -174,6 +284,7 @@ def _joined(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
     return tuple(ordered)
 
 
-def _digest(setting: Setting) -> int:
+def digest_of(setting: Setting) -> int:
+    """Return 64 bits that are equal, for all practical purposes, only where two settings are."""
     named = repr((setting.key, setting.rank)).encode()
     return int.from_bytes(blake2b(named, digest_size=8).digest(), "big")

@@ -13,6 +13,10 @@ from bender.core.ledger import Dot
 from bender.core.messages import Counter, Sender
 from bender.core.timing import Timing
 
+#: Incarnations that are known. With ten minutes until one is forgotten, 200 nodes may start ten times each in that
+#: time; a message that names all of them is well below what peers take (`wire.NODES_MAX`).
+CONTACTS_MAX = 2_000
+
 
 class Contact:
     """What this node knows of one other incarnation. All times are this node's.
@@ -122,6 +126,15 @@ class Contacts:
             contact.known_beats, contact.known_at = counter.beats, known_at
         elif counter.beats == contact.known_beats:
             contact.known_at = min(contact.known_at, known_at)
+
+    def dispensable(self, now: float) -> Contact | None:
+        """Return the contact that is missed least if it is forgotten early, None if all are needed.
+
+        It is one that never spoke to this node itself, or else one that is silent; of several, the one of which nothing
+        was heard for longest.
+        """
+        candidates = [contact for contact in self if contact.message_at == -inf or self.silent(contact, now)]
+        return min(candidates, key=lambda contact: (contact.message_at > -inf, contact.known_at), default=None)
 
     def forget(self, contact: Contact) -> None:
         del self._by_incarnation[contact.incarnation]

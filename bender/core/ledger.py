@@ -26,6 +26,10 @@ Dot = tuple[int, int]
 #: Orders the claims of a key: rev, root, ttl in seconds, body.
 Rank = tuple[int, int, int, float, bytes]
 
+#: The largest version, rev or number of heartbeats that nodes exchange. A node that counts one up in a microsecond gets
+#: there in 285 years. What would exceed it because a peer sent such a number is not sent, since all would refuse it.
+NUMBER_MAX = 2**53
+
 #: How many removals a ledger remembers one by one. A copy that is further behind is told which older entries still
 #: live instead, which costs a scan of the ledger; 1,024 covers 5 s, several rounds, at 200 removals a second.
 REMOVALS_REMEMBERED_MAX = 1024

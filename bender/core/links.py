@@ -44,15 +44,33 @@ def partners(addresses: Sequence[str], chance: Callable[[], float]) -> list[str]
     return [left.pop(int(chance() * len(left))) for _ in range(ceil(sqrt(len(left))))]
 
 
+#: Addresses that never answered are tried, in one round, as many as nodes were found, or so many: a cluster of any size
+#: gets to know itself in a few rounds, and addresses that a peer made up cost little.
+UNREACHED_MAX = 20
+
+
 class Link:
     """One address.
 
     `incarnation` is who answered last. `pushed` is the version of this node's ledger that the last push brought it
     to, and `unsent` the settings that wait for the next one. A link that failed gets no push until it has answered a
-    round again. `failures` counts the requests without an answer since the last one, which took `answer_s`.
+    round again. `failures` counts the requests without an answer since the last one, which took `answer_s`. `bucket` is
+    that of the configuration with which the next comparison begins, and `digest` that of the setting within one.
     """
 
-    __slots__ = ("address", "answer_s", "failed", "failures", "incarnation", "push", "pushed", "rounds", "unsent")
+    __slots__ = (
+        "address",
+        "answer_s",
+        "bucket",
+        "digest",
+        "failed",
+        "failures",
+        "incarnation",
+        "push",
+        "pushed",
+        "rounds",
+        "unsent",
+    )
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -64,6 +82,8 @@ class Link:
         self.failed = False
         self.failures = 0
         self.answer_s = 0.0
+        self.bucket = 0
+        self.digest = 0
 
     def limit(self, interval_s: float) -> float:
         """Return how long to wait for an answer, in seconds.
@@ -108,6 +128,8 @@ class Links:
         self.seeds = {**seeds}
         #: Addresses of peers that an incarnation before this one knew. This one waits for their answer, too.
         self.expected: tuple[str, ...] = ()
+        #: How many unknown addresses were tried since the last heartbeat because somebody spoke from there.
+        self.tried = 0
 
     def __getitem__(self, address: str) -> Link:
         link = self._links.get(address)
@@ -117,6 +139,18 @@ class Links:
 
     def __iter__(self) -> Iterator[Link]:
         return iter(self._links.values())
+
+    def has_reached(self, address: str) -> bool:
+        """Whether anybody ever answered at an address."""
+        link = self._links.get(address)
+        return link is not None and link.incarnation is not None
+
+    def may_try(self, address: str) -> bool:
+        """Whether an address may be asked at once because somebody spoke from there; counts it."""
+        if self.has_reached(address):
+            return True
+        self.tried += 1
+        return self.tried <= UNREACHED_MAX
 
     def answered(self, address: str, incarnation: int) -> Link:
         """Somebody answered at an address."""
@@ -144,8 +178,9 @@ class Links:
         return {incarnation for incarnation in found if incarnation not in (None, self._incarnation)}
 
     def addresses(self, contacts: Contacts) -> list[str]:
-        """One address for each node that is worth trying, this one's own left out."""
+        """One address for each node that is worth trying, this one's own left out; a few of those never reached."""
         found: dict[str, None] = {}
+        unreached: dict[str, None] = {}
         reached: set[int | None] = set()
         for address in (*(address for addresses in self.seeds.values() for address in addresses), *self.expected):
             link = self[address]
@@ -156,8 +191,14 @@ class Links:
         for contact in contacts:
             if contact.gone or contact.incarnation in reached or contact.address == self._address:
                 continue
-            found[contact.address] = None
-        return [*found]
+            (found if self.has_reached(contact.address) else unreached)[contact.address] = None
+        # Those first that failed least: nodes that are new, and not addresses at which there is nobody.
+        untried = sorted((address for address in unreached if address not in found), key=self._failures)
+        return [*found, *untried[: max(UNREACHED_MAX, len(found))]]
+
+    def _failures(self, address: str) -> int:
+        link = self._links.get(address)
+        return 0 if link is None else link.failures
 
     def forget(self, contacts: Contacts) -> None:
         """Let go of addresses that nobody has any more."""

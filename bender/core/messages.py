@@ -45,6 +45,12 @@ class Counter:
     api_port: int = 0
 
 
+#: Digests of settings from the first up to and including the last.
+Window = tuple[int, int]
+
+#: All of them.
+WHOLE: Window = (0, 2**64 - 1)
+
 #: Of a setting: rev, incarnation, time, author, body and duration, the last two empty or 0 where it has none.
 SettingRank = tuple[int, int, int, str, bytes, float]
 
@@ -81,7 +87,8 @@ class Message:
 
     `ask` is a time on the sender's own clock, which comes back as `echo` with everything that the other had heard
     of by then. `digest` is that of the whole configuration, `bucket_digests` those of its parts, and `buckets` lists
-    the parts that `settings` holds completely.
+    the parts of which the sender wants everything else: it has what `settings` holds, and what has a digest in `known`,
+    which names all that it has within a `window`. An answer that is `partial` lacks some of what is wanted.
     """
 
     sender: Sender
@@ -94,6 +101,9 @@ class Message:
     bucket_digests: tuple[int, ...] = ()
     buckets: tuple[int, ...] = ()
     settings: tuple[Setting, ...] = ()
+    known: tuple[int, ...] = ()
+    window: Window = WHOLE
+    partial: bool = False
 
     @property
     def for_all(self) -> bool:

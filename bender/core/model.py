@@ -310,6 +310,24 @@ class Kind:
     def key(self, name: str) -> str:
         return f"{self.name}/{name}"
 
+    def problem(self, name: str, kept: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with an object that was kept under a name, as far as bender itself relies on it.
+
+        Its other fields are checked by the reader of each, because a later release may have other rules for them.
+        """
+        for field, value in (("id", self.key(name)), ("resource", self.resource), ("name", name)):
+            if kept.get(field) != value:
+                return f"its {field} is not {value}"
+        try:
+            for field in self.needs:
+                _require_name(field, kept.get(field))
+            for field in self.may_have:
+                if kept.get(field) is not None:
+                    _require_name(field, kept[field])
+        except Invalid as error:
+            return str(error)
+        return None
+
     def body(self, name: str, sent: Mapping[str, Any], existing: bytes | None = None) -> bytes:
         """An object of this kind as JSON: `existing` with the keys that were sent, or a new one."""
         _require_name("name", name)
@@ -408,15 +426,16 @@ def _require_terms(terms: Wanted | _Sent, timing: Timing) -> None:
 
 
 def _require_shallow(field: str, value: object) -> None:
-    if not _is_shallow(value, DEPTH_MAX):
+    if not is_shallow(value, DEPTH_MAX):
         raise Invalid(field, f"has more than {DEPTH_MAX} lists or objects inside each other")
 
 
-def _is_shallow(value: object, levels: int) -> bool:
+def is_shallow(value: object, levels: int) -> bool:
+    """Return True if there are at most `levels` lists or objects inside each other."""
     if isinstance(value, dict):
-        return levels > 0 and all(_is_shallow(each, levels - 1) for each in value.values())
+        return levels > 0 and all(is_shallow(each, levels - 1) for each in value.values())
     if isinstance(value, list):
-        return levels > 0 and all(_is_shallow(each, levels - 1) for each in value)
+        return levels > 0 and all(is_shallow(each, levels - 1) for each in value)
     return True
 
 

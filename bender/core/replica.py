@@ -19,16 +19,24 @@ from bender.core.claims import Claims
 from bender.core.configuration import KEYS_MAX, Configuration
 from bender.core.contacts import Contact, Contacts
 from bender.core.guard import LIFTED, Guarded, guarded_app, key_of_guard
-from bender.core.ledger import DELTA_ENTRIES_MAX
+from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.links import Links
 from bender.core.messages import Counter, Message, Request, Sender, Setting
 from bender.core.rounds import Rounds
 from bender.core.timing import ABSENCE_S_MAX, Timing
+from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import Event, View
 
 #: An incarnation that two processes speak as is ended with so many more heartbeats than either has counted: more than
 #: the other can make before it hears of that.
 BEATS_BEYOND = 1000
+
+
+#: Seconds for which a peer that sends invalid settings is reported after the last of them.
+INVALID_KEPT_S = 60.0
+
+#: Settings that clients see.
+SHOWN_KINDS = ("backend/", "frontend/", "state/")
 
 
 class NotReady(Exception):
@@ -52,15 +60,18 @@ class Replica:
         keys_max: int = KEYS_MAX,
         guard_s: float = 0.0,
         page_entries_max: int = DELTA_ENTRIES_MAX,
+        validity: Validity = UNCHECKED,
     ) -> None:
         """`seeds` are addresses of some peers, as people wrote them; say with `located` where they are.
 
-        `keys_max` configuration keys may be set here, removed ones included. What would be hidden, and is most of an
-        app, stays listed for `guard_s`. A message has at most `page_entries_max` entries.
+        `keys_max` names may be set here, removed ones included, and as many states. What would be hidden, and is most
+        of an app, stays listed for `guard_s`. A message has at most `page_entries_max` entries. `validity` is how
+        entries and settings of peers are checked.
         """
         self.timing = timing
         self.guard_s = guard_s
         self._page_entries_max = page_entries_max
+        self._validity = validity
         self.view = View()
         self.configuration = Configuration(keys_max)
         self._noticed_at = now
@@ -81,19 +92,18 @@ class Replica:
         self.identity = identity
         self.contacts = Contacts(identity.address, self.timing)
         self.claims = Claims(
-            identity.incarnation, self.timing, self.contacts, self.view, now, before, guard_s=self.guard_s
+            identity.incarnation,
+            self.timing,
+            self.contacts,
+            self.view,
+            now,
+            before,
+            guard_s=self.guard_s,
+            validity=self._validity,
         )
         self.links = Links(identity.incarnation, identity.address, seeds)
-        self.rounds = Rounds(
-            identity,
-            self.contacts,
-            self.claims,
-            self.configuration,
-            self.links,
-            self.timing.interval_s,
-            now,
-            self._page_entries_max,
-        )
+        parts = (self.contacts, self.claims, self.configuration, self.links)
+        self.rounds = Rounds(identity, *parts, self.timing.interval_s, now, self._page_entries_max, self._validity)
         # The heartbeats of another process that speaks as this incarnation, if there is one.
         self._surpassed_by: int | None = None
         self.links.expected = tuple(expected)
@@ -124,7 +134,7 @@ class Replica:
         self.away_s = gap_s
         if surpassed_by is not None:
             self.claims.take_along(leases)
-            beats = surpassed_by + BEATS_BEYOND
+            beats = min(surpassed_by + BEATS_BEYOND, NUMBER_MAX)
             ended = Counter(before.incarnation, before.name, before.address, beats, 0.0, left=True)
             self.contacts.meet(ended, now)
             self.contacts.hear(ended, now)
@@ -189,18 +199,17 @@ class Replica:
     def configure(
         self, now: float, key: str, body: bytes | None, author: str, at_ms: int, lasts_s: float | None = None
     ) -> None:
-        """Set a configuration key, or remove it with None. Raises `Full` for a new key beyond the limit.
+        """Set a configuration key, or remove it with None. Raises `Full` beyond the limits for all and for `author`.
 
         With `lasts_s` it is over by itself after so many seconds. A key always has that or never: without it the
         removal of one that has would be kept for ever.
         """
         self._require_ready(now)
-        if not self.configuration.has_room_for(key):
-            raise Full(
-                f"{self.configuration.keys_max} names of backends and frontends, and states, are kept: no more can be"
-            )
         rev = self.configuration.rev_next(key)
         setting = Setting(key, rev, self.identity.incarnation, at_ms, author, body, lasts_s)
+        obstacle = self.configuration.obstacle(setting)
+        if obstacle is not None:
+            raise Full(obstacle)
         self.configuration.join(setting, now)
         self._show_setting(key, now)
         self.rounds.announce(setting, now)
@@ -222,6 +231,19 @@ class Replica:
             raise NotReady
 
     # Reading.
+
+    def invalid(self, now: float) -> dict[str, str]:
+        """Return what peers have sent, or hold, that this node cannot use, by their addresses."""
+        found = {
+            address: f"sends a setting that is left out: {problem}"
+            for address, (problem, at) in self.rounds.invalid.items()
+            if now < at + INVALID_KEPT_S
+        }
+        for incarnation, (count, problem) in self.claims.invalid.items():
+            contact = self.contacts.get(incarnation)
+            if contact is not None:
+                found[contact.address] = f"has {count} entries that are left out, as one where {problem}"
+        return found
 
     def winner(self, now: float, key: str) -> bytes | None:
         """The body that a registration has at this moment, announced or not."""
@@ -413,10 +435,10 @@ class Replica:
             self._stale_settings[key] = None
             return
         current, app = self.configuration.current(key, now), guarded_app(key)
-        if app is None:
-            self.view.configure(key, current)
-        else:
+        if app is not None:
             self.claims.lift_guard(app, lifted=current is not None)
+        elif key.startswith(SHOWN_KINDS):  # a later release may have others, which are kept for it
+            self.view.configure(key, current)
 
     def _show_stale_settings(self, now: float) -> None:
         for key in self._stale_settings:

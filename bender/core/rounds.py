@@ -10,23 +10,28 @@ Large differences come in pages. After a page the next round follows at once, un
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
 from attrs import evolve, frozen
 
 from bender.core.claims import Claims
-from bender.core.configuration import Configuration
-from bender.core.contacts import Contact, Contacts
+from bender.core.configuration import BUCKETS, Configuration, digest_of, size_of
+from bender.core.contacts import CONTACTS_MAX, Contact, Contacts
 from bender.core.ledger import Delta, Gap, Head, Ledger, Outdated
 from bender.core.links import ROUNDS_OPEN_MAX, Link, Links
-from bender.core.messages import Counter, Message, Request, Sender, Setting
+from bender.core.messages import WHOLE, Counter, Message, Request, Sender, Setting, Window
+from bender.core.validity import UNCHECKED, Validity
 
-#: Settings in one message, if it is not one bucket alone that has more: with bodies of 4 KiB about 1 MiB.
+#: Settings in one message, and their bytes.
 SETTINGS_PER_MESSAGE_MAX = 256
+SETTINGS_BYTES_MAX = 1024 * 1024
 
 #: How many of its latest asks a node remembers. It makes six in an interval at the most, so this is a minute or so.
 ASKS_REMEMBERED_MAX = 256
+
+#: Addresses of peers whose invalid settings are reported at the same time.
+INVALID_REMEMBERED_MAX = 100
 
 
 @frozen
@@ -59,10 +64,15 @@ class Rounds:
         interval_s: float,
         now: float,
         page_entries_max: int,
+        validity: Validity = UNCHECKED,
     ) -> None:
+        self._validity = validity
+        #: Of each address from which a setting came that is not valid: what is wrong with it, and when it came.
+        self.invalid: dict[str, tuple[str, float]] = {}
         self._identity = identity
         self._interval_s = interval_s
         self._page_entries_max = page_entries_max
+        self._settings_max = min(SETTINGS_PER_MESSAGE_MAX, page_entries_max)
         self._contacts = contacts
         self._claims = claims
         self._configuration = configuration
@@ -86,6 +96,7 @@ class Rounds:
 
     def beat(self, now: float) -> None:
         """Count a heartbeat."""
+        self._links.tried = 0
         self._beats += 1
         self._beat_at = now
 
@@ -171,8 +182,9 @@ class Rounds:
             delta = ledger.delta(Head(version, version), self._page_entries_max)
             deltas = (self._claims.brief(delta, contact),)
             self._version_sent = ledger.version
-        settings = self._configuration.told(link.unsent[:SETTINGS_PER_MESSAGE_MAX], now)
-        del link.unsent[:SETTINGS_PER_MESSAGE_MAX]
+        page = self._fitting(link.unsent)
+        settings = self._configuration.told(page, now)
+        del link.unsent[: len(page)]
         counters = self._counters_with(deltas, now)
         return Message(self._identity, counters=counters, deltas=deltas, settings=settings)
 
@@ -199,11 +211,11 @@ class Rounds:
         if message.sender.incarnation == self._identity.incarnation:
             return self._greeting(now), ()  # should the other be a clone of this node, it finds that out by this
         # Those that are known only by what others say of them are strangers, too, as far as the way to them goes.
-        unknown_way = self._links[message.sender.address].incarnation is None
+        unknown_way = not self._links.has_reached(message.sender.address)
         stranger = message.sender.incarnation not in self._contacts or unknown_way
         brought = self._take(message, now, late=late)
         taken()
-        if stranger:
+        if stranger and self._links.may_try(message.sender.address):
             # Somebody new: get to know the way there, so that pushes need not wait for the next round; or, if the
             # request was late, find out whether it is still there.
             self.ask([message.sender.address], now)
@@ -223,8 +235,11 @@ class Rounds:
         if request.push:
             self._pushed(link, request)
         elif request.message.heads is None:
-            if request.compares is not None:
+            if request.compares is not None and not answer.partial:
                 self._agree(answer, request.compares)
+            if answer.partial and taken.settings:
+                self.paged_at = now
+            self._bring(link, request, answer)
             self._continue(link, request, answer, now, again=bool(taken.settings))
         else:
             if request.message.ask is not None and answer.digest == self._configuration.digest:
@@ -282,33 +297,53 @@ class Rounds:
         """How far a push or second request has brought this node, and what it has got beyond, in the same buckets."""
         incarnations = {request.sender.incarnation, *(delta.incarnation for delta in request.deltas)}
         heads = {i: head for i in incarnations if (head := self._claims.head(i)).reach}
-        known = {(setting.key, setting.rank) for setting in request.settings}
-        settings = [
-            setting
-            for number in request.buckets
-            for setting in self._configuration.bucket(number)
-            if (setting.key, setting.rank) not in known
-        ]
-        return Message(self._identity, heads=heads, settings=self._configuration.told(settings, now))
+        known = {*request.known, *map(digest_of, request.settings)} if request.buckets else set()
+        window = request.window
+        settings = [each for number in request.buckets for each in self._configuration.bucket(number, known, window)]
+        page = self._fitting(settings)
+        there = self._configuration.digests(request.buckets[0], window) if request.known and request.buckets else ()
+        return Message(
+            self._identity,
+            heads=heads,
+            settings=self._configuration.told(page, now),
+            known=tuple(there),
+            partial=len(page) < len(settings),
+        )
 
     def _second_request(self, link: Link, request: Request, answer: Message, now: float) -> None:
         """Give the answerer of a round what it lacks in its turn."""
         lacking = self._lacking(answer.heads or {}, answer.sender.incarnation)
         echo = answer.ask if lacking.whole else None
         differing = self._configuration.differing(answer.bucket_digests) if answer.bucket_digests else []
-        buckets, settings = self._fitting(differing, now)
+        buckets, settings = self._buckets_in_turn(link, differing)
         if lacking.deltas or echo is not None or buckets:
-            counters = self._counters_with(lacking.deltas, now)
+            window, known = (WHOLE, ()) if settings else self._window_in_turn(link, buckets)
             message = Message(
-                self._identity, None, counters, lacking.deltas, echo=echo, buckets=buckets, settings=settings
+                self._identity,
+                None,
+                self._counters_with(lacking.deltas, now),
+                lacking.deltas,
+                echo=echo,
+                buckets=buckets,
+                settings=self._configuration.told(settings, now),
+                known=known,
+                window=window,
             )
-            self._send(link, message, request.message.ask if buckets and len(buckets) == len(differing) else None)
+            whole = buckets and len(buckets) == len(differing) and window == WHOLE
+            self._send(link, message, request.message.ask if whole else None)
 
     def _agree(self, answer: Message, asked_at: float) -> None:
         """Note that all configuration is here that a peer had when it was asked."""
         contact = self._contacts.get(answer.sender.incarnation)
         if contact is not None:
             contact.agreed = max(contact.agreed, asked_at)
+
+    def _bring(self, link: Link, request: Request, answer: Message) -> None:
+        """Where a bucket was named by its digests only, push what the answerer has shown to lack."""
+        if request.message.known and not link.unsent:
+            shown = {*answer.known, *map(digest_of, answer.settings)}
+            number, window = request.message.buckets[0], request.message.window
+            link.unsent += self._fitting(self._configuration.bucket(number, shown, window))
 
     def _continue(self, link: Link, request: Request, answer: Message, now: float, *, again: bool) -> None:
         """Go on at once where a second request was a page only and has brought the other on, or brought settings."""
@@ -346,17 +381,46 @@ class Rounds:
         contact = self._contacts.get(ledger.incarnation)
         return ledger.incarnation != peer and contact is not None and contact.beats >= 0
 
-    def _fitting(self, differing: Iterable[int], now: float) -> tuple[tuple[int, ...], tuple[Setting, ...]]:
-        """As many of the buckets that differ as fit into a message, and all that is in them here."""
+    def _buckets_in_turn(self, link: Link, differing: Iterable[int]) -> tuple[tuple[int, ...], tuple[Setting, ...]]:
+        """As many of the buckets that differ as fit into a message, and all that is in them here.
+
+        They are taken in turn, so that one that goes on differing does not hold up others. One that has too much for a
+        message comes alone, and without its settings.
+        """
         buckets: list[int] = []
         settings: list[Setting] = []
-        for number in differing:
+        size = 0
+        for number in sorted(differing, key=lambda number: (number - link.bucket) % BUCKETS):
             mine = self._configuration.bucket(number)
-            if buckets and len(settings) + len(mine) > SETTINGS_PER_MESSAGE_MAX:
+            size += sum(map(size_of, mine))
+            fits = size <= SETTINGS_BYTES_MAX and len(settings) + len(mine) <= self._settings_max
+            if fits or not buckets:
+                buckets.append(number)
+                link.bucket = number + 1
+            if not fits:
                 break
-            buckets.append(number)
             settings += mine
-        return tuple(buckets), self._configuration.told(settings, now)
+        return tuple(buckets), tuple(settings)
+
+    def _window_in_turn(self, link: Link, buckets: Sequence[int]) -> tuple[Window, tuple[int, ...]]:
+        """The next window of a bucket that has too much for a message, and the digests of what is in it here.
+
+        Where nothing is in any of these buckets, that is everything.
+        """
+        if not buckets or not self._configuration.bucket(buckets[0]):
+            return WHOLE, ()
+        window = self._configuration.window(buckets[0], link.digest)
+        link.digest = (window[1] + 1) % 2**64
+        return window, tuple(self._configuration.digests(buckets[0], window))
+
+    def _fitting(self, settings: Sequence[Setting]) -> Sequence[Setting]:
+        """As many of these as fit into a message, from the first on; one at least."""
+        size = 0
+        for i, setting in enumerate(settings):
+            size += size_of(setting)
+            if i and (size > SETTINGS_BYTES_MAX or i >= self._settings_max):
+                return settings[:i]
+        return settings
 
     # What messages change here.
 
@@ -366,14 +430,14 @@ class Rounds:
         for counter in message.counters:
             # Who is new introduces itself again; who was forgotten here must not come back by what had waited.
             if counter.incarnation != own and not (late and counter.incarnation not in self._contacts):
-                self._contacts.meet(counter, now)
+                self._meet(counter, now, itself=counter.incarnation == message.sender.incarnation)
         sender = self._contacts.message_from(message.sender, now)
         if sender is not None:
             self._note_heads(sender, heads)
-        self._claims.compare(heads)
+        self._claims.compare(heads, now)
         versions = {delta.incarnation: delta.version for delta in message.deltas}  # where there are no heads
         fits, advanced, changed = self._join(message.deltas, now)
-        settings = tuple(setting.key for setting in message.settings if self._configuration.join(setting, now))
+        settings = tuple(each.key for each in self._valid(message, now) if self._configuration.join(each, now))
         for counter in message.counters:
             head = heads.get(counter.incarnation)
             version = head.version if head else versions.get(counter.incarnation, 0)
@@ -383,6 +447,31 @@ class Rounds:
         if sender is not None and message.echo is not None and fits:
             sender.echoed = max(sender.echoed, message.echo)
         return Taken(fits, advanced, settings)
+
+    def _meet(self, counter: Counter, now: float, *, itself: bool) -> None:
+        """Take in news of an incarnation, which may be unknown.
+
+        Where there are as many as may be, no more are met by what others say; one that speaks `itself` is, in place of
+        one that never did, or is silent.
+        """
+        if counter.incarnation not in self._contacts and len(self._contacts) >= CONTACTS_MAX:
+            dispensable = self._contacts.dispensable(now) if itself else None
+            if dispensable is None:
+                return
+            self._contacts.forget(dispensable)
+            self._claims.forget(dispensable)
+        self._contacts.meet(counter, now)
+
+    def _valid(self, message: Message, now: float) -> list[Setting]:
+        """The settings of a message that are valid; what is wrong with others is noted, by the sender's address."""
+        valid = []
+        for setting in message.settings:
+            problem = self._validity.of_setting(setting)
+            if problem is None:
+                valid.append(setting)
+            elif message.sender.address in self.invalid or len(self.invalid) < INVALID_REMEMBERED_MAX:
+                self.invalid[message.sender.address] = (problem, now)
+        return valid
 
     def _note_heads(self, sender: Contact, heads: Mapping[int, Head]) -> None:
         """Remember what a peer has shown to have. Of who was forgotten here nothing more is kept."""

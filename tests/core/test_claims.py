@@ -502,15 +502,15 @@ class Telling(ClaimsCase):
         checksums = {number: self.claims.head(number).checksum or 0 for number in (1, 2)}
         for version, off, expected in ((1, 0, 1), (1, -1, 1), (2, 1, 1), (1, 1, 0)):
             heads = {number: Head(version, version, checksum + off) for number, checksum in checksums.items()}
-            self.claims.compare({**heads, 9: Head(1, 1, 1)})
+            self.claims.compare({**heads, 9: Head(1, 1, 1)}, NOW)
             self.assertEqual([self.claims.head(number).version for number in (1, 2)], [1, expected])
-        self.claims.compare({2: Head(0, 0, 2**64 - 1)})
+        self.claims.compare({2: Head(0, 0, 2**64 - 1)}, NOW)
         self.assertEqual([entry.node for entry in self.claims.index.entries(KEY)], [2, 1])
 
     def test_content_that_is_not_told(self) -> None:
         """Releases before this one do not say what is in their copies."""
         self.tell(2)
-        self.claims.compare({2: Head(1, 1)})
+        self.claims.compare({2: Head(1, 1)}, NOW)
         self.assertEqual(self.claims.head(2), Head(1, 1))
 
     def test_pages_of_the_dead(self) -> None:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.configuration import (
     BUCKETS,
-    FORGOTTEN_AFTER_S,
+    KEPT_LONGER_S,
     KEYS_MAX,
     LASTING_S_MAX,
     SETTINGS_PER_KEY_MAX,
@@ -19,6 +19,9 @@ from bender.core.messages import Setting
 
 NOW = 1000.0
 DAY_S = 24 * 3600.0
+
+#: For how long a setting that ends by itself is kept if it has replaced another one.
+REPLACED_KEPT_S = LASTING_S_MAX + KEPT_LONGER_S
 
 
 def setting(rev: int, body: bytes | None = b"{}", key: str = "backend/web", incarnation: int = 1) -> Setting:
@@ -166,17 +169,21 @@ class LimitTests(SynchronousTestCase):
     def test_limits(self) -> None:
         """Twenty settings of a hundred thousand keys; thirty days, and ten minutes."""
         self.assertEqual((SETTINGS_PER_KEY_MAX, KEYS_MAX), (20, 100_000))
-        self.assertEqual((LASTING_S_MAX, FORGOTTEN_AFTER_S), (2_592_000.0, 2_592_600.0))
+        self.assertEqual((LASTING_S_MAX, KEPT_LONGER_S), (2_592_000.0, 600.0))
 
     def test_room(self) -> None:
         """A new key has room while there are fewer than may be; a known one always has."""
         configuration = Configuration(2)
-        found = []
-        for key in ("backend/a", "backend/b"):
-            found.append(configuration.has_room_for(key))
-            configuration.join(setting(1, key=key), NOW)
-        found += [configuration.has_room_for(key) for key in ("backend/a", "backend/c")]
-        self.assertEqual(found, [True, True, True, False])
+        for key, author in (("backend/a", "one"), ("backend/b", "other")):
+            made = Setting(key, 1, 1, 0, author, b"{}")
+            self.assertIsNone(configuration.obstacle(made))
+            configuration.join(made, NOW)
+        self.assertIsNone(configuration.obstacle(setting(2, key="backend/a")))
+        self.assertEqual(
+            configuration.obstacle(setting(1, key="backend/c")),
+            "2 names of backends and frontends are kept, as many as can be",
+        )
+        self.assertIsNone(configuration.obstacle(Setting("state/x", 1, 1, 0, "ops", b"drain", 60.0)))
         self.assertEqual((configuration.keys_max, Configuration().digest), (2, 0))
 
     def test_digests(self) -> None:
@@ -234,22 +241,26 @@ class LastingTests(SynchronousTestCase):
         self.join()
         self.join(2, at=NOW + 10.0)
         self.configuration.due(NOW + 100.0)
-        self.assertEqual(self.configuration.due(NOW + FORGOTTEN_AFTER_S + 9.5), [])
+        self.assertEqual(self.configuration.due(NOW + REPLACED_KEPT_S + 9.5), [])
         self.assertEqual(len(self.configuration), 1)
-        self.assertEqual(self.configuration.due(NOW + FORGOTTEN_AFTER_S + 10.0), [self.key])
+        self.assertEqual(self.configuration.due(NOW + REPLACED_KEPT_S + 10.0), [self.key])
         self.assertEqual((len(self.configuration), self.configuration.digest), (0, 0))
         self.assertEqual((self.configuration.bucket(bucket(self.key)), self.configuration._made_at), ([], {}))
-        self.assertEqual(self.configuration.due(NOW + 2 * FORGOTTEN_AFTER_S), [])
+        self.assertEqual(self.configuration.due(NOW + 2 * REPLACED_KEPT_S), [])
 
     def test_nearly_forgotten(self) -> None:
-        self.join(age_s=FORGOTTEN_AFTER_S - 0.5)
-        self.assertEqual(len(self.configuration), 1)
+        """The first one of a key is forgotten sooner: ten minutes after its time is over."""
+        self.join(2, age_s=REPLACED_KEPT_S - 0.5)
+        self.join(age_s=659.5, key="state/other")
+        self.assertEqual(len(self.configuration), 2)
+        self.assertEqual(self.configuration.due(NOW + 0.5), [self.key, "state/other"])
+        self.assertEqual(len(self.configuration), 0)
 
     def test_too_old(self) -> None:
         """What is to be forgotten is not taken; of what lasts for ever the age says nothing."""
-        old = Setting(self.key, 1, 1, 0, "ops", b"drain", 60.0, FORGOTTEN_AFTER_S)
+        old = Setting(self.key, 1, 1, 0, "ops", b"drain", 60.0, REPLACED_KEPT_S)
         self.assertFalse(self.configuration.join(old, NOW))
-        self.assertTrue(self.configuration.join(Setting("b", 1, 1, 0, "ops", b"", None, FORGOTTEN_AFTER_S), NOW))
+        self.assertTrue(self.configuration.join(Setting("b", 1, 1, 0, "ops", b"", None, REPLACED_KEPT_S), NOW))
         self.assertEqual(([*self.configuration], self.configuration._made_at), (["b"], {}))
 
     def test_told(self) -> None:

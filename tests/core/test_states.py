@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.configuration import FORGOTTEN_AFTER_S, LASTING_S_MAX
+from bender.core.configuration import KEPT_LONGER_S, LASTING_S_MAX
 from bender.core.messages import Setting
 from bender.core.model import Invalid
 from bender.core.states import LASTING_S, LASTING_S_MIN, Word, key_of_state, parse_word, registration_of, told
@@ -171,7 +171,7 @@ class LastingTests(OperatorCase):
         self.cluster[name := "b"].configure(self.cluster.now, key_of_state("registration/x/1/h/1"), None, "", 0, 5.0)
         self.cluster.settle()
         self.assertEqual(len(self.cluster[name].configuration), 2)
-        self.cluster.now += FORGOTTEN_AFTER_S
+        self.cluster.now += LASTING_S_MAX + KEPT_LONGER_S
         for replica in self.cluster.replicas.values():
             replica.configuration.due(self.cluster.now)
         self.assertEqual([len(replica.configuration) for replica in self.cluster.replicas.values()], [0, 0, 0])
@@ -181,7 +181,7 @@ class LastingTests(OperatorCase):
         """A node that still has it tells it with its age."""
         self.say("a", "drain", LASTING_S_MAX)
         told = self.cluster["a"].configuration.told(
-            self.cluster["a"].history(STATE_KEY), self.cluster.now + FORGOTTEN_AFTER_S
+            self.cluster["a"].history(STATE_KEY), self.cluster.now + LASTING_S_MAX + KEPT_LONGER_S
         )
         fresh = Cluster("z")["z"].configuration
         self.assertEqual([fresh.join(each, 5.0) for each in told], [False])

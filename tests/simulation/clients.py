@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from bender.core.configuration import LASTING_S_MAX
 from bender.core.replica import NotReady
 from bender.core.states import key_of_state
 from tests.simulation.front import Wanted, configure, deregister, lift_guard, register, renew, shorten, when_ready
@@ -276,7 +275,7 @@ class Operator:
         removes, lasts_s = random.random() < 0.15, None
         if kind == "state":
             key, body = key_of_state(instance(number)), random.choice([b"drain", b"maint"])
-            lasts_s = LASTING_S_MAX if removes else random.uniform(1, 20) * cluster.interval_s
+            lasts_s = random.uniform(1, 20) * cluster.interval_s
         else:
             key, body = f"{kind}/{number}", b"setting %d" % self._written
         if node.serving:
@@ -296,5 +295,11 @@ class Operator:
             lift_guard(self.cluster, node, APP)
 
     def _configure(self, node: Node, key: str, body: bytes | None, lasts_s: float | None, ready: bool) -> None:
-        if ready and not (body is None and node.replica.setting(key) is None and lasts_s is None):
+        replica, now = node.replica, self.cluster.clock(node)
+        if body is None and lasts_s is not None:
+            lasts_s = replica.configuration.left_s(key, now)
+            known = lasts_s > 0
+        else:
+            known = body is not None or replica.setting(key) is not None
+        if ready and known:
             configure(self.cluster, node, key, body, lasts_s)

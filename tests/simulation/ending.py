@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bender.core.ledger import Claim, End, Ledger
 from bender.core.view import in_order
-from tests.simulation.oracle import acquainted, history_of, lacks_pages
+from tests.simulation.oracle import Oracle, acquainted, history_of, lacks_pages
 from tests.simulation.records import FORGOTTEN_S
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def check_equal(cluster: Cluster) -> None:
     for _ in range(20):
         if cluster.oracle.broken:
             return
-        if len({_state(node, _remembered(cluster)) for node in nodes}) <= 1:
+        if len({_state(node, cluster.oracle, _remembered(cluster)) for node in nodes}) <= 1:
             break
         cluster.run_for(0.05 * cluster.interval_s)
     else:
@@ -36,7 +36,7 @@ def _remembered(cluster: Cluster) -> set[int]:
     return {life.incarnation for life in cluster.oracle.lives if cluster.now - life.beats[-1] < FORGOTTEN_S}
 
 
-def _state(node: Node, remembered: set[int]) -> tuple[object, ...]:
+def _state(node: Node, oracle: Oracle, remembered: set[int]) -> tuple[object, ...]:
     replica = node.replica
     ledgers = replica.claims.ledgers
     return (
@@ -51,7 +51,7 @@ def _state(node: Node, remembered: set[int]) -> tuple[object, ...]:
         ),
         tuple(replica.settings("backend")),
         tuple(replica.settings("frontend")),
-        tuple(replica.history(key) for key in sorted(replica.configuration)),
+        tuple(filter(None, map(oracle.remembered, map(replica.history, sorted(replica.configuration))))),
     )
 
 
@@ -62,7 +62,8 @@ def _check_kept(cluster: Cluster, nodes: list[Node]) -> None:
     for node in nodes:
         for key in {oracle.writes[number].key for number in known}:
             history = node.replica.history(key)
-            writes = [oracle.writes[number] for number in known if oracle.writes[number].key == key]
+            of_key = (oracle.writes[number] for number in known if oracle.writes[number].key == key)
+            writes = oracle.remembered(of_key)
             if [*history] != history_of([*writes, *history]):
                 oracle.fail("P7", f"{node.life} lacks settings of {key} in the end")
 

@@ -199,7 +199,9 @@ class Network:
             if message.buckets:
                 # Nothing was noted where one of the two was doubled then.
                 compared, settings = self._compared.pop(exchange.request, (None, frozenset()))
-                if compared is other:  # and not another incarnation, which answered in its place
+                # Pages share a part only, of which nothing need be known.
+                whole = exchange.request.compares is not None and not (message.known or answer.message.partial)
+                if compared is other and whole:  # and not another incarnation, which answered in its place
                     _share_settings(life, other, exchange.settings | settings)
             return
         here = {number: exchange.node.replica.claims.head(number).version for number in answer.message.heads or {}}

@@ -59,7 +59,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from bender.core.configuration import SETTINGS_PER_KEY_MAX
+from bender.core.configuration import SETTINGS_PER_KEY_MAX, kept_s
 from bender.core.guard import app_of, key_of_guard
 from bender.core.ledger import Claim, End
 from bender.core.messages import Setting, SettingRank
@@ -219,7 +219,8 @@ class Oracle:
             known = [self.writes[write] for write in life.settings_elsewhere.get(number, ())]
             for key in {write.key for write in known}:
                 history = node.replica.history(key)
-                if [*history] != history_of([*(write for write in known if write.key == key), *history]):
+                writes = self.remembered(write for write in known if write.key == key)
+                if [*history] != history_of([*writes, *history]):
                     self.fail("P8", f"{life} is ready without settings of {key} that {peer} has")
 
     def _unheard_seeds(self, node: Node) -> list[str]:
@@ -843,7 +844,9 @@ class Oracle:
             known[self.writes[number].key].append(self.writes[number])
         for key, settings in known.items():
             history = replica.history(key)
-            expected = history_of([*settings, *history])
+            expected = history_of([*self.remembered(settings), *history])
+            if not expected:
+                continue
             if list(history) != expected:
                 self.fail("P7", f"{life} has lost settings of {key}: {history} instead of {expected}")
             current = expected[0].body
@@ -876,12 +879,21 @@ class Oracle:
             shown = replica.view.standing(of).state
             if of in life.shown and life.states[of] != shown:
                 self.fail("P5", f"{life} shows {shown} of {of}, and announced something else")
-            said = history_of([*settings, *replica.history(key)])[0]
+            said = next(iter(history_of([*self.remembered(settings), *replica.history(key)])), None)
             expected = state_in(said)
-            if shown not in (expected, UP) or (shown == UP != expected and self._lasts(said)):
+            if shown not in (expected, UP) or (said and shown == UP != expected and self._lasts(said)):
                 self.fail("P7", f"{life} shows {shown} for {key} instead of {expected}")
-            if shown != UP and self._is_over(said):
+            if said and shown != UP and self._is_over(said):
                 self.fail("P7", f"{life} shows {shown} for {key}, which is over")
+
+    def remembered(self, settings: Iterable[Setting]) -> tuple[Setting, ...]:
+        """What must be left of settings of one key, but for those that a node may have forgotten by any clock."""
+        return tuple(
+            setting
+            for setting in history_of(settings)
+            if setting.lasts_s is None
+            or self.now - self._made_at[setting.key, setting.rank] < kept_s(setting) * (1 - CLOCKS)
+        )
 
     def _lasts(self, setting: Setting) -> bool:
         """Whether the time that a setting was given cannot be over yet by any clock."""

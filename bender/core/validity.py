@@ -1,0 +1,188 @@
+"""Which entries and settings of peers a node can use.
+
+What clients send is checked by `model` and `routing` before it is kept. A peer may be of another release, have a defect
+or be hostile, so what it sends is checked again, here, before anything is shown of it: whatever passes can be listed,
+put into an event line and sent to a load balancer.
+
+The result depends on the entry or setting alone, and not on the node or the time, so all nodes of one release agree.
+The rules are about form. They let pass what a later release may add: further fields, and further kinds of settings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from bender.core.guard import guarded_app
+from bender.core.ledger import End, Entry
+from bender.core.messages import Setting
+from bender.core.model import DEPTH_MAX, WEIGHT_MAX, Invalid, Kind, Terms, is_shallow, parse_name, registration_key
+from bender.core.routing import BACKEND, FRONTEND
+from bender.core.states import registration_of
+
+#: One body. Clients may send 4 KiB; an event with more than this does not fit the 16 KiB of a line.
+BODY_BYTES_MAX = 12 * 1024
+
+#: Numbers that stand in JSON: the largest that every reader of it knows exactly.
+_NUMBER_MAX = 2**53
+
+# Outside of strings, and within them if not escaped, JSON has no control characters but white space, which nothing that
+# bender encodes has. A half of a surrogate pair is no character; the backslashes before are pairs.
+_UNSAFE = re.compile(rb"[\x00-\x1f\x7f]|(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
+
+_KIND = re.compile(r"[a-z]{1,32}")
+
+
+class _Terms(Terms, frozen=True):
+    """Terms that say nothing of what the key and the node itself say of a registration."""
+
+    id: msgspec.UnsetType = msgspec.UNSET
+    resource: msgspec.UnsetType = msgspec.UNSET
+    app: msgspec.UnsetType = msgspec.UNSET
+    version: msgspec.UnsetType = msgspec.UNSET
+    host: msgspec.UnsetType = msgspec.UNSET
+    port: msgspec.UnsetType = msgspec.UNSET
+    state: msgspec.UnsetType = msgspec.UNSET
+    suspect: msgspec.UnsetType = msgspec.UNSET
+
+
+_terms = msgspec.json.Decoder(_Terms)
+_object = msgspec.json.Decoder(dict[str, Any])
+_anything = msgspec.json.Decoder()
+
+
+@frozen
+class Validity:
+    """The checks of entries and of settings. Each returns what is wrong, as a clause, or None."""
+
+    of_entry: Callable[[Entry], str | None]
+    of_setting: Callable[[Setting], str | None]
+
+
+def problem_of_entry(entry: Entry) -> str | None:
+    """Return why a claim or an end of a peer cannot be used, None if it can."""
+    if not _is_registration(entry.key):
+        return f"its id {entry.key[:100]!a} is not that of a registration"
+    if isinstance(entry, End):
+        return None
+    return problem_of_terms(entry.body, entry.ttl_s)
+
+
+def problem_of_terms(body: bytes, ttl_s: float) -> str | None:
+    """Return what is wrong with encoded terms that came with a ttl in seconds, None if nothing is."""
+    problem = _problem_of_json(body)
+    if problem is not None:
+        return problem
+    try:
+        terms = _terms.decode(body)
+    except (ValueError, RecursionError) as error:
+        return f"its terms are not those of a registration ({error})"
+    if terms.ttl_s != ttl_s:
+        return f"its ttl is {ttl_s:g} and {terms.ttl_s:g} at once"
+    if not 0 <= terms.weight <= WEIGHT_MAX:
+        return f"its weight is {terms.weight}"
+    if not 0 <= terms.registered_ms <= _NUMBER_MAX:
+        return f"it was registered at {terms.registered_ms}"
+    return None if terms.node.isprintable() else "the name of its node is not printable"
+
+
+def problem_of_setting(setting: Setting) -> str | None:
+    """Return why a setting of a peer cannot be used, None if it can."""
+    kind, slash, path = setting.key.partition("/")
+    if not slash or not _KIND.fullmatch(kind) or not path.isprintable():
+        return f"its key {setting.key[:100]!a} is not that of a setting"
+    if setting.rev < 1:
+        return f"its revision is {setting.rev}"
+    check = _CHECKS.get(kind)
+    return None if check is None else check(setting, path)
+
+
+VALIDITY = Validity(problem_of_entry, problem_of_setting)
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+#: For tests of what does not depend on the form of bodies.
+UNCHECKED = Validity(_nothing, _nothing)
+
+
+def _problem_of_json(body: bytes) -> str | None:
+    """What is wrong with an object as JSON in one line, whatever its fields are."""
+    if len(body) > BODY_BYTES_MAX:
+        return f"its body has {len(body)} bytes"
+    if not (body.startswith(b"{") and body.endswith(b"}")) or _UNSAFE.search(body):
+        return "its body is not an object of JSON in one line"
+    try:
+        body.decode()
+        # Nearly no body has so many of them, wherever they stand.
+        if body.count(b"{") + body.count(b"[") > DEPTH_MAX and not is_shallow(_anything.decode(body), DEPTH_MAX + 1):
+            return f"its body has more than {DEPTH_MAX} lists or objects inside each other"
+    except (ValueError, RecursionError):
+        return "its body is not an object of JSON in one line"
+    return None
+
+
+def _is_registration(key: str) -> bool:
+    kind, *path = key.split("/")
+    if kind != "registration" or len(path) != 4:
+        return False
+    try:
+        return registration_key((path[0], path[1], path[2], path[3])) == key
+    except Invalid:
+        return False
+
+
+def _of_object(setting: Setting, name: str, kind: Kind) -> str | None:
+    if setting.lasts_s is not None:
+        return "it ends by itself, which no backend or frontend does"
+    try:
+        parse_name("name", name)
+        if setting.body is not None:
+            return _problem_of_json(setting.body) or kind.problem(name, _object.decode(setting.body))
+    except (ValueError, RecursionError) as error:
+        return f"its body is not that of a {kind.name} ({error})"
+    return None
+
+
+def _of_backend(setting: Setting, name: str) -> str | None:
+    return _of_object(setting, name, BACKEND)
+
+
+def _of_frontend(setting: Setting, name: str) -> str | None:
+    return _of_object(setting, name, FRONTEND)
+
+
+def _of_state(setting: Setting, _: str) -> str | None:
+    if not _is_registration(registration_of(setting.key) or ""):
+        return f"its key {setting.key[:100]!a} is not that of an instance's state"
+    return _of_word(setting)
+
+
+def _of_guard(setting: Setting, _: str) -> str | None:
+    try:
+        parse_name("app", guarded_app(setting.key))
+    except Invalid as error:
+        return str(error)
+    return _of_word(setting)
+
+
+def _of_word(setting: Setting) -> str | None:
+    if setting.lasts_s is None:
+        return "it does not end by itself, as every state does"
+    if setting.body is not None and not (setting.body.isascii() and setting.body.decode("ascii").isidentifier()):
+        return "its state is not a word"
+    return None
+
+
+_CHECKS: dict[str, Callable[[Setting, str], str | None]] = {
+    "backend": _of_backend,
+    "frontend": _of_frontend,
+    "state": _of_state,
+    "guard": _of_guard,
+}
