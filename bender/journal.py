@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Protocol
 
 import msgspec
+from twisted.logger import Logger
 
 from bender.core.account import Happened
 from bender.core.model import registration
@@ -98,6 +99,8 @@ class Journal:
     would go on where it never was; and it must need no escaping in JSON or a URL. `later` calls what it is given when
     others had their turn.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -184,8 +187,17 @@ class Journal:
                     return
                 self._begin_round()
             elif listener in self._app_of:
-                listener.heard(self.told)
+                self._tell_one(listener)
         self._later(self._go_round)
+
+    def _tell_one(self, listener: Listener) -> None:
+        """Tell a listener; one that fails, because of a defect, must not keep the others from being told."""
+        try:
+            listener.heard(self.told)
+        except Exception:
+            self._log.failure("Telling a watcher of events failed, and ends its stream.")
+            self.unlisten(listener)
+            listener.closed()
 
     # Reading.
 

@@ -143,6 +143,22 @@ class Cursors(JournalCase):
 
 
 class Listening(JournalCase):
+    def test_one_that_fails(self) -> None:
+        """A listener that fails is told nothing more; the others are told of everything."""
+
+        def fail() -> None:
+            raise RuntimeError("a defect")
+
+        ears = [Ear(self.journal) for _ in range(3)]
+        for ear in ears:
+            self.journal.listen(ear)
+        ears[1].then = fail
+        self.journal.append([online(1)])
+        self.journal.append([online(2)])
+        self.assertEqual([ear.cursors for ear in ears], [["k3f9-1", "k3f9-2"], ["k3f9-1"], ["k3f9-1", "k3f9-2"]])
+        self.assertEqual([ear.ended for ear in ears], [0, 1, 0])
+        self.assertEqual((self.journal.listeners, len(self.flushLoggedErrors(RuntimeError))), (2, 1))
+
     def test_in_order(self) -> None:
         """Who listens hears all from then on."""
         self.append(online(1))
