@@ -31,8 +31,9 @@ BODY_BYTES_MAX = 12 * 1024
 _NUMBER_MAX = 2**53
 
 # Outside of strings, and within them if not escaped, JSON has no control characters but white space, which nothing that
-# bender encodes has. A half of a surrogate pair is no character; the backslashes before are pairs.
-_UNSAFE = re.compile(rb"[\x00-\x1f\x7f]|(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
+# bender encodes has. A half of a surrogate pair is no character; backslashes before it are pairs.
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
 
 _KIND = re.compile(r"[a-z]{1,32}")
 
@@ -116,7 +117,8 @@ def _problem_of_json(body: bytes) -> str | None:
     """What is wrong with an object as JSON in one line, whatever its fields are."""
     if len(body) > BODY_BYTES_MAX:
         return f"its body has {len(body)} bytes"
-    if not (body.startswith(b"{") and body.endswith(b"}")) or _UNSAFE.search(body):
+    unsafe = _CONTROL.search(body) or (b"\\u" in body and _SURROGATE.search(body))
+    if unsafe or not (body.startswith(b"{") and body.endswith(b"}")):
         return "its body is not an object of JSON in one line"
     try:
         body.decode()
