@@ -242,6 +242,47 @@ class Backends(ApiCase):
             self.assertEqual(self.ask("GET", path, If_None_Match=etag).status, 200)
 
 
+class Quotas(ApiCase):
+    """One client cannot use up what all share."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node.replica.configuration.keys_max = 10
+        for i in range(2):
+            self.ask("PUT", f"/backends/b{i}", {"app": "web", "version": "1"})
+
+    def test_names(self) -> None:
+        """A client that has used its fifth of all names gets no more, also not by removing them; others do."""
+        self.ask("DELETE", "/backends/b1")
+        refused = self.refused("BUSY", self.ask("POST", "/backends", SITE))
+        self.assertEqual(refused, "2 names of backends and frontends were set from 10.9.9.9, as many as one client may")
+        self.node.configure("backend/other", b"{}", "10.0.0.1")
+        self.assertIsNotNone(self.node.configured("backend/other"))
+
+    def test_what_it_has_already(self) -> None:
+        """It can go on changing and removing what there is."""
+        self.assertEqual(self.ask("PUT", "/backends/b0", {"version": "2"}).status, 200)
+        self.assertEqual(self.ask("DELETE", "/backends/b0").status, 204)
+
+    def test_states(self) -> None:
+        """States have room of their own, so instances can be drained whatever became of names."""
+        for port in (1, 2, 3):
+            self.ask("POST", "/registrations", {**WEB, "port": port})
+        asked = [self.ask("PUT", f"/registrations/web/1.2.0/10.0.0.5/{i}/state", {"state": "drain"}) for i in (1, 2, 3)]
+        self.assertEqual([response.status for response in asked], [200, 200, 429])
+        self.assertEqual(asked[2].json["message"], "2 states were set from 10.9.9.9, as many as one client may")
+
+    def test_states_that_are_over(self) -> None:
+        """A short state gives its room back ten minutes after it is over, and so does one that was taken back."""
+        path = "/registrations/web/1.2.0/10.0.0.5/8080/state"
+        self.ask("POST", "/registrations", WEB)
+        self.ask("PUT", path, {"state": "drain", "for": 30})
+        self.pass_time(10)
+        self.ask("DELETE", path)
+        self.pass_time(20 + 601)
+        self.assertEqual([*self.node.replica.configuration], ["backend/b0", "backend/b1"])
+
+
 class Members(ApiCase):
     def test_those_of_the_version(self) -> None:
         """A backend is served by the registrations of its app and version, and by others once it is switched."""
