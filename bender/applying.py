@@ -7,13 +7,16 @@ what the asker has done. Whoever turns out to be silent meanwhile is not waited 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from math import inf
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from bender.consumers import Consumers
-from bender.core.consumer import Awaited, Consumer
+from bender.core.consumer import Awaited, Consumer, shared_names
 from bender.core.contacts import Contact
 from bender.core.replica import Replica
 from bender.journal import Journal
@@ -22,14 +25,23 @@ from bender.spreading import Spreading
 #: Asks the node at an address for its consumers; None if it does not answer.
 Ask = Callable[[str, Awaited], Coroutine[Any, Any, tuple[Consumer, ...] | None]]
 
-_Asking = Deferred[tuple[Consumer, ...] | None]
+#: Seconds between two looks at the consumers of other nodes.
+LOOKS_APART_S = 30.0
+
+#: An id of nobody. Peers that are asked about an id leave out what their consumers report.
+NO_KEY = "registration/-/-/localhost/1"
+
+#: How much later than the first word of a restarted program the last one of its earlier start may seem to be, because
+#: answers take a while.
+LATER_S_MAX = 1.0
 
 
 @frozen
 class Applied:
     """Who has applied a change: nodes, this one first, and consumers; and who did not say so, all by name.
 
-    A peer that was configured and never found has no name, but is missing under its address.
+    Nodes of the same name have their address after it, and consumers their instance, in parentheses. A peer that was
+    configured and never found has no name, but is missing under its address.
     """
 
     nodes: tuple[str, ...]
@@ -37,8 +49,22 @@ class Applied:
     missing: tuple[str, ...]
 
 
+@frozen
+class _Found:
+    """A consumer at some node; it was first there at `began_at`, and last alive at `alive_at`, by this node's clock."""
+
+    consumer: Consumer
+    began_at: float
+    alive_at: float
+
+
+_Asking = Deferred[list[_Found] | None]
+
+
 class Applying:
     """Finds out for one node."""
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -53,37 +79,73 @@ class Applying:
         self._consumers = consumers
         self._spreading = spreading
         self._monotonic = monotonic
+        # The names and instances of connected consumers at other nodes, and when those are asked again.
+        self._elsewhere: set[tuple[str, str]] = set()
+        self._look_at = 0.0
+        self._looking: Deferred[None] | None = None
 
     async def until_applied(self, ask: Ask, key: str, within_s: float) -> Applied:
         """Wait until all have what was done to a key here before, so many seconds at most, but for who is silent."""
         replica = self._replica
         version = replica.claims.ledger.version
         awaited = Awaited(key, replica.identity.incarnation, version, within_s)
-        own, asking = _begun(self.awaited(awaited)), self._ask(ask, awaited)
+        own, asking = self._begun(self.awaited(awaited)), self._ask(ask, awaited)
         try:
             reached = await self._spreading.until_reached(version, within_s)
             for contact, answer in asking.items():
-                if contact.name not in reached.nodes or replica.rounds.left:
+                if contact not in reached.having or replica.rounds.left:
                     answer.cancel()
-            consumers, untold = await _gathered(own, asking)
+            found, untold = await _gathered(own, asking)
         finally:
             _cancel(own, *asking.values())
-        lacking = [each.name for each in consumers if not (each.connected and each.applied)]
-        having = [each.name for each in consumers if each.name not in lacking]
+        consumers = [each.consumer for each in _together(found)]
+        labels = consumer_labels(consumers)
+        done = [each.connected and each.applied for each in consumers]
+        lacking = dict.fromkeys(label for label, applied in zip(labels, done, strict=True) if not applied)
+        name = self._node_names([*reached.having, *reached.lacking, *untold])
         return Applied(
-            tuple(name for name in reached.nodes if name not in untold),
-            tuple(dict.fromkeys(having)),
-            tuple(dict.fromkeys([*reached.missing, *untold, *lacking])),
+            (name(None), *(name(contact) for contact in reached.having if contact not in untold)),
+            tuple(dict.fromkeys(label for label in labels if label not in lacking)),
+            tuple(dict.fromkeys([*map(name, [*reached.lacking, *untold]), *reached.unanswered, *lacking])),
         )
 
     async def consumers(self, ask: Ask) -> list[Consumer]:
         """The consumers of all nodes that answer, in order of name."""
-        own, asking = _begun(self.awaited(Awaited())), self._ask(ask, Awaited())
+        own, asking = self._begun(self.awaited(Awaited())), self._ask(ask, Awaited())
         try:
-            consumers, _ = await _gathered(own, asking)
+            found, _ = await _gathered(own, asking)
         finally:
             _cancel(own, *asking.values())
-        return consumers
+        return [each.consumer for each in _together(found)]
+
+    def shared(self) -> dict[str, list[str]]:
+        """Return the instances of each name of this node that several connected consumers have, by name.
+
+        Those of other nodes are known as they were at the last look.
+        """
+        here = [*self._consumers.connected()]
+        names = {name for name, _ in here}
+        return shared_names((*here, *(each for each in self._elsewhere if each[0] in names)))
+
+    def look(self, ask: Ask) -> None:
+        """Ask other nodes now and then for consumers with names that are used here, too; call this with each sweep."""
+        now = self._monotonic()
+        if now < self._look_at or self._looking is not None or not any(self._consumers.connected()):
+            return
+        self._look_at = now + LOOKS_APART_S
+        self._looking = Deferred.fromCoroutine(self._look(ask))
+        self._looking.addErrback(self._failed)
+        self._looking.addBoth(self._looked)
+
+    async def _look(self, ask: Ask) -> None:
+        found = [each for answer in self._ask(ask, Awaited(NO_KEY)).values() for each in await answer or ()]
+        self._elsewhere = {(each.consumer.name, each.consumer.instance) for each in found if each.consumer.connected}
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("To ask other nodes for their consumers failed; it is tried again.", failure)
+
+    def _looked(self, _: None) -> None:
+        self._looking = None
 
     async def awaited(self, awaited: Awaited) -> tuple[Consumer, ...]:
         """This node's consumers, when they have confirmed what is awaited, or as soon as its time is over."""
@@ -95,37 +157,103 @@ class Applying:
     def _ask(self, ask: Ask, awaited: Awaited) -> dict[Contact, _Asking]:
         now, contacts, links = self._monotonic(), self._replica.contacts, self._replica.links
         heard = (contact for contact in contacts if not contacts.silent(contact, now))
-        return {c: _begun(ask(c.address, awaited)) for c in heard if links.has_reached(c.address)}
+        return {c: self._begun(ask(c.address, awaited)) for c in heard if links.has_reached(c.address)}
+
+    def _begun(self, asking: Coroutine[Any, Any, tuple[Consumer, ...] | None]) -> _Asking:
+        """What this comes to; None once it is cancelled."""
+
+        async def unless_cancelled() -> list[_Found] | None:
+            try:
+                consumers = await asking
+            except CancelledError:
+                return None
+            # No clock is compared: how long ago something was is told, and counted on here.
+            now = self._monotonic()
+            return (
+                None if consumers is None else [_Found(each, now - each.age_s, now - each.idle_s) for each in consumers]
+            )
+
+        return Deferred.fromCoroutine(unless_cancelled())
+
+    def _node_names(self, contacts: Iterable[Contact]) -> Callable[[Contact | None], str]:
+        """Return what gives the name of a peer, or of this node for None, with its address where several have it."""
+        identity = self._replica.identity
+        addresses: dict[str, set[str]] = {identity.name: {identity.address}}
+        for contact in contacts:
+            addresses.setdefault(contact.name, set()).add(contact.address)
+
+        def name(contact: Contact | None) -> str:
+            node = identity if contact is None else contact
+            return node.name if len(addresses[node.name]) == 1 else f"{node.name} ({node.address})"
+
+        return name
 
 
-def _begun(asking: Coroutine[Any, Any, tuple[Consumer, ...] | None]) -> _Asking:
-    """What this comes to; None once it is cancelled."""
+def consumer_labels(consumers: Iterable[Consumer]) -> list[str]:
+    """Return what to call each of these: its name, with its instance in parentheses where several have the name."""
+    consumers = [*consumers]
+    instances: dict[str, set[str]] = {}
+    for each in consumers:
+        instances.setdefault(each.name, set()).add(each.instance)
+    return [
+        each.name if len(instances[each.name]) == 1 else f"{each.name} ({each.instance or f'at {each.node}'})"
+        for each in consumers
+    ]
 
-    async def unless_cancelled() -> tuple[Consumer, ...] | None:
-        try:
-            return await asking
-        except CancelledError:
-            return None
 
-    return Deferred.fromCoroutine(unless_cancelled())
+def shared_by(consumers: Iterable[Consumer]) -> dict[str, list[str]]:
+    """Return the instances of the names that several connected consumers have, by name."""
+    return shared_names((each.name, each.instance) for each in consumers if each.connected)
 
 
-async def _gathered(own: _Asking, asking: Mapping[Contact, _Asking]) -> tuple[list[Consumer], list[str]]:
-    """The consumers of all who have said which they have, and the names of the nodes that did not."""
+async def _gathered(own: _Asking, asking: Mapping[Contact, _Asking]) -> tuple[list[_Found], list[Contact]]:
+    """The consumers of all who have said which they have, and the nodes that did not."""
     known = [*(await own or ())]
     untold = []
     for contact, answer in asking.items():
         consumers = await answer
         known += consumers or ()
-        untold += [contact.name] if consumers is None else []
-    return _together(known), untold
+        untold += [contact] if consumers is None else []
+    return known, untold
 
 
-def _together(consumers: Iterable[Consumer]) -> list[Consumer]:
-    """Those of several nodes, in order of name; one that went from one node to another is where it is now."""
-    known = sorted(consumers, key=lambda consumer: (consumer.name, consumer.node))
-    connected = {consumer.name for consumer in known if consumer.connected}
-    return [consumer for consumer in known if consumer.connected or consumer.name not in connected]
+def _together(found: Iterable[_Found]) -> list[_Found]:
+    """Those of several nodes, in order of name, without those that ended and are there again.
+
+    A consumer that went from one node to another is where it is now. One that ended was succeeded by another instance
+    of its name that began after its last sign of life: the program was started again. Where it lived beside that one,
+    there are two programs.
+    """
+    of_name: dict[str, list[_Found]] = {}
+    for each in found:
+        of_name.setdefault(each.consumer.name, []).append(each)
+    return [each for name in sorted(of_name) for each in _not_succeeded(of_name[name])]
+
+
+def _not_succeeded(found: list[_Found]) -> list[_Found]:
+    """The same, of one name, in order of instance and node."""
+    began_at: dict[str, float] = {}
+    for each in found:
+        instance = each.consumer.instance
+        began_at[instance] = min(each.began_at, began_at.get(instance, each.began_at))
+    ended = sorted((each for each in found if not each.consumer.connected), key=_lasting, reverse=True)
+    kept = [each for each in found if each.consumer.connected]
+    instances = {each.consumer.instance for each in kept}
+    last_began_at = max((began_at[instance] for instance in instances), default=-inf)
+    for each in ended:
+        instance = each.consumer.instance
+        # Of a node that does not know of instances nobody can say which one it is.
+        again = instance in instances or (instances and ("" in instances or not instance))
+        if not (again or last_began_at + LATER_S_MAX >= each.alive_at):
+            kept.append(each)
+        instances.add(instance)
+        last_began_at = max(last_began_at, began_at[instance])
+    return sorted(kept, key=lambda each: (each.consumer.instance, each.consumer.node))
+
+
+def _lasting(found: _Found) -> tuple[float, str, str]:
+    """How long something was alive; what comes after that decides between equal ones."""
+    return found.alive_at, found.consumer.instance, found.consumer.node
 
 
 def _cancel(*deferreds: _Asking) -> None:

@@ -6,13 +6,18 @@ others it hears. What is over before this node knew of it is not worth a line.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from twisted.logger import Logger
 
+from bender.core import consumer
 from bender.core.contacts import Contact
 from bender.core.replica import Replica
+
+#: Names of consumers that are remembered for having been logged as shared, and for how long after they were.
+CONSUMERS_LOGGED_MAX = 100
+CONSUMERS_LOGGED_APART_S = 600.0
 
 State = Literal["heard", "silent", "left", "replaced"]
 
@@ -36,6 +41,16 @@ def shared(names: list[str]) -> str:
     return f"the nodes {' and '.join(names)} advertise it; give each its own with --advertise"
 
 
+def shared_names(replica: Replica, now: float) -> dict[str, list[str]]:
+    """Return the addresses of the nodes that have the same name while they live, by name."""
+    return replica.contacts.sharing_names(replica.identity.name, now)
+
+
+def same_name(addresses: list[str]) -> str:
+    """Say which nodes have the same name, and what to do."""
+    return f"the nodes at {' and '.join(addresses)} have this name; give each its own with --name"
+
+
 class Chronicle:
     """Looks at a replica from time to time and logs what has changed."""
 
@@ -47,6 +62,9 @@ class Chronicle:
         self._ready = False
         self._states: dict[int, State] = {}
         self._shared: dict[str, list[str]] = {}
+        self._named: dict[str, list[str]] = {}
+        # By name of consumers, when several were seen last to have it.
+        self._consumers: dict[str, float] = {}
         self._guarded: set[str] = set()
         self._invalid: dict[str, str] = {}
 
@@ -95,6 +113,33 @@ class Chronicle:
             self._log.warn("Peer {address} {problem}.", address=address, problem=self._invalid[address])
         for address in before.keys() - self._invalid.keys():
             self._log.info("Over: peer {address} {problem}.", address=address, problem=before[address])
+
+    def note_names(self) -> None:
+        """Call this with each sweep."""
+        before, self._named = self._named, shared_names(self._replica, self._monotonic())
+        for name, addresses in self._named.items():
+            if before.get(name) != addresses:
+                self._log.warn("Node name {name} is shared: {problem}.", name=name, problem=same_name(addresses))
+        for name in sorted(before.keys() - self._named):
+            self._log.info("Node name {name} is not shared any more.", name=name)
+
+    def note_consumers(self, shared: Mapping[str, list[str]]) -> None:
+        """Log each name that several consumers have, with their instances; call this with each sweep.
+
+        A name is logged again only after it was not shared for a while, and no name while so many are remembered: any
+        client can share names, as often as it likes.
+        """
+        now = self._monotonic()
+        for name, instances in shared.items():
+            if name not in self._consumers:
+                if len(self._consumers) >= CONSUMERS_LOGGED_MAX:
+                    continue
+                problem = consumer.same_name(name, instances)
+                self._log.warn("Consumer name {name} is shared: {problem}.", name=name, problem=problem)
+            self._consumers[name] = now
+        if self._consumers:
+            kept = self._consumers.items()
+            self._consumers = {name: at for name, at in kept if at > now - CONSUMERS_LOGGED_APART_S}
 
     def note_guard(self) -> None:
         """Call this with each sweep."""

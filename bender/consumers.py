@@ -3,24 +3,26 @@
 A watcher is told of events; a consumer has a name and says what it has acted on, so others can wait for it: whoever
 stops an instance wants to know that no load balancer sends there any more. A cursor means something at one node only,
 so each node knows its own consumers, and asks the others for theirs.
+
+Two programs may have one name by mistake, and both have to be waited for. So a consumer is an instance of a name: a
+token that the program chose at its start. Clients that give none are told apart by their connections as long as they
+have a stream, and by their addresses otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Iterator
+from itertools import count
 
+import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from bender.core.consumer import Confirmation, Consumer, Report
 from bender.core.model import Invalid
-from bender.core.replica import Full
-from bender.journal import Entry, Journal
-
-#: Consumers at one node; those that were here a while ago included.
-CONSUMERS_MAX = 1000
+from bender.journal import Journal
+from bender.roster import Known, Origin, Roster, Selecting
 
 #: Who confirms and never followed a stream is connected for so long after each request: longer than the longest poll.
 PRESENT_S = 90.0
@@ -29,30 +31,12 @@ PRESENT_S = 90.0
 REMEMBERED_S = 600.0
 
 
-class Selecting(Protocol):
-    """What a stream of a consumer lets through."""
+#: For those that did not come over a network.
+NOWHERE = Origin()
 
-    @property
-    def app(self) -> str | None: ...
-
-    @property
-    def version(self) -> str | None: ...
-
-    def admits(self, entry: Entry) -> bool: ...
-
-
-@define(eq=False)
-class _Standing:
-    """What is known of one consumer: what its streams select, the last event that it has confirmed, and so on."""
-
-    name: str
-    seen_at: float
-    at_ms: int
-    position: int | None = None
-    report: Report | None = None
-    streams: list[Selecting] = field(factory=list)
-    has_streamed: bool = False
-    present_until: float = 0.0
+# A report is kept as it is encoded: as objects it takes up to ten times as much.
+_encoded = msgspec.msgpack.Encoder().encode
+_reports = msgspec.msgpack.Decoder(Report)
 
 
 @define(eq=False)
@@ -69,61 +53,100 @@ class Consumers:
         self._node = node
         self._journal = journal
         self._clock = clock
-        self._standing: dict[str, _Standing] = {}
+        self._roster = Roster()
         self._waiting: list[_Waiting] = []
+        self._openings = count(1)
 
     # What they do.
 
-    def connect(self, name: str, selects: Selecting) -> Callable[[], None]:
-        """A stream of a consumer begins; returns what to call once at its end. Raises `Full`.
+    def connect(
+        self, name: str, selects: Selecting, origin: Origin = NOWHERE, instance: str | None = None
+    ) -> Following:
+        """Begin a stream of a consumer. Raises `Full`.
 
-        Where it had no other one it may have been started anew, and know nothing: it has to confirm again.
+        A consumer without another stream may have been started anew, and know nothing: it has to confirm again.
         """
-        standing = self._named(name)
-        if not standing.streams:
-            standing.position = standing.report = None
-        standing.streams.append(selects)
-        standing.has_streamed = True
+        known = self._following(name, origin, instance)
+        if not known.streams:
+            known.position = None
+            self._roster.keep_report(known, b"")
+        known.streams.append(selects)
+        known.has_streamed = True
+        known.opened = next(self._openings)
+        known.alive_at = known.seen_at = self._clock.seconds()
+        return Following(self, known, selects)
 
-        def disconnect() -> None:
-            standing.streams.remove(selects)
-            standing.seen_at = self._clock.seconds()
-            self._look()
+    def end_stream(self, known: Known, selects: Selecting) -> None:
+        """Note the end of a stream."""
+        known.streams.remove(selects)
+        known.seen_at = self._clock.seconds()
+        self._look()
 
-        return disconnect
+    def confirm(self, name: str, said: Confirmation, origin: Origin = NOWHERE) -> Consumer:
+        """Note that a consumer has acted on all events up to a cursor, and its report. Raises `Invalid` and `Full`."""
+        return self.confirm_as(self._confirming(name, origin, said.instance), name, said, origin)
 
-    def present(self, name: str) -> None:
-        """A consumer was here, and will be again, without a stream. Raises `Full`."""
-        self._named(name).present_until = self._clock.seconds() + PRESENT_S
-
-    def confirm(self, name: str, said: Confirmation) -> Consumer:
-        """A consumer has acted on all events up to a cursor, and may report. Raises `Invalid` and `Full`."""
+    def confirm_as(self, found: Known | None, name: str, said: Confirmation, origin: Origin) -> Consumer:
+        """Note the same of a consumer that was found already, or was not."""
+        now = self._clock.seconds()
         position = self._journal.position(said.cursor)
         if position is None:
             raise Invalid("cursor", "is none that this node has given, or so old that it is forgotten")
-        standing = self._named(name)
-        standing.position = max(position, standing.position or 0)
-        standing.report = said.report or standing.report
-        standing.at_ms = self._journal.wall_ms()
-        self.present(name)
+        known = found or self._new(name, Origin(origin.host), said.instance)
+        report = known.report if said.report is None else _encoded(said.report)
+        self._roster.require_room(known, report, now)
+        if found is None:
+            self._add(known, streaming=False)
+        self._roster.keep_report(known, report, now)
+        known.position = max(position, known.position or 0)
+        known.at_ms = self._journal.wall_ms()
+        known.alive_at = known.seen_at = now
+        known.present_until = now + PRESENT_S
         self._look()
-        return self._shown(standing)
+        return self._shown(known)
 
-    def _named(self, name: str) -> _Standing:
-        standing = self._standing.get(name)
-        if standing is None:
-            self._forget()
-            if len(self._standing) >= CONSUMERS_MAX:
-                raise Full(f"this node has {CONSUMERS_MAX} consumers, as many as it may have")
-            standing = self._standing[name] = _Standing(name, self._clock.seconds(), self._journal.wall_ms())
-        standing.seen_at = self._clock.seconds()
-        return standing
+    def _following(self, name: str, origin: Origin, instance: str | None) -> Known:
+        """Find the consumer that a stream belongs to, or add one.
+
+        Without an instance it is the one at this address whose last stream has ended, for it may have come back.
+        """
+        if instance is not None:
+            known = self._roster.get(name, instance)
+        else:
+            here = (each for each in self._at(name, origin) if not each.given and not each.streams)
+            known = max(here, key=_last_seen, default=None)
+            if known is not None and known.instance != str(origin):
+                self._roster.rename(known, self._roster.label(name, origin))
+        if known is None:
+            known = self._new(name, origin, instance)
+            self._add(known, streaming=True)
+        return known
+
+    def _confirming(self, name: str, origin: Origin, instance: str | None) -> Known | None:
+        """Find the consumer that a confirmation belongs to.
+
+        Without an instance it is the one of this address that opened its stream last: where there are several, the
+        others never confirm, and nobody takes them for done.
+        """
+        if instance is not None:
+            return self._roster.get(name, instance)
+        return max(self._at(name, origin), key=_last_opened, default=None)
+
+    def _at(self, name: str, origin: Origin) -> list[Known]:
+        return [each for each in self._roster.named(name) if each.origin.host == origin.host]
+
+    def _new(self, name: str, origin: Origin, instance: str | None) -> Known:
+        label = self._roster.label(name, origin) if instance is None else instance
+        given = instance is not None
+        return Known(name, label, given, origin, self._clock.seconds(), self._journal.wall_ms())
+
+    def _add(self, known: Known, *, streaming: bool) -> None:
+        self._forget()
+        self._roster.add(known, self._clock.seconds(), streaming=streaming)
+        self._look()  # another one may have been evicted
 
     def _forget(self) -> None:
-        long_ago = self._clock.seconds() - REMEMBERED_S
-        gone = [each.name for each in self._standing.values() if each.seen_at < long_ago and not each.streams]
-        for name in gone:
-            del self._standing[name]
+        self._roster.forget(self._clock.seconds() - REMEMBERED_S)
 
     # What others want to know.
 
@@ -133,7 +156,12 @@ class Consumers:
         Whoever asks about a key is not told what they report, which may be much.
         """
         self._forget()
-        return tuple(self._shown(self._standing[name], key, number) for name in sorted(self._standing))
+        return tuple(self._shown(known, key, number) for known in self._roster)
+
+    def connected(self) -> Iterator[tuple[str, str]]:
+        """Return the names and instances of those that are connected."""
+        now = self._clock.seconds()
+        return ((known.name, known.instance) for known in self._roster if known.is_connected(now))
 
     async def until_applied(self, key: str, number: int, within_s: float) -> tuple[Consumer, ...]:
         """Wait until all that are connected have applied this, for `within_s` at most; all of them as they are then."""
@@ -164,35 +192,65 @@ class Consumers:
             waiting.done.callback(None)
 
     def _lacking(self, waiting: _Waiting) -> bool:
-        connected = (standing for standing in self._standing.values() if self._is_connected(standing))
-        return any(not self._has_applied(standing, waiting.key, waiting.number) for standing in connected)
+        now = self._clock.seconds()
+        connected = (known for known in self._roster if known.is_connected(now))
+        return any(not self._has_applied(known, waiting.key, waiting.number) for known in connected)
 
-    def _is_connected(self, standing: _Standing) -> bool:
-        present = not standing.has_streamed and self._clock.seconds() < standing.present_until
-        return bool(standing.streams) or present
-
-    def _has_applied(self, standing: _Standing, key: str, number: int) -> bool:
+    def _has_applied(self, known: Known, key: str, number: int) -> bool:
         """Whether it has confirmed all up to an event that it is told of. Of a key that it selects out it need not."""
-        streams = standing.streams
+        streams = known.streams
         if not key or (streams and not any(_selects(stream, key) for stream in streams)):
             return True
-        if standing.position is None:
+        if known.position is None:
             return False
-        later = map(self._journal.entry, range(number, standing.position, -1))  # the last of them says it, mostly
+        later = map(self._journal.entry, range(number, known.position, -1))  # the last of them says it, mostly
         return not any(not streams or entry is None or any(each.admits(entry) for each in streams) for entry in later)
 
-    def _shown(self, standing: _Standing, key: str = "", number: int = 0) -> Consumer:
-        position, journal = standing.position, self._journal
+    def _shown(self, known: Known, key: str = "", number: int = 0) -> Consumer:
+        position, journal, now = known.position, self._journal, self._clock.seconds()
         return Consumer(
-            name=standing.name,
+            name=known.name,
             node=self._node,
-            connected=self._is_connected(standing),
-            applied=self._has_applied(standing, key, number),
+            connected=known.is_connected(now),
+            applied=self._has_applied(known, key, number),
             cursor=None if position is None else journal.cursor_at(position),
             behind=journal.number - (position or 0),
-            at_ms=standing.at_ms,
-            report=None if key else standing.report,
+            at_ms=known.at_ms,
+            report=None if key or not known.report else _reports.decode(known.report),
+            instance=known.instance,
+            age_s=now - known.began_at,
+            idle_s=now - known.alive_at,
         )
+
+
+@define(eq=False)
+class Following:
+    """A stream of a consumer, and what its client confirms by way of it."""
+
+    _consumers: Consumers
+    _known: Known
+    _selects: Selecting
+    _ended: bool = False
+
+    def confirm(self, said: Confirmation) -> Consumer:
+        """Note how far the client has got, also after its stream. Raises `Invalid` and `Full`."""
+        known = self._known
+        return self._consumers.confirm_as(known if known.listed else None, known.name, said, known.origin)
+
+    def end(self) -> None:
+        """Note the end of the stream, once."""
+        if not self._ended:
+            self._ended = True
+            self._consumers.end_stream(self._known, self._selects)
+
+
+def _last_seen(known: Known) -> float:
+    return known.seen_at
+
+
+def _last_opened(known: Known) -> tuple[bool, bool, int, float]:
+    """Those with a stream first, and of these the ones whose client gives no instance elsewhere either."""
+    return bool(known.streams), not known.given, known.opened, known.seen_at
 
 
 def _selects(stream: Selecting, key: str) -> bool:

@@ -33,6 +33,7 @@ from bender.journal import Entry
 from bender.journal import said as said_line
 from bender.node import Full, Node, NotReady
 from bender.prompt import limit_unsent, prompt_writer
+from bender.roster import Origin, origin_of
 from bender.stream import Stream
 from bender.subscription import Selection, Subscription
 
@@ -57,8 +58,7 @@ class EventsFactory(Factory):
         self._sessions: Sessions = {}
 
     def buildProtocol(self, addr: IAddress | None) -> Subscriber:
-        del addr
-        return Subscriber(self._node, self._reactor, self._sessions)
+        return Subscriber(self._node, self._reactor, self._sessions, origin_of(addr))
 
     def stopFactory(self) -> None:
         self._node.journal.close()
@@ -71,12 +71,10 @@ class Subscriber(Protocol):
     _log = Logger()
     transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
 
-    def __init__(self, node: Node, clock: IReactorTime, sessions: Sessions) -> None:
+    def __init__(self, node: Node, clock: IReactorTime, sessions: Sessions, origin: Origin) -> None:
         self._node = node
-        self._stream = Stream(node, clock, self, ticks=True)
+        self._stream = Stream(node, clock, self, origin, ticks=True)
         self._sessions = sessions
-        # Under which it is known as a consumer, if it is one.
-        self._name: str | None = None
         # What this connection has sessions of, with the seconds that they have after it.
         self._graces_s: dict[str, float] = {}
         # Lines not yet acted upon, and the beginning of one more. While there are any, no more is read.
@@ -209,7 +207,9 @@ class Subscriber(Protocol):
             elif said.subscribe:
                 wanted = said.subscribe
                 snapshot = wanted.snapshot or False
-                self._follow(Selection(wanted.app, wanted.version, snapshot, wanted.since, wanted.name))
+                self._follow(
+                    Selection(wanted.app, wanted.version, snapshot, wanted.since, wanted.name, wanted.instance)
+                )
             else:
                 self._stream.rest()
         except Invalid as error:
@@ -266,12 +266,11 @@ class Subscriber(Protocol):
 
     def _follow(self, selection: Selection) -> None:
         self._stream.follow(Subscription(self._node, selection))
-        self._name = selection.name
 
     def _confirm(self, cursor: str, report: Report | None) -> None:
-        if self._name is None:
+        if self._stream.consumer is None:
             raise Invalid("ack", "subscribe with a name first, under which others can see it")
-        self._node.consumers.confirm(self._name, Confirmation(cursor, report))
+        self._stream.consumer.confirm(Confirmation(cursor, report))
 
     def _refuse(self, code: str, message: str) -> None:
         self._write(said_line("error", code=code, message=message))
@@ -283,6 +282,7 @@ class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     snapshot: bool | Literal["always"] | None = None
     since: str | None = None
     name: str | None = None
+    instance: str | None = None
 
 
 _NOT_SAID = msgspec.Raw()

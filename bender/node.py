@@ -6,7 +6,7 @@ know a node and not each other. A node does no input or output of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,9 @@ from twisted.logger import Logger
 
 from bender import __version__
 from bender.applying import Applied, Applying, Ask
-from bender.chronicle import Chronicle, shared, shared_addresses, state
+from bender.chronicle import Chronicle, same_name, shared, shared_addresses, shared_names, state
 from bender.consumers import Consumers
+from bender.core import consumer
 from bender.core.account import Account, Unheard, heard_s
 from bender.core.consumer import Awaited, Consumer
 from bender.core.contacts import Contact
@@ -219,6 +220,10 @@ class Node:
         """The consumers of all nodes that answer, in order of name."""
         return await self._applying.consumers(self.ask_consumers)
 
+    def shared_consumers(self) -> Mapping[str, list[str]]:
+        """Return the instances of each name that several connected consumers have, one of them at this node."""
+        return self._applying.shared()
+
     async def awaited_consumers(self, awaited: Awaited) -> tuple[Consumer, ...]:
         """This node's consumers, when they have confirmed what is awaited, or as soon as its time is over."""
         return await self._applying.awaited(awaited)
@@ -381,12 +386,22 @@ class Node:
                 for contact in replica.contacts
                 if state(replica, contact, now) != "replaced"
             ],
-            "problems": self._problems
-            | {address: shared(names) for address, names in shared_addresses(replica, now).items()}
-            | replica.invalid(now),
+            "problems": self._all_problems(now),
             "unanswered": replica.links.unanswered(),
             "guarded": self.guarded(),
         }
+
+    def _all_problems(self, now: float) -> dict[str, str]:
+        addresses = shared_addresses(self.replica, now).items()
+        names = shared_names(self.replica, now).items()
+        consumers = self.shared_consumers().items()
+        return (
+            self._problems
+            | {address: shared(names) for address, names in addresses}
+            | {f"node/{name}": same_name(addresses) for name, addresses in names}
+            | {f"consumer/{name}": consumer.same_name(name, instances) for name, instances in consumers}
+            | self.replica.invalid(now)
+        )
 
     def _peer_status(self, contact: Contact, now: float) -> dict[str, Any]:
         return {
@@ -412,6 +427,9 @@ class Node:
         more = self.replica.sweep(self._now())
         self._chronicle.note_peers()
         self._chronicle.note_addresses()
+        self._chronicle.note_names()
+        self._applying.look(self.ask_consumers)
+        self._chronicle.note_consumers(self.shared_consumers())
         self._chronicle.note_guard()
         self._chronicle.note_invalid()
         self._pass_on()

@@ -14,18 +14,17 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from bender.core.contacts import Contact
 from bender.core.replica import Replica
 
 
 @frozen
 class Reached:
-    """The names of the nodes that have it, this one first, and of those that did not say so.
+    """The peers that have it, and those that did not say so; `unanswered` are configured ones that were never found."""
 
-    A peer that was configured and never found has no name, but is missing under its address.
-    """
-
-    nodes: tuple[str, ...]
-    missing: tuple[str, ...]
+    having: tuple[Contact, ...]
+    lacking: tuple[Contact, ...]
+    unanswered: tuple[str, ...]
 
 
 class Spreading:
@@ -94,10 +93,7 @@ class Spreading:
     def _split(self, version: int) -> Reached:
         replica = self._replica
         having, lacking = replica.split(version)
-        return Reached(
-            (replica.identity.name, *(contact.name for contact in having)),
-            (*(contact.name for contact in lacking), *replica.links.unanswered()),
-        )
+        return Reached(tuple(having), tuple(lacking), tuple(replica.links.unanswered()))
 
 
 def _wake(waiting: Deferred[None]) -> None:

@@ -6,16 +6,18 @@ read at all is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
+from bender.consumers import NOWHERE, Following
 from bender.core.replica import Full
 from bender.journal import Entry, said
 from bender.node import Node
-from bender.subscription import Subscription
+from bender.roster import Origin
+from bender.subscription import Selection, Subscription
 
 #: Without an event for so long there is a tick, so that a cut is noticed and a filtered watcher's cursor moves on.
 TICK_S = 15
@@ -65,12 +67,15 @@ class Stream:
     only then, and nothing is missing or there twice. Who closes the connection, or loses it, calls `close`.
     """
 
-    def __init__(self, node: Node, clock: IReactorTime, outlet: Outlet, *, ticks: bool) -> None:
+    def __init__(
+        self, node: Node, clock: IReactorTime, outlet: Outlet, origin: Origin = NOWHERE, *, ticks: bool
+    ) -> None:
         self.live = False
         self._resting = False
         self._node = node
         self._clock = clock
         self._outlet = outlet
+        self._origin = origin
         self._subscription: Subscription
         self._paused = False
         # How much more may wait for a client that has stalled, beyond what was counted; None while it reads.
@@ -79,24 +84,28 @@ class Stream:
         self._stalling: IDelayedCall | None = None
         self._looking: IDelayedCall | None = None
         self._ticking = clock.callLater(TICK_S, self._tick) if ticks else None
-        # Called when the client no longer acts on what it is given, as a consumer.
-        self._disconnect: Callable[[], None] = _nothing
+        #: What the client is as a consumer; None if it followed last without a name.
+        self.consumer: Following | None = None
 
     def follow(self, subscription: Subscription) -> None:
         """Give the client what it is owed by this subscription. Raises `Full`."""
         selection = subscription.selection
-        disconnect = _nothing if selection.name is None else self._node.consumers.connect(selection.name, selection)
+        consumer = None if selection.name is None else self._connect(selection.name, selection)
         try:
             self._node.journal.listen(self, selection.app)
         except Full:
-            disconnect()
+            if consumer is not None:
+                consumer.end()
             raise
         self.leave()
-        self._disconnect = disconnect
+        self.consumer = consumer
         self._subscription = subscription
         self._resting = False
         self.live = False
         self._give()
+
+    def _connect(self, name: str, selection: Selection) -> Following:
+        return self._node.consumers.connect(name, selection, self._origin, selection.instance)
 
     def rest(self) -> None:
         """Give a client whose stream is live no more events, until another subscription is followed."""
@@ -106,8 +115,8 @@ class Stream:
 
     def leave(self) -> None:
         """The client goes on, and is no consumer any more."""
-        disconnect, self._disconnect = self._disconnect, _nothing
-        disconnect()
+        if self.consumer is not None:
+            self.consumer.end()
 
     def close(self) -> None:
         """Forget the client."""
@@ -234,7 +243,3 @@ class Stream:
         for call in calls:
             if call is not None and call.active():
                 call.cancel()
-
-
-def _nothing() -> None:
-    """There is no consumer to disconnect."""

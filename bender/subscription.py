@@ -16,8 +16,9 @@ from typing import Literal, TypeVar
 
 from attrs import frozen
 
+from bender.core.consumer import parse_instance
 from bender.core.ledger import Claim
-from bender.core.model import parse_name, registration, registration_bytes
+from bender.core.model import Invalid, parse_name, registration, registration_bytes
 from bender.core.standing import USUAL, Standing
 from bender.journal import Entry, said, snapshot_lines
 from bender.node import Node
@@ -40,7 +41,7 @@ class Selection:
     `since` is the cursor to go on after. With one that is known there is no snapshot if `snapshot` is True, for the
     watcher has had one; but it is told by `synced` when it has caught up. If it is "always" the snapshot follows what
     was missed, for a watcher that comes from another node, which may have told it otherwise. One with
-    a `name` is a consumer.
+    a `name` is a consumer, and `instance` tells it apart from others of this name.
     """
 
     app: str | None = None
@@ -48,12 +49,17 @@ class Selection:
     snapshot: bool | Literal["always"] = False
     since: str | None = None
     name: str | None = None
+    instance: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Raise `Invalid` for an app, a version or a name that can be none."""
+        """Raise `Invalid` for an app, a version, a name or an instance that can be none."""
         for field, name in (("app", self.app), ("version", self.version), ("name", self.name)):
             if name is not None:
                 parse_name(field, name)
+        if self.instance is not None:
+            parse_instance(self.instance)
+            if self.name is None:
+                raise Invalid("instance", "can be given with a name only")
 
     def admits(self, entry: Entry) -> bool:
         """Whether this event is for the watcher."""

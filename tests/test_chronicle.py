@@ -6,8 +6,10 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.chronicle import CONSUMERS_LOGGED_APART_S, CONSUMERS_LOGGED_MAX
 from bender.core.messages import Counter, Message, Sender
 from bender.node import Node
+from bender.subscription import Selection
 from tests.api.conversation import Network, a_node
 
 
@@ -115,8 +117,8 @@ class Peers(ChronicleCase):
         self.assertEqual([line for line in lines if "Peer" in line], ["Peer first at first:1730 is heard."])
 
 
-class Addresses(ChronicleCase):
-    """Two nodes advertise the same address, and both live."""
+class BesideEachOther(ChronicleCase):
+    """A node that is told the heartbeats of others."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -133,7 +135,11 @@ class Addresses(ChronicleCase):
             super().pass_time(1, *nodes)
 
     def said(self, seconds: float) -> list[str]:
-        return [line for line in self.lines(seconds, self.node, of=self.node) if "Address" in line]
+        return [line for line in self.lines(seconds, self.node, of=self.node) if "shared" in line]
+
+
+class Addresses(BesideEachOther):
+    """Two nodes advertise the same address, and both live."""
 
     def test_shared(self) -> None:
         """It is said once, with what to do, in the log and in the status as long as it is so."""
@@ -155,3 +161,70 @@ class Addresses(ChronicleCase):
         self.pass_time(10, self.node)
         self.heard = [other]
         self.assertEqual(self.said(10), [])
+
+
+class Names(BesideEachOther):
+    """Two nodes have the same name, and both live."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.heard = [Sender(1001, "n2", "10.0.0.2:1730"), Sender(1002, "n2", "10.0.0.3:1730")]
+
+    def test_shared(self) -> None:
+        """It is said once, with what to do, in the log and in the status as long as it is so."""
+        problem = "the nodes at 10.0.0.2:1730 and 10.0.0.3:1730 have this name; give each its own with --name"
+        self.assertEqual(self.said(10), [f"Node name n2 is shared: {problem}."])
+        self.assertEqual(self.node.status()["problems"], {"node/n2": problem})
+        del self.heard[1]
+        self.assertEqual(self.said(6), ["Node name n2 is not shared any more."])
+        self.assertEqual(self.node.status()["problems"], {})
+
+    def test_its_own(self) -> None:
+        self.heard = [Sender(1001, "n1", "10.0.0.2:1730")]
+        problem = "the nodes at 10.0.0.2:1730 and n1:1730 have this name; give each its own with --name"
+        self.assertEqual(self.said(10), [f"Node name n1 is shared: {problem}."])
+
+    def test_a_restart(self) -> None:
+        """An earlier start of a node, at another address, shares nothing."""
+        other = self.heard.pop()
+        self.pass_time(10, self.node)
+        self.heard = [other]
+        self.assertEqual(self.said(10), [])
+
+
+class Consumers(ChronicleCase):
+    """Several consumers have the same name."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node = a_node(self.clock)
+
+    def share(self, name: str) -> None:
+        for instance in ("a", "b"):
+            self.node.consumers.connect(name, Selection(), instance=instance).end()
+            self.node.consumers.connect(name, Selection(), instance=instance)
+
+    def said(self, seconds: float) -> list[str]:
+        return [line for line in self.lines(seconds, self.node, of=self.node) if "shared" in line]
+
+    def test_shared(self) -> None:
+        """It is said once, with what to do, and again only if it was over for long."""
+        problem = "the consumers edge (a) and edge (b) have the same name; give each program its own"
+        for end_s, said in ((5, 1), (5, 0), (CONSUMERS_LOGGED_APART_S + 1, 0), (1, 1)):
+            streams = [self.node.consumers.connect("edge", Selection(), instance=each) for each in ("a", "b")]
+            self.assertEqual(self.said(1), [f"Consumer name edge is shared: {problem}."] * said)
+            for stream in streams:
+                stream.end()
+            self.assertEqual(self.said(end_s), [])
+
+    def test_many(self) -> None:
+        """Of any number of names, a hundred are said."""
+        for number in range(CONSUMERS_LOGGED_MAX + 10):
+            self.share(f"edge-{number}")
+        self.assertEqual(len(self.said(2)), CONSUMERS_LOGGED_MAX)
+
+    def test_many_of_one_name(self) -> None:
+        """The first of them are named."""
+        for number in range(8):
+            self.node.consumers.connect("edge", Selection(), instance=f"i{number}")
+        self.assertIn("edge (i0), edge (i1), edge (i2), edge (i3), edge (i4) and 3 more have", self.said(1)[0])

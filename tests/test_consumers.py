@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender import consumers
+from bender import roster
 from bender.consumers import PRESENT_S, REMEMBERED_S
 from bender.core.consumer import Confirmation, Consumer, Counted, Report, parse_confirmation
 from bender.core.model import Invalid
@@ -86,7 +86,7 @@ class Confirming(ConsumersCase):
         self.watched.down()
         said = self.consumers.shown()[0]
         cursor = self.journal.cursor_at(1)
-        self.assertEqual(said, Consumer("edge", "n1", True, True, cursor, 1, NOW_MS, REPORT))
+        self.assertEqual(said, Consumer("edge", "n1", True, True, cursor, 1, NOW_MS, REPORT, "unix"))
         self.assertEqual(self.confirm().report, REPORT)
 
     def test_cursors_that_are_none(self) -> None:
@@ -142,19 +142,19 @@ class Connecting(ConsumersCase):
 
     def test_by_streams(self) -> None:
         """As long as it has one; then it is remembered for a while, as one that is missing."""
-        first = self.consumers.connect("edge", Selection())
-        second = self.consumers.connect("edge", Selection())
-        self.confirm()
-        first()
+        first = self.consumers.connect("edge", Selection(), instance="a")
+        second = self.consumers.connect("edge", Selection(), instance="a")
+        self.consumers.confirm("edge", Confirmation(self.journal.cursor, instance="a"))
+        first.end()
         self.assertEqual(self.shown(), [("edge", True, 0)])
-        second()
+        second.end()
         self.assertEqual(self.shown(), [("edge", False, 0)])
         self.clock.advance(REMEMBERED_S + 1)
         self.assertEqual(self.shown(), [])
 
     def test_started_anew(self) -> None:
         """One that has a stream again, and had none, has confirmed nothing yet."""
-        self.consumers.connect("edge", Selection())()
+        self.consumers.connect("edge", Selection()).end()
         self.confirm("edge", REPORT)
         self.consumers.connect("edge", Selection())
         said = self.consumers.shown(KEY, self.journal.number)[0]
@@ -182,14 +182,36 @@ class Connecting(ConsumersCase):
         self.assertEqual(self.shown()[1], ("rim", False, 0))
 
     def test_too_many(self) -> None:
-        """The next is refused, until one was gone for long."""
-        self.patch(consumers, "CONSUMERS_MAX", 1)
+        """The next is refused, or evicts one that ended where it needs room."""
+        self.patch(roster, "CONSUMERS_MAX", 1)
         self.confirm()
         self.assertRaises(Full, self.confirm, "other")
-        self.assertRaises(Full, Window(self.watched.node, self.clock).follow, self.watched.node, name="other")
-        self.clock.advance(REMEMBERED_S + 1)
+        self.clock.advance(PRESENT_S)
         self.confirm("other")
         self.assertEqual(self.shown(), [("other", True, 0)])
+        window = Window(self.watched.node, self.clock)
+        window.follow(self.watched.node, name="edge")
+        self.assertEqual(self.shown(), [("edge", True, 0)])
+        self.assertRaises(Full, Window(self.watched.node, self.clock).follow, self.watched.node, name="other")
+
+    def test_who_waits_for_one_that_is_evicted(self) -> None:
+        """Nobody waits for it any longer."""
+        self.patch(roster, "CONSUMERS_MAX", 1)
+        self.confirm()
+        self.watched.up()
+        waiting = Deferred.fromCoroutine(self.consumers.until_applied(KEY, self.journal.number, 5))
+        self.assertNoResult(waiting)
+        self.consumers.connect("other", Selection(app="api"))
+        self.assertEqual([each.name for each in self.successResultOf(waiting)], ["other"])
+
+    def test_a_confirmation_after_its_consumer_was_forgotten(self) -> None:
+        """A line may come long after a client said that it wants no more events."""
+        stream = self.consumers.connect("edge", Selection())
+        stream.end()
+        self.clock.advance(REMEMBERED_S + 1)
+        self.assertEqual(self.shown(), [])
+        stream.confirm(Confirmation(self.journal.cursor))
+        self.assertEqual(self.shown(), [("edge", True, 0)])
 
 
 class Waiting(ConsumersCase):
@@ -225,10 +247,10 @@ class Waiting(ConsumersCase):
 
     def test_one_that_goes(self) -> None:
         """It is not waited for any longer."""
-        disconnect = self.consumers.connect("a", Selection())
+        stream = self.consumers.connect("a", Selection())
         self.watched.up()
         waiting = self.wait()
-        disconnect()
+        stream.end()
         self.assertEqual([each.connected for each in self.successResultOf(waiting)], [False])
 
     def test_the_node_stops(self) -> None:

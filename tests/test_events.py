@@ -237,6 +237,25 @@ class Confirming(EventsCase):
         connected.lose()
         self.assertEqual(self.consumers(), [("edge-1", False, told["cursor"])])
 
+    def test_two_of_one_name(self) -> None:
+        """Each confirms for itself."""
+        self.confirm_in_turn({"name": "edge-1", "instance": "a"}, {"name": "edge-1", "instance": "b"})
+
+    def test_two_of_one_name_that_give_no_instance(self) -> None:
+        """They are told apart by their connections."""
+        self.confirm_in_turn({"name": "edge-1"}, {"name": "edge-1"})
+
+    def confirm_in_turn(self, *selections: dict[str, str]) -> None:
+        connected = [self.connect(), self.connect()]
+        for each, selection in zip(connected, selections, strict=True):
+            each.subscribe(**selection)
+        self.watched.up()
+        cursor = connected[0].received()[0]["cursor"]
+        connected[0].send(msgspec.json.encode({"ack": cursor}) + b"\n")
+        self.assertEqual(self.consumers(), [("edge-1", True, cursor), ("edge-1", True, None)])
+        connected[1].send(msgspec.json.encode({"ack": cursor}) + b"\n")
+        self.assertEqual(self.consumers(), [("edge-1", True, cursor)] * 2)
+
     def test_what_is_refused(self) -> None:
         """Confirming without a name, what nobody was told, and what goes with other lines."""
         connected = self.connect()
@@ -251,6 +270,8 @@ class Confirming(EventsCase):
             (b'{"ack": "%b", "session": true}' % cursor, "session"),
             (b'{"renew": [], "report": {}}', "report"),
             (b'{"subscribe": {"name": "a/b"}}', "name"),
+            (b'{"subscribe": {"name": "a", "instance": "a/b"}}', "instance"),
+            (b'{"subscribe": {"instance": "a"}}', "name"),
         ):
             connected.send(line + b"\n")
             self.assertIn(said, self.refused(connected))

@@ -223,6 +223,21 @@ class Consumers(SynchronousTestCase):
         self.assertEqual(told, tuple(msgspec.structs.replace(each, report=None) for each in many))
         self.assertEqual(Wire.consumers_in(Wire.consumers_out(many[:2])), many[:2])
 
+    def test_nodes_of_the_version_before(self) -> None:
+        """They say nothing of instances, and pass over what they do not know."""
+        before = {"name": "c", "node": "n2", "connected": True, "applied": True, "cursor": None, "behind": 0, "at": 0}
+        (told,) = Wire.consumers_in(msgspec.msgpack.encode([{**before, "report": None, "anything": 1}]))
+        self.assertEqual(told, Consumer("c", "n2", True, True, None, 0, 0))
+        self.assertEqual((told.instance, told.age_s, told.idle_s), ("", 0.0, 0.0))
+        (sent,) = msgspec.msgpack.decode(Wire.consumers_out([told]))
+        self.assertLessEqual(before.items(), sent.items())
+
+    def test_an_instance_that_is_none(self) -> None:
+        """It would end up in log lines, so it is refused with the rest."""
+        for instance in ("a\nb", "a b", "x" * 256):
+            bad = Consumer("c", "n2", True, True, None, 0, 0, None, instance)
+            self.assertRaises(Malformed, Wire.consumers_in, Wire.consumers_out([bad]))
+
 
 class Unsendables(SynchronousTestCase):
     """What nobody would take is an error of this node's own, and not sent."""

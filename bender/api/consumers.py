@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from bender.api.answers import Answer, Asked, encode, listed, shown
-from bender.core.consumer import Consumer, parse_confirmation
+from bender.applying import shared_by
+from bender.core.consumer import Consumer, parse_confirmation, same_name
 from bender.core.model import parse_name
 from bender.node import Node
+from bender.roster import Origin
 
 
 def confirm(node: Node, asked: Asked) -> Answer:
     (name,) = asked.path
-    consumer = node.consumers.confirm(parse_name("name", name), parse_confirmation(asked.body))
-    return shown(asked, encode(_fields(consumer)))
+    name = parse_name("name", name)
+    confirmed = node.consumers.confirm(name, parse_confirmation(asked.body), Origin(asked.author))
+    return shown(asked, encode(_fields(confirmed, node.shared_consumers())))
 
 
 async def everybody(node: Node, asked: Asked) -> Answer:
-    return listed(asked, [encode(_fields(consumer)) for consumer in await node.all_consumers()])
+    consumers = await node.all_consumers()
+    shared = shared_by(consumers)
+    return listed(asked, [encode(_fields(each, shared)) for each in consumers])
 
 
-def _fields(consumer: Consumer) -> dict[str, Any]:
+def _fields(consumer: Consumer, shared: Mapping[str, list[str]]) -> dict[str, Any]:
     """What is of interest to clients: what one has `applied` is an answer to a question that they did not ask."""
     fields: dict[str, Any] = msgspec.to_builtins(consumer)
-    del fields["applied"]
-    return fields
+    for internal in ("applied", "age_s", "idle_s"):
+        del fields[internal]
+    instances = shared.get(consumer.name)
+    return {**fields, "warning": None if instances is None else same_name(consumer.name, instances)}

@@ -19,10 +19,11 @@ from bender.core.model import Invalid
 from bender.journal import Entry
 from bender.node import Node
 from bender.prompt import limit_unsent
+from bender.roster import origin_of
 from bender.stream import PIECE_BYTES, Stream
 from bender.subscription import Selection, Subscription
 
-_FIELDS = {"app", "version", "snapshot", "since", "wait", "name"}
+_FIELDS = {"app", "version", "snapshot", "since", "wait", "name", "instance"}
 _SNAPSHOTS: dict[str, bool | Literal["always"]] = {"": True, "true": True, "1": True, "false": False, "0": False}
 _SNAPSHOTS["always"] = "always"
 
@@ -63,7 +64,7 @@ class _ServerSent:
 
     def __init__(self, node: Node, request: Request, clock: IReactorTime) -> None:
         self.done: Deferred[None] = Deferred()
-        self.stream = Stream(node, clock, self, ticks=True)
+        self.stream = Stream(node, clock, self, origin_of(request.getClientAddress()), ticks=True)
         self._request = request
 
     def send(self, entries: Sequence[Entry]) -> None:
@@ -87,7 +88,7 @@ class _Poll:
 
     def __init__(self, node: Node, request: Request, clock: IReactorTime, wait_s: float) -> None:
         self.done: Deferred[None] = Deferred()
-        self.stream = Stream(node, clock, self, ticks=False)
+        self.stream = Stream(node, clock, self, origin_of(request.getClientAddress()), ticks=False)
         self._node = node
         self._request = request
         self._clock = clock
@@ -162,7 +163,9 @@ def _selection(request: Request, fields: Mapping[str, str], *, server_sent: bool
         since = (request.getHeader(b"Last-Event-ID") or b"").decode("utf-8", "replace") or since
     elif since is not None:
         wanted = False  # the end of an answer says as well as `synced` that this is all there is
-    return Selection(fields.get("app"), fields.get("version"), wanted, since, fields.get("name"))
+    return Selection(
+        fields.get("app"), fields.get("version"), wanted, since, fields.get("name"), fields.get("instance")
+    )
 
 
 def _wait_s(fields: Mapping[str, str]) -> float:

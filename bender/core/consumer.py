@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
 
-from bender.core.model import NAME_CHARACTERS_MAX, decoded
+from bender.core.model import NAME_CHARACTERS_MAX, Invalid, decoded
 
 #: Ids, and backends, in one report, which has to fit a request.
 REPORTED_MAX = 1000
@@ -14,6 +16,15 @@ REPORTED_MAX = 1000
 #: Bytes of a report as JSON: a request has 64 KiB, and room for a cursor beside it.
 REPORT_BYTES_MAX = 60 * 1024
 
+#: Those of a name that are listed in one sentence.
+LABELS_MAX = 5
+
+#: An instance as clients may give it. It can never be one that a node makes up of an address.
+_INSTANCE = r"\A[A-Za-z0-9_-]{1,64}\Z"
+
+_Instance = Annotated[str, msgspec.Meta(pattern=_INSTANCE)]
+_Known = Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX, pattern=r"\A[!-~]*\Z")]
+_Age = Annotated[float, msgspec.Meta(ge=0)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 
@@ -39,7 +50,9 @@ class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     """One who acts on the events of a node, as that node sees it.
 
     It has confirmed all events up to `cursor` (None: nothing yet), by `at_ms` since the epoch; `behind` are those that
-    came later. `applied` says that nothing is missing of what was asked about.
+    came later. `applied` says that nothing is missing of what was asked about. `instance` tells apart several of one
+    name; it is empty if the node does not know of instances. It was first there `age_s` seconds ago, and anything last
+    came from it `idle_s` ago.
     """
 
     name: str
@@ -50,13 +63,17 @@ class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     behind: int
     at_ms: int
     report: Report | None = None
+    instance: _Known = ""
+    age_s: _Age = 0.0
+    idle_s: _Age = 0.0
 
 
 class Confirmation(msgspec.Struct, frozen=True):
-    """What a consumer says: that it has acted on all up to a cursor, and what it sees."""
+    """What a consumer says: that it has acted on all up to a cursor, and what it sees; and which instance it is."""
 
     cursor: str
     report: Report | None = None
+    instance: _Instance | None = None
 
 
 class Awaited(msgspec.Struct, frozen=True, array_like=True):
@@ -77,3 +94,27 @@ _confirmation = msgspec.json.Decoder(Confirmation)
 def parse_confirmation(document: bytes) -> Confirmation:
     """The body of `PUT /consumers/NAME`."""
     return decoded(_confirmation, document)
+
+
+def parse_instance(text: str) -> str:
+    """Return what a client gives as its instance. Raises `Invalid`."""
+    if not re.match(_INSTANCE, text):
+        raise Invalid("instance", "must be 1 to 64 letters, digits, dashes and underscores of ASCII")
+    return text
+
+
+def shared_names(instances: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the instances of the names that more than one has, by name; an empty instance is not known, and none."""
+    by_name: dict[str, set[str]] = {}
+    for name, instance in instances:
+        if instance:
+            by_name.setdefault(name, set()).add(instance)
+    return {name: sorted(by_name[name]) for name in sorted(by_name) if len(by_name[name]) > 1}
+
+
+def same_name(name: str, instances: list[str]) -> str:
+    """Say that consumers have the same name, and what to do."""
+    labels = [f"{name} ({instance})" for instance in instances[:LABELS_MAX]]
+    more = len(instances) - LABELS_MAX
+    labels += [f"{more} more"] if more > 0 else []
+    return f"the consumers {', '.join(labels[:-1])} and {labels[-1]} have the same name; give each program its own"

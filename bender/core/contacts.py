@@ -6,7 +6,7 @@ its way round the cluster does not keep anybody alive. Times are this node's own
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
 from bender.core.ledger import Dot
@@ -191,21 +191,43 @@ class Contacts:
     def sharing_addresses(self, now: float) -> dict[str, list[str]]:
         """Return the names of the nodes that advertise the same address while they live, by that address.
 
-        Two incarnations that were heard a while after each became known live both: a restart looks different, because
-        the earlier incarnation is not heard any more. This node itself is named by an empty string.
+        This node itself is named by an empty string.
         """
-        live = [contact for contact in self if not self.silent(contact, now)]
-        by_address: dict[str, list[Contact]] = {}
-        for contact in live:
-            by_address.setdefault(contact.address, []).append(contact)
         shared = {}
-        for address, contacts in by_address.items():
+        for address, contacts in self._beside_each_other(lambda contact: contact.address, now).items():
+            names = [contact.name for contact in contacts] + [""] * (address == self._address)
+            if len(names) > 1:
+                shared[address] = sorted(names)
+        return shared
+
+    def sharing_names(self, name: str, now: float) -> dict[str, list[str]]:
+        """Return the addresses of the nodes that have the same name while they live, by that name.
+
+        `name` is this node's own. Nodes that have the address in common as well are not among them.
+        """
+        shared = {}
+        for each, contacts in self._beside_each_other(lambda contact: contact.name, now).items():
+            addresses = {contact.address for contact in contacts} | ({self._address} if each == name else set())
+            if len(addresses) > 1:
+                shared[each] = sorted(addresses)
+        return shared
+
+    def _beside_each_other(self, key: Callable[[Contact], str], now: float) -> dict[str, list[Contact]]:
+        """Return the contacts that live at the same time, by what they have in common, also where one alone has it.
+
+        Two incarnations that were heard a while after each became known live both: a restart looks different, because
+        the earlier incarnation is not heard any more.
+        """
+        alike: dict[str, list[Contact]] = {}
+        for contact in self:
+            if not self.silent(contact, now):
+                alike.setdefault(key(contact), []).append(contact)
+        beside = {}
+        for each, contacts in alike.items():
             known_since = max(contact.met_at for contact in contacts) + self._timing.silent_s
             if all(contact.heard_at > known_since for contact in contacts):
-                names = [contact.name for contact in contacts] + [""] * (address == self._address)
-                if len(names) > 1:
-                    shared[address] = sorted(names)
-        return shared
+                beside[each] = contacts
+        return beside
 
     def silent(self, contact: Contact, now: float) -> bool:
         """Whether nothing was heard of a node for so long that it is treated as away."""

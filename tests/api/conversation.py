@@ -63,8 +63,9 @@ def parsed(received: bytes, *, head: bool = False) -> list[Response]:
 class Connection:
     """One client's connection to a node."""
 
-    def __init__(self, to: Site) -> None:
-        self.transport = StringTransport(peerAddress=IPv4Address("TCP", "10.9.9.9", 40_000))
+    def __init__(self, to: Site, client: tuple[str, int] = ("10.9.9.9", 40_000)) -> None:
+        """`client` is its address and port."""
+        self.transport = StringTransport(peerAddress=IPv4Address("TCP", *client))
         self._protocol = to.buildProtocol(self.transport.getPeer())
         self._protocol.makeConnection(self.transport)
 

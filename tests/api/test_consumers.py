@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.api.conversation import NOW_MS, WEB, WEB_PATH, ApiCase, request
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+
+from tests.api.conversation import NOW_MS, WEB, WEB_PATH, ApiCase, Connection, Response, parsed, request
 
 REPORT = {"down": ["registration/web/1/h/1"], "backends": {"site": {"1": {"requests": 10, "errors": 2}}}}
 
@@ -15,12 +20,14 @@ class Confirming(ApiCase):
         answer = self.ask("PUT", "/consumers/edge-1", {"cursor": cursor, "report": REPORT})
         consumer = {
             "name": "edge-1",
+            "instance": "10.9.9.9",
             "node": "n1",
             "connected": True,
             "cursor": cursor,
             "behind": 0,
             "at": NOW_MS,
             "report": REPORT,
+            "warning": None,
         }
         self.assertEqual((answer.status, answer.json), (200, consumer))
         self.ask("DELETE", WEB_PATH)
@@ -60,3 +67,232 @@ class Streaming(ApiCase):
     def test_a_name_that_is_none(self) -> None:
         """It is refused."""
         self.invalid("name", self.ask("GET", "/events?name=a%2Fb"))
+
+    def test_an_instance_that_is_none(self) -> None:
+        """It is refused: a token of up to 64 letters, digits, dashes and underscores, with a name."""
+        for query in (
+            "name=edge&instance=",
+            "name=edge&instance=a%2Fb",
+            f"name=edge&instance={'x' * 65}",
+            "instance=x",
+        ):
+            self.invalid("instance", self.ask("GET", f"/events?{query}"))
+        for instance in ("", "a/b", "x" * 65, 7):
+            said = {"cursor": self.node.journal.cursor, "instance": instance}
+            self.invalid("instance", self.ask("PUT", "/consumers/edge", said))
+        self.assertEqual(self.ask("GET", "/consumers").json, [])
+
+
+class SharedNames(ApiCase):
+    """Two programs use one name: both are shown and waited for."""
+
+    def follow(self, query: str, client: tuple[str, int] = ("10.9.9.9", 40_000)) -> Connection:
+        connection = Connection(self.site, client)
+        connection.send(request("GET", f"/events?{query}&snapshot=true", None, Accept="text/event-stream"))
+        return connection
+
+    def confirm(self, name: str = "edge", client: str = "10.9.9.9", **said: str) -> Any:
+        connection = Connection(self.site, (client, 50_000))
+        connection.send(request("PUT", f"/consumers/{name}", {"cursor": self.node.journal.cursor, **said}))
+        (response,) = parsed(connection.received())
+        return response.json
+
+    def shown(self) -> list[tuple[str, bool, int]]:
+        return [(each["instance"], each["connected"], each["behind"]) for each in self.ask("GET", "/consumers").json]
+
+    def applied(self) -> Any:
+        """What a deregistration that does not wait says of those who have confirmed it."""
+        self.ask("POST", "/registrations", WEB)
+        self.ask("DELETE", WEB_PATH)
+        waiting = Deferred.fromCoroutine(self.node.until_applied(WEB_PATH.replace("/registrations", "registration"), 0))
+        applied = self.successResultOf(waiting)
+        return applied.consumers, applied.missing
+
+    def test_each_confirms_for_itself(self) -> None:
+        """The deregistration is applied when both have confirmed it."""
+        self.follow("name=edge&instance=a")
+        self.follow("name=edge&instance=b")
+        self.ask("POST", "/registrations", WEB)
+        connection = self.connect()
+        connection.send(request("DELETE", f"{WEB_PATH}?wait=5"))
+        self.confirm(instance="a")
+        self.assertEqual(connection.received(), b"")
+        self.confirm(instance="b")
+        expected = {"applied": ["n1"], "consumers": ["edge (a)", "edge (b)"], "missing": []}
+        self.assertEqual(parsed(connection.received())[0].json, expected)
+
+    def test_one_does_not_confirm(self) -> None:
+        """It is missing, by its name and its instance."""
+        self.follow("name=edge&instance=a")
+        self.follow("name=edge&instance=b")
+        self.ask("POST", "/registrations", WEB)
+        connection = self.connect()
+        connection.send(request("DELETE", f"{WEB_PATH}?wait=5"))
+        self.confirm(instance="b")
+        self.pass_time(5)
+        expected = {"applied": ["n1"], "consumers": ["edge (b)"], "missing": ["edge (a)"]}
+        self.assertEqual(parsed(connection.received())[0].json, expected)
+
+    def test_a_warning(self) -> None:
+        """Each has it, and so has the answer to a confirmation; a name of its own has none."""
+        self.follow("name=edge&instance=a")
+        self.follow("name=edge&instance=b")
+        self.follow("name=rim&instance=c")
+        warning = "the consumers edge (a) and edge (b) have the same name; give each program its own"
+        self.assertEqual([each["warning"] for each in self.ask("GET", "/consumers").json], [warning, warning, None])
+        self.assertEqual(self.confirm(instance="a")["warning"], warning)
+        self.assertIsNone(self.confirm("rim", instance="c")["warning"])
+
+    def test_streams_without_an_instance(self) -> None:
+        """They are told apart by their connections, and what they confirm by their addresses."""
+        first = self.follow("name=edge", ("10.0.0.1", 1000))
+        self.follow("name=edge", ("10.0.0.2", 2000))
+        self.ask("POST", "/registrations", WEB)
+        self.assertEqual(self.shown(), [("10.0.0.1:1000", True, 1), ("10.0.0.2:2000", True, 1)])
+        self.confirm(client="10.0.0.2")
+        self.assertEqual(self.shown(), [("10.0.0.1:1000", True, 1), ("10.0.0.2:2000", True, 0)])
+        first.lose()
+        self.assertEqual(self.shown(), [("10.0.0.2:2000", True, 0)])
+
+    def test_streams_of_one_address_without_an_instance(self) -> None:
+        """What is confirmed there is the word of the last of them, so that nobody takes the other for done."""
+        self.follow("name=edge", ("10.0.0.1", 1000))
+        self.follow("name=edge", ("10.0.0.1", 1001))
+        self.confirm(client="10.0.0.1")
+        self.assertEqual(self.applied(), ((), ("edge (10.0.0.1:1000)", "edge (10.0.0.1:1001)")))
+        self.confirm(client="10.0.0.1")
+        self.assertEqual([behind for _, _, behind in self.shown()], [2, 0])
+
+    def test_confirmations_alone(self) -> None:
+        """Without a stream and an instance, each address is one consumer."""
+        self.confirm(client="10.0.0.1")
+        self.confirm(client="10.0.0.2")
+        self.confirm(client="10.0.0.1")
+        self.assertEqual(self.shown(), [("10.0.0.1", True, 0), ("10.0.0.2", True, 0)])
+
+    def test_a_stream_with_an_instance_whose_client_confirms_without(self) -> None:
+        """Programs that follow by the client library and confirm in a request of their own need not know of it."""
+        self.follow("name=edge&instance=a")
+        self.ask("POST", "/registrations", WEB)
+        self.confirm()
+        self.assertEqual(self.shown(), [("a", True, 0)])
+
+    def test_a_restart(self) -> None:
+        """The instance before is gone with its stream, and the name is that of the one that came after it."""
+        before = self.follow("name=edge&instance=a")
+        self.confirm(instance="a")
+        before.lose()
+        self.assertEqual(self.shown(), [("a", False, 0)])
+        self.pass_time(1)
+        self.follow("name=edge&instance=b")
+        self.assertEqual(self.shown(), [("b", True, 0)])
+
+    def test_a_restart_with_a_stream_that_hangs(self) -> None:
+        """Both are there until the connection of the earlier one ends, and only one after that."""
+        before = self.follow("name=edge&instance=a")
+        self.confirm(instance="a")
+        self.pass_time(1)
+        self.follow("name=edge&instance=b")
+        self.assertEqual([instance for instance, _, _ in self.shown()], ["a", "b"])
+        self.pass_time(30)
+        self.confirm(instance="b")
+        before.lose()
+        self.assertEqual([instance for instance, _, _ in self.shown()], ["b"])
+
+    def test_one_of_two_ends(self) -> None:
+        """It confirmed beside the other, so it is no earlier start of that: it is missing for a while."""
+        first = self.follow("name=edge&instance=a")
+        self.follow("name=edge&instance=b")
+        self.pass_time(5)
+        self.confirm(instance="a")
+        first.lose()
+        self.assertEqual([(i, connected) for i, connected, _ in self.shown()], [("a", False), ("b", True)])
+        self.ask("POST", "/registrations", WEB)
+        connection = self.connect()
+        connection.send(request("DELETE", f"{WEB_PATH}?wait=5"))
+        self.confirm(instance="b")
+        expected = {"applied": ["n1"], "consumers": ["edge (b)"], "missing": ["edge (a)"]}
+        self.assertEqual(parsed(connection.received())[0].json, expected)
+
+    def test_status_and_log(self) -> None:
+        """The log says so once, and the status as long as it is so."""
+        with capturedLogs() as logs:
+            first = self.follow("name=edge&instance=a")
+            self.follow("name=edge&instance=b")
+            self.pass_time(30)
+        problem = "the consumers edge (a) and edge (b) have the same name; give each program its own"
+        said = [formatEvent(event) for event in logs if "have the same name" in str(formatEvent(event))]
+        self.assertEqual(len(said), 1)
+        self.assertEqual(self.ask("GET", "/status").json["problems"], {"consumer/edge": problem})
+        first.lose()
+        self.assertEqual(self.ask("GET", "/status").json["problems"], {})
+
+
+class Quotas(ApiCase):
+    """No client can keep others from being consumers."""
+
+    def put(self, name: str, client: str, **said: Any) -> Response:
+        connection = Connection(self.site, (client, 40_000))
+        connection.send(request("PUT", f"/consumers/{name}", {"cursor": self.node.journal.cursor, **said}))
+        (response,) = parsed(connection.received())
+        return response
+
+    def follow(self, name: str, client: str) -> Connection:
+        connection = Connection(self.site, (client, 40_000))
+        connection.send(request("GET", f"/events?name={name}", None, Accept="text/event-stream"))
+        return connection
+
+    def test_confirmations_of_one_client(self) -> None:
+        """It is refused, by a sentence that names the limit; others are not."""
+        answers = [self.put(f"x{number}", "10.0.0.1") for number in range(1000)]
+        self.assertEqual([answer.status for answer in answers], [200] * 250 + [429] * 750)
+        self.assertIn("10.0.0.1 has 250 consumers here", self.refused("BUSY", answers[-1]))
+        self.assertEqual(self.put("edge", "10.0.0.2").status, 200)
+        self.assertIn(b"200 OK", self.follow("rim", "10.0.0.3").received())
+        self.assertEqual(len(self.ask("GET", "/consumers").json), 252)
+
+    def test_streams_of_one_client(self) -> None:
+        """They have the same quota, and come before confirmations without a stream."""
+        self.put("early", "10.0.0.1")
+        begun = [self.follow(f"x{number}", "10.0.0.1") for number in range(251)]
+        self.assertEqual([b"429" in each.transport.value() for each in begun], [False] * 250 + [True])
+        self.assertIn(b"10.0.0.1 has 250 consumers here", begun[-1].received())
+        self.assertIn(b"200 OK", self.follow("edge", "10.0.0.2").received())
+        self.assertNotIn("early", [each["name"] for each in self.ask("GET", "/consumers").json])
+
+    def test_many_clients(self) -> None:
+        """Where the node has no more room, those with streams stay, and the client with the most makes room."""
+        for client, many in (("10.0.0.1", 250), ("10.0.0.2", 249), ("10.0.0.3", 249), ("10.0.0.4", 249)):
+            for number in range(many):
+                self.put(f"x{number}", client)
+        streams = [self.follow(f"s{number}", "10.0.0.5") for number in range(100)]
+        self.assertEqual([each for each in streams if b"200 OK" not in each.received()], [])
+        self.assertEqual(self.put("edge", "10.0.0.6").status, 200)
+        consumers = self.ask("GET", "/consumers").json
+        self.assertEqual(len(consumers), 1000)
+        self.assertEqual(len([each for each in consumers if each["name"].startswith("s")]), 100)
+
+    def test_reports_of_one_client(self) -> None:
+        """Their bytes are limited, and what is refused changes nothing; others report."""
+        report = {"down": ["x" * 60] * 1000}
+        answers = [self.put(f"x{number}", "10.0.0.1", report=report) for number in range(40)]
+        self.assertEqual([answer.status for answer in answers], [200] * 33 + [429] * 7)
+        self.assertIn("2097152 bytes", self.refused("BUSY", answers[-1]))
+        self.assertEqual(len(self.ask("GET", "/consumers").json), 33)
+        self.assertEqual(self.put("edge", "10.0.0.2", report=report).status, 200)
+        self.assertEqual(self.put("x0", "10.0.0.1", report={"down": []}).status, 200)
+        self.assertEqual(self.put("x40", "10.0.0.1", report=report).status, 200)
+
+    def test_reports_of_many_clients(self) -> None:
+        """All together they are limited too; those that are lost come with the next confirmations."""
+        report = {"down": ["x" * 60] * 1000}
+        for client in range(5):
+            for number in range(33):
+                self.assertEqual(self.put(f"x{number}", f"10.0.0.{client}", report=report).status, 200)
+        self.assertEqual(self.put("edge", "10.0.1.1", report=report).status, 200)
+        kept = [each for each in self.ask("GET", "/consumers").json if each["report"] is not None]
+        self.assertEqual(sum(len(each["report"]["down"]) for each in kept), 1000 * 135)
+        self.assertIn("edge", [each["name"] for each in kept])
+        self.assertEqual(
+            {each["instance"] for each in kept}, {f"10.0.0.{client}" for client in range(5)} | {"10.0.1.1"}
+        )

@@ -219,7 +219,7 @@ class DeregisteringEverywhere(PairCase):
         first, second = self.network.first, self.network.second
         ends = [second.consumers.connect(name, Selection()) for name in ("edge", "gone")]
         first.consumers.connect("rim", Selection())
-        ends[1]()
+        ends[1].end()
         connection = self.send("DELETE", f"{WEB_PATH}?wait=5")
         self.assertEqual(connection.received(), b"")
         for name, node in (("edge", second), ("rim", first)):
@@ -230,7 +230,7 @@ class DeregisteringEverywhere(PairCase):
     def test_consumers_that_went_elsewhere(self) -> None:
         """One that went from one node to another is where it is now."""
         first, second = self.network.first, self.network.second
-        first.consumers.connect("edge", Selection())()
+        first.consumers.connect("edge", Selection()).end()
         second.consumers.connect("edge", Selection())
         (consumer,) = self.ask("GET", "/consumers").json
         self.assertEqual((consumer["node"], consumer["connected"]), ("second", True))

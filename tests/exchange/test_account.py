@@ -88,6 +88,43 @@ class Asking(ExchangeOfNodes):
         applied = self.successResultOf(waiting)
         self.assertEqual((applied.consumers, applied.missing), ((), ("edge",)))
 
+    def test_instances_of_one_name_at_two_nodes(self) -> None:
+        """Both are waited for, and told apart; the log and the status of their nodes say so."""
+        nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
+        self.pass_time(2, nodes)
+        nodes[0].register(WEB)
+        self.network.settle()
+        for node, instance in zip(nodes, ("a", "b"), strict=True):
+            node.consumers.connect("edge", Selection(), instance=instance)
+            node.consumers.connect("rim", Selection(), instance="c")
+        nodes[0].deregister(KEY)
+        waiting = Deferred.fromCoroutine(nodes[0].until_applied(KEY, 2))
+        self.network.settle()
+        for node in nodes:
+            node.consumers.confirm("rim", Confirmation(node.journal.cursor, instance="c"))
+        nodes[0].consumers.confirm("edge", Confirmation(nodes[0].journal.cursor, instance="a"))
+        self.pass_time(1.75, nodes)
+        self.network.advance(0.21)
+        self.network.settle()
+        applied = self.successResultOf(waiting)
+        self.assertEqual((applied.consumers, applied.missing), (("edge (a)", "rim"), ("edge (b)",)))
+        self.pass_time(1, nodes)
+        problem = "the consumers edge (a) and edge (b) have the same name; give each program its own"
+        self.assertEqual([node.status()["problems"] for node in nodes], [{"consumer/edge": problem}] * 2)
+
+    def test_nodes_of_one_name(self) -> None:
+        """Each is waited for, and has its address beside the name."""
+        nodes = [self.node_at("10.0.0.1", name="n"), self.node_at("10.0.0.2", "10.0.0.1:1730", name="n")]
+        nodes.append(self.node_at("10.0.0.3", "10.0.0.1:1730"))
+        self.pass_time(3, nodes)
+        nodes[0].register(WEB)
+        self.pass_time(1, nodes)
+        nodes[0].deregister(KEY)
+        waiting = Deferred.fromCoroutine(nodes[0].until_applied(KEY, 2))
+        self.network.settle()
+        applied = self.successResultOf(waiting)
+        self.assertEqual(applied.nodes, ("n (10.0.0.1:1730)", "n (10.0.0.2:1730)", "10.0.0.3"))
+
     def test_every_node_gives_its_account(self) -> None:
         """The one that was asked comes first."""
         nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]

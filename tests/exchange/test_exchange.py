@@ -25,12 +25,18 @@ class ExchangeOfNodes(ExchangeCase):
         self.addCleanup(self.stop_all)
 
     def node_at(
-        self, host: str, *seeds: str, cluster: str = "bender", interval_s: float = 1.0, start: bool = True
+        self,
+        host: str,
+        *seeds: str,
+        cluster: str = "bender",
+        interval_s: float = 1.0,
+        start: bool = True,
+        name: str | None = None,
     ) -> Node:
-        """A node with an exchange at HOST:1730."""
+        """A node with an exchange at HOST:1730, whose name is HOST unless said."""
         sources = Sources(self.network.seconds, lambda: 0, lambda: next(self.incarnations))
         timing = Timing(interval_s=interval_s, ttl_s=10.0)
-        node = Node(self.network, sources, name=host, address=f"{host}:1730", timing=timing, seeds=seeds)
+        node = Node(self.network, sources, name=name or host, address=f"{host}:1730", timing=timing, seeds=seeds)
         self.exchanges[host] = Exchange(
             self.network, node, endpoint=f"tcp:1730:interface={host}", cluster=cluster, seeds=seeds, chance=lambda: 0.5
         )

@@ -1,0 +1,166 @@
+"""How much a node keeps of its consumers, and which of them make room for others."""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender import roster
+from bender.core.replica import Full
+from bender.roster import Known, Origin, Roster, origin_of
+from bender.subscription import Selection
+
+
+class RosterCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.roster = Roster()
+        self.now = 0.0
+        for name, value in (("CONSUMERS_MAX", 4), ("CONSUMERS_OF_CLIENT_MAX", 3)):
+            self.patch(roster, name, value)
+        for name, value in (("REPORTS_BYTES_MAX", 100), ("REPORTS_OF_CLIENT_BYTES_MAX", 60)):
+            self.patch(roster, name, value)
+
+    def add(self, name: str, host: str, *, streaming: bool = False, until: float = 0.0) -> Known:
+        """A consumer that is seen now, with a stream, or without one and connected until then."""
+        self.now += 1
+        known = Known(name, host, False, Origin(host), self.now, 0, present_until=until)
+        self.roster.add(known, self.now, streaming=streaming)
+        if streaming:
+            known.streams.append(Selection())
+        return known
+
+    @property
+    def names(self) -> list[str]:
+        return [known.name for known in self.roster]
+
+
+class Consumers(RosterCase):
+    """How many."""
+
+    def test_one_client(self) -> None:
+        """It is refused where none of its own has ended; nothing changes by that."""
+        for name in ("a", "b", "c"):
+            self.add(name, "10.0.0.1", until=100)
+        self.assertRaises(Full, self.add, "d", "10.0.0.1")
+        self.assertEqual(self.names, ["a", "b", "c"])
+
+    def test_one_client_whose_consumers_ended(self) -> None:
+        """The one that was not seen for longest makes room."""
+        self.add("a", "10.0.0.1", until=100)
+        self.add("b", "10.0.0.1")
+        self.add("c", "10.0.0.1")
+        self.add("d", "10.0.0.1")
+        self.assertEqual(self.names, ["a", "c", "d"])
+
+    def test_streams_of_one_client(self) -> None:
+        """They come before what is connected without one, and are never evicted themselves."""
+        for name in ("a", "b", "c"):
+            self.add(name, "10.0.0.1", until=100)
+        for name in ("d", "e", "f"):
+            self.add(name, "10.0.0.1", streaming=True)
+        self.assertRaises(Full, self.add, "g", "10.0.0.1", streaming=True)
+        self.assertEqual(self.names, ["d", "e", "f"])
+
+    def test_all(self) -> None:
+        """The client with the most makes room, also for one without a stream."""
+        self.add("a", "10.0.0.1", until=100)
+        for name in ("b", "c", "d"):
+            self.add(name, "10.0.0.2", until=100)
+        self.add("e", "10.0.0.3", until=100)
+        self.assertEqual(self.names, ["a", "c", "d", "e"])
+        self.assertRaises(Full, self.add, "f", "10.0.0.3", until=100)
+        self.add("f", "10.0.0.3", streaming=True)
+        self.assertEqual(self.names, ["a", "d", "e", "f"])
+
+    def test_all_with_streams(self) -> None:
+        """Then nobody is evicted, whoever comes."""
+        for name, host in (("a", "10.0.0.1"), ("b", "10.0.0.1"), ("c", "10.0.0.2"), ("d", "10.0.0.3")):
+            self.add(name, host, streaming=True)
+        for streaming in (False, True):
+            self.assertRaises(Full, self.add, "e", "10.0.0.4", streaming=streaming)
+        self.assertEqual(self.names, ["a", "b", "c", "d"])
+
+    def test_forgotten_ones_leave_room(self) -> None:
+        """Nothing of them is left."""
+        for name in ("a", "b", "c"):
+            self.roster.keep_report(self.add(name, "10.0.0.1"), b"x")
+        self.roster.forget(self.now + 1)
+        self.assertEqual((self.names, self.roster.report_bytes), ([], 0))
+        for name in ("a", "b", "c"):
+            self.add(name, "10.0.0.1", streaming=True)
+
+
+class Reports(RosterCase):
+    """How many bytes."""
+
+    def keep(self, known: Known, size: int) -> None:
+        self.roster.require_room(known, b"x" * size, self.now)
+        self.roster.keep_report(known, b"x" * size, self.now)
+
+    def sizes(self) -> dict[str, int]:
+        return {known.name: len(known.report) for known in self.roster}
+
+    def test_one_client(self) -> None:
+        """It is refused, and nothing changes; a smaller one is taken."""
+        a, b = (self.add(name, "10.0.0.1", streaming=True) for name in ("a", "b"))
+        self.keep(a, 40)
+        self.assertRaises(Full, self.keep, b, 21)
+        self.assertEqual(self.sizes(), {"a": 40, "b": 0})
+        self.keep(b, 20)
+        self.keep(a, 40)
+        self.assertRaises(Full, self.keep, a, 41)
+        self.assertEqual(self.sizes(), {"a": 40, "b": 20})
+
+    def test_one_client_whose_consumers_ended(self) -> None:
+        """Their reports go first, from the one that was not seen for longest."""
+        ended = [self.add(name, "10.0.0.1") for name in ("a", "b")]
+        for known in ended:
+            self.keep(known, 30)
+        self.keep(self.add("c", "10.0.0.1", streaming=True), 25)
+        self.assertEqual(self.sizes(), {"a": 0, "b": 30, "c": 25})
+
+    def test_all(self) -> None:
+        """Those without a stream lose theirs first, then the client with the most."""
+        a = self.add("a", "10.0.0.1", streaming=True)
+        b = self.add("b", "10.0.0.2", until=100)
+        c = self.add("c", "10.0.0.3", streaming=True)
+        self.keep(a, 50)
+        self.keep(b, 10)
+        self.keep(c, 40)
+        d = self.add("d", "10.0.0.4", streaming=True)
+        self.keep(d, 10)
+        self.assertEqual(self.sizes(), {"a": 50, "b": 0, "c": 40, "d": 10})
+        self.keep(d, 11)
+        self.assertEqual(self.sizes(), {"a": 0, "b": 0, "c": 40, "d": 11})
+        self.assertEqual(self.roster.report_bytes, 51)
+
+
+class Origins(SynchronousTestCase):
+    """Where consumers come from."""
+
+    def test_of_connections(self) -> None:
+        """An address and a port, which a socket in the file system has not."""
+        self.assertEqual(str(origin_of(IPv4Address("TCP", "10.0.0.1", 80))), "10.0.0.1:80")
+        self.assertEqual(str(origin_of(IPv6Address("TCP", "fd00::1", 80))), "[fd00::1]:80")
+        self.assertEqual(str(origin_of(UNIXAddress(b"/run/x"))), "unix")
+        self.assertEqual(str(Origin("fd00::1")), "fd00::1")
+
+    def test_what_is_one_client(self) -> None:
+        """An address of IPv4, in whatever form, and a network of IPv6."""
+        for host, client in (
+            ("10.0.0.1", "10.0.0.1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("fd00:0:0:1::1", "fd00:0:0:1::/64"),
+            ("fd00:0:0:1:ffff::1", "fd00:0:0:1::/64"),
+            ("fe80::1%eth0", "fe80::/64"),
+            ("unix", "unix"),
+        ):
+            self.assertEqual(Origin(host, 80).client, client)
+
+    def test_labels(self) -> None:
+        """No two of a name are the same."""
+        roster = Roster()
+        for label in ("10.0.0.1", "10.0.0.1#2"):
+            self.assertEqual(roster.label("edge", Origin("10.0.0.1")), label)
+            roster.add(Known("edge", label, False, Origin("10.0.0.1"), 0.0, 0), 0.0, streaming=True)
+        self.assertEqual(roster.label("rim", Origin("10.0.0.1")), "10.0.0.1")
