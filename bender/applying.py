@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from bender.consumers import Consumers
-from bender.core.consumer import Awaited, Consumer, shared_names
+from bender.core.consumer import Awaited, Consumer, labels, shared_names
 from bender.core.contacts import Contact
 from bender.core.replica import Replica
 from bender.journal import Journal
@@ -99,13 +99,13 @@ class Applying:
         finally:
             _cancel(own, *asking.values())
         consumers = [each.consumer for each in _together(found)]
-        labels = consumer_labels(consumers)
+        called = labels([(each.name, each.instance) for each in consumers])
         done = [each.connected and each.applied for each in consumers]
-        lacking = dict.fromkeys(label for label, applied in zip(labels, done, strict=True) if not applied)
+        lacking = dict.fromkeys(label for label, applied in zip(called, done, strict=True) if not applied)
         name = self._node_names([*reached.having, *reached.lacking, *untold])
         return Applied(
             (name(None), *(name(contact) for contact in reached.having if contact not in untold)),
-            tuple(dict.fromkeys(label for label in labels if label not in lacking)),
+            tuple(dict.fromkeys(label for label in called if label not in lacking)),
             tuple(dict.fromkeys([*map(name, [*reached.lacking, *untold]), *reached.unanswered, *lacking])),
         )
 
@@ -187,18 +187,6 @@ class Applying:
             return node.name if len(addresses[node.name]) == 1 else f"{node.name} ({node.address})"
 
         return name
-
-
-def consumer_labels(consumers: Iterable[Consumer]) -> list[str]:
-    """Return what to call each of these: its name, with its instance in parentheses where several have the name."""
-    consumers = [*consumers]
-    instances: dict[str, set[str]] = {}
-    for each in consumers:
-        instances.setdefault(each.name, set()).add(each.instance)
-    return [
-        each.name if len(instances[each.name]) == 1 else f"{each.name} ({each.instance or f'at {each.node}'})"
-        for each in consumers
-    ]
 
 
 def shared_by(consumers: Iterable[Consumer]) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 
 from bender.core.account import Account, Held, Unheard
-from bender.core.consumer import Consumer
+from bender.core.consumer import Consumer, labels
 from bender.core.standing import UP
 from bender.core.states import told
 from bender.core.timing import in_a_word
@@ -123,8 +123,9 @@ def _said(word: dict[str, Any] | None) -> str:
 
 def _checked(key: str, consumers: Iterable[Consumer]) -> list[dict[str, Any]]:
     """What those load balancers find that report on their checks."""
-    reports = ((each.name, each.report) for each in consumers if each.connected and each.report is not None)
-    return [{"consumer": name, "down": key in report.down} for name, report in reports]
+    reports = [(each, each.report) for each in consumers if each.connected and each.report is not None]
+    called = labels([(each.name, each.instance) for each, _ in reports])
+    return [{"consumer": label, "down": key in report.down} for label, (_, report) in zip(called, reports, strict=True)]
 
 
 def _found(checked: Sequence[dict[str, Any]]) -> str:

@@ -16,6 +16,7 @@ from bender.cli.screen import ago, lasted
 from bender.cli.session import Session, asking
 from bender.client.asking import apis
 from bender.client.values import BenderError, Reply
+from bender.core.consumer import labels
 from bender.reaching import NoAnswer
 
 #: Nodes may differ for a moment. So often, so far apart, they are asked again before it is said that they do.
@@ -65,8 +66,9 @@ async def status(session: Session) -> None:
             screen.say(f"{each['node']} {_suspects(guarded)}.")
     for seed in own["unanswered"]:
         screen.say(f"{seed}, one of --peers, was never found by {own['node']}.")
-    for address, problem in own["problems"].items():
-        screen.say(f"{own['node']} says of {address}: {problem}.")
+    for what, problem in own["problems"].items():
+        if not what.startswith("consumer/"):  # which all nodes are asked about below
+            screen.say(f"{own['node']} says of {what}: {problem}.")
     screen.aside(f"lags as {own['node']} at {reply.node} hears them")
     await _show_consumers(session, lost=not own["counts"]["frontends"])
 
@@ -81,14 +83,18 @@ async def _show_consumers(session: Session, *, lost: bool) -> None:
         return
     screen = session.screen
     screen.say("")
+    called = labels([(each["name"], each.get("instance", "")) for each in consumers])
     rows = [
         [
-            *(each["name"], each["node"], screen.coloured("connected" if each["connected"] else "gone")),
+            *(label, each["node"], screen.coloured("connected" if each["connected"] else "gone")),
             *("" if each["cursor"] is None else each["behind"], ago(each["at"]), _found_down(each["report"])),
         ]
-        for each in consumers
+        for label, each in zip(called, consumers, strict=True)
     ]
     screen.table(["CONSUMER", "NODE", "STATE", "BEHIND", "CONFIRMED", "FINDS DOWN"], rows)
+    for warning in dict.fromkeys(each.get("warning") for each in consumers):
+        if warning is not None:
+            screen.say(f"{warning[:1].upper()}{warning[1:]}.")
     if lost:
         screen.say(
             "No frontend is set. If there were some, all nodes were restarted: load balancers go on with what they "

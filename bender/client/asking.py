@@ -344,12 +344,21 @@ class Client:
         with suppress(BenderError):
             self.nodes.learn(apis(await self.status()))
 
-    def watch(self, app: str | None = None, version: str | None = None, *, name: str | None = None) -> Watch:
+    def watch(
+        self,
+        app: str | None = None,
+        version: str | None = None,
+        *,
+        name: str | None = None,
+        instance: str | None = None,
+    ) -> Watch:
         """What is listed now, and then every change: of everything, or of an app, or of a version of it.
 
-        With a `name` the watcher is a consumer: who deregisters and waits, waits until it has acknowledged that.
+        With a `name` the watcher is a consumer: who deregisters and waits, waits until it has acknowledged that. Its
+        `instance`, a token of up to 64 letters, digits, dashes and underscores, tells it apart from another program
+        with this name; a random one is chosen if none is given.
         """
-        return Watch(self, app, version, name=name)
+        return Watch(self, app, version, name=name, instance=instance)
 
 
 def apis(status: Mapping[str, Any]) -> list[str]:

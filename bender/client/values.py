@@ -158,7 +158,8 @@ class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     """One who acts on the events of a node, such as the driver of a load balancer.
 
     It confirmed all up to `cursor` (None: nothing yet), last at `at_ms` since the epoch; `behind` events came since.
-    `report` is what it says of what it sees, as in the API.
+    `report` is what it says of what it sees, as in the API. `instance` tells apart programs that have the same name by
+    mistake; then `warning` says so.
     """
 
     name: str
@@ -168,12 +169,15 @@ class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     behind: int
     at_ms: int
     report: dict[str, Any] | None = None
+    instance: str = ""
+    warning: str | None = None
 
 
 class Applied(msgspec.Struct, frozen=True):
     """Who has applied a change, and who did not say so in time (`missing`), by name.
 
     `applied` are nodes, first the one that was asked; `consumers` are those who act on events and have confirmed it.
+    Where several have the same name, each has its address or instance after it, in parentheses.
     """
 
     applied: tuple[str, ...]

@@ -9,6 +9,7 @@ node still knows what happened.
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -58,6 +59,9 @@ STANDBYS_MAX = 2
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 2.0
 
+#: Random bytes of an instance, as many as tell any two programs apart.
+INSTANCE_BYTES = 8
+
 #: Events that wait for who does not take them. Then the node is not read from, until there are none.
 WAITING_MAX = 1000
 
@@ -81,7 +85,8 @@ class Watch(AsyncIterator[Event]):
 
     `Client.watch` returns it, for one taker. Use it with `async for`, and within `async with`, or call `aclose` when it
     is not wanted any more. It goes on for ever, through any number of nodes that come and go, and through times in
-    which there are none. `name` is what nodes know the watcher by, if they are to wait for it. Raises `Refused` where
+    which there are none. `name` is what nodes know the watcher by, if they are to wait for it; confirm with its
+    `instance`. Raises `Refused` where
     what is watched can be nothing, such as an app with a slash in it.
     """
 
@@ -94,13 +99,16 @@ class Watch(AsyncIterator[Event]):
         version: str | None = None,
         *,
         name: str | None = None,
+        instance: str | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._clock: Any = client.reactor
         self._selection = {key: value for key, value in (("app", app), ("version", version)) if value is not None}
-        self._name = {} if name is None else {"name": name}
+        #: What tells it apart from other programs with its name; None without a name.
+        self.instance = None if name is None else instance or secrets.token_hex(INSTANCE_BYTES)
+        self._name = {} if name is None else {"name": name, "instance": self.instance}
         self._wall_ms = wall_ms
         self._chance = chance
         self._history = History()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -18,6 +18,9 @@ REPORT_BYTES_MAX = 60 * 1024
 
 #: Those of a name that are listed in one sentence.
 LABELS_MAX = 5
+
+#: Stands for an instance at a node that does not know of instances.
+UNKNOWN = "?"
 
 #: An instance as clients may give it. It can never be one that a node makes up of an address.
 _INSTANCE = r"\A[A-Za-z0-9_-]{1,64}\Z"
@@ -103,6 +106,14 @@ def parse_instance(text: str) -> str:
     return text
 
 
+def labels(consumers: Sequence[tuple[str, str]]) -> list[str]:
+    """Return what to call each of these names and instances: the name, with the instance where several have it."""
+    instances: dict[str, set[str]] = {}
+    for name, instance in consumers:
+        instances.setdefault(name, set()).add(instance)
+    return [name if len(instances[name]) == 1 else f"{name} ({instance or UNKNOWN})" for name, instance in consumers]
+
+
 def shared_names(instances: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Return the instances of the names that more than one has, by name; an empty instance is not known, and none."""
     by_name: dict[str, set[str]] = {}
@@ -114,7 +125,7 @@ def shared_names(instances: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 def same_name(name: str, instances: list[str]) -> str:
     """Say that consumers have the same name, and what to do."""
-    labels = [f"{name} ({instance})" for instance in instances[:LABELS_MAX]]
+    named = [f"{name} ({instance})" for instance in instances[:LABELS_MAX]]
     more = len(instances) - LABELS_MAX
-    labels += [f"{more} more"] if more > 0 else []
-    return f"the consumers {', '.join(labels[:-1])} and {labels[-1]} have the same name; give each program its own"
+    named += [f"{more} more"] if more > 0 else []
+    return f"the consumers {', '.join(named[:-1])} and {named[-1]} have the same name; give each program its own"

@@ -14,7 +14,7 @@ import msgspec
 from attrs import frozen
 
 from bender.client import BenderError, Client, Consumer, NotFound, Refused, Registration
-from bender.core.consumer import Report
+from bender.core.consumer import Report, labels
 from bender.deploying.holding import Changed, Hold
 from bender.deploying.judging import Look, Rates, counts, down_by_most, members, report_of, worse
 from bender.deploying.plan import Plan, Settings, Step, are_same, told, way_back
@@ -197,11 +197,12 @@ class Deploy:
             consumers = await self._reports()
         except NotFound:
             return {}
-        here = {each.name for each in consumers if each.connected}
-        self._gone = sorted({each.name for each in consumers} - here)
+        called = labels([(each.name, each.instance) for each in consumers])
+        here = {label for label, each in zip(called, consumers, strict=True) if each.connected}
+        self._gone = sorted({*called} - here)
         # One that follows another node than before may be known to both, and has said more to the one it follows now.
         latest = sorted((each for each in consumers if each.connected), key=lambda each: each.at_ms)
-        reports = {each.name: report_of(each.report) for each in latest}
+        reports = {f"{each.name}/{each.instance}": report_of(each.report) for each in latest}
         return {name: report for name, report in reports.items() if report is not None}
 
     async def _members_wanted(self) -> int:

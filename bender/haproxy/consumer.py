@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import BenderError, Client, Stand
-from bender.client.values import refusal_of
+from bender.client.values import decoded, refusal_of
 from bender.reaching import NoAnswer
 
 #: What a node may take for it, and how long it is let alone where it does not take it.
@@ -29,16 +29,24 @@ UNKNOWN_S = 10.0
 Report = Mapping[str, Any]
 
 
+class _Told(msgspec.Struct):
+    """What a node answers, as far as it matters here."""
+
+    warning: str | None = None
+
+
 class Consumer:
-    """One consumer, by its name."""
+    """One consumer, by its name and instance."""
 
     _log = Logger()
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: Client, name: str, instance: str | None = None) -> None:
+        """`instance` is that of the watch whose events are confirmed."""
         self.name = name
+        self.instance = instance
         #: What a node has been told last, and has taken.
         self.acknowledged: Stand | None = None
-        #: Why a node was not told, if it was not.
+        #: Why a node was not told, if it was not, or took it with a warning.
         self.problem: str | None = None
         #: What is reported along with it; None for nothing.
         self.report: Callable[[], Report] | None = None
@@ -78,25 +86,36 @@ class Consumer:
     async def _tell(self, stand: Stand) -> float:
         """Tell it; returns for how long the node is to be let alone."""
         said: dict[str, Any] = {"cursor": stand.cursor}
+        if self.instance is not None:
+            said["instance"] = self.instance
         if self.report is not None:
             said["report"] = self.report()
         content = msgspec.json.encode(said)
         try:
             reply = await self._client.ask(stand.node, "PUT", self._path, content, within_s=ANSWER_S_MAX)
             refusal = refusal_of(reply)
+            told: _Told = _Told() if refusal else decoded(reply.body, _Told, stand.node)
         except (NoAnswer, BenderError) as error:
             self.problem = f"{stand.node} {error}"
             self._due = True  # somebody may be waiting for it
             return AGAIN_S
         if refusal is None:
             self.acknowledged, self.problem = stand, None
+            if told.warning is not None:
+                # Not in the words of the node, for this ends up in the log.
+                self.problem = f"another program has the name {self.name}, too; give each driver its own --name"
+                self._complain("Deregistrations that wait need the word of both: {problem}.")
             return 0.0
         unknown = refusal.status == HTTPStatus.NOT_FOUND
         self.problem = f"{stand.node} does not know of consumers" if unknown else f"{stand.node} refuses it: {refusal}"
-        if self.problem not in self._complained:
-            self._complained.add(self.problem)
-            self._log.warn("How far HAProxy is cannot be told: {problem}.", problem=self.problem)
+        self._complain("How far HAProxy is cannot be told: {problem}.")
         return UNKNOWN_S if unknown else AGAIN_S
+
+    def _complain(self, line: str) -> None:
+        """Log the problem, once."""
+        if self.problem is not None and self.problem not in self._complained:
+            self._complained.add(self.problem)
+            self._log.warn(line, problem=self.problem)
 
     def _failed(self, failure: Any) -> None:
         if not failure.check(CancelledError):

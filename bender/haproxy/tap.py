@@ -126,10 +126,11 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> To
         servers_in=lambda shape: wanted.servers_in(shape, reactor.seconds()),
         wall_ms=lambda: time.time_ns() // 1_000_000,
     )
+    watch = client.watch(name=choices.name)
     driver = Driver(
         reactor,
-        watch=client.watch(name=choices.name),
-        consumer=Consumer(client, choices.name),
+        watch=watch,
+        consumer=Consumer(client, choices.name, watch.instance),
         wanted=wanted,
         addresses=addresses,
         runtime=runtime,

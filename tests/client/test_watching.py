@@ -171,6 +171,18 @@ class Standing(WatchCase):
         names = {host: [each.name for each in self.node(host).consumers.shown()] for host in (ONE, TWO)}
         self.assertEqual(names, {ONE: ["edge 1"], TWO: []})
 
+    def test_an_instance(self) -> None:
+        """Two watchers with the same name are told apart; one without a name needs none."""
+        watchers = [Watcher(self.client_of_all.watch(name="edge 1")) for _ in range(2)]
+        watchers.append(Watcher(self.client_of_all.watch(name="edge 1", instance="own")))
+        for watcher in watchers:
+            self.addCleanup(self.end, watcher)
+        self.network.pass_time(6)
+        instances = [watcher.watch.instance for watcher in watchers]
+        self.assertEqual((len({*instances}), instances[2]), (3, "own"))
+        self.assertCountEqual([each.instance for each in self.node(ONE).consumers.shown()], instances)
+        self.assertIsNone(self.client_of_all.watch().instance)
+
 
 class Surviving(WatchCase):
     """The node that is followed is gone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 
 from bender.client import Client, Consumer, NotFound, Reply, Unavailable
@@ -232,6 +233,25 @@ class Going(DeployCase):
         self.network.pass_time(6)
         said = [line for line in self.told.lines if line.startswith("gone is gone")]
         self.assertEqual((len(said), self.outcome().done), (2, True))
+
+    def test_load_balancers_of_one_name(self) -> None:
+        """The reports of both count, also of the one that was heard before the other."""
+        errors = 0
+
+        async def reports() -> Sequence[Consumer]:
+            counts = [{"2": {"requests": 1000 + errors, "errors": errors}}, {"2": {"requests": 1000, "errors": 0}}]
+            return [
+                msgspec.structs.replace(
+                    consumer("edge", {"down": [], "backends": {"shop": each}}, at_ms=at_ms), instance=f"i{at_ms}"
+                )
+                for at_ms, each in enumerate(counts)
+            ]
+
+        self.edge.reports = reports  # type: ignore[method-assign]
+        self.begin(Plan("shop", "2", steps=(5, 100), every_s=10))
+        self.network.pass_time(2)
+        errors = 500
+        self.assertIn("backend/shop is back at web 1", self.failed(10))
 
     def test_another_s_canary(self) -> None:
         """It ends with the switch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.web.server import Site
 
 from bender.client import Stand
@@ -15,7 +16,7 @@ class Telling(ClientCase):
         super().setUp()
         self.client_of_all = self.client(*ALL)
         self.watcher = Watcher(self.client_of_all.watch(name="edge 1"))
-        self.consumer = Consumer(self.client_of_all, "edge 1")
+        self.consumer = Consumer(self.client_of_all, "edge 1", self.watcher.watch.instance)
         self.addCleanup(self.end)
         self.network.pass_time(1)
 
@@ -42,6 +43,28 @@ class Telling(ClientCase):
         self.up(2)
         (shown,) = self.node(ONE).consumers.shown()
         self.assertEqual(shown.behind, 1)
+
+    def test_another_driver_of_the_same_name(self) -> None:
+        """Each confirms for itself, and has a problem as long as the other one is there, which the log says once."""
+        other = Watcher(self.client_of_all.watch(name="edge 1"))
+        consumer = Consumer(self.client_of_all, "edge 1", other.watch.instance)
+        self.network.pass_time(1)
+        with capturedLogs() as logs:
+            for port in (1, 2):
+                self.consumer.acknowledge(self.up(port))
+                self.network.settle()
+        problem = "another program has the name edge 1, too; give each driver its own --name"
+        self.assertEqual(self.consumer.problem, problem)
+        said = [formatEvent(event) for event in logs if "--name" in str(formatEvent(event))]
+        self.assertEqual(said, [f"Deregistrations that wait need the word of both: {problem}."])
+        behind = {each.instance: each.behind for each in self.node(ONE).consumers.shown()}
+        self.assertEqual(behind, {self.consumer.instance: 0, consumer.instance: 2})
+        self.result(other.watch.aclose())
+        self.successResultOf(other.taking)
+        self.network.pass_time(1)
+        self.consumer.acknowledge(self.up(3))
+        self.network.settle()
+        self.assertIsNone(self.consumer.problem)
 
     def test_what_is_reported(self) -> None:
         """It is told along with it."""
