@@ -24,11 +24,12 @@ CONSUMERS_MAX = 1000
 #: a load balancer for each of a hundred teams has half of that.
 CONSUMERS_OF_CLIENT_MAX = 250
 
-#: Bytes of reports at one node, encoded. An answer with all of them is half of what a peer accepts.
-REPORTS_BYTES_MAX = 8 * 1024 * 1024
+#: Bytes of reports at one node, encoded. A peer takes an answer with all of them, and to list them takes a tenth of a
+#: second.
+REPORTS_BYTES_MAX = 4 * 1024 * 1024
 
-#: Bytes of the reports of one client address: 34 of the largest that a driver sends, or 250 of 8 KiB.
-REPORTS_OF_CLIENT_BYTES_MAX = 2 * 1024 * 1024
+#: Bytes of the reports of one client address: 17 of the largest that a driver sends, or 250 of 4 KiB.
+REPORTS_OF_CLIENT_BYTES_MAX = 1024 * 1024
 
 #: Providers assign each customer an IPv6 network of at least this size, so all addresses in it are one client's.
 IPV6_CLIENT_PREFIX = 64

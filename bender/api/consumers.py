@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from bender.api.answers import Answer, Asked, encode, listed, shown
 from bender.applying import shared_by
 from bender.core.consumer import Consumer, parse_confirmation, same_name
@@ -30,8 +28,15 @@ async def everybody(node: Node, asked: Asked) -> Answer:
 
 def _fields(consumer: Consumer, shared: Mapping[str, list[str]]) -> dict[str, Any]:
     """What is of interest to clients: what one has `applied` is an answer to a question that they did not ask."""
-    fields: dict[str, Any] = msgspec.to_builtins(consumer)
-    for internal in ("applied", "age_s", "idle_s"):
-        del fields[internal]
     instances = shared.get(consumer.name)
-    return {**fields, "warning": None if instances is None else same_name(consumer.name, instances)}
+    return {
+        "name": consumer.name,
+        "instance": consumer.instance,
+        "node": consumer.node,
+        "connected": consumer.connected,
+        "cursor": consumer.cursor,
+        "behind": consumer.behind,
+        "at": consumer.at_ms,
+        "report": consumer.report,
+        "warning": None if instances is None else same_name(consumer.name, instances),
+    }

@@ -276,9 +276,9 @@ class Quotas(ApiCase):
         """Their bytes are limited, and what is refused changes nothing; others report."""
         report = {"down": ["x" * 60] * 1000}
         answers = [self.put(f"x{number}", "10.0.0.1", report=report) for number in range(40)]
-        self.assertEqual([answer.status for answer in answers], [200] * 33 + [429] * 7)
-        self.assertIn("2097152 bytes", self.refused("BUSY", answers[-1]))
-        self.assertEqual(len(self.ask("GET", "/consumers").json), 33)
+        self.assertEqual([answer.status for answer in answers], [200] * 16 + [429] * 24)
+        self.assertIn("1048576 bytes", self.refused("BUSY", answers[-1]))
+        self.assertEqual(len(self.ask("GET", "/consumers").json), 16)
         self.assertEqual(self.put("edge", "10.0.0.2", report=report).status, 200)
         self.assertEqual(self.put("x0", "10.0.0.1", report={"down": []}).status, 200)
         self.assertEqual(self.put("x40", "10.0.0.1", report=report).status, 200)
@@ -287,11 +287,11 @@ class Quotas(ApiCase):
         """All together they are limited too; those that are lost come with the next confirmations."""
         report = {"down": ["x" * 60] * 1000}
         for client in range(5):
-            for number in range(33):
+            for number in range(16):
                 self.assertEqual(self.put(f"x{number}", f"10.0.0.{client}", report=report).status, 200)
         self.assertEqual(self.put("edge", "10.0.1.1", report=report).status, 200)
         kept = [each for each in self.ask("GET", "/consumers").json if each["report"] is not None]
-        self.assertEqual(sum(len(each["report"]["down"]) for each in kept), 1000 * 135)
+        self.assertEqual(sum(len(each["report"]["down"]) for each in kept), 1000 * 67)
         self.assertIn("edge", [each["name"] for each in kept])
         self.assertEqual(
             {each["instance"] for each in kept}, {f"10.0.0.{client}" for client in range(5)} | {"10.0.1.1"}

@@ -172,5 +172,5 @@ async def test_a_client_of_many_names(cluster: Cluster) -> None:
     statuses = await deferToThread(put_all, node, "127.0.0.2", [f"y{i}" for i in range(1000)])
     assert statuses.count(200) < 250
     assert await deferToThread(put_all, node, "127.0.0.3", ["edge-1"], report) == [200]
-    assert await deferToThread(put_all, node, "127.0.0.1", [f"edge-{i}" for i in range(20)], report) == [200] * 20
+    assert await deferToThread(put_all, node, "127.0.0.1", [f"edge-{i}" for i in range(15)], report) == [200] * 15
     assert resident_bytes(node) < before + 25 * 1024 * 1024
