@@ -25,8 +25,9 @@ from bender.spreading import Spreading
 #: Asks the node at an address for its consumers; None if it does not answer.
 Ask = Callable[[str, Awaited], Coroutine[Any, Any, tuple[Consumer, ...] | None]]
 
-#: Seconds between two looks at the consumers of other nodes.
+#: Seconds between two looks at the consumers of other nodes: at most, and at least, where this node has a new one.
 LOOKS_APART_S = 30.0
+LOOKS_APART_S_MIN = 5.0
 
 #: An id of nobody. Peers that are asked about an id leave out what their consumers report.
 NO_KEY = "registration/-/-/localhost/1"
@@ -79,9 +80,11 @@ class Applying:
         self._consumers = consumers
         self._spreading = spreading
         self._monotonic = monotonic
-        # The names and instances of connected consumers at other nodes, and when those are asked again.
+        # The names and instances of connected consumers at other nodes, as of the last look: when it was, and how many
+        # consumers this node had added by then.
         self._elsewhere: set[tuple[str, str]] = set()
-        self._look_at = 0.0
+        self._looked_at = -inf
+        self._looked_after = 0
         self._looking: Deferred[None] | None = None
 
     async def until_applied(self, ask: Ask, key: str, within_s: float) -> Applied:
@@ -129,10 +132,11 @@ class Applying:
 
     def look(self, ask: Ask) -> None:
         """Ask other nodes now and then for consumers with names that are used here, too; call this with each sweep."""
-        now = self._monotonic()
-        if now < self._look_at or self._looking is not None or not any(self._consumers.connected()):
+        now, added = self._monotonic(), self._consumers.added
+        apart_s = LOOKS_APART_S if added == self._looked_after else LOOKS_APART_S_MIN
+        if now < self._looked_at + apart_s or self._looking is not None or not any(self._consumers.connected()):
             return
-        self._look_at = now + LOOKS_APART_S
+        self._looked_at, self._looked_after = now, added
         self._looking = Deferred.fromCoroutine(self._look(ask))
         self._looking.addErrback(self._failed)
         self._looking.addBoth(self._looked)

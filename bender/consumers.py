@@ -56,6 +56,8 @@ class Consumers:
         self._roster = Roster()
         self._waiting: list[_Waiting] = []
         self._openings = count(1)
+        #: How many were added so far.
+        self.added = 0
 
     # What they do.
 
@@ -143,6 +145,7 @@ class Consumers:
     def _add(self, known: Known, *, streaming: bool) -> None:
         self._forget()
         self._roster.add(known, self._clock.seconds(), streaming=streaming)
+        self.added += 1
         self._look()  # another one may have been evicted
 
     def _forget(self) -> None:

@@ -27,7 +27,7 @@ _INSTANCE = r"\A[A-Za-z0-9_-]{1,64}\Z"
 
 _Instance = Annotated[str, msgspec.Meta(pattern=_INSTANCE)]
 _Known = Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX, pattern=r"\A[!-~]*\Z")]
-_Age = Annotated[float, msgspec.Meta(ge=0)]
+_Age = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 

@@ -163,6 +163,16 @@ class SharedNames(ApiCase):
         self.confirm(client="10.0.0.1")
         self.assertEqual([behind for _, _, behind in self.shown()], [2, 0])
 
+    def test_polls_without_an_instance(self) -> None:
+        """Each is a stream on a connection of its own, and all of them are one consumer."""
+        for port in (1000, 1001, 1002):
+            connection = Connection(self.site, ("10.0.0.1", port))
+            connection.send(request("GET", "/events?name=edge"))
+            self.assertEqual(parsed(connection.received())[0].status, 200)
+            self.confirm(client="10.0.0.1")
+            self.pass_time(1)
+        self.assertEqual(self.shown(), [("10.0.0.1:1002", False, 0)])
+
     def test_confirmations_alone(self) -> None:
         """Without a stream and an instance, each address is one consumer."""
         self.confirm(client="10.0.0.1")

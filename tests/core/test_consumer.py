@@ -10,9 +10,14 @@ from bender.core.consumer import (
     REPORTED_MAX,
     Awaited,
     Confirmation,
+    Consumer,
     Counted,
     Report,
+    labels,
     parse_confirmation,
+    parse_instance,
+    same_name,
+    shared_names,
 )
 from bender.core.model import Invalid
 
@@ -37,3 +42,44 @@ class Confirming(SynchronousTestCase):
 
     def test_nothing_awaited(self) -> None:
         self.assertEqual(Awaited(), Awaited("", 0, 0, 0.0))
+
+
+class Instances(SynchronousTestCase):
+    """What tells consumers of one name apart."""
+
+    def test_given(self) -> None:
+        """A token of letters, digits, dashes and underscores, in both forms."""
+        for instance in ("5f3c2a9d51e07b64", "A-z_0", "x" * 64):
+            self.assertEqual(parse_instance(instance), instance)
+            said = parse_confirmation(encode({"cursor": "c", "instance": instance}))
+            self.assertEqual(said, Confirmation("c", None, instance))
+        for instance in ("", "x" * 65, "a b", "a\n", "a/b", "10.0.0.1", "\u00e9"):
+            with self.assertRaises(Invalid) as caught:
+                parse_instance(instance)
+            self.assertEqual(caught.exception.field, "instance")
+            self.assertRaises(Invalid, parse_confirmation, encode({"cursor": "c", "instance": instance}))
+
+    def test_not_known(self) -> None:
+        """A node that knows of none says nothing of it."""
+        consumer = Consumer("edge", "n1", True, True, None, 0, 0)
+        self.assertEqual((consumer.instance, consumer.age_s, consumer.idle_s), ("", 0.0, 0.0))
+
+    def test_labels(self) -> None:
+        """The name alone, where no other instance has it."""
+        consumers = [("edge", "b"), ("edge", "a"), ("rim", "c"), ("rim", "c"), ("old", ""), ("old", "d")]
+        self.assertEqual(labels(consumers), ["edge (b)", "edge (a)", "rim", "rim", "old (?)", "old (d)"])
+        self.assertEqual(labels([]), [])
+
+    def test_shared_names(self) -> None:
+        """Those that several known instances have, in order."""
+        consumers = [("rim", "a"), ("rim", "b"), ("edge", "b"), ("edge", "a"), ("one", "a"), ("one", "a"), ("old", "")]
+        shared = shared_names([*consumers, ("old", "d")])
+        self.assertEqual([*shared.items()], [("edge", ["a", "b"]), ("rim", ["a", "b"])])
+
+    def test_warning(self) -> None:
+        """It names up to five of them."""
+        problem = "have the same name; give each program its own"
+        self.assertEqual(same_name("e", ["a", "b"]), f"the consumers e (a) and e (b) {problem}")
+        five = "e (a), e (b), e (c), e (d) and e (e)"
+        self.assertEqual(same_name("e", [*"abcde"]), f"the consumers {five} {problem}")
+        self.assertEqual(same_name("e", [*"abcdef"]), f"the consumers {five.replace(' and', ',')} and 1 more {problem}")

@@ -268,6 +268,32 @@ class Sharing(ContactsCase):
         self.assertEqual(self.shared(NOW + 6.5, address=HERE), {HERE: ["", "n3"]})
 
 
+class SharingNames(ContactsCase):
+    """The same of nodes that have one name, at different addresses."""
+
+    def shared(self, *addresses: str, heard_at: float = NOW + 6.5, own: str = "n1") -> dict[str, list[str]]:
+        for number, address in enumerate(addresses, 2):
+            contact = self.meet(number)
+            contact.name, contact.address, contact.heard_at = "n", address, heard_at
+        return self.contacts.sharing_names(own, NOW + 7.0)
+
+    def test_both_live(self) -> None:
+        self.assertEqual(self.shared("n3:1730", "n2:1730"), {"n": ["n2:1730", "n3:1730"]})
+
+    def test_not_since(self) -> None:
+        self.assertEqual(self.shared("n3:1730", "n2:1730", heard_at=NOW + 6.0), {})
+
+    def test_alone(self) -> None:
+        self.assertEqual(self.shared("n2:1730"), {})
+
+    def test_at_one_address(self) -> None:
+        """That is reported as a shared address."""
+        self.assertEqual(self.shared("n2:1730", "n2:1730"), {})
+
+    def test_with_this_node(self) -> None:
+        self.assertEqual(self.shared("n2:1730", own="n"), {"n": [HERE, "n2:1730"]})
+
+
 class Waiting(ContactsCase):
     """Whose word is needed before this node speaks, and before a claim lapses."""
 

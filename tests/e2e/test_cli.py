@@ -104,6 +104,23 @@ async def test_explaining(cluster: Cluster, shell: Shell) -> None:
     assert (end.returncode, end.stderr) == (1, "bender: there is no registration/never/1/h/80.\n")
 
 
+@ensureDeferred
+async def test_status_shows_consumers_of_one_name(cluster: Cluster, shell: Shell) -> None:
+    """Also at two nodes, with a warning for all of them."""
+    nodes = await cluster(2)
+    for node, instance in zip(nodes, ("a", "b"), strict=True):
+        cursor = json.loads(await answered(node, "/events"))["cursor"]
+        assert (await node.call("PUT", "/consumers/edge", {"cursor": cursor, "instance": instance})).status == 200
+    await registered(nodes[0])
+    lines = shell.done("status", at(nodes[0])).splitlines()
+    shown = [line.split()[:4] for line in lines if line.startswith("edge")]
+    assert shown == [["edge", "(a)", nodes[0].name, "connected"], ["edge", "(b)", nodes[1].name, "connected"]]
+    warning = "he consumers edge (a) and edge (b) have the same name; give each program its own"
+    assert f"T{warning}." in lines
+    assert shell.done("deregister", WEB, "--wait", "0.1", at(nodes[0])).count("edge (") == 2
+    await until("it is logged", lambda: f"Consumer name edge is shared: t{warning}." in nodes[1].log)
+
+
 # Backends and frontends.
 
 
