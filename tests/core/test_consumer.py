@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import ValidationError, convert, to_builtins
 from msgspec.json import encode
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -63,6 +64,15 @@ class Instances(SynchronousTestCase):
         """A node that knows of none says nothing of it."""
         consumer = Consumer("edge", "n1", True, True, None, 0, 0)
         self.assertEqual((consumer.instance, consumer.age_s, consumer.idle_s), ("", 0.0, 0.0))
+
+    def test_ages(self) -> None:
+        """From none to thirty years."""
+        for age_s, possible in ((0.0, True), (1e9, True), (-0.1, False), (1.1e9, False)):
+            fields = to_builtins(Consumer("edge", "n1", True, True, None, 0, 0, None, "a", age_s, age_s))
+            if possible:
+                self.assertEqual(convert(fields, Consumer).idle_s, age_s)
+            else:
+                self.assertRaises(ValidationError, convert, fields, Consumer)
 
     def test_labels(self) -> None:
         """The name alone, where no other instance has it."""
