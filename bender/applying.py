@@ -7,6 +7,7 @@ what the asker has done. Whoever turns out to be silent meanwhile is not waited 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -80,9 +81,9 @@ class Applying:
         self._consumers = consumers
         self._spreading = spreading
         self._monotonic = monotonic
-        # The names and instances of connected consumers at other nodes, as of the last look: when it was, and how many
+        # The instances of connected consumers at other nodes by name, as of the last look: when it was, and how many
         # consumers this node had added by then.
-        self._elsewhere: set[tuple[str, str]] = set()
+        self._elsewhere: dict[str, set[str]] = {}
         self._looked_at = -inf
         self._looked_after = 0
         self._looking: Deferred[None] | None = None
@@ -121,20 +122,22 @@ class Applying:
             _cancel(own, *asking.values())
         return [each.consumer for each in _together(found)]
 
-    def shared(self) -> dict[str, list[str]]:
-        """Return the instances of each name of this node that several connected consumers have, by name.
+    def shared(self, name: str | None = None) -> dict[str, list[str]]:
+        """Return the instances of each name of this node that several connected consumers have, by name, or of one.
 
         Those of other nodes are known as they were at the last look.
         """
-        here = [*self._consumers.connected()]
-        names = {name for name, _ in here}
-        return shared_names((*here, *(each for each in self._elsewhere if each[0] in names)))
+        candidates = self._consumers.several().union(self._elsewhere) if name is None else {name}
+        here = [*self._consumers.connected(candidates)]
+        names = {each for each, _ in here}
+        elsewhere = ((each, instance) for each in names for instance in self._elsewhere.get(each, ()))
+        return shared_names(chain(here, elsewhere))
 
     def look(self, ask: Ask) -> None:
         """Ask other nodes now and then for consumers with names that are used here, too; call this with each sweep."""
         now, added = self._monotonic(), self._consumers.added
         apart_s = LOOKS_APART_S if added == self._looked_after else LOOKS_APART_S_MIN
-        if now < self._looked_at + apart_s or self._looking is not None or not any(self._consumers.connected()):
+        if now < self._looked_at + apart_s or self._looking is not None or not self._consumers.any_connected:
             return
         self._looked_at, self._looked_after = now, added
         self._looking = Deferred.fromCoroutine(self._look(ask))
@@ -143,7 +146,10 @@ class Applying:
 
     async def _look(self, ask: Ask) -> None:
         found = [each for answer in self._ask(ask, Awaited(NO_KEY)).values() for each in await answer or ()]
-        self._elsewhere = {(each.consumer.name, each.consumer.instance) for each in found if each.consumer.connected}
+        self._elsewhere = {}
+        for each in found:
+            if each.consumer.connected:
+                self._elsewhere.setdefault(each.consumer.name, set()).add(each.consumer.instance)
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("To ask other nodes for their consumers failed; it is tried again.", failure)

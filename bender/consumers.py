@@ -11,8 +11,8 @@ have a stream, and by their addresses otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
 
 import msgspec
 from attrs import define, field
@@ -159,12 +159,22 @@ class Consumers:
         Whoever asks about a key is not told what they report, which may be much.
         """
         self._forget()
-        return tuple(self._shown(known, key, number) for known in self._roster)
+        return tuple(self._shown(known, key, number) for known in self._roster.in_order())
 
-    def connected(self) -> Iterator[tuple[str, str]]:
-        """Return the names and instances of those that are connected."""
+    @property
+    def any_connected(self) -> bool:
         now = self._clock.seconds()
-        return ((known.name, known.instance) for known in self._roster if known.is_connected(now))
+        return any(known.is_connected(now) for known in self._roster)
+
+    def connected(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Return the names and instances of those that are connected and have one of these names."""
+        now = self._clock.seconds()
+        consumers = chain.from_iterable(map(self._roster.named, names))
+        return ((known.name, known.instance) for known in consumers if known.is_connected(now))
+
+    def several(self) -> set[str]:
+        """Return the names that more than one has, connected or not."""
+        return self._roster.several()
 
     async def until_applied(self, key: str, number: int, within_s: float) -> tuple[Consumer, ...]:
         """Wait until all that are connected have applied this, for `within_s` at most; all of them as they are then."""

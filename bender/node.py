@@ -220,9 +220,9 @@ class Node:
         """The consumers of all nodes that answer, in order of name."""
         return await self._applying.consumers(self.ask_consumers)
 
-    def shared_consumers(self) -> Mapping[str, list[str]]:
-        """Return the instances of each name that several connected consumers have, one of them at this node."""
-        return self._applying.shared()
+    def shared_consumers(self, name: str | None = None) -> Mapping[str, list[str]]:
+        """Return the instances of each name, or of one, that several connected consumers have, one of them here."""
+        return self._applying.shared(name)
 
     async def awaited_consumers(self, awaited: Awaited) -> tuple[Consumer, ...]:
         """This node's consumers, when they have confirmed what is awaited, or as soon as its time is over."""

@@ -98,6 +98,7 @@ class Known:
     origin: Origin
     began_at: float
     at_ms: int
+    client: str = field(init=False)
     alive_at: float = field(init=False)
     seen_at: float = field(init=False)
     position: int | None = None
@@ -110,6 +111,7 @@ class Known:
     listed: bool = False
 
     def __attrs_post_init__(self) -> None:
+        self.client = self.origin.client
         self.alive_at = self.seen_at = self.began_at
 
     def is_connected(self, now: float) -> bool:
@@ -127,10 +129,12 @@ class Roster:
         self._bytes: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Known]:
+        """All of them."""
+        return (known for instances in self._by_name.values() for known in instances.values())
+
+    def in_order(self) -> list[Known]:
         """All of them, in order of name and then of instance."""
-        for name in sorted(self._by_name):
-            instances = self._by_name[name]
-            yield from (instances[instance] for instance in sorted(instances))
+        return sorted(self, key=lambda known: (known.name, known.instance))
 
     def get(self, name: str, instance: str) -> Known | None:
         return self._by_name.get(name, {}).get(instance)
@@ -138,6 +142,10 @@ class Roster:
     def named(self, name: str) -> list[Known]:
         """Return all instances of a name."""
         return [*self._by_name.get(name, {}).values()]
+
+    def several(self) -> set[str]:
+        """Return the names that more than one instance has."""
+        return {name for name, instances in self._by_name.items() if len(instances) > 1}
 
     def label(self, name: str, origin: Origin) -> str:
         """Return an instance for a client that gave none: its origin, with a number where that is used already."""
@@ -163,19 +171,19 @@ class Roster:
         client with the most; the one that was not seen for longest. One that is connected gives way to a stream, or to
         a client that has fewer. Raises `Full` if there is none, and evicts nothing then.
         """
-        client = known.origin.client
+        client = known.client
         if self._held[client] >= CONSUMERS_OF_CLIENT_MAX:
-            own = [each for each in self if each.origin.client == client]
+            own = [each for each in self if each.client == client]
             victim = self._victim(each for each in own if streaming or not each.is_connected(now))
             if victim is None:
                 raise Full(
                     f"the client at {client} has {CONSUMERS_OF_CLIENT_MAX} consumers here, as many as one may have"
                 )
             self.remove(victim)
-        elif sum(self._held.values()) >= CONSUMERS_MAX:
+        elif self._held.total() >= CONSUMERS_MAX:
             few = self._held[client] + 1
             victim = self._victim(
-                each for each in self if streaming or not each.is_connected(now) or self._held[each.origin.client] > few
+                each for each in self if streaming or not each.is_connected(now) or self._held[each.client] > few
             )
             if victim is None:
                 raise Full(f"this node has {CONSUMERS_MAX} consumers, as many as it may have")
@@ -187,7 +195,7 @@ class Roster:
     def _victim(self, candidates: Iterator[Known]) -> Known | None:
         """Choose the consumer to evict, of those among the candidates that have no stream."""
         streamless = (each for each in candidates if not each.streams)
-        return max(streamless, key=lambda each: (self._held[each.origin.client], -each.seen_at), default=None)
+        return max(streamless, key=lambda each: (self._held[each.client], -each.seen_at), default=None)
 
     def remove(self, known: Known) -> None:
         self._drop_report(known)
@@ -196,7 +204,7 @@ class Roster:
         del instances[known.instance]
         if not instances:
             del self._by_name[known.name]
-        _decrease(self._held, known.origin.client, 1)
+        _decrease(self._held, known.client, 1)
 
     def forget(self, before: float) -> None:
         """Remove those without a stream that were last seen before this time."""
@@ -207,11 +215,11 @@ class Roster:
 
     @property
     def report_bytes(self) -> int:
-        return sum(self._bytes.values())
+        return self._bytes.total()
 
     def require_room(self, known: Known, report: bytes, now: float) -> None:
         """Raise `Full` where a client would have more reports than it may have, even without those that are over."""
-        client = known.origin.client
+        client = known.client
         over = self._bytes[client] + len(report) - len(known.report) - REPORTS_OF_CLIENT_BYTES_MAX
         if over > 0 and over > sum(len(each.report) for each in self._ended(client, known, now)):
             raise Full(
@@ -225,7 +233,7 @@ class Roster:
         Those are, in this order, of consumers of this client that ended, without a stream, of the client whose reports
         have the most bytes, and not seen for longest. A report that was lost comes again with the next confirmation.
         """
-        client = known.origin.client
+        client = known.client
         self._bytes[client] += len(report)
         _decrease(self._bytes, client, len(known.report))
         known.report = report
@@ -239,15 +247,13 @@ class Roster:
 
     def _ended(self, client: str, known: Known, now: float) -> list[Known]:
         """The other consumers of a client that are not connected."""
-        return [
-            each for each in self if each.origin.client == client and each is not known and not each.is_connected(now)
-        ]
+        return [each for each in self if each.client == client and each is not known and not each.is_connected(now)]
 
     def _first_to_lose(self, known: Known) -> tuple[bool, int, float]:
-        return not known.streams, self._bytes[known.origin.client], -known.seen_at
+        return not known.streams, self._bytes[known.client], -known.seen_at
 
     def _drop_report(self, known: Known) -> None:
-        _decrease(self._bytes, known.origin.client, len(known.report))
+        _decrease(self._bytes, known.client, len(known.report))
         known.report = b""
 
 

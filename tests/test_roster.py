@@ -31,7 +31,7 @@ class RosterCase(SynchronousTestCase):
 
     @property
     def names(self) -> list[str]:
-        return [known.name for known in self.roster]
+        return [known.name for known in self.roster.in_order()]
 
 
 class Consumers(RosterCase):

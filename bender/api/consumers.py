@@ -17,7 +17,7 @@ def confirm(node: Node, asked: Asked) -> Answer:
     (name,) = asked.path
     name = parse_name("name", name)
     confirmed = node.consumers.confirm(name, parse_confirmation(asked.body), Origin(asked.author))
-    return shown(asked, encode(_fields(confirmed, node.shared_consumers())))
+    return shown(asked, encode(_fields(confirmed, node.shared_consumers(name))))
 
 
 async def everybody(node: Node, asked: Asked) -> Answer:
