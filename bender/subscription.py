@@ -18,7 +18,7 @@ from attrs import frozen
 
 from bender.core.consumer import parse_instance
 from bender.core.ledger import Claim
-from bender.core.model import Invalid, parse_name, registration, registration_bytes
+from bender.core.model import parse_name, registration, registration_bytes
 from bender.core.standing import USUAL, Standing
 from bender.journal import Entry, said, snapshot_lines
 from bender.node import Node
@@ -41,7 +41,7 @@ class Selection:
     `since` is the cursor to go on after. With one that is known there is no snapshot if `snapshot` is True, for the
     watcher has had one; but it is told by `synced` when it has caught up. If it is "always" the snapshot follows what
     was missed, for a watcher that comes from another node, which may have told it otherwise. One with
-    a `name` is a consumer, and `instance` tells it apart from others of this name.
+    a `name` is a consumer, and `instance` tells it apart from others of this name; it means nothing without one.
     """
 
     app: str | None = None
@@ -58,8 +58,6 @@ class Selection:
                 parse_name(field, name)
         if self.instance is not None:
             parse_instance(self.instance)
-            if self.name is None:
-                raise Invalid("instance", "can be given with a name only")
 
     def admits(self, entry: Entry) -> bool:
         """Whether this event is for the watcher."""

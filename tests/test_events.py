@@ -271,7 +271,6 @@ class Confirming(EventsCase):
             (b'{"renew": [], "report": {}}', "report"),
             (b'{"subscribe": {"name": "a/b"}}', "name"),
             (b'{"subscribe": {"name": "a", "instance": "a/b"}}', "instance"),
-            (b'{"subscribe": {"instance": "a"}}', "name"),
         ):
             connected.send(line + b"\n")
             self.assertIn(said, self.refused(connected))
