@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -53,6 +53,8 @@ _DNS_NAME = re.compile(rf"(?!(.*\.)?[0-9]{{1,10}}\Z)(?=.{{1,253}}\Z){_DNS_LABEL}
 # How msgspec says where it stumbled: "Expected `str`, got `int` - at `$.app`", "… missing required field `port`".
 _WHERE = re.compile(r" - at `(?:key in )?\$\.?([^.\[`]*).*`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
+
+_BROADCAST = IPv4Address("255.255.255.255")
 
 _T = TypeVar("_T")
 
@@ -203,7 +205,7 @@ def parse_registration(document: bytes, timing: Timing) -> Wanted:
     _require_name("app", wanted.app)
     _require_name("version", wanted.version)
     _require_terms(wanted, timing)
-    host = canonical_host(wanted.host)
+    host = destination(wanted.host)
     return wanted if host == wanted.host else msgspec.structs.replace(wanted, host=host)
 
 
@@ -212,7 +214,7 @@ def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timi
     app, version, host, port = path
     _require_name("app", app)
     _require_name("version", version)
-    instance = Wanted(app, version, canonical_host(host), parse_port(port))
+    instance = Wanted(app, version, destination(host), parse_port(port))
     if not document.strip():
         return instance
     terms = decoded(_sent, document)
@@ -276,6 +278,39 @@ def canonical_host(host: str) -> str:
     if "%" in host:
         raise Invalid("host", "must be an address without a zone")
     return str(address)
+
+
+def is_destination(address: IPv4Address | IPv6Address) -> bool:
+    """Return True if an instance may be at an address: it is not unspecified, of a group or all of a network.
+
+    Connecting to an unspecified address leads to the machine itself or, in HAProxy, to where the client wanted to go.
+    An address of IPv6 with a zone means something on one machine alone.
+    """
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return False
+        address = address.ipv4_mapped or address
+    return not (address.is_unspecified or address.is_multicast or address == _BROADCAST)
+
+
+@lru_cache(_HOSTS_REMEMBERED)
+def destination(host: str) -> str:
+    """Return the canonical form of a host at which an instance may be; see `is_destination`. Raises `Invalid`."""
+    canonical = canonical_host(host)
+    try:
+        address = ip_address(canonical)
+    except ValueError:
+        return canonical
+    if not is_destination(address):
+        raise Invalid("host", f"must be where the instance is reached, not {_kind(address)} {canonical}")
+    return canonical
+
+
+def _kind(address: IPv4Address | IPv6Address) -> str:
+    plain = (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+    if plain.is_unspecified:
+        return "the unspecified address"
+    return "the multicast address" if plain.is_multicast else "the broadcast address"
 
 
 def parse_port(port: str) -> int:

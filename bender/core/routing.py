@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
-from bender.core.model import Invalid, Kind, canonical_host, parse_name, parse_port
+from bender.core.model import Invalid, Kind, canonical_host, destination, parse_name, parse_port
 
 #: Fixed servers of one backend, and rules of one frontend: an entry of 4 KiB holds hardly more.
 SERVERS_MAX = 100
@@ -38,6 +38,8 @@ MODES = ("http", "tcp")
 _BALANCES = re.compile(
     r"(roundrobin|leastconn|random|source|uri)|(random)\(([1-9][0-9]?)\)|(hdr|url_param)\(([A-Za-z0-9._-]{1,64})\)"
 )
+
+_SERVERS_FORM = f"must be a list of at most {SERVERS_MAX} of the form host:port"
 
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):([0-9]+)", re.ASCII)
 _PATH = re.compile(r"/[!-~]*")
@@ -135,10 +137,27 @@ def parse_slow_start(seconds: Any) -> float:
 
 
 def parse_servers(servers: Any) -> tuple[Server, ...]:
-    """Fixed servers, a list of `host:port`, with an address of IPv6 in brackets."""
+    """Fixed servers, a list of `host:port`, with an address of IPv6 in brackets. Each must be a `destination`."""
     if not isinstance(servers, list) or len(servers) > SERVERS_MAX:
-        raise Invalid("servers", f"must be a list of at most {SERVERS_MAX} of the form host:port")
-    return _different("servers", [Server(*each) for each in _each("servers", _host_port, servers)])
+        raise Invalid("servers", _SERVERS_FORM)
+    return _different("servers", [Server(*each) for each in _each("servers", _server, servers)])
+
+
+def kept_servers(servers: Any) -> tuple[tuple[Server, ...], tuple[str, ...]]:
+    """Return the fixed servers of a backend as it is kept, and what is wrong with others, which are left out.
+
+    An older node may have accepted what is refused now. That must not remove the servers beside it.
+    """
+    if not isinstance(servers, list) or len(servers) > SERVERS_MAX:
+        return (), (f"servers: {_SERVERS_FORM}",)
+    found: dict[Server, None] = {}
+    problems: list[str] = []
+    for i, each in enumerate(servers, start=1):
+        try:
+            found[Server(*_server(each))] = None
+        except Invalid as error:
+            problems.append(f"servers: number {i}: {error}")
+    return (*found,), (*problems,)
 
 
 def parse_bind(bind: Any) -> tuple[Bind, ...]:
@@ -240,6 +259,11 @@ def _bind(text: str) -> Bind:
     except ValueError:
         raise Invalid("host", f"must be * or an address, which {host} is not") from None
     return Bind(host, port)
+
+
+def _server(text: Any) -> tuple[str, int]:
+    host, port = _host_port(text)
+    return destination(host), port
 
 
 def _host_port(text: Any) -> tuple[str, int]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from attrs import frozen
+
 from bender.core.model import Invalid
-from bender.core.routing import Canary, Server, parse_canary, parse_servers
+from bender.core.routing import Canary, Server, kept_servers, parse_canary
 from bender.core.weights import shared
 
 #: Members in these states get no traffic, whatever they ask for.
@@ -18,8 +20,26 @@ AWAY = ("drain", "maint")
 _T = TypeVar("_T")
 
 
+@frozen
+class Service:
+    """The fields of a backend that say who serves it. `canary` is of another version than `version`, or None."""
+
+    app: str
+    version: str
+    canary: Canary | None
+    servers: tuple[Server, ...]
+
+
 def members(
     backend: Mapping[str, Any], stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the members of a backend as it is kept; see `serving`."""
+    service = Service(backend["app"], backend["version"], canary_of(backend), servers_of(backend))
+    return serving(service, stable, canary)
+
+
+def serving(
+    service: Service, stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """All who serve a backend, in order of id, each with the weight (0 to 256) that it is to have.
 
@@ -28,9 +48,9 @@ def members(
     0, and the others make up the canary's share. Fixed servers are of the version itself; one that is registered as
     well counts as that alone.
     """
-    chosen = canary_of(backend)
+    chosen = service.canary
     others = canary if chosen is not None else ()
-    stable = [*stable, *_fixed(backend, [*stable, *others])]
+    stable = [*stable, *_fixed(service, [*stable, *others])]
     of_stable, of_others = [_asked(member) for member in stable], [_asked(member) for member in others]
     if chosen is not None:
         of_stable, of_others = shared(of_stable, of_others, chosen.percent)
@@ -48,8 +68,9 @@ def canary_of(backend: Mapping[str, Any]) -> Canary | None:
 
 
 def servers_of(backend: Mapping[str, Any]) -> tuple[Server, ...]:
-    """The fixed servers of a backend; none where a node that did not know of them has kept something else there."""
-    return _kept(backend.get("servers"), parse_servers, ())
+    """The fixed servers of a backend, without what an older node has kept there and cannot be one."""
+    servers = backend.get("servers")
+    return () if servers is None else kept_servers(servers)[0]
 
 
 def _kept(value: Any, parse: Callable[[Any], _T], none: _T) -> _T:
@@ -64,15 +85,15 @@ def _asked(member: Mapping[str, Any]) -> int:
     return 0 if member.get("state") in AWAY else int(member["weight"])
 
 
-def _fixed(backend: Mapping[str, Any], registered: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _fixed(service: Service, registered: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The fixed servers as members, without those that are registered."""
     known = {(member["host"], member["port"]) for member in registered}
     return [
         {
             "id": f"server/{server.host}/{server.port}",
             "resource": "Server",
-            "app": backend["app"],
-            "version": backend["version"],
+            "app": service.app,
+            "version": service.version,
             "host": server.host,
             "port": server.port,
             "weight": 1,
@@ -80,6 +101,6 @@ def _fixed(backend: Mapping[str, Any], registered: Iterable[Mapping[str, Any]]) 
             "meta": {},
             "fixed": True,
         }
-        for server in servers_of(backend)
+        for server in service.servers
         if (server.host, server.port) not in known
     ]

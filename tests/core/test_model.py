@@ -321,6 +321,19 @@ class Parsing(ModelCase):
             self.invalid(field, lambda sent: self.parse(**sent), {field: term})
             self.invalid(field, lambda sent: self.parse_at(**sent), {field: term})
 
+    def test_hosts_where_no_instance_can_be(self) -> None:
+        """They are refused at registration, in whatever form; what is there already can be asked for and ended."""
+        groups = ("224.0.0.1", "239.1.2.3", "FF02::1", "::ffff:224.0.0.1", "255.255.255.255", "::ffff:255.255.255.255")
+        for host in ("0.0.0.0", "::", "0:0::0", "::ffff:0.0.0.0", *groups):
+            self.invalid("host", lambda host: self.parse(host=host), host)
+            path = ("web", "1.0", host, "80")
+            self.invalid("host", model.parse_registration_at, path, b"", TIMING)
+            self.assertTrue(model.registration_key(path).startswith("registration/web/1.0/"))
+        for host in ("127.0.0.1", "::1", "localhost", "0.0.0.5", "::ffff:10.0.0.1", "240.0.0.1", "10.255.255.255"):
+            self.parse(host=host)
+        error = self.assertRaises(Invalid, self.parse, host="0.0.0.0")
+        self.assertEqual(str(error), "host: must be where the instance is reached, not the unspecified address 0.0.0.0")
+
     def test_at_a_path(self) -> None:
         """What the body says too has to be the same, a host in whatever form."""
         self.assertEqual(self.parse_at(), WEB)

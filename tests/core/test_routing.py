@@ -21,6 +21,7 @@ from bender.core.routing import (
     Health,
     Rule,
     Server,
+    kept_servers,
     parse_balance,
     parse_bind,
     parse_canary,
@@ -110,6 +111,17 @@ class OfBackends(RoutingCase):
             self.refused("servers", parse_servers, [text])
         self.refused("servers", parse_servers, "h:80", None, {"h": 80}, [80], ["h:80", None], [["h:80"]], ["h:80\n"])
         self.refused("servers", parse_servers, ["h:80", "H.:80"], [f"h:{port}" for port in range(1, 102)])
+
+    def test_servers_where_nobody_can_be(self) -> None:
+        """They are refused; kept ones are left out, and those beside them are not."""
+        for text in ("0.0.0.0:80", "[::]:80", "224.0.0.1:80", "[ff02::1]:80", "255.255.255.255:80"):
+            self.refused("servers", parse_servers, [text])
+            servers, (problem,) = kept_servers(["a:1", text, "a.:1"])
+            self.assertEqual(servers, (Server("a", 1),))
+            self.assertTrue(problem.startswith("servers: number 2: host: must be where"), problem)
+        wrong: tuple[Any, ...] = ("a:1", {}, ["a:1"] * 101)
+        for value in wrong:
+            self.assertEqual(kept_servers(value)[0], ())
 
     def test_slow_start(self) -> None:
         """Seconds, up to an hour."""

@@ -105,7 +105,8 @@ class FixedServers(SynchronousTestCase):
         self.assertEqual(found, {1: 256, 7: 256, 8: 256, 2: 256})
 
     def test_what_an_older_node_took_for_servers(self) -> None:
-        """It is none."""
-        taken: tuple[Any, ...] = ("h:7", ["h"], [1], {}, ["h:7", "x y:8"])
+        """It is none; servers beside it are."""
+        taken: tuple[Any, ...] = ("h:7", ["h"], [1], {}, ["x y:8"], ["0.0.0.0:8"])
         for servers in taken:
             self.assertEqual(weights({**SITE, "servers": servers}, [member(1)]), {1: 1})
+        self.assertEqual(weights({**SITE, "servers": ["h:7", "0.0.0.0:8"]}, [member(1)]), {1: 1, 7: 1})

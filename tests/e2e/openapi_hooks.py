@@ -38,6 +38,7 @@ WHOLE = (
     *("Status", "Tally", "Peer", "Guarded"),
 )
 
+_MAPPED = re.compile(r":ffff:[^:]+(:[^:]+)?(\]|$)", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
 
 _printable = st.characters(exclude_categories=("C", "Z"), include_characters=" ", exclude_characters="/")
@@ -76,10 +77,19 @@ def _make(kind: str, schema: dict[str, Any], texts: st.SearchStrategy[str]) -> s
 
 @schemathesis.hook
 def filter_case(context: HookContext, case: Case[Any]) -> bool:
-    """Leave out names that are not printable: of these the document says in words alone that they are wrong."""
+    """Leave out names that are not printable, and hosts that are addresses of IPv4 mapped into IPv6.
+
+    Of these, the document says in words alone that they, or some of them, are wrong.
+    """
     parts = [part for part in (case.path_parameters, case.query, case.body) if isinstance(part, dict)]
     names = [part.get(field) for part in parts for field in ("app", "version", "name", "backend")]
-    return all(unquote(name).isprintable() for name in names if isinstance(name, str))
+    hosts = [str(host) for part in parts for host in (part.get("host"), *_listed(part.get("servers")))]
+    printable = all(unquote(name).isprintable() for name in names if isinstance(name, str))
+    return printable and not any(_MAPPED.search(unquote(host)) for host in hosts)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 @schemathesis.hook
