@@ -33,7 +33,7 @@ PURE = {
 PURE |= {"msgspec", "operator", "re", "typing", "zlib"}
 
 #: What decides and does nothing, and what each may use besides.
-CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "jinja2"}}
+CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "jinja2", "markupsafe"}}
 
 #: These know a node, and not each other; `tap` alone knows them.
 SHELLS = {"bender.api", "bender.events", "bender.exchange", "bender.expiry"}
@@ -42,7 +42,7 @@ SHELLS = {"bender.api", "bender.events", "bender.exchange", "bender.expiry"}
 AROUND = {"bender.cli", "bender.client", "bender.deploying", "bender.haproxy", "bender.running"}
 
 #: What those need alone, and the daemon never imports.
-AROUND_NEEDS = {"click", "jinja2", "rich"}
+AROUND_NEEDS = {"click", "jinja2", "markupsafe", "rich"}
 
 #: They start the reactor, everybody else is handed it.
 STARTING = {"bender.tap", "bender.cli", "bender.haproxy.tap"}

@@ -19,7 +19,7 @@ import msgspec
 from twisted.web.iweb import IAgent
 
 from bender.client.http import Http, Safety
-from bender.client.nodes import API_PORT, Nodes
+from bender.client.nodes import API_PORT, Nodes, parse_nodes
 from bender.client.values import (
     Applied,
     Backend,
@@ -362,8 +362,14 @@ class Client:
 
 
 def apis(status: Mapping[str, Any]) -> list[str]:
-    """Where clients reach the other nodes, as far as a node's status says."""
-    return [peer["api"] for peer in status.get("peers", ()) if peer.get("api") and peer.get("state") != "left"]
+    """Where clients reach the other nodes, as far as a node's status says; what cannot be an address is passed over."""
+    peers = status.get("peers")
+    found: list[str] = []
+    for peer in peers if isinstance(peers, list) else ():
+        if isinstance(peer, dict) and isinstance(peer.get("api"), str) and peer.get("state") != "left":
+            with suppress(ValueError):
+                found += parse_nodes(peer["api"])
+    return found
 
 
 def path_of(id_: str) -> str:

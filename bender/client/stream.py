@@ -1,6 +1,7 @@
 """The events of one node as they come: server-sent events, each decoded and handed on.
 
-A node that falls silent is taken for gone, and what no node would say ends the stream.
+A node that falls silent is taken for gone. An event that cannot be read is passed over, for a node may only pass on
+what another one has made; a stream that begins with nothing else is no node's, and ends.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ SILENCE_S_MAX = 20.0
 #: Of an event, which has less than 16 KiB. What is longer comes from no node.
 LINE_BYTES_MAX = 256 * 1024
 
+#: Events that cannot be read before the first that can be.
+UNREADABLE_MAX = 100
+
 
 class Said(msgspec.Struct):
     """One event of a node."""
@@ -37,10 +41,12 @@ class Said(msgspec.Struct):
     frontend: dict[str, Any] | None = None
 
     def change(self) -> Change | None:
-        """What has changed; None for what only says how far it is."""
+        """What has changed; None for what only says how far it is. Raises `ValueError` where it has no id."""
         for kind in ("registration", "backend", "frontend"):
             body: dict[str, Any] | None = getattr(self, kind)
             if body is not None:
+                if not isinstance(body.get("id"), str):
+                    raise ValueError(f"the {kind} has no id")
                 reason = "snapshot" if self.snapshot else self.reason
                 return Change(self.event, kind, body["id"], reason, body, self.at)
         return None
@@ -50,17 +56,24 @@ _said = msgspec.json.Decoder(Said)
 
 
 class Stream(Protocol):
-    """Server-sent events as they come, each handed to `hear`. `ended` fires when there are no more."""
+    """Server-sent events as they come, each handed to `hear`. `ended` fires when there are no more.
+
+    `on_unreadable` is called with what is wrong with the first event that cannot be read.
+    """
 
     _log = Logger()
 
-    def __init__(self, clock: Any, hear: Callable[[Said], None]) -> None:
+    def __init__(
+        self, clock: Any, hear: Callable[[Said], None], on_unreadable: Callable[[str], None] = lambda _problem: None
+    ) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self.end())
         self.unread = b""
         #: Whether there was any.
         self.heard = False
         self._clock = clock
         self._hear = hear
+        self._on_unreadable = on_unreadable
+        self._unreadable = 0
         self._silence: IDelayedCall | None = None
         self._paused = False
 
@@ -82,13 +95,30 @@ class Stream(Protocol):
         try:
             for line in lines:
                 if line.startswith(b"data: ") and not self.ended.called:
-                    self._hear(_said.decode(line[6:]))
-                    self.heard = True
+                    self._read(line[6:])
         except Exception:
             self._log.failure("A node told what could not be understood; it is asked again.")
             self._give_up()
         if len(self.unread) > LINE_BYTES_MAX:
             self._log.error("A node told a line that does not end; it is asked again.")
+            self._give_up()
+
+    def _read(self, document: bytes) -> None:
+        try:
+            said = _said.decode(document)
+            said.change()
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            self._pass_over(str(error))
+        else:
+            self._hear(said)
+            self.heard = True
+
+    def _pass_over(self, problem: str) -> None:
+        self._unreadable += 1
+        if self._unreadable == 1:
+            self._log.warn("A node sent an event that cannot be read, which is passed over: {problem}", problem=problem)
+            self._on_unreadable(problem)
+        if self._unreadable > UNREADABLE_MAX and not self.heard:
             self._give_up()
 
     def _give_up(self) -> None:

@@ -129,6 +129,8 @@ class Watch(AsyncIterator[Event]):
         self._stream: Stream | None = None
         #: Called where no node can be followed, with each and why not, once until one can again. Set it to your own.
         self.on_away: Callable[[dict[str, str]], None] = lambda _problems: None
+        #: Called with a node that sent an event which cannot be read, and what is wrong with that. Set it to your own.
+        self.on_unreadable: Callable[[str, str], None] = lambda _node, _problem: None
         self._away = False
         #: The node that is followed, or was last; None before there was one.
         self.node: str | None = None
@@ -266,7 +268,11 @@ class Watch(AsyncIterator[Event]):
         goes_on = node == self.node and self._cursor is not None
         stood_at, since = (0.0, self._cursor) if goes_on else self._stood(node)
         merging = _Merging(goes_on, stood_at) if self._history.shown or self._synced else None
-        stream = Stream(self._clock, lambda said: self._heard(said, node, merging))
+        stream = Stream(
+            self._clock,
+            lambda said: self._heard(said, node, merging),
+            lambda problem: self.on_unreadable(node, problem),
+        )
         query = {**self._selection, **self._name, "snapshot": "true" if goes_on else "always"}
         query |= {} if since is None else {"since": since}
         path = f"/events?{urlencode(query)}"

@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionRe
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from bender.core.model import is_destination
+
 #: Seconds between two looks at a name, and if it was not found.
 FRESH_S = 30.0
 AGAIN_S = 2.0
@@ -37,9 +39,11 @@ class Addresses:
     def address_of(self, host: str) -> str | None:
         """The address of a host, which may be one itself; None while it is not known."""
         try:
-            return str(ip_address(host))
+            address = ip_address(host)
         except ValueError:
             pass
+        else:
+            return str(address) if is_destination(address) else None
         if host not in self._asked_at:
             self._timers[host] = self._reactor.callLater(0, self._look_up, host)
         self._asked_at[host] = self._reactor.seconds()
@@ -61,7 +65,8 @@ class Addresses:
         self._reactor.nameResolver.resolveHostName(receiver, host)
 
     def _found(self, addresses: list[str], host: str) -> None:
-        """Of several the same one is used for as long as it is among them."""
+        """Of several the same one is used for as long as it is among them; those that nobody can be at do not count."""
+        addresses = [address for address in addresses if is_destination(ip_address(address))]
         again_s = FRESH_S if addresses else AGAIN_S
         self._timers[host] = self._reactor.callLater(again_s, self._look_up, host)
         if addresses and self._known.get(host) not in addresses:

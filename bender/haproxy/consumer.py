@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from bender.client import BenderError, Client, Stand
 from bender.client.values import decoded, refusal_of
+from bender.haproxy.core.words import shown
 from bender.reaching import NoAnswer
 
 #: What a node may take for it, and how long it is let alone where it does not take it.
@@ -55,7 +56,7 @@ class Consumer:
         self._stand: Stand | None = None
         self._due = False
         self._telling: Deferred[None] | None = None
-        self._complained: set[str] = set()
+        self._complained: set[object] = set()
 
     def acknowledge(self, stand: Stand) -> None:
         """All up to here is done. It is told also where it was before, for the stream may be another one."""
@@ -96,7 +97,7 @@ class Consumer:
             refusal = refusal_of(reply)
             told: _Told = _Told() if refusal else decoded(reply.body, _Told, stand.node)
         except (NoAnswer, BenderError) as error:
-            self.problem = f"{stand.node} {error}"
+            self.problem = f"{stand.node} {shown(str(error))}"
             self._due = True  # somebody may be waiting for it
             return AGAIN_S
         if refusal is None:
@@ -104,17 +105,19 @@ class Consumer:
             if told.warning is not None:
                 # Not in the words of the node, for this ends up in the log.
                 self.problem = f"another program has the name {self.name}, too; give each driver its own --name"
-                self._complain("Deregistrations that wait need the word of both: {problem}.")
+                self._complain("name", "Deregistrations that wait need the word of both: {problem}.")
             return 0.0
         unknown = refusal.status == HTTPStatus.NOT_FOUND
-        self.problem = f"{stand.node} does not know of consumers" if unknown else f"{stand.node} refuses it: {refusal}"
-        self._complain("How far HAProxy is cannot be told: {problem}.")
+        why = "does not know of consumers" if unknown else f"refuses it: {shown(str(refusal))}"
+        self.problem = f"{stand.node} {why}"
+        # Not by the text, which may differ each time.
+        self._complain((stand.node, refusal.status), "How far HAProxy is cannot be told: {problem}.")
         return UNKNOWN_S if unknown else AGAIN_S
 
-    def _complain(self, line: str) -> None:
-        """Log the problem, once."""
-        if self.problem is not None and self.problem not in self._complained:
-            self._complained.add(self.problem)
+    def _complain(self, about: object, line: str) -> None:
+        """Log the problem, once for each thing that it is about."""
+        if about not in self._complained:
+            self._complained.add(about)
             self._log.warn(line, problem=self.problem)
 
     def _failed(self, failure: Any) -> None:

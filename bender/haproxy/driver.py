@@ -28,6 +28,7 @@ from bender.haproxy.core.rendering import DYNAMIC_SINCE
 from bender.haproxy.core.report import Counts
 from bender.haproxy.core.shape import Pool
 from bender.haproxy.core.wanted import Wanted
+from bender.haproxy.core.words import shown
 from bender.haproxy.loading import Loader
 from bender.haproxy.programs import Vigil
 from bender.haproxy.reconciling import Outcome, Reconciler
@@ -56,6 +57,7 @@ class Following(Protocol):
     taken: Stand | None
     on_taken: Callable[[], None]
     on_away: Callable[[dict[str, str]], None]
+    on_unreadable: Callable[[str, str], None]
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
 
@@ -144,6 +146,7 @@ class Driver(Service):
         super().startService()
         self.watch.on_taken = self._taken
         self.watch.on_away = self._nobody
+        self.watch.on_unreadable = self._unreadable
         self._addresses.on_change = self._moved
         if self.loader.files.written is not None:
             self.loader.reloading.begin()
@@ -176,7 +179,7 @@ class Driver(Service):
             try:
                 self._hear(event)
             except Exception:
-                self._log.failure("{id} cannot be understood and is passed over.", id=event.id)
+                self._log.failure("{id} cannot be understood and is passed over.", id=shown(event.id))
 
     def _hear(self, event: Event) -> None:
         now = self._reactor.seconds()
@@ -215,6 +218,10 @@ class Driver(Service):
         said = "; ".join(f"{node} {problem}" for node, problem in problems.items())
         self._log.warn("No node can be followed, HAProxy is left as it is: {said}.", said=said)
 
+    def _unreadable(self, node: str, problem: str) -> None:
+        self.wanted.registry.note(node, f"has sent an event that cannot be read: {problem}")
+        self.poke()
+
     def _moved(self, host: str) -> None:
         self.wanted.moved(host)
         self.poke()
@@ -249,7 +256,13 @@ class Driver(Service):
             except Exception:
                 self._log.failure("A turn failed; the next one looks at everything.")
                 self._later()
+            self._complain()
             await self._rest()
+
+    def _complain(self) -> None:
+        """Log each problem once, for as long as it lasts."""
+        for id_, problem in self.wanted.new_problems().items():
+            self._log.warn("{id} is left out, or a part of it: {problem}.", id=id_, problem=problem)
 
     async def _rest(self) -> None:
         """Until there is something to do, and all that came with it was taken."""

@@ -2,7 +2,7 @@
 
 A connection that is kept would go on speaking with a process that has been replaced by another one. Commands are sent
 so many at a time that HAProxy's buffer has room for them, and every wait for its answers has an end. What goes wrong is
-`NoAnswer`, a clause about HAProxy.
+`NoAnswer`, a clause about HAProxy. A text that is not exactly one command is never sent.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from bender.haproxy.core.words import is_command
 from bender.reaching import in_time
 
 #: For the connection, and for the answers to one portion of commands: HAProxy takes milliseconds.
@@ -30,6 +31,9 @@ ANSWER_BYTES_MAX = 256 * 1024 * 1024
 
 #: What HAProxy says when it has answered one command and waits for the next.
 PROMPT = b"\n> "
+
+#: The answer to a text that is not one command, in HAProxy's place.
+NOT_SENT = "It was not sent, for it is not one command."
 
 
 class Runtime:
@@ -45,6 +49,8 @@ class Runtime:
 
     async def ask(self, command: str) -> str:
         """The answer to one command, with nothing else said, as the process wants it that has the others."""
+        if not is_command(command):
+            return NOT_SENT
         factory = Factory.forProtocol(_Once)
         factory.noisy = False
         once: Any = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
@@ -76,12 +82,16 @@ class Conversation:
         self._talk.transport.loseConnection()
 
     async def ask(self, commands: Sequence[str]) -> list[str]:
-        """The answer to each of these commands, in their order."""
+        """The answer to each of these commands, in their order; `NOT_SENT` for a text that is not one command."""
+        sent = [command for command in commands if is_command(command)]
         answers: list[str] = []
-        for portion in portions(commands):
+        for portion in portions(sent):
             answered = self._talk.tell(portion)
             answers += await in_time(self._reactor, answered, ANSWER_S_MAX)
-        return answers
+        if len(sent) == len(commands):
+            return answers
+        in_turn = iter(answers)
+        return [next(in_turn) if is_command(command) else NOT_SENT for command in commands]
 
 
 def portions(commands: Sequence[str]) -> Iterator[list[str]]:

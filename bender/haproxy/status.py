@@ -90,9 +90,9 @@ def _haproxy(driver: Driver) -> dict[str, Any]:
 
 
 def _problems(driver: Driver) -> dict[str, str]:
-    """By id of backends, frontends and registrations, what of them cannot be used."""
+    """By id of backends, frontends and registrations, what of them cannot be used or understood."""
     without = {id_: "its host has no address that is known" for ids in driver.wanted.homeless.values() for id_ in ids}
-    return dict(sorted((driver.wanted.problems | without).items()))
+    return dict(sorted((driver.wanted.all_problems | without).items()))
 
 
 def _frontends(driver: Driver) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
 from bender.client import Client, Refused, Stand, Watch
-from bender.client.stream import LINE_BYTES_MAX, SILENCE_S_MAX, Stream
+from bender.client.stream import LINE_BYTES_MAX, SILENCE_S_MAX, UNREADABLE_MAX, Stream
 from bender.client.watching import FOLLOWED_S_MAX, LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page, Watcher
@@ -386,6 +386,33 @@ class Elsewhere(WatchCase):
         asked = [end for end in self.network.ends if end.peerAddress.port == 1729]
         self.assertLess(len(asked), 25)
         self.assertEqual(watcher.named(), [])
+
+    def test_events_that_cannot_be_read(self) -> None:
+        """They are passed over, and those around them are not."""
+        heard: list[str] = []
+        problems: list[str] = []
+        stream = Stream(self.network, lambda said: heard.append(said.event), problems.append)
+        stream.makeConnection(StringTransport())
+        deep = b'{"event": "x", "backend": ' + b"[" * 100_000
+        of_another_shape = (
+            b"[]",
+            b'{"event": 7}',
+            b'{"event": "x", "at": 1e300}',
+            b'{"event": "online", "registration": {}}',
+        )
+        no_json = (b"{", b"\xff", b'"\\ud800', deep)
+        for document in (b'{"event": "tick"}', *of_another_shape, *no_json, b'{"event": "tock"}'):
+            stream.dataReceived(b"data: " + document + b"\n")
+        self.assertEqual((heard, len(problems), stream.ended.called), (["tick", "tock"], 1, False))
+
+    def test_nothing_that_can_be_read(self) -> None:
+        """Such a stream ends after a while."""
+        stream = Stream(self.network, lambda _: None)
+        stream.makeConnection(StringTransport())
+        stream.dataReceived(b"data: x\n" * UNREADABLE_MAX)
+        self.assertFalse(stream.ended.called)
+        stream.dataReceived(b"data: x\n")
+        self.assertTrue(stream.ended.called and not stream.heard)
 
     def test_a_line_without_an_end(self) -> None:
         """It is not kept for ever."""

@@ -14,6 +14,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from bender.haproxy import core
 from bender.haproxy.core.rendering import Renderer
 from bender.haproxy.core.servers import Server
+from bender.haproxy.core.settings import backend_of, frontend_of
 from bender.haproxy.core.shape import Shape, shape, slots_for
 from bender.haproxy.reconciling import Outcome, Reconciler
 from bender.haproxy.runtime import Runtime
@@ -36,7 +37,8 @@ def shop(place: Place, servers: int) -> tuple[Shape, int]:
     port = place.ports.take()
     backend = {"name": "shop", "app": "web", "version": "1", "health": {"path": "/health", "interval": 0.2}}
     frontend = {"name": "www", "backend": "shop", "bind": f"127.0.0.1:{port}"}
-    found, problems = shape({"shop": backend}, {"www": frontend}, {"shop": slots_for(servers, 0)})
+    slots = {"shop": slots_for(servers, 0)}
+    found, problems = shape({"shop": backend_of(backend)}, {"www": frontend_of(frontend)}, slots)
     assert problems == {}
     return found, port
 

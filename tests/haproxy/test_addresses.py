@@ -25,6 +25,23 @@ class LookingUp(SynchronousTestCase):
         self.network.pass_time(1)
         self.assertEqual(self.names.asked, [])
 
+    def test_where_nobody_can_be(self) -> None:
+        """It is no address of a server, and neither is one that means something on one machine alone."""
+        for host in (
+            "0.0.0.0",
+            "::",
+            "::ffff:0.0.0.0",
+            "224.0.0.1",
+            "ff02::1",
+            "255.255.255.255",
+            "fe80::1%x; show env",
+        ):
+            self.assertIsNone(self.ask(host), host)
+        self.names.addresses["shop.example"] = ["0.0.0.0", "::", "fe80::1%eth0", "10.0.0.7"]
+        self.ask()
+        self.network.pass_time(1)
+        self.assertEqual(self.ask(), "10.0.0.7")
+
     def test_a_name(self) -> None:
         """It is not known at first, and it is said when it is."""
         self.names.addresses["shop.example"] = ["10.0.0.2", "10.0.0.1"]

@@ -9,7 +9,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
 
 from bender.client import Event, Stand
 from bender.haproxy import core
@@ -22,8 +24,9 @@ from bender.haproxy.driver import CHECK_S, QUIET_S, Driver
 from bender.haproxy.files import Files, Refused
 from bender.haproxy.loading import AGAIN_S, BEGIN_S_MAX, Loader
 from bender.haproxy.runtime import Runtime
+from bender.haproxy.status import status
 from tests.exchange.network import Names
-from tests.haproxy.said import backend, frontend, offline, online
+from tests.haproxy.said import backend, frontend, instance, offline, online
 from tests.haproxy.standin import Endpoint, HAProxy, Reload, Server
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
@@ -39,6 +42,7 @@ class Watched:
         self.taken: Stand | None = None
         self.on_taken: Callable[[], None] = lambda: None
         self.on_away: Callable[[dict[str, str]], None] = lambda _problems: None
+        self.on_unreadable: Callable[[str, str], None] = lambda _node, _problem: None
         self._events: deque[Event] = deque()
         self._taker: Deferred[None] | None = None
         self._number = 0
@@ -365,6 +369,41 @@ class Members(DriverCase):
 
     def delete(self, _command: str) -> None:
         self.haproxy.pools["shop"].pop(A, None)
+
+
+class Hostile(DriverCase):
+    """What a node says that no node should."""
+
+    def test_it_is_left_out_and_said_once(self) -> None:
+        """The rest goes on, and the log has a line about each."""
+        self.serve(1)
+        lines: list[str] = []
+
+        @provider(ILogObserver)
+        def observer(event: LogEvent) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        bad = instance(2, state="ready; show env")
+        evil = Said("created", "backend", "backend/a\nb", "configured", {"name": "a\nb", "app": "web", "version": "1"})
+        for _ in range(3):
+            self.tell(Said("online", "registration", bad["id"], "registered", bad), evil, online(3))
+            self.settle(3)
+        self.assertEqual({*self.servers()}, {A, C})
+        said = [line for line in lines if "left out" in line]
+        name, state = said
+        self.assertTrue(name.startswith("backend/a\\nb is left out, or a part of it: name: must be printable"), name)
+        self.assertEqual(state, f"{bad['id']} is left out, or a part of it: state: must be up, drain, maint.")
+        self.assertEqual([*status(self.driver)["problems"]], ["backend/a\\nb", bad["id"]])
+
+    def test_an_event_that_cannot_be_read(self) -> None:
+        """It is said of the node."""
+        self.serve(1)
+        self.watch.on_unreadable(NODE, "Expected `str`\x1b")
+        self.settle()
+        problem = "has sent an event that cannot be read: Expected `str`\\x1b"
+        self.assertEqual(status(self.driver)["problems"], {NODE: problem})
 
 
 class Shapes(DriverCase):

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.runtime import ANSWER_S_MAX, PORTION_BYTES_MAX, Conversation, Runtime, portions
+from bender.haproxy.runtime import ANSWER_S_MAX, NOT_SENT, PORTION_BYTES_MAX, Conversation, Runtime, portions
 from bender.reaching import NoAnswer
 from tests.haproxy.standin import Endpoint, HAProxy, Server
 
@@ -53,6 +53,14 @@ class Talking(SynchronousTestCase):
         self.assertLessEqual(max(sizes), PORTION_BYTES_MAX)
         self.assertGreater(len(sizes), 2)
         self.assertEqual([*portions(["x" * PORTION_BYTES_MAX, "y"])], [["x" * PORTION_BYTES_MAX], ["y"]])
+
+    def test_what_is_not_one_command(self) -> None:
+        """It is not sent; the others are, and each has its own answer."""
+        commands = ("set server shop/a weight 7", "set server shop/a weight 9; show env", "set server shop/a\nshow env")
+        answers = self.successResultOf(self.talk(*commands, "set server shop/b weight 7"))
+        self.assertEqual(answers, ["", NOT_SENT, NOT_SENT, "No such server.\n"])
+        self.assertEqual(self.haproxy.said, [commands[0], "set server shop/b weight 7"])
+        self.assertEqual(self.successResultOf(self.begin(self.runtime.ask("show proc; show env"))), NOT_SENT)
 
     def test_nobody_listens(self) -> None:
         """It is said in a clause."""

@@ -4,14 +4,23 @@ Whatever bender does not say, HAProxy stays as it is. An instance is gone where 
 has expired. Where it is hidden because nodes are not heard, or is missing at a node that was restarted, it may well be
 there: it is kept for as long as that may take to clear up, counted only while a node is followed. Backends and
 frontends are kept until somebody removes them, for when all nodes have lost them it was not meant.
+
+What comes from a node may be anything: the node may be hostile, defective or of another version. All of it becomes
+checked values here, by the rules that the API has for clients. An event that breaks them changes nothing but
+`problems`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from attrs import define, field, frozen
+
+from bender.core.model import PORT_MAX, WEIGHT_MAX, Invalid, destination, parse_name
+from bender.core.standing import UP, State
+from bender.haproxy.core.settings import Backend, Frontend, backend_of, frontend_of
+from bender.haproxy.core.words import shown
 
 #: Reasons for which an instance is gone.
 GONE = ("expired", "deregistered")
@@ -19,12 +28,27 @@ GONE = ("expired", "deregistered")
 #: Seconds for which one is kept that is not listed for any other reason.
 KEPT_S = 60.0
 
+#: Events that could not be understood, of which so many are kept; of more there is only the fact.
+PROBLEMS_MAX = 200
+MORE = "…"
+
 Kind = Literal["registration", "backend", "frontend"]
+
+_STATES: Mapping[object, State] = {"up": "up", "drain": "drain", "maint": "maint"}
+
+_APPEARS = {
+    "registration": ("online", "changed"),
+    "backend": ("created", "changed"),
+    "frontend": ("created", "changed"),
+}
+_GOES = {"registration": "offline", "backend": "removed", "frontend": "removed"}
+
+_T = TypeVar("_T", Backend, Frontend)
 
 
 @frozen
 class Said:
-    """One event: `body` is what it is about."""
+    """One event as it was received: `body` is what it is about, and may hold anything."""
 
     event: str
     kind: str
@@ -33,15 +57,50 @@ class Said:
     body: Mapping[str, Any]
 
 
+@frozen
+class Instance:
+    """A registration, as far as it matters here."""
+
+    id: str
+    app: str
+    version: str
+    host: str
+    port: int
+    weight: int
+    state: State
+
+
+def instance_of(body: Mapping[str, Any]) -> Instance:
+    """Return a registration. Raises `Invalid`."""
+    app, version = (parse_name(field, body.get(field)) for field in ("app", "version"))
+    host = body.get("host")
+    if not isinstance(host, str):
+        raise Invalid("host", "must be a string")
+    host, port = destination(host), _number("port", body.get("port"), 1, PORT_MAX)
+    state = body.get("state", UP)
+    if not isinstance(state, str) or state not in _STATES:
+        raise Invalid("state", f"must be {', '.join(map(str, _STATES))}")
+    weight = _number("weight", body.get("weight"), 0, WEIGHT_MAX)
+    return Instance(f"registration/{app}/{version}/{host}/{port}", app, version, host, port, weight, _STATES[state])
+
+
+def _number(field: str, number: object, at_least: int, at_most: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or not at_least <= number <= at_most:
+        raise Invalid(field, f"must be a number from {at_least} to {at_most}, without a point")
+    return number
+
+
 @define
 class Registry:
     """Registrations, backends and frontends, by what was said of them last."""
 
-    backends: dict[str, Mapping[str, Any]] = field(factory=dict)
-    frontends: dict[str, Mapping[str, Any]] = field(factory=dict)
+    backends: dict[str, Backend] = field(factory=dict)
+    frontends: dict[str, Frontend] = field(factory=dict)
     #: Backends and frontends, by id, that bender does not know any more though nobody has removed them.
     missing: set[str] = field(factory=set)
-    _registrations: dict[str, Mapping[str, Any]] = field(factory=dict)
+    #: By id, fit to be shown, what was wrong with the last event about it.
+    problems: dict[str, str] = field(factory=dict)
+    _registrations: dict[str, Instance] = field(factory=dict)
     _of_version: dict[tuple[str, str], set[str]] = field(factory=dict)
     _of_app: dict[str, set[str]] = field(factory=dict)
     # Registrations that are not listed, with the time until which they are kept.
@@ -52,7 +111,7 @@ class Registry:
         """Registrations that bender does not list any more, with the time until which they are kept."""
         return self._lost
 
-    def registrations(self, app: str, version: str) -> list[Mapping[str, Any]]:
+    def registrations(self, app: str, version: str) -> list[Instance]:
         """Those of a version, in order of id."""
         return [self._registrations[id_] for id_ in sorted(self._of_version.get((app, version), ()))]
 
@@ -61,14 +120,25 @@ class Registry:
         return frozenset(self._of_app.get(app, ()))
 
     def take(self, said: Said, now: float) -> frozenset[str]:
-        """Take in an event; returns the names of the backends whose servers it may have changed."""
-        if said.kind == "registration":
-            return self._take_registration(said, now)
-        if said.kind == "backend":
-            return self._take_backend(said)
-        if said.kind == "frontend":
-            self._set(self.frontends, said)
-        return frozenset()
+        """Take in an event; returns the names of the backends that it may have changed, themselves or their servers.
+
+        An event that cannot be understood changes nothing, and `problems` says why.
+        """
+        try:
+            changed = self._take(said, now)
+        except Invalid as error:
+            self.note(said.id, str(error))
+            return frozenset()
+        self.problems.pop(shown(said.id), None)
+        return changed
+
+    def note(self, id_: str, problem: str) -> None:
+        """Have `problems` say what is wrong with what was said last of an id, or by a node."""
+        id_ = shown(id_)
+        if id_ in self.problems or len(self.problems) < PROBLEMS_MAX:
+            self.problems[id_] = shown(problem)
+        else:
+            self.problems[MORE] = "there are more than can be named here"
 
     def due_at(self) -> float | None:
         """When the next of those that are kept is gone."""
@@ -85,51 +155,79 @@ class Registry:
         """A node is followed again after a time in which none was: what is lost gets all of its time once more."""
         self._lost = dict.fromkeys(self._lost, now + KEPT_S)
 
-    def _take_registration(self, said: Said, now: float) -> frozenset[str]:
-        if said.event == "offline":
+    def _take(self, said: Said, now: float) -> frozenset[str]:
+        if said.kind not in _GOES:
+            raise Invalid("kind", f"must be {', '.join(_GOES)}")
+        if said.event == _GOES[said.kind]:
+            return self._take_away(said, now)
+        if said.event not in _APPEARS[said.kind]:
+            raise Invalid("event", f"must be {', '.join((*_APPEARS[said.kind], _GOES[said.kind]))}")
+        if said.kind == "registration":
+            return self._take_registration(said)
+        if said.kind == "backend":
+            return self._set_backend(said, backend_of(said.body))
+        self._set(self.frontends, said, frontend_of(said.body))
+        return frozenset()
+
+    def _take_away(self, said: Said, now: float) -> frozenset[str]:
+        """What is not known any more goes by its id alone, whatever else the event holds."""
+        if said.kind == "registration":
             if said.reason in GONE:
                 return self._remove(said.id)
             if said.id in self._registrations:
                 self._lost.setdefault(said.id, now + KEPT_S)
             return frozenset()
+        name = said.id.partition("/")[2]
+        objects: dict[str, Any] = self.backends if said.kind == "backend" else self.frontends
+        if name not in objects or said.id != f"{said.kind}/{name}":
+            return frozenset()
+        if said.reason != "configured":
+            self.missing.add(said.id)
+            return frozenset()
+        self.missing.discard(said.id)
+        gone = objects.pop(name)
+        if said.kind == "frontend":
+            return frozenset()
+        self._of_app[gone.service.app].discard(name)
+        return frozenset({name})
+
+    def _take_registration(self, said: Said) -> frozenset[str]:
+        instance = instance_of(said.body)
+        _require_id(said, instance.id)
         self._lost.pop(said.id, None)
-        self._registrations[said.id] = said.body
-        self._of_version.setdefault(_version(said.body), set()).add(said.id)
-        return self.backends_of(said.body["app"])
+        self._registrations[said.id] = instance
+        self._of_version.setdefault((instance.app, instance.version), set()).add(said.id)
+        return self.backends_of(instance.app)
 
     def _remove(self, id_: str) -> frozenset[str]:
         self._lost.pop(id_, None)
-        body = self._registrations.pop(id_, None)
-        if body is None:
+        instance = self._registrations.pop(id_, None)
+        if instance is None:
             return frozenset()
-        ids = self._of_version[_version(body)]
+        version = instance.app, instance.version
+        ids = self._of_version[version]
         ids.discard(id_)
         if not ids:
-            del self._of_version[_version(body)]
-        return self.backends_of(body["app"])
+            del self._of_version[version]
+        return self.backends_of(instance.app)
 
-    def _take_backend(self, said: Said) -> frozenset[str]:
-        before = self.backends.get(said.body["name"])
-        self._set(self.backends, said)
-        after = self.backends.get(said.body["name"])
-        for body, change in ((before, set.discard), (after, set.add)):
-            if body is not None:
-                change(self._of_app.setdefault(body["app"], set()), body["name"])
-        return frozenset({said.body["name"]})
+    def _set_backend(self, said: Said, backend: Backend) -> frozenset[str]:
+        before = self.backends.get(backend.name)
+        self._set(self.backends, said, backend)
+        if before is not None:
+            self._of_app[before.service.app].discard(backend.name)
+        self._of_app.setdefault(backend.service.app, set()).add(backend.name)
+        return frozenset({backend.name})
 
-    def _set(self, objects: dict[str, Mapping[str, Any]], said: Said) -> None:
-        if said.event != "removed":
-            self.missing.discard(said.id)
-            objects[said.body["name"]] = said.body
-        elif said.reason == "configured":
-            self.missing.discard(said.id)
-            objects.pop(said.body["name"], None)
-        elif said.body["name"] in objects:
-            self.missing.add(said.id)
+    def _set(self, objects: dict[str, _T], said: Said, value: _T) -> None:
+        _require_id(said, f"{said.kind}/{value.name}")
+        self.missing.discard(said.id)
+        objects[value.name] = value
 
 
-def _version(body: Mapping[str, Any]) -> tuple[str, str]:
-    return body["app"], body["version"]
+def _require_id(said: Said, id_: str) -> None:
+    if said.id != id_:
+        raise Invalid("id", f"must be {id_}, by what else it says")
 
 
 def kept(registry: Registry) -> Iterator[str]:

@@ -8,25 +8,29 @@ Templates are Jinja2, in a sandbox, and what they name and is not there is an er
   with, and `socket`, where it is to listen for commands;
 - `version`, HAProxy's, as numbers.
 
-The filters are `quoted` (one word of HAProxy's, whatever is in it), `condition` (of a rule, as an `acl` has it),
-`balanced` (what follows `balance`), `place` (of a server, `address:port`) and `parameters` (what follows that, the same
-as for a server that is added).
+The filters are `quoted` (one word of HAProxy's, whatever is in it), `formatted` (the same, where HAProxy reads a
+log-format), `condition` (of a rule, as an `acl` has it), `balanced` (what follows `balance`), `place` (of a server,
+`address:port`) and `parameters` (what follows that, the same as for a server that is added).
+
+Everything else that a template prints must be one word (`words`), or nothing is rendered. So that a name that people
+may choose does not hinder that, the names that are for people alone (`title`, `id`, `version`) come as words.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bender.core.routing import Balance, Rule
 from bender.haproxy.core.names import at
 from bender.haproxy.core.servers import Server
-from bender.haproxy.core.shape import NOWHERE, Pool, Shape
+from bender.haproxy.core.shape import NOWHERE, Door, Pool, Route, Shape
+from bender.haproxy.core.words import Fragment, formatted, quoted, readable, rendered, word
 
 #: What the description begins with; the rest says which shape it is.
 DESCRIPTION = "bender-haproxy"
@@ -36,6 +40,12 @@ UNUSED_ADDRESS, UNUSED_PORT = "127.0.0.1", 1
 
 #: More often than that would be of no use to anybody.
 CHECK_APART_MS_MIN = 50
+
+#: Filters of Jinja2 that mark any text as one that needs no check.
+_TRUSTING = ("safe", "escape", "e", "forceescape", "tojson", "urlize", "xmlattr")
+
+#: Control characters, but for the end of a line and the tab.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 #: HAProxy as it is asked for here: since then servers can be added, and the converter `host_only` is there.
 DYNAMIC_SINCE = (2, 5)
@@ -61,14 +71,18 @@ class Renderer:
         self._version = version
         self._described: tuple[Shape | None, str] = None, ""
         environment = ImmutableSandboxedEnvironment(
-            autoescape=False,
+            autoescape=True,  # by which Jinja2 tells apart what a template puts together; `rendered` does the rest
+            finalize=rendered,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
+        for name in _TRUSTING:
+            del environment.filters[name]
         environment.filters.update(
             quoted=quoted,
+            formatted=formatted,
             condition=self._condition,
             balanced=balanced,
             place=place,
@@ -95,55 +109,67 @@ class Renderer:
 
     def _render(self, shape: Shape, servers: Mapping[str, Sequence[Server]], description: str) -> str:
         try:
-            return self._template.render(
-                doors=shape.doors,
-                pools=shape.pools,
-                servers={pool.name: placed(servers.get(pool.name, ()), pool.slots) for pool in shape.pools},
+            text = self._template.render(
+                doors=[*map(_readable_door, shape.doors)],
+                pools=[evolve(pool, title=readable(pool.title)) for pool in shape.pools],
+                servers={
+                    pool.name: [*map(_readable_server, placed(servers.get(pool.name, ()), pool.slots))]
+                    for pool in shape.pools
+                },
                 nowhere=NOWHERE,
                 socket=self._socket,
-                description=description,
+                description=Fragment(description),
                 version=self._version,
             )
         except Exception as error:  # a template may do anything that Python can fail at
             raise Unrenderable(f"cannot be rendered ({type(error).__name__}: {error})") from error
+        control = _CONTROL.search(text)
+        if control is not None:
+            line = text.count("\n", 0, control.start()) + 1
+            raise Unrenderable(f"renders a control character ({control[0]!r}) in line {line}")
+        return text
 
-    def _condition(self, rule: Rule) -> str:
+    def _condition(self, rule: Rule) -> Fragment:
         """What follows the name of an `acl`. Without `--` a value could be an option, such as a file to be read."""
         if rule.path is not None:
-            return f"path_beg -- {quoted(rule.path)}"
+            return Fragment(f"path_beg -- {quoted(rule.path)}")
         if rule.header is not None:
             name, value = rule.header
-            return f"{quoted(f'req.fhdr({name})')} -m str -- {quoted(value)}"
+            return Fragment(f"{quoted(f'req.fhdr({name})')} -m str -- {quoted(value)}")
         host = "host_only" if self._version >= DYNAMIC_SINCE else "field(1,:)"
-        return f"req.hdr(host),{host} -m str -i -- {quoted(rule.host)}"
+        return Fragment(f"req.hdr(host),{host} -m str -i -- {quoted(rule.host)}")
 
 
-def balanced(balance: Balance) -> str:
+def _readable_door(door: Door) -> Door:
+    routes = [Route(evolve(route.rule, backend=readable(route.rule.backend)), route.pool) for route in door.routes]
+    return evolve(door, title=readable(door.title), routes=(*routes,))
+
+
+def _readable_server(server: Server) -> Server:
+    id_, version = readable(server.id), readable(server.version)
+    return server if (id_, version) == (server.id, server.version) else evolve(server, id=id_, version=version)
+
+
+def balanced(balance: Balance) -> Fragment:
     """What follows `balance`."""
     if balance.argument is None:
-        return balance.algorithm
+        return Fragment(word(balance.algorithm))
     if balance.algorithm == "url_param":
-        return f"url_param {balance.argument}"
-    return f"{balance.algorithm}({balance.argument})"
+        return Fragment(f"url_param {word(balance.argument)}")
+    return Fragment(word(f"{balance.algorithm}({balance.argument})"))
 
 
-def quoted(text: Any) -> str:
-    """One word of HAProxy's configuration. Nothing means anything between these quotes but the quote."""
-    inside = str(text).replace("'", "'\\''")
-    return f"'{inside}'"
-
-
-def place(server: Server) -> str:
+def place(server: Server) -> Fragment:
     """Where a server is, as HAProxy writes it."""
     assert server.address is not None, "nobody knows where it is"
-    return at(server.address, server.port)
+    return Fragment(word(at(server.address, server.port)))
 
 
-def parameters(server: Server, pool: Pool) -> str:
+def parameters(server: Server, pool: Pool) -> Fragment:
     """What is said of a server beside where it is."""
     every_ms = 0 if pool.health is None else max(round(1000 * pool.health.interval_s), CHECK_APART_MS_MIN)
     check = f" check inter {every_ms}ms rise 2 fall 3" if every_ms else ""
-    return f"weight {server.weight if server.state == 'up' else 0}{check}"
+    return Fragment(f"weight {server.weight if server.state == 'up' else 0:d}{check}")
 
 
 def placed(servers: Sequence[Server], slots: int) -> Sequence[Server]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any, Literal
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 
 from bender.core.model import WEIGHT_MAX
-from bender.core.serving import canary_of, members
+from bender.core.serving import serving as weighted
+from bender.core.standing import State
 from bender.haproxy.core.names import safe
-from bender.haproxy.core.registry import Registry
-
-State = Literal["up", "drain", "maint"]
+from bender.haproxy.core.registry import Instance, Registry
+from bender.haproxy.core.settings import Backend
 
 #: In how many steps a weight grows.
 STEPS = 10
@@ -44,18 +44,18 @@ class Server:
 
 
 def serving(
-    registry: Registry, backend: Mapping[str, Any], address_of: Callable[[str], str | None]
+    registry: Registry, backend: Backend, address_of: Callable[[str], str | None]
 ) -> tuple[list[Server], list[str]]:
     """The servers of a backend, in order of name, with the weights that they have in the end; and who has no address.
 
     `address_of` gives the address of a host, None if it is not known.
     """
-    app, version = backend["app"], backend["version"]
-    canary = canary_of(backend)
-    beside = registry.registrations(app, canary.version) if canary is not None else []
+    service = backend.service
+    stable = registry.registrations(service.app, service.version)
+    beside = registry.registrations(service.app, service.canary.version) if service.canary is not None else []
     found: dict[str, Server] = {}
     unknown = []
-    for member in members(backend, registry.registrations(app, version), beside):
+    for member in weighted(service, [*map(_as_member, stable)], [*map(_as_member, beside)]):
         server = _server(member, address_of(member["host"]))
         found[server.name] = server
         if server.address is None:
@@ -63,11 +63,21 @@ def serving(
     return [found[name] for name in sorted(found)], unknown
 
 
+def _as_member(instance: Instance) -> dict[str, Any]:
+    return {
+        "id": instance.id,
+        "version": instance.version,
+        "host": instance.host,
+        "port": instance.port,
+        "weight": instance.weight,
+        "state": instance.state,
+    }
+
+
 def _server(member: Mapping[str, Any], address: str | None) -> Server:
     host, port = member["host"], member["port"]
     parts = (host, str(port)) if member.get("fixed") else (member["version"], host, str(port))
-    state = member.get("state", "up")
-    return Server(safe(*parts), member["id"], member["version"], address, port, member["weight"], state)
+    return Server(safe(*parts), member["id"], member["version"], address, port, member["weight"], member["state"])
 
 
 @define

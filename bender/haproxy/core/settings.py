@@ -13,20 +13,25 @@ from typing import Any, Literal, TypeVar
 
 from attrs import frozen
 
-from bender.core.model import Invalid
+from bender.core.model import Invalid, parse_name
 from bender.core.routing import (
     Balance,
     Bind,
+    Canary,
     Health,
     Rule,
+    kept_servers,
     parse_balance,
     parse_bind,
+    parse_canary,
     parse_health,
     parse_mode,
     parse_rules,
     parse_slow_start,
 )
+from bender.core.serving import Service
 from bender.haproxy.core.names import at
+from bender.haproxy.core.words import quoted
 
 Mode = Literal["http", "tcp"]
 
@@ -49,12 +54,14 @@ class Unusable(ValueError):
 
 @frozen
 class Backend:
-    """How the servers of a backend are used."""
+    """Who serves a backend, how its servers are used, and what of it cannot be used."""
 
     name: str
-    balance: Balance
-    health: Health | None
-    slow_start_s: float
+    service: Service
+    balance: Balance = BALANCE
+    health: Health | None = None
+    slow_start_s: float = 0.0
+    problems: tuple[str, ...] = ()
 
     @property
     def hashed(self) -> bool:
@@ -69,17 +76,21 @@ class Backend:
 
 @frozen
 class Frontend:
-    """What is listened on, and where requests go: to the backend of the first rule that fits, or to `backend`."""
+    """What is listened on, and where requests go: to the backend of the first rule that fits, or to `backend`.
+
+    A frontend with a `problem` cannot be used, and has nothing else.
+    """
 
     name: str
-    mode: Mode
-    binds: tuple[str, ...]
-    backend: str | None
-    rules: tuple[Rule, ...]
+    mode: Mode = "http"
+    binds: tuple[str, ...] = ()
+    backend: str | None = None
+    rules: tuple[Rule, ...] = ()
+    problem: str | None = None
 
 
-def backend_of(body: Mapping[str, Any]) -> tuple[Backend, tuple[str, ...]]:
-    """A backend, and what of it cannot be used."""
+def backend_of(body: Mapping[str, Any]) -> Backend:
+    """Return a backend, without the fields that cannot be used. Raises `Invalid` where it cannot be used at all."""
     problems: list[str] = []
 
     def read(field: str, parse: Callable[[Any], _T], unsaid: _T) -> _T:
@@ -89,28 +100,56 @@ def backend_of(body: Mapping[str, Any]) -> tuple[Backend, tuple[str, ...]]:
             problems.append(str(unusable))
             return unsaid
 
+    name, app, version = (parse_name(field, body.get(field)) for field in ("name", "app", "version"))
+    canary: Canary | None = read("canary", parse_canary, None)
+    servers, unusable = ((), ()) if body.get("servers") is None else kept_servers(body["servers"])
+    problems += unusable
+    service = Service(
+        app,
+        version,
+        None if canary is None or canary.version == version else canary,
+        servers,
+    )
     balance = read("balance", parse_balance, BALANCE)
-    health: Health | None = read("health", parse_health, None)
+    health: Health | None = read("health", _parse_health, None)
     slow_start_s = read("slow_start", parse_slow_start, 0.0)
-    return Backend(str(body["name"]), balance, health, slow_start_s), (*problems,)
+    return Backend(name, service, balance, health, slow_start_s, (*problems,))
 
 
 def frontend_of(body: Mapping[str, Any]) -> Frontend:
-    """A frontend. Raises `Unusable`."""
+    """Return a frontend, or one with a problem. Raises `Invalid` where it has no name."""
+    name = parse_name("name", body.get("name"))
+    try:
+        return _frontend(name, body)
+    except Unusable as unusable:
+        return Frontend(name, problem=str(unusable))
+
+
+def _frontend(name: str, body: Mapping[str, Any]) -> Frontend:
     mode: Any = _read(body, "mode", parse_mode, "http")
     binds: tuple[Bind, ...] = _read(body, "bind", parse_bind, ())
     rules: tuple[Rule, ...] = _read(body, "rules", parse_rules, ())
-    backend = body.get("backend")
-    if backend is not None and not isinstance(backend, str):
-        raise Unusable("backend: must be the name of one")
+    backend: str | None = _read(body, "backend", lambda name: parse_name("backend", name), None)
     if rules and mode == "tcp":
         raise Unusable("rules: are for mode http alone")
     for i, rule in enumerate(rules, 1):
-        if len(str(rule.host or rule.path or rule.header).encode()) > VALUE_BYTES_MAX:
-            raise Unusable(f"rules: number {i}: has more than {VALUE_BYTES_MAX} bytes, which HAProxy has no room for")
+        # Not the name of a header: it is short.
+        _require_room(f"rules: number {i}", str(rule.host or rule.path or (rule.header or ("", ""))[1]))
     if not binds:
         raise Unusable("bind: is not said yet")
-    return Frontend(str(body["name"]), mode, tuple(map(_place, binds)), backend, rules)
+    return Frontend(name, mode, tuple(map(_place, binds)), backend, rules)
+
+
+def _parse_health(value: Any) -> Health:
+    health = parse_health(value)
+    _require_room("health: path", health.path)
+    return health
+
+
+def _require_room(what: str, text: str) -> None:
+    """What characters become in the configuration counts, so some take more room than others."""
+    if len(quoted(text).encode()) > VALUE_BYTES_MAX:
+        raise Unusable(f"{what}: takes more than {VALUE_BYTES_MAX} bytes, which HAProxy has no room for")
 
 
 def _read(body: Mapping[str, Any], field: str, parse: Callable[[Any], _T], unsaid: _T) -> _T:
@@ -118,6 +157,8 @@ def _read(body: Mapping[str, Any], field: str, parse: Callable[[Any], _T], unsai
     value = body.get(field)
     try:
         return unsaid if value is None else parse(value)
+    except Unusable:
+        raise
     except Invalid as error:
         raise Unusable(str(error)) from None
     except Exception as error:  # what parsers do not expect must harm nothing but the field

@@ -8,13 +8,12 @@ which people set things up does not matter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from attrs import frozen
 
 from bender.core.routing import Balance, Health, Rule
 from bender.haproxy.core.names import safe
-from bender.haproxy.core.settings import BALANCE, Backend, Frontend, Mode, Unusable, backend_of, frontend_of
+from bender.haproxy.core.settings import BALANCE, Backend, Frontend, Mode
 
 #: What answers 503. No other backend can have these names, for what follows the mark in those is a hash.
 NOWHERE: Mapping[Mode, str] = {"http": "bender__nowhere", "tcp": "bender__nowhere:tcp"}
@@ -77,8 +76,8 @@ class Shape:
 
 
 def shape(
-    backends: Mapping[str, Mapping[str, Any]],
-    frontends: Mapping[str, Mapping[str, Any]],
+    backends: Mapping[str, Backend],
+    frontends: Mapping[str, Frontend],
     slots_of: Mapping[str, int] | None = None,
     before: Shape | None = None,
     why_not: Callable[[str], str | None] = lambda _bind: None,
@@ -90,11 +89,10 @@ def shape(
     listened on; it is asked about those only that are nowhere near one of `before`, which HAProxy has itself.
     """
     problems: dict[str, str] = {}
-    known = {}
-    for name, body in sorted(backends.items()):
-        known[name], unusable = backend_of(body)
-        if unusable:
-            problems[f"backend/{name}"] = "; ".join(unusable)
+    known = dict(sorted(backends.items()))
+    for name, backend in known.items():
+        if backend.problems:
+            problems[f"backend/{name}"] = "; ".join(backend.problems)
     usable = [*_usable(frontends, problems, before or Shape(), why_not if before is not None else _certain)]
     modes: dict[str, set[Mode]] = {name: set() for name in known}
     for frontend in usable:
@@ -121,17 +119,17 @@ def slots_for(servers: int, before: int) -> int:
 
 
 def _usable(
-    frontends: Mapping[str, Mapping[str, Any]],
+    frontends: Mapping[str, Frontend],
     problems: dict[str, str],
     before: Shape,
     why_not: Callable[[str], str | None],
 ) -> Iterable[Frontend]:
     parsed: dict[str, Frontend] = {}
-    for name, body in sorted(frontends.items()):
-        try:
-            parsed[name] = frontend_of(body)
-        except Unusable as unusable:
-            problems[f"frontend/{name}"] = str(unusable)
+    for name, frontend in sorted(frontends.items()):
+        if frontend.problem is None:
+            parsed[name] = frontend
+        else:
+            problems[f"frontend/{name}"] = frontend.problem
     holders = {bind: door.title for door in before.doors for bind in door.binds}
     taken = {bind: name for bind, name in holders.items() if name in parsed and bind in parsed[name].binds}
     ports = {_port(bind) for bind in holders}

@@ -10,7 +10,6 @@ from attrs import define, field
 
 from bender.haproxy.core.registry import Registry, Said
 from bender.haproxy.core.servers import Ramps, Server, serving
-from bender.haproxy.core.settings import backend_of
 from bender.haproxy.core.shape import UNBINDABLE, Shape, shape, slots_for
 
 #: Seconds before it is looked again whether an address can be listened on.
@@ -43,22 +42,25 @@ class Wanted:
     # When the weights of a backend's servers are others.
     _grow_at: dict[str, float] = field(factory=dict)
     _slots: dict[str, int] = field(factory=dict)
+    _known_problems: Mapping[str, str] = field(factory=dict)
     # When to look again whether addresses can be listened on.
     _bind_at: float = inf
 
     def take(self, said: Said, now: float) -> None:
         """Take in an event."""
-        self.changed |= self.registry.take(said, now)
+        names = self.registry.take(said, now)
+        self.changed |= names
         if said.kind == "frontend":
             self.reshaped = True
         if said.kind == "backend":
             self.reshaped = True
-            self._take_backend(said.body["name"])
+            for name in names:
+                self._take_backend(name)
 
     def begin(self, now: float) -> None:
         """All that was there at first is known now; nothing of it is new."""
-        for name, body in self.registry.backends.items():
-            servers, _ = serving(self.registry, body, self.address_of)
+        for name, backend in self.registry.backends.items():
+            servers, _ = serving(self.registry, backend, self.address_of)
             self._ramps.begin(name, servers)
         self.pass_time(now)
 
@@ -84,10 +86,10 @@ class Wanted:
 
     def servers(self, name: str, now: float) -> list[Server]:
         """The servers of a backend as they are to be now, in order of name."""
-        body = self.registry.backends.get(name)
-        if body is None:
+        backend = self.registry.backends.get(name)
+        if backend is None:
             return []
-        found, unknown = serving(self.registry, body, self.address_of)
+        found, unknown = serving(self.registry, backend, self.address_of)
         if unknown:
             self.homeless[name] = unknown
         else:
@@ -118,13 +120,23 @@ class Wanted:
         self._bind_at = now + BIND_AGAIN_S if unbindable else inf
         return found
 
+    @property
+    def all_problems(self) -> dict[str, str]:
+        """By id, what of events, backends, frontends and members cannot be used, in order."""
+        return dict(sorted((self.registry.problems | self.problems).items()))
+
+    def new_problems(self) -> dict[str, str]:
+        """Return the problems that were not there, or were others, when this was called last."""
+        before, self._known_problems = self._known_problems, self.all_problems
+        return {id_: problem for id_, problem in self._known_problems.items() if before.get(id_) != problem}
+
     def _take_backend(self, name: str) -> None:
-        body = self.registry.backends.get(name)
-        if body is None:
+        backend = self.registry.backends.get(name)
+        if backend is None:
             self._forget(name, (self._slow_starts, self._grow_at, self._slots, self.homeless))
             self._ramps.forget(name)
             return
-        self._slow_starts[name] = backend_of(body)[0].slow_start_s
+        self._slow_starts[name] = backend.slow_start_s
 
     def _forget(self, name: str, places: Iterable[dict[str, Any]]) -> None:
         for place in places:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.registry import KEPT_S, Registry, kept
@@ -16,8 +14,8 @@ class RegistryCase(SynchronousTestCase):
         self.registry.take(backend("shop"), 0)
         self.registry.take(online(1), 0)
 
-    def ports(self, version: str = "1") -> list[Any]:
-        return [body["port"] for body in self.registry.registrations("web", version)]
+    def ports(self, version: str = "1") -> list[int]:
+        return [instance.port for instance in self.registry.registrations("web", version)]
 
 
 class Instances(RegistryCase):

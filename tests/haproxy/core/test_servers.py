@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.registry import Registry
 from bender.haproxy.core.servers import Ramps, serving
+from bender.haproxy.core.settings import backend_of
 from tests.haproxy.said import HOSTILE, backend, online, server
 
 
@@ -18,7 +19,7 @@ class Serving(SynchronousTestCase):
             self.registry.take(said, 0)
 
     def serving(self, **fields: Any) -> dict[str, tuple[int, str]]:
-        servers, self.unknown = serving(self.registry, backend("shop", **fields).body, self.address_of)
+        servers, self.unknown = serving(self.registry, backend_of(backend("shop", **fields).body), self.address_of)
         return {each.name: (each.weight, each.state) for each in servers}
 
     def address_of(self, host: str) -> str | None:

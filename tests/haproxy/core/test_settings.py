@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.routing import Balance, Health
-from bender.haproxy.core.settings import BALANCE, Unusable, backend_of, frontend_of
+from bender.core.model import Invalid
+from bender.core.routing import Balance, Canary, Health, Server
+from bender.core.serving import Service
+from bender.haproxy.core.settings import BALANCE, Frontend, backend_of, frontend_of
 from tests.haproxy.said import HOSTILE
+
+SHOP = {"name": "shop", "app": "web", "version": "1"}
 
 NUMBERS: list[Any] = [-1, 10**400, 1e9, float("nan"), True]
 NESTED: list[Any] = [[], ["a"], [[]], {"a": 1}, [{}], [None], [7]]
@@ -18,20 +24,41 @@ ANYTHING = [*NUMBERS, *NESTED, "", "x", "a\nb", "-f /etc/passwd", HOSTILE]
 class Backends(SynchronousTestCase):
     def test_a_backend_that_says_nothing(self) -> None:
         """It shares out in turn, without checks."""
-        backend, problems = backend_of({"name": "shop"})
-        self.assertEqual((backend.balance, backend.health, backend.slow_start_s, problems), (BALANCE, None, 0, ()))
+        backend = backend_of(SHOP)
+        self.assertEqual((backend.balance, backend.health, backend.slow_start_s), (BALANCE, None, 0))
+        self.assertEqual((backend.service, backend.problems), (Service("web", "1", None, ()), ()))
 
     def test_a_backend_that_says_all(self) -> None:
         """As the API takes it."""
-        fields = {"balance": "hdr(X-User)", "health": {"path": "/health", "interval": 0.5}, "slow_start": 5}
-        backend, problems = backend_of({"name": "shop", **fields})
+        fields = {
+            "balance": "hdr(X-User)",
+            "health": {"path": "/health", "interval": 0.5},
+            "slow_start": 5,
+            "canary": {"version": "2", "percent": 5},
+            "servers": ["Db.example:80"],
+        }
+        backend = backend_of({**SHOP, **fields})
         self.assertEqual(backend.balance, Balance("hdr", "X-User"))
-        self.assertEqual((backend.health, backend.slow_start_s, problems), (Health("/health", 0.5), 5, ()))
+        self.assertEqual((backend.health, backend.slow_start_s), (Health("/health", 0.5), 5))
+        self.assertEqual((backend.service.canary, backend.problems), (Canary("2", Fraction(5)), ()))
+        self.assertEqual(backend.service.servers, (Server("db.example", 80),))
+
+    def test_a_canary_of_the_version_itself(self) -> None:
+        """It is none, and no problem."""
+        backend = backend_of({**SHOP, "canary": {"version": "1", "percent": 5}})
+        self.assertEqual((backend.service.canary, backend.problems), (None, ()))
+
+    def test_a_backend_that_says_nothing_of_use(self) -> None:
+        """Without a name, an app and a version that the API would take there is none."""
+        for field in ("name", "app", "version"):
+            for value in (None, 7, "", "a/b", "a\nb", "\u2028", "x" * 256, ["a"]):
+                error = self.assertRaises(Invalid, backend_of, {**SHOP, field: value})
+                self.assertEqual(error.field, field)
 
     def test_balance(self) -> None:
         """What chooses by a hash is told apart, and what needs requests for that."""
         named = ("leastconn", "random(2)", "source", "hdr(X-User)", "url_param(user)", "uri")
-        backends = {balance: backend_of({"name": "shop", "balance": balance})[0] for balance in named}
+        backends = {balance: backend_of({**SHOP, "balance": balance}) for balance in named}
         hashed = [name for name, backend in backends.items() if backend.hashed]
         self.assertEqual(hashed, ["source", "hdr(X-User)", "url_param(user)", "uri"])
         self.assertEqual([name for name, backend in backends.items() if backend.of_requests], hashed[1:])
@@ -39,10 +66,12 @@ class Backends(SynchronousTestCase):
     def test_what_cannot_be_used_is_left_out_and_said(self) -> None:
         """Whatever it is, the backend goes on without it."""
         for value in ANYTHING:
-            for field in ("balance", "health", "slow_start"):
-                backend, (problem,) = backend_of({"name": "shop", field: value})
-                self.assertEqual(backend, backend_of({"name": "shop"})[0])
-                self.assertIn(field, problem)
+            for field in ("balance", "health", "slow_start", "canary", "servers"):
+                if value != [] or field != "servers":
+                    backend = backend_of({**SHOP, field: value})
+                    (problem,) = backend.problems
+                    self.assertEqual(evolve(backend, problems=()), backend_of(SHOP))
+                    self.assertIn(field, problem)
 
 
 class Frontends(SynchronousTestCase):
@@ -61,16 +90,24 @@ class Frontends(SynchronousTestCase):
             for field in ("bind", "mode", "rules"):
                 if value != [] or field != "rules":
                     self.unusable(field, {"bind": "*:80", field: value})
-        self.unusable("backend", {"bind": "*:80", "backend": 7})
+        for value in (7, "", "a/b", "a\nb", ["a"]):
+            self.unusable("backend", {"bind": "*:80", "backend": value})
         self.unusable("bind", {})
         self.unusable("bind", {"bind": "*:80 ssl"})
         self.unusable("rules", {"bind": "*:80", "mode": "tcp", "rules": [{"path": "/", "backend": "b"}]})
 
     def test_what_haproxy_has_no_room_for(self) -> None:
         """Its lines are bounded, and characters have several bytes."""
-        rule = {"header": "a", "value": "\N{GRINNING FACE}" * 500, "backend": "b"}
-        self.unusable("rules: number 1", {"bind": "*:80", "rules": [rule]})
+        for value in ("\N{GRINNING FACE}" * 500, "'" * 400, ";" * 400):
+            rule = {"header": "a", "value": value, "backend": "b"}
+            self.unusable("rules: number 1", {"bind": "*:80", "rules": [rule]})
+
+    def test_a_frontend_without_a_name(self) -> None:
+        """There is none."""
+        for name in (None, 7, "a/b", "a\nb"):
+            self.assertRaises(Invalid, frontend_of, {"name": name, "bind": "*:80"})
 
     def unusable(self, field: str, body: dict[str, Any]) -> None:
-        error = self.assertRaises(Unusable, frontend_of, {"name": "www", **body})
-        self.assertTrue(str(error).startswith(field), (body, str(error)))
+        frontend = frontend_of({"name": "www", **body})
+        self.assertEqual(frontend, Frontend("www", problem=frontend.problem))
+        self.assertTrue(str(frontend.problem).startswith(field), (body, frontend.problem))

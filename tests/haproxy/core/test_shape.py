@@ -8,20 +8,21 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy import core
-from bender.haproxy.core.registry import Said
-from bender.haproxy.core.rendering import Renderer, Unrenderable, placed, quoted
+from bender.haproxy.core.registry import Registry, Said
+from bender.haproxy.core.rendering import Renderer, Unrenderable, placed
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.shape import Shape, shape, slots_for
+from bender.haproxy.core.words import quoted
 from tests.haproxy.said import HOSTILE, backend, frontend, server
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 
 
 def shaped(*said: Said, **more: Any) -> tuple[Shape, dict[str, str]]:
-    bodies: dict[str, dict[str, Any]] = {"backend": {}, "frontend": {}}
+    registry = Registry()
     for each in said:
-        bodies[each.kind][each.body["name"]] = each.body
-    return shape(bodies["backend"], bodies["frontend"], **more)
+        registry.take(each, 0)
+    return shape(registry.backends, registry.frontends, **more)
 
 
 class Shapes(SynchronousTestCase):

@@ -1,0 +1,108 @@
+"""What may be written to HAProxy. Every value of a configuration and every command passes through here.
+
+Values are checked where they are received, so nothing unsafe should get this far. This module is the second line of
+defence: it does not know where a value comes from, and refuses it if it could be read as more than one value. HAProxy
+has two languages, that of its configuration and that of its Runtime API. A line end, and in the second `;` too, begins
+a new statement; spaces, quotes, backslashes, `#`, `$` and `%` end a word or have a meaning inside it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jinja2 import pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
+
+#: C0, DEL, C1, both separators of lines that are not ASCII, surrogates (which UTF-8 cannot encode), and `;`.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff;]")
+
+#: What ends a word of HAProxy's configuration or has a meaning inside one.
+_NO_WORD = re.compile(r"""[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff;'"\\#%$]""")
+
+#: All that the driver's commands are made of. HAProxy's own names have no other characters either.
+_COMMAND = re.compile(r"[A-Za-z0-9_./:\[\] -]+", re.ASCII)
+
+#: What marks an escape in a readable name.
+_MARK = "="
+
+#: Characters of a text from elsewhere that are shown in the log or the status.
+SHOWN_CHARACTERS_MAX = 300
+
+
+class Unsafe(ValueError):
+    """A value could be read as more than one; the message names it and says why."""
+
+
+class Fragment(str):
+    """A part of a line of the configuration that was made of checked values, and may have several words."""
+
+    __slots__ = ()
+
+
+def word(value: Any) -> str:
+    """Return a value as one word of HAProxy's configuration. Raises `Unsafe`."""
+    text = str(value)
+    if _NO_WORD.search(text):
+        raise Unsafe(f"{shown(text)!r} is not one word: use the filter quoted")
+    return text
+
+
+def quoted(value: Any) -> Fragment:
+    """Return a value as one word of HAProxy's configuration, whatever characters it has. Raises `Unsafe`.
+
+    Nothing has a meaning between single quotes but the quote. `;` is written as an escape, for no rendered value may
+    contain it. `%` stays as it is, so this is not for a log-format: see `formatted`.
+    """
+    text = str(value)
+    inside = text.replace("'", "'\\''").replace(";", "'\\x3b'")
+    if _UNSAFE.search(inside):
+        raise Unsafe(f"{shown(text)!r} has a control character")
+    return Fragment(f"'{inside}'")
+
+
+def formatted(value: Any) -> Fragment:
+    """Return a value as one word that HAProxy reads as a log-format, such as that of a header. Raises `Unsafe`."""
+    return quoted(str(value).replace("%", "%%"))
+
+
+def readable(name: str) -> str:
+    """Return a name as one word for people: what could not stand in one becomes `=` and its bytes in hexadecimal."""
+    return "".join(each if _is_plain(each) else _escaped(each) for each in name)
+
+
+@pass_context
+def rendered(_context: Context, value: Any) -> Markup:
+    """Return what a template prints for a value: one word, or a fragment. Raises `Unsafe`.
+
+    Jinja2 calls this for each `{{ … }}`. Text that the template itself has put together from such values, as a macro
+    does, comes as `Markup` and has been checked. So the result is `Markup` too; Jinja2 escapes it no further.
+    """
+    if isinstance(value, Markup):
+        return value
+    if isinstance(value, Fragment):
+        if _UNSAFE.search(value):
+            raise Unsafe(f"{shown(value)!r} has a control character or a semicolon")
+    else:
+        word(str(value).strip(" "))  # spaces around a word neither end nor begin another statement
+    return Markup(value)  # noqa: S704 - nothing here is HTML
+
+
+def is_command(text: str) -> bool:
+    """Return True if a text is one command of the Runtime API, and no more than one."""
+    return _COMMAND.fullmatch(text) is not None
+
+
+def shown(text: str) -> str:
+    """Return a text from elsewhere fit for a log or a status: bounded, with escapes for what is not printable."""
+    cut = text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[: SHOWN_CHARACTERS_MAX - 1]}…"
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)
+
+
+def _is_plain(character: str) -> bool:
+    return character.isprintable() and character != _MARK and not _NO_WORD.match(character)
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"{_MARK}{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))

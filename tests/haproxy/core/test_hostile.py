@@ -1,0 +1,252 @@
+"""Whatever a node says, HAProxy is told nothing but what it may be told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.haproxy import core
+from bender.haproxy.core.planning import deletion, plan
+from bender.haproxy.core.reality import Found
+from bender.haproxy.core.registry import Said
+from bender.haproxy.core.rendering import Renderer
+from bender.haproxy.core.wanted import Wanted
+from tests.haproxy.said import HOSTILE, backend, frontend, instance, online
+
+TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
+RENDERER = Renderer(TEMPLATE, "/s", (2, 6, 12))
+
+# How each line of a rendering may look. What stands between quotes was quoted by us, and names were made by us.
+_NAME = r"[A-Za-z0-9_.:-]+"
+_WORD = r"(?:'[^'\n;]*'|\\'|\\x3b)+"
+_PLACE = r"(?:[0-9.]+|\[[0-9a-f:.]+\]|\*):[0-9]{1,5}"
+_CHECK = r"(?: check inter [0-9]+ms rise 2 fall 3)?"
+FORMS = re.compile(
+    "|".join(
+        [
+            "",
+            r"(?:global|defaults)",
+            rf"    description {_WORD}",
+            rf"    stats socket {_WORD} mode 600 level admin expose-fd listeners",
+            r"    (?:hard-stop-after 15m|mworker-max-reloads 100|retries 3|option redispatch 1)",
+            r"    timeout [a-z-]+ [0-9]+[smh]",
+            r"# (?:frontend|backend)/[^\s;'\"\\#%$]*",
+            rf"(?:frontend|backend) {_NAME}",
+            r"    mode (?:http|tcp)",
+            rf"    bind {_PLACE}",
+            r"    option (?:forwardfor|httpchk)",
+            rf"    acl rule[0-9]+ req\.hdr\(host\),host_only -m str -i -- {_WORD}",
+            rf"    acl rule[0-9]+ path_beg -- {_WORD}",
+            rf"    acl rule[0-9]+ {_WORD} -m str -- {_WORD}",
+            rf"    use_backend {_NAME} if rule[0-9]+",
+            rf"    default_backend {_NAME}",
+            r"    balance [a-z_]+(?:\([A-Za-z0-9._-]+\)| [A-Za-z0-9._-]+)?",
+            r"    hash-type consistent",
+            r"    retry-on conn-failure empty-response",
+            r"    http-request disable-l7-retry unless METH_GET",
+            rf"    http-check send meth GET uri {_WORD} ver HTTP/1\.1 hdr Host (?:bender|'[a-z0-9_.:\[\]-]+')",
+            rf"    server {_NAME} {_PLACE} weight [0-9]+{_CHECK}(?: disabled)?",
+        ]
+    )
+)
+COMMANDS = re.compile(
+    "|".join(
+        [
+            rf"add server {_NAME}/{_NAME} {_PLACE} weight [0-9]+{_CHECK}",
+            rf"set server {_NAME}/{_NAME} (?:state (?:ready|drain|maint)|weight [0-9]+|addr [0-9a-f.:]+ port [0-9]+)",
+            rf"(?:enable health|del server) {_NAME}/{_NAME}",
+        ]
+    )
+)
+
+TEXTS = [
+    "shop\n    external-check command /tmp/evil",
+    "shop\r\nglobal",
+    "shop\u2028global",
+    "shop\x85global",
+    "10.0.0.1:80; shutdown frontend www",
+    "80; show env",
+    "80 check-send-proxy",
+    "::1%x check-send-proxy; show env",
+    "fe80::1%eth0",
+    "0.0.0.0",
+    "ready; show env",
+    "up\n",
+    "$HOME ${HOME} %[env(HOME)] #",
+    "\x1b[2J\0\x7f",
+    "\ud800",
+    HOSTILE,
+    "*:80\n    external-check command /tmp/evil",
+    "/health' hdr X y\n",
+]
+texts = (
+    st.sampled_from(TEXTS)
+    | st.text(max_size=12)
+    | st.sampled_from(["shop", "web", "1", "up", "*:80", "/x", "10.0.0.1"])
+)
+scalars = st.none() | st.booleans() | st.integers() | st.sampled_from([-1, 0, 80, 10**30]) | st.floats() | texts
+fields = st.sampled_from(
+    [
+        *("id", "name", "app", "version", "host", "port", "weight", "state", "bind", "mode", "rules", "backend"),
+        *("path", "header", "value", "health", "interval", "balance", "servers", "canary", "percent", "slow_start"),
+    ]
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(fields | texts, inner, max_size=4),
+    max_leaves=8,
+)
+events = st.sampled_from(["online", "offline", "changed", "created", "removed"]) | texts
+kinds = st.sampled_from(["registration", "backend", "frontend"]) | texts
+reasons = st.sampled_from(["configured", "expired", "deregistered", "missed"]) | texts
+
+
+@st.composite
+def said(draw: st.DrawFn) -> Said:
+    """An event about one of what there is, of which some fields are others; or about anything."""
+    body: dict[str, Any] = dict(
+        draw(st.sampled_from([backend("shop"), frontend("www", backend="shop", bind="*:80"), online(1)])).body
+    )
+    kind = str(body["id"]).partition("/")[0]
+    body |= draw(st.dictionaries(fields, anything, max_size=3))
+    if draw(st.booleans()):  # or all with such a field would be refused for their ids alone
+        body["id"] = _id(kind, body)
+    id_ = body.get("id")
+    if draw(st.integers(0, 9)) == 0:
+        kind = draw(kinds)
+    event = {"registration": "online"}.get(kind, "created") if draw(st.integers(0, 4)) else draw(events)
+    return Said(event, kind, id_ if isinstance(id_, str) else repr(id_), draw(reasons), body)
+
+
+def _id(kind: str, body: Mapping[str, Any]) -> str:
+    if kind == "registration":
+        return "/".join([kind, *(str(body.get(field)) for field in ("app", "version", "host", "port"))])
+    return f"{kind}/{body.get('name')}"
+
+
+class HostileCase(SynchronousTestCase):
+    def wanted(self, *events: Said) -> Wanted:
+        wanted = Wanted(lambda host: host if re.fullmatch(r"[0-9a-f.:]+", host) else None)
+        for event in (backend("shop"), frontend("www", backend="shop", bind="*:80"), online(1), *events):
+            wanted.take(event, 0)
+        return wanted
+
+    def lines(self, wanted: Wanted) -> list[str]:
+        """What is rendered."""
+        found = wanted.shape(None, 0)
+        return RENDERER.render(found, wanted.servers_in(found, 0)).text.splitlines()
+
+    def commands(self, wanted: Wanted) -> list[str]:
+        """All that would be said to HAProxies that have nothing, or only what is not wanted or is wrong."""
+        commands: list[str] = []
+        found = wanted.shape(None, 0)
+        for pool in found.pools:
+            servers = wanted.servers(pool.title, 0)
+            flags = {"maint": True, "drain": False, "checked": False}
+            there = [Found(pool.name, 3, server.name, "10.9.9.9", 9, 255, **flags) for server in servers]
+            commands += plan(pool, servers, []).commands
+            commands += plan(pool, servers, there).commands
+            gone = plan(pool, [], [Found(pool.name, 3, each.name, "::", 9, 1, False, False, False) for each in servers])
+            commands += [*gone.commands, *deletion(pool, gone.leaving)]
+        return commands
+
+    def assert_safe(self, wanted: Wanted) -> None:
+        for line in self.lines(wanted):
+            self.assertRegex(line, rf"\A(?:{FORMS.pattern})\Z")
+        for command in self.commands(wanted):
+            self.assertRegex(command, rf"\A(?:{COMMANDS.pattern})\Z")
+
+
+class Examples(HostileCase):
+    """Each of them did something once."""
+
+    def test_a_name_that_goes_on_in_the_next_line(self) -> None:
+        """Nothing of it is rendered, and the others are."""
+        name = "x\n    external-check command /tmp/evil\n    option external-check\n#"
+        wanted = self.wanted(backend(name), frontend(name, bind="*:81"))
+        self.assert_safe(wanted)
+        self.assertNotIn("external-check", "\n".join(self.lines(wanted)))
+        self.assertIn("backend shop", self.lines(wanted))
+        self.assertEqual(len(wanted.all_problems), 2)
+
+    def test_a_name_that_the_api_takes(self) -> None:
+        """It is rendered, readable for people, and is nothing but a comment."""
+        wanted = self.wanted(backend("my; shop#é"))
+        self.assert_safe(wanted)
+        self.assertIn("# backend/my=3B=20shop=23é", self.lines(wanted))
+
+    def test_a_port_that_is_a_text(self) -> None:
+        """Its registration is left out."""
+        self.left_out(port="80; shutdown frontend www:in")
+
+    def test_a_weight_that_is_a_text(self) -> None:
+        """The same."""
+        self.left_out(weight="1; show env")
+
+    def test_a_state(self) -> None:
+        """One that nobody knows."""
+        self.left_out(state="ready; show env")
+
+    def test_a_host(self) -> None:
+        """An address with a zone."""
+        for host in ("::1%x check-send-proxy; show env", "10.0.0.1 check-send-proxy", "0.0.0.0", "ff02::1", 7):
+            self.left_out(host=host)
+
+    def left_out(self, **fields: Any) -> None:
+        body = instance(2) | fields
+        event = Said("online", "registration", _id("registration", body), "registered", body)
+        wanted = self.wanted(event)
+        self.assert_safe(wanted)
+        self.assertEqual([server.port for server in wanted.servers("shop", 0)], [1], fields)
+        (problem,) = wanted.all_problems.values()
+        self.assertIn(next(iter(fields)), problem)
+
+    def test_one_that_is_there_already(self) -> None:
+        """It stays as it is until something is said of it that can be understood."""
+        body = instance(1, weight="7; show env")
+        wanted = self.wanted(Said("changed", "registration", body["id"], "registered", body))
+        self.assertEqual([server.weight for server in wanted.servers("shop", 0)], [1])
+        self.assertEqual([*wanted.all_problems], [body["id"]])
+        wanted.take(Said("changed", "registration", body["id"], "registered", instance(1, weight=7)), 1)
+        self.assertEqual([server.weight for server in wanted.servers("shop", 0)], [7])
+        self.assertEqual(wanted.all_problems, {})
+
+    def test_one_under_another_s_id(self) -> None:
+        """It is left out, and the other one stays."""
+        event = Said("online", "registration", online(1).id, "registered", instance(2))
+        wanted = self.wanted(event)
+        self.assertEqual([server.port for server in wanted.servers("shop", 0)], [1])
+        self.assertIn("must be registration/web/1/10.0.0.1/2", wanted.all_problems[online(1).id])
+
+    def test_a_fixed_server_that_is_none(self) -> None:
+        """The others stay."""
+        wanted = self.wanted(backend("shop", "changed", servers=["10.0.0.8:80", "0.0.0.0:80", "a b:1", 7]))
+        self.assertEqual([each.name for each in wanted.servers("shop", 0)], ["10.0.0.8:80", "1:10.0.0.1:1"])
+        wanted.shape(None, 0)
+        self.assertIn("servers: number 2", wanted.all_problems["backend/shop"])
+
+    def test_very_many(self) -> None:
+        """They are not all remembered."""
+        wanted = self.wanted(*(Said("?", "registration", f"{i}", "", {}) for i in range(1000)))
+        self.assertLess(len(wanted.all_problems), 300)
+        self.assertIn("more", wanted.all_problems["…"])
+
+    def test_they_are_new_once(self) -> None:
+        """Whoever logs them does so once for each."""
+        wanted = self.wanted(Said("online", "registration", "x\x1b", "", {}))
+        self.assertEqual([*wanted.new_problems()], ["x\\x1b"])
+        self.assertEqual(wanted.new_problems(), {})
+
+
+class Anything(HostileCase):
+    @settings(max_examples=400, deadline=None)
+    @given(st.lists(said(), max_size=6))
+    def test_whatever_is_said(self, events: list[Said]) -> None:
+        """Each line and each command has one of the forms that there are, and nothing is raised."""
+        self.assert_safe(self.wanted(*events))
