@@ -299,6 +299,7 @@ class Driver(Service):
         if self.wanted.reshaped:
             self.wanted.reshaped = False
             self.loader.want(self.wanted.shape(self.loader.loaded, now), self.process)
+        self.wanted.avoid(self.loader.listened)
         if self._has_work(now):
             await self._apply()
         self._tell()

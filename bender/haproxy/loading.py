@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from bender.haproxy.core.listening import Listened, listened_in
 from bender.haproxy.core.reality import Process, Unreadable
 from bender.haproxy.core.rendering import DESCRIPTION, Renderer, Unrenderable
 from bender.haproxy.core.servers import Server
@@ -92,6 +93,8 @@ class Loader:
         self._renderer = renderer
         self._servers_in = servers_in
         self._wall_ms = wall_ms
+        # Where it listens by what was written last.
+        self._listened: tuple[Written | None, frozenset[Listened]] = None, frozenset()
         self._description = ""
         self._begin_again_s = AGAIN_S
         # The shape in the file, if it was written by this process or is the one that is wanted.
@@ -110,6 +113,17 @@ class Loader:
     def listens(self) -> bool:
         """Whether HAProxy listens to anybody by the file that is there."""
         return self.files.written is not None and _LISTENING.search(self.files.written.text) is not None
+
+    @property
+    def listened(self) -> frozenset[Listened]:
+        """Where HAProxy listens by the file that is there, and by what is wanted."""
+        written = self.files.written
+        if self._listened[0] is not written:
+            self._listened = written, frozenset() if written is None else listened_in(written.text)
+        try:
+            return self._listened[1] | self._renderer.listened(self.wanted)
+        except Unrenderable:  # which is known and reported as soon as it is wanted
+            return self._listened[1]
 
     def want(self, shape: Shape, process: Process | None) -> None:
         """This is wanted now."""

@@ -14,6 +14,7 @@ from functools import partial
 from importlib import resources
 from typing import IO, Any
 
+from attrs import evolve
 from twisted.application import strports
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import UNIXClientEndpoint
@@ -27,6 +28,7 @@ from bender.haproxy.addresses import Addresses
 from bender.haproxy.binding import why_not
 from bender.haproxy.choices import OPTIONS, Choices, choose
 from bender.haproxy.consumer import Consumer
+from bender.haproxy.core.listening import Listened, listened_in
 from bender.haproxy.core.reality import version_in
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
 from bender.haproxy.core.shape import Shape
@@ -34,6 +36,7 @@ from bender.haproxy.core.wanted import Wanted
 from bender.haproxy.driver import Driver
 from bender.haproxy.files import Files, Refused, check, held
 from bender.haproxy.loading import Loader
+from bender.haproxy.local import LocalAddresses
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.status import site
 from bender.haproxy.supervisor import MASTER, Command, Reloading, Supervisor
@@ -114,7 +117,14 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> To
     addresses = Addresses(reactor)
     # One that others run may be another user's, with whom addresses cannot be shared.
     shares = choices.runs and "noreuseport" not in (choices.template or "")
-    wanted = Wanted(addresses.address_of, why_not, shares=shares, with_slots=version < DYNAMIC_SINCE)
+    wanted = Wanted(
+        addresses.address_of,
+        why_not,
+        shares=shares,
+        with_slots=version < DYNAMIC_SINCE,
+        is_local=LocalAddresses(reactor).has,
+        beside=_beside(choices),
+    )
     runtime = Runtime(reactor, UNIXClientEndpoint(reactor, str(choices.socket), ANSWER_S_MAX))
     reloading = _reloading(choices, reactor)
     loader = Loader(
@@ -157,6 +167,14 @@ class Together(MultiService):
     def privilegedStartService(self) -> None:
         with refusing("status"):
             super().privilegedStartService()
+
+
+def _beside(choices: Choices) -> frozenset[Listened]:
+    """Where this driver listens, which is for operators alone."""
+    if choices.status is None or choices.status.kind == "unix":
+        return frozenset()
+    bind = f"{choices.status.interface or '*'}:{choices.status.port}"
+    return frozenset(evolve(each, owner="the driver tells its --status") for each in listened_in(f"bind {bind}"))
 
 
 def _reloading(choices: Choices, reactor: Any) -> Reloading:

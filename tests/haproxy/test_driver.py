@@ -406,6 +406,48 @@ class Hostile(DriverCase):
         self.assertEqual(status(self.driver)["problems"], {NODE: problem})
 
 
+class Itself(DriverCase):
+    """Members that are where HAProxy listens."""
+
+    def problem(self, id_: str) -> str:
+        problem: str = status(self.driver)["problems"][id_]
+        return problem
+
+    def test_one_that_registers(self) -> None:
+        """It is not added, nor in the file, and it is said why; others are."""
+        self.clock.nameResolver.addresses["localhost"] = ["127.0.0.1"]
+        shop = backend("shop", servers=["127.0.0.2:80", "127.0.0.1:82"])
+        here = [online(80, host="127.0.0.1"), online(80, host="localhost"), online(81, host="127.0.0.1"), online(80)]
+        self.tell(shop, SHOP[1], *here, SYNCED)
+        self.settle(1)
+        self.assertEqual([*self.servers()], ["127.0.0.1:82", "1:10.0.0.1:80", "1:127.0.0.1:81"])
+        self.assertNotIn("127.0.0.1:80 ", self.output.read_text())
+        said = "127.0.0.1, port 80, is where HAProxy itself listens (bind *:80)"
+        self.assertEqual(self.problem("registration/web/1/127.0.0.1/80"), said)
+        self.assertEqual(self.problem("registration/web/1/localhost/80"), said)
+        self.assertIn("127.0.0.2, port 80", self.problem("server/127.0.0.2/80"))
+        self.tell(offline(80, "expired", host="127.0.0.1"))
+        self.assertNotIn("registration/web/1/127.0.0.1/80", status(self.driver)["problems"])
+
+    def test_a_frontend_that_comes_later(self) -> None:
+        """Its server goes before HAProxy listens there, and comes back some time after the frontend is gone."""
+        loopback = "1:127.0.0.1:81"
+        self.serve(1)
+        self.tell(online(81, host="127.0.0.1"))
+        self.assertIn(loopback, self.servers())
+        self.tell(frontend("second", backend="shop", bind="127.0.0.1:81"))
+        self.assertNotIn(loopback, self.servers())
+        self.assertNotIn("bind 127.0.0.1:81", self.output.read_text())
+        self.settle(2)
+        self.assertIn("bind 127.0.0.1:81", self.output.read_text())
+        self.assertNotIn(loopback, self.servers())
+        self.tell(frontend("second", "removed"))
+        self.assertNotIn(loopback, self.servers())
+        self.settle(2 * CHECK_S)
+        self.assertIn(loopback, self.servers())
+        self.assertEqual(status(self.driver)["problems"], {})
+
+
 class Shapes(DriverCase):
     def test_a_new_backend_takes_a_reload(self) -> None:
         """One for what comes together, with the servers of that moment, and then it is looked at at once."""

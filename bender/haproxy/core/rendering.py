@@ -27,6 +27,7 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bender.core.routing import Balance, Rule
+from bender.haproxy.core.listening import Listened, listened_in
 from bender.haproxy.core.names import at
 from bender.haproxy.core.servers import Server
 from bender.haproxy.core.shape import NOWHERE, Door, Pool, Route, Shape
@@ -69,7 +70,7 @@ class Renderer:
     def __init__(self, template: str, socket: str, version: tuple[int, ...]) -> None:
         self._socket = socket
         self._version = version
-        self._described: tuple[Shape | None, str] = None, ""
+        self._described: tuple[Shape | None, str, frozenset[Listened]] = None, "", frozenset()
         environment = ImmutableSandboxedEnvironment(
             autoescape=True,  # by which Jinja2 tells apart what a template puts together; `rendered` does the rest
             finalize=rendered,
@@ -95,12 +96,20 @@ class Renderer:
 
     def description(self, shape: Shape) -> str:
         """What stands for a shape. It also is another one with another template."""
-        known, description = self._described
+        return self._describe(shape)[0]
+
+    def listened(self, shape: Shape) -> frozenset[Listened]:
+        """Where HAProxy listens that has this shape."""
+        return self._describe(shape)[1]
+
+    def _describe(self, shape: Shape) -> tuple[str, frozenset[Listened]]:
+        known, description, listened = self._described
         if known is not shape:  # the one that is asked for again and again
             bare = self._render(shape, {}, DESCRIPTION)
             description = f"{DESCRIPTION} {blake2b(bare.encode(), digest_size=12).hexdigest()}"
-            self._described = shape, description
-        return description
+            listened = listened_in(bare)
+            self._described = shape, description, listened
+        return description, listened
 
     def render(self, shape: Shape, servers: Mapping[str, Sequence[Server]]) -> Rendered:
         """The configuration with these servers, by the name of their pool."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define, field
 
+from bender.haproxy.core.listening import Listened, Places
 from bender.haproxy.core.registry import Registry, Said
 from bender.haproxy.core.servers import Ramps, Server, serving
 from bender.haproxy.core.shape import UNBINDABLE, Shape, shape, slots_for
@@ -21,13 +22,16 @@ class Wanted:
     """All that is wanted. `address_of` gives the address of a host, None if it is not known yet.
 
     `why_not` says why an address cannot be listened on; `shares` that those which HAProxy has itself do not seem so.
-    `with_slots` says that servers cannot be added to HAProxy.
+    `with_slots` says that servers cannot be added to HAProxy, `is_local` whether an address is one of this machine.
+    `beside` are places that must not be servers, beside those at which HAProxy listens.
     """
 
     address_of: Callable[[str], str | None]
     why_not: Callable[[str], str | None] = lambda _bind: None
     shares: bool = False
     with_slots: bool = False
+    is_local: Callable[[str], bool] = lambda _address: False
+    beside: frozenset[Listened] = frozenset()
     registry: Registry = field(factory=Registry)
     #: The names of backends whose servers may be others than before. Who takes care of one takes it out.
     changed: set[str] = field(factory=set)
@@ -37,6 +41,9 @@ class Wanted:
     problems: dict[str, str] = field(factory=dict)
     #: Of backends, by name, the ids of members of whom it is not known where they are.
     homeless: dict[str, list[str]] = field(factory=dict)
+    #: Of backends, by name, the ids of members that are HAProxy itself, each with how that is known.
+    itself: dict[str, dict[str, str]] = field(factory=dict)
+    _places: Places = field(factory=Places)
     _ramps: Ramps = field(factory=Ramps)
     _slow_starts: dict[str, float] = field(factory=dict)
     # When the weights of a backend's servers are others.
@@ -94,12 +101,34 @@ class Wanted:
             self.homeless[name] = unknown
         else:
             self.homeless.pop(name, None)
+        found = self._without_itself(name, found)
         ramped, grow_at = self._ramps.ramped(name, found, self._slow_starts.get(name, 0.0), now)
         if grow_at is None:
             self._grow_at.pop(name, None)
         else:
             self._grow_at[name] = grow_at
         return ramped
+
+    def avoid(self, listened: frozenset[Listened]) -> None:
+        """HAProxy listens at these places: no server may be there."""
+        listened |= self.beside
+        if listened != self._places.listened:
+            self._places = Places(listened)
+            self.changed |= self.registry.backends.keys()
+
+    def _without_itself(self, name: str, servers: list[Server]) -> list[Server]:
+        """The servers that are not HAProxy itself, with the weights that they have beside those."""
+        itself: dict[str, str] = {}
+        for server in servers:
+            if server.address is not None:
+                why = self._places.why_not(server.address, server.port, self.is_local)
+                if why is not None:
+                    itself[server.id] = why
+        if not itself:
+            self.itself.pop(name, None)
+            return servers
+        self.itself[name] = itself
+        return [server for server in servers if server.id not in itself]
 
     def servers_in(self, shape: Shape, now: float) -> Mapping[str, list[Server]]:
         """The servers of all pools, by the name of the pool."""
@@ -123,7 +152,8 @@ class Wanted:
     @property
     def all_problems(self) -> dict[str, str]:
         """By id, what of events, backends, frontends and members cannot be used, in order."""
-        return dict(sorted((self.registry.problems | self.problems).items()))
+        itself = {id_: why for of_backend in self.itself.values() for id_, why in of_backend.items()}
+        return dict(sorted((self.registry.problems | self.problems | itself).items()))
 
     def new_problems(self) -> dict[str, str]:
         """Return the problems that were not there, or were others, when this was called last."""
@@ -133,7 +163,7 @@ class Wanted:
     def _take_backend(self, name: str) -> None:
         backend = self.registry.backends.get(name)
         if backend is None:
-            self._forget(name, (self._slow_starts, self._grow_at, self._slots, self.homeless))
+            self._forget(name, (self._slow_starts, self._grow_at, self._slots, self.homeless, self.itself))
             self._ramps.forget(name)
             return
         self._slow_starts[name] = backend.slow_start_s

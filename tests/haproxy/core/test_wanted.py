@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.haproxy.core.listening import listened_in
 from bender.haproxy.core.shape import Shape
 from bender.haproxy.core.wanted import BIND_AGAIN_S, Wanted
-from tests.haproxy.said import frontend
+from tests.haproxy.said import backend, frontend, online
 
 
 class Addresses(SynchronousTestCase):
@@ -34,3 +36,27 @@ class Addresses(SynchronousTestCase):
             wanted = Wanted(lambda host: host, lambda _bind: "taken", shares=shares)
             wanted.take(frontend("www", bind="*:80"), 10.0)
             self.assertEqual([door.title for door in wanted.shape(None, 10.0).doors], doors)
+
+
+class Itself(SynchronousTestCase):
+    """A member that is where HAProxy or its driver listens."""
+
+    def test_this_machine_s_own_addresses(self) -> None:
+        """They count where all of them are listened at, and where the driver tells how things are."""
+        beside = frozenset(evolve(each, owner="operators look") for each in listened_in("bind 10.0.0.1:1732"))
+        wanted = Wanted(lambda host: host, is_local=lambda address: address == "10.0.0.1", beside=beside)
+        for event in (backend("shop"), online(80), online(80, host="10.0.0.2"), online(1732), online(81)):
+            wanted.take(event, 0)
+        wanted.changed.clear()
+        wanted.avoid(listened_in("bind *:80"))
+        self.assertEqual(wanted.changed, {"shop"})
+        self.assertEqual([each.name for each in wanted.servers("shop", 0)], ["1:10.0.0.1:81", "1:10.0.0.2:80"])
+        self.assertEqual(
+            wanted.all_problems,
+            {
+                "registration/web/1/10.0.0.1/1732": "10.0.0.1, port 1732, is where operators look",
+                "registration/web/1/10.0.0.1/80": "10.0.0.1, port 80, is where HAProxy itself listens (bind *:80)",
+            },
+        )
+        wanted.take(backend("shop", "removed"), 0)
+        self.assertEqual(wanted.all_problems, {})

@@ -1,0 +1,116 @@
+"""Where HAProxy itself listens, so that it is never one of its own servers.
+
+A request to such a server would come back to HAProxy, which would send it there again, until it has no connection left
+for anybody. What HAProxy listens at is read out of its configuration, for a template may have more than frontends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from attrs import field, frozen
+
+from bender.core.model import PORT_MAX
+
+#: What is behind `bind` and `stats socket`: the addresses, and options that matter.
+_LINE = re.compile(r"^[ \t]*(?:bind|stats[ \t]+socket)[ \t]+(\S+)([^\n]*)", re.MULTILINE)
+
+#: One address, with a port or a range of ports. Unix sockets and the like have none.
+_PLACE = re.compile(r"(?:(?:ipv|tcp)(4|6)?@|tcp@)?(.*):([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
+
+_LOOPBACK = ("127.0.0.1", "::1")
+
+_Address = IPv4Address | IPv6Address
+
+
+@frozen
+class Listened:
+    """A place at which something listens that must not be a server; `owner` says what, as a clause.
+
+    Without an `address` it is every address of this machine of these families.
+    """
+
+    owner: str
+    port: int
+    address: str | None = None
+    ipv4: bool = True
+    ipv6: bool = False
+    #: The last port of a range.
+    last_port: int = 0
+
+    def is_at(self, address: _Address, is_local: Callable[[str], bool]) -> bool:
+        """Return True if a connection to an address, at one of the ports, comes here."""
+        if self.address is not None:
+            return str(address) == self.address
+        if not (self.ipv4 if address.version == 4 else self.ipv6):
+            return False
+        return address.is_loopback or address.is_unspecified or is_local(str(address))
+
+
+@frozen
+class Places:
+    """All places at which HAProxy and its driver listen."""
+
+    listened: frozenset[Listened] = frozenset()
+    _by_port: Mapping[int, tuple[Listened, ...]] = field(init=False, eq=False, repr=False)
+
+    @_by_port.default
+    def _find_ports(self) -> Mapping[int, tuple[Listened, ...]]:
+        found: dict[int, tuple[Listened, ...]] = {}
+        for each in sorted(self.listened, key=lambda each: (each.owner, each.port)):
+            for port in range(each.port, max(each.port, each.last_port) + 1):
+                found[port] = (*found.get(port, ()), each)
+        return found
+
+    def why_not(self, address: str, port: int, is_local: Callable[[str], bool]) -> str | None:
+        """Return why a server cannot be at this address and port, as a clause; None if it can.
+
+        `is_local` says whether an address is one of this machine.
+        """
+        there = self._by_port.get(port)
+        if there is None:
+            return None
+        plain = _plain(ip_address(address))
+        owner = next((each.owner for each in there if each.is_at(plain, is_local)), None)
+        return None if owner is None else f"{address}, port {port}, is where {owner}"
+
+
+def listened_in(text: str) -> frozenset[Listened]:
+    """Return the places at which HAProxy listens with this configuration, as far as it says so in plain addresses."""
+    return frozenset(
+        listened
+        for words, options in _LINE.findall(text)
+        for word in words.strip("'\"").split(",")
+        for listened in _listened(word, v6only="v6only" in options.split())
+    )
+
+
+def _listened(word: str, *, v6only: bool) -> Iterator[Listened]:
+    match = _PLACE.fullmatch(word)
+    if match is None:
+        return
+    family, host, first, last = match.groups()
+    owner, port, last_port = f"HAProxy itself listens (bind {word})", int(first), int(last or 0)
+    if not 0 < port <= PORT_MAX or last_port > PORT_MAX:
+        return
+    host = host.removeprefix("[").removesuffix("]")
+    if host in ("", "*"):
+        yield Listened(owner, port, ipv4=family != "6", ipv6=family == "6", last_port=last_port)
+    for address in _LOOPBACK if host == "localhost" else (host,):
+        try:
+            plain = _plain(ip_address(address))
+        except ValueError:  # a name or a variable, of which nothing is known here
+            continue
+        if plain.is_unspecified:  # that of IPv6 takes connections of both, unless it is told not to
+            ipv6 = plain.version == 6
+            yield Listened(owner, port, ipv4=not (ipv6 and v6only), ipv6=ipv6, last_port=last_port)
+        else:
+            yield Listened(owner, port, str(plain), last_port=last_port)
+
+
+def _plain(address: _Address) -> _Address:
+    """An address of IPv4 that is mapped into IPv6 leads to the same place."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
