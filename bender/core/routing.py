@@ -42,6 +42,7 @@ _BALANCES = re.compile(
 _SERVERS_FORM = f"must be a list of at most {SERVERS_MAX} of the form host:port"
 
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):([0-9]+)", re.ASCII)
+_AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|([^:\[\]]+))(?::([0-9]+))?", re.ASCII)
 _PATH = re.compile(r"/[!-~]*")
 _RULE_PATH = re.compile(r"/[!\"$->@-~]*")
 _HEADER = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -75,10 +76,14 @@ class Balance:
 
 @frozen
 class Health:
-    """The page that has to answer, and the seconds between two looks at it."""
+    """The page that has to answer, the seconds between two looks at it, and the `Host` that is asked for.
+
+    `host` is a DNS name or an address (that of IPv6 in brackets), perhaps with a port; None where nothing is said.
+    """
 
     path: str
     interval_s: float
+    host: str | None = None
 
 
 @frozen
@@ -118,17 +123,17 @@ def parse_balance(balance: Any) -> Balance:
 
 
 def parse_health(health: Any) -> Health:
-    """`{"path": "/health", "interval": 2}`; the interval, in seconds, may be left out."""
-    if not isinstance(health, dict) or not {"path"} <= health.keys() <= {"path", "interval"}:
-        raise Invalid("health", "must be an object with path and perhaps interval, or null for none")
+    """`{"path": "/health", "interval": 2, "host": "shop.example"}`; the interval (in seconds) and host are optional."""
+    if not isinstance(health, dict) or not {"path"} <= health.keys() <= {"path", "interval", "host"}:
+        raise Invalid("health", "must be an object with path and perhaps interval and host, or null for none")
     path = _within("health", _matching, "path", health["path"], _PATH, "begin with / and be ASCII without spaces")
-    interval_s = health.get("interval")
+    interval_s, host = health.get("interval"), health.get("host")
     if interval_s is None:
-        return Health(path, HEALTH_INTERVAL_S)
+        interval_s = HEALTH_INTERVAL_S
     interval_s = _within("health", _number, "interval", interval_s, 0, HEALTH_INTERVAL_S_MAX)
     if not interval_s:
         raise Invalid("health", "interval: must be more than 0 seconds")
-    return Health(path, interval_s)
+    return Health(path, interval_s, None if host is None else _within("health", _authority, host))
 
 
 def parse_slow_start(seconds: Any) -> float:
@@ -259,6 +264,22 @@ def _bind(text: str) -> Bind:
     except ValueError:
         raise Invalid("host", f"must be * or an address, which {host} is not") from None
     return Bind(host, port)
+
+
+def _authority(text: Any) -> str:
+    """What a request's `Host` says: a host, perhaps with a port, in one form."""
+    if not isinstance(text, str):
+        raise Invalid("host", "must be a DNS name or an address, perhaps with a port")
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:  # an address of IPv6 alone, or nothing of the kind
+        return _bracketed(canonical_host(text))
+    in_brackets, host, port = match.groups()
+    host = _bracketed(canonical_host(in_brackets or host))
+    return host if port is None else f"{host}:{parse_port(port)}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _server(text: Any) -> tuple[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any
 
@@ -26,8 +26,9 @@ _BUFFER_BYTES = 256 * 1024
 class LocalAddresses:
     """The addresses of this machine, asked for again now and then. Where the kernel cannot be asked there are none."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, ask: Callable[[], frozenset[str]] | None = None) -> None:
         self._reactor = reactor
+        self._ask = local_addresses if ask is None else ask
         self._known: frozenset[str] = frozenset()
         self._fresh_until = float("-inf")
 
@@ -35,7 +36,7 @@ class LocalAddresses:
         """Return True if an address, in the form of `ipaddress`, is one of this machine."""
         now = self._reactor.seconds()
         if now >= self._fresh_until:
-            self._known = local_addresses()
+            self._known = self._ask()
             self._fresh_until = now + FRESH_S
         return address in self._known
 

@@ -88,6 +88,39 @@ class OfBackends(RoutingCase):
         self.assertEqual(parse_health({"path": "/"}), Health("/", 2.0))
         self.assertEqual(parse_health({"path": "/a?b=c#'d", "interval": None}), Health("/a?b=c#'d", 2.0))
 
+    def test_the_host_of_a_health_check(self) -> None:
+        """A name or an address, perhaps with a port, in one form however it is written."""
+        for text, host in {
+            "Shop.Example.": "shop.example",
+            "shop_1.example:8080": "shop_1.example:8080",
+            "10.0.0.1": "10.0.0.1",
+            "10.0.0.1:080": "10.0.0.1:80",
+            "2001:DB8::0:1": "[2001:db8::1]",
+            "[2001:DB8::1]": "[2001:db8::1]",
+            "[::1]:80": "[::1]:80",
+        }.items():
+            self.assertEqual(parse_health({"path": "/", "host": text}), Health("/", 2.0, host))
+        self.assertEqual(parse_health({"path": "/", "host": None, "interval": 1}), Health("/", 1, None))
+        wrong: tuple[Any, ...] = (
+            "",
+            "a b",
+            "a\n",
+            "a:",
+            "a:0",
+            "a:99999",
+            "a:b",
+            "[a]",
+            "[::1",
+            "::1%1",
+            "a;b",
+            "a%b",
+            "é",
+            7,
+        )
+        self.refused("health", parse_health, *({"path": "/", "host": host} for host in (*wrong, [], {}, True)))
+        error = self.assertRaises(Invalid, parse_health, {"path": "/", "host": "a b"})
+        self.assertEqual(str(error), "health: host: must be a DNS name or an IP address, without brackets or a zone")
+
     def test_what_is_no_health(self) -> None:
         """A path begins with a slash and has no spaces; nobody looks at it all the time, or never."""
         paths: tuple[Any, ...] = (None, "", "health", "/a b", "/a\n", "/\x7f", "/é", 1, "/" * 1025)

@@ -93,9 +93,18 @@ class Instance(Process):
 
     async def last_asked_s(self) -> float:
         """When the last request came, by the monotonic clock."""
-        response = await treq.get(f"http://127.0.0.1:{self.port}/seen", persistent=False, timeout=PATIENCE_S)
-        last: float = json.loads(await response.content())["last"]
+        last: float = (await self._seen())["last"]
         return last
+
+    async def checked_host(self) -> str | None:
+        """The host that the last health check asked for; None before there was one."""
+        host: str | None = (await self._seen())["checked_host"]
+        return host
+
+    async def _seen(self) -> dict[str, Any]:
+        response = await treq.get(f"http://127.0.0.1:{self.port}/seen", persistent=False, timeout=PATIENCE_S)
+        seen: dict[str, Any] = json.loads(await response.content())
+        return seen
 
 
 def versions(answers: Mapping[str, int]) -> Counter[str]:

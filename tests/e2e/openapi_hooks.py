@@ -62,6 +62,8 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
     _make("printable", name, st.text(_printable, min_size=name["minLength"], max_size=name["maxLength"]))
     dns_names = _make("dns-name", dns_name, _dns_name)
     _make("host-port", schemas["HostPort"], st.builds("{}:{}".format, dns_names | _ipv4 | _ipv6, _port))
+    hosts = dns_names | _ipv4 | _ipv6
+    _make("authority", schemas["Authority"], hosts | st.builds("{}:{}".format, hosts, _port))
     places = st.lists(st.tuples(st.just("*") | _ipv4 | _ipv6, _port), min_size=1, max_size=3, unique=True)
     _make("bind", schemas["Bind"], places.map(lambda each: ",".join(f"{address}:{port}" for address, port in each)))
     _make("header-value", schemas["HeaderValue"], st.text(_printable, min_size=1, max_size=9).map(str.strip))

@@ -1,8 +1,9 @@
 """`python shop.py PORT NAME`: an instance as services are, for load balancers to send requests to.
 
 `GET /` is answered with its name. `GET /seen` says how many of these there were, and when the last one came, by the
-monotonic clock, which all processes of a machine share. After `POST /ill` its health check and all else fails, until
-`POST /well`. It ends at SIGTERM at once: who stops it has to see to it first that nobody asks it any more.
+monotonic clock, which all processes of a machine share; and which host the last health check asked for. After
+`POST /ill` its health check and all else fails, until `POST /well`. It ends at SIGTERM at once: who stops it has to see
+to it first that nobody asks it any more.
 """
 
 from __future__ import annotations
@@ -28,14 +29,18 @@ class Shop(Resource):
         self.requests = 0
         self.last_at_s = 0.0
         self.ill = False
+        self.checked_host: str | None = None
 
     def render_GET(self, request: Any) -> bytes:
         request.setHeader(b"Content-Type", b"text/plain")
         if request.path == b"/seen":
-            return json.dumps({"requests": self.requests, "last": self.last_at_s}).encode()
+            said = {"requests": self.requests, "last": self.last_at_s, "checked_host": self.checked_host}
+            return json.dumps(said).encode()
         if self.ill:
             request.setResponseCode(500)
-        if request.path != b"/health":
+        if request.path == b"/health":
+            self.checked_host = request.getHeader("host")
+        else:
             self.requests += 1
             self.last_at_s = time.monotonic()
         return NAME.encode()

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 import pytest_twisted
 
-from tests.e2e.balancing import NODES, Place, driven, instances, shop, together, versions
-from tests.e2e.nodes import LOOK_S, Cluster, Node, pause, until
+from tests.e2e.balancing import NODES, Instance, Place, driven, instances, shop, together, versions
+from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, pause, until
 from tests.e2e.traffic import traffic
 from tests.haproxy.said import HOSTILE
 
@@ -119,6 +119,37 @@ async def test_a_canary(cluster: Cluster, place: Place) -> None:
         await asking.until_asked(200)
         assert set(versions(asking.answers(ended))) == {"1"}
     assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_host_of_a_health_check(cluster: Cluster, place: Place) -> None:
+    """It is what the backend says, also of servers that are added later; and what is no host is refused."""
+    (node,) = await cluster(1, **NODES)
+    first = await place.instance(node)
+    await shop(place, node, health={"path": "/health", "interval": 0.1})
+    driver = await driven(place, [node])
+    assert await until_checked(first) == "bender"
+    refused = await node.call("PUT", "/backends/shop", {"health": {"path": "/health", "host": "a b"}})
+    assert (refused.status, refused.body["code"]) == (400, "INVALID")
+    for host in ("shop.example", "[::1]:8080"):
+        await put(node, "/backends/shop", health={"path": "/health", "interval": 0.1, "host": host})
+        await until_checked(first, host)
+    second = await place.instance(node)
+    assert await until_checked(second) == "[::1]:8080"
+    await driver.until(
+        "up", lambda status: [each["check"] for each in status["backends"]["shop"]["servers"]] == ["L7OK"] * 2
+    )
+
+
+async def until_checked(instance: Instance, host: str | None = None) -> str:
+    """Wait till an instance was asked by a health check, or by one with this host; returns the host."""
+    ends_at = time.monotonic() + PATIENCE_S
+    while True:
+        found = await instance.checked_host()
+        if found is not None and host in (None, found):
+            return found
+        assert time.monotonic() < ends_at, f"{instance.name} was asked for {found} alone"
+        await pause(LOOK_S)
 
 
 @pytest_twisted.ensureDeferred

@@ -7,6 +7,7 @@ import socket
 import pytest
 import pytest_twisted
 
+from bender.haproxy.local import local_addresses
 from tests.e2e.balancing import NODES, Driver, Place, driven, shop
 from tests.e2e.nodes import Cluster, pause
 from tests.e2e.traffic import traffic
@@ -51,6 +52,16 @@ async def test_every_way_to_name_it(cluster: Cluster, place: Place) -> None:
     assert connections(driver) - before < 1000
     problems = (await driver.status())["problems"]
     assert all("is where HAProxy itself listens" in problem for problem in problems.values()), problems
+
+
+def test_the_addresses_of_this_machine() -> None:
+    """The kernel says them, and a socket can have each."""
+    addresses = local_addresses()
+    assert {"127.0.0.1"} <= addresses
+    for address in addresses:
+        if not address.startswith("fe80:"):  # which means nothing without its interface
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as there:
+                there.bind((address, 0))
 
 
 @pytest_twisted.ensureDeferred

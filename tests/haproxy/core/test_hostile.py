@@ -50,7 +50,7 @@ FORMS = re.compile(
             r"    hash-type consistent",
             r"    retry-on conn-failure empty-response",
             r"    http-request disable-l7-retry unless METH_GET",
-            rf"    http-check send meth GET uri {_WORD} ver HTTP/1\.1 hdr Host (?:bender|'[a-z0-9_.:\[\]-]+')",
+            rf"    http-check send meth GET uri {_WORD} ver HTTP/1\.1 hdr Host '[a-z0-9_.:\[\]-]+'",
             rf"    server {_NAME} {_PLACE} weight [0-9]+{_CHECK}(?: disabled)?",
         ]
     )

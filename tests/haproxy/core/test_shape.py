@@ -138,8 +138,16 @@ class Texts(SynchronousTestCase):
         self.assertIn("acl rule2 path_beg -- '/-f'", lines)
         self.assertIn(f"acl rule3 'req.fhdr(X-Beta)' -m str -- {quoted(HOSTILE)}", lines)
         self.assertIn("use_backend bender__nowhere if rule2", lines)
-        self.assertIn("http-check send meth GET uri '/he'\\''alth' ver HTTP/1.1 hdr Host bender", lines)
+        self.assertIn("http-check send meth GET uri '/he'\\''alth' ver HTTP/1.1 hdr Host 'bender'", lines)
         self.assertIn("hash-type consistent", lines)
+
+    def test_the_host_of_a_health_check(self) -> None:
+        """It is the backend's; a template of somebody's own that does not know of it goes on."""
+        self.shape, _ = shaped(backend("shop", health={"path": "/up", "host": "Shop.example:8080"}))
+        self.assertIn("http-check send meth GET uri '/up' ver HTTP/1.1 hdr Host 'shop.example:8080'", self.lines())
+        self.shape, problems = shaped(backend("shop", health={"path": "/up", "host": "a\nb"}))
+        self.assertNotIn("option httpchk", self.lines())
+        self.assertEqual([*problems], ["backend/shop"])
 
     def test_servers(self) -> None:
         """As they come back with it where HAProxy is started."""
