@@ -21,7 +21,7 @@ CHECK_S_MAX = 20.0
 WHY_CHARACTERS_MAX = 2000
 
 _HEADING = "# "
-_WHOSE = "; written by twistd bender-haproxy, which overwrites what is changed here."
+_WHOSE = ", written by twistd bender-haproxy, which overwrites what is changed here."
 
 
 class Refused(Exception):

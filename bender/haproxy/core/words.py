@@ -69,6 +69,8 @@ def formatted(value: Any) -> Fragment:
 
 def readable(name: str) -> str:
     """Return a name as one word for people: what could not stand in one becomes `=` and its bytes in hexadecimal."""
+    if _is_plain(name):  # as almost all are
+        return name
     return "".join(each if _is_plain(each) else _escaped(each) for each in name)
 
 
@@ -96,12 +98,14 @@ def is_command(text: str) -> bool:
 
 def shown(text: str) -> str:
     """Return a text from elsewhere fit for a log or a status: bounded, with escapes for what is not printable."""
+    if len(text) <= SHOWN_CHARACTERS_MAX and text.isprintable():
+        return text
     cut = text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[: SHOWN_CHARACTERS_MAX - 1]}…"
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)
 
 
-def _is_plain(character: str) -> bool:
-    return character.isprintable() and character != _MARK and not _NO_WORD.match(character)
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and _MARK not in text and _NO_WORD.search(text) is None
 
 
 def _escaped(character: str) -> str:

@@ -73,6 +73,13 @@ class Backends(SynchronousTestCase):
                     self.assertEqual(evolve(backend, problems=()), backend_of(SHOP))
                     self.assertIn(field, problem)
 
+    def test_a_health_check_that_haproxy_has_no_room_for(self) -> None:
+        """What a path becomes in the configuration counts."""
+        for path in ("/" + "'" * 500, "/" + ";" * 500):
+            backend = backend_of({**SHOP, "health": {"path": path}})
+            self.assertEqual((backend.health, len(backend.problems)), (None, 1))
+            self.assertTrue(backend.problems[0].startswith("health: path: takes more than 1536 bytes"))
+
 
 class Frontends(SynchronousTestCase):
     def test_a_frontend(self) -> None:
