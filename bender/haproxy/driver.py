@@ -352,20 +352,23 @@ class Driver(Service):
             self._stand = stand
 
     async def _converse(self, reconciler: Reconciler, changed: set[str], stand: Stand | None) -> None:
-        self._meet(await reconciler.process())
+        process = await reconciler.process()
+        self._meet(process)
         everything = self._everything or self._reactor.seconds() >= self._check_at
         pools = self._pools(changed, everything=everything)
         now = self._reactor.seconds()
         servers = {pool.name: self.wanted.servers(pool.title, now) for pool in pools}
         for pool in pools:
             self.counts.own(pool, servers[pool.name])
-        outcome = await reconciler.reconcile(pools, servers)
+        outcome = await reconciler.reconcile(pools, servers, self.loader.findings)
+        self.loader.findings.take(process, outcome.last)
         self.counts.keep(servers, outcome.leaving)
         self._conclude(outcome, pools)
         self.loader.stale |= bool(changed)
         if stand is not None:
             self._progress.did(stand, outcome.drained & outcome.busy, self._reactor.seconds())
         if everything:
+            self.loader.keep_states(pools, servers)
             self.rows = await reconciler.rows()
             self.counts.take_all(self.rows)
             if self._reporting:

@@ -50,6 +50,11 @@ def held(output: Path) -> IO[str]:
     return lock
 
 
+def states_beside(output: Path) -> Path:
+    """Return the file from which HAProxy takes the states of its servers, beside that with its configuration."""
+    return output.absolute().with_name(f"{output.name}.states")
+
+
 class Files:
     """The configuration in the file `output`. `check` is awaited with a draft of it, and raises `Refused`."""
 
@@ -59,6 +64,8 @@ class Files:
         self._lock = DeferredLock()
         #: What the file holds; None if there is none.
         self.written = self._read()
+        #: What the file with the states of servers holds; None if there is none.
+        self.states = _text(states_beside(output))
 
     async def replace(self, rendered: Rendered) -> Written | None:
         """Write a configuration, if HAProxy takes it; returns what was there before. Raises `Refused`.
@@ -90,22 +97,42 @@ class Files:
         """Bring back what was there. Without anything before, what is there stays. Raises `Refused`."""
         if before is None or before == self.written:
             return
-        draft = self.output.with_name(f".{self.output.name}.draft")
-        try:
-            draft.write_text(before.text, "utf-8")
-            draft.replace(self.output)
-        except OSError as error:
-            raise Refused(f"{self.output} cannot be written ({error.strerror})") from error
+        _write(self.output, before.text)
         self.written = before
 
+    def keep_states(self, text: str) -> None:
+        """Write which servers are down when HAProxy begins. Raises `Refused`."""
+        if text != self.states:
+            _write(states_beside(self.output), text)
+            self.states = text
+
     def _read(self) -> Written | None:
-        try:
-            text = self.output.read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
+        text = _text(self.output)
+        if text is None:
             return None
         first = text.partition("\n")[0]
         mine = first.startswith(_HEADING) and first.endswith(_WHOSE)
         return Written(text, first[len(_HEADING) : -len(_WHOSE)] if mine else None)
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file as a whole. Raises `Refused`."""
+    draft = file.with_name(f".{file.name}.draft")
+    try:
+        draft.write_text(text, "utf-8")
+        draft.replace(file)
+    except OSError as error:
+        raise Refused(f"{file} cannot be written ({error.strerror})") from error
+    finally:
+        with suppress(OSError):  # it is there only where it could not be put in its place
+            draft.unlink()
 
 
 async def check(reactor: Any, haproxy: str, draft: Path) -> None:

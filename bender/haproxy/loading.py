@@ -8,7 +8,8 @@ or something else on the machine.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -18,11 +19,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from bender.haproxy.core.health import Findings, findings_in, states
 from bender.haproxy.core.listening import Listened, listened_in
 from bender.haproxy.core.reality import Process, Unreadable
 from bender.haproxy.core.rendering import DESCRIPTION, Renderer, Unrenderable
 from bender.haproxy.core.servers import Server
-from bender.haproxy.core.shape import Shape
+from bender.haproxy.core.shape import Pool, Shape
 from bender.haproxy.files import Files, Refused, Written
 from bender.haproxy.reconciling import Reconciler
 from bender.haproxy.runtime import Runtime
@@ -86,6 +88,10 @@ class Loader:
         self.refusal: Refusal | None = None
         #: Why the file could not be rewritten with other servers alone; None if it could.
         self.problem: str | None = None
+        #: Why it could not be written which servers are down; None if it could.
+        self.states_problem: str | None = None
+        #: How HAProxy's servers were when they were looked at last, by this driver or the one before it.
+        self.findings = _findings(files.states)
         #: Whether the servers may be others than those in the file.
         self.stale = False
         self._reactor = reactor
@@ -198,8 +204,10 @@ class Loader:
         if self._filed is None:
             return
         self.stale = False
+        servers = self._servers_in(self._filed)
+        self.keep_states(self._filed.pools, servers)
         try:
-            await self.files.replace(self._renderer.render(self._filed, self._servers_in(self._filed)))
+            await self.files.replace(self._renderer.render(self._filed, servers))
         except (Refused, Unrenderable) as error:
             self.stale = True
             if self.problem != str(error):
@@ -207,6 +215,17 @@ class Loader:
             self.problem = str(error)
         else:
             self.problem = None
+
+    def keep_states(self, pools: Iterable[Pool], servers: Mapping[str, Sequence[Server]]) -> None:
+        """Write which of these servers are down, for the next time that HAProxy begins, whoever starts it."""
+        try:
+            self.files.keep_states(states(pools, servers, self.findings))
+        except Refused as error:
+            if self.states_problem != str(error):
+                self._log.error("HAProxy would begin with all servers up: {why}.", why=str(error))
+            self.states_problem = str(error)
+        else:
+            self.states_problem = None
 
     def settled(self, process: Process | None) -> bool:
         """Whether HAProxy has what it is to have."""
@@ -230,13 +249,17 @@ class Loader:
         self._wanted_at = None
         shape, description, filed = self.wanted, self._description, self._filed
         self.stale = False
+        servers = self._servers_in(shape)
         try:
-            before = await self.files.replace(self._renderer.render(shape, self._servers_in(shape)))
+            before = await self.files.replace(self._renderer.render(shape, servers))
         except (Refused, Unrenderable) as error:
             self.stale = True
             self._refuse(description, str(error), self._reactor.seconds() + AGAIN_S)
             return None
         self._filed, self.problem = shape, None
+        if process is not None:
+            await self._look()
+        self.keep_states(shape.pools, servers)
         try:
             begun = await self._begin(process)
         except Failed as failed:
@@ -253,6 +276,17 @@ class Loader:
         if begun.description == description or not begun.description.startswith(DESCRIPTION):
             self.loaded = shape
         return begun
+
+    async def _look(self) -> None:
+        """See how HAProxy's servers are at this moment, which is the last before it begins again."""
+        with suppress(NoAnswer, Unreadable):
+            async with self._runtime.conversation() as talk:
+                reconciler = Reconciler(talk)
+                process = await reconciler.process()
+                found = await reconciler.found()
+                self.findings.take(
+                    process, {pool: self.findings.last(process, pool, each) for pool, each in found.items()}
+                )
 
     async def _begin(self, process: Process | None) -> Process:
         """Have HAProxy begin with what is in the file; returns the process that has. Raises `Failed`."""
@@ -287,3 +321,10 @@ class Loader:
         elif self.refusal.description == description:
             at_ms = self.refusal.at_ms
         self.refusal = Refusal(description, why, at_ms, again_at)
+
+
+def _findings(text: str | None) -> Findings:
+    """What the file says that the driver before this one has left. One that cannot be read says nothing."""
+    with suppress(Unreadable):
+        return Findings() if text is None else findings_in(text)
+    return Findings()

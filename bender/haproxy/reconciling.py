@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
+from bender.haproxy.core.health import Findings
 from bender.haproxy.core.planning import Plan, deletion, plan, refusal
 from bender.haproxy.core.progress import Place
 from bender.haproxy.core.reality import Found, Process, Row, by_pool, pools_in, process_in, rows_in, servers_in
@@ -31,7 +32,7 @@ class Outcome:
 
     `leaving` get no new requests and are to be deleted; of these `busy` have requests, and `drained` got some until
     now. `refused` are commands, each with the answer that HAProxy gave; `homeless` are ids of members for which there
-    is no slot.
+    is no slot; `last` is how the servers were, by name of the pool.
     """
 
     leaving: frozenset[Place]
@@ -39,6 +40,7 @@ class Outcome:
     drained: frozenset[Place]
     refused: tuple[str, ...]
     homeless: tuple[str, ...]
+    last: Mapping[str, Sequence[Found]]
 
 
 @define
@@ -58,11 +60,29 @@ class Reconciler:
         self._process = process_in(answer)
         return self._process
 
-    async def reconcile(self, pools: Sequence[Pool], servers: Mapping[str, Sequence[Server]]) -> Outcome:
-        """Make the servers of these pools those that are given, by name of the pool."""
+    async def found(self) -> dict[str, list[Found]]:
+        """All servers, by the name of their pool."""
+        (state,) = await self.talk.ask(["show servers state"])
+        return by_pool(servers_in(state))
+
+    def _answering(self) -> Process:
+        assert self._process is not None, "ask who answers first"
+        return self._process
+
+    async def reconcile(
+        self, pools: Sequence[Pool], servers: Mapping[str, Sequence[Server]], findings: Findings
+    ) -> Outcome:
+        """Make the servers of these pools those that are given, by name of the pool.
+
+        `findings` says which of them another process of HAProxy had found down.
+        """
         there, found = await self._look(pools)
         present = [pool for pool in pools if pool.name in there]
-        plans = {pool.name: plan(pool, servers[pool.name], found.get(pool.name, ())) for pool in present}
+        process = self._answering()
+        last = {pool.name: findings.last(process, pool.name, found.get(pool.name, ())) for pool in present}
+        plans = {
+            pool.name: plan(pool, servers[pool.name], found.get(pool.name, ()), last[pool.name]) for pool in present
+        }
         await self._do([command for pool in present for command in plans[pool.name].commands])
         leaving, busy = await self._delete(present, plans, found)
         out = {(pool, server.name) for pool, servers_ in found.items() for server in servers_ if server.out}
@@ -72,6 +92,7 @@ class Reconciler:
             drained=frozenset({(name, each) for name, planned in plans.items() for each in planned.leaving} - out),
             refused=(*self._refused,),
             homeless=tuple(id_ for planned in plans.values() for id_ in planned.homeless),
+            last=last,
         )
 
     async def rows(self) -> list[Row]:
@@ -116,8 +137,7 @@ class Reconciler:
         """Have HAProxy carry out commands; returns those that it refused."""
         if not commands:
             return set()
-        assert self._process is not None, "ask who answers first"
-        if self._process.version[:2] == _EXPERIMENTAL:
+        if self._answering().version[:2] == _EXPERIMENTAL:
             commands = ["experimental-mode on", *commands]
         answers = await self.talk.ask(commands)
         refused = set()

@@ -84,7 +84,7 @@ def _haproxy(driver: Driver) -> dict[str, Any]:
         "settled": loader.settled(process),
         "refused": None if refusal is None else {"at": refusal.at_ms, "why": refusal.why},
         "file": str(loader.files.output),
-        "file_problem": loader.problem,
+        "file_problem": loader.problem or loader.states_problem,
         "refused_commands": [*driver.refused],
     }
 

@@ -34,7 +34,7 @@ from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
 from bender.haproxy.core.shape import Shape
 from bender.haproxy.core.wanted import Wanted
 from bender.haproxy.driver import Driver
-from bender.haproxy.files import Files, Refused, check, held
+from bender.haproxy.files import Files, Refused, check, held, states_beside
 from bender.haproxy.loading import Loader
 from bender.haproxy.local import LocalAddresses
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
@@ -190,7 +190,7 @@ def _renderer(choices: Choices, version: tuple[int, ...]) -> Renderer:
     if template is None:
         template = resources.files(core).joinpath("haproxy.cfg.j2").read_text("utf-8")
     try:
-        renderer = Renderer(template, str(choices.socket), version)
+        renderer = Renderer(template, str(choices.socket), str(states_beside(choices.output)), version)
         renderer.description(Shape())
     except Unrenderable as error:
         refuse(f"--template {error}.")

@@ -291,6 +291,7 @@ async def test_an_instance_that_is_ill(cluster: Cluster, place: Place) -> None:
     driver = await driven(place, [node])
     ill = await place.instance(node)
     await until("it is told", lambda: len(driver.servers("shop")) == 2)
+    await driver.until("up", lambda status: [each["status"] for each in servers(status)] == ["UP"] * 2)
     async with traffic(port) as asking:
         await asking.until_asked(50)
         assert f"1/{ill.name}" in asking.answers()

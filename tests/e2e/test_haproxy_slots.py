@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import UNIXClientEndpoint
 
 from bender.haproxy import core
+from bender.haproxy.core.health import Findings
 from bender.haproxy.core.rendering import Renderer
 from bender.haproxy.core.servers import Server
 from bender.haproxy.core.settings import backend_of, frontend_of
@@ -19,7 +20,7 @@ from bender.haproxy.core.shape import Shape, shape, slots_for
 from bender.haproxy.reconciling import Outcome, Reconciler
 from bender.haproxy.runtime import Runtime
 from tests.e2e.balancing import Instance, Place, haproxy, together
-from tests.e2e.nodes import until
+from tests.e2e.nodes import pause, until
 from tests.e2e.traffic import traffic
 
 pytestmark = pytest.mark.outside
@@ -51,7 +52,9 @@ async def test_servers_come_and_go_in_slots(place: Place) -> None:
     (pool,) = found.pools
     socket, file = place.folder / "s", place.folder / "cfg"
     template = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
-    file.write_text(Renderer(template, str(socket), OLD).render(found, {"shop": [server(first)]}).text)
+    file.write_text(
+        Renderer(template, str(socket), f"{socket}.states", OLD).render(found, {"shop": [server(first)]}).text
+    )
     place.start(haproxy(), "-f", str(file))
     await until("HAProxy listens", socket.exists)
     any_reactor: Any = reactor
@@ -61,7 +64,7 @@ async def test_servers_come_and_go_in_slots(place: Place) -> None:
         async with runtime.conversation() as talk:
             reconciler = Reconciler(talk)
             await reconciler.process()
-            return await reconciler.reconcile([pool], {"shop": servers})
+            return await reconciler.reconcile([pool], {"shop": servers}, Findings())
 
     async def answers(asking: Any) -> set[str]:
         since_s = asking.asked[-1].ended_at_s
@@ -72,6 +75,7 @@ async def test_servers_come_and_go_in_slots(place: Place) -> None:
         await asking.until_asked(20)
         for servers in ([server(first), server(second)], [server(second, 7)], [server(first)], [server(second)]):
             await _until_left(reconcile, servers)
+            await pause(1)  # a new server waits for its checks
             assert await answers(asking) == {f"1/{one.name}" for one in (first, second) if one.name in _names(servers)}
     assert asking.failed == []
 

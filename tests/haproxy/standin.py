@@ -46,6 +46,13 @@ class Server:
     sessions: int = 0
     requests: int = 0
     status: str = "no check"
+    down: bool = False
+    #: HAProxy's number for what the last check came to: none was done, it failed, or it was passed.
+    check_result: int = 0
+
+    @property
+    def check(self) -> str:
+        return "L4CON" if self.status == "DOWN" else "L4OK"
 
 
 @define
@@ -126,7 +133,11 @@ class HAProxy:
         if words[0] == "enable":
             server.checked = True
         elif words[3] == "state":
+            if server.admin & 1 and server.checked:
+                server.down = False  # also where it was down before
             server.admin = _COMMANDS[words[4]]
+        elif words[3] == "health":
+            server.down = words[4] == "down"
         elif words[3] == "weight":
             server.weight = int(words[4])
         else:
@@ -145,14 +156,15 @@ class HAProxy:
             if len(words) > 2 and words[2] not in self.pools:
                 return "Can't find backend.\n"
             lines = [
-                f"{ids[pool]} {pool} 1 {name} {each.address} 2 {each.admin} {each.weight} 1 0 1 0 0 "
+                f"{ids[pool]} {pool} 1 {name} {each.address} {0 if each.down else 2} {each.admin} {each.weight} "
+                f"1 0 1 {each.check_result} 0 "
                 f"{6 if each.checked else 2} 0 0 0 - {each.port} - 0 0 - - 0"
                 for pool in ([words[2]] if len(words) > 2 else self.pools)
                 for name, each in self.pools[pool].items()
             ]
             return "\n".join(["1", f"# {COLUMNS}", *lines, ""])
         rows = [
-            f"{pool},{name},0,{each.sessions},{each.requests},0,0,{each.status},2,L4OK,0,{each.requests},{each.weight},"
+            f"{pool},{name},0,{each.sessions},{each.requests},0,0,{each.status},2,{each.check},0,{each.requests},{each.weight},"
             f"{each.address}:{each.port},"
             for pool, servers in self.pools.items()
             if words[1] in ("-1", str(ids[pool]))

@@ -21,7 +21,7 @@ from bender.haproxy.core.registry import KEPT_S, Said
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer
 from bender.haproxy.core.wanted import Wanted
 from bender.haproxy.driver import CHECK_S, QUIET_S, Driver
-from bender.haproxy.files import Files, Refused
+from bender.haproxy.files import Files, Refused, states_beside
 from bender.haproxy.loading import AGAIN_S, BEGIN_S_MAX, Loader
 from bender.haproxy.runtime import Runtime
 from bender.haproxy.status import status
@@ -134,7 +134,7 @@ class DriverCase(SynchronousTestCase):
         self.loader = Loader(
             self.clock,
             runtime=runtime,
-            renderer=Renderer(TEMPLATE, "/s", version),
+            renderer=Renderer(TEMPLATE, "/s", "/states", version),
             files=self.files,
             reloading=self.reload,
             servers_in=lambda shape: wanted.servers_in(shape, self.clock.seconds()),
@@ -621,6 +621,71 @@ class Shapes(DriverCase):
         self.settle(1.1)
         self.assertEqual(self.servers(), {B: (0, 1)})
         self.assertEqual(self.reload.reloads, 0)
+
+
+class Checks(DriverCase):
+    """A shop whose servers are checked: A is up, and B was found down."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tell(backend("shop", health={"path": "/health"}), SHOP[1], online(1), online(2), SYNCED)
+        self.settle(0.5)
+        for server, result in ((A, 3), (B, 2)):
+            self.haproxy.pools["shop"][server].check_result = result
+        self.haproxy.pools["shop"][B].down = True
+        self.haproxy.commands()
+
+    def down(self) -> list[str]:
+        """The servers that HAProxy would begin with as down."""
+        lines = states_beside(self.output).read_text().splitlines()
+        return [line.split()[3] for line in lines[2:]]
+
+    def test_what_is_down_is_in_a_file(self) -> None:
+        """Two seconds after it went down, and with the change of a server; and not any more when it is up."""
+        self.assertEqual(self.down(), [])
+        self.settle(CHECK_S)
+        self.assertEqual(self.down(), [B])
+        self.tell(online(3))
+        self.settle(CHECK_S)
+        self.assertEqual(self.down(), [B, C])
+        for server in (B, C):
+            self.haproxy.pools["shop"][server].down = False
+            self.haproxy.pools["shop"][server].check_result = 3
+        self.settle(CHECK_S)
+        self.assertEqual(self.down(), [])
+
+    def test_before_a_reload_it_is_looked_again(self) -> None:
+        """What went down a moment ago is in the file; HAProxy is told again where it did not read that."""
+        self.tell(frontend("other", backend="shop", bind="*:81"))
+        self.settle(1)
+        self.assertEqual((self.reload.reloads, self.down()), (1, [B]))
+        self.assertEqual(self.haproxy.commands(), [f"set server shop/{B} health down"])
+        self.settle(CHECK_S)
+        self.assertEqual((self.haproxy.commands(), self.down()), ([], [B]))
+
+    def test_another_driver_knows_what_was_down(self) -> None:
+        """Also where HAProxy was started again while there was none."""
+        self.settle(CHECK_S)
+        self.driver.stopService()
+        self.haproxy.load(self.output.read_text())
+        self.begin()
+        self.tell(backend("shop", health={"path": "/health"}), SHOP[1], online(1), online(2), SYNCED)
+        self.settle(CHECK_S)
+        self.assertEqual((self.haproxy.commands(), self.down()), ([f"set server shop/{B} health down"], [B]))
+
+    def test_the_file_cannot_be_written(self) -> None:
+        """That is said, and all else goes on."""
+        file = states_beside(self.output)
+        file.unlink()
+        file.mkdir()
+        self.settle(CHECK_S)
+        self.assertIn(f"{file} cannot be written", str(self.loader.states_problem))
+        self.tell(frontend("other", backend="shop", bind="*:81"))
+        self.settle(1)
+        self.assertEqual(self.reload.reloads, 1)
+        file.rmdir()
+        self.settle(CHECK_S)
+        self.assertEqual((self.loader.states_problem, self.down()), (None, [B]))
 
 
 class WithoutBender(DriverCase):

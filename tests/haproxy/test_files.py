@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.rendering import Rendered
-from bender.haproxy.files import Files, Refused
+from bender.haproxy.files import Files, Refused, states_beside
 
 
 class Writing(SynchronousTestCase):
@@ -36,6 +36,20 @@ class Writing(SynchronousTestCase):
         self.assertIn("twistd bender-haproxy", heading)
         self.assertEqual(getattr(self.files.written, "description", ""), "shape of one")
         self.assertEqual([*self.output.parent.glob(f".{self.output.name}*")], [])
+
+    def test_the_states_of_servers(self) -> None:
+        """They are beside it, and there again for the next driver; they are written only where they are others."""
+        self.assertIsNone(self.files.states)
+        self.files.keep_states("one")
+        file = states_beside(self.output)
+        self.assertEqual((file.name, file.read_text()), (f"{self.output.name}.states", "one"))
+        self.assertEqual(Files(self.output, self.check).states, "one")
+        file.unlink()
+        self.files.keep_states("one")
+        self.assertFalse(file.exists())
+        states_beside(self.output).mkdir()
+        self.assertRaises(Refused, self.files.keep_states, "two")
+        self.assertEqual((self.files.states, [*self.output.parent.glob(".*.draft")]), ("one", []))
 
     def test_what_is_bad_is_not(self) -> None:
         """What was there stays, and nothing else is left behind."""

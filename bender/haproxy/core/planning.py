@@ -4,6 +4,9 @@ What is new comes first and what goes comes last, so that there are never fewer 
 goes in two steps: it is drained, and when it has no session any more it is put into maintenance and deleted. HAProxy
 deletes none that is in use, so when it has done so no request can be on its way there.
 
+Where a server is to begin as down (`health`), it is drained until it is: HAProxy takes every server for up that leaves
+maintenance.
+
 Before 2.5 servers can be neither added nor deleted. Then there are slots, of which one is used if it is not in
 maintenance; who is in which is told by the address alone.
 """
@@ -14,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
+from bender.haproxy.core.health import held_back, where
 from bender.haproxy.core.reality import Found
 from bender.haproxy.core.rendering import parameters, place
 from bender.haproxy.core.servers import Server
@@ -35,19 +39,23 @@ class Plan:
     homeless: tuple[str, ...] = ()
 
 
-def plan(pool: Pool, wanted: Sequence[Server], found: Sequence[Found]) -> Plan:
-    """How the servers `found` in a pool become those that are `wanted`, but for the deletion of what is not."""
+def plan(pool: Pool, wanted: Sequence[Server], found: Sequence[Found], last: Sequence[Found] | None = None) -> Plan:
+    """How the servers `found` in a pool become those that are `wanted`, but for the deletion of what is not.
+
+    `last` says how they were, where that is not how this process of HAProxy has them (`Findings.last`).
+    """
     homeless: list[str] = []
     if pool.slots:
         wanted, homeless = _in_slots([server for server in wanted if server.address is not None], found)
     present = {server.name: server for server in found}
     names = {server.name for server in wanted}
+    held = held_back(pool, wanted, found if last is None else last)
     commands: list[str] = []
     for server in wanted:
         if server.name in present:
-            commands += _changed(pool, server, present[server.name])
+            commands += _changed(pool, server, present[server.name], held=server.name in held)
         elif server.address is not None:
-            commands += _added(pool, server)
+            commands += _added(pool, server, held=server.name in held)
     leaving = [other for other in found if other.name not in names and not (pool.slots and other.maint)]
     commands += [f"set server {pool.name}/{other.name} state drain" for other in leaving if not other.out]
     return Plan((*commands,), tuple(other.name for other in leaving), (*homeless,))
@@ -69,26 +77,41 @@ def refusal(answer: str) -> str | None:
     return None if not text or text.startswith(_DONE) else text
 
 
-def _added(pool: Pool, server: Server) -> Iterator[str]:
+def _added(pool: Pool, server: Server, *, held: bool) -> Iterator[str]:
     name = f"{pool.name}/{server.name}"
     yield f"add server {name} {place(server)} {parameters(server, pool)}"
     if pool.health is not None:
         yield f"enable health {name}"
     if server.state != "maint":  # in which it is now
-        yield _state(name, server)
+        yield from _out_of_maintenance(name, server, held=held)
 
 
-def _changed(pool: Pool, server: Server, found: Found) -> Iterator[str]:
+def _changed(pool: Pool, server: Server, found: Found, *, held: bool) -> Iterator[str]:
     """The address changes before the state, or the first requests would go to the old one."""
     name = f"{pool.name}/{server.name}"
+    if held and not found.maint and not found.down:
+        yield f"set server {name} health down"
     if server.address is not None and (server.address, server.port) != (found.address, found.port):
         yield f"set server {name} addr {server.address} port {server.port}"
     if server.weight != found.weight:
         yield f"set server {name} weight {server.weight}"
-    if (server.state == "maint", server.state == "drain") != (found.maint, found.drain):
+    if found.maint and server.state != "maint":
+        yield from _out_of_maintenance(name, server, held=held)
+    elif (server.state == "maint", server.state == "drain") != (found.maint, found.drain):
         yield _state(name, server)
-    if pool.health is not None and not found.checked:
-        yield f"enable health {name}"
+    if pool.health is not None:
+        if not found.checked:
+            yield f"enable health {name}"
+        if found.down and not (held or found.failing or found.maint):
+            yield f"set server {name} health up"
+
+
+def _out_of_maintenance(name: str, server: Server, *, held: bool) -> Iterator[str]:
+    if held:
+        yield f"set server {name} state drain"
+        yield f"set server {name} health down"
+    if not held or server.state != "drain":
+        yield _state(name, server)
 
 
 def _state(name: str, server: Server) -> str:
@@ -97,8 +120,8 @@ def _state(name: str, server: Server) -> str:
 
 def _in_slots(wanted: Sequence[Server], found: Sequence[Found]) -> tuple[list[Server], list[str]]:
     """The servers by the names of their slots: each in the one that has its address, or else in one that is free."""
-    used = {_place(slot): slot.name for slot in reversed(found)}
-    kept = {server.name: used[_place(server)] for server in wanted if _place(server) in used}
+    used = {where(slot): slot.name for slot in reversed(found)}
+    kept = {server.name: used[where(server)] for server in wanted if where(server) in used}
     free = [slot.name for slot in found if slot.maint and slot.name not in kept.values()]
     placed, homeless = [], []
     for server in wanted:
@@ -108,7 +131,3 @@ def _in_slots(wanted: Sequence[Server], found: Sequence[Found]) -> tuple[list[Se
         else:
             placed.append(evolve(server, name=name))
     return placed, homeless
-
-
-def _place(server: Server | Found) -> tuple[str | None, int]:
-    return server.address, server.port

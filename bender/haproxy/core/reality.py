@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import frozen
@@ -11,8 +12,16 @@ from attrs import frozen
 _MAINT = 0x01 | 0x02 | 0x20 | 0x40
 _DRAIN = 0x08 | 0x10
 
-#: A bit of `srv_check_state`.
+#: A bit of `srv_check_state`, and all of those that a server which is checked has.
 _CHECK_ENABLED = 0x04
+CHECK_STATE = 0x02 | _CHECK_ENABLED
+
+#: Values of `srv_op_state` and `srv_check_result`.
+_STOPPED = 0
+_UNKNOWN, _FAILED = 0, 2
+
+#: What `check_status` has where no check was done, or the last one was passed.
+_WAITING = re.compile(r"INI|OK")
 
 #: The type of a row about a server.
 _SERVER_ROW = "2"
@@ -38,7 +47,11 @@ class Process:
 
 @frozen
 class Found:
-    """A server as HAProxy has it. `pool_id` is HAProxy's number of its pool."""
+    """A server as HAProxy has it. `pool_id` is HAProxy's number of its pool.
+
+    `down` says that it takes no requests because of its checks or, where it has none yet, of an order; it is true in
+    maintenance as well. `check_status` and `check_result` are HAProxy's numbers for what the last check came to.
+    """
 
     pool: str
     pool_id: int
@@ -49,6 +62,19 @@ class Found:
     maint: bool
     drain: bool
     checked: bool
+    down: bool = False
+    check_status: int = 0
+    check_result: int = _UNKNOWN
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether this process has not done a check of it."""
+        return self.check_result == _UNKNOWN
+
+    @property
+    def failing(self) -> bool:
+        """Whether its last check failed."""
+        return self.check_result == _FAILED
 
     @property
     def out(self) -> bool:
@@ -72,8 +98,8 @@ class Row:
 
     @property
     def down(self) -> bool:
-        """Whether HAProxy's own checks say so."""
-        return bool(self.check) and self.status.startswith("DOWN")
+        """Whether HAProxy's own checks say so. A server that waits for its first checks is not meant."""
+        return bool(self.check) and self.status.startswith("DOWN") and not _WAITING.search(self.check)
 
 
 @frozen
@@ -135,6 +161,9 @@ def _found(fields: Mapping[str, str]) -> Found:
         bool(admin & _MAINT),
         bool(admin & _DRAIN),
         bool(int(fields["srv_check_state"]) & _CHECK_ENABLED),
+        int(fields["srv_op_state"]) == _STOPPED,
+        int(fields["srv_check_status"]),
+        int(fields["srv_check_result"]),
     )
 
 

@@ -4,6 +4,7 @@ Templates are Jinja2, in a sandbox, and what they name and is not there is an er
 
 - `doors`, `pools` and `servers` (of each pool, by its name), as in `shape` and `servers`, and `nowhere`, the names by
   mode of what answers 503;
+- `server_states`, the file from which HAProxy is to take which servers are down when it begins;
 - `description`, which should stand in `global` as it is, for by that the driver knows which configuration HAProxy runs
   with, and `socket`, where it is to listen for commands;
 - `version`, HAProxy's, as numbers.
@@ -67,8 +68,9 @@ class Rendered:
 class Renderer:
     """Renders by one template. Raises `Unrenderable`, here as well."""
 
-    def __init__(self, template: str, socket: str, version: tuple[int, ...]) -> None:
+    def __init__(self, template: str, socket: str, states: str, version: tuple[int, ...]) -> None:
         self._socket = socket
+        self._states = states
         self._version = version
         self._described: tuple[Shape | None, str, frozenset[Listened]] = None, "", frozenset()
         environment = ImmutableSandboxedEnvironment(
@@ -127,6 +129,7 @@ class Renderer:
                 },
                 nowhere=NOWHERE,
                 socket=self._socket,
+                server_states=self._states,
                 description=Fragment(description),
                 version=self._version,
             )

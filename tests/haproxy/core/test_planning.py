@@ -58,6 +58,50 @@ class Planning(SynchronousTestCase):
             ),
         )
 
+    def test_a_new_server_beside_others_that_are_checked(self) -> None:
+        """It is down before it is ready, and drained until then."""
+        commands = plan(CHECKED, [server("a"), server("b", port=81)], [found("a", checked=True)]).commands
+        self.assertEqual(
+            commands[1:],
+            (
+                "enable health shop/b",
+                "set server shop/b state drain",
+                "set server shop/b health down",
+                "set server shop/b state ready",
+            ),
+        )
+
+    def test_one_that_comes_out_of_maintenance_beside_others(self) -> None:
+        """The same."""
+        there = [found("a", checked=True), found("b", port=81, checked=True, maint=True, down=True)]
+        commands = ["set server shop/b state drain", "set server shop/b health down", "set server shop/b state ready"]
+        for state, expected in (("up", commands), ("drain", commands[:2])):
+            wanted = [server("a"), server("b", port=81, state=state)]
+            self.assertEqual([*plan(CHECKED, wanted, there).commands], expected)
+
+    def test_one_that_moves_beside_others(self) -> None:
+        """It is down before it is at its new address."""
+        wanted = [server("a"), server("b", port=81)]
+        there = [found("a", checked=True), found("b", port=82, checked=True)]
+        commands = ("set server shop/b health down", "set server shop/b addr 10.0.0.1 port 81")
+        self.assertEqual(plan(CHECKED, wanted, there).commands, commands)
+
+    def test_one_that_another_process_had_found_down(self) -> None:
+        """This one is told, unless it knows."""
+        wanted = [server("a"), server("b", port=81)]
+        there = [found("a", checked=True), found("b", port=81, checked=True)]
+        last = [there[0], evolve(there[1], down=True, check_result=2)]
+        self.assertEqual(plan(CHECKED, wanted, there, last).commands, ("set server shop/b health down",))
+        self.assertEqual(plan(CHECKED, wanted, last, last).commands, ())
+
+    def test_one_that_waits_for_its_checks_when_the_others_go(self) -> None:
+        """It takes requests now; one that has failed a check does not."""
+        there = [found("a", checked=True), found("b", port=81, checked=True, down=True)]
+        for result, commands in ((0, ("set server shop/b health up",)), (2, ())):
+            there[1] = evolve(there[1], check_result=result)
+            planned = plan(CHECKED, [server("b", port=81)], there).commands
+            self.assertEqual(planned, (*commands, "set server shop/a state drain"))
+
     def test_a_new_server_that_is_not_to_be_used(self) -> None:
         """It stays in maintenance, as it begins, or is drained."""
         self.assertEqual(len(plan(POOL, [server("a", state="maint")], []).commands), 1)

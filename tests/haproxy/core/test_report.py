@@ -78,12 +78,12 @@ class Counting(SynchronousTestCase):
         names = [f"{HOSTILE}{number:04}{'é' * 200}" for number in range(1200)]
         for some in (["x"], names):
             self.own(*some)
-            self.counts.take_all([row(1, name=name, status="DOWN") for name in some])
+            self.counts.take_all([row(1, name=name, status="DOWN", check="L4CON") for name in some])
         for name in names:
             self.own(name, version=name)
             self.counts.take_all([row(1, name=name), row(2, name=name)])
         self.own(*names)
-        self.counts.take_all([row(2, name=name, status="DOWN") for name in names])
+        self.counts.take_all([row(2, name=name, status="DOWN", check="L4CON") for name in names])
         report = self.counts.report()
         encoded = msgspec.json.encode(report)
         self.assertLessEqual(len(encoded), REPORT_BYTES_MAX)
@@ -96,7 +96,7 @@ class Counting(SynchronousTestCase):
         """There are no more of them than bender takes."""
         names = [f"{number:04}" for number in range(1200)]
         self.own(*names)
-        self.counts.take_all([row(1, name=name, status="DOWN") for name in names])
+        self.counts.take_all([row(1, name=name, status="DOWN", check="L4CON") for name in names])
         self.assertEqual(len(self.counts.report()["down"]), REPORTED_MAX)
 
     def test_versions_of_long_ago(self) -> None:

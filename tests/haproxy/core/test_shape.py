@@ -100,7 +100,7 @@ class Shapes(SynchronousTestCase):
 
 class Texts(SynchronousTestCase):
     def setUp(self) -> None:
-        self.renderer = Renderer(TEMPLATE, "/run/haproxy.sock", (2, 6, 12))
+        self.renderer = Renderer(TEMPLATE, "/run/haproxy.sock", "/run/states", (2, 6, 12))
         self.shape, _ = shaped(
             backend("shop", balance="source", health={"path": "/he'alth"}),
             frontend("www", backend="shop", bind="*:80", rules=[
@@ -114,7 +114,7 @@ class Texts(SynchronousTestCase):
     def test_the_same_state_has_the_same_text(self) -> None:
         """Byte by byte."""
         servers = {"shop": [server("a"), server("b")]}
-        again = Renderer(TEMPLATE, "/run/haproxy.sock", (2, 6, 12))
+        again = Renderer(TEMPLATE, "/run/haproxy.sock", "/run/states", (2, 6, 12))
         self.assertEqual(self.renderer.render(self.shape, servers), again.render(self.shape, servers))
 
     def test_processes_that_were_replaced(self) -> None:
@@ -128,7 +128,7 @@ class Texts(SynchronousTestCase):
         self.assertEqual(bare.description, full.description)
         self.assertIn(bare.description, bare.text)
         self.assertNotEqual(self.renderer.description(Shape()), bare.description)
-        other = Renderer(TEMPLATE + "# mine\n", "/run/haproxy.sock", (2, 6, 12))
+        other = Renderer(TEMPLATE + "# mine\n", "/run/haproxy.sock", "/run/states", (2, 6, 12))
         self.assertNotEqual(other.description(self.shape), bare.description)
 
     def test_values_are_words_and_no_options(self) -> None:
@@ -170,4 +170,4 @@ class Texts(SynchronousTestCase):
             self.assertIn(word, str(error))
 
     def render_by(self, template: str) -> None:
-        Renderer(template, "/s", (2, 6)).render(self.shape, {})
+        Renderer(template, "/s", "/states", (2, 6)).render(self.shape, {})

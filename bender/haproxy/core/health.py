@@ -1,0 +1,117 @@
+"""The servers that HAProxy must not send requests to before one of its own checks has found them up.
+
+A process of HAProxy takes every server for up until its checks fail, also one that the process before it had found
+down, and one that was added a moment ago. So where a backend has checks, a server that was down stays down when
+HAProxy begins again, and a server that is new, has another address or comes out of maintenance begins as down.
+HAProxy's checks bring it up. Where such servers are all that a backend has, they take requests at once: a server that
+was not checked is better than none. One that a check has found down is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import define, evolve, field
+
+from bender.haproxy.core.reality import CHECK_STATE, Found, Process, servers_in
+from bender.haproxy.core.rendering import placed
+from bender.haproxy.core.servers import Server
+from bender.haproxy.core.shape import Pool
+
+#: The columns of a file of states that every version of HAProxy reads.
+_COLUMNS = (
+    "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight "
+    "srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state "
+    "bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord"
+)
+
+#: The status and the result of a check that was not done yet.
+_UNCHECKED = 1, 0
+
+
+def where(server: Server | Found) -> tuple[str | None, int]:
+    """Return a server's address and port, by which servers in slots are told apart."""
+    return server.address, server.port
+
+
+def held_back(pool: Pool, wanted: Iterable[Server], last: Iterable[Found]) -> frozenset[str]:
+    """Return the names of the wanted servers that are to be down until a check finds them up.
+
+    `last` is how the servers of the pool were when they were looked at last.
+    """
+    if pool.health is None:
+        return frozenset()
+    last = [*last]
+    known, named = {where(each): each for each in last}, {each.name: each for each in last}
+    failing: set[str] = set()
+    unchecked: set[str] = set()
+    serving = False
+    for server in wanted:
+        before = named.get(server.name) if server.address is None else known.get(where(server))
+        if server.state == "maint":
+            continue
+        if before is None or before.maint:
+            unchecked.add(server.name)
+        elif before.down:
+            (failing if before.failing else unchecked).add(server.name)
+        else:
+            serving |= server.state == "up" and server.weight > 0
+    return frozenset(failing | unchecked if serving else failing)
+
+
+@define
+class Findings:
+    """How the servers of each pool were when they were looked at last, and the process of HAProxy that had them so."""
+
+    process: Process | None = None
+    found: dict[str, Sequence[Found]] = field(factory=dict)
+
+    def last(self, process: Process, pool: str, found: Sequence[Found]) -> list[Found]:
+        """Return how the servers of a pool were last: as `process` has them, or as the process before it had them.
+
+        A process that was started with a file of states has them as before anyhow. Another one has not.
+        """
+        before = {} if process.is_the_same(self.process) else {where(each): each for each in self.found.get(pool, ())}
+        return [_resumed(each, before.get(where(each))) for each in found]
+
+    def take(self, process: Process, found: Mapping[str, Sequence[Found]]) -> None:
+        """Remember how the servers of some pools are; of all of them if this is another process."""
+        if not process.is_the_same(self.process):
+            self.process, self.found = process, {}
+        self.found |= found
+
+
+def _resumed(found: Found, before: Found | None) -> Found:
+    if before is None or before.maint or not before.down or not found.unchecked or found.down:
+        return found
+    return evolve(found, down=True, check_status=before.check_status, check_result=before.check_result)
+
+
+def states(pools: Iterable[Pool], servers: Mapping[str, Sequence[Server]], findings: Findings) -> str:
+    """Return the file from which HAProxy takes which of these servers are down when it begins."""
+    lines = ["1", f"# {_COLUMNS}"]
+    for pool in pools:
+        last = findings.found.get(pool.name, ())
+        beginning = placed(servers[pool.name], pool.slots)
+        held = held_back(pool, beginning, last)
+        known = {where(each): each for each in last}
+        lines += [_line(pool, each, known.get(where(each))) for each in beginning if each.name in held]
+    return "\n".join([*lines, ""])
+
+
+def findings_in(text: str) -> Findings:
+    """Return what such a file says. Raises `Unreadable`."""
+    found: dict[str, list[Found]] = {}
+    for each in servers_in(text):
+        found.setdefault(each.pool, []).append(each)
+    return Findings(found={**found})
+
+
+def _line(pool: Pool, server: Server, before: Found | None) -> str:
+    failing = before is not None and before.failing
+    status, result = (before.check_status, before.check_result) if before is not None and failing else _UNCHECKED
+    weight = server.weight if server.state == "up" else 0
+    return (
+        f"0 {pool.name} 0 {server.name} {server.address} 0 0 {weight} {weight} 0 {status} {result} 0 {CHECK_STATE} 0 "
+        f"0 0 - {server.port} -"
+    )

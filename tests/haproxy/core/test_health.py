@@ -1,0 +1,130 @@
+"""The servers that take no requests before a check has found them up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.routing import Health
+from bender.haproxy.core.health import Findings, findings_in, held_back, states
+from bender.haproxy.core.reality import Found, Process, Unreadable
+from bender.haproxy.core.settings import BALANCE
+from bender.haproxy.core.shape import Pool
+from tests.haproxy.said import server
+
+POOL = Pool("shop", "shop", "http", BALANCE, False, Health("/health", 0.5))
+ONE, OTHER = (Process(pid, 7, (2, 6), "", False) for pid in (1, 2))
+
+FAILED, PASSED = {"down": True, "check_status": 17, "check_result": 2}, {"check_status": 15, "check_result": 3}
+
+
+def found(port: int, **more: Any) -> Found:
+    fields = {"pool_id": 3, "address": "10.0.0.1", "weight": 1, "maint": False, "drain": False, "checked": True}
+    return Found("shop", name=str(port), port=port, **{**fields, **more})
+
+
+def wanted(*ports: int, **more: Any) -> list[Any]:
+    return [server(str(port), port=port, **more) for port in ports]
+
+
+class HeldBack(SynchronousTestCase):
+    """Servers 1 to 3; the first is up unless said otherwise."""
+
+    def held(self, *last: Found, **more: Any) -> str:
+        return "".join(sorted(held_back(POOL, wanted(1, 2, 3, **more), last)))
+
+    def test_those_that_checks_have_found_down(self) -> None:
+        """They wait, also where there are no others."""
+        self.assertEqual(self.held(found(1), found(2, **FAILED), found(3)), "2")
+        self.assertEqual(self.held(*[found(port, **FAILED) for port in (1, 2, 3)]), "123")
+
+    def test_new_ones_and_those_that_wait_already(self) -> None:
+        """They wait where there is another one."""
+        self.assertEqual(self.held(found(1), found(2, down=True)), "23")
+        self.assertEqual(self.held(found(2, down=True)), "")
+        self.assertEqual(self.held(), "")
+        self.assertEqual(self.held(found(1, **FAILED)), "1")
+
+    def test_one_that_was_in_maintenance(self) -> None:
+        """It is like a new one, whatever its last check came to; one that is to go there waits for nothing."""
+        self.assertEqual(self.held(found(1), found(2, maint=True, **FAILED), found(3)), "2")
+        self.assertEqual(self.held(found(1), found(2, maint=True), found(3), state="maint"), "")
+
+    def test_one_that_has_moved(self) -> None:
+        """At its new address it is a new one."""
+        self.assertEqual(self.held(found(1), found(2, address="10.0.0.9"), found(3)), "2")
+
+    def test_one_of_whom_it_is_not_known_where_it_is(self) -> None:
+        """It is the one of its name, which stays where it is."""
+        last = [found(1), found(2, address="10.0.0.9")]
+        self.assertEqual(held_back(POOL, [*wanted(1), *wanted(2, address=None)], last), frozenset())
+        self.assertEqual(held_back(POOL, [*wanted(3), *wanted(1, address=None)], last), {"3"})
+
+    def test_who_takes_no_requests_is_not_another_one(self) -> None:
+        """One that is drained, or weighs nothing."""
+        for nothing in ({"state": "drain"}, {"weight": 0}):
+            self.assertEqual(self.held(found(1), found(2), **nothing), "")
+
+    def test_without_checks(self) -> None:
+        """Nobody waits."""
+        self.assertEqual(held_back(evolve(POOL, health=None), wanted(1, 2), [found(1)]), frozenset())
+
+
+class Remembering(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.findings = Findings()
+        self.findings.take(ONE, {"shop": [found(1), found(2, **FAILED)], "other": [found(3)]})
+
+    def test_another_process(self) -> None:
+        """What it has not checked itself is as the one before had it."""
+        fresh = [found(1), found(2)]
+        self.assertEqual(self.findings.last(OTHER, "shop", fresh), [found(1), found(2, **FAILED)])
+        checked = [found(1, **FAILED), found(2, **PASSED)]
+        self.assertEqual(self.findings.last(OTHER, "shop", checked), checked)
+
+    def test_the_same_process(self) -> None:
+        """It is as it says."""
+        self.assertEqual(self.findings.last(ONE, "shop", [found(2)]), [found(2)])
+
+    def test_what_is_not_there_any_more(self) -> None:
+        """It is forgotten with its process."""
+        self.findings.take(ONE, {"shop": [found(1)]})
+        self.assertEqual({*self.findings.found}, {"shop", "other"})
+        self.findings.take(OTHER, {"shop": [found(1)]})
+        self.assertEqual({*self.findings.found}, {"shop"})
+
+
+class File(SynchronousTestCase):
+    def written(self, pool: Pool, *last: Found, **more: Any) -> str:
+        findings = Findings(found={"shop": last})
+        return states([pool], {"shop": wanted(1, 2, 3, **more)}, findings)
+
+    def test_what_is_down(self) -> None:
+        """A line for each, with what its last check came to; it is read again as it was."""
+        text = self.written(POOL, found(1), found(2, **FAILED))
+        self.assertEqual(
+            text.splitlines()[2:],
+            [
+                "0 shop 0 2 10.0.0.1 0 0 1 1 0 17 2 0 6 0 0 0 - 2 -",
+                "0 shop 0 3 10.0.0.1 0 0 1 1 0 1 0 0 6 0 0 0 - 3 -",
+            ],
+        )
+        again = findings_in(text)
+        self.assertEqual([(each.name, each.failing) for each in again.found["shop"]], [("2", True), ("3", False)])
+        self.assertEqual(states([POOL], {"shop": wanted(1, 2)}, again).splitlines()[2:], text.splitlines()[2:3])
+
+    def test_the_weight_of_one_that_is_drained(self) -> None:
+        """It is that which the configuration gives it."""
+        line = self.written(POOL, found(1), found(2, **FAILED), state="drain").splitlines()[2]
+        self.assertIn(" 0 0 0 0 0 17 ", line)
+
+    def test_slots(self) -> None:
+        """They are told apart by their addresses."""
+        text = self.written(evolve(POOL, slots=8), found(1), found(2, **FAILED), found(3))
+        self.assertEqual([line.split()[3] for line in text.splitlines()[2:]], ["slot2"])
+
+    def test_one_that_cannot_be_read(self) -> None:
+        """That is said."""
+        self.assertRaises(Unreadable, findings_in, "1\n# be_id\nno such line\n")
