@@ -319,7 +319,7 @@ class Node:
         return setting.body if setting else None
 
     def history(self, key: str) -> tuple[Setting, ...]:
-        """The settings that a backend or frontend had, newest first; without a body where it was removed."""
+        """The settings of a configuration key, newest first; without a body where it was removed."""
         return self.replica.history(key)
 
     def count(self, app: str, version: str) -> int:

@@ -128,7 +128,7 @@ def refusal(error: BaseException | None) -> Answer:
 
 
 def refused(code: str, message: str, *headers: tuple[bytes, bytes], **more: int) -> Answer:
-    """Why something is not done; `more` are numbers that a program may want to know."""
+    """Why something is not done; `more` are numbers and truth values that a program may want to know."""
     return Answer(STATUS_OF_CODE[code], encode({"code": code, "message": message, **more}), (JSON, *headers))
 
 

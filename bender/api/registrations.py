@@ -29,7 +29,7 @@ from bender.api.answers import (
 from bender.core import model
 from bender.core.model import Wanted
 from bender.core.standing import USUAL, Standing
-from bender.core.states import parse_word, told
+from bender.core.states import key_of_state, parse_word, told
 from bender.explaining import explain
 from bender.node import Node
 
@@ -150,16 +150,18 @@ def one_state(node: Node, asked: Asked) -> Answer:
 
 def take_back_state(node: Node, asked: Asked) -> Answer:
     key = model.registration_key(_instance(asked))
-    return Answer(204) if node.take_back_state(key, asked.author) else _no_word(key)
+    return Answer(204) if node.take_back_state(key, asked.author) else _no_word(node, key)
 
 
 def _word(node: Node, asked: Asked, key: str) -> Answer:
     found = node.word(key)
-    return _no_word(key) if found is None else shown(asked, encode(told(key, *found)))
+    return _no_word(node, key) if found is None else shown(asked, encode(told(key, *found)))
 
 
-def _no_word(key: str) -> Answer:
-    return refused("NOT_FOUND", f"no operator has said anything of {key}")
+def _no_word(node: Node, key: str) -> Answer:
+    """`removed` tells a state that was taken back, or whose time is over, from one of which this node knows nothing."""
+    removed = bool(node.history(key_of_state(key)))
+    return refused("NOT_FOUND", f"no operator has said anything of {key}", removed=removed)
 
 
 def listing(node: Node, asked: Asked) -> Answer | Later:

@@ -25,6 +25,7 @@ from bender.choices import Unfit
 from bender.client import Client
 from bender.haproxy import core
 from bender.haproxy.addresses import Addresses
+from bender.haproxy.asking import Asker, States
 from bender.haproxy.binding import why_not
 from bender.haproxy.choices import OPTIONS, Choices, choose
 from bender.haproxy.consumer import Consumer
@@ -149,7 +150,7 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> To
     )
     if isinstance(reloading, Supervisor):
         reloading.before_start, reloading.on_start = loader.rewrite, driver.poke
-    return Together(driver, choices, reactor)
+    return Together(driver, Asker(reactor, States(client), driver), choices, reactor)
 
 
 class Together(MultiService):
@@ -157,9 +158,10 @@ class Together(MultiService):
 
     lock: IO[str]
 
-    def __init__(self, driver: Driver, choices: Choices, reactor: Any) -> None:
+    def __init__(self, driver: Driver, asker: Asker, choices: Choices, reactor: Any) -> None:
         super().__init__()
         driver.setServiceParent(self)
+        asker.setServiceParent(self)
         if choices.status is not None:
             told = strports.service(choices.status.listened, site(driver, reactor), reactor=reactor)
             told.setServiceParent(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase
+from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase, Response
 
 STATE_PATH = f"{WEB_PATH}/state"
 
@@ -20,6 +20,12 @@ class StateCase(ApiCase):
     def state(self) -> str:
         state: str = self.ask("GET", WEB_PATH).json["state"]
         return state
+
+    def not_set(self, response: Response, *, removed: bool) -> None:
+        """Expect that nothing is set, and that the node says whether something was."""
+        self.assertEqual(
+            (response.status, response.json["code"], response.json["removed"]), (404, "NOT_FOUND", removed)
+        )
 
 
 class Saying(StateCase):
@@ -59,14 +65,19 @@ class Saying(StateCase):
         self.say("maint", **{"for": 5})
         self.pass_time(6)
         self.assertEqual(self.state(), "up")
-        self.refused("NOT_FOUND", self.ask("GET", STATE_PATH))
+        self.not_set(self.ask("GET", STATE_PATH), removed=True)
+
+    def test_what_was_never_set(self) -> None:
+        """It is told from what was removed."""
+        for method in ("GET", "DELETE"):
+            self.not_set(self.ask(method, STATE_PATH), removed=False)
 
     def test_taken_back(self) -> None:
         """Once; then there is none."""
         self.say("maint")
         self.assertEqual(self.ask("DELETE", STATE_PATH).status, 204)
         self.assertEqual(self.state(), "up")
-        self.refused("NOT_FOUND", self.ask("DELETE", STATE_PATH))
+        self.not_set(self.ask("DELETE", STATE_PATH), removed=True)
 
     def test_restarts(self) -> None:
         """It holds for what is not listed at present, and is there when it comes back."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
@@ -16,8 +17,10 @@ from zope.interface import provider
 from bender.client import Event, Stand
 from bender.haproxy import core
 from bender.haproxy.addresses import Addresses
+from bender.haproxy.asking import Asker
+from bender.haproxy.core.operators import Answer
 from bender.haproxy.core.progress import BUSY_S_MAX
-from bender.haproxy.core.registry import KEPT_S, Said
+from bender.haproxy.core.registry import KEPT_S, Said, kept
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer
 from bender.haproxy.core.wanted import Wanted
 from bender.haproxy.driver import CHECK_S, QUIET_S, Driver
@@ -25,6 +28,7 @@ from bender.haproxy.files import Files, Refused, states_beside
 from bender.haproxy.loading import AGAIN_S, BEGIN_S_MAX, Loader
 from bender.haproxy.runtime import Runtime
 from bender.haproxy.status import status
+from bender.reaching import NoAnswer
 from tests.exchange.network import Names
 from tests.haproxy.said import backend, frontend, instance, offline, online
 from tests.haproxy.standin import Endpoint, HAProxy, Reload, Server
@@ -96,9 +100,24 @@ class Told:
         """Nothing is under way."""
 
 
+class Asked:
+    """Stands in for `States`: what a node answers of any state."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = Answer(removed=False)
+        self.asked: list[str] = []
+
+    async def ask(self, node: str, id_: str) -> Answer:
+        self.asked.append(id_)
+        if self.answer is None:
+            raise NoAnswer("does not answer")
+        return self.answer
+
+
 SYNCED = Said("synced", "registration", "", "snapshot", {})
 SHOP = (backend("shop"), frontend("www", backend="shop", bind="*:80"))
 A, B, C = (f"1:10.0.0.1:{port}" for port in (1, 2, 3))
+ID = "registration/web/1/10.0.0.1/2"
 
 
 class Time(Clock):
@@ -125,7 +144,7 @@ class DriverCase(SynchronousTestCase):
 
     def begin(self, *, reporting: bool = False) -> None:
         """Start a driver, as another process."""
-        self.watch, self.told = Watched(), Told()
+        self.watch, self.told, self.states = Watched(), Told(), Asked()
         runtime = Runtime(self.clock, Endpoint(self.haproxy))
         self.files = self.reload.files = Files(self.output, self.check)
         addresses = Addresses(self.clock)
@@ -151,6 +170,9 @@ class DriverCase(SynchronousTestCase):
             reporting=reporting,
         )
         self.driver.startService()
+        self.asker = Asker(self.clock, self.states, self.driver)
+        self.asker.startService()
+        self.addCleanup(self.asker.stopService)
         self.settle()
 
     async def check(self, draft: Path) -> None:
@@ -274,6 +296,7 @@ class Beginning(DriverCase):
         """And what it had started with it."""
         self.serve(1)
         self.successResultOf(self.driver.stopService())
+        self.asker.stopService()
         self.assertTrue(self.reload.ended)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -723,6 +746,67 @@ class WithoutBender(DriverCase):
         self.tell(frontend("www", "removed"), backend("shop", "removed"))
         self.settle(2)
         self.assertNotIn("shop", self.haproxy.pools)
+
+
+class States(DriverCase):
+    """A shop with A and B, of which an operator has set B to maintenance for a minute."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.states.answer = Answer("maint", 60.0)
+        self.serve(1, 2)
+        self.tell(self.changed("maint"))
+        self.settle(2)
+        self.haproxy.commands()
+
+    def changed(self, state: str, reason: str = "configured") -> Said:
+        return evolve(online(2, state=state), event="changed", reason=reason)
+
+    def lose(self) -> None:
+        """Bender is restarted; then B registers."""
+        self.states.answer = Answer(removed=False)
+        self.tell(offline(2, "missed"), online(2))
+        self.settle(2)
+
+    def out(self) -> bool:
+        return self.servers()[B][0] == 1
+
+    def test_bender_has_lost_it(self) -> None:
+        """It stays until its time is over, is among what is kept, and that is said once."""
+        self.lose()
+        self.assertEqual((self.out(), [*kept(self.driver.wanted.registry)]), (True, [f"{ID}/state"]))
+        self.settle(55)
+        self.assertTrue(self.out())
+        self.settle(4)
+        self.assertEqual((self.out(), [*kept(self.driver.wanted.registry)]), (False, []))
+
+    def test_what_a_node_says_positively(self) -> None:
+        """That it was removed, in an event or when it is asked; that another one is set; and that it is set again."""
+        for answer, out in (
+            (Answer(removed=True), False),
+            (Answer("up", 60.0), False),
+            (Answer("maint", 60.0), True),
+            (Answer(removed=None), False),
+        ):
+            self.tell(self.changed("maint"))
+            self.lose()
+            self.assertTrue(self.out())
+            self.states.answer = answer
+            self.settle(4)
+            self.assertEqual((self.out(), [*kept(self.driver.wanted.registry)]), (out, []), answer)
+            self.tell(self.changed("up"))
+            self.settle(1)
+            self.assertFalse(self.out())
+
+    def test_no_node_answers(self) -> None:
+        """Then it stays."""
+        self.states.answer = None
+        self.tell(offline(2, "deregistered"), online(2))
+        self.settle(10)
+        self.assertTrue(self.out())
+        self.states.answer = Answer(removed=True)
+        self.settle(2)
+        self.assertFalse(self.out())
 
 
 class WithSlots(DriverCase):

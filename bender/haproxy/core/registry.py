@@ -3,7 +3,8 @@
 Whatever bender does not say, HAProxy stays as it is. An instance is gone where bender says that it was deregistered or
 has expired. Where it is hidden because nodes are not heard, or is missing at a node that was restarted, it may well be
 there: it is kept for as long as that may take to clear up, counted only while a node is followed. Backends and
-frontends are kept until somebody removes them, for when all nodes have lost them it was not meant.
+frontends are kept until somebody removes them, for when all nodes have lost them it was not meant. So are the states
+that operators have set (`operators`).
 
 What comes from a node may be anything: the node may be hostile, defective or of another version. All of it becomes
 checked values here, by the rules that the API has for clients. An event that breaks them changes nothing but
@@ -15,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from bender.core.model import PORT_MAX, WEIGHT_MAX, Invalid, destination, parse_name
 from bender.core.standing import UP, State
+from bender.haproxy.core.operators import Answer, Operators
 from bender.haproxy.core.settings import Backend, Frontend, backend_of, frontend_of
 from bender.haproxy.core.words import shown
 
@@ -100,6 +102,7 @@ class Registry:
     missing: set[str] = field(factory=set)
     #: By id, fit to be shown, what was wrong with the last event about it.
     problems: dict[str, str] = field(factory=dict)
+    operators: Operators = field(factory=Operators)
     _registrations: dict[str, Instance] = field(factory=dict)
     _of_version: dict[tuple[str, str], set[str]] = field(factory=dict)
     _of_app: dict[str, set[str]] = field(factory=dict)
@@ -141,15 +144,23 @@ class Registry:
             self.problems[MORE] = "there are more than can be named here"
 
     def due_at(self) -> float | None:
-        """When the next of those that are kept is gone."""
-        return min(self._lost.values(), default=None)
+        """When the next of those that are kept is gone, or a state that is kept is over."""
+        at = [*self._lost.values(), *filter(None, [self.operators.due_at()])]
+        return min(at, default=None)
 
     def lapse(self, now: float) -> frozenset[str]:
         """Let go of what was kept long enough; returns the names of the backends that it served."""
         changed: set[str] = set()
         for id_ in [id_ for id_, until in self._lost.items() if until <= now]:
             changed |= self._remove(id_)
+        for id_ in self.operators.lapse(now):
+            changed |= self._set_state(id_, UP)
         return frozenset(changed)
+
+    def answer(self, id_: str, answer: Answer, asked_at: float, now: float) -> frozenset[str]:
+        """Take in what a node says of the state of an instance; returns the names of the backends that it serves."""
+        state = self.operators.answer(id_, answer, asked_at, now)
+        return frozenset() if state is None else self._set_state(id_, state)
 
     def heard_again(self, now: float) -> None:
         """A node is followed again after a time in which none was: what is lost gets all of its time once more."""
@@ -163,7 +174,7 @@ class Registry:
         if said.event not in _APPEARS[said.kind]:
             raise Invalid("event", f"must be {', '.join((*_APPEARS[said.kind], _GOES[said.kind]))}")
         if said.kind == "registration":
-            return self._take_registration(said)
+            return self._take_registration(said, now)
         if said.kind == "backend":
             return self._set_backend(said, backend_of(said.body))
         self._set(self.frontends, said, frontend_of(said.body))
@@ -191,12 +202,21 @@ class Registry:
         self._of_app[gone.service.app].discard(name)
         return frozenset({name})
 
-    def _take_registration(self, said: Said) -> frozenset[str]:
+    def _take_registration(self, said: Said, now: float) -> frozenset[str]:
         instance = instance_of(said.body)
         _require_id(said, instance.id)
         self._lost.pop(said.id, None)
-        self._registrations[said.id] = instance
+        certain = said.event == "changed" and said.reason == "configured"
+        state = self.operators.take(said.id, instance.state, now, certain=certain)
+        self._registrations[said.id] = evolve(instance, state=state)
         self._of_version.setdefault((instance.app, instance.version), set()).add(said.id)
+        return self.backends_of(instance.app)
+
+    def _set_state(self, id_: str, state: State) -> frozenset[str]:
+        instance = self._registrations.get(id_)
+        if instance is None:
+            return frozenset()
+        self._registrations[id_] = evolve(instance, state=state)
         return self.backends_of(instance.app)
 
     def _remove(self, id_: str) -> frozenset[str]:
@@ -231,5 +251,5 @@ def _require_id(said: Said, id_: str) -> None:
 
 
 def kept(registry: Registry) -> Iterator[str]:
-    """The ids of all that is kept though bender does not list it, in order."""
-    yield from sorted({*registry.missing, *registry.lost})
+    """The ids of all that is kept though bender does not list it, in order; of states, with `/state` at the end."""
+    yield from sorted({*registry.missing, *registry.lost, *(f"{id_}/state" for id_ in registry.operators.lost())})

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, field
 
 from bender.haproxy.core.listening import Listened, Places
+from bender.haproxy.core.operators import Answer
 from bender.haproxy.core.registry import Registry, Said
 from bender.haproxy.core.servers import Ramps, Server, serving
 from bender.haproxy.core.shape import UNBINDABLE, Shape, shape, slots_for
@@ -63,6 +64,10 @@ class Wanted:
             self.reshaped = True
             for name in names:
                 self._take_backend(name)
+
+    def answer(self, id_: str, answer: Answer, asked_at: float, now: float) -> None:
+        """Take in what a node says of the state of an instance, when it was asked for that."""
+        self.changed |= self.registry.answer(id_, answer, asked_at, now)
 
     def begin(self, now: float) -> None:
         """All that was there at first is known now; nothing of it is new."""

@@ -1,0 +1,120 @@
+"""Asks a node what operators have set: events do not say whether a state was removed or is forgotten."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from bender.client import BenderError, Client
+from bender.client.asking import path_of
+from bender.client.values import decoded
+from bender.core.standing import State
+from bender.haproxy.core.operators import Answer
+from bender.haproxy.driver import Driver
+from bender.reaching import NoAnswer
+
+#: Seconds between two looks at whether a node is to be asked.
+LOOK_S = 0.25
+
+#: What a node may take to answer.
+ANSWER_S_MAX = 2.0
+
+
+class _Set(msgspec.Struct, rename={"left_s": "left"}):
+    state: State
+    left_s: float
+
+
+class _NotSet(msgspec.Struct):
+    code: str
+    removed: bool | None = None
+
+
+class States:
+    """The states of instances, at any node."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def ask(self, node: str, id_: str) -> Answer:
+        """Ask one node for the state of an instance. Raises `NoAnswer`, and `BenderError` for an unfit answer."""
+        reply = await self._client.ask(node, "GET", f"{path_of(id_)}/state", within_s=ANSWER_S_MAX)
+        if reply.status == HTTPStatus.OK:
+            found: _Set = decoded(reply.body, _Set, node)
+            return Answer(found.state, found.left_s)
+        if reply.status == HTTPStatus.NOT_FOUND:
+            not_set: _NotSet = decoded(reply.body, _NotSet, node)
+            return Answer(removed=not_set.removed)
+        raise NoAnswer(f"answers with status {reply.status}")
+
+
+class Asking(Protocol):
+    """What asks a node, as `States` does."""
+
+    async def ask(self, node: str, id_: str) -> Answer: ...
+
+
+class Asker(Service):
+    """Asks the node that a driver follows, wherever the driver's `Operators` have a question."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, states: Asking, driver: Driver) -> None:
+        self._reactor = reactor
+        self._states = states
+        self._driver = driver
+        # Instances of which it was said that bender has lost their state.
+        self._complained: set[str] = set()
+        self._running: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        super().startService()
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    def stopService(self) -> None:
+        super().stopService()
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._ask()
+            except (NoAnswer, BenderError) as error:
+                self._log.debug("A state could not be asked for: {why}.", why=str(error))
+            except CancelledError:
+                raise
+            except Exception:
+                self._log.failure("Asking for states failed; it is tried again.")
+            await deferLater(self._reactor, LOOK_S)
+
+    async def _ask(self) -> None:
+        driver = self._driver
+        for id_ in driver.wanted.registry.operators.to_ask(driver.now()):
+            if driver.watch.node is None or driver.away:
+                return
+            asked_at = driver.now()
+            answer = await self._states.ask(driver.watch.node, id_)
+            driver.wanted.answer(id_, answer, asked_at, driver.now())
+            driver.poke()
+            self._complain(id_)
+
+    def _complain(self, id_: str) -> None:
+        until = self._driver.wanted.registry.operators.lost().get(id_)
+        if until is None:
+            self._complained.discard(id_)
+        elif id_ not in self._complained:
+            self._complained.add(id_)
+            self._log.warn(
+                "bender has lost the state that was set of {id} and says that {id} is up. The state is kept for "
+                "{left_s:.0f} s more, or until one is set.",
+                id=id_,
+                left_s=until - self._driver.now(),
+            )

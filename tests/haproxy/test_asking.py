@@ -1,0 +1,44 @@
+"""What real nodes, in memory, say of states when they are asked."""
+
+from __future__ import annotations
+
+from bender.core.model import Wanted
+from bender.core.states import Word
+from bender.haproxy.asking import States
+from bender.haproxy.core.operators import Answer
+from tests.client.cluster import ALL, ONE, TWO, ClientCase
+
+ID = "registration/web/1/::1/80"
+
+
+class Asking(ClientCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.states = States(self.client(*ALL))
+        self.network.pass_time(1)
+        self.node(ONE).register(Wanted("web", "1", "::1", 80))
+
+    def asked(self, node: str = TWO) -> Answer:
+        self.network.settle()
+        answer: Answer = self.result(self.states.ask(f"{node}:1729", ID))
+        return answer
+
+    def test_what_is_set(self) -> None:
+        """With what is left of its time."""
+        self.node(ONE).set_state(ID, Word("maint", 60.0), "operator")
+        answer = self.asked()
+        self.assertEqual((answer.state, answer.removed), ("maint", None))
+        self.assertTrue(59 < answer.left_s <= 60)
+
+    def test_what_is_not(self) -> None:
+        """Whether it ever was, at any node."""
+        self.assertEqual(self.asked(), Answer(removed=False))
+        self.node(ONE).set_state(ID, Word("maint", 60.0), "operator")
+        self.node(ONE).take_back_state(ID, "operator")
+        self.assertEqual([self.asked(node) for node in (ONE, TWO)], [Answer(removed=True)] * 2)
+
+    def test_what_is_over(self) -> None:
+        """It has ended as well."""
+        self.node(ONE).set_state(ID, Word("drain", 2.0), "operator")
+        self.network.pass_time(3)
+        self.assertEqual(self.asked(), Answer(removed=True))
