@@ -114,7 +114,8 @@ class Asker(Service):
             self._complained.add(id_)
             self._log.warn(
                 "bender has lost the state that was set of {id} and says that {id} is up. The state is kept for "
-                "{left_s:.0f} s more, or until one is set.",
+                "{left_s:.0f} s more, or until one is set, such as by: bender up {instance} --for 60",
                 id=id_,
+                instance=id_.removeprefix("registration/"),
                 left_s=until - self._driver.now(),
             )

@@ -20,7 +20,7 @@ from bender.haproxy.core.wanted import Wanted
 from tests.haproxy.said import HOSTILE, backend, frontend, instance, online
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
-RENDERER = Renderer(TEMPLATE, "/s", (2, 6, 12))
+RENDERER = Renderer(TEMPLATE, "/s", "/states", (2, 6, 12))
 
 # How each line of a rendering may look. What stands between quotes was quoted by us, and names were made by us.
 _NAME = r"[A-Za-z0-9_.:-]+"

@@ -66,7 +66,7 @@ class Templates(SynchronousTestCase):
     def render(self, template: str, name: str = HOSTILE, state: str = "up") -> str:
         found, _ = shape({name: backend_of(backend(name).body)}, {})
         servers = {pool.name: [server("a", id=HOSTILE, state=state)] for pool in found.pools}
-        return Renderer(template, "/run/a b;c.sock", (2, 6)).render(found, servers).text
+        return Renderer(template, "/run/a b;c.sock", "/states", (2, 6)).render(found, servers).text
 
     def unrenderable(self, template: str, reason: str) -> None:
         error = self.assertRaises(Unrenderable, self.render, template)
@@ -127,5 +127,5 @@ class Templates(SynchronousTestCase):
 class Descriptions(SynchronousTestCase):
     def test_as_it_is(self) -> None:
         """It may stand without quotes, as HAProxy takes the rest of the line."""
-        rendered = Renderer("description {{ description }}\n", "/s", (2, 6)).render(Shape(), {})
+        rendered = Renderer("description {{ description }}\n", "/s", "/states", (2, 6)).render(Shape(), {})
         self.assertEqual(rendered.text, f"description {rendered.description}\n")
