@@ -33,6 +33,8 @@ FORMS = re.compile(
             "",
             r"(?:global|defaults)",
             rf"    description {_WORD}",
+            rf"    server-state-file {_WORD}",
+            r"    load-server-state-from-file global",
             rf"    stats socket {_WORD} mode 600 level admin expose-fd listeners",
             r"    (?:hard-stop-after 15m|mworker-max-reloads 100|retries 3|option redispatch 1)",
             r"    timeout [a-z-]+ [0-9]+[smh]",
@@ -59,7 +61,10 @@ COMMANDS = re.compile(
     "|".join(
         [
             rf"add server {_NAME}/{_NAME} {_PLACE} weight [0-9]+{_CHECK}",
-            rf"set server {_NAME}/{_NAME} (?:state (?:ready|drain|maint)|weight [0-9]+|addr [0-9a-f.:]+ port [0-9]+)",
+            (
+                rf"set server {_NAME}/{_NAME} (?:state (?:ready|drain|maint)|health (?:up|down)|weight [0-9]+|"
+                r"addr [0-9a-f.:]+ port [0-9]+)"
+            ),
             rf"(?:enable health|del server) {_NAME}/{_NAME}",
         ]
     )
