@@ -48,7 +48,7 @@ def shared_names(replica: Replica, now: float) -> dict[str, list[str]]:
 
 def same_name(addresses: list[str]) -> str:
     """Say which nodes have the same name, and what to do."""
-    return f"the nodes at {' and '.join(addresses)} have this name; give each its own with --name"
+    return f"the nodes at {' and '.join(addresses)} have the same name; give each its own with --name"
 
 
 class Chronicle:

@@ -172,7 +172,7 @@ class Names(BesideEachOther):
 
     def test_shared(self) -> None:
         """It is said once, with what to do, in the log and in the status as long as it is so."""
-        problem = "the nodes at 10.0.0.2:1730 and 10.0.0.3:1730 have this name; give each its own with --name"
+        problem = "the nodes at 10.0.0.2:1730 and 10.0.0.3:1730 have the same name; give each its own with --name"
         self.assertEqual(self.said(10), [f"Node name n2 is shared: {problem}."])
         self.assertEqual(self.node.status()["problems"], {"node/n2": problem})
         del self.heard[1]
@@ -181,7 +181,7 @@ class Names(BesideEachOther):
 
     def test_its_own(self) -> None:
         self.heard = [Sender(1001, "n1", "10.0.0.2:1730")]
-        problem = "the nodes at 10.0.0.2:1730 and n1:1730 have this name; give each its own with --name"
+        problem = "the nodes at 10.0.0.2:1730 and n1:1730 have the same name; give each its own with --name"
         self.assertEqual(self.said(10), [f"Node name n1 is shared: {problem}."])
 
     def test_a_restart(self) -> None:
