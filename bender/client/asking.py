@@ -40,6 +40,7 @@ from bender.client.values import (
 )
 from bender.client.watching import Watch
 from bender.reaching import NoAnswer
+from bender.steady import make_steady
 
 #: What a node may take to answer; it needs a millisecond, and an interval when it is back from a pause.
 ANSWER_S_MAX = 5.0
@@ -52,6 +53,9 @@ class Client:
     them, and `ca` are the certificates (PEM) of who signed theirs; what holds none raises `ValueError`. `answer_s_max`
     is the seconds that each may take to answer. `shuffle` puts the nodes into the order in which they are tried, best
     another one for each client. `agent` is for tests.
+
+    A reactor that follows the wall clock is made to measure time by the monotonic clock, for all of the program, lest a
+    change of the wall clock hold up renewals and timeouts.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Client:
         learns: bool = True,
         agent: IAgent | None = None,
     ) -> None:
+        make_steady(reactor)
         self.nodes = Nodes(nodes, shuffle)
         self.http = Http(reactor, Safety(token, ca), agent)
         self.reactor = reactor

@@ -42,6 +42,7 @@ from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.status import site
 from bender.haproxy.supervisor import MASTER, Command, Reloading, Supervisor
 from bender.service import leave_once, refuse, refuse_taken, refusing
+from bender.steady import make_steady
 
 #: For `haproxy -v`, which takes some hundredths of a second.
 VERSION_S_MAX = 10.0
@@ -97,8 +98,7 @@ def makeService(options: Options) -> IService:
     """The service that `twistd` and `twist` run."""
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
-    # The reactor's timers follow the wall clock otherwise.
-    reactor.seconds = time.monotonic  # type: ignore[method-assign]
+    make_steady(reactor)
     reactor.callWhenRunning(leave_once, reactor)
     if options.chosen.status is not None:
         refuse_taken("status", options.chosen.status)

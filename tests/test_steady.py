@@ -1,0 +1,105 @@
+"""Reactors that do not follow the wall clock."""
+
+from __future__ import annotations
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python import runtime
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.client import Client
+from bender.steady import make_steady
+
+
+class Reactor(ReactorBase):
+    """One of Twisted's, with timers and nothing else."""
+
+    def installWaker(self) -> None:
+        """Nobody wakes it."""
+
+
+class Steady(SynchronousTestCase):
+    """On a wall clock that is set back by an hour, or forward."""
+
+    def setUp(self) -> None:
+        self.wall = 1_800_000_000.0
+        self.monotonic = 500.0
+        self.patch(runtime, "seconds", lambda: self.wall)
+        self.reactor = Reactor()
+        self.reactor.seconds = runtime.seconds
+        self.called: list[str] = []
+
+    def make_steady(self) -> None:
+        make_steady(self.reactor, lambda: self.monotonic)
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+        self.reactor.runUntilCurrent()
+
+    def test_timers_end_in_time_whatever_the_wall_clock_does(self) -> None:
+        """Neither late nor early."""
+        for jump in (-3600, 3600):
+            self.make_steady()
+            self.reactor.callLater(10, self.called.append, "later")
+            self.wall += jump
+            self.pass_time(9)
+            self.assertEqual(self.called, [])
+            self.pass_time(1)
+            self.assertEqual(self.called, ["later"])
+            self.called.clear()
+
+    def test_timers_that_were_set_before_end_in_time(self) -> None:
+        """Also those that are set anew after the change."""
+        self.reactor.callLater(10, self.called.append, "before")
+        again = self.reactor.callLater(10, self.called.append, "again")
+        self.make_steady()
+        self.wall -= 3600
+        self.pass_time(5)
+        again.reset(10)
+        self.pass_time(5)
+        self.assertEqual(self.called, ["before"])
+        self.pass_time(5)
+        self.assertEqual(self.called, ["before", "again"])
+
+    def test_time_goes_on_from_where_it_was(self) -> None:
+        """To begin with it is the wall clock's."""
+        self.make_steady()
+        self.assertEqual(self.reactor.seconds(), 1_800_000_000.0)
+
+    def test_it_is_done_once(self) -> None:
+        """A second time nothing jumps, and nobody's timer does."""
+        self.make_steady()
+        seconds = self.reactor.seconds
+        self.wall -= 3600
+        self.make_steady()
+        self.assertIs(self.reactor.seconds, seconds)
+
+    def test_a_client_does_it(self) -> None:
+        """So nobody who uses the library has to know of it."""
+        Client(self.reactor)
+        self.wall -= 3600
+        self.assertGreaterEqual(self.reactor.seconds(), 1_800_000_000.0)
+
+
+class Others(SynchronousTestCase):
+    """What does not follow the wall clock is left alone."""
+
+    def test_a_clock_of_a_test(self) -> None:
+        """It goes as the test says."""
+        reactor = MemoryReactorClock()
+        make_steady(reactor)
+        Client(reactor)
+        reactor.advance(5)
+        self.assertEqual(reactor.seconds(), 5)
+
+    def test_a_reactor_with_a_clock_of_its_own(self) -> None:
+        """Whoever gave it one had a reason."""
+        reactor = Reactor()
+
+        def seconds() -> float:
+            return 1.0
+
+        reactor.seconds = seconds
+        make_steady(reactor)
+        self.assertIs(reactor.seconds, seconds)
