@@ -16,7 +16,7 @@ from typing import Any
 import click
 from click.exceptions import NoArgsIsHelpError
 
-from bender.cli.screen import Screen, without_point
+from bender.cli.screen import Screen, use_streams_safely, without_point
 
 #: What a shell shows for a command that Ctrl-C has ended.
 INTERRUPTED = 130
@@ -77,6 +77,7 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Do what was typed; returns the status to end with."""
     if sys.stdout is None:  # somebody has closed it, and wants to read nothing
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open to the end
+    use_streams_safely()
     try:
         status = command.main([*arguments], prog_name="bender", standalone_mode=False)
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """What a command says: tables and colours on a terminal, plain columns elsewhere, JSON if that was asked for.
 
-What was asked for goes to stdout; what is said about it, progress and errors, to stderr.
+What was asked for goes to stdout; what is said about it, progress and errors, to stderr. Everything passes through
+here, so that nothing can disturb a terminal: control characters and the like are shown as escapes.
 """
 
 from __future__ import annotations
@@ -8,21 +9,21 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
-from io import StringIO
+from collections.abc import Callable, Sequence
+from io import StringIO, TextIOWrapper
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
 from bender.core.timing import in_a_word
+from bender.escaping import escaped, escaped_json
 
 #: What takes longer shows that it is not over.
 PATIENCE_S = 1.0
@@ -54,6 +55,13 @@ COLOURS = {
 }
 
 
+def use_streams_safely() -> None:
+    """Have characters that stdout or stderr cannot encode written as escapes, instead of not at all."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 class Screen:
     """Where one command says what it has to say."""
 
@@ -70,28 +78,30 @@ class Screen:
     def json(self, body: bytes) -> None:
         """What the API has answered."""
         self.end()
-        click.echo(body)
+        click.echo(json_for(sys.stdout, body.decode()).encode())
 
     def say(self, text: str) -> None:
         """Something in words."""
         self.end()
-        self._out.print(Text(text))
+        self._out.print(_text(text))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> None:
         """One row to a line; nothing where there is none, but for what is said about it on a terminal."""
         table = Table(box=None, pad_edge=False, header_style="bold", show_header=True)
         for name in columns:
-            table.add_column(name, overflow="fold", no_wrap=True)
+            table.add_column(_text(name), overflow="fold", no_wrap=True)
         for row in rows:
-            table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+            table.add_row(*map(_text, row))
         self.end()
         if rows and self.is_terminal:
-            self._fit(table, columns[-1])
+            self._fit(table, escaped(columns[-1]))
             self._out.print(table, crop=False, no_wrap=True)
         elif rows:  # columns alone, without what fills the last one up
             with self._plain.capture() as capture:
                 self._plain.print(table)
-            click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+            lines = (line.rstrip() for line in capture.get().splitlines())
+            sys.stdout.write("".join(f"{line}\n" for line in lines))  # click would write UTF-8 where that is not taken
+            sys.stdout.flush()
         if caption:
             self.aside(caption)
 
@@ -112,15 +122,15 @@ class Screen:
 
     def coloured(self, word: str) -> Text:
         """A word in its colour."""
-        return Text(word, style=COLOURS.get(word, ""))
+        return _text(word, COLOURS.get(word, ""))
 
     def line(self, *parts: str | Text) -> None:
         """A line of several parts."""
         self.end()
-        self._out.print(Text(" ").join(part if isinstance(part, Text) else Text(part) for part in parts))
+        self._out.print(Text(" ").join(map(_text, parts)))
 
     def dim(self, text: str) -> Text:
-        return Text(text, style="dim")
+        return _text(text, "dim")
 
     def aside(self, text: str) -> None:
         """Something about what is said, for people alone: where a program reads the rest, nobody misses it."""
@@ -131,20 +141,19 @@ class Screen:
         """Something that people may want to know anyway."""
         if self._aside.is_terminal:
             self.end()
-            self._aside.print(Text(text, style="dim"))
+            self._aside.print(_text(text, "dim"))
 
     def error(self, text: str) -> None:
         """Why it was not done, in a sentence whose point may be missing."""
-        self.end()
-        text = f"{without_point(text)}."
-        self._aside.print(f"[red]bender:[/red] {escape(text)}" if self._aside.is_terminal else Text(f"bender: {text}"))
+        self._tell(text, "red")
 
     def warn(self, text: str) -> None:
         """What is done may not be what was meant; a sentence whose point may be missing."""
+        self._tell(text, "yellow")
+
+    def _tell(self, text: str, colour: str) -> None:
         self.end()
-        text = f"{without_point(text)}."
-        terminal = self._aside.is_terminal
-        self._aside.print(f"[yellow]bender:[/yellow] {escape(text)}" if terminal else Text(f"bender: {text}"))
+        self._aside.print(Text(" ").join([Text("bender:", colour), _text(f"{without_point(text)}.")]))
 
     def begin(self, reactor: Any) -> None:
         """Show on a terminal that something is going on, if that takes long and nothing is said meanwhile."""
@@ -157,8 +166,11 @@ class Screen:
         if not self._out.is_terminal:
             return None
         self.end()
-        what = TextColumn("{task.description}", style="bold", markup=False)
-        fields = what, BarColumn(24), TextColumn("{task.fields[said]}", markup=False)
+        fields = (
+            _Said("bold", lambda task: task.description),
+            BarColumn(24),
+            _Said("", lambda task: task.fields["said"]),
+        )
         return Progress(*fields, console=self._out, transient=True, auto_refresh=False)
 
     def end(self) -> None:
@@ -167,6 +179,32 @@ class Screen:
             self._late.cancel()
         if self._status is not None:
             self._status.stop()
+
+
+class _Said(ProgressColumn):
+    """A column of a bar with text in it."""
+
+    def __init__(self, style: str, text_of: Callable[[Task], str]) -> None:
+        super().__init__()
+        self._style = style
+        self._text_of = text_of
+
+    def render(self, task: Task) -> Text:
+        return _text(self._text_of(task), self._style)
+
+
+def _text(text: object, style: str = "") -> Text:
+    """Something to be printed, with what could disturb a terminal escaped."""
+    if not isinstance(text, Text):
+        return Text(escaped(str(text)), style)
+    fit = escaped(text.plain)
+    return text if fit == text.plain else Text(fit, text.style)
+
+
+def json_for(stream: Any, text: str) -> str:
+    """JSON as it can be written to a stream: what is not UTF-8 gets ASCII alone, which everything can show."""
+    encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-")
+    return escaped_json(text, ascii_only=encoding not in ("utf-8", "utf8"))
 
 
 def without_point(text: str) -> str:
