@@ -17,8 +17,10 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from zope.interface import implementer
 
 from bender.cli.grammar import Command as Documented
-from bender.cli.session import Session, asking
+from bender.cli.screen import json_for
+from bender.cli.session import TOKEN, Session, asking
 from bender.cli.words import Pair, fields
+from bender.escaping import escaped, escaped_lines
 from bender.running import CannotStart, Command, Plan, Runner, on_child_ended
 
 #: What is passed on, or ends the command. One that was ignored when this process began stays so.
@@ -68,7 +70,7 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     It is registered as soon as its port answers, or the page that --check names. On SIGTERM, SIGINT or SIGQUIT it is
     deregistered, all nodes are waited for, and then the command gets the signal; a second signal does not wait. Its
     status is returned, 128 + N if signal N has ended it; 127 if there is no such command. That the registry is away
-    never stops it.
+    never stops it. BENDER_TOKEN is for the registry alone, and not in the environment of COMMAND.
     """
     plan = _plan(said)
     session.screen.end()
@@ -92,7 +94,9 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
 
 
 def _start(reactor: Any, arguments: Sequence[str], on_end: Callable[[int], None]) -> Command:
-    command = Command(arguments, os.environ, on_end)
+    # The token is for the registry; the command, and all that it starts, could print it or be made to.
+    environment = {name: value for name, value in os.environ.items() if name != TOKEN}
+    command = Command(arguments, environment, on_end)
     on_child_ended(reactor, command.reap)
     return command
 
@@ -131,9 +135,12 @@ class _Told:
         ours = str(event.get("log_namespace", "")).startswith("bender.")
         if not ours or event["log_level"] < LogLevel.info:
             return
-        text = formatEvent(event)
+        text = escaped(formatEvent(event))
         if "log_failure" in event:
-            text += "\n" + event["log_failure"].getTraceback()
-        line = msgspec.json.encode({"at": int(event["log_time"] * 1000), "message": text}) if self._as_json else None
+            text += "\n" + escaped_lines(event["log_failure"].getTraceback())
+        line = f"bender run: {text}"
+        if self._as_json:
+            said = {"at": int(event["log_time"] * 1000), "message": text}
+            line = json_for(sys.stderr, msgspec.json.encode(said).decode())
         with suppress(OSError, ValueError):  # whoever read it may be gone, and the command goes on
-            print(line.decode() if line else f"bender run: {text}", file=sys.stderr, flush=True)  # noqa: T201
+            print(line, file=sys.stderr, flush=True)  # noqa: T201

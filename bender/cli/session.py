@@ -22,6 +22,9 @@ from bender.cli.screen import Screen
 from bender.client import BenderError, Client, parse_nodes
 from bender.client.nodes import API_PORT
 
+#: The variable that may hold the token.
+TOKEN = "BENDER_TOKEN"  # noqa: S105 - its name
+
 #: Which node answered last, for each list of nodes, so that one that is down costs its time once.
 REMEMBERED = Path("bender", "nodes.json")
 
@@ -180,7 +183,7 @@ def _client(reactor: Any, nodes: tuple[str, ...], token_file: Path | None, ca: P
 def _token(file: Path | None) -> str | None:
     """What is to be shown to nodes: printable ASCII, for it travels in a header."""
     if file is None:
-        token, said_by, where = os.environ.get("BENDER_TOKEN", ""), "BENDER_TOKEN", "it"
+        token, said_by, where = os.environ.get(TOKEN, ""), TOKEN, "it"
         if not token:
             return None
     else:

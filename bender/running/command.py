@@ -8,6 +8,7 @@ As the first process of a container this one is the parent of all orphans there,
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ class CannotStart(Exception):
     """The command cannot be started. `status` is what a shell would end with."""
 
     def __init__(self, command: str, error: OSError) -> None:
-        super().__init__(f"{command} cannot be started: {error.strerror}")
+        super().__init__(f"{command or repr(command)} cannot be started: {error.strerror}")
         self.status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
 
 
@@ -39,6 +40,8 @@ class Command:
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], on_end: Callable[[int], None]) -> None:
         """Start it. Raises `CannotStart`."""
         self._on_end = on_end
+        if not arguments[0]:  # which `posix_spawnp` takes for a mistake of ours
+            raise CannotStart("", FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         try:
             self.pid = os.posix_spawnp(
                 arguments[0], [*arguments], environment, setsid=True, setsigdef=_IGNORED_BY_PYTHON, setsigmask=()
