@@ -12,8 +12,19 @@ from bender.cli.screen import compact, day_and_clock
 from bender.cli.session import Session, asking
 from bender.cli.words import Name, Pair
 from bender.cli.words import fields as together
-from bender.client import NotFound
-from bender.client.asking import only_if, path_of
+from bender.client import Backend, Frontend, Member, NotFound
+from bender.client.asking import LIST_BYTES_MAX, only_if, path_of
+from bender.client.reading import (
+    Reader,
+    read_backend,
+    read_backend_history,
+    read_backends,
+    read_frontend,
+    read_frontends,
+    read_nothing,
+    reader,
+)
+from bender.core.serving import canary_of
 
 #: What stands in columns of its own, or goes without saying.
 _SHOWN = {"id", "resource", "name", "app", "version", "backend"}
@@ -100,14 +111,14 @@ async def list_backends(session: Session, name: str | None) -> None:
     if name is not None:
         await _list_members(session, name)
         return
-    reply = await session.client.call("GET", "/backends")
+    found, reply = await session.client.read(read_backends, "GET", "/backends", bytes_max=LIST_BYTES_MAX)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
     rows = []
-    for each in reply.json():
-        members = (await session.client.call("GET", f"{path_of(each['id'])}/members")).json()
-        rows.append([each["name"], each["app"], each["version"], len(members), _others(each)])
+    for each in found:
+        members = await session.client.members(each.name)
+        rows.append([each.name, each.app, each.version, len(members), _others(each.settings)])
     session.screen.table(["NAME", "APP", "VERSION", "MEMBERS", "MORE"], rows, caption=f"{len(rows)} at {reply.node}")
 
 
@@ -120,11 +131,11 @@ async def list_backends(session: Session, name: str | None) -> None:
 @asking
 async def list_frontends(session: Session) -> None:
     """List frontends."""
-    reply = await session.client.call("GET", "/frontends")
+    found, reply = await session.client.read(read_frontends, "GET", "/frontends", bytes_max=LIST_BYTES_MAX)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    rows = [[each["name"], each.get("backend") or "", _others(each)] for each in reply.json()]
+    rows = [[each.name, each.backend or "", _others(each.settings)] for each in found]
     session.screen.table(["NAME", "BACKEND", "MORE"], rows, caption=f"{len(rows)} at {reply.node}")
 
 
@@ -138,11 +149,11 @@ async def list_frontends(session: Session) -> None:
 @asking
 async def list_history(session: Session, name: str) -> None:
     """List what a backend was set to, when and by whom, newest first."""
-    reply = await session.client.call("GET", f"{path_of(f'backend/{name}')}/history")
+    found, reply = await session.client.read(read_backend_history, "GET", f"{path_of(f'backend/{name}')}/history")
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    rows = [[day_and_clock(each["at"]), each["author"], *_set_to(each["backend"])] for each in reply.json()]
+    rows = [[day_and_clock(each.at_ms), each.author, *_set_to(each.settings)] for each in found]
     session.screen.table(["WHEN", "BY", "APP", "VERSION", "MORE"], rows, caption=f"at {reply.node}")
 
 
@@ -161,16 +172,15 @@ def _set_to(backend: dict[str, Any] | None) -> list[str]:
 async def rollback(session: Session, name: str) -> None:
     """Set a backend to what it was before; twice leads back to where it was."""
     path = path_of(f"backend/{name}")
-    etag = (await session.client.call("GET", path)).etag
+    etag = (await session.client.backend(name)).etag
     # Should the answer be lost, the next node must not do it a second time.
-    reply = await session.client.call("POST", f"{path}/rollback", headers=only_if(etag))
+    what, reply = await session.client.read(read_backend, "POST", f"{path}/rollback", headers=only_if(etag))
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    what = reply.json()
-    session.screen.say(f"{what['id']} is set back: {_serving(what)}.")
+    session.screen.say(f"{what.settings['id']} is set back: {_serving(what)}.")
     session.screen.aside(f"at {reply.node}")
-    await _complain(session, what)
+    await _complain(session, what.name)
 
 
 @backend.command(
@@ -184,8 +194,7 @@ async def rollback(session: Session, name: str) -> None:
 @asking
 async def remove_backend(session: Session, name: str, *, force: bool) -> int:
     """Remove a backend, and its history. Its members stay registered."""
-    frontends = (await session.client.call("GET", "/frontends")).json()
-    users = [each["name"] for each in frontends if name in _backends_of(each)]
+    users = [each.name for each in await session.client.frontends() if name in _backends_of(each.settings)]
     if users and not force:
         session.screen.error(f"frontend {', '.join(users)} sends to backend {name}: change that first, or add --force")
         return NOT_DONE
@@ -193,11 +202,11 @@ async def remove_backend(session: Session, name: str, *, force: bool) -> int:
     return 0
 
 
-def _backends_of(frontend: dict[str, Any]) -> set[Any]:
+def _backends_of(frontend: dict[str, Any]) -> list[Any]:
     """All that a frontend sends to."""
     rules = frontend.get("rules")
     named = [rule.get("backend") for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
-    return {frontend.get("backend"), *named}
+    return [frontend.get("backend"), *named]
 
 
 @frontend.command(
@@ -214,11 +223,12 @@ async def remove_frontend(session: Session, name: str) -> None:
 
 
 async def _list_members(session: Session, name: str) -> None:
-    reply = await session.client.call("GET", f"{path_of(f'backend/{name}')}/members")
+    path = f"{path_of(f'backend/{name}')}/members"
+    found, reply = await session.client.read(reader(list[Member]), "GET", path, bytes_max=LIST_BYTES_MAX)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    rows = [[each["host"], each["port"], each["weight"], each["app"], each["version"]] for each in reply.json()]
+    rows = [[each.host, each.port, each.weight, each.app, each.version] for each in found]
     session.screen.table(["HOST", "PORT", "WEIGHT", "APP", "VERSION"], rows, caption=f"{len(rows)} at {reply.node}")
 
 
@@ -227,31 +237,30 @@ async def _set(session: Session, id_: str, options: dict[str, Any], fields: Sequ
     for option in options.keys() & more.keys():
         raise click.UsageError(f"{option} is an option: give --{option} {more[option]}")
     wanted = {key: value for key, value in options.items() if value is not None} | more
-    reply = await session.client.call("PUT", path_of(id_), wanted)
+    read: Reader[Backend | Frontend] = read_backend if id_.startswith("backend/") else read_frontend
+    what, reply = await session.client.read(read, "PUT", path_of(id_), wanted)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    what = reply.json()
-    serves = _serving(what) if "app" in what else f"backend {what.get('backend') or 'none yet'}"
+    serves = _serving(what) if isinstance(what, Backend) else f"backend {what.backend or 'none yet'}"
     session.screen.say(f"{id_} is {'created' if reply.status == 201 else 'set'}: {serves}.")
     session.screen.aside(f"at {reply.node}")
-    await _complain(session, what)
+    await _complain(session, what.name if isinstance(what, Backend) else what.backend)
 
 
-def _serving(backend: dict[str, Any]) -> str:
+def _serving(backend: Backend) -> str:
     """What serves a backend, and what its canary gets."""
-    canary = backend.get("canary")
-    beside = f", and {canary['percent']:g} % at {canary['version']}" if isinstance(canary, dict) else ""
-    return f"{backend['app']} {backend['version']}{beside}"
+    canary = canary_of(backend.settings)
+    beside = f", and {float(canary.percent):g} % at {canary.version}" if canary is not None else ""
+    return f"{backend.app} {backend.version}{beside}"
 
 
-async def _complain(session: Session, what: dict[str, Any]) -> None:
+async def _complain(session: Session, backend: str | None) -> None:
     """Say where what was set leads nowhere: that is allowed, for things may come in any order, and rarely meant."""
-    backend = what["name"] if "app" in what else what.get("backend")
     if backend is None:
         return
     try:
-        members = (await session.client.call("GET", f"{path_of(f'backend/{backend}')}/members")).json()
+        members = await session.client.members(backend)
     except NotFound:
         session.screen.warn(f"there is no backend {backend}: requests are answered 503 until there is")
         return
@@ -260,7 +269,7 @@ async def _complain(session: Session, what: dict[str, Any]) -> None:
 
 
 async def _remove(session: Session, id_: str) -> None:
-    reply = await session.client.call("DELETE", path_of(id_))
+    _, reply = await session.client.read(read_nothing, "DELETE", path_of(id_))
     if not session.screen.as_json:
         session.screen.say(f"{id_} is removed.")
         session.screen.aside(f"at {reply.node}")

@@ -8,7 +8,9 @@ from bender.cli.grammar import Group
 from bender.cli.screen import lasted
 from bender.cli.session import Session, asking
 from bender.cli.words import Name
-from bender.client.asking import guard_path
+from bender.client import Guarded
+from bender.client.asking import LIST_BYTES_MAX, guard_path
+from bender.client.reading import read_nothing, reader
 
 
 @click.group(cls=Group)
@@ -29,11 +31,11 @@ async def list_guarded(session: Session) -> None:
     A line has the app, how many suspects it has, and for how long these are listed at most. Nodes need not hear the
     same: `bender status` says what each of them has.
     """
-    reply = await session.client.call("GET", "/guard")
+    found, reply = await session.client.read(reader(list[Guarded]), "GET", "/guard", bytes_max=LIST_BYTES_MAX)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    rows = [[each["app"], each["suspects"], lasted(each["left"])] for each in reply.json()]
+    rows = [[each.app, each.suspects, lasted(each.left_s)] for each in found]
     session.screen.table(["APP", "SUSPECTS", "LEFT"], rows, caption=f"{len(rows)} at {reply.node}")
 
 
@@ -50,7 +52,7 @@ async def end_guard(session: Session, app: str) -> None:
 
     The app is not guarded again for as long as --guard says.
     """
-    reply = await session.client.call("DELETE", guard_path(app))
+    _, reply = await session.client.read(read_nothing, "DELETE", guard_path(app))
     if not session.screen.as_json:
         session.screen.say(f"No member of {app} is kept listed on suspicion any more.")
         session.screen.aside(f"at {reply.node}")

@@ -8,20 +8,26 @@ from typing import Any
 
 import click
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import deferLater
 
 from bender.cli.grammar import Command
 from bender.cli.screen import ago, lasted
 from bender.cli.session import Session, asking
-from bender.client.asking import apis
-from bender.client.values import BenderError, Reply
+from bender.client import BenderError, Guarded, NotFound
+from bender.client.asking import LIST_BYTES_MAX, apis
+from bender.client.decoding import decoded
+from bender.client.reading import Peer, Status, check_body, reader, refusal_of
 from bender.core.consumer import labels
+from bender.deploying.judging import report_of
 from bender.reaching import NoAnswer
 
 #: Nodes may differ for a moment. So often, so far apart, they are asked again before it is said that they do.
 LOOKS = 3
 LOOKS_APART_S = 0.5
+
+#: Nodes that are asked at the same time.
+ASKED_AT_ONCE_MAX = 50
 
 KINDS = ("registrations", "backends", "frontends")
 
@@ -39,21 +45,20 @@ async def status(session: Session) -> None:
 
     One node is enough to find the others. With --json it is what that node says of itself and the others.
     """
-    reply = await session.client.call("GET", "/status")
+    own, reply = await session.client.read(reader(Status), "GET", "/status")
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    own = reply.json()
     found = await _statuses(session, [node for node in _all_nodes(session, own) if node != reply.node])
     found = {reply.node: own, **found}
     screen = session.screen
     columns = ["NODE", "API", "STATE", "LAG", "DIGEST", "LISTED", "CLAIMS", "UP FOR", "VERSION"]
-    known = {peer["api"]: peer for peer in own["peers"]}
+    known = {peer.api: peer for peer in own.peers}
     rows = [_row(screen, node, each, known.get(node)) for node, each in found.items()]
     rows += [
-        [peer["node"], peer["api"] or "", screen.coloured(peer["state"]), lasted(peer["lag"]), *[""] * 5]
-        for peer in own["peers"]
-        if peer["api"] not in found
+        [peer.node, peer.api or "", screen.coloured(peer.state), lasted(peer.lag), *[""] * 5]
+        for peer in own.peers
+        if peer.api not in found
     ]
     rows.sort(key=lambda row: (not row[0], row[0], row[1]))
     screen.table(columns, rows)
@@ -62,37 +67,41 @@ async def status(session: Session) -> None:
             screen.say(f"{node} {each}.")
             session.problems.pop(node, None)  # it was said
             continue
-        for guarded in each.get("guarded", ()):
-            screen.say(f"{each['node']} {_suspects(guarded)}.")
-    for seed in own["unanswered"]:
-        screen.say(f"{seed}, one of --peers, was never found by {own['node']}.")
-    for what, problem in own["problems"].items():
+        for guarded in each.guarded:
+            screen.say(f"{each.node} {_suspects(guarded)}.")
+    for seed in own.unanswered:
+        screen.say(f"{seed}, one of --peers, was never found by {own.node}.")
+    for what, problem in own.problems.items():
         if not what.startswith("consumer/"):  # which all nodes are asked about below
-            screen.say(f"{own['node']} says of {what}: {problem}.")
-    screen.aside(f"lags as {own['node']} at {reply.node} hears them")
-    await _show_consumers(session, lost=not own["counts"]["frontends"])
+            screen.say(f"{own.node} says of {what}: {problem}.")
+    screen.aside(f"lags as {own.node} at {reply.node} hears them")
+    await _show_consumers(session, own_ready=own.ready, lost=not own.counts.frontends)
 
 
-async def _show_consumers(session: Session, *, lost: bool) -> None:
+async def _show_consumers(session: Session, *, own_ready: bool, lost: bool) -> None:
     """Who acts on events, if there is anybody; and what they may be waiting for if there is no frontend."""
     try:
-        consumers = (await session.client.call("GET", "/consumers")).json()
-    except (BenderError, NoAnswer):  # not ready, which the table says already
+        consumers = await session.client.consumers()
+    except NotFound:  # it is of a version that knows of none
+        return
+    except BenderError:
+        if own_ready:  # else the table says already why
+            raise
         return
     if not consumers:
         return
     screen = session.screen
     screen.say("")
-    called = labels([(each["name"], each.get("instance", "")) for each in consumers])
+    called = labels([(each.name, each.instance) for each in consumers])
     rows = [
         [
-            *(label, each["node"], screen.coloured("connected" if each["connected"] else "gone")),
-            *("" if each["cursor"] is None else each["behind"], ago(each["at"]), _found_down(each["report"])),
+            *(label, each.node, screen.coloured("connected" if each.connected else "gone")),
+            *("" if each.cursor is None else each.behind, ago(each.at_ms), _found_down(each.report)),
         ]
         for label, each in zip(called, consumers, strict=True)
     ]
     screen.table(["CONSUMER", "NODE", "STATE", "BEHIND", "CONFIRMED", "FINDS DOWN"], rows)
-    for warning in dict.fromkeys(each.get("warning") for each in consumers):
+    for warning in dict.fromkeys(each.warning for each in consumers):
         if warning is not None:
             screen.say(f"{warning[:1].upper()}{warning[1:]}.")
     if lost:
@@ -103,43 +112,43 @@ async def _show_consumers(session: Session, *, lost: bool) -> None:
 
 
 def _found_down(report: dict[str, Any] | None) -> str:
-    return "" if report is None else ", ".join(report["down"]) or "none"
+    known = report_of(report)
+    return "" if known is None else ", ".join(known.down) or "none"
 
 
-def _suspects(guarded: Mapping[str, Any]) -> str:
-    count = guarded["suspects"]
-    members = "one member" if count == 1 else f"{count} members"
-    return f"lists {members} of {guarded['app']} as suspect, for another {lasted(guarded['left'])} at most"
+def _suspects(guarded: Guarded) -> str:
+    members = "one member" if guarded.suspects == 1 else f"{guarded.suspects} members"
+    return f"lists {members} of {guarded.app} as suspect, for another {lasted(guarded.left_s)} at most"
 
 
-def _row(screen: Any, node: str, found: Any, peer: Mapping[str, Any] | None) -> list[Any]:
-    lag = "" if peer is None else lasted(peer["lag"])
+def _row(screen: Any, node: str, found: Status | str, peer: Peer | None) -> list[Any]:
+    lag = "" if peer is None else lasted(peer.lag)
     if isinstance(found, str):
-        return [peer["node"] if peer else "", node, screen.coloured("away"), lag, *[""] * 5]
-    state = screen.coloured("ready" if found["ready"] else "not ready")
-    counts = found["counts"]
-    digest, up = found["digest"], lasted(found["uptime"])
-    return [
-        *(found["node"], node, state, lag, digest[:8], counts["registrations"], counts["claims"], up),
-        found["version"],
-    ]
+        return [peer.node if peer else "", node, screen.coloured("away"), lag, *[""] * 5]
+    state = screen.coloured("ready" if found.ready else "not ready")
+    counts = found.counts
+    up = lasted(found.uptime_s)
+    return [*(found.node, node, state, lag, found.digest[:8], counts.registrations, counts.claims, up), found.version]
 
 
-def _all_nodes(session: Session, own: Mapping[str, Any]) -> list[str]:
+def _all_nodes(session: Session, own: Status) -> list[str]:
     """Those that were configured, and those that the one which answered knows of."""
     return [*dict.fromkeys([*session.nodes, *apis(own)])]
 
 
-async def _statuses(session: Session, nodes: list[str]) -> dict[str, Any]:
+async def _statuses(session: Session, nodes: list[str]) -> dict[str, Status | str]:
     """What each says of itself, or why it does not answer."""
+    read = reader(Status)
+    turns = DeferredSemaphore(ASKED_AT_ONCE_MAX)
 
-    async def one(node: str) -> Any:
+    async def one(node: str) -> Status | str:
         try:
-            return (await session.client.ask(node, "GET", "/status")).json()
+            return read(await session.client.ask(node, "GET", "/status"))
         except NoAnswer as no_answer:
             return str(no_answer)
 
-    answers = await gatherResults([Deferred.fromCoroutine(one(node)) for node in nodes])
+    asking = [turns.run(lambda node: Deferred.fromCoroutine(one(node)), node) for node in nodes]
+    answers: list[Status | str] = await gatherResults(asking, consumeErrors=True)
     return dict(zip(nodes, answers, strict=True))
 
 
@@ -156,19 +165,19 @@ async def diff(session: Session) -> int:
 
     One node is enough to find the others. The status is 1 if they disagree, or if one of them does not answer.
     """
-    reply = await session.client.call("GET", "/status")
-    nodes = _all_nodes(session, reply.json())
+    own, _ = await session.client.read(reader(Status), "GET", "/status")
+    nodes = _all_nodes(session, own)
     away: dict[str, str] = {}
     for look in range(LOOKS):
         if look:
             await deferLater(session.reactor, LOOKS_APART_S)
         found = await _statuses(session, nodes)
         away = {node: problem for node, problem in found.items() if isinstance(problem, str)}
-        statuses = {node: status for node, status in found.items() if node not in away}
-        if len({status["digest"] for status in statuses.values()}) == 1:
+        statuses = {node: status for node, status in found.items() if isinstance(status, Status)}
+        if len({status.digest for status in statuses.values()}) == 1:
             break
     else:
-        await _show_difference(session, {node: status["node"] for node, status in statuses.items()})
+        await _show_difference(session, {node: status.node for node, status in statuses.items()})
         return 1
     if away:
         for node, problem in away.items():
@@ -184,8 +193,8 @@ async def _show_difference(session: Session, names: Mapping[str, str]) -> None:
     by_id: dict[str, dict[str, Any]] = defaultdict(dict)
     for node in names:
         for kind in KINDS:
-            for body in (await _listed(session, node, kind)).json():
-                by_id[body["id"]][node] = body
+            for id_, body in (await _listed(session, node, kind)).items():
+                by_id[id_][node] = body
     differing = {
         id_: bodies
         for id_, bodies in sorted(by_id.items())
@@ -201,9 +210,17 @@ async def _show_difference(session: Session, names: Mapping[str, str]) -> None:
         session.screen.say("They list the same, but have not heard all of it from each other.")
 
 
-async def _listed(session: Session, node: str, kind: str) -> Reply:
+async def _listed(session: Session, node: str, kind: str) -> dict[str, Any]:
+    """What a node lists of a kind, by id."""
     try:
-        return await session.client.ask(node, "GET", f"/{kind}")
+        reply = await session.client.ask(node, "GET", f"/{kind}", bytes_max=LIST_BYTES_MAX)
+        refusal = refusal_of(reply)
+        if refusal is not None:
+            raise refusal
+        found = decoded(reply.body, list[dict[str, Any]])
+        for each in found:
+            check_body(kind.removesuffix("s"), each)
+        return {each["id"]: each for each in found}
     except NoAnswer as no_answer:
         raise BenderError(f"{node} {no_answer}") from no_answer
 

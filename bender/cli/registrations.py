@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import click
 import msgspec
@@ -15,8 +14,9 @@ from bender.cli.grammar import Command
 from bender.cli.screen import ago, clock, compact, lasted
 from bender.cli.session import Session, asking
 from bender.cli.words import ID, PARTS, Events, Name, Pair, TextPair, fields, registration_id
-from bender.client import Event
-from bender.client.asking import list_path, path_of
+from bender.client import Applied, Event, Registration, Word
+from bender.client.asking import LIST_BYTES_MAX, explain_path, list_path, path_of
+from bender.client.reading import Account, Explanation, Seen, Serves, read_nothing, reader
 from bender.core.standing import UP
 
 id_argument = click.argument(
@@ -42,24 +42,25 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     A line has where an instance is, what an operator says of it, its share of the traffic, its ttl in seconds, since
     when it is there, and the node at which it was registered.
     """
-    reply = await session.client.call("GET", list_path(app, version, fields(meta, "--meta")))
+    path = list_path(app, version, fields(meta, "--meta"))
+    found, reply = await session.client.read(reader(list[Registration]), "GET", path, bytes_max=LIST_BYTES_MAX)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
     rows = [
         [
-            *(each["app"], each["version"], each["host"], each["port"], _state(session, each), each["weight"]),
-            *(f"{each['ttl']:g}", ago(each["registered"]), each["node"], compact(each["meta"])),
+            *(each.app, each.version, each.host, each.port, _state(session, each), each.weight),
+            *(f"{each.ttl_s:g}", ago(each.registered_ms), each.node, compact(each.meta)),
         ]
-        for each in reply.json()
+        for each in found
     ]
     columns = ["APP", "VERSION", "HOST", "PORT", "STATE", "WEIGHT", "TTL", "SINCE", "NODE", "META"]
     session.screen.table(columns, rows, caption=f"{len(rows)} at {reply.node}")
 
 
-def _state(session: Session, registration: dict[str, Any]) -> Text:
-    state = session.screen.coloured(registration.get("state", UP))
-    if not registration.get("suspect"):
+def _state(session: Session, registration: Registration) -> Text:
+    state = session.screen.coloured(registration.state)
+    if not registration.suspect:
         return state
     suspect = session.screen.coloured("suspect")
     return suspect if state.plain == UP else Text(", ").join([state, suspect])
@@ -123,10 +124,10 @@ def _show(session: Session, event: Event) -> None:
 def _fields(screen: Any, event: Event) -> list[Text]:
     """What else there is to say of a change."""
     if event.kind == "registration" and event.event == "changed":
-        body = event.body
-        terms = f"weight={body['weight']} ttl={body['ttl']:g} meta={compact(body['meta'])}"
-        suspect = "suspect=true " if body.get("suspect") else ""
-        return [screen.dim(f"state={body.get('state', UP)} {suspect}{terms}")]
+        about = event.registration
+        terms = f"weight={about.weight} ttl={about.ttl_s:g} meta={compact(about.meta)}"
+        suspect = "suspect=true " if about.suspect else ""
+        return [screen.dim(f"state={about.state} {suspect}{terms}")]
     if event.kind == "backend":
         return [screen.dim(f"app={event.body['app']} version={event.body['version']}")]
     return []
@@ -146,53 +147,53 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
 
     The status is 1 if no node knows anything of it.
     """
-    reply = await session.client.call("GET", f"/explain/{quote(registration_id(id), safe='/:')}")
+    path = explain_path(registration_id(id))
+    explained, reply = await session.client.read(reader(Explanation), "GET", path)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    explained = reply.json()
     screen = session.screen
-    nodes = sorted(explained["nodes"], key=lambda node: str(node["node"]))
-    screen.line(explained["id"])
-    screen.line(Text(explained["why"], style="green" if explained["listed"] else "red"))
+    nodes = sorted(explained.nodes, key=lambda account: account.node)
+    screen.line(explained.id)
+    screen.line(Text(explained.why, style="green" if explained.listed else "red"))
     screen.say("")
     columns = ["NODE", "LISTS IT", "HEARD IT", "LEFT", "HELD FOR", "SEES AT OTHERS"]
-    screen.table(columns, [_account(screen, node) for node in nodes])
-    serves = [f"backend {each['name']} ({each['as']}){_behind(each)}" for each in explained["backends"]]
+    screen.table(columns, [_account(screen, account) for account in nodes])
+    serves = [f"backend {each.name} ({each.role}){_behind(each)}" for each in explained.backends]
     screen.say("")
-    counts = "It counts in" if explained["listed"] else "If it were listed, it would count in"
+    counts = "It counts in" if explained.listed else "If it were listed, it would count in"
     screen.say(f"{counts} {', '.join(serves)}." if serves else "No backend sends to its version.")
     _show_events(session, nodes)
     screen.aside(f"asked {reply.node}, and by it all others")
 
 
-def _account(screen: Any, node: dict[str, Any]) -> list[object]:
-    if not node["answered"]:
-        return [node["node"], screen.coloured("away"), "", "", "", node["problem"]]
-    claim = node["claim"]
-    lists = Text("yes", style="green") if node["listed"] else Text("hidden" if node["hidden"] else "no", style="red")
-    own = [f"{lasted(claim['renewed'])} ago", lasted(claim["left"]), lasted(claim["held"])] if claim else ["", "", ""]
-    seen = [_seen(each) for each in node["sees"]]
-    return [node["node"], lists, *own, "; ".join([*seen, *(f"deregistered at {name}" for name in node["ended"])])]
+def _account(screen: Any, account: Account) -> list[object]:
+    if not account.answered:
+        return [account.node, screen.coloured("away"), "", "", "", account.problem]
+    claim = account.claim
+    lists = Text("yes", style="green") if account.listed else Text("hidden" if account.hidden else "no", style="red")
+    own = [f"{lasted(claim.renewed_s)} ago", lasted(claim.left_s), lasted(claim.held_s)] if claim else ["", "", ""]
+    seen = [_seen(each) for each in account.sees]
+    return [account.node, lists, *own, "; ".join([*seen, *(f"deregistered at {name}" for name in account.ended)])]
 
 
-def _seen(seen: dict[str, Any]) -> str:
-    who = f"{seen['node']} before its restart" if seen["earlier"] else seen["node"]
-    if seen["counts"]:
+def _seen(seen: Seen) -> str:
+    who = f"{seen.node} before its restart" if seen.earlier else seen.node
+    if seen.counts:
         return f"{who} holds it"
-    return f"{who} was told that it is over" if seen["why"] == "ended" else f"{who} is silent ({lasted(seen['heard'])})"
+    return f"{who} was told that it is over" if seen.why == "ended" else f"{who} is silent ({lasted(seen.heard_s)})"
 
 
-def _behind(backend: dict[str, Any]) -> str:
-    return f" behind frontend {', '.join(backend['frontends'])}" if backend["frontends"] else ""
+def _behind(backend: Serves) -> str:
+    return f" behind frontend {', '.join(backend.frontends)}" if backend.frontends else ""
 
 
-def _show_events(session: Session, nodes: list[dict[str, Any]]) -> None:
+def _show_events(session: Session, nodes: Sequence[Account]) -> None:
     screen = session.screen
     rows = [
-        [screen.dim(clock(event["at"])), node["node"], screen.coloured(event["event"]), event["reason"]]
-        for node in nodes
-        for event in node.get("events", ())
+        [screen.dim(clock(event.at_ms)), account.node, screen.coloured(event.event), event.reason]
+        for account in nodes
+        for event in account.events
     ]
     if rows:
         screen.say("")
@@ -232,11 +233,11 @@ async def register(
     id_ = _named(id, parts)
     wanted = {"ttl": ttl, "weight": weight, "meta": fields(meta, "--meta") or None}
     terms = {key: value for key, value in wanted.items() if value is not None}
-    reply = await session.client.call("POST", path_of(id_), terms)
+    registration, reply = await session.client.read(reader(Registration), "POST", path_of(id_), terms)
     if session.screen.as_json:
         session.screen.json(reply.body)
     else:
-        session.screen.say(f"{reply.json()['id']} is registered for {reply.json()['ttl']:g} s.")
+        session.screen.say(f"{registration.id} is registered for {registration.ttl_s:g} s.")
         session.screen.aside(f"at {reply.node}")
 
 
@@ -269,13 +270,19 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None) 
     What still renews it may bring it back: a registrar registers what is not known.
     """
     id_ = registration_id(id)
-    query = "" if wait is None else f"?wait={wait:.3f}"
-    reply = await session.client.call("DELETE", path_of(id_) + query, waiting_s=wait or 0)
+    client = session.client
+    if wait is None:
+        _, reply = await client.read(read_nothing, "DELETE", path_of(id_))
+        at = ""
+    else:
+        path = f"{path_of(id_)}?wait={wait:.3f}"
+        applied, reply = await client.read(reader(Applied), "DELETE", path, waiting_s=wait)
+        at = _applied(applied)
     if session.screen.as_json:
         if reply.body:
             session.screen.json(reply.body)
         return
-    session.screen.say(f"{id_} is deregistered{_applied(reply.json()) if reply.body else ''}.")
+    session.screen.say(f"{id_} is deregistered{at}.")
     session.screen.aside(f"at {reply.node}")
 
 
@@ -319,7 +326,7 @@ async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None
     if for_s is not None:
         await _set_state(session, id_, UP, for_s)
         return
-    reply = await session.client.call("DELETE", f"{path_of(id_)}/state")
+    _, reply = await session.client.read(read_nothing, "DELETE", f"{path_of(id_)}/state")
     if not session.screen.as_json:
         session.screen.say(f"{id_} is up.")
         session.screen.aside(f"at {reply.node}")
@@ -327,14 +334,14 @@ async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None
 
 async def _set_state(session: Session, id_: str, state: str, for_s: float | None) -> None:
     said = {"state": state} if for_s is None else {"state": state, "for": for_s}
-    reply = await session.client.call("PUT", f"{path_of(id_)}/state", said)
+    word, reply = await session.client.read(reader(Word), "PUT", f"{path_of(id_)}/state", said)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    session.screen.say(f"{id_} is set to {state} for {lasted(reply.json()['for'])}.")
+    session.screen.say(f"{id_} is set to {state} for {lasted(word.lasts_s)}.")
     session.screen.aside(f"at {reply.node}")
 
 
-def _applied(answer: dict[str, list[str]]) -> str:
-    missing = f", but {', '.join(answer['missing'])} did not say so" if answer["missing"] else ""
-    return f" at {', '.join(answer['applied'] + answer['consumers'])}{missing}"
+def _applied(applied: Applied) -> str:
+    missing = f", but {', '.join(applied.missing)} did not say so" if applied.missing else ""
+    return f" at {', '.join(applied.applied + applied.consumers)}{missing}"

@@ -12,14 +12,30 @@ import random
 from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.web.iweb import IAgent
 
-from bender.client.http import Http, Safety
-from bender.client.nodes import API_PORT, Nodes, parse_nodes
+from bender.client.http import ANSWER_BYTES_MAX, Http, Safety
+from bender.client.nodes import API_PORT, NODES_MAX, Nodes, parse_nodes
+from bender.client.reading import (
+    Explanation,
+    Reader,
+    Renewals,
+    Status,
+    read_as_dict,
+    read_backend,
+    read_backend_history,
+    read_backends,
+    read_frontend,
+    read_frontend_history,
+    read_frontends,
+    read_nothing,
+    reader,
+    refusal_of,
+)
 from bender.client.values import (
     Applied,
     Backend,
@@ -33,10 +49,6 @@ from bender.client.values import (
     Setting,
     Unavailable,
     Word,
-    backend_of,
-    decoded,
-    frontend_of,
-    refusal_of,
 )
 from bender.client.watching import Watch
 from bender.reaching import NoAnswer
@@ -44,6 +56,11 @@ from bender.steady import make_steady
 
 #: What a node may take to answer; it needs a millisecond, and an interval when it is back from a pause.
 ANSWER_S_MAX = 5.0
+
+#: A list of 100,000 registrations has 50 MB, and 400 MB if each is as large as it may be.
+LIST_BYTES_MAX = 512 * 1024 * 1024
+
+_T = TypeVar("_T")
 
 
 class Client:
@@ -103,14 +120,25 @@ class Client:
         long the request asks the node to wait before it answers, `within_s` what each may take if that is less than
         usual.
         """
+        limits = {"waiting_s": waiting_s, "within_s": within_s, "bytes_max": LIST_BYTES_MAX}
+        _, reply = await self.read(lambda _: None, method, path, body, headers=headers, **limits)
+        return reply
+
+    async def read(
+        self, read: Reader[_T], method: str, path: str, body: object = None, **limits: Any
+    ) -> tuple[_T, Reply]:
+        """Send a request, and read the answer: its value, and how it came. The rest is as in `call`.
+
+        A node from which nothing comes that can be read has given no answer.
+        """
         content = None if body is None else msgspec.json.encode(body)
         problems: dict[str, str] = {}
         for node in self.nodes.in_turn():
             try:
-                reply = await self.ask(
-                    node, method, path, content, headers=headers, waiting_s=waiting_s, within_s=within_s
-                )
+                reply = await self.ask(node, method, path, content, **limits)
                 refusal = refusal_of(reply)
+                if refusal is None:
+                    found = read(reply)
             except NoAnswer as no_answer:
                 problems[node] = str(no_answer)
                 self.on_problem(node, problems[node])
@@ -118,8 +146,15 @@ class Client:
                 self.nodes.answered(node)
                 if refusal is not None:
                     raise refusal
-                return reply
+                return found, reply
         raise Unavailable(problems)
+
+    async def _value(self, read: Reader[_T], method: str, path: str, body: object = None, **limits: Any) -> _T:
+        found, _ = await self.read(read, method, path, body, **limits)
+        return found
+
+    async def _list(self, read: Reader[_T], path: str) -> _T:
+        return await self._value(read, "GET", path, bytes_max=LIST_BYTES_MAX)
 
     async def ask(
         self,
@@ -131,16 +166,22 @@ class Client:
         headers: Mapping[str, str] | None = None,
         waiting_s: float = 0,
         within_s: float | None = None,
+        bytes_max: int = ANSWER_BYTES_MAX,
     ) -> Reply:
-        """Ask one node. Raises `NoAnswer` where it gives none, not now or not more; what it refuses is an answer."""
+        """Ask one node. Raises `NoAnswer` where it gives none, not now or not more; what it refuses is an answer.
+
+        All of the answer has to come in time, and in no more than `bytes_max`.
+        """
         self.requests += 1
         limit_s = min(self._answer_s_max, within_s or self._answer_s_max) + waiting_s
-        reply = await self.http.ask(node, method, path, content, headers or {}, limit_s)
+        reply = await self.http.ask(node, method, path, content, headers or {}, limit_s, bytes_max)
         if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise NoAnswer("is not ready: it has not heard from all of its peers yet")
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise NoAnswer("has no room for more")
-        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # what stands before it, or a mistake of ours
+        if (
+            not HTTPStatus.OK <= reply.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        ):  # what stands before it, or a mistake of ours
             raise NoAnswer(f"answers with status {reply.status}")
         return reply
 
@@ -166,20 +207,18 @@ class Client:
         """
         said = {"app": app, "version": version, "host": host, "port": port, "ttl": ttl_s, "weight": weight}
         wanted = {key: value for key, value in {**said, "meta": meta}.items() if value is not None}
-        return _registration(await self.call("POST", "/registrations", wanted, within_s=within_s))
+        return await self._value(reader(Registration), "POST", "/registrations", wanted, within_s=within_s)
 
     async def renew(self, id_: str) -> Registration:
         """Renew an instance and change nothing of it. Raises `NotFound` where it is not registered (any more)."""
-        return _registration(await self.call("PUT", path_of(id_)))
+        return await self._value(reader(Registration), "PUT", path_of(id_))
 
     async def renew_all(self, ids: Sequence[str], *, within_s: float | None = None) -> list[str]:
         """Renew up to 1,000 instances at once; returns the ids that are not registered (any more).
 
         `within_s` is what each node may take before another one is asked, if that is less than usual.
         """
-        reply = await self.call("POST", "/renewals", {"ids": ids}, within_s=within_s)
-        unknown: list[str] = reply.json()["unknown"]
-        return unknown
+        return (await self._value(reader(Renewals), "POST", "/renewals", {"ids": ids}, within_s=within_s)).unknown
 
     async def deregister(
         self, id_: str, *, wait_s: float | None = None, within_s: float | None = None
@@ -190,16 +229,14 @@ class Client:
         `within_s` is what each node may take beyond that, if it is less than usual.
         """
         if wait_s is None:
-            await self.call("DELETE", path_of(id_), within_s=within_s)
+            await self._value(read_nothing, "DELETE", path_of(id_), within_s=within_s)
             return None
         path = f"{path_of(id_)}?wait={wait_s:.3f}"
-        reply = await self.call("DELETE", path, waiting_s=wait_s, within_s=within_s)
-        applied: Applied = decoded(reply.body, Applied, reply.node)
-        return applied
+        return await self._value(reader(Applied), "DELETE", path, waiting_s=wait_s, within_s=within_s)
 
     async def registration(self, id_: str) -> Registration:
         """An instance, if it is listed. Raises `NotFound` otherwise."""
-        return _registration(await self.call("GET", path_of(id_)))
+        return await self._value(reader(Registration), "GET", path_of(id_))
 
     async def registrations(
         self, app: str | None = None, version: str | None = None, *, meta: Mapping[str, str] | None = None
@@ -208,9 +245,7 @@ class Client:
 
         With `meta` only what has all of that in its own; what is no text there counts as its JSON, such as `true`.
         """
-        reply = await self.call("GET", list_path(app, version, meta or {}))
-        found: list[Registration] = decoded(reply.body, list[Registration], reply.node)
-        return found
+        return await self._list(reader(list[Registration]), list_path(app, version, meta or {}))
 
     async def set_state(self, id_: str, state: str, *, for_s: float | None = None) -> Word:
         """Say that an instance is to be drained (`drain`), out for maintenance (`maint`), or `up` whatever its health.
@@ -219,57 +254,47 @@ class Client:
         node knows anything of it.
         """
         said = {"state": state} if for_s is None else {"state": state, "for": for_s}
-        reply = await self.call("PUT", f"{path_of(id_)}/state", said)
-        word: Word = decoded(reply.body, Word, reply.node)
-        return word
+        return await self._value(reader(Word), "PUT", f"{path_of(id_)}/state", said)
 
     async def state(self, id_: str) -> Word:
         """What an operator says of an instance. Raises `NotFound` where nobody has said anything."""
-        reply = await self.call("GET", f"{path_of(id_)}/state")
-        word: Word = decoded(reply.body, Word, reply.node)
-        return word
+        return await self._value(reader(Word), "GET", f"{path_of(id_)}/state")
 
     async def take_back_state(self, id_: str) -> None:
         """Take back what an operator said. Raises `NotFound` where nobody has said anything."""
-        await self.call("DELETE", f"{path_of(id_)}/state")
+        await self._value(read_nothing, "DELETE", f"{path_of(id_)}/state")
 
     async def guarded(self) -> list[Guarded]:
         """The apps with members that the node which answers lists on suspicion."""
-        reply = await self.call("GET", "/guard")
-        found: list[Guarded] = decoded(reply.body, list[Guarded], reply.node)
-        return found
+        return await self._list(reader(list[Guarded]), "/guard")
 
     async def end_guard(self, app: str) -> None:
         """Have the suspects of an app hidden, on all nodes, and have it guarded no more for as long as guards are.
 
         Raises `NotFound` where the node that answers has none.
         """
-        await self.call("DELETE", guard_path(app))
+        await self._value(read_nothing, "DELETE", guard_path(app))
 
     async def explain(self, id_: str) -> dict[str, Any]:
         """Why an instance is listed or not, and what each node knows of it, as `GET /explain/…` answers it.
 
         Raises `NotFound` if no node knows anything.
         """
-        explained: dict[str, Any] = (await self.call("GET", f"/explain/{quote(id_, safe='/:')}")).json()
-        return explained
+        return await self._value(read_as_dict(Explanation), "GET", explain_path(id_))
 
     async def consumers(self) -> list[Consumer]:
         """Who acts on events, at all nodes, in order of name; those that are gone for less than ten minutes, too."""
-        reply = await self.call("GET", "/consumers")
-        found: list[Consumer] = decoded(reply.body, list[Consumer], reply.node)
-        return found
+        return await self._list(reader(list[Consumer]), "/consumers")
 
     # Backends and frontends.
 
     async def backends(self) -> list[Backend]:
         """All backends, in order of name."""
-        return [backend_of(each) for each in (await self.call("GET", "/backends")).json()]
+        return await self._list(read_backends, "/backends")
 
     async def backend(self, name: str) -> Backend:
         """One backend, with its tag. Raises `NotFound`."""
-        reply = await self.call("GET", _path("backends", name))
-        return backend_of(reply.json(), reply.etag)
+        return await self._value(read_backend, "GET", _path("backends", name))
 
     async def set_backend(self, name: str, *, if_match: str | None = None, **settings: Any) -> Backend:
         """Change these fields of a backend, or create it, which takes `app` and `version`.
@@ -277,12 +302,12 @@ class Client:
         With `min_members` only if the version has so many members online; with `if_match`, a tag, only if the backend
         is still as it was then. Raises `Refused` otherwise, with the code `CONFLICT` or `STALE`.
         """
-        reply = await self.call("PUT", _path("backends", name), settings, headers=only_if(if_match))
-        return backend_of(reply.json())
+        path = _path("backends", name)
+        return await self._value(read_backend, "PUT", path, settings, headers=only_if(if_match))
 
     async def backend_history(self, name: str) -> list[Setting]:
         """The last 20 settings of a backend, newest first. Raises `NotFound` where there never was one."""
-        return _settings(await self.call("GET", _path("backends", name, "history")), "backend")
+        return await self._value(read_backend_history, "GET", _path("backends", name, "history"))
 
     async def roll_back_backend(self, name: str) -> Backend:
         """Set a backend to what it was before. Raises `NotFound`, or `Refused` where it was nothing before.
@@ -291,53 +316,48 @@ class Client:
         """
         backend = await self.backend(name)
         path = _path("backends", name, "rollback")
-        return backend_of((await self.call("POST", path, headers=only_if(backend.etag))).json())
+        return await self._value(read_backend, "POST", path, headers=only_if(backend.etag))
 
     async def remove_backend(self, name: str) -> None:
         """Remove a backend. Raises `NotFound`."""
-        await self.call("DELETE", _path("backends", name))
+        await self._value(read_nothing, "DELETE", _path("backends", name))
 
     async def members(self, name: str) -> list[Member]:
         """Who serves a backend now, in order of id. Raises `NotFound` where there is no such backend."""
-        reply = await self.call("GET", _path("backends", name, "members"))
-        found: list[Member] = decoded(reply.body, list[Member], reply.node)
-        return found
+        return await self._list(reader(list[Member]), _path("backends", name, "members"))
 
     async def frontends(self) -> list[Frontend]:
         """All frontends, in order of name."""
-        return [frontend_of(each) for each in (await self.call("GET", "/frontends")).json()]
+        return await self._list(read_frontends, "/frontends")
 
     async def frontend(self, name: str) -> Frontend:
         """One frontend, with its tag. Raises `NotFound`."""
-        reply = await self.call("GET", _path("frontends", name))
-        return frontend_of(reply.json(), reply.etag)
+        return await self._value(read_frontend, "GET", _path("frontends", name))
 
     async def set_frontend(self, name: str, *, if_match: str | None = None, **settings: Any) -> Frontend:
         """Change these fields of a frontend, or create it. Its `backend` need not exist yet; `if_match` as above."""
-        reply = await self.call("PUT", _path("frontends", name), settings, headers=only_if(if_match))
-        return frontend_of(reply.json())
+        path = _path("frontends", name)
+        return await self._value(read_frontend, "PUT", path, settings, headers=only_if(if_match))
 
     async def frontend_history(self, name: str) -> list[Setting]:
         """The last 20 settings of a frontend, newest first. Raises `NotFound` where there never was one."""
-        return _settings(await self.call("GET", _path("frontends", name, "history")), "frontend")
+        return await self._value(read_frontend_history, "GET", _path("frontends", name, "history"))
 
     async def roll_back_frontend(self, name: str) -> Frontend:
         """Set a frontend to what it was before; the same as `roll_back_backend`."""
         frontend = await self.frontend(name)
         path = _path("frontends", name, "rollback")
-        return frontend_of((await self.call("POST", path, headers=only_if(frontend.etag))).json())
+        return await self._value(read_frontend, "POST", path, headers=only_if(frontend.etag))
 
     async def remove_frontend(self, name: str) -> None:
         """Remove a frontend. Raises `NotFound`."""
-        await self.call("DELETE", _path("frontends", name))
+        await self._value(read_nothing, "DELETE", _path("frontends", name))
 
     # Nodes.
 
     async def status(self) -> dict[str, Any]:
         """How the node that answers is, and how it sees the others, as `GET /status` answers it."""
-        reply = await self.call("GET", "/status")
-        status: dict[str, Any] = decoded(reply.body, dict[str, Any], reply.node)
-        return status
+        return await self._value(read_as_dict(Status), "GET", "/status")
 
     async def learn(self) -> None:
         """Find out where the other nodes are, to go on there when those that were given do not answer.
@@ -347,7 +367,7 @@ class Client:
         if not self._learns:
             return
         with suppress(BenderError):
-            self.nodes.learn(apis(await self.status()))
+            self.nodes.learn(apis(await self._value(reader(Status), "GET", "/status")))
 
     def watch(
         self,
@@ -366,14 +386,13 @@ class Client:
         return Watch(self, app, version, name=name, instance=instance)
 
 
-def apis(status: Mapping[str, Any]) -> list[str]:
-    """Where clients reach the other nodes, as far as a node's status says; what cannot be an address is passed over."""
-    peers = status.get("peers")
+def apis(status: Status) -> list[str]:
+    """Where clients reach the other nodes, as far as a node's status says; `NODES_MAX` of them at most."""
     found: list[str] = []
-    for peer in peers if isinstance(peers, list) else ():
-        if isinstance(peer, dict) and isinstance(peer.get("api"), str) and peer.get("state") != "left":
+    for peer in status.peers:
+        if peer.api and peer.state != "left" and len(found) < NODES_MAX:
             with suppress(ValueError):
-                found += parse_nodes(peer["api"])
+                found += parse_nodes(peer.api)
     return found
 
 
@@ -381,6 +400,11 @@ def path_of(id_: str) -> str:
     """The path of a registration, a backend or a frontend, by its id."""
     kind, _, name = id_.partition("/")
     return f"/{kind}s/{quote(name, safe='/:')}"
+
+
+def explain_path(id_: str) -> str:
+    """The path of what can be said of an instance."""
+    return f"/explain/{quote(id_, safe='/:')}"
 
 
 def guard_path(app: str) -> str:
@@ -404,12 +428,3 @@ def _path(*parts: str) -> str:
 def only_if(etag: str | None) -> dict[str, str]:
     """The headers of a request that is to be done only if something is still as this tag says."""
     return {} if etag is None else {"If-Match": etag}
-
-
-def _settings(reply: Reply, kind: str) -> list[Setting]:
-    return [Setting(each["at"], each["author"], each[kind]) for each in reply.json()]
-
-
-def _registration(reply: Reply) -> Registration:
-    registration: Registration = decoded(reply.body, Registration, reply.node)
-    return registration

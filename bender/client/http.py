@@ -31,8 +31,11 @@ from bender.reaching import ReadyURL, endpoint_of, in_time
 #: To connect to a node on the same network takes a millisecond, and one that is down should not hold up anybody.
 CONNECT_S_MAX = 2.0
 
-#: A list of 100,000 registrations has 50 MB. What is longer is no answer of a node.
-ANSWER_BYTES_MAX = 1024 * 1024 * 1024
+#: Of an answer that is no list: what a node knows of 10,000 others has 2 MB. What is longer comes from no node.
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+
+#: Of why something is not done.
+REFUSAL_BYTES_MAX = 64 * 1024
 
 #: Connections to one node: those of a client that asks for several things at once.
 CONNECTIONS_KEPT = 8
@@ -78,10 +81,17 @@ class Http:
         self._client = HTTPClient(agent, IndexableCookieJar(), data_to_body_producer=PromptBody)
 
     async def ask(
-        self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], within_s: float
+        self,
+        node: str,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        within_s: float,
+        bytes_max: int = ANSWER_BYTES_MAX,
     ) -> Reply:
-        """The answer to a request. Raises `NoAnswer`."""
-        asking = Deferred.fromCoroutine(self._ask(node, method, path, body, headers))
+        """The answer to a request, all of it in so long, and of at most so many bytes. Raises `NoAnswer`."""
+        asking = Deferred.fromCoroutine(self._ask(node, method, path, body, headers, bytes_max))
         reply: Reply = await in_time(self._reactor, asking, within_s)
         return reply
 
@@ -96,9 +106,11 @@ class Http:
         response.deliverBody(receiver)
         return response
 
-    async def _ask(self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+    async def _ask(
+        self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], bytes_max: int
+    ) -> Reply:
         response = await self._send(node, method, path, body, headers)
-        collecting = Collecting()
+        collecting = Collecting(min(bytes_max, REFUSAL_BYTES_MAX) if response.code >= 400 else bytes_max)
         response.deliverBody(collecting)
         content = await collecting.content
         etag = response.headers.getRawHeaders("ETag", [None])[0]
@@ -120,18 +132,26 @@ class Http:
         await cast("Deferred[None]", self._pool.closeCachedConnections())
 
 
-class Collecting(Protocol):
-    """The body of an answer that has an end, as `content`."""
+class TooLong(Exception):
+    """An answer is longer than any of a node. The message says how long that is."""
 
-    def __init__(self) -> None:
+
+class Collecting(Protocol):
+    """The body of an answer that has an end, as `content`; that fails with `TooLong` if it has more than so much."""
+
+    def __init__(self, bytes_max: int = ANSWER_BYTES_MAX) -> None:
         self.content: Deferred[bytes] = Deferred(lambda _: self._give_up())
         self._pieces: list[bytes] = []
-        self._left = ANSWER_BYTES_MAX
+        self._bytes_max = bytes_max
+        self._left = bytes_max
 
     def dataReceived(self, data: bytes) -> None:
         self._left -= len(data)
-        self._pieces.append(data)
-        if self._left < 0:
+        if self._left >= 0:
+            self._pieces.append(data)
+        elif not self.content.called:
+            self._pieces.clear()
+            self.content.errback(TooLong(f"its answer has more than {self._bytes_max // 1024} KiB"))
             self._give_up()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -15,6 +15,9 @@ from bender.reaching import host_port
 #: Where a node's API is if nothing else was said.
 API_PORT = 1729
 
+#: Nodes that are learned of or asked at the same time, of those that a node says there are.
+NODES_MAX = 1000
+
 _NODE = re.compile(r"(https?://)?(?:\[([^\]]*)\]|([^:/\[\]]*))(?::([^/]*))?/?")
 _IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 

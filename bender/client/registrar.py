@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from bender.client.asking import Client
 from bender.client.values import Applied, BenderError, NotFound, Refused, Registration, Unavailable
+from bender.escaping import escaped
 
 #: Renewals within one ttl, of which all but one may be lost.
 RENEWALS_PER_TTL = 3
@@ -280,7 +281,7 @@ class Registrar(Service):
         if self._instances.get(id_) is not instance:
             return  # about to be deregistered, or to be registered as it is wanted now
         if instance.registration is None:
-            self._log.info("{id} is registered at {node}.", id=registration.id, node=self._client.nodes.last)
+            self._log.info("{id} is registered at {node}.", id=escaped(registration.id), node=self._client.nodes.last)
         instance.known = True
         instance.ttl_s = registration.ttl_s
         instance.registration = registration
@@ -290,7 +291,7 @@ class Registrar(Service):
     def _refused(self, id_: str, instance: _Instance, refused: Refused) -> None:
         if self._instances.get(id_) is not instance:
             return  # what was added in its place may be better
-        self._log.error("{node} refuses {id}: {reason}.", node=refused.node, id=id_, reason=str(refused))
+        self._log.error("{node} refuses {id}: {reason}.", node=refused.node, id=id_, reason=escaped(str(refused)))
         if instance.registration is None:
             del self._instances[id_]
             instance.settle(refused)
@@ -328,7 +329,8 @@ class Registrar(Service):
         if not self._away:
             self._away = True
             self._log.warn(
-                "The registry is away, and is tried again until it is back: {problems}.", problems=str(unavailable)
+                "The registry is away, and is tried again until it is back: {problems}.",
+                problems=escaped(str(unavailable)),
             )
 
     def _note_back(self) -> None:

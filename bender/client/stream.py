@@ -7,7 +7,7 @@ what another one has made; a stream that begins with nothing else is no node's, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -16,7 +16,12 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from bender.client.decoding import decoded
 from bender.client.history import Change
+from bender.client.reading import check_body
+from bender.client.values import Milliseconds
+from bender.escaping import escaped
+from bender.reaching import NoAnswer
 
 #: Nodes say something every 15 s at least. One that says nothing for longer than this is taken for gone.
 SILENCE_S_MAX = 20.0
@@ -27,13 +32,16 @@ LINE_BYTES_MAX = 256 * 1024
 #: Events that cannot be read before the first that can be.
 UNREADABLE_MAX = 100
 
+#: Of the place in a node's events, which is asked for again.
+CURSOR_CHARACTERS_MAX = 1000
+
 
 class Said(msgspec.Struct):
     """One event of a node."""
 
     event: str
-    cursor: str = ""
-    at: int = 0
+    cursor: Annotated[str, msgspec.Meta(max_length=CURSOR_CHARACTERS_MAX)] = ""
+    at: Milliseconds = 0
     reason: str = ""
     snapshot: bool = False
     registration: dict[str, Any] | None = None
@@ -41,18 +49,14 @@ class Said(msgspec.Struct):
     frontend: dict[str, Any] | None = None
 
     def change(self) -> Change | None:
-        """What has changed; None for what only says how far it is. Raises `ValueError` where it has no id."""
+        """What has changed; None for what only says how far it is. Raises `NoAnswer` where no node says that."""
         for kind in ("registration", "backend", "frontend"):
             body: dict[str, Any] | None = getattr(self, kind)
             if body is not None:
-                if not isinstance(body.get("id"), str):
-                    raise ValueError(f"the {kind} has no id")
+                check_body(kind, body)
                 reason = "snapshot" if self.snapshot else self.reason
                 return Change(self.event, kind, body["id"], reason, body, self.at)
         return None
-
-
-_said = msgspec.json.Decoder(Said)
 
 
 class Stream(Protocol):
@@ -70,6 +74,10 @@ class Stream(Protocol):
         self.unread = b""
         #: Whether there was any.
         self.heard = False
+        #: What was wrong with them, in a clause about the node that begins with a verb; empty where nothing was.
+        self.problem = ""
+        #: What was wrong with the first event that could not be read, likewise.
+        self.unreadable = ""
         self._clock = clock
         self._hear = hear
         self._on_unreadable = on_unreadable
@@ -84,46 +92,53 @@ class Stream(Protocol):
         """Something is to come, within so long."""
         self._silence = self._clock.callLater(SILENCE_S_MAX, self.end)
 
+    def _expect_more(self) -> None:
+        """There was an event: the next may take as long again."""
+        if self._silence is not None and self._silence.active():
+            self._silence.reset(SILENCE_S_MAX)
+
     def _expect_nothing(self) -> None:
         if self._silence is not None and self._silence.active():
             self._silence.cancel()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._silence is not None and self._silence.active():
-            self._silence.reset(SILENCE_S_MAX)
         *lines, self.unread = (self.unread + data).split(b"\n")
         try:
             for line in lines:
                 if line.startswith(b"data: ") and not self.ended.called:
                     self._read(line[6:])
+        except NoAnswer as no_answer:
+            self._give_up(str(no_answer))
         except Exception:
             self._log.failure("A node told what could not be understood; it is asked again.")
-            self._give_up()
+            self._give_up("tells what cannot be understood")
         if len(self.unread) > LINE_BYTES_MAX:
-            self._log.error("A node told a line that does not end; it is asked again.")
-            self._give_up()
+            self._give_up("tells a line that does not end")
 
     def _read(self, document: bytes) -> None:
         try:
-            said = _said.decode(document)
+            said = decoded(document, Said)
             said.change()
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            self._pass_over(str(error))
-        else:
-            self._hear(said)
-            self.heard = True
+        except NoAnswer as no_answer:
+            self._pass_over(str(no_answer))
+            return
+        self.heard = True
+        self._expect_more()
+        self._hear(said)
 
     def _pass_over(self, problem: str) -> None:
         self._unreadable += 1
         if self._unreadable == 1:
-            self._log.warn("A node sent an event that cannot be read, which is passed over: {problem}", problem=problem)
+            self.unreadable = problem
+            self._log.warn("A node {problem}; the event is passed over.", problem=escaped(problem))
             self._on_unreadable(problem)
         if self._unreadable > UNREADABLE_MAX and not self.heard:
-            self._give_up()
+            self._give_up(problem)
 
-    def _give_up(self) -> None:
+    def _give_up(self, problem: str) -> None:
         """It is of no use, whatever it said before."""
-        self.heard = False
+        self._log.error("A node {problem}; it is asked again.", problem=escaped(problem))
+        self.problem = problem
         self.end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -6,12 +6,28 @@ Fields that a newer node sends and this does not know are passed over; `Reply` h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from bender.client.decoding import decoded, require_shallow
+from bender.core.model import PORT_MAX, WEIGHT_MAX
+from bender.core.timing import TTL_S_MAX
 from bender.reaching import NoAnswer
+
+#: Milliseconds since the epoch, up to the last day that calendars know.
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+
+#: A duration in seconds. A negative one is a little late.
+Seconds = Annotated[float, msgspec.Meta(ge=-1e9, le=1e12)]
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=PORT_MAX)]
+Weight = Annotated[int, msgspec.Meta(ge=0, le=WEIGHT_MAX)]
+
+#: Four of the shortest intervals that nodes may have. Renewals follow the ttl, and must not come without a pause.
+TTL_S_MIN = 0.2
+Ttl = Annotated[float, msgspec.Meta(ge=TTL_S_MIN, le=TTL_S_MAX)]
 
 
 class BenderError(Exception):
@@ -19,7 +35,7 @@ class BenderError(Exception):
 
 
 class Unavailable(BenderError):
-    """No node gave an answer. `problems` says of each, by its address, why."""
+    """No node gave an answer that can be used. `problems` says of each, by its address, why."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         self.problems = dict(problems)
@@ -53,7 +69,10 @@ class Reply(msgspec.Struct, frozen=True):
 
     def json(self) -> Any:
         """What the body says. Raises `BenderError` where it is no JSON, which no node sends."""
-        return decoded(self.body, Any, self.node)
+        try:
+            return decoded(self.body, Any)
+        except NoAnswer as no_answer:
+            raise BenderError(f"{self.node} {no_answer}") from no_answer
 
 
 class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
@@ -67,24 +86,27 @@ class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registe
     app: str
     version: str
     host: str
-    port: int
-    ttl_s: float
-    weight: int
+    port: Port
+    ttl_s: Ttl
+    weight: Weight
     meta: dict[str, Any]
-    registered_ms: int
+    registered_ms: Milliseconds
     node: str
     #: What an operator says of it: `up`, `drain` or `maint`; nodes that know of no states say nothing.
     state: str = "up"
     #: Whether it is listed although no node that had heard from it is heard any more.
     suspect: bool = False
 
+    def __post_init__(self) -> None:
+        require_shallow(self.meta)
+
 
 class Guarded(msgspec.Struct, frozen=True, rename={"left_s": "left"}):
     """An app with members that are listed on suspicion: how many, and for how many seconds at most."""
 
     app: str
-    suspects: int
-    left_s: float
+    suspects: Number
+    left_s: Seconds
 
 
 class Word(msgspec.Struct, frozen=True, rename={"lasts_s": "for", "left_s": "left", "at_ms": "at"}):
@@ -95,9 +117,9 @@ class Word(msgspec.Struct, frozen=True, rename={"lasts_s": "for", "left_s": "lef
 
     id: str
     state: str
-    lasts_s: float
-    left_s: float
-    at_ms: int
+    lasts_s: Seconds
+    left_s: Seconds
+    at_ms: Milliseconds
     author: str
 
 
@@ -111,11 +133,14 @@ class Member(msgspec.Struct, frozen=True):
     app: str
     version: str
     host: str
-    port: int
-    weight: int
+    port: Port
+    weight: Weight
     meta: dict[str, Any]
     state: str = "up"
     fixed: bool = False
+
+    def __post_init__(self) -> None:
+        require_shallow(self.meta)
 
 
 class Backend(msgspec.Struct, frozen=True):
@@ -149,7 +174,7 @@ class Setting(msgspec.Struct, frozen=True):
     `at_ms` is since the epoch, by the clock of the node that was told, and `author` best the address of a client.
     """
 
-    at_ms: int
+    at_ms: Milliseconds
     author: str
     settings: dict[str, Any] | None
 
@@ -166,8 +191,8 @@ class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     node: str
     connected: bool
     cursor: str | None
-    behind: int
-    at_ms: int
+    behind: Number
+    at_ms: Milliseconds
     report: dict[str, Any] | None = None
     instance: str = ""
     warning: str | None = None
@@ -209,38 +234,3 @@ class Event(msgspec.Struct, frozen=True):
         if self.kind != "registration":
             raise ValueError(f"this event is about a {self.kind or 'state'}")
         return msgspec.convert(self.body, Registration)
-
-
-def backend_of(settings: dict[str, Any], etag: str | None = None) -> Backend:
-    return Backend(settings["name"], settings["app"], settings["version"], settings, etag)
-
-
-def frontend_of(settings: dict[str, Any], etag: str | None = None) -> Frontend:
-    return Frontend(settings["name"], settings.get("backend"), settings, etag)
-
-
-def decoded(body: bytes, type_: Any, node: str) -> Any:
-    """JSON from a node."""
-    try:
-        return msgspec.json.decode(body, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BenderError(f"{node} answers what no node does ({error})") from error
-
-
-class _Problem(msgspec.Struct):
-    """An error of the API."""
-
-    code: str
-    message: str
-
-
-def refusal_of(reply: Reply) -> Refused | None:
-    """Why a node says no, if it does. Raises `NoAnswer` where what stands before it does, in whatever words."""
-    if reply.status < HTTPStatus.BAD_REQUEST:
-        return None
-    try:
-        said: _Problem = decoded(reply.body, _Problem, reply.node)
-    except BenderError:
-        raise NoAnswer(f"answers with status {reply.status}, and not as a node does") from None
-    refusal = NotFound if reply.status == HTTPStatus.NOT_FOUND else Refused
-    return refusal(reply.status, said.code, said.message, reply.node)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlencode
 
 import msgspec
@@ -26,10 +26,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from bender.client.decoding import decoded
 from bender.client.history import Change, History
-from bender.client.stream import Said, Stream
-from bender.client.values import BenderError, Event, Refused, Reply, decoded, refusal_of
-from bender.reaching import NoAnswer
+from bender.client.reading import refusal_of
+from bender.client.stream import CURSOR_CHARACTERS_MAX, Said, Stream
+from bender.client.values import BenderError, Event, Refused, Reply
+from bender.reaching import NoAnswer, in_time
 
 if TYPE_CHECKING:
     from bender.client.asking import Client
@@ -65,11 +67,15 @@ INSTANCE_BYTES = 8
 #: Events that wait for who does not take them. Then the node is not read from, until there are none.
 WAITING_MAX = 1000
 
+#: What is listed at most, and changes that come before a node has said all that there is: ten times what a node takes.
+#: More comes from no node, and would fill the memory.
+LISTED_MAX = 1_000_000
+
 
 class _Stands(msgspec.Struct):
     """Where a node stands, in its answer to who asks for no events."""
 
-    cursor: str
+    cursor: Annotated[str, msgspec.Meta(max_length=CURSOR_CHARACTERS_MAX)]
 
 
 @frozen
@@ -283,19 +289,25 @@ class Watch(AsyncIterator[Event]):
                 await self._refused(node, response.code, stream)
             self._client.nodes.answered(node)
             self.node, self._cursor = node, self._cursor if goes_on else None
-            self._away = False
             self._look_around()
             await stream.ended
         finally:
             self._stream = None
             stream.end()
+        if self._closed:
+            raise CancelledError
+        if stream.problem:
+            self._cursor = None  # or it would be tried again before the others
+            raise NoAnswer(stream.problem)
         if merging is not None and merging.useless:
             return None
         self._standbys.pop(node, None)
-        return stream.heard
+        if not stream.heard:
+            raise NoAnswer(stream.unreadable or "tells nothing")
+        return True
 
     async def _refused(self, node: str, status: int, stream: Stream) -> None:
-        await stream.ended
+        await in_time(self._clock, stream.ended, BEGINNING_S_MAX)
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             raise NoAnswer(
                 "has no room for another watcher" if status == HTTPStatus.TOO_MANY_REQUESTS else "is not ready"
@@ -319,6 +331,7 @@ class Watch(AsyncIterator[Event]):
             self._merge(merging, node)
         elif change is not None:
             self._change(change, node)
+        self._away = False
         if not said.snapshot:  # to go on after half a snapshot is not possible
             self._cursor = said.cursor
         if said.event == "synced" and not self._synced:
@@ -356,6 +369,8 @@ class Watch(AsyncIterator[Event]):
             self._change(change if self._synced else evolve(change, reason="snapshot"), node)
 
     def _change(self, change: Change, node: str) -> None:
+        if len(self._history.shown) >= LISTED_MAX and change.id not in self._history.shown:
+            raise NoAnswer("lists more than any node does")
         if self._history.note(change, self._clock.seconds()):
             body = dict(change.body)
             self._tell(Event(change.event, change.kind, change.id, change.reason, change.at_ms, body, node))
@@ -418,8 +433,8 @@ class Watch(AsyncIterator[Event]):
         now = self._clock.seconds()
         try:
             reply = await self._client.ask(node, "GET", f"/events?{urlencode(self._selection)}")
-            stands: _Stands = decoded(reply.body, _Stands, node)
-        except (NoAnswer, BenderError):
+            stands: _Stands = decoded(reply.body, _Stands)
+        except NoAnswer:
             self._standbys.pop(node, None)
             return False
         stood = self._standbys.setdefault(node, deque())
@@ -454,5 +469,7 @@ class _Merging:
         """Whether that was all."""
         if change is not None:
             (self.present if said.snapshot else self.missed).append(change)
+            if len(self.present) + len(self.missed) > LISTED_MAX:
+                raise NoAnswer("lists more than any node does")
         self.done = said.event == "synced"
         return self.done

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from twisted.internet.task import deferLater
 
-from bender.client import Client, NotFound, Refused, Reply, Unavailable
+from bender.client import Backend, Client, NotFound, Refused, Reply, Unavailable
 from bender.client.asking import only_if, path_of
+from bender.client.reading import read_backend
 from bender.deploying.plan import Settings, are_same
 
 #: How long no node may answer. Traffic goes on meanwhile as it was.
@@ -55,17 +56,17 @@ class Hold:
 
     async def find(self) -> None:
         """See how it is. Raises `NotFound`."""
-        self.reply = await self._get()
-        self.found = self.settings = self.reply.json()
+        found, self.reply = await self._get()
+        self.found = self.settings = found.settings
 
     async def is_as_set(self) -> bool:
         """Whether it still is as it was set here. False at a node that does not know of that yet; raises `Changed`."""
-        reply = await self.patiently(self._seen)
-        if are_same(reply.json(), self.settings):
+        seen, reply = await self.patiently(self._seen)
+        if are_same(seen.settings, self.settings):
             self.reply = reply
             return True
         node, at = self._set_at
-        if reply.node != node and are_same(reply.json(), self._before) and self._now < at + SPREAD_S_MAX:
+        if reply.node != node and are_same(seen.settings, self._before) and self._now < at + SPREAD_S_MAX:
             return False
         raise self._changed(reply)
 
@@ -106,29 +107,32 @@ class Hold:
         ends_at = self._now + SPREAD_S_MAX
         while True:
             try:
-                return (await self.patiently(lambda: self._asked_for(change))).node
+                _, reply = await self.patiently(lambda: self._asked_for(change))
             except Refused as refusal:
                 if refusal.code != "STALE":
                     raise
-            reply = await self.patiently(self._seen)
-            if are_same(reply.json(), wanted):  # the answer was lost, or somebody wants the same
+            else:
                 return reply.node
-            if not are_same(reply.json(), self.settings) or self._now >= ends_at:
+            seen, reply = await self.patiently(self._seen)
+            if are_same(seen.settings, wanted):  # the answer was lost, or somebody wants the same
+                return reply.node
+            if not are_same(seen.settings, self.settings) or self._now >= ends_at:
                 raise self._changed(reply)
             self.reply = reply
             await self.pause(LOOKED_AGAIN_S)
 
-    async def _asked_for(self, change: Mapping[str, Any]) -> Reply:
-        return await self._client.call("PUT", path_of(self.id), change, headers=only_if(self.reply.etag))
+    async def _asked_for(self, change: Mapping[str, Any]) -> tuple[Backend, Reply]:
+        path = path_of(self.id)
+        return await self._client.read(read_backend, "PUT", path, change, headers=only_if(self.reply.etag))
 
-    async def _seen(self) -> Reply:
+    async def _seen(self) -> tuple[Backend, Reply]:
         try:
             return await self._get()
         except NotFound:
             raise Changed(f"{self.id} was removed by somebody else") from None
 
-    async def _get(self) -> Reply:
-        return await self._client.call("GET", path_of(self.id))
+    async def _get(self) -> tuple[Backend, Reply]:
+        return await self._client.read(read_backend, "GET", path_of(self.id))
 
     def _changed(self, reply: Reply) -> Changed:
         self.reply = reply

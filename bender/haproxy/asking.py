@@ -13,7 +13,8 @@ from twisted.logger import Logger
 
 from bender.client import BenderError, Client
 from bender.client.asking import path_of
-from bender.client.values import decoded
+from bender.client.decoding import decoded
+from bender.client.values import Seconds
 from bender.core.standing import State
 from bender.haproxy.core.operators import Answer
 from bender.haproxy.driver import Driver
@@ -28,7 +29,7 @@ ANSWER_S_MAX = 2.0
 
 class _Set(msgspec.Struct, rename={"left_s": "left"}):
     state: State
-    left_s: float
+    left_s: Seconds
 
 
 class _NotSet(msgspec.Struct):
@@ -43,13 +44,13 @@ class States:
         self._client = client
 
     async def ask(self, node: str, id_: str) -> Answer:
-        """Ask one node for the state of an instance. Raises `NoAnswer`, and `BenderError` for an unfit answer."""
+        """Ask one node for the state of an instance. Raises `NoAnswer`, also for an unfit answer."""
         reply = await self._client.ask(node, "GET", f"{path_of(id_)}/state", within_s=ANSWER_S_MAX)
         if reply.status == HTTPStatus.OK:
-            found: _Set = decoded(reply.body, _Set, node)
+            found: _Set = decoded(reply.body, _Set)
             return Answer(found.state, found.left_s)
         if reply.status == HTTPStatus.NOT_FOUND:
-            not_set: _NotSet = decoded(reply.body, _NotSet, node)
+            not_set: _NotSet = decoded(reply.body, _NotSet)
             return Answer(removed=not_set.removed)
         raise NoAnswer(f"answers with status {reply.status}")
 

@@ -16,7 +16,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import BenderError, Client, Stand
-from bender.client.values import decoded, refusal_of
+from bender.client.decoding import decoded
+from bender.client.reading import refusal_of
 from bender.haproxy.core.words import shown
 from bender.reaching import NoAnswer
 
@@ -95,7 +96,7 @@ class Consumer:
         try:
             reply = await self._client.ask(stand.node, "PUT", self._path, content, within_s=ANSWER_S_MAX)
             refusal = refusal_of(reply)
-            told: _Told = _Told() if refusal else decoded(reply.body, _Told, stand.node)
+            told: _Told = _Told() if refusal else decoded(reply.body, _Told)
         except (NoAnswer, BenderError) as error:
             self.problem = f"{stand.node} {shown(str(error))}"
             self._due = True  # somebody may be waiting for it

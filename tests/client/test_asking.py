@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import msgspec
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
 from bender.api import site
 from bender.client import Client, NotFound, Refused, Unavailable, parse_nodes
-from bender.client.nodes import Nodes
+from bender.client.http import Collecting, TooLong
+from bender.client.nodes import NODES_MAX, Nodes
 from bender.core.consumer import Confirmation, Report
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
@@ -255,6 +261,79 @@ class Nowhere(ClientCase):
         client = self.client(ONE, learns=False)
         self.result(client.learn())
         self.assertEqual(client.nodes.in_turn(), [f"{ONE}:1729"])
+
+
+class Strange(ClientCase):
+    """What no node answers, though it may be JSON."""
+
+    def bodies(self) -> Iterator[bytes]:
+        yield from (b"null", b"0", b'"x"', b"[[]]", b"[1]", b'{"x":1}', b'[{"id":1}]', b"NaN", b"\xff", b"[" * 5000)
+
+    def questions(self, client: Client) -> Iterator[Coroutine[Any, Any, Any]]:
+        yield from (client.register(*WEB), client.renew(WEB_ID), client.registration(WEB_ID), client.registrations())
+        yield from (client.renew_all([WEB_ID]), client.deregister(WEB_ID), client.deregister(WEB_ID, wait_s=1))
+        yield from (client.set_state(WEB_ID, "up"), client.state(WEB_ID), client.take_back_state(WEB_ID))
+        yield from (client.guarded(), client.end_guard("web"), client.explain(WEB_ID), client.consumers())
+        yield from (client.backends(), client.backend("x"), client.set_backend("x", app="a"), client.members("x"))
+        yield from (client.backend_history("x"), client.remove_backend("x"), client.roll_back_backend("x"))
+        yield from (client.frontends(), client.frontend("x"), client.set_frontend("x"), client.frontend_history("x"))
+        yield from (client.remove_frontend("x"), client.roll_back_frontend("x"), client.status())
+
+    def test_none_is_taken_for_an_answer(self) -> None:
+        """By whichever method, and what is wrong is said."""
+        for body in self.bodies():
+            self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
+            client = self.client(ONE, learns=False)
+            for question in self.questions(client):
+                error = self.failure(question, Unavailable)
+                self.assertIn("answers what no node does (", str(error))
+            self.result(client.close())
+
+    def test_a_setting_without_anything_in_it(self) -> None:
+        """It is not what was removed, which is null."""
+        for kind in ("backend", "frontend"):
+            body = msgspec.json.encode([{"at": 1, "author": "a", kind: {}}])
+            self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
+            client = self.client(ONE)
+            history = client.backend_history("x") if kind == "backend" else client.frontend_history("x")
+            self.failure(history, Unavailable)
+
+    def test_another_node_is_asked(self) -> None:
+        """As if there had been no answer."""
+        self.network.listening[ONE, 1729] = Site(Page(200, b"[{}]"), reactor=self.network)
+        client = self.client(ONE, TWO)
+        self.assertEqual(self.result(client.register(*WEB)).node, "n2")
+        self.assertEqual(client.nodes.last, f"{TWO}:1729")
+
+    def test_a_ttl_that_none_has(self) -> None:
+        """Renewals would come without a pause, or never."""
+        made = self.result(self.client(ONE).register(*WEB))
+        document = {**msgspec.to_builtins(made), "meta": {}}
+        for ttl_s in (0, 0.1, -1, 3601, 1e300):
+            body = msgspec.json.encode({**document, "ttl": ttl_s})
+            self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
+            self.failure(self.client(ONE).renew(WEB_ID), Unavailable)
+
+    def test_what_has_no_end(self) -> None:
+        """It is over when it is longer than any answer."""
+        collecting = Collecting(1024 * 1024)
+        collecting.makeConnection(transport := StringTransport())
+        collecting.dataReceived(b" " * 1024 * 1024)
+        self.assertNoResult(collecting.content)
+        collecting.dataReceived(b" ")
+        self.failureResultOf(collecting.content, TooLong)
+        self.assertTrue(transport.disconnecting)
+
+    def test_nodes_that_are_none(self) -> None:
+        """What cannot be an address is not learned, and of the others not more than can be."""
+        peers = [{"node": "n", "state": "heard", "api": api} for api in ("a b", "x\x1b:1", "h:0", f"{TWO}:1729")]
+        peers += [{"node": "n", "state": "heard", "api": f"h{number}:1"} for number in range(2 * NODES_MAX)]
+        status = {**self.result(self.client(TWO).status()), "peers": peers}
+        self.network.listening[ONE, 1729] = Site(Page(200, msgspec.json.encode(status)), reactor=self.network)
+        client = self.client(ONE)
+        self.result(client.learn())
+        self.assertEqual(client.nodes.in_turn()[:3], [f"{ONE}:1729", f"{TWO}:1729", "h0:1"])
+        self.assertEqual(len(client.nodes.in_turn()), 1 + NODES_MAX)
 
 
 class Listed(ClientCase):

@@ -7,10 +7,11 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import Site
 
 from bender.client import Refused, Registrar, Unavailable
 from bender.client.registrar import AT_ONCE_MAX, IDS_BYTES_MAX, IDS_MAX, STOPPING_S_MAX, _batches
-from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
+from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
 
 
 class RegistrarCase(ClientCase):
@@ -203,6 +204,20 @@ class Away(RegistrarCase):
         self.network.pass_time(0.5)
         self.successResultOf(removing)
         self.assertEqual(self.listed(), [79])
+
+    def test_one_that_answers_what_no_node_does(self) -> None:
+        """It is as if it did not answer: another one has what is kept, in time."""
+        self.add(ttl_s=12)
+        self.machines[ONE].kill()
+        self.machines[TWO].kill()
+        self.network.pass_time(8)
+        for body in (b"[]", b'{"unknown": {}}', b"<html>", b'{"id": 1}'):
+            self.asking.nodes.answered(f"{ONE}:1729")
+            self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
+            self.network.pass_time(20)
+            self.assertEqual((self.listed(), self.offlines()), ([80], 0))
+            self.assertEqual(self.asking.nodes.last, f"{THREE}:1729")
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_full_ones(self) -> None:
         """What they have no room for is tried until they have."""

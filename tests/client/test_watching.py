@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 from msgspec.structs import replace as evolve
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
-from bender.client import Client, Refused, Stand, Watch
+from bender.client import Client, Refused, Stand, Watch, watching
 from bender.client.stream import LINE_BYTES_MAX, SILENCE_S_MAX, UNREADABLE_MAX, Stream
-from bender.client.watching import FOLLOWED_S_MAX, LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
+from bender.client.watching import BEGINNING_S_MAX, FOLLOWED_S_MAX, LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page, Watcher
 
@@ -414,6 +418,63 @@ class Elsewhere(WatchCase):
         stream.dataReceived(b"data: x\n")
         self.assertTrue(stream.ended.called and not stream.heard)
 
+    def test_what_it_tells_no_node_does(self) -> None:
+        """Another one is followed, and it is said once what was wrong."""
+        about = {"id": "registration/web/1/h/1", "app": "web", "version": "1", "host": "h", "port": 1, "ttl": 10}
+        about |= {"weight": 1, "meta": {}, "registered": 1, "node": "n"}
+        changes: tuple[dict[str, Any], ...] = (
+            {"registration": {"id": about["id"]}},
+            {"registration": {**about, "ttl": "x"}},
+            {"registration": {**about, "meta": msgspec.json.decode(b"[" * 30 + b"]" * 30)}},
+            {"at": 10**18},
+            {"event": 1},
+            {"cursor": "x" * 2000},
+            {"registration": None, "backend": {"id": 1}},
+            {"registration": None, "frontend": []},
+        )
+        for change in changes:
+            said = {"event": "online", "cursor": "x", "at": 1, "snapshot": True, "registration": about, **change}
+            page = Page(200, b"data: " + msgspec.json.encode(said) + b"\n\n")
+            self.network.listening[ONE, 1729] = Site(page, reactor=self.network)
+            watcher = self.watch(self.client(*ALL))
+            self.network.pass_time(10)
+            self.assertEqual(watcher.named(), ["synced snapshot"])
+            self.assertEqual(watcher.watch.node, f"{TWO}:1729")
+            self.assertEqual({node for node, _ in self.problems}, {f"{ONE}:1729"})
+            self.assertIn("answers what no node does", self.problems[0][1])
+            self.problems.clear()
+
+    def test_more_than_any_node_lists(self) -> None:
+        """It does not fill the memory."""
+        self.patch(watching, "LISTED_MAX", 2)
+        for port in (1, 2, 3):
+            self.up(port)
+        watcher = self.watch(self.client(ONE, learns=False))
+        self.assertEqual(len(watcher.events), 2)
+        self.assertIn((f"{ONE}:1729", "lists more than any node does"), self.problems)
+
+    def test_bytes_alone_say_nothing(self) -> None:
+        """One in a while, or comments, keep no watcher waiting that has another node to go to."""
+        for drop in (b"d", b": still here\n\n"):
+            transport = StringTransport()
+            stream = Stream(self.network, lambda _: None)
+            stream.makeConnection(transport)
+            for _ in range(4):
+                self.assertFalse(stream.ended.called)
+                stream.dataReceived(drop)
+                self.network.pass_time(SILENCE_S_MAX / 4)
+            self.assertTrue(stream.ended.called)
+
+    def test_a_refusal_without_an_end(self) -> None:
+        """It is not waited for."""
+        self.network.listenTCP(1731, Factory.forProtocol(Endless), interface=ONE)
+        client = Client(self.network, [f"{ONE}:1731"], learns=False)
+        client.on_problem = lambda node, problem: self.problems.append((node, problem))
+        watcher = Watcher(client.watch())
+        self.addCleanup(self.end, watcher)
+        self.network.pass_time(BEGINNING_S_MAX + 1)
+        self.assertIn("does not answer within 5 s", self.problems[0][1])
+
     def test_a_line_without_an_end(self) -> None:
         """It is not kept for ever."""
         transport = StringTransport()
@@ -434,6 +495,14 @@ class Elsewhere(WatchCase):
         client.learn = learn  # type: ignore[method-assign]
         self.network.pass_time(STANDBY_APART_S)
         self.assertEqual(len(watcher.watch._standbys), 2)
+
+
+class Endless(Protocol):
+    """Refuses whatever it is asked, in words that it does not end."""
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(b"HTTP/1.1 400 no\r\nContent-Length: 9\r\n\r\nx")
 
 
 async def broken() -> None:

@@ -1,68 +1,347 @@
-"""`python hostile.py PORT FILE`: a registry that says what is in a file, to whoever follows its events.
+"""A node that answers as no node does, and `bender` asked in its face as often as one likes.
 
-Each line of the file is an event as a node would send it, or anything else, and is sent as it stands; what is added to
-the file later is sent then. It answers the driver's other questions as a node does.
+`Hostile` is a real server, in a thread of its own. It gives good answers, but for the one route on which it is told to
+give something else. `Commands` runs commands in processes that are forked off a process which has read all of `bender`
+already, so that each takes hundredths of a second.
 """
 
 from __future__ import annotations
 
 import json
-import signal
+import re
+import selectors
+import socket
+import socketserver
+import subprocess
 import sys
+import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from types import FrameType
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
-PORT, FILE = int(sys.argv[1]), Path(sys.argv[2])
+from attrs import define, frozen
+
+from tests.e2e.nodes import PATIENCE_S, environment
+
+WEB = "web/1.2.0/10.0.0.5/8080"
+ID = f"registration/{WEB}"
+
+Json = Any
+
+REGISTRATION: Json = {
+    "id": ID, "resource": "Registration", "app": "web", "version": "1.2.0", "host": "10.0.0.5", "port": 8080,
+    "ttl": 10.0, "weight": 1, "meta": {"zone": "a"}, "registered": 1_795_652_595_056, "node": "n1", "state": "up",
+}  # fmt: skip
+BACKEND: Json = {
+    "id": "backend/shop", "resource": "Backend", "name": "shop", "app": "web", "version": "1.2.0", "note": "hi",
+    "canary": {"version": "2", "percent": 5},
+}  # fmt: skip
+FRONTEND: Json = {
+    "id": "frontend/www", "resource": "Frontend", "name": "www", "backend": "shop", "rules": [{"backend": "other"}],
+}  # fmt: skip
+WORD: Json = {"id": ID, "state": "drain", "for": 600.0, "left": 599.0, "at": 1_795_652_595_056, "author": "10.0.0.9"}
+APPLIED: Json = {"applied": ["n1", "n2"], "consumers": ["edge-1"], "missing": ["n3"]}
+HELD: Json = {"ttl": 10.0, "held": 3.0, "renewed": 1.0, "left": 9.0, "rev": 1, "speaks": True}
+EXPLANATION: Json = {
+    "id": ID, "listed": True, "why": "listed: n1 heard from it", "registration": REGISTRATION, "word": WORD,
+    "checks": [{"consumer": "edge-1", "down": True}],
+    "backends": [{"name": "shop", "as": "version", "frontends": ["www"]}],
+    "nodes": [
+        {
+            "answered": True, "node": "n1", "address": "10.0.0.1:1730", "ready": True, "listed": True, "hidden": False,
+            "claim": HELD, "ended": ["n3"], "suspect": None, "hears": [{"node": "n2", "heard": 0.1, "left": False}],
+            "sees": [
+                {"node": "n2", "earlier": True, "rev": 1, "counts": False, "why": "silent", "heard": 0.5},
+                {"node": "n3", "earlier": False, "rev": 1, "counts": True, "why": None, "heard": None},
+            ],
+            "events": [{"event": "online", "at": 1_795_652_595_056, "reason": "registered"}],
+        },
+        {"answered": False, "node": "n2", "address": "10.0.0.2:1730", "problem": "does not answer"},
+    ],
+}  # fmt: skip
+STATUS: Json = {
+    "node": "n1", "version": "0.1", "incarnation": "0" * 16, "address": "10.0.0.1:1730", "api": None, "cluster": "c",
+    "ready": True, "uptime": 60.0, "interval": 1.0, "ttl": 10.0, "guard": 60, "digest": "0123456789abcdef",
+    "counts": {"registrations": 1, "backends": 1, "frontends": 0, "claims": 1, "held": 1, "watchers": 0},
+    "peers": [
+        {
+            "node": "n2", "address": "10.0.0.2:1730", "api": None, "incarnation": "1" * 16, "state": "silent",
+            "lag": 3.5,
+        }
+    ],
+    "problems": {"10.0.0.3:1730": "is twice there"}, "unanswered": ["10.0.0.4:1730"],
+    "guarded": [{"app": "web", "suspects": 2, "left": 30.0}],
+}  # fmt: skip
+CONSUMERS: Json = [
+    {
+        "name": "edge-1", "node": "n1", "connected": True, "cursor": "x-1", "behind": 0, "at": 1_795_652_595_056,
+        "report": {"down": [ID], "backends": {"shop": {"1.2.0": {"requests": 9, "errors": 1}}}},
+    }
+]  # fmt: skip
+MEMBER: Json = {**REGISTRATION, "fixed": False}
+
+#: The good answers: method, path, status, JSON.
+GOOD: list[tuple[str, str, int, Json]] = [
+    ("GET", r"/status", 200, STATUS),
+    ("GET", r"/consumers", 200, CONSUMERS),
+    ("GET", r"/guard", 200, STATUS["guarded"]),
+    ("DELETE", r"/guard/.*", 204, None),
+    ("GET", r"/explain/.*", 200, EXPLANATION),
+    ("PUT", r"/registrations/.*/state", 200, WORD),
+    ("DELETE", r"/registrations/.*/state", 204, None),
+    ("GET", r"/registrations.*", 200, [REGISTRATION]),
+    ("POST", r"/registrations.*|/renewals", 200, REGISTRATION),
+    ("DELETE", r"/registrations/.*wait.*", 200, APPLIED),
+    ("DELETE", r"/registrations/.*", 204, None),
+    ("GET", r"/backends/.*/members", 200, [MEMBER]),
+    ("GET", r"/backends/.*/history", 200, [{"at": 1_795_652_595_056, "author": "10.0.0.9", "backend": BACKEND}]),
+    ("POST", r"/backends/.*/rollback", 200, BACKEND),
+    ("GET", r"/backends", 200, [BACKEND]),
+    ("GET|PUT", r"/backends/.*", 200, BACKEND),
+    ("DELETE", r"/backends/.*", 204, None),
+    ("GET", r"/frontends", 200, [FRONTEND]),
+    ("PUT", r"/frontends/.*", 200, FRONTEND),
+    ("DELETE", r"/frontends/.*", 204, None),
+]
+
+#: All commands that ask nodes, but `watch` and `run`.
+COMMANDS = [
+    ["ls"],
+    ["explain", WEB],
+    ["register", WEB],
+    ["deregister", WEB],
+    ["deregister", WEB, "--wait=1"],
+    ["drain", WEB],
+    ["up", WEB],
+    ["up", WEB, "--for=60"],
+    ["backend", "ls"],
+    ["backend", "ls", "shop"],
+    ["backend", "set", "shop", "--version=1.2.0"],
+    ["backend", "history", "shop"],
+    ["backend", "rm", "shop", "--force"],
+    ["frontend", "ls"],
+    ["frontend", "set", "www", "--backend=shop"],
+    ["frontend", "rm", "www"],
+    ["deploy", "shop", "3", "--watch=0", "--steps=50,100", "--every=0"],
+    ["rollback", "shop"],
+    ["guard", "ls"],
+    ["guard", "end", "web"],
+    ["status"],
+    ["diff"],
+]
 
 
-class Registry(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+@frozen
+class Answer:
+    """What is sent: `head` and `body` as bytes, and then the `more` again and again, so many seconds apart."""
 
-    def do_GET(self) -> None:
-        if self.path.startswith("/events") and "snapshot" in self.path:
-            self.tell()
-        elif self.path.startswith("/events"):
-            self.answer({"events": [], "cursor": "c1"})
-        else:
-            self.answer({"ready": True, "peers": []})
+    body: bytes
+    status: int = 200
+    head: bytes | None = None
+    more: bytes = b""
+    apart_s: float = 0.0
 
-    def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.answer({})
+    def begin(self) -> bytes:
+        if self.head is not None:
+            return self.head + self.body
+        length = b"" if self.more else b"Content-Length: %d\r\n" % len(self.body)
+        if self.status == 204:
+            return b"HTTP/1.1 204 No Content\r\n\r\n" + self.body
+        return b'HTTP/1.1 %d OK\r\nETag: "x"\r\n%s\r\n' % (self.status, length) + self.body
 
-    def answer(self, said: object) -> None:
-        body = json.dumps(said).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
-    def tell(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        sent = 0
+def good(method: str, path: str) -> tuple[int, Json]:
+    """The number of the route, and the JSON of its good answer."""
+    for number, (methods, pattern, _, answer) in enumerate(GOOD):
+        if method in methods.split("|") and re.fullmatch(pattern, path):
+            return number, answer
+    raise AssertionError(f"{method} {path} is not asked by any command")
+
+
+class Hostile:
+    """The server. `bad` is the route on which it gives the `answer`; `asked` are the routes that were asked."""
+
+    def __init__(self) -> None:
+        self.bad: int | None = None
+        self.answer = Answer(b"")
+        self.asked: list[int] = []
+        self.change: dict[str, Json] = {}
+        #: What watchers are told, and how many there were.
+        self.events = Answer(b"")
+        self.watched = 0
+        node = self
+
+        class Connection(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with suppress(OSError):
+                    node.converse(self.request)
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            request_queue_size = 100
+
+        self._server = Server(("127.0.0.1", 0), Connection)
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def begin_anew(self, bad: int | None, answer: Answer) -> None:
+        """Give that answer on that route, and no other knowledge of what was asked before."""
+        self.bad, self.answer = bad, answer
+        self.asked.clear()
+        self.change.clear()
+        self.watched = 0
+
+    def end(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def converse(self, connection: socket.socket) -> None:
+        """Answer requests until the connection ends."""
+        waiting = b""
         while True:
-            lines = FILE.read_bytes().splitlines()
-            for line in lines[sent:]:
-                self.wfile.write(b"data: %b\n\n" % line)
-            sent = len(lines)
-            self.wfile.flush()
-            time.sleep(0.05)
+            while b"\r\n\r\n" not in waiting:
+                received = connection.recv(65536)
+                if not received:
+                    return
+                waiting += received
+            head, _, waiting = waiting.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+            while length and len(waiting) < int(length[1]):
+                waiting += connection.recv(65536)
+            body, waiting = (waiting[: int(length[1])], waiting[int(length[1]) :]) if length else (b"", waiting)
+            method, path, _ = head.partition(b"\r\n")[0].decode().split(" ")
+            self._answer(connection, method, path, body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name is the library's
-        """Nobody reads it."""
+    def _answer(self, connection: socket.socket, method: str, path: str, body: bytes) -> None:
+        if path.startswith("/events?snapshot") or "&snapshot" in path:
+            self.watched += 1
+            answer = self.events
+            connection.sendall(answer.begin())
+            self._go_on(connection, answer)
+        number, json_ = good(method, path)
+        self.asked.append(number)
+        if method == "PUT" and json_ is BACKEND:
+            self.change |= {key: value for key, value in json.loads(body).items() if key != "min_members"}
+        json_ = {**json_, **self.change} if json_ is BACKEND else json_
+        status = GOOD[number][2]
+        answer = Answer(b"" if json_ is None else json.dumps(json_).encode(), status)
+        if number == self.bad:
+            answer = self.answer
+        connection.sendall(answer.begin())
+        self._go_on(connection, answer)
+
+    def _go_on(self, connection: socket.socket, answer: Answer) -> None:
+        while answer.more:
+            time.sleep(answer.apart_s)
+            connection.sendall(answer.more)
 
 
-def ended(_number: int, _frame: FrameType | None) -> None:
-    sys.exit(0)
+def bodies() -> Iterator[bytes]:
+    """What may be well-formed JSON, and is the answer to nothing."""
+    values: tuple[Json, ...] = (
+        None,
+        True,
+        0,
+        -1,
+        10**30,
+        "x",
+        "",
+        [],
+        {},
+        [None],
+        [[]],
+        [{}],
+        [1],
+        ["x"],
+        {"x": 1},
+        [{"id": 1}],
+    )
+    for value in values:
+        yield json.dumps(value).encode()
+    yield from (b"", b" ", b"{", b"<html>welcome</html>", b"NaN", b"1e400", b"1" * 5000, b"\xff\xfe", b'{"id":"\xff"}')
+    yield from (b"[" * 5000, b'{"a":' * 5000, b"[" * 300 + b"]" * 300, b'"\x1b[2J"', b'{"\\ud800":1}')
+    yield b"[{" + b'"x":{' * 200 + b"}" * 200 + b"}]"
 
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, ended)
-    server = ThreadingHTTPServer(("127.0.0.1", PORT), Registry)
-    server.daemon_threads = True
-    server.serve_forever()
+def mutations(value: Json) -> Iterator[Json]:
+    """A JSON with one part of it replaced or taken away, for each part and each replacement."""
+    yield from (None, True, -1, 0.5, 10**30, 1e308, -1e308, "x", "", [], {}, [None], [[]], {"x": {}}, [{}])
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield {k: v for k, v in value.items() if k != key}
+            yield from ({**value, key: changed} for changed in mutations(part))
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from ([*value[:index], changed, *value[index + 1 :]] for changed in mutations(part))
+
+
+@define
+class Ended:
+    """What became of a command."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+#: Reads `[arguments, variables]`, a line each, and answers with `[status, stdout, stderr]`.
+_FORKING = """
+import json, os, sys, tempfile
+import bender.cli, bender.client, treq, twisted.web.client
+assert "twisted.internet.reactor" not in sys.modules
+from bender.cli import commands, deploying, running, session
+for line in sys.stdin:
+    arguments, variables = json.loads(line)
+    files = [tempfile.TemporaryFile() for _ in range(2)]
+    child = os.fork()
+    if not child:
+        os.environ.update(variables)
+        for number, file in enumerate(files, 1):
+            os.dup2(file.fileno(), number)
+        sys.argv = ["bender", *arguments]
+        try:
+            bender.cli.main()
+        except SystemExit as end:
+            status = end.code
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            status = 99
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status or 0)
+    _, ended = os.waitpid(child, 0)
+    texts = []
+    for file in files:
+        file.seek(0)
+        texts.append(file.read().decode("utf-8", "surrogateescape"))
+    print(json.dumps([os.waitstatus_to_exitcode(ended), *texts]), flush=True)
+"""
+
+
+class Commands:
+    """Runs commands of this checkout, one after the other."""
+
+    def __init__(self, home: str, address: str) -> None:
+        variables = {**environment(), "HOME": home, "XDG_CACHE_HOME": home, "BENDER_NODES": address}
+        for name in ("BENDER_TOKEN", "BENDER_CA", "NO_COLOR"):
+            variables.pop(name, None)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _FORKING], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def __call__(self, *arguments: str, within_s: float = PATIENCE_S, **variables: str) -> Ended:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps([arguments, variables]).encode() + b"\n")
+        self._process.stdin.flush()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            assert selector.select(within_s), f"{arguments} takes longer than {within_s} s"
+        return Ended(*json.loads(self._process.stdout.readline()))
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()

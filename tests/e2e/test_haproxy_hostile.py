@@ -17,7 +17,7 @@ from tests.haproxy.said import instance
 
 pytestmark = pytest.mark.outside
 
-REGISTRY = str(ROOT / "tests/e2e/hostile.py")
+REGISTRY = str(ROOT / "tests/e2e/hostile_registry.py")
 
 #: HAProxy would run a check within so long, or carry out a command.
 ENOUGH_S = 2.0

@@ -1,0 +1,271 @@
+"""Reading the answers of nodes: the value in each, or `NoAnswer` where it is none that a node gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from bender.client.decoding import converted, decoded, is_shallow, strange
+from bender.client.values import (
+    Backend,
+    Frontend,
+    Guarded,
+    Milliseconds,
+    NotFound,
+    Number,
+    Refused,
+    Registration,
+    Reply,
+    Seconds,
+    Setting,
+    Ttl,
+)
+from bender.core.model import DEPTH_MAX
+from bender.reaching import NoAnswer
+
+#: Of the sentence in which a node refuses something.
+MESSAGE_CHARACTERS_MAX = 10_000
+
+_T = TypeVar("_T")
+
+
+class _Backend(msgspec.Struct):
+    """What every backend has."""
+
+    id: str
+    name: str
+    app: str
+    version: str
+
+
+class _Frontend(msgspec.Struct):
+    """What every frontend has."""
+
+    id: str
+    name: str
+    backend: str | None = None
+
+
+def backend_of(settings: object, etag: str | None = None) -> Backend:
+    """Settings as a value. Raises `NoAnswer`."""
+    fields, said = _known(settings, _Backend)
+    return Backend(fields.name, fields.app, fields.version, said, etag)
+
+
+def frontend_of(settings: object, etag: str | None = None) -> Frontend:
+    """Settings as a value. Raises `NoAnswer`."""
+    fields, said = _known(settings, _Frontend)
+    return Frontend(fields.name, fields.backend, said, etag)
+
+
+def check_body(kind: str, body: object) -> None:
+    """See whether this is a registration, a backend or a frontend. Raises `NoAnswer`."""
+    if kind == "registration":
+        converted(body, Registration)
+    else:
+        _known(body, _Backend if kind == "backend" else _Frontend)
+
+
+def _known(settings: object, type_: type[_T]) -> tuple[_T, dict[str, Any]]:
+    """The fields of settings that are known, and all of them."""
+    said: dict[str, Any] = converted(settings, dict[str, Any])
+    if not is_shallow(said, DEPTH_MAX + 1):
+        raise NoAnswer(strange("it has too many lists or objects inside each other"))
+    return converted(said, type_), said
+
+
+# What is read of an answer. All of these raise `NoAnswer` where no node gives such an answer.
+
+Reader = Callable[[Reply], _T]
+
+
+def reader(type_: type[_T]) -> Reader[_T]:
+    """Reads JSON of this type."""
+
+    def read(reply: Reply) -> _T:
+        found: _T = decoded(reply.body, type_)
+        return found
+
+    return read
+
+
+def read_nothing(reply: Reply) -> None:
+    """Reads an answer that says nothing but that it was done."""
+    if reply.body:
+        raise NoAnswer(strange("there is more than was asked for"))
+
+
+def read_backend(reply: Reply) -> Backend:
+    return backend_of(decoded(reply.body, Any), reply.etag)
+
+
+def read_frontend(reply: Reply) -> Frontend:
+    return frontend_of(decoded(reply.body, Any), reply.etag)
+
+
+def read_backends(reply: Reply) -> list[Backend]:
+    return [backend_of(each) for each in decoded(reply.body, list[Any])]
+
+
+def read_frontends(reply: Reply) -> list[Frontend]:
+    return [frontend_of(each) for each in decoded(reply.body, list[Any])]
+
+
+class _Set(msgspec.Struct, rename={"at_ms": "at"}):
+    """A setting in an answer."""
+
+    at_ms: Milliseconds
+    author: str
+    backend: dict[str, Any] | None = None
+    frontend: dict[str, Any] | None = None
+
+
+def read_backend_history(reply: Reply) -> list[Setting]:
+    found = decoded(reply.body, list[_Set])
+    return [Setting(each.at_ms, each.author, _set_to(each.backend, backend_of)) for each in found]
+
+
+def read_frontend_history(reply: Reply) -> list[Setting]:
+    found = decoded(reply.body, list[_Set])
+    return [Setting(each.at_ms, each.author, _set_to(each.frontend, frontend_of)) for each in found]
+
+
+class _Problem(msgspec.Struct):
+    """An error of the API."""
+
+    code: str
+    message: Annotated[str, msgspec.Meta(max_length=MESSAGE_CHARACTERS_MAX)]
+
+
+def refusal_of(reply: Reply) -> Refused | None:
+    """Why a node says no, if it does. Raises `NoAnswer` where what stands before it does, in whatever words."""
+    if reply.status < HTTPStatus.MULTIPLE_CHOICES or reply.status == HTTPStatus.NOT_MODIFIED:
+        return None
+    said: _Problem | None = None
+    if reply.status >= HTTPStatus.BAD_REQUEST:  # no node sends a client elsewhere
+        with suppress(NoAnswer):
+            said = decoded(reply.body, _Problem)
+    if said is None:
+        raise NoAnswer(f"answers with status {reply.status}, and not as a node does")
+    refusal = NotFound if reply.status == HTTPStatus.NOT_FOUND else Refused
+    return refusal(reply.status, said.code, said.message, reply.node)
+
+
+# What is in `GET /status` and `GET /explain/…`, as far as it is used here.
+
+
+class Peer(msgspec.Struct):
+    """Another node, as one sees it."""
+
+    node: str
+    state: str
+    api: str | None = None
+    lag: Seconds | None = None
+
+
+class Counts(msgspec.Struct):
+    """How much a node has."""
+
+    registrations: Number
+    frontends: Number
+    claims: Number
+
+
+class Status(msgspec.Struct, rename={"uptime_s": "uptime"}):
+    """How a node is, and how it sees the others."""
+
+    node: str
+    version: str
+    ready: bool
+    uptime_s: Seconds
+    digest: str
+    counts: Counts
+    peers: Sequence[Peer]
+    problems: Mapping[str, str] = {}
+    unanswered: Sequence[str] = ()
+    guarded: Sequence[Guarded] = ()
+
+
+class Held(msgspec.Struct, rename={"ttl_s": "ttl", "held_s": "held", "renewed_s": "renewed", "left_s": "left"}):
+    """A node's own claim."""
+
+    ttl_s: Ttl
+    held_s: Seconds
+    renewed_s: Seconds
+    left_s: Seconds
+
+
+class Seen(msgspec.Struct, rename={"heard_s": "heard"}):
+    """Another node's claim, as a node sees it."""
+
+    node: str
+    earlier: bool
+    counts: bool
+    why: str | None = None
+    heard_s: Seconds | None = None
+
+
+class Happened(msgspec.Struct, rename={"at_ms": "at"}):
+    """One of the last events of an instance."""
+
+    event: str
+    at_ms: Milliseconds
+    reason: str
+
+
+class Account(msgspec.Struct):
+    """What a node knows of an instance; `problem` alone says why, where it did not answer."""
+
+    node: str
+    answered: bool
+    problem: str = ""
+    listed: bool = False
+    hidden: bool = False
+    claim: Held | None = None
+    sees: Sequence[Seen] = ()
+    ended: Sequence[str] = ()
+    events: Sequence[Happened] = ()
+
+
+class Serves(msgspec.Struct, rename={"role": "as"}):
+    """A backend that an instance counts in."""
+
+    name: str
+    role: str
+    frontends: Sequence[str] = ()
+
+
+class Explanation(msgspec.Struct):
+    """Why an instance is listed or not."""
+
+    id: str
+    listed: bool
+    why: str
+    nodes: Sequence[Account]
+    backends: Sequence[Serves] = ()
+
+
+class Renewals(msgspec.Struct):
+    """What came of renewals."""
+
+    unknown: list[str]
+
+
+def _set_to(settings: dict[str, Any] | None, of: Callable[[object], Backend | Frontend]) -> dict[str, Any] | None:
+    """What something was set to, None where it was removed."""
+    return None if settings is None else of(settings).settings
+
+
+def read_as_dict(type_: Any) -> Reader[dict[str, Any]]:
+    """Reads an object as it came, if it is one of this type."""
+
+    def read(reply: Reply) -> dict[str, Any]:
+        found: dict[str, Any] = decoded(reply.body, dict[str, Any])
+        converted(found, type_)
+        return found
+
+    return read

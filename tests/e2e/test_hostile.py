@@ -1,0 +1,345 @@
+"""Commands and programs whose node answers as no node does: one sentence, status 1, and nothing that moves a cursor."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_twisted import ensureDeferred
+
+from tests.e2e.hostile import COMMANDS, GOOD, ID, REGISTRATION, WEB, Answer, Commands, Ended, Hostile, bodies, mutations
+from tests.e2e.nodes import PATIENCE_S, Cluster, environment, pause, until
+from tests.e2e.runs import Run
+from tests.e2e.shells import Shell, is_sentence, registered
+
+#: Control characters, bidirectional ones and the like: all but the escapes of colours, which are bender's own.
+UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+COLOURS = re.compile("\x1b\\[[0-9;]*m")
+
+#: One of each kind.
+EVIL = "a\x1b[2J\x1b]0;title\x07\x00\x7f\x9b2J\u202eb\u2066\u200b\u2028\r\n\tz"
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+#: Commands that are tried on a terminal as well: those with tables, lines and sentences.
+ON_TERMINALS = [["ls"], ["explain", WEB], ["backend", "history", "shop"], ["status"], ["guard", "end", "web"]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Hostile]:
+    made = Hostile()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def hostile(server: Hostile) -> Hostile:
+    server.begin_anew(None, Answer(b""))
+    return server
+
+
+@pytest.fixture(scope="module")
+def bender(server: Hostile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    commands = Commands(str(tmp_path_factory.mktemp("home")), server.address)
+    yield commands
+    commands.end()
+
+
+def routes(hostile: Hostile, bender: Commands, command: Sequence[str]) -> list[int]:
+    """Those that a command asks where all is well, in their order."""
+    hostile.begin_anew(None, Answer(b""))
+    end = bender(*command)
+    assert (end.status, "Traceback" in end.stderr) == (0, False), (command, end)
+    return [*dict.fromkeys(hostile.asked)]
+
+
+def assert_well(end: Ended, *about: object) -> None:
+    """It was done, or it says in a sentence why it was not."""
+    assert "Traceback" not in end.stderr, (about, end.stderr)
+    assert end.status in (0, 1), (about, end)
+    assert end.status == 0 or is_sentence(end.stderr), (about, end)
+    assert not UNFIT.search(end.stdout + end.stderr), (about, end)
+
+
+def answers(route: int) -> list[Answer]:
+    """All that may come in place of a good answer."""
+    good = GOOD[route][3]
+    mutated = [] if good is None else [json.dumps(each).encode() for each in mutations(good)]
+    return [Answer(body) for body in [*bodies(), *mutated]]
+
+
+def ask_all(hostile: Hostile, bender: Commands, command: Sequence[str], chance: random.Random, of_each: int) -> None:
+    for options in ((), ("--json",)):
+        for route in routes(hostile, bender, [*command, *options]):
+            found = answers(route)
+            for answer in found if of_each >= len(found) else chance.sample(found, of_each):
+                hostile.begin_anew(route, answer)
+                assert_well(bender(*command, *options), command, GOOD[route][:2], answer.body)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_what_is_no_answer(hostile: Hostile, bender: Commands, command: list[str]) -> None:
+    """Other shapes, wrong types, missing fields, huge numbers, deep nesting: some of them, others on each day."""
+    ask_all(hostile, bender, command, random.Random(), 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_all_that_is_no_answer(hostile: Hostile, bender: Commands, command: list[str]) -> None:
+    ask_all(hostile, bender, command, random.Random(), 10_000)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_nothing_is_done_where_nothing_is_said(hostile: Hostile, bender: Commands, command: list[str]) -> None:
+    """Neither HTML nor a page that has moved is taken for an answer, by whichever request of the command."""
+    for route in routes(hostile, bender, command):
+        if command[0] == "deploy" and GOOD[route][1] == "/status":  # it may learn of other nodes, and need not
+            continue
+        for answer in (Answer(b"<html>welcome</html>"), Answer(b"{}", 302), Answer(b"[[]]")):
+            hostile.begin_anew(route, answer)
+            end = bender(*command)
+            assert (end.status, is_sentence(end.stderr)) == (1, True), (command, GOOD[route][:2], end)
+            assert "as a node does" in end.stderr or "answers what no node does" in end.stderr
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(b"[", more=b" " * 65536),
+        Answer(b"{", 404, more=b" " * 65536),
+        Answer(b"[", more=b" ", apart_s=0.5),
+        Answer(b"", head=OK, more=b"X: y\r\n" * 1000),
+        Answer(b"", head=OK + b"X: ", more=b"y" * 65536),
+        Answer(b"", head=b"", more=b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+        Answer(b"[]", head=OK + b"Content-Length: abc\r\n\r\n"),
+        Answer(b"zz\r\n", head=OK + b"Transfer-Encoding: chunked\r\n\r\n"),
+        Answer(b"1;", head=OK + b"Transfer-Encoding: chunked\r\n\r\n", more=b"1" * 65536),
+        Answer(b"x" * 100, head=OK + b"Content-Encoding: gzip\r\nContent-Length: 100\r\n\r\n"),
+        Answer(gzip.compress(b" " * 600_000_000, 1), head=OK + b"Content-Encoding: gzip\r\n\r\n", more=b"x"),
+        Answer(b"[]", head=OK + b"ETag: \xff\r\nContent-Length: 2\r\n\r\n"),
+        Answer(b"[]", head=OK + b"nonsense\r\nContent-Length: 2\r\n\r\n"),
+        Answer(b"[]", head=b"HTTP/1.1 -1 x\r\nContent-Length: 2\r\n\r\n"),
+        Answer(b"[]", 999),
+        Answer(json.dumps({"code": "X", "message": EVIL}).encode(), 400),
+        Answer(json.dumps({"code": "X", "message": "x" * 50_000}).encode(), 400),
+        Answer(bytes(range(256)), head=b""),
+    ],
+    ids=lambda answer: repr(answer.begin()[:40] + answer.more[:10])[2:-1],
+)
+def test_what_has_no_end_or_is_no_http(hostile: Hostile, bender: Commands, answer: Answer) -> None:
+    """It is over within the time that a node has, and does not fill the memory."""
+    for command in [["ls"]] if answer.more else [["ls"], ["status", "--json"]]:
+        (route, *_) = routes(hostile, bender, command)
+        hostile.begin_anew(route, answer)
+        end = bender(*command, within_s=10)
+        assert (end.status, is_sentence(end.stderr)) == (1, True), end
+        assert_well(end)
+
+
+@ensureDeferred
+async def test_it_goes_on_at_a_node_that_answers(hostile: Hostile, cluster: Cluster, bender: Commands) -> None:
+    """What cannot be read is no answer; another one may have it."""
+    (node,) = await cluster(1)
+    await registered(node)
+    nodes = f"--node={hostile.address},127.0.0.1:{node.api_port}"
+    for answer in bodies():
+        if answer != b"[]":
+            hostile.begin_anew(7, Answer(answer))
+            assert "10.0.0.5" in bender("ls", nodes).stdout, answer
+
+
+# Terminals.
+
+
+def evil(value: Any) -> Any:
+    """The same with something bad in each text, but in those that would be refused otherwise."""
+    if isinstance(value, dict):
+        return {key: each if key in ("id", "name") else evil(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [evil(each) for each in value]
+    return value + EVIL if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_nothing_reaches_a_terminal(hostile: Hostile, bender: Commands, shell: Shell, command: list[str]) -> None:
+    """In lines, tables and JSON it is shown as an escape, on a terminal and elsewhere."""
+    for options in ([], ["--json"]):
+        for route in routes(hostile, bender, [*command, *options]):
+            body = json.dumps(evil(GOOD[route][3]), ensure_ascii=False).encode()
+            hostile.begin_anew(route, Answer(b"", 204) if GOOD[route][3] is None else Answer(body))
+            end = bender(*command, *options)
+            assert_well(end, command, route)
+            if options:
+                for line in end.stdout.splitlines():
+                    json.loads(line)
+    if command in ON_TERMINALS:
+        shown = COLOURS.sub("", shell.shown(*command, f"--node={hostile.address}"))
+        assert not UNFIT.search(shown), repr(shown)
+
+
+def test_a_title_and_a_bar(hostile: Hostile, shell: Shell) -> None:
+    """What is drawn anew in its place has names in it, too."""
+    backend = {**GOOD[15][3], "version": EVIL.replace("/", "")}
+    hostile.begin_anew(15, Answer(json.dumps(backend).encode()))
+    shown = shell.shown("deploy", "shop", "2", "--steps=50,100", "--every=1", f"--node={hostile.address}")
+    assert "\x1b]0;" not in shown
+    assert "\x9b" not in shown
+    assert "\\x1b]0;title" in shown
+
+
+def test_what_cannot_be_shown_in_ascii(hostile: Hostile, bender: Commands) -> None:
+    """It is an escape there, and JSON stays JSON."""
+    coffee = {**REGISTRATION, "app": "café", "meta": {"drink": "🦊"}}
+    variables = {"PYTHONIOENCODING": "ascii"}
+    hostile.begin_anew(7, Answer(json.dumps([coffee], ensure_ascii=False).encode()))
+    fresh = {**environment(), **variables, "BENDER_NODES": hostile.address}
+    for command, shown in ((["ls"], "caf\\xe9"), (["ls", "--json"], "caf\\u00e9"), (["ls", "a\udcff"], "a\\udcff")):
+        end = subprocess.run(
+            [sys.executable, "-c", "from bender.cli import main; main()", *command],
+            env=fresh, capture_output=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+        assert b"Traceback" not in end.stderr
+        assert shown.encode() in end.stdout + end.stderr, end
+        if "--json" in command:
+            assert json.loads(end.stdout) == [coffee]
+    assert "café" in bender("ls").stdout
+
+
+# Watching.
+
+
+def event(**fields: Any) -> bytes:
+    said = {"event": "online", "cursor": "x-1", "at": 1, "registration": REGISTRATION, "snapshot": True, **fields}
+    return f"data: {json.dumps(said)}\n\n".encode()
+
+
+STREAM = OK + b"Content-Type: text/event-stream\r\n\r\n"
+SYNCED = b'data: {"event":"synced","cursor":"x-1"}\n\n'
+
+EVENTS = [
+    event(registration={"id": ID}),
+    event(registration={**REGISTRATION, "ttl": "x"}),
+    event(registration={**REGISTRATION, "ttl": 1e308}),
+    event(registration={**REGISTRATION, "meta": [1]}),
+    event(at=10**18),
+    event(at=10**30),
+    event(event=1),
+    event(registration=None, backend={"id": 1}),
+    event(registration=None, frontend={"name": "x"}),
+    event(cursor="x" * 100_000),
+    event(registration={**REGISTRATION, "meta": {"a": json.loads("[" * 100 + "]" * 100)}}),
+    b"data: " + b"[" * 50_000 + b"\n",
+    b"data: \xff\n",
+    b"data: [1]\n",
+    b"data:" * 100_000,
+]
+
+
+@pytest.mark.parametrize("said", [EVENTS[2], EVENTS[5], EVENTS[-1]], ids=lambda said: said[6:60].decode("latin-1"))
+@ensureDeferred
+async def test_a_watcher_of_what_no_node_tells(hostile: Hostile, cluster: Cluster, shell: Shell, said: bytes) -> None:
+    """It says so in a sentence, goes on trying, and is well where there is another node."""
+    hostile.events = Answer(said, head=STREAM, more=b" ", apart_s=0.2)
+    watcher = shell.begun("watch", f"--node={hostile.address}")
+    await until("it asks twice", lambda: hostile.watched > 1)
+    assert watcher.poll() is None
+    watcher.send_signal(2)
+    out, err = watcher.communicate(timeout=PATIENCE_S)
+    assert (out, watcher.returncode) == ("", 130)
+    assert is_sentence(err), err
+    assert "it goes on trying" in err
+
+    hostile.watched = 0
+    (node,) = await cluster(1)
+    await registered(node)
+    watcher = shell.begun("watch", "--json", f"--node={hostile.address},127.0.0.1:{node.api_port}")
+    assert watcher.stdout is not None
+    await until("it is told", lambda: bool(hostile.watched))
+    assert json.loads(watcher.stdout.readline())["registration"]["id"] == ID
+    watcher.send_signal(2)
+    assert "Traceback" not in watcher.communicate(timeout=PATIENCE_S)[1]
+
+
+@ensureDeferred
+async def test_a_watcher_of_names_that_are_bad(hostile: Hostile, shell: Shell) -> None:
+    body = evil(REGISTRATION)
+    changed = event(event="changed", registration={**body, "weight": 2}, snapshot=False, reason=EVIL)
+    hostile.events = Answer(event(registration=body) + SYNCED + changed, head=STREAM, more=b" ", apart_s=0.2)
+    for options in ([], ["--json"]):
+        hostile.watched = 0
+        watcher = shell.begun("watch", f"--node={hostile.address}", *options)
+        await until("it is told", lambda: bool(hostile.watched))
+        await pause(1.0)
+        watcher.send_signal(2)
+        out, err = watcher.communicate(timeout=PATIENCE_S)
+        assert "changed" in out
+        assert not UNFIT.search(out + err), (out, err)
+
+
+# Running.
+
+
+@pytest.fixture
+def run(hostile: Hostile, cluster: Cluster, tmp_path: Path) -> Iterator[Run]:
+    made = Run(tmp_path / "run", [hostile.address], cluster.ports.take())
+    yield made
+    made.end()
+
+
+@ensureDeferred
+async def test_a_command_whose_registry_is_no_node(run: Run, hostile: Hostile) -> None:
+    """It serves, it is tried again, and what is told is a line each and no traceback."""
+    hostile.begin_anew(8, Answer(b"[[]]"))
+    run.serve()
+    await run.served()
+    for answer in (Answer(b"[[]]"), Answer(json.dumps({"code": "X", "message": EVIL}).encode(), 400)):
+        hostile.begin_anew(8, answer)
+        await until("it is asked", lambda: hostile.asked.count(8) >= 1)
+        await pause(0.5)
+    run.signal(15)
+    assert await run.ended() == 0
+    assert "Traceback" not in run.stderr
+    assert "answers what no node does" in run.stderr
+    assert "refuses registration/" in run.stderr
+    assert not UNFIT.search(run.stderr), run.stderr
+    assert all(line.startswith("bender run: ") for line in run.stderr.splitlines())
+
+
+@ensureDeferred
+async def test_an_instance_goes_on_at_a_node_that_answers(run: Run, hostile: Hostile, cluster: Cluster) -> None:
+    """Whatever the first one says of its registration and its renewals."""
+    (node,) = await cluster(1, interval=0.5, ttl=4)
+    run.nodes = [hostile.address, f"127.0.0.1:{node.api_port}"]
+    hostile.begin_anew(8, Answer(json.dumps({**REGISTRATION, "ttl": 1e-300}).encode()))
+    run.serve()
+    await run.listed(node)
+    begin = (await node.call("GET", "/events")).body["cursor"]
+    for body in (b"{}", b'{"unknown": {}}', b'{"unknown": [1]}', b"<html>"):
+        hostile.begin_anew(8, Answer(body))
+        await pause(1.5)
+    assert (await node.call("GET", f"/events?since={begin}")).body["events"] == []
+    assert "Traceback" not in run.stderr
+
+
+def test_no_command_at_all(run: Run) -> None:
+    """An empty name is that of no command."""
+    for options in ([], ["--json"]):
+        run.start("", options=["--host=127.0.0.1", *options])
+        assert run.process.wait(PATIENCE_S) == 127
+    assert run.stderr == 2 * "bender: '' cannot be started: No such file or directory.\n"
+
+
+def test_the_token_is_not_the_command_s(run: Run) -> None:
+    """It is for the registry, and for nobody else."""
+    run.start("env", variables={"BENDER_TOKEN": "secret", "BENDER_OTHER": "x"})
+    assert run.process.wait(PATIENCE_S) == 0
+    assert "BENDER_OTHER=x\n" in run.stdout
+    assert "secret" not in run.stdout
