@@ -80,7 +80,9 @@ class Later(Resource):
 class NoLane:
     """Leaves everything to Twisted."""
 
-    def take(self, read: bytes) -> None: ...
+    def take(self, read: bytes, at: int) -> tuple[None, int]:
+        del read, at
+        return None, -1
 
     def answer(self, taken: Any) -> None: ...
 

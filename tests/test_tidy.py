@@ -212,13 +212,15 @@ class Style(TidyCase):
         self.none([*BENDER, *TESTS, *sources("demo"), *sources("twisted")], silent)
 
     def test_what_is_caught_is_not_swallowed(self) -> None:
-        """Where any exception is caught, it is logged or raised in another form."""
+        """Where any exception is caught, it is logged, raised in another form, or passed on by a Deferred."""
 
         def swallowing(source: Source) -> Iterator[str]:
             for node in source.nodes:
                 if isinstance(node, ast.ExceptHandler) and _catches_all(node):
                     inside = [*ast.walk(node)]
-                    logged = any(isinstance(each, ast.Attribute) and each.attr == "failure" for each in inside)
+                    logged = any(
+                        isinstance(each, ast.Attribute) and each.attr in ("failure", "errback") for each in inside
+                    )
                     if not logged and not any(isinstance(each, ast.Raise) for each in inside):
                         yield f"line {node.lineno}"
 

@@ -15,7 +15,6 @@ from math import inf
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.resource import IResource
@@ -23,8 +22,10 @@ from zope.interface import implementer
 
 from bender.api.answers import BODY_BYTES_MAX, Answer, refused
 from bender.api.commands import ROUTES
-from bender.api.lane import Taken, Takes, reason
+from bender.api.lane import Takes, reason
+from bender.paced import PacedChannel
 from bender.prompt import prompt_writer
+from bender.turns import Turns
 
 REQUEST_LINE_BYTES_MAX = 8 * 1024
 HEADERS_BYTES_MAX = 16 * 1024
@@ -71,26 +72,30 @@ def respond(request: server.Request, answer: Answer) -> bytes:
     return answer.body
 
 
-async def send(request: Request, answer: Answer) -> None:
+async def send(request: Request, answer: Answer, turns: Turns) -> None:
     """Send an answer in pieces, as fast as the client takes them; whoever calls this finishes the request then."""
     assert answer.pieces is not None
     respond(request, answer)
-    sender = _Sender(request, answer.pieces)
+    sender = _Sender(request, answer.pieces, turns)
     request.registerProducer(sender, streaming=True)
-    sender.resumeProducing()
-    await sender.done
-    if request.channel is not None:  # the client is still there
-        request.unregisterProducer()
+    try:
+        sender.resumeProducing()
+        await sender.done
+    finally:
+        sender.stopProducing()
+        if request.channel is not None:  # the client is still there
+            request.unregisterProducer()
 
 
 @implementer(IPushProducer)
 class _Sender:
     """Writes the next piece as long as the client takes what was written."""
 
-    def __init__(self, request: Request, pieces: Iterator[bytes]) -> None:
+    def __init__(self, request: Request, pieces: Iterator[bytes], turns: Turns) -> None:
         self.done: Deferred[None] = Deferred()
         self._request = request
         self._pieces = pieces
+        self._turns = turns
         self._paused = True
 
     def pauseProducing(self) -> None:
@@ -98,17 +103,27 @@ class _Sender:
 
     def resumeProducing(self) -> None:
         self._paused = False
-        while not self._paused:
-            piece = next(self._pieces, None)
-            if piece is None:
-                self._paused = True
-                self.done.callback(None)
-            else:
-                self._request.write(piece)
+        self._turns.run(self)
 
     def stopProducing(self) -> None:
-        """The client is gone, and Klein cancels who waits for the rest."""
+        """All is sent, or the client is gone, and Klein cancels who waits for the rest."""
         self._paused = True
+        self._turns.forget(self)
+
+    def work(self) -> bool:
+        """Write one piece."""
+        if self._paused:
+            return False
+        piece = next(self._pieces, None)
+        if piece is None:
+            self._paused = True
+            self.done.callback(None)
+        else:
+            self._request.write(piece)
+        return not self._paused
+
+    def rest(self) -> None:
+        """The client does not take more at present, or has it all."""
 
 
 class Request(server.Request):
@@ -116,7 +131,7 @@ class Request(server.Request):
 
     content: BytesIO
     body_bytes_max = BODY_BYTES_MAX
-    #: Set while this is answered with events, for as long as its client listens.
+    #: Set while this is answered with events for as long as its client listens.
     endless = False
     _received_bytes = 0
     _refused = False
@@ -158,16 +173,15 @@ class Request(server.Request):
 
 
 @implementer(IHalfCloseableProtocol)
-class Channel(http.HTTPChannel):
+class Channel(PacedChannel):
     """One connection. A client may close its half of it when it has said all, as `nc` does, and is answered."""
 
-    MAX_LENGTH = max(REQUEST_LINE_BYTES_MAX, HEADERS_BYTES_MAX)
+    #: With the CR at the end of a line.
+    MAX_LENGTH = max(REQUEST_LINE_BYTES_MAX, HEADERS_BYTES_MAX) + 1
     #: Their bytes are counted; Twisted would count them as well, and draw the line at 500.
     maxHeaders = HEADERS_BYTES_MAX
     site: Site
     _said_all = False
-    #: What was read and is not acted upon yet: a part of a request for the lane, or more than the client takes answers.
-    _held = b""
     #: When the time limit was last moved for a request of the lane.
     _timed_at = -inf
 
@@ -176,37 +190,21 @@ class Channel(http.HTTPChannel):
         """Whether a client waits here for an answer that has not begun. A stream of events has."""
         return bool(self._held) or any(not request.startedWriting for request in self.requests)
 
-    def dataReceived(self, data: bytes) -> None:
-        if self.requests or self._buffer:
-            # In the middle of a request a byte now and then buys no more time.
-            LineReceiver.dataReceived(self, data)
-            return
-        if self._held:
-            data = self._held + data
-            self._held = b""
-        taken = self.site.lane.take(data) if self.persistent else None
+    def answer_at_once(self, held: bytes, at: int) -> int | None:
+        """Answer what the lane takes, unless it is Twisted that has to wait, or to send the answer piece by piece."""
+        lane = self.site.lane
+        taken, end = lane.take(held, at)
         if taken is None:
-            super().dataReceived(data)
-        elif taken:
-            self._answer(taken)
-        else:
-            self._held = data
-
-    def _answer(self, taken: tuple[Taken, ...]) -> None:
-        """Answer what the lane has taken, or let Twisted do so from where the lane cannot."""
+            return at if end == at else None
+        response = lane.answer(taken)
+        if response is None:
+            return None
         now = self.site.reactor.seconds()
         if now >= self._timed_at + TIMED_APART_S:
             self._timed_at = now
             self.resetTimeout()
-        for i, each in enumerate(taken):
-            response = self.site.lane.answer(each)
-            if response is None:
-                super().dataReceived(b"".join([other.written() for other in taken[i:]]))
-                return
-            self._write(response)
-            if self._waitingForTransport and i + 1 < len(taken):
-                self._held = b"".join([other.written() for other in taken[i + 1 :]])
-                return
+        self._write(response)
+        return end
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -217,32 +215,30 @@ class Channel(http.HTTPChannel):
         self.site.channels.pop(self, None)
         super().connectionLost(reason)
 
-    def resumeProducing(self) -> None:
-        super().resumeProducing()
-        if self._held:
-            self.dataReceived(b"")
+    def work(self) -> bool:
+        """Act on one request, and end the connection after the last if the client sends no more."""
+        more = super().work()
+        if self._said_all and not more and not self._lost:
+            self._end_when_answered()
+        return more
 
     def readConnectionLost(self) -> None:
-        """Close when all that was asked is answered; who watches events, or was in the middle of a request, is gone."""
-        if self._held:
-            held, self._held = self._held, b""
-            super().dataReceived(held)
+        """Answer all that was asked, and close then."""
         self._said_all = True
+        self.site.turns.run(self)
+
+    def _end_when_answered(self) -> None:
+        """Close if no answer is due; a client that watches events, or was in the middle of a request, is gone."""
         if not self.requests:
-            self.loseConnection()
+            if not (self._held and self._waitingForTransport):
+                self.loseConnection()
         elif not self._handlingRequest or self.requests[0].endless:
-            self.transport.abortConnection()  # type: ignore[union-attr]
+            self.transport.abortConnection()
 
     def writeConnectionLost(self) -> None:
         """Only this end closes that half, and with it the whole."""
 
-    def requestDone(self, request: Request) -> None:
-        super().requestDone(request)  # which goes on with the next one, up to its end
-        if self._said_all and not self.requests:
-            self._said_all = False
-            self.loseConnection()
-
-    def lineReceived(self, line: bytes) -> None:
+    def line(self, line: bytes) -> None:
         if self._receivedHeaderSize == 0:  # the request line
             if len(line) > REQUEST_LINE_BYTES_MAX:
                 self._respondToBadRequestAndDisconnect()
@@ -250,7 +246,7 @@ class Channel(http.HTTPChannel):
             # Clients that do not encode what they should are understood, or told in JSON why not.
             line = _NOT_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), line)
             self.totalHeadersSize = len(line) + HEADERS_BYTES_MAX
-        super().lineReceived(line)
+        super().line(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Twisted would close the connection without a word."""
@@ -266,7 +262,7 @@ class Channel(http.HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:
         """What is no request gets the form that all errors have, where Twisted has a bare 400."""
         if not any(request.startedWriting for request in self.requests):
-            self.transport.write(_NO_REQUEST)  # type: ignore[union-attr]  # there is one as long as bytes come
+            self.transport.write(_NO_REQUEST)
         self.loseConnection()
 
     def allHeadersReceived(self) -> None:
@@ -291,17 +287,18 @@ class Site(server.Site):
     protocol = Channel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
     requestFactory = Request
 
-    def __init__(self, resource: IResource, lane: Takes, reactor: IReactorTime) -> None:
+    def __init__(self, resource: IResource, lane: Takes, reactor: IReactorTime, turns: Turns | None = None) -> None:
         self.channels = {}
         self.lane = lane
         self.reactor = reactor
+        self.turns = turns or Turns(reactor)
         super().__init__(resource, timeout=IDLE_S_MAX, parsePOSTFormSubmission=False, reactor=reactor)
 
     def end_idle(self) -> bool:
         """Close the connections on which nobody waits; whether there are any left, also with an answer on its way."""
         for channel in [*self.channels]:
             if not channel.answering:
-                channel.transport.loseConnection()  # type: ignore[union-attr]  # there is one as long as it is open
+                channel.transport.loseConnection()
         return bool(self.channels)
 
     def log(self, request: http.Request) -> None:

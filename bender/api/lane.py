@@ -1,23 +1,23 @@
-"""The fast lane: plain requests for the hot routes, read by httptools and answered past Twisted's web and Klein.
+"""The fast lane: plain requests for the hot routes, answered past Twisted's web and Klein.
 
 A registry lives from renewals: nearly all that it is asked are a few requests of the same kind, for ever. Those need
 nothing of what makes a web server general, and take a fifth of the time here (docs/performance.md).
 
-The lane takes what was read from a connection whole or not at all. Where everything in it is plain (HTTP/1.1 that is
-kept alive, a body with a length, a hot route, nothing encoded in its path), the requests are answered in their order,
-by the same commands from the same table as everywhere. All else is left to Twisted, unchanged, and gets the same answer
-a little later. So the lane must not take what Twisted would refuse, nor do anything before it has taken it.
+The lane takes what is beyond doubt: HTTP/1.1 that is kept alive, a body with a length, a hot route, nothing encoded in
+its path, every line in the form that RFC 9112 asks for. All else is left to Twisted, unchanged, and gets its answer
+there. The lane must not take what Twisted would refuse, and must answer what it takes byte for byte as Twisted would;
+so it accepts a form only where that is known, instead of refusing what is known to be odd.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
 import msgspec
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from twisted.web.server import version as server
@@ -26,11 +26,10 @@ from bender.api.answers import JSON_ALONE, Answer, Asked, refusal
 from bender.api.commands import Route, answer, find_hot
 from bender.node import Node
 
-#: Up to this size a request is waited for of which only a part has come, for many clients send the head on its own. It
-#: is read again from its beginning with each part, so it must be small; the largest entry and its head fit.
+#: Up to this size a request is waited for of which only a part has come, for many clients send the head on its own.
 PART_BYTES_MAX = 8 * 1024
 
-#: Of a head, counted where more than a part was read. Twisted refuses some that are longer.
+#: Of a head. Twisted refuses some that are longer.
 HEAD_BYTES_MAX = 4 * 1024
 
 #: Instances send the same bytes for ever, so what was made of those that came last is remembered: so many, of up to so
@@ -38,36 +37,31 @@ HEAD_BYTES_MAX = 4 * 1024
 REMEMBERED_MAX = 4096
 REMEMBERED_BYTES_MAX = 512
 
-_METHODS = {b"GET": "GET", b"POST": "POST", b"PUT": "PUT", b"DELETE": "DELETE"}
+# A request line and headers, all of them or the first few. There is nothing to decode in the path, and no fragment.
+_REQUEST_LINE = rb'(?P<method>GET|POST|PUT|DELETE) (?P<path>/[!"$&->@-~]*)(?:\?(?P<query>[!"$-~]*))? HTTP/1\.1\r\n'
+_HEADERS = rb"(?P<headers>(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)*)"
+_HEAD = re.compile(_REQUEST_LINE + _HEADERS + rb"\r\n")
+_BEGINNING = re.compile(rb"(?:" + _REQUEST_LINE + _HEADERS + rb")?[^\r\n]*\r?")
 
-# Of these the parser takes more than Twisted does, wherever they are found: spaces, and empty lines before a request.
-_SPACES = b"  /"
-_EMPTY_LINES = b"\r\n\r\n\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
+_DIGITS = re.compile(rb"[0-9]{1,9}")
 
-# Whoever sends one of these has more to say about how the request is to be read or answered.
+# Each of these says more about how the request is to be read or answered.
 _NOT_PLAIN = frozenset({b"expect", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
-    """A request that the lane has taken; `target` is as it was sent."""
+    """A request that the lane has taken."""
 
     route: Route
     asked: Asked
-    target: str
-
-    def written(self) -> bytes:
-        """As it could have been read, for Twisted to go on with."""
-        asked = self.asked
-        lines = [f"{asked.method} {self.target} HTTP/1.1", f"Content-Length: {len(asked.body)}"]
-        lines += [f"If-None-Match: {asked.etags}"] if asked.etags is not None else []
-        lines += [f"Accept-Encoding: {asked.encodings}"] if asked.encodings is not None else []
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + asked.body
+    path: str
 
 
 class Takes(Protocol):
     """What a connection wants of a lane."""
 
-    def take(self, read: bytes) -> tuple[Taken, ...] | None: ...
+    def take(self, read: bytes, at: int) -> tuple[Taken | None, int]: ...
 
     def answer(self, taken: Taken) -> bytes | None: ...
 
@@ -79,16 +73,33 @@ class Lane:
 
     def __init__(self, node: Node, seconds: Callable[[], float]) -> None:
         self._node = node
-        self._read = _Reader().read
-        self._remembered = lru_cache(REMEMBERED_MAX)(self._read)
+        self._remembered = lru_cache(REMEMBERED_MAX)(_whole)
         self._heads = _Heads(seconds)
 
-    def take(self, read: bytes) -> tuple[Taken, ...] | None:
-        """The requests in what a client sent, in order; none if the last of them has not come to its end.
+    def take(self, read: bytes, at: int) -> tuple[Taken | None, int]:
+        """Return the request that begins at `at`, and where it ends.
 
-        None in place of a tuple where any of it is for Twisted.
+        Without a request, return `at` if the rest of it has to come first, and -1 if it is for Twisted. It takes time
+        in proportion to the length of the request, whatever follows.
         """
-        return self._remembered(read) if len(read) <= REMEMBERED_BYTES_MAX else self._read(read)
+        if not at and len(read) <= REMEMBERED_BYTES_MAX:
+            # Nearly always it is one request and nothing else.
+            taken = self._remembered(read)
+            if taken is not None:
+                return taken, len(read)
+        head_ends = read.find(b"\r\n\r\n", at, at + HEAD_BYTES_MAX) + 4
+        if head_ends < 4:
+            waits = len(read) - at <= HEAD_BYTES_MAX and _BEGINNING.fullmatch(read, at) is not None
+            return None, at if waits else -1
+        length = _LENGTH.search(read, at, head_ends)
+        end = head_ends + int(length[1]) if length else head_ends
+        if len(read) < end:
+            # Only what Twisted has to see at once cannot wait for its body.
+            waits = end - at <= PART_BYTES_MAX and _parsed(read[at:head_ends]) is not None
+            return None, at if waits else -1
+        request = read[at:end]
+        taken = self._remembered(request) if len(request) <= REMEMBERED_BYTES_MAX else _whole(request)
+        return taken, -1 if taken is None else end
 
     def answer(self, taken: Taken) -> bytes | None:
         """The response to a request; None where it is for Twisted to wait, or to send it piece by piece."""
@@ -97,9 +108,9 @@ class Lane:
         try:
             answered = answer(self._node, taken.route, taken.asked)
         except Exception as error:
-            self._log.failure("A request for {path} failed.", path=taken.target)
+            self._log.failure("A request for {path} failed.", path=taken.path)
             answered = refusal(error)
-        if isinstance(answered, Answer):
+        if isinstance(answered, Answer) and answered.pieces is None:
             return self._heads.response(answered)
         if isinstance(answered, Coroutine):
             answered.close()  # it has not begun
@@ -111,73 +122,54 @@ def reason(status: int) -> bytes:
     return HTTPStatus(status).phrase.encode()
 
 
-class _Reader:
-    """Reads requests. While the parser is fed, this is what it reports to."""
+class _Parsed(msgspec.Struct, frozen=True):
+    """The head of a request for a hot route."""
 
-    def __init__(self) -> None:
-        self._begin()
+    method: str
+    path: str
+    query: str
+    route: Route
+    names: tuple[str, ...]
+    length: int
+    etags: str | None
+    encodings: str | None
 
-    def read(self, data: bytes) -> tuple[Taken, ...] | None:
-        """The requests in it; none if the last of them has not come to its end, None if one is not for the lane."""
-        self._taken: list[Taken] = []
-        self._plain = True
-        self._counting = len(data) > PART_BYTES_MAX
-        try:
-            self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade):
-            self._begin()
-            return None
-        if _SPACES in data or _EMPTY_LINES in data:
-            self._begin()
-            return None
-        if self._within:
-            length = int(self._headers.get(b"content-length", 0))
-            self._begin()
-            return () if self._plain and not self._counting and length <= PART_BYTES_MAX else None
-        return tuple(self._taken) if self._plain else None
 
-    def _begin(self) -> None:
-        self._parser = HttpRequestParser(self)
-        self._within = False
+def _whole(request: bytes) -> Taken | None:
+    """What is exactly one request, with nothing after it; None where it is for Twisted, or is not that."""
+    head, end, body = request.partition(b"\r\n\r\n")
+    parsed = _parsed(head + end)
+    if parsed is None or len(body) != parsed.length:
+        return None
+    asked = Asked(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
+    return Taken(parsed.route, asked, parsed.path)
 
-    def on_message_begin(self) -> None:
-        # Not with the target only: what was read may end within a method.
-        self._within = True
-        self._headers: dict[bytes, bytes] = {}
 
-    def on_url(self, url: bytes) -> None:
-        self._target = url.decode("ascii")
-        self._body = b""
+def _parsed(head: bytes) -> _Parsed | None:
+    """A head with the empty line at its end; None where the request is for Twisted."""
+    found = _HEAD.fullmatch(head)
+    headers = None if found is None else _plain_headers(found["headers"])
+    if found is None or headers is None:
+        return None
+    hot = find_hot(path := found["path"].decode())
+    length = headers.get(b"content-length", b"0")
+    if hot is None or not _DIGITS.fullmatch(length) or int(length) > hot[0].body_bytes_max:
+        return None
+    etags, encodings = headers.get(b"if-none-match"), headers.get(b"accept-encoding")
+    method, query = found["method"].decode(), (found["query"] or b"").decode()
+    return _Parsed(method, path, query, *hot, int(length), _text(etags), _text(encodings))
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        before = self._headers.get(name)
-        self._headers[name] = value if before is None else b"%b,%b" % (before, value)
 
-    def on_headers_complete(self) -> None:
-        headers = self._headers
-        plain = self._parser.should_keep_alive() and _NOT_PLAIN.isdisjoint(headers)
-        if plain and b"connection" in headers:  # only then may it be an older HTTP that is kept alive
-            plain = headers[b"connection"].lower() == b"keep-alive" and self._parser.get_http_version() == "1.1"
-        if plain and self._counting:
-            plain = len(self._target) + sum(map(len, (*headers, *headers.values()))) <= HEAD_BYTES_MAX
-        self._plain = self._plain and plain
-
-    def on_body(self, body: bytes) -> None:
-        self._body = self._body + body if self._body else body
-
-    def on_message_complete(self) -> None:
-        self._within = False
-        method = _METHODS.get(self._parser.get_method())
-        path, _, query = self._target.partition("?")
-        found = None if method is None or "%" in path or "#" in self._target else find_hot(path)
-        if method is None or found is None or len(self._body) > found[0].body_bytes_max:
-            self._plain = False
-            return
-        route, names = found
-        etags, encodings = self._headers.get(b"if-none-match"), self._headers.get(b"accept-encoding")
-        asked = Asked(method, names, query, self._body, _text(etags), _text(encodings))
-        self._taken.append(Taken(route, asked, self._target))
+def _plain_headers(lines: bytes) -> dict[bytes, bytes] | None:
+    """By name in lower case; None where there is one that asks for more than an answer."""
+    headers: dict[bytes, bytes] = {}
+    for line in lines.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        before = headers.get(name)
+        headers[name] = value if before is None else b"%b,%b" % (before, value)
+    plain = _NOT_PLAIN.isdisjoint(headers) and headers.get(b"connection", b"keep-alive").lower() == b"keep-alive"
+    return headers if plain else None
 
 
 def _text(value: bytes | None) -> str | None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
@@ -24,13 +23,15 @@ from bender.api.lane import Lane
 from bender.api.watch import watch
 from bender.core.model import Invalid
 from bender.node import Node, NotReady
+from bender.turns import Turns
 
 _log = Logger()
 
 
-def site(node: Node, reactor: IReactorTime) -> Site:
-    """What speaks HTTP with the clients of a node."""
-    return Site(_Paths(_klein(node, reactor).resource(), node), Lane(node, reactor.seconds), reactor)
+def site(node: Node, reactor: IReactorTime, turns: Turns | None = None) -> Site:
+    """What speaks HTTP with the clients of a node, in `turns` with all else that takes time there."""
+    turns = turns or Turns(reactor)
+    return Site(_Paths(_klein(node, reactor, turns).resource(), node), Lane(node, reactor.seconds), reactor, turns)
 
 
 class _Paths(Resource):
@@ -64,23 +65,22 @@ def _path_problem(request: Request) -> str | None:
     return None
 
 
-def _klein(node: Node, reactor: IReactorTime) -> Klein:
+def _klein(node: Node, reactor: IReactorTime, turns: Turns) -> Klein:
     klein = Klein()
     for route in ROUTES:
-        klein.route(route.path, endpoint=route.path)(_endpoint(node, reactor, route))
+        klein.route(route.path, endpoint=route.path)(_endpoint(node, reactor, turns, route))
     # Klein's types know of any IRequest; here all are our own.
     klein.handle_errors(HTTPException)(_no_route(node))  # type: ignore[arg-type]
     klein.handle_errors(Exception)(_failed)  # type: ignore[arg-type]
     return klein
 
 
-def _endpoint(node: Node, reactor: IReactorTime, route: Route) -> Callable[..., Any]:
+def _endpoint(node: Node, reactor: IReactorTime, turns: Turns, route: Route) -> Callable[..., Any]:
     if route.streams:
 
         async def stream(request: Request, **path: str) -> Any:
             await node.until_ready()
             if request.method in (b"GET", b"HEAD"):
-                request.endless = True
                 return await watch(node, request, reactor)
             return respond(request, without_command(route, _asked(request, path)))
 
@@ -94,12 +94,11 @@ def _endpoint(node: Node, reactor: IReactorTime, route: Route) -> Callable[..., 
     async def at_length(request: Request, later: Later | Coroutine[Any, Any, Answer]) -> bytes:
         if not isinstance(later, Later):
             return respond(request, await later)
-        for _ in later.steps:
-            await deferLater(reactor, 0)
+        await turns.take(later.steps)
         answered = later.answer()
         if answered.pieces is None or request.method == b"HEAD":
             return respond(request, answered)
-        await send(request, answered)
+        await send(request, answered, turns)
         return b""
 
     def endpoint(request: Request, **path: str) -> bytes | Coroutine[Any, Any, bytes]:

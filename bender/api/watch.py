@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.web.server import Request
 
 from bender.api.answers import accepted, wait_s
+from bender.api.channel import Request
 from bender.core.model import Invalid
 from bender.journal import Entry
 from bender.node import Node
@@ -44,6 +44,7 @@ async def watch(node: Node, request: Request, reactor: IReactorTime) -> None:
     request.setHeader(b"Vary", b"Accept")
     if request.method == b"HEAD":
         return
+    request.endless = server_sent
     if request.channel is not None:
         limit_unsent(request.channel.transport)
     outlet = _ServerSent(node, request, reactor) if server_sent else _Poll(node, request, reactor, wait_s)

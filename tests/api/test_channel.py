@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bender.api import site
+from bender.turns import Turns
 from tests.api.conversation import WEB, WEB_PATH, ApiCase, Network, Response, parsed, request
+from tests.turning import take_turn
 
 ALLOWED = {
     "/": "GET, HEAD, OPTIONS",
@@ -151,6 +153,60 @@ class HalfClosed(ApiCase):
         connection.send(request("GET", "/events", Accept="text/event-stream"))
         connection.end()
         self.assertTrue(connection.closed)
+
+    def test_a_poll(self) -> None:
+        """A long poll is answered as every other request, when there is something to answer or its time is over."""
+        cursor = self.ask("GET", "/events").json["cursor"]
+        connection = self.connect()
+        connection.send(request("GET", f"/events?since={cursor}&wait=5"))
+        connection.end()
+        self.assertEqual((connection.received(), connection.closed), (b"", False))
+        self.clock.advance(5)
+        self.assertEqual([each.json["cursor"] for each in parsed(connection.received())], [cursor])
+        self.assertTrue(connection.closed)
+
+    def test_after_a_poll(self) -> None:
+        """What follows a long poll is answered too."""
+        cursor = self.ask("GET", "/events").json["cursor"]
+        connection = self.connect()
+        connection.send(request("GET", f"/events?since={cursor}&wait=5") + request("GET", "/ready"))
+        connection.end()
+        self.clock.advance(5)
+        self.assertEqual([each.status for each in parsed(connection.received())], [200, 200])
+        self.assertTrue(connection.closed)
+
+
+class LineEnds(ApiCase):
+    """A bare LF ends a line of a head as CR LF does (RFC 9112, 2.2), and never leaves a client without an answer."""
+
+    def test_bare_line_feeds(self) -> None:
+        """In the whole head, or in a part of it."""
+        for head in (b"GET /ready HTTP/1.1\nHost: a\n\n", b"GET /ready HTTP/1.1\nHost: a\r\n\n"):
+            connection = self.connect()
+            connection.send(head + head)
+            self.assertEqual([each.status for each in parsed(connection.received())], [200, 200], head)
+
+    def test_byte_by_byte(self) -> None:
+        """However they come."""
+        connection = self.connect()
+        for byte in b"POST /registrations HTTP/1.1\nContent-Length: 2\n\n{}":
+            connection.send(bytes([byte]))
+        self.assertEqual([each.status for each in parsed(connection.received())], [400])
+
+    def test_in_chunks(self) -> None:
+        """Chunks must have CR LF: a lenient reading there lets requests be smuggled."""
+        head = b"POST /registrations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for chunks in (b"2\n{}\n0\n\n", b"2\r\n{}\r\n0\n\n", b"2\r\n{}\r\n0\r\na: b\n\n"):
+            connection = self.connect()
+            connection.send(head + chunks)
+            self.assertEqual([each.status for each in parsed(connection.received())], [400], chunks)
+            self.assertTrue(connection.closed)
+
+    def test_bare_carriage_returns(self) -> None:
+        """They end no line."""
+        connection = self.connect()
+        connection.send(b"GET /ready HTTP/1.1\r\nA: b\rC: d\r\n\r\n")
+        self.assertEqual([each.status for each in parsed(connection.received())], [400])
 
 
 class Limits(ApiCase):
@@ -339,3 +395,120 @@ class NodeItself(ApiCase):
     def test_ready(self) -> None:
         """A node without peers is ready."""
         self.assertEqual(self.ask("GET", "/ready").status, 200)
+
+
+class Budgets(ApiCase):
+    """What one connection makes a node do in one turn is limited, whatever it sends and whichever way it goes.
+
+    Each piece of work takes 1 s here, as long as a connection has; all of them together have 4 s.
+    """
+
+    PIPELINED = {
+        "the lane": request("POST", WEB_PATH),
+        "no route": request("GET", "/nothing"),
+        "no command": request("PATCH", "/status"),
+        "Twisted": request("GET", "/status"),
+        "bare line feeds": b"GET /ready HTTP/1.1\n\n",
+        "renewals": request("POST", "/renewals", {"ids": [f"{WEB_PATH[1:]}{n}" for n in range(1000)]}),
+        "refused": request("POST", "/registrations", b"{"),
+    }
+    COUNT = 40
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.worked_s = 0.0
+        self.turns = Turns(self.clock, each_s=1, all_s=4, seconds=self.seconds)
+        self.site = site(self.node, self.clock, self.turns)
+
+    def seconds(self) -> float:
+        """Pass as if a piece of work had been done since this was asked last."""
+        self.worked_s += 1
+        return self.worked_s
+
+    def turn(self) -> float:
+        """A turn of the reactor, without any news; how much was worked in it."""
+        before = self.worked_s
+        take_turn(self.clock)
+        return self.worked_s - before
+
+    def test_each_way(self) -> None:
+        """The rest of what one connection pipelines is answered in later turns, in order."""
+        for way, sent in self.PIPELINED.items():
+            connection = self.connect()
+            connection.send(sent * self.COUNT)
+            first = len(parsed(connection.received()))
+            self.assertLessEqual(first, 2, way)
+            counts: list[int] = []
+            while first + sum(counts) < self.COUNT:
+                self.assertLessEqual(self.turn(), 3 * 4, way)
+                counts.append(len(parsed(connection.received())))
+                self.assertTrue(1 <= counts[-1] <= 4, (way, counts))
+            connection.lose()
+            self.turn()
+
+    def test_many_connections(self) -> None:
+        """All of them together have no more time; each gets its share, in turn."""
+        connections = [self.connect() for _ in range(20)]
+        for connection in connections:
+            connection.send(request("POST", WEB_PATH) * 3)
+        answered = [len(parsed(connection.received())) for connection in connections]
+        self.assertLessEqual(sum(answered), 5)
+        for _ in range(30):
+            self.assertLessEqual(self.turn(), 3 * 4)
+        answered = [before + len(parsed(each.received())) for before, each in zip(answered, connections, strict=True)]
+        self.assertEqual(answered, [3] * 20)
+
+    def test_others_come_first(self) -> None:
+        """A client that sends one request is answered in the next turn, however much others have sent before."""
+        greedy = [self.connect() for _ in range(10)]
+        for connection in greedy:
+            connection.send(request("POST", WEB_PATH) * 100)
+        for _ in range(5):  # until each has had its time once
+            self.turn()
+        modest = self.connect()
+        modest.send(request("PUT", WEB_PATH))
+        self.turn()
+        self.assertEqual([each.status for each in parsed(modest.received())], [200])
+
+    def test_reading_stops(self) -> None:
+        """What is held of a client that sends more than it is given time for is bounded."""
+        connection = self.connect()
+        sent = request("POST", WEB_PATH)
+        connection.send(sent * 1000)
+        self.assertEqual(connection.transport.producerState, "paused")
+        for _ in range(400):
+            self.turn()
+        self.assertEqual(len(parsed(connection.received())), 1000)
+        self.assertEqual(connection.transport.producerState, "producing")
+
+    def test_a_client_that_goes_away(self) -> None:
+        """Its requests go with it."""
+        connection = self.connect()
+        connection.send(request("POST", WEB_PATH) * 100)
+        connection.lose()
+        self.assertEqual(self.turn(), 0)
+
+    def test_a_client_that_has_sent_all(self) -> None:
+        """All of its requests are answered before its connection ends."""
+        connection = self.connect()
+        connection.send(request("POST", WEB_PATH) * 10)
+        connection.end()
+        for _ in range(10):
+            self.turn()
+        self.assertEqual(len(parsed(connection.received())), 10)
+        self.assertTrue(connection.closed)
+
+
+class DoesNotRead(ApiCase):
+    def test_answers_do_not_pile_up(self) -> None:
+        """A client that does not read gets no more answers, whichever way its requests go."""
+        for path in ("/ready", "/status", "/nothing"):
+            connection = self.connect()
+            producer: Any = connection.transport.producer
+            connection.send(request("GET", path))
+            self.assertEqual(len(parsed(connection.received())), 1)
+            producer.pauseProducing()
+            connection.send(request("GET", path) * 10)
+            self.assertEqual(connection.received(), b"", path)
+            producer.resumeProducing()
+            self.assertEqual(len(parsed(connection.received())), 10, path)

@@ -1,0 +1,161 @@
+"""HTTP connections that share the reactor: a server answers one request at a time, and then lets others go on.
+
+Twisted's channel answers all requests in what was read before anything else happens, whether the client reads the
+answers or not. Here what was read is held, and acted upon request by request: as long as the client takes the answers,
+and as long as the connection has time in this turn (`bender.turns`). Each request goes to Twisted alone, which gives
+back what follows it, unless a server can answer it by itself.
+
+Lines end as RFC 9112 (2.2) allows: with a bare LF too, as nginx, Apache, HAProxy and Go read them. Otherwise a client
+that sends them would wait for an answer, and the node for the end of the line.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from twisted.web import http
+
+from bender.turns import Turns
+
+#: What is read while requests wait for their turn, before the client has to wait.
+HELD_BYTES_MAX = 64 * 1024
+
+# Of a decoder of chunks, where it reads lines.
+_LINES_OF_CHUNKS = ("CHUNK_LENGTH", "TRAILER")
+
+
+class PacedSite(Protocol):
+    """What the factory of such connections has."""
+
+    turns: Turns
+
+
+class PacedChannel(http.HTTPChannel):
+    """One connection. A subclass says what it answers itself, and its site which `turns` it takes."""
+
+    delimiter = b"\n"  # of which a CR before it is no part, see `lineReceived`
+    transport: Any
+    site: PacedSite
+    #: What was read and is not acted upon yet begins at `_at`.
+    _held = b""
+    _at = 0
+    #: Whether a part of a request was read before.
+    _begun = False
+    #: Whether Twisted has had the beginning of a request, and is not done with it.
+    _passed = False
+    #: Whether Twisted is being given something at the moment.
+    _passing = False
+    #: Whether reading was stopped because too much waits for its turn.
+    _stopped = False
+    _lost = False
+
+    def answer_at_once(self, held: bytes, at: int) -> int | None:
+        """Answer the request that begins at `at`, and return where it ends.
+
+        Return `at` where more of it has to come first, and None where it is for Twisted.
+        """
+        raise NotImplementedError
+
+    def line(self, line: bytes) -> None:
+        """Read a line of the head of a request, without its end."""
+        super().lineReceived(line)
+
+    # What Twisted calls.
+
+    def dataReceived(self, data: bytes) -> None:
+        self._held = self._held[self._at :] + data if self._held else data
+        self._at = 0
+        if self._passing:  # Twisted gives back what follows a request
+            return
+        turns = self.site.turns
+        turns.run(self)
+        if len(self._held) > HELD_BYTES_MAX and turns.waits(self):
+            self._stopped = True
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self._stopped:
+            self.transport.pauseProducing()
+        self.site.turns.run(self)
+
+    def requestDone(self, request: Any) -> None:
+        self._passed = False
+        self.paused = True  # Twisted's loop ends here
+        passing, self._passing = self._passing, True
+        super().requestDone(request)
+        self._passing = passing
+        if not passing:
+            self.paused = False
+            self.site.turns.run(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self._held = b""
+        self.site.turns.forget(self)
+        super().connectionLost(reason)
+
+    def lineReceived(self, line: bytes) -> None:
+        self.line(line.removesuffix(b"\r"))
+
+    def rawDataReceived(self, data: bytes) -> None:
+        super().rawDataReceived(data)
+        decoder: Any = self._transferDecoder
+        if self.transport.disconnecting or getattr(decoder, "state", None) not in _LINES_OF_CHUNKS:
+            return
+        if b"\n" in decoder._buffer:  # noqa: SLF001 - it takes lines that end with CR LF, and waits for the end of this
+            self._respondToBadRequestAndDisconnect()
+
+    # What the turns call.
+
+    def work(self) -> bool:
+        """Act on one request."""
+        if self._lost or (self._waitingForTransport and not self._passed):
+            return False
+        if self._passed:
+            if self._held:
+                self._pass_on()
+        elif not self._held:
+            return False
+        elif not self.persistent:
+            self._held = b""  # the client was told that nothing follows
+        else:
+            end = self.answer_at_once(self._held, self._at)
+            if end is None:
+                self._pass_on()
+            elif end == self._at:
+                self._begun = True
+                return False
+            else:
+                self._begun = False
+                self._at = end
+                if end == len(self._held):
+                    self._held = b""
+        return bool(self._held)
+
+    def rest(self) -> None:
+        """Read on."""
+        if self._stopped:
+            self._stopped = False
+            if not self._waitingForTransport:
+                self.transport.resumeProducing()
+
+    def _pass_on(self) -> None:
+        """Let Twisted go on with what is held, up to the end of a request."""
+        held, self._held = self._held[self._at :], b""
+        self._at = 0
+        if not self._passed:
+            self._passed = True
+            if not self._begun:  # in the middle of a request a byte now and then buys no more time
+                self.resetTimeout()
+        self._passing = True
+        try:
+            LineReceiver.dataReceived(self, held)
+        finally:
+            self._passing = self.paused = False
+        if not self._passed:
+            self._begun = False
+            self._held = self.clearLineBuffer() + self._held

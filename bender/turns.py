@@ -1,0 +1,157 @@
+"""Share the reactor fairly among connections.
+
+A client that pipelines may leave hundreds of requests in one read. To answer all of them before anything else happens
+would hold up every other client, the sweep and the rounds. So a connection does one piece of its work after another (a
+request, a line, a slice of a list) until its time in this turn of the reactor is over, and goes on in the next turn.
+What all connections together do in one turn is limited as well, because an attacker has more than one.
+
+A connection that comes back with something new is served before those that have used up their time already: a client
+that renews now and then waits for one turn at the most, whatever the others do.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+#: Seconds that one connection may take in one turn, and the piece of work during which they end.
+EACH_S = 0.001
+
+#: Seconds that all connections together may take in one turn. Less would cost more turns, which take 50 µs each.
+ALL_S = 0.005
+
+
+class Worker(Protocol):
+    """A connection, or anything else with work that can be interrupted."""
+
+    def work(self) -> bool:
+        """Do one piece of work, in a few milliseconds at the most. Return True if there is more to do at once."""
+
+    def rest(self) -> None:
+        """Take note that all work is done after it had to wait for a later turn."""
+
+
+class Turns:
+    """Gives workers their time. One for all connections of a node."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        *,
+        each_s: float = EACH_S,
+        all_s: float = ALL_S,
+        seconds: Callable[[], float] | None = None,
+    ) -> None:
+        """`seconds` is the clock that work is measured with, if not that of the reactor."""
+        self._reactor = reactor
+        self._each_s = each_s
+        self._all_s = all_s
+        self._seconds = seconds
+        # Spent since the last turn that is known to have begun: at least what was spent in this turn.
+        self._spent_s = 0.0
+        self._scheduled = False
+        # Workers that have had no time yet for what is new, and those that have used up theirs.
+        self._fresh: OrderedDict[Worker, None] = OrderedDict()
+        self._used: OrderedDict[Worker, None] = OrderedDict()
+
+    def run(self, worker: Worker) -> None:
+        """Let a worker begin now, or in a later turn if there is no time left in this one."""
+        if self.waits(worker):
+            return
+        if self._spent_s < self._all_s:
+            self._serve(worker)
+        else:
+            self._fresh[worker] = None
+            self._schedule()
+
+    def waits(self, worker: Worker) -> bool:
+        """Whether a worker waits for a later turn."""
+        return worker in self._fresh or worker in self._used
+
+    def forget(self, worker: Worker) -> None:
+        """Drop the work of a worker that is gone."""
+        self._fresh.pop(worker, None)
+        self._used.pop(worker, None)
+
+    def take(self, steps: Iterator[object]) -> Deferred[None]:
+        """Take all steps of an iterator, each as a piece of work. Fires when the last is taken, or one has failed."""
+        return _Steps(self, steps).done
+
+    def _serve(self, worker: Worker) -> bool:
+        """Let a worker work until its time is over. Return True if it waits for another turn now."""
+        seconds = self._seconds or self._reactor.seconds
+        began = now = seconds()
+        more = False
+        try:
+            while more := worker.work():
+                now = seconds()
+                if now >= began + self._each_s:
+                    break
+        finally:
+            # Each turn as a call of the reactor would double its work; so only when much was spent.
+            self._spent_s += (now if more else seconds()) - began
+            if more:
+                self._used[worker] = None
+            if more or self._spent_s >= self._all_s / 4:
+                self._schedule()
+        return more
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._reactor.callLater(0, self._next_turn)
+
+    def _next_turn(self) -> None:
+        """Serve those who wait: first one that has used up its time, so that it ends some day, and then all others."""
+        self._scheduled = False
+        self._spent_s = 0.0
+        if self._used:
+            self._serve_next(self._used)
+        while self._spent_s < self._all_s and (self._fresh or self._used):
+            self._serve_next(self._fresh or self._used)
+        if self._fresh or self._used:
+            self._schedule()
+
+    def _serve_next(self, waiting: OrderedDict[Worker, None]) -> None:
+        worker, _ = waiting.popitem(last=False)
+        try:
+            if not self._serve(worker) and not self.waits(worker):
+                worker.rest()
+        except Exception:  # the others go on
+            self._log.failure("The work of a connection failed.")
+
+
+class _Steps:
+    """The steps of an iterator as work."""
+
+    def __init__(self, turns: Turns, steps: Iterator[object]) -> None:
+        self.done: Deferred[None] = Deferred(lambda _: self._cancel())
+        self._turns = turns
+        self._steps = steps
+        turns.run(self)
+
+    def work(self) -> bool:
+        try:
+            next(self._steps)
+        except StopIteration:
+            self.done.callback(None)
+            return False
+        except Exception:
+            self.done.errback()
+            return False
+        return True
+
+    def rest(self) -> None:
+        """All steps are taken."""
+
+    def _cancel(self) -> None:
+        self._turns.forget(self)
+        self._steps = iter(())
+        self.done.errback(CancelledError())

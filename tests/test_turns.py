@@ -1,0 +1,141 @@
+"""Time of the reactor: how it is shared, with a clock that each piece of work moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.turns import Turns
+from tests.turning import take_turn
+
+
+class Pieces:
+    """Some pieces of work, each of which takes 1 s."""
+
+    def __init__(self, case: TurnsCase, name: str, count: int) -> None:
+        self._case = case
+        self._name = name
+        self.left = count
+        self.rests = 0
+
+    def work(self) -> bool:
+        if self.left:
+            self.left -= 1
+            self._case.now += 1
+            self._case.done += self._name
+        return self.left > 0
+
+    def rest(self) -> None:
+        self.rests += 1
+
+
+class TurnsCase(SynchronousTestCase):
+    """Each worker has 2 s in a turn, all together 6 s."""
+
+    def setUp(self) -> None:
+        self.reactor = Clock()
+        self.now = 0.0
+        self.done = ""
+        self.turns = Turns(self.reactor, each_s=2, all_s=6, seconds=lambda: self.now)
+
+    def run_some(self, name: str, count: int) -> Pieces:
+        pieces = Pieces(self, name, count)
+        self.turns.run(pieces)
+        return pieces
+
+    def turn(self) -> str:
+        """What is done in the next turn."""
+        self.done = ""
+        take_turn(self.reactor)
+        return self.done
+
+
+class Alone(TurnsCase):
+    def test_little(self) -> None:
+        """What is done in time is done at once, and nobody is told."""
+        pieces = self.run_some("a", 1)
+        self.assertEqual((self.done, pieces.rests), ("a", 0))
+
+    def test_much(self) -> None:
+        """What is more goes on in later turns, as long as there is time in them."""
+        pieces = self.run_some("a", 10)
+        self.assertEqual(self.done, "aa")
+        self.assertEqual([self.turn(), self.turn(), self.turn()], ["aaaaaa", "aa", ""])
+        self.assertEqual(pieces.rests, 1)
+
+    def test_idle(self) -> None:
+        """Light work calls the reactor once in a while, not in each turn."""
+        self.turns = Turns(self.reactor, each_s=100, all_s=400, seconds=lambda: self.now)
+        for _ in range(99):
+            self.run_some("a", 1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.run_some("a", 1)
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+
+
+class Together(TurnsCase):
+    def test_in_turn(self) -> None:
+        """Those who have used up their time go on one after the other."""
+        for name in "abcd":
+            self.run_some(name, 5)
+        self.assertEqual(self.done, "aabbcc")
+        self.assertEqual([self.turn(), self.turn(), self.turn()], ["aaddbb", "ccaddb", "cd"])
+
+    def test_news_first(self) -> None:
+        """What is new comes before the rest of what has had its time, but for one."""
+        for name in "abc":
+            self.run_some(name, 9)
+        self.run_some("d", 1)
+        self.assertEqual(self.done, "aabbcc")
+        self.assertEqual(self.turn(), "aadbbcc")
+
+    def test_gone(self) -> None:
+        """A worker that is gone does no more."""
+        for name in "abc":
+            pieces = self.run_some(name, 9)
+        self.turns.forget(pieces)
+        self.assertNotIn("c", self.turn())
+
+    def test_one_fails(self) -> None:
+        """The others go on."""
+
+        class Fails(Pieces):
+            def work(self) -> bool:
+                if self.left == 1:
+                    raise ZeroDivisionError
+                return super().work()
+
+        self.turns.run(Fails(self, "f", 3))
+        self.run_some("a", 3)
+        self.assertEqual(self.turn(), "a")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class Steps(TurnsCase):
+    def steps(self, count: int) -> Iterator[None]:
+        for _ in range(count):
+            self.now += 1
+            self.done += "s"
+            yield
+
+    def test_taken(self) -> None:
+        """Steps are pieces of work; when the last is taken their Deferred fires."""
+        done = self.turns.take(self.steps(5))
+        self.assertEqual(self.done, "ss")
+        self.assertNoResult(done)
+        self.assertEqual(self.turn(), "sss")
+        self.successResultOf(done)
+
+    def test_one_fails(self) -> None:
+        """Who waits for them is told."""
+        self.failureResultOf(self.turns.take(1 / 0 for _ in range(3)), ZeroDivisionError)
+
+    def test_given_up(self) -> None:
+        """The rest is not taken."""
+        done = self.turns.take(self.steps(5))
+        done.cancel()
+        self.failureResultOf(done, CancelledError)
+        self.assertEqual(self.turn(), "")
