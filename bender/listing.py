@@ -1,4 +1,4 @@
-"""Lists of registrations as clients get them: put together once after a change, and long ones in slices.
+"""Lists of registrations as clients get them: put together once after a change, all but short ones in slices.
 
 A list that did not change since somebody asked for it costs a look at a number. What is kept is bounded, whatever is
 asked for. It must never hold up the reactor: to put 100,000 registrations together takes 50 ms, so that is done piece
@@ -17,17 +17,24 @@ from bender.core.model import registration, registration_bytes
 from bender.core.standing import USUAL, Standing
 from bender.core.view import View, in_order
 
-#: Registrations in a list that is put together in one go: 1 MB, in 3 ms.
-AT_ONCE_MAX = 5_000
+#: Registrations in a list that is put together in one go: 60 KB, in 0.15 ms, or 0.3 ms if their meta is looked at.
+AT_ONCE_MAX = 250
+
+#: Registrations in a list that is of one instant, with a tag that is the same on all nodes: their claims are put in
+#: order in 0.3 ms. A longer one may change while it is made.
+OF_ONE_INSTANT_MAX = 5_000
 
 #: Lists that are kept, in bytes.
 KEPT_BYTES_MAX = 16 * 1024 * 1024
 
-#: Registrations looked at in one slice, which takes about 2 ms, or 5 if their meta has to be read.
-SLICE = 5_000
+#: Lists that are being made for whoever asks for them meanwhile.
+MAKING_MAX = 16
 
-#: Registrations in one of the pieces in which a long list is sent; they are put together in 0.3 ms.
-PIECE = 256
+#: Registrations in a slice, and in one of the pieces in which a list is sent: looked at, and put together, in 0.3 ms.
+SLICE = 256
+
+#: Bytes of their bodies: to deflate as much takes 1 ms.
+SLICE_BYTES = 64 * 1024
 
 #: Fast rather than small: a list of 100 registrations deflates to a tenth in 0.1 ms, for 10 % less it would take 0.4.
 DEFLATE_LEVEL = 1
@@ -68,15 +75,16 @@ class Listing:
 class Listings:
     """The lists of what a view shows, of all, an app or a version of it, as long as they are right.
 
-    `name` must be another one at each start of a node: it stands in the tags of long lists.
+    `name` must be another one at each start of a node: it stands in the tags of the longest lists.
     """
 
     def __init__(self, view: View, name: str) -> None:
         self._view = view
         self._name = name
         # In order of their last use.
-        self._kept: dict[tuple[str | None, str | None], tuple[int, Listing]] = {}
+        self._kept: dict[_Which, tuple[int, Listing | LongListing]] = {}
         self._kept_bytes = 0
+        self._making: dict[_Which, tuple[int, LongListing]] = {}
 
     def is_long(self, app: str | None, version: str | None) -> bool:
         """Whether a list has to be made in slices."""
@@ -84,25 +92,63 @@ class Listings:
 
     def listing(self, app: str | None, version: str | None) -> Listing:
         """A list that is not long."""
-        stamp = self._view.stamp(app)
-        kept = self._kept.pop((app, version), None)
-        if kept is not None and kept[0] == stamp:
-            self._kept[app, version] = kept
-            return kept[1]
-        if kept is not None:
-            self._kept_bytes -= kept[1].kept_bytes
+        kept = self._present((app, version))
+        if isinstance(kept, Listing):
+            return kept
         claims = (claim for group in self._view.groups(app, version) for claim in in_order(group))
         listing = Listing(map(self._view.registration, claims))
-        self._keep((app, version), stamp, listing)
+        self._keep((app, version), self._view.stamp(app), listing)
         return listing
+
+    def kept(self, app: str | None, version: str | None) -> LongListing | None:
+        """A long list that was made before and is still right."""
+        kept = self._present((app, version))
+        return kept if isinstance(kept, LongListing) else None
 
     def long_listing(
         self, app: str | None, version: str | None, admits: Callable[[bytes], bool] | None = None
     ) -> LongListing:
-        """A list that is to be made in slices. `admits` says which of the registrations are wanted, if not all."""
-        return LongListing(self._view, self._name, app, version, admits)
+        """A list that is to be made in slices. `admits` says which of the registrations are wanted, if not all.
 
-    def _keep(self, which: tuple[str | None, str | None], stamp: int, listing: Listing) -> None:
+        Several clients that ask for the same at the same time have the same made.
+        """
+        which = (app, version)
+        if admits is not None:
+            return LongListing(self._view, self._name, which, admits)
+        stamp = self._view.stamp(app)
+        making = self._making.get(which)
+        if making is not None and making[0] == stamp:
+            return making[1]
+
+        def made(listing: LongListing) -> None:
+            if self._making.get(which) == (stamp, listing):
+                del self._making[which]
+            if listing.is_kept and self._view.stamp(app) == stamp:
+                self._keep(which, stamp, listing)
+
+        listing = LongListing(self._view, self._name, which, None, made)
+        self._making.pop(which, None)
+        self._making[which] = (stamp, listing)
+        if len(self._making) > MAKING_MAX:
+            del self._making[next(iter(self._making))]
+        return listing
+
+    def _present(self, which: _Which) -> Listing | LongListing | None:
+        kept = self._kept.pop(which, None)
+        if kept is None:
+            return None
+        stamp, listing = kept
+        if stamp == self._view.stamp(which[0]):
+            self._kept[which] = kept
+            return listing
+        self._kept_bytes -= listing.kept_bytes
+        return None
+
+    def _keep(self, which: _Which, stamp: int, listing: Listing | LongListing) -> None:
+        self._present(which)
+        before = self._kept.pop(which, None)
+        if before is not None:
+            self._kept_bytes -= before[1].kept_bytes
         self._kept[which] = (stamp, listing)
         self._kept_bytes += listing.kept_bytes
         while self._kept_bytes > KEPT_BYTES_MAX:
@@ -110,34 +156,101 @@ class Listings:
             self._kept_bytes -= oldest.kept_bytes
 
 
-class LongListing:
-    """A list that is made in slices: take all `steps`, and then it is there.
+#: An app and a version, or None for all of them.
+_Which = tuple[str | None, str | None]
 
-    What it has of one version of an app is of one instant, but for standings, which all are of that at which it was
-    begun. Its tag holds at this node only, and not at all where something changed meanwhile.
+
+class LongListing:
+    """A list that is made in slices: take all `steps`, and then it is there. Any number of clients may take them.
+
+    Up to `OF_ONE_INSTANT_MAX` registrations are those of one instant, and the tag follows from the content. Of more,
+    what it has of one version of an app is of one instant, but for standings, which all are of that at which it was
+    begun; the tag holds at this node only, and not at all where something changed meanwhile.
     """
 
     def __init__(
-        self, view: View, name: str, app: str | None, version: str | None, admits: Callable[[bytes], bool] | None
+        self,
+        view: View,
+        name: str,
+        which: _Which,
+        admits: Callable[[bytes], bool] | None,
+        made: Callable[[LongListing], None] = lambda _: None,
     ) -> None:
         self._view = view
         self._name = name
-        self._which = (app, version)
+        self._which = which
         self._admits = admits
+        self._made = made
         self._claims: list[Claim] = []
         self._standings: dict[str, Standing] = {}
+        self._slices: Iterator[None] | None = None
+        self._complete = False
+        # What is kept is sent again without putting it together.
+        self._kept: list[bytes] | None = None
+        self._gzipped: list[bytes] | None = None
         self.etag = ""
         #: Of the array as JSON, in bytes.
         self.length = 0
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it may be sent again to others."""
+        return self._kept is not None
+
+    @property
+    def kept_bytes(self) -> int:
+        """What it takes if it is asked for in both ways."""
+        return 2 * self.length
+
     def steps(self) -> Iterator[None]:
+        """Each takes about 0.3 ms."""
+        if self._slices is None:
+            self._slices = self._make()
+        while not self._complete:
+            if next(self._slices, _FAILED) is _FAILED:
+                raise RuntimeError("this list could not be made for another client")
+            yield
+
+    def _make(self) -> Iterator[None]:
+        of_one_instant = self._view.count_of(*self._which) <= OF_ONE_INSTANT_MAX
+        yield from self._make_of_one_instant() if of_one_instant else self._make_longest()
+        self._complete = True
+        self._made(self)
+        yield
+
+    def _make_of_one_instant(self) -> Iterator[None]:
+        claims = [claim for group in self._view.groups(*self._which) for claim in in_order(group)]
+        standings = self._standings = self._view.standings()
+        self._kept = None if self._admits else []
+        opening, digest = b"[", blake2b(digest_size=12)
+        for portion in portions(claims):
+            wanted = self._wanted(portion)
+            self._claims += wanted
+            if wanted:
+                piece = opening + _joined(wanted, standings)
+                opening = b","
+                digest.update(piece)
+                self.length += len(piece)
+                if self._kept is not None:
+                    self._kept.append(piece)
+                if self.kept_bytes > KEPT_BYTES_MAX // 2:
+                    self._kept = None
+            yield
+        closing = b"]" if self._claims else b"[]"
+        digest.update(closing)
+        self.length += len(closing)
+        if self._kept is not None:
+            self._kept.append(closing)
+        self.etag = digest.hexdigest()
+
+    def _make_longest(self) -> Iterator[None]:
         app, _ = self._which
         began_at = self._view.stamp(app)
         standings = self._standings = self._view.standings()
         looked_at = 0
         for group in self._view.groups(*self._which):
-            for portion in batched(in_order(group), SLICE):
-                wanted = portion if self._admits is None else [c for c in portion if self._admits(c.body)]
+            for portion in portions(in_order(group)):
+                wanted = self._wanted(portion)
                 self._claims += wanted
                 self.length += sum([registration_bytes(c.key, c.body, standings.get(c.key, USUAL)) for c in wanted])
                 looked_at += len(portion)
@@ -149,18 +262,56 @@ class LongListing:
         # With two stamps in it, a tag will never be right again.
         self.etag = f"{self._name}-{began_at}" + (f"-{ended_at}" if ended_at != began_at else "")
 
+    def _wanted(self, portion: Sequence[Claim]) -> Sequence[Claim]:
+        admits = self._admits
+        return portion if admits is None else [claim for claim in portion if admits(claim.body)]
+
     def pieces(self) -> Iterator[bytes]:
-        """The array as JSON. Can be had once."""
-        opening, standings = b"[", self._standings
-        for portion in batched(self._claims, PIECE):
-            yield opening + b",".join([registration(c.key, c.body, standings.get(c.key, USUAL)) for c in portion])
+        """The array as JSON."""
+        return iter(self._kept) if self._kept is not None else self._put_together()
+
+    def _put_together(self) -> Iterator[bytes]:
+        opening = b"["
+        for portion in portions(self._claims):
+            yield opening + _joined(portion, self._standings)
             opening = b","
         yield b"]" if self._claims else b"[]"
 
+    def gzipped(self) -> Iterator[bytes]:
+        """The same, deflated."""
+        return iter(self._gzipped) if self._gzipped is not None else self._deflate()
 
-def batched(items: Sequence[Claim], size: int) -> Iterator[Sequence[Claim]]:
-    for begin in range(0, len(items), size):
-        yield items[begin : begin + size]
+    def _deflate(self) -> Iterator[bytes]:
+        deflated: list[bytes] = []
+        for piece in gzip_pieces(self.pieces()):
+            if self.is_kept:
+                deflated.append(piece)
+            yield piece
+        if self.is_kept:
+            self._gzipped = deflated
+
+    def whole(self) -> Listing:
+        """The same in one piece; for one that is short after all, because few were wanted."""
+        return Listing([b"".join(self.pieces())[1:-1]])
+
+
+_FAILED = object()
+
+
+def _joined(claims: Sequence[Claim], standings: dict[str, Standing]) -> bytes:
+    return b",".join([registration(c.key, c.body, standings.get(c.key, USUAL)) for c in claims])
+
+
+def portions(claims: Sequence[Claim]) -> Iterator[Sequence[Claim]]:
+    """All of them in order, so many at a time that it takes no long time to do something with them."""
+    begin = size = 0
+    for i, claim in enumerate(claims, 1):
+        size += len(claim.body)
+        if i - begin >= SLICE or size >= SLICE_BYTES:
+            yield claims[begin:i]
+            begin, size = i, 0
+    if begin < len(claims):
+        yield claims[begin:]
 
 
 def gzip_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:

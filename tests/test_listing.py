@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from hashlib import blake2b
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,7 +12,7 @@ from bender import listing
 from bender.core.ledger import Claim
 from bender.core.messages import Setting
 from bender.core.view import View
-from bender.listing import Listings, gzip_pieces
+from bender.listing import Listings, LongListing, gzip_pieces, portions
 
 
 class ListingCase(SynchronousTestCase):
@@ -77,12 +78,14 @@ class Short(ListingCase):
         self.assertLess(len(shown.gzipped), len(shown.body) / 5)
 
 
-class Long(ListingCase):
+class Longest(ListingCase):
+    """Lists of more than are of one instant."""
+
     def setUp(self) -> None:
         super().setUp()
         self.patch(listing, "AT_ONCE_MAX", 3)
+        self.patch(listing, "OF_ONE_INSTANT_MAX", 3)
         self.patch(listing, "SLICE", 2)
-        self.patch(listing, "PIECE", 2)
 
     def test_which(self) -> None:
         """Above so many registrations in it."""
@@ -98,19 +101,19 @@ class Long(ListingCase):
         self.show('we"b', 4)
         self.show("wéb", 2)
         long = self.listings.long_listing(None, None)
-        self.assertEqual(len([*long.steps()]), 2)
+        self.assertEqual(len([*long.steps()]), 3)
         body = b"".join(long.pieces())
         self.assertEqual(self.ports(body), [4, 1, 3, 5, 2])
         self.assertEqual(len(body), long.length)
         again = self.listings.long_listing(None, None)
-        self.assertEqual([len([*again.steps()]), again.etag], [2, long.etag])
+        self.assertEqual([len([*again.steps()]), again.etag], [3, long.etag])
 
     def test_selected(self) -> None:
         """With a condition the others are left out."""
         self.show("web", 1, 3, 5)
         self.show("web", 2, 4, body=b'{"weight":0}')
         long = self.listings.long_listing("web", None, lambda terms: b"0" in terms)
-        self.assertEqual(len([*long.steps()]), 2)
+        self.assertEqual(len([*long.steps()]), 3)
         body = b"".join(long.pieces())
         self.assertEqual((self.ports(body), long.length), ([2, 4], len(body)))
 
@@ -118,20 +121,20 @@ class Long(ListingCase):
         """Nothing is an array too."""
         self.show("web", 1, 2, 3, 4)
         long = self.listings.long_listing(None, None, lambda terms: False)
-        self.assertEqual(len([*long.steps()]), 2)
+        self.assertEqual(len([*long.steps()]), 3)
         self.assertEqual((b"".join(long.pieces()), long.length), (b"[]", 2))
 
     def test_changed_meanwhile(self) -> None:
         """What changes while it is made makes its tag one that will never be right again."""
         self.show("web", 1, 2, 3, 4)
-        changed, before = self.listings.long_listing(None, None), self.listings.long_listing(None, None)
-        self.assertEqual(len([*before.steps()]), 2)
+        before, changed = (LongListing(self.view, "start", (None, None), None) for _ in range(2))
+        self.assertEqual(len([*before.steps()]), 3)
         steps = changed.steps()
         next(steps)
         self.show("web", 1, body=b'{"weight":2}')
-        self.assertEqual(len([*steps]), 1)
+        self.assertEqual(len([*steps]), 2)
         after = self.listings.long_listing(None, None)
-        self.assertEqual(len([*after.steps()]), 2)
+        self.assertEqual(len([*after.steps()]), 3)
         self.assertEqual(len({before.etag, changed.etag, after.etag}), 3)
 
     def test_states_are_those_of_its_beginning(self) -> None:
@@ -139,7 +142,7 @@ class Long(ListingCase):
         self.show("web", 1, 2, 3)
         self.drain("web", 1)
         long = self.listings.long_listing(None, None)
-        self.assertEqual(len([*long.steps()]), 1)
+        self.assertEqual(len([*long.steps()]), 3)
         self.drain("web", 2)
         body = b"".join(long.pieces())
         self.assertEqual([each["state"] for each in msgspec.json.decode(body)], ["drain", "up", "up"])
@@ -149,5 +152,108 @@ class Long(ListingCase):
         """Piece by piece, too."""
         self.show("web", *range(1, 10))
         long = self.listings.long_listing(None, None)
-        self.assertEqual(len([*long.steps()]), 4)
+        self.assertEqual(len([*long.steps()]), 5)
         self.assertEqual(self.ports(gzip.decompress(b"".join(gzip_pieces(long.pieces())))), [*range(1, 10)])
+
+
+class OfOneInstant(ListingCase):
+    """Lists that are made in slices, and are the same as if they were made in one go."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(listing, "AT_ONCE_MAX", 3)
+        self.patch(listing, "SLICE", 2)
+
+    def made(self, long: LongListing) -> bytes:
+        for _ in long.steps():
+            pass
+        body = b"".join(long.pieces())
+        self.assertEqual((len(body), long.etag), (long.length, blake2b(body, digest_size=12).hexdigest()))
+        self.assertEqual(long.whole().body, body)
+        return body
+
+    def test_the_same(self) -> None:
+        """Content and tag are those of a list that is not long."""
+        self.show("web", 5, 3, 1)
+        self.show("api", 4, 2)
+        self.drain("web", 3)
+        body = self.made(self.listings.long_listing(None, None))
+        self.patch(listing, "AT_ONCE_MAX", 5)
+        self.assertEqual(Listings(self.view, "other").listing(None, None).body, body)
+
+    def test_selected(self) -> None:
+        """So it is with a condition, also where nothing meets it."""
+        self.show("web", 1, 3, 5)
+        self.show("web", 2, 4, body=b'{"weight":0}')
+        body = self.made(self.listings.long_listing("web", None, lambda terms: b"0" in terms))
+        self.assertEqual(self.ports(body), [2, 4])
+        self.assertEqual(self.made(self.listings.long_listing("web", None, lambda terms: False)), b"[]")
+
+    def test_in_slices(self) -> None:
+        """No step looks at more than so many, or so many bytes."""
+        looked_at: list[bytes] = []
+
+        def admits(terms: bytes) -> bool:
+            looked_at.append(terms)
+            return True
+
+        self.show("web", *range(1, 8))
+        long = self.listings.long_listing("web", None, admits)
+        for _ in long.steps():
+            self.assertLessEqual(len(looked_at), 2)
+            looked_at.clear()
+        self.patch(listing, "SLICE_BYTES", 12)
+        self.assertEqual([len(each) for each in portions([*self.view.groups("web")[0].values()])], [1] * 7)
+
+    def test_changed_meanwhile(self) -> None:
+        """What changes while it is made is not in it."""
+        self.show("web", 1, 2, 3, 4, 5)
+        long = self.listings.long_listing(None, None)
+        steps = long.steps()
+        next(steps)
+        self.show("web", 5, body=None)
+        self.show("web", 6)
+        self.assertEqual(self.ports(self.made(long)), [1, 2, 3, 4, 5])
+        self.assertIsNone(self.listings.kept(None, None))
+
+    def test_kept(self) -> None:
+        """It is made once until something in it changes, also for clients that ask for it at the same time."""
+        self.show("web", 1, 2, 3, 4)
+        first, second = (self.listings.long_listing("web", None) for _ in range(2))
+        self.assertIs(first, second)
+        self.assertIsNone(self.listings.kept("web", None))
+        steps = first.steps()
+        next(steps)
+        self.made(second)
+        self.assertEqual([*steps], [])
+        self.assertIs(self.listings.kept("web", None), first)
+        deflated = b"".join(first.gzipped())
+        self.assertEqual(gzip.decompress(deflated), b"".join(first.pieces()))
+        self.assertEqual(b"".join(first.gzipped()), deflated)
+        self.show("web", 5)
+        self.assertIsNone(self.listings.kept("web", None))
+        self.assertEqual(self.listings._kept_bytes, 0)
+
+    def test_what_is_kept_is_bounded(self) -> None:
+        """One that would take most of what is kept is put together each time."""
+        self.patch(listing, "KEPT_BYTES_MAX", 1000)
+        self.show("web", 1, 2, 3, 4)
+        self.made(self.listings.long_listing("web", None))
+        self.assertIsNone(self.listings.kept("web", None))
+        self.assertEqual((self.listings._kept_bytes, self.listings._making), (0, {}))
+
+    def test_given_up(self) -> None:
+        """Those that nobody takes to the end are forgotten when there are too many."""
+        self.patch(listing, "MAKING_MAX", 2)
+        for app in "abc":
+            self.show(app, 1, 2, 3, 4)
+            next(self.listings.long_listing(app, None).steps())
+        self.assertEqual(len(self.listings._making), 2)
+
+    def test_one_fails(self) -> None:
+        """Nobody is given a part of it."""
+        self.show("web", 1, 2, 3, 4, body=b"{")
+        self.patch(listing, "registration", lambda *_: 1 / 0)
+        first, second = self.listings.long_listing("web", None).steps(), self.listings.long_listing("web", None).steps()
+        self.assertRaises(ZeroDivisionError, next, first)
+        self.assertRaises(RuntimeError, next, second)

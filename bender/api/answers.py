@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote
 import msgspec
 
 from bender.core.model import Invalid, TooLarge
-from bender.listing import Listing, LongListing, gzip_pieces
+from bender.listing import Listing, LongListing
 from bender.node import Full, Node, NotReady
 
 #: A body, except of renewals. Many times an entry, so that what is too large for one is told so in plain words.
@@ -28,6 +28,10 @@ QUERY_FIELDS_MAX = 20
 
 #: A list above this is deflated for who asks for that: it fits a packet otherwise, or nearly so.
 DEFLATE_OVER_BYTES = 2 * 1024
+
+#: A list that was made in slices is sent in one piece up to this. What is sent in pieces does not pile up for a client
+#: that does not read.
+ONE_PIECE_BYTES_MAX = 64 * 1024
 
 #: A request waits no longer, whatever was asked for: intermediaries give up on silent connections soon after.
 WAIT_S_MAX = 60
@@ -194,10 +198,12 @@ def list_of(asked: Asked, listing: Listing) -> Answer:
 
 
 def long_list_of(asked: Asked, listing: LongListing) -> Answer:
-    """The same, of one that is sent in pieces."""
+    """The same, of one that was made in slices, and is sent in pieces if there are several."""
+    if listing.length <= ONE_PIECE_BYTES_MAX:
+        return list_of(asked, listing.whole())
     gzipped = _accepts_gzip(asked)
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=True)
-    pieces = gzip_pieces(listing.pieces()) if gzipped else listing.pieces()
+    pieces = listing.gzipped() if gzipped else listing.pieces()
     return or_unchanged(asked, Answer(200, b"", headers, pieces, None if gzipped else listing.length))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -23,9 +25,11 @@ from bender.api.answers import (
 )
 from bender.api.registrations import selected
 from bender.core import model, serving
-from bender.core.model import Kind
+from bender.core.model import Kind, registration
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.serving import canary_of, servers_of
+from bender.core.standing import USUAL
+from bender.listing import SLICE, portions
 from bender.node import Node
 
 
@@ -165,12 +169,23 @@ def members(node: Node, asked: Asked) -> Answer | Later:
     app, version, canary = backend["app"], backend["version"], canary_of(backend)
     if canary is None and not servers_of(backend) and node.all_up(app, version):
         return selected(node, asked, app, version)
-    stable, chosen = _registrations(node, app, version), _registrations(node, app, canary.version) if canary else []
-    return listed(asked, map(encode, serving.members(backend, stable, chosen)))
+    stable, chosen = node.claims(app, version), node.claims(app, canary.version) if canary else []
+    standings = node.standings()
+    found: list[bytes] = []
 
+    def steps() -> Iterator[None]:
+        read: list[list[dict[str, Any]]] = [[], []]
+        for registrations, claims in zip(read, (stable, chosen), strict=True):
+            for portion in portions(claims):
+                shown = [registration(c.key, c.body, standings.get(c.key, USUAL)) for c in portion]
+                registrations.extend(map(msgspec.json.decode, shown))
+                yield
+        weighted = iter(serving.members(backend, *read))
+        while batch := [*islice(weighted, SLICE)]:
+            found.extend(map(encode, batch))
+            yield
 
-def _registrations(node: Node, app: str, version: str) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(node.shown(claim)) for claim in node.claims(app, version)]
+    return Later(steps(), lambda: listed(asked, found))
 
 
 def _key(kind: Kind, asked: Asked) -> str:

@@ -175,13 +175,17 @@ def selected(
     node: Node, asked: Asked, app: str | None, version: str | None, admits: Callable[[bytes], bool] | None = None
 ) -> Answer | Later:
     """The registrations of an app or version, or all; of them only those whose encoded terms `admits` lets pass."""
-    if node.listings.is_long(app, version):
-        long = node.listings.long_listing(app, version, admits)
+    listings = node.listings
+    if listings.is_long(app, version):
+        kept = listings.kept(app, version) if admits is None else None
+        if kept is not None:
+            return long_list_of(asked, kept)
+        long = listings.long_listing(app, version, admits)
         return Later(long.steps(), lambda: long_list_of(asked, long))
     if admits is not None:
         claims = (claim for claim in node.claims(app, version) if admits(claim.body))
         return listed(asked, map(node.shown, claims))
-    return list_of(asked, node.listings.listing(app, version))
+    return list_of(asked, listings.listing(app, version))
 
 
 def _instance(asked: Asked) -> tuple[str, str, str, str]:

@@ -7,7 +7,7 @@ every few seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeGuard
 
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
-from bender.api.answers import NO_ROUTE, NOT_READY, Answer, Asked, Later, refusal
+from bender.api.answers import NO_ROUTE, NOT_READY, Answer, Answered, Asked, Later, refusal
 from bender.api.channel import Request, Site, respond, send
 from bender.api.commands import ROUTES, Route, answer, without_command
 from bender.api.lane import Lane
@@ -89,13 +89,14 @@ def _endpoint(node: Node, reactor: IReactorTime, turns: Turns, route: Route) -> 
     async def once_ready(request: Request, path: dict[str, str]) -> bytes:
         await node.until_ready()
         answered = answer(node, route, _asked(request, path))
-        return respond(request, answered) if isinstance(answered, Answer) else await at_length(request, answered)
+        return respond(request, answered) if _is_whole(answered) else await at_length(request, answered)
 
-    async def at_length(request: Request, later: Later | Coroutine[Any, Any, Answer]) -> bytes:
-        if not isinstance(later, Later):
-            return respond(request, await later)
-        await turns.take(later.steps)
-        answered = later.answer()
+    async def at_length(request: Request, answered: Answered) -> bytes:
+        if isinstance(answered, Later):
+            await turns.take(answered.steps)
+            answered = answered.answer()
+        elif not isinstance(answered, Answer):
+            answered = await answered
         if answered.pieces is None or request.method == b"HEAD":
             return respond(request, answered)
         await send(request, answered, turns)
@@ -105,9 +106,14 @@ def _endpoint(node: Node, reactor: IReactorTime, turns: Turns, route: Route) -> 
         if not (route.at_once or node.ready):
             return once_ready(request, path)
         answered = answer(node, route, _asked(request, path))
-        return respond(request, answered) if isinstance(answered, Answer) else at_length(request, answered)
+        return respond(request, answered) if _is_whole(answered) else at_length(request, answered)
 
     return endpoint
+
+
+def _is_whole(answered: Answered) -> TypeGuard[Answer]:
+    """Whether an answer is there, in one piece."""
+    return isinstance(answered, Answer) and answered.pieces is None
 
 
 def _asked(request: Request, path: dict[str, str]) -> Asked:

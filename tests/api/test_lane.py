@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
 from bender.api.lane import HEAD_BYTES_MAX, PART_BYTES_MAX, Taken
-from bender.listing import AT_ONCE_MAX
+from bender.listing import OF_ONE_INSTANT_MAX
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, a_node, parsed, request
 
 _DATE = re.compile(rb"\r\nDate: [^\r]*")
@@ -396,7 +396,7 @@ class OnOneConnection(SynchronousTestCase):
 
     def test_a_long_list(self) -> None:
         """It is made in slices by the long way, in its turn among the others."""
-        for i in range(AT_ONCE_MAX + 1):
+        for i in range(OF_ONE_INSTANT_MAX + 1):
             self.connection.send(request("POST", f"/registrations/web/1/10.0.0.1/{i + 1}"))
         self.connection.received()
         self.connection.send(request("GET", "/ready") + request("GET", "/registrations") + request("GET", "/ready"))
@@ -404,7 +404,7 @@ class OnOneConnection(SynchronousTestCase):
             self.front.clock.advance(0)
         received = self.connection.received()
         self.assertEqual([response.status for response in parsed(received)], [200, 200, 200])
-        self.assertEqual(len(parsed(received)[1].json), AT_ONCE_MAX + 1)
+        self.assertEqual(len(parsed(received)[1].json), OF_ONE_INSTANT_MAX + 1)
 
 
 class NotReady(SynchronousTestCase):

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from bender.api import site
+from bender.api.answers import Answer, Asked, Later
+from bender.api.commands import answer, find_hot
 from bender.core.model import RENEWALS_MAX, Wanted
-from bender.listing import AT_ONCE_MAX
+from bender.listing import OF_ONE_INSTANT_MAX, SLICE
 from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase, Response, a_node, parsed, request
 
 SHOWN = {
@@ -407,12 +409,65 @@ class Deflated(ApiCase):
         self.assertEqual((len(response.json), "vary" in response.headers), (5, False))
 
 
+class ListsOfOneInstant(ApiCase):
+    """Lists of more than a few registrations are made in slices, and are what they would be in one piece."""
+
+    COUNT = 2 * SLICE
+
+    def setUp(self) -> None:
+        super().setUp()
+        for port in range(1, self.COUNT + 1):
+            self.node.register(Wanted("web", "1.2.0", "10.0.0.5", port, meta={"odd": str(port % 2), "port": port}))
+
+    def later(self, path: str) -> Later:
+        """The answer, which takes a while."""
+        route, names = find_hot(path.partition("?")[0]) or self.fail()
+        answered = answer(self.node, route, Asked("GET", names, path.partition("?")[2]))
+        assert isinstance(answered, Later)
+        return answered
+
+    def test_filtered(self) -> None:
+        """From the start; the tag is that of the content, and so the same on all nodes."""
+        later = self.later("/registrations/web?meta.port=7")
+        self.assertGreaterEqual(len([*later.steps]), 2)
+        self.assertEqual(len(msgspec.json.decode(later.answer().body)), 1)
+        first, second = (self.ask("GET", f"/registrations?meta.port={port}") for port in (7, 1000))
+        self.assertEqual([each["port"] for each in first.json], [7])
+        self.assertEqual(second.json, [])
+        self.node.register(Wanted("api", "1", "h", 1))
+        etag = first.headers["etag"]
+        self.assertEqual(self.ask("GET", "/registrations?meta.port=7", If_None_Match=etag).status, 304)
+
+    def test_whole(self) -> None:
+        """It is made once, and then sent in pieces to everybody who asks, until something changes."""
+        later = self.later("/registrations")
+        self.assertGreaterEqual(len([*later.steps]), 2)
+        route, _ = find_hot("/registrations") or self.fail()
+        kept = answer(self.node, route, Asked("GET"))
+        assert isinstance(kept, Answer)
+        assert kept.pieces is not None
+        self.assertGreater(len([*kept.pieces]), 2)
+        response = self.ask("GET", "/registrations")
+        ids = [each["id"] for each in response.json]
+        self.assertEqual((len(ids), ids), (self.COUNT, sorted(ids)))
+        etag = response.headers["etag"]
+        self.assertEqual(self.ask("GET", "/registrations", If_None_Match=etag).status, 304)
+        head = self.ask("HEAD", "/registrations")
+        self.assertEqual((head.headers["etag"], head.headers["content-length"]), (etag, str(len(response.body))))
+
+    def test_members(self) -> None:
+        """Those of a backend with servers of its own, too."""
+        servers = ["10.1.1.1:80"]
+        self.ask("POST", "/backends", {"name": "blue", "app": "web", "version": "1.2.0", "servers": servers})
+        self.assertEqual(len(self.ask("GET", "/backends/blue/members").json), self.COUNT + 1)
+
+
 class LongLists(ApiCase):
     """Lists that are put together in slices."""
 
     def setUp(self) -> None:
         super().setUp()
-        for port in range(1, AT_ONCE_MAX + 2):
+        for port in range(1, OF_ONE_INSTANT_MAX + 2):
             self.node.register(Wanted("web", "1.2.0", "10.0.0.5", port, meta={"odd": str(port % 2)}))
 
     def ask_long(self, method: str, path: str, **headers: str) -> Response:
@@ -427,7 +482,7 @@ class LongLists(ApiCase):
         """All that is listed, in order of id as text, and a tag that holds as long as nothing changes."""
         response = self.ask_long("GET", "/registrations")
         ids = [each["id"] for each in response.json]
-        self.assertEqual((len(ids), ids), (AT_ONCE_MAX + 1, sorted(ids)))
+        self.assertEqual((len(ids), ids), (OF_ONE_INSTANT_MAX + 1, sorted(ids)))
         etag = response.headers["etag"]
         unchanged = self.ask_long("GET", "/registrations", If_None_Match=etag)
         self.assertEqual((unchanged.status, unchanged.body), (304, b""))
@@ -448,7 +503,7 @@ class LongLists(ApiCase):
     def test_members_of_a_backend(self) -> None:
         """They may be as many."""
         self.ask("POST", "/backends", {"name": "blue", "app": "web", "version": "1.2.0"})
-        self.assertEqual(len(self.ask_long("GET", "/backends/blue/members").json), AT_ONCE_MAX + 1)
+        self.assertEqual(len(self.ask_long("GET", "/backends/blue/members").json), OF_ONE_INSTANT_MAX + 1)
 
     def test_deflated(self) -> None:
         """Piece by piece, in chunks, for its length is not known before."""
@@ -462,7 +517,7 @@ class LongLists(ApiCase):
         while size := int(body.partition(b"\r\n")[0], 16):
             body = body.partition(b"\r\n")[2]
             chunks, body = chunks + body[:size], body[size + 2 :]
-        self.assertEqual(len(msgspec.json.decode(gzip.decompress(chunks))), AT_ONCE_MAX + 1)
+        self.assertEqual(len(msgspec.json.decode(gzip.decompress(chunks))), OF_ONE_INSTANT_MAX + 1)
 
     def test_a_client_that_goes_away(self) -> None:
         """In the middle of it, at any time: nothing is left behind."""
