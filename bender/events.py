@@ -13,7 +13,6 @@ system closes it when the process dies, which says so much earlier than a ttl.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
@@ -36,9 +35,13 @@ from bender.prompt import limit_unsent, prompt_writer
 from bender.roster import Origin, origin_of
 from bender.stream import Stream
 from bender.subscription import Selection, Subscription
+from bender.turns import Turns
 
 #: One line of a client: a thousand ids of 255 bytes, as in a request over HTTP.
 LINE_BYTES_MAX = 256 * 1024
+
+#: What is read while lines wait for their turn, before the client has to wait.
+HELD_BYTES_MAX = 64 * 1024
 
 #: How long a session may outlive its connection; longer than any ttl it would mean nothing.
 GRACE_S_MAX = TTL_S_MAX
@@ -52,13 +55,15 @@ class EventsFactory(Factory):
 
     noisy = False
 
-    def __init__(self, node: Node, reactor: IReactorTime) -> None:
+    def __init__(self, node: Node, reactor: IReactorTime, turns: Turns | None = None) -> None:
+        """`turns` are those of all that takes time at the node."""
         self._node = node
         self._reactor = reactor
+        self._turns = turns or Turns(reactor)
         self._sessions: Sessions = {}
 
     def buildProtocol(self, addr: IAddress | None) -> Subscriber:
-        return Subscriber(self._node, self._reactor, self._sessions, origin_of(addr))
+        return Subscriber(self._node, self._turns, self._reactor, self._sessions, origin_of(addr))
 
     def stopFactory(self) -> None:
         self._node.journal.close()
@@ -71,19 +76,23 @@ class Subscriber(Protocol):
     _log = Logger()
     transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
 
-    def __init__(self, node: Node, clock: IReactorTime, sessions: Sessions, origin: Origin) -> None:
+    def __init__(self, node: Node, turns: Turns, clock: IReactorTime, sessions: Sessions, origin: Origin) -> None:
         self._node = node
-        self._stream = Stream(node, clock, self, origin, ticks=True)
+        self._turns = turns
+        self._stream = Stream(node, turns, clock, self, origin, ticks=True)
         self._sessions = sessions
         # What this connection has sessions of, with the seconds that they have after it.
         self._graces_s: dict[str, float] = {}
-        # Lines not yet acted upon, and the beginning of one more. While there are any, no more is read.
-        self._lines: deque[bytes] = deque()
-        self._unfinished = bytearray()
+        # The line that is acted upon next, and what was read after it; there is no end of a line in the first so many
+        # bytes of that. While a line has to wait, no more is read.
+        self._line: bytes | None = None
+        self._held = bytearray()
+        self._searched = 0
         self._passing_over = False
         self._acting = False
         self._closed = False
         self._reading = True
+        self._stopped = False
 
     # What Twisted calls.
 
@@ -103,30 +112,15 @@ class Subscriber(Protocol):
             self._write(said_line("hello", cursor=self._node.journal.cursor, node=self._node.name, version=__version__))
 
     def dataReceived(self, data: bytes) -> None:
-        first, *others = data.split(b"\n")
-        self._unfinished += first
-        for other in others:
-            self._finish_line()
-            self._unfinished += other
-        if len(self._unfinished) > LINE_BYTES_MAX:
-            if not self._passing_over:
-                self._lines.append(bytes(self._unfinished))  # which is refused for its length
-            self._passing_over = True
-            self._unfinished.clear()
-        self._act()
-
-    def _finish_line(self) -> None:
-        if not self._passing_over:
-            self._lines.append(bytes(self._unfinished))
-        self._passing_over = False
-        self._unfinished.clear()
+        self._held += data
+        self._turns.run(self)
+        if len(self._held) > HELD_BYTES_MAX and self._turns.waits(self):
+            self._stop_reading(True)
 
     def readConnectionLost(self) -> None:
         """The client sends no more, which does not mean that it does not read."""
         self._reading = False
-        if self._unfinished:
-            self._finish_line()
-        self._act()
+        self._turns.run(self)
 
     def writeConnectionLost(self) -> None:
         """Only comes where this side ends its sending alone, which it never does."""
@@ -134,6 +128,7 @@ class Subscriber(Protocol):
     def connectionLost(self, reason: object = None) -> None:
         del reason
         self._closed = True
+        self._turns.forget(self)
         self._stream.close()
         self._end_sessions()
 
@@ -144,7 +139,8 @@ class Subscriber(Protocol):
         self._write(b"".join([entry.line for entry in entries]))
 
     def caught_up(self) -> None:
-        self._act()
+        if not self._acting:
+            self._turns.run(self)
 
     def drop(self) -> None:
         self._log.info("The subscriber at {peer} does not read and is dropped.", peer=self.transport.getPeer())
@@ -156,23 +152,53 @@ class Subscriber(Protocol):
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
+    # What the turns call.
+
+    def work(self) -> bool:
+        """Act on one line, if the client was given all that it is owed."""
+        if self._closed or self._acting:
+            return False
+        if self._line is None:
+            self._line = self._next_line()
+        if self._line is None or not self._stream.catch_up():
+            self._settle()
+            return False
+        line, self._line = self._line, None
+        self._acting = True
+        self._acting = self._waits(line)
+        return not self._acting
+
+    def idle(self) -> None:
+        """The lines are acted upon, or have to wait for the stream."""
+
     # The rest.
 
-    def _act(self) -> None:
-        """Do what the client's lines say, as long as it is owed nothing, and read more of them when none is left."""
-        if self._acting:
-            return
-        self._acting = True
-        while self._lines and self._stream.catch_up():
-            if self._waits(self._lines.popleft()):
-                return
-        self._acting = False
+    def _settle(self) -> None:
+        """Read on, unless a line has to wait; end what depends on a client that sends no more."""
         if self._reading:
-            (self.transport.pauseProducing if self._lines else self.transport.resumeProducing)()
-        elif not self._lines:
+            self._stop_reading(self._line is not None)
+        elif self._line is None:
             # Whoever says no more renews and confirms nothing here; a process that was killed looks like this.
             self._end_sessions()
             self._stream.leave()
+
+    def _stop_reading(self, stop: bool) -> None:
+        if stop is not self._stopped:
+            self._stopped = stop
+            (self.transport.pauseProducing if stop else self.transport.resumeProducing)()
+
+    def _next_line(self) -> bytes | None:
+        """The next line that is complete, or too long; None if there is none."""
+        held = self._held
+        end = held.find(b"\n", self._searched)
+        if end < 0 and len(held) <= LINE_BYTES_MAX and (self._reading or not held):
+            self._searched = len(held)
+            return None
+        line = bytes(held if end < 0 else held[:end])
+        del held[: len(line) + 1]
+        self._searched = 0
+        passed_over, self._passing_over = self._passing_over, end < 0 and self._reading
+        return self._next_line() if passed_over else line
 
     def _waits(self, line: bytes) -> bool:
         """Do what a line says; whether it has to wait for that, because the node is not back from a pause yet."""
@@ -182,7 +208,7 @@ class Subscriber(Protocol):
             self._refuse("INVALID", str(error))
             return False
         if said.subscribe is None and said.ack is None and not self._node.ready:
-            self.transport.pauseProducing()
+            self._stop_reading(True)
             Deferred.fromCoroutine(self._do_later(said))
             return True
         self._do(said)
@@ -194,7 +220,7 @@ class Subscriber(Protocol):
         self._acting = False
         if not self._closed:
             self._do(said)
-            self._act()
+            self._turns.run(self)
 
     def _do(self, said: _Line) -> None:
         try:

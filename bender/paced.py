@@ -37,6 +37,7 @@ class PacedChannel(http.HTTPChannel):
     """One connection. A subclass says what it answers itself, and its site which `turns` it takes."""
 
     delimiter = b"\n"  # of which a CR before it is no part, see `lineReceived`
+    MAX_LENGTH = http.HTTPChannel.MAX_LENGTH + 1
     transport: Any
     site: PacedSite
     #: What was read and is not acted upon yet begins at `_at`.
@@ -136,7 +137,7 @@ class PacedChannel(http.HTTPChannel):
                     self._held = b""
         return bool(self._held)
 
-    def rest(self) -> None:
+    def idle(self) -> None:
         """Read on."""
         if self._stopped:
             self._stopped = False

@@ -18,6 +18,7 @@ from bender.journal import Entry, said
 from bender.node import Node
 from bender.roster import Origin
 from bender.subscription import Selection, Subscription
+from bender.turns import Turns
 
 #: Without an event for so long there is a tick, so that a cut is noticed and a filtered watcher's cursor moves on.
 TICK_S = 15
@@ -68,9 +69,10 @@ class Stream:
     """
 
     def __init__(
-        self, node: Node, clock: IReactorTime, outlet: Outlet, origin: Origin = NOWHERE, *, ticks: bool
+        self, node: Node, turns: Turns, clock: IReactorTime, outlet: Outlet, origin: Origin = NOWHERE, *, ticks: bool
     ) -> None:
         self.live = False
+        self._turns = turns
         self._resting = False
         self._node = node
         self._clock = clock
@@ -121,6 +123,7 @@ class Stream:
     def close(self) -> None:
         """Forget the client."""
         self._node.journal.unlisten(self)
+        self._turns.forget(self)
         self.leave()
         self.live = False
         self._paused = True
@@ -177,6 +180,31 @@ class Stream:
         self._pass_over()
         return self._subscription.cursor
 
+    # What the turns call.
+
+    def work(self) -> bool:
+        """Send a piece of what is owed. Return True if more is owed, and the transport takes it."""
+        if self._paused:
+            return False
+        if self._subscription.opening:
+            self.live = False
+            if not self._node.ready:
+                self._look_later()
+                return False
+        entries = self._subscription.take(PIECE_BYTES)
+        if entries:
+            self._send(entries)
+            return not self._paused
+        if self._subscription.opening:  # so slow that the journal went on without it
+            return True
+        if not self.live:
+            self.live = True
+            self._outlet.caught_up()
+        return False
+
+    def idle(self) -> None:
+        """All is sent, or the transport has enough."""
+
     # The rest.
 
     def _pass_over(self) -> None:
@@ -185,21 +213,14 @@ class Stream:
         self._subscription.pass_over(journal.number if self._resting else journal.told)
 
     def _give(self) -> None:
-        """Send what is owed until that is all, or the transport has enough."""
-        while not self._paused:
-            if self._subscription.opening:
-                self.live = False
-                if not self._node.ready:
-                    self._look_later()
-                    return
-            entries = self._subscription.take(PIECE_BYTES)
-            if entries:
-                self._send(entries)
-            elif not self._subscription.opening:
-                if not self.live:
-                    self.live = True
-                    self._outlet.caught_up()
+        """Send what is owed until that is all, or the transport has enough.
+
+        What a client missed, and a snapshot, are sent in turns; what the journal tells all clients of is little.
+        """
+        while self.live:
+            if not self.work():
                 return
+        self._turns.run(self)
 
     def _send(self, entries: Sequence[Entry]) -> None:
         if self._ticking is not None:

@@ -30,6 +30,7 @@ from bender.expiry import Expiry
 from bender.node import Node, Sources
 from bender.service import NodeService, leave_once, refuse, refuse_taken
 from bender.steady import make_steady
+from bender.turns import Turns
 
 #: New connections in one turn; each takes some 60 µs with what its client is told first.
 ACCEPTED_AT_ONCE_MAX = 100
@@ -113,12 +114,20 @@ def put_together(choices: Choices, reactor: Any, sources: Sources) -> NodeServic
         cluster=choices.cluster,
         seeds=choices.peers,
     )
-    clients = api.site(node, reactor)
-    exchange = Exchange(reactor, node, endpoint=choices.exchange.listened, cluster=choices.cluster, seeds=choices.peers)
+    turns = Turns(reactor)
+    clients = api.site(node, reactor, turns)
+    exchange = Exchange(
+        reactor,
+        node,
+        endpoint=choices.exchange.listened,
+        cluster=choices.cluster,
+        seeds=choices.peers,
+        turns=turns,
+    )
     shells = {
         "collector": Collector(reactor, time.thread_time),
         "api": strports.service(choices.api.listened, clients, reactor=reactor),
-        "events": strports.service(choices.events.listened, EventsFactory(node, reactor), reactor=reactor),
+        "events": strports.service(choices.events.listened, EventsFactory(node, reactor, turns), reactor=reactor),
         "exchange": exchange,
         "expiry": Expiry(reactor, node),
     }

@@ -32,7 +32,7 @@ class Worker(Protocol):
     def work(self) -> bool:
         """Do one piece of work, in a few milliseconds at the most. Return True if there is more to do at once."""
 
-    def rest(self) -> None:
+    def idle(self) -> None:
         """Take note that all work is done after it had to wait for a later turn."""
 
 
@@ -123,7 +123,7 @@ class Turns:
         worker, _ = waiting.popitem(last=False)
         try:
             if not self._serve(worker) and not self.waits(worker):
-                worker.rest()
+                worker.idle()
         except Exception:  # the others go on
             self._log.failure("The work of a connection failed.")
 
@@ -148,7 +148,7 @@ class _Steps:
             return False
         return True
 
-    def rest(self) -> None:
+    def idle(self) -> None:
         """All steps are taken."""
 
     def _cancel(self) -> None:

@@ -17,7 +17,9 @@ from bender import __version__
 from bender.events import LINE_BYTES_MAX, EventsFactory
 from bender.journal import Journal
 from bender.stream import STALLED_S
+from bender.turns import Turns
 from tests.api.conversation import NOW_MS, Network
+from tests.turning import take_turn
 from tests.watched import Watched, events, named, never
 
 
@@ -328,7 +330,7 @@ class BadLines(EventsCase):
         connected = self.connect()
         for _ in range(10):
             connected.send(b"x" * (LINE_BYTES_MAX + 1))
-            self.assertEqual(connected.protocol._unfinished, b"")
+            self.assertEqual(connected.protocol._held, b"")
         self.assertIn(str(LINE_BYTES_MAX), self.refused(connected))
         connected.send(b'x\n{"subscribe":{"snapshot":true}}\n')
         self.assertEqual(connected.named(), ["synced"])
@@ -692,3 +694,97 @@ class AgentsOfNodesThatWereAway(EventsCase):
         agent.lose()
         self.network.reconnect()
         self.assertEqual(self.node.claims(), [])
+
+
+class Budgets(SynchronousTestCase):
+    """What one connection makes a node do in one turn is limited, whatever its lines say.
+
+    Each piece of work takes 1 s here, as long as a connection has; all of them together have 4 s.
+    """
+
+    LINES = {
+        "subscriptions": b'{"subscribe": {"app": "web"}}\n',
+        "acknowledgements": b'{"ack": "x"}\n',
+        "renewals": b'{"renew": ["registration/web/1/h/1"]}\n',
+        "empty lines": b"\n",
+        "rubbish": b"{\n",
+    }
+    COUNT = 40
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.watched = Watched(self.clock)
+        self.worked_s = 0.0
+        turns = Turns(self.clock, each_s=1, all_s=4, seconds=self.seconds)
+        self.factory = EventsFactory(self.watched.node, self.clock, turns)
+
+    def seconds(self) -> float:
+        """Pass as if a piece of work had been done since this was asked last."""
+        self.worked_s += 1
+        return self.worked_s
+
+    def turn(self) -> None:
+        """A turn of the reactor, without any news."""
+        before = self.worked_s
+        take_turn(self.clock)
+        self.assertLessEqual(self.worked_s - before, 3 * 4)
+
+    def connect(self) -> Connected:
+        connected = Connected(self.factory)
+        for _ in range(3):
+            self.turn()
+        connected.transport.clear()
+        return connected
+
+    def test_lines(self) -> None:
+        """The rest of them is acted upon in later turns; one that answers nothing is counted by the work it makes."""
+        for kind, line in self.LINES.items():
+            connected = self.connect()
+            before = self.worked_s
+            connected.send(line * self.COUNT)
+            self.assertLessEqual(self.worked_s - before, 6, kind)
+            turns = 0
+            while self.clock.calls and connected.protocol._turns.waits(connected.protocol):
+                self.turn()
+                turns += 1
+            self.assertGreaterEqual(turns, self.COUNT / 5, kind)
+            answers = 0 if kind == "subscriptions" else self.COUNT
+            self.assertEqual(len(events(connected.transport.value())), answers, kind)
+            connected.lose()
+
+    def test_a_snapshot(self) -> None:
+        """It is sent piece by piece, and the line behind it waits for all of it."""
+        for n in range(1, 1000):
+            self.watched.up(port=n)
+        for _ in range(3):
+            self.turn()
+        connected = self.connect()
+        connected.subscribe(snapshot=True)
+        connected.send(b'{"renew": []}\n')
+        first = len(events(connected.transport.value()))
+        self.assertLess(first, 500)
+        for _ in range(20):
+            self.turn()
+        told = [event["event"] for event in events(connected.transport.value())]
+        self.assertEqual(told, ["online"] * 999 + ["synced", "renewed"])
+
+    def test_reading_stops(self) -> None:
+        """What is held of a client that sends more than it is given time for is bounded, and nothing is lost."""
+        connected = self.connect()
+        for _ in range(2):
+            connected.send(b'{"renew": []}' + b" " * 100 + b"\n" * 1)
+            connected.send((b'{"renew": []}' + b" " * 100 + b"\n") * 600)
+        self.assertFalse(connected.reading)
+        for _ in range(400):
+            self.turn()
+        self.assertEqual(len(events(connected.transport.value())), 1202)
+        self.assertTrue(connected.reading)
+
+    def test_a_client_that_goes_away(self) -> None:
+        """Its lines go with it."""
+        connected = self.connect()
+        connected.send(b"{\n" * 100)
+        connected.lose()
+        before = self.worked_s
+        self.turn()
+        self.assertEqual(self.worked_s, before)

@@ -19,7 +19,7 @@ class Pieces:
         self._case = case
         self._name = name
         self.left = count
-        self.rests = 0
+        self.idled = 0
 
     def work(self) -> bool:
         if self.left:
@@ -28,8 +28,8 @@ class Pieces:
             self._case.done += self._name
         return self.left > 0
 
-    def rest(self) -> None:
-        self.rests += 1
+    def idle(self) -> None:
+        self.idled += 1
 
 
 class TurnsCase(SynchronousTestCase):
@@ -57,14 +57,14 @@ class Alone(TurnsCase):
     def test_little(self) -> None:
         """What is done in time is done at once, and nobody is told."""
         pieces = self.run_some("a", 1)
-        self.assertEqual((self.done, pieces.rests), ("a", 0))
+        self.assertEqual((self.done, pieces.idled), ("a", 0))
 
     def test_much(self) -> None:
         """What is more goes on in later turns, as long as there is time in them."""
         pieces = self.run_some("a", 10)
         self.assertEqual(self.done, "aa")
         self.assertEqual([self.turn(), self.turn(), self.turn()], ["aaaaaa", "aa", ""])
-        self.assertEqual(pieces.rests, 1)
+        self.assertEqual(pieces.idled, 1)
 
     def test_idle(self) -> None:
         """Light work calls the reactor once in a while, not in each turn."""

@@ -13,6 +13,7 @@ from bender.journal import Entry
 from bender.node import Node
 from bender.stream import Stream
 from bender.subscription import Selection, Subscription
+from bender.turns import Turns
 from tests.api.conversation import a_node
 
 __all__ = ["ALL", "Watched", "Window", "a_node", "events", "named", "never", "read"]
@@ -47,7 +48,7 @@ class Window:
     """An outlet that keeps what it is sent, and has enough after so many pieces."""
 
     def __init__(self, node: Node, clock: Clock, *, ticks: bool = False) -> None:
-        self.stream = Stream(node, clock, self, ticks=ticks)
+        self.stream = Stream(node, Turns(clock), clock, self, ticks=ticks)
         self.sent: list[Entry] = []
         self.pieces_left: float = float("inf")
         self.dropped = self.ended = False

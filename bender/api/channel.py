@@ -122,7 +122,7 @@ class _Sender:
             self._request.write(piece)
         return not self._paused
 
-    def rest(self) -> None:
+    def idle(self) -> None:
         """The client does not take more at present, or has it all."""
 
 

@@ -81,7 +81,7 @@ def _endpoint(node: Node, reactor: IReactorTime, turns: Turns, route: Route) -> 
         async def stream(request: Request, **path: str) -> Any:
             await node.until_ready()
             if request.method in (b"GET", b"HEAD"):
-                return await watch(node, request, reactor)
+                return await watch(node, request, reactor, turns)
             return respond(request, without_command(route, _asked(request, path)))
 
         return stream

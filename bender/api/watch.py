@@ -22,6 +22,7 @@ from bender.prompt import limit_unsent
 from bender.roster import origin_of
 from bender.stream import PIECE_BYTES, Stream
 from bender.subscription import Selection, Subscription
+from bender.turns import Turns
 
 _FIELDS = {"app", "version", "snapshot", "since", "wait", "name", "instance"}
 _SNAPSHOTS: dict[str, bool | Literal["always"]] = {"": True, "true": True, "1": True, "false": False, "0": False}
@@ -30,7 +31,7 @@ _SNAPSHOTS["always"] = "always"
 _log = Logger()
 
 
-async def watch(node: Node, request: Request, reactor: IReactorTime) -> None:
+async def watch(node: Node, request: Request, reactor: IReactorTime, turns: Turns) -> None:
     """Answer `GET` or `HEAD` of the events of a node that is ready; whoever calls this finishes the request afterwards.
 
     Raises `Invalid` and `Full`, both before anything is written.
@@ -47,7 +48,7 @@ async def watch(node: Node, request: Request, reactor: IReactorTime) -> None:
     request.endless = server_sent
     if request.channel is not None:
         limit_unsent(request.channel.transport)
-    outlet = _ServerSent(node, request, reactor) if server_sent else _Poll(node, request, reactor, wait_s)
+    outlet = _ServerSent(node, turns, request, reactor) if server_sent else _Poll(node, turns, request, reactor, wait_s)
     request.registerProducer(outlet.stream, streaming=True)
     try:
         outlet.stream.follow(Subscription(node, selection))
@@ -63,9 +64,9 @@ async def watch(node: Node, request: Request, reactor: IReactorTime) -> None:
 class _ServerSent:
     """A response that goes on until one of the two leaves."""
 
-    def __init__(self, node: Node, request: Request, clock: IReactorTime) -> None:
+    def __init__(self, node: Node, turns: Turns, request: Request, clock: IReactorTime) -> None:
         self.done: Deferred[None] = Deferred()
-        self.stream = Stream(node, clock, self, origin_of(request.getClientAddress()), ticks=True)
+        self.stream = Stream(node, turns, clock, self, origin_of(request.getClientAddress()), ticks=True)
         self._request = request
 
     def send(self, entries: Sequence[Entry]) -> None:
@@ -87,9 +88,9 @@ class _ServerSent:
 class _Poll:
     """A response with what is owed, or else with the first that comes within `wait_s`."""
 
-    def __init__(self, node: Node, request: Request, clock: IReactorTime, wait_s: float) -> None:
+    def __init__(self, node: Node, turns: Turns, request: Request, clock: IReactorTime, wait_s: float) -> None:
         self.done: Deferred[None] = Deferred()
-        self.stream = Stream(node, clock, self, origin_of(request.getClientAddress()), ticks=False)
+        self.stream = Stream(node, turns, clock, self, origin_of(request.getClientAddress()), ticks=False)
         self._node = node
         self._request = request
         self._clock = clock

@@ -21,6 +21,7 @@ from bender.exchange.conditions import Conditions
 from bender.exchange.http import Poster
 from bender.exchange.seeds import Locating, Seeds
 from bender.exchange.server import Answering, Server
+from bender.turns import Turns
 from bender.wire import BODY_BYTES_MAX, Wire
 
 __all__ = ["Exchange"]
@@ -35,7 +36,8 @@ class ExchangingNode(Answering, Asking, Locating, Protocol):
 class Exchange(MultiService):
     """Listens to peers at `endpoint`, asks them, and keeps the node informed where its seeds are.
 
-    `seeds` are the `host:port` that people configured; `chance` gives numbers between 0 and 1, at random.
+    `seeds` are the `host:port` that people configured; `turns` are those of all that takes time at the node; `chance`
+    gives numbers between 0 and 1, at random.
     """
 
     def __init__(
@@ -46,12 +48,13 @@ class Exchange(MultiService):
         endpoint: IStreamServerEndpoint | str,
         cluster: str,
         seeds: Sequence[str],
+        turns: Turns | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         super().__init__()
         wire = Wire(cluster, node.timing.interval_s)
         conditions = Conditions(reactor, node.timing.interval_s, node.peer_problem)
-        site = Server(node, wire, conditions).site(reactor)
+        site = Server(node, wire, conditions).site(reactor, turns)
         if isinstance(endpoint, str):
             endpoint = serverFromString(reactor, endpoint)
         self._poster = Poster(reactor, BODY_BYTES_MAX)

@@ -45,12 +45,15 @@ class Astray(Exception):
     """What came back is not what a node answers to a push."""
 
 
-def body_of(read: bytes, path: bytes) -> bytes | None:
-    """The body of a request for `path`, if what was read is that and nothing else; None: go the long way."""
-    head = _LOOKS_LIKE_A_REQUEST.match(read)
-    if head is None or head[1] != path or len(read) != head.end() + int(head[2]):
+def body_of(read: bytes, at: int, path: bytes) -> tuple[bytes, int] | None:
+    """Return the body of the request for `path` that begins at `at`, and where it ends.
+
+    None if the request does not look like that, or is not complete: it goes the long way.
+    """
+    head = _LOOKS_LIKE_A_REQUEST.match(read, at)
+    if head is None or head[1] != path or len(read) < (end := head.end() + int(head[2])):
         return None
-    return read[head.end() :]
+    return read[head.end() : end], end
 
 
 def answer(status: int, reason: bytes, media_type: bytes, body: bytes) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from klein import Klein
@@ -28,12 +28,16 @@ from bender.core.messages import Message
 from bender.exchange import lane
 from bender.exchange.conditions import Conditions
 from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
+from bender.paced import PacedChannel
 from bender.prompt import prompt_writer
 from bender.tally import Tally
+from bender.turns import Turns
 from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
 
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
 IDLE_S_MAX = 60
+
+_PATH = PATH.encode()
 
 #: What is larger comes in pieces and takes its time anyway.
 PUSH_BYTES_MAX = 64 * 1024
@@ -67,8 +71,9 @@ class Server:
         self._wire = wire
         self._conditions = conditions
 
-    def site(self, reactor: IReactorTime) -> Site:
-        return Site(self._klein.resource(), reactor, self._conditions, self._answer)
+    def site(self, reactor: IReactorTime, turns: Turns | None = None) -> Site:
+        """Return what peers connect to; `turns` are those of all that takes time at the node."""
+        return Site(self._klein.resource(), reactor, turns or Turns(reactor), self._conditions, self._answer)
 
     @_klein.route(PATH, methods=["POST"])
     def exchange(self, request: Request) -> bytes:
@@ -176,25 +181,25 @@ class Request(server.Request):
         return b"localhost"
 
 
-class Channel(http.HTTPChannel):
+class Channel(PacedChannel):
     """One connection. Pushes that come in one piece are answered without any more ado."""
 
     site: Site
-    transport: Any
 
     def connectionMade(self) -> None:
         super().connectionMade()
         self._write = prompt_writer(self.transport)
 
-    def dataReceived(self, data: bytes) -> None:
-        between_requests = not self.requests and not self._buffer
-        body = lane.body_of(data, PATH.encode()) if between_requests and len(data) < PUSH_BYTES_MAX else None
-        if body is None:
-            super().dataReceived(data)
-            return
+    def answer_at_once(self, held: bytes, at: int) -> int | None:
+        """Answer a push, and leave all else to Twisted."""
+        push = lane.body_of(held, at, _PATH)
+        if push is None or push[1] - at >= PUSH_BYTES_MAX:
+            return None
+        body, end = push
         self.resetTimeout()
         status, media_type, content = self.site.answer(body, self.transport.getPeer().host)
         self._write(lane.answer(status, http.RESPONSES[status], media_type, content))
+        return end
 
 
 class Site(server.Site):
@@ -208,11 +213,13 @@ class Site(server.Site):
         self,
         resource: IResource,
         reactor: IReactorTime,
+        turns: Turns,
         conditions: Conditions,
         answer: Callable[[bytes, str], tuple[int, bytes, bytes]],
     ) -> None:
         super().__init__(resource, timeout=IDLE_S_MAX, reactor=reactor)
         self._conditions = conditions
+        self.turns = turns
         self.answer = answer
 
     def too_large(self, host: str) -> None:

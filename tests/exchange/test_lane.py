@@ -82,9 +82,11 @@ class Requests(ExchangeCase):
 
     @given(st.binary(max_size=50), st.integers(0, 60))
     def test_only_what_is_whole_has_a_body(self, body: bytes, length: int) -> None:
-        """The length must be that of what came, neither more nor less."""
-        self.assertEqual(body_of(HEAD % length + body, b"/exchange"), body if length == len(body) else None)
-        self.assertIsNone(body_of(HEAD % length + body, b"/other"))
+        """Its length must have come; what follows is another request."""
+        head = HEAD % length
+        expected = (body[:length], 3 + len(head) + length) if length <= len(body) else None
+        self.assertEqual(body_of(b"abc" + head + body, 3, b"/exchange"), expected)
+        self.assertIsNone(body_of(head + body, 0, b"/other"))
 
 
 class Answers(ExchangeCase):

@@ -11,12 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from treq.testing import StubTreq
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from bender.core.messages import Message, Sender
 from bender.exchange.server import IDLE_S_MAX, Request, Server
+from bender.turns import Turns
 from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
 from tests.exchange.network import HOST, ExchangeCase
+from tests.turning import take_turn
 
 PEER = "10.0.0.2:1730"
 ASKING = Message(Sender(2, "n2", PEER), ask=5.0)
@@ -211,3 +216,38 @@ class Connections(ServerCase):
         self.assertEqual(self.said(transport), [b"HTTP/1.1 200 OK"])
         self.site.logFile.flush()
         self.assertEqual(written.getvalue(), b"")
+
+
+class Budgets(ServerCase):
+    """What one peer makes a node do in one turn is limited; each message takes 1 s here, as long as a peer has."""
+
+    COUNT = 40
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = Clock()
+        self.worked_s = 0.0
+        turns = Turns(self.clock, each_s=1, all_s=4, seconds=self.seconds)
+        self.site = Server(self.node, self.wire, self.conditions).site(self.network, turns)
+
+    def seconds(self) -> float:
+        """Pass as if a message had been received since this was asked last."""
+        self.worked_s += 1
+        return self.worked_s
+
+    def test_pipelined_messages(self) -> None:
+        """The rest is answered in later turns, whichever way it goes."""
+        body = self.wire.encode(ASKING)
+        head = b"POST /exchange HTTP/1.1\r\nHost: h\r\nContent-Type: a/b\r\n%bContent-Length: %d\r\n\r\n"
+        for more in (b"", b"X-A: b\r\n"):
+            channel, transport = self.connect()
+            channel.dataReceived((head % (more, len(body)) + body) * self.COUNT)
+            answered = [transport.value().count(b"HTTP/1.1 200 OK")]
+            self.assertLessEqual(answered[0], 2)
+            while answered[-1] < self.COUNT:
+                take_turn(self.clock)
+                answered.append(transport.value().count(b"HTTP/1.1 200 OK"))
+                self.assertTrue(1 <= answered[-1] - answered[-2] <= 4, answered)
+            self.assertGreater(len(answered), self.COUNT / 5)
+            channel.connectionLost(Failure(ConnectionDone()))
+            take_turn(self.clock)
