@@ -40,6 +40,7 @@ MEASUREMENTS = (
     Measurement("registering", quick=["--repetitions=1", "--seconds=1"], peers=["debian", "original"]),
     Measurement("renewals", quick=["--repetitions=1", "--seconds=1", "--registrations=10000"]),
     Measurement("listing", quick=["--repetitions=1", "--seconds=1"], peers=["debian"]),
+    Measurement("pipelining", quick=["--seconds=1"]),
     Measurement("propagation", quick=["--repetitions=1", "--seconds=3"], peers=["original"]),
     Measurement("storm", quick=["--repetitions=1", "--seconds=2"]),
     Measurement("subscribers", quick=["--repetitions=3", "--subscribers=1000"]),

@@ -20,8 +20,11 @@ from twisted.web import http
 
 from bender.turns import Turns
 
-#: What is read while requests wait for their turn, before the client has to wait.
+#: What is held while requests wait for their turn, or for the answer to the one before, and still more is read.
 HELD_BYTES_MAX = 64 * 1024
+
+#: Of heads, what Twisted is given at a time.
+PART_BYTES = 4 * 1024
 
 # Of a decoder of chunks, where it reads lines.
 _LINES_OF_CHUNKS = ("CHUNK_LENGTH", "TRAILER")
@@ -47,8 +50,9 @@ class PacedChannel(http.HTTPChannel):
     _begun = False
     #: Whether Twisted has had the beginning of a request, and is not done with it.
     _passed = False
-    #: Whether Twisted is being given something at the moment.
+    #: Whether Twisted is being given something at the moment, and what followed a request in that.
     _passing = False
+    _given_back = b""
     #: Whether reading was stopped because too much waits for its turn.
     _stopped = False
     _lost = False
@@ -67,20 +71,19 @@ class PacedChannel(http.HTTPChannel):
     # What Twisted calls.
 
     def dataReceived(self, data: bytes) -> None:
+        if self._passing:
+            self._given_back += data
+            return
         self._held = self._held[self._at :] + data if self._held else data
         self._at = 0
-        if self._passing:  # Twisted gives back what follows a request
-            return
-        turns = self.site.turns
-        turns.run(self)
-        if len(self._held) > HELD_BYTES_MAX and turns.waits(self):
+        self.site.turns.run(self)
+        if len(self._held) - self._at > HELD_BYTES_MAX:
             self._stopped = True
             self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
-        if self._stopped:
-            self.transport.pauseProducing()
+        self._stop_again()
         self.site.turns.run(self)
 
     def requestDone(self, request: Any) -> None:
@@ -88,9 +91,11 @@ class PacedChannel(http.HTTPChannel):
         self.paused = True  # Twisted's loop ends here
         passing, self._passing = self._passing, True
         super().requestDone(request)
+        self._stop_again()
         self._passing = passing
         if not passing:
-            self.paused = False
+            self.paused = self._begun = False
+            self._held, self._at, self._given_back = self._given_back + self._held[self._at :], 0, b""
             self.site.turns.run(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -114,15 +119,25 @@ class PacedChannel(http.HTTPChannel):
 
     def work(self) -> bool:
         """Act on one request."""
-        if self._lost or (self._waitingForTransport and not self._passed):
+        more = not self._lost and self._act()
+        if self._stopped and not self._waitingForTransport and len(self._held) - self._at <= HELD_BYTES_MAX:
+            self._stopped = False
+            self.transport.resumeProducing()
+        return more
+
+    def idle(self) -> None:
+        """All that is held is acted upon, or has to wait for something else."""
+
+    def _act(self) -> bool:
+        """Return True if there may be another request to act on."""
+        if not self._held or self._handlingRequest:
             return False
-        if self._passed:
-            if self._held:
-                self._pass_on()
-        elif not self._held:
+        if self.transport.disconnecting or not (self.persistent or self._passed):
+            self._held, self._at = b"", 0  # the client was told that nothing follows
+        elif self._passed:
+            self._pass_on()
+        elif self._waitingForTransport:
             return False
-        elif not self.persistent:
-            self._held = b""  # the client was told that nothing follows
         else:
             end = self.answer_at_once(self._held, self._at)
             if end is None:
@@ -133,30 +148,30 @@ class PacedChannel(http.HTTPChannel):
             else:
                 self._begun = False
                 self._at = end
-                if end == len(self._held):
-                    self._held = b""
+        if self._at == len(self._held):
+            self._held, self._at = b"", 0
         return bool(self._held)
 
-    def idle(self) -> None:
-        """Read on."""
+    def _stop_again(self) -> None:
+        """Twisted reads on after an answer."""
         if self._stopped:
-            self._stopped = False
-            if not self._waitingForTransport:
-                self.transport.resumeProducing()
+            self.transport.pauseProducing()
 
     def _pass_on(self) -> None:
         """Let Twisted go on with what is held, up to the end of a request."""
-        held, self._held = self._held[self._at :], b""
-        self._at = 0
         if not self._passed:
             self._passed = True
             if not self._begun:  # in the middle of a request a byte now and then buys no more time
                 self.resetTimeout()
+        # Twisted copies what it has not read yet with each line.
+        part = self._held[self._at : self._at + PART_BYTES if self.line_mode else None]
+        self._at += len(part)
         self._passing = True
         try:
-            LineReceiver.dataReceived(self, held)
+            LineReceiver.dataReceived(self, part)
         finally:
             self._passing = self.paused = False
         if not self._passed:
             self._begun = False
-            self._held = self.clearLineBuffer() + self._held
+            self._at -= len(self.clearLineBuffer()) + len(self._given_back)
+            self._given_back = b""

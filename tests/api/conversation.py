@@ -79,6 +79,12 @@ class Connection:
         return received
 
     @property
+    def held(self) -> int:
+        """Bytes that were sent and wait for their turn."""
+        channel: Any = self._protocol
+        return len(channel._held) - channel._at
+
+    @property
     def closed(self) -> bool:
         """Whether the node has closed it."""
         return self.transport.disconnecting

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bender.api import site
+from bender.paced import HELD_BYTES_MAX
 from bender.turns import Turns
 from tests.api.conversation import WEB, WEB_PATH, ApiCase, Network, Response, parsed, request
 from tests.turning import take_turn
@@ -472,14 +473,15 @@ class Budgets(ApiCase):
 
     def test_reading_stops(self) -> None:
         """What is held of a client that sends more than it is given time for is bounded."""
-        connection = self.connect()
-        sent = request("POST", WEB_PATH)
-        connection.send(sent * 1000)
-        self.assertEqual(connection.transport.producerState, "paused")
-        for _ in range(400):
-            self.turn()
-        self.assertEqual(len(parsed(connection.received())), 1000)
-        self.assertEqual(connection.transport.producerState, "producing")
+        for path, method in ((WEB_PATH, "POST"), ("/nothing", "GET")):
+            connection = self.connect()
+            sent = request(method, path) * 1000
+            connection.send(sent)
+            for _ in range(300):
+                self.assertEqual(connection.transport.producerState == "paused", connection.held > HELD_BYTES_MAX)
+                self.turn()
+            self.assertEqual(len(parsed(connection.received())), 1000)
+            self.assertEqual(connection.transport.producerState, "producing")
 
     def test_a_client_that_goes_away(self) -> None:
         """Its requests go with it."""
