@@ -27,6 +27,7 @@ from bender.collector import Collector
 from bender.events import EventsFactory
 from bender.exchange import Exchange
 from bender.expiry import Expiry
+from bender.limiting import limit_log
 from bender.node import Node, Sources
 from bender.service import NodeService, leave_once, refuse, refuse_taken
 from bender.steady import make_steady
@@ -96,6 +97,7 @@ def makeService(options: Options) -> IService:
     _allow_open_files()
     tcp.Port.numberAccepts = _AcceptedAtOnce()  # type: ignore[assignment]
     reactor.callWhenRunning(leave_once, reactor)
+    reactor.callWhenRunning(limit_log, reactor)
     for option, endpoint in options.chosen.endpoints.items():
         refuse_taken(option, endpoint)
     return put_together(options.chosen, reactor, sources)

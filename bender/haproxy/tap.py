@@ -41,6 +41,7 @@ from bender.haproxy.local import LocalAddresses
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.status import site
 from bender.haproxy.supervisor import MASTER, Command, Reloading, Supervisor
+from bender.limiting import limit_log
 from bender.service import leave_once, refuse, refuse_taken, refusing
 from bender.steady import make_steady
 
@@ -100,6 +101,7 @@ def makeService(options: Options) -> IService:
 
     make_steady(reactor)
     reactor.callWhenRunning(leave_once, reactor)
+    reactor.callWhenRunning(limit_log, reactor)
     if options.chosen.status is not None:
         refuse_taken("status", options.chosen.status)
     version = _version(options.chosen.haproxy)

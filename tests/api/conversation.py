@@ -82,7 +82,8 @@ class Connection:
     def held(self) -> int:
         """Bytes that were sent and wait for their turn."""
         channel: Any = self._protocol
-        return len(channel._held) - channel._at
+        held: int = len(channel._held) - channel._at
+        return held
 
     @property
     def closed(self) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import resource
+import select
 import signal
+import socket
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.e2e.instances import INTERVAL_S, TTL_S, Crowd, crowd
-from tests.e2e.nodes import Cluster, Node, agreed, pause
+from tests.e2e.nodes import Cluster, Node, agreed, pause, until
 from tests.e2e.watching import Watcher, watching
 
 TIMING = {"interval": INTERVAL_S, "ttl": TTL_S}
@@ -188,3 +193,30 @@ async def test_who_was_deregistered_stays_gone_whoever_comes_back(cluster: Clust
             await watcher.until_lists(set())
             assert (await node.call("GET", "/registrations")).body == []
             assert [seen.event for seen in watcher.of(id_)] == ["online", "offline"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_without_file_descriptors_serves_those_who_are_connected(cluster: Cluster) -> None:
+    """New connections are closed at once, which the log says in one line; it accepts some when others have ended."""
+    (node,) = await cluster(1, **TIMING)
+    pid = node.process.pid
+    open_files = _open_files(pid)
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_files + 10, hard))
+    with ExitStack() as connections:
+
+        def connect() -> socket.socket:
+            return connections.enter_context(socket.create_connection(("127.0.0.1", node.api_port), 10))
+
+        kept, *others = [connect() for _ in range(100)]
+        for _ in range(5):
+            kept.sendall(b"GET /ready HTTP/1.1\r\n\r\n")
+            assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+        await until("most are closed", lambda: 80 <= len(select.select(others, [], [], 0)[0]) < len(others))
+    assert node.log.count("No file descriptor is left") == 1
+    assert "EMFILE" not in node.log
+    await node.ready()
+
+
+def _open_files(pid: int) -> int:
+    return len([*Path(f"/proc/{pid}/fd").iterdir()])

@@ -1,0 +1,134 @@
+"""Limit how often the log says the same kind of thing, and count what is left out.
+
+Clients and peers cause lines of the log: a connection that times out, a message that is refused, a connection that
+finds no file descriptor left. Somebody who does that on purpose would fill the disk, and bury what matters. So of each
+kind of line, which is that of its format, a few come through in a while; the others are counted, and one line says
+how many there were. It stands before all observers of the log, because Twisted's own lines are among those.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+from typing import Any
+
+from attrs import define
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import ILogObserver, LogEvent, LogLevel, LogPublisher, globalLogPublisher
+from zope.interface import implementer
+
+#: Seconds after the first line of a kind in which others of it are limited.
+WINDOW_S = 60.0
+
+#: Lines of a kind in that time: a cluster of some size has as many peers to name after a cut.
+LINES_MAX = 10
+
+#: The same after a time in which there were more.
+LINES_MAX_OF_MANY = 1
+
+#: Kinds that are told apart; there are fewer, unless a text is made anew each time.
+KINDS_MAX = 1000
+
+_NUMBERS = re.compile(r"[0-9]+")
+
+# What Twisted says three times for each connection that it must close, as it says it, and what is said instead.
+_NO_DESCRIPTORS = (
+    "No file descriptor is left: new connections are closed at once, others go on. The limit of {limit} open files is "
+    "too low (LimitNOFILE= of a systemd unit, ulimit -n of a shell)."
+)
+_REWORDED = {
+    "EMFILE encountered; releasing reserved file descriptor.": _NO_DESCRIPTORS,
+    "EMFILE recovery: Closed socket from {address}": None,
+    "Re-reserving EMFILE recovery file descriptor.": None,
+}
+
+_Kind = tuple[str, str, str]
+
+
+@define
+class _Lines:
+    """The lines of one kind in the present window."""
+
+    left: int
+    example: LogEvent
+    left_out: int = 0
+
+
+@implementer(ILogObserver)
+class LogLimiter:
+    """Passes on to `observer` what is not too much."""
+
+    def __init__(self, clock: IReactorTime, observer: ILogObserver) -> None:
+        self._clock = clock
+        self._observer = observer
+        self._kinds: dict[_Kind, _Lines] = {}
+
+    def __call__(self, event: LogEvent) -> None:
+        reworded = _reworded(event)
+        if reworded is None:
+            return
+        if "log_io" in reworded:  # a part of what this process prints, which nobody else causes
+            self._observer(reworded)
+            return
+        kind = self._kind(reworded)
+        lines = self._kinds.get(kind)
+        if lines is None:
+            lines = self._begin(kind, reworded, LINES_MAX if reworded is event else 1)
+        if lines.left:
+            lines.left -= 1
+            self._observer(reworded)
+        else:
+            lines.left_out += 1
+
+    def _kind(self, event: LogEvent) -> _Kind:
+        text = event.get("log_format") or ""
+        if text in ("", "{log_text}"):
+            text = _NUMBERS.sub("", str(event.get("log_text", "")))
+        failure = event.get("log_failure")
+        kind = (str(event.get("log_namespace", "")), text, "" if failure is None else failure.type.__name__)
+        return kind if kind in self._kinds or len(self._kinds) < KINDS_MAX else ("", "", "")
+
+    def _begin(self, kind: _Kind, event: LogEvent, lines_max: int) -> _Lines:
+        lines = self._kinds[kind] = _Lines(lines_max, event)
+        self._clock.callLater(WINDOW_S, self._end, kind)
+        return lines
+
+    def _end(self, kind: _Kind) -> None:
+        lines = self._kinds.pop(kind)
+        if lines.left_out:
+            self._begin(kind, lines.example, LINES_MAX_OF_MANY)
+            self._observer(self._counted(lines))
+
+    def _counted(self, lines: _Lines) -> LogEvent:
+        """The line that says how many were left out, from where those came."""
+        about = {key: lines.example.get(key) for key in ("log_namespace", "log_source", "log_level", "log_logger")}
+        text = lines.example.get("log_format") or ""
+        return {
+            **about,
+            "log_time": self._clock.seconds(),
+            "log_format": "… and {count} more like it in the last {seconds:g} s: {like}",
+            "count": f"{lines.left_out:,}",
+            "seconds": WINDOW_S,
+            "like": lines.example.get("log_text", text) if text in ("", "{log_text}") else text,
+        }
+
+
+def _reworded(event: LogEvent) -> LogEvent | None:
+    """The event as it is to be logged; None if it says nothing new."""
+    text: Any = event.get("log_format")
+    no_descriptor = event.get("acceptError") == "EMFILE"
+    if text not in _REWORDED and not no_descriptor:
+        return event
+    instead = _NO_DESCRIPTORS if no_descriptor else _REWORDED[text]
+    if instead is None:
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return {**event, "log_format": instead, "log_level": LogLevel.warn, "log_namespace": __name__, "limit": limit}
+
+
+def limit_log(clock: IReactorTime) -> None:
+    """Limit what this process logs from now on; call it when all observers of the log are there."""
+    observers = tuple(globalLogPublisher._observers)  # noqa: SLF001 - there is no other way to know them
+    for observer in observers:
+        globalLogPublisher.removeObserver(observer)
+    globalLogPublisher.addObserver(LogLimiter(clock, LogPublisher(*observers)))

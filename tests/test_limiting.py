@@ -1,0 +1,133 @@
+"""What the log says of a kind of thing that happens again and again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender import limiting
+from bender.limiting import LogLimiter, limit_log
+
+
+class LimitCase(SynchronousTestCase):
+    """Three lines of a kind in 60 s, and one where there were more."""
+
+    def setUp(self) -> None:
+        self.patch(limiting, "LINES_MAX", 3)
+        self.clock = Clock()
+        self.events: list[LogEvent] = []
+        observer: Any = self.events.append
+        self.limiter = LogLimiter(self.clock, observer)
+        self._log = Logger("bender.here", observer=self.limiter)
+
+    def lines(self) -> list[str]:
+        """What was logged since this was asked last."""
+        lines = [formatEvent(event) for event in self.events]
+        self.events.clear()
+        return lines
+
+
+class Flood(LimitCase):
+    def test_few(self) -> None:
+        """They are logged as they are, and nothing is counted."""
+        for n in range(3):
+            self._log.info("The client {n} is gone.", n=n)
+        self.assertEqual(self.lines(), [f"The client {n} is gone." for n in range(3)])
+        self.clock.advance(60)
+        self.assertEqual((self.lines(), self.clock.getDelayedCalls()), ([], []))
+
+    def test_many(self) -> None:
+        """The first are logged, the others counted; as long as it goes on there are two lines in a while."""
+        for n in range(1237):
+            self._log.info("The client {n} is gone.", n=n)
+        self.assertEqual(len(self.lines()), 3)
+        self.clock.advance(60)
+        counted = "… and 1,234 more like it in the last 60 s: The client {n} is gone."
+        self.assertEqual(self.lines(), [counted])
+        for n in range(5):
+            self._log.info("The client {n} is gone.", n=n)
+        self.assertEqual(self.lines(), ["The client 0 is gone."])
+        self.clock.advance(60)
+        self.assertEqual(self.lines(), ["… and 4 more like it in the last 60 s: The client {n} is gone."])
+        self.clock.advance(60)
+        for n in range(5):
+            self._log.info("The client {n} is gone.", n=n)
+        self.assertEqual(len(self.lines()), 3)
+
+    def test_level_and_place(self) -> None:
+        """The count is as important as the lines were, and comes from the same place."""
+        for _ in range(5):
+            self._log.warn("Peer {address} is odd.", address="x")
+        self.clock.advance(60)
+        self.assertEqual([event["log_level"] for event in self.events], [LogLevel.warn] * 4)
+        self.assertEqual({event["log_namespace"] for event in self.events}, {"bender.here"})
+
+    def test_kinds(self) -> None:
+        """Each kind is limited for itself: by its place, its format, and what failed."""
+        for _ in range(5):
+            self._log.info("One.")
+            self._log.info("Two.")
+            Logger("bender.there", observer=self.limiter).info("One.")
+            for error in (ValueError(), KeyError()):
+                self._log.failure("It failed.", Failure(error))
+        self.assertEqual(len(self.lines()), 5 * 3)
+
+    def test_texts_of_the_old_kind(self) -> None:
+        """Lines without a format are of one kind if they differ in numbers."""
+        for n in range(5):
+            self.limiter({"log_namespace": "log_legacy", "log_format": "{log_text}", "log_text": f"Port {n} closed"})
+        self.limiter({"log_namespace": "log_legacy", "log_format": "{log_text}", "log_text": "Something else"})
+        self.assertEqual(self.lines(), [*(f"Port {n} closed" for n in range(3)), "Something else"])
+        self.clock.advance(60)
+        self.assertEqual(self.lines(), ["… and 2 more like it in the last 60 s: Port 0 closed"])
+
+    def test_what_is_printed(self) -> None:
+        """A line of output is a part of something larger."""
+        for _ in range(5):
+            self.limiter({"log_namespace": "stdout", "log_io": "line", "log_format": "{log_io}"})
+        self.assertEqual(len(self.lines()), 5)
+
+    def test_too_many_kinds(self) -> None:
+        """Beyond so many they are all the same."""
+        self.patch(limiting, "KINDS_MAX", 4)
+        for n in range(20):
+            self._log.info("x" * (n + 1))
+        self.assertEqual(len(self.lines()), 4 + 3)
+
+
+class NoDescriptors(LimitCase):
+    def test_in_words(self) -> None:
+        """An operator is told which limit to raise; each connection is three lines of Twisted's otherwise."""
+        for n in range(20):
+            self._log.info("EMFILE encountered; releasing reserved file descriptor.")
+            self._log.info("EMFILE recovery: Closed socket from {address}", address=n)
+            self._log.info("Re-reserving EMFILE recovery file descriptor.")
+            self._log.info("Could not accept new connection ({acceptError})", acceptError="EMFILE")
+        (line,) = self.lines()
+        self.assertIn("LimitNOFILE=", line)
+        self.clock.advance(60)
+        (line,) = self.lines()
+        self.assertTrue(line.startswith("… and 39 more like it in the last 60 s: No file descriptor is left"), line)
+
+
+class Installed(SynchronousTestCase):
+    def test_before_all_observers(self) -> None:
+        """What is logged anywhere passes by the limiter, once."""
+        events: list[LogEvent] = []
+        before = [*globalLogPublisher._observers]
+
+        def restore() -> None:
+            globalLogPublisher._observers = before
+
+        self.addCleanup(restore)
+        observer: Any = events.append
+        globalLogPublisher._observers = [observer]
+        limit_log(Clock())
+        for _ in range(100):
+            Logger("bender.here").info("The same.")
+        self.assertEqual(len(events), limiting.LINES_MAX)
+        self.assertIsInstance(globalLogPublisher, LogPublisher)
