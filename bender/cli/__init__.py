@@ -6,13 +6,18 @@ was not understood.
 """
 
 import sys
+from io import TextIOWrapper
 
 from bender.cli.commands import bender
 from bender.cli.grammar import run
+from bender.cli.words import as_utf8
 
 __all__ = ["bender", "main"]
 
 
 def main() -> None:
     """Run the command that this process was started with."""
-    sys.exit(run(bender, sys.argv[1:]))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # it is None where it was closed
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(bender, as_utf8(sys.argv[1:])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.words import Events, Name, Pair, Steps, TextPair, fields, parsed, registration_id
+from bender.cli.words import Events, Name, Pair, Steps, TextPair, as_utf8, fields, parsed, registration_id
 
 ID = "registration/web/1.2.0/10.0.0.5/8080"
 
@@ -15,6 +15,15 @@ class WordCase(SynchronousTestCase):
         assert callable(convert)
         error = self.assertRaises(click.BadParameter, convert, *words)
         self.assertIn(message, error.message)
+
+
+class Locales(SynchronousTestCase):
+    """Names are UTF-8, whatever the locale of the shell."""
+
+    def test_what_the_locale_could_not_decode(self) -> None:
+        """It is decoded as UTF-8, up to the command that is to be run."""
+        typed = ["caf\udcc3\udca9", "café", "\udcff", "--", "caf\udcc3\udca9", "--"]
+        self.assertEqual(as_utf8(typed), ["café", "café", "\udcff", *typed[3:]])
 
 
 class Ids(WordCase):

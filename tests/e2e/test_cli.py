@@ -70,6 +70,18 @@ async def test_an_instance_is_registered_listed_and_deregistered(cluster: Cluste
 
 
 @ensureDeferred
+async def test_names_in_a_locale_without_them(cluster: Cluster, shell: Shell) -> None:
+    """Arguments are UTF-8 all the same, and what cannot be printed is escaped."""
+    (node,) = await cluster(1)
+    here, odd = at(node), "café/1/10.0.0.5/80"
+    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for variables in (plain, {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"}):
+        for command in (["register", odd, "--ttl=60"], ["ls"], ["explain", odd], ["deregister", odd]):
+            assert re.search(r"café|caf\\xe9", shell.done(*command, here, **variables)), command
+        assert "Traceback" not in shell.bender("register", "café", here, **variables).stderr
+
+
+@ensureDeferred
 async def test_registering_answers_as_the_api_does(cluster: Cluster, shell: Shell) -> None:
     (node,) = await cluster(1)
     said = shell.done("register", "a b?/1%2F#+ü/h/80", "--json", at(node))
