@@ -80,6 +80,8 @@ class Later(Resource):
 class NoLane:
     """Leaves everything to Twisted."""
 
+    def take_whole(self, read: bytes) -> None: ...
+
     def take(self, read: bytes, at: int) -> tuple[None, int]:
         del read, at
         return None, -1

@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from bender.api.answers import BODY_BYTES_MAX, Answer, refused
 from bender.api.commands import ROUTES
-from bender.api.lane import Takes, reason
+from bender.api.lane import REMEMBERED_BYTES_MAX, Taken, Takes, reason
 from bender.paced import PacedChannel
 from bender.prompt import prompt_writer
 from bender.turns import Turns
@@ -190,21 +190,33 @@ class Channel(PacedChannel):
         """Whether a client waits here for an answer that has not begun. A stream of events has."""
         return bool(self._held) or any(not request.startedWriting for request in self.requests)
 
+    def dataReceived(self, data: bytes) -> None:
+        # One short request, with nothing before it and nothing after it, needs no turn.
+        free = not (self._held or self._passed or self._waitingForTransport) and self.persistent
+        if free and len(data) <= REMEMBERED_BYTES_MAX:
+            taken = self.site.lane.take_whole(data)
+            if taken is not None and self._answer(taken):
+                return
+        super().dataReceived(data)
+
     def answer_at_once(self, held: bytes, at: int) -> int | None:
         """Answer what the lane takes, unless it is Twisted that has to wait, or to send the answer piece by piece."""
-        lane = self.site.lane
-        taken, end = lane.take(held, at)
+        taken, end = self.site.lane.take(held, at)
         if taken is None:
             return at if end == at else None
-        response = lane.answer(taken)
+        return end if self._answer(taken) else None
+
+    def _answer(self, taken: Taken) -> bool:
+        """Answer a request of the lane; False if it is for Twisted."""
+        response = self.site.lane.answer(taken)
         if response is None:
-            return None
+            return False
         now = self.site.reactor.seconds()
         if now >= self._timed_at + TIMED_APART_S:
             self._timed_at = now
             self.resetTimeout()
         self._write(response)
-        return end
+        return True
 
     def connectionMade(self) -> None:
         super().connectionMade()

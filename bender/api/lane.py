@@ -61,6 +61,8 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 class Takes(Protocol):
     """What a connection wants of a lane."""
 
+    def take_whole(self, read: bytes) -> Taken | None: ...
+
     def take(self, read: bytes, at: int) -> tuple[Taken | None, int]: ...
 
     def answer(self, taken: Taken) -> bytes | None: ...
@@ -73,7 +75,9 @@ class Lane:
 
     def __init__(self, node: Node, seconds: Callable[[], float]) -> None:
         self._node = node
-        self._remembered = lru_cache(REMEMBERED_MAX)(_whole)
+        #: Return the request that was read and nothing else, of up to `REMEMBERED_BYTES_MAX`; None if it is not that,
+        #: or for Twisted. Nearly always it is one request that was read.
+        self.take_whole = lru_cache(REMEMBERED_MAX)(_whole)
         self._heads = _Heads(seconds)
 
     def take(self, read: bytes, at: int) -> tuple[Taken | None, int]:
@@ -82,14 +86,9 @@ class Lane:
         Without a request, return `at` if the rest of it has to come first, and -1 if it is for Twisted. It takes time
         in proportion to the length of the request, whatever follows.
         """
-        if not at and len(read) <= REMEMBERED_BYTES_MAX:
-            # Nearly always it is one request and nothing else.
-            taken = self._remembered(read)
-            if taken is not None:
-                return taken, len(read)
         head_ends = read.find(b"\r\n\r\n", at, at + HEAD_BYTES_MAX) + 4
         if head_ends < 4:
-            waits = len(read) - at <= HEAD_BYTES_MAX and _BEGINNING.fullmatch(read, at) is not None
+            waits = len(read) - at <= HEAD_BYTES_MAX and _begins(read[at:])
             return None, at if waits else -1
         length = _LENGTH.search(read, at, head_ends)
         end = head_ends + int(length[1]) if length else head_ends
@@ -98,7 +97,7 @@ class Lane:
             waits = end - at <= PART_BYTES_MAX and _parsed(read[at:head_ends]) is not None
             return None, at if waits else -1
         request = read[at:end]
-        taken = self._remembered(request) if len(request) <= REMEMBERED_BYTES_MAX else _whole(request)
+        taken = self.take_whole(request) if len(request) <= REMEMBERED_BYTES_MAX else _whole(request)
         return taken, -1 if taken is None else end
 
     def answer(self, taken: Taken) -> bytes | None:
@@ -143,6 +142,13 @@ def _whole(request: bytes) -> Taken | None:
         return None
     asked = Asked(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
     return Taken(parsed.route, asked, parsed.path)
+
+
+def _begins(part: bytes) -> bool:
+    """Whether it can become the head of a request for the lane. Twisted refuses a bad line before others follow."""
+    found = _BEGINNING.fullmatch(part)
+    headers = None if found is None else _plain_headers(found["headers"] or b"")
+    return headers is not None and _DIGITS.fullmatch(headers.get(b"content-length", b"0")) is not None
 
 
 def _parsed(head: bytes) -> _Parsed | None:
