@@ -1,10 +1,11 @@
 """What is left of a node for others while two clients pipeline requests, or lines, as fast as they can.
 
-A node with nearly 5,000 registrations. Two connections of another process send the same request over and over, 64 KiB at a
-time, and read what comes back; with each kind of request for some seconds. Meanwhile one client renews 20 instances
-whose ttl is the shortest, one after the other on a connection of its own, and notes how long each answer takes. The
-node is watched: no turn of its reactor may be long. In the end all instances must still be listed. The three processes
-share the machine, so what the renewing client waits for includes its own place in the queue for a processor.
+A node with nearly 5,000 registrations. Two connections of another process send the same request over and over, 64 KiB
+at a time, and read what comes back; with each kind of request for some seconds. Meanwhile one client renews 20
+instances whose ttl is the shortest, one after the other on a connection of its own, and notes how long each answer
+takes. The node is watched: no turn of its reactor may be long. In the end all instances must still be listed. The
+three processes share the machine, so what the renewing client waits for includes its own place in the queue for a
+processor.
 """
 
 from __future__ import annotations
