@@ -33,7 +33,8 @@ maximum_signature_line_length = 100
 # What docstrings put between backticks is code.
 default_role = "literal"
 # A reference to the client has to lead somewhere. The rest of bender has no page, and that of others is in the network.
-nitpick_ignore_regex = [("py:.*", r"(?!bender\.client\b).*")]
+# Nor have type variables.
+nitpick_ignore_regex = [("py:.*", r"(?!bender\.client\b).*"), ("py:class", r".*\._T")]
 
 # What `sphinx-build -b man` makes: the page, name, description, authors and section.
 man_pages = [("cli", "bender", "command line of the bender service registry", [author], 1)]
