@@ -29,8 +29,9 @@ SILENCE_S_MAX = 20.0
 #: Of an event, which has less than 16 KiB. What is longer comes from no node.
 LINE_BYTES_MAX = 256 * 1024
 
-#: Events that cannot be read before the first that can be.
+#: Events that cannot be read before the first that can be, and seconds from the first of them until then.
 UNREADABLE_MAX = 100
+READABLE_S_MAX = 5.0
 
 #: Of the place in a node's events, which is asked for again.
 CURSOR_CHARACTERS_MAX = 1000
@@ -92,10 +93,10 @@ class Stream(Protocol):
         """Something is to come, within so long."""
         self._silence = self._clock.callLater(SILENCE_S_MAX, self.end)
 
-    def _expect_more(self) -> None:
-        """There was an event: the next may take as long again."""
+    def _expect_more(self, within_s: float = SILENCE_S_MAX) -> None:
+        """There was an event: the next has so long."""
         if self._silence is not None and self._silence.active():
-            self._silence.reset(SILENCE_S_MAX)
+            self._silence.reset(within_s)
 
     def _expect_nothing(self) -> None:
         if self._silence is not None and self._silence.active():
@@ -132,6 +133,8 @@ class Stream(Protocol):
             self.unreadable = problem
             self._log.warn("A node {problem}; the event is passed over.", problem=escaped(problem))
             self._on_unreadable(problem)
+            if not self.heard:
+                self._expect_more(READABLE_S_MAX)
         if self._unreadable > UNREADABLE_MAX and not self.heard:
             self._give_up(problem)
 
