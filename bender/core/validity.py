@@ -20,19 +20,30 @@ from attrs import frozen
 from bender.core.guard import guarded_app
 from bender.core.ledger import End, Entry
 from bender.core.messages import Setting
-from bender.core.model import DEPTH_MAX, WEIGHT_MAX, Invalid, Kind, Terms, is_shallow, parse_name, registration_key
+from bender.core.model import (
+    DEPTH_MAX,
+    WEIGHT_MAX,
+    Invalid,
+    Kind,
+    Terms,
+    is_shallow,
+    parse_name,
+    registration_bytes,
+    registration_key,
+)
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.states import registration_of
 
-#: One body. Clients may send 4 KiB; an event with more than this does not fit the 16 KiB of a line.
+#: One setting, or one registration with all that its key says. Clients may send 4 KiB; an event with more than this
+#: does not fit the 16 KiB of a line.
 BODY_BYTES_MAX = 12 * 1024
 
 #: Numbers that stand in JSON: the largest that every reader of it knows exactly.
 _NUMBER_MAX = 2**53
 
 # Outside of strings, and within them if not escaped, JSON has no control characters but white space, which nothing that
-# bender encodes has. A half of a surrogate pair is no character; backslashes before it are pairs.
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+# bender encodes has. (It does have DEL in strings.) A half of a surrogate pair is no character; backslashes before it are pairs.
+_CONTROL = re.compile(rb"[\x00-\x1f]")
 _SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
 
 _KIND = re.compile(r"[a-z]{1,32}")
@@ -53,7 +64,6 @@ class _Terms(Terms, frozen=True):
 
 _terms = msgspec.json.Decoder(_Terms)
 _object = msgspec.json.Decoder(dict[str, Any])
-_anything = msgspec.json.Decoder()
 
 
 @frozen
@@ -70,6 +80,9 @@ def problem_of_entry(entry: Entry) -> str | None:
         return f"its id {entry.key[:100]!a} is not that of a registration"
     if isinstance(entry, End):
         return None
+    size = registration_bytes(entry.key, entry.body)
+    if size > BODY_BYTES_MAX:
+        return f"it has {size} bytes"
     return problem_of_terms(entry.body, entry.ttl_s)
 
 
@@ -122,8 +135,10 @@ def _problem_of_json(body: bytes) -> str | None:
         return "its body is not an object of JSON in one line"
     try:
         body.decode()
+        # All of it, since a decoder of some fields passes over numbers in others that no decoder can hold.
+        kept = _object.decode(body)
         # Nearly no body has so many of them, wherever they stand.
-        if body.count(b"{") + body.count(b"[") > DEPTH_MAX and not is_shallow(_anything.decode(body), DEPTH_MAX + 1):
+        if body.count(b"{") + body.count(b"[") > DEPTH_MAX and not is_shallow(kept, DEPTH_MAX + 1):
             return f"its body has more than {DEPTH_MAX} lists or objects inside each other"
     except (ValueError, RecursionError):
         return "its body is not an object of JSON in one line"
