@@ -35,7 +35,8 @@ SETTINGS_PER_KEY_MAX = 20
 #: away would bring the setting back.
 KEYS_MAX = 100_000
 
-#: What all settings may take, histories included: 100,000 names with five settings of 500 bytes each.
+#: What all settings of backends and frontends may take, histories included, and besides as much of states: 100,000
+#: names with five settings of 500 bytes each.
 BYTES_MAX = 256 * 1024 * 1024
 
 #: The part of all these that one client may use. Others have room then, whatever it does.
@@ -62,16 +63,18 @@ _T = TypeVar("_T")
 class Configuration:
     """All settings of all keys."""
 
-    def __init__(self, keys_max: int = KEYS_MAX) -> None:
+    def __init__(self, keys_max: int = KEYS_MAX, bytes_max: int = BYTES_MAX) -> None:
         #: Names that may be set here, removed ones included, and besides as many of settings that end by themselves.
         self.keys_max = keys_max
+        #: The bytes of all settings that last for ever, and besides as many of others.
+        self.bytes_max = bytes_max
         self._settings: dict[str, tuple[Setting, ...]] = {}
         # How many keys there are that last for ever, or do not; of these by the author of the latest setting; and the
-        # bytes of all settings by their authors.
+        # bytes of all settings, likewise and by their own authors.
         self._keys_of_group: Counter[bool] = Counter()
         self._keys_of_author: Counter[tuple[bool, str]] = Counter()
-        self._bytes_of_author: Counter[str] = Counter()
-        self._bytes = 0
+        self._bytes_of_group: Counter[bool] = Counter()
+        self._bytes_of_author: Counter[tuple[bool, str]] = Counter()
         # All settings by their digests.
         self._buckets: list[dict[int, Setting]] = [{} for _ in range(BUCKETS)]
         self._digests = [0] * BUCKETS
@@ -98,11 +101,12 @@ class Configuration:
         lasting, author = setting.lasts_s is None, setting.author
         if setting.rev > NUMBER_MAX:  # which takes a peer that makes numbers up
             return f"{setting.key} was changed too often to be changed again: use another name"
-        if lasting and setting.body is not None:
-            if self._bytes >= BYTES_MAX:
-                return f"the settings and histories of this cluster take {BYTES_MAX} bytes, as many as they may"
-            if self._bytes_of_author[author] >= BYTES_MAX * CLIENT_PART:
-                return f"those made from {author} take {self._bytes_of_author[author]} bytes, as many as they may"
+        if setting.body is not None:
+            what, used = "backends and frontends" if lasting else "states", self._bytes_of_author[lasting, author]
+            if self._bytes_of_group[lasting] >= self.bytes_max:
+                return f"the {what} of this cluster and their histories take {self.bytes_max} bytes, as many as may be"
+            if used >= self.bytes_max * CLIENT_PART:
+                return f"the {what} that were set from {author} take {used} bytes, as many as those of one client may"
         if setting.key in self._settings:
             return None
         what = "names of backends and frontends" if lasting else "states"
@@ -147,11 +151,13 @@ class Configuration:
         return latest[0].rev + 1 if latest else 1
 
     def left_s(self, key: str, now: float) -> float:
-        """For how many seconds a setting of a key may still speak, here or on a node that does not know of later ones.
+        """For how many seconds a removal has to last that replaces all settings of a key, none of which lasts for ever.
 
-        None of them lasts for ever.
+        It is remembered for as long as any node may keep one of them. Were it forgotten sooner, a node that was cut off
+        would bring that back, and speaking or over, it would come before what was set meanwhile with a smaller rev.
         """
-        return max((float(each.lasts_s or 0) - self.age_s(each, now) for each in self.settings(key)), default=0.0)
+        left = (kept_s(each) - KEPT_LONGER_S - self.age_s(each, now) for each in self.settings(key))
+        return max(left, default=0.0)
 
     def join(self, setting: Setting, now: float) -> bool:
         """Take in a setting; whether that changed anything."""
@@ -169,8 +175,9 @@ class Configuration:
     def _is_refused(self, setting: Setting) -> bool:
         """Whether a setting of an unknown key is so old that it is forgotten here, or there are far too many."""
         forgotten = setting.lasts_s is not None and setting.age_s >= kept_s(setting)
-        too_many = self._keys_of_group[setting.lasts_s is None] >= PEERS_TIMES * self.keys_max
-        return forgotten or too_many or self._bytes >= PEERS_TIMES * BYTES_MAX
+        lasting = setting.lasts_s is None
+        too_many = self._keys_of_group[lasting] >= PEERS_TIMES * self.keys_max
+        return forgotten or too_many or self._bytes_of_group[lasting] >= PEERS_TIMES * self.bytes_max
 
     def _replace(self, key: str, before: tuple[Setting, ...], after: tuple[Setting, ...]) -> None:
         for gone in {*before} - {*after}:
@@ -192,8 +199,9 @@ class Configuration:
 
     def _turn(self, setting: Setting, by: int) -> tuple[int, int]:
         """Put a setting into the digests and counts (`by` is 1), or take it out (-1); its bucket and its digest."""
-        self._bytes += by * size_of(setting)
-        _count(self._bytes_of_author, setting.author, by * size_of(setting))
+        lasting, size = setting.lasts_s is None, size_of(setting)
+        self._bytes_of_group[lasting] += by * size
+        _count(self._bytes_of_author, (lasting, setting.author), by * size)
         digest = digest_of(setting)
         number = bucket(setting.key)
         self._digests[number] ^= digest
@@ -260,8 +268,8 @@ def size_of(setting: Setting) -> int:
 def kept_s(setting: Setting) -> float:
     """How old a setting that ends by itself becomes before its key is forgotten.
 
-    The first one of a key has replaced nothing, and the removal of a state lasts for as long as what it removes. Of any
-    other it is not known for how long those may speak that it has replaced.
+    The first one of a key has replaced nothing, and the removal of a state lasts for as long as any that it removes is
+    kept. Of any other it is not known for how long those may speak that it has replaced.
     """
     first_or_removal = setting.rev == 1 or setting.body is None
     return (float(setting.lasts_s or 0) if first_or_removal else LASTING_S_MAX) + KEPT_LONGER_S

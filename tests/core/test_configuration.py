@@ -8,14 +8,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.configuration import (
     BUCKETS,
+    BYTES_MAX,
+    DIGESTS_MAX,
     KEPT_LONGER_S,
     KEYS_MAX,
     LASTING_S_MAX,
     SETTINGS_PER_KEY_MAX,
     Configuration,
     bucket,
+    digest_of,
+    size_of,
 )
-from bender.core.messages import Setting
+from bender.core.ledger import NUMBER_MAX
+from bender.core.messages import WHOLE, Setting
 
 NOW = 1000.0
 DAY_S = 24 * 3600.0
@@ -186,12 +191,226 @@ class LimitTests(SynchronousTestCase):
         self.assertIsNone(configuration.obstacle(Setting("state/x", 1, 1, 0, "ops", b"drain", 60.0)))
         self.assertEqual((configuration.keys_max, Configuration().digest), (2, 0))
 
+    def test_bytes(self) -> None:
+        """A quarter of a gigabyte for all that last for ever, and as much for states."""
+        self.assertEqual((Configuration().bytes_max, BYTES_MAX), (BYTES_MAX, 256 * 1024 * 1024))
+
     def test_digests(self) -> None:
         """They are compared bucket by bucket, all of them, and have 64 bits."""
         configuration = configured(setting(1))
         self.assertEqual(len(configuration.bucket_digests), 256)
         self.assertLess(max(configuration.bucket_digests), 2**64)
         self.assertRaises(ValueError, configuration.differing, [0] * 255)
+
+
+class QuotaTests(SynchronousTestCase):
+    """One client may use a fifth of all that there is room for; what is there may be changed and removed always."""
+
+    def setUp(self) -> None:
+        self.configuration = Configuration(10)
+
+    def made(self, key: str, author: str = "one", body: bytes | None = b"{}", lasts_s: float | None = None) -> Setting:
+        return Setting(key, self.configuration.rev_next(key), 1, 0, author, body, lasts_s)
+
+    def join(self, *settings: Setting) -> None:
+        for each in settings:
+            self.assertTrue(self.configuration.join(each, NOW))
+
+    def obstacle(self, key: str, author: str = "one", body: bytes | None = b"{}", lasts_s: float | None = None) -> str:
+        return self.configuration.obstacle(self.made(key, author, body, lasts_s)) or ""
+
+    def test_names(self) -> None:
+        """Ten names may be kept, so one client may have two, of which removed ones count too."""
+        self.join(self.made("backend/a"), self.made("frontend/a"))
+        self.join(self.made("backend/a", body=None))
+        problem = "2 names of backends and frontends were set from one, as many as one client may"
+        self.assertEqual(self.obstacle("backend/b"), problem)
+        self.assertEqual(self.obstacle("backend/b", body=None), problem)
+        for key in ("backend/a", "frontend/a"):
+            self.assertEqual(self.obstacle(key), "")
+        self.assertEqual(self.obstacle("backend/b", "other"), "")
+
+    def test_names_that_others_go_on_with(self) -> None:
+        """A name is that of the client that set it last."""
+        self.join(self.made("backend/a"), self.made("backend/b"), self.made("backend/a", "other"))
+        self.assertEqual(self.obstacle("backend/c"), "")
+        self.join(self.made("backend/c", "other"))
+        self.assertNotEqual(self.obstacle("backend/d", "other"), "")
+
+    def test_one_at_least(self) -> None:
+        """However few there may be."""
+        self.configuration = Configuration(4)
+        self.assertEqual(self.obstacle("backend/a"), "")
+        self.join(self.made("backend/a"))
+        self.assertNotEqual(self.obstacle("backend/b"), "")
+
+    def test_states(self) -> None:
+        """They have room of their own, for all clients and for each."""
+        for author in "vwxyz":
+            for number in "12":
+                self.join(self.made(f"backend/{author}{number}", author))
+        self.assertNotEqual(self.obstacle("backend/a", "new"), "")
+        self.assertEqual(self.obstacle("state/a", "v", lasts_s=60.0), "")
+        self.join(self.made("state/a", "v", b"drain", 60.0), self.made("state/b", "v", b"drain", 60.0))
+        problem = "2 states were set from v, as many as one client may"
+        self.assertEqual(self.obstacle("state/c", "v", lasts_s=60.0), problem)
+        for author in "wxyz":
+            for number in "12":
+                self.join(self.made(f"state/{author}{number}", author, lasts_s=60.0))
+        self.assertEqual(self.obstacle("state/c", "new", lasts_s=60.0), "10 states are kept, as many as can be")
+
+    def test_states_that_are_over(self) -> None:
+        """Room is there again when they are forgotten."""
+        self.join(self.made("state/a", lasts_s=60.0), self.made("state/b", lasts_s=60.0))
+        self.configuration.due(NOW + 60.0)
+        self.assertNotEqual(self.obstacle("state/c", lasts_s=60.0), "")
+        self.configuration.due(NOW + 60.0 + KEPT_LONGER_S)
+        self.assertEqual(self.obstacle("state/c", lasts_s=60.0), "")
+        self.assertEqual((self.configuration._keys_of_author, self.configuration._bytes_of_author), ({}, {}))
+
+    def test_bytes(self) -> None:
+        """Histories count, for the client that made each setting; removals are taken always, and give room."""
+        first = self.made("backend/a")
+        self.configuration = Configuration(10, bytes_max=10 * size_of(first))
+        self.join(first)
+        self.assertEqual(self.obstacle("backend/a"), "")
+        self.join(self.made("backend/a"))
+        used = 2 * size_of(first)
+        problem = (
+            f"the backends and frontends that were set from one take {used} bytes, as many as those of one client may"
+        )
+        self.assertEqual(self.obstacle("backend/a"), problem)
+        self.assertEqual(self.obstacle("backend/a", "other"), "")
+        self.assertEqual(self.obstacle("backend/a", body=None), "")
+        self.join(self.made("backend/a", "other"))
+        self.assertEqual(self.obstacle("backend/a"), problem)
+        self.join(self.made("backend/a", "other", None))
+        self.assertEqual(self.obstacle("backend/a"), "")
+
+    def test_all_bytes(self) -> None:
+        """When all of them are used nobody may make more."""
+        first = self.made("backend/a")
+        self.configuration = Configuration(10, bytes_max=3 * size_of(first))
+        self.join(first, self.made("backend/a", "two"), self.made("backend/a", "333"))
+        total = 3 * size_of(first)
+        self.assertEqual(
+            self.obstacle("backend/b", "new"),
+            f"the backends and frontends of this cluster and their histories take {total} bytes, as many as may be",
+        )
+        self.assertEqual(self.obstacle("backend/a", "new", None), "")
+
+    def test_bytes_of_states(self) -> None:
+        """They take none from backends, and are limited as well."""
+        first = self.made("state/a", body=b"drain", lasts_s=60.0)
+        self.configuration = Configuration(100, bytes_max=10 * size_of(first))
+        self.join(first)
+        self.join(*(Setting("state/a", rev, 1, 0, "one", b"drain", 60.0) for rev in range(2, 21)))
+        self.assertEqual(self.obstacle("backend/a"), "")
+        self.assertEqual(
+            self.obstacle("state/a", "two", b"drain", 60.0),
+            f"the states of this cluster and their histories take {10 * size_of(first)} bytes, as many as may be",
+        )
+        self.configuration.bytes_max *= 10
+        self.assertEqual(
+            self.obstacle("state/b", body=b"drain", lasts_s=60.0),
+            f"the states that were set from one take {20 * size_of(first)} bytes, as many as those of one client may",
+        )
+        self.assertEqual(self.obstacle("state/a", body=None, lasts_s=60.0), "")
+
+    def test_rev(self) -> None:
+        """After the largest there is none. Only a peer can have made that up."""
+        self.join(Setting("backend/a", NUMBER_MAX - 1, 1, 0, "one", b"{}"))
+        self.assertEqual(self.obstacle("backend/a"), "")
+        self.join(self.made("backend/a"))
+        problem = "backend/a was changed too often to be changed again: use another name"
+        self.assertEqual((self.obstacle("backend/a"), self.obstacle("backend/a", body=None)), (problem, problem))
+
+
+class PeersTests(SynchronousTestCase):
+    """What peers bring is taken beyond the limits for clients, but not without end."""
+
+    def taken(self, configuration: Configuration, keys: str, count: int, lasts_s: float | None = None) -> int:
+        made = (Setting(f"{keys}/{i}", 1, 1, 0, "ops", b"drain", lasts_s) for i in range(count))
+        return sum(configuration.join(each, NOW) for each in made)
+
+    def test_names(self) -> None:
+        """Twice as many; what is known may be changed always."""
+        configuration = Configuration(10)
+        self.assertEqual(self.taken(configuration, "backend", 30), 20)
+        self.assertTrue(configuration.join(Setting("backend/0", 2, 1, 0, "ops", None), NOW))
+        self.assertEqual(self.taken(configuration, "state", 30, 60.0), 20)
+        self.assertTrue(configuration.join(Setting("state/0", 2, 1, 0, "ops", None, 60.0), NOW))
+        self.assertEqual(len(configuration), 40)
+
+    def test_bytes(self) -> None:
+        """Twice as many, of states and of others."""
+        size = size_of(Setting("backend/0", 1, 1, 0, "ops", b"drain"))
+        configuration = Configuration(100, bytes_max=5 * size)
+        self.assertEqual(self.taken(configuration, "backend", 10), 10)
+        self.assertEqual(self.taken(configuration, "frontend", 10), 0)
+        self.assertTrue(configuration.join(Setting("backend/0", 2, 1, 0, "ops", b"x"), NOW))
+        self.assertGreater(self.taken(configuration, "state", 50, 60.0), 9)
+        self.assertLess(len(configuration), 25)
+
+
+class WindowTests(SynchronousTestCase):
+    """A bucket with many settings is looked through in windows of their digests."""
+
+    @staticmethod
+    def crowded(count: int) -> Configuration:
+        keys = [key for key in (f"backend/{i}" for i in range(256 * count // 10)) if bucket(key) == 7]
+        return configured(*(setting(rev, key=key) for key in keys for rev in range(1, 21)))
+
+    def test_one(self) -> None:
+        """All of the digests there are in one window, if these are few."""
+        configuration = configured(setting(1), setting(2))
+        number = bucket("backend/web")
+        self.assertEqual((configuration.window(number, 0), WHOLE), ((0, 2**64 - 1), (0, 2**64 - 1)))
+        digests = sorted(map(digest_of, (setting(1), setting(2))))
+        self.assertEqual(configuration.digests(number), digests)
+        for within, found in (
+            ((digests[0], digests[1]), digests),
+            ((digests[0] + 1, digests[1]), digests[1:]),
+            ((digests[0], digests[1] - 1), digests[:1]),
+            ((digests[1] + 1, 2**64 - 1), []),
+        ):
+            self.assertEqual(configuration.digests(number, within), found)
+            self.assertEqual(sorted(map(digest_of, configuration.bucket(number, (), within))), found)
+        self.assertEqual(list(map(digest_of, configuration.bucket(number, {digests[0]}))), digests[1:])
+
+    def test_many(self) -> None:
+        """Following windows have each setting once, and not too many at a time."""
+        configuration = self.crowded(10_000)
+        everything = configuration.digests(7)
+        self.assertGreater(len(everything), 2 * DIGESTS_MAX)
+        found, first, sizes = [], 0, []
+        while True:
+            window = configuration.window(7, first)
+            found += configuration.digests(7, window)
+            sizes.append(len(configuration.bucket(7, (), window)))
+            first = window[1] + 1
+            if first == 2**64:
+                break
+        self.assertEqual(found, everything)
+        self.assertEqual(sizes, [DIGESTS_MAX, DIGESTS_MAX, len(everything) - 2 * DIGESTS_MAX])
+
+    @given(st.integers(0, 2**64 - 1))
+    def test_anywhere(self, first: int) -> None:
+        """A window begins wherever it is to begin, and ends with the last one where no more are left."""
+        configuration = configured(*(setting(rev) for rev in range(1, 10)))
+        self.assertEqual(configuration.window(bucket("backend/web"), first), (first, 2**64 - 1))
+
+    def test_exactly_as_many(self) -> None:
+        """A window holds 8,192: one of 64 KiB on the network."""
+        self.assertEqual(DIGESTS_MAX, 8192)
+        configuration = Configuration()
+        digests: dict[int, Setting] = {digest: setting(digest) for digest in range(1, DIGESTS_MAX + 1)}
+        configuration._buckets[3] = digests
+        self.assertEqual(configuration.window(3, 0), WHOLE)
+        self.assertEqual(configuration.window(3, 1), (1, WHOLE[1]))
+        digests[0] = setting(1)
+        self.assertEqual(configuration.window(3, 0), (0, DIGESTS_MAX - 1))
+        self.assertEqual(configuration.window(3, 1), (1, WHOLE[1]))
 
 
 class LastingTests(SynchronousTestCase):
@@ -262,6 +481,74 @@ class LastingTests(SynchronousTestCase):
         self.assertFalse(self.configuration.join(old, NOW))
         self.assertTrue(self.configuration.join(Setting("b", 1, 1, 0, "ops", b"", None, REPLACED_KEPT_S), NOW))
         self.assertEqual(([*self.configuration], self.configuration._made_at), (["b"], {}))
+
+    def test_too_old_here(self) -> None:
+        """The first of a key is too old ten minutes after its time; one that replaced another after thirty days."""
+        for rev, age_s, taken in (
+            (1, 659.9, True),
+            (1, 660.0, False),
+            (2, 660.0, True),
+            (2, REPLACED_KEPT_S - 0.1, True),
+            (2, REPLACED_KEPT_S, False),
+        ):
+            old = Setting(f"state/{rev}/{age_s}", rev, 1, 0, "ops", b"drain", 60.0, age_s)
+            self.assertEqual(self.configuration.join(old, NOW), taken, (rev, age_s))
+        removal = Setting("state/r", 7, 1, 0, "ops", None, 60.0, 660.0)
+        self.assertFalse(self.configuration.join(removal, NOW))
+
+    def test_too_old_of_a_known_key(self) -> None:
+        """What other nodes keep with a key that is kept here, is taken: digests must become equal."""
+        self.join(5)
+        old = Setting(self.key, 1, 1, 0, "ops", b"drain", 60.0, 5000.0)
+        self.assertTrue(self.configuration.join(old, NOW))
+        self.assertEqual([each.rev for each in self.configuration.settings(self.key)], [5, 1])
+        self.assertEqual(self.configuration.left_s(self.key, NOW), LASTING_S_MAX)
+
+    def test_removal(self) -> None:
+        """That of the first of a key lasts for as long as it would have, and ten minutes more is it remembered."""
+        self.join(lasts_s=60.0, age_s=10.0)
+        left_s = self.configuration.left_s(self.key, NOW + 20.0)
+        self.assertEqual((left_s, self.configuration.left_s("state/other", NOW)), (30.0, 0.0))
+        self.configuration.join(Setting(self.key, 2, 1, 0, "ops", None, left_s), NOW + 20.0)
+        self.assertEqual(self.configuration.left_s(self.key, NOW + 30.0), 20.0)
+        self.configuration.due(NOW + 20.0 + 30.0 + KEPT_LONGER_S - 0.1)
+        self.assertIn(self.key, self.configuration)
+        self.configuration.due(NOW + 20.0 + 30.0 + KEPT_LONGER_S)
+        self.assertNotIn(self.key, self.configuration)
+
+    def taken_back(self, *settings: Setting) -> Configuration:
+        """A node that was cut off and keeps these, which were removed elsewhere a minute after the first."""
+        elsewhere = configured(*settings)
+        for each in settings:
+            self.configuration.join(each, NOW)
+        left_s = self.configuration.left_s(self.key, NOW + 60.0)
+        rev = self.configuration.rev_next(self.key)
+        self.configuration.join(Setting(self.key, rev, 1, 0, "ops", None, left_s), NOW + 60.0)
+        return elsewhere
+
+    def heal(self, elsewhere: Configuration, at: float) -> None:
+        self.configuration.due(at)
+        elsewhere.due(at)
+        for each in elsewhere.told(elsewhere.settings(self.key), at):
+            self.configuration.join(each, at)
+
+    def test_removal_of_a_later_one(self) -> None:
+        """A node that was cut off keeps it, though it is over: it must not come before what was set meanwhile."""
+        settings = [Setting(self.key, rev, 1, 0, "ops", b"drain", 3600.0) for rev in (1, 2)]
+        elsewhere = self.taken_back(*settings)
+        self.configuration.due(NOW + 7000.0)
+        self.join(self.configuration.rev_next(self.key), DAY_S, at=NOW + 7000.0)
+        self.heal(elsewhere, NOW + 8000.0)
+        self.assertIsNotNone(self.configuration.current(self.key, NOW + 8000.0))
+
+    def test_removal_of_more_than_are_kept(self) -> None:
+        """What no history has any more may speak longest on a node that was cut off."""
+        old = Setting(self.key, 1, 1, 0, "ops", b"drain", LASTING_S_MAX)
+        elsewhere = configured(old)
+        self.taken_back(old, *(Setting(self.key, rev, 1, 0, "ops", b"maint", 60.0) for rev in range(2, 30)))
+        self.configuration.due(NOW + 7000.0)
+        self.heal(elsewhere, NOW + 8000.0)
+        self.assertIsNone(self.configuration.current(self.key, NOW + 8000.0))
 
     def test_told(self) -> None:
         """It is told with its age, and what lasts for ever as it is."""
