@@ -55,14 +55,15 @@ class Link:
     `incarnation` is who answered last. `pushed` is the version of this node's ledger that the last push brought it
     to, and `unsent` the settings that wait for the next one. A link that failed gets no push until it has answered a
     round again. `failures` counts the requests without an answer since the last one, which took `answer_s`. `bucket` is
-    that of the configuration with which the next comparison begins, and `digest` that of the setting within one.
+    that of the configuration with which the next comparison begins, and `digests` are those of the settings with which
+    the next windows of crowded buckets begin, by bucket.
     """
 
     __slots__ = (
         "address",
         "answer_s",
         "bucket",
-        "digest",
+        "digests",
         "failed",
         "failures",
         "incarnation",
@@ -83,7 +84,7 @@ class Link:
         self.failures = 0
         self.answer_s = 0.0
         self.bucket = 0
-        self.digest = 0
+        self.digests: dict[int, int] = {}
 
     def limit(self, interval_s: float) -> float:
         """Return how long to wait for an answer, in seconds.

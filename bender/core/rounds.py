@@ -409,9 +409,11 @@ class Rounds:
         """
         if not buckets or not self._configuration.bucket(buckets[0]):
             return WHOLE, ()
-        window = self._configuration.window(buckets[0], link.digest)
-        link.digest = (window[1] + 1) % 2**64
-        return window, tuple(self._configuration.digests(buckets[0], window))
+        number = buckets[0]
+        window = self._configuration.window(number, link.digests.pop(number, 0))
+        if window[1] < WHOLE[1]:
+            link.digests[number] = window[1] + 1
+        return window, tuple(self._configuration.digests(number, window))
 
     def _fitting(self, settings: Sequence[Setting]) -> Sequence[Setting]:
         """As many of these as fit into a message, from the first on; one at least."""

@@ -1,0 +1,277 @@
+"""Crowded buckets of configuration: more than fits into a message travels in pages, until both nodes have all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender import wire
+from bender.core.configuration import BUCKETS, DIGESTS_MAX, SETTINGS_PER_KEY_MAX, bucket, size_of
+from bender.core.ledger import DELTA_ENTRIES_MAX
+from bender.core.messages import WHOLE, Message, Request, Setting
+from bender.core.rounds import SETTINGS_BYTES_MAX, SETTINGS_PER_MESSAGE_MAX
+from tests.core.cluster import Cluster
+
+#: The bucket that is crowded, where there is only one.
+NUMBER = 7
+
+#: What a node sends in one message, at most; peers take eight times as much.
+MESSAGE_BYTES_MAX = 2 * 1024 * 1024
+
+
+def names(number: int, count: int, kind: str = "backend") -> list[str]:
+    """Keys that are all in one bucket."""
+    found: list[str] = []
+    i = 0
+    while len(found) < count:
+        key = f"{kind}/{i}"
+        if bucket(key) == number:
+            found.append(key)
+        i += 1
+    return found
+
+
+def settings(keys: Iterable[str], revs: int = 1, body: bytes = b"{}", incarnation: int = 9) -> list[Setting]:
+    return [Setting(key, rev, incarnation, 0, "ops", body) for key in keys for rev in range(1, revs + 1)]
+
+
+class Crowded(Cluster):
+    """Nodes that write nothing down for each other; `asking` are those whose rounds get through, as do those of z."""
+
+    def __init__(self, names: str, *, page_entries_max: int = DELTA_ENTRIES_MAX) -> None:
+        self.asking = names
+        self.longest = 0
+        self.answers: list[Message] = []
+        self.encode = wire.Wire("bender", 1.0).encode
+        super().__init__(names, page_entries_max=page_entries_max)
+        self.sent.clear()
+
+    def join(self, name: str, made: Iterable[Setting]) -> None:
+        """Let a node have settings of which nothing is pushed."""
+        for each in made:
+            assert self[name].configuration.join(each, self.now)
+
+    def carry(self, name: str, request: Request) -> None:
+        if name in self.asking or name == "z" or request.push:
+            super().carry(name, request)
+        else:
+            self[name].failed(self.now, request)
+
+    def answer(self, request: Request) -> Message | None:
+        answer = super().answer(request)
+        if answer is not None:
+            self.answers.append(answer)
+        for message in filter(None, (request.message, answer)):
+            assert len(message.settings) <= SETTINGS_PER_MESSAGE_MAX
+            if sum(map(size_of, message.settings)) > SETTINGS_BYTES_MAX // 2 or len(message.known) > 1000:
+                self.longest = max(self.longest, len(self.encode(message)))
+        return answer
+
+    def rounds_until_equal(self, most: int) -> int:
+        """How many rounds it takes until all have the same configuration."""
+        for count in range(most):
+            if len({replica.configuration.digest for replica in self.replicas.values()}) == 1:
+                return count
+            self.now += self.timing.interval_s
+            self.rounds()
+        raise AssertionError(f"not equal after {most} rounds")
+
+
+class PagesTests(SynchronousTestCase):
+    """Two nodes come to have the same, whichever of them asks."""
+
+    def both(self, here: list[Setting], there: list[Setting], most: int, page_entries_max: int = 10) -> None:
+        for asking in ("ab", "a", "b"):
+            cluster = Crowded("ab", page_entries_max=page_entries_max)
+            cluster.asking = asking
+            cluster.join("a", here)
+            cluster.join("b", there)
+            cluster.rounds_until_equal(most)
+            for name in "ab":
+                expected = {*here, *there}
+                configuration = cluster[name].configuration
+                self.assertEqual({each for key in configuration for each in configuration.settings(key)}, expected)
+
+    def test_one_has_all(self) -> None:
+        """Pages of ten that one asks for follow each other at once; those that it brings come with its rounds."""
+        self.both(settings(names(NUMBER, 55)), [], 7)
+
+    def test_both_have_some(self) -> None:
+        """What both have goes over in neither direction."""
+        keys = names(NUMBER, 120)
+        self.both(settings(keys[:80]), settings(keys[40:]), 8)
+
+    def test_histories(self) -> None:
+        """Names with all that they ever were."""
+        keys = names(NUMBER, 6)
+        self.both(settings(keys[:4], SETTINGS_PER_KEY_MAX), settings(keys[2:], SETTINGS_PER_KEY_MAX), 8)
+
+    def test_several_buckets(self) -> None:
+        """Some that are crowded at one of them, at the other or at both, and some that are not."""
+        here = settings([*names(3, 40), *names(9, 5), *names(11, 30)])
+        there = settings([*names(9, 60), *names(12, 3), *names(11, 30, "frontend")], incarnation=8)
+        self.both(here, there, 12)
+
+    def test_each_goes_over_once(self) -> None:
+        """A node that has a crowded bucket gets what it lacks of it, and nothing else."""
+        keys = names(NUMBER, 600)
+        cluster = Crowded("ab")
+        cluster.asking = "a"
+        cluster.join("a", settings(keys[:500]))
+        cluster.join("b", settings(keys[100:]))
+        cluster.rounds_until_equal(3)
+        answered = [each.key for answer in cluster.answers for each in answer.settings]
+        self.assertEqual(sorted(answered), sorted(keys[500:]))
+        brought = [each.key for request in cluster.sent for each in request.message.settings]
+        self.assertEqual(sorted(brought), sorted(keys[:100]))
+
+    def test_known_is_named(self) -> None:
+        """It says what it has by digests, if that is too much for a message, and by itself if not."""
+        cluster = Crowded("ab", page_entries_max=10)
+        cluster.asking = "a"
+        cluster.join("a", settings(names(NUMBER, 10)))
+        cluster.rounds()
+        (plain,) = [request.message for request in cluster.sent if request.message.buckets]
+        self.assertEqual((len(plain.settings), plain.known, plain.window), (10, (), WHOLE))
+        cluster.join("a", settings(names(NUMBER, 11)[10:]))
+        cluster.sent.clear()
+        cluster.rounds()
+        (named,) = [request.message for request in cluster.sent if request.message.buckets]
+        self.assertEqual((named.settings, named.window, named.buckets), ((), WHOLE, (NUMBER,)))
+        self.assertEqual(named.known, tuple(cluster["a"].configuration.digests(NUMBER)))
+
+
+class WindowsTests(SynchronousTestCase):
+    """A bucket with more settings than a message has digests is compared window by window."""
+
+    def test_two_buckets(self) -> None:
+        """Windows of one bucket follow those of the same, though others come in between."""
+        numbers = (3, NUMBER)
+        keys = [key for number in numbers for key in names(number, DIGESTS_MAX // SETTINGS_PER_KEY_MAX + 20)]
+        cluster = Crowded("ab")
+        cluster.asking = "a"
+        # What the nodes differ in is all over the windows.
+        for name, of in (("a", "here"), ("b", "there")):
+            cluster.join(name, settings(keys, SETTINGS_PER_KEY_MAX))
+            for number in numbers:
+                cluster.join(name, settings(names(number, 8, of)))
+        cluster.rounds_until_equal(5)
+        windows = [
+            (request.message.buckets, request.message.window) for request in cluster.sent if request.message.known
+        ]
+        for number in numbers:
+            first, second = [window for of, window in windows if of == (number,)][:2]
+            self.assertEqual((first[0], first[1] + 1, second[1]), (0, second[0], WHOLE[1]))
+        self.assertLess(cluster.longest, MESSAGE_BYTES_MAX)
+        self.assertGreater(cluster.longest, 60_000)
+
+    def test_no_agreement(self) -> None:
+        """A window is a part of a bucket: when it is equal, the bucket may not be."""
+        cluster = Crowded("ab")
+        cluster.asking = "a"
+        cluster.join("a", settings(names(NUMBER, DIGESTS_MAX // SETTINGS_PER_KEY_MAX + 1), SETTINGS_PER_KEY_MAX))
+        for _ in range(4):
+            cluster.rounds()
+        windows = [request for request in cluster.sent if request.message.known]
+        self.assertEqual([request.message.window[0] == 0 for request in windows], [True, False, True, False])
+        self.assertEqual([request.compares for request in windows], [None] * 4)
+
+
+class TurnsTests(SynchronousTestCase):
+    """A bucket that goes on differing does not hold up others."""
+
+    def test_dropped(self) -> None:
+        """A peer that drops whatever it gets of one crowded bucket still has all of the others in a few rounds."""
+        cluster = Crowded("ab", page_entries_max=10)
+        cluster.asking = "a"
+        join = cluster["b"].configuration.join
+
+        def drops(setting: Setting, now: float) -> bool:
+            return bucket(setting.key) != 0 and join(setting, now)
+
+        cluster["b"].configuration.join = drops  # type: ignore[method-assign]
+        cluster.join("a", settings(names(0, 50)))
+        cluster.join("a", settings([name for number in range(1, 40) for name in names(number, 3)]))
+        for _ in range(20):
+            cluster.now += 1.0
+            cluster.rounds()
+        differing = cluster["a"].configuration.differing(cluster["b"].configuration.bucket_digests)
+        self.assertEqual(differing, [0])
+
+    def test_begins_where_it_ended(self) -> None:
+        """All buckets get their turn, whichever was first."""
+        cluster = Crowded("ab", page_entries_max=10)
+        cluster.asking = "a"
+        cluster["b"].configuration.join = lambda *_: False  # type: ignore[method-assign]
+        cluster.join("a", settings([name for number in range(BUCKETS) for name in names(number, 2)]))
+        for _ in range(60):
+            cluster.rounds()
+        asked = [number for request in cluster.sent for number in request.message.buckets]
+        self.assertEqual(asked[:BUCKETS], [*range(BUCKETS)])
+        self.assertEqual(asked[BUCKETS : BUCKETS + 20], [*range(20)])
+
+
+class ReadinessTests(SynchronousTestCase):
+    """A node that starts knows all configuration when it becomes ready."""
+
+    def start(self, cluster: Crowded) -> int:
+        """Another one starts, beside a; the calls until it is ready."""
+        replica = cluster.start("z", 26, "a")
+        replica.round(cluster.now)
+        for count in range(1, 3000):
+            requests = replica.take_requests()
+            for request in requests:
+                cluster.carry("z", request)
+            if not requests:
+                replica.sweep(cluster.now)
+            if replica.ready:
+                return count
+        raise AssertionError("it does not become ready")
+
+    def test_one_bucket(self) -> None:
+        """Three hundred backends with whole histories of 4 KiB each, all in one bucket: 24 MB in pages of 1 MB."""
+        cluster = Crowded("a")
+        noise = Random(1).randbytes  # which does not deflate
+        for each in settings(names(NUMBER, 300), SETTINGS_PER_KEY_MAX):
+            cluster.join("a", [evolve(each, body=noise(4000))])
+        self.start(cluster)
+        self.assertEqual(cluster["z"].configuration.digest, cluster["a"].configuration.digest)
+        self.assertEqual(len(cluster["z"].settings("backend")), 300)
+        self.assertLess(cluster.longest, MESSAGE_BYTES_MAX)
+
+    def test_not_before_the_last_page(self) -> None:
+        """An answer that is a part of what was asked for is no agreement."""
+        cluster = Crowded("a", page_entries_max=10)
+        cluster.join("a", settings(names(NUMBER, 35)))
+        replica = cluster.start("z", 26, "a")
+        replica.round(cluster.now)
+        pages = 0
+        while not replica.ready:
+            (request,) = replica.take_requests()
+            answer = cluster.answer(request)
+            assert answer is not None
+            replica.answered(cluster.now, request, answer)
+            if request.message.buckets:
+                pages += 1
+                self.assertEqual(answer.partial, pages < 4, pages)
+                self.assertEqual(len(replica.configuration), min(10 * pages, 35))
+                contact = replica.contacts.get(1)
+                self.assertEqual(contact and contact.agreed, float("-inf") if pages < 4 else cluster.now)
+        self.assertEqual((pages, len(replica.settings("backend"))), (4, 35))
+
+    def test_waits_while_pages_come(self) -> None:
+        """However long they take: half of the backends would look like the removal of the other half."""
+        cluster = Crowded("a", page_entries_max=10)
+        cluster.join("a", settings(names(NUMBER, 95)))
+        replica = cluster.start("z", 26, "a")
+        replica.round(cluster.now)
+        while not replica.ready:
+            cluster.now += 0.7
+            replica.sweep(cluster.now)
+            for request in replica.take_requests():
+                cluster.carry("z", request)
+            self.assertLess(cluster.now, 1100.0)
+        self.assertEqual(len(replica.settings("backend")), 95)
