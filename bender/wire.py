@@ -512,8 +512,13 @@ def _message_out(message: Message) -> tuple[Any, ...]:
         [(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body, s.lasts_s, s.age_s) for s in message.settings],
         {node: head.checksum for node, head in heads.items() if head.checksum is not None},
         # Of a crowded bucket of configuration alone.
-        *((message.known[:ITEMS_MAX], message.window, message.partial) if message.known or message.partial else ()),
+        *((message.known[:ITEMS_MAX], message.window, message.partial) if _is_of_a_part(message) else ()),
     )
+
+
+def _is_of_a_part(message: Message) -> bool:
+    """Whether a message is about a part of a bucket of configuration."""
+    return bool(message.known) or message.window != WHOLE or message.partial
 
 
 def _delta_out(delta: Delta) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,7 +20,7 @@ from bender.core.configuration import BUCKETS
 from bender.core.consumer import Consumer, Report
 from bender.core.entries import ROW, Entries
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
-from bender.core.messages import Counter, Message, Sender, Setting
+from bender.core.messages import WHOLE, Counter, Message, Sender, Setting
 from bender.wire import Malformed, OtherCluster, OtherVersion, Received, Refused, TooLarge, Unsendable, Wire
 
 N1 = Sender(2**64 - 1, "n1", "10.0.0.1:1730", 1729)
@@ -88,14 +89,13 @@ def changed(path: tuple[int, ...], value: Any) -> bytes:
 
 # Where the parts of a message are in its envelope.
 VERSION, CLUSTER, INTERVAL, SENDER, PAYLOAD = ((i,) for i in range(5))
-HEADS, REACHES, COUNTERS, DELTAS, ASK, ECHO, DIGEST, DIGESTS, BUCKET_NUMBERS, SETTINGS, CHECKSUMS, KNOWN, WINDOW = (
-    (4, i) for i in range(13)
-)
+HEADS, REACHES, COUNTERS, DELTAS, ASK, ECHO, DIGEST, DIGESTS, BUCKET_NUMBERS, SETTINGS = ((4, i) for i in range(10))
+CHECKSUMS, KNOWN, WINDOW, PARTIAL = ((4, i) for i in range(10, 14))
 
 numbers = st.integers(0, NUMBER_MAX)
 incarnations = st.integers(0, 2**64 - 1)
 times = st.floats(-1e12, 1e12)
-names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp"]), max_size=30)
 addresses = st.builds("{}:{}".format, st.sampled_from(["10.0.0.1", "[::1]", "host.example"]), st.integers(0, 65535))
 keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 bodies = st.binary(max_size=40)
@@ -152,6 +152,9 @@ messages = st.builds(
     settings=st.lists(
         st.builds(Setting, keys, numbers, incarnations, numbers, names, st.none() | bodies), max_size=4
     ).map(tuple),
+    known=st.lists(incarnations, max_size=4).map(tuple),
+    window=st.just(WHOLE) | st.tuples(incarnations, incarnations),
+    partial=st.booleans(),
 )
 
 
@@ -204,6 +207,30 @@ class RoundTrip(SynchronousTestCase):
         for body, expected in ((spoken().encode(FULL), 2**64 - 1), (encoded(older), None)):
             heads = spoken().decode(body).message.heads or {}
             self.assertEqual({node: head.checksum for node, head in heads.items()}, {7: expected, 8: None})
+
+    def test_of_the_release_before(self) -> None:
+        """It named no windows of crowded buckets, so what it wants is all that there is."""
+        older = opened(FULL)
+        del older[PAYLOAD[0]][KNOWN[1] :]
+        message = spoken().decode(encoded(older)).message
+        self.assertEqual(message, evolve(FULL, known=(), window=WHOLE, partial=False))
+
+    def test_nothing_of_windows(self) -> None:
+        """They are named where there is something to name alone."""
+        plain = evolve(FULL, known=(), window=WHOLE, partial=False)
+        self.assertEqual(len(opened(plain)[4]), KNOWN[1])
+        for message in (
+            evolve(plain, known=(1,)),
+            evolve(plain, window=(1, 2)),
+            evolve(plain, partial=True),
+        ):
+            self.assertEqual(len(opened(message)[4]), 14)
+            self.assertEqual(spoken().decode(spoken().encode(message)).message, message)
+
+    def test_more_known_than_a_peer_takes(self) -> None:
+        """The first of them are named, and what else there is goes over once more."""
+        message = evolve(FULL, known=tuple(range(wire.ITEMS_MAX + 1)))
+        self.assertEqual(spoken().decode(spoken().encode(message)).message.known, message.known[:-1])
 
     def test_numbers_kept_are_bounded(self) -> None:
         """Incarnations made up without end are not kept without end."""
@@ -411,10 +438,33 @@ class Ranges(SynchronousTestCase):
             self.refused(path, -1, 2**63, 1.5, "1", True)
         self.refused((*COUNTERS, 0, 0), -1, 2.0**64)
 
+    def test_of_large_counts(self) -> None:
+        """The largest can be read by everything that reads JSON, the next one not."""
+        for path in ((*COUNTERS, 0, 3), (*DELTAS, 0, 4), (*DELTAS, 0, 5, 0, 3), (*SETTINGS, 0, 1), (*SETTINGS, 0, 3)):
+            spoken().decode(changed(path, NUMBER_MAX))
+            self.refused(path, NUMBER_MAX + 1)
+        self.refused((*DELTAS, 0, 5, 0, 0), NUMBER_MAX + 1)
+        self.refused((*DELTAS, 0, 8, 0, 0), NUMBER_MAX + 1)
+        self.refused(HEADS, {7: NUMBER_MAX + 1})
+
+    def test_of_windows(self) -> None:
+        """A window is two digests, and what is known a list of them, of which there is an end."""
+        self.refused(KNOWN, [-1], [1.5], 1, None, [0] * (wire.ITEMS_MAX + 1))
+        self.refused(WINDOW, [1], [1, 2, 3], [-1, 2], [1, "2"], None, 1)
+        self.refused(PARTIAL, 1, None, "yes")
+
     def test_of_names(self) -> None:
         """They go into log lines, so they have no control characters, and an end."""
         for path in ((*SENDER, 1), (*COUNTERS, 0, 1), CLUSTER):
             self.refused(path, "n\n1", "n1\n", "\x1b[2J", "x" * 256, b"n1", 1)
+
+    def test_of_names_on_terminals(self) -> None:
+        """Nor do they end a line there in other ways, begin a sequence, or turn the direction of writing."""
+        for path in ((*SENDER, 1), (*COUNTERS, 0, 1), CLUSTER):
+            for odd in "\x7f\x80\x85\x9b\x9f\u061c\u200b\u200f\u2028\u2029\u202a\u202e\u2060\u2066\u2069\ufeff":
+                self.refused(path, f"n{odd}1")
+        for name in ("K\u00f6ln 1", "\u6771\u4eac", "\U0001f600", "n\u00a01", ""):
+            spoken().decode(changed((*SENDER, 1), name))
 
     def test_of_addresses(self) -> None:
         """They go into URLs: a host, a colon and a port."""
@@ -422,6 +472,9 @@ class Ranges(SynchronousTestCase):
             self.refused(
                 path, "", "h", "h:", ":1", "h:123456", "h/x:1", "a@h:1", "h ost:1", "h:1\n", "h?:1", "x" * 300 + ":1"
             )
+            self.refused(path, "h\u00f6:1", "h\u202e:1", "h\x85:1", "h\x7f:1", "h#:1", "h\\:1", "h:1\u0661")
+            for address in ("n_1:1730", "[2001:db8::1]:1730", "10.0.0.1:1", "host-2.example:65535"):
+                spoken().decode(changed(path, address))
 
     def test_of_keys_and_bodies(self) -> None:
         """They are not empty, not endless, and no other kind of thing."""
