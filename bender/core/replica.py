@@ -22,7 +22,7 @@ from bender.core.guard import LIFTED, Guarded, guarded_app, key_of_guard
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.links import Links
 from bender.core.messages import Counter, Message, Request, Sender, Setting
-from bender.core.rounds import Rounds
+from bender.core.rounds import INVALID_KEPT_S, Rounds
 from bender.core.timing import ABSENCE_S_MAX, Timing
 from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import Event, View
@@ -31,9 +31,6 @@ from bender.core.view import Event, View
 #: the other can make before it hears of that.
 BEATS_BEYOND = 1000
 
-
-#: Seconds for which a peer that sends invalid settings is reported after the last of them.
-INVALID_KEPT_S = 60.0
 
 #: Settings that clients see.
 SHOWN_KINDS = ("backend/", "frontend/", "state/")

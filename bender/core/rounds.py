@@ -33,6 +33,9 @@ ASKS_REMEMBERED_MAX = 256
 #: Addresses of peers whose invalid settings are reported at the same time.
 INVALID_REMEMBERED_MAX = 100
 
+#: Seconds for which a peer that sends invalid settings is reported after the last of them.
+INVALID_KEPT_S = 60.0
+
 
 @frozen
 class Taken:
@@ -471,9 +474,15 @@ class Rounds:
             problem = self._validity.of_setting(setting)
             if problem is None:
                 valid.append(setting)
-            elif message.sender.address in self.invalid or len(self.invalid) < INVALID_REMEMBERED_MAX:
-                self.invalid[message.sender.address] = (problem, now)
+            else:
+                self._note_invalid(message.sender.address, problem, now)
         return valid
+
+    def _note_invalid(self, address: str, problem: str, now: float) -> None:
+        if address not in self.invalid and len(self.invalid) >= INVALID_REMEMBERED_MAX:
+            self.invalid = {each: known for each, known in self.invalid.items() if now < known[1] + INVALID_KEPT_S}
+        if address in self.invalid or len(self.invalid) < INVALID_REMEMBERED_MAX:
+            self.invalid[address] = (problem, now)
 
     def _note_heads(self, sender: Contact, heads: Mapping[int, Head]) -> None:
         """Remember what a peer has shown to have. Of who was forgotten here nothing more is kept."""

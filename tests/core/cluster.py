@@ -11,6 +11,7 @@ from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.messages import Message, Request, Sender
 from bender.core.replica import Replica
 from bender.core.timing import Timing
+from bender.core.validity import UNCHECKED, VALIDITY
 from bender.core.view import Event
 
 KEY = "registration/web/1.0/10.0.0.5/80"
@@ -29,7 +30,10 @@ class Cluster:
         timing: Timing | None = None,
         guard_s: float = 0.0,
         page_entries_max: int = DELTA_ENTRIES_MAX,
+        checking: str = "",
     ) -> None:
+        """`checking` names the nodes that check what others send, as all real ones do."""
+        self.checking = checking
         self.now = 1000.0
         self.timing = timing or Timing()
         self.guard_s = guard_s
@@ -53,6 +57,7 @@ class Cluster:
             [*seeds],
             guard_s=self.guard_s,
             page_entries_max=self.page_entries_max,
+            validity=VALIDITY if name in self.checking else UNCHECKED,
         )
         for seed in seeds:
             replica.located(seed, [seed])

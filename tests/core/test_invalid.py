@@ -1,0 +1,351 @@
+"""What becomes of entries and settings of peers that a node cannot use."""
+
+from __future__ import annotations
+
+from bender.core.claims import Claims
+from bender.core.contacts import Contacts
+from bender.core.ledger import NUMBER_MAX, Claim, Head, Ledger
+from bender.core.messages import Message, Sender, Setting
+from bender.core.rounds import INVALID_KEPT_S, INVALID_REMEMBERED_MAX
+from bender.core.timing import Timing
+from bender.core.validity import VALIDITY
+from bender.core.view import View
+from tests.core.cluster import KEY, TTL_S, Cluster
+from tests.core.test_claims import NOW, OTHER_KEY, ClaimsCase
+
+TERMS = b'{"ttl":10.0,"weight":1,"meta":{},"registered":5,"node":"n1"}'
+NEWER = TERMS.replace(b"{}", b'{"v":2}')
+BAD = TERMS.replace(b'"weight":1', b'"weight":999')
+WORSE = TERMS + b'}\n{"event":"offline"}'
+BACKEND = b'{"id":"backend/web","resource":"Backend","name":"web","app":"web","version":"1.0"}'
+
+BAD_PROBLEM = "its weight is 999"
+WORSE_PROBLEM = "its body is not an object of JSON in one line"
+
+
+class Entries(ClaimsCase):
+    """They are in their ledger, since all copies of that must be equal, and nowhere else."""
+
+    def begin(self, guard_s: float = 0.0, interval_s: float = 1.0) -> None:
+        timing = Timing(interval_s, 10.0)
+        self.contacts = Contacts("n1:1730", timing)
+        self.view = View()
+        self.claims = Claims(1, timing, self.contacts, self.view, NOW, guard_s=guard_s, validity=VALIDITY)
+        self.others: dict[int, Ledger] = {}
+        self.hear(2)
+
+    def remove(self, n: int) -> None:
+        self.others[2].remove(n)
+        self.join(2)
+
+    def refresh(self, *keys: str) -> None:
+        for key in keys:
+            self.claims.refresh(key, NOW)
+
+    def test_in_the_ledger_alone(self) -> None:
+        """A claim is not in the index, nobody hears of it, and its copy is complete."""
+        self.tell(2, body=BAD)
+        self.refresh(KEY)
+        self.assertEqual((self.claims.head(2), len(self.claims.ledgers[2].entries)), (self.others[2].head, 1))
+        self.assertEqual((self.claims.index.entries(KEY), self.view.shown(), self.happened()), ((), [], []))
+        self.assertIsNone(self.claims.winner(KEY, NOW))
+        self.assertFalse(self.claims.deregister(KEY, NOW))
+        self.assertEqual(self.claims.invalid, {2: (1, BAD_PROBLEM)})
+
+    def test_any_key(self) -> None:
+        """Whatever its key is; also that of an end."""
+        for guard_s in (0.0, 60.0):
+            self.begin(guard_s)
+            for key in ("x", "", "registration", "a/b/c", "registration/web/1.0/h/080"):
+                self.tell(2, key, TERMS)
+                self.end(2, (2, 1), key=key)
+                self.refresh(key)
+                self.assertEqual(self.claims.index.entries(key), ())
+            self.assertEqual(len(self.claims.ledgers[2].entries), 10)
+            self.assertEqual(self.claims.invalid[2][0], 10)
+            self.claims.hide(NOW + 100.0)
+            while self.claims.settle(NOW + 100.0):
+                pass
+            self.assertEqual(self.view.known(), [])
+
+    def test_beside_others(self) -> None:
+        """It hides nothing: what other claims say of the key is shown."""
+        self.hear(3)
+        self.tell(3, body=TERMS)
+        self.tell(2, body=BAD, rev=9, root=(3, 1))
+        self.refresh(KEY)
+        claim = self.claims.shown(KEY)
+        self.assertEqual(claim and (claim.node, claim.body), (3, TERMS))
+        self.claims.register(KEY, NEWER, TTL_S, NOW)
+        self.assertEqual([entry.rev for entry in self.own()], [2])
+
+    def test_end_of_a_valid_key(self) -> None:
+        """An end says nothing but its key, and ends what is there."""
+        self.tell(2, body=TERMS)
+        self.refresh(KEY)
+        self.end(2, (2, 1))
+        self.refresh(KEY)
+        self.assertEqual(self.happened(), [("online", "registered"), ("offline", "deregistered")])
+        self.assertEqual(self.claims.invalid, {})
+
+    def test_counted(self) -> None:
+        """How many there are is known, and what is wrong with the one that came last."""
+        self.tell(2, body=BAD)
+        self.tell(2, OTHER_KEY, WORSE)
+        self.tell(2, OTHER_KEY + "1", TERMS)
+        self.hear(3)
+        self.tell(3, body=BAD)
+        self.assertEqual(self.claims.invalid, {2: (2, WORSE_PROBLEM), 3: (1, BAD_PROBLEM)})
+
+    def test_removed(self) -> None:
+        """With the last one nothing is left to report; the others go as always."""
+        for key, body in ((KEY, BAD), (OTHER_KEY, TERMS), (OTHER_KEY + "1", WORSE)):
+            self.tell(2, key, body)
+        self.refresh(OTHER_KEY)
+        self.remove(2)
+        self.refresh(OTHER_KEY)
+        self.assertEqual(self.happened(OTHER_KEY)[-1], ("offline", "expired"))
+        self.assertEqual((self.claims.invalid, len(self.claims.index)), ({2: (2, WORSE_PROBLEM)}, 0))
+        self.remove(1)
+        self.assertEqual(self.claims.invalid, {2: (1, WORSE_PROBLEM)})
+        self.remove(3)
+        self.assertEqual(self.claims.invalid, {})
+
+    def test_forgotten(self) -> None:
+        """With its node."""
+        self.tell(2, body=BAD)
+        self.tell(2, OTHER_KEY, TERMS)
+        self.tell(2, "x", TERMS)
+        contact = self.contacts.get(2)
+        assert contact is not None
+        self.contacts.forget(contact)
+        self.claims.forget(contact)
+        while self.claims.settle(NOW):
+            pass
+        self.assertEqual((self.claims.invalid, len(self.claims.index)), ({}, 0))
+
+    def test_started_over(self) -> None:
+        """What another process wrote in its place is checked anew; what is the same is counted once."""
+        self.tell(2, body=BAD)
+        self.tell(2, OTHER_KEY, BAD)
+        self.tell(2, OTHER_KEY + "1", TERMS)
+        self.claims.ledgers[2].start_over()
+        other = Ledger(2)
+        for key, body in ((KEY, BAD), (OTHER_KEY, TERMS), (OTHER_KEY + "1", WORSE)):
+            other.add(Claim(2, other.next_n, key, body, TTL_S, 1, 2, other.next_n))
+        self.claims.join(other.delta(self.claims.head(2)))
+        self.assertEqual(self.claims.invalid, {2: (2, WORSE_PROBLEM)})
+        self.assertEqual([len(self.claims.index.entries(key)) for key in (KEY, OTHER_KEY, OTHER_KEY + "1")], [0, 1, 0])
+
+    def test_copies(self) -> None:
+        """A copy of one is one."""
+        self.hear(3)
+        of = self.tell(2, body=BAD)
+        ledger = Ledger(3)
+        ledger.add(Claim(3, 1, of.key, of.body, of.ttl_s, of.rev, *of.root))
+        delta = ledger.delta(Head())
+        self.claims.join(type(delta)(3, 0, 0, 1, 1, (of.copied_by(3, 1),)))
+        self.assertEqual(self.claims.ledgers[3].entries[1], ledger.entries[1])
+        self.assertEqual(self.claims.invalid[3], (1, BAD_PROBLEM))
+        self.assertEqual(self.claims.index.entries(KEY), ())
+
+    def test_never_copied(self) -> None:
+        """A claim of this node's own is not told as a copy of one that is left out."""
+        self.tell(2, body=BAD)
+        self.claims.register(KEY, TERMS, TTL_S, NOW)
+        contact = self.hear(3)
+        contact.heads[2] = 1
+        delta = self.claims.brief(self.claims.ledger.delta(Head()), contact)
+        self.assertFalse(delta.has_copies)
+
+
+class Compared(ClaimsCase):
+    """A checksum that is larger under the same version makes a copy begin anew, now and then: it may be made up."""
+
+    def test_at_most(self) -> None:
+        """Once in eight intervals, each copy by itself."""
+        for number in (2, 3):
+            self.hear(number)
+            self.tell(number)
+        checksum = max(self.claims.ledgers[number].checksum for number in (2, 3))
+
+        def begun_anew(at: float) -> list[int]:
+            self.claims.compare({number: Head(1, 1, checksum + 1) for number in (2, 3)}, at)
+            anew = [number for number in (2, 3) if not self.claims.head(number).version]
+            for number in anew:
+                self.join(number)
+            return anew
+
+        self.assertEqual(
+            [begun_anew(NOW + s) for s in (0.0, 0.1, 7.9, 8.0, 15.9, 16.0)], [[2, 3], [], [], [2, 3], [], [2, 3]]
+        )
+
+    def test_after_it_was_forgotten(self) -> None:
+        """Of a node that is met again nothing is remembered."""
+        contact = self.hear(2)
+        self.tell(2)
+        heads = {2: Head(1, 1, self.claims.ledgers[2].checksum + 1)}
+        self.claims.compare(heads, NOW)
+        self.contacts.forget(contact)
+        self.claims.forget(contact)
+        self.hear(2)
+        self.join(2)
+        self.claims.compare(heads, NOW + 1.0)
+        self.assertEqual(self.claims.head(2), Head())
+
+
+class Spread(ClaimsCase):
+    """Nodes with the check and without have equal states, though they show different things."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("abc", checking="ab")
+
+    def test_equal_states(self) -> None:
+        """c sends what a and b cannot use: they report it, pass it on to each other, and agree with c."""
+        self.cluster.cut = {"b"}
+        self.cluster.register("c", body=BAD)
+        self.cluster.register("c", OTHER_KEY, TERMS)
+        self.cluster.cut = {"c"}
+        self.cluster.rounds()
+        self.cluster.cut = set()
+        self.cluster.rounds()
+        self.assertEqual(len({replica.digest() for replica in self.cluster.replicas.values()}), 1)
+        self.assertEqual([replica.claims.head(3).version for replica in self.cluster.replicas.values()], [2, 2, 2])
+        self.assertEqual(self.cluster.listed(), "c")
+        for name in "ab":
+            self.assertEqual(self.cluster.happened(name), [])
+            self.assertEqual(self.cluster.happened(name, OTHER_KEY), [("online", "registered")])
+            self.assertEqual(
+                self.cluster[name].invalid(self.cluster.now),
+                {"c": f"has 1 entries that are left out, as one where {BAD_PROBLEM}"},
+            )
+        self.cluster.deregister("c")
+        self.assertEqual([self.cluster[name].invalid(self.cluster.now) for name in "abc"], [{}, {}, {}])
+        self.assertEqual(self.cluster.happened("a"), [])
+
+    def test_registered_elsewhere(self) -> None:
+        """A registration of the same id at another node is shown everywhere, and ended by a deregistration."""
+        self.cluster.register("c", body=BAD)
+        self.cluster.register("a", body=TERMS)
+        self.assertEqual([self.cluster.happened(name) for name in "ab"], [[("online", "registered")]] * 2)
+        self.cluster.deregister("b")
+        self.assertEqual(self.cluster.happened("a")[-1], ("offline", "deregistered"))
+
+
+class LargestRev(ClaimsCase):
+    """A peer made up the largest rev that there is: a change begins another registration."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("abc", checking="abc")
+        now, claims = self.cluster.now, self.cluster["c"].claims
+        claims._claim(KEY, TERMS, TTL_S, NUMBER_MAX, None, now)
+        claims.refresh(KEY, now)
+        self.cluster["c"].rounds.push(now)
+        self.cluster.settle()
+
+    def winners(self) -> set[tuple[bytes, int, int]]:
+        claims = [replica.view.claim(KEY) for replica in self.cluster.replicas.values()]
+        return {(claim.body, claim.rev, claim.root_node) for claim in claims if claim is not None}
+
+    def test_changed(self) -> None:
+        """It is shown everywhere, without a moment at which nothing is, and so is the next change."""
+        self.assertEqual(self.winners(), {(TERMS, NUMBER_MAX, 3)})
+        self.assertFalse(self.cluster.register("a", body=NEWER))
+        self.assertEqual(self.winners(), {(NEWER, 1, 1)})
+        self.cluster.renew("c")
+        self.cluster.run(3)
+        again = TERMS.replace(b"{}", b'{"v":3}')
+        self.assertFalse(self.cluster.register("b", body=again))
+        self.assertEqual(self.winners(), {(again, 1, 2)})
+        for name in "abc":
+            self.assertEqual({what for what, _ in self.cluster.happened(name)}, {"online", "changed"}, name)
+            self.assertEqual(len(self.cluster.happened(name)), 3, name)
+
+    def test_deregistered(self) -> None:
+        """Then it is gone, stays so, and may come back."""
+        self.cluster.register("a", body=NEWER)
+        self.assertTrue(self.cluster.deregister("b"))
+        self.cluster.run(12)
+        for name in "abc":
+            self.assertEqual(self.cluster.happened(name)[-1], ("offline", "deregistered"))
+        self.assertEqual(self.cluster.listed(), "")
+        self.assertTrue(self.cluster.register("c", body=TERMS))
+        self.assertEqual(self.winners(), {(TERMS, 1, 3)})
+
+    def test_shorter_ttl(self) -> None:
+        """The change may have another ttl as well."""
+        short = TERMS.replace(b"10.0", b"5.0")
+        self.cluster.register("a", body=short, ttl_s=5.0)
+        self.assertEqual(self.winners(), {(short, 1, 1)})
+        self.cluster.run(7)
+        self.assertEqual(self.cluster.listed(), "")
+
+    def test_no_change(self) -> None:
+        """A renewal goes on with what there is."""
+        self.cluster.register("a", body=TERMS)
+        self.cluster.renew("b")
+        self.assertEqual(self.winners(), {(TERMS, NUMBER_MAX, 3)})
+        self.assertEqual(self.cluster.happened("a"), [("online", "registered")])
+
+
+class Settings(ClaimsCase):
+    """Settings of peers that are not valid are left out."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("abc", checking="ab")
+
+    def bring(self, setting: Setting, address: str = "c", incarnation: int = 3) -> None:
+        message = Message(Sender(incarnation, "c", address), settings=(setting,))
+        self.cluster["a"].receive(self.cluster.now, message)
+
+    def test_left_out(self) -> None:
+        """Nothing is kept or shown of it, others in the same message are, and it is reported for a minute."""
+        a, now = self.cluster["a"], self.cluster.now
+        good = Setting("backend/web", 1, 3, 0, "ops", BACKEND)
+        a.receive(now, Message(Sender(3, "c", "c"), settings=(Setting("x", 1, 3, 0, "ops", b"{}"), good)))
+        self.assertEqual(([*a.configuration], a.settings("backend")), (["backend/web"], [good]))
+        problem = "sends a setting that is left out: its key 'x' is not that of a setting"
+        self.assertEqual((a.invalid(now), a.invalid(now + INVALID_KEPT_S - 0.1)), ({"c": problem}, {"c": problem}))
+        self.assertEqual((INVALID_KEPT_S, a.invalid(now + 60.0)), (60.0, {}))
+
+    def test_other_kinds(self) -> None:
+        """Those of a later release are kept, passed on, and not shown."""
+        self.bring(Setting("policy/x", 1, 3, 0, "ops", b"anything"))
+        self.cluster.rounds()
+        for name in "ab":
+            self.assertIn("policy/x", self.cluster[name].configuration)
+            self.assertIsNone(self.cluster[name].setting("policy/x"))
+            self.assertEqual((self.cluster[name].settings("policy"), self.cluster.events[name]), ([], []))
+            self.assertEqual(self.cluster[name].invalid(self.cluster.now), {})
+
+    def test_agreement_with_the_rest(self) -> None:
+        """A node that starts beside a peer with such a setting is ready within a round, with all others."""
+        self.cluster["c"].configuration.join(Setting("x", 1, 3, 0, "ops", b"{}"), 0.0)
+        self.cluster["c"].configure(self.cluster.now, "backend/web", BACKEND, "ops", 0)
+        self.cluster.settle()
+        self.cluster.checking += "z"
+        replica = self.cluster.start("z", 26, "c")
+        self.cluster.rounds()
+        self.cluster.run(1)
+        self.assertEqual((replica.ready, len(replica.settings("backend"))), (True, 1))
+
+    def test_many_addresses(self) -> None:
+        """A hundred are remembered, and of those that are over none, so the next is reported too."""
+        a = self.cluster["a"]
+        for i in range(INVALID_REMEMBERED_MAX + 50):
+            self.bring(Setting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
+        self.assertEqual((len(a.rounds.invalid), INVALID_REMEMBERED_MAX), (100, 100))
+        self.cluster.now += INVALID_KEPT_S
+        self.bring(Setting("x", 1, 3, 0, "ops", b"{}"), "d")
+        self.assertEqual([*a.invalid(self.cluster.now)], ["d"])
+        self.assertLessEqual(len(a.rounds.invalid), 100)
+
+    def test_again(self) -> None:
+        """An address that is reported stays so from the last one on."""
+        a = self.cluster["a"]
+        for i in range(INVALID_REMEMBERED_MAX):
+            self.bring(Setting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
+        self.cluster.now += 30.0
+        self.bring(Setting("y", 1, 3, 0, "ops", b"{}"), "c7")
+        self.assertEqual([*a.invalid(self.cluster.now + 31.0)], ["c7"])
+        self.assertIn("'y'", a.invalid(self.cluster.now + 31.0)["c7"])
