@@ -361,3 +361,40 @@ class Covering(ContactsCase):
         self.assertFalse(covered([(2, 9)], [two, three]))
         self.assertTrue(covered([], [two]))
         self.assertTrue(covered([], [two]))
+
+
+class Dispensable(ContactsCase):
+    """The contact that is forgotten early, if there are too many, is the one that is missed least."""
+
+    def dispensable(self, at: float = NOW) -> int | None:
+        contact = self.contacts.dispensable(at)
+        return None if contact is None else contact.incarnation
+
+    def test_none(self) -> None:
+        """One that is heard and has spoken is needed."""
+        self.assertIsNone(self.dispensable())
+        self.meet(2)
+        self.message(2, NOW)
+        self.assertIsNone(self.dispensable())
+
+    def test_never_spoke(self) -> None:
+        """Of those that others speak of, the one of which there was no news for longest; others come after them."""
+        for number, age_s in ((2, 5.0), (3, 1.0), (4, 3.0), (5, 2.0)):
+            self.meet(number, age_s=age_s)
+        self.message(2, NOW)
+        self.assertEqual(self.dispensable(), 4)
+        self.assertEqual(self.dispensable(NOW + 100.0), 4)
+        for number, following in ((4, 5), (5, 3), (3, None)):
+            self.message(number, NOW)
+            self.assertEqual(self.dispensable(), following)
+
+    def test_silent(self) -> None:
+        """Of those that have spoken, one that is silent, or has left."""
+        for number, age_s in ((2, 0.0), (3, 5.0), (4, 4.0)):
+            self.meet(number, age_s=age_s)
+            self.message(number, NOW)
+        self.assertIsNone(self.dispensable(NOW + 0.9))
+        self.assertEqual(self.dispensable(NOW + 1.0), 3)
+        self.assertEqual(self.dispensable(NOW + 2.0), 3)
+        self.contact(2).left = True
+        self.assertEqual(self.dispensable(NOW + 0.9), 2)

@@ -7,7 +7,7 @@ import random
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.contacts import Contacts
-from bender.core.links import ALL_MAX, Link, Links, partners
+from bender.core.links import ALL_MAX, UNREACHED_MAX, Link, Links, partners
 from bender.core.messages import Counter, Message, Request, Sender, Setting
 from bender.core.timing import Timing
 
@@ -173,3 +173,83 @@ class Where(SynchronousTestCase):
             self.links.answered(f"n{number}:1730", number)
         self.links.forget(self.contacts)
         self.assertEqual([link.address for link in self.links], ["n2:1730", "n4:1730"])
+
+
+class Unreached(SynchronousTestCase):
+    """Addresses at which nobody ever answered get a quota of each round: a peer may have made them up."""
+
+    def setUp(self) -> None:
+        self.links = Links(1, "n1:1730", {"nodes": ("seed:1730",)})
+        self.contacts = Contacts("n1:1730", Timing())
+
+    def meet(self, *incarnations: int) -> None:
+        for i in incarnations:
+            self.contacts.meet(Counter(i, f"n{i}", f"n{i}:1730", 1, 0.0, left=False), 1000.0)
+
+    def answered(self, *incarnations: int) -> None:
+        for i in incarnations:
+            self.links.answered(f"n{i}:1730", i)
+
+    def lose(self, *addresses: str) -> None:
+        for address in addresses:
+            self.links[address].fail(Request(address, Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0))
+
+    def asked(self) -> list[str]:
+        return self.links.addresses(self.contacts)
+
+    def test_few_nodes(self) -> None:
+        """Twenty of them, and the seeds always."""
+        self.meet(*range(2, 102))
+        for _ in range(50):
+            self.lose("seed:1730")
+        self.assertEqual(self.asked(), ["seed:1730", *(f"n{i}:1730" for i in range(2, 22))])
+
+    def test_as_many_as_were_found(self) -> None:
+        """So a large cluster finds all of its nodes as fast as a small one."""
+        self.meet(*range(2, 202))
+        self.answered(*range(2, 52))
+        asked = self.asked()
+        self.assertEqual((len(asked), asked[:51]), (102, ["seed:1730", *(f"n{i}:1730" for i in range(2, 52))]))
+        self.assertEqual(asked[51:], [f"n{i}:1730" for i in range(52, 103)])
+
+    def test_in_turn(self) -> None:
+        """Those that failed least come first, so all have their turn, and new ones at once."""
+        self.meet(*range(2, 62))
+        seen = []
+        for _ in range(3):
+            tried = self.asked()[1:]
+            self.lose(*tried)
+            seen += tried
+        self.assertEqual(seen, [f"n{i}:1730" for i in range(2, 62)])
+        self.meet(99)
+        self.assertEqual(self.asked()[1], "n99:1730")
+
+    def test_once_found(self) -> None:
+        """One that has answered is no longer among them, even if it fails."""
+        self.meet(*range(2, 62))
+        self.answered(61)
+        self.lose(*["n61:1730"] * 9)
+        self.assertEqual(self.asked()[:3], ["seed:1730", "n61:1730", "n2:1730"])
+        self.assertEqual([self.links.has_reached(f"n{i}:1730") for i in (61, 2, 99)], [True, False, False])
+
+    def test_expected(self) -> None:
+        """Those that the incarnation before knew are tried always, as seeds are."""
+        self.links.expected = tuple(f"e{i}:1730" for i in range(30))
+        self.meet(*range(2, 102))
+        self.assertEqual(self.asked()[:31], ["seed:1730", *self.links.expected])
+        self.assertEqual(len(self.asked()), 62)
+
+    def test_one_address_of_many(self) -> None:
+        """It counts once, whoever is said to be there."""
+        for i in range(2, 42):
+            self.contacts.meet(Counter(i, f"n{i}", f"h{i % 2}:1730", 1, 0.0, left=False), 1000.0)
+        self.contacts.meet(Counter(50, "n50", "seed:1730", 1, 0.0, left=False), 1000.0)
+        self.assertEqual(self.asked(), ["seed:1730", "h0:1730", "h1:1730"])
+
+    def test_strangers(self) -> None:
+        """Twenty are asked at once because they spoke, until the next heartbeat; those that are known always."""
+        self.answered(2)
+        asked = [self.links.may_try(f"n{i}:1730") for i in range(3, 25)]
+        self.assertEqual(asked, [True] * 20 + [False] * 2)
+        self.assertTrue(self.links.may_try("n2:1730"))
+        self.assertEqual((self.links.tried, UNREACHED_MAX), (22, 20))

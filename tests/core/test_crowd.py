@@ -1,0 +1,141 @@
+"""Many contacts, and addresses at which there is nobody: what a large cluster needs, and what a peer can make up."""
+
+from __future__ import annotations
+
+from random import Random
+
+from attrs import evolve
+
+from bender.core.contacts import CONTACTS_MAX
+from bender.core.ledger import Head
+from bender.core.links import UNREACHED_MAX, partners
+from bender.core.messages import Counter, Message, Request
+from tests.core.cluster import KEY, Cluster
+from tests.core.test_rounds import NOW, RoundsCase, counter, ledger, sender
+
+
+class Full(RoundsCase):
+    """As many contacts as may be: 2,000."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.two = self.meet(2)
+        self.take(2)
+        others = tuple(counter(number, 5, 1.0 + number / 1e6) for number in range(3, CONTACTS_MAX + 2))
+        self.receive(Message(sender(2), {}, others))
+        self.assertEqual((len(self.contacts), CONTACTS_MAX), (2000, 2000))
+
+    def take(self, number: int, *counters: Counter, at: float = NOW) -> None:
+        self.receive(Message(sender(number), None, (counter(number, 6), *counters)), at)
+
+    def test_of_others(self) -> None:
+        """No more are met by what others say, and of those that are known news is taken."""
+        self.take(2, counter(5000, 5), counter(3, 9))
+        three = self.contacts.get(3)
+        self.assertEqual((5000 in self.contacts, len(self.contacts), three and three.beats), (False, CONTACTS_MAX, 9))
+
+    def test_one_that_speaks(self) -> None:
+        """It takes the place of one that never spoke: of that of which nothing was heard for longest."""
+        self.take(5000)
+        self.assertEqual((5000 in self.contacts, len(self.contacts)), (True, CONTACTS_MAX))
+        self.assertNotIn(CONTACTS_MAX + 1, self.contacts)
+        self.take(5001, counter(5002, 5))
+        self.assertEqual(
+            [number in self.contacts for number in (5000, 5001, 5002, CONTACTS_MAX)], [True, True, False, False]
+        )
+
+    def test_its_ledger(self) -> None:
+        """It goes with the contact, and what it listed too."""
+        last = CONTACTS_MAX + 1
+        self.receive(Message(sender(2), {}, (counter(last, 5),), (ledger(last, KEY).delta(Head()),)))
+        self.assertIsNotNone(self.claims.shown(KEY))
+        self.take(5000)
+        self.claims.settle(NOW)
+        self.assertIsNone(self.claims.shown(KEY))
+        self.assertEqual(self.claims.head(last), Head())
+
+    def test_all_have_spoken(self) -> None:
+        """None is given up that is heard; one that is silent is."""
+        for number in range(3, CONTACTS_MAX + 2):
+            self.take(number)
+        self.take(5000)
+        self.assertNotIn(5000, self.contacts)
+        for number in range(3, CONTACTS_MAX + 2):
+            self.receive(Message(sender(number), None, (counter(number, 7),)), NOW + 6.0)
+        self.take(5000, at=NOW + 6.0)
+        self.assertEqual((5000 in self.contacts, 2 in self.contacts), (True, False))
+
+
+class Strangers(RoundsCase):
+    """Those that speak to this node are asked at once, to find the way there; but they may be made up."""
+
+    def spoke(self, numbers: range) -> list[str]:
+        for number in numbers:
+            self.receive(Message(sender(number), {}, (counter(number, 6),)))
+        return self.sent()
+
+    def test_asked(self) -> None:
+        """Twenty in the time of one heartbeat; then others."""
+        self.assertEqual(self.spoke(range(2, 50)), [f"n{number}:1730" for number in range(2, 2 + UNREACHED_MAX)])
+        self.assertEqual(self.spoke(range(50, 60)), [])
+        self.rounds.beat(NOW)
+        self.assertEqual(len(self.spoke(range(60, 90))), 20)
+
+    def test_reached(self) -> None:
+        """One that was found is asked however many others have spoken."""
+        self.spoke(range(2, 50))
+        self.links.answered("n99:1730", 99)
+        self.assertEqual(self.spoke(range(99, 100)), ["n99:1730"])
+
+
+class Large(RoundsCase):
+    """A cluster whose nodes know one of them."""
+
+    def test_gets_to_know_itself(self) -> None:
+        """Fifty know of each other after three rounds, and have found nearly all after eight.
+
+        That is so though each tries only so many in a round that it did not find yet.
+        """
+        cluster = Acquainting([f"n{i}" for i in range(50)])
+        ways = [cluster.round_with_partners() for _ in range(8)]
+        self.assertEqual({len(replica.contacts) for replica in cluster.replicas.values()}, {49})
+        self.assertGreater(ways[-1], 0.95 * 50 * 49, ways)
+
+    def test_made_up(self) -> None:
+        """A peer that tells of a thousand others costs twenty requests in a round, and holds up nobody's readiness."""
+        cluster = Cluster("ab")
+        made_up = tuple(Counter(100 + i, f"x{i}", f"x{i}:1730", 1, 0.0) for i in range(1000))
+        b = cluster["b"]
+        cluster["a"].receive(cluster.now, evolve(b.rounds._greeting(cluster.now), counters=made_up))
+        cluster.settle()
+        cluster.sent.clear()
+        for _ in range(3):
+            cluster.now += 1.0
+            cluster["a"].round(cluster.now)
+            cluster.settle()
+        asked = [request.address for request in cluster.sent if request.address.startswith("x")]
+        self.assertEqual((len(asked), len({*asked})), (60, 60))
+        self.assertEqual(sum(request.address == "b" for request in cluster.sent), 3)
+
+
+class Acquainting(Cluster):
+    """Nodes that begin rounds as real ones do, with some of those that they know."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.chance = Random(1).random
+        super().__init__("")
+        for i, name in enumerate(names):
+            self.start(name, i + 1, names[:1])
+
+    def round_with_partners(self) -> int:
+        """Let all begin rounds; how many ways between two nodes have been found."""
+        self.now += 1.0
+        for replica in self.replicas.values():
+            replica.round(self.now, partners(replica.addresses(), self.chance))
+        self.settle()
+        others = ((a.links, b) for a in self.replicas.values() for b in self.replicas if b != a.identity.name)
+        return sum(links.has_reached(address) for links, address in others)
+
+    def carry(self, name: str, request: Request) -> None:
+        if request.address in self.replicas:
+            super().carry(name, request)
