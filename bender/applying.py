@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -165,9 +165,13 @@ class Applying:
         return await self._consumers.until_applied(awaited.key, self._journal.number, left_s)
 
     def _ask(self, ask: Ask, awaited: Awaited) -> dict[Contact, _Asking]:
+        """Ask those that are heard. An address that never answered is not tried: of a peer there nothing is known."""
         now, contacts, links = self._monotonic(), self._replica.contacts, self._replica.links
         heard = (contact for contact in contacts if not contacts.silent(contact, now))
-        return {c: self._begun(ask(c.address, awaited)) for c in heard if links.has_reached(c.address)}
+        return {
+            contact: self._begun(ask(contact.address, awaited)) if links.has_reached(contact.address) else succeed(None)
+            for contact in heard
+        }
 
     def _begun(self, asking: Coroutine[Any, Any, tuple[Consumer, ...] | None]) -> _Asking:
         """What this comes to; None once it is cancelled."""

@@ -7,7 +7,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.chronicle import CONSUMERS_LOGGED_APART_S, CONSUMERS_LOGGED_MAX
-from bender.core.messages import Counter, Message, Sender
+from bender.core.ledger import Claim, Ledger
+from bender.core.messages import Counter, Message, Sender, Setting
 from bender.node import Node
 from bender.subscription import Selection
 from tests.api.conversation import Network, a_node
@@ -228,3 +229,79 @@ class Consumers(ChronicleCase):
         for number in range(8):
             self.node.consumers.connect("edge", Selection(), instance=f"i{number}")
         self.assertIn("edge (i0), edge (i1), edge (i2), edge (i3), edge (i4) and 3 more have", self.said(1)[0])
+
+
+class Invalid(ChronicleCase):
+    """A peer sends, or holds, what this node cannot use."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node = a_node(self.clock, "n1")
+        self.peer = Sender(1001, "n2", "10.0.0.2:1730")
+        self.ledger = Ledger(1001)
+        self.settings: tuple[Setting, ...] = ()
+        self.beats = 0
+
+    def pass_time(self, seconds: float, *nodes: Node) -> None:
+        for _ in range(round(seconds)):
+            self.beats += 1
+            own = Counter(1001, "n2", "10.0.0.2:1730", self.beats, 0.0)
+            delta = self.ledger.delta(self.node.replica.claims.head(1001))
+            heads = {1001: self.ledger.head}
+            self.node.receive(Message(self.peer, heads=heads, counters=(own,), deltas=(delta,), settings=self.settings))
+            super().pass_time(1, *nodes)
+
+    def said(self, seconds: float) -> list[str]:
+        return [line for line in self.lines(seconds, self.node, of=self.node) if "left out" in line]
+
+    def hold(self, key: str) -> None:
+        n = self.ledger.next_n
+        self.ledger.add(Claim(1001, n, key, b"{}", 10.0, 1, 1001, n))
+
+    def test_entries(self) -> None:
+        """It is said once, however many there are, and is in the status as long as it is so."""
+        self.hold("x")
+        problem = "has 1 entries that are left out, as one where its id 'x' is not that of a registration"
+        self.assertEqual(self.said(5), [f"Peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
+        self.hold("y")
+        self.assertEqual(self.said(5), [])
+        problem = "has 2 entries that are left out, as one where its id 'y' is not that of a registration"
+        self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
+        self.ledger.remove(1)
+        self.assertEqual(self.said(5), [])
+        self.ledger.remove(2)
+        problem = "has 1 entries that are left out, as one where its id 'y' is not that of a registration"
+        self.assertEqual(self.said(5), [f"Over: peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual((self.node.status()["problems"], self.said(5)), ({}, []))
+
+    def test_settings(self) -> None:
+        """What is sent again and again is said once, and is over a minute after the last."""
+        self.settings = (Setting("x", 1, 1001, 0, "ops", b"{}"),)
+        problem = "sends a setting that is left out: its key 'x' is not that of a setting"
+        self.assertEqual(self.said(100), [f"Peer 10.0.0.2:1730 {problem}."])
+        self.settings = ()
+        self.assertEqual(self.said(58), [])
+        self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
+        self.assertEqual(self.said(4), [f"Over: peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual(self.node.status()["problems"], {})
+
+    def test_forgotten(self) -> None:
+        """With the peer, when it is forgotten."""
+        self.hold("x")
+        self.said(5)
+        with capturedLogs() as logs:
+            super().pass_time(700, self.node)
+        lines = [formatEvent(event) for event in logs if event["log_source"] is self.node._chronicle]
+        self.assertEqual(
+            [line.split(" entries")[0] for line in lines if "left out" in line], ["Over: peer 10.0.0.2:1730 has 1"]
+        )
+        self.assertEqual(self.node.status()["problems"], {})
+
+    def test_valid(self) -> None:
+        """Nothing is said of what can be used."""
+        n, key = self.ledger.next_n, "registration/web/1/10.0.0.5/80"
+        body = b'{"ttl":10.0,"weight":1,"meta":{},"registered":5,"node":"n2"}'
+        self.ledger.add(Claim(1001, n, key, body, 10.0, 1, 1001, n))
+        self.assertEqual((self.said(3), self.node.status()["problems"]), ([], {}))
+        self.assertIsNotNone(self.node.registration(key))

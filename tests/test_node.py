@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from msgspec.json import decode
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.messages import Counter, Message
+from bender.core.account import Account, Unheard
+from bender.core.consumer import Awaited, Consumer
+from bender.core.ledger import Head
+from bender.core.messages import Counter, Message, Sender
 from bender.core.model import Wanted, registration
-from tests.api.conversation import Network
+from tests.api.conversation import Network, a_node
 
 WEB = Wanted("web", "1", "10.0.0.5", 80)
 WEIGHTLESS = Wanted("web", "1", "10.0.0.5", 80, weight=0, meta={"zone": "a"})
@@ -124,3 +128,58 @@ class Surpassed(SynchronousTestCase):
         self.assertIsNotNone(self.network.first.registration(WEB.key))
         self.pass_time(1.5)
         self.assertIsNone(self.network.first.registration(WEB.key))
+
+
+class Unreached(SynchronousTestCase):
+    """A peer speaks to this node, and nobody ever answered at the address that it advertises."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.node = a_node(self.clock)
+        self.asked: list[str] = []
+        self.node.ask_account = self.account_of
+        self.node.ask_consumers = self.consumers_of
+        self.node.sweep()
+        self.node.register(WEB)
+        own = self.node.replica.identity.incarnation
+        # It lacks what is registered here, gets it, and says that it has it.
+        for beats, heads in ((1, {}), (2, {own: Head(1, 1)})):
+            counter = Counter(1001, "n2", "10.0.0.2:1730", beats, 0.0)
+            self.node.receive(Message(Sender(1001, "n2", "10.0.0.2:1730"), heads=heads, counters=(counter,)))
+
+    async def account_of(self, address: str, key: str) -> Account | Unheard:
+        self.asked.append(address)
+        return Unheard(address, address, "does not answer within 1 s")
+
+    async def consumers_of(self, address: str, awaited: Awaited) -> tuple[Consumer, ...] | None:
+        self.asked.append(address)
+        return ()
+
+    def test_account(self) -> None:
+        """It is named, and not asked."""
+        accounts = self.successResultOf(Deferred.fromCoroutine(self.node.accounts(WEB.key)))
+        self.assertEqual(accounts[1:], [Unheard("n2", "10.0.0.2:1730", "was never reached from this node")])
+        self.assertEqual(self.asked, [])
+
+    def test_account_when_it_was_found(self) -> None:
+        """It is asked even if it does not answer by now."""
+        self.node.replica.links.answered("10.0.0.2:1730", 1001)
+        accounts = self.successResultOf(Deferred.fromCoroutine(self.node.accounts(WEB.key)))
+        self.assertEqual(accounts[1:], [Unheard("n2", "10.0.0.2:1730", "does not answer within 1 s")])
+
+    def test_applied(self) -> None:
+        """It has the change, but of its consumers nothing is known: it is missing."""
+        waiting = Deferred.fromCoroutine(self.node.until_applied(WEB.key, 5))
+        applied = self.successResultOf(waiting)
+        self.assertEqual((self.asked, applied.nodes, applied.missing), ([], ("n1",), ("n2",)))
+
+    def test_applied_when_it_was_found(self) -> None:
+        self.node.replica.links.answered("10.0.0.2:1730", 1001)
+        applied = self.successResultOf(Deferred.fromCoroutine(self.node.until_applied(WEB.key, 5)))
+        self.assertEqual((self.asked, applied.nodes, applied.missing), (["10.0.0.2:1730"], ("n1", "n2"), ()))
+
+    def test_consumers(self) -> None:
+        """It is not asked for its consumers."""
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.node.all_consumers())), [])
+        self.assertEqual(self.asked, [])
