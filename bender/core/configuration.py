@@ -217,7 +217,7 @@ class Configuration:
         left_s = max(kept_s(each) - self.age_s(each, now) for each in settings)
         if left_s <= 0:
             self._replace(key, settings, ())
-            del self._due_at[key]
+            self._due_at.pop(key, None)
             return
         current = self.current(key, now)
         if current is not None and current.lasts_s is not None:

@@ -504,6 +504,12 @@ class LastingTests(SynchronousTestCase):
         self.assertEqual([each.rev for each in self.configuration.settings(self.key)], [5, 1])
         self.assertEqual(self.configuration.left_s(self.key, NOW), LASTING_S_MAX)
 
+    def test_over_at_once(self) -> None:
+        """Kinds that are not known here may last for ever or not: what is too old by then is forgotten at once."""
+        self.configuration.join(Setting("policy/x", 1, 1, 0, "ops", b"{}"), NOW)
+        self.configuration.join(Setting("policy/x", 2, 1, 0, "ops", None, 60.0, 5000.0), NOW)
+        self.assertEqual((len(self.configuration), self.configuration.digest, self.configuration._made_at), (0, 0, {}))
+
     def test_removal(self) -> None:
         """That of the first of a key lasts for as long as it would have, and ten minutes more is it remembered."""
         self.join(lasts_s=60.0, age_s=10.0)
