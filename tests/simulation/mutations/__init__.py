@@ -6,7 +6,7 @@ switches for this: a mutation replaces some of its parts for a while. There is a
 
 from __future__ import annotations
 
-from tests.simulation.mutations import claims, guard, hearing, lapsing, leaving, pauses, state, surpassed
+from tests.simulation.mutations import claims, guard, hearing, lapsing, leaving, pauses, peers, state, surpassed
 
 MUTATIONS = {
     **claims.MUTATIONS,
@@ -17,4 +17,5 @@ MUTATIONS = {
     **guard.MUTATIONS,
     **surpassed.MUTATIONS,
     **state.MUTATIONS,
+    **peers.MUTATIONS,
 }
