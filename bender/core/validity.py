@@ -134,7 +134,6 @@ def _problem_of_json(body: bytes) -> str | None:
     if unsafe or not (body.startswith(b"{") and body.endswith(b"}")):
         return "its body is not an object of JSON in one line"
     try:
-        body.decode()
         # All of it, since a decoder of some fields passes over numbers in others that no decoder can hold.
         kept = _object.decode(body)
         # Nearly no body has so many of them, wherever they stand.

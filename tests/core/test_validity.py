@@ -380,6 +380,7 @@ class Refused(SynchronousTestCase):
         body = BACKEND_BODY[:-1] + b',"x":"'
         fits = body + b"x" * (BODY_BYTES_MAX - len(body) - 2) + b'"}'
         self.assertIsNone(problem_of_setting(backend(fits)))
+        self.assertEqual(BODY_BYTES_MAX, 12_288)
         longer = fits.replace(b'"}', b'x"}')
         self.assertEqual(problem_of_setting(backend(longer)), f"its body has {BODY_BYTES_MAX + 1} bytes")
 
@@ -409,6 +410,15 @@ class RefusedSettings(SynchronousTestCase):
                 f"its key {key[:100]!a} is not that of a setting",
             )
         self.assertIsNone(problem_of_setting(Setting(f"{'a' * 32}/x", 1, 2, 0, "ops", b"{}")))
+
+    def test_long_keys(self) -> None:
+        """A hundred characters of them are said."""
+        shown = "a" * 100
+        self.assertEqual(
+            problem_of_setting(Setting("a" * 101, 1, 2, 0, "ops", b"{}")), f"its key '{shown}' is not that of a setting"
+        )
+        key = "state/" + "a" * 95
+        self.assertEqual(problem_of_setting(word(key=key)), f"its key '{key[:-1]}' is not that of an instance's state")
 
     def test_names(self) -> None:
         """Backends and frontends have names like apps; also those that were removed."""
