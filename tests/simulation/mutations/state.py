@@ -81,7 +81,7 @@ def _over_for_good(original: Changed, kept: Configuration, now: float) -> Any:
     keys = original(kept, now)
     for key in filter(kept.__contains__, keys):
         kept._replace(key, kept.settings(key), ())
-        del kept._settings[key], kept._due_at[key]
+        del kept._due_at[key]
     return keys
 
 
