@@ -111,6 +111,8 @@ def problem_of_setting(setting: Setting) -> str | None:
         return f"its key {setting.key[:100]!a} is not that of a setting"
     if setting.rev < 1:
         return f"its revision is {setting.rev}"
+    if not setting.author.isprintable():
+        return "its author is not printable"
     check = _CHECKS.get(kind)
     return None if check is None else check(setting, path)
 

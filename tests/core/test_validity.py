@@ -433,6 +433,17 @@ class RefusedSettings(SynchronousTestCase):
         self.assertEqual(problem_of_setting(backend(rev=0)), "its revision is 0")
         self.assertEqual(problem_of_setting(Setting("policy/x", 0, 2, 0, "ops", b"")), "its revision is 0")
 
+    def test_author(self) -> None:
+        """It stands in histories, which people read on terminals."""
+        for author, problem in (
+            ("2001:db8::1", None),
+            ("", None),
+            ("\x1b[2J", "its author is not printable"),
+            ("a\u202eb", "its author is not printable"),
+        ):
+            for key in ("backend/web", "policy/x"):
+                self.assertEqual(problem_of_setting(Setting(key, 1, 2, 0, author, BACKEND_BODY)), problem)
+
     def test_lasting(self) -> None:
         """Backends and frontends last for ever, states and what lifts a guard do not."""
         self.assertEqual(
