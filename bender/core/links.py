@@ -141,6 +141,9 @@ class Links:
     def __iter__(self) -> Iterator[Link]:
         return iter(self._links.values())
 
+    def __len__(self) -> int:
+        return len(self._links)
+
     def has_reached(self, address: str) -> bool:
         """Whether anybody ever answered at an address."""
         link = self._links.get(address)

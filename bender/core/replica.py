@@ -17,7 +17,7 @@ from attrs import evolve
 from bender.core.account import Account, Marks, account
 from bender.core.claims import Claims
 from bender.core.configuration import KEYS_MAX, Configuration
-from bender.core.contacts import Contact, Contacts
+from bender.core.contacts import CONTACTS_MAX, Contact, Contacts
 from bender.core.guard import LIFTED, Guarded, guarded_app, key_of_guard
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.links import Links
@@ -31,6 +31,10 @@ from bender.core.view import Event, View
 #: the other can make before it hears of that.
 BEATS_BEYOND = 1000
 
+
+#: Addresses that are remembered before those are looked for that nobody has any more: a peer may speak from another one
+#: each time.
+LINKS_MAX = 2 * CONTACTS_MAX
 
 #: Settings that clients see.
 SHOWN_KINDS = ("backend/", "frontend/", "state/")
@@ -422,7 +426,7 @@ class Replica:
         for contact in gone:
             self.contacts.forget(contact)
             self.claims.forget(contact)
-        if gone:
+        if gone or len(self.links) > LINKS_MAX:
             self.links.forget(self.contacts)
 
     # Configuration.

@@ -101,6 +101,21 @@ class Large(RoundsCase):
         self.assertEqual({len(replica.contacts) for replica in cluster.replicas.values()}, {49})
         self.assertGreater(ways[-1], 0.95 * 50 * 49, ways)
 
+    def test_addresses_of_a_moment(self) -> None:
+        """A peer that speaks from another address each time leaves nothing behind."""
+        cluster = Cluster("ab")
+        a, b = cluster["a"], cluster["b"]
+        for i in range(300):
+            cluster.now += 1.0
+            for j in range(20):
+                a.receive(cluster.now, Message(evolve(b.identity, address=f"y{i}.{j}")))
+            a.round(cluster.now)
+            a.sweep(cluster.now)
+            for request in a.take_requests():
+                a.failed(cluster.now, request)
+        self.assertLess(len([*a.links]), 4100)
+        self.assertIn("b", [link.address for link in a.links])
+
     def test_made_up(self) -> None:
         """A peer that tells of a thousand others costs twenty requests in a round, and holds up nobody's readiness."""
         cluster = Cluster("ab")
