@@ -237,6 +237,19 @@ class QuotaTests(SynchronousTestCase):
         self.join(self.made("backend/c", "other"))
         self.assertNotEqual(self.obstacle("backend/d", "other"), "")
 
+    def test_names_with_histories(self) -> None:
+        """A name counts once, however often it was set."""
+        for _ in range(4):
+            self.join(self.made("backend/a"))
+        self.assertEqual(self.obstacle("backend/b"), "")
+        self.join(self.made("backend/b"))
+        self.assertNotEqual(self.obstacle("backend/c"), "")
+
+    def test_size(self) -> None:
+        """A setting takes its body, key and author, and some more."""
+        self.assertEqual(size_of(Setting("backend/a", 1, 1, 0, "ops", b"body")), 4 + 9 + 3 + 40)
+        self.assertEqual(size_of(Setting("backend/a", 1, 1, 0, "", None)), 9 + 40)
+
     def test_one_at_least(self) -> None:
         """However few there may be."""
         self.configuration = Configuration(4)
