@@ -65,7 +65,8 @@ def word(body: bytes | None = b"drain", key: str = "", lasts_s: float | None = 6
 texts = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from('\\"/\x00\x1f\x7f\x80\u2028\ufeffud8'), max_size=12
 )
-names = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\'), min_size=1, max_size=8)
+printable = st.characters(exclude_categories=["C", "Z"], exclude_characters="/")
+names = st.text(printable | st.sampled_from('"\\ '), min_size=1, max_size=8)
 hosts = st.sampled_from(["10.0.0.5", "Host.Example.", "2001:DB8::1", "a_b", "::ffff:1.2.3.4"])
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([2**64, -(2**63), 1e308])
 anything = st.recursive(
@@ -238,6 +239,22 @@ class WhateverPasses(SynchronousTestCase):
         if problem_of_setting(backend(body)) is None:
             read = self.readable(body)
             self.assertEqual((read["id"], read["resource"], read["name"]), ("backend/web", "Backend", "web"))
+
+    @given(
+        st.sampled_from(["registration", "backend", "frontend", "state", "guard", "policy", ""]),
+        st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5) | hosts, max_size=5),
+        st.binary(max_size=20) | damaged(TERMS),
+        st.none() | st.floats(0.1, 60),
+    )
+    def test_anything(self, kind: str, path: list[str], body: bytes, lasts_s: float | None) -> None:
+        """Whatever the key and the body are, there is an answer."""
+        key = "/".join([kind, *path])
+        for problem in (
+            problem_of_entry(claim(body, key)),
+            problem_of_setting(Setting(key, 1, 2, 0, "ops", body, lasts_s)),
+            problem_of_setting(Setting(key, 1, 2, 0, "ops", None, lasts_s)),
+        ):
+            self.assertTrue(problem is None or 0 < len(problem) < 700)
 
     def test_an_event_fits_a_line(self) -> None:
         """The longest valid claim under the longest key, in the 16 KiB that line protocols allow, with 250 to spare."""
