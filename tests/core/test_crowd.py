@@ -101,6 +101,22 @@ class Large(RoundsCase):
         self.assertEqual({len(replica.contacts) for replica in cluster.replicas.values()}, {49})
         self.assertGreater(ways[-1], 0.95 * 50 * 49, ways)
 
+    def test_a_start(self) -> None:
+        """A node that starts beside fifty has asked them all, as it must, within an interval."""
+        cluster = Acquainting([f"n{i}" for i in range(50)])
+        for _ in range(4):
+            cluster.round_with_partners()
+        replica = cluster.start("z", 1000, ["n0"])
+        began_at = cluster.now
+        replica.round(cluster.now)
+        cluster.settle()
+        while not replica.ready:
+            cluster.now += 0.05
+            replica.sweep(cluster.now)
+            cluster.settle()
+            self.assertLess(cluster.now, began_at + 1.0)
+        self.assertEqual(sum(replica.links.has_reached(name) for name in cluster.replicas), 50)
+
     def test_addresses_of_a_moment(self) -> None:
         """A peer that speaks from another address each time leaves nothing behind."""
         cluster = Cluster("ab")
