@@ -196,13 +196,14 @@ class Links:
             if contact.gone or contact.incarnation in reached or contact.address == self._address:
                 continue
             (found if self.has_reached(contact.address) else unreached)[contact.address] = None
-        # Those first that failed least: nodes that are new, and not addresses at which there is nobody.
-        untried = sorted((address for address in unreached if address not in found), key=self._failures)
+        # Those first that were tried least: nodes that are new, and not addresses at which there is nobody.
+        untried = sorted((address for address in unreached if address not in found), key=self._tries)
         return [*found, *untried[: max(UNREACHED_MAX, len(found))]]
 
-    def _failures(self, address: str) -> int:
+    def _tries(self, address: str) -> int:
+        """How many requests got no answer since the last one, or none yet."""
         link = self._links.get(address)
-        return 0 if link is None else link.failures
+        return 0 if link is None else link.failures + len(link.rounds)
 
     def forget(self, contacts: Contacts) -> None:
         """Let go of addresses that nobody has any more."""

@@ -224,6 +224,18 @@ class Unreached(SynchronousTestCase):
         self.meet(99)
         self.assertEqual(self.asked()[1], "n99:1730")
 
+    def test_under_way(self) -> None:
+        """Those that were asked and have not answered yet wait for their turn as well: there may be nobody."""
+        self.meet(*range(2, 62))
+        seen = []
+        for _ in range(3):
+            tried = self.asked()[1:]
+            for address in tried:
+                request = Request(address, Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0)
+                self.links[address].rounds.add(request)
+            seen += tried
+        self.assertEqual(seen, [f"n{i}:1730" for i in range(2, 62)])
+
     def test_once_found(self) -> None:
         """One that has answered is no longer among them, even if it fails."""
         self.meet(*range(2, 62))
