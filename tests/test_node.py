@@ -62,6 +62,22 @@ class Hidden(SynchronousTestCase):
         self.assertEqual((decode(body)["weight"], decode(body)["meta"]), (1, {}))
 
 
+class Checked(SynchronousTestCase):
+    """Nodes check what others send; whatever a client sends to one of them is shown by the other."""
+
+    def test_anything_in_meta(self) -> None:
+        clock = Clock()
+        network = Network(clock)
+        network.first.begin_round()
+        clock.advance(0.25)
+        for node in (network.first, network.second):
+            node.sweep()
+        meta = {"\x7f\x00\u2028": ["\\ud800", "\U0001f600", "}}\n{", 2**64, 1e308, -0.5, None]}
+        _, body = network.first.register(Wanted("web", "1", "10.0.0.5", 80, meta=meta))
+        self.assertEqual(network.second.registration(WEB.key), registration(WEB.key, body))
+        self.assertEqual(network.second.status()["problems"], {})
+
+
 class Surpassed(SynchronousTestCase):
     """A node hears of itself what it never said: it was set back to a snapshot of its memory, or cloned."""
 

@@ -242,6 +242,10 @@ class ReadinessTests(SynchronousTestCase):
         self.assertEqual(len(cluster["z"].settings("backend")), 300)
         self.assertLess(cluster.longest, MESSAGE_BYTES_MAX)
 
+    def test_sizes(self) -> None:
+        """A page has 256 settings or a megabyte, so that a node takes some milliseconds for it."""
+        self.assertEqual((SETTINGS_PER_MESSAGE_MAX, SETTINGS_BYTES_MAX), (256, 1_048_576))
+
     def test_not_before_the_last_page(self) -> None:
         """An answer that is a part of what was asked for is no agreement."""
         cluster = Crowded("a", page_entries_max=10)
