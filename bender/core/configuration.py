@@ -244,6 +244,10 @@ class Configuration:
             if first <= digest <= last and digest not in known
         ]
 
+    def count(self, number: int) -> int:
+        """How many settings are in a bucket."""
+        return len(self._buckets[number])
+
     def digests(self, number: int, within: Window = WHOLE) -> list[int]:
         """The digests of the settings in a bucket, within a window, in order."""
         first, last = within

@@ -394,9 +394,10 @@ class Rounds:
         settings: list[Setting] = []
         size = 0
         for number in sorted(differing, key=lambda number: (number - link.bucket) % BUCKETS):
-            mine = self._configuration.bucket(number)
+            few = len(settings) + self._configuration.count(number) <= self._settings_max
+            mine = self._configuration.bucket(number) if few else []  # there may be very many
             size += sum(map(size_of, mine))
-            fits = size <= SETTINGS_BYTES_MAX and len(settings) + len(mine) <= self._settings_max
+            fits = few and size <= SETTINGS_BYTES_MAX
             if fits or not buckets:
                 buckets.append(number)
                 link.bucket = number + 1
@@ -410,7 +411,7 @@ class Rounds:
 
         Where nothing is in any of these buckets, that is everything.
         """
-        if not buckets or not self._configuration.bucket(buckets[0]):
+        if not buckets or not self._configuration.count(buckets[0]):
             return WHOLE, ()
         number = buckets[0]
         window = self._configuration.window(number, link.digests.pop(number, 0))

@@ -380,7 +380,7 @@ class WindowTests(SynchronousTestCase):
         number = bucket("backend/web")
         self.assertEqual((configuration.window(number, 0), WHOLE), ((0, 2**64 - 1), (0, 2**64 - 1)))
         digests = sorted(map(digest_of, (setting(1), setting(2))))
-        self.assertEqual(configuration.digests(number), digests)
+        self.assertEqual((configuration.digests(number), configuration.count(number)), (digests, 2))
         for within, found in (
             ((digests[0], digests[1]), digests),
             ((digests[0] + 1, digests[1]), digests[1:]),
