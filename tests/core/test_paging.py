@@ -136,12 +136,61 @@ class PagesTests(SynchronousTestCase):
         cluster.rounds()
         (plain,) = [request.message for request in cluster.sent if request.message.buckets]
         self.assertEqual((len(plain.settings), plain.known, plain.window), (10, (), WHOLE))
+        self.assertEqual({answer.known for answer in cluster.answers}, {()})
         cluster.join("a", settings(names(NUMBER, 11)[10:]))
         cluster.sent.clear()
         cluster.rounds()
         (named,) = [request.message for request in cluster.sent if request.message.buckets]
         self.assertEqual((named.settings, named.window, named.buckets), ((), WHOLE, (NUMBER,)))
         self.assertEqual(named.known, tuple(cluster["a"].configuration.digests(NUMBER)))
+
+
+class BytesTests(SynchronousTestCase):
+    """A message has a megabyte of settings, whichever way they go; and one at least."""
+
+    def halves(self, numbers: tuple[int, int], more: int) -> list[Setting]:
+        """Two settings that fill a message exactly, or by so many bytes too much, in these buckets."""
+        keys = [names(numbers[0], 1)[0], names(numbers[1], 2)[1]]
+        empty = settings(keys, body=b"")
+        lengths = [SETTINGS_BYTES_MAX // 2 - size_of(each) for each in empty]
+        return [evolve(each, body=b"x" * (length + more)) for each, length in zip(empty, lengths, strict=True)]
+
+    def asked(self, asking: str, numbers: tuple[int, int], more: int) -> tuple[Request, Message]:
+        """The first second request of a node with the other, where a has both, and its answer."""
+        cluster = Crowded("ab")
+        cluster.asking = asking
+        cluster.answers.clear()
+        cluster.join("a", self.halves(numbers, more))
+        cluster[asking].round(cluster.now)
+        (first,) = cluster[asking].take_requests()
+        cluster.carry(asking, first)
+        (second,) = cluster[asking].take_requests()
+        answer = cluster.answer(second)
+        assert answer is not None
+        return second, answer
+
+    def test_told(self) -> None:
+        """What goes along with the question: all of as many buckets as fit."""
+        for more, buckets in ((0, (3, NUMBER)), (1, (3,))):
+            request, _ = self.asked("a", (3, NUMBER), more)
+            self.assertEqual((request.message.buckets, len(request.message.settings)), (buckets, len(buckets)))
+
+    def test_one_bucket_is_too_large(self) -> None:
+        """It is named by digests then, though it has few settings."""
+        for more, told in ((0, 2), (1, 0)):
+            request, _ = self.asked("a", (3, 3), more)
+            self.assertEqual((len(request.message.settings), len(request.message.known)), (told, 2 - told))
+
+    def test_answered(self) -> None:
+        """What comes back."""
+        for more, count in ((0, 2), (1, 1)):
+            _, answer = self.asked("b", (3, NUMBER), more)
+            self.assertEqual((len(answer.settings), answer.partial), (count, count < 2))
+
+    def test_one_at_least(self) -> None:
+        """However large it is."""
+        _, answer = self.asked("b", (3, NUMBER), SETTINGS_BYTES_MAX)
+        self.assertEqual((len(answer.settings), answer.partial), (1, True))
 
 
 class WindowsTests(SynchronousTestCase):
