@@ -280,6 +280,21 @@ class LargestRev(ClaimsCase):
         self.cluster.run(7)
         self.assertEqual(self.cluster.listed(), "")
 
+    def test_the_last_that_there_is(self) -> None:
+        """It can be reached, and goes on with the registration."""
+        self.begin()
+        self.hear(2)
+        self.tell(2, body=TERMS, rev=NUMBER_MAX - 1)
+        self.claims.register(KEY, NEWER, TTL_S, NOW)
+        self.assertEqual(self.own(), [Claim(1, 1, KEY, NEWER, TTL_S, NUMBER_MAX, 2, 1)])
+
+    def test_of_a_node_that_is_not_heard(self) -> None:
+        """What begins ends nothing, for there is nothing to be seen."""
+        self.begin()
+        self.tell(2, body=TERMS, rev=NUMBER_MAX)
+        self.claims.register(KEY, NEWER, TTL_S, NOW)
+        self.assertEqual(self.own(), [Claim(1, 1, KEY, NEWER, TTL_S, 1, 1, 1)])
+
     def test_no_change(self) -> None:
         """A renewal goes on with what there is."""
         self.cluster.register("a", body=TERMS)
