@@ -182,7 +182,7 @@ class Configuration:
     def _replace(self, key: str, before: tuple[Setting, ...], after: tuple[Setting, ...]) -> None:
         for gone in {*before} - {*after}:
             number, digest = self._turn(gone, -1)
-            del self._buckets[number][digest]
+            self._buckets[number].pop(digest, None)  # a peer may have made up two with the same
             self._made_at.pop((key, gone.rank), None)
         for added in {*after} - {*before}:
             number, digest = self._turn(added, 1)

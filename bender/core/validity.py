@@ -42,7 +42,8 @@ BODY_BYTES_MAX = 12 * 1024
 _NUMBER_MAX = 2**53
 
 # Outside of strings, and within them if not escaped, JSON has no control characters but white space, which nothing that
-# bender encodes has. (It does have DEL in strings.) A half of a surrogate pair is no character; backslashes before it are pairs.
+# bender encodes has. (It does have DEL in strings.) A half of a surrogate pair is no character; the backslashes before
+# it are pairs.
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
 
