@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core import configuration as module
 from bender.core.configuration import (
     BUCKETS,
     BYTES_MAX,
@@ -171,6 +172,13 @@ class DigestTests(SynchronousTestCase):
 
 
 class LimitTests(SynchronousTestCase):
+    def test_two_settings_of_one_digest(self) -> None:
+        """A peer may have made up two settings with the same digest: both can be replaced."""
+        self.patch(module, "digest_of", lambda _: 1)
+        configuration = configured(setting(1), setting(2))
+        self.assertTrue(configuration.join(setting(3, None), NOW))
+        self.assertEqual(configuration.settings("backend/web"), (setting(3, None),))
+
     def test_limits(self) -> None:
         """Twenty settings of a hundred thousand keys; thirty days, and ten minutes."""
         self.assertEqual((SETTINGS_PER_KEY_MAX, KEYS_MAX), (20, 100_000))
