@@ -34,7 +34,7 @@ from bender.core.configuration import BUCKETS, LASTING_S_MAX
 from bender.core.consumer import Awaited, Consumer
 from bender.core.entries import ROW
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
-from bender.core.messages import WHOLE, Counter, Message, Sender, Setting
+from bender.core.messages import AGE_S_MAX, WHOLE, Counter, Message, Sender, Setting
 from bender.core.model import PORT_MAX
 from bender.core.timing import TTL_S_MAX
 
@@ -80,7 +80,7 @@ _Decoded = TypeVar("_Decoded")
 
 _Incarnation = Annotated[int, Meta(ge=0)]  # 64 random bits; MessagePack has no more
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
-_Age = Annotated[float, Meta(ge=0, le=1e9)]
+_Age = Annotated[float, Meta(ge=0, le=AGE_S_MAX)]
 _Interval = Annotated[float, Meta(gt=0, le=TTL_S_MAX)]
 _Time = Annotated[float, Meta(ge=-1e12, le=1e12)]  # on the clock of who wrote it
 # An end is kept eight intervals longer than the ttl of what it ends, and four intervals are a ttl at the most.

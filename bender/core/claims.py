@@ -22,7 +22,7 @@ from bender.core.contacts import Contact, Contacts, covered
 from bender.core.guard import Guard, app_of
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, Dot, End, Entry, Head, Ledger, Rank
-from bender.core.timing import TTL_INTERVALS_MIN, Timing
+from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import Index, View
 
@@ -536,8 +536,8 @@ class Claims:
             self.stale |= self.guard.over(now)
 
     def ttl_max_s(self, contact: Contact) -> float:
-        """The longest ttl of a contact's claims, 0 if there are none."""
-        return self._ttls(contact)[-1] if self._ttls(contact) else 0.0
+        """The longest ttl of a contact's claims, 0 if there are none; no longer than any that is valid."""
+        return min(self._ttls(contact)[-1], TTL_S_MAX) if self._ttls(contact) else 0.0
 
     def forget(self, contact: Contact) -> None:
         """Drop a ledger whole. Its entries leave the index in slices."""

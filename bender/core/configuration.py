@@ -26,7 +26,7 @@ from zlib import crc32
 from attrs import evolve
 
 from bender.core.ledger import NUMBER_MAX
-from bender.core.messages import WHOLE, Setting, SettingRank, Window
+from bender.core.messages import AGE_S_MAX, WHOLE, Setting, SettingRank, Window
 
 #: Settings kept of each key; the history that people can go back in.
 SETTINGS_PER_KEY_MAX = 20
@@ -134,7 +134,10 @@ class Configuration:
 
     def told(self, settings: Iterable[Setting], now: float) -> tuple[Setting, ...]:
         """Settings as they are told to another node at this moment."""
-        return tuple(each if each.lasts_s is None else evolve(each, age_s=self.age_s(each, now)) for each in settings)
+        return tuple(
+            each if each.lasts_s is None else evolve(each, age_s=min(self.age_s(each, now), AGE_S_MAX))
+            for each in settings
+        )
 
     def due(self, now: float) -> list[str]:
         """The keys for which a setting's time is over since this was called last. What nobody needs is forgotten."""

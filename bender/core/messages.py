@@ -45,6 +45,9 @@ class Counter:
     api_port: int = 0
 
 
+#: The largest age of anything that nodes exchange, in seconds. What a peer said to be older is told with this.
+AGE_S_MAX = 1e9
+
 #: Digests of settings from the first up to and including the last.
 Window = tuple[int, int]
 

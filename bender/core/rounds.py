@@ -20,7 +20,7 @@ from bender.core.configuration import BUCKETS, Configuration, digest_of, size_of
 from bender.core.contacts import CONTACTS_MAX, Contact, Contacts
 from bender.core.ledger import Delta, Gap, Head, Ledger, Outdated
 from bender.core.links import ROUNDS_OPEN_MAX, Link, Links
-from bender.core.messages import WHOLE, Counter, Message, Request, Sender, Setting, Window
+from bender.core.messages import AGE_S_MAX, WHOLE, Counter, Message, Request, Sender, Setting, Window
 from bender.core.validity import UNCHECKED, Validity
 
 #: Settings in one message, and their bytes.
@@ -272,7 +272,7 @@ class Rounds:
 
     def _counter(self, contact: Contact, now: float) -> Counter:
         """News of a contact. A pause of this node's makes it no younger."""
-        age_s = max(0.0, now - (contact.heard_at - contact.shift_s))
+        age_s = min(max(0.0, now - (contact.heard_at - contact.shift_s)), AGE_S_MAX)
         ttl_max_s = self._claims.ttl_max_s(contact) if self._contacts.silent(contact, now) else 0.0
         return Counter(
             contact.incarnation,

@@ -33,6 +33,7 @@ from bender.core.model import (
 )
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.states import registration_of
+from bender.core.timing import TTL_S_MAX
 
 #: One setting, or one registration with all that its key says. Clients may send 4 KiB; an event with more than this
 #: does not fit the 16 KiB of a line.
@@ -98,6 +99,8 @@ def problem_of_terms(body: bytes, ttl_s: float) -> str | None:
         return f"its terms are not those of a registration ({error})"
     if terms.ttl_s != ttl_s:
         return f"its ttl is {ttl_s:g} and {terms.ttl_s:g} at once"
+    if ttl_s > TTL_S_MAX:
+        return f"its ttl is {ttl_s:g}"
     if not 0 <= terms.weight <= WEIGHT_MAX:
         return f"its weight is {terms.weight}"
     if not 0 <= terms.registered_ms <= _NUMBER_MAX:

@@ -10,7 +10,8 @@ from bender.core.guard import Guarded
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, Copy, Delta, Dot, End, Gap, Head, Ledger
 from bender.core.messages import Counter
-from bender.core.timing import Timing
+from bender.core.timing import TTL_S_MAX, Timing
+from bender.core.validity import VALIDITY
 from bender.core.view import View
 from tests.core.cluster import BODY, KEY, TTL_S
 
@@ -539,6 +540,21 @@ class Telling(ClaimsCase):
         self.tell(2, OTHER_KEY)
         self.end(2, (2, 1), ttl_s=90.0)
         self.assertEqual(self.claims.ttl_max_s(contact), 20.0)
+
+    def test_ttl_beyond_all_that_are_valid(self) -> None:
+        """Peers would refuse a counter with it."""
+        contact = self.hear(2)
+        self.tell(2, ttl_s=3 * TTL_S_MAX)
+        self.assertEqual(self.claims.ttl_max_s(contact), TTL_S_MAX)
+
+    def test_ttl_of_a_claim_that_no_client_can_have(self) -> None:
+        """It is not valid: an end of it would be kept for longer than peers take."""
+        self.claims._validity = VALIDITY
+        self.hear(2)
+        for ttl_s, invalid in ((TTL_S_MAX, 0), (TTL_S_MAX + 1, 1)):
+            body = b'{"ttl":%.1f,"weight":1,"meta":{},"registered":1,"node":"n2"}' % ttl_s
+            self.tell(2, body=body, ttl_s=ttl_s)
+            self.assertEqual(sum(count for count, _ in self.claims.invalid.values()), invalid)
 
     def test_brief(self) -> None:
         """What says the same as a claim that the receiver has goes as a copy of that."""

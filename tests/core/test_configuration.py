@@ -21,7 +21,7 @@ from bender.core.configuration import (
     size_of,
 )
 from bender.core.ledger import NUMBER_MAX
-from bender.core.messages import WHOLE, Setting
+from bender.core.messages import AGE_S_MAX, WHOLE, Setting
 
 NOW = 1000.0
 DAY_S = 24 * 3600.0
@@ -582,6 +582,12 @@ class LastingTests(SynchronousTestCase):
         made, lasting = self.join(age_s=10.0), setting(1)
         self.assertEqual([each.age_s for each in self.configuration.told([made, lasting], NOW + 5.0)], [15.0, 0.0])
         self.assertEqual(self.configuration.told([made, lasting], NOW), (made, lasting))
+
+    def test_told_of_what_a_peer_made_very_old(self) -> None:
+        """Its age is the largest that peers take, or they would refuse it and all that comes with it."""
+        self.join()
+        made = self.join(2, age_s=AGE_S_MAX)
+        self.assertEqual([each.age_s for each in self.configuration.told([made], NOW + 5.0)], [AGE_S_MAX])
 
     def test_known(self) -> None:
         """A setting that is there already changes nothing."""

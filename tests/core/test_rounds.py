@@ -12,7 +12,7 @@ from bender.core.configuration import Configuration
 from bender.core.contacts import Contact, Contacts
 from bender.core.ledger import Claim, Delta, Head, Ledger
 from bender.core.links import Links
-from bender.core.messages import Counter, Message, Request, Sender, Setting
+from bender.core.messages import AGE_S_MAX, Counter, Message, Request, Sender, Setting
 from bender.core.rounds import SETTINGS_PER_MESSAGE_MAX, Rounds
 from bender.core.timing import Timing
 from bender.core.view import View
@@ -131,6 +131,15 @@ class Asking(RoundsCase):
         told = [self.rounds._greeting(NOW + s).counters[1] for s in (12.75, 13.0)]
         self.assertEqual([each.age_s for each in told], [12.75, 13.0])
         self.assertEqual([each.ttl_max_s for each in told], [0.0, TTL_S])
+
+    def test_a_very_old_heartbeat(self) -> None:
+        """News of it has the largest age that peers take, or they would refuse the whole greeting."""
+        contact = self.meet(2)
+        self.contacts.hear(counter(2, 6, age_s=AGE_S_MAX), NOW)
+        self.assertEqual(contact.beats, 6)
+        self.rounds.ask(["n2:1730"], NOW + 1.0)
+        (request,) = self.rounds.take_requests()
+        self.assertEqual(request.message.counters[1].age_s, AGE_S_MAX)
 
 
 class Surpassed(RoundsCase):
