@@ -206,8 +206,11 @@ class Links:
         return 0 if link is None else link.failures + len(link.rounds)
 
     def forget(self, contacts: Contacts) -> None:
-        """Let go of addresses that nobody has any more."""
+        """Let go of addresses that nobody has any more, and to which nothing is under way."""
         wanted = {address for addresses in self.seeds.values() for address in addresses}
+        wanted.update(self.expected)
         wanted.update(contact.address for contact in contacts)
-        for address in [address for address in self._links if address not in wanted]:
-            del self._links[address]
+        idle = [link.address for link in self if not link.rounds and link.push is None]
+        for address in idle:
+            if address not in wanted:
+                del self._links[address]

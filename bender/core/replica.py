@@ -17,7 +17,7 @@ from attrs import evolve
 from bender.core.account import Account, Marks, account
 from bender.core.claims import Claims
 from bender.core.configuration import KEYS_MAX, Configuration
-from bender.core.contacts import CONTACTS_MAX, Contact, Contacts
+from bender.core.contacts import Contact, Contacts
 from bender.core.guard import LIFTED, Guarded, guarded_app, key_of_guard
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.links import Links
@@ -31,10 +31,6 @@ from bender.core.view import Event, View
 #: the other can make before it hears of that.
 BEATS_BEYOND = 1000
 
-
-#: Addresses that are remembered before those are looked for that nobody has any more: a peer may speak from another one
-#: each time.
-LINKS_MAX = 2 * CONTACTS_MAX
 
 #: Settings that clients see.
 SHOWN_KINDS = ("backend/", "frontend/", "state/")
@@ -345,6 +341,8 @@ class Replica:
         if not (self._mute or self.rounds.left):
             self.rounds.beat(now)
         self._marks.note(self.claims.ledger.version, now)
+        # Not only when a contact is forgotten: a peer may speak from ever new addresses, and never introduce itself.
+        self.links.forget(self.contacts)
         self.rounds.ask(self.addresses() if addresses is None else addresses, now)
 
     def sweep(self, now: float) -> bool:
@@ -426,8 +424,6 @@ class Replica:
         for contact in gone:
             self.contacts.forget(contact)
             self.claims.forget(contact)
-        if gone or len(self.links) > LINKS_MAX:
-            self.links.forget(self.contacts)
 
     # Configuration.
 

@@ -174,6 +174,17 @@ class Where(SynchronousTestCase):
         self.links.forget(self.contacts)
         self.assertEqual([link.address for link in self.links], ["n2:1730", "n4:1730"])
 
+    def test_not_forgotten(self) -> None:
+        """A link stays while something is under way to it, and while a new incarnation waits for who is there."""
+        request = Request("n5:1730", Message(Sender(1, "n1", "n1:1730")), 2.0)
+        self.links["n5:1730"].rounds.add(request)
+        self.links["n6:1730"].push = request
+        self.links.expected = ("n7:1730",)
+        for number in (7, 8):
+            self.links.answered(f"n{number}:1730", number)
+        self.links.forget(self.contacts)
+        self.assertEqual([link.address for link in self.links], ["n5:1730", "n6:1730", "n7:1730"])
+
 
 class Unreached(SynchronousTestCase):
     """Addresses at which nobody ever answered get a quota of each round: a peer may have made them up."""

@@ -640,6 +640,23 @@ class Life(RuleBasedStateMachine):
         assert len(self.replica.claims.index) == len(self.replica.claims.leases) == self.replica.view.count == 0
 
 
+class StrangersTests(SynchronousTestCase):
+    """A peer that is known to nobody speaks to a node."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("ab")
+        self.replica = self.cluster["a"]
+
+    def test_from_ever_new_addresses(self) -> None:
+        """Where it never introduces itself, its addresses are forgotten with the next round."""
+        for number in range(5):
+            self.replica.receive(self.cluster.now, Message(Sender(9, "x", f"x{number}")))
+        self.assertEqual(len([*self.replica.links]), 2 + 5)
+        self.cluster.settle()
+        self.cluster.rounds()
+        self.assertEqual([link.address for link in self.replica.links], ["a", "b"])
+
+
 class LifeTests(SynchronousTestCase):
     """One node keeps its promises whatever its clients do."""
 
