@@ -295,8 +295,13 @@ class Replica:
         return not self.claims.holding and self.claims.settled and self.claims.head(incarnation).version >= version
 
     def digest(self) -> int:
-        """Equal on all nodes that have the same state."""
-        versions = sorted((i, ledger.version) for i, ledger in self.claims.ledgers.items() if ledger.version)
+        """Equal on all nodes that have the same state, as far as it may be passed on.
+
+        The ledger of an incarnation whose heartbeats are not believed is not, and lists nothing.
+        """
+        own, ledgers = self.identity.incarnation, self.claims.ledgers.items()
+        heard = {contact.incarnation for contact in self.contacts if contact.beats >= 0} | {own}
+        versions = sorted((i, ledger.version) for i, ledger in ledgers if ledger.version and i in heard)
         state = repr((versions, self.configuration.digest)).encode()
         return int.from_bytes(blake2b(state, digest_size=8).digest(), "big")
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.ledger import End
-from bender.core.messages import Message, Sender
+from bender.core.ledger import Claim, Delta, End, Head
+from bender.core.messages import Counter, Message, Sender
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
 from tests.core.cluster import BODY, KEY, TTL_S, Cluster
@@ -655,6 +655,17 @@ class StrangersTests(SynchronousTestCase):
         self.cluster.settle()
         self.cluster.rounds()
         self.assertEqual([link.address for link in self.replica.links], ["a", "b"])
+
+    def test_a_ledger_without_a_heartbeat(self) -> None:
+        """It is not passed on, so it does not make the digests of two nodes differ."""
+        added = (Claim(9, 1, KEY, BODY, TTL_S, 1, 9, 1),)
+        counters, heads = (Counter(9, "x", "x", 1, 0.0),), {9: Head(2, 2)}
+        told = Message(Sender(9, "x", "x"), heads, counters, (Delta(9, 0, 0, 1, 1, added),))
+        self.replica.receive(self.cluster.now, told)
+        self.assertEqual(self.replica.claims.head(9).version, 1)
+        self.cluster.rounds()
+        self.assertEqual(self.cluster["b"].claims.head(9).version, 0)
+        self.assertEqual(self.replica.digest(), self.cluster["b"].digest())
 
 
 class LifeTests(SynchronousTestCase):
