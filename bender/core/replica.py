@@ -348,6 +348,7 @@ class Replica:
         self._marks.note(self.claims.ledger.version, now)
         # Not only when a contact is forgotten: a peer may speak from ever new addresses, and never introduce itself.
         self.links.forget(self.contacts)
+        self.rounds.forget_invalid(now - INVALID_KEPT_S)
         self.rounds.ask(self.addresses() if addresses is None else addresses, now)
 
     def sweep(self, now: float) -> bool:

@@ -476,14 +476,17 @@ class Rounds:
             if problem is None:
                 valid.append(setting)
             else:
-                self._note_invalid(message.sender.address, problem, now)
+                # The one of which this was seen last stands at the end, so that the oldest go first.
+                self.invalid.pop(message.sender.address, None)
+                self.invalid[message.sender.address] = (problem, now)
+                if len(self.invalid) > INVALID_REMEMBERED_MAX:
+                    del self.invalid[next(iter(self.invalid))]
         return valid
 
-    def _note_invalid(self, address: str, problem: str, now: float) -> None:
-        if address not in self.invalid and len(self.invalid) >= INVALID_REMEMBERED_MAX:
-            self.invalid = {each: known for each, known in self.invalid.items() if now < known[1] + INVALID_KEPT_S}
-        if address in self.invalid or len(self.invalid) < INVALID_REMEMBERED_MAX:
-            self.invalid[address] = (problem, now)
+    def forget_invalid(self, before: float) -> None:
+        """Forget what was wrong with settings that came before a time."""
+        for address in [address for address, (_, at) in self.invalid.items() if at <= before]:
+            del self.invalid[address]
 
     def _note_heads(self, sender: Contact, heads: Mapping[int, Head]) -> None:
         """Remember what a peer has shown to have. Of who was forgotten here nothing more is kept."""

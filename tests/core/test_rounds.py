@@ -13,8 +13,9 @@ from bender.core.contacts import Contact, Contacts
 from bender.core.ledger import Claim, Delta, Head, Ledger
 from bender.core.links import Links
 from bender.core.messages import AGE_S_MAX, Counter, Message, Request, Sender, Setting
-from bender.core.rounds import SETTINGS_PER_MESSAGE_MAX, Rounds
+from bender.core.rounds import INVALID_REMEMBERED_MAX, SETTINGS_PER_MESSAGE_MAX, Rounds
 from bender.core.timing import Timing
+from bender.core.validity import Validity
 from bender.core.view import View
 from tests.core.cluster import BODY, KEY, TTL_S
 
@@ -530,6 +531,34 @@ class Taking(RoundsCase):
         self.claims.settle(NOW + 20.0)
         self.assertIsNotNone(self.claims.shown(KEY))
         self.assertEqual(two.beats, 9)
+
+
+class Invalid(RoundsCase):
+    """What is wrong with a setting is noted by the address of who sent it."""
+
+    def begin(self, page_entries_max: int = 1000) -> None:
+        super().begin(page_entries_max)
+        self.rounds._validity = Validity(lambda _: None, lambda each: None if each.rev else "it is wrong")
+
+    def send(self, number: int, at: float) -> None:
+        self.receive(Message(sender(number), settings=(setting(rev=0),)), at)
+
+    def test_the_latest(self) -> None:
+        """Of more addresses than are remembered those go first from which nothing wrong came for longest."""
+        for number in range(2, INVALID_REMEMBERED_MAX + 2):
+            self.send(number, NOW)
+        self.send(2, NOW + 1.0)
+        self.send(1000, NOW + 2.0)
+        self.assertEqual(len(self.rounds.invalid), INVALID_REMEMBERED_MAX)
+        self.assertNotIn("n3:1730", self.rounds.invalid)
+        self.assertEqual([*self.rounds.invalid][-2:], ["n2:1730", "n1000:1730"])
+
+    def test_forgotten(self) -> None:
+        """It goes some time after the last one came."""
+        self.send(2, NOW)
+        self.send(3, NOW + 1.0)
+        self.rounds.forget_invalid(NOW)
+        self.assertEqual(self.rounds.invalid, {"n3:1730": ("it is wrong", NOW + 1.0)})
 
 
 class Answered(RoundsCase):
