@@ -126,7 +126,9 @@ class Replica:
         gap_s = now - self._noticed_at
         self._noticed_at = now
         before, surpassed_by, leases = self.identity, self._surpassed_by, self.claims.leases
-        peers = [contact.address for contact in self.contacts if not contact.gone]
+        # Not of those that are known from what others say alone: a peer may have made them up.
+        reached = self.links.has_reached
+        peers = [each.address for each in self.contacts if not each.gone and reached(each.address)]
         self._begin(evolve(before, incarnation=incarnation), now, self.links.seeds, peers, before.incarnation)
         self.away_s = gap_s
         if surpassed_by is not None:

@@ -643,6 +643,23 @@ class Life(RuleBasedStateMachine):
 class StrangersTests(SynchronousTestCase):
     """A peer that is known to nobody speaks to a node."""
 
+    def test_anew_among_crowds(self) -> None:
+        """An incarnation that follows asks those that were found before, and not all that a peer has made up."""
+        cluster = Cluster("ab", seeds=False)
+        replica = cluster["a"]
+        cluster["b"].located("a", ["a"])
+        cluster.rounds()
+        cluster.rounds()
+        crowd = tuple(Counter(100 + number, "x", f"x{number}", 1, 0.0) for number in range(50))
+        replica.receive(cluster.now, Message(Sender(99, "x", "x"), counters=crowd))
+        cluster.settle()
+        replica.anew(7, cluster.now)
+        self.assertEqual(replica.links.expected, ("b",))
+
+
+class UnknownTests(SynchronousTestCase):
+    """A peer that is known to nobody speaks to a node."""
+
     def setUp(self) -> None:
         self.cluster = Cluster("ab")
         self.replica = self.cluster["a"]
