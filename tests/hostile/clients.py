@@ -1,0 +1,292 @@
+"""Honest clients of the three nodes: the API without HTTP, instances that renew, operators, and watchers."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from twisted.python.failure import Failure
+
+from bender.api.answers import Answer, Asked, Later
+from bender.api.commands import ROUTES, Route, answer
+from bender.journal import Entry
+from bender.stream import Stream
+from bender.subscription import Selection, Subscription
+from tests.hostile.cluster import Cluster, Faults, Honest
+
+_ROUTES = {route.path: route for route in ROUTES}
+_INSTANCE = _ROUTES["/registrations/<app>/<version>/<host>/<port>"]
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH")
+
+
+class Api:
+    """Asks nodes; whatever is answered with 500, or raised, is a fault."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._faults = cluster.faults
+        self.asked = 0
+
+    def ask(self, honest: Honest, route: Route, asked: Asked) -> Answer:
+        """An answer whose pieces are in its body. One that takes time lets it pass."""
+        self.asked += 1
+        node = honest.node
+        try:
+            if not (route.at_once or node.ready):
+                return Answer(503)
+            answered = answer(node, route, asked)
+            if isinstance(answered, Later):
+                for _ in answered.steps:
+                    pass
+                answered = answered.answer()
+            elif not isinstance(answered, Answer):
+                answered = self._cluster.finished(answered)
+            assert isinstance(answered, Answer)
+            body = answered.body if answered.pieces is None else b"".join(answered.pieces)
+        except Exception:
+            self._faults.raised(f"{asked.method} {route.path}", Failure())
+            return Answer(500)
+        if answered.status == 500:
+            self._faults.add(f"{asked.method} {route.path} answers 500", f"{asked.path} {body!r}")
+        if body and (b"Content-Encoding", b"gzip") not in answered.headers:
+            self._read(body, f"{asked.method} {route.path}")
+        return Answer(answered.status, body, answered.headers)
+
+    def _read(self, body: bytes, what: str) -> None:
+        try:
+            msgspec.json.decode(body)
+        except (ValueError, RecursionError) as error:
+            self._faults.add(f"{what} answers what is no JSON", f"{error}: {body[:200]!r}")
+
+    def everything(self, honest: Honest) -> Counter[int]:
+        """Ask every route with every method, for every id and name that is listed; how often each status came.
+
+        What changes or ends something is asked for with a body that is refused, or of what nobody has.
+        """
+        node = honest.node
+        view = node.replica.view
+        instances = [tuple(key.split("/")[1:]) for key in view.shown()][:300] or [("web", "1", "h", "80")]
+        apps = sorted({(path[0],) for path in instances})
+        versions = sorted({path[:2] for path in instances})
+        names = {
+            kind: [(setting.key.partition("/")[2],) for setting in view.settings(kind)] or [("none",)]
+            for kind in ("backend", "frontend")
+        }
+        statuses: Counter[int] = Counter()
+        for route in ROUTES:
+            kind = route.path.split("/")[1]
+            if "<port>" in route.path:
+                paths: Sequence[tuple[str, ...]] = instances
+            elif "<version>" in route.path:
+                paths = versions
+            elif "<app>" in route.path:
+                paths = apps
+            else:
+                paths = names.get(kind.removesuffix("s"), [("none",)]) if "<name>" in route.path else [()]
+            for path in paths[:1] if kind == "explain" else paths:
+                for method in METHODS:
+                    if route.streams and method in ("GET", "HEAD"):
+                        continue  # the front answers these; watchers see to it
+                    body = b'{"x' if method in ("POST", "PUT") else b""
+                    of = ("none", *path[1:]) if method == "DELETE" and path else path
+                    statuses[self.ask(honest, route, Asked(method, of, "", body, author="somebody")).status] += 1
+        return statuses
+
+
+class Instance:
+    """One instance of an app, whose client renews it at any node that answers and registers it again when told to."""
+
+    def __init__(self, number: int) -> None:
+        self.app = "web" if number % 3 else "api"
+        self.path = (self.app, "1", f"10.0.1.{number}", "8080")
+        self.key = f"registration/{'/'.join(self.path)}"
+        self.home = number % 3
+        #: Since when it has been registered and renewed without a refusal; None while it is not meant to be listed.
+        self.since: float | None = None
+        self.renew_at = 0.0
+        self.changes = 0
+        #: How often a renewal found that it was gone.
+        self.lost = 0
+        #: How often no node answered.
+        self.unanswered = 0
+
+    def document(self) -> bytes:
+        return msgspec.json.encode({"ttl": None, "meta": {"zone": f"z{self.changes % 3}"}})
+
+
+class Clients:
+    """All instances, and operators who set backends and drain instances."""
+
+    def __init__(self, cluster: Cluster, api: Api, count: int, number: int) -> None:
+        self._cluster = cluster
+        self._api = api
+        self._random = random.Random(number)
+        self.instances = [Instance(i) for i in range(count)]
+        self.statuses: Counter[str] = Counter()
+        #: Whether anything but renewals goes on.
+        self.busy = True
+
+    def act(self) -> None:
+        """Do what is due now."""
+        now = self._cluster.clock.seconds()
+        for instance in self.instances:
+            if now >= instance.renew_at:
+                instance.renew_at = now + self._cluster.timing.ttl_s * self._random.uniform(0.2, 0.35)
+                self._renew(instance, now)
+        if self.busy and self._random.random() < 0.05:
+            self._operate()
+
+    def _ask(self, instance: Instance, method: str, body: bytes = b"") -> int:
+        """Ask the instance's own node first and then the others, as clients do; the status, 503 of all."""
+        home = self._random.randrange(3) if self._random.random() < 0.1 else instance.home
+        for i in range(3):
+            honest = self._cluster.nodes[(home + i) % 3]
+            status = self._api.ask(honest, _INSTANCE, Asked(method, instance.path, "", body, author="10.0.9.1")).status
+            self.statuses[f"{method} {status}"] += 1
+            if status != 503:
+                return status
+        instance.unanswered += 1
+        return 503
+
+    def _renew(self, instance: Instance, now: float) -> None:
+        if self.busy and self._random.random() < 0.02:
+            instance.changes += 1
+            deregisters = self._random.random() < 0.3
+            self._ask(instance, "DELETE" if deregisters else "POST", b"" if deregisters else instance.document())
+            if deregisters:
+                instance.since = None
+                return
+        status = self._ask(instance, "PUT")
+        if status == 404:
+            instance.lost += instance.since is not None
+            instance.since = None
+            status = self._ask(instance, "POST", instance.document())
+        if status == 200 and instance.since is None:
+            instance.since = now
+        elif status == 503:
+            instance.since = None
+
+    def _operate(self) -> None:
+        choose = self._random
+        honest = choose.choice(self._cluster.nodes)
+        what = choose.randrange(4)
+        if what == 0:
+            body = msgspec.json.encode({"app": "web", "version": str(choose.randint(1, 2)), "balance": "roundrobin"})
+            self._api.ask(honest, _ROUTES["/backends/<name>"], Asked("PUT", ("site",), "", body, author="10.0.9.2"))
+        elif what == 1:
+            self._api.ask(honest, _ROUTES["/backends/<name>/rollback"], Asked("POST", ("site",), author="10.0.9.2"))
+        elif what == 2:
+            body = msgspec.json.encode({"backend": "site", "bind": {"port": 80}})
+            self._api.ask(honest, _ROUTES["/frontends/<name>"], Asked("PUT", ("edge",), "", body, author="10.0.9.2"))
+        else:
+            state = _ROUTES["/registrations/<app>/<version>/<host>/<port>/state"]
+            path, method = choose.choice(self.instances).path, choose.choice(("PUT", "PUT", "DELETE"))
+            body = b'{"state":"drain","for":60}' if method == "PUT" else b""
+            self._api.ask(honest, state, Asked(method, path, "", body, author="10.0.9.2"))
+
+
+class _Shown(msgspec.Struct, forbid_unknown_fields=False):
+    id: str
+    resource: Literal["Registration"]
+    app: str
+    version: str
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    ttl: float
+    weight: Annotated[int, msgspec.Meta(ge=0, le=256)]
+    meta: dict[str, Any]
+    state: Literal["up", "drain", "maint"]
+
+
+class _Event(msgspec.Struct):
+    event: str
+    cursor: str
+    registration: _Shown | None = None
+    backend: dict[str, Any] | None = None
+    frontend: dict[str, Any] | None = None
+    snapshot: bool = False
+
+
+_events = msgspec.json.Decoder(_Event)
+
+
+class Watcher:
+    """Follows the events of a node, and checks each line as it comes."""
+
+    def __init__(self, cluster: Cluster, honest: Honest, **selection: Any) -> None:
+        self._faults: Faults = cluster.faults
+        self._honest = honest
+        self._whole = "app" not in selection
+        self.online: set[str] = set()
+        self.number: int | None = None
+        self.count = 0
+        self.closed = False
+        self._stream = Stream(honest.node, cluster.clock, self, ticks=True)
+        self._stream.follow(Subscription(honest.node, Selection(**selection)))
+
+    def send(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self.count += 1
+            try:
+                self._see(entry)
+            except (ValueError, AssertionError, RecursionError) as error:
+                self._faults.add(f"a watcher was sent something wrong: {str(error)[:60]}", repr(entry.line[:1000]))
+
+    def _see(self, entry: Entry) -> None:
+        line = entry.line
+        assert line.endswith(b"\n") and not any(byte < 32 or byte == 127 for byte in line[:-1]), "is not one line"
+        assert len(line) <= 16_384, "a line is too long"
+        event = _events.decode(line)
+        if event.snapshot and event.registration:
+            self.online.add(event.registration.id)
+        elif not event.snapshot and event.event in ("online", "offline", "changed", "created", "removed"):
+            number = int(event.cursor.rpartition("-")[2])
+            if self._whole and self.number is not None:
+                assert number == self.number + 1, "an event is missing"
+            self.number = number
+        if event.registration is None or event.snapshot:
+            return
+        shown = event.registration
+        named = f"registration/{shown.app}/{shown.version}/{shown.host}/{shown.port}"
+        assert shown.id == named, "an id that is not what its parts say"
+        if event.event == "online":
+            assert shown.id not in self.online, "online twice"
+            self.online.add(shown.id)
+        elif event.event == "offline":
+            assert shown.id in self.online, "offline twice"
+            self.online.remove(shown.id)
+        else:
+            assert shown.id in self.online, "a change of what is offline"
+
+    def caught_up(self) -> None:
+        """It is live."""
+
+    def drop(self) -> None:
+        self.closed = True
+        self._faults.add("a watcher was dropped", self._honest.name)
+
+    def end(self) -> None:
+        self.closed = True
+
+    def check(self) -> None:
+        """All that is listed was told, and nothing else, and it is not behind."""
+        journal = self._honest.node.journal
+        listed = {*self._honest.node.replica.view.shown()}
+        if self._whole and self.online != listed:
+            wrong = sorted(self.online ^ listed)[:5]
+            self._faults.add("a watcher knows something else than what is listed", f"{self._honest.name}: {wrong}")
+        if self._whole and self.number is not None and self.number != journal.number:
+            self._faults.add("a watcher is behind", f"{self._honest.name}: {self.number} of {journal.number}")
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def listed(honest: Honest) -> set[str]:
+    return {*honest.node.replica.view.shown()}
+
+
+__all__ = ["Api", "Clients", "Instance", "Watcher", "listed"]

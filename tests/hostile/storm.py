@@ -1,0 +1,395 @@
+"""The storm: what the hostile peer does when, what must hold meanwhile and afterwards, and the figures of it.
+
+First it makes up peers, instances and settings, and speaks of the honest nodes as they are; then in the name of honest
+nodes, and of what is registered with them; then it brings a crowd. Then it is silent.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from attrs import Factory, define
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from bender.core.contacts import CONTACTS_MAX
+from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
+from bender.exchange.conditions import FORGOTTEN_INTERVALS
+from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, Unreachable
+from bender.wire import BODY_BYTES_MAX, Refused, Wire
+from tests.hostile.clients import Api, Clients, Watcher, listed
+from tests.hostile.cluster import STEPS, Cluster, Honest, Stranger
+from tests.hostile.peer import Peer, Scene
+
+#: Rounds in which the honest nodes have to agree once the hostile peer is silent and they are ready.
+ROUNDS_TO_AGREE = 2
+
+#: Intervals until a node is ready again at the latest (P8).
+INTERVALS_TO_READY = 5
+
+#: How long it is looked whether they do.
+ROUNDS_TO_AGREE_MAX = 12
+
+
+@define
+class Plan:
+    """How large a storm is, and of what."""
+
+    messages: int = 2000
+    seed: int = 1
+    shapes: int = 40
+    instances: int = 30
+    interval_s: float = 1.0
+    #: The longest ttl that the peer sends.
+    ttl_max_s: float = 3 * TTL_S_MAX
+    per_interval: int = 320
+    #: Messages of the crowd at its end.
+    crowd: int = 2500
+    #: Parts of the storm without lies, and with them.
+    honest_part: float = 0.45
+    told: Callable[[str], None] = Factory(lambda: lambda _line: None)
+
+
+@define
+class Figures:
+    """What came of it."""
+
+    requests: int = 0
+    answers: int = 0
+    others: int = 0
+    kinds: Counter[str] = Factory(Counter)
+    distinct: set[int] = Factory(set)
+    contacts: int = 0
+    to_strangers: Counter[str] = Factory(Counter)
+    began_anew: Counter[str] = Factory(Counter)
+    unready: int = 0
+    absences: Counter[str] = Factory(Counter)
+    looks: Counter[str] = Factory(Counter)
+    rounds_to_agree: list[float] = Factory(list)
+    memory: dict[str, tuple[int, int]] = Factory(dict)
+    seconds: float = 0.0
+
+    @property
+    def messages(self) -> int:
+        return self.requests + self.answers
+
+
+class Hostile(Stranger):
+    """The peer as somebody who answers at all addresses that are not honest nodes'."""
+
+    def __init__(self, peer: Peer, note: Callable[[bytes], None], number: int) -> None:
+        self._peer = peer
+        self._note = note
+        self._random = random.Random(number)
+        self.silent = True
+
+    def answer(self, address: str, path: str) -> bytes | None:
+        share = self._random.random()
+        if self.silent or share < 0.2:
+            if share < 0.1:
+                return None
+            raise Unreachable("refuses connections")
+        if path == ACCOUNT_PATH:
+            return self._peer.account()
+        if path == CONSUMERS_PATH:
+            return self._peer.consumers()
+        message = self._peer.message(at=address, answers=True)
+        self._note(message)
+        return message
+
+
+class Storm:
+    """One storm on one cluster."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.figures = Figures()
+        self.cluster = Cluster(Timing(plan.interval_s, 10.0 if plan.interval_s <= 2.5 else 4 * plan.interval_s))
+        self.faults = self.cluster.faults
+        self.api = Api(self.cluster)
+        self.clients = Clients(self.cluster, self.api, plan.instances, plan.seed)
+        self.peer = Peer(plan.seed, plan.shapes, plan.interval_s)
+        self.peer.ttl_max_s = plan.ttl_max_s
+        self._random = random.Random(plan.seed)
+        self._wire = Wire("bender", plan.interval_s)
+        self._hostile = Hostile(self.peer, self._note_answer, plan.seed)
+        self.cluster.network.stranger = self._hostile
+        self.watchers: list[Watcher] = []
+        self._strict = False
+        self._until = 0
+        self._steps = 0
+        self._incarnations: list[int] = []
+        self._ends: list[float] = []
+
+    def run(self) -> Figures:
+        began_at = time.monotonic()
+        try:
+            self._run()
+        finally:
+            self.cluster.close()
+            for watcher in self.watchers:
+                watcher.close()
+        self.figures.seconds = time.monotonic() - began_at
+        return self.figures
+
+    def _run(self) -> None:
+        plan, cluster = self.plan, self.cluster
+        cluster.each_step.append(self._each_step)
+        cluster.pass_intervals(8)
+        for honest in cluster.nodes:
+            self.watchers += [
+                Watcher(cluster, honest, snapshot=True),
+                Watcher(cluster, honest, snapshot=True, app="web"),
+            ]
+        cluster.pass_intervals(10)
+        self._incarnations = [honest.incarnation for honest in cluster.nodes]
+        before = self._memory()
+        self._hostile.silent = False
+        self._strict = True
+        self._rain(int(plan.messages * plan.honest_part), "without lies")
+        self._strict = False
+        self.peer.lies = True
+        self._rain(max(plan.messages - plan.crowd, plan.messages // 2), "with lies")
+        self._agree(["ready", "digest", "listed", "settings"])
+        self.peer.crowds = plan.crowd > 0
+        self._rain(plan.messages, "a crowd")
+        self.peer.crowds = False
+        # Of who is too many each node keeps others, and so of what these have.
+        self._agree(["ready", "instances", "settings"])
+        self._hostile.silent, self.clients.busy, self._strict = True, False, True
+        self._look_at_everything()
+        self._recover(before)
+
+    # The storm.
+
+    def _rain(self, until: int, what: str) -> None:
+        plan, nodes = self.plan, self.cluster.nodes
+        self._until = until
+        told_at = self.figures.messages
+        while self.figures.messages < until:
+            for _ in range(max(1, plan.per_interval // STEPS)):
+                self._scene()
+                self._send(self._random.choice(nodes))
+            self.cluster.step()
+            if self.figures.messages - told_at >= 10_000:
+                told_at = self.figures.messages
+                contacts = max(map(_contacts, nodes))
+                plan.told(f"{what}: {told_at} messages, contacts {contacts}, wrong {dict(self.faults.seen)}")
+            if self._steps % (STEPS * 20) == 0:
+                self.api.everything(self._random.choice(nodes))
+
+    def _scene(self) -> None:
+        if self._random.random() < 0.1 or not self.peer.scene.nodes:
+            keys = [instance.key for instance in self.clients.instances]
+            bodies = {key: claim.body for key in keys for claim in [self.cluster.nodes[0].node.claim(key)] if claim}
+            self.peer.scene = Scene(self.cluster.nodes, keys, bodies)
+
+    def _send(self, honest: Honest) -> None:
+        share = self._random.random()
+        if share < 0.01:
+            self._others(honest)
+            return
+        body = self.peer.message()
+        self.figures.requests += 1
+        self._note(body)
+        self.figures.kinds[f"requests answered with {honest.take(body, '10.6.6.6')}"] += 1
+
+    def _others(self, honest: Honest) -> None:
+        """The other two things that a peer may ask for."""
+        self.figures.others += 1
+        for make, path in ((self.peer.inquiry, ACCOUNT_PATH), (self.peer.awaited, CONSUMERS_PATH)):
+            Deferred.fromCoroutine(honest.answer_peer(make(), path)).addErrback(self._not_answered)
+
+    def _not_answered(self, failure: Failure) -> None:
+        if failure.check(Refused):
+            self.figures.kinds["another request is refused"] += 1
+        else:
+            self.faults.raised("another request", failure)
+
+    def _note_answer(self, body: bytes) -> None:
+        self.figures.answers += 1
+        self._note(body)
+
+    def _note(self, body: bytes) -> None:
+        self.figures.distinct.add(hash(body))
+        if self.figures.messages % 8:  # one of eight, for it takes as long as all else that is done with it here
+            return
+        try:
+            self._wire.decode(body)
+        except Refused as refused:
+            self.figures.kinds[str(refused).partition("(")[0][:60]] += 1
+        else:
+            self.figures.kinds["taken"] += 1
+
+    # What holds at every moment.
+
+    def _each_step(self) -> None:
+        before, self._steps = self._steps, self._steps + self.cluster.steps_at_once
+        if before // 4 != self._steps // 4:
+            self.clients.act()
+        if before // STEPS != self._steps // STEPS:
+            self._each_interval()
+
+    def _each_interval(self) -> None:
+        network, figures, nodes = self.cluster.network, self.figures, self.cluster.nodes
+        contacts = max(map(_contacts, nodes))
+        figures.contacts = max(figures.contacts, contacts)
+        if contacts > CONTACTS_MAX:
+            self.faults.add("more contacts than may be", str(contacts))
+        for path, count in network.to_strangers.items():
+            figures.to_strangers[path] = max(figures.to_strangers[path], count)
+        network.to_strangers.clear()
+        if network.longest > BODY_BYTES_MAX:
+            self.faults.add("a message is too long", str(network.longest))
+        for i, honest in enumerate(nodes):
+            if self._incarnations and honest.incarnation != self._incarnations[i]:
+                self._incarnations[i] = honest.incarnation
+                figures.began_anew["without lies" if self._strict else "with lies"] += 1
+            if self._incarnations and not honest.node.ready:
+                figures.unready += 1
+                if self._strict:
+                    self.faults.add("a node is not ready, and nobody lied of it", honest.name)
+        self._look_for_instances()
+
+    def _look_for_instances(self) -> None:
+        """Whether all that is renewed is listed everywhere; without lies it must be."""
+        now = self.cluster.clock.seconds()
+        for honest in self.cluster.nodes:
+            if not honest.node.ready:
+                continue
+            shown = listed(honest)
+            for instance in self.clients.instances:
+                if instance.since is None or now < instance.since + 3 * self.plan.interval_s:
+                    continue
+                self.figures.looks["without lies" if self._strict else "with lies"] += 1
+                if instance.key not in shown:
+                    self.figures.absences["without lies" if self._strict else "with lies"] += 1
+                    if self._strict:
+                        self.faults.add("an instance that is renewed is not listed", f"{instance.key} at {honest.name}")
+
+    # What holds afterwards.
+
+    def _agree(self, on: list[str]) -> None:
+        """The peer is silent; all are ready within 5·I, and agree two rounds later."""
+        nodes, plan = self.cluster.nodes, self.plan
+        self._hostile.silent = True
+        self._strict = self.clients.busy = False
+        waited = 0
+        while not all(honest.node.ready for honest in nodes) and waited < INTERVALS_TO_READY * 4 * STEPS:
+            self.cluster.step()
+            waited += 1
+        if waited > INTERVALS_TO_READY * STEPS:
+            self.faults.add("a node is not ready within 5·I of silence", f"after {waited / STEPS:.2f}·I")
+        rounds = -1.0
+        for steps in range(0, ROUNDS_TO_AGREE_MAX * STEPS, 4):
+            if not self._differences(on):
+                rounds = steps / STEPS
+                break
+            self.cluster.pass_intervals(4 / STEPS)
+        plan.told(f"silence: ready after {waited / STEPS:.2f}·I, agreed after {rounds} rounds")
+        self.figures.rounds_to_agree.append(rounds)
+        if not 0 <= rounds <= ROUNDS_TO_AGREE + 0.5:
+            self.faults.add("honest nodes do not agree in time", f"{rounds}: {self._differences(on)}")
+        self.cluster.pass_intervals(self.cluster.timing.ttl_s / plan.interval_s + 4)
+        self._strict = True
+        self.cluster.pass_intervals(4)
+        self.clients.busy, self._strict, self._hostile.silent = True, False, False
+
+    def _differences(self, on: list[str]) -> list[str]:
+        """What is not the same at all nodes."""
+        nodes, keys = self.cluster.nodes, {instance.key for instance in self.clients.instances}
+        kinds: dict[str, Callable[[Honest], Any]] = {
+            "ready": lambda honest: honest.node.ready,
+            "digest": lambda honest: honest.node.replica.digest(),
+            "listed": listed,
+            "instances": lambda honest: listed(honest) & keys,
+            "settings": lambda honest: (
+                honest.node.replica.configuration.digest,
+                [
+                    (each.key, each.rank)
+                    for kind in ("backend", "frontend")
+                    for each in honest.node.replica.settings(kind)
+                ],
+            ),
+        }
+        return [name for name in on if any(kinds[name](node) != kinds[name](nodes[0]) for node in nodes[1:])]
+
+    def _look_at_everything(self) -> None:
+        for honest in self.cluster.nodes:
+            statuses = self.api.everything(honest)
+            self.plan.told(f"{honest.name} answers {dict(statuses)}")
+        for watcher in self.watchers:
+            watcher.check()
+
+    def _recover(self, before: dict[str, int]) -> None:
+        """What the nodes keep is what they kept before, when all that was heard may be forgotten."""
+        plan, timing = self.plan, self.cluster.timing
+        longest_s = max(timing.ttl_s, min(self.plan.ttl_max_s, TTL_S_MAX))
+        intervals = (longest_s + LEDGER_KEPT_S) / plan.interval_s + 3 + FORGOTTEN_INTERVALS + 10
+        self.cluster.steps_at_once = 4
+        self.cluster.pass_intervals(intervals)
+        self.cluster.steps_at_once = 1
+        after = self._memory()
+        self.figures.memory = {name: (before[name], after[name]) for name in before}
+        for name, (old, new) in self.figures.memory.items():
+            # Dictionaries keep the room of what was in them, and clients register and go meanwhile.
+            room = old if name == "bytes" else 60
+            if new > old + room and name != "settings":
+                self.faults.add(f"{name} are more than before", f"{old} before, {new} after")
+        for watcher in self.watchers:
+            watcher.check()
+
+    def _memory(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for honest in self.cluster.nodes:
+            replica, claims, node = honest.node.replica, honest.node.replica.claims, honest.node
+            counts["contacts"] += len(replica.contacts)
+            counts["heads of contacts"] += sum(len(contact.heads) for contact in replica.contacts)
+            counts["ledgers"] += len(claims.ledgers)
+            counts["entries"] += sum(len(ledger.entries) for ledger in claims.ledgers.values())
+            counts["indexed keys"] += len(claims.index)
+            counts["hidden"] += len(replica.view._hidden)
+            counts["links"] += len([*replica.links])
+            counts["unsent settings"] += sum(len(link.unsent) for link in replica.links)
+            counts["conditions"] += len(honest.conditions._conditions)
+            counts["problems"] += len(node._problems) + len(replica.rounds.invalid) + len(claims.invalid)
+            counts["waiting"] += len(claims.stale) + len(claims._forgotten) + len(claims._inherited)
+            counts["started over"] += len(claims._started_over_at)
+            counts["under way"] += len(honest.client._under_way)
+            counts["standings"] += len(replica.view._standings)
+            counts["settings"] += len(replica.configuration)
+        gc.collect()
+        counts["bytes"] = sum(_size(honest) for honest in self.cluster.nodes)
+        return dict(counts)
+
+
+def _contacts(honest: Honest) -> int:
+    return len(honest.node.replica.contacts)
+
+
+def _size(honest: Honest) -> int:
+    """The bytes of all that a node keeps, but for its journal and configuration, and for histories.
+
+    Those (of checksums, of removals, of asks, of versions) and the values of which the wire keeps one object have
+    bounds of their own, and grow up to these however peaceful the peers are.
+    """
+    replica = honest.node.replica
+    seen: set[int] = {id(honest.node.journal), id(replica.configuration), id(replica.view._settings)}
+    seen |= {id(honest.wire), id(honest.node.consumers), id(honest.node.listings), id(replica._marks)}
+    return sum(map(sys.getsizeof, _reached([replica, honest.conditions._conditions, honest.node._problems], seen)))
+
+
+def _reached(roots: list[Any], seen: set[int]) -> Iterator[Any]:
+    while roots:
+        each = roots.pop()
+        if id(each) in seen or isinstance(each, type | deque) or callable(each):
+            continue
+        seen.add(id(each))
+        yield each
+        roots += gc.get_referents(each)

@@ -1,0 +1,44 @@
+"""A small storm: what `python -m tests.hostile` does with a hundred times as many messages."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.messages import Counter, Message, Sender
+from bender.core.timing import Timing
+from bender.wire import Wire
+from tests.hostile.cluster import Cluster
+from tests.hostile.storm import Plan, Storm
+
+
+class Storms(SynchronousTestCase):
+    def test_a_small_one(self) -> None:
+        """Nodes answer, watchers go on, honest nodes agree, and nothing is kept of it."""
+        storm = Storm(Plan(2000, 1, shapes=25, instances=15, interval_s=5.0, ttl_max_s=20.0, crowd=0))
+        figures = storm.run()
+        self.assertEqual(dict(storm.faults.seen), {}, storm.faults.details)
+        self.assertGreaterEqual(figures.messages, 2000)
+        self.assertGreater(storm.api.asked, 1000)
+        self.assertGreater(min(watcher.count for watcher in storm.watchers), 10)
+
+
+class Checks(SynchronousTestCase):
+    """What the storm would find."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster(Timing())
+        self.addCleanup(self.cluster.close)
+        self.node = self.cluster.nodes[0]
+
+    def test_what_peers_refuse(self) -> None:
+        """A message of an honest node that no other one would take."""
+        counters = (Counter(9, "n9", "10.0.0.9:1730", 1, 0.0, ttl_max_s=3601.0),)
+        self.cluster.network.check(Wire("bender", 1.0).encode(Message(Sender(1, "n1", "a:1"), counters=counters)), "it")
+        (fault,) = self.cluster.faults.seen
+        self.assertIn("an honest node sends what others refuse", fault)
+
+    def test_what_is_raised(self) -> None:
+        """A message at which a node fails."""
+        self.node.node.replica.rounds = None  # type: ignore[assignment]
+        status = self.node.take(Wire("bender", 1.0).encode(Message(Sender(1, "n1", "a:1"))), "10.0.0.9")
+        self.assertEqual((status, len(self.cluster.faults.seen)), (500, 1))
