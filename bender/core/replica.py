@@ -432,6 +432,8 @@ class Replica:
         for contact in gone:
             self.contacts.forget(contact)
             self.claims.forget(contact)
+        if gone:
+            self.links.forget(self.contacts)
 
     # Configuration.
 
