@@ -70,7 +70,8 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     It is registered as soon as its port answers, or the page that --check names. On SIGTERM, SIGINT or SIGQUIT it is
     deregistered, all nodes are waited for, and then the command gets the signal; a second signal does not wait. Its
     status is returned, 128 + N if signal N has ended it; 127 if there is no such command. That the registry is away
-    never stops it. BENDER_TOKEN is for the registry alone, and not in the environment of COMMAND.
+    never stops it. If it is not registered after 5 s, the reason is printed on stderr, and repeated more rarely.
+    BENDER_TOKEN is for the registry alone, and not in the environment of COMMAND.
     """
     plan = _plan(said)
     session.screen.end()

@@ -103,7 +103,8 @@ class Registrar(Service):
         self._wakening: Deferred[None] | None = None
         self._learning: Deferred[None] | None = None
         self._learned_at = float("-inf")
-        self._away = False
+        #: Why no node could be asked the last time; None as long as one answers.
+        self.problem: str | None = None
         self._early_or_late = 1.0
         self._answer_s_max = ANSWER_TTLS_MAX * TTL_S
 
@@ -326,16 +327,17 @@ class Registrar(Service):
     # What people are told.
 
     def _note_away(self, unavailable: Unavailable) -> None:
-        if not self._away:
-            self._away = True
+        was_away = self.problem is not None
+        self.problem = str(unavailable)
+        if not was_away:
             self._log.warn(
                 "The registry is away, and is tried again until it is back: {problems}.",
-                problems=escaped(str(unavailable)),
+                problems=escaped(self.problem),
             )
 
     def _note_back(self) -> None:
-        if self._away:
-            self._away = False
+        if self.problem is not None:
+            self.problem = None
             self._log.info("The registry is back: {node} answers.", node=self._client.nodes.last)
 
 

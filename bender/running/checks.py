@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from attrs import frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError as Refusal
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as Connection
 from twisted.python.failure import Failure
@@ -14,7 +15,7 @@ from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from bender.reaching import NoAnswer, endpoint_of, host_port, in_time
+from bender.reaching import NoAnswer, cause_of, endpoint_of, host_port, in_time
 
 #: Of a page, whose content does not matter.
 PAGE_BYTES_MAX = 1024 * 1024
@@ -22,6 +23,13 @@ PAGE_BYTES_MAX = 1024 * 1024
 
 class Failed(Exception):
     """It does not serve. The message is a clause about it that begins with a verb."""
+
+
+class RefusesConnections(Failed):
+    """No process listens at its address and port."""
+
+    def __init__(self) -> None:
+        super().__init__("refuses connections")
 
 
 class Check(Protocol):
@@ -72,6 +80,8 @@ async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Any) -> Any
     try:
         return await in_time(reactor, waiting, within_s)
     except NoAnswer as no_answer:
+        if isinstance(cause_of(no_answer.__cause__ or no_answer), Refusal):
+            raise RefusesConnections from no_answer
         raise Failed(str(no_answer)) from no_answer
 
 

@@ -3,28 +3,31 @@
 The instance is registered once it serves, and deregistered before it does not: first the registry is told, then all
 nodes have it, then what is under way may end (`drain_s`), and only then the command gets the signal. A second signal
 skips what is left of that. Whatever the registry does, the command's own end is never waited for in vain, and its
-status is what is returned.
+status is what is returned. As long as the instance is not registered, the log says why, now and then.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
-from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as Connection
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.client import BenderError, Client, NotFound, Registrar, Unavailable
-from bender.reaching import endpoint_of, host_port, split_host_port
-from bender.running.checks import Check, Failed, HttpCheck, TcpCheck
+from bender.client import BenderError, Client, NotFound, Refused, Registrar, Unavailable
+from bender.core.model import Invalid, destination
+from bender.reaching import NoAnswer, endpoint_of, host_port, in_time, split_host_port
+from bender.running.checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
+from bender.running.listening import bound_addresses
+from bender.running.reminding import Reminder
 
 #: These end the command, after its instance; all others that can be are passed on at once.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -35,8 +38,8 @@ LOOK_S = 0.1
 #: What answers at once may be another process, in whose way the command is about to fail. It is given so long for that.
 DOUBT_S = 1.0
 
-#: How often it is said that it does not serve yet.
-REMIND_S = 30.0
+#: How often it is looked at whether it is time to say why the instance is not registered.
+REMIND_S = 0.5
 
 #: What the registry has to answer beyond the time that it was asked to wait for; then the command comes first.
 REGISTRY_S_MAX = 3.0
@@ -92,8 +95,19 @@ class Runner:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, client: Client, plan: Plan, start: Callable[[Ended], Runs]) -> None:
-        """Start the command by calling `start` with what is to be told its status. Raises what that does."""
+    def __init__(
+        self,
+        reactor: Any,
+        client: Client,
+        plan: Plan,
+        start: Callable[[Ended], Runs],
+        *,
+        bound: Callable[[int], list[str]] = bound_addresses,
+    ) -> None:
+        """Start the command by calling `start` with what is to be told its status. Raises what that does.
+
+        `bound` returns the addresses of this machine to which a port is bound, as far as that is known.
+        """
         self.done: Deferred[int] = Deferred()
         self._reactor = reactor
         self._client = client
@@ -103,18 +117,26 @@ class Runner:
         self._ending: Deferred[None] | None = None
         self._preparing: Deferred[None] | None = None
         self._told: list[int] = []
+        self._bound = bound
+        # What keeps the instance out of the registry, as far as that is known here and not to the registrar.
+        self._obstacle: str | None = None
+        self._is_registered = self._was_registered = False
+        self._reminder = Reminder(reactor, self._say_why)
         self.command = start(self._ended)
         self._registrar.startService()
-        self._serving = Deferred.fromCoroutine(self._serve())
-        self._serving.addErrback(self._failed)
+        self._serving = self._in_background(self._serve())
+        self._reminding = self._in_background(self._remind())
 
     # While it runs.
 
     async def _serve(self) -> None:
         """Register the instance when it serves, and for as long as it does."""
+        if not self._is_destination(self._plan.host):
+            return
         host = self._plan.host or await self._local_address()
         check = self._check(host)
-        await self._until_served(check, host_port(host, self._plan.port))
+        where = host_port(host, self._plan.port)
+        await self._until_served(check, where)
         self._register(host)
         if self._plan.check_path is None:
             return
@@ -123,10 +145,13 @@ class Runner:
             await deferLater(self._reactor, self._plan.check_apart_s)
             problem = await self._problem(check)
             passed, failed = (0, failed + 1) if problem else (passed + 1, 0)
+            if problem is not None and (self._id is None or failed >= self._plan.fall):
+                self._obstacle = self._account(where, problem)
             if self._id is not None and failed >= self._plan.fall:
                 self._log.warn(
                     "It {problem}, {count} times in a row: it is deregistered.", problem=problem, count=failed
                 )
+                self._reminder.was_said(self._obstacle or "")
                 await self._deregister(0)
             elif self._id is None and passed >= self._plan.rise:
                 self._log.info("It serves again: it is registered.")
@@ -138,43 +163,59 @@ class Runner:
             return TcpCheck(self._reactor, host, plan.port, plan.check_s_max)
         return HttpCheck(self._reactor, host, plan.port, plan.check_path, plan.check_s_max)
 
+    def _is_destination(self, host: str | None) -> bool:
+        """Return True if nodes accept the host; if not, say so, since no time will change that."""
+        try:
+            destination(host or "localhost")
+        except Invalid as invalid:
+            self._obstacle = f"{host} is refused: {invalid}"
+            self._reminder.say(self._obstacle)
+            return False
+        return True
+
     async def _until_served(self, check: Check, where: str) -> None:
-        remind_at = self._reactor.seconds() + REMIND_S
         if not await self._problem(check):  # so soon it is hardly the command
             self._log.warn("{where} answered before the command could: is something else running there?", where=where)
             await deferLater(self._reactor, DOUBT_S)
         while problem := await self._problem(check):
-            if self._reactor.seconds() >= remind_at:
-                remind_at = self._reactor.seconds() + REMIND_S
-                self._log.warn("{where} {problem}: it is not registered yet.", where=where, problem=problem)
+            self._obstacle = self._account(where, problem)
             await deferLater(self._reactor, LOOK_S)
 
-    async def _problem(self, check: Check) -> str:
+    async def _problem(self, check: Check) -> Failed | None:
         try:
             await check.check()
         except Failed as failed:
-            return str(failed)
+            return failed
         except CancelledError:
             raise
         except Exception as error:
             self._log.failure("This should not have happened; it is checked again.")
-            return f"cannot be checked ({error})"
-        return ""
+            return Failed(f"cannot be checked ({error})")
+        return None
+
+    def _account(self, where: str, problem: Failed) -> str:
+        """Return the problem as a sentence without its end, with the addresses to which the port is bound instead."""
+        addresses = self._bound(self._plan.port) if isinstance(problem, RefusesConnections) else []
+        bound = f": port {self._plan.port} is bound to {', '.join(addresses)}" if addresses else ""
+        return f"{where} {problem}{bound}"
 
     async def _local_address(self) -> str:
         """By which address of this machine a node is reached."""
         factory = Factory.forProtocol(Connection)
         factory.noisy = False
         while True:
+            problems = {}
             for node in self._client.nodes.in_turn():
                 endpoint = endpoint_of(self._reactor, *split_host_port(node.rpartition("//")[2]), CONNECT_S_MAX)
                 try:
-                    connection: Any = await endpoint.connect(factory)
-                except (ConnectError, DNSLookupError):
-                    continue  # the registrar says that it is away, as soon as there is something to register
+                    connection: Any = await in_time(self._reactor, endpoint.connect(factory), CONNECT_S_MAX)
+                except NoAnswer as no_answer:
+                    problems[node] = str(no_answer)
+                    continue
                 local: str = connection.transport.getHost().host
                 connection.transport.loseConnection()
                 return local
+            self._obstacle = f"no node answers: {Unavailable(problems)}"
             await deferLater(self._reactor, RETRY_S)
 
     def _register(self, host: str) -> None:
@@ -188,6 +229,17 @@ class Runner:
             weight=plan.weight,
             meta=plan.meta,
         )
+        self._obstacle = None
+        self._is_registered = False
+        self._in_background(self._await_registration(self._id))
+
+    async def _await_registration(self, id_: str) -> None:
+        try:
+            await self._registrar.registered(id_)
+        except Refused as refused:
+            self._obstacle = f"{refused.node} refuses it: {refused}"
+        else:
+            self._is_registered = self._was_registered = True
 
     async def _deregister(self, wait_s: float) -> None:
         """Take the instance out of the registry, in bounded time."""
@@ -213,6 +265,21 @@ class Runner:
             also = f", but {', '.join(missing)} did not say so" if missing else ""
             self._log.info("{id} is deregistered{also}.", id=id_, also=also)
 
+    # What is said as long as it is not registered.
+
+    async def _remind(self) -> None:
+        while True:
+            await deferLater(self._reactor, REMIND_S)
+            reason = self._obstacle
+            if reason is None and self._id is not None and not self._is_registered and self._registrar.problem:
+                reason = f"no node answers: {self._registrar.problem}"
+            if reason is not None:
+                self._reminder.note(reason)
+
+    def _say_why(self, reason: str) -> None:
+        yet = "" if self._was_registered else " yet"
+        self._log.warn("not registered{yet}: {reason}.", yet=yet, reason=reason.rstrip("."))
+
     # Its end.
 
     def signalled(self, number: int) -> None:
@@ -222,8 +289,7 @@ class Runner:
             return
         self._told.append(number)
         if self._ending is None:
-            self._ending = Deferred.fromCoroutine(self._end())
-            self._ending.addErrback(self._failed)
+            self._ending = self._in_background(self._end())
         elif self._preparing is not None:
             self._preparing.cancel()  # whoever says so twice is in a hurry
         else:
@@ -232,6 +298,7 @@ class Runner:
     async def _end(self) -> None:
         """Deregister the instance, and then end the command by the signal that came last."""
         self._serving.cancel()
+        self._reminding.cancel()
         preparing = self._preparing = Deferred.fromCoroutine(self._prepare())
         with suppress(CancelledError):
             await preparing
@@ -252,6 +319,7 @@ class Runner:
     def _ended(self, status: int) -> None:
         """The command is over."""
         self._serving.cancel()
+        self._reminding.cancel()
         if self._preparing is not None:
             self._preparing.cancel()
         if self._ending is not None:
@@ -261,6 +329,9 @@ class Runner:
     async def _leave(self) -> None:
         await self._deregister(0)
         await self._registrar.stopService()
+
+    def _in_background(self, doing: Coroutine[Any, Any, None]) -> Deferred[None]:
+        return Deferred.fromCoroutine(doing).addErrback(self._failed)
 
     def _failed(self, failure: Any) -> None:
         if not failure.check(CancelledError, ConnectingCancelledError):

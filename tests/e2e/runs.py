@@ -85,6 +85,10 @@ class Run:
     def stderr(self) -> str:
         return (self.folder / "stderr").read_text("utf-8")
 
+    async def printed(self, text: str) -> None:
+        """Wait until this is on stderr."""
+        await until(f"it prints {text!r}", lambda: text in self.stderr)
+
     def noted(self) -> list[str]:
         """What the service noted, without the times."""
         return [line.split(" ", 1)[1] for line in self._lines()]

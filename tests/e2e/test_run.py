@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -166,15 +167,37 @@ async def test_one_whose_port_opens_late(runs: Any, cluster: Cluster) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_whose_port_never_opens(runs: Any, cluster: Cluster) -> None:
-    """It is not registered, and gets its signal at once."""
+async def test_what_keeps_it_out_is_said(runs: Any, cluster: Cluster) -> None:
+    """Whatever it is, on stderr, within a few seconds; nothing of all this is registered."""
     (node,) = await cluster(1)
-    run = runs(node)
-    run.start("sleep", "60", options=["--host=127.0.0.1", "--drain=30"])
-    await pause(2)
-    await run.unlisted(node, within_s=0.1)
-    run.signal(signal.SIGTERM)
-    assert await run.ended(within_s=2) == 128 + signal.SIGTERM
+
+    def begin(*options: str, host: str = "127.0.0.1", how: str = "") -> Run:
+        run: Run = runs(node)
+        run.folder.mkdir()
+        if how:
+            run.make(how)
+        run.serve(options=[f"--host={host}", *options])
+        return run
+
+    # Nothing opens the port of this one.
+    closed = runs(node)
+    closed.start("sleep", "60", options=["--host=127.0.0.1", "--drain=30", "--json"])
+    begun = {
+        "does not answer within 0.3 s.": begin("--check=/health", "--check-timeout=0.3", how="hang"),
+        "answers /health with 500.": begin("--check=/health", how="ill"),
+        "refuses it: ttl: must be 4 to 3600 seconds.": begin("--ttl=2"),
+        "http://10.0.0.1 is refused: host: must be a DNS name": begin(host="http://10.0.0.1"),
+    }
+    elsewhere = begin(host="127.0.0.2")
+    begun[f"127.0.0.2:{elsewhere.port} refuses connections: port {elsewhere.port} is bound to 127.0.0.1."] = elsewhere
+    begun[f"127.0.0.1:{closed.port} refuses connections."] = closed
+    for said, run in begun.items():
+        await run.printed("not registered yet")
+        assert said in run.stderr.rpartition("not registered yet: ")[2]
+    assert "refuses connections" in json.loads(closed.stderr)["message"]
+    assert (await node.call("GET", "/registrations")).body == []
+    closed.signal(signal.SIGTERM)
+    assert await closed.ended(within_s=2) == 128 + signal.SIGTERM
 
 
 @pytest_twisted.ensureDeferred
@@ -211,20 +234,27 @@ async def test_one_that_is_ill_now_and_then(runs: Any, cluster: Cluster) -> None
 
 @pytest_twisted.ensureDeferred
 async def test_while_no_node_is_there(runs: Any, cluster: Cluster) -> None:
-    """It begins all the same, and is registered when there is one; it ends as soon without any."""
+    """It begins all the same, says so, and is registered when there is a node; it ends as soon without any."""
     node = cluster.node()
-    run = runs(node)
-    run.serve()
-    await run.served()
-    await pause(1)
+    begun = [runs(node) for _ in range(3)]
+    begun[2].nodes = ["no-such-registry.invalid:1729", *begun[2].nodes]
+    for run, options in zip(begun, (["--host=127.0.0.1"], [], []), strict=True):
+        run.serve(options=options)
+    for run in begun:
+        await run.printed("not registered yet: no node answers: ")
+        assert f"127.0.0.1:{node.api_port} does not answer" in run.stderr
+        assert "serves" in run.noted()
+    assert "no-such-registry.invalid:1729 does not answer" in begun[2].stderr
     node.start()
     await node.ready()
-    await run.listed(node)
+    for run in begun:
+        await run.listed(node)
+        await run.printed(f"is registered at 127.0.0.1:{node.api_port}.")
     node.kill()
     await node.ended()
-    run.signal(signal.SIGTERM)
-    assert await run.ended(within_s=5) == 0
-    assert "no node answers" in run.stderr
+    begun[0].signal(signal.SIGTERM)
+    assert await begun[0].ended(within_s=5) == 0
+    assert "could not be deregistered: no node answers" in begun[0].stderr
 
 
 @pytest_twisted.ensureDeferred

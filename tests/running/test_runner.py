@@ -8,8 +8,10 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import implementer
 
 from bender.running import Plan, Runner
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
@@ -53,11 +55,13 @@ class RunnerCase(ClientCase):
     def setUp(self) -> None:
         super().setUp()
         self.page = Page()
+        #: The addresses of this machine to which the port is bound, beyond the network in memory.
+        self.bound: list[str] = []
 
     def run_it(self, **plan: Any) -> Runner:
         asking = self.client(*ALL)
         planned = Plan(app="web", version="1", port=8080, host=plan.pop("host", HOST), **plan)
-        self.runner = Runner(self.network, asking, planned, self.start_command)
+        self.runner = Runner(self.network, asking, planned, self.start_command, bound=lambda _port: self.bound)
         self.done: Deferred[int] = self.runner.done
         self.addCleanup(self.finish)
         self.network.settle()
@@ -196,6 +200,145 @@ class Checking(RunnerCase):
         self.page.code = 500
         self.network.pass_time(10)
         self.assertEqual(self.command.signals, [])
+
+
+@implementer(ILogObserver)
+@define
+class Lines:
+    """What is logged as a warning of what is under test."""
+
+    lines: list[str] = field(factory=list)
+
+    def __call__(self, event: LogEvent) -> None:
+        if event["log_namespace"].startswith("bender.running") and event["log_level"] >= LogLevel.warn:
+            self.lines.append(formatEvent(event))
+
+
+class Reporting(RunnerCase):
+    """What keeps the instance out of the registry is said: after 5 s, and then more rarely."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        observer = Lines()
+        self.lines = observer.lines
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def lines_in(self, seconds: float) -> list[str]:
+        """What is said in that time."""
+        self.lines.clear()
+        self.network.pass_time(seconds)
+        return [*self.lines]
+
+    def test_a_port_that_does_not_open(self) -> None:
+        """It is said after 5 s and a minute later, until it is registered."""
+        self.run_it()
+        line = f"not registered yet: {HOST}:8080 refuses connections."
+        self.assertEqual(self.lines_in(4.5), [])
+        self.assertEqual(self.lines_in(2), [line])
+        self.assertEqual(self.lines_in(57), [])
+        self.assertEqual(self.lines_in(3), [line])
+        self.serve()
+        self.assertEqual(self.lines_in(10), [])
+        self.assertTrue(self.listed())
+
+    def test_a_command_that_serves_soon(self) -> None:
+        """There is nothing to say."""
+        self.run_it()
+        self.assertEqual(self.lines_in(4), [])
+        self.serve()
+        self.assertEqual(self.lines_in(20), [])
+
+    def test_a_page_that_fails(self) -> None:
+        """The reason is said, and a new one at once."""
+        self.run_it(check_path="/health")
+        self.page.code = 503
+        self.serve()
+        self.assertEqual(self.lines_in(7), [f"not registered yet: {HOST}:8080 answers /health with 503."])
+        self.network.cut = {HOST}
+        self.assertEqual(self.lines_in(7), [f"not registered yet: {HOST}:8080 does not answer within 2 s."])
+        self.network.cut = set()
+        del self.network.listening[HOST, 8080]
+        self.assertEqual(self.lines_in(7), [f"not registered yet: {HOST}:8080 refuses connections."])
+
+    def test_a_port_that_is_bound_elsewhere(self) -> None:
+        """The address at which the port can be reached is said."""
+        self.bound = ["127.0.0.1", "::1"]
+        self.run_it()
+        (line,) = self.lines_in(7)
+        self.assertEqual(
+            line, f"not registered yet: {HOST}:8080 refuses connections: port 8080 is bound to 127.0.0.1, ::1."
+        )
+
+    def test_no_node_while_the_address_is_not_known(self) -> None:
+        """Each node is named, with the reason."""
+        for host in ALL:
+            self.machines[host].kill()
+        self.network.cut = {THREE}
+        self.network.listening["10.0.0.9", 8080] = Site(self.page, reactor=self.network)
+        self.run_it(host=None)
+        (line,) = self.lines_in(8)
+        self.assertEqual(
+            line.replace("does not answer (connection was refused by other side)", "refuses"),
+            "not registered yet: no node answers: 10.0.0.1:1729 refuses; 10.0.0.2:1729 refuses; "
+            "10.0.0.3:1729 does not answer within 2 s.",
+        )
+        self.start(TWO)
+        self.network.pass_time(14)
+        self.assertEqual(self.lines_in(10), [])
+        self.assertEqual(len(self.node(TWO).claims()), 1)
+
+    def test_no_node_when_it_serves(self) -> None:
+        """The same where the address was given."""
+        for host in (ONE, TWO, THREE):
+            self.machines[host].kill()
+        self.run_it()
+        self.serve()
+        (line,) = self.lines_in(8)
+        self.assertTrue(line.startswith("not registered yet: no node answers: 10.0.0.1:1729 "), line)
+        self.assertEqual(len(self.lines_in(65)), 1)
+        self.start(TWO)
+        self.network.pass_time(14)
+        self.assertEqual(self.lines_in(10), [])
+        self.assertTrue(self.listed(TWO))
+
+    def test_a_node_that_refuses_it(self) -> None:
+        """It is never registered, and that is repeated like any other reason."""
+        self.run_it(ttl_s=2)
+        self.serve()
+        line = "not registered yet: 10.0.0.1:1729 refuses it: ttl: must be 4 to 3600 seconds."
+        self.assertEqual(self.lines_in(8), [line])
+        self.assertEqual(self.lines_in(65), [line])
+
+    def test_a_host_that_no_node_takes(self) -> None:
+        """That is said at once, for no time would change it, and is repeated; nothing is checked."""
+        for host, why in (
+            ("http://10.0.0.5", "a DNS name or an IP address, without brackets or a zone"),
+            ("0.0.0.0", "where the instance is reached, not the unspecified address 0.0.0.0"),
+        ):
+            self.lines.clear()
+            self.run_it(host=host, check_path="/health")
+            self.assertEqual(self.lines, [f"not registered yet: {host} is refused: host: must be {why}."])
+            self.assertEqual(len(self.lines_in(65)), 1)
+            self.command.end(0)
+
+    def test_when_it_was_deregistered_for_its_health(self) -> None:
+        """That is said when it happens, and repeated; it is registered again without a line about reasons."""
+        self.run_it(check_path="/health", check_apart_s=1, fall=3)
+        self.serve()
+        self.network.pass_time(1)
+        self.page.code = 500
+        self.assertEqual(self.lines_in(5), ["It answers /health with 500, 3 times in a row: it is deregistered."])
+        self.assertEqual(self.lines_in(65), [f"not registered: {HOST}:8080 answers /health with 500."])
+        self.page.code = 200
+        self.assertEqual(self.lines_in(10), [])
+        self.assertTrue(self.listed())
+
+    def test_when_it_ends(self) -> None:
+        """Nothing is said of what was to be registered once the command is told to end."""
+        self.run_it()
+        self.runner.signalled(signal.SIGTERM)
+        self.assertEqual(self.lines_in(10), [])
 
 
 class Faults(RunnerCase):
