@@ -8,7 +8,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pexpect
 
@@ -40,14 +40,19 @@ class Shell:
             check=False,
         )
 
-    def begun(self, *arguments: str) -> subprocess.Popen[str]:
+    def begun(
+        self,
+        *arguments: str,
+        stdout: int | IO[bytes] = subprocess.PIPE,
+        stderr: int | IO[bytes] = subprocess.PIPE,
+    ) -> subprocess.Popen[str]:
         """A command that takes a while; Ctrl-C reaches it, also where these tests themselves run in the background."""
         return subprocess.Popen(
             [BENDER, *arguments],
             env=self.variables,
             text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
         )
 
