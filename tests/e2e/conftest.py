@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.balancing import Place
+from tests.e2e.forking import Forks
 from tests.e2e.nodes import Cluster
 from tests.e2e.shells import Shell
 
@@ -33,10 +34,18 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
             assert "Traceback" not in node.log, f"{node.name} logged:\n{node.log}"
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Runs commands without the time that a Python takes to start."""
+    forks = Forks()
+    yield forks
+    forks.end()
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path, forks: Forks) -> Shell:
     """A shell with a home that is the test's folder."""
-    return Shell(tmp_path)
+    return Shell(tmp_path, forks)
 
 
 @pytest.fixture

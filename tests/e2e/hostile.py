@@ -1,27 +1,24 @@
 """A node that answers as no node does, and `bender` asked in its face as often as one likes.
 
 `Hostile` is a real server, in a thread of its own. It gives good answers, but for the one route on which it is told to
-give something else. `Commands` runs commands in processes that are forked off a process which has read all of `bender`
-already, so that each takes hundredths of a second.
+give something else. `Commands` runs commands that ask it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import selectors
 import socket
 import socketserver
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from attrs import define, frozen
+from attrs import frozen
 
+from tests.e2e.forking import Ended, Forks
 from tests.e2e.nodes import PATIENCE_S, environment
 
 WEB = "web/1.2.0/10.0.0.5/8080"
@@ -276,72 +273,14 @@ def mutations(value: Json) -> Iterator[Json]:
             yield from ([*value[:index], changed, *value[index + 1 :]] for changed in mutations(part))
 
 
-@define
-class Ended:
-    """What became of a command."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-
-#: Reads `[arguments, variables]`, a line each, and answers with `[status, stdout, stderr]`.
-_FORKING = """
-import json, os, sys, tempfile
-import bender.cli, bender.client, treq, twisted.web.client
-assert "twisted.internet.reactor" not in sys.modules
-from bender.cli import commands, deploying, running, session
-for line in sys.stdin:
-    arguments, variables = json.loads(line)
-    files = [tempfile.TemporaryFile() for _ in range(2)]
-    child = os.fork()
-    if not child:
-        os.environ.update(variables)
-        for number, file in enumerate(files, 1):
-            os.dup2(file.fileno(), number)
-        sys.argv = ["bender", *arguments]
-        try:
-            bender.cli.main()
-        except SystemExit as end:
-            status = end.code
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            status = 99
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status or 0)
-    _, ended = os.waitpid(child, 0)
-    texts = []
-    for file in files:
-        file.seek(0)
-        texts.append(file.read().decode("utf-8", "surrogateescape"))
-    print(json.dumps([os.waitstatus_to_exitcode(ended), *texts]), flush=True)
-"""
-
-
 class Commands:
-    """Runs commands of this checkout, one after the other."""
+    """Runs commands of this checkout, one after the other, which ask the node at an address."""
 
-    def __init__(self, home: str, address: str) -> None:
-        variables = {**environment(), "HOME": home, "XDG_CACHE_HOME": home, "BENDER_NODES": address}
+    def __init__(self, forks: Forks, home: str, address: str) -> None:
+        self._forks = forks
+        self._variables = {**environment(), "HOME": home, "XDG_CACHE_HOME": home, "BENDER_NODES": address}
         for name in ("BENDER_TOKEN", "BENDER_CA", "NO_COLOR"):
-            variables.pop(name, None)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _FORKING], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+            self._variables.pop(name, None)
 
-    def __call__(self, *arguments: str, within_s: float = PATIENCE_S, **variables: str) -> Ended:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps([arguments, variables]).encode() + b"\n")
-        self._process.stdin.flush()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            assert selector.select(within_s), f"{arguments} takes longer than {within_s} s"
-        return Ended(*json.loads(self._process.stdout.readline()))
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
+    def __call__(self, *arguments: str, within_s: float = PATIENCE_S) -> Ended:
+        return self._forks(arguments, self._variables, within_s)

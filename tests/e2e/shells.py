@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import pexpect
 
+from tests.e2e.forking import Forks
 from tests.e2e.nodes import PATIENCE_S, Node, environment
 
 BENDER = str(Path(sys.executable).with_name("bender"))
@@ -22,15 +23,19 @@ WEB = "web/1.2.0/10.0.0.5/8080"
 class Shell:
     """Somebody's shell: a home of their own, and variables."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, forks: Forks) -> None:
         self.home = home
+        self._forks = forks
         self.variables = {**environment(), "HOME": str(home), "TERM": "xterm", "XDG_CACHE_HOME": str(home / "cache")}
         for name in [*self.variables]:
             if name.startswith("BENDER_") or name == "NO_COLOR":
                 del self.variables[name]
 
     def bender(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """What became of a command in a pipe."""
+        """What became of a command in a pipe. It is a fresh process if it has variables of its own."""
+        if not variables:
+            ended = self._forks(arguments, self.variables)
+            return subprocess.CompletedProcess(arguments, ended.status, ended.stdout, ended.stderr)
         return subprocess.run(
             [BENDER, *arguments],
             env={**self.variables, **variables},

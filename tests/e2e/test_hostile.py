@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from pytest_twisted import ensureDeferred
 
-from tests.e2e.hostile import COMMANDS, GOOD, ID, REGISTRATION, WEB, Answer, Commands, Ended, Hostile, bodies, mutations
+from tests.e2e.forking import Ended, Forks
+from tests.e2e.hostile import COMMANDS, GOOD, ID, REGISTRATION, WEB, Answer, Commands, Hostile, bodies, mutations
 from tests.e2e.nodes import PATIENCE_S, Cluster, environment, pause, until
 from tests.e2e.runs import Run
 from tests.e2e.shells import Shell, is_sentence, registered
@@ -53,10 +54,8 @@ def hostile(server: Hostile) -> Hostile:
 
 
 @pytest.fixture(scope="module")
-def bender(server: Hostile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    commands = Commands(str(tmp_path_factory.mktemp("home")), server.address)
-    yield commands
-    commands.end()
+def bender(server: Hostile, forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Commands:
+    return Commands(forks, str(tmp_path_factory.mktemp("home")), server.address)
 
 
 def routes(hostile: Hostile, bender: Commands, command: Sequence[str]) -> list[int]:
