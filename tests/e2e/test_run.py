@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,21 +15,42 @@ import pexpect
 import pytest
 import pytest_twisted
 
+from tests.e2e.forking import Forks
 from tests.e2e.nodes import Cluster, Node, environment, pause, until
 from tests.e2e.runs import SERVING, Run, bender
 
 #: What a command may take that ends at once: mostly the start of two Pythons.
 AT_ONCE_S = 5.0
 
+#: Where nobody answers, which is nothing to the command.
+NOWHERE = ["run", "--app=web", "--version=1", "--port=1", "--node=127.0.0.1:1"]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The node that most of these tests share, once `one` has started it."""
+    shared = Cluster(tmp_path_factory.mktemp("shared"))
+    yield shared
+    shared.end()
+    for node in shared.nodes:
+        assert "Traceback" not in node.log, node.log
+
+
+async def one(shared: Cluster) -> Node:
+    """Return the node that these tests share; what runs there is told apart by its port."""
+    if not shared.nodes:
+        await shared(1)
+    return shared.nodes[0]
+
 
 @pytest.fixture
-def runs(cluster: Cluster, tmp_path: Path) -> Iterator[Any]:
+def runs(shared: Cluster, tmp_path: Path) -> Iterator[Any]:
     """Makes a `Run` at these nodes. None of what it starts survives the test."""
     made: list[Run] = []
 
     def make(*nodes: Node) -> Run:
         addresses = [f"127.0.0.1:{node.api_port}" for node in nodes]
-        made.append(Run(tmp_path / f"run{len(made)}", addresses, cluster.ports.take()))
+        made.append(Run(tmp_path / f"run{len(made)}", addresses, shared.ports.take()))
         return made[-1]
 
     yield make
@@ -70,21 +90,17 @@ def unread() -> BinaryIO:
     ],
     ids=["done", "failed", "failed-255", "killed", "crashed", "missing", "no-program", "folder", "exec", "background"],
 )
-@pytest_twisted.ensureDeferred
-async def test_its_status_is_the_command_s(runs: Any, cluster: Cluster, command: list[str], status: int) -> None:
+def test_its_status_is_the_command_s(forks: Forks, command: list[str], status: int) -> None:
     """128 and the signal's number if one has ended it; those of a shell where it cannot be started."""
-    run = runs(cluster.node())  # nobody is there, which is nothing to the command
-    began_at = time.monotonic()
-    run.start(*command)
-    assert await run.ended() == status
-    assert time.monotonic() - began_at < AT_ONCE_S
-    assert run.stderr.count("\n") <= 1, run.stderr
+    ended = forks([*NOWHERE, "--host=127.0.0.1", "--", *command], environment(), AT_ONCE_S)
+    assert ended.status == status
+    assert ended.stderr.count("\n") <= 1, ended.stderr
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_that_serves_for_a_moment(runs: Any, cluster: Cluster) -> None:
+async def test_one_that_serves_for_a_moment(runs: Any, shared: Cluster) -> None:
     """It is deregistered when it ends by itself."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.serve("brief")
     await run.listed(node)
@@ -93,9 +109,9 @@ async def test_one_that_serves_for_a_moment(runs: Any, cluster: Cluster) -> None
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_that_goes_into_the_background(runs: Any, cluster: Cluster) -> None:
+async def test_one_that_goes_into_the_background(runs: Any, shared: Cluster) -> None:
     """What it leaves behind is not waited for: to whoever runs it, it has ended."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.serve("forks")
     assert await run.ended() == 0
@@ -139,9 +155,9 @@ async def test_one_whose_output_nobody_reads(runs: Any, cluster: Cluster) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_that_closes_its_output(runs: Any, cluster: Cluster) -> None:
+async def test_one_that_closes_its_output(runs: Any, shared: Cluster) -> None:
     """It serves all the same, also where nobody reads what `bender run` itself says."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     with unread() as nowhere:
         run.serve("mute", stderr=nowhere)
@@ -154,9 +170,9 @@ async def test_one_that_closes_its_output(runs: Any, cluster: Cluster) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_whose_port_opens_late(runs: Any, cluster: Cluster) -> None:
+async def test_one_whose_port_opens_late(runs: Any, shared: Cluster) -> None:
     """It is registered when it does, and not before."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.serve("late")
     await until("it begins", lambda: run.noted() != [])
@@ -167,9 +183,9 @@ async def test_one_whose_port_opens_late(runs: Any, cluster: Cluster) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_keeps_it_out_is_said(runs: Any, cluster: Cluster) -> None:
+async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
     """Whatever it is, on stderr, within a few seconds; nothing of all this is registered."""
-    (node,) = await cluster(1)
+    node = await one(shared)
 
     def begin(*options: str, host: str = "127.0.0.1", how: str = "") -> Run:
         run: Run = runs(node)
@@ -195,15 +211,16 @@ async def test_what_keeps_it_out_is_said(runs: Any, cluster: Cluster) -> None:
         await run.printed("not registered yet")
         assert said in run.stderr.rpartition("not registered yet: ")[2]
     assert "refuses connections" in json.loads(closed.stderr)["message"]
-    assert (await node.call("GET", "/registrations")).body == []
+    for run in begun.values():
+        await run.unlisted(node, within_s=0.1)
     closed.signal(signal.SIGTERM)
     assert await closed.ended(within_s=2) == 128 + signal.SIGTERM
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_that_is_ill_now_and_then(runs: Any, cluster: Cluster) -> None:
+async def test_one_that_is_ill_now_and_then(runs: Any, shared: Cluster) -> None:
     """With `--check` it is out of rotation for as long as it fails, or hangs, and the command is left alone."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.folder.mkdir()
     run.make("ill")
@@ -258,9 +275,9 @@ async def test_while_no_node_is_there(runs: Any, cluster: Cluster) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_where_it_is_found_by_the_address_of_its_way_to_a_node(runs: Any, cluster: Cluster) -> None:
+async def test_where_it_is_found_by_the_address_of_its_way_to_a_node(runs: Any, shared: Cluster) -> None:
     """That is what is registered if no `--host` was given; here it is the loopback's."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.serve(options=[])
     await run.listed(node)
@@ -312,9 +329,9 @@ async def test_one_that_ends_when_it_is_told(runs: Any, cluster: Cluster) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_that_takes_its_time(runs: Any, cluster: Cluster) -> None:
+async def test_one_that_takes_its_time(runs: Any, shared: Cluster) -> None:
     """It is waited for, and its status is returned."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.serve("slow")
     await run.listed(node)
@@ -324,9 +341,9 @@ async def test_one_that_takes_its_time(runs: Any, cluster: Cluster) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_that_ignores_it(runs: Any, cluster: Cluster) -> None:
+async def test_one_that_ignores_it(runs: Any, shared: Cluster) -> None:
     """It goes on, out of rotation; a second signal is passed on at once; it is killed if that was said."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.serve("stubborn", options=["--host=127.0.0.1", "--kill-after=1.5"])
     await run.listed(node)
@@ -340,9 +357,9 @@ async def test_one_that_ignores_it(runs: Any, cluster: Cluster) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_that_does_nothing_about_it(runs: Any, cluster: Cluster) -> None:
+async def test_one_that_does_nothing_about_it(runs: Any, shared: Cluster) -> None:
     """The signal ends it, and that is the status."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.serve("default")
     await run.listed(node)
@@ -352,9 +369,9 @@ async def test_one_that_does_nothing_about_it(runs: Any, cluster: Cluster) -> No
 
 
 @pytest_twisted.ensureDeferred
-async def test_somebody_who_cannot_wait(runs: Any, cluster: Cluster) -> None:
+async def test_somebody_who_cannot_wait(runs: Any, shared: Cluster) -> None:
     """The second signal skips what is left of the drain."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.serve(options=["--host=127.0.0.1", "--drain=30"])
     await run.listed(node)
@@ -366,9 +383,9 @@ async def test_somebody_who_cannot_wait(runs: Any, cluster: Cluster) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_other_signals_are_passed_on(runs: Any, cluster: Cluster) -> None:
+async def test_other_signals_are_passed_on(runs: Any, shared: Cluster) -> None:
     """At once, and it stays where it is."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.serve()
     await run.listed(node)
@@ -381,9 +398,9 @@ async def test_other_signals_are_passed_on(runs: Any, cluster: Cluster) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_control_c_in_a_terminal(runs: Any, cluster: Cluster) -> None:
+async def test_control_c_in_a_terminal(runs: Any, shared: Cluster) -> None:
     """The service does not get it from the terminal, but in its turn, and once; and it can write there."""
-    (node,) = await cluster(1)
+    node = await one(shared)
     run = runs(node)
     run.folder.mkdir()
     (run.folder / "stderr").touch()
@@ -439,17 +456,16 @@ async def test_with_nothing_to_read_from_or_write_to(runs: Any, cluster: Cluster
         assert run.stdout == ""
 
 
-@pytest_twisted.ensureDeferred
-async def test_files_that_are_spoilt(runs: Any, cluster: Cluster, tmp_path: Path) -> None:
+def test_files_that_are_spoilt(forks: Forks, tmp_path: Path) -> None:
     """What is remembered of nodes is done without; what was named is complained of in a sentence."""
     spoilt = tmp_path / "bender" / "nodes.json"
     spoilt.parent.mkdir()
     spoilt.write_bytes(b'{"\xff": "\xff"}')
     for options, status in (([], 7), ([f"--token-file={spoilt}"], 2), ([f"--ca={spoilt}"], 2)):
-        run = runs(cluster.node())
-        run.start("sh", "-c", "exit 7", options=options, variables={"XDG_CACHE_HOME": str(tmp_path)})
-        assert await run.ended() == status
-        assert "Traceback" not in run.stderr
+        variables = {**environment(), "XDG_CACHE_HOME": str(tmp_path)}
+        ended = forks([*NOWHERE, *options, "--", "sh", "-c", "exit 7"], variables)
+        assert ended.status == status
+        assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.outside
