@@ -131,7 +131,7 @@ class Runner:
 
     async def _serve(self) -> None:
         """Register the instance when it serves, and for as long as it does."""
-        if not self._is_destination(self._plan.host):
+        if self._plan.host is not None and not self._is_destination(self._plan.host):
             return
         host = self._plan.host or await self._local_address()
         check = self._check(host)
@@ -163,10 +163,10 @@ class Runner:
             return TcpCheck(self._reactor, host, plan.port, plan.check_s_max)
         return HttpCheck(self._reactor, host, plan.port, plan.check_path, plan.check_s_max)
 
-    def _is_destination(self, host: str | None) -> bool:
+    def _is_destination(self, host: str) -> bool:
         """Return True if nodes accept the host; if not, say so, since no time will change that."""
         try:
-            destination(host or "localhost")
+            destination(host)
         except Invalid as invalid:
             self._obstacle = f"{host} is refused: {invalid}"
             self._reminder.say(self._obstacle)
@@ -174,6 +174,7 @@ class Runner:
         return True
 
     async def _until_served(self, check: Check, where: str) -> None:
+        self._obstacle = f"{where} has not answered yet"
         if not await self._problem(check):  # so soon it is hardly the command
             self._log.warn("{where} answered before the command could: is something else running there?", where=where)
             await deferLater(self._reactor, DOUBT_S)
@@ -203,6 +204,7 @@ class Runner:
         """By which address of this machine a node is reached."""
         factory = Factory.forProtocol(Connection)
         factory.noisy = False
+        self._obstacle = "no node has answered yet"
         while True:
             problems = {}
             for node in self._client.nodes.in_turn():
@@ -278,7 +280,7 @@ class Runner:
 
     def _say_why(self, reason: str) -> None:
         yet = "" if self._was_registered else " yet"
-        self._log.warn("not registered{yet}: {reason}.", yet=yet, reason=reason.rstrip("."))
+        self._log.warn("not registered{yet}: {reason}.", yet=yet, reason=reason)
 
     # Its end.
 

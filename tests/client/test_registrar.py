@@ -147,6 +147,18 @@ class Away(RegistrarCase):
             self.assertEqual([len(self.listed(each)) for each in ALL], [20, 20, 20])
         self.assertEqual([self.offlines(host) for host in ALL], [0, 0, 0])
 
+    def test_why_none_answers(self) -> None:
+        """The reason is there as long as none does."""
+        self.add()
+        self.assertIsNone(self.registrar.problem)
+        for host in ALL:
+            self.machines[host].kill()
+        self.network.pass_time(5)
+        self.assertIn("10.0.0.2:1729 does not answer (", self.registrar.problem or "")
+        self.start(TWO)
+        self.network.pass_time(14)
+        self.assertIsNone(self.registrar.problem)
+
     def test_two_that_hang(self) -> None:
         """They are given so little time that the third one is asked within the ttl."""
         self.add(ttl_s=4)

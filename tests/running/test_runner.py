@@ -60,7 +60,7 @@ class RunnerCase(ClientCase):
 
     def run_it(self, **plan: Any) -> Runner:
         asking = self.client(*ALL)
-        planned = Plan(app="web", version="1", port=8080, host=plan.pop("host", HOST), **plan)
+        planned = Plan(**{"app": "web", "version": "1", "port": 8080, "host": HOST, **plan})
         self.runner = Runner(self.network, asking, planned, self.start_command, bound=lambda _port: self.bound)
         self.done: Deferred[int] = self.runner.done
         self.addCleanup(self.finish)
@@ -261,6 +261,17 @@ class Reporting(RunnerCase):
         del self.network.listening[HOST, 8080]
         self.assertEqual(self.lines_in(7), [f"not registered yet: {HOST}:8080 refuses connections."])
 
+    def test_a_first_answer_that_takes_long(self) -> None:
+        """It is said that there is none yet, of the command as of the nodes."""
+        self.network.cut = {HOST}
+        self.run_it(check_path="/health", check_s_max=60)
+        self.serve()
+        self.assertEqual(self.lines_in(7), [f"not registered yet: {HOST}:8080 has not answered yet."])
+        self.command.end(0)
+        self.network.cut = {*ALL}
+        self.run_it(host=None)
+        self.assertEqual(self.lines_in(5.75), ["not registered yet: no node has answered yet."])
+
     def test_a_port_that_is_bound_elsewhere(self) -> None:
         """The address at which the port can be reached is said."""
         self.bound = ["127.0.0.1", "::1"]
@@ -309,6 +320,13 @@ class Reporting(RunnerCase):
         line = "not registered yet: 10.0.0.1:1729 refuses it: ttl: must be 4 to 3600 seconds."
         self.assertEqual(self.lines_in(8), [line])
         self.assertEqual(self.lines_in(65), [line])
+
+    def test_what_a_node_says_of_it(self) -> None:
+        """Its text is passed on as it is."""
+        self.run_it(app="..")
+        self.serve()
+        (line,) = self.lines_in(8)
+        self.assertTrue(line.endswith("and not . or ..."), line)
 
     def test_a_host_that_no_node_takes(self) -> None:
         """That is said at once, for no time would change it, and is repeated; nothing is checked."""
