@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pexpect
 import pytest
@@ -34,6 +35,28 @@ async def answered(node: Node, path: str) -> str:
     """What the API answers, byte for byte."""
     response = await treq.get(node.api_url + path, persistent=False, timeout=PATIENCE_S)
     return (await response.content()).decode()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The node that tests share which need one alone, without options and without a past."""
+    shared = Cluster(tmp_path_factory.mktemp("shared"))
+    yield shared
+    shared.end()
+    for node in shared.nodes:
+        assert "Traceback" not in node.log, node.log
+
+
+async def empty(shared: Cluster) -> Node:
+    """Return the node that tests share, after removing what others have registered and set there."""
+    if not shared.nodes:
+        await shared(1)
+    (node,) = shared.nodes
+    for kind in ("registrations", "backends"):
+        for each in (await node.call("GET", f"/{kind}")).body:
+            path = quote(each["id"].partition("/")[2])
+            assert (await node.call("DELETE", f"/{kind}/{path}")).status in (200, 204), each
+    return node
 
 
 # Registrations.
@@ -70,20 +93,26 @@ async def test_an_instance_is_registered_listed_and_deregistered(cluster: Cluste
 
 
 @ensureDeferred
-async def test_names_in_a_locale_without_them(cluster: Cluster, shell: Shell) -> None:
+async def test_names_in_a_locale_without_them(shared: Cluster, shell: Shell) -> None:
     """Arguments are UTF-8 all the same, and what cannot be printed is escaped."""
-    (node,) = await cluster(1)
+    node = await empty(shared)
     here, odd = at(node), "café/1/10.0.0.5/80"
     plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    for variables in (plain, {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"}):
-        for command in (["register", odd, "--ttl=60"], ["ls"], ["explain", odd], ["deregister", odd]):
-            assert re.search(r"café|caf\\xe9", shell.done(*command, here, **variables)), command
-        assert "Traceback" not in shell.bender("register", "café", here, **variables).stderr
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"}
+    for command, variables in (
+        (["register", odd, "--ttl=60"], plain),
+        (["ls"], plain),
+        (["ls"], ascii_only),
+        (["explain", odd], plain),
+        (["deregister", odd], ascii_only),
+    ):
+        assert re.search(r"café|caf\\xe9", shell.done(*command, here, **variables)), command
+    assert "Traceback" not in shell.bender("register", "café", here, **plain).stderr
 
 
 @ensureDeferred
-async def test_registering_answers_as_the_api_does(cluster: Cluster, shell: Shell) -> None:
-    (node,) = await cluster(1)
+async def test_registering_answers_as_the_api_does(shared: Cluster, shell: Shell) -> None:
+    node = await empty(shared)
     said = shell.done("register", "a b?/1%2F#+ü/h/80", "--json", at(node))
     assert [json.loads(said)] == json.loads(await answered(node, "/registrations"))
     assert json.loads(said)["id"] == "registration/a b?/1%2F#+ü/h/80"
@@ -423,8 +452,8 @@ async def test_watching_goes_on_when_the_node_dies(cluster: Cluster, shell: Shel
 
 
 @ensureDeferred
-async def test_watching_some_of_it(cluster: Cluster, shell: Shell) -> None:
-    (node,) = await cluster(1)
+async def test_watching_some_of_it(shared: Cluster, shell: Shell) -> None:
+    node = await empty(shared)
     await registered(node)
     with watching(shell, "--new", "--only=online,offline,created", at(node)) as (_, said):
         await until("it listens", lambda: _watchers(node) == 1)
@@ -467,8 +496,8 @@ async def test_watching_in_vain_says_so(cluster: Cluster, shell: Shell) -> None:
 
 
 @ensureDeferred
-async def test_tables_and_colours_are_for_terminals(cluster: Cluster, shell: Shell) -> None:
-    (node,) = await cluster(1)
+async def test_tables_and_colours_are_for_terminals(shared: Cluster, shell: Shell) -> None:
+    node = await empty(shared)
     await registered(node, meta={"zone": "a"})
     plain = shell.done("ls", at(node))
     assert re.fullmatch(r"APP +VERSION .* META\nweb +1\.2\.0 .*\n", plain)
@@ -482,9 +511,9 @@ async def test_tables_and_colours_are_for_terminals(cluster: Cluster, shell: She
 
 
 @ensureDeferred
-async def test_what_a_terminal_has_no_room_for_is_not_cut(cluster: Cluster, shell: Shell) -> None:
+async def test_what_a_terminal_has_no_room_for_is_not_cut(shared: Cluster, shell: Shell) -> None:
     """The last column is folded as long as there is room for it; then lines are longer than the terminal is wide."""
-    (node,) = await cluster(1)
+    node = await empty(shared)
     await registered(node, meta={"note": "x" * 40})
     for columns in (120, 95, 60, 30):
         shown = re.sub(r"\x1b\[[0-9;]*m", "", shell.shown("ls", at(node), columns=columns))
@@ -508,18 +537,18 @@ def test_ctrl_c_ends_a_command_that_waits(shell: Shell, command: list[str]) -> N
 
 
 @ensureDeferred
-async def test_who_reads_may_stop(cluster: Cluster, shell: Shell) -> None:
+async def test_who_reads_may_stop(shared: Cluster, shell: Shell) -> None:
     """`bender ls | head -1` says nothing on stderr, however long the list."""
-    (node,) = await cluster(1)
+    node = await empty(shared)
     await registered(node, meta={"note": "x" * 3000})
     for command in (["ls"], ["watch", "--json"]):
         assert shell.written("| true", *command, at(node)) == (1, "")
 
 
 @ensureDeferred
-async def test_what_cannot_be_written(cluster: Cluster, shell: Shell) -> None:
+async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
     """A full disk is no reason for a traceback, and a closed stdout none for an error."""
-    (node,) = await cluster(1)
+    node = await empty(shared)
     await registered(node)
     why = "bender: what was asked for cannot be written (No space left on device).\n"
     for command in (["ls", at(node)], ["ls", "--json", at(node)], ["ls", "--help"]):
