@@ -208,8 +208,8 @@ async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
     begun[f"127.0.0.2:{elsewhere.port} refuses connections: port {elsewhere.port} is bound to 127.0.0.1."] = elsewhere
     begun[f"127.0.0.1:{closed.port} refuses connections."] = closed
     for said, run in begun.items():
-        await run.printed("not registered yet")
-        assert said in run.stderr.rpartition("not registered yet: ")[2]
+        await run.printed(said)
+        assert said in run.stderr.partition("not registered yet: ")[2]
     assert "refuses connections" in json.loads(closed.stderr)["message"]
     for run in begun.values():
         await run.unlisted(node, within_s=0.1)
