@@ -43,9 +43,11 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, forks: Forks) -> Shell:
-    """A shell with a home that is the test's folder."""
-    return Shell(tmp_path, forks)
+def shell(tmp_path: Path, forks: Forks) -> Iterator[Shell]:
+    """A shell with a home that is the test's folder. None of the commands that it begins survives the test."""
+    shell = Shell(tmp_path, forks)
+    yield shell
+    shell.end()
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ class Shell:
     def __init__(self, home: Path, forks: Forks) -> None:
         self.home = home
         self._forks = forks
+        self._begun: list[subprocess.Popen[str]] = []
         self.variables = {**environment(), "HOME": str(home), "TERM": "xterm", "XDG_CACHE_HOME": str(home / "cache")}
         for name in [*self.variables]:
             if name.startswith("BENDER_") or name == "NO_COLOR":
@@ -52,7 +53,7 @@ class Shell:
         stderr: int | IO[bytes] = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """A command that takes a while; Ctrl-C reaches it, also where these tests themselves run in the background."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [BENDER, *arguments],
             env=self.variables,
             text=True,
@@ -60,6 +61,17 @@ class Shell:
             stderr=stderr,
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
         )
+        self._begun.append(process)
+        return process
+
+    def end(self) -> None:
+        """End the commands that still run, because a test has failed before it ended them."""
+        for process in self._begun:
+            process.kill()
+            process.wait(PATIENCE_S)
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
     def done(self, *arguments: str, **variables: str) -> str:
         """What a command printed that did what it was told, and had nothing to say besides."""
