@@ -136,7 +136,7 @@ class Network:
         node.replica.answered(now, request, answer.message)
         self._cluster.weather.answered(node.name, exchange.to, exchange.sent_at, self._cluster.now)
         if answer.life is not node.life:
-            if any(not delta.whole for delta in answer.message.deltas):
+            if answer.message.partial or any(not delta.whole for delta in answer.message.deltas):
                 node.life.paged_at = self._cluster.now
             self._heard(node, answer.life, answer.may, self._cluster.now - answer.made_at, answer.message)
             doubtful = exchange.life.doubled or answer.life.doubled
