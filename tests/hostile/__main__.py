@@ -13,10 +13,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--messages", type=int, default=200_000, metavar="N", help="messages that it sends (200000)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is drawn at random (1)")
     parser.add_argument("--shapes", type=int, default=300, metavar="N", help="shapes drawn of each type (300)")
+    parser.add_argument("--crowd", type=int, default=2500, metavar="N", help="messages of a crowd at the end (2500)")
     parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="seconds between rounds (1)")
     parser.add_argument("--ttl-max", type=float, default=10_800, metavar="S", help="longest ttl that it sends (10800)")
     options = parser.parse_args(arguments)
-    plan = Plan(options.messages, options.seed, options.shapes, interval_s=options.interval, ttl_max_s=options.ttl_max)
+    plan = Plan(
+        options.messages,
+        options.seed,
+        options.shapes,
+        interval_s=options.interval,
+        ttl_max_s=options.ttl_max,
+        crowd=options.crowd,
+    )
     plan.told = lambda line: print(line, flush=True)
     storm = Storm(plan)
     tell(storm.run())
