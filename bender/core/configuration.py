@@ -214,7 +214,7 @@ class Configuration:
     def _schedule(self, key: str, now: float) -> None:
         """Note when the setting that speaks is over; after that, when nobody can have one any more, and forget it then.
 
-        All settings of such a key last for a while only.
+        All settings of such a key last for a while only, unless a peer made up a kind of its own.
         """
         settings = self._settings[key]
         left_s = max(kept_s(each) - self.age_s(each, now) for each in settings)

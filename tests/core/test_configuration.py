@@ -583,6 +583,14 @@ class LastingTests(SynchronousTestCase):
         self.assertEqual([each.age_s for each in self.configuration.told([made, lasting], NOW + 5.0)], [15.0, 0.0])
         self.assertEqual(self.configuration.told([made, lasting], NOW), (made, lasting))
 
+    def test_an_end_of_what_lasts_for_ever(self) -> None:
+        """Kinds that are not known here may have both. A removal that is long over leaves nothing of the key."""
+        self.configuration.join(setting(1, key="later/x"), NOW)
+        removal = Setting("later/x", 2, 1, 0, "ops", None, 60.0, AGE_S_MAX)
+        self.assertTrue(self.configuration.join(removal, NOW))
+        self.assertNotIn("later/x", self.configuration)
+        self.assertEqual(state(self.configuration), state(Configuration()))
+
     def test_told_of_what_a_peer_made_very_old(self) -> None:
         """Its age is the largest that peers take, or they would refuse it and all that comes with it."""
         self.join()
