@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from bender.core.model import DEPTH_MAX
+from bender.core.model import DEPTH_MAX, is_shallow
 from bender.reaching import NoAnswer
 
 
@@ -39,12 +39,3 @@ def require_shallow(value: object) -> None:
     """Raises `ValueError` where lists and objects are inside each other in more levels than any node takes."""
     if not is_shallow(value, DEPTH_MAX):
         raise ValueError(f"more than {DEPTH_MAX} lists or objects are inside each other")
-
-
-def is_shallow(value: object, levels: int) -> bool:
-    """Whether a JSON has no more than so many levels of lists and objects."""
-    if isinstance(value, dict):
-        return levels > 0 and all(is_shallow(each, levels - 1) for each in value.values())
-    if isinstance(value, list):
-        return levels > 0 and all(is_shallow(each, levels - 1) for each in value)
-    return True

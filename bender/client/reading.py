@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from bender.client.decoding import converted, decoded, is_shallow, strange
+from bender.client.decoding import converted, decoded, strange
 from bender.client.values import (
     Backend,
     Frontend,
@@ -24,7 +24,7 @@ from bender.client.values import (
     Setting,
     Ttl,
 )
-from bender.core.model import DEPTH_MAX
+from bender.core.model import DEPTH_MAX, is_shallow
 from bender.reaching import NoAnswer
 
 #: Of the sentence in which a node refuses something.
