@@ -130,6 +130,7 @@ async def test_a_command_stays_registered(run: Run, clock: Clock, cluster: Clust
     assert await told(node, begin) == [("offline", "deregistered")]
 
 
+@pytest.mark.slow  # the test above shows the same of `bender run`
 @ensureDeferred
 async def test_a_registrar_goes_on_at_another_node(clock: Clock, cluster: Cluster) -> None:
     """It renews and, where a node does not answer, gives up in time: also the timeouts are right."""
