@@ -49,6 +49,13 @@ class Said(msgspec.Struct):
     backend: dict[str, Any] | None = None
     frontend: dict[str, Any] | None = None
 
+    @property
+    def id(self) -> str:
+        """The id of what has changed, as far as there is one."""
+        body = self.registration or self.backend or self.frontend or {}
+        id_ = body.get("id")
+        return id_ if isinstance(id_, str) else ""
+
     def change(self) -> Change | None:
         """What has changed; None for what only says how far it is. Raises `NoAnswer` where no node says that."""
         for kind in ("registration", "backend", "frontend"):
@@ -63,13 +70,17 @@ class Said(msgspec.Struct):
 class Stream(Protocol):
     """Server-sent events as they come, each handed to `hear`. `ended` fires when there are no more.
 
-    `on_unreadable` is called with what is wrong with the first event that cannot be read.
+    `on_unreadable` is called with the id that an event is about which cannot be read, empty if even that cannot be, and
+    with what is wrong.
     """
 
     _log = Logger()
 
     def __init__(
-        self, clock: Any, hear: Callable[[Said], None], on_unreadable: Callable[[str], None] = lambda _problem: None
+        self,
+        clock: Any,
+        hear: Callable[[Said], None],
+        on_unreadable: Callable[[str, str], None] = lambda _id, _problem: None,
     ) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self.end())
         self.unread = b""
@@ -117,22 +128,24 @@ class Stream(Protocol):
             self._give_up("tells a line that does not end")
 
     def _read(self, document: bytes) -> None:
+        id_ = ""
         try:
             said = decoded(document, Said)
+            id_ = said.id
             said.change()
         except NoAnswer as no_answer:
-            self._pass_over(str(no_answer))
+            self._pass_over(id_, str(no_answer))
             return
         self.heard = True
         self._expect_more()
         self._hear(said)
 
-    def _pass_over(self, problem: str) -> None:
+    def _pass_over(self, id_: str, problem: str) -> None:
         self._unreadable += 1
+        self._on_unreadable(id_, problem)
         if self._unreadable == 1:
             self.unreadable = problem
             self._log.warn("A node {problem}; the event is passed over.", problem=escaped(problem))
-            self._on_unreadable(problem)
             if not self.heard:
                 self._expect_more(READABLE_S_MAX)
         if self._unreadable > UNREADABLE_MAX and not self.heard:

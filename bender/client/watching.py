@@ -135,8 +135,9 @@ class Watch(AsyncIterator[Event]):
         self._stream: Stream | None = None
         #: Called where no node can be followed, with each and why not, once until one can again. Set it to your own.
         self.on_away: Callable[[dict[str, str]], None] = lambda _problems: None
-        #: Called with a node that sent an event which cannot be read, and what is wrong with that. Set it to your own.
-        self.on_unreadable: Callable[[str, str], None] = lambda _node, _problem: None
+        #: Called for each event that cannot be read, with the node that sent it, the id that it is about (empty if that
+        #: is not known) and what is wrong. Set it to your own.
+        self.on_unreadable: Callable[[str, str, str], None] = lambda _node, _id, _problem: None
         self._away = False
         #: The node that is followed, or was last; None before there was one.
         self.node: str | None = None
@@ -277,7 +278,7 @@ class Watch(AsyncIterator[Event]):
         stream = Stream(
             self._clock,
             lambda said: self._heard(said, node, merging),
-            lambda problem: self.on_unreadable(node, problem),
+            lambda id_, problem: self.on_unreadable(node, id_, problem),
         )
         query = {**self._selection, **self._name, "snapshot": "true" if goes_on else "always"}
         query |= {} if since is None else {"since": since}

@@ -57,7 +57,7 @@ class Following(Protocol):
     taken: Stand | None
     on_taken: Callable[[], None]
     on_away: Callable[[dict[str, str]], None]
-    on_unreadable: Callable[[str, str], None]
+    on_unreadable: Callable[[str, str, str], None]
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
 
@@ -218,8 +218,9 @@ class Driver(Service):
         said = "; ".join(f"{node} {problem}" for node, problem in problems.items())
         self._log.warn("No node can be followed, HAProxy is left as it is: {said}.", said=said)
 
-    def _unreadable(self, node: str, problem: str) -> None:
-        self.wanted.registry.note(node, f"has sent an event that cannot be read: {problem}")
+    def _unreadable(self, node: str, id_: str, problem: str) -> None:
+        said = f"has sent an event that cannot be read: {problem}"
+        self.wanted.registry.note(id_ or node, f"{node} {said}" if id_ else said)
         self.poke()
 
     def _moved(self, host: str) -> None:

@@ -46,7 +46,7 @@ class Watched:
         self.taken: Stand | None = None
         self.on_taken: Callable[[], None] = lambda: None
         self.on_away: Callable[[dict[str, str]], None] = lambda _problems: None
-        self.on_unreadable: Callable[[str, str], None] = lambda _node, _problem: None
+        self.on_unreadable: Callable[[str, str, str], None] = lambda _node, _id, _problem: None
         self._events: deque[Event] = deque()
         self._taker: Deferred[None] | None = None
         self._number = 0
@@ -421,12 +421,14 @@ class Hostile(DriverCase):
         self.assertEqual([*status(self.driver)["problems"]], ["backend/a\\nb", bad["id"]])
 
     def test_an_event_that_cannot_be_read(self) -> None:
-        """It is said of the node."""
+        """It is said of what it is about, or of the node."""
         self.serve(1)
-        self.watch.on_unreadable(NODE, "Expected `str`\x1b")
+        self.watch.on_unreadable(NODE, "", "Expected `str`\x1b")
+        self.watch.on_unreadable(NODE, "backend/a\n", "Expected `str`")
         self.settle()
-        problem = "has sent an event that cannot be read: Expected `str`\\x1b"
-        self.assertEqual(status(self.driver)["problems"], {NODE: problem})
+        problem = "has sent an event that cannot be read: Expected `str`"
+        problems = {NODE: f"{problem}\\x1b", "backend/a\\n": f"{NODE} {problem}"}
+        self.assertEqual(status(self.driver)["problems"], problems)
 
 
 class Itself(DriverCase):
