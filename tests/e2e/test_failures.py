@@ -215,6 +215,7 @@ async def test_a_node_without_file_descriptors_serves_those_who_are_connected(cl
         await until("most are closed", lambda: 80 <= len(select.select(others, [], [], 0)[0]) < len(others))
     assert node.log.count("No file descriptor is left") == 1
     assert "EMFILE" not in node.log
+    await until("connections that have ended are released", lambda: _open_files(pid) <= open_files + 5)
     await node.ready()
 
 

@@ -27,6 +27,9 @@ from tests.hostile.clients import Api, Clients, Watcher, listed
 from tests.hostile.cluster import STEPS, Cluster, Honest, Stranger
 from tests.hostile.peer import Peer, Scene
 
+#: Steps in which nodes are looked at until none of them waits for an answer.
+STEPS_MAX = 200
+
 #: Rounds in which the honest nodes have to agree once the hostile peer is silent and they are ready.
 ROUNDS_TO_AGREE = 2
 
@@ -344,21 +347,29 @@ class Storm:
         self.cluster.steps_at_once = 1
         after = self._memory()
         self.figures.memory = {name: (before[name], after[name]) for name in before}
+        # Entries that stood close together when all were new do not any more: a row is for 64, and takes 600 bytes.
+        rows = after["rows of entries"] - before["rows of entries"]
         for name, (old, new) in self.figures.memory.items():
-            room = old // 4 if name == "bytes" else 60  # clients register and go meanwhile
+            room = old // 4 + 640 * rows if name == "bytes" else 60  # clients register and go meanwhile
             if new > old + room and name != "settings":
                 self.faults.add(f"{name} are more than before", f"{old} before, {new} after")
         for watcher in self.watchers:
             watcher.check()
 
     def _memory(self) -> dict[str, int]:
+        """What the nodes keep, at a moment at which no request of theirs is under way."""
         counts: Counter[str] = Counter()
+        for _ in range(STEPS_MAX):
+            if not any(honest.client._under_way for honest in self.cluster.nodes):
+                break
+            self.cluster.step()
         for honest in self.cluster.nodes:
             replica, claims, node = honest.node.replica, honest.node.replica.claims, honest.node
             counts["contacts"] += len(replica.contacts)
             counts["heads of contacts"] += sum(len(contact.heads) for contact in replica.contacts)
             counts["ledgers"] += len(claims.ledgers)
             counts["entries"] += sum(len(ledger.entries) for ledger in claims.ledgers.values())
+            counts["rows of entries"] += sum(len(ledger.entries._rows) for ledger in claims.ledgers.values())
             counts["indexed keys"] += len(claims.index)
             counts["hidden"] += len(replica.view._hidden)
             counts["links"] += len([*replica.links])
