@@ -52,6 +52,9 @@ LASTING_S_MAX = 30 * 24 * 3600.0
 #: node that was cut off.
 KEPT_LONGER_S = 600.0
 
+#: At this age at the latest, a setting that ends by itself is forgotten.
+FORGOTTEN_AFTER_S = LASTING_S_MAX + KEPT_LONGER_S
+
 BUCKETS = 256
 
 #: Digests of single settings in one message: 64 KiB.
@@ -279,7 +282,7 @@ def kept_s(setting: Setting) -> float:
     kept. Of any other it is not known for how long those may speak that it has replaced.
     """
     first_or_removal = setting.rev == 1 or setting.body is None
-    return (float(setting.lasts_s or 0) if first_or_removal else LASTING_S_MAX) + KEPT_LONGER_S
+    return float(setting.lasts_s or 0) + KEPT_LONGER_S if first_or_removal else FORGOTTEN_AFTER_S
 
 
 def _count(counter: Counter[_T], what: _T, by: int) -> None:

@@ -26,10 +26,13 @@ FAILURES_IN_A_ROW = ROUNDS_OPEN_MAX
 LIMIT_INTERVALS = 1.0
 LIMIT_INTERVALS_MAX = 3.0
 
-
 #: Up to so many peers, a round goes to all. Beyond that each node would get, and answer, more than twenty greetings an
 #: interval that say nearly the same, each of them longer as well.
 ALL_MAX = 20
+
+#: Addresses that never answered are tried, in one round, as many as nodes were found, or so many: a cluster of any size
+#: gets to know itself in a few rounds, and addresses that a peer made up cost little.
+UNREACHED_MAX = 20
 
 
 def partners(addresses: Sequence[str], chance: Callable[[], float]) -> list[str]:
@@ -42,11 +45,6 @@ def partners(addresses: Sequence[str], chance: Callable[[], float]) -> list[str]
     if len(left) <= ALL_MAX:
         return left
     return [left.pop(int(chance() * len(left))) for _ in range(ceil(sqrt(len(left))))]
-
-
-#: Addresses that never answered are tried, in one round, as many as nodes were found, or so many: a cluster of any size
-#: gets to know itself in a few rounds, and addresses that a peer made up cost little.
-UNREACHED_MAX = 20
 
 
 class Link:
