@@ -68,10 +68,10 @@ class Said(msgspec.Struct):
 
 
 class Stream(Protocol):
-    """Server-sent events as they come, each handed to `hear`. `ended` fires when there are no more.
+    """Server-sent events as they come, each handed to `hear` with what has changed.
 
-    `on_unreadable` is called with the id that an event is about which cannot be read, empty if even that cannot be, and
-    with what is wrong.
+    `ended` fires when there are no more. `on_unreadable` is called with the id that an event is about which cannot be
+    read, empty if even that cannot be, and with what is wrong.
     """
 
     _log = Logger()
@@ -79,7 +79,7 @@ class Stream(Protocol):
     def __init__(
         self,
         clock: Any,
-        hear: Callable[[Said], None],
+        hear: Callable[[Said, Change | None], None],
         on_unreadable: Callable[[str, str], None] = lambda _id, _problem: None,
     ) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self.end())
@@ -132,13 +132,13 @@ class Stream(Protocol):
         try:
             said = decoded(document, Said)
             id_ = said.id
-            said.change()
+            change = said.change()
         except NoAnswer as no_answer:
             self._pass_over(id_, str(no_answer))
             return
         self.heard = True
         self._expect_more()
-        self._hear(said)
+        self._hear(said, change)
 
     def _pass_over(self, id_: str, problem: str) -> None:
         self._unreadable += 1

@@ -277,7 +277,7 @@ class Watch(AsyncIterator[Event]):
         merging = _Merging(goes_on, stood_at) if self._history.shown or self._synced else None
         stream = Stream(
             self._clock,
-            lambda said: self._heard(said, node, merging),
+            lambda said, change: self._heard(said, change, node, merging),
             lambda id_, problem: self.on_unreadable(node, id_, problem),
         )
         query = {**self._selection, **self._name, "snapshot": "true" if goes_on else "always"}
@@ -320,12 +320,11 @@ class Watch(AsyncIterator[Event]):
 
     # What a node says.
 
-    def _heard(self, said: Said, node: str, merging: _Merging | None) -> None:
+    def _heard(self, said: Said, change: Change | None, node: str, merging: _Merging | None) -> None:
         if said.event == "reset":
             if merging is not None:
                 self._begin_anew(merging, node)
             return
-        change = said.change()
         if merging is not None and not merging.done:
             if not merging.take(said, change):
                 return

@@ -395,7 +395,7 @@ class Elsewhere(WatchCase):
         """They are passed over, and those around them are not."""
         heard: list[str] = []
         problems: list[str] = []
-        stream = Stream(self.network, lambda said: heard.append(said.event), lambda _, why: problems.append(why))
+        stream = Stream(self.network, lambda said, _: heard.append(said.event), lambda _, why: problems.append(why))
         stream.makeConnection(StringTransport())
         deep = b'{"event": "x", "backend": ' + b"[" * 100_000
         of_another_shape = (
@@ -411,7 +411,7 @@ class Elsewhere(WatchCase):
 
     def test_nothing_that_can_be_read(self) -> None:
         """Such a stream ends after a while."""
-        stream = Stream(self.network, lambda _: None)
+        stream = Stream(self.network, lambda *_: None)
         stream.makeConnection(StringTransport())
         stream.dataReceived(b"data: x\n" * UNREADABLE_MAX)
         self.assertFalse(stream.ended.called)
@@ -457,7 +457,7 @@ class Elsewhere(WatchCase):
         """One in a while, or comments, keep no watcher waiting that has another node to go to."""
         for drop in (b"d", b": still here\n\n"):
             transport = StringTransport()
-            stream = Stream(self.network, lambda _: None)
+            stream = Stream(self.network, lambda *_: None)
             stream.makeConnection(transport)
             for _ in range(4):
                 self.assertFalse(stream.ended.called)
@@ -478,7 +478,7 @@ class Elsewhere(WatchCase):
     def test_a_line_without_an_end(self) -> None:
         """It is not kept for ever."""
         transport = StringTransport()
-        stream = Stream(self.network, lambda _: None)
+        stream = Stream(self.network, lambda *_: None)
         stream.makeConnection(transport)
         for _ in range(LINE_BYTES_MAX // 1024):
             stream.dataReceived(bytes(1024))
