@@ -6,7 +6,6 @@ was not understood.
 """
 
 import sys
-from io import TextIOWrapper
 
 from bender.cli.commands import bender
 from bender.cli.grammar import run
@@ -17,7 +16,4 @@ __all__ = ["bender", "main"]
 
 def main() -> None:
     """Run the command that this process was started with."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # it is None where it was closed
-            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(bender, as_utf8(sys.argv[1:])))

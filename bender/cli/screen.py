@@ -58,7 +58,7 @@ COLOURS = {
 def use_streams_safely() -> None:
     """Have characters that stdout or stderr cannot encode written as escapes, instead of not at all."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
+        if isinstance(stream, TextIOWrapper):  # it is None where it was closed
             stream.reconfigure(errors="backslashreplace")
 
 

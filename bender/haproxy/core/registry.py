@@ -14,7 +14,7 @@ checked values here, by the rules that the API has for clients. An event that br
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from attrs import define, evolve, field, frozen
 
@@ -36,7 +36,7 @@ MORE = "…"
 
 Kind = Literal["registration", "backend", "frontend"]
 
-_STATES: Mapping[object, State] = {"up": "up", "drain": "drain", "maint": "maint"}
+_STATES: Mapping[object, State] = {state: state for state in get_args(State)}
 
 _APPEARS = {
     "registration": ("online", "changed"),
