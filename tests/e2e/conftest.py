@@ -34,6 +34,16 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
             assert "Traceback" not in node.log, f"{node.name} logged:\n{node.log}"
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Starts the node that the tests of one file share which need one alone: `await shared(1)`, once."""
+    shared = Cluster(tmp_path_factory.mktemp("shared"))
+    yield shared
+    shared.end()
+    for node in shared.nodes:
+        assert "Traceback" not in node.log, node.log
+
+
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
     """Runs commands without the time that a Python takes to start."""

@@ -37,16 +37,6 @@ async def answered(node: Node, path: str) -> str:
     return (await response.content()).decode()
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The node that tests share which need one alone, without options and without a past."""
-    shared = Cluster(tmp_path_factory.mktemp("shared"))
-    yield shared
-    shared.end()
-    for node in shared.nodes:
-        assert "Traceback" not in node.log, node.log
-
-
 async def empty(shared: Cluster) -> Node:
     """Return the node that tests share, after removing what others have registered and set there."""
     if not shared.nodes:

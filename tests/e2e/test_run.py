@@ -26,16 +26,6 @@ AT_ONCE_S = 5.0
 NOWHERE = ["run", "--app=web", "--version=1", "--port=1", "--node=127.0.0.1:1"]
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The node that most of these tests share, once `one` has started it."""
-    shared = Cluster(tmp_path_factory.mktemp("shared"))
-    yield shared
-    shared.end()
-    for node in shared.nodes:
-        assert "Traceback" not in node.log, node.log
-
-
 async def one(shared: Cluster) -> Node:
     """Return the node that these tests share; what runs there is told apart by its port."""
     if not shared.nodes:
