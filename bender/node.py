@@ -29,7 +29,7 @@ from bender.core.messages import Message, Request, Sender, Setting
 from bender.core.model import Wanted, canonical_id
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.standing import Standing
-from bender.core.states import Word, key_of_state
+from bender.core.states import Word, key_of_state, registration_of
 from bender.core.timing import Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import in_order
@@ -306,6 +306,10 @@ class Node:
     def word(self, key: str) -> tuple[Setting, float] | None:
         """An operator's word on a registration, and the seconds that are left of it, if there is one."""
         return self.replica.word(self._now(), key_of_state(key))
+
+    def keys_of_states(self) -> list[str]:
+        """Return the ids of the registrations, listed or not, whose state was ever set and is not forgotten, in order."""
+        return sorted(filter(None, map(registration_of, self.replica.configuration)))
 
     def claims(self, app: str | None = None, version: str | None = None, *, ordered: bool = True) -> list[Claim]:
         """Of all that is listed, of an app or version if said; in order of id unless that does not matter."""

@@ -234,6 +234,14 @@ def wait_s(text: str) -> float:
     return min(float(text), WAIT_S_MAX)
 
 
+def forced(asked: Asked) -> bool:
+    """Return whether the query has `force`, without a value or with `1` or `true`. Raises `Invalid`."""
+    value = fields(asked).get("force")
+    if value not in (None, "", "1", "true"):
+        raise Invalid("force", "must have no value, or 1 or true")
+    return value is not None
+
+
 def located(status: int, body: bytes, id_: str) -> Answer:
     return Answer(status, body, (JSON, (b"Location", location(id_))))
 

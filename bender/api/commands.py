@@ -111,6 +111,7 @@ ROUTES = (
         _INSTANCE + "/state",
         {"GET": registrations.one_state, "PUT": registrations.set_state, "DELETE": registrations.take_back_state},
     ),
+    Route("/states", {"GET": registrations.all_states}),
     Route("/explain" + _INSTANCE.replace("registrations", "registration"), {"GET": registrations.explained}),
     Route("/renewals", {"POST": registrations.renew_all}, hot=True, body_bytes_max=RENEWALS_BYTES_MAX),
     Route("/backends", {"GET": configuration.all_of(BACKEND), "POST": configuration.create(BACKEND)}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -17,6 +17,7 @@ from bender.api.answers import (
     encode,
     fields,
     fields_in_order,
+    forced,
     list_of,
     listed,
     location,
@@ -31,6 +32,7 @@ from bender.core.model import Wanted
 from bender.core.standing import USUAL, Standing
 from bender.core.states import key_of_state, parse_word, told
 from bender.explaining import explain
+from bender.listing import SLICE
 from bender.node import Node
 
 
@@ -138,10 +140,25 @@ def one(node: Node, asked: Asked) -> Answer:
 def set_state(node: Node, asked: Asked) -> Answer:
     key = model.registration_key(_instance(asked))
     word = parse_word(asked.body)
-    if node.word(key) is None and not node.account(key).says_something:
+    if not (forced(asked) or node.word(key) is not None or node.account(key).says_something):
         return not_found(key)
     node.set_state(key, word, asked.author)
     return _word(node, asked, key)
+
+
+def all_states(node: Node, asked: Asked) -> Later:
+    """Answer with the states that operators have set, also those of instances that are not registered."""
+    found: list[bytes] = []
+
+    def steps() -> Iterator[None]:
+        for number, key in enumerate(node.keys_of_states(), start=1):
+            state = node.word(key)
+            if state is not None:  # it may be taken back, or its time over
+                found.append(encode(told(key, *state)))
+            if number % SLICE == 0:
+                yield
+
+    return Later(steps(), lambda: listed(asked, found))
 
 
 def one_state(node: Node, asked: Asked) -> Answer:

@@ -93,6 +93,42 @@ class Saying(StateCase):
         self.assertEqual(self.ask("POST", "/registrations", WEB).json["state"], "maint")
 
 
+class Unregistered(StateCase):
+    """A state for an instance that no node knows, set on purpose."""
+
+    PATH = "/registrations/web/1.2.0/10.0.0.6/8080"
+
+    def test_force(self) -> None:
+        """The state is kept, and holds from the moment at which the instance registers."""
+        for query, host in (("?force", 6), ("?force=1", 7), ("?force=true", 8)):
+            path = f"/registrations/web/1.2.0/10.0.0.{host}/8080"
+            self.assertEqual(self.ask("PUT", f"{path}/state{query}", {"state": "drain", "for": 60}).status, 200)
+            self.assertEqual(self.ask("GET", f"{path}/state").json["state"], "drain")
+            self.assertEqual(self.ask("POST", path).json["state"], "drain")
+
+    def test_other_values_of_force(self) -> None:
+        """They are refused, because a typo must not be taken for consent or for its opposite."""
+        for value in ("0", "false", "no"):
+            self.invalid("force", self.ask("PUT", f"{self.PATH}/state?force={value}", {"state": "drain"}))
+        self.invalid("force", self.ask("PUT", f"{self.PATH}/state?force&force=1", {"state": "drain"}))
+
+
+class Listing(StateCase):
+    def test_all_states(self) -> None:
+        """They come in order of id, also those of instances that are not registered; what is over does not."""
+        self.assertEqual(self.ask("GET", "/states").json, [])
+        self.say("drain", **{"for": 3600})
+        other = WEB_PATH.replace("10.0.0.5", "10.0.0.10")
+        self.ask("PUT", f"{other}/state?force", {"state": "maint", "for": 5})
+        found = self.ask("GET", "/states").json
+        self.assertEqual([each["id"] for each in found], [WEB_ID.replace("0.5/", "0.10/"), WEB_ID])
+        self.assertEqual(found[1], self.ask("GET", STATE_PATH).json)
+        self.pass_time(6)
+        self.assertEqual([each["id"] for each in self.ask("GET", "/states").json], [WEB_ID])
+        self.ask("DELETE", STATE_PATH)
+        self.assertEqual(self.ask("GET", "/states").json, [])
+
+
 class Refusing(StateCase):
     def test_of_what_nobody_knows(self) -> None:
         """An id that is misspelled is not found, and nothing is kept of it."""
