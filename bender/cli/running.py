@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 import msgspec
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
@@ -20,11 +21,17 @@ from bender.cli.grammar import Command as Documented
 from bender.cli.screen import json_for
 from bender.cli.session import TOKEN, Session, asking
 from bender.cli.words import Pair, fields
+from bender.client import BenderError, Client
+from bender.core.model import Invalid
+from bender.core.timing import Timing
 from bender.escaping import escaped, escaped_lines
 from bender.running import CannotStart, Command, Plan, Runner, on_child_ended
 
 #: What is passed on, or ends the command. One that was ignored when this process began stays so.
 SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT")
+
+#: What nodes may take to say which ttl they accept; without an answer the default bounds hold.
+INTERVAL_S_MAX = 2.0
 
 seconds = click.FloatRange(0, 3600)
 
@@ -74,6 +81,7 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     BENDER_TOKEN is for the registry alone, and not in the environment of COMMAND.
     """
     plan = _plan(said)
+    await _require_valid(plan, session.client)
     session.screen.end()
     globalLogBeginner.beginLoggingTo(
         [_Told(as_json=session.screen.as_json)], redirectStandardIO=False, discardBuffer=True
@@ -103,9 +111,6 @@ def _start(reactor: Any, arguments: Sequence[str], on_end: Callable[[int], None]
 
 
 def _plan(said: dict[str, Any]) -> Plan:
-    path: str | None = said["check_path"]
-    if path is not None and not path.startswith("/"):
-        raise click.BadParameter(f"{path!r} does not begin with a slash", param_hint="'--check'")
     return Plan(
         app=said["app"],
         version=said["version"],
@@ -114,7 +119,7 @@ def _plan(said: dict[str, Any]) -> Plan:
         ttl_s=said["ttl"],
         weight=said["weight"],
         meta=fields(said["meta"], "--meta") or None,
-        check_path=path,
+        check_path=said["check_path"],
         check_apart_s=said["check_every"],
         check_s_max=said["check_timeout"],
         rise=said["rise"],
@@ -123,6 +128,31 @@ def _plan(said: dict[str, Any]) -> Plan:
         drain_s=said["drain"],
         kill_s=said["kill_after"],
     )
+
+
+async def _require_valid(plan: Plan, client: Client) -> None:
+    """Refuse options that nodes would refuse, before the command starts. Raises `click.BadParameter`.
+
+    Nodes are asked only about a ttl that some of them accept and most do not.
+    """
+    interval_s = Timing().interval_s
+    if plan.needs_short_interval:
+        with suppress(BenderError, TimedOut):
+            asking = Deferred.fromCoroutine(client.status())
+            interval_s = (await asking.addTimeout(INTERVAL_S_MAX, client.reactor))["interval"]
+    try:
+        plan.require_valid(interval_s)
+    except Invalid as error:
+        given = {
+            "app": plan.app,
+            "version": plan.version,
+            "host": plan.host,
+            "ttl": plan.ttl_s,
+            "check": plan.check_path,
+        }
+        value = f"{given[error.field]!r} " if error.field in given else ""
+        problem = str(error).removeprefix(f"{error.field}: ")
+        raise click.BadParameter(f"{value}{problem}", param_hint=f"'--{error.field}'") from error
 
 
 @implementer(ILogObserver)

@@ -5,6 +5,7 @@ registry is away, slow or refuses never keeps it from starting, going on or endi
 """
 
 from bender.running.command import CannotStart, Command, on_child_ended
-from bender.running.runner import Plan, Runner
+from bender.running.plan import Plan
+from bender.running.runner import Runner
 
 __all__ = ["CannotStart", "Command", "Plan", "Runner", "on_child_ended"]

@@ -9,11 +9,10 @@ status is what is returned. As long as the instance is not registered, the log s
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
-from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.error import ConnectingCancelledError
@@ -23,10 +22,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import BenderError, Client, NotFound, Refused, Registrar, Unavailable
-from bender.core.model import Invalid, destination
 from bender.reaching import NoAnswer, endpoint_of, host_port, in_time, split_host_port
 from bender.running.checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
 from bender.running.listening import bound_addresses
+from bender.running.plan import Plan
 from bender.running.reminding import Reminder
 
 #: These end the command, after its instance; all others that can be are passed on at once.
@@ -47,33 +46,6 @@ REGISTRY_S_MAX = 3.0
 #: To find out by which address of this machine a node is reached: for one, and before all are tried again.
 CONNECT_S_MAX = 2.0
 RETRY_S = 1.0
-
-
-@frozen
-class Plan:
-    """What is to be registered and checked. Durations are seconds.
-
-    Without a `host` it is the local address of the connection to a node. With a `check_path` the instance is checked by
-    HTTP every `check_apart_s`, deregistered after `fall` checks in a row that fail, and registered again after `rise`
-    that do not. `wait_s` is how long nodes may take to know that it is deregistered, `drain_s` how long the command
-    goes on after that, and `kill_s` how long it may take to end after the signal, as long as it likes if that is None.
-    """
-
-    app: str
-    version: str
-    port: int
-    host: str | None = None
-    ttl_s: float | None = None
-    weight: int | None = None
-    meta: Mapping[str, Any] | None = None
-    check_path: str | None = None
-    check_apart_s: float = 2.0
-    check_s_max: float = 2.0
-    rise: int = 2
-    fall: int = 3
-    wait_s: float = 5.0
-    drain_s: float = 0.0
-    kill_s: float | None = None
 
 
 class Runs(Protocol):
@@ -131,8 +103,6 @@ class Runner:
 
     async def _serve(self) -> None:
         """Register the instance when it serves, and for as long as it does."""
-        if self._plan.host is not None and not self._is_destination(self._plan.host):
-            return
         host = self._plan.host or await self._local_address()
         check = self._check(host)
         where = host_port(host, self._plan.port)
@@ -162,16 +132,6 @@ class Runner:
         if plan.check_path is None:
             return TcpCheck(self._reactor, host, plan.port, plan.check_s_max)
         return HttpCheck(self._reactor, host, plan.port, plan.check_path, plan.check_s_max)
-
-    def _is_destination(self, host: str) -> bool:
-        """Return True if nodes accept the host; if not, say so, since no time will change that."""
-        try:
-            destination(host)
-        except Invalid as invalid:
-            self._obstacle = f"{host} is refused: {invalid}"
-            self._reminder.say(self._obstacle)
-            return False
-        return True
 
     async def _until_served(self, check: Check, where: str) -> None:
         self._obstacle = f"{where} has not answered yet"

@@ -328,18 +328,6 @@ class Reporting(RunnerCase):
         (line,) = self.lines_in(8)
         self.assertTrue(line.endswith("and not . or ..."), line)
 
-    def test_a_host_that_no_node_takes(self) -> None:
-        """That is said at once, for no time would change it, and is repeated; nothing is checked."""
-        for host, why in (
-            ("http://10.0.0.5", "a DNS name or an IP address, without brackets or a zone"),
-            ("0.0.0.0", "where the instance is reached, not the unspecified address 0.0.0.0"),
-        ):
-            self.lines.clear()
-            self.run_it(host=host, check_path="/health")
-            self.assertEqual(self.lines, [f"not registered yet: {host} is refused: host: must be {why}."])
-            self.assertEqual(len(self.lines_in(65)), 1)
-            self.command.end(0)
-
     def test_when_it_was_deregistered_for_its_health(self) -> None:
         """That is said when it happens, and repeated; it is registered again without a line about reasons."""
         self.run_it(check_path="/health", check_apart_s=1, fall=3)

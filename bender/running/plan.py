@@ -1,0 +1,77 @@
+"""What `bender run` is asked to register and check, and whether nodes accept that.
+
+Everything that can be known without a node is checked here with the functions by which nodes check requests, so that a
+mistake in an option is found before the command starts. It does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from bender.core.model import Invalid, TooLarge, parse_registration
+from bender.core.routing import parse_health
+from bender.core.timing import TTL_INTERVALS_MIN, Timing
+
+#: The host that is checked where the plan leaves it open.
+_ANY_HOST = "127.0.0.1"
+
+
+@frozen
+class Plan:
+    """What is to be registered and checked. Durations are seconds.
+
+    Without a `host` it is the local address of the connection to a node. With a `check_path` the instance is checked by
+    HTTP every `check_apart_s`, deregistered after `fall` checks in a row that fail, and registered again after `rise`
+    that do not. `wait_s` is how long nodes may take to know that it is deregistered, `drain_s` how long the command
+    goes on after that, and `kill_s` how long it may take to end after the signal, as long as it likes if that is None.
+    """
+
+    app: str
+    version: str
+    port: int
+    host: str | None = None
+    ttl_s: float | None = None
+    weight: int | None = None
+    meta: Mapping[str, Any] | None = None
+    check_path: str | None = None
+    check_apart_s: float = 2.0
+    check_s_max: float = 2.0
+    rise: int = 2
+    fall: int = 3
+    wait_s: float = 5.0
+    drain_s: float = 0.0
+    kill_s: float | None = None
+
+    def require_valid(self, interval_s: float = Timing().interval_s) -> None:
+        """Raise `Invalid` for a field that nodes with this interval between rounds refuse.
+
+        The `field` of the error is the one of the API (`ttl`, `host`, …), or `check`.
+        """
+        if self.ttl_s is not None and not isfinite(self.ttl_s):  # which JSON cannot say
+            raise Invalid("ttl", "must be a number of seconds")
+        sent = {"app": self.app, "version": self.version, "host": self.host or _ANY_HOST, "port": self.port}
+        sent |= {"ttl": self.ttl_s, "weight": self.weight, "meta": self.meta}
+        wanted = parse_registration(msgspec.json.encode(sent), Timing(interval_s=interval_s))
+        try:
+            wanted.applied_to(None, ttl_s=Timing().ttl_s, node="", now_ms=0).encode(wanted.key)
+        except TooLarge as error:
+            raise Invalid("meta", str(error)) from error
+        if self.check_path is not None:
+            _require_path(self.check_path)
+
+    @property
+    def needs_short_interval(self) -> bool:
+        """Return True if the ttl is so short that only nodes with another interval than the default accept it."""
+        return self.ttl_s is not None and 0 < self.ttl_s < TTL_INTERVALS_MIN * Timing().interval_s
+
+
+def _require_path(path: str) -> None:
+    try:
+        parse_health({"path": path})
+    except Invalid as error:
+        raise Invalid("check", str(error).removeprefix("health: path: ")) from error
