@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from ipaddress import ip_address
 from itertools import combinations
 from math import inf, isfinite
@@ -304,18 +305,25 @@ def _text(given: Given) -> str:
 # Where values come from.
 
 
-def from_toml(path: str) -> dict[str, Given]:
-    """The options in a TOML file. Raises `Unfit`."""
+def from_toml(path: str, options: Iterable[str] = OPTIONS, program: str = "bender") -> dict[str, Given]:
+    """Return the options of a program that a TOML file has. Raises `Unfit`, also for other keys."""
     try:
         document = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise Unfit(f"--config {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise Unfit(f"--config {path} is not TOML: {_one_line(error)}.") from error
-    for key in document:
-        if key not in OPTIONS:
-            raise Unfit(f"{key!r} in {path} is not an option of bender: choose from {', '.join(OPTIONS)}.")
+    unknown = [key for key in document if key not in {*options}]
+    if unknown:
+        problems = "; ".join(_unknown(key, [*options], program) for key in unknown)
+        raise Unfit(f"{path}: {problems}. The options are {', '.join(options)}.")
     return {key: Given(f"{key} in {path}", value) for key, value in document.items()}
+
+
+def _unknown(key: str, options: Sequence[str], program: str) -> str:
+    near = get_close_matches(key.lower().replace("_", "-"), options, 1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{key!r} is not an option of {program}{hint}"
 
 
 def from_command_line(option: str, value: Any) -> Given:

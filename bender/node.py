@@ -462,6 +462,14 @@ class Node:
         """What a seed's name stands for at present."""
         self.replica.located(seed, addresses)
 
+    def remove_seed(self, seed: str) -> None:
+        """Stop trying a seed. A peer that was found there stays known for as long as it is heard."""
+        self.replica.remove_seed(seed)
+
+    def set_guard_duration(self, guard_s: float) -> None:
+        """Change for how long what is most of an app stays listed when it would be hidden; 0 is not at all."""
+        self.replica.set_guard_duration(guard_s)
+
     def peer_problem(self, address: str, problem: str | None) -> None:
         """Show in `/status` what is wrong with a peer, or that nothing is any more."""
         if problem is None:

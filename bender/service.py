@@ -7,14 +7,12 @@ is answered; and then the peers hear of it.
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
-from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -170,24 +168,6 @@ def refuse_taken(name: str, endpoint: Endpoint) -> None:
             probe.bind((endpoint.interface, endpoint.port))
         except OSError as error:
             raise CannotListenError(endpoint.interface, endpoint.port, error) from error
-
-
-def leave_once(reactor: Any) -> None:
-    """Take leave at the first signal, and no notice of those that follow: Twisted would stop twice, and fail.
-
-    SIGHUP comes when a terminal is closed, and means the same. What somebody has this process ignore stays ignored.
-    """
-    told = False
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        if not told:
-            told = True
-            (reactor.sigInt if number == signal.SIGINT else reactor.sigTerm)(number, frame)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, leave)
 
 
 def _text(path: str | bytes) -> str:

@@ -6,6 +6,7 @@ mistake of the operator's ends the process here with one sentence.
 
 from __future__ import annotations
 
+import os
 import resource
 import secrets
 import socket
@@ -24,12 +25,15 @@ from twisted.python import usage
 from bender import __version__, api
 from bender.choices import OPTIONS, Choices, Unfit, choose, from_command_line, from_toml
 from bender.collector import Collector
+from bender.daemon.reload import Reloader
 from bender.events import EventsFactory
 from bender.exchange import Exchange
 from bender.expiry import Expiry
 from bender.limiting import limit_log
 from bender.node import Node, Sources
-from bender.service import NodeService, leave_once, refuse, refuse_taken
+from bender.process.checking import CHECK_CONFIG, end_checked
+from bender.process.signals import handle_signals
+from bender.service import NodeService, refuse, refuse_taken
 from bender.steady import make_steady
 from bender.turns import Turns
 
@@ -50,7 +54,7 @@ class Options(usage.Options):
         for option, (default, doc) in OPTIONS.items()
         if option not in ("insecure", "peers")
     ] + [["config", None, None, "FILE with these options as TOML; the command line wins"]]
-    optFlags = [["insecure", None, OPTIONS["insecure"][1]]]
+    optFlags = [["insecure", None, OPTIONS["insecure"][1]], ["check-config", None, CHECK_CONFIG]]
 
     chosen: Choices
 
@@ -76,12 +80,21 @@ class Options(usage.Options):
             refuse(f"{error}: see twistd bender --help.")
         except Unfit as error:
             refuse(str(error))
+        if self["check-config"]:
+            end_checked(", ".join(f"--{name} {place.description}" for name, place in self.chosen.endpoints.items()))
 
     def postOptions(self) -> None:
+        # The working directory is another one after `twistd` has gone into the background.
+        if self["config"] is not None:
+            self["config"] = os.path.abspath(self["config"])  # noqa: PTH100 - Path would follow links, or not
+        self.chosen = self.choose()
+
+    def choose(self) -> Choices:
+        """Return what the command line and the file amount to at present. Raises `Unfit`."""
         said = {option: self.get(option) for option in OPTIONS}
         given = {option: from_command_line(option, value) for option, value in said.items() if value not in (None, 0)}
         filed = {} if self["config"] is None else from_toml(self["config"])
-        self.chosen = choose({**filed, **given}, socket.gethostname())
+        return choose({**filed, **given}, socket.gethostname())
 
 
 def makeService(options: Options) -> IService:
@@ -96,15 +109,16 @@ def makeService(options: Options) -> IService:
     )
     _allow_open_files()
     tcp.Port.numberAccepts = _AcceptedAtOnce()  # type: ignore[assignment]
-    reactor.callWhenRunning(leave_once, reactor)
-    reactor.callWhenRunning(limit_log, reactor)
     for option, endpoint in options.chosen.endpoints.items():
         refuse_taken(option, endpoint)
-    return put_together(options.chosen, reactor, sources)
+    service, reloader = put_together(options.chosen, reactor, sources)
+    reactor.callWhenRunning(handle_signals, reactor, lambda: reloader.apply(options.choose()))
+    reactor.callWhenRunning(limit_log, reactor)
+    return service
 
 
-def put_together(choices: Choices, reactor: Any, sources: Sources) -> NodeService:
-    """A node with its shells, which listens on nothing before it is started."""
+def put_together(choices: Choices, reactor: Any, sources: Sources) -> tuple[NodeService, Reloader]:
+    """Return a node with its shells, which listens on nothing before it is started, and what changes its options."""
     node = Node(
         reactor,
         sources,
@@ -134,7 +148,7 @@ def put_together(choices: Choices, reactor: Any, sources: Sources) -> NodeServic
         "expiry": Expiry(reactor, node),
     }
     _tell(choices)
-    return NodeService(reactor, node, shells, clients)
+    return NodeService(reactor, node, shells, clients), Reloader(choices, node, exchange)
 
 
 def _monotonic() -> Callable[[], float]:

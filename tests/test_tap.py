@@ -89,7 +89,8 @@ class PutTogether(SynchronousTestCase):
 
     def service(self, *arguments: str) -> NodeService:
         sources = Sources(monotonic=self.reactor.seconds, wall_ms=lambda: 1_795_447_942_248, incarnation=lambda: 7)
-        return put_together(parsed(*arguments).chosen, self.reactor, sources)
+        service, _ = put_together(parsed(*arguments).chosen, self.reactor, sources)
+        return service
 
     def test_nothing_listens_before_it_is_started(self) -> None:
         """A mistake that is found later must not leave half of a node behind."""

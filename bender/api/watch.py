@@ -24,6 +24,9 @@ from bender.stream import PIECE_BYTES, Stream
 from bender.subscription import Selection, Subscription
 from bender.turns import Turns
 
+#: The first bytes of server-sent events, of which no event comes.
+CONNECTED = b": connected\n\n"
+
 _FIELDS = {"app", "version", "snapshot", "since", "wait", "name", "instance"}
 _SNAPSHOTS: dict[str, bool | Literal["always"]] = {"": True, "true": True, "1": True, "false": False, "0": False}
 _SNAPSHOTS["always"] = "always"
@@ -43,6 +46,8 @@ async def watch(node: Node, request: Request, reactor: IReactorTime, turns: Turn
     request.setHeader(b"Content-Type", b"text/event-stream" if server_sent else b"application/json")
     request.setHeader(b"Cache-Control", b"no-store")
     request.setHeader(b"Vary", b"Accept")
+    if server_sent:
+        request.setHeader(b"X-Accel-Buffering", b"no")  # by which nginx passes each event on at once
     if request.method == b"HEAD":
         return
     request.endless = server_sent
@@ -53,7 +58,8 @@ async def watch(node: Node, request: Request, reactor: IReactorTime, turns: Turn
     try:
         outlet.stream.follow(Subscription(node, selection))
         if server_sent:
-            request.write(b"")  # the headers, so that the client knows at once that it is connected
+            # A comment, so that a proxy passes on the headers and the client knows at once that it is connected.
+            request.write(CONNECTED)
         await outlet.done
     finally:
         outlet.close()

@@ -288,6 +288,10 @@ class Claims:
             return False
         return self.guard.suspect(key) is not None or any(map(self._may_be_renewed, claims))
 
+    def set_guard_duration(self, guard_s: float) -> None:
+        """Change how long members stay suspect. Present suspects are judged again, by the shorter duration."""
+        self.stale |= dict.fromkeys(self.guard.set_duration(guard_s))
+
     def lift_guard(self, app: str, *, lifted: bool) -> None:
         """Take the guard from an app, whose suspects are hidden with that, or give it back."""
         self.stale |= dict.fromkeys(self.guard.lift(app, lifted=lifted))

@@ -100,7 +100,7 @@ class Guard:
 
     def __init__(self, guard_s: float, window_s: float) -> None:
         """There are suspects for `guard_s`, none at all with 0; a member counts as lost for `window_s`, one ttl."""
-        #: Whether there can be suspects.
+        #: Whether there can be suspects, or could be before the duration was changed.
         self.on = guard_s > 0
         self._guard_s = guard_s
         self._window_s = window_s
@@ -113,6 +113,15 @@ class Guard:
         self._census: _Census | None = None
         self._lifted: set[str] = set()
         self._first_over_at = inf
+
+    def set_duration(self, guard_s: float) -> list[str]:
+        """Change how long members stay suspect, and return the present suspects.
+
+        Their time is shortened where the new duration is shorter, and never lengthened.
+        """
+        self.on = self.on or guard_s > 0
+        self._guard_s = guard_s
+        return [key for of_app in self._suspects.values() for key in of_app]
 
     def suspect(self, key: str) -> Suspect | None:
         """A member, if it is listed on suspicion."""

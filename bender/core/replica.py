@@ -271,6 +271,11 @@ class Replica:
         """The settings of a configuration key, newest first."""
         return self.configuration.settings(key)
 
+    def set_guard_duration(self, guard_s: float) -> None:
+        """Change for how long what is most of an app stays listed when it would be hidden; 0 is not at all."""
+        self.guard_s = guard_s
+        self.claims.set_guard_duration(guard_s)
+
     def guarded(self, now: float) -> list[Guarded]:
         """The apps with members that are listed on suspicion."""
         return self.claims.guard.guarded(now)
@@ -457,6 +462,11 @@ class Replica:
     def located(self, seed: str, addresses: Sequence[str]) -> None:
         """Say what a seed stands for at present; nothing at all if it cannot be found out."""
         self.links.seeds[seed] = tuple(addresses)
+
+    def remove_seed(self, seed: str) -> None:
+        """Stop trying the addresses of a seed at which no peer is known, and waiting for it at a start."""
+        self.links.seeds.pop(seed, None)
+        self.links.forget(self.contacts)
 
     def addresses(self) -> list[str]:
         """To whom rounds go."""

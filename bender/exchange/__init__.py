@@ -66,6 +66,10 @@ class Exchange(MultiService):
         for part in (self._listener, self._seeds, self._client):
             part.setServiceParent(self)
 
+    def replace_seeds(self, seeds: Sequence[str]) -> None:
+        """Try these seeds from now on, and no others; each is the `host:port` of a peer."""
+        self._seeds.replace(seeds)
+
     def stopService(self) -> Deferred[None]:
         """Hear nobody new, and let what is under way be answered, within an interval."""
         self.running = False

@@ -35,6 +35,8 @@ class Locating(Protocol):
 
     def located(self, seed: str, addresses: Sequence[str]) -> None: ...
 
+    def remove_seed(self, seed: str) -> None: ...
+
     def begin_round(self, addresses: Iterable[str] | None = None) -> None: ...
 
 
@@ -47,23 +49,43 @@ class Seeds(Service):
         self._reactor = reactor
         self._node = node
         self._seeds = tuple(dict.fromkeys(seeds))
-        self._watching: list[Deferred[None]] = []
+        self._watching: dict[str, Deferred[None]] = {}
 
     def startService(self) -> None:
         """Addresses are told at once, names as soon as they are found."""
         super().startService()
         for seed in self._seeds:
-            host, port = split_host_port(seed)
-            if _is_one_machine(host):
-                self._node.located(seed, [seed])
-            else:
-                self._watching.append(Deferred.fromCoroutine(self._watch(seed, host, port)))
+            self._begin(seed)
 
     def stopService(self) -> None:
         super().stopService()
-        for watching in self._watching:
+        for seed in self._seeds:
+            self._end(seed)
+
+    def replace(self, seeds: Sequence[str]) -> None:
+        """Try these seeds from now on, and no others."""
+        before, self._seeds = self._seeds, tuple(dict.fromkeys(seeds))
+        for seed in before:
+            if seed not in self._seeds:
+                self._end(seed)
+                self._node.remove_seed(seed)
+        for seed in self._seeds:
+            if seed not in before and self._begin(seed):
+                self._node.begin_round([seed])
+
+    def _begin(self, seed: str) -> bool:
+        """Return True if the seed is an address; a name is looked up from now on."""
+        host, port = split_host_port(seed)
+        if _is_one_machine(host):
+            self._node.located(seed, [seed])
+            return True
+        self._watching[seed] = Deferred.fromCoroutine(self._watch(seed, host, port))
+        return False
+
+    def _end(self, seed: str) -> None:
+        watching = self._watching.pop(seed, None)
+        if watching is not None:
             watching.cancel()
-        self._watching.clear()
 
     async def _watch(self, seed: str, host: str, port: int) -> None:
         known: list[str] = []

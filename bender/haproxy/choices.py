@@ -42,6 +42,10 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
 }
 
 
+#: The options whose files are read by the driver itself, also after SIGHUP.
+FILES_READ = ("template", "token-file", "ca")
+
+
 @frozen
 class Choices:
     """All options of one driver, each fit for itself and together with the others."""
@@ -88,6 +92,35 @@ def choose(
         token=_token(given.get("token-file"), environment),
         ca=_read("ca", given.get("ca")),
     )
+
+
+def from_file(filed: Mapping[str, Given]) -> tuple[dict[str, str], Sequence[str], frozenset[str]]:
+    """Return what a file says in the form that `choose` takes: options with a value, nodes and flags.
+
+    Raises `Unfit` where a value has the wrong type.
+    """
+    texts: dict[str, str] = {}
+    nodes: list[str] = []
+    flags: set[str] = set()
+    for option, given in filed.items():
+        if option == "bender":
+            nodes = _node_list(given)
+        elif OPTIONS[option][0] is None:
+            if not isinstance(given.value, bool):
+                raise Unfit(f"{given.source} must be true or false, not {given.value!r}.")
+            flags |= {option} if given.value else set()
+        elif isinstance(given.value, bool) or not isinstance(given.value, str | int | float):
+            raise Unfit(f"{given.source} must be a string, not {given.value!r}.")
+        else:
+            texts[option] = str(given.value)
+    return texts, nodes, frozenset(flags)
+
+
+def _node_list(given: Given) -> list[str]:
+    values = [given.value] if isinstance(given.value, str) else given.value
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise Unfit(f"{given.source} must be a list of nodes, each a string, not {given.value!r}.")
+    return values
 
 
 def _nodes(nodes: Sequence[str], usual: str | None) -> tuple[str, ...]:

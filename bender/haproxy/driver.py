@@ -24,7 +24,7 @@ from bender.haproxy.consumer import Report
 from bender.haproxy.core.progress import Leaving, Progress
 from bender.haproxy.core.reality import Process, Row, Unreadable
 from bender.haproxy.core.registry import Said
-from bender.haproxy.core.rendering import DYNAMIC_SINCE
+from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer
 from bender.haproxy.core.report import Counts
 from bender.haproxy.core.shape import Pool
 from bender.haproxy.core.wanted import Wanted
@@ -241,6 +241,12 @@ class Driver(Service):
         return False
 
     # Turns.
+
+    def use_renderer(self, renderer: Renderer) -> None:
+        """Have HAProxy run with the configuration that another template gives."""
+        self.loader.use(renderer)
+        self.wanted.reshaped = True
+        self.poke()
 
     def poke(self) -> None:
         """There may be something to do."""

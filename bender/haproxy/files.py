@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -138,9 +139,32 @@ def _write(file: Path, text: str) -> None:
 async def check(reactor: Any, haproxy: str, draft: Path) -> None:
     """Have the program `haproxy` look whether it can load a configuration. Raises `Refused`."""
     try:
-        ran = await run(reactor, [haproxy, "-c", "-f", str(draft)], CHECK_S_MAX)
+        ran = await run(reactor, _checking(haproxy, draft), CHECK_S_MAX)
     except CannotRun as error:
         raise Refused(f"{haproxy} {error}") from error
-    if ran.status != 0:
-        said = " ".join(ran.output.replace(f"{draft}:", "line ").split())
-        raise Refused(said[:WHY_CHARACTERS_MAX] or f"{haproxy} ended with status {ran.status}")
+    _require_taken(haproxy, draft, ran.status, ran.output)
+
+
+def check_now(haproxy: str, draft: Path) -> None:
+    """Do the same before there is a reactor. Raises `Refused`."""
+    try:
+        ran = subprocess.run(  # noqa: S603 - the operator names the program
+            _checking(haproxy, draft),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=CHECK_S_MAX,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Refused(f"{haproxy} cannot be run ({error})") from error
+    _require_taken(haproxy, draft, ran.returncode, ran.stdout.decode("utf-8", "replace"))
+
+
+def _checking(haproxy: str, draft: Path) -> list[str]:
+    return [haproxy, "-c", "-f", str(draft)]
+
+
+def _require_taken(haproxy: str, draft: Path, status: int, output: str) -> None:
+    if status != 0:
+        said = " ".join(output.replace(f"{draft}:", "line ").split())
+        raise Refused(said[:WHY_CHARACTERS_MAX] or f"{haproxy} ended with status {status}")

@@ -131,6 +131,13 @@ class Loader:
         except Unrenderable:  # which is known and reported as soon as it is wanted
             return self._listened[1]
 
+    def use(self, renderer: Renderer) -> None:
+        """Render by another template from now on, as soon as a shape is wanted again."""
+        self._renderer = renderer
+        self._description = ""
+        self._filed = None
+        self.refusal = None
+
     def want(self, shape: Shape, process: Process | None) -> None:
         """This is wanted now."""
         self.wanted = shape

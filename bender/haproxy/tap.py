@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
 from importlib import resources
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, NoReturn
 
 from attrs import evolve
 from twisted.application import strports
@@ -21,13 +23,13 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.python import usage
 
 from bender import __version__
-from bender.choices import Unfit
+from bender.choices import Unfit, from_toml
 from bender.client import Client
 from bender.haproxy import core
 from bender.haproxy.addresses import Addresses
 from bender.haproxy.asking import Asker, States
 from bender.haproxy.binding import why_not
-from bender.haproxy.choices import OPTIONS, Choices, choose
+from bender.haproxy.choices import FILES_READ, OPTIONS, Choices, choose, from_file
 from bender.haproxy.consumer import Consumer
 from bender.haproxy.core.listening import Listened, listened_in
 from bender.haproxy.core.reality import version_in
@@ -35,14 +37,17 @@ from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
 from bender.haproxy.core.shape import Shape
 from bender.haproxy.core.wanted import Wanted
 from bender.haproxy.driver import Driver
-from bender.haproxy.files import Files, Refused, check, held, states_beside
+from bender.haproxy.files import Files, Refused, check, check_now, held, states_beside
 from bender.haproxy.loading import Loader
 from bender.haproxy.local import LocalAddresses
+from bender.haproxy.reload import Reloader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.status import site
 from bender.haproxy.supervisor import MASTER, Command, Reloading, Supervisor
 from bender.limiting import limit_log
-from bender.service import leave_once, refuse, refuse_taken, refusing
+from bender.process.checking import CHECK_CONFIG, end_checked
+from bender.process.signals import handle_signals
+from bender.service import refuse, refuse_taken, refusing
 from bender.steady import make_steady
 
 #: For `haproxy -v`, which takes some hundredths of a second.
@@ -58,8 +63,10 @@ class Options(usage.Options):
         [option, None, None, f"{takes} {doc}"]
         for option, (takes, doc) in OPTIONS.items()
         if takes is not None and option != "bender"
+    ] + [["config", None, None, "FILE with these options as TOML; the command line wins"]]
+    optFlags = [[option, None, doc] for option, (takes, doc) in OPTIONS.items() if takes is None] + [
+        ["check-config", None, CHECK_CONFIG]
     ]
-    optFlags = [[option, None, doc] for option, (takes, doc) in OPTIONS.items() if takes is None]
 
     chosen: Choices
 
@@ -85,14 +92,28 @@ class Options(usage.Options):
             refuse(f"{error}: see twistd bender-haproxy --help.")
         except Unfit as error:
             refuse(str(error))
+        if self["check-config"]:
+            _check(self.chosen)
 
     def postOptions(self) -> None:
-        given = {
-            option: self[option] for option, (takes, _) in OPTIONS.items() if takes and self.get(option) is not None
-        }
-        nodes = given.pop("bender", [])
-        flags = frozenset(option for option, (takes, _) in OPTIONS.items() if takes is None and self[option])
-        self.chosen = choose(given, nodes, flags, host_name=socket.gethostname(), environment=os.environ)
+        for option in ("config", *FILES_READ):  # the working directory may be another one when they are read again
+            if self[option] is not None:
+                self[option] = os.path.abspath(self[option])  # noqa: PTH100 - Path leaves `..` in it
+        self.chosen = self.choose()
+
+    def choose(self) -> Choices:
+        """Return what the command line and the files amount to at present. Raises `Unfit`."""
+        filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, "bender-haproxy")
+        texts, nodes, flags = from_file(filed)
+        given = {option: self[option] for option in OPTIONS if isinstance(self.get(option), str)}
+        said = frozenset(option for option, (takes, _) in OPTIONS.items() if takes is None and self[option])
+        return choose(
+            texts | given,
+            self.get("bender", nodes),
+            flags | said,
+            host_name=socket.gethostname(),
+            environment=os.environ,
+        )
 
 
 def makeService(options: Options) -> IService:
@@ -100,8 +121,6 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
     make_steady(reactor)
-    reactor.callWhenRunning(leave_once, reactor)
-    reactor.callWhenRunning(limit_log, reactor)
     if options.chosen.status is not None:
         refuse_taken("status", options.chosen.status)
     version = _version(options.chosen.haproxy)
@@ -109,8 +128,13 @@ def makeService(options: Options) -> IService:
         lock = held(options.chosen.output)
     except Refused as error:
         refuse(f"{error}.")
-    service = put_together(options.chosen, version, reactor)
+    try:
+        service = put_together(options.chosen, version, reactor)
+    except Unfit as error:
+        refuse(str(error))
     service.lock = lock
+    reactor.callWhenRunning(handle_signals, reactor, lambda: service.reloader.apply(options.choose()))
+    reactor.callWhenRunning(limit_log, reactor)
     return service
 
 
@@ -152,13 +176,19 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> To
     )
     if isinstance(reloading, Supervisor):
         reloading.before_start, reloading.on_start = loader.rewrite, driver.poke
-    return Together(driver, Asker(reactor, States(client), driver), choices, reactor)
+    together = Together(driver, Asker(reactor, States(client), driver), choices, reactor)
+    together.reloader = Reloader(choices, partial(_renderer, version=version), driver)
+    return together
 
 
 class Together(MultiService):
-    """A driver, and where it is told how things are. `lock` keeps others from its files for as long as it is there."""
+    """A driver, and where it is told how things are. `lock` keeps others from its files for as long as it is there.
+
+    `reloader` changes the options of the driver.
+    """
 
     lock: IO[str]
+    reloader: Reloader
 
     def __init__(self, driver: Driver, asker: Asker, choices: Choices, reactor: Any) -> None:
         super().__init__()
@@ -189,7 +219,7 @@ def _reloading(choices: Choices, reactor: Any) -> Reloading:
 
 
 def _renderer(choices: Choices, version: tuple[int, ...]) -> Renderer:
-    """By the operator's template, or by ours; one that cannot be rendered at all is refused here."""
+    """By the operator's template, or by ours. Raises `Unfit` for one that cannot be rendered at all."""
     template = choices.template
     if template is None:
         template = resources.files(core).joinpath("haproxy.cfg.j2").read_text("utf-8")
@@ -197,8 +227,24 @@ def _renderer(choices: Choices, version: tuple[int, ...]) -> Renderer:
         renderer = Renderer(template, str(choices.socket), str(states_beside(choices.output)), version)
         renderer.description(Shape())
     except Unrenderable as error:
-        refuse(f"--template {error}.")
+        raise Unfit(f"--template {error}.") from error
     return renderer
+
+
+def _check(choices: Choices) -> NoReturn:
+    """Check what is not checked without running HAProxy, and end the process."""
+    try:
+        rendered = _renderer(choices, _version(choices.haproxy)).render(Shape(), {})
+    except (Unfit, Unrenderable) as error:
+        refuse(str(error))
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".cfg") as draft:
+        draft.write(rendered.text)
+        draft.flush()
+        try:
+            check_now(choices.haproxy, Path(draft.name))
+        except Refused as error:
+            refuse(f"{choices.haproxy} refuses the configuration that an empty registry gives: {error}.")
+    end_checked(f"nodes {', '.join(choices.nodes)}, output {choices.output}, socket {choices.socket}")
 
 
 def _client(choices: Choices, reactor: Any) -> Client:

@@ -122,6 +122,47 @@ class Threshold(GuardCase):
         self.assertEqual((self.listed(), self.told()), ("", ["online registered", "offline node-lost"]))
 
 
+class Duration(GuardCase):
+    """It is changed while the node runs."""
+
+    def lose(self) -> None:
+        self.live("a", 3)
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+
+    def test_switched_on(self) -> None:
+        """What is hidden by then stays hidden; what would be hidden later stays listed for that long."""
+        self.guard_s = 0.0
+        self.setUp()
+        self.cluster["a"].set_guard_duration(GUARD_S)
+        self.lose()
+        self.assertEqual((self.listed("a"), self.listed("c")), ("1? 2? 3", "3"))
+        self.run_for(GUARD_S)
+        self.assertEqual(self.listed("a"), "3")
+
+    def test_switched_off(self) -> None:
+        """Suspects are hidden at once."""
+        self.lose()
+        self.assertEqual(self.listed(), "1? 2? 3")
+        self.cluster["a"].set_guard_duration(0.0)
+        self.run_for(1.0)
+        self.assertEqual((self.listed("a"), self.listed("c")), ("3", "1? 2? 3"))
+
+    def test_longer(self) -> None:
+        """The time of present suspects is not lengthened."""
+        self.lose()
+        self.cluster["a"].set_guard_duration(10 * GUARD_S)
+        self.run_for(GUARD_S)
+        self.assertEqual(self.listed("a"), "3")
+
+    def test_in_the_next_incarnation(self) -> None:
+        """It is kept."""
+        self.cluster["a"].set_guard_duration(7.0)
+        self.cluster["a"].anew(99, self.cluster.now)
+        self.assertEqual(self.cluster["a"].guard_s, 7.0)
+
+
 class Nodes(GuardCase):
     """Several nodes are lost together, or one after the other."""
 

@@ -13,7 +13,7 @@ import pytest_twisted
 
 from bender.haproxy import core
 from tests.e2e.balancing import NODES, Place, driven, haproxy, instances, shop, versions
-from tests.e2e.nodes import Cluster, pause, until
+from tests.e2e.nodes import Cluster, pause, twistd, until
 from tests.e2e.traffic import traffic
 
 pytestmark = pytest.mark.outside
@@ -205,6 +205,35 @@ async def test_what_haproxy_refuses(cluster: Cluster, place: Place) -> None:
         await asking.until_asked(20)
     assert set(versions(asking.answers())) == {"1"}
     assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_template_after_sighup(cluster: Cluster, place: Place) -> None:
+    """It is checked and loaded without a lost request; one that cannot be rendered changes nothing."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 1, "1")
+    port = await shop(place, node)
+    template, config = place.folder / "template", place.folder / "edge.toml"
+    template.write_text(TEMPLATE)
+    config.write_text(f'template = "{template}"\n')
+    driver = await driven(place, [node], config=str(config))
+    options = [f"--config={config}", f"--output={driver.file}", f"--socket={driver.place}", f"--check={haproxy()}"]
+    checked = place.start(*twistd(), "bender-haproxy", "--check-config", *options)
+    await checked.ended()
+    assert checked.output.startswith("The configuration is valid: nodes 127.0.0.1:1729, output ")
+    async with traffic(port) as asking:
+        template.write_text(f"{TEMPLATE}# another\n")
+        config.write_text(f'template = "{template}"\nreport = true\n')
+        driver.signal(signal.SIGHUP)
+        await until("it is loaded", lambda: "# another" in driver.file.read_text())
+        await driver.until("well", lambda status: status["haproxy"]["settled"])
+        assert "--report takes effect at the next start" in driver.output
+        template.write_text("{% nonsense %}")
+        driver.signal(signal.SIGHUP)
+        await until("it is said", lambda: "Configuration not changed after SIGHUP" in driver.output)
+        await asking.until_asked(20)
+    assert asking.failed == []
+    assert "# another" in driver.file.read_text()
 
 
 @pytest_twisted.ensureDeferred

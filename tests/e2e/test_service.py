@@ -31,10 +31,13 @@ from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Cluster, Node, environment
 TWIST = [sys.executable, str(Path(sys.executable).with_name("twist"))]
 
 
-def ended(*arguments: str, runner: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+def ended(
+    *arguments: str, runner: list[str] | None = None, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """What became of a command that ends by itself."""
     return subprocess.run(
         [*(runner or twistd()), "bender", *arguments],
+        cwd=folder,
         env=environment(),
         timeout=PATIENCE_S,
         text=True,
@@ -46,6 +49,23 @@ def ended(*arguments: str, runner: list[str] | None = None) -> subprocess.Comple
 def is_sentence(text: str) -> bool:
     """Whether there is one line, and that a sentence of bender's."""
     return text.startswith("bender: ") and text.endswith(".\n") and text.count("\n") == 1
+
+
+def test_check_config_starts_nothing(tmp_path: Path) -> None:
+    """It says what is wrong, or what would be; nothing is listened on, and no file is written."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # such as by the node that runs
+        place = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        (tmp_path / "n.toml").write_text(f'api = "{place}"\n')
+        runner = [twistd()[0], twistd()[1]]  # without --nodaemon and --pidfile
+        for program in (runner, TWIST):
+            checked = ended("--check-config", f"--config={tmp_path / 'n.toml'}", runner=program, folder=tmp_path)
+            assert (checked.returncode, checked.stderr) == (0, "")
+            assert checked.stdout.startswith(f"The configuration is valid: --api {place}, ")
+    (tmp_path / "n.toml").write_text("tll = 10\n")
+    checked = ended("--check-config", f"--config={tmp_path / 'n.toml'}", runner=runner, folder=tmp_path)
+    assert (checked.returncode, checked.stdout) == (1, "")
+    assert "did you mean 'ttl'" in checked.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["n.toml"]
 
 
 # What refuses to start. All the sentences are in tests/test_choices.py.
@@ -345,11 +365,44 @@ async def test_ctrl_c_is_taken_the_same_way(cluster: Cluster) -> None:
 @ensureDeferred
 async def test_a_closed_terminal_is_taken_the_same_way(cluster: Cluster) -> None:
     """Unless somebody started the node in a way that it does not hear of that."""
-    first, second = await cluster(2, interval=2, ttl=8)
-    first.kill(signal.SIGHUP)
-    assert await first.ended() == -signal.SIGHUP
+    (second,) = await cluster(1, interval=2, ttl=8)
+    first = cluster.node(peers=second.exchange, interval=2, ttl=8)
+    first.command = [sys.executable, str(ROOT / "tests/e2e/in_terminal.py"), *first.command]
+    first.start()
+    await first.ready()
+    first.kill(signal.SIGUSR1)  # it closes the terminal
+    assert await first.ended() == 128 + signal.SIGHUP
     (peer,) = (await second.call("GET", "/status")).body["peers"]
     assert peer["state"] == "left"
+
+
+@ensureDeferred
+async def test_sighup_reopens_the_log_and_rereads_the_configuration(cluster: Cluster, tmp_path: Path) -> None:
+    """What cannot change is named, and a file that is not valid changes nothing; the node goes on all the while."""
+    (second,) = await cluster(1)
+    config, log = tmp_path / "n.toml", tmp_path / "node.log"
+    config.write_text("")
+    first = cluster.node(config="n.toml", peers=None)
+    first.command = [*twistd(), f"--logfile={log}", "bender"]
+    first.start()
+    await first.ready()
+
+    log.rename(tmp_path / "node.log.1")
+    config.write_text(f'peers = "{second.exchange}"\nttl = 20\n')
+    first.kill(signal.SIGHUP)
+    await until("the new log is there", lambda: log.exists() and "--ttl 20 instead of 10" in log.read_text())
+    assert f"--peers: {second.exchange} added" in log.read_text()
+    assert "SIGHUP" not in (tmp_path / "node.log.1").read_text()
+    ends_at = time.monotonic() + PATIENCE_S
+    while not (status := (await first.call("GET", "/status")).body)["peers"]:
+        assert time.monotonic() < ends_at, status
+    assert status["ttl"] == 10
+
+    config.write_text("ttl = \n")
+    first.kill(signal.SIGHUP)
+    await until("it is said", lambda: "Configuration not changed after SIGHUP" in log.read_text())
+    assert "n.toml is not TOML" in log.read_text()
+    assert (await first.call("GET", "/ready")).status == 200
 
 
 @ensureDeferred

@@ -302,6 +302,9 @@ class Double:
     def located(self, seed: str, addresses: Sequence[str]) -> None:
         self.seeds.append((seed, list(addresses)))
 
+    def remove_seed(self, seed: str) -> None:
+        self.seeds.append((seed, []))
+
     def peer_problem(self, address: str, problem: str | None) -> None:
         self.problems[address] = problem
 

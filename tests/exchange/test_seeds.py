@@ -131,3 +131,29 @@ class Names(SeedsCase):
         self.network.advance(AGAIN_S)
         self.assertEqual([seed for seed, _ in self.node.seeds], [SEED])
         self.assertEqual(self.network.getDelayedCalls(), [])
+
+
+class Replacing(SeedsCase):
+    """Other seeds than at the start, while the node runs."""
+
+    def test_addresses(self) -> None:
+        """A new one is told, and a round begins with it at once; one that is left out is removed; others stay."""
+        service = self.start("10.0.0.2:1730", "10.0.0.3:1730")
+        self.node.seeds.clear()
+        service.replace(["10.0.0.3:1730", "10.0.0.4:1730"])
+        self.assertEqual(self.node.seeds, [("10.0.0.2:1730", []), ("10.0.0.4:1730", ["10.0.0.4:1730"])])
+        self.assertEqual(self.node.rounds, [["10.0.0.4:1730"]])
+
+    def test_names(self) -> None:
+        """A new one is looked up from now on, one that is left out not any more."""
+        self.network.names.addresses |= {"nodes.example": ["10.0.0.2"], "others.example": ["10.0.0.3"]}
+        service = self.start(SEED)
+        service.replace(["others.example:1730"])
+        self.network.settle()
+        self.assertEqual(self.node.seeds[1:], [(SEED, []), ("others.example:1730", ["10.0.0.3:1730"])])
+        self.assertEqual(self.node.rounds[1:], [["10.0.0.3:1730"]])
+        self.network.names.asked.clear()
+        self.network.advance(AGAIN_S)
+        self.assertEqual(self.network.names.asked, ["others.example"])
+        service.stopService()
+        self.assertEqual(self.network.getDelayedCalls(), [])

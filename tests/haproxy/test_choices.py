@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.choices import Unfit
+from bender.choices import Given, Unfit
 from bender.haproxy import files
-from bender.haproxy.choices import OPTIONS, SOCKET_BYTES_MAX, Choices, choose
+from bender.haproxy.choices import OPTIONS, SOCKET_BYTES_MAX, Choices, choose, from_file
 from bender.haproxy.files import held
 from bender.haproxy.tap import Options
 from bender.service import Refusal
@@ -163,3 +164,26 @@ class CommandLine(ChoicesCase):
         self.assertIn("argument too many", str(self.assertRaises(Refusal, self.parse, "word")))
         self.assertIn("see twistd bender-haproxy --help", str(self.assertRaises(Refusal, self.parse, "--none")))
         self.assertIn("--name", str(self.assertRaises(Refusal, self.parse, "--name=a/b")))
+
+
+class Files(SynchronousTestCase):
+    """What a file of TOML says in the form of the command line."""
+
+    def given(self, **values: Any) -> tuple[dict[str, str], list[str], frozenset[str]]:
+        texts, nodes, flags = from_file({name: Given(f"{name} in edge.toml", value) for name, value in values.items()})
+        return texts, [*nodes], flags
+
+    def test_values_nodes_and_flags(self) -> None:
+        """Nodes are one string or a list of them; a flag is true or false."""
+        self.assertEqual(
+            self.given(output="/cfg", bender=["a", "b:1"], report=True, insecure=False),
+            ({"output": "/cfg"}, ["a", "b:1"], frozenset({"report"})),
+        )
+        self.assertEqual(self.given(bender="a,b"), ({}, ["a,b"], frozenset()))
+
+    def test_a_value_of_another_type_is_refused(self) -> None:
+        """The sentence names the key and the file."""
+        for name, value in {"output": True, "bender": [1], "report": "yes", "name": ["edge"]}.items():
+            sentence = str(self.assertRaises(Unfit, self.given, **{name: value}))
+            self.assertIn(f"{name} in edge.toml must be", sentence)
+            self.assertIn(repr(value), sentence)

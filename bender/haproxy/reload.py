@@ -1,0 +1,54 @@
+"""Applies options that were reread to a driver that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import fields
+
+from bender.haproxy.choices import Choices
+from bender.haproxy.core.rendering import Renderer
+from bender.process.signals import Reread
+
+#: The options that a driver takes over while it runs.
+_AT_ONCE = ("template",)
+
+#: Fields of `Choices` whose option has another name, or whose value is not shown: a template is long, a token secret.
+_OPTIONS = {"nodes": "bender", "haproxy": "check", "runs": "run", "token": "token-file"}
+
+
+class RunningDriver(Protocol):
+    """What a driver offers here."""
+
+    def use_renderer(self, renderer: Renderer) -> None: ...
+
+
+class Reloader:
+    """Changes the options of a driver that was started with `choices`.
+
+    `renderer_of` gives the renderer of the template that options name, and raises `Unfit` if it cannot be rendered.
+    """
+
+    def __init__(self, choices: Choices, renderer_of: Callable[[Choices], Renderer], driver: RunningDriver) -> None:
+        self._started_with = choices
+        self._now = choices
+        self._renderer_of = renderer_of
+        self._driver = driver
+
+    def apply(self, chosen: Choices) -> Reread:
+        """Apply the options that can change while the driver runs, and name the others that differ."""
+        changed = []
+        if chosen.template != self._now.template:
+            self._driver.use_renderer(self._renderer_of(chosen))
+            changed.append("--template")
+        self._now = chosen
+        return Reread(changed, [*map(_named, self._differing(chosen))])
+
+    def _differing(self, chosen: Choices) -> list[str]:
+        names = [each.name for each in fields(Choices) if each.name not in _AT_ONCE]
+        return [name for name in names if getattr(chosen, name) != getattr(self._started_with, name)]
+
+
+def _named(field: str) -> str:
+    return f"--{_OPTIONS.get(field, field.replace('_', '-'))}"

@@ -1,0 +1,98 @@
+"""What a service does on signals: SIGTERM and SIGINT end it, SIGHUP makes it reload.
+
+On SIGHUP the log files are opened again, so that logrotate can rename them, and the configuration is reread. A terminal
+that is closed sends SIGHUP too; then the service ends, as it would without a handler. A signal that was ignored when
+the process began, such as SIGHUP under `nohup`, stays ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+from attrs import frozen
+from twisted.logger import Logger, globalLogPublisher
+
+from bender.choices import Unfit
+from bender.process.log_files import LogFiles
+
+_log = Logger()
+
+
+@frozen
+class Reread:
+    """Outcome of rereading a configuration: sentences about what is changed now, and what takes effect later."""
+
+    changed: Sequence[str] = ()
+    at_next_start: Sequence[str] = ()
+
+
+def handle_signals(reactor: Any, reread: Callable[[], Reread]) -> None:
+    """Handle signals from now on. Call it when the reactor runs, after the log observers are set up.
+
+    `reread` applies the configuration; it raises `Unfit` and changes nothing where the new one is not valid.
+    """
+    leave = _leave_once(reactor)
+    reload = Reload(LogFiles(globalLogPublisher._observers), reread)  # noqa: SLF001 - there is no other way
+    had_terminal = _has_terminal()
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        if had_terminal and not _has_terminal():
+            leave(number, frame)
+        else:
+            reactor.callFromThread(reload)
+
+    for number, act in ((signal.SIGTERM, leave), (signal.SIGINT, leave), (signal.SIGHUP, hang_up)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, act)
+
+
+def _leave_once(reactor: Any) -> Callable[[int, FrameType | None], None]:
+    """End at the first signal, and take no notice of those that follow: Twisted would stop twice, and fail."""
+    told = False
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            (reactor.sigInt if number == signal.SIGINT else reactor.sigTerm)(number, frame)
+
+    return leave
+
+
+def _has_terminal() -> bool:
+    """Return True if this process has a controlling terminal, which it loses when that is closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+class Reload:
+    """What SIGHUP does, said in the log."""
+
+    def __init__(self, log_files: LogFiles, reread: Callable[[], Reread]) -> None:
+        self._log_files = log_files
+        self._reread = reread
+
+    def __call__(self) -> None:
+        for problem in self._log_files.reopen():
+            _log.error("After SIGHUP {problem}: the log goes on in the old file.", problem=problem)
+        try:
+            reread = self._reread()
+        except Unfit as error:
+            _log.error("Configuration not changed after SIGHUP: {error}", error=str(error))
+            return
+        except Exception:  # the service goes on as it is
+            _log.failure("Rereading the configuration after SIGHUP failed.")
+            return
+        for change in reread.changed:
+            _log.info("Configuration changed after SIGHUP: {change}.", change=change)
+        for change in reread.at_next_start:
+            _log.warn("Configuration reread after SIGHUP: {change} takes effect at the next start.", change=change)
+        if not (reread.changed or reread.at_next_start):
+            _log.info("Configuration reread after SIGHUP: nothing changed.")

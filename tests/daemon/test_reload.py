@@ -1,0 +1,78 @@
+"""Changing the options of a node that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.choices import OPTIONS, Choices, Given, choose
+from bender.daemon.reload import AT_NEXT_START, Reloader
+from bender.process.signals import Reread
+
+
+class Running:
+    """Notes what a node and its exchange are told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def set_guard_duration(self, guard_s: float) -> None:
+        self.told.append(guard_s)
+
+    def replace_seeds(self, seeds: Sequence[str]) -> None:
+        self.told.append([*seeds])
+
+
+def chosen(**values: Any) -> Choices:
+    return choose({option: Given(f"--{option}", value) for option, value in values.items()}, "box")
+
+
+class Reloading(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.running = Running()
+        self.reloader = Reloader(chosen(peers="a,b"), self.running, self.running)
+
+    def test_peers(self) -> None:
+        """Those that are new are tried from now on, others not any more; the log names both."""
+        reread = self.reloader.apply(chosen(peers="b,c,d"))
+        self.assertEqual(self.running.told, [["b:1730", "c:1730", "d:1730"]])
+        self.assertEqual(reread, Reread(["--peers: c:1730, d:1730 added", "--peers: a:1730 removed"], []))
+
+    def test_the_guard(self) -> None:
+        self.assertEqual(self.reloader.apply(chosen(peers="a,b", guard=60)), Reread(["--guard: 60 instead of 0"], []))
+        self.assertEqual(self.running.told, [60.0])
+
+    def test_nothing_changed(self) -> None:
+        """Also if the peers are only spelled in another way."""
+        self.assertEqual(self.reloader.apply(chosen(peers=["a:1730", "b"])), Reread([], []))
+        self.assertEqual(self.running.told, [])
+
+    def test_what_a_node_needs_a_start_for(self) -> None:
+        """It is named each time, and the node goes on as it was started."""
+        other = chosen(
+            peers="a,b",
+            api="tcp:9:interface=127.0.0.1",
+            exchange="tcp:10:interface=127.0.0.1",
+            events="tcp:11:interface=127.0.0.1",
+            cluster="c",
+            name="n",
+            advertise="h",
+            ttl=20,
+            interval=2,
+        )
+        for _ in range(2):
+            reread = self.reloader.apply(other)
+            self.assertEqual(
+                [each.partition(" ")[0] for each in reread.at_next_start],
+                ["--api", "--exchange", "--events", "--cluster", "--name", "--advertise", "--ttl", "--interval"],
+            )
+            self.assertIn("--ttl 20 instead of 10", reread.at_next_start)
+            self.assertEqual((reread.changed, self.running.told), ([], []))
+        self.assertEqual(self.reloader.apply(chosen(peers="a,b")), Reread([], []))
+
+    def test_every_option_is_known(self) -> None:
+        """One that is added must say whether it can change; --insecure only allows the others."""
+        at_once, never = {"peers", "guard"}, {"insecure"}
+        self.assertEqual({*OPTIONS} - at_once - never, {*AT_NEXT_START})

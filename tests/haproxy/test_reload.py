@@ -1,0 +1,56 @@
+"""Changing the options of a driver that runs."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from bender.choices import Unfit
+from bender.haproxy.choices import Choices
+from bender.haproxy.core.rendering import Renderer, Unrenderable
+from bender.haproxy.reload import Reloader
+from bender.process.signals import Reread
+from tests.haproxy.test_choices import ChoicesCase
+
+VERSION = (2, 6, 12)
+
+
+def renderer_of(choices: Choices) -> Renderer:
+    try:
+        return Renderer(choices.template or "", "/run/h.sock", "/states", VERSION)
+    except Unrenderable as error:
+        raise Unfit(f"--template {error}.") from error
+
+
+class Running:
+    """Notes the renderers that a driver is given."""
+
+    def __init__(self) -> None:
+        self.renderers: list[Renderer] = []
+
+    def use_renderer(self, renderer: Renderer) -> None:
+        self.renderers.append(renderer)
+
+
+class Reloading(ChoicesCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.running = Running()
+        self.choices = self.chosen()
+        self.reloader = Reloader(self.choices, renderer_of, self.running)
+
+    def test_the_template(self) -> None:
+        """It is rendered from now on."""
+        self.assertEqual(self.reloader.apply(evolve(self.choices, template="# x")), Reread(["--template"], []))
+        self.assertEqual(len(self.running.renderers), 1)
+        self.assertEqual(self.reloader.apply(evolve(self.choices, template="# x")), Reread([], []))
+
+    def test_a_template_that_is_none(self) -> None:
+        """Nothing is changed, and it is looked at again the next time."""
+        for _ in range(2):
+            self.assertRaises(Unfit, self.reloader.apply, evolve(self.choices, template="{% x %}"))
+        self.assertEqual(self.running.renderers, [])
+
+    def test_what_a_driver_needs_a_start_for(self) -> None:
+        """It is named by its option, without its value, which may be a secret."""
+        other = evolve(self.choices, token="secret", nodes=("b:1729",), runs=True, name="edge-2")
+        self.assertEqual(self.reloader.apply(other), Reread([], ["--bender", "--run", "--name", "--token-file"]))

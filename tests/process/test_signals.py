@@ -1,0 +1,83 @@
+"""What SIGHUP does and says, without signals: the e2e tests send those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
+
+from bender.choices import Unfit
+from bender.process.log_files import LogFiles
+from bender.process.signals import Reload, Reread
+
+
+class Unopenable(LogFiles):
+    def __init__(self) -> None:
+        super().__init__([])
+
+    def reopen(self) -> list[str]:
+        return ["the log file /var/log/node cannot be opened again (Permission denied)"]
+
+
+class Reloading(SynchronousTestCase):
+    def said(self, reread: Callable[[], Reread], log_files: LogFiles | None = None) -> list[str]:
+        """The lines that the log has of a reload."""
+        lines: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            if str(event.get("log_namespace")).startswith("bender."):
+                lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        try:
+            Reload(log_files or LogFiles([]), reread)()
+        finally:
+            globalLogPublisher.removeObserver(observe)
+        return lines
+
+    def test_what_changed_and_what_will(self) -> None:
+        """A line for each option."""
+        self.assertEqual(
+            self.said(lambda: Reread(["--peers: a:1730 added"], ["--ttl 20 instead of 10"])),
+            [
+                "Configuration changed after SIGHUP: --peers: a:1730 added.",
+                "Configuration reread after SIGHUP: --ttl 20 instead of 10 takes effect at the next start.",
+            ],
+        )
+
+    def test_nothing_changed(self) -> None:
+        """It is said, so that whoever sent the signal sees that it arrived."""
+        self.assertEqual(self.said(Reread), ["Configuration reread after SIGHUP: nothing changed."])
+
+    def test_a_configuration_that_is_not_valid(self) -> None:
+        """The sentence says what is wrong with it."""
+
+        def reread() -> Reread:
+            raise Unfit("ttl in n1.toml must be a number of seconds, not 'x'.")
+
+        self.assertEqual(
+            self.said(reread),
+            ["Configuration not changed after SIGHUP: ttl in n1.toml must be a number of seconds, not 'x'."],
+        )
+
+    def test_a_defect_does_not_end_the_service(self) -> None:
+        """It is logged with its traceback."""
+
+        def reread() -> Reread:
+            raise ZeroDivisionError
+
+        self.assertEqual(self.said(reread), ["Rereading the configuration after SIGHUP failed."])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_log_file_that_cannot_be_opened(self) -> None:
+        """The configuration is reread all the same."""
+        problem, reread = self.said(Reread, Unopenable())
+        self.assertEqual(
+            problem,
+            "After SIGHUP the log file /var/log/node cannot be opened again (Permission denied): "
+            "the log goes on in the old file.",
+        )
+        self.assertEqual(reread, "Configuration reread after SIGHUP: nothing changed.")
