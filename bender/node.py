@@ -308,7 +308,7 @@ class Node:
         return self.replica.word(self._now(), key_of_state(key))
 
     def keys_of_states(self) -> list[str]:
-        """Return the ids of the registrations, listed or not, whose state was ever set and is not forgotten, in order."""
+        """Return in order the ids whose state was ever set and is not forgotten, also of what is not listed."""
         return sorted(filter(None, map(registration_of, self.replica.configuration)))
 
     def claims(self, app: str | None = None, version: str | None = None, *, ordered: bool = True) -> list[Claim]:

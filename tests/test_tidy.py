@@ -39,10 +39,10 @@ CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "ji
 SHELLS = {"bender.api", "bender.events", "bender.exchange", "bender.expiry"}
 
 #: What people use a registry with. The daemon runs without any of it.
-AROUND = {"bender.cli", "bender.client", "bender.deploying", "bender.haproxy", "bender.running"}
+AROUND = {"bender.cli", "bender.client", "bender.declared", "bender.deploying", "bender.haproxy", "bender.running"}
 
 #: What those need alone, and the daemon never imports.
-AROUND_NEEDS = {"click", "jinja2", "markupsafe", "rich"}
+AROUND_NEEDS = {"click", "jinja2", "markupsafe", "rich", "tomli_w"}
 
 #: They start the reactor, everybody else is handed it.
 STARTING = {"bender.tap", "bender.cli", "bender.haproxy.tap"}

@@ -1,0 +1,69 @@
+"""The line at which each key of a TOML document stands.
+
+`tomllib` says where the syntax is wrong, and nothing about where a value comes from. The document, which must be valid,
+is read a second time here, statement by statement: each statement of TOML is a document of its own.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+#: Keys and indices that lead to a value.
+Path = tuple[str | int, ...]
+
+
+def lines_of(text: str) -> dict[Path, int]:
+    """Return the number of the first line, from 1 on, that mentions each path of a valid document."""
+    found: dict[Path, int] = {}
+    counts: dict[Path, int] = {}
+    table: Path = ()
+    statement, begins = "", 0
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        statement, begins = (f"{statement}\n{line}", begins) if statement else (line, number)
+        try:
+            read = tomllib.loads(statement)
+        except tomllib.TOMLDecodeError:
+            continue  # it goes on in the next line
+        if statement.lstrip().startswith("["):
+            table = _table(read, statement.lstrip().startswith("[["), counts)
+            _note(found, table, begins)
+        else:
+            for path in _paths(read):
+                _note(found, table + path, begins)
+        statement = ""
+    return found
+
+
+def _table(header: dict[str, Any], is_element: bool, counts: dict[Path, int]) -> Path:
+    """Return the path of a table by its header; `counts` are the elements so far of each array of tables."""
+    keys: list[str] = []
+    inner: Any = header
+    while isinstance(inner, dict) and inner:
+        ((key, inner),) = inner.items()
+        keys.append(key)
+    path: Path = ()
+    for key in keys[:-1]:
+        path = _last((*path, key), counts)
+    path += (keys[-1],)
+    if is_element:
+        counts[path] = counts.get(path, 0) + 1
+    return _last(path, counts)
+
+
+def _last(path: Path, counts: dict[Path, int]) -> Path:
+    return (*path, counts[path] - 1) if path in counts else path
+
+
+def _paths(value: Any) -> list[Path]:
+    """The paths of all that is inside a value."""
+    if isinstance(value, dict):
+        items: list[tuple[str | int, Any]] = [*value.items()]
+    else:
+        items = [*enumerate(value)] if isinstance(value, list) else []
+    return [path for key, inner in items for path in ((key,), *((key, *rest) for rest in _paths(inner)))]
+
+
+def _note(found: dict[Path, int], path: Path, line: int) -> None:
+    for length in range(1, len(path) + 1):
+        found.setdefault(path[:length], line)

@@ -1,0 +1,280 @@
+"""Reading a file: what it declares, and all that is wrong with it, each with its line.
+
+The rules for fields are those of the API, checked by the same functions. So a file that passes here has nothing in it
+that a node of this release would refuse for its form.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time
+from difflib import get_close_matches
+from math import isfinite
+from typing import Any, cast, get_args
+
+import msgspec
+from attrs import define, field, frozen
+
+from bender.core.configuration import LASTING_S_MAX
+from bender.core.durations import FORM, parse_duration
+from bender.core.model import Invalid, Kind, TooLarge, registration_key
+from bender.core.standing import State
+from bender.core.states import LASTING_S_MIN
+from bender.declared.document import (
+    IMPLIED,
+    KINDS,
+    META,
+    META_JSON,
+    STATES,
+    DeclaredState,
+    Document,
+    Fields,
+    backends_named,
+)
+from bender.declared.lines import Path, lines_of
+
+_STATE_FIELDS = ("state", "for", "until")
+_STATE_KEY = "APP/VERSION/HOST/PORT"
+
+#: How tomllib says where the syntax is wrong.
+_AT = re.compile(r" \(at line (\d+), column (\d+)\)\Z")
+
+#: A name that stands in for a wrong one, so that what else is wrong is found as well.
+_SOME_NAME = "x"
+
+
+@frozen
+class Problem:
+    """Something in a file that is wrong: at which line and column (None if unknown), and what."""
+
+    line: int | None
+    text: str
+    column: int | None = None
+
+    def located(self, file: str) -> str:
+        """Return the problem as compilers show them: FILE:LINE:COLUMN: TEXT."""
+        return (
+            ":".join([file, *(str(each) for each in (self.line, self.column) if each is not None)]) + f": {self.text}"
+        )
+
+
+@frozen
+class Read:
+    """What was read: a document, complete if there are no problems.
+
+    `unresolved` has a problem for each backend that a frontend names and the file does not have, by the backend's name.
+    """
+
+    document: Document
+    problems: tuple[Problem, ...] = ()
+    unresolved: tuple[tuple[str, Problem], ...] = ()
+
+
+def read(text: str) -> Read:
+    """Read a file; never raises."""
+    try:
+        content = tomllib.loads(text)
+        lines = lines_of(text)
+    except tomllib.TOMLDecodeError as error:
+        return Read(Document(), (_syntax_problem(text, str(error)),))
+    except RecursionError:
+        return Read(Document(), (Problem(None, "it has tables or arrays too deep inside each other"),))
+    reader = _Reader(lines)
+    document = reader.document(content)
+    unresolved = tuple(reader.unresolved(document))
+    return Read(document, tuple(sorted(reader.problems, key=lambda problem: problem.line or 0)), unresolved)
+
+
+def _syntax_problem(text: str, message: str) -> Problem:
+    at = _AT.search(message)
+    what = _AT.sub("", message).removesuffix(" (at end of document)")
+    if at is None:  # at the end of the document
+        return Problem(text.count("\n") + 1, f"it is not TOML: {what} at the end")
+    return Problem(int(at[1]), f"it is not TOML: {what}", int(at[2]))
+
+
+@define
+class _Reader:
+    lines: Mapping[Path, int]
+    problems: list[Problem] = field(factory=list)
+
+    def document(self, content: Mapping[str, Any]) -> Document:
+        tables = (*KINDS, STATES)
+        for key in content:
+            if key not in tables:
+                self._note((key,), f"{key}: there is no such table, only {_listed(tables)}{_meant(key, tables)}")
+        objects = {table: self._objects(table, kind, content) for table, kind in KINDS.items()}
+        return Document(objects["backends"], objects["frontends"], self._states(content))
+
+    def unresolved(self, document: Document) -> Iterator[tuple[str, Problem]]:
+        """The references of frontends to backends that the document does not have."""
+        for name, fields in document.frontends.items():
+            for path, backend in backends_named(fields):
+                if backend not in document.backends:
+                    near = _meant(backend, document.backends)
+                    where = f"{path[0]}: " if len(path) == 1 else f"{path[0]}: number {int(path[1]) + 1}: "
+                    text = f"frontend/{name}: {where}there is no backend {backend}{near}"
+                    yield backend, Problem(self._line(("frontends", name, *path)), text)
+
+    def _note(self, path: Path, text: str) -> None:
+        self.problems.append(Problem(self._line(path), text))
+
+    def _line(self, path: Path) -> int | None:
+        """The line of a path, or else of the nearest that contains it."""
+        return next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
+
+    def _tables(self, table: str, content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        found = content.get(table, {})
+        if not isinstance(found, dict):
+            self._note((table,), f"{table}: must be tables such as [{table}.NAME]")
+            return
+        for name, fields in found.items():
+            if isinstance(fields, dict):
+                yield name, fields
+            else:
+                self._note((table, name), f"{table}.{name}: must be a table: [{table}.NAME]")
+
+    # Backends and frontends.
+
+    def _objects(self, table: str, kind: Kind, content: Mapping[str, Any]) -> dict[str, Fields]:
+        found: dict[str, Fields] = {}
+        for name, declared in self._tables(table, content):
+            path = (table, name)
+            fields = self._plain(path, kind.key(name), self._with_meta(path, kind.key(name), declared))
+            for about, problem in _problems_of(kind, name, fields):
+                self._note((*path, about), f"{kind.key(name)}: {problem}")
+            found[name] = {key: value for key, value in fields.items() if key not in IMPLIED}
+        return found
+
+    def _with_meta(self, path: Path, id_: str, declared: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields, with `meta` for `meta_json`."""
+        fields = {key: value for key, value in declared.items() if key != META_JSON}
+        if META_JSON not in declared:
+            return fields
+        if META in declared:
+            self._note((*path, META_JSON), f"{id_}: {META_JSON}: give {META} or {META_JSON}, not both")
+            return fields
+        try:
+            fields[META] = msgspec.json.decode(declared[META_JSON], type=dict[str, Any])
+        except (ValueError, TypeError, RecursionError):
+            self._note((*path, META_JSON), f"{id_}: {META_JSON}: must be a string with an object in JSON")
+        return fields
+
+    def _plain(self, path: Path, id_: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that JSON can say."""
+        plain: dict[str, Any] = {}
+        for key, value in fields.items():
+            odd = next(_unlike_json(value), None)
+            if odd is None:
+                plain[key] = value
+            else:
+                self._note((*path, key), f"{id_}: {key}: {odd}")
+        return plain
+
+    # States.
+
+    def _states(self, content: Mapping[str, Any]) -> dict[str, DeclaredState]:
+        found: dict[str, DeclaredState] = {}
+        for key, fields in self._tables(STATES, content):
+            path = (STATES, key)
+            try:
+                id_ = _instance(key)
+                state = self._state(key, fields)
+            except Invalid as error:
+                about = () if error.field == "id" else (error.field,)
+                self._note((*path, *about), f"state of {key}: {str(error).removeprefix('id: ')}")
+            else:
+                if id_ in found:
+                    self._note(path, f"state of {key}: the instance is declared twice")
+                found[id_] = state
+        return found
+
+    def _state(self, key: str, fields: Mapping[str, Any]) -> DeclaredState:
+        for other in fields:
+            if other not in _STATE_FIELDS:
+                text = f"state of {key}: {other}: is not a field of a state{_meant(other, _STATE_FIELDS)}"
+                self._note((STATES, key, other), text)
+        state = fields.get("state")
+        if state not in get_args(State):
+            raise Invalid("state", f"must be {_listed([str(each) for each in get_args(State)], 'or')}")
+        if "for" in fields and "until" in fields:
+            raise Invalid("until", "give for or until, not both")
+        for_s = _for_s(fields["for"]) if "for" in fields else None
+        until_ms = _until_ms(fields["until"]) if "until" in fields else None
+        return DeclaredState(cast(State, state), for_s, until_ms)
+
+
+def _problems_of(kind: Kind, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """All that is wrong with an object, one problem of a field; each with the field."""
+    left = dict(fields)
+    while True:
+        try:
+            kind.body(name, left)
+        except Invalid as error:
+            top = error.field if error.field in left else error.field.partition(".")[0]
+            yield top, str(error).replace(f", for there is no {kind.key(name)} yet", "")
+            if top == "name" and "name" not in left and name != _SOME_NAME:
+                name = _SOME_NAME
+            elif top in kind.needs and left.get(top) != _SOME_NAME:
+                left[top] = _SOME_NAME
+            elif left.pop(top, None) is None:
+                return
+        except TooLarge as error:
+            yield "", str(error)
+            return
+        else:
+            return
+
+
+def _instance(key: str) -> str:
+    parts = key.removeprefix("registration/").split("/")
+    if len(parts) != 4:
+        raise Invalid("id", f"must be of the form {_STATE_KEY}")
+    try:
+        return registration_key((parts[0], parts[1], parts[2], parts[3]))
+    except Invalid as error:
+        raise Invalid("id", str(error)) from None
+
+
+def _for_s(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise Invalid("for", f"must be {FORM}")
+    try:
+        seconds = parse_duration(value) if isinstance(value, str) else float(value)
+    except (ValueError, OverflowError) as error:
+        raise Invalid("for", str(error)) from None
+    if not LASTING_S_MIN <= seconds <= LASTING_S_MAX:
+        raise Invalid("for", f"must be {LASTING_S_MIN:g} to {LASTING_S_MAX:g} seconds (30 days)")
+    return seconds
+
+
+def _until_ms(value: Any) -> int:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise Invalid("until", "must be a date and time with its offset, without quotes, such as 2026-11-30T18:00:00Z")
+    return round(value.timestamp() * 1000)
+
+
+def _unlike_json(value: Any) -> Iterator[str]:
+    """What is in a value that TOML can say and JSON cannot."""
+    if isinstance(value, date | time):
+        yield f"{value} is a date or time: put it in quotes"
+    elif isinstance(value, float) and not isfinite(value):
+        yield f"{value} is not a number that JSON has"
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _unlike_json(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _unlike_json(each)
+
+
+def _listed(words: Any, last: str = "and") -> str:
+    *others, end = words
+    return f"{', '.join(others)} {last} {end}"
+
+
+def _meant(word: str, known: Any) -> str:
+    near = get_close_matches(word, [*known], 1)
+    return f", did you mean {near[0]}?" if near else ""

@@ -1,0 +1,219 @@
+"""What a file declares, and what is said of one that is wrong."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.declared.document import DeclaredState, Document
+from bender.declared.lines import lines_of
+from bender.declared.reading import read
+
+SHOP = """\
+[backends.shop]
+app = "web"
+version = "1.2.0"
+"""
+
+
+class ReadingCase(SynchronousTestCase):
+    def document(self, text: str) -> Document:
+        """Return what a file without problems declares."""
+        found = read(text)
+        self.assertEqual((found.problems, found.unresolved), ((), ()))
+        return found.document
+
+    def problems(self, text: str) -> list[str]:
+        found = read(text)
+        return [problem.located("f") for problem in (*found.problems, *(each for _, each in found.unresolved))]
+
+    def wrong(self, text: str, *problems: str) -> None:
+        """The file has these problems, each as its line and the beginning of its text."""
+        found = self.problems(text)
+        self.assertEqual(len(found), len(problems), found)
+        for problem, expected in zip(found, problems, strict=True):
+            self.assertTrue(problem.startswith(f"f:{expected}"), f"{problem!r} is not {expected!r}")
+
+
+class Declaring(ReadingCase):
+    def test_objects(self) -> None:
+        """Fields are as the API takes them."""
+        document = self.document(
+            SHOP
+            + """
+            canary = { version = "1.3.0", percent = 0.1 }
+            [backends.shop.meta]
+            owner = 1
+            [frontends.www]
+            name = "www"
+            [[frontends.www.rules]]
+            path = "/api"
+            backend = "shop"
+            """
+        )
+        canary = {"version": "1.3.0", "percent": 0.1}
+        self.assertEqual(
+            document.backends, {"shop": {"app": "web", "version": "1.2.0", "canary": canary, "meta": {"owner": 1}}}
+        )
+        self.assertEqual(document.frontends, {"www": {"rules": [{"path": "/api", "backend": "shop"}]}})
+
+    def test_states(self) -> None:
+        """For a while, until a moment, or for as long as the API's default; ids become canonical."""
+        document = self.document(
+            """
+            [states."web/1/Host./80"]
+            state = "drain"
+            for = "1h30m"
+            [states."registration/web/1/0::1/80"]
+            state = "maint"
+            until = 2026-11-30T18:00:00+01:00
+            [states."web/1/h/81"]
+            state = "up"
+            [states."web/1/h/82"]
+            state = "drain"
+            for = 60
+            """
+        )
+        self.assertEqual(
+            document.states,
+            {
+                "registration/web/1/host/80": DeclaredState("drain", 5400.0),
+                "registration/web/1/::1/80": DeclaredState("maint", None, 1_796_058_000_000),
+                "registration/web/1/h/81": DeclaredState("up"),
+                "registration/web/1/h/82": DeclaredState("drain", 60.0),
+            },
+        )
+        lasting = [each.lasts_s(1_796_058_000_000 - 5000) for each in document.states.values()]
+        self.assertEqual(lasting, [5400.0, 5.0, 86_400.0, 60.0])
+
+    def test_meta_that_toml_cannot_say(self) -> None:
+        """It is JSON in a string."""
+        document = self.document(SHOP + """meta_json = '{"a":null,"n":18446744073709551616}'\n""")
+        self.assertEqual(document.backends["shop"]["meta"], {"a": None, "n": 2**64})
+
+    def test_nothing(self) -> None:
+        """An empty file is valid, and declares nothing."""
+        self.assertTrue(self.document("# nothing\n").is_empty)
+
+
+class Mistakes(ReadingCase):
+    def test_syntax(self) -> None:
+        """It is said with line and column."""
+        self.wrong("[backends.shop]\napp = web\n", "2:7: it is not TOML: Invalid value")
+        self.wrong("a = [\n", "2: it is not TOML: Invalid value at the end")
+        self.wrong("[a]\n[a]\n", "2:3: it is not TOML: Cannot declare ('a',) twice")
+
+    def test_depth(self) -> None:
+        """What is too deep to be read is a problem, and not a crash."""
+        self.assertEqual(len(self.problems("a = " + "[" * 5000 + "]" * 5000)), 1)
+        deep = "[" * 30 + "]" * 30
+        self.wrong(SHOP + f"meta.a = {deep}\n", "4: backend/shop: meta: has more than 20 lists or objects")
+
+    def test_tables(self) -> None:
+        """Those that do not exist are named with those that do."""
+        hint = "there is no such table, only backends, frontends and states, did you mean backends?"
+        self.wrong('[backend.shop]\napp = "web"', f"1: backend: {hint}")
+        self.wrong("backends = 1", "1: backends: must be tables such as [backends.NAME]")
+        self.wrong("[backends]\nshop = 1", "2: backends.shop: must be a table: [backends.NAME]")
+        self.wrong("[[states]]", "1: states: must be tables such as [states.NAME]")
+
+    def test_all_at_once(self) -> None:
+        """Each field of each object that is wrong, in order of lines, by the rules of the API."""
+        self.wrong(
+            """[backends.shop]
+app = "we/b"
+balance = "foo"
+[backends."a/b"]
+app = "web"
+version = 5
+[frontends.www]
+bind = "nowhere"
+mode = "tcp"
+rules = [{ path = "/", backend = "shop" }]
+""",
+            "1: backend/shop: version: is required",
+            "2: backend/shop: app: must be printable characters",
+            "3: backend/shop: balance: must be roundrobin",
+            "4: backend/a/b: name: must be printable",
+            "6: backend/a/b: version: must be a string",
+            "8: frontend/www: bind: ",
+            "10: frontend/www: rules: are for mode http alone",
+        )
+
+    def test_what_json_cannot_say(self) -> None:
+        """Dates and numbers that are none are refused where they stand."""
+        self.wrong(SHOP + "[backends.shop.meta]\nsince = 2026-11-30\n", "4: backend/shop: meta: 2026-11-30 is a date")
+        self.wrong(SHOP + "slow_start = nan\n", "4: backend/shop: slow_start: nan is not a number")
+        self.wrong(SHOP + "meta.a = [{ b = inf }]\n", "4: backend/shop: meta: inf is not a number")
+
+    def test_meta_json(self) -> None:
+        """It is an object in JSON, and not beside `meta`."""
+        for value in ("1", "'x'", "'[]'", "'{'"):
+            self.wrong(f"{SHOP}meta_json = {value}\n", "4: backend/shop: meta_json: must be a string with an object")
+        self.wrong(SHOP + "meta_json = '{}'\nmeta = {}\n", "4: backend/shop: meta_json: give meta or meta_json")
+
+    def test_size(self) -> None:
+        """An object that a node would not keep is a problem of the object."""
+        self.wrong(f"\n{SHOP}meta.a = '{'x' * 4096}'\n", "2: backend/shop: a backend is at most 4096 bytes")
+
+    def test_references(self) -> None:
+        """Each place that names a backend which the file does not have."""
+        text = SHOP + (
+            '[frontends.www]\nbackend = "shopp"\n'
+            '[[frontends.www.rules]]\npath = "/a"\nbackend = "shop"\n'
+            '[[frontends.www.rules]]\npath = "/b"\nbackend = "nope"\n'
+        )
+        self.wrong(
+            text,
+            "5: frontend/www: backend: there is no backend shopp, did you mean shop?",
+            "11: frontend/www: rules: number 2: there is no backend nope",
+        )
+        self.assertEqual([backend for backend, _ in read(text).unresolved], ["shopp", "nope"])
+
+    def test_states(self) -> None:
+        """The id, the state, and how long it holds."""
+        for fields, problem in (
+            ("", "1: state of web/1/h/80: state: must be up, drain or maint"),
+            ("state = 'off'", "2: state of web/1/h/80: state: must be up, drain or maint"),
+            ("state = 'up'\nfor = '1hh'", "3: state of web/1/h/80: for: must be a number of seconds, or a duration"),
+            ("state = 'up'\nfor = true", "3: state of web/1/h/80: for: must be a number of seconds, or a duration"),
+            ("state = 'up'\nfor = '31d'", "3: state of web/1/h/80: for: must be 1 to 2.592e+06 seconds (30 days)"),
+            ("state = 'up'\nfor = nan", "3: state of web/1/h/80: for: must be 1 to"),
+            ("state = 'up'\nuntil = 2026-11-30T18:00:00", "3: state of web/1/h/80: until: must be a date and time"),
+            ("state = 'up'\nfor = 1\nuntil = 2026-11-30T18:00:00Z", "4: state of web/1/h/80: until: give for or until"),
+            ("state = 'up'\nfro = 1", "3: state of web/1/h/80: fro: is not a field of a state, did you mean for?"),
+        ):
+            self.wrong(f"[states.'web/1/h/80']\n{fields}\n", problem)
+        state = "state = 'up'\n"
+        self.wrong(f"[states.'web/1/h']\n{state}", "1: state of web/1/h: must be of the form APP/VERSION/HOST/PORT")
+        self.wrong(f"[states.'web/1/h/0']\n{state}", "1: state of web/1/h/0: port: must be a number")
+        self.wrong(
+            f"[states.'web/1/h/1']\n{state}[states.'web/1/H/1']\n{state}",
+            "3: state of web/1/H/1: the instance is declared twice",
+        )
+
+
+class Lines(SynchronousTestCase):
+    def test_where_each_path_begins(self) -> None:
+        """Through comments, strings and arrays of several lines, dotted keys and arrays of tables."""
+        text = (
+            '# a comment [x]\r\n[a."b.c"]\r\nx.y = """\r\nz = 1\r\n"""\r\n'
+            "list = [ # first\r\n  1,\r\n  { k = 2 },\r\n]\r\n"
+            "[[a.t]]\r\nn = 1\r\n[[a.t]]\r\n[a.t.sub]\r\nm = 1\r\n"
+        )
+        lines = lines_of(text)
+        self.assertEqual(
+            {path: line for path, line in lines.items() if len(path) > 2},
+            {
+                ("a", "b.c", "x"): 3,
+                ("a", "b.c", "x", "y"): 3,
+                ("a", "b.c", "list"): 6,
+                ("a", "b.c", "list", 0): 6,
+                ("a", "b.c", "list", 1): 6,
+                ("a", "b.c", "list", 1, "k"): 6,
+                ("a", "t", 0): 10,
+                ("a", "t", 0, "n"): 11,
+                ("a", "t", 1): 12,
+                ("a", "t", 1, "sub"): 13,
+                ("a", "t", 1, "sub", "m"): 14,
+            },
+        )
