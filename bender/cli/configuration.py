@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +13,7 @@ from bender.cli.screen import compact, day_and_clock
 from bender.cli.session import Session, asking
 from bender.cli.words import Name, Pair
 from bender.cli.words import fields as together
-from bender.client import Backend, Frontend, Member, NotFound
+from bender.client import Backend, Frontend, Member, NotFound, Setting
 from bender.client.asking import LIST_BYTES_MAX, only_if, path_of
 from bender.client.reading import (
     Reader,
@@ -24,6 +25,7 @@ from bender.client.reading import (
     read_nothing,
     reader,
 )
+from bender.core.difference import differences
 from bender.core.serving import canary_of
 
 #: What stands in columns of its own, or goes without saying.
@@ -148,17 +150,30 @@ async def list_frontends(session: Session) -> None:
 @name_argument("backend")
 @asking
 async def list_history(session: Session, name: str) -> None:
-    """List what a backend was set to, when and by whom, newest first."""
+    """List what a backend was set to, when and by whom, newest first.
+
+    CHANGED is what that changed of the setting before, in the line below.
+    """
     found, reply = await session.client.read(read_backend_history, "GET", f"{path_of(f'backend/{name}')}/history")
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    rows = [[day_and_clock(each.at_ms), each.author, *_set_to(each.settings)] for each in found]
-    session.screen.table(["WHEN", "BY", "APP", "VERSION", "MORE"], rows, caption=f"at {reply.node}")
+    rows = [
+        [day_and_clock(each.at_ms), each.author, *_set_to(each.settings, before)]
+        for each, before in zip_longest(found, found[1:])
+    ]
+    session.screen.table(["WHEN", "BY", "APP", "VERSION", "CHANGED"], rows, caption=f"at {reply.node}")
 
 
-def _set_to(backend: dict[str, Any] | None) -> list[str]:
-    return ["", "", "removed"] if backend is None else [backend["app"], backend["version"], _others(backend)]
+def _set_to(backend: dict[str, Any] | None, before: Setting | None) -> list[str]:
+    """What a backend was set to, and what that changed. Of the oldest setting it is not known what was before."""
+    if backend is None:
+        return ["", "", "removed"]
+    if before is None or before.settings is None:
+        changed = f"created {_others(backend)}".rstrip()
+    else:
+        changed = ", ".join(differences(before.settings, backend))
+    return [backend["app"], backend["version"], changed]
 
 
 @click.command(
@@ -172,13 +187,14 @@ def _set_to(backend: dict[str, Any] | None) -> list[str]:
 async def rollback(session: Session, name: str) -> None:
     """Set a backend to what it was before; twice leads back to where it was."""
     path = path_of(f"backend/{name}")
-    etag = (await session.client.backend(name)).etag
+    before = await session.client.backend(name)
     # Should the answer be lost, the next node must not do it a second time.
-    what, reply = await session.client.read(read_backend, "POST", f"{path}/rollback", headers=only_if(etag))
+    what, reply = await session.client.read(read_backend, "POST", f"{path}/rollback", headers=only_if(before.etag))
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
     session.screen.say(f"{what.settings['id']} is set back: {_serving(what)}.")
+    _say_differences(session, before.settings, what.settings)
     session.screen.aside(f"at {reply.node}")
     await _complain(session, what.name)
 
@@ -238,14 +254,32 @@ async def _set(session: Session, id_: str, options: dict[str, Any], fields: Sequ
         raise click.UsageError(f"{option} is an option: give --{option} {more[option]}")
     wanted = {key: value for key, value in options.items() if value is not None} | more
     read: Reader[Backend | Frontend] = read_backend if id_.startswith("backend/") else read_frontend
+    before = None if session.screen.as_json else await _before(session, read, id_)
     what, reply = await session.client.read(read, "PUT", path_of(id_), wanted)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
     serves = _serving(what) if isinstance(what, Backend) else f"backend {what.backend or 'none yet'}"
-    session.screen.say(f"{id_} is {'created' if reply.status == 201 else 'set'}: {serves}.")
+    done = "created" if reply.status == 201 else "as it was" if before == what.settings else "set"
+    session.screen.say(f"{id_} is {done}: {serves}.")
+    if before is not None:
+        _say_differences(session, before, what.settings)
     session.screen.aside(f"at {reply.node}")
     await _complain(session, what.name if isinstance(what, Backend) else what.backend)
+
+
+async def _before(session: Session, read: Reader[Backend | Frontend], id_: str) -> dict[str, Any] | None:
+    """What a backend or frontend is set to now, None where there is none."""
+    try:
+        return (await session.client.read(read, "GET", path_of(id_)))[0].settings
+    except NotFound:
+        return None
+
+
+def _say_differences(session: Session, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Say what a change changed, a line for each field."""
+    for each in differences(before, after):
+        session.screen.say(f"  {each}")
 
 
 def _serving(backend: Backend) -> str:

@@ -17,6 +17,7 @@ from bender.cli.words import ID, PARTS, Events, Name, Pair, TextPair, fields, re
 from bender.client import Applied, Event, Registration, Word
 from bender.client.asking import LIST_BYTES_MAX, explain_path, list_path, path_of
 from bender.client.reading import Account, Explanation, Seen, Serves, read_nothing, reader
+from bender.core.difference import differences
 from bender.core.standing import UP
 
 id_argument = click.argument(
@@ -89,8 +90,9 @@ async def watch(
 ) -> None:
     """Follow what changes, through nodes that come and go, until Ctrl-C.
 
-    First comes what is there, then an event called synced, and then what changes from there on. With --json each line
-    is an event as in the API, with the node that told it.
+    First comes what is there, then an event called synced, and then what changes from there on. A change of a backend
+    or frontend says what changed. With --json each line is an event as in the API, with the node that sent it; a
+    changed event has the object before the change as "previous".
     """
     async with session.client.watch(app, version) as events:
         events.on_away = partial(_say_away, session)
@@ -111,6 +113,7 @@ def _show(session: Session, event: Event) -> None:
     if screen.as_json:
         about = {event.kind: event.body} if event.kind else {}
         said = {"event": event.event, "at": event.at_ms, "reason": event.reason, "node": event.node, **about}
+        said |= {"previous": event.previous} if event.previous is not None else {}
         screen.json(msgspec.json.encode(said))
         return
     if event.event == "synced":
@@ -128,8 +131,8 @@ def _fields(screen: Any, event: Event) -> list[Text]:
         terms = f"weight={about.weight} ttl={about.ttl_s:g} meta={compact(about.meta)}"
         suspect = "suspect=true " if about.suspect else ""
         return [screen.dim(f"state={about.state} {suspect}{terms}")]
-    if event.kind == "backend":
-        return [screen.dim(f"app={event.body['app']} version={event.body['version']}")]
+    if event.kind in ("backend", "frontend") and event.event != "removed":
+        return [screen.dim(", ".join(differences(event.previous, event.body)))]
     return []
 
 

@@ -217,7 +217,8 @@ class Event(msgspec.Struct, frozen=True):
     frontend, or `synced`: from there on all is new. `kind` is `registration`, `backend` or `frontend`, and `body` what
     it is about, as it is now, or was before it went. `reason` is one of the API's; `snapshot` for what was there at the
     beginning; or `missed` where it happened while no node could be heard that still tells of it. `at_ms` is the wall
-    clock of the node that tells of it, since the epoch; of what was missed it is when that was found out.
+    clock of the node that tells of it, since the epoch; of what was missed it is when that was found out. `previous` is
+    the body before a change, None where the event is not `changed`.
     """
 
     event: str
@@ -227,6 +228,7 @@ class Event(msgspec.Struct, frozen=True):
     at_ms: int
     body: dict[str, Any]
     node: str
+    previous: dict[str, Any] | None = None
 
     @property
     def registration(self) -> Registration:

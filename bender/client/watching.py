@@ -371,9 +371,11 @@ class Watch(AsyncIterator[Event]):
     def _change(self, change: Change, node: str) -> None:
         if len(self._history.shown) >= LISTED_MAX and change.id not in self._history.shown:
             raise NoAnswer("lists more than any node does")
+        before = self._history.shown.get(change.id)
         if self._history.note(change, self._clock.seconds()):
             body = dict(change.body)
-            self._tell(Event(change.event, change.kind, change.id, change.reason, change.at_ms, body, node))
+            previous = None if before is None or change.event != "changed" else dict(before.body)
+            self._tell(Event(change.event, change.kind, change.id, change.reason, change.at_ms, body, node, previous))
 
     # Where to go on at other nodes.
 

@@ -60,6 +60,19 @@ class Following(WatchCase):
         self.down(1)
         self.assertEqual(watcher.named(), ["online 2 registered", "offline 1 deregistered"])
 
+    def test_before_a_change(self) -> None:
+        """An event of a change has what was there before it; other events have nothing of the kind."""
+        watcher = self.watch()
+        for version in (b"1", b"2", b"3"):
+            body = b'{"id":"backend/x","name":"x","app":"web","version":"%s"}' % version
+            self.node(ONE).configure("backend/x", body, "me")
+            self.network.pass_time(1)
+        self.node(ONE).configure("backend/x", None, "me")
+        self.network.pass_time(1)
+        told = [(e.event, (e.previous or {}).get("version"), e.body.get("version")) for e in watcher.events]
+        changes = [("created", None, "1"), ("changed", "1", "2"), ("changed", "2", "3"), ("removed", None, "3")]
+        self.assertEqual(told, [("synced", None, None), *changes])
+
     def test_one_app_or_version(self) -> None:
         """Nothing else is told."""
         self.up(1)

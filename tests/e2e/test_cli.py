@@ -210,6 +210,12 @@ async def test_guard(cluster: Cluster, shell: Shell) -> None:
     assert end.stderr.startswith("bender: n1 lists no member of web as suspect")
 
 
+def _check_history(rows: list[list[str]]) -> None:
+    assert [row[2:5] for row in rows] == [["127.0.0.1", "web", version] for version in ["1.2.0"] * 4 + ["1"]]
+    assert " ".join(rows[3][5:]) == "version 1 → 1.2.0, note hi, canary 5 % of 2"
+    assert rows[4][5:] == ["created", 'health={"path":"/"}']
+
+
 @ensureDeferred
 async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     (node,) = await cluster(1)
@@ -223,8 +229,11 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     await registered(node)
     canary = 'canary={"version": "2", "percent": 5}'
     said = shell.done("backend", "set", "shop", "--version=1.2.0", "note=hi", canary, here)
-    assert said == "backend/shop is set: web 1.2.0, and 5 % at 2.\n"
-    assert shell.done("backend", "set", "shop", "canary=null", here) == "backend/shop is set: web 1.2.0.\n"
+    changes = "  version 1 → 1.2.0\n  note hi\n  canary 5 % of 2\n"
+    assert said == f"backend/shop is set: web 1.2.0, and 5 % at 2.\n{changes}"
+    ends = "backend/shop is set: web 1.2.0.\n  canary 2 ended\n"
+    assert shell.done("backend", "set", "shop", "canary=null", here) == ends
+    assert shell.done("backend", "set", "shop", "canary=null", here) == "backend/shop is as it was: web 1.2.0.\n"
     assert shell.table("backend", "ls", here) == [["shop", "web", "1.2.0", "1", 'health={"path":"/"}', 'note="hi"']]
     assert shell.table("backend", "ls", "shop", here) == [["10.0.0.5", "8080", "1", "web", "1.2.0"]]
     assert shell.done("backend", "ls", "--json", here) == await answered(node, "/backends") + "\n"
@@ -233,10 +242,10 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     end = shell.bender("backend", "set", "shop", "--version=2", "--min-members=1", here)
     few = "bender: of web 2 0 are online, and 1 are wanted: nothing was changed.\n"
     assert (end.returncode, end.stderr) == (1, few)
-    assert shell.done("rollback", "shop", here) == "backend/shop is set back: web 1.2.0, and 5 % at 2.\n"
+    back = "backend/shop is set back: web 1.2.0, and 5 % at 2.\n  canary 5 % of 2\n"
+    assert shell.done("rollback", "shop", here) == back
     assert json.loads(shell.done("rollback", "shop", "--json", here))["canary"] is None
-    rows = shell.table("backend", "history", "shop", here)
-    assert [row[2:5] for row in rows] == [["127.0.0.1", "web", version] for version in ["1.2.0"] * 4 + ["1"]]
+    _check_history(shell.table("backend", "history", "shop", here))
     assert (
         shell.done("backend", "history", "shop", "--json", here)
         == await answered(node, "/backends/shop/history") + "\n"
@@ -455,7 +464,7 @@ async def test_watching_some_of_it(shared: Cluster, shell: Shell) -> None:
     assert words == [
         ["online", "registration/late/1/h/80", "registered"],
         ["offline", WEB_ID, "deregistered"],
-        ["created", "backend/shop", "configured", "app=web", "version=1"],
+        ["created", "backend/shop", "configured", "app", "web,", "version", "1"],
     ]
 
 

@@ -1,0 +1,156 @@
+"""What changed between two settings of a backend or frontend, in words.
+
+`watch`, `set`, `deploy` and the history all describe a change by these words, so that it reads the same everywhere.
+Fields that mean something to people have words of their own; any other field, also one of a newer release, is described
+by its value before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+#: Fields that name what is described, and say nothing of it.
+_NAMES = frozenset({"id", "resource", "name", "location"})
+
+#: Characters of one value that are shown.
+VALUE_CHARACTERS_MAX = 200
+
+Settings = Mapping[str, Any]
+
+
+def differences(before: Settings | None, after: Settings | None) -> list[str]:
+    """Return the differences between two settings of one object, a few words for each field, in order of the fields.
+
+    None is an object that does not exist; a field that is null counts as absent. There are no differences between
+    equal settings, and none of an object that is removed.
+    """
+    if after is None:
+        return []
+    old, new = _present(before or {}), _present(after)
+    found: list[str] = []
+    for field in [*new, *(field for field in old if field not in new)]:
+        if field not in _NAMES and old.get(field) != new.get(field):
+            describe = _WORDS.get(field, _described)
+            found += describe(field, old.get(field), new.get(field), new)
+    return found
+
+
+def _present(settings: Settings) -> dict[str, Any]:
+    return {field: value for field, value in settings.items() if value is not None}
+
+
+def _described(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
+    """Describe any field; of an object each part that differs, by its path."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*new, *(key for key in old if key not in new)]:
+            if old.get(key) != new.get(key):
+                yield from _described(f"{field}.{key}", old.get(key), new.get(key), _settings)
+    elif isinstance(new, dict) and new and old is None:
+        for key, value in new.items():
+            yield from _described(f"{field}.{key}", None, value, _settings)
+    elif new is None:
+        yield f"{field} removed (was {shown(old)})"
+    else:
+        yield f"{field} {shown(new)}{_was(old)}"
+
+
+def _was(old: Any) -> str:
+    return "" if old is None else f" (was {shown(old)})"
+
+
+def _moved(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
+    """Describe a field that says what serves, from what it was to what it is."""
+    if new is None:
+        yield f"{field} removed (was {shown(old)})"
+    else:
+        yield f"{field} {shown(new)}" if old is None else f"{field} {shown(old)} → {shown(new)}"
+
+
+def _canary(_field: str, old: Any, new: Any, settings: Settings) -> Iterator[str]:
+    """Describe the share of a canary. One of the version that serves anyway gets nothing of its own."""
+    old, new = (each if _is_canary(each) else None for each in (old, new))
+    if new is None:
+        if old is not None and old["version"] != settings.get("version"):
+            yield f"canary {shown(old['version'])} ended"
+        elif old is not None:
+            yield "canary ended"
+    elif old is None:
+        yield f"canary {_share(new)}"
+    elif old["version"] == new["version"]:
+        yield f"canary {_percent(old)} → {_share(new)}"
+    else:
+        yield f"canary {_share(new)} (was {_share(old)})"
+
+
+def _is_canary(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() >= {"version", "percent"}
+
+
+def _percent(canary: Settings) -> str:
+    percent = canary["percent"]
+    return f"{percent:g} %" if isinstance(percent, int | float) else f"{shown(percent)} %"
+
+
+def _share(canary: Settings) -> str:
+    return f"{_percent(canary)} of {shown(canary['version'])}"
+
+
+def _items(one: str, word: Callable[[Any], str]) -> Callable[..., Iterator[str]]:
+    """Return what describes a list of which each item counts on its own."""
+
+    def describe(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
+        were, are = _listed(old), _listed(new)
+        added, removed = _without(are, were), _without(were, are)
+        if not added and not removed:
+            yield f"{field} in another order" if are else f"{field} none"
+        yield from (f"{one} {word(each)} removed" for each in removed)
+        yield from (f"{one} {word(each)} added" for each in added)
+
+    return describe
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _without(items: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """Return the items that are not among the others; of equal ones as many as there are more."""
+    left = [*others]
+    found = []
+    for item in items:
+        if item in left:
+            left.remove(item)
+        else:
+            found.append(item)
+    return found
+
+
+def _rule(rule: Any) -> str:
+    """Describe one rule of a frontend: what it is about, and where it leads."""
+    if not isinstance(rule, dict) or "backend" not in rule:
+        return shown(rule)
+    about = {key: value for key, value in rule.items() if key != "backend"}
+    if about.keys() == {"header", "value"}:
+        text = f"header {shown(about['header'])}: {shown(about['value'])}"
+    else:
+        text = " ".join(f"{key} {shown(value)}" for key, value in about.items())
+    return f"{text} to {shown(rule['backend'])}"
+
+
+def shown(value: Any) -> str:
+    """Return a value for people: text as it is, anything else as JSON, both cut where they are long."""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}…"
+
+
+_WORDS: Mapping[str, Callable[[str, Any, Any, Settings], Iterator[str]]] = {
+    "app": _moved,
+    "version": _moved,
+    "backend": _moved,
+    "canary": _canary,
+    "servers": _items("server", shown),
+    "rules": _items("rule", _rule),
+}
