@@ -14,12 +14,10 @@ from twisted.internet.error import ConnectError, ConnectingCancelledError, Conne
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web._newclient import ParseError
 
+from bender.addresses import NoAnswer
+
 #: Twisted's own. Whoever is in more of a hurry says so.
 CONNECT_S_MAX = 30.0
-
-
-class NoAnswer(Exception):
-    """There is none. The message is a clause about whoever was asked that begins with a verb."""
 
 
 class ReadyURL(EncodedURL):
@@ -39,17 +37,6 @@ def endpoint_of(reactor: Any, host: str, port: int, connect_s_max: float = CONNE
     except ValueError:
         return HostnameEndpoint(reactor, host, port, connect_s_max)
     return (TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint)(reactor, host, port, connect_s_max)
-
-
-def host_port(host: str, port: int) -> str:
-    """As one writes it: with brackets around an address of IPv6."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def split_host_port(address: str) -> tuple[str, int]:
-    """The other way round; there is always a port."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 async def in_time(reactor: Any, waiting: Deferred[Any], within_s: float) -> Any:

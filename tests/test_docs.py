@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import random
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from bender.cli import bender
 from bender.cli.grammar import Command
 from bender.cli.reference import reference
 from bender.client import Client
+from bender.client.transport import one_by_one
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -56,7 +56,7 @@ class ClientPage(SynchronousTestCase):
         """This signature is written by hand, for one of its types has no name that Sphinx knows."""
         written = re.search(r"autoclass:: [\w.]*Client(\(.*\))", (ROOT / "docs/client.md").read_text("utf-8"))
         assert written
-        names: dict[str, Any] = {"random": random}
+        names: dict[str, Any] = {"one_by_one": one_by_one}
         exec(f"from __future__ import annotations\ndef made{written[1]}: ...", names)
         parameters = inspect.signature(names["made"]).parameters
         self.assertEqual(dict(parameters), dict(inspect.signature(Client).parameters))

@@ -11,7 +11,7 @@ import click
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.choices import OPTIONS, choose, from_toml
-from bender.cli import bender
+from bender.cli.running import run
 
 ROOT = Path(__file__).parents[1]
 PACKAGING = ROOT / "packaging"
@@ -69,6 +69,6 @@ class Units(SynchronousTestCase):
         line = re.search(r"^ExecStart=\S+/bender run (.*) -- \$COMMAND$", unit, re.MULTILINE)
         assert line
         words = line[1].replace("${PORT}", "8080").split()
-        context = bender.commands["run"].make_context("run", [*words, "--", "x"])
+        context = run.make_context("run", [*words, "--", "x"])
         self.assertIsInstance(context, click.Context)
         self.assertEqual((context.params["port"], context.params["arguments"]), (8080, ("x",)))

@@ -8,8 +8,7 @@ was not understood.
 import sys
 
 from bender.cli.commands import bender
-from bender.cli.grammar import run
-from bender.cli.words import as_utf8
+from bender.cli.grammar import as_utf8, run
 
 __all__ = ["bender", "main"]
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.progress import Progress as Bar
-from rich.progress import TaskID
 from twisted.internet.defer import CancelledError
 
 from bender.cli.configuration import name_argument
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import Screen, without_point
-from bender.cli.session import Session, asking
+from bender.cli.session import Session, following
 from bender.cli.words import Name, Steps
 from bender.deploying import REQUESTS_MIN, Deploy, Look, Plan, Progress, Step
 from bender.deploying.judging import Count, members
 from bender.deploying.plan import Settings, told
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 seconds = click.FloatRange(0, 86_400)
 
@@ -45,7 +46,7 @@ seconds = click.FloatRange(0, 86_400)
               help="How much larger the part of its requests that fail may be than of the other version's, from "
               f"{REQUESTS_MIN} requests in a step on, or where half of them and more fail. If the other has had fewer "
               "meanwhile, all that is reported of it counts.")  # fmt: skip
-@asking
+@following
 async def deploy(
     session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **limits: Any
 ) -> int:
@@ -89,7 +90,7 @@ class _Words(Progress):
         self._version = self._serving = ""
         self._step = ""
         self._bar: Bar | None = None
-        self._task = TaskID(0)
+        self._task: Any = None
 
     def begins(self, found: Settings, look: Look) -> None:
         app, self._serving = found["app"], found["version"]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from inspect import cleandoc
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
-from click.exceptions import NoArgsIsHelpError
+from click.exceptions import NoArgsIsHelpError, NoSuchCommand
+from click.shell_completion import CompletionItem
 
 from bender.cli.screen import Screen, use_streams_safely, without_point
 
@@ -57,20 +59,83 @@ class Group(click.Group):
 
     def tree(self, path: str) -> Iterator[tuple[str, click.Command]]:
         """All commands that do something, and what one has to type for each."""
-        for name, command in self.commands.items():
+        context = click.Context(self)
+        for name in self.list_commands(context):
+            command = self.get_command(context, name)
             if isinstance(command, Group):
                 yield from command.tree(f"{path} {name}")
-            else:
+            elif command is not None:
                 yield f"{path} {name}", command
 
 
 Group.group_class = Group
 
 
+class Lazy(NamedTuple):
+    """A command that is imported when it is used: where it is defined, as `module:name`, and what it does."""
+
+    defined: str
+    sentence: str
+
+
+class LazyGroup(Group):
+    """A group whose commands are in modules that are imported only when one of them is used."""
+
+    def __init__(self, *arguments: Any, lazy: Mapping[str, Lazy], **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return [*self._lazy]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        lazy = self._lazy.get(cmd_name)
+        if lazy is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = lazy.defined.partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not (name in self._lazy or name.startswith("-") or ctx.resilient_parsing):
+            raise NoSuchCommand(name, possibilities=self._lazy, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.sentence) for name, lazy in self._lazy.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        names = [name for name in self._lazy if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name, help=self._lazy[name].sentence) for name in names] + options
+
+
 def first_sentence(command: click.Command) -> str:
     """What a command does, in a sentence."""
     paragraph = cleandoc(command.help or "").partition("\n\n")[0]
     return " ".join(paragraph.split()).partition(". ")[0].rstrip(".") + "."
+
+
+def as_utf8(arguments: Iterable[str]) -> list[str]:
+    """Decode the arguments of this process as UTF-8 where its locale could not decode them, as in the locale C.
+
+    What follows `--` stays as it is: it is a command to run, which gets its words as they came.
+    """
+    decoded: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            return [*decoded, argument, *rest]
+        undecoded = any("\udc80" <= character <= "\udcff" for character in argument)
+        decoded.append(os.fsencode(argument).decode("utf-8", "surrogateescape") if undecoded else argument)
+    return decoded
 
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 import msgspec
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
-from twisted.internet.task import deferLater
 
+from bender.addresses import NoAnswer
 from bender.cli.grammar import Command
 from bender.cli.screen import ago, lasted
 from bender.cli.session import Session, asking
@@ -20,14 +19,10 @@ from bender.client.decoding import decoded
 from bender.client.reading import Peer, Status, check_body, reader, refusal_of
 from bender.core.consumer import labels
 from bender.deploying.judging import report_of
-from bender.reaching import NoAnswer
 
 #: Nodes may differ for a moment. So often, so far apart, they are asked again before it is said that they do.
 LOOKS = 3
 LOOKS_APART_S = 0.5
-
-#: Nodes that are asked at the same time.
-ASKED_AT_ONCE_MAX = 50
 
 KINDS = ("registrations", "backends", "frontends")
 
@@ -139,7 +134,6 @@ def _all_nodes(session: Session, own: Status) -> list[str]:
 async def _statuses(session: Session, nodes: list[str]) -> dict[str, Status | str]:
     """What each says of itself, or why it does not answer."""
     read = reader(Status)
-    turns = DeferredSemaphore(ASKED_AT_ONCE_MAX)
 
     async def one(node: str) -> Status | str:
         try:
@@ -147,8 +141,7 @@ async def _statuses(session: Session, nodes: list[str]) -> dict[str, Status | st
         except NoAnswer as no_answer:
             return str(no_answer)
 
-    asking = [turns.run(lambda node: Deferred.fromCoroutine(one(node)), node) for node in nodes]
-    answers: list[Status | str] = await gatherResults(asking, consumeErrors=True)
+    answers = await session.together(map(one, nodes))
     return dict(zip(nodes, answers, strict=True))
 
 
@@ -170,7 +163,7 @@ async def diff(session: Session) -> int:
     away: dict[str, str] = {}
     for look in range(LOOKS):
         if look:
-            await deferLater(session.reactor, LOOKS_APART_S)
+            await session.pause(LOOKS_APART_S)
         found = await _statuses(session, nodes)
         away = {node: problem for node, problem in found.items() if isinstance(problem, str)}
         statuses = {node: status for node, status in found.items() if isinstance(status, Status)}

@@ -50,8 +50,8 @@ which node answered. With `--json` it is what the API answers, byte for byte, an
 
 ## Files
 
-- `$XDG_CACHE_HOME/bender/nodes.json`, or else `~/.cache/bender/nodes.json`: for each list of several nodes the one that
-  answered last, which is asked first the next time. It may be removed at any time.
+- `$XDG_CACHE_HOME/bender/nodes.json`, or else `~/.cache/bender/nodes.json`: nodes that took too long to answer, and
+  when. For a minute they are asked after all others. It may be removed at any time.
 """
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 import msgspec
-from rich.text import Text
 
 from bender.cli.grammar import Command
 from bender.cli.screen import ago, clock, compact, lasted
-from bender.cli.session import Session, asking
+from bender.cli.session import Session, asking, following
+from bender.cli.styled import Styled, joined, styled
 from bender.cli.words import ID, PARTS, Events, Name, Pair, TextPair, fields, registration_id
 from bender.client import Applied, Event, Registration, Word
 from bender.client.asking import LIST_BYTES_MAX, explain_path, list_path, path_of
@@ -59,12 +59,12 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     session.screen.table(columns, rows, caption=f"{len(rows)} at {reply.node}")
 
 
-def _state(session: Session, registration: Registration) -> Text:
+def _state(session: Session, registration: Registration) -> Styled:
     state = session.screen.coloured(registration.state)
     if not registration.suspect:
         return state
     suspect = session.screen.coloured("suspect")
-    return suspect if state.plain == UP else Text(", ").join([state, suspect])
+    return suspect if state.plain == UP else joined([state, suspect], ", ")
 
 
 @click.command(
@@ -84,7 +84,7 @@ def _state(session: Session, registration: Registration) -> Text:
     help="Only these: online, offline, changed, synced; created and removed of backends and frontends.",
 )
 @click.option("--new", is_flag=True, help="Leave out what is there already.")
-@asking
+@following
 async def watch(
     session: Session, app: str | None, version: str | None, only: frozenset[str] | None, *, new: bool
 ) -> None:
@@ -119,12 +119,11 @@ def _show(session: Session, event: Event) -> None:
     if event.event == "synced":
         screen.aside(f"as of {clock(event.at_ms)} at {event.node}; what follows is new")
         return
-    word = screen.coloured(event.event)
-    word.pad_right(8 - len(event.event))
+    word = screen.coloured(event.event).padded(8)
     screen.line(screen.dim(clock(event.at_ms)), word, event.id, screen.dim(event.reason), *_fields(screen, event))
 
 
-def _fields(screen: Any, event: Event) -> list[Text]:
+def _fields(screen: Any, event: Event) -> list[Styled]:
     """What else there is to say of a change."""
     if event.kind == "registration" and event.event == "changed":
         about = event.registration
@@ -158,7 +157,7 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
     screen = session.screen
     nodes = sorted(explained.nodes, key=lambda account: account.node)
     screen.line(explained.id)
-    screen.line(Text(explained.why, style="green" if explained.listed else "red"))
+    screen.line(styled(explained.why, "green" if explained.listed else "red"))
     screen.say("")
     columns = ["NODE", "LISTS IT", "HEARD IT", "LEFT", "HELD FOR", "SEES AT OTHERS"]
     screen.table(columns, [_account(screen, account) for account in nodes])
@@ -174,7 +173,7 @@ def _account(screen: Any, account: Account) -> list[object]:
     if not account.answered:
         return [account.node, screen.coloured("away"), "", "", "", account.problem]
     claim = account.claim
-    lists = Text("yes", style="green") if account.listed else Text("hidden" if account.hidden else "no", style="red")
+    lists = styled("yes", "green") if account.listed else styled("hidden" if account.hidden else "no", "red")
     own = [f"{lasted(claim.renewed_s)} ago", lasted(claim.left_s), lasted(claim.held_s)] if claim else ["", "", ""]
     seen = [_seen(each) for each in account.sees]
     return [account.node, lists, *own, "; ".join([*seen, *(f"deregistered at {name}" for name in account.ended)])]

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from bender.cli.grammar import Command as Documented
 from bender.cli.screen import json_for
-from bender.cli.session import TOKEN, Session, asking
+from bender.cli.session import TOKEN, Session, following
 from bender.cli.words import Pair, fields
 from bender.client import BenderError, Client
 from bender.core.model import Invalid
@@ -70,7 +70,7 @@ seconds = click.FloatRange(0, 3600)
               help="Kill it if it has not ended so long after the signal; never if not said.")  # fmt: skip
 @click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…",
                 help="The command that serves, and its arguments.")  # fmt: skip
-@asking
+@following
 async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     """Run COMMAND, and keep its instance registered while it serves.
 

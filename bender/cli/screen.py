@@ -10,29 +10,19 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from io import StringIO, TextIOWrapper
-from typing import Any
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
-from rich.console import Console
-from rich.measure import Measurement
-from rich.progress import BarColumn, Progress, ProgressColumn, Task
-from rich.status import Status
-from rich.table import Table
-from rich.text import Text
 
-from bender.core.timing import in_a_word
-from bender.escaping import escaped, escaped_json
+from bender.cli.styled import Styled, joined, plain_table, styled, styles_of
+from bender.escaping import escaped_json
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 #: What takes longer shows that it is not over.
 PATIENCE_S = 1.0
-
-#: Where there is no terminal nothing is cut, however long it is.
-PLAIN_WIDTH = 10_000
-
-#: Where the last column of a table would be narrower, lines go beyond the terminal's edge instead.
-FOLDED_MIN = 20
 
 COLOURS = {
     "online": "green",
@@ -67,70 +57,45 @@ class Screen:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        terminal = sys.stdout.isatty()
-        self._out = Console(width=None if terminal else PLAIN_WIDTH, highlight=False, soft_wrap=True)
-        self._plain = Console(file=StringIO(), width=PLAIN_WIDTH, highlight=False)
-        self._aside = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._late: Any = None
-        self._status: Status | None = None
-        self.is_terminal = terminal
+        self.is_terminal = sys.stdout.isatty()
+        self._asides_are_read = sys.stderr.isatty()
+        #: Takes back what `begin` has planned.
+        self._take_back: Callable[[], object] | None = None
+        self._sign: Any = None
 
     def json(self, body: bytes) -> None:
-        """What the API has answered."""
+        """What the API has answered, on lines of its own."""
         self.end()
-        click.echo(json_for(sys.stdout, body.decode()).encode())
+        click.echo(json_for(sys.stdout, body.decode().removesuffix("\n")).encode())
 
     def say(self, text: str) -> None:
         """Something in words."""
-        self.end()
-        self._out.print(_text(text))
+        self.line(text)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> None:
         """One row to a line; nothing where there is none, but for what is said about it on a terminal."""
-        table = Table(box=None, pad_edge=False, header_style="bold", show_header=True)
-        for name in columns:
-            table.add_column(_text(name), overflow="fold", no_wrap=True)
-        for row in rows:
-            table.add_row(*map(_text, row))
         self.end()
         if rows and self.is_terminal:
-            self._fit(table, escaped(columns[-1]))
-            self._out.print(table, crop=False, no_wrap=True)
-        elif rows:  # columns alone, without what fills the last one up
-            with self._plain.capture() as capture:
-                self._plain.print(table)
-            lines = (line.rstrip() for line in capture.get().splitlines())
-            sys.stdout.write("".join(f"{line}\n" for line in lines))  # click would write UTF-8 where that is not taken
+            from bender.cli.rich_screen import print_table  # noqa: PLC0415 - see there
+
+            print_table(columns, rows)
+        elif rows:
+            sys.stdout.write("".join(f"{line}\n" for line in plain_table(columns, rows)))
             sys.stdout.flush()
         if caption:
             self.aside(caption)
 
-    def _fit(self, table: Table, last: str) -> None:
-        """On a narrow terminal the last column is folded, if there is room; what is wider than that is not cut."""
-        unlimited = self._out.options.update(width=PLAIN_WIDTH)
-        folded = table.columns[-1]
-        folded.no_wrap = False
-        folded.min_width = len(last)
-        wide = Measurement.get(self._out, unlimited, table).maximum
-        longest = max(Measurement.get(self._out, unlimited, cell).maximum for cell in folded.cells)
-        others = wide - max(longest, len(last))
-        if wide > self._out.width > others + FOLDED_MIN:
-            table.width = self._out.width
-            folded.width = self._out.width - others
-        else:
-            table.width = wide
-
-    def coloured(self, word: str) -> Text:
+    def coloured(self, word: str) -> Styled:
         """A word in its colour."""
-        return _text(word, COLOURS.get(word, ""))
+        return styled(word, COLOURS.get(word, ""))
 
-    def line(self, *parts: str | Text) -> None:
-        """A line of several parts."""
+    def line(self, *parts: object) -> None:
+        """A line of several parts, with spaces between them."""
         self.end()
-        self._out.print(Text(" ").join(map(_text, parts)))
+        self._print(sys.stdout, joined(parts))
 
-    def dim(self, text: str) -> Text:
-        return _text(text, "dim")
+    def dim(self, text: str) -> Styled:
+        return styled(text, "dim")
 
     def aside(self, text: str) -> None:
         """Something about what is said, for people alone: where a program reads the rest, nobody misses it."""
@@ -139,9 +104,9 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Something that people may want to know anyway."""
-        if self._aside.is_terminal:
+        if self._asides_are_read:
             self.end()
-            self._aside.print(_text(text, "dim"))
+            self._print(sys.stderr, styled(text, "dim"))
 
     def error(self, text: str) -> None:
         """Why it was not done, in a sentence whose point may be missing."""
@@ -153,52 +118,45 @@ class Screen:
 
     def _tell(self, text: str, colour: str) -> None:
         self.end()
-        self._aside.print(Text(" ").join([Text("bender:", colour), _text(f"{without_point(text)}.")]))
+        self._print(sys.stderr, joined([styled("bender:", colour), f"{without_point(text)}."]))
 
-    def begin(self, reactor: Any) -> None:
-        """Show on a terminal that something is going on, if that takes long and nothing is said meanwhile."""
-        if self._aside.is_terminal:
-            self._status = self._aside.status("waiting for an answer")
-            self._late = reactor.callLater(PATIENCE_S, self._status.start)
+    def _print(self, stream: Any, text: Styled) -> None:
+        if stream is not None:  # it is None where it was closed
+            stream.write(text.written(styles_of(stream)) + "\n")
+            stream.flush()
+
+    def begin(self, later: Callable[[float, Callable[[], object]], Callable[[], object]]) -> None:
+        """Show on a terminal that something is going on, if that takes long and nothing is said meanwhile.
+
+        `later` calls a function after so many seconds, and returns what takes that back.
+        """
+        if self._asides_are_read:
+            self._take_back = later(PATIENCE_S, self._show_sign)
+
+    def _show_sign(self) -> None:
+        from bender.cli.rich_screen import waiting_sign  # noqa: PLC0415 - see there
+
+        self._take_back = None
+        self._sign = waiting_sign("waiting for an answer")
+        self._sign.start()
 
     def bar(self) -> Progress | None:
         """For who sits before a terminal, a bar that is drawn anew in its place; it goes when it is stopped."""
-        if not self._out.is_terminal:
+        if not self.is_terminal:
             return None
+        from bender.cli.rich_screen import progress_bar  # noqa: PLC0415 - see there
+
         self.end()
-        fields = (
-            _Said("bold", lambda task: task.description),
-            BarColumn(24),
-            _Said("", lambda task: task.fields["said"]),
-        )
-        return Progress(*fields, console=self._out, transient=True, auto_refresh=False)
+        return progress_bar()
 
     def end(self) -> None:
         """It is over."""
-        if self._late is not None and self._late.active():
-            self._late.cancel()
-        if self._status is not None:
-            self._status.stop()
-
-
-class _Said(ProgressColumn):
-    """A column of a bar with text in it."""
-
-    def __init__(self, style: str, text_of: Callable[[Task], str]) -> None:
-        super().__init__()
-        self._style = style
-        self._text_of = text_of
-
-    def render(self, task: Task) -> Text:
-        return _text(self._text_of(task), self._style)
-
-
-def _text(text: object, style: str = "") -> Text:
-    """Something to be printed, with what could disturb a terminal escaped."""
-    if not isinstance(text, Text):
-        return Text(escaped(str(text)), style)
-    fit = escaped(text.plain)
-    return text if fit == text.plain else Text(fit, text.style)
+        if self._take_back is not None:
+            self._take_back()
+            self._take_back = None
+        if self._sign is not None:
+            self._sign.stop()
+            self._sign = None
 
 
 def json_for(stream: Any, text: str) -> str:
@@ -219,6 +177,8 @@ def ago(at_ms: int) -> str:
 
 def lasted(duration_s: float | None) -> str:
     """A duration in a word."""
+    from bender.core.timing import in_a_word  # noqa: PLC0415 - what prints no durations does without attrs
+
     return "never" if duration_s is None else in_a_word(duration_s)
 
 
@@ -234,4 +194,6 @@ def day_and_clock(at_ms: int) -> str:
 
 def compact(value: Any) -> str:
     """A value in JSON, or nothing for what is empty."""
+    import msgspec  # noqa: PLC0415 - the same
+
     return msgspec.json.encode(value).decode() if value not in (None, {}, []) else ""

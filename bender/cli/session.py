@@ -1,35 +1,32 @@
-"""What every command has: nodes to ask, a way to say what came of it, and a reactor for as long as it runs."""
+"""What every command has: nodes to ask, a way to say what came of it, and a loop for as long as it runs."""
 
 from __future__ import annotations
 
 import inspect
 import os
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
-import msgspec
 from attrs import define, field
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
-from bender.cli.grammar import INTERRUPTED
+from bender.cli.loops import on_asyncio, on_reactor
 from bender.cli.screen import Screen
+from bender.cli.slow_nodes import in_order, remember
 from bender.client import BenderError, Client, parse_nodes
 from bender.client.nodes import API_PORT
+from bender.client.transport import Safety
 
 #: The variable that may hold the token.
 TOKEN = "BENDER_TOKEN"  # noqa: S105 - its name
 
-#: Which node answered last, for each list of nodes, so that one that is down costs its time once.
-REMEMBERED = Path("bender", "nodes.json")
+#: Requests of one command that are under way at the same time.
+AT_ONCE_MAX = 50
 
-#: Lists of nodes that are remembered.
-REMEMBERED_MAX = 50
+_T = TypeVar("_T")
 
 
 class Nodes(click.ParamType[tuple[str, ...]]):
@@ -76,12 +73,32 @@ OPTIONS = (
 class Session:
     """One command on its way."""
 
-    client: Client
     screen: Screen
-    reactor: Any
+    #: The nodes to ask, in the order in which they were given.
     nodes: tuple[str, ...]
+    safety: Safety
+    #: Both are there when the command begins; only what follows events has a reactor.
+    client: Client = field(init=False)
+    reactor: Any = field(init=False, default=None)
     #: Of nodes that did not answer: their addresses, and why.
     problems: dict[str, str] = field(factory=dict)
+
+    async def together(self, doing: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+        """Return what comes of several coroutines that run at the same time, `AT_ONCE_MAX` of them at most."""
+        import asyncio  # noqa: PLC0415 - see asking
+
+        turns = asyncio.Semaphore(AT_ONCE_MAX)
+
+        async def in_turn(one: Coroutine[Any, Any, _T]) -> _T:
+            async with turns:
+                return await one
+
+        return [*await asyncio.gather(*map(in_turn, doing))]
+
+    async def pause(self, duration_s: float) -> None:
+        import asyncio  # noqa: PLC0415 - see asking
+
+        await asyncio.sleep(duration_s)
 
     def note(self, node: str, problem: str) -> None:
         self.problems[node] = problem
@@ -98,24 +115,80 @@ Done = Coroutine[Any, Any, int | None]
 
 
 def asking(command: Callable[..., Done]) -> Callable[..., int]:
-    """Make a command of click of a coroutine whose first argument is a `Session`; what it returns is the status."""
+    """Make a command of click of a coroutine whose first argument is a `Session`; what it returns is the status.
 
+    It runs on asyncio, and ends after a few requests. It awaits `Session.client`, `Session.together` and
+    `Session.pause`, and nothing of Twisted's.
+    """
+
+    def run(session: Session, arguments: dict[str, Any]) -> int:
+        from bender.client.asyncio_http import AsyncioHttp, hedged  # noqa: PLC0415 - completion would wait for it
+
+        try:
+            transport = AsyncioHttp(session.safety)
+        except ValueError as error:
+            raise _unfit(error) from error
+        session.client = Client(None, in_order(session.nodes), shuffle=_as_it_is, transport=transport, seeking=hedged)
+        session.client.on_problem = session.note
+
+        def later(delay_s: float, call: Callable[[], object]) -> Callable[[], object]:
+            import asyncio  # noqa: PLC0415 - as above
+
+            return asyncio.get_running_loop().call_later(delay_s, call).cancel
+
+        status = on_asyncio(lambda: _bounded(session, later, command(session, **arguments)))
+        remember(transport.slow, transport.answered)
+        return status
+
+    return _with_options(command, run)
+
+
+def following(command: Callable[..., Done]) -> Callable[..., int]:
+    """Do the same for a coroutine that runs on Twisted's reactor, `Session.reactor`, for as long as it likes."""
+
+    def run(session: Session, arguments: dict[str, Any]) -> int:
+        from twisted.internet import reactor  # noqa: PLC0415 - completion would wait for it
+
+        token, authorities = session.safety.token, session.safety.ca
+        try:
+            session.client = Client(reactor, in_order(session.nodes), token=token, ca=authorities, shuffle=_as_it_is)
+        except ValueError as error:
+            raise _unfit(error) from error
+        session.client.on_problem = session.note
+        session.reactor = reactor
+
+        def later(delay_s: float, call: Callable[[], object]) -> Callable[[], object]:
+            call_later: Any = reactor.callLater
+            planned = call_later(delay_s, call)
+            return lambda: planned.cancel() if planned.active() else None
+
+        return on_reactor(reactor, lambda: _bounded(session, later, command(session, **arguments)))
+
+    return _with_options(command, run)
+
+
+def _with_options(command: Callable[..., Done], run: Callable[[Session, dict[str, Any]], int]) -> Callable[..., int]:
     @wraps(command)
-    def run(
+    def parsed(
         nodes: tuple[str, ...], *, as_json: bool, token_file: Path | None, ca: Path | None, **arguments: Any
     ) -> int:
-        from twisted.internet import reactor  # noqa: PLC0415 - at the top, completion would wait for it
-
         _let_there_be_streams()
-        screen = Screen(as_json=as_json)
-        session = Session(_client(reactor, nodes, token_file, ca), screen, reactor, nodes)
-        session.client.on_problem = session.note
-        return _run(reactor, lambda: _bounded(session, command(session, **arguments)))
+        safety = Safety(_token(token_file), None if ca is None else ca.read_bytes())
+        return run(Session(Screen(as_json=as_json), nodes, safety), arguments)
 
     for option in reversed(OPTIONS):
-        run = option(run)
-    run.__doc__ = inspect.getdoc(command)
-    return run
+        parsed = option(parsed)
+    parsed.__doc__ = inspect.getdoc(command)
+    return parsed
+
+
+def _unfit(error: ValueError) -> click.BadParameter:
+    context = click.get_current_context()
+    return click.BadParameter(f"{context.params['ca']} {error}", param_hint="'--ca'")
+
+
+def _as_it_is(_nodes: object) -> None:
+    """Leave nodes in the order in which they were given."""
 
 
 def _let_there_be_streams() -> None:
@@ -125,9 +198,9 @@ def _let_there_be_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as this runs
 
 
-async def _bounded(session: Session, doing: Done) -> int:
+async def _bounded(session: Session, later: Any, doing: Done) -> int:
     """Do it, and say in one sentence why not if it cannot be done."""
-    session.screen.begin(session.reactor)
+    session.screen.begin(later)
     try:
         status = await doing
     except BenderError as error:
@@ -136,48 +209,7 @@ async def _bounded(session: Session, doing: Done) -> int:
     finally:
         session.screen.end()
     session.tell_problems()
-    _remember(session)
     return status or 0
-
-
-def _run(reactor: Any, begin: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """Do it while the reactor runs; nothing is said any more once Ctrl-C has stopped that."""
-    outcome: list[int | Failure] = []
-    interrupted = False
-    doing: Deferred[int] = Deferred()
-
-    def start() -> None:
-        nonlocal doing
-        doing = Deferred.fromCoroutine(begin())
-        doing.addBoth(outcome.append)
-        doing.addBoth(lambda _: None if interrupted else reactor.stop())
-
-    def interrupt() -> None:
-        nonlocal interrupted
-        interrupted = not outcome
-        doing.cancel()
-
-    reactor.callWhenRunning(start)
-    reactor.addSystemEventTrigger("before", "shutdown", interrupt)
-    reactor.run()
-    if interrupted:
-        return INTERRUPTED
-    (came,) = outcome
-    if isinstance(came, Failure):
-        came.raiseException()
-    return int(came)
-
-
-def _client(reactor: Any, nodes: tuple[str, ...], token_file: Path | None, ca: Path | None) -> Client:
-    authorities = None if ca is None else ca.read_bytes()
-    try:
-        client = Client(reactor, nodes, token=_token(token_file), ca=authorities, shuffle=lambda _: None)
-    except ValueError as error:
-        raise click.BadParameter(f"{ca} {error}", param_hint="'--ca'") from error
-    last = _remembered().get(",".join(nodes))
-    if last in nodes:
-        client.nodes.answered(last)
-    return client
 
 
 def _token(file: Path | None) -> str | None:
@@ -191,30 +223,3 @@ def _token(file: Path | None) -> str | None:
     if not (token and token.isascii() and token.isprintable()):
         raise click.BadParameter(f"{where} holds no token, which is one line of ASCII", param_hint=said_by)
     return token
-
-
-# Which node answered last.
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / REMEMBERED
-
-
-def _remembered() -> dict[str, str]:
-    with suppress(OSError, RuntimeError, msgspec.DecodeError, UnicodeDecodeError):
-        remembered: dict[str, str] = msgspec.json.decode(_cache().read_bytes(), type=dict[str, str])
-        return remembered
-    return {}
-
-
-def _remember(session: Session) -> None:
-    """Without a home, or where nothing can be written, the first node is simply asked first again."""
-    last, key = session.client.nodes.last, ",".join(session.nodes)
-    remembered = _remembered()
-    if len(session.nodes) < 2 or last not in session.nodes or remembered.get(key, session.nodes[0]) == last:
-        return
-    kept = dict([*remembered.items()][-REMEMBERED_MAX:]) | {key: last}
-    with suppress(OSError, RuntimeError):
-        path = _cache()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.encode(kept))

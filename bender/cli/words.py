@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from itertools import pairwise
@@ -17,21 +16,6 @@ PARTS = ("APP", "VERSION", "HOST", "PORT")
 ID = "/".join(PARTS)
 
 _NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,9})?")
-
-
-def as_utf8(arguments: Iterable[str]) -> list[str]:
-    """Decode the arguments of this process as UTF-8 where its locale could not decode them, as in the locale C.
-
-    What follows `--` stays as it is: it is a command to run, which gets its words as they came.
-    """
-    decoded: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        if argument == "--":
-            return [*decoded, argument, *rest]
-        undecoded = any("\udc80" <= character <= "\udcff" for character in argument)
-        decoded.append(os.fsencode(argument).decode("utf-8", "surrogateescape") if undecoded else argument)
-    return decoded
 
 
 def registration_id(words: tuple[str, ...]) -> str:

@@ -4,9 +4,12 @@
 on at another node when one is away, and needs to be told of one node only.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from bender.client.asking import Client
 from bender.client.nodes import parse_nodes
-from bender.client.registrar import Registrar
 from bender.client.values import (
     Applied,
     Backend,
@@ -24,7 +27,10 @@ from bender.client.values import (
     Unavailable,
     Word,
 )
-from bender.client.watching import Stand, Watch
+
+if TYPE_CHECKING:
+    from bender.client.registrar import Registrar
+    from bender.client.watching import Stand, Watch
 
 __all__ = [
     "Applied",
@@ -48,3 +54,16 @@ __all__ = [
     "Word",
     "parse_nodes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs Twisted when it is first used: a command that asks one question does without."""
+    if name == "Registrar":
+        from bender.client.registrar import Registrar  # noqa: PLC0415
+
+        return Registrar
+    if name in ("Stand", "Watch"):
+        from bender.client import watching  # noqa: PLC0415
+
+        return getattr(watching, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

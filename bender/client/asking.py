@@ -8,17 +8,15 @@ elsewhere.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
-from twisted.web.iweb import IAgent
 
-from bender.client.http import ANSWER_BYTES_MAX, Http, Safety
+from bender.addresses import NoAnswer
 from bender.client.nodes import API_PORT, NODES_MAX, Nodes, parse_nodes
 from bender.client.reading import (
     Explanation,
@@ -36,6 +34,7 @@ from bender.client.reading import (
     reader,
     refusal_of,
 )
+from bender.client.transport import ANSWER_BYTES_MAX, Safety, Seeking, Transport, one_by_one
 from bender.client.values import (
     Applied,
     Backend,
@@ -44,15 +43,18 @@ from bender.client.values import (
     Frontend,
     Guarded,
     Member,
+    Refused,
     Registration,
     Reply,
     Setting,
     Unavailable,
     Word,
 )
-from bender.client.watching import Watch
-from bender.reaching import NoAnswer
-from bender.steady import make_steady
+
+if TYPE_CHECKING:
+    from twisted.web.iweb import IAgent
+
+    from bender.client.watching import Watch
 
 #: What a node may take to answer; it needs a millisecond, and an interval when it is back from a pause.
 ANSWER_S_MAX = 5.0
@@ -68,8 +70,11 @@ class Client:
 
     `nodes` are as `parse_nodes` gives them; of others `learn` finds out, unless `learns` is False. `token` is shown to
     them, and `ca` are the certificates (PEM) of who signed theirs; what holds none raises `ValueError`. `answer_s_max`
-    is the seconds that each may take to answer. `shuffle` puts the nodes into the order in which they are tried, best
-    another one for each client. `agent` is for tests.
+    is the seconds that each may take to answer. `shuffle` puts the nodes into the order in which they are tried, by
+    default a random one. `agent` is for tests.
+
+    A program without a reactor passes None for it and a `transport`, which knows the token and the certificates; such a
+    client follows no events. `seeking` finds a node that answers where nothing is to be changed.
 
     A reactor that follows the wall clock is made to measure time by the monotonic clock, for all of the program, lest a
     change of the wall clock hold up renewals and timeouts.
@@ -83,14 +88,22 @@ class Client:
         token: str | None = None,
         ca: bytes | None = None,
         answer_s_max: float = ANSWER_S_MAX,
-        shuffle: Callable[[MutableSequence[str]], None] = random.shuffle,
+        shuffle: Callable[[MutableSequence[str]], None] | None = None,
         learns: bool = True,
         agent: IAgent | None = None,
+        transport: Transport | None = None,
+        seeking: Seeking = one_by_one,
     ) -> None:
-        make_steady(reactor)
-        self.nodes = Nodes(nodes, shuffle)
-        self.http = Http(reactor, Safety(token, ca), agent)
+        if transport is None:  # with one, nothing of Twisted is imported: a short command must not wait for that
+            from bender.client.http import Http  # noqa: PLC0415
+            from bender.steady import make_steady  # noqa: PLC0415
+
+            make_steady(reactor)
+            transport = Http(reactor, Safety(token, ca), agent)
+        self.nodes = Nodes(nodes, shuffle or _shuffle())
+        self.http = transport
         self.reactor = reactor
+        self._seeking = seeking
         self._answer_s_max = answer_s_max
         self._learns = learns
         #: How many requests were sent, to whichever nodes.
@@ -133,21 +146,24 @@ class Client:
         """
         content = None if body is None else msgspec.json.encode(body)
         problems: dict[str, str] = {}
-        for node in self.nodes.in_turn():
-            try:
-                reply = await self.ask(node, method, path, content, **limits)
-                refusal = refusal_of(reply)
-                if refusal is None:
-                    found = read(reply)
-            except NoAnswer as no_answer:
-                problems[node] = str(no_answer)
-                self.on_problem(node, problems[node])
-            else:
-                self.nodes.answered(node)
-                if refusal is not None:
-                    raise refusal
-                return found, reply
-        raise Unavailable(problems)
+
+        async def attempt(node: str) -> tuple[_T, Reply] | Refused:
+            reply = await self.ask(node, method, path, content, **limits)
+            return refusal_of(reply) or (read(reply), reply)
+
+        def note(node: str, no_answer: NoAnswer) -> None:
+            problems[node] = str(no_answer)
+            self.on_problem(node, problems[node])
+
+        seeking = self._seeking if method == "GET" else one_by_one
+        found = await seeking(self.nodes.in_turn(), attempt, note)
+        if found is None:
+            raise Unavailable(problems)
+        node, answer = found
+        self.nodes.answered(node)
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
 
     async def _value(self, read: Reader[_T], method: str, path: str, body: object = None, **limits: Any) -> _T:
         found, _ = await self.read(read, method, path, body, **limits)
@@ -383,7 +399,15 @@ class Client:
         `instance`, a token of up to 64 letters, digits, dashes and underscores, tells it apart from another program
         with this name; a random one is chosen if none is given.
         """
+        from bender.client.watching import Watch  # noqa: PLC0415 - it needs Twisted
+
         return Watch(self, app, version, name=name, instance=instance)
+
+
+def _shuffle() -> Callable[[MutableSequence[str]], None]:
+    import random  # noqa: PLC0415 - a short command, which asks nodes in their order, does without
+
+    return random.shuffle
 
 
 def apis(status: Status) -> list[str]:

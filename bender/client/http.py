@@ -24,18 +24,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
+from bender.client.transport import ANSWER_BYTES_MAX, CONNECT_S_MAX, Safety, body_bytes_max, too_long
 from bender.client.values import Reply
 from bender.prompt import PromptBody
 from bender.reaching import ReadyURL, endpoint_of, in_time
-
-#: To connect to a node on the same network takes a millisecond, and one that is down should not hold up anybody.
-CONNECT_S_MAX = 2.0
-
-#: Of an answer that is no list: what a node knows of 10,000 others has 2 MB. What is longer comes from no node.
-ANSWER_BYTES_MAX = 16 * 1024 * 1024
-
-#: Of why something is not done.
-REFUSAL_BYTES_MAX = 64 * 1024
 
 #: Connections to one node: those of a client that asks for several things at once.
 CONNECTIONS_KEPT = 8
@@ -44,26 +36,6 @@ CONNECTIONS_KEPT = 8
 KEPT_S = 30
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-
-
-@frozen
-class Safety:
-    """How to speak with nodes: `token` is shown to them, `ca` (PEM) must have signed their certificates.
-
-    With `ca`, nodes without a scheme are spoken to by TLS.
-    """
-
-    token: str | None = None
-    ca: bytes | None = None
-
-    def url(self, node: str, path: str) -> str:
-        """Of a path, which is encoded already."""
-        if "://" in node:
-            return node + path
-        return f"http{'s' if self.ca else ''}://{node}{path}"
-
-    def headers(self) -> dict[str, str]:
-        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
 
 
 class Http:
@@ -110,7 +82,7 @@ class Http:
         self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], bytes_max: int
     ) -> Reply:
         response = await self._send(node, method, path, body, headers)
-        collecting = Collecting(min(bytes_max, REFUSAL_BYTES_MAX) if response.code >= 400 else bytes_max)
+        collecting = Collecting(body_bytes_max(response.code, bytes_max))
         response.deliverBody(collecting)
         content = await collecting.content
         etag = response.headers.getRawHeaders("ETag", [None])[0]
@@ -132,10 +104,6 @@ class Http:
         await cast("Deferred[None]", self._pool.closeCachedConnections())
 
 
-class TooLong(Exception):
-    """An answer is longer than any of a node. The message says how long that is."""
-
-
 class Collecting(Protocol):
     """The body of an answer that has an end, as `content`; that fails with `TooLong` if it has more than so much."""
 
@@ -151,7 +119,7 @@ class Collecting(Protocol):
             self._pieces.append(data)
         elif not self.content.called:
             self._pieces.clear()
-            self.content.errback(TooLong(f"its answer has more than {self._bytes_max // 1024} KiB"))
+            self.content.errback(too_long(self._bytes_max))
             self._give_up()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from bender.addresses import NoAnswer
 from bender.client.decoding import converted, decoded, strange
 from bender.client.values import (
     Backend,
@@ -25,7 +26,6 @@ from bender.client.values import (
     Ttl,
 )
 from bender.core.model import DEPTH_MAX, is_shallow
-from bender.reaching import NoAnswer
 
 #: Of the sentence in which a node refuses something.
 MESSAGE_CHARACTERS_MAX = 10_000

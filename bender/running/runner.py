@@ -21,8 +21,9 @@ from twisted.internet.protocol import Protocol as Connection
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from bender.addresses import NoAnswer, host_port, split_host_port
 from bender.client import BenderError, Client, NotFound, Refused, Registrar, Unavailable
-from bender.reaching import NoAnswer, endpoint_of, host_port, in_time, split_host_port
+from bender.reaching import endpoint_of, in_time
 from bender.running.checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
 from bender.running.listening import bound_addresses
 from bender.running.plan import Plan

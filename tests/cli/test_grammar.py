@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli import bender
-from bender.cli.grammar import Command, Group, run
+from bender.cli.commands import COMMANDS
+from bender.cli.grammar import Command, Group, first_sentence, run
 
 WEB = "web/1.2.0/10.0.0.5/8080"
 
@@ -23,10 +24,18 @@ class Help(SynchronousTestCase):
 
     def test_commands_come_in_the_order_of_what_people_need(self) -> None:
         """And not by the alphabet."""
-        names = [*bender.commands]
+        names = [*COMMANDS]
         self.assertEqual(names[:3], ["run", "ls", "watch"])
         shown = self.shown()
         self.assertEqual(sorted(names, key=lambda name: shown.index(f"\n  {name} ")), names)
+
+    def test_the_table_of_commands_says_what_they_say(self) -> None:
+        """Help prints it without importing them."""
+        context = click.Context(bender)
+        for name, lazy in COMMANDS.items():
+            command = bender.get_command(context, name)
+            assert command is not None
+            self.assertEqual((command.name, first_sentence(command)), (name, lazy.sentence))
 
     def test_nothing_is_cut_off(self) -> None:
         """What does not fit goes on in the next line."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.words import Events, Name, Pair, Steps, TextPair, as_utf8, fields, parsed, registration_id
+from bender.cli.grammar import as_utf8
+from bender.cli.words import Events, Name, Pair, Steps, TextPair, fields, parsed, registration_id
 
 ID = "registration/web/1.2.0/10.0.0.5/8080"
 

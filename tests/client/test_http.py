@@ -9,7 +9,8 @@ from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.client.http import Http, Safety
+from bender.client.http import Http
+from bender.client.transport import Safety
 
 
 class Log(SynchronousTestCase):

@@ -318,18 +318,18 @@ async def test_what_nodes_disagree_on(cluster: Cluster, shell: Shell) -> None:
 
 
 @ensureDeferred
-async def test_the_next_node_is_asked_and_remembered(cluster: Cluster, shell: Shell) -> None:
+async def test_the_next_node_is_asked(cluster: Cluster, shell: Shell) -> None:
+    """A node that refuses connections costs no time, so it is not remembered."""
     one, two = await cluster(2, interval=0.25, ttl=2)
     one.kill()
     await one.ended()
     both = f"127.0.0.1:{one.api_port},127.0.0.1:{two.api_port}"
     refused = f"127.0.0.1:{one.api_port} does not answer (connection refused); asked 127.0.0.1:{two.api_port}"
-    assert refused in shell.shown("ls", BENDER_NODES=both)
-    remembered = json.loads((shell.home / "cache/bender/nodes.json").read_text())
-    assert remembered == {both: f"127.0.0.1:{two.api_port}"}
-    shown = shell.shown("ls", BENDER_NODES=both)
-    assert "does not answer" not in shown
-    assert f"0 at 127.0.0.1:{two.api_port}" in shown
+    for _ in range(2):
+        shown = shell.shown("ls", BENDER_NODES=both)
+        assert refused in shown
+        assert f"0 at 127.0.0.1:{two.api_port}" in shown
+    assert not (shell.home / "cache/bender/nodes.json").exists()
     assert shell.done("ls", "--json", BENDER_NODES=both) == "[]\n"
 
     two.kill()
@@ -338,6 +338,23 @@ async def test_the_next_node_is_asked_and_remembered(cluster: Cluster, shell: Sh
     assert (end.returncode, end.stdout) == (1, "")
     assert is_sentence(end.stderr)
     assert all(f"127.0.0.1:{node.api_port} does not answer" in end.stderr for node in (one, two))
+
+
+@ensureDeferred
+async def test_a_node_that_hangs_is_remembered(shared: Cluster, shell: Shell) -> None:
+    """It accepts connections and never answers: it is asked last for a minute."""
+    node = await empty(shared)
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        hanging = f"127.0.0.1:{hangs.getsockname()[1]}"
+        both = f"{hanging},127.0.0.1:{node.api_port}"
+        assert f"{hanging} has not answered yet; asked 127.0.0.1:{node.api_port}" in shell.shown(
+            "ls", BENDER_NODES=both
+        )
+        remembered = json.loads((shell.home / "cache/bender/nodes.json").read_text())
+        assert [*remembered] == [hanging]
+        shown = shell.shown("ls", BENDER_NODES=both)
+        assert "has not answered" not in shown
+        assert f"0 at 127.0.0.1:{node.api_port}" in shown
 
 
 @ensureDeferred

@@ -1,0 +1,86 @@
+"""What is drawn on a terminal by rich: tables that are folded, bars, and a sign that a command waits.
+
+It is imported when something of that is to be drawn, because rich takes longer to import than most commands to run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from bender.cli.styled import styled
+
+#: Wider than any table is without a limit.
+UNLIMITED_WIDTH = 10_000
+
+#: Where the last column of a table would be narrower, lines go beyond the terminal's edge instead.
+FOLDED_MIN = 20
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print one row to a line on stdout, which is a terminal."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=True)
+    for name in columns:
+        table.add_column(_text(name), overflow="fold", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(_text, row))
+    _fit(console, table, _text(columns[-1]).plain)
+    console.print(table, crop=False, no_wrap=True)
+
+
+def _fit(console: Console, table: Table, last: str) -> None:
+    """On a narrow terminal the last column is folded, if there is room; what is wider than that is not cut."""
+    unlimited = console.options.update(width=UNLIMITED_WIDTH)
+    folded = table.columns[-1]
+    folded.no_wrap = False
+    folded.min_width = len(last)
+    wide = Measurement.get(console, unlimited, table).maximum
+    longest = max(Measurement.get(console, unlimited, cell).maximum for cell in folded.cells)
+    others = wide - max(longest, len(last))
+    if wide > console.width > others + FOLDED_MIN:
+        table.width = console.width
+        folded.width = console.width - others
+    else:
+        table.width = wide
+
+
+def waiting_sign(text: str) -> Status:
+    """Return a sign on stderr that something goes on; it is shown from its `start` to its `stop`."""
+    return Console(stderr=True, highlight=False, soft_wrap=True).status(text)
+
+
+def progress_bar() -> Progress:
+    """Return a bar on stdout that is drawn anew in its place; it goes when it is stopped."""
+    fields = (
+        _Said("bold", lambda task: task.description),
+        BarColumn(24),
+        _Said("", lambda task: task.fields["said"]),
+    )
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    return Progress(*fields, console=console, transient=True, auto_refresh=False)
+
+
+class _Said(ProgressColumn):
+    """A column of a bar with text in it."""
+
+    def __init__(self, style: str, text_of: Callable[[Task], str]) -> None:
+        super().__init__()
+        self._style = style
+        self._text_of = text_of
+
+    def render(self, task: Task) -> Text:
+        return Text(_text(self._text_of(task)).plain, self._style)
+
+
+def _text(text: object) -> Text:
+    """Return styled text as rich has it."""
+    parts = styled(text).parts
+    return Text.assemble(*parts)

@@ -1,0 +1,82 @@
+"""Text in colours, and columns of it, without rich: what most commands print needs no more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bender.escaping import escaped
+
+#: Styles by name, as sequences for a terminal. `NO_COLOR` is about those in `_COLOURS` alone.
+_SEQUENCES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+_COLOURS = {"red", "green", "yellow"}
+
+#: Columns of a table are so far apart.
+GAP = "  "
+
+
+class Styled:
+    """Text of several parts, each with the name of its style; what could disturb a terminal is escaped."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, *parts: tuple[str, str]) -> None:
+        self.parts = tuple((escaped(text), style) for text, style in parts)
+
+    @property
+    def plain(self) -> str:
+        """The text without its styles."""
+        return "".join(text for text, _ in self.parts)
+
+    def padded(self, width: int) -> Styled:
+        """Return the same, filled up with spaces."""
+        return Styled(*self.parts, (" " * (width - cell_width(self.plain)), ""))
+
+    def written(self, styles: frozenset[str]) -> str:
+        """Return the text for a terminal that shows these styles."""
+        return "".join(
+            f"\x1b[{_SEQUENCES[style]}m{text}\x1b[0m" if style in styles and text else text
+            for text, style in self.parts
+        )
+
+
+def styled(text: object, style: str = "") -> Styled:
+    """Return anything as styled text; what is styled already stays as it is."""
+    return text if isinstance(text, Styled) else Styled((str(text), style))
+
+
+def joined(parts: Iterable[object], between: str = " ") -> Styled:
+    """Return several parts as one, with this text between them."""
+    pieces: list[tuple[str, str]] = []
+    for part in parts:
+        pieces += [(between, "")] if pieces else []
+        pieces += styled(part).parts
+    return Styled(*pieces)
+
+
+def styles_of(stream: Any) -> frozenset[str]:
+    """Return the styles that a stream shows: none unless it is a terminal, or FORCE_COLOR says that it is one."""
+    forced = os.environ.get("FORCE_COLOR", "") != ""
+    if not forced and (not stream.isatty() or os.environ.get("TERM", "") in ("dumb", "unknown")):
+        return frozenset()
+    return frozenset(_SEQUENCES.keys() - (_COLOURS if os.environ.get("NO_COLOR") else set()))
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Return the lines of a table, with columns as wide as what is in them and nothing that fills up the last one."""
+    cells = [[styled(cell).plain for cell in row] for row in (columns, *rows)]
+    widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]
+    return [
+        GAP.join(text + " " * (width - cell_width(text)) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def cell_width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - its tables are large, and names are mostly ASCII
+
+    return cell_len(text)

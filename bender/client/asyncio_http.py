@@ -1,0 +1,244 @@
+"""Requests to nodes on asyncio, for commands that ask a node or two and end.
+
+To import Twisted's reactor takes more of the processor than all else that such a command does, several times over. The
+limits, the headers and the words for what goes wrong are those of `bender.client.http`. Each request has a connection
+of its own. Nothing is ever sent twice here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from ipaddress import ip_address
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import h11
+
+from bender.addresses import NoAnswer
+from bender.client.transport import ANSWER_BYTES_MAX, CONNECT_S_MAX, Safety, TooLong, body_bytes_max, too_long
+from bender.client.values import Reply
+
+#: A node that has not answered for so long may hang: the next one is asked as well.
+HEDGE_S = 0.3
+
+#: After so many nodes that may hang, all others are asked at once, `TOGETHER_MAX` at a time.
+HANGING_MAX = 2
+TOGETHER_MAX = 50
+
+#: Bytes that are read at a time.
+_PIECE = 65_536
+
+_T = TypeVar("_T")
+
+
+class AsyncioHttp:
+    """Requests to nodes. Raises `ValueError` if the certificates in `safety` cannot be read."""
+
+    def __init__(self, safety: Safety) -> None:
+        self._safety = safety
+        self._trusted = None if safety.ca is None else _trusting(safety.ca)
+        #: Nodes that took too long when they were asked last, and those that have answered in time.
+        self.slow: set[str] = set()
+        self.answered: set[str] = set()
+
+    async def ask(
+        self,
+        node: str,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        within_s: float,
+        bytes_max: int = ANSWER_BYTES_MAX,
+    ) -> Reply:
+        """Return the whole answer, of at most `bytes_max`, within `within_s` seconds. Raises `NoAnswer`."""
+        self.slow.add(node)  # until it has answered, or said no; whoever cancels this does not wait any longer
+        self.answered.discard(node)
+        try:
+            async with asyncio.timeout(within_s) as limit:
+                reply = await self._ask(node, method, path, body, headers, bytes_max)
+        except TimeoutError as error:
+            if limit.expired():
+                raise NoAnswer(f"does not answer within {within_s:g} s") from None
+            raise NoAnswer(f"does not answer ({_clause(error)})") from error
+        except (OSError, h11.RemoteProtocolError, TooLong) as error:
+            self.slow.discard(node)
+            raise NoAnswer(f"does not answer ({_clause(error)})") from error
+        self.slow.discard(node)
+        self.answered.add(node)
+        return reply
+
+    async def follow(self, node: str, path: str, receiver: Any, within_s: float) -> NoReturn:
+        """Raise, because what follows events needs a reactor."""
+        raise NotImplementedError("events are followed on Twisted's reactor")
+
+    async def close(self) -> None:
+        """There are no idle connections."""
+
+    async def _ask(
+        self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], bytes_max: int
+    ) -> Reply:
+        url = urlsplit(self._safety.url(node, ""))
+        host, encrypted = url.hostname or "", url.scheme == "https"
+        reader, writer = await _connected(host, url.port or (443 if encrypted else 80), self._tls(encrypted=encrypted))
+        try:
+            all_headers = {"Host": url.netloc, "Connection": "close", **headers, **self._safety.headers()}
+            if body is not None:
+                all_headers["Content-Length"] = str(len(body))
+            connection = h11.Connection(h11.CLIENT)
+            sent: list[h11.Event] = [h11.Request(method=method, target=path, headers=[*all_headers.items()])]
+            sent += [] if body is None else [h11.Data(data=body)]
+            writer.write(b"".join(connection.send(each) or b"" for each in (*sent, h11.EndOfMessage())))
+            return await read_reply(node, connection, reader, bytes_max)
+        finally:
+            writer.transport.abort()  # all was read, or nothing more is wanted: there is nothing to wait for
+
+    def _tls(self, *, encrypted: bool) -> ssl.SSLContext | None:
+        if not encrypted:
+            return None
+        return self._trusted or ssl.create_default_context()
+
+
+async def hedged(
+    nodes: Sequence[str],
+    attempt: Callable[[str], Coroutine[Any, Any, _T]],
+    on_failure: Callable[[str, NoAnswer], None],
+    hedge_s: float = HEDGE_S,
+) -> tuple[str, _T] | None:
+    """Ask the next node as well when the one before it takes longer than `hedge_s`; the first answer counts.
+
+    For questions only: several nodes may get the same request.
+    """
+    rest, asked, hanging = [*nodes], dict[asyncio.Task[_T], str](), 0
+    try:
+        while rest or asked:
+            together = 1 if hanging < HANGING_MAX else TOGETHER_MAX
+            for node in rest[:together]:
+                asked[asyncio.create_task(attempt(node))] = node
+            del rest[:together]
+            done, _ = await asyncio.wait(asked, timeout=hedge_s if rest else None, return_when=asyncio.FIRST_COMPLETED)
+            hanging += not done
+            for task in [each for each in asked if each in done]:
+                node = asked.pop(task)
+                try:
+                    found = task.result()
+                except NoAnswer as no_answer:
+                    on_failure(node, no_answer)
+                    continue
+                for late in asked.values():
+                    on_failure(late, NoAnswer("has not answered yet"))
+                return node, found
+        return None
+    finally:
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def _connected(
+    host: str, port: int, tls: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection to the first address of a host that takes one."""
+    problem: OSError = OSError("its name has no address")
+    secured: dict[str, Any] = {} if tls is None else {"ssl": tls, "server_hostname": host}
+    for address in await _addresses(host, port):
+        try:
+            async with asyncio.timeout(CONNECT_S_MAX):
+                return await asyncio.open_connection(address, port, **secured)
+        except TimeoutError:
+            problem = TimeoutError(f"no connection within {CONNECT_S_MAX:g} s")
+        except OSError as error:
+            problem = error
+    raise problem
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    """Return the addresses of a host.
+
+    They are looked up in a thread that nobody waits for: a name server that does not answer must not hold up the end.
+    """
+    with suppress(ValueError):
+        ip_address(host)
+        return [host]
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[str]] = loop.create_future()
+
+    def settle(addresses: list[str], error: OSError | None) -> None:
+        if found.done():
+            return
+        if error is None:
+            found.set_result(addresses)
+        else:
+            found.set_exception(error)
+
+    def look_up() -> None:
+        addresses: list[str] = []
+        problem = None
+        try:
+            listed = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = [*dict.fromkeys(str(address[0]) for *_, address in listed)]
+        except (OSError, UnicodeError) as error:
+            problem = error if isinstance(error, OSError) else OSError(str(error))
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(partial(settle, addresses, problem))
+
+    threading.Thread(target=look_up, daemon=True).start()
+    return await found
+
+
+async def read_reply(node: str, connection: h11.Connection, reader: asyncio.StreamReader, bytes_max: int) -> Reply:
+    """Return the answer to a request that was sent on this connection, of which at most `bytes_max` are taken."""
+    status, etag, left, pieces = 0, None, bytes_max, list[bytes]()
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(_PIECE))
+        elif isinstance(event, h11.Response):
+            status, left = event.status_code, body_bytes_max(event.status_code, bytes_max)
+            bytes_max = left
+            etag = next((value.decode("latin-1") for name, value in event.headers if name == b"etag"), None)
+        elif isinstance(event, h11.Data):
+            left -= len(event.data)
+            if left < 0:
+                raise too_long(bytes_max)
+            pieces.append(bytes(event.data))
+        elif isinstance(event, h11.EndOfMessage):
+            return Reply(node, status, b"".join(pieces), etag)
+        elif isinstance(event, h11.ConnectionClosed):
+            raise ConnectionResetError("it closed the connection")
+
+
+def _trusting(pem: bytes) -> ssl.SSLContext:
+    """Return a context that trusts these authorities alone. Raises `ValueError`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    text = pem.decode("ascii", "replace")
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise ValueError("holds no certificate (PEM)")
+    try:
+        context.load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError("holds a certificate that cannot be read") from error
+    return context
+
+
+def _clause(error: Exception) -> str:
+    """Return what went wrong in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    if isinstance(error, h11.RemoteProtocolError):
+        closed = "closed" in str(error)
+        return "it closed the connection" if closed else "what it says is not HTTP"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror).lower()
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__

@@ -1,0 +1,113 @@
+"""What a client asks of a transport: one request to one node, in bounded time and with a bounded answer.
+
+`bender.client.http` is the transport on Twisted's reactor, `bender.client.asyncio_http` the one for commands that end
+after a few requests. The limits and the token are the same for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from attrs import frozen
+
+from bender.addresses import NoAnswer
+from bender.client.values import Reply
+
+#: To connect to a node on the same network takes a millisecond, and one that is down should not hold up anybody.
+CONNECT_S_MAX = 2.0
+
+#: Of an answer that is no list: what a node knows of 10,000 others has 2 MB. What is longer comes from no node.
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+
+#: Of an answer that says why something is not done.
+REFUSAL_BYTES_MAX = 64 * 1024
+
+_T = TypeVar("_T")
+
+
+@frozen
+class Safety:
+    """How to speak with nodes: `token` is shown to them, `ca` (PEM) must have signed their certificates.
+
+    With `ca`, nodes without a scheme are spoken to by TLS.
+    """
+
+    token: str | None = None
+    ca: bytes | None = None
+
+    def url(self, node: str, path: str) -> str:
+        """Return the URL of a path, which is percent-encoded already."""
+        if "://" in node:
+            return node + path
+        return f"http{'s' if self.ca else ''}://{node}{path}"
+
+    def headers(self) -> dict[str, str]:
+        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+
+
+class Transport(Protocol):
+    """Sends requests to nodes."""
+
+    async def ask(
+        self,
+        node: str,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        within_s: float,
+        bytes_max: int = ANSWER_BYTES_MAX,
+    ) -> Reply:
+        """Return the whole answer, of at most `bytes_max`, within `within_s` seconds. Raises `NoAnswer`."""
+        ...
+
+    async def follow(self, node: str, path: str, receiver: Any, within_s: float) -> Any:
+        """Begin an answer without an end, whose body goes to `receiver`. Raises `NoAnswer` if it does not begin."""
+        ...
+
+    async def close(self) -> None:
+        """End the idle connections."""
+
+
+class TooLong(Exception):
+    """An answer is longer than any of a node. The message says how long that is."""
+
+
+def body_bytes_max(status: int, bytes_max: int) -> int:
+    """Return how many bytes an answer with this status may have, if it may have `bytes_max` when it succeeds."""
+    return min(bytes_max, REFUSAL_BYTES_MAX) if status >= 400 else bytes_max
+
+
+def too_long(bytes_max: int) -> TooLong:
+    return TooLong(f"its answer has more than {bytes_max // 1024} KiB")
+
+
+class Seeking(Protocol):
+    """A way to find a node that answers."""
+
+    async def __call__(
+        self,
+        nodes: Sequence[str],
+        attempt: Callable[[str], Coroutine[Any, Any, _T]],
+        on_failure: Callable[[str, NoAnswer], None],
+    ) -> tuple[str, _T] | None:
+        """Return the first node that answers `attempt`, and its answer; None if none of them does.
+
+        `on_failure` is called with each node that did not answer before that.
+        """
+        ...
+
+
+async def one_by_one(
+    nodes: Sequence[str],
+    attempt: Callable[[str], Awaitable[_T]],
+    on_failure: Callable[[str, NoAnswer], None],
+) -> tuple[str, _T] | None:
+    """Ask the next node when the one before it has not answered."""
+    for node in nodes:
+        try:
+            return node, await attempt(node)
+        except NoAnswer as no_answer:
+            on_failure(node, no_answer)
+    return None
