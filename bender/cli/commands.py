@@ -42,6 +42,16 @@ COMMANDS: Mapping[str, Lazy] = {
     "rollback": Lazy(
         "bender.cli.configuration:rollback", "Set a backend to what it was before; twice leads back to where it was."
     ),
+    "export": Lazy(
+        "bender.cli.declared:export",
+        "Print backends, frontends and operators' states as TOML, for `bender apply`.",
+    ),
+    "apply": Lazy(
+        "bender.cli.declared:apply_file", "Make backends, frontends and operators' states as a FILE declares."
+    ),
+    "check": Lazy(
+        "bender.cli.declared:check", "Check whether `bender apply` would take a FILE, without asking a node."
+    ),
     "guard": Lazy(
         "bender.cli.guard:guard",
         "List and end what nodes with --guard keep listed: members that would be hidden with most of their app.",

@@ -42,6 +42,9 @@ COLOURS = {
     "drain": "yellow",
     "maint": "yellow",
     "suspect": "yellow",
+    "+": "green",
+    "~": "yellow",
+    "-": "red",
 }
 
 

@@ -51,7 +51,7 @@ def _described(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[
     elif isinstance(new, dict) and new and old is None:
         for key, value in new.items():
             yield from _described(f"{field}.{key}", None, value, _settings)
-    elif new is None:
+    elif new is None and old is not None:
         yield f"{field} removed (was {shown(old)})"
     else:
         yield f"{field} {shown(new)}{_was(old)}"

@@ -96,6 +96,17 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
+def same(one: Any, other: Any) -> bool:
+    """Return True if two values are the same in JSON. To Python, true would be the same as 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
 def backends_named(fields: Fields) -> list[tuple[tuple[str | int, ...], str]]:
     """Return the backends that a frontend sends to, each with the path of the field that names it."""
     named: list[tuple[tuple[str | int, ...], str]] = []

@@ -105,6 +105,10 @@ class OtherFields(SynchronousTestCase):
             changed_from({"meta": {"a": {"b": 1}, "c": 2}}, meta={"a": {"b": 3}, "c": 2}), ["meta.a.b 3 (was 1)"]
         )
 
+    def test_null_in_meta(self) -> None:
+        """It is a value of its user's, and was not removed."""
+        self.assertEqual(differences({}, {"meta": {"a": None}}), ["meta.a null"])
+
     def test_long_values(self) -> None:
         """A long value is cut."""
         (words,) = changed(SHOP, note="x" * 5000)

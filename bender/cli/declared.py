@@ -1,0 +1,254 @@
+"""Commands about declared configuration: `export`, `apply` and `check`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any
+
+import click
+import msgspec
+
+from bender.cli.grammar import NOT_DONE, Command
+from bender.cli.screen import Screen
+from bender.cli.session import Session, asking
+from bender.client import BenderError
+from bender.declared.application import Applier, Interrupted
+from bender.declared.comparison import ChangeSet, ConfigChange, Contents, change_set, exported
+from bender.declared.document import Document
+from bender.declared.reading import Problem, Read, read
+from bender.declared.writing import write
+from bender.escaping import escaped
+
+_SIGNS = {"create": "+", "change": "~", "remove": "-"}
+_DONE = {"create": "created", "change": "changed", "remove": "removed"}
+
+
+def _applier(session: Session) -> Applier:
+    return Applier(session.client, lambda: int(time.time() * 1000), time.monotonic, session.pause)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    bender export >shop.toml
+    bender export >new.toml && mv new.toml shop.toml
+    """,
+)
+@asking
+async def export(session: Session) -> int:
+    """Print backends, frontends and operators' states as TOML, for `bender apply`.
+
+    The same registry gives the same bytes, so the file can be kept in git. A state has the time at which it ends. With
+    --json it is the same document as JSON. The status is 1 if the registry has none of these: after a stop of all nodes
+    they are lost, and a file that has them should not be replaced.
+    """
+    document, notes = exported(await _applier(session).contents())
+    if document.is_empty:
+        session.screen.error("the registry has no backends, frontends or states: nothing to export")
+        return NOT_DONE
+    if session.screen.as_json:
+        session.screen.json(msgspec.json.encode(_as_json(document)))
+    elif session.screen.is_terminal:
+        session.screen.say(write(document).rstrip("\n"))
+    else:  # as it is: a file has no terminal to be protected, and TOML is UTF-8 in every locale
+        click.echo(write(document).encode(), nl=False)
+    for note in notes:
+        session.screen.warn(note)
+    return 0
+
+
+def _as_json(document: Document) -> dict[str, Any]:
+    states = {
+        id_.removeprefix("registration/"): {"state": each.state, "until": each.until_ms}
+        for id_, each in document.states.items()
+    }
+    return {"backends": document.backends, "frontends": document.frontends, "states": states}
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    bender check shop.toml
+    """,
+)
+@click.argument("file", type=click.File("rb"), metavar="FILE", help="The file, or - for the standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def check(file: IO[bytes], *, as_json: bool) -> int:
+    """Check whether `bender apply` would take a FILE, without asking a node.
+
+    It prints all problems at once, each with its line: syntax, unknown fields, values, and backends that frontends name
+    and the file does not have. The status is 1 if there are any.
+    """
+    screen = Screen(as_json=as_json)
+    found = _read(file)
+    problems = [*found.problems, *(problem for _, problem in found.unresolved)]
+    if as_json:
+        told = [{"line": each.line, "column": each.column, "message": each.text} for each in problems]
+        screen.json(msgspec.json.encode({"file": file.name, "valid": not problems, "problems": told}))
+        return NOT_DONE if problems else 0
+    if problems:
+        return _say_problems(screen, file.name, problems)
+    screen.say(f"{file.name} is valid: {_counted(found.document)}.")
+    return 0
+
+
+@click.command(
+    "apply",
+    cls=Command,
+    examples="""
+    bender apply -f shop.toml --dry-run
+    bender apply -f shop.toml
+    bender apply -f shop.toml --prune
+    """,
+)
+@click.option(
+    "-f", "--file", required=True, type=click.File("rb"), metavar="FILE", help="The file, or - for the standard input."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
+@click.option("--prune", is_flag=True, help="Also remove what the file does not have.")
+@click.option("--force", is_flag=True, help="Also do what would take traffic away from something that serves.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for nodes that were just started.",
+)
+@asking
+async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune: bool, force: bool, wait: float) -> int:
+    """Make backends, frontends and operators' states as a FILE declares.
+
+    It shows what differs and checks all of it before it changes anything. An object becomes what the file says of it:
+    fields that the file does not have are taken back. Objects that the file does not have stay, unless --prune is
+    given. What somebody else changes meanwhile is not overwritten. Applying a file twice changes nothing the second
+    time.
+    """
+    found = _read(file)
+    if found.problems:
+        return _say_problems(session.screen, file.name, found.problems)
+    applier = _applier(session)
+    await applier.until_ready(wait)
+    contents = await applier.contents()
+    problems = _problems(found, contents, prune=prune)
+    if problems and not force:
+        return _say_problems(session.screen, file.name, problems)
+    changes = change_set(found.document, contents, prune=prune)
+    _refuse_to_remove_everything(changes, found.document, force=force)
+    _show(session.screen, changes)
+    if dry_run or not changes.changes:
+        _conclude(session.screen, changes, dry_run=dry_run)
+        return 0
+    tagged = await applier.tagged(changes)
+    try:
+        await applier.carry_out(tagged.changes, force=force)
+    except Interrupted as error:
+        return _say_interrupted(session.screen, changes, error)
+    _conclude(session.screen, changes, dry_run=False)
+    return 0
+
+
+def _read(file: IO[bytes]) -> Read:
+    try:
+        return read(file.read().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return Read(Document(), (Problem(line, "it is not UTF-8, as TOML is"),))
+
+
+def _say_problems(screen: Screen, file: str, problems: Sequence[Problem]) -> int:
+    """Say what is wrong with a file, a line each, as editors know it from compilers."""
+    screen.end()
+    for problem in problems:
+        click.echo(escaped(problem.located(file)), err=True)
+    screen.error(f"{file} has {_number(len(problems), 'problem')}, and nothing was changed")
+    return NOT_DONE
+
+
+def _problems(found: Read, contents: Contents, *, prune: bool) -> list[Problem]:
+    """What the frontends of a file refer to and nobody has; with --prune, what only the registry has will go."""
+    known = set() if prune else {*contents.backends}
+    return [problem for backend, problem in found.unresolved if backend not in known]
+
+
+def _refuse_to_remove_everything(changes: ChangeSet, document: Document, *, force: bool) -> None:
+    """An empty file with --prune is rather a mistake than a wish."""
+    removed = [change for change in changes.changes if change.action == "remove" and change.kind != "state"]
+    if removed and not force and not (document.backends or document.frontends):
+        what = _number(len(removed), "object")
+        raise BenderError(f"the file declares no backend and no frontend, and --prune would remove {what}: add --force")
+
+
+# What is said of changes.
+
+
+def _show(screen: Screen, changes: ChangeSet) -> None:
+    if screen.as_json:
+        return
+    for change in changes.changes:
+        screen.line(screen.coloured(_SIGNS[change.action]), change.id)
+        for each in change.described():
+            screen.say(f"    {each}")
+
+
+def _conclude(screen: Screen, changes: ChangeSet, *, dry_run: bool) -> None:
+    if screen.as_json:
+        _tell_json(screen, changes, () if dry_run else changes.changes, dry_run=dry_run)
+        return
+    for id_ in changes.over:
+        screen.warn(f"{id_} has ended by now, and is left out")
+    if changes.left:
+        screen.say(f"Not in the file, and left as it is: {', '.join(changes.left)}. --prune removes that.")
+    if not changes.changes:
+        screen.say(f"Nothing to change: {_number(changes.unchanged, 'object')} as declared.")
+    elif dry_run:
+        screen.say(f"Nothing was changed. Without --dry-run, {_summary(changes.changes, 'would be ')}.")
+    else:
+        screen.say(f"Done: {_summary(changes.changes)}.")
+
+
+def _summary(changes: Iterable[ConfigChange], would: str = "") -> str:
+    counts: dict[str, int] = {}
+    for change in changes:
+        counts[change.action] = counts.get(change.action, 0) + 1
+    return ", ".join(f"{counts[action]} {would}{word}" for action, word in _DONE.items() if action in counts)
+
+
+def _say_interrupted(screen: Screen, changes: ChangeSet, error: Interrupted) -> int:
+    if screen.as_json:
+        _tell_json(screen, changes, error.done, dry_run=False, error=str(error))
+    screen.error(str(error))
+    done, left = (", ".join(change.id for change in each) for each in (error.done, error.left))
+    screen.warn(f"applied: {done or 'nothing'}; not applied: {left}. Apply the file again to go on")
+    return NOT_DONE
+
+
+def _tell_json(
+    screen: Screen, changes: ChangeSet, done: Sequence[ConfigChange], *, dry_run: bool, error: str | None = None
+) -> None:
+    told = [
+        {"id": change.id, "action": change.action, "before": change.before, "after": change.after}
+        for change in changes.changes
+    ]
+    said: Mapping[str, Any] = {
+        "dry_run": dry_run,
+        "changes": told,
+        "done": [change.id for change in done],
+        "unchanged": changes.unchanged,
+        "left": changes.left,
+        "over": changes.over,
+        "error": error,
+    }
+    screen.json(msgspec.json.encode(said))
+
+
+def _counted(document: Document) -> str:
+    return ", ".join(
+        _number(len(each), name)
+        for each, name in ((document.backends, "backend"), (document.frontends, "frontend"), (document.states, "state"))
+    )
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

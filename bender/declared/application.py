@@ -1,0 +1,170 @@
+"""Applying a document: reads what a registry has, and makes the changes one after the other.
+
+Nothing is changed before all is compared and checked. Each change of a backend or frontend carries the tag of what was
+compared, so nothing that somebody else sets meanwhile is overwritten: that change is refused, and those after it are
+not tried. Applying the document again goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from attrs import evolve, frozen
+
+from bender.addresses import NoAnswer
+from bender.client import Backend, BenderError, Client, Frontend, NotFound, Refused, Word
+from bender.client.asking import LIST_BYTES_MAX, only_if, path_of
+from bender.client.reading import Reader, read_backend, read_frontend, read_nothing, reader
+from bender.declared.comparison import ChangeSet, ConfigChange, Contents, changed_fields
+from bender.declared.document import declared_fields, same
+
+#: Between two looks at whether nodes are ready.
+LOOKS_APART_S = 0.2
+
+#: What somebody else did meanwhile, or this client itself where the answer to a request was lost.
+_OVERTAKEN = ("STALE", "CONFLICT", "NOT_FOUND")
+
+
+@frozen
+class Interrupted(BenderError):
+    """A change was refused, or no node answered. `done` are the changes before it, `left` it and those after it."""
+
+    why: str
+    done: tuple[ConfigChange, ...]
+    left: tuple[ConfigChange, ...]
+
+    def __str__(self) -> str:
+        return f"{self.left[0].id}: {self.why}"
+
+
+@frozen
+class Applier:
+    """Applies documents to the registry that a client asks.
+
+    `wall_ms` is the wall clock of this machine, `seconds` a clock that never jumps, and `pause` lets time pass.
+    """
+
+    client: Client
+    wall_ms: Callable[[], int]
+    seconds: Callable[[], float]
+    pause: Callable[[float], Awaitable[object]]
+
+    async def until_ready(self, within_s: float) -> None:
+        """Wait until a node is ready, and no other is still about to be; `within_s` seconds at most.
+
+        A node that was just started lacks what others have. What is set there may be older than what they have.
+        """
+        ends_at = self.seconds() + within_s
+        while self.seconds() < ends_at:
+            found = [await self._is_ready(node) for node in self.client.nodes.in_turn()]
+            if True in found and False not in found:
+                return
+            await self.pause(LOOKS_APART_S)
+
+    async def _is_ready(self, node: str) -> bool | None:
+        """Return whether a node is ready, None if it does not answer."""
+        try:
+            reply = await self.client.http.ask(node, "GET", "/ready", None, {}, 1.0, 4096)
+        except NoAnswer:
+            return None
+        return reply.status == 200
+
+    async def contents(self) -> Contents:
+        """Return what the registry has."""
+        backends = {each.name: declared_fields(each.settings) for each in await self.client.backends()}
+        frontends = {each.name: declared_fields(each.settings) for each in await self.client.frontends()}
+        words, _ = await self.client.read(reader(list[Word]), "GET", "/states", bytes_max=LIST_BYTES_MAX)
+        return Contents(backends, frontends, {word.id: word for word in words}, self.wall_ms())
+
+    async def tagged(self, changes: ChangeSet) -> ChangeSet:
+        """Return the changes with the tags of what is changed; raises `BenderError` if that is not as compared."""
+        return evolve(changes, changes=tuple([await self._tagged(change) for change in changes.changes]))
+
+    async def _tagged(self, change: ConfigChange) -> ConfigChange:
+        if change.kind == "state" or change.before is None:
+            return change
+        found = await self._object(change)
+        if found is None or not same(declared_fields(found.settings), change.before):
+            raise BenderError(f"{change.id} was changed by somebody else just now: try again")
+        return evolve(change, etag=found.etag)
+
+    async def carry_out(self, changes: Sequence[ConfigChange], *, force: bool) -> None:
+        """Make the changes in their order. Raises `Interrupted` at the first that cannot be made."""
+        for number, change in enumerate(changes):
+            try:
+                await self._make(change, force=force)
+            except BenderError as error:
+                if await self._is_made(change, error):
+                    continue
+                why = _overtaken(change) if isinstance(error, Refused) and error.code == "STALE" else str(error)
+                raise Interrupted(why, tuple(changes[:number]), tuple(changes[number:])) from error
+
+    async def _make(self, change: ConfigChange, *, force: bool) -> None:
+        query = "?force" if force else ""
+        if change.kind == "state":
+            await self._set_state(change, query)
+            return
+        path, read = path_of(change.id), _reader(change)
+        if change.action == "create":
+            name = {"name": change.name}
+            await self.client.read(read, "POST", f"/{change.kind}s{query}", {**(change.after or {}), **name})
+        elif change.action == "remove":
+            await self.client.read(read_nothing, "DELETE", path + query, headers=only_if(change.etag))
+        else:
+            await self.client.read(read, "PUT", path + query, _sent(change), headers=only_if(change.etag))
+
+    async def _set_state(self, change: ConfigChange, query: str) -> None:
+        path = f"{path_of(change.name)}/state"
+        # What is left of a state is in the answer, so its tag says nothing about whether it was set anew.
+        if _set_when(await self._word(path)) != _set_when(change.word):
+            raise BenderError(_overtaken(change))
+        if change.state is None:
+            await self.client.read(read_nothing, "DELETE", path + query)
+            return
+        body = {"state": change.state.state, "for": max(1.0, change.state.lasts_s(self.wall_ms()))}
+        try:
+            await self.client.read(reader(Word), "PUT", path + query, body)
+        except NotFound:  # the instance is not registered yet, and the state is meant for when it is
+            await self.client.read(reader(Word), "PUT", f"{path}?force", body)
+
+    async def _word(self, path: str) -> Word | None:
+        try:
+            word, _ = await self.client.read(reader(Word), "GET", path)
+        except NotFound:
+            return None
+        return word
+
+    async def _is_made(self, change: ConfigChange, error: BenderError) -> bool:
+        """Return True if a change that was refused is made, because the answer to the first request was lost."""
+        if change.kind == "state" or not isinstance(error, Refused) or error.code not in _OVERTAKEN:
+            return False
+        found = await self._object(change)
+        return same(None if found is None else declared_fields(found.settings), change.after)
+
+    async def _object(self, change: ConfigChange) -> Backend | Frontend | None:
+        try:
+            found, _ = await self.client.read(_reader(change), "GET", path_of(change.id))
+        except NotFound:
+            return None
+        return found
+
+
+def _reader(change: ConfigChange) -> Reader[Backend | Frontend]:
+    return read_backend if change.kind == "backend" else read_frontend
+
+
+def _set_when(word: Word | None) -> tuple[str, float, int, str] | None:
+    """What tells a state from one that was set at another time."""
+    return None if word is None else (word.state, word.lasts_s, word.at_ms, word.author)
+
+
+def _sent(change: ConfigChange) -> dict[str, Any]:
+    """The fields that differ; null takes back what is not declared."""
+    before, after = change.before or {}, change.after or {}
+    changed = {field: after[field] for field in changed_fields(before, after)}
+    return changed | {field: None for field in before if field not in after}
+
+
+def _overtaken(change: ConfigChange) -> str:
+    return f"somebody else has changed {change.id} since it was compared, and that stays; apply again to compare anew"

@@ -1,0 +1,207 @@
+"""Applying a document to nodes in memory, while others change things too."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from bender.client import Client, Unavailable
+from bender.core.states import Word
+from bender.declared.application import Applier, Interrupted
+from bender.declared.comparison import ChangeSet, change_set, exported
+from bender.declared.document import DeclaredState, Document
+from tests.client.cluster import ALL, ONE, TWO, ClientCase
+
+ID = "registration/web/1/10.9.9.9/80"
+DOCUMENT = Document(
+    {"shop": {"app": "web", "version": "1", "meta": {"a": None}}, "api": {"app": "api", "version": "1"}},
+    {"www": {"backend": "shop", "rules": [{"path": "/api", "backend": "api"}]}},
+    {ID: DeclaredState("drain", 3600.0)},
+)
+
+
+class ApplicationCase(ClientCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.asking = self.client(*ALL)
+        self.applier = self.applies(self.asking)
+
+    def applies(self, client: Client) -> Applier:
+        network = self.network
+        return Applier(client, lambda: int(network.seconds() * 1000), network.seconds, partial(deferLater, network))
+
+    def compared(self, document: Document, *, prune: bool = False) -> ChangeSet:
+        """Return the changes, with their tags."""
+        there = self.result(self.applier.contents())
+        return self.result(self.applier.tagged(change_set(document, there, prune=prune)))
+
+    def apply(self, document: Document, *, prune: bool = False) -> list[str]:
+        """Apply a document; returns the ids of what was changed."""
+        changes = self.compared(document, prune=prune).changes
+        self.result(self.applier.carry_out(changes, force=False))
+        return [change.id for change in changes]
+
+    def interrupted(self, changes: ChangeSet) -> Interrupted:
+        return self.failure(self.applier.carry_out(changes.changes, force=False), Interrupted)
+
+
+class Applying(ApplicationCase):
+    def test_an_empty_registry(self) -> None:
+        """All is there afterwards, also the state of an instance to come; a second time does nothing."""
+        self.assertEqual(
+            self.apply(DOCUMENT), ["state/web/1/10.9.9.9/80", "backend/api", "backend/shop", "frontend/www"]
+        )
+        found, _ = exported(self.result(self.applier.contents()))
+        self.assertEqual((found.backends, found.frontends), (DOCUMENT.backends, DOCUMENT.frontends))
+        self.assertEqual(self.result(self.asking.register("web", "1", "10.9.9.9", 80)).state, "drain")
+        self.assertEqual(self.apply(DOCUMENT), [])
+
+    def test_all_nodes_are_stopped(self) -> None:
+        """What was exported before makes the registry what it was."""
+        self.apply(DOCUMENT)
+        document, _ = exported(self.result(self.applier.contents()))
+        for host in ALL:
+            self.machines[host].kill()
+        for host in ALL:
+            self.start(host)
+        self.network.pass_time(20)
+        self.assertEqual(self.result(self.asking.backends()), [])
+        self.apply(document)
+        again, _ = exported(self.result(self.applier.contents()))
+        self.assertEqual((again.backends, again.frontends), (document.backends, document.frontends))
+        (until, before) = (each.states[ID].until_ms for each in (again, document))
+        assert until is not None
+        assert before is not None
+        self.assertLess(abs(until - before), 2000)
+
+    def test_fields_are_taken_back(self) -> None:
+        """What the file does not have of an object is not set any more."""
+        self.apply(DOCUMENT)
+        self.apply(Document({"shop": {"app": "web", "version": "2"}}))
+        self.assertNotIn("a", self.result(self.asking.backend("shop")).settings.get("meta") or {})
+        self.assertEqual(self.result(self.asking.backend("shop")).version, "2")
+
+    def test_prune(self) -> None:
+        """What the file does not have goes, states too."""
+        self.apply(DOCUMENT)
+        self.assertEqual(
+            self.apply(Document({"api": {"app": "api", "version": "1"}}), prune=True),
+            ["state/web/1/10.9.9.9/80", "frontend/www", "backend/shop"],
+        )
+        there = self.result(self.applier.contents())
+        self.assertEqual(({*there.backends}, {*there.frontends}, {*there.states}), ({"api"}, set(), set()))
+
+    def test_names(self) -> None:
+        """Whatever a name may have, it is percent-encoded where it has to be."""
+        names = ["a b?", "ü%2F#", "::1", "%"]
+        declared = {name: {"app": name, "version": "1"} for name in names}
+        self.apply(Document(declared))
+        self.apply(Document({name: {**fields, "version": "2"} for name, fields in declared.items()}))
+        self.assertEqual(
+            {each.name: each.version for each in self.result(self.asking.backends())}, dict.fromkeys(names, "2")
+        )
+
+
+class Meanwhile(ApplicationCase):
+    """Somebody else changes what is about to be changed."""
+
+    def test_changed(self) -> None:
+        """Theirs stays, what comes after is not tried, and all is said; applying again does the rest."""
+        self.apply(DOCUMENT)
+        wanted = Document(
+            {"api": {"app": "api", "version": "2"}, "shop": {"app": "web", "version": "2"}}, {"www": {"backend": "api"}}
+        )
+        changes = self.compared(wanted)
+        self.result(self.asking.set_backend("shop", version="3"))
+        error = self.interrupted(changes)
+        self.assertEqual([change.id for change in error.done], ["backend/api"])
+        self.assertEqual([change.id for change in error.left], ["backend/shop", "frontend/www"])
+        self.assertIn("backend/shop: somebody else has changed", str(error))
+        self.assertEqual(self.result(self.asking.backend("shop")).version, "3")
+        self.assertEqual(self.result(self.asking.frontend("www")).backend, "shop")
+        self.assertEqual(self.apply(wanted), ["backend/shop", "frontend/www"])
+
+    def test_created(self) -> None:
+        """What is there by now is not overwritten, unless it is the same."""
+        changes = self.compared(DOCUMENT)
+        self.result(self.asking.set_backend("api", app="api", version="1"))
+        self.result(self.asking.set_backend("shop", app="web", version="9"))
+        error = self.interrupted(changes)
+        self.assertEqual([change.id for change in error.left], ["backend/shop", "frontend/www"])
+        self.assertEqual(self.result(self.asking.backend("shop")).version, "9")
+
+    def test_removed(self) -> None:
+        """What is gone is not made again; what was to be removed and is gone is done."""
+        self.apply(DOCUMENT)
+        changes = self.compared(Document({"shop": {"app": "web", "version": "2"}}), prune=True)
+        for name in ("shop", "api"):
+            self.result(self.asking.set_frontend("www", backend=None, rules=None))
+            self.result(self.asking.remove_backend(name))
+        error = self.interrupted(changes)
+        self.assertEqual(error.left[0].id, "backend/shop")
+        changes = self.compared(Document(), prune=True)
+        self.result(self.asking.remove_frontend("www"))
+        self.result(self.applier.carry_out(changes.changes, force=False))
+
+    def test_a_state(self) -> None:
+        """One that was set or taken back since it was compared stays as it is."""
+        changes = self.compared(Document({}, {}, {ID: DeclaredState("maint", 60.0)}))
+        self.node(ONE).set_state(ID, Word("drain", 600.0), "anna")
+        self.network.pass_time(2)
+        self.assertIn("state/web/1/10.9.9.9/80: somebody else", str(self.interrupted(changes)))
+        self.assertEqual(self.result(self.asking.state(ID)).state, "drain")
+        changes = self.compared(Document({}, {}, {ID: DeclaredState("maint", 60.0)}))
+        self.result(self.asking.take_back_state(ID))
+        self.interrupted(changes)
+        self.assertEqual(self.apply(Document({}, {}, {ID: DeclaredState("maint", 60.0)})), ["state/web/1/10.9.9.9/80"])
+
+    def test_an_answer_is_lost(self) -> None:
+        """The next node has the change already, which is no conflict."""
+        self.apply(DOCUMENT)
+        changes = self.compared(Document({"api": {"app": "api", "version": "2"}, "new": {"app": "n", "version": "1"}}))
+        for name, fields in (("api", {"version": "2"}), ("new", {"app": "n", "version": "1"})):
+            settings: dict[str, Any] = fields
+            self.result(self.asking.set_backend(name, **settings))
+        self.result(self.applier.carry_out(changes.changes, force=False))
+
+    def test_no_node_answers(self) -> None:
+        """It is said what was done until then."""
+        changes = self.compared(DOCUMENT)
+        for host in ALL:
+            self.machines[host].kill()
+        error = self.failure(self.applier.carry_out(changes.changes, force=False), Interrupted, within_s=60)
+        self.assertEqual((error.done, len(error.left)), ((), 4))
+
+
+class Readiness(ApplicationCase):
+    def test_nodes_that_were_just_started(self) -> None:
+        """Until they have heard from their peers, nothing is set; those that do not answer are not waited for."""
+        for host in ALL:
+            self.machines[host].kill()
+        for host in (ONE, TWO):
+            self.start(host)
+        begun = self.network.seconds()
+        self.failure(self.applies(self.client(ONE)).contents(), Unavailable)
+        self.result(self.applier.until_ready(30), within_s=30)
+        self.assertTrue(all(self.node(host).ready for host in (ONE, TWO)))
+        self.assertLess(self.network.seconds() - begun, 31)
+        self.result(self.applier.contents())
+
+    def test_it_does_not_wait_for_ever(self) -> None:
+        """After its time it goes on, and what is asked next says why it cannot be done."""
+        for host in ALL:
+            self.machines[host].kill()
+        self.result(self.applier.until_ready(5), within_s=20)
+        self.failure(self.applier.contents(), Unavailable, within_s=60)
+
+    def test_a_state_from_a_file_ends_in_time(self) -> None:
+        """However long it takes until it is set."""
+        end_ms = int(self.network.seconds() * 1000) + 60_000
+        self.apply(Document({}, {}, {ID: DeclaredState("maint", None, end_ms)}))
+        found = self.node(ONE).word(ID)
+        assert found is not None
+        self.assertAlmostEqual(found[1], 60, delta=1)
+        self.node(ONE).set_state(ID, Word("drain", 5.0), "anna")
+        self.assertEqual(self.compared(Document({}, {}, {ID: DeclaredState("drain", 5.0)})).changes, ())
