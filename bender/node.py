@@ -26,7 +26,7 @@ from bender.core.consumer import Awaited, Consumer
 from bender.core.contacts import Contact
 from bender.core.ledger import Claim
 from bender.core.messages import Message, Request, Sender, Setting
-from bender.core.model import Wanted, canonical_id
+from bender.core.model import Wanted, canonical_id, instance_of
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.standing import Standing
 from bender.core.states import Word, key_of_state, registration_of
@@ -38,13 +38,17 @@ from bender.listing import Listings
 from bender.spreading import Spreading
 from bender.tally import Tally
 
-__all__ = ["Full", "Node", "NotReady", "Sources"]
+__all__ = ["Full", "Node", "NotReady", "Sources", "Succeeded"]
 
 #: Events of one id that are told in an account of it.
 EVENTS_TOLD_MAX = 20
 
 #: Registrations accepted at one node, about 1 GB. What peers bring is never refused.
 REGISTRATIONS_MAX = 1_000_000
+
+
+class Succeeded(Exception):
+    """Another instance has registered under the id since. Nothing was changed."""
 
 
 @frozen
@@ -174,7 +178,8 @@ class Node:
             now_ms=self._sources.wall_ms(),
         )
         body = terms.encode(key)
-        created = self.replica.register(now, key, body, terms.ttl_s)
+        succeeds = existing is not None and wanted.succeeds(existing)
+        created = self.replica.register(now, key, body, terms.ttl_s, succeeds=succeeds)
         self._pass_on()
         return created, body
 
@@ -203,9 +208,18 @@ class Node:
             self.replica.shorten(now, key, left_s)
         self._pass_on()
 
-    def deregister(self, key: str) -> bool:
-        """Remove an instance; False if it is not known."""
-        removed = self.replica.deregister(self._now(), key)
+    def deregister(self, key: str, *, instance: str | None = None) -> bool:
+        """Remove an instance; False if it is not known.
+
+        With the token `instance` only that one: raises `Succeeded` where the registration has another token. One
+        without a token is removed, because it may be that of this instance, renewed by a node that knows no tokens.
+        """
+        now = self._now()
+        self._require_ready(now)
+        existing = None if instance is None else self.replica.winner(now, key)
+        if existing is not None and instance_of(existing) not in (None, instance):
+            raise Succeeded(f"another instance of {key} has registered under that id since; nothing is removed")
+        removed = self.replica.deregister(now, key)
         self._pass_on()
         return removed
 

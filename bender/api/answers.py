@@ -15,7 +15,7 @@ import msgspec
 
 from bender.core.model import Invalid, TooLarge
 from bender.listing import Listing, LongListing
-from bender.node import Full, Node, NotReady
+from bender.node import Full, Node, NotReady, Succeeded
 
 #: A body, except of renewals. Many times an entry, so that what is too large for one is told so in plain words.
 BODY_BYTES_MAX = 64 * 1024
@@ -126,6 +126,8 @@ def refusal(error: BaseException | None) -> Answer:
         return refused("TOO_LARGE", str(error))
     if isinstance(error, NotReady):
         return NOT_READY
+    if isinstance(error, Succeeded):
+        return refused("CONFLICT", str(error))
     if isinstance(error, Full):
         return refused("BUSY", str(error) or "this node has as many entries as it may hold")
     return refused("INTERNAL", "this should not have happened; the node's log says more")

@@ -28,7 +28,7 @@ from bender.api.answers import (
 )
 from bender.core.model import Invalid, TooLarge
 from bender.core.routing import BACKEND, FRONTEND
-from bender.node import Full, Node, NotReady
+from bender.node import Full, Node, NotReady, Succeeded
 
 
 @frozen
@@ -60,7 +60,7 @@ def answer(node: Node, route: Route, asked: Asked) -> Answered:
         return without_command(route, asked)
     try:
         return command(node, asked)
-    except (Invalid, TooLarge, NotReady, Full) as error:
+    except (Invalid, TooLarge, NotReady, Full, Succeeded) as error:
         return refusal(error)
 
 

@@ -102,15 +102,18 @@ def renew(node: Node, asked: Asked) -> Answer:
 
 def deregister(node: Node, asked: Asked) -> Answered:
     key = model.registration_key(_instance(asked))
-    within = fields(asked).get("wait")
+    sent = fields(asked)
+    within, instance = sent.get("wait"), sent.get("instance")
+    if instance is not None:
+        model.parse_instance(instance)
     if within is not None:
-        return _deregister_everywhere(node, key, wait_s(within))
-    return Answer(204) if node.deregister(key) else not_found(key)
+        return _deregister_everywhere(node, key, instance, wait_s(within))
+    return Answer(204) if node.deregister(key, instance=instance) else not_found(key)
 
 
-async def _deregister_everywhere(node: Node, key: str, within_s: float) -> Answer:
+async def _deregister_everywhere(node: Node, key: str, instance: str | None, within_s: float) -> Answer:
     """Answer when all nodes that are heard have it, or after `within_s`, and say which they are."""
-    if not node.deregister(key):
+    if not node.deregister(key, instance=instance):
         return not_found(key)
     applied = await node.until_applied(key, within_s)
     said = {"applied": applied.nodes, "consumers": applied.consumers, "missing": applied.missing}

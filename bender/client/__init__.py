@@ -24,6 +24,7 @@ from bender.client.values import (
     Registration,
     Reply,
     Setting,
+    Succeeded,
     Unavailable,
     Word,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Reply",
     "Setting",
     "Stand",
+    "Succeeded",
     "Unavailable",
     "Watch",
     "Word",

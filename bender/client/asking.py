@@ -47,6 +47,7 @@ from bender.client.values import (
     Registration,
     Reply,
     Setting,
+    Succeeded,
     Unavailable,
     Word,
 )
@@ -213,16 +214,19 @@ class Client:
         ttl_s: float | None = None,
         weight: int | None = None,
         meta: Mapping[str, Any] | None = None,
+        instance: str | None = None,
         within_s: float | None = None,
     ) -> Registration:
         """Register an instance, or renew it; what is not given keeps its value, or gets the node's default.
 
         `ttl_s` is after how many seconds without renewal it is gone, `weight` (0 to 256) how much of the load it wants
-        beside others, and `meta` whatever there is to say of it. `within_s` is what each node may take before another
-        one is asked, if that is less than usual.
+        beside others, and `meta` whatever there is to say of it. `instance`, a token of 1 to 64 printable characters,
+        tells this instance apart from others that register under the same id, for `deregister`. `within_s` is what
+        each node may take before another one is asked, if that is less than usual.
         """
         said = {"app": app, "version": version, "host": host, "port": port, "ttl": ttl_s, "weight": weight}
-        wanted = {key: value for key, value in {**said, "meta": meta}.items() if value is not None}
+        said |= {"meta": meta, "instance": instance}
+        wanted = {key: value for key, value in said.items() if value is not None}
         return await self._value(reader(Registration), "POST", "/registrations", wanted, within_s=within_s)
 
     async def renew(self, id_: str) -> Registration:
@@ -237,18 +241,27 @@ class Client:
         return (await self._value(reader(Renewals), "POST", "/renewals", {"ids": ids}, within_s=within_s)).unknown
 
     async def deregister(
-        self, id_: str, *, wait_s: float | None = None, within_s: float | None = None
+        self, id_: str, *, instance: str | None = None, wait_s: float | None = None, within_s: float | None = None
     ) -> Applied | None:
         """Remove an instance. Raises `NotFound` where it is not registered (any more).
 
+        With `instance`, the token that it was registered with, raises `Succeeded` and removes nothing where another
+        instance has registered under the id since.
         With `wait_s` (up to 60) wait until all nodes have it, so many seconds at most, and return which have.
         `within_s` is what each node may take beyond that, if it is less than usual.
         """
-        if wait_s is None:
-            await self._value(read_nothing, "DELETE", path_of(id_), within_s=within_s)
-            return None
-        path = f"{path_of(id_)}?wait={wait_s:.3f}"
-        return await self._value(reader(Applied), "DELETE", path, waiting_s=wait_s, within_s=within_s)
+        sent = {"instance": instance, "wait": None if wait_s is None else f"{wait_s:.3f}"}
+        query = urlencode({name: value for name, value in sent.items() if value is not None})
+        path = path_of(id_) + (f"?{query}" if query else "")
+        try:
+            if wait_s is None:
+                await self._value(read_nothing, "DELETE", path, within_s=within_s)
+                return None
+            return await self._value(reader(Applied), "DELETE", path, waiting_s=wait_s, within_s=within_s)
+        except Refused as refused:
+            if instance is not None and refused.code == "CONFLICT":
+                raise Succeeded(refused.status, refused.code, str(refused), refused.node) from refused
+            raise
 
     async def registration(self, id_: str) -> Registration:
         """An instance, if it is listed. Raises `NotFound` otherwise."""

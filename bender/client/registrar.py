@@ -9,6 +9,7 @@ away ends nothing here. While it is, nobody is told but the log.
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -60,15 +61,22 @@ LEARNED_APART_S = 60.0
 #: What all is given to deregister when the service stops.
 STOPPING_S_MAX = 5.0
 
+#: Random bytes in the token of an instance.
+TOKEN_BYTES = 8
+
 #: What a node may take to deregister one: whoever does that ends soon, and another node must have been asked before.
 ENDING_S_MAX = 1.0
 
 
 @define(eq=False)
 class _Instance:
-    """One that is kept. `known` says whether the node is thought to know it, `waiting` is who waits for that."""
+    """One that is kept. `known` says whether the node is thought to know it, `waiting` is who waits for that.
+
+    `token` tells it apart from other instances that register under the same id.
+    """
 
     wanted: dict[str, Any]
+    token: str
     ttl_s: float
     due_at: float
     known: bool = False
@@ -123,14 +131,17 @@ class Registrar(Service):
     ) -> str:
         """Keep an instance registered from now on, or as soon as the service runs; returns its id.
 
-        What is said of it is as in `Client.register`. One that was added before is kept as it is said now.
+        What is said of it is as in `Client.register`. One that was added before is kept as it is said now. The
+        registrar chooses a token for it, so that `remove` does not deregister another instance with the same id.
         """
         wanted = {"app": app, "version": version, "host": host, "port": port, "ttl_s": ttl_s}
         wanted |= {"weight": weight, "meta": meta}
         id_ = f"registration/{app}/{version}/{host}/{port}"
+        token = secrets.token_hex(TOKEN_BYTES)
         if id_ in self._instances:
+            token = self._instances[id_].token
             self._instances[id_].settle(CancelledError())
-        self._instances[id_] = _Instance(wanted, ttl_s or TTL_S, self._clock.seconds())
+        self._instances[id_] = _Instance(wanted, token, ttl_s or TTL_S, self._clock.seconds())
         self._wake()
         return id_
 
@@ -150,15 +161,17 @@ class Registrar(Service):
     async def remove(self, id_: str, *, wait_s: float | None = None) -> Applied | None:
         """Keep an instance no longer, and deregister it; `wait_s` and what is returned are as in `Client.deregister`.
 
-        Raises `Unavailable` where no node answers: then it ends with its ttl. One that is not kept, or not registered,
-        is no error; None is returned for it.
+        Raises `Unavailable` where no node answers: then it ends with its ttl; and `Succeeded` where another instance,
+        such as a process that was started in its place, has registered under the id since. One that is not kept, or not
+        registered, is no error; None is returned for it.
         """
         instance = self._instances.pop(id_, None)
         if instance is not None:
             instance.settle(CancelledError())
+        token = instance.token if instance else None
         async with self._turn(id_):
             with suppress(NotFound):
-                return await self._client.deregister(id_, wait_s=wait_s, within_s=ENDING_S_MAX)
+                return await self._client.deregister(id_, instance=token, wait_s=wait_s, within_s=ENDING_S_MAX)
         return None
 
     def _turn(self, id_: str) -> DeferredLock:
@@ -182,15 +195,16 @@ class Registrar(Service):
         for doing in (self._keeping, self._learning):
             if doing is not None:
                 doing.cancel()
-        ending = self._some_at_once(self._instances, self._end).addTimeout(STOPPING_S_MAX, self._clock)
         kept, self._instances = self._instances, {}
+        ending = self._some_at_once(kept, lambda id_: self._end(id_, kept[id_]))
+        ending.addTimeout(STOPPING_S_MAX, self._clock)
         for instance in kept.values():
             instance.settle(CancelledError())
         return ending.addErrback(lambda _: None)
 
-    async def _end(self, id_: str) -> None:
+    async def _end(self, id_: str, instance: _Instance) -> None:
         with suppress(BenderError):
-            await self._client.deregister(id_, within_s=ENDING_S_MAX)
+            await self._client.deregister(id_, instance=instance.token, within_s=ENDING_S_MAX)
 
     def _some_at_once(self, ids: Iterable[str], do: Callable[[str], Any]) -> Deferred[None]:
         turns = DeferredSemaphore(AT_ONCE_MAX)
@@ -273,9 +287,11 @@ class Registrar(Service):
             async with self._turn(id_) as turn:
                 if self._instances.get(id_) is not instance:
                     return  # removed, or replaced, while another one had the turn
-                registration = await self._client.register(**instance.wanted, within_s=self._answer_s_max)
+                registration = await self._client.register(
+                    **instance.wanted, instance=instance.token, within_s=self._answer_s_max
+                )
                 if id_ not in self._instances and not turn.waiting:
-                    await self._end(id_)  # who removed it did not wait so long
+                    await self._end(id_, instance)  # who removed it did not wait so long
         except Refused as refused:
             self._refused(id_, instance, refused)
             return

@@ -59,6 +59,10 @@ class NotFound(Refused):
     """There is no such thing at the node that answered."""
 
 
+class Succeeded(Refused):
+    """Another instance has registered under the id since, and stays registered."""
+
+
 class Reply(msgspec.Struct, frozen=True):
     """An answer as it came: `node` is the address of the node that gave it, `body` is mostly JSON, `etag` its tag."""
 
@@ -96,6 +100,8 @@ class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registe
     state: str = "up"
     #: Whether it is listed although no node that had heard from it is heard any more.
     suspect: bool = False
+    #: The token of the instance that registered, if it sent one.
+    instance: str | None = None
 
     def __post_init__(self) -> None:
         require_shallow(self.meta)

@@ -100,17 +100,18 @@ class Claims:
         claims = [entry for entry in self.index.entries(key) if isinstance(entry, Claim) and entry.root == root]
         return max(claims, key=lambda claim: claim.rank, default=None)
 
-    def register(self, key: str, body: bytes, ttl_s: float, now: float) -> bool:
+    def register(self, key: str, body: bytes, ttl_s: float, now: float, *, succeeds: bool = False) -> bool:
         """Hear from `key`, with a body that may be new. Return True if it was not registered before.
 
         A change goes on with the same registration: it keeps the root, so a deregistration that does not know of the
-        change yet ends it all the same.
+        change yet ends it all the same. With `succeeds` another instance takes the place of the one that is listed, so
+        a registration begins: a deregistration that does not know of it yet ends the one before, and not this one.
         """
         winner = self.winner(key, now)
         if winner is not None and winner.body == body and winner.ttl_s == ttl_s:
             self._hear_from(winner, now)
         else:
-            root = winner.root if winner else None
+            root = winner.root if winner and not succeeds else None
             rev = 1 + max((entry.rev for entry in self.index.entries(key)), default=winner.rev if winner else 0)
             if rev > NUMBER_MAX:  # a peer made it up, and nobody can make a larger one: another registration begins
                 if winner is not None:

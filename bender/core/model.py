@@ -38,6 +38,9 @@ DEPTH_MAX = 20
 
 WEIGHT_MAX = 256
 
+#: Characters of the token by which an instance is told apart from another one with the same id: room for a UUID.
+INSTANCE_CHARACTERS_MAX = 64
+
 #: Members that somebody may ask for; a node accepts no more registrations.
 MEMBERS_MIN_MAX = 1_000_000
 PORT_MAX = 65_535
@@ -77,10 +80,11 @@ class TooLarge(ValueError):
 
 # Structs and not attrs classes: msgspec reads and writes them in one go, in a tenth of the time (this is what each
 # registration costs).
-class Terms(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
+class Terms(msgspec.Struct, frozen=True, omit_defaults=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
     """What there is to say of a registration beside its key, which names an instance of a version of an app.
 
-    `registered_ms` (since the epoch) and `node` are when and where it began; they are for people.
+    `registered_ms` (since the epoch) and `node` are when and where it began; they are for people. `instance` is the
+    token of the client that registered, None if it sent none.
     """
 
     ttl_s: float
@@ -88,6 +92,7 @@ class Terms(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms"
     meta: dict[str, Any]
     registered_ms: int
     node: str
+    instance: str | None = None
 
     def encode(self, key: str) -> bytes:
         """What nodes keep of the registration, the same for equal terms. Raises `TooLarge`."""
@@ -144,6 +149,7 @@ class Wanted(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl"}):
     weight: Annotated[int, msgspec.Meta(ge=0, le=WEIGHT_MAX)] | None = None
     meta: dict[str, Any] | None = None
     resource: Literal["Registration"] | None = None
+    instance: str | None = None
 
     @property
     def key(self) -> str:
@@ -152,21 +158,29 @@ class Wanted(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl"}):
     @property
     def says_nothing(self) -> bool:
         """Whether it leaves everything as it is where it is registered already."""
-        return self.ttl_s is None and self.weight is None and self.meta is None
+        return self.ttl_s is None and self.weight is None and self.meta is None and self.instance is None
+
+    def succeeds(self, existing: bytes) -> bool:
+        """Return True if another instance than this one has registered with the terms encoded as `existing`."""
+        return self.instance is not None and self.instance != instance_of(existing)
 
     def applied_to(self, existing: bytes | None, *, ttl_s: float, node: str, now_ms: int) -> Terms:
         """The terms that come of this: those encoded as `existing` with what was asked for, or new ones.
 
-        `ttl_s` is the lease of who asks for none, `node` and `now_ms` where and when a new registration begins.
+        `ttl_s` is the lease of a client that asks for none, `node` and `now_ms` where and when a new registration
+        begins. One begins as well where this instance takes the place of another one with the same id.
         """
         old = Terms(ttl_s, 1, {}, now_ms, node) if existing is None else Terms.decode(existing)
         if self.says_nothing:
             return old
+        if existing is not None and self.succeeds(existing):
+            old = msgspec.structs.replace(old, registered_ms=now_ms, node=node, instance=self.instance)
         return msgspec.structs.replace(
             old,
             ttl_s=old.ttl_s if self.ttl_s is None else self.ttl_s,
             weight=old.weight if self.weight is None else self.weight,
             meta=old.meta if self.meta is None else self.meta,
+            instance=old.instance if self.instance is None else self.instance,
         )
 
 
@@ -181,6 +195,7 @@ class _Sent(msgspec.Struct, rename={"ttl_s": "ttl"}):
     weight: Annotated[int, msgspec.Meta(ge=0, le=WEIGHT_MAX)] | None = None
     meta: dict[str, Any] | None = None
     resource: Literal["Registration"] | None = None
+    instance: str | None = None
 
 
 class _Ids(msgspec.Struct):
@@ -189,6 +204,10 @@ class _Ids(msgspec.Struct):
 
 class _Meta(msgspec.Struct):
     meta: dict[str, Any]
+
+
+class _Instance(msgspec.Struct):
+    instance: str | None = None
 
 
 # Not sorting the keys of objects, but those of `meta`: a client in whose language their order is random must not
@@ -200,6 +219,7 @@ _wanted = msgspec.json.Decoder(Wanted)
 _sent = msgspec.json.Decoder(_Sent)
 _ids = msgspec.json.Decoder(_Ids)
 _meta = msgspec.json.Decoder(_Meta)
+_instance = msgspec.json.Decoder(_Instance)
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -227,7 +247,9 @@ def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timi
         said, meant = getattr(terms, field), getattr(instance, field)
         if said not in (None, meant) and not (field == "host" and canonical_host(said) == meant):
             raise Invalid(field, f"must be {meant}, as in the path")
-    return msgspec.structs.replace(instance, ttl_s=terms.ttl_s, weight=terms.weight, meta=terms.meta)
+    return msgspec.structs.replace(
+        instance, ttl_s=terms.ttl_s, weight=terms.weight, meta=terms.meta, instance=terms.instance
+    )
 
 
 def require_nothing(document: bytes, why: str) -> None:
@@ -261,6 +283,23 @@ def parse_renewals(document: bytes) -> list[str]:
     if len(ids) > RENEWALS_MAX:
         raise TooLarge(f"ids: at most {RENEWALS_MAX} in one request, these are {len(ids)}")
     return ids
+
+
+def parse_instance(token: str) -> str:
+    """Return the token of an instance as it was sent. Raises `Invalid`."""
+    if not is_instance(token):
+        raise Invalid("instance", f"must be 1 to {INSTANCE_CHARACTERS_MAX} printable characters")
+    return token
+
+
+def is_instance(token: str) -> bool:
+    """Return True if a text can be the token of an instance."""
+    return 1 <= len(token) <= INSTANCE_CHARACTERS_MAX and token.isprintable()
+
+
+def instance_of(body: bytes) -> str | None:
+    """Return the token of the instance that registered with the terms encoded as `body`; None if it sent none."""
+    return _instance.decode(body).instance
 
 
 def parse_name(field: str, name: Any) -> str:
@@ -465,6 +504,8 @@ def _require_terms(terms: Wanted | _Sent, timing: Timing) -> None:
     ttl_s_min = TTL_INTERVALS_MIN * timing.interval_s
     if terms.ttl_s is not None and not ttl_s_min <= terms.ttl_s <= TTL_S_MAX:
         raise Invalid("ttl", f"must be {ttl_s_min:g} to {TTL_S_MAX:g} seconds")
+    if terms.instance is not None:
+        parse_instance(terms.instance)
     if terms.meta is not None:
         _require_shallow("meta", terms.meta)
 

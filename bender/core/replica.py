@@ -149,10 +149,13 @@ class Replica:
 
     # Commands. They raise `NotReady`, and change nothing, where this node cannot speak for the cluster.
 
-    def register(self, now: float, key: str, body: bytes, ttl_s: float) -> bool:
-        """Hear from an instance, new or known; whether it was not listed here before."""
+    def register(self, now: float, key: str, body: bytes, ttl_s: float, *, succeeds: bool = False) -> bool:
+        """Hear from an instance, new or known; return True if it was not listed here before.
+
+        `succeeds` says that it is another instance than the one that is listed under this key.
+        """
         self._require_ready(now)
-        created = self.claims.register(key, body, ttl_s, now)
+        created = self.claims.register(key, body, ttl_s, now, succeeds=succeeds)
         self.rounds.push(now)
         return created
 

@@ -26,6 +26,7 @@ from bender.core.model import (
     Invalid,
     Kind,
     Terms,
+    is_instance,
     is_shallow,
     parse_name,
     registration_bytes,
@@ -105,6 +106,8 @@ def problem_of_terms(body: bytes, ttl_s: float) -> str | None:
         return f"its weight is {terms.weight}"
     if not 0 <= terms.registered_ms <= _NUMBER_MAX:
         return f"it was registered at {terms.registered_ms}"
+    if terms.instance is not None and not is_instance(terms.instance):
+        return "the token of its instance is too long or not printable"
     return None if terms.node.isprintable() else "the name of its node is not printable"
 
 

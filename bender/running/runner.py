@@ -22,7 +22,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.addresses import NoAnswer, host_port, split_host_port
-from bender.client import BenderError, Client, NotFound, Refused, Registrar, Unavailable
+from bender.client import BenderError, Client, NotFound, Refused, Registrar, Succeeded, Unavailable
 from bender.reaching import endpoint_of, in_time
 from bender.running.checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
 from bender.running.listening import bound_addresses
@@ -219,6 +219,8 @@ class Runner:
             self._log.warn("{id} could not be deregistered: no node answers. It ends with its ttl.", id=id_)
         except NotFound:
             self._log.info("{id} was not registered any more.", id=id_)
+        except Succeeded:
+            self._log.info("{id} stays registered: another instance has registered under that id since.", id=id_)
         except BenderError as error:
             self._log.warn("{id} could not be deregistered: {error}.", id=id_, error=str(error))
         except Exception:

@@ -288,6 +288,73 @@ class Deregistering(ApiCase):
         self.refused("NOT_FOUND", self.ask("DELETE", WEB_PATH))
 
 
+class Instances(ApiCase):
+    """Two processes that register under one id, each with a token of its own."""
+
+    def register(self, token: str | None = None, **terms: Any) -> Response:
+        return self.ask("POST", WEB_PATH, {**terms, **({} if token is None else {"instance": token})})
+
+    def deregister(self, query: str) -> Response:
+        return self.ask("DELETE", f"{WEB_PATH}{query}")
+
+    def test_shown(self) -> None:
+        """The token is a field of the registration, by both forms of the request."""
+        for path, document in (("/registrations", {**WEB, "instance": "7f3a"}), (WEB_PATH, {"instance": "7f3a"})):
+            self.assertEqual(self.ask("POST", path, document).json, {**SHOWN, "instance": "7f3a"})
+        self.assertEqual(self.ask("GET", WEB_PATH).json["instance"], "7f3a")
+
+    def test_of_another(self) -> None:
+        """The deregistration of an instance removes nothing that another one has registered since."""
+        self.register("old")
+        shown = self.register("new").body
+        for query in ("?instance=old", "?instance=old&wait=1"):
+            message = self.refused("CONFLICT", self.deregister(query))
+            self.assertIn(f"another instance of {WEB_ID} has registered under that id since", message)
+        self.assertEqual(self.ask("GET", WEB_PATH).body, shown)
+
+    def test_its_own(self) -> None:
+        """The instance that registered last is deregistered by its token, also while the client waits."""
+        for query, status in (("?instance=a%20b", 204), ("?instance=a%20b&wait=1", 200), ("", 204)):
+            self.register("a b")
+            self.assertEqual(self.deregister(query).status, status)
+            self.refused("NOT_FOUND", self.deregister(query))
+
+    def test_without_a_token(self) -> None:
+        """A registration that has none, as one made at a node of an earlier release, is that of any instance."""
+        self.register()
+        self.assertEqual(self.deregister("?instance=old").status, 204)
+
+    def test_renewed_without_a_token(self) -> None:
+        """It stays that of the instance whose token was sent last."""
+        self.register("old")
+        self.assertEqual(self.register(weight=3).json["instance"], "old")
+        self.assertEqual(self.ask("PUT", WEB_PATH).json["instance"], "old")
+        self.refused("CONFLICT", self.deregister("?instance=new"))
+
+    def test_begins(self) -> None:
+        """Another instance begins a registration, which keeps what was not sent; watchers see a change."""
+        self.register("old", weight=3, ttl=30)
+        new = self.register("new").json
+        self.assertEqual(new, {**SHOWN, "weight": 3, "ttl": 30.0, "instance": "new"})
+        self.clock.advance(1)
+        self.assertEqual(self.register("new").json, new)
+        journal = self.node.journal
+        entries = [journal.entry(number) for number in range(1, journal.number + 1)]
+        told = [msgspec.json.decode(entry.line) for entry in entries if entry]
+        shown = [(each["event"], each["registration"]["instance"]) for each in told]
+        self.assertEqual(shown, [("online", "old"), ("changed", "new")])
+
+    def test_invalid(self) -> None:
+        """A token has 1 to 64 printable characters; what is refused changes nothing."""
+        self.register("x" * 64)
+        for token in ("", "x" * 65, "a\nb", 5):
+            self.invalid("instance", self.ask("POST", "/registrations", {**WEB, "instance": token}))
+            self.invalid("instance", self.ask("POST", WEB_PATH, {"instance": token}))
+        for token in ("", "x" * 65, "a%0Ab"):
+            self.invalid("instance", self.deregister(f"?instance={token}"))
+        self.assertEqual(self.ask("GET", WEB_PATH).json["instance"], "x" * 64)
+
+
 class Listing(ApiCase):
     def setUp(self) -> None:
         super().setUp()

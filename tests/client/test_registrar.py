@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.json import decode
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
-from bender.client import Refused, Registrar, Unavailable
+from bender.client import Refused, Registrar, Succeeded, Unavailable
 from bender.client.registrar import AT_ONCE_MAX, IDS_BYTES_MAX, IDS_MAX, STOPPING_S_MAX, _batches
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
+
+WEB_ID = "registration/web/1/10.9.9.9/80"
 
 
 class RegistrarCase(ClientCase):
@@ -87,6 +90,40 @@ class Keeping(RegistrarCase):
         self.network.pass_time(15)
         self.assertEqual(self.listed(), [])
         self.assertIsNone(self.result(self.registrar.remove(id_)))
+
+    def test_removed_after_another_took_its_place(self) -> None:
+        """A process that was started in its place has registered the same id: that one stays registered."""
+        id_ = self.add()
+        other = Registrar(self.client(TWO), chance=lambda: 0.5)
+        other.startService()
+        other.add("web", "1", "10.9.9.9", 80)
+        self.network.pass_time(8)
+        self.failure(self.registrar.remove(id_), Succeeded)
+        self.network.pass_time(8)
+        self.assertEqual((self.listed(), self.offlines()), ([80], 0))
+        self.result(other.remove(id_))
+        self.assertEqual(self.listed(), [])
+        other.stopService()
+        self.network.settle()
+
+    def test_stopped_after_another_took_its_place(self) -> None:
+        """The same when the program ends."""
+        self.add()
+        self.result(self.client(TWO).register("web", "1", "10.9.9.9", 80, instance="another"))
+        stopped = self.registrar.stopService()
+        self.network.settle()
+        self.successResultOf(stopped)
+        self.assertEqual((self.listed(), self.offlines()), ([80], 0))
+
+    def test_added_again_while_it_is_kept(self) -> None:
+        """It goes on as the same instance, and begins no other registration."""
+        self.add(weight=1)
+        before = self.node(THREE).registration(WEB_ID)
+        self.network.pass_time(1)
+        self.add(weight=2)
+        after = self.node(THREE).registration(WEB_ID)
+        assert before and after
+        self.assertEqual(decode(after), {**decode(before), "weight": 2})
 
     def test_what_can_be_none(self) -> None:
         """Who waits for it is told, and it is not kept."""

@@ -185,6 +185,27 @@ class Registering(ClaimsCase):
         self.claims.register(KEY, BODY, TTL_S, NOW)
         self.assertEqual(self.own(), [Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)])
 
+    def test_another_instance(self) -> None:
+        """A registration begins, with a larger rev than all that is known, so that all claims follow it."""
+        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.assertFalse(self.claims.register(KEY, b"new", TTL_S, NOW, succeeds=True))
+        self.assertEqual(self.own(), [Claim(1, 3, KEY, b"new", TTL_S, 2, 1, 3)])
+        self.assertEqual(self.happened(), [("online", "registered"), ("changed", "registered")])
+
+    def test_another_instance_where_none_is_listed(self) -> None:
+        self.assertTrue(self.claims.register(KEY, BODY, TTL_S, NOW, succeeds=True))
+        self.assertEqual(self.own(), [Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)])
+
+    def test_another_instance_and_the_end_of_the_one_before(self) -> None:
+        """Who deregisters the one before, and does not know of this one, ends that alone."""
+        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, b"new", TTL_S, NOW, succeeds=True)
+        self.hear(2)
+        self.end(2, (1, 1))
+        self.claims.refresh(KEY, NOW)
+        claim = self.claims.shown(KEY)
+        self.assertEqual((claim and claim.body, self.happened()[-1]), (b"new", ("changed", "registered")))
+
     def test_shorter_ttl(self) -> None:
         """The longer one, and 8·I, is remembered by an end that ends nothing. It is looked at 4.5·I before."""
         self.claims.register(KEY, BODY, 20.0, NOW)

@@ -232,6 +232,21 @@ class Applying(ModelCase):
             after = changed.applied_to(before, ttl_s=7.0, node="n2", now_ms=2)
             self.assertEqual(after, msgspec.structs.replace(Terms.decode(before), **{field: value}))
 
+    def test_another_instance(self) -> None:
+        """It keeps what was, but when and where it began; the same one keeps that too."""
+        before = body_of(Wanted("web", "1.0", "10.0.0.5", 80, 20.0, 5, {"a": 1}, instance="old"))
+        for token, began in (("old", (1, "n1")), (None, (1, "n1")), ("new", (2, "n2"))):
+            wanted = msgspec.structs.replace(WEB, instance=token, weight=6)
+            after = wanted.applied_to(before, ttl_s=7.0, node="n2", now_ms=2)
+            self.assertEqual(after, Terms(20.0, 6, {"a": 1}, *began, token or "old"))
+            self.assertEqual(wanted.succeeds(before), token == "new")
+
+    def test_an_instance_where_there_was_none(self) -> None:
+        """Who sends no token and who does are not the same."""
+        after = msgspec.structs.replace(WEB, instance="new")
+        self.assertTrue(after.succeeds(body_of(WEB)))
+        self.assertNotIn(b"instance", body_of(WEB))
+
     def test_same_bytes(self) -> None:
         """The order in which a client sends its meta makes no other registration, at any depth."""
         one = msgspec.structs.replace(WEB, meta={"a": 1, "b": {"c": 1, "d": 2}})

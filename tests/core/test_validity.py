@@ -120,6 +120,7 @@ class WhatNodesMake(SynchronousTestCase):
         """Whatever stands in `meta`, however deep, and whatever it is called."""
         meta["deep"] = nested(levels)
         sent = {"app": app, "version": version, "host": host, "port": port, "ttl": ttl, "weight": weight, "meta": meta}
+        sent["instance"] = app[:64]
         try:
             wanted = parse_registration(json.dumps(sent).encode(), Timing())
             kept = wanted.applied_to(None, ttl_s=10.0, node="n1", now_ms=1795447942248)
@@ -379,6 +380,13 @@ class Refused(SynchronousTestCase):
         self.assertIsNone(problem_of_entry(claim(terms(node="K\u00f6ln 1"))))
         for name in ("n\n1", "\x1b[2J", "n\u202e1"):
             self.entry("the name of its node is not printable", claim(terms(node=name)))
+
+    def test_instance(self) -> None:
+        """Its token is shown on terminals as well, and has a length that clients may send."""
+        for token in ("7f3a", "x" * 64, None):
+            self.assertIsNone(problem_of_entry(claim(terms(instance=token))))
+        for token in ("", "x" * 65, "\x1b[2J"):
+            self.entry("the token of its instance is too long or not printable", claim(terms(instance=token)))
 
     def test_depth(self) -> None:
         """As many levels as clients may send inside one field, and no more."""

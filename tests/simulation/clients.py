@@ -7,7 +7,10 @@ inbox until after its client had gone) is known to the oracle alone, which `fron
 from __future__ import annotations
 
 from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Literal
+
+from attrs import evolve
 
 from bender.core.replica import NotReady
 from bender.core.states import key_of_state
@@ -32,6 +35,18 @@ class Reach:
         self.sides: tuple[frozenset[str], frozenset[str]] | None = None
 
 
+class Tokens:
+    """Tokens of instances, and the chance by which these hand over to one another."""
+
+    def __init__(self, chance: Random) -> None:
+        self.chance = chance
+        self._given = 0
+
+    def next(self) -> int:
+        self._given += 1
+        return self._given
+
+
 def instance(number: int) -> str:
     """The key of the instance with a number."""
     return f"registration/{APP}/{number % 3}/10.0.0.{number}/80"
@@ -40,8 +55,13 @@ def instance(number: int) -> str:
 class Client:
     """One instance, for as many lives as it has."""
 
-    def __init__(self, cluster: Cluster, reach: Reach, number: int, *, hard: bool) -> None:
-        """`number` is that of the instance. Several clients may have the same, as two processes on one port do."""
+    def __init__(
+        self, cluster: Cluster, reach: Reach, number: int, *, hard: bool, tokens: Tokens | None = None
+    ) -> None:
+        """`number` is that of the instance. Several clients may have the same, as two processes on one port do.
+
+        With `tokens` each life of the client has one, and some begin before the one before has ended.
+        """
         random = cluster.random
         self.cluster = cluster
         self.reach = reach
@@ -62,6 +82,7 @@ class Client:
         #: Where it was last accepted.
         self.last: Node | None = None
         self.doubles = random.random() < 0.15
+        self._tokens = tokens
         #: Counts what the client set out to do; what belongs to an earlier intent is dropped by the client.
         self._intent = 0
         self._over = False
@@ -75,6 +96,8 @@ class Client:
         cluster, random = self.cluster, self.cluster.random
         self._intent += 1
         intent = self._intent
+        if self._tokens is not None:
+            self.wanted = evolve(self.wanted, instance=self._tokens.next())
         self._attempt(intent, "register")
         if self.doubles:
             self._send(self._any(), "register", intent, follow=False)
@@ -117,13 +140,16 @@ class Client:
         ttl_s = self.wanted.ttl_s
         if random.random() < 0.2:
             ttl_s = max(ttl_s * random.choice([0.5, 2.0]), 4 * self.cluster.interval_s)
-        self.wanted = Wanted(ttl_s, self.wanted.meta + 1)
+        self.wanted = evolve(self.wanted, ttl_s=ttl_s, meta=self.wanted.meta + 1)
         self.period_s = min(self.period_s, 0.95 * ttl_s)
 
     def _say_goodbye(self, intent: int) -> None:
         if intent != self._intent:
             return
         random = self.cluster.random
+        if self._tokens is not None and self._tokens.chance.random() < 0.5:
+            self._hand_over(self._tokens.chance)
+            return
         if random.random() < 0.5 and self.habit != "stick":
             self._send(self._next(), "register", intent, follow=False)
         elif random.random() < 0.5:  # changed at one node, and ended at another that has not heard of the change
@@ -134,6 +160,19 @@ class Client:
         self.cluster.after(delay_s, self._attempt, self._intent, "deregister")
         if random.random() < 0.3:
             self.cluster.after(random.uniform(1, 15) * self.cluster.interval_s, self.begin)
+
+    def _hand_over(self, chance: Random) -> None:
+        """Have another process take its place, which ends this one wherever it likes."""
+        before = self.wanted
+        self.begin()
+        delay_s = chance.choice([0.0, 0.001, 0.01, 0.5]) * self.cluster.interval_s
+        node = self._node(chance.randrange(16))
+        self.cluster.after(delay_s, self._send_for, before, node)
+
+    def _send_for(self, before: Wanted, node: Node) -> None:
+        call = Call(self, node, "deregister", self._intent, follow=False)
+        call.wanted = before
+        self.cluster.after(0.001, call.arrive)
 
     # How it does it.
 
@@ -242,7 +281,7 @@ class Call:
             return True
         if self.operation == "renew":
             return renew(cluster, node, key)
-        return deregister(cluster, node, key)
+        return deregister(cluster, node, key, self.wanted.instance)
 
     def _answer(self, found: bool | None) -> None:
         if self.over:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bender.core.guard import key_of_guard
 from bender.core.ledger import Claim
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 @frozen
 class Wanted:
-    """What a client registers: its lease, and `meta`, the part of the body that it may change."""
+    """What a client registers: its lease, and `meta`, the part of the body that it may change.
+
+    `instance` is its token; 0 if it sends none.
+    """
 
     ttl_s: float
     meta: int = 0
+    instance: int = 0
 
 
 def when_ready(cluster: Cluster, node: Node, then: Callable[[bool], None]) -> None:
@@ -55,16 +59,21 @@ def register(cluster: Cluster, node: Node, key: str, wanted: Wanted) -> bool:
         raise NotReady
     existing = replica.winner(now, key)
     version = replica.claims.ledger.version
-    created = False
+    created = succeeds = False
+    if existing is not None:
+        before = _wanted(existing).instance
+        succeeds = wanted.instance not in (0, before)
+        wanted = wanted if succeeds else evolve(wanted, instance=before)
     if existing is not None and _wanted(existing) == wanted:
         body = existing
         if not replica.renew_as_is(now, key, body):
             created = replica.register(now, key, body, wanted.ttl_s)
     else:
         body = cluster.oracle.new_body(wanted)
-        created = replica.register(now, key, body, wanted.ttl_s)
-    cluster.say(f"POST {key} at {node.name}: {body!r}{' created' if created else ''}")
-    cluster.oracle.accepted(node, key, body, existing, version)
+        created = replica.register(now, key, body, wanted.ttl_s, succeeds=succeeds)
+    new = " created" if created else " in the place of another" if succeeds else ""
+    cluster.say(f"POST {key} at {node.name}: {body!r}{new}")
+    cluster.oracle.accepted(node, key, body, existing, version, succeeds=succeeds)
     cluster.drain(node)
     return created
 
@@ -96,13 +105,18 @@ def shorten(cluster: Cluster, node: Node, key: str, left_s: float) -> None:
     cluster.drain(node)
 
 
-def deregister(cluster: Cluster, node: Node, key: str) -> bool:
-    """DELETE; False if it is not known. Raises NotReady."""
+def deregister(cluster: Cluster, node: Node, key: str, instance: int = 0) -> bool:
+    """DELETE, of one instance if it says which; False if that is not known. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
     if not replica.notice(now):
         cluster.drain(node)
         raise NotReady
+    existing = replica.winner(now, key) if instance else None
+    if existing is not None and _wanted(existing).instance not in (0, instance):
+        cluster.say(f"DELETE {key} at {node.name}: it is {existing!r} by now")
+        cluster.oracle.counts["succeeded"] += 1
+        return False
     known = [entry.body for entry in replica.claims.index.entries(key) if isinstance(entry, Claim)]
     removed = replica.deregister(now, key)
     cluster.say(f"DELETE {key} at {node.name}: {removed}")
@@ -140,5 +154,5 @@ def lift_guard(cluster: Cluster, node: Node, app: str) -> None:
 
 def _wanted(body: bytes) -> Wanted:
     """What a body says, without what makes it unlike any other."""
-    _, ttl_s, meta = body.split()
-    return Wanted(float(ttl_s), int(meta))
+    _, ttl_s, meta, instance = body.split()
+    return Wanted(float(ttl_s), int(meta), int(instance))

@@ -259,7 +259,7 @@ class Oracle:
     def new_body(self, wanted: Wanted) -> bytes:
         """A body that nothing else has."""
         self._bodies += 1
-        return b"%d %g %d" % (self._bodies, wanted.ttl_s, wanted.meta)
+        return b"%d %g %d %d" % (self._bodies, wanted.ttl_s, wanted.meta, wanted.instance)
 
     def waits(self, node: Node, key: str) -> None:
         """A client's request waits in a paused node's inbox."""
@@ -272,8 +272,13 @@ class Oracle:
         if record is not None:
             record.waiting.pop(life, None)
 
-    def accepted(self, node: Node, key: str, body: bytes, existing: bytes | None, version: int) -> None:
-        """A node has taken in a registration or renewal; its ledger had `version` before."""
+    def accepted(
+        self, node: Node, key: str, body: bytes, existing: bytes | None, version: int, *, succeeds: bool = False
+    ) -> None:
+        """A node has taken in a registration or renewal; its ledger had `version` before.
+
+        `succeeds` says that another instance took the place of the one that was listed, with a registration of its own.
+        """
         life, now = node.life, self.now
         self._check_may_speak(node, f"accepts {key}")
         self.counts["accepted"] += 1
@@ -283,7 +288,8 @@ class Oracle:
             record = self.records[key] = Record(key, self.guard_s, 8 * self.interval_s)
         unit = record.units.get(body)
         if unit is None:
-            unit = record.units[body] = Unit(body, life, now, record.units[existing] if existing else None)
+            replaced = record.units[existing] if existing else None
+            unit = record.units[body] = Unit(body, life, now, replaced, succeeds=succeeds)
         elif life not in record.waiting and record.hold(life, now, now) is not None and not unit.registration.ends:  # noqa: SIM102 - two questions
             if node.replica.claims.ledger.version != version:
                 self.fail("P6", f"{node.name} writes for a renewal of {key}, which it holds")

@@ -8,7 +8,7 @@ instance renewed at one node in time.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from attrs import frozen
@@ -32,9 +32,10 @@ class Ended:
 
 
 class Registration:
-    """A registration with all its changes, which one deregistration ends; `ends` are those that did."""
+    """A registration with all its changes (`units`), which one deregistration ends; `ends` are those that did."""
 
     def __init__(self) -> None:
+        self.units: list[Unit] = []
         self.ends: list[Ended] = []
 
     def known_ended(self, life: Life, now: float) -> bool:
@@ -55,13 +56,16 @@ class Unit:
 
     __slots__ = ("before", "body", "born_at", "known_since", "life", "over", "registration", "ttl_s")
 
-    def __init__(self, body: bytes, life: Life, born_at: float, replaced: Unit | None) -> None:
+    def __init__(
+        self, body: bytes, life: Life, born_at: float, replaced: Unit | None, *, succeeds: bool = False
+    ) -> None:
         self.body = body
         self.ttl_s = float(body.split()[1])
         self.life = life
         self.born_at = born_at
         self.before: frozenset[Unit] = replaced.before | {replaced} if replaced else frozenset()
-        self.registration: Registration = replaced.registration if replaced else Registration()
+        self.registration: Registration = replaced.registration if replaced and not succeeds else Registration()
+        self.registration.units.append(self)
         self.known_since = {life: born_at}
         #: Whether what it replaced was accepted again, because its claims ended earlier than those of before.
         self.over = False
@@ -75,11 +79,15 @@ class Unit:
 
 
 class Hold:
-    """A span in which an instance renewed at one node in time; `shortened` where its session has ended there since."""
+    """A span in which an instance renewed at one node in time; `shortened` where its session has ended there since.
 
-    __slots__ = ("begin", "end", "shortened", "unit")
+    It `goes_on` with the one before it where another instance took the place of that one in time.
+    """
 
-    def __init__(self, begin: float, end: float, unit: Unit) -> None:
+    __slots__ = ("begin", "end", "goes_on", "shortened", "unit")
+
+    def __init__(self, begin: float, end: float, unit: Unit, *, goes_on: bool = False) -> None:
+        self.goes_on = goes_on
         self.begin = begin
         self.end = end
         self.shortened = False
@@ -99,8 +107,8 @@ class Record:
         self.ttl_s_max = 0.0
         self.last_at = -inf
         self.ended_at = -inf
-        #: Where and when it was deregistered, whatever was known there.
-        self.ends: list[tuple[Life, float]] = []
+        #: Where and when it was deregistered, and which registrations were known there.
+        self.ends: list[tuple[Life, float, frozenset[Registration]]] = []
         #: When it was accepted, by life; and the holds that this makes.
         self.accepted: dict[Life, list[float]] = defaultdict(list)
         self.holds: dict[Life, list[Hold]] = defaultdict(list)
@@ -109,9 +117,11 @@ class Record:
 
     def hold(self, life: Life, moment: float, now: float) -> tuple[float, Unit] | None:
         """The end of the hold at a node in which a moment lies, as far as it is known now, and its unit."""
+        later_end = -inf
         for hold in reversed(self.holds.get(life, ())):
+            end = max(hold.end, later_end)
+            later_end = end if hold.goes_on else -inf
             if hold.begin < moment:
-                end = hold.end
                 asked_at = self.waiting.get(life)
                 if asked_at is not None and asked_at <= end and not hold.shortened:
                     end = max(end, now)
@@ -154,16 +164,20 @@ class Record:
         self.accepted[life].append(now)
         # Where it is not known yet that it was deregistered it is the same registration as before, or may be taken for
         # it: claims of what was ended count there for little more than their ttl.
-        lately = [(where, at) for where, at in self.ends if now < at + 3 * self.ttl_s_max + self.guard_s]
-        ended = unit.registration.ends or unit.born_at <= self.ended_at or life.doubled
+        ends = [end for end in self.ends if not _has_succeeded(unit, end[2])]
+        lately = [(where, at) for where, at, _ in ends if now < at + 3 * self.ttl_s_max + self.guard_s]
+        ended = unit.registration.ends or any(unit.born_at <= at for _, at, _ in ends) or life.doubled
+        if unit.registration.ends:
+            self._keep_holds(lambda kept: unit in kept.before or unit is kept)
         if ended or not all(life.knows(where, now) > at for where, at in lately):
             return
         holds = self.holds[life]
         # A session that has ended does not wait for requests which came before.
-        if holds and (now if holds[-1].shortened else asked_at) <= holds[-1].end:
+        in_time = bool(holds) and (now if holds[-1].shortened else asked_at) <= holds[-1].end
+        if in_time and not _has_succeeded(unit, (holds[-1].unit.registration,)):
             holds[-1].end, holds[-1].unit, holds[-1].shortened = self._until(now), unit, False
         else:
-            holds.append(Hold(now, self._until(now), unit))
+            holds.append(Hold(now, self._until(now), unit, goes_on=in_time))
 
     def shorten(self, life: Life, until: float) -> None:
         """The last acceptance there holds until then only."""
@@ -171,14 +185,25 @@ class Record:
             hold.end, hold.shortened = min(hold.end, until), True
 
     def end(self, life: Life, bodies: Iterable[bytes], now: float) -> None:
-        """Note a deregistration at a life that has claims with these bodies: it ends their registrations."""
+        """Note a deregistration at a life that has claims with these bodies: it ends their registrations.
+
+        It obliges nobody any more to list the key, but for the sake of an instance that is known to have taken the
+        place of all that is ended: its claims follow nothing of that.
+        """
         known = [self.units[body] for body in bodies]
         kept_until = now + (max(unit.ttl_s for unit in known) + self._end_kept_s) * (1 - CLOCKS)
         self.ended_at = now
-        self.ends.append((life, now))
-        for registration in {unit.registration for unit in known}:
+        registrations = frozenset(unit.registration for unit in known)
+        self.ends.append((life, now, registrations))
+        for registration in registrations:
             registration.ends.append(Ended(life, now, kept_until))
-        self.holds.clear()
+        self._keep_holds(lambda unit: _has_succeeded(unit, registrations))
+
+    def _keep_holds(self, keeps: Callable[[Unit], bool]) -> None:
+        for holder, holds in [*self.holds.items()]:
+            holds[:] = [hold for hold in holds if keeps(hold.unit)]
+            if not holds:
+                del self.holds[holder]
 
     def set_back(self, life: Life, before: Life, at: float) -> None:
         """Let a life go on with what was accepted at another one up to a time. Nobody has to list it for that."""
@@ -192,3 +217,8 @@ class Record:
 
     def _until(self, at: float) -> float:
         return at + self.ttl_s_min * (1 - CLOCKS)
+
+
+def _has_succeeded(unit: Unit, registrations: Iterable[Registration]) -> bool:
+    """Whether a unit took the place of all that these registrations ever were, so that it follows none of them."""
+    return all(unit.before.issuperset(registration.units) for registration in registrations)

@@ -9,7 +9,7 @@ from time import process_time
 from attrs import frozen
 
 from bender.core.timing import Timing
-from tests.simulation.clients import Client, Operator, Reach
+from tests.simulation.clients import Client, Operator, Reach, Tokens
 from tests.simulation.cluster import Cluster
 from tests.simulation.ending import check_equal, check_forgotten, check_memory, check_writes, keeps
 from tests.simulation.faults import Faults
@@ -52,6 +52,8 @@ class Settings:
     moving: float
     #: How many times a machine is set back to a snapshot or cloned.
     copies: int
+    #: Whether instances have tokens, and may hand over to others.
+    tokens: bool
 
     @classmethod
     def drawn(cls, random: Random, chance: Random, *, hard: bool) -> Settings:
@@ -79,6 +81,7 @@ class Settings:
             page_entries_max=1000 if long else chance.choice([1000, 1000, 10, 3]),
             moving=chance.choice([0.0, 0.3]),
             copies=0 if long else chance.choice([0, 0, 0, 0, 0, 1, 2]),
+            tokens=chance.choice([False, True, True]),
         )
 
 
@@ -102,7 +105,8 @@ class Simulation:
         self.reach = Reach()
         self.faults = Faults(self.cluster, self.reach, names)
         numbers = [*range(self.settings.clients), *range(self.settings.sharing)]
-        self.clients = [Client(self.cluster, self.reach, number, hard=hard) for number in numbers]
+        tokens = Tokens(Random(f"tokens {seed} {hard}")) if self.settings.tokens else None
+        self.clients = [Client(self.cluster, self.reach, number, hard=hard, tokens=tokens) for number in numbers]
         self.operator = Operator(self.cluster)
         self._prepare()
 

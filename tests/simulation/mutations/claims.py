@@ -63,9 +63,15 @@ def _changed_as_new(
     return original(claims, key, body, ttl_s, rev, None if is_change else root, at)
 
 
-def _shorter_without_a_trace(original: Changed, claims: Claims, *arguments: Any) -> Any:
+def _succeeded_as_changed(
+    original: Changed, claims: Claims, key: str, body: bytes, ttl_s: float, now: float, *, succeeds: bool
+) -> Any:
+    return original(claims, key, body, ttl_s, now)
+
+
+def _shorter_without_a_trace(original: Changed, claims: Claims, *arguments: Any, **named: Any) -> Any:
     with patched([(Claims, "_end", instead(lambda *_: None))]):
-        return original(claims, *arguments)
+        return original(claims, *arguments, **named)
 
 
 # Rule 2: claims follow.
@@ -185,6 +191,11 @@ MUTATIONS = {
         "1",
         (Claims, "_claim", around(_changed_as_new)),
         shown_by=scenarios.a_deregistration_ends_a_change_that_it_does_not_know,
+    ),
+    "another instance goes on with the same registration": mutation(
+        "1",
+        (Claims, "register", around(_succeeded_as_changed)),
+        shown_by=scenarios.a_deregistration_ends_no_successor_that_it_does_not_know,
     ),
     "a change to a shorter ttl leaves no trace": mutation(
         "1",

@@ -54,8 +54,8 @@ class Stage:
 
     # What the instance does.
 
-    def register(self, name: str, key: str = KEY, *, meta: int = 0, ttl: float = 10.0) -> None:
-        front.register(self.cluster, self[name], key, Wanted(ttl * self.interval_s, meta))
+    def register(self, name: str, key: str = KEY, *, meta: int = 0, ttl: float = 10.0, instance: int = 0) -> None:
+        front.register(self.cluster, self[name], key, Wanted(ttl * self.interval_s, meta, instance))
 
     def renew(self, name: str, key: str = KEY) -> None:
         assert front.renew(self.cluster, self[name], key), f"{name} knows nothing of it"
@@ -68,8 +68,8 @@ class Stage:
         assert ready, f"{name} was not ready in time"
         self.renew(name)
 
-    def deregister(self, name: str, key: str = KEY) -> None:
-        assert front.deregister(self.cluster, self[name], key), f"{name} knows nothing of it"
+    def deregister(self, name: str, key: str = KEY, *, instance: int = 0) -> None:
+        assert front.deregister(self.cluster, self[name], key, instance), f"{name} knows nothing of it"
 
     # What befalls the nodes.
 

@@ -141,6 +141,23 @@ def a_deregistration_ends_a_change_that_it_does_not_know() -> None:
     assert not stage.listed(), f"{stage.listed()} list it again"
 
 
+def a_deregistration_ends_no_successor_that_it_does_not_know() -> None:
+    """The instance before deregisters at b, which has not heard yet that another one took its place at c."""
+    stage = Stage("abc")
+    stage.register("a", instance=1)
+    stage.run(1)
+    stage.register("c", instance=2)
+    stage.deregister("b", instance=1)
+    for _ in range(5):
+        stage.run(4)
+        assert stage.listed() == "abc", f"only {stage.listed() or 'nobody'} lists it"
+        stage.renew("a")
+    stage.expect("c: online registered, changed registered")
+    stage.deregister("a", instance=2)
+    stage.run(1)
+    assert not stage.listed(), f"{stage.listed()} list what was deregistered"
+
+
 def an_end_is_kept_by_the_longest_ttl() -> None:
     """c, cut off, goes on with a ttl of 30 that was changed to 4 elsewhere: the end at b must be there for so long."""
     stage = Stage("abc")
