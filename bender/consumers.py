@@ -85,14 +85,17 @@ class Consumers:
         self._look()
 
     def confirm(self, name: str, said: Confirmation, origin: Origin = NOWHERE) -> Consumer:
-        """Note that a consumer has acted on all events up to a cursor, and its report. Raises `Invalid` and `Full`."""
+        """Note that a consumer has acted on all events up to a cursor, and its report. Raises `Invalid` and `Full`.
+
+        Without a cursor only the report is noted.
+        """
         return self.confirm_as(self._confirming(name, origin, said.instance), name, said, origin)
 
     def confirm_as(self, found: Known | None, name: str, said: Confirmation, origin: Origin) -> Consumer:
         """Note the same of a consumer that was found already, or was not."""
         now = self._clock.seconds()
-        position = self._journal.position(said.cursor)
-        if position is None:
+        position = None if said.cursor is None else self._journal.position(said.cursor)
+        if position is None and said.cursor is not None:
             raise Invalid("cursor", "is none that this node has given, or so old that it is forgotten")
         known = found or self._new(name, Origin(origin.host), said.instance)
         report = known.report if said.report is None else _encoded(said.report)
@@ -100,8 +103,9 @@ class Consumers:
         if found is None:
             self._add(known, streaming=False)
         self._roster.keep_report(known, report, now)
-        known.position = max(position, known.position or 0)
-        known.at_ms = self._journal.wall_ms()
+        if position is not None:
+            known.position = max(position, known.position or 0)
+            known.at_ms = self._journal.wall_ms()
         known.alive_at = known.seen_at = now
         known.present_until = now + PRESENT_S
         self._look()

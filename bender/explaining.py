@@ -123,9 +123,10 @@ def _said(word: dict[str, Any] | None) -> str:
 
 def _checked(key: str, consumers: Iterable[Consumer]) -> list[dict[str, Any]]:
     """What those load balancers find that report on their checks."""
-    reports = [(each, each.report) for each in consumers if each.connected and each.report is not None]
+    finding = [(each, None if each.report is None else each.report.found_down) for each in consumers if each.connected]
+    reports = [(each, down) for each, down in finding if down is not None]
     called = labels([(each.name, each.instance) for each, _ in reports])
-    return [{"consumer": label, "down": key in report.down} for label, (_, report) in zip(called, reports, strict=True)]
+    return [{"consumer": label, "down": key in down} for label, (_, down) in zip(called, reports, strict=True)]
 
 
 def _found(checked: Sequence[dict[str, Any]]) -> str:

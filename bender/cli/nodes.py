@@ -108,7 +108,7 @@ async def _show_consumers(session: Session, *, own_ready: bool, lost: bool) -> N
 
 def _found_down(report: dict[str, Any] | None) -> str:
     known = report_of(report)
-    return "" if known is None else ", ".join(known.down) or "none"
+    return "" if known is None or known.found_down is None else ", ".join(known.found_down) or "none"
 
 
 def _suspects(guarded: Guarded) -> str:

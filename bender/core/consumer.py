@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Annotated
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Annotated, Any
 
 import msgspec
 
@@ -15,6 +16,16 @@ REPORTED_MAX = 1000
 
 #: Bytes of a report as JSON: a request has 64 KiB, and room for a cursor beside it.
 REPORT_BYTES_MAX = 60 * 1024
+
+#: Problems in one report, and characters of the reason of one.
+PROBLEMS_MAX = 20
+WHY_CHARACTERS_MAX = 2000
+
+#: Settings in one report: those of the backends and frontends that changed last.
+SETTINGS_MAX = 20
+
+#: Hexadecimal digits that stand for one setting.
+DIGEST_CHARACTERS = 16
 
 #: Those of a name that are listed in one sentence.
 LABELS_MAX = 5
@@ -39,14 +50,58 @@ class Counted(msgspec.Struct, frozen=True):
     errors: _Count
 
 
-class Report(msgspec.Struct, frozen=True):
-    """What a load balancer sees: the ids of the members that its own checks find `down`.
+class ReportedProblem(msgspec.Struct, frozen=True, omit_defaults=True, rename={"since_ms": "since"}):
+    """Why a load balancer is not as the registry says, since when (ms since the epoch, by the clock of its driver).
 
-    `backends` are its counts by backend, and in each by version.
+    `kind` is `refused` (the load balancer does not take the configuration), `held` (the driver leaves it alone for
+    now), `unwritable` (a file cannot be written), `unreachable` (the load balancer does not answer) or `left-out` (`id`
+    cannot be used, or a part of it). `instead` is what it serves meanwhile, in a clause.
     """
 
-    down: Annotated[tuple[str, ...], msgspec.Meta(max_length=REPORTED_MAX)] = ()
-    backends: Annotated[dict[_Name, dict[_Name, Counted]], msgspec.Meta(max_length=REPORTED_MAX)] = {}
+    kind: Annotated[str, msgspec.Meta(pattern=r"\A[a-z-]{1,32}\Z")]
+    why: Annotated[str, msgspec.Meta(max_length=WHY_CHARACTERS_MAX)]
+    since_ms: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+    id: Annotated[str, msgspec.Meta(max_length=2 * NAME_CHARACTERS_MAX)] | None = None
+    instead: Annotated[str, msgspec.Meta(max_length=WHY_CHARACTERS_MAX)] | None = None
+
+
+class ReportedSetting(msgspec.Struct, frozen=True):
+    """A setting that a driver has received, by its `digest_of`, and whether its load balancer has it."""
+
+    id: Annotated[str, msgspec.Meta(max_length=2 * NAME_CHARACTERS_MAX)]
+    digest: Annotated[str, msgspec.Meta(pattern=rf"\A([0-9a-f]{{{DIGEST_CHARACTERS}}})?\Z")]
+    applied: bool
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a load balancer sees: the ids of the members that its own checks find `down`.
+
+    `backends` are its counts by backend, and in each by version. Both are unset where it does not report them.
+    `problems` are the reasons for which it is not as the registry says, and `settings` are those of the backends and
+    frontends that changed last.
+    """
+
+    down: Annotated[tuple[str, ...], msgspec.Meta(max_length=REPORTED_MAX)] | msgspec.UnsetType = msgspec.UNSET
+    backends: (
+        Annotated[dict[_Name, dict[_Name, Counted]], msgspec.Meta(max_length=REPORTED_MAX)] | msgspec.UnsetType
+    ) = msgspec.UNSET
+    problems: Annotated[tuple[ReportedProblem, ...], msgspec.Meta(max_length=PROBLEMS_MAX)] = ()
+    settings: Annotated[tuple[ReportedSetting, ...], msgspec.Meta(max_length=SETTINGS_MAX)] = ()
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether it says anything of members or requests."""
+        return self.found_down is not None or self.counted is not None
+
+    @property
+    def found_down(self) -> tuple[str, ...] | None:
+        """What its checks find down; None where it does not report that."""
+        return None if self.down is msgspec.UNSET else self.down
+
+    @property
+    def counted(self) -> Mapping[str, Mapping[str, Counted]] | None:
+        """Its counts; None where it does not report them."""
+        return None if self.backends is msgspec.UNSET else self.backends
 
 
 class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
@@ -72,9 +127,12 @@ class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
 
 
 class Confirmation(msgspec.Struct, frozen=True):
-    """What a consumer says: that it has acted on all up to a cursor, and what it sees; and which instance it is."""
+    """What a consumer says: that it has acted on all up to a cursor, and what it sees; and which instance it is.
 
-    cursor: str
+    A consumer that has acted on nothing yet gives no cursor, and reports why.
+    """
+
+    cursor: str | None = None
     report: Report | None = None
     instance: _Instance | None = None
 
@@ -96,7 +154,22 @@ _confirmation = msgspec.json.Decoder(Confirmation)
 
 def parse_confirmation(document: bytes) -> Confirmation:
     """The body of `PUT /consumers/NAME`."""
-    return decoded(_confirmation, document)
+    said: Confirmation = decoded(_confirmation, document)
+    if said.cursor is None and said.report is None:
+        raise Invalid("cursor", "is required where nothing is reported")
+    return said
+
+
+def digest_of(settings: Mapping[str, Any] | None) -> str:
+    """Return what stands for the settings of a backend or frontend in a report, empty for one that is removed.
+
+    A client and a driver compute it from their own copies, whatever the order of the fields.
+    """
+    if settings is None:
+        return ""
+    # `location` is part of the answer to a request that creates a frontend, and not of the frontend.
+    kept = {key: value for key, value in settings.items() if value is not None and key != "location"}
+    return blake2b(msgspec.json.encode(kept, order="deterministic"), digest_size=DIGEST_CHARACTERS // 2).hexdigest()
 
 
 def parse_instance(text: str) -> str:

@@ -203,7 +203,7 @@ class Deploy:
         # One that follows another node than before may be known to both, and has said more to the one it follows now.
         latest = sorted((each for each in consumers if each.connected), key=lambda each: each.at_ms)
         reports = {f"{each.name}/{each.instance}": report_of(each.report) for each in latest}
-        return {name: report for name, report in reports.items() if report is not None}
+        return {name: report for name, report in reports.items() if report is not None and report.is_counting}
 
     async def _members_wanted(self) -> int:
         """How many members the version needs; if it is not said one, where somebody serves now."""

@@ -57,7 +57,8 @@ def report_of(said: object) -> Report | None:
 
 def counts(report: Report, backend: str) -> dict[str, Count]:
     """What a report counts of a backend, by version."""
-    return {version: Count(each.requests, each.errors) for version, each in report.backends.get(backend, {}).items()}
+    counted = (report.counted or {}).get(backend, {})
+    return {version: Count(each.requests, each.errors) for version, each in counted.items()}
 
 
 @frozen
@@ -131,7 +132,7 @@ def worse(look: Look, *, members_min: int, errors_max: float) -> str | None:
 
 def down_by_most(reports: Iterable[Report], ids: Iterable[str]) -> int:
     """How many of these members more than half of those who report cannot reach."""
-    all_down = [frozenset(report.down) for report in reports]
+    all_down = [frozenset(report.found_down) for report in reports if report.found_down is not None]
     return sum(2 * sum(id_ in down for down in all_down) > len(all_down) for id_ in ids)
 
 

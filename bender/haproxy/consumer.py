@@ -52,6 +52,8 @@ class Consumer:
         self.problem: str | None = None
         #: What is reported along with it; None for nothing.
         self.report: Callable[[], Report] | None = None
+        #: The node that is followed, which takes the report also while nothing of what it says is done.
+        self.followed: str | None = None
         self._client = client
         self._path = f"/consumers/{quote(name, safe='')}"
         self._stand: Stand | None = None
@@ -67,7 +69,7 @@ class Consumer:
     def tell(self) -> None:
         """Tell where it stands, and the report, also if both are the same as before."""
         self._due = True
-        if self._telling is None and self._stand is not None:
+        if self._telling is None and self._node is not None:
             self._telling = Deferred.fromCoroutine(self._tell_all())
             self._telling.addErrback(self._failed)
 
@@ -75,34 +77,42 @@ class Consumer:
         if self._telling is not None:
             self._telling.cancel()
 
+    @property
+    def _node(self) -> str | None:
+        """The node to tell; None where there is nothing to tell, or nobody."""
+        if self._stand is not None and self.followed in (None, self._stand.node):
+            return self._stand.node
+        return None if self.report is None else self.followed
+
     async def _tell_all(self) -> None:
         try:
-            while self._due and self._stand is not None:
+            while self._due and (node := self._node) is not None:
                 self._due = False
-                again_s = await self._tell(self._stand)
+                again_s = await self._tell(node)
                 if again_s:
                     await deferLater(self._client.reactor, again_s)
         finally:
             self._telling = None
 
-    async def _tell(self, stand: Stand) -> float:
+    async def _tell(self, node: str) -> float:
         """Tell it; returns for how long the node is to be let alone."""
-        said: dict[str, Any] = {"cursor": stand.cursor}
+        stand = self._stand if self._stand is not None and self._stand.node == node else None
+        said: dict[str, Any] = {} if stand is None else {"cursor": stand.cursor}
         if self.instance is not None:
             said["instance"] = self.instance
         if self.report is not None:
             said["report"] = self.report()
         content = msgspec.json.encode(said)
         try:
-            reply = await self._client.ask(stand.node, "PUT", self._path, content, within_s=ANSWER_S_MAX)
+            reply = await self._client.ask(node, "PUT", self._path, content, within_s=ANSWER_S_MAX)
             refusal = refusal_of(reply)
             told: _Told = _Told() if refusal else decoded(reply.body, _Told)
         except (NoAnswer, BenderError) as error:
-            self.problem = f"{stand.node} {shown(str(error))}"
+            self.problem = f"{node} {shown(str(error))}"
             self._due = True  # somebody may be waiting for it
             return AGAIN_S
         if refusal is None:
-            self.acknowledged, self.problem = stand, None
+            self.acknowledged, self.problem = stand or self.acknowledged, None
             if told.warning is not None:
                 # Not in the words of the node, for this ends up in the log.
                 self.problem = f"another program has the name {self.name}, too; give each driver its own --name"
@@ -110,9 +120,9 @@ class Consumer:
             return 0.0
         unknown = refusal.status == HTTPStatus.NOT_FOUND
         why = "does not know of consumers" if unknown else f"refuses it: {shown(str(refusal))}"
-        self.problem = f"{stand.node} {why}"
+        self.problem = f"{node} {why}"
         # Not by the text, which may differ each time.
-        self._complain((stand.node, refusal.status), "How far HAProxy is cannot be told: {problem}.")
+        self._complain((node, refusal.status), "How far HAProxy is cannot be told: {problem}.")
         return UNKNOWN_S if unknown else AGAIN_S
 
     def _complain(self, about: object, line: str) -> None:

@@ -22,6 +22,7 @@ from bender.addresses import NoAnswer
 from bender.client import Event, Stand
 from bender.haproxy.addresses import Addresses
 from bender.haproxy.consumer import Report
+from bender.haproxy.core.condition import Condition, Trouble
 from bender.haproxy.core.progress import Leaving, Progress
 from bender.haproxy.core.reality import Process, Row, Unreadable
 from bender.haproxy.core.registry import Said
@@ -34,6 +35,7 @@ from bender.haproxy.loading import Loader
 from bender.haproxy.programs import Vigil
 from bender.haproxy.reconciling import Outcome, Reconciler
 from bender.haproxy.runtime import Runtime
+from bender.haproxy.troubles import troubles
 
 #: Seconds between two looks at whether HAProxy is as it should be, where nothing else makes one look.
 CHECK_S = 2.0
@@ -71,6 +73,7 @@ class Acknowledging(Protocol):
     acknowledged: Stand | None
     problem: str | None
     report: Callable[[], Report] | None
+    followed: str | None
 
     def acknowledge(self, stand: Stand) -> None: ...
 
@@ -120,8 +123,8 @@ class Driver(Service):
         self._addresses = addresses
         self._runtime = runtime
         self._reporting = reporting
-        if reporting:
-            consumer.report = self.counts.report
+        consumer.report = self._report
+        self._condition = Condition()
         self._followed: str | None = None
         self._stand: Stand | None = None
         self._progress: Progress[Stand] = Progress()
@@ -193,12 +196,14 @@ class Driver(Service):
             if self.held is not None and kind != "registration":
                 self._quiet_at = now + QUIET_S
             self.wanted.take(Said(event.event, kind, event.id, event.reason, event.body), now)
+            if kind != "registration":
+                self._condition.receive(event.id, None if event.event == "removed" else event.body)
         self.poke()
 
     def _taken(self) -> None:
         self._somebody()
         before, taken = self._followed, self.watch.taken
-        self._followed = None if taken is None else taken.node
+        self._followed = self.consumer.followed = None if taken is None else taken.node
         if self._followed != before and before is not None:
             self._log.info("Following {node}, after {before}.", node=self._followed, before=before)
         if self.behind_since is None:
@@ -264,12 +269,33 @@ class Driver(Service):
                 self._log.failure("A turn failed; the next one looks at everything.")
                 self._later()
             self._complain()
+            self._report_changes()
             await self._rest()
 
     def _complain(self) -> None:
         """Log each problem once, for as long as it lasts."""
         for id_, problem in self.wanted.new_problems().items():
             self._log.warn("{id} is left out, or a part of it: {problem}.", id=id_, problem=problem)
+
+    def _report(self) -> Report:
+        counted = self.counts.report() if self._reporting else {}
+        return counted | self._condition.sent(self._has, self._reactor.seconds())
+
+    def _has(self, id_: str) -> bool:
+        return self.held is None and self.loader.has(id_, self.process)
+
+    def _report_changes(self) -> None:
+        """Report at once which settings HAProxy has and what is wrong, where that is not what was reported last."""
+        if not self.synced or self.away:
+            return
+        self._condition.note(self.troubles(), self.loader.wall_ms())
+        if self._condition.is_due(self._has, self._reactor.seconds()):
+            self.consumer.tell()
+
+    def troubles(self) -> list[Trouble]:
+        """Return why HAProxy is not as bender says now."""
+        left_out = self.wanted.all_problems
+        return [*troubles(self.loader, held=self.held, silence=self.silence, left_out=left_out)]
 
     async def _rest(self) -> None:
         """Until there is something to do, and all that came with it was taken."""
@@ -309,6 +335,8 @@ class Driver(Service):
         self.wanted.avoid(self.loader.listened)
         if self._has_work(now):
             await self._apply()
+        if not (self.wanted.changed or self._everything or self.wanted.reshaped):
+            self._condition.served()
         self._tell()
         if self._reactor.seconds() >= self.loader.due_at(self.process):
             begun = await self.loader.do(self.process)

@@ -29,6 +29,10 @@ class Refused(Exception):
     """HAProxy does not take a configuration; the message is what it says."""
 
 
+class Unwritable(Refused):
+    """A file cannot be written; the message names it and says why."""
+
+
 @frozen
 class Written:
     """What a file holds: its text, and the description that it began with, if it was written here."""
@@ -42,7 +46,11 @@ def held(output: Path) -> IO[str]:
 
     Raises `Refused` where another one has it: each would undo what the other does, and end the other's HAProxy.
     """
-    lock = output.with_name(f".{output.name}.lock").open("a")
+    path = output.with_name(f".{output.name}.lock")
+    try:
+        lock = path.open("a")
+    except OSError as error:
+        raise Unwritable(f"{path} cannot be written ({error.strerror})") from error
     try:
         flock(lock, LOCK_EX | LOCK_NB)
     except OSError as error:
@@ -56,12 +64,22 @@ def states_beside(output: Path) -> Path:
     return output.absolute().with_name(f"{output.name}.states")
 
 
-class Files:
-    """The configuration in the file `output`. `check` is awaited with a draft of it, and raises `Refused`."""
+def _store(file: Path, text: str) -> None:
+    file.write_text(text, "utf-8")
 
-    def __init__(self, output: Path, check: Callable[[Path], Awaitable[None]]) -> None:
+
+class Files:
+    """The configuration in the file `output`. `check` is awaited with a draft of it, and raises `Refused`.
+
+    `store` writes a text into a file, and raises `OSError`.
+    """
+
+    def __init__(
+        self, output: Path, check: Callable[[Path], Awaitable[None]], store: Callable[[Path, str], None] = _store
+    ) -> None:
         self.output = output
         self._check = check
+        self._store = store
         self._lock = DeferredLock()
         #: What the file holds; None if there is none.
         self.written = self._read()
@@ -83,11 +101,11 @@ class Files:
             return before
         draft = self.output.with_name(f".{self.output.name}.draft")
         try:
-            draft.write_text(text, "utf-8")
+            self._store(draft, text)
             await self._check(draft)
             draft.replace(self.output)
         except OSError as error:
-            raise Refused(f"{self.output} cannot be written ({error.strerror})") from error
+            raise Unwritable(f"{self.output} cannot be written ({error.strerror})") from error
         finally:
             with suppress(OSError):  # where it cannot be removed it could not be written either, and that is said
                 draft.unlink()
@@ -95,17 +113,29 @@ class Files:
         return before
 
     def restore(self, before: Written | None) -> None:
-        """Bring back what was there. Without anything before, what is there stays. Raises `Refused`."""
+        """Bring back what was there. Without anything before, what is there stays. Raises `Unwritable`."""
         if before is None or before == self.written:
             return
-        _write(self.output, before.text)
+        self._write(self.output, before.text)
         self.written = before
 
     def keep_states(self, text: str) -> None:
-        """Write which servers are down when HAProxy begins. Raises `Refused`."""
+        """Write which servers are down when HAProxy begins. Raises `Unwritable`."""
         if text != self.states:
-            _write(states_beside(self.output), text)
+            self._write(states_beside(self.output), text)
             self.states = text
+
+    def _write(self, file: Path, text: str) -> None:
+        """Replace a file as a whole. Raises `Unwritable`."""
+        draft = file.with_name(f".{file.name}.draft")
+        try:
+            self._store(draft, text)
+            draft.replace(file)
+        except OSError as error:
+            raise Unwritable(f"{file} cannot be written ({error.strerror})") from error
+        finally:
+            with suppress(OSError):  # it is there only where it could not be put in its place
+                draft.unlink()
 
     def _read(self) -> Written | None:
         text = _text(self.output)
@@ -121,19 +151,6 @@ def _text(file: Path) -> str | None:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _write(file: Path, text: str) -> None:
-    """Replace a file as a whole. Raises `Refused`."""
-    draft = file.with_name(f".{file.name}.draft")
-    try:
-        draft.write_text(text, "utf-8")
-        draft.replace(file)
-    except OSError as error:
-        raise Refused(f"{file} cannot be written ({error.strerror})") from error
-    finally:
-        with suppress(OSError):  # it is there only where it could not be put in its place
-            draft.unlink()
 
 
 async def check(reactor: Any, haproxy: str, draft: Path) -> None:

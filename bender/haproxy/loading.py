@@ -23,10 +23,10 @@ from bender.addresses import NoAnswer
 from bender.haproxy.core.health import Findings, findings_in, states
 from bender.haproxy.core.listening import Listened, listened_in
 from bender.haproxy.core.reality import Process, Unreadable
-from bender.haproxy.core.rendering import DESCRIPTION, Renderer, Unrenderable
+from bender.haproxy.core.rendering import DESCRIPTION, Rendered, Renderer, Unrenderable
 from bender.haproxy.core.servers import Server
 from bender.haproxy.core.shape import Pool, Shape
-from bender.haproxy.files import Files, Refused, Written
+from bender.haproxy.files import Files, Refused, Unwritable, Written
 from bender.haproxy.reconciling import Reconciler
 from bender.haproxy.runtime import Runtime
 from bender.haproxy.supervisor import Failed, Reloading
@@ -41,8 +41,13 @@ TOGETHER_S = 0.1
 BEGIN_S_MAX = 10.0
 BEGIN_LOOK_S = 0.02
 
-#: Before a shape is tried again that HAProxy did not take, or a file that could not be written.
+#: Before a shape is tried again that HAProxy did not take.
 AGAIN_S = 30.0
+
+#: Before a file is written again that could not be written: at first, and what that grows to. A disk has room again as
+#: soon as somebody has made some.
+WRITE_AGAIN_S_MIN = 1.0
+WRITE_AGAIN_S_MAX = 30.0
 
 #: What that grows to where HAProxy runs and did not begin again: while it tries, it may listen nowhere for a second.
 BEGIN_AGAIN_S_MAX = 3600.0
@@ -55,12 +60,16 @@ ServersIn = Callable[[Shape], Mapping[str, Sequence[Server]]]
 
 @frozen
 class Refusal:
-    """A shape that HAProxy did not take, by its description: why not, since when, and when it is tried again."""
+    """A shape that HAProxy did not take, by its description: why not, since when, and when it is tried again.
+
+    It is `unwritten` if HAProxy was not even asked, for the file cannot be written.
+    """
 
     description: str
     why: str
     at_ms: int
     again_at: float
+    unwritten: bool = False
 
 
 class Loader:
@@ -86,8 +95,12 @@ class Loader:
         self.loaded: Shape | None = None
         self.reloads = 0
         self.refusal: Refusal | None = None
+        #: When HAProxy began with what it has, if that was here; ms since the epoch.
+        self.loaded_ms: int | None = None
         #: Why the file could not be rewritten with other servers alone; None if it could.
         self.problem: str | None = None
+        #: Why the file cannot be written; None if it was the last time, or was not tried.
+        self.unwritten: str | None = None
         #: Why it could not be written which servers are down; None if it could.
         self.states_problem: str | None = None
         #: How HAProxy's servers were when they were looked at last, by this driver or the one before it.
@@ -98,11 +111,12 @@ class Loader:
         self._runtime = runtime
         self._renderer = renderer
         self._servers_in = servers_in
-        self._wall_ms = wall_ms
+        self.wall_ms = wall_ms
         # Where it listens by what was written last.
         self._listened: tuple[Written | None, frozenset[Listened]] = None, frozenset()
         self._description = ""
         self._begin_again_s = AGAIN_S
+        self._write_again_s = WRITE_AGAIN_S_MIN
         # The shape in the file, if it was written by this process or is the one that is wanted.
         self._filed: Shape | None = None
         self._wrote_at = self._loaded_at = -inf
@@ -114,6 +128,19 @@ class Loader:
     def shape(self) -> Shape:
         """What HAProxy has; or else what it is to have, as far as it has the same."""
         return self.wanted if self.loaded is None else self.loaded
+
+    @property
+    def unwritable(self) -> str | None:
+        """Which file cannot be written, and why; None if all can."""
+        return self.unwritten or self.states_problem
+
+    def has(self, id_: str, process: Process | None) -> bool:
+        """Whether HAProxy's configuration has all that is wanted of one of bender's backends or frontends."""
+        if self.settled(process):
+            return True
+        return (
+            process is not None and self.loaded is not None and self.loaded.parts_of(id_) == self.wanted.parts_of(id_)
+        )
 
     @property
     def listens(self) -> bool:
@@ -202,8 +229,8 @@ class Loader:
 
     def _rewrite_at(self) -> float:
         due = self.stale and self._filed is not None and self._rewriting is None
-        apart_s = APART_S if self.problem is None else AGAIN_S
-        return self._wrote_at + apart_s if due else inf
+        again_s = AGAIN_S if self.unwritten is None else self._write_again_s
+        return self._wrote_at + (APART_S if self.problem is None else again_s) if due else inf
 
     async def rewrite(self) -> None:
         """Have the file hold the servers as they are to be now, so that HAProxy comes back with them."""
@@ -214,7 +241,7 @@ class Loader:
         servers = self._servers_in(self._filed)
         self.keep_states(self._filed.pools, servers)
         try:
-            await self.files.replace(self._renderer.render(self._filed, servers))
+            await self._write(self._renderer.render(self._filed, servers))
         except (Refused, Unrenderable) as error:
             self.stale = True
             if self.problem != str(error):
@@ -222,6 +249,26 @@ class Loader:
             self.problem = str(error)
         else:
             self.problem = None
+
+    async def _write(self, rendered: Rendered) -> Written | None:
+        """Write the file, as `Files.replace` does, and note whether it can be written."""
+        try:
+            before = await self.files.replace(rendered)
+        except Unwritable as error:
+            again = self.unwritten is not None
+            self._write_again_s = min(2 * self._write_again_s, WRITE_AGAIN_S_MAX) if again else WRITE_AGAIN_S_MIN
+            self.unwritten = str(error)
+            raise
+        except Refused:
+            self._can_be_written()
+            raise
+        self._can_be_written()
+        return before
+
+    def _can_be_written(self) -> None:
+        if self.unwritten is not None:
+            self._log.info("{output} can be written again.", output=str(self.files.output))
+        self.unwritten = None
 
     def keep_states(self, pools: Iterable[Pool], servers: Mapping[str, Sequence[Server]]) -> None:
         """Write which of these servers are down, for the next time that HAProxy begins, whoever starts it."""
@@ -258,10 +305,12 @@ class Loader:
         self.stale = False
         servers = self._servers_in(shape)
         try:
-            before = await self.files.replace(self._renderer.render(shape, servers))
+            before = await self._write(self._renderer.render(shape, servers))
         except (Refused, Unrenderable) as error:
             self.stale = True
-            self._refuse(description, str(error), self._reactor.seconds() + AGAIN_S)
+            unwritten = isinstance(error, Unwritable)
+            again_s = self._write_again_s if unwritten else AGAIN_S
+            self._refuse(description, str(error), self._reactor.seconds() + again_s, unwritten=unwritten)
             return None
         self._filed, self.problem = shape, None
         if process is not None:
@@ -281,7 +330,7 @@ class Loader:
         if process is not None:
             self.reloads += 1
         if begun.description == description or not begun.description.startswith(DESCRIPTION):
-            self.loaded = shape
+            self.loaded, self.loaded_ms = shape, self.wall_ms()
         return begun
 
     async def _look(self) -> None:
@@ -318,16 +367,17 @@ class Loader:
         try:
             self.files.restore(before)
         except Refused as error:
+            self.unwritten = str(error)
             why = f"{why}; and {error}"
         self._refuse(description, why, self._reactor.seconds() + self._begin_again_s)
 
-    def _refuse(self, description: str, why: str, again_at: float) -> None:
-        at_ms = self._wall_ms()
+    def _refuse(self, description: str, why: str, again_at: float, *, unwritten: bool = False) -> None:
+        at_ms = self.wall_ms()
         if self.refusal is None or self.refusal.why != why:
             self._log.error("HAProxy goes on with what it has: {why}", why=why)
         elif self.refusal.description == description:
             at_ms = self.refusal.at_ms
-        self.refusal = Refusal(description, why, at_ms, again_at)
+        self.refusal = Refusal(description, why, at_ms, again_at, unwritten)
 
 
 def _findings(text: str | None) -> Findings:

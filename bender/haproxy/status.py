@@ -16,6 +16,7 @@ from twisted.web.server import Request, Site
 from bender.haproxy.core.reality import Row
 from bender.haproxy.core.registry import kept
 from bender.haproxy.driver import Driver
+from bender.haproxy.loading import WRITE_AGAIN_S_MAX
 
 #: A request has no body that matters, and no reason to take longer.
 REQUEST_S_MAX = 30.0
@@ -32,8 +33,13 @@ def site(driver: Driver, reactor: Any) -> Site:
 
 
 def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
-    """Whether HAProxy answers, and has been as bender wants it."""
-    if driver.ready and not driver.silence:
+    """Whether HAProxy answers and has been as bender wants it, and the files can be written by which it stays so.
+
+    A configuration that HAProxy refuses is no reason not to be ready once it was: it serves what it had before, and
+    its members are still what bender says.
+    """
+    unwritable = driver.loader.unwritable
+    if driver.ready and not driver.silence and unwritable is None:
         return HTTPStatus.OK, {"ready": True}
     if not driver.synced:
         why = "no node of bender has said yet all that it knows"
@@ -41,6 +47,8 @@ def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
         why = driver.held
     elif driver.silence:
         why = f"HAProxy {driver.silence}"
+    elif unwritable is not None:
+        why = f"{unwritable}; it is tried again, with growing pauses of up to {WRITE_AGAIN_S_MAX:g} s"
     else:
         why = driver.loader.refusal.why if driver.loader.refusal is not None else "HAProxy is about to be told"
     return HTTPStatus.SERVICE_UNAVAILABLE, {"code": "NOT_READY", "message": why}

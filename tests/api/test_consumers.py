@@ -46,6 +46,24 @@ class Confirming(ApiCase):
         self.invalid("name", self.ask("PUT", f"/consumers/{'x' * 256}", {"cursor": cursor}))
         self.assertEqual(self.ask("GET", "/consumers").json, [])
 
+    def test_a_report_before_anything_is_done(self) -> None:
+        """A consumer that could act on nothing yet says why, and has confirmed nothing by that."""
+        problem = {"kind": "unreachable", "why": "HAProxy does not answer", "since": NOW_MS, "instead": "nothing"}
+        held = {"id": "backend/shop", "digest": "0123456789abcdef", "applied": False}
+        report = {"problems": [problem], "settings": [held]}
+        answer = self.ask("PUT", "/consumers/edge", {"report": report})
+        self.assertEqual((answer.status, answer.json["cursor"], answer.json["report"]), (200, None, report))
+        self.assertEqual([each["report"] for each in self.ask("GET", "/consumers").json], [report])
+
+    def test_problems_that_are_none(self) -> None:
+        """Each part of a report is checked."""
+        problem = {"kind": "refused", "why": "no", "since": NOW_MS}
+        for bad in ({"kind": "Refused!"}, {"why": "x" * 2001}, {"since": -1}):
+            report = {"problems": [problem | bad]}
+            self.invalid("report", self.ask("PUT", "/consumers/edge", {"report": report}))
+        report = {"settings": [{"id": "backend/a", "digest": "0", "applied": True}]}
+        self.invalid("report", self.ask("PUT", "/consumers/edge", {"report": report}))
+
     def test_a_long_report(self) -> None:
         """A thousand ids fit, more are refused."""
         ids = [f"registration/web/1.2.0/10.0.{i // 256}.{i % 256}/8080" for i in range(1001)]

@@ -14,6 +14,7 @@ from bender.core.consumer import (
     Consumer,
     Counted,
     Report,
+    digest_of,
     labels,
     parse_confirmation,
     parse_instance,
@@ -43,6 +44,30 @@ class Confirming(SynchronousTestCase):
 
     def test_nothing_awaited(self) -> None:
         self.assertEqual(Awaited(), Awaited("", 0, 0, 0.0))
+
+
+class Digests(SynchronousTestCase):
+    """What stands for a setting in a report."""
+
+    def test_of_equal_settings(self) -> None:
+        """The order of fields does not matter, and what is null, or is no setting, does not count."""
+        one = {"name": "www", "backend": "shop", "meta": {"a": 1, "b": [1.5]}}
+        other = {
+            "meta": {"b": [1.5], "a": 1},
+            "location": "/frontends/www",
+            "bind": None,
+            "backend": "shop",
+            "name": "www",
+        }
+        self.assertEqual(digest_of(one), digest_of(other))
+        self.assertRegex(digest_of(one), "^[0-9a-f]{16}$")
+
+    def test_of_others(self) -> None:
+        """Any other value is another setting; what is removed has none."""
+        one = {"name": "shop", "version": "1"}
+        self.assertNotEqual(digest_of(one), digest_of(one | {"version": "2"}))
+        self.assertNotEqual(digest_of(one), digest_of(one | {"meta": {}}))
+        self.assertEqual(digest_of(None), "")
 
 
 class Instances(SynchronousTestCase):

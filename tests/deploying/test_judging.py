@@ -135,7 +135,7 @@ class Reports(SynchronousTestCase):
 
     def test_whom_most_cannot_reach(self) -> None:
         """One who cannot reach anybody may be cut off himself."""
-        one, other, third = Report(("a", "b")), Report(("b",)), Report()
+        one, other, third = Report(("a", "b")), Report(("b",)), Report(())
         self.assertEqual(down_by_most([one], "abc"), 2)
         self.assertEqual(down_by_most([one, other], "abc"), 1)
         self.assertEqual(down_by_most([one, other, third], "abc"), 1)

@@ -73,7 +73,37 @@ class Telling(ClientCase):
         self.network.settle()
         (shown,) = self.node(ONE).consumers.shown()
         assert shown.report is not None
-        self.assertEqual([*shown.report.down], ["a"])
+        self.assertEqual(shown.report.found_down, ("a",))
+
+    def test_a_report_before_anything_is_done(self) -> None:
+        """It goes to the node that is followed, and confirms nothing."""
+        self.consumer.report = lambda: {"problems": [{"kind": "unreachable", "why": "gone", "since": 7}]}
+        self.consumer.tell()
+        self.network.settle()
+        self.assertEqual([each.report for each in self.node(ONE).consumers.shown()], [None])
+        stand = self.up(1)
+        self.consumer.followed = stand.node
+        self.consumer.tell()
+        self.network.settle()
+        (shown,) = self.node(ONE).consumers.shown()
+        assert shown.report is not None
+        self.assertEqual(([each.why for each in shown.report.problems], shown.cursor), (["gone"], None))
+        self.assertEqual((self.consumer.acknowledged, self.consumer.problem), (None, None))
+        self.consumer.acknowledge(stand)
+        self.network.settle()
+        self.assertEqual(self.consumer.acknowledged, stand)
+
+    def test_a_report_after_another_node_is_followed(self) -> None:
+        """The new node has it, though nothing of what that says is done yet."""
+        self.consumer.report = lambda: {"problems": [{"kind": "unreachable", "why": "gone", "since": 7}]}
+        self.consumer.acknowledge(self.up(1))
+        self.network.settle()
+        self.consumer.followed = f"{TWO}:1729"
+        self.consumer.tell()
+        self.network.settle()
+        (shown,) = self.node(TWO).consumers.shown()
+        assert shown.report is not None
+        self.assertEqual((shown.report.problems[0].kind, shown.cursor), ("unreachable", None))
 
     def test_many_at_once(self) -> None:
         """One request is under way at a time, and the next one tells the last of them."""

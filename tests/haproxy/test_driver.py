@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from errno import ENOSPC
+from os import strerror
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,7 @@ class Told:
     name = "edge"
     problem: str | None = None
     report: Any = None
+    followed: str | None = None
 
     def __init__(self) -> None:
         self.acknowledged: Stand | None = None
@@ -139,6 +142,7 @@ class DriverCase(SynchronousTestCase):
         self.output = Path(self.mktemp())
         self.checked: list[str] = []
         self.bad = "no such words"
+        self.full = False
         self.reload = Reload(self.haproxy)
         self.begin()
 
@@ -146,7 +150,7 @@ class DriverCase(SynchronousTestCase):
         """Start a driver, as another process."""
         self.watch, self.told, self.states = Watched(), Told(), Asked()
         runtime = Runtime(self.clock, Endpoint(self.haproxy))
-        self.files = self.reload.files = Files(self.output, self.check)
+        self.files = self.reload.files = Files(self.output, self.check, self.store)
         addresses = Addresses(self.clock)
         version = tuple(map(int, self.version.split(".")))
         wanted = Wanted(addresses.address_of, with_slots=version < DYNAMIC_SINCE)
@@ -180,6 +184,12 @@ class DriverCase(SynchronousTestCase):
         self.checked.append(text)
         if self.bad in text:
             raise Refused("it has bad words")
+
+    def store(self, file: Path, text: str) -> None:
+        """Write a file to a disk that may be full."""
+        file.write_text(text[:10] if self.full else text)
+        if self.full:
+            raise OSError(ENOSPC, strerror(ENOSPC))
 
     def settle(self, seconds: float = 0) -> None:
         """Let so much time pass, from one thing that happens to the next."""

@@ -16,13 +16,16 @@ import msgspec
 from attrs import define, field, frozen
 
 from bender.core.consumer import REPORT_BYTES_MAX, REPORTED_MAX
+from bender.haproxy.core.condition import PROBLEMS_BYTES_MAX, SETTINGS_BYTES_MAX
 from bender.haproxy.core.progress import Place
 from bender.haproxy.core.reality import Row
 from bender.haproxy.core.servers import Server
 from bender.haproxy.core.shape import Pool
 
-#: Bytes that ids may have in a report, and what numbers and punctuation of one count can have at most.
-_DOWN_BYTES_MAX = REPORT_BYTES_MAX // 2
+#: Bytes for all of this in a report, beside what the driver says of itself; how many of them ids may have, and what
+#: numbers and punctuation of one count can have at most.
+_COUNTS_BYTES_MAX = REPORT_BYTES_MAX - PROBLEMS_BYTES_MAX - SETTINGS_BYTES_MAX - 100
+_DOWN_BYTES_MAX = _COUNTS_BYTES_MAX // 2
 _COUNT_BYTES = 80
 
 
@@ -111,7 +114,7 @@ class Counts:
         """Who is down, by id, and the totals."""
         down = sorted({self.owners[place].id for place in self._down if place in self.owners})
         totals: dict[str, dict[str, Any]] = {}
-        left_bytes = REPORT_BYTES_MAX - _DOWN_BYTES_MAX
+        left_bytes = _COUNTS_BYTES_MAX - _DOWN_BYTES_MAX
         for (backend, version), count in reversed(self._totals.items()):
             left_bytes -= len(msgspec.json.encode((backend, version))) + _COUNT_BYTES
             if left_bytes < 0:

@@ -74,6 +74,11 @@ class Shape:
         """Those of one of bender's backends."""
         return tuple(pool for pool in self.pools if pool.title == title)
 
+    def parts_of(self, id_: str) -> tuple[Pool | Door, ...]:
+        """All that comes of one of bender's backends or frontends, by its id."""
+        kind, _, title = id_.partition("/")
+        return self.pools_of(title) if kind == "backend" else tuple(door for door in self.doors if door.title == title)
+
 
 def shape(
     backends: Mapping[str, Backend],

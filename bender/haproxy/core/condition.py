@@ -1,0 +1,116 @@
+"""What a driver reports of itself: which settings HAProxy has, and why it is not as bender says.
+
+bender takes no report that is too large. So of many settings a report has those that changed last, and of many problems
+those that are about all of HAProxy first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+from typing import Any
+
+import msgspec
+from attrs import define, field, frozen
+
+from bender.core.consumer import PROBLEMS_MAX, SETTINGS_MAX, digest_of
+
+#: Bytes of problems, and of settings, in one report as JSON, and characters of each reason.
+PROBLEMS_BYTES_MAX = 10 * 1024
+SETTINGS_BYTES_MAX = 6 * 1024
+REASON_CHARACTERS_MAX = 1000
+
+#: Before a report with problems is sent again: a node drops it with the stream of the driver, which may come back.
+AGAIN_S = 10.0
+
+#: Kinds of problems, as `bender.core.consumer` has them.
+REFUSED, HELD, UNWRITABLE, UNREACHABLE, LEFT_OUT = "refused", "held", "unwritable", "unreachable", "left-out"
+
+
+@frozen
+class Trouble:
+    """Why HAProxy is not as bender says: the kind, the reason, what it is about and what is served instead."""
+
+    kind: str
+    why: str
+    id: str | None = None
+    instead: str | None = None
+
+
+@define
+class Condition:
+    """The settings that came last, and the problems that there are now, each since when."""
+
+    # By id of backends and frontends, what stands for the setting that came last; the one that came last at the end.
+    _received: dict[str, str] = field(factory=dict)
+    # Those of them of which HAProxy's servers were not made what they are to be yet.
+    _pending: set[str] = field(factory=set)
+    _since_ms: dict[tuple[str, str | None], int] = field(factory=dict)
+    _troubles: tuple[Trouble, ...] = ()
+    # What was sent last, and when.
+    _sent: dict[str, Any] = field(factory=dict)
+    _sent_at: float = -inf
+
+    def receive(self, id_: str, settings: Mapping[str, Any] | None) -> None:
+        """Note that a backend or frontend was set, or removed."""
+        self._received.pop(id_, None)
+        self._received[id_] = digest_of(settings)
+        self._pending.add(id_)
+        while len(self._received) > SETTINGS_MAX:
+            first = next(iter(self._received))
+            del self._received[first]
+            self._pending.discard(first)
+
+    def served(self) -> None:
+        """Note that HAProxy's servers are what all settings so far say."""
+        self._pending.clear()
+
+    def note(self, troubles: Iterable[Trouble], at_ms: int) -> None:
+        """Note the problems that there are at this moment, the most important first."""
+        self._troubles = (*troubles,)
+        present = {(each.kind, each.id) for each in self._troubles}
+        self._since_ms = {key: since for key, since in self._since_ms.items() if key in present}
+        for key in present:
+            self._since_ms.setdefault(key, at_ms)
+
+    def report(self, has: Callable[[str], bool]) -> dict[str, Any]:
+        """Return the part of a report; `has` says whether HAProxy's configuration has all of a backend or frontend."""
+        problems = [self._problem(each) for each in self._troubles[:PROBLEMS_MAX]]
+        settings = [
+            {"id": id_, "digest": digest, "applied": id_ not in self._pending and has(id_)}
+            for id_, digest in reversed(self._received.items())
+        ]
+        return {
+            "problems": _fitting(problems, PROBLEMS_BYTES_MAX),
+            "settings": _fitting(settings, SETTINGS_BYTES_MAX),
+        }
+
+    def sent(self, has: Callable[[str], bool], now: float) -> dict[str, Any]:
+        """Return the same, which is sent now."""
+        self._sent, self._sent_at = self.report(has), now
+        return self._sent
+
+    def is_due(self, has: Callable[[str], bool], now: float) -> bool:
+        """Whether to send it: it differs from what was sent last, or has problems and was sent a while ago."""
+        report = self.report(has)
+        return report != self._sent or (bool(report["problems"]) and now >= self._sent_at + AGAIN_S)
+
+    def _problem(self, trouble: Trouble) -> dict[str, Any]:
+        problem: dict[str, Any] = {
+            "kind": trouble.kind,
+            "why": trouble.why[:REASON_CHARACTERS_MAX],
+            "since": self._since_ms[trouble.kind, trouble.id],
+        }
+        problem |= {} if trouble.id is None else {"id": trouble.id}
+        return problem | ({} if trouble.instead is None else {"instead": trouble.instead[:REASON_CHARACTERS_MAX]})
+
+
+def _fitting(items: Iterable[dict[str, Any]], bytes_max: int) -> list[dict[str, Any]]:
+    """Return the first of them, as many as have so many bytes as JSON."""
+    fitting = []
+    for item in items:
+        bytes_max -= len(msgspec.json.encode(item)) + 1
+        if bytes_max < 0:
+            break
+        fitting.append(item)
+    return fitting

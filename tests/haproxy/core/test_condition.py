@@ -1,0 +1,82 @@
+"""What a driver reports of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.consumer import PROBLEMS_MAX, REPORT_BYTES_MAX, SETTINGS_MAX, Report, digest_of
+from bender.haproxy.core.condition import LEFT_OUT, REFUSED, UNREACHABLE, Condition, Trouble
+
+#: As many bytes as a name can have, and more.
+EUROS = "\u20ac" * 200
+
+SHOP = {"id": "backend/shop", "name": "shop", "app": "web", "version": "1"}
+
+
+class Settings(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.condition = Condition()
+
+    def settings(self, *, has: bool = True) -> list[tuple[str, str, bool]]:
+        reported = self.condition.report(lambda _id: has)["settings"]
+        return [(each["id"], each["digest"], each["applied"]) for each in reported]
+
+    def test_what_haproxy_has(self) -> None:
+        """A setting is applied when the servers are as it says, and the configuration has all of it."""
+        self.condition.receive("backend/shop", SHOP)
+        digest = digest_of(SHOP)
+        self.assertEqual(self.settings(), [("backend/shop", digest, False)])
+        self.condition.served()
+        self.assertEqual(self.settings(has=False), [("backend/shop", digest, False)])
+        self.assertEqual(self.settings(), [("backend/shop", digest, True)])
+
+    def test_what_was_removed(self) -> None:
+        """It has no digest."""
+        self.condition.receive("backend/shop", SHOP)
+        self.condition.receive("backend/shop", None)
+        self.assertEqual(self.settings(), [("backend/shop", "", False)])
+
+    def test_the_last_of_many(self) -> None:
+        """Those that changed last come first, and older ones are not reported."""
+        for number in range(SETTINGS_MAX + 5):
+            self.condition.receive(f"backend/{number}", SHOP)
+        self.condition.receive("backend/10", SHOP)
+        ids = [id_ for id_, _, _ in self.settings()]
+        self.assertEqual((len(ids), ids[:2]), (SETTINGS_MAX, ["backend/10", f"backend/{SETTINGS_MAX + 4}"]))
+
+
+class Problems(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.condition = Condition()
+
+    def problems(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.condition.report(lambda _id: True)["problems"]
+        return found
+
+    def test_since_when(self) -> None:
+        """A problem lasts since it was there first, whatever it is called meanwhile, and begins anew after its end."""
+        self.condition.note([Trouble(REFUSED, "line 3: no", instead="the old one")], 1000)
+        self.condition.note([Trouble(REFUSED, "line 4: no"), Trouble(LEFT_OUT, "bind", "frontend/a")], 2000)
+        refused = {"kind": "refused", "why": "line 4: no", "since": 1000}
+        left_out = {"kind": "left-out", "why": "bind", "since": 2000, "id": "frontend/a"}
+        self.assertEqual(self.problems(), [refused, left_out])
+        self.condition.note([], 3000)
+        self.assertEqual(self.problems(), [])
+        self.condition.note([Trouble(REFUSED, "no", instead="the old one")], 4000)
+        self.assertEqual(self.problems(), [{"kind": "refused", "why": "no", "since": 4000, "instead": "the old one"}])
+
+    def test_a_report_that_fits(self) -> None:
+        """However many problems there are, and whatever is in them, a node takes the report."""
+        troubles = [Trouble(LEFT_OUT, EUROS * 25, f"frontend/{'x' * 200}{n}") for n in range(100)]
+        self.condition.note([Trouble(UNREACHABLE, "no answer"), *troubles], 1000)
+        for number in range(100):
+            self.condition.receive(f"backend/{EUROS}{number}", SHOP)
+        encoded = msgspec.json.encode(self.condition.report(lambda _id: True))
+        report = msgspec.json.decode(encoded, type=Report)
+        self.assertLess(len(encoded), REPORT_BYTES_MAX // 3)
+        self.assertLessEqual(len(report.problems), PROBLEMS_MAX)
+        self.assertEqual(report.problems[0].kind, "unreachable")
+        self.assertGreater(len(report.settings), 1)

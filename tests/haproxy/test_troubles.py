@@ -1,0 +1,170 @@
+"""What a driver says where HAProxy is not as bender says: at `/ready`, to bender and in the log."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from twisted.logger import capturedLogs, formatEvent
+
+from bender.core.consumer import digest_of
+from bender.haproxy.core.condition import AGAIN_S, HELD, LEFT_OUT, REFUSED, UNREACHABLE, UNWRITABLE
+from bender.haproxy.driver import CHECK_S
+from bender.haproxy.loading import WRITE_AGAIN_S_MAX
+from bender.haproxy.status import readiness
+from tests.haproxy.said import backend, frontend, online
+from tests.haproxy.test_driver import SHOP, SYNCED, B, DriverCase
+
+
+class TroubleCase(DriverCase):
+    def problems(self) -> dict[str, dict[str, Any]]:
+        """What was reported last, by kind."""
+        return {each["kind"]: each for each in self.told.reports[-1]["problems"]} if self.told.reports else {}
+
+    def applied(self, id_: str) -> bool:
+        """Whether HAProxy has the setting that came last, as was reported last."""
+        return bool({each["id"]: each["applied"] for each in self.told.reports[-1]["settings"]}[id_])
+
+    def not_ready(self) -> str:
+        code, said = readiness(self.driver)
+        self.assertEqual((code, said["code"]), (HTTPStatus.SERVICE_UNAVAILABLE, "NOT_READY"))
+        return str(said["message"])
+
+    def assert_ready(self) -> None:
+        self.assertEqual(readiness(self.driver), (HTTPStatus.OK, {"ready": True}))
+
+
+class FullDisk(TroubleCase):
+    def test_servers_that_cannot_be_written(self) -> None:
+        """HAProxy has them, and the driver is not ready until the file has them too, which it tries again by itself."""
+        self.serve(1)
+        self.settle(2)
+        self.assert_ready()
+        self.full = True
+        with capturedLogs() as logs:
+            self.tell(online(2))
+            self.settle(60)
+            self.assertEqual(self.servers()[B], (0, 1))
+            why = f"{self.output} cannot be written (No space left on device)"
+            self.assertIn(why, self.not_ready())
+            problem = self.problems()[UNWRITABLE]
+            self.assertEqual((problem["why"], "begins with older ones" in problem["instead"]), (why, True))
+            self.full = False
+            self.settle(WRITE_AGAIN_S_MAX)
+        self.assert_ready()
+        self.assertIn(f"server {B} ", self.output.read_text())
+        self.assertEqual(self.problems(), {})
+        lines = [line for line in map(formatEvent, logs) if line and "written" in line]
+        self.assertEqual(lines, [f"The file stays as it is: {why}", f"{self.output} can be written again."])
+
+    def test_room_that_comes_soon(self) -> None:
+        """A disk that was full for a moment costs a moment."""
+        self.serve(1)
+        self.settle(2)
+        self.full = True
+        self.tell(online(2))
+        self.settle(1)
+        self.assertIn("cannot be written", self.not_ready())
+        self.full = False
+        self.settle(2)
+        self.assert_ready()
+
+    def test_a_frontend_that_cannot_be_written(self) -> None:
+        """HAProxy goes on with what it has, which is said, and gets the new frontend when there is room."""
+        self.serve(1)
+        self.settle(2)
+        self.full = True
+        self.tell(frontend("new", backend="shop", bind="*:81"))
+        self.settle(5)
+        self.assertIn("No space left on device", self.not_ready())
+        self.assertEqual([*self.problems()], [UNWRITABLE])
+        self.assertIn("which has frontend www (*:80)", self.problems()[UNWRITABLE]["instead"])
+        self.assertFalse(self.applied("frontend/new"))
+        self.full = False
+        self.settle(WRITE_AGAIN_S_MAX + 1)
+        self.assert_ready()
+        self.assertTrue(self.applied("frontend/new"))
+        self.assertEqual(self.reload.reloads, 1)
+
+    def test_the_states_of_servers(self) -> None:
+        """Their file is as important: without it HAProxy would begin with all servers up."""
+        self.serve(1)
+        self.settle(2)
+        self.full = True
+        self.files.states = "others"  # so that there is something to be written
+        self.settle(CHECK_S)
+        self.assertIn(".states cannot be written", self.not_ready())
+        self.full = False
+        self.settle(CHECK_S)
+        self.assert_ready()
+
+
+class Reported(TroubleCase):
+    def test_what_haproxy_refuses(self) -> None:
+        """It is reported with what HAProxy said, and the driver stays ready, for the last good file serves."""
+        self.serve(1)
+        self.settle(2)
+        self.bad = "bad"
+        self.tell(backend("bad"))
+        self.settle(2)
+        problem = self.problems()[REFUSED]
+        self.assertEqual((problem["why"], problem["since"]), ("it has bad words", 0))
+        self.assertIn("frontend www (*:80)", problem["instead"])
+        self.assertFalse(self.applied("backend/bad"))
+        self.assert_ready()
+
+    def test_another_change_meanwhile(self) -> None:
+        """A version that HAProxy can serve is applied all the same."""
+        self.serve(1)
+        self.settle(2)
+        self.bad = "bad"
+        self.tell(backend("bad"))
+        self.settle(2)
+        self.tell(backend("shop", "changed", version="2"))
+        self.settle(1)
+        self.assertEqual((self.applied("backend/shop"), self.applied("backend/bad")), (True, False))
+
+    def test_a_setting(self) -> None:
+        """It is reported by what stands for it, at once when HAProxy has it."""
+        self.serve(1)
+        said = backend("shop", "changed", version="2")
+        self.tell(said)
+        self.settle(0.2)
+        (first, *_) = self.told.reports[-1]["settings"]
+        self.assertEqual(first, {"id": "backend/shop", "digest": digest_of(said.body), "applied": True})
+        self.tell(frontend("www", "removed"))
+        self.settle(2)
+        (first, *_) = self.told.reports[-1]["settings"]
+        self.assertEqual(first, {"id": "frontend/www", "digest": "", "applied": True})
+
+    def test_what_cannot_be_used(self) -> None:
+        """A frontend that is left out is named with the reason."""
+        self.serve(1)
+        self.tell(frontend("other", backend="shop", bind="*:80"))
+        self.settle(2)
+        problem = self.problems()[LEFT_OUT]
+        self.assertEqual((problem["id"], problem["why"]), ("frontend/other", "bind: *:80 is that of frontend/www"))
+
+    def test_haproxy_does_not_answer(self) -> None:
+        """The driver is not ready, and reports that now and then, for a node drops reports with a stream."""
+        self.serve(1)
+        self.haproxy.running = False
+        self.settle(3)
+        self.assertIn("HAProxy does not answer", self.not_ready())
+        self.assertIn("HAProxy does not answer", self.problems()[UNREACHABLE]["why"])
+        before = len(self.told.reports)
+        self.settle(4 * AGAIN_S)
+        self.assertLessEqual(3, len(self.told.reports) - before)
+        self.assertLessEqual(len(self.told.reports) - before, 5)
+
+    def test_bender_has_lost_everything(self) -> None:
+        """HAProxy is left as it is, and nothing is applied."""
+        self.serve(1)
+        self.begin()
+        self.tell(backend("shop"), SYNCED)
+        self.settle(3)
+        self.assertIn("bender knows no frontend", self.problems()[HELD]["why"])
+        self.assertFalse(self.applied("backend/shop"))
+        self.tell(*SHOP[1:], online(1))
+        self.settle(10)
+        self.assertEqual((self.problems(), self.applied("backend/shop")), ({}, True))
