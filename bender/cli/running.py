@@ -28,7 +28,7 @@ from bender.escaping import escaped, escaped_lines
 from bender.running import CannotStart, Command, Plan, Runner, on_child_ended
 
 #: What is passed on, or ends the command. One that was ignored when this process began stays so.
-SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT")
+SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGTSTP")
 
 #: What nodes may take to say which ttl they accept; without an answer the default bounds hold.
 INTERVAL_S_MAX = 2.0
@@ -68,6 +68,8 @@ seconds = click.FloatRange(0, 3600)
               help="How long it goes on when all know, before it gets the signal.")  # fmt: skip
 @click.option("--kill-after", type=seconds, metavar="SECONDS",
               help="Kill it if it has not ended so long after the signal; never if not said.")  # fmt: skip
+@click.option("--behind-proxy", is_flag=True,
+              help="Do not look which process holds the port: it is a proxy that COMMAND did not start.")  # fmt: skip
 @click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…",
                 help="The command that serves, and its arguments.")  # fmt: skip
 @following
@@ -127,6 +129,7 @@ def _plan(said: dict[str, Any]) -> Plan:
         wait_s=said["wait"],
         drain_s=said["drain"],
         kill_s=said["kill_after"],
+        behind_proxy=said["behind_proxy"],
     )
 
 

@@ -1,9 +1,12 @@
-"""The command: started in a session of its own, signalled, and reaped with whatever it leaves behind.
+"""The command and all that it starts: signalled together, followed into the background, and reaped.
 
-In a session of its own it does not get Ctrl-C from the terminal before its instance is deregistered, and can still read
-and write there. Its input and output are this process's own: nothing is copied, however much it prints.
+The command runs in a session of its own. So it does not get Ctrl-C from the terminal before its instance is
+deregistered, is not stopped when it reads from there or writes to it, and what it starts is one process group that can
+be signalled. Its input and output are this process's own: nothing is copied, however much it prints.
 
-As the first process of a container this one is the parent of all orphans there, so it reaps whatever ends.
+On Linux this process is the parent of all that the command leaves behind (see PR_SET_CHILD_SUBREAPER in prctl(2)), as
+the first process of a container always is. So a command that goes into the background is followed there, nothing is
+left running at the end, and whatever ends is reaped.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+
+from twisted.internet.interfaces import IReactorFromThreads
+
+from bender.running.processes import Process, ProcessTable, adopt_orphans
 
 #: What a shell answers for a command that is not there, and for one that cannot be executed.
 NOT_FOUND = 127
@@ -21,6 +27,16 @@ NOT_EXECUTABLE = 126
 
 #: What Python ignores, and a command expects not to be.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+
+#: These go to all processes of the command. Others go to the command itself, which knows what they mean: SIGHUP and
+#: SIGUSR1 would end those of its processes that do not expect them.
+TO_ALL = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT)
+
+#: A process that starts another one and ends while /proc is read hides that one, so it is looked again.
+LOOKS_MAX = 5
+
+#: These end a process, or ask it to end.
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 
 
 class CannotStart(Exception):
@@ -32,14 +48,22 @@ class CannotStart(Exception):
 
 
 class Command:
-    """A command that runs. `on_end` is called with its exit status, 128 + N if signal N has ended it.
+    """A command that runs. `on_exit` is called with its exit status, 128 + N if signal N has ended it.
 
-    Call `reap` when a child of this process may have ended.
+    If it is followed into the background then, `on_exit` is called again with the status of each process that ends
+    there and that nobody else waits for. Call `reap` when a child of this process may have ended.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], on_end: Callable[[int], None]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], on_exit: Callable[[int], None]
+    ) -> None:
         """Start it. Raises `CannotStart`."""
-        self._on_end = on_end
+        self._on_exit = on_exit
+        self._processes = ProcessTable()
+        # A shell that becomes this process by `exec` leaves it its children.
+        self._not_its_own = {child.pid for child in self._processes.children(os.getpid())}
+        #: Whether it can be followed into the background.
+        self.can_follow = adopt_orphans() and self._processes.is_own()
         if not arguments[0]:  # which `posix_spawnp` takes for a mistake of ours
             raise CannotStart("", FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         try:
@@ -48,14 +72,45 @@ class Command:
             )
         except OSError as error:
             raise CannotStart(arguments[0], error) from error
-        #: What it ended with; None as long as it runs.
-        self.status: int | None = None
+        self._has_exited = self._is_followed = False
+        # Who was told to end, and need not be told again.
+        self._told: set[int] = set()
+
+    def processes(self) -> list[Process]:
+        """Return all that runs of it, parents first: itself, and what it has started."""
+        if self.can_follow:
+            for _ in range(LOOKS_MAX):
+                found = self._processes.descendants(os.getpid(), self._not_its_own)
+                if found or not _has_children():
+                    return found
+            return []
+        with suppress(ProcessLookupError, PermissionError):  # nothing is known but whether there is any
+            os.killpg(self.pid, 0)
+            return [Process(-self.pid, os.getpid(), self.pid, "its process group")]
+        return []
+
+    def follow(self) -> None:
+        """Go on with what it has left in the background; call this when it has exited."""
+        self._is_followed = True
 
     def signal(self, number: int) -> None:
-        """Pass a signal on to it, if it still runs."""
-        if self.status is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        """Pass a signal on: one of `TO_ALL` to all of its process group, or else to the command alone."""
+        if self._has_exited:
+            for process in self.processes():
+                if number in TO_ALL or process.parent == os.getpid():
+                    self._signal(process.pid, number)
+            return
+        if number in _ENDS:
+            self._told |= {process.pid for process in self.processes() if process.group == self.pid}
+        self._signal(-self.pid if number in TO_ALL else self.pid, number)
+
+    def end_rest(self) -> list[Process]:
+        """Send SIGTERM to what still runs of it and was not told to end; returns those that it was sent to."""
+        found = [process for process in self.processes() if process.pid not in self._told]
+        for process in found:
+            self._told.add(process.pid)
+            self._signal(process.pid, signal.SIGTERM)
+        return found
 
     def reap(self) -> None:
         """Take note of every child that has ended; the command is one, and the others were its own."""
@@ -66,13 +121,34 @@ class Command:
                 return
             if pid == 0:
                 return
+            status = os.waitstatus_to_exitcode(ended)
             if pid == self.pid:
-                status = os.waitstatus_to_exitcode(ended)
-                self.status = 128 - status if status < 0 else status
-                self._on_end(self.status)
+                self._has_exited = True
+            elif not self._is_followed or pid in self._not_its_own:
+                continue
+            self._on_exit(128 - status if status < 0 else status)
+
+    def _signal(self, pid: int, number: int) -> None:
+        """Send a signal to a process, or to a group whose number is negative."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
-def on_child_ended(reactor: Any, call: Callable[[], None]) -> None:
+def _has_children() -> bool:
+    """Return True if this process has children, of which some may have ended and wait to be reaped."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def on_child_ended(reactor: IReactorFromThreads, call: Callable[[], None]) -> None:
     """Have `call` called in the reactor's turn whenever a child of this process has ended."""
     signal.signal(signal.SIGCHLD, lambda *_: reactor.callFromThread(call))
     reactor.callFromThread(call)  # for one that ended before
+
+
+def suspend() -> None:
+    """Stop this process, as Ctrl-Z does, until it gets SIGCONT."""
+    os.kill(os.getpid(), signal.SIGSTOP)

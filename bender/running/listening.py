@@ -1,4 +1,4 @@
-"""The addresses to which a port of this machine is bound, as Linux reports them."""
+"""The sockets of this machine at which connections are accepted, as Linux reports them."""
 
 from __future__ import annotations
 
@@ -9,42 +9,76 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Literal
 
-#: The tables of sockets in the network namespace of this process; sockets that listen come first in each.
-TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+from attrs import frozen
+
+#: Sockets that listen come first in each of these.
+TCP_TABLES = ("tcp", "tcp6")
 
 #: The state of a socket that listens.
 _LISTENS = "0A"
 
+#: The flag of a Unix socket that listens.
+_ACCEPTS = 1 << 16
 
-_ByteOrder = Literal["little", "big"]
+
+@frozen
+class Listener:
+    """A socket that accepts connections at an address; 0.0.0.0 and :: are all addresses."""
+
+    address: str
+    port: int
+    inode: int
+
+    def covers(self, host: str) -> bool:
+        """Return True if connections to an address may arrive at this socket."""
+        return self.address in (host, "::") or (self.address == "0.0.0.0" and ":" not in host)  # noqa: S104 - compared
 
 
-def bound_addresses(port: int, tables: tuple[str, ...] = TABLES, byte_order: _ByteOrder = sys.byteorder) -> list[str]:
-    """Return the addresses at which some process accepts connections to the port; none where that is not known.
+@frozen
+class SocketTable:
+    """The sockets in the network namespace of this process. None are known on systems other than Linux.
 
-    `byte_order` is that of the machine which has written the tables.
+    `root` has the tables, and `byte_order` is that of the machine which has written them.
     """
-    found: set[str] = set()
-    for table in tables:
-        with suppress(OSError, ValueError), Path(table).open(encoding="ascii") as lines:
+
+    root: Path = Path("/proc/net")
+    byte_order: Literal["little", "big"] = sys.byteorder
+
+    def listeners(self, port: int | None = None) -> list[Listener]:
+        """Return the sockets that accept connections to a port, or to any."""
+        found: list[Listener] = []
+        for table in TCP_TABLES:
+            with suppress(OSError, ValueError), (self.root / table).open(encoding="ascii") as lines:
+                next(lines, None)
+                found.extend(each for each in self._listeners(lines) if port in (None, each.port))
+        return found
+
+    def bound_addresses(self, port: int) -> list[str]:
+        """Return the addresses at which some process accepts connections to the port."""
+        return sorted({each.address for each in self.listeners(port)})
+
+    def listening_inodes(self) -> set[int]:
+        """Return the inodes of all sockets that accept connections, Unix sockets too."""
+        found = {each.inode for each in self.listeners()}
+        with suppress(OSError, ValueError), (self.root / "unix").open(encoding="utf-8", errors="replace") as lines:
             next(lines, None)
-            found.update(_addresses(port, lines, byte_order))
-    return sorted(found)
+            for line in lines:
+                _, _, _, flags, _, _, inode, *_ = line.split()
+                if int(flags, 16) & _ACCEPTS:
+                    found.add(int(inode))
+        return found
 
+    def _listeners(self, lines: Iterator[str]) -> Iterator[Listener]:
+        for line in lines:
+            _, local, _, state, _, _, _, _, _, inode, *_ = line.split()
+            if state != _LISTENS:
+                return
+            address, _, number = local.partition(":")
+            yield Listener(self._address(address), int(number, 16), int(inode))
 
-def _addresses(port: int, lines: Iterator[str], byte_order: _ByteOrder) -> Iterator[str]:
-    for line in lines:
-        _, local, _, state, *_ = line.split()
-        if state != _LISTENS:
-            return
-        address, _, number = local.partition(":")
-        if int(number, 16) == port:
-            yield _address(address, byte_order)
-
-
-def _address(digits: str, byte_order: _ByteOrder) -> str:
-    """Return the address that is written as words of 32 bits in the byte order of the machine."""
-    words = (int(digits[at : at + 8], 16) for at in range(0, len(digits), 8))
-    address = ip_address(b"".join(word.to_bytes(4, byte_order) for word in words))
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
+    def _address(self, digits: str) -> str:
+        """Return the address that is written as words of 32 bits in the byte order of the machine."""
+        words = (int(digits[at : at + 8], 16) for at in range(0, len(digits), 8))
+        address = ip_address(b"".join(word.to_bytes(4, self.byte_order) for word in words))
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return str(mapped or address)

@@ -50,8 +50,11 @@ def main() -> None:
     if "late" in BEHAVIOURS:
         time.sleep(1)
     if "forks" in BEHAVIOURS:
-        if os.fork():
-            os._exit(0)
+        for _ in range(2):  # as daemons do, for which nobody is to wait
+            if os.fork():
+                os._exit(0)
+            if os.getsid(0) != os.getpid():
+                os.setsid()
         note(f"begins {os.getpid()}")  # for whoever ends what is left
     if "mute" in BEHAVIOURS:
         os.close(1)

@@ -15,6 +15,7 @@ import pexpect
 import pytest
 import pytest_twisted
 
+from bender.running.processes import ProcessTable
 from tests.e2e.forking import Forks
 from tests.e2e.nodes import Cluster, Node, environment, pause, until
 from tests.e2e.runs import SERVING, Run, bender
@@ -100,12 +101,38 @@ async def test_one_that_serves_for_a_moment(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_goes_into_the_background(runs: Any, shared: Cluster) -> None:
-    """What it leaves behind is not waited for: to whoever runs it, it has ended."""
+    """It is followed there, out of its session too: registered, deregistered, signalled, and its status is returned."""
     node = await one(shared)
     run = runs(node)
-    run.serve("forks")
-    assert await run.ended() == 0
-    await pause(0.5)
+    run.serve("forks", "slow")
+    await run.listed(node)
+    await run.printed("The command has gone into the background, and is followed there: process ")
+    run.signal(signal.SIGTERM)
+    assert await run.ended() == 3
+    assert run.noted()[-1] == "SIGTERM"
+    await run.unlisted(node, within_s=0.5)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_start_script_without_exec(runs: Any, shared: Cluster) -> None:
+    """The server that it starts gets the signal too, and is waited for, also if the script has ended before it.
+
+    What the script leaves running in a session of its own is ended then. A signal that does not end is the command's.
+    """
+    node = await one(shared)
+    run = runs(node)
+    run.folder.mkdir()
+    serve = f"{sys.executable} {SERVING} {run.port} {run.folder} slow"
+    script = f"setsid sleep 600 & echo $! >beside; trap 'echo hangup >hangup' HUP; while true; do {serve}; done"
+    run.start("sh", "-c", script)
+    await run.listed(node)
+    beside = int((run.folder / "beside").read_text())
+    run.signal(signal.SIGHUP)
+    run.signal(signal.SIGTERM)
+    assert await run.ended() == 128 + signal.SIGTERM
+    assert run.noted()[2:] == ["SIGTERM"]
+    assert beside not in ProcessTable().processes()
+    assert f"has left process {beside} (sleep) running, which is ended" in run.stderr
     await run.unlisted(node, within_s=0.5)
 
 
@@ -115,7 +142,7 @@ def test_options_that_no_node_accepts(forks: Forks) -> None:
     for option, why in (
         ("--app=we/b", "'--app': 'we/b' must be printable characters without /"),
         ("--version=", "'--version': '' must have 1 to 255 characters"),
-        ("--ttl=2", "'--ttl': must be 4 to 3600 seconds"),
+        ("--ttl=2", "'--ttl': 2.0 must be 4 to 3600 seconds"),
         ("--host=http://10.0.0.5", "'--host': 'http://10.0.0.5' must be a DNS name or an IP address"),
         ("--host=0.0.0.0", "not the unspecified address 0.0.0.0"),
         ("--check=health", "'--check': 'health' must begin with /"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.running.listening import bound_addresses
+from bender.running.listening import Listener, SocketTable
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 REST = "00000000:00000000 00:00000000 00000000     0        0 1732297 1 00000000d7d14d56 100 0 0 10 0\n"
@@ -22,28 +23,54 @@ SIX = (
 )
 
 
-class Bound(SynchronousTestCase):
-    def tables(self, *texts: str) -> tuple[str, ...]:
+UNIX = (
+    "Num       RefCount Protocol Flags    Type St Inode Path\n"
+    "00000000bba1d9e9: 00000002 00000000 00010000 0001 01 1001 /run/web socket\n"
+    "000000000e01b1a0: 00000003 00000000 00000000 0001 03 1002\n"
+)
+
+
+class Listening(SynchronousTestCase):
+    def table(self, order: Literal["little", "big"] = "little", **texts: str) -> SocketTable:
         folder = Path(self.mktemp())
         folder.mkdir()
-        for number, text in enumerate(texts):
-            (folder / str(number)).write_text(text)
-        return tuple(str(folder / str(number)) for number in range(len(texts)))
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+        return SocketTable(folder, order)
 
     def test_addresses_of_both_kinds(self) -> None:
         """Only sockets that listen at this port count."""
-        tables = self.tables(FOUR, SIX)
-        self.assertEqual(bound_addresses(8080, tables, "little"), ["10.0.0.5", "127.0.0.1", "::1"])
-        self.assertEqual(bound_addresses(8081, tables, "little"), ["10.0.0.6", "10.0.0.9", "2001:db8::1"])
-        self.assertEqual(bound_addresses(80, tables, "little"), [])
+        table = self.table(tcp=FOUR, tcp6=SIX)
+        self.assertEqual(table.bound_addresses(8080), ["10.0.0.5", "127.0.0.1", "::1"])
+        self.assertEqual(table.bound_addresses(8081), ["10.0.0.6", "10.0.0.9", "2001:db8::1"])
+        self.assertEqual(table.bound_addresses(80), [])
+
+    def test_inodes(self) -> None:
+        """They tell the sockets apart; those of Unix sockets that accept connections are known as well."""
+        table = self.table(tcp=FOUR, unix=UNIX)
+        self.assertEqual(table.listeners(8081), [Listener("10.0.0.9", 8081, 1732297)])
+        self.assertEqual(table.listening_inodes(), {1732297, 1001})
+
+    def test_what_a_socket_covers(self) -> None:
+        """Its own address, or all; the one for all addresses of IPv6 takes those of IPv4 too, if it may."""
+        covered = {
+            (bound, host)
+            for bound in ("10.0.0.5", "0.0.0.0", "::", "::1")
+            for host in ("10.0.0.5", "10.0.0.6", "::1")
+            if Listener(bound, 80, 1).covers(host)
+        }
+        everything = {("0.0.0.0", "10.0.0.5"), ("0.0.0.0", "10.0.0.6"), ("::", "10.0.0.5"), ("::", "10.0.0.6")}
+        self.assertEqual(covered, {("10.0.0.5", "10.0.0.5"), ("::1", "::1"), ("::", "::1"), *everything})
 
     def test_a_machine_with_the_other_byte_order(self) -> None:
         """It writes the first byte of each word first."""
-        tables = self.tables(f"{HEAD}   0: 7F000001:1F90 00000000:0000 0A {REST}")
-        self.assertEqual(bound_addresses(8080, tables, "big"), ["127.0.0.1"])
+        table = self.table("big", tcp=f"{HEAD}   0: 7F000001:1F90 00000000:0000 0A {REST}")
+        self.assertEqual(table.bound_addresses(8080), ["127.0.0.1"])
 
     def test_no_tables(self) -> None:
         """Nothing is known on other systems, or where the tables are of another form."""
-        tables = ("/there/is/no/such/file", *self.tables("", "x\ny\n", f"{HEAD} 0: zz:1F90 0:0 0A {REST}"))
-        self.assertEqual(bound_addresses(8080, tables), [])
-        self.assertEqual(bound_addresses(8080, (*tables, *self.tables(FOUR)), "little"), ["10.0.0.5", "127.0.0.1"])
+        self.assertEqual(SocketTable(Path("/there/is/no/such/folder")).listening_inodes(), set())
+        for text in ("", "x\ny\n", f"{HEAD} 0: zz:1F90 0:0 0A {REST}"):
+            self.assertEqual(self.table(tcp=text).bound_addresses(8080), [])
+            self.assertEqual(self.table(tcp=text, tcp6=FOUR, unix="x\ny\n").bound_addresses(8081), ["10.0.0.9"])
+            self.assertEqual(self.table(unix=text).listening_inodes(), set())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -14,6 +15,10 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 
 from bender.running import Plan, Runner
+from bender.running.listening import SocketTable
+from bender.running.local_address import LocalAddress
+from bender.running.port_holder import Holder, Holding, PortHolder
+from bender.running.processes import Process
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
 
 HOST = "10.9.9.9"
@@ -22,18 +27,53 @@ ID = f"registration/web/1/{HOST}/8080"
 
 @define
 class Running:
-    """Stands in for a command: notes the signals it gets, and ends by `end`."""
+    """Stands in for a command: notes the signals it gets, and ends by `end`; `rest` goes on then."""
 
-    on_end: Callable[[int], None]
+    on_exit: Callable[[int], None]
     status: int | None = None
     signals: list[int] = field(factory=list)
+    rest: list[Process] = field(factory=list)
+    told_rest: list[Process] = field(factory=list)
+    can_follow: bool = True
+    follows: bool = False
+
+    def processes(self) -> list[Process]:
+        return [Process(100, 1, 100, "serve"), *self.rest] if self.status is None else [*self.rest]
+
+    def follow(self) -> None:
+        self.follows = True
 
     def signal(self, number: int) -> None:
         self.signals.append(number)
 
+    def end_rest(self) -> list[Process]:
+        found = [process for process in self.rest if process not in self.told_rest]
+        self.told_rest += found
+        return found
+
     def end(self, status: int) -> None:
         self.status = status
-        self.on_end(status)
+        self.on_exit(status)
+
+
+class Port(PortHolder):
+    """Stands in for what is known of the sockets of this machine."""
+
+    def __init__(self) -> None:
+        super().__init__(8080, sockets=SocketTable(Path("nowhere")))
+        self.holding = Holding(Holder.UNKNOWN)
+        self.bound: list[str] = []
+        self.is_held_by_rest = True
+
+    def look(self, host: str, command: Callable[[], Iterable[int] | None]) -> Holding:
+        del host, command
+        return self.holding
+
+    def bound_addresses(self) -> list[str]:
+        return self.bound
+
+    def is_held_by(self, processes: Iterable[int]) -> bool:
+        return self.is_held_by_rest and bool([*processes])
 
 
 class Page(Resource):
@@ -55,17 +95,27 @@ class RunnerCase(ClientCase):
     def setUp(self) -> None:
         super().setUp()
         self.page = Page()
-        #: The addresses of this machine to which the port is bound, beyond the network in memory.
-        self.bound: list[str] = []
+        #: The sockets and processes of this machine, beyond the network in memory.
+        self.port = Port()
 
     def run_it(self, **plan: Any) -> Runner:
         asking = self.client(*ALL)
         planned = Plan(**{"app": "web", "version": "1", "port": 8080, "host": HOST, **plan})
-        self.runner = Runner(self.network, asking, planned, self.start_command, bound=lambda _port: self.bound)
+        self.suspended = 0
+        self.addresses = ["10.0.0.9"]
+        address = LocalAddress(
+            self.network, asking, route=lambda _host: self.addresses[0], is_local=lambda host: host in self.addresses
+        )
+        self.runner = Runner(
+            self.network, asking, planned, self.start_command, port=self.port, address=address, suspend=self.suspend
+        )
         self.done: Deferred[int] = self.runner.done
         self.addCleanup(self.finish)
         self.network.settle()
         return self.runner
+
+    def suspend(self) -> None:
+        self.suspended += 1
 
     def start_command(self, on_end: Callable[[int], None]) -> Running:
         self.command = Running(on_end)
@@ -274,7 +324,7 @@ class Reporting(RunnerCase):
 
     def test_a_port_that_is_bound_elsewhere(self) -> None:
         """The address at which the port can be reached is said."""
-        self.bound = ["127.0.0.1", "::1"]
+        self.port.bound = ["127.0.0.1", "::1"]
         self.run_it()
         (line,) = self.lines_in(7)
         self.assertEqual(
@@ -363,7 +413,7 @@ class Faults(RunnerCase):
         self.run_it()
         self.serve()
         self.network.pass_time(1)
-        self.runner._registrar.remove = self.broken  # type: ignore[method-assign]
+        self.runner._instance._registrar.remove = self.broken  # type: ignore[method-assign]
         self.runner.signalled(signal.SIGTERM)
         self.network.settle()
         self.assertEqual(self.command.signals, [signal.SIGTERM])

@@ -1,0 +1,299 @@
+"""The place of the instance in the registry: it is registered while it serves, where it serves.
+
+It is registered as soon as its port answers, or its page, and the process that answers is not known to be another one
+than the command. It is taken out while its checks fail, and moves with the address of this machine. As long as it is
+not registered, the log says why, now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.task import deferLater
+from twisted.logger import Logger, LogLevel
+
+from bender.addresses import host_port
+from bender.client import BenderError, Client, Refused, Registrar, Succeeded, Unavailable
+from bender.running.checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
+from bender.running.local_address import LocalAddress
+from bender.running.plan import Plan
+from bender.running.port_holder import Holder, Holding, PortHolder
+from bender.running.reminding import Reminder
+
+#: Before the instance serves for the first time it is looked at after so long, and then more and more rarely, up to the
+#: time between two checks: one that starts in a second is registered in the same second, and one that takes a minute
+#: is not checked more than some thirty times.
+LOOK_S = 0.1
+LOOK_GROWTH = 1.3
+
+#: What answers at once may be another process, in whose way the command is about to fail. It is given so long for that.
+DOUBT_S = 1.0
+
+#: How often it is looked at whether it is time to say why the instance is not registered.
+REMIND_S = 0.5
+
+#: What the registry has to answer beyond the time that it was asked to wait for; then the command comes first.
+REGISTRY_S_MAX = 3.0
+
+
+@frozen
+class _Obstacle:
+    """What keeps the instance out: as a clause, and as the beginning of a sentence.
+
+    One that `is_certain` is no matter of time.
+    """
+
+    reason: str
+    sentence: str
+    is_certain: bool = False
+
+
+class Instance:
+    """Keeps the instance of a plan registered while it serves, from `start` to `stop`.
+
+    `command` returns the numbers of all processes of the command, or None where they are not known.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        client: Client,
+        plan: Plan,
+        command: Callable[[], Iterable[int] | None],
+        port: PortHolder,
+        address: LocalAddress,
+    ) -> None:
+        self._reactor = reactor
+        self._plan = plan
+        self._command = command
+        self._port = port
+        self._address = address
+        self._registrar = Registrar(client)
+        self._id: str | None = None
+        #: Whether it has served at any time.
+        self.has_served = False
+        # What keeps the instance out of the registry, as far as that is known here and not to the registrar.
+        self._obstacle: str | None = None
+        self._is_registered = self._was_registered = False
+        self._holding = Holding(Holder.UNKNOWN)
+        self._reminder = Reminder(reactor, self._say_why)
+        self._doing: list[Deferred[None]] = []
+
+    def start(self) -> None:
+        self._registrar.startService()
+        self._doing = [self._in_background(self._serve()), self._in_background(self._remind())]
+
+    def stop(self) -> None:
+        """Check it no more, and say nothing more about why it is not registered; it stays where it is."""
+        for doing in self._doing:
+            doing.cancel()
+
+    @property
+    def is_kept(self) -> bool:
+        """Return True while it is registered, or about to be."""
+        return self._id is not None
+
+    async def deregister(self, wait_s: float) -> None:
+        """Take it out of the registry, in bounded time; all nodes are given `wait_s` to know it."""
+        id_, self._id = self._id, None
+        if id_ is None:
+            return
+        was_registered, self._is_registered = self._is_registered, False
+        try:
+            await self._remove(id_, wait_s, was_registered=was_registered)
+        except CancelledError:
+            self._id, self._is_registered = id_, was_registered  # it may be listed still, and `leave` sees to that
+            raise
+
+    async def leave(self) -> None:
+        """Take it out for good."""
+        await self.deregister(0)
+        await self._registrar.stopService()
+
+    # While it runs.
+
+    async def _serve(self) -> None:
+        """Register the instance when it serves, and for as long as it does, at the address that it has then."""
+        if self._plan.host is not None:
+            await self._serve_at(self._plan.host)
+            return
+        host = await self._address.find(self._note)
+        while True:
+            serving = self._in_background(self._serve_at(host))
+            try:
+                before, host = host, await self._next_address(host)
+            finally:
+                serving.cancel()
+            self._log.info("The address of this machine is {now} now, and no longer {before}.", now=host, before=before)
+            id_, self._id = self._id, None
+            if id_ is not None:
+                was_registered, self._is_registered = self._is_registered, False
+                self._in_background(self._remove(id_, 0, was_registered=was_registered))
+
+    async def _next_address(self, host: str) -> str:
+        """Return the next address, when this one is gone or the instance serves at the other one too."""
+        while True:
+            found = await self._address.change(host)
+            if not self._address.is_local(host) or await self._obstacle_at(found) is None:
+                return found
+
+    async def _serve_at(self, host: str) -> None:
+        await self._until_served(host)
+        self.has_served = True
+        self._register(host)
+        passed = failed = 0
+        while True:
+            await deferLater(self._reactor, self._plan.check_apart_s)
+            obstacle = await self._obstacle_at(host)
+            passed, failed = (0, failed + 1) if obstacle else (passed + 1, 0)
+            if obstacle is not None and (self._id is None or failed >= self._plan.fall):
+                self._obstacle = obstacle.reason
+            if obstacle is not None and self._id is not None and failed >= self._plan.fall:
+                self._log.warn(
+                    "{sentence}, {count} times in a row: it is deregistered.", sentence=obstacle.sentence, count=failed
+                )
+                self._reminder.was_said(obstacle.reason)
+                await self.deregister(0)
+            elif self._id is None and passed >= self._plan.rise:
+                self._log.info("It serves again: it is registered again.")
+                self._register(host)
+
+    async def _until_served(self, host: str) -> None:
+        where = host_port(host, self._plan.port)
+        self._obstacle = f"{where} has not answered yet"
+        obstacle = await self._obstacle_at(host)
+        if obstacle is None and self._holding.holder is Holder.UNKNOWN:  # so soon it is hardly the command
+            self._log.warn("{where} answered before the command could: is something else running there?", where=where)
+            await deferLater(self._reactor, DOUBT_S)
+            obstacle = await self._obstacle_at(host)
+        wait_s = LOOK_S
+        while obstacle is not None:
+            if obstacle.is_certain and obstacle.reason != self._obstacle:
+                self._reminder.say(obstacle.reason)
+            self._obstacle = obstacle.reason
+            await deferLater(self._reactor, wait_s)
+            wait_s = min(wait_s * LOOK_GROWTH, self._plan.check_apart_s)
+            obstacle = await self._obstacle_at(host)
+        if self._holding.holder is Holder.OTHER_BEFORE_IT:
+            self._log.warn("{clause}: it is taken for a proxy in front of the command.", clause=self._holding.clause)
+
+    async def _obstacle_at(self, host: str) -> _Obstacle | None:
+        """Return what speaks against registering it at a host.
+
+        Without a page the port is tried only as long as the instance is not registered.
+        """
+        if self._id is None or self._plan.check_path is not None:
+            problem = await self._problem(self._check(host))
+            if problem is not None:
+                return _Obstacle(self._account(host, problem), f"It {problem}")
+        if not self._plan.behind_proxy:
+            self._holding = self._port.look(host, self._command)
+        if self._holding.holder is Holder.OTHER:
+            clause = self._holding.clause
+            return _Obstacle(clause, clause[:1].upper() + clause[1:], is_certain=True)
+        return None
+
+    def _check(self, host: str) -> Check:
+        plan = self._plan
+        if plan.check_path is None:
+            return TcpCheck(self._reactor, host, plan.port, plan.check_s_max)
+        return HttpCheck(self._reactor, host, plan.port, plan.check_path, plan.check_s_max)
+
+    async def _problem(self, check: Check) -> Failed | None:
+        try:
+            await check.check()
+        except Failed as failed:
+            return failed
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._log.failure("This should not have happened; it is checked again.")
+            return Failed(f"cannot be checked ({error})")
+        return None
+
+    def _account(self, host: str, problem: Failed) -> str:
+        """Return the problem as a sentence without its end, with the addresses to which the port is bound instead."""
+        port = self._plan.port
+        addresses = self._port.bound_addresses() if isinstance(problem, RefusesConnections) else []
+        bound = f": port {port} is bound to {', '.join(addresses)}" if addresses else ""
+        return f"{host_port(host, port)} {problem}{bound}"
+
+    def _register(self, host: str) -> None:
+        plan = self._plan
+        self._id = self._registrar.add(
+            plan.app,
+            plan.version,
+            host,
+            plan.port,
+            ttl_s=plan.ttl_s,
+            weight=plan.weight,
+            meta=plan.meta,
+        )
+        self._obstacle = None
+        self._is_registered = False
+        self._in_background(self._await_registration(self._id))
+
+    async def _await_registration(self, id_: str) -> None:
+        try:
+            await self._registrar.registered(id_)
+        except Refused as refused:
+            self._obstacle = f"{refused.node} refuses it: {refused}"
+        else:
+            self._is_registered = self._was_registered = True
+
+    async def _remove(self, id_: str, wait_s: float, *, was_registered: bool) -> None:
+        """Deregister an id. Nothing is said of one that was never registered, of which no answer may have come."""
+        removing = Deferred.fromCoroutine(self._registrar.remove(id_, wait_s=wait_s or None))
+        level = LogLevel.warn
+        try:
+            applied = await removing.addTimeout(wait_s + REGISTRY_S_MAX, self._reactor)
+        except (TimedOut, Unavailable):
+            outcome = "could not be deregistered: no node answers. It ends with its ttl."
+        except Succeeded:
+            level, outcome = LogLevel.info, "stays registered: another instance has registered under that id since."
+        except BenderError as error:
+            outcome = f"could not be deregistered: {error}."
+        except CancelledError:
+            raise
+        except Exception:
+            self._log.failure("{id} could not be deregistered.", id=id_)
+            return
+        else:
+            level = LogLevel.info
+            missing = applied.missing if applied else ()
+            also = f", but {', '.join(missing)} did not say so" if missing else ""
+            outcome = "was not registered any more." if wait_s and applied is None else f"is deregistered{also}."
+        if was_registered:
+            self._log.emit(level, "{id} {outcome}", id=id_, outcome=outcome)
+
+    # What is said as long as it is not registered.
+
+    def _note(self, obstacle: str) -> None:
+        self._obstacle = obstacle
+
+    async def _remind(self) -> None:
+        while True:
+            await deferLater(self._reactor, REMIND_S)
+            reason = self._obstacle
+            if reason is None and self._id is not None and not self._is_registered and self._registrar.problem:
+                reason = f"no node answers: {self._registrar.problem}"
+            if reason is not None:
+                self._reminder.note(reason)
+
+    def _say_why(self, reason: str) -> None:
+        yet = "" if self._was_registered else " yet"
+        self._log.warn("not registered{yet}: {reason}.", yet=yet, reason=reason)
+
+    def _in_background(self, doing: Coroutine[Any, Any, None]) -> Deferred[None]:
+        return Deferred.fromCoroutine(doing).addErrback(self._failed)
+
+    def _failed(self, failure: Any) -> None:
+        if not failure.check(CancelledError, ConnectingCancelledError):
+            self._log.failure("This should not have happened; the command goes on.", failure)

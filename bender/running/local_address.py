@@ -1,0 +1,99 @@
+"""The address of this machine by which it reaches a node, which is where others reach the instance.
+
+It may change while the command runs: a lease of DHCP ends, a container is attached to another network, a machine wakes
+up elsewhere. So the way to the node is looked up again now and then, which sends nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Protocol as Connection
+from twisted.internet.task import deferLater
+
+from bender.addresses import NoAnswer, split_host_port
+from bender.client import Client, Unavailable
+from bender.reaching import endpoint_of, in_time
+
+#: To find out by which address of this machine a node is reached: for one, and before all are tried again.
+CONNECT_S_MAX = 2.0
+RETRY_S = 1.0
+
+#: Seconds between two looks at whether the address has changed.
+LOOK_AGAIN_S = 5.0
+
+
+def route_to(host: str) -> str | None:
+    """Return the address from which this machine would reach another one; None if there is no way to it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))  # of a datagram socket: nothing is sent
+            address: str = probe.getsockname()[0]
+    except OSError:
+        return None
+    return address
+
+
+def is_local_address(host: str) -> bool:
+    """Return True for an address that this machine has; a name is none."""
+    try:
+        family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+class LocalAddress:
+    """Finds the address, and notices when it is another one. `route` is as `route_to`."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        client: Client,
+        *,
+        route: Callable[[str], str | None] = route_to,
+        is_local: Callable[[str], bool] = is_local_address,
+    ) -> None:
+        self._reactor = reactor
+        self._client = client
+        self._route = route
+        self.is_local = is_local
+        self._node: str | None = None
+
+    async def find(self, note: Callable[[str], None]) -> str:
+        """Return the address as soon as a node can be reached. Until then `note` is called with the reasons."""
+        factory = Factory.forProtocol(Connection)
+        factory.noisy = False
+        note("no node has answered yet")
+        while True:
+            problems = {}
+            for node in self._client.nodes.in_turn():
+                endpoint = endpoint_of(self._reactor, *split_host_port(node.rpartition("//")[2]), CONNECT_S_MAX)
+                try:
+                    connection: Any = await in_time(self._reactor, endpoint.connect(factory), CONNECT_S_MAX)
+                except NoAnswer as no_answer:
+                    problems[node] = str(no_answer)
+                    continue
+                local: str = connection.transport.getHost().host
+                peer: str = connection.transport.getPeer().host
+                # Where the table of routes says something else, it is not what decides here, and says nothing later.
+                self._node = peer if self._route(peer) == local else None
+                connection.transport.loseConnection()
+                return local
+            note(f"no node answers: {Unavailable(problems)}")
+            await deferLater(self._reactor, RETRY_S)
+
+    async def change(self, address: str) -> str:
+        """Return the address as soon as it is another one than this."""
+        while True:
+            await deferLater(self._reactor, LOOK_AGAIN_S)
+            found = self._route(self._node) if self._node else None
+            if found not in (None, address):
+                return str(found)

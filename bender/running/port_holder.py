@@ -1,0 +1,109 @@
+"""Which process holds the port of the instance: one that the command has started, or another one.
+
+If another one does, its answers say nothing about the command, and the instance must not get traffic for them. That is
+certain in two cases only. A socket that was there before the command was started cannot be the command's, unless the
+command has inherited it or serves behind it, as behind a proxy. And a port that the command has held and holds no
+longer is lost to whoever holds it now. In all other cases nothing is concluded: the process may be a forwarder that
+belongs to the command, such as that of a container, or it may belong to another user, which hides what it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+
+from attrs import frozen
+
+from bender.running.listening import SocketTable
+from bender.running.local_address import is_local_address
+from bender.running.processes import ProcessTable
+
+
+class Holder(Enum):
+    """Who holds the port."""
+
+    COMMAND = auto()
+    #: Certainly not the command.
+    OTHER = auto()
+    #: A process that was there before, while the command listens elsewhere: a proxy in front of it, or a mistake.
+    OTHER_BEFORE_IT = auto()
+    UNKNOWN = auto()
+
+
+@frozen
+class Holding:
+    """Who holds the port; `clause` names another process than the command."""
+
+    holder: Holder
+    clause: str = ""
+
+
+class PortHolder:
+    """Looks at who holds one port. Make it before the command is started.
+
+    `is_local` returns True for an address of this machine.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        sockets: SocketTable | None = None,
+        processes: ProcessTable | None = None,
+        is_local: Callable[[str], bool] = is_local_address,
+    ) -> None:
+        self._port = port
+        self._sockets = sockets or SocketTable()
+        self._processes = processes or ProcessTable()
+        self._is_local = is_local
+        self._before = {each.inode for each in self._sockets.listeners(port)}
+        # The last sockets at the port that were seen to be the command's: while one is open, nothing has changed.
+        self._of_command: set[int] = set()
+
+    def look(self, host: str, command: Callable[[], Iterable[int] | None]) -> Holding:
+        """Return who holds the port at a host.
+
+        `command` returns the numbers of all processes of the command, or None where they are not known.
+        """
+        if not self._is_local(host):
+            return Holding(Holder.UNKNOWN)
+        inodes = {each.inode for each in self._sockets.listeners(self._port) if each.covers(host)}
+        if inodes & self._of_command:
+            return Holding(Holder.COMMAND)
+        processes = command() if inodes else None
+        held = None if processes is None else self._held(processes)
+        if held is None:
+            return Holding(Holder.UNKNOWN)
+        if inodes & held:
+            self._of_command = inodes & held
+            return Holding(Holder.COMMAND)
+        if self._of_command:
+            return Holding(Holder.OTHER, self._clause(inodes))
+        if not inodes <= self._before:
+            return Holding(Holder.UNKNOWN)
+        listens_elsewhere = held & self._sockets.listening_inodes()
+        return Holding(Holder.OTHER_BEFORE_IT if listens_elsewhere else Holder.OTHER, self._clause(inodes))
+
+    def bound_addresses(self) -> list[str]:
+        """Return the addresses at which some process accepts connections to the port, as far as that is known."""
+        return self._sockets.bound_addresses(self._port)
+
+    def is_held_by(self, processes: Iterable[int]) -> bool:
+        """Return True if one of these processes accepts connections to the port, or may do so."""
+        inodes = {each.inode for each in self._sockets.listeners(self._port)}
+        held = self._held(processes)
+        return bool(inodes if held is None else inodes & held)
+
+    def _held(self, processes: Iterable[int]) -> set[int] | None:
+        """Return the sockets that these processes hold open; None if some of them do not show that."""
+        held: set[int] = set()
+        for pid in processes:
+            sockets = self._processes.sockets(pid)
+            if sockets is None:
+                return None
+            held |= sockets
+        return held
+
+    def _clause(self, inodes: set[int]) -> str:
+        holder = self._processes.holder(inodes)
+        return f"port {self._port} is held by {holder or 'another process'}, which this command did not start"
