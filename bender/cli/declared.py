@@ -88,7 +88,7 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
         screen.json(msgspec.json.encode({"file": file.name, "valid": not problems, "problems": told}))
         return NOT_DONE if problems else 0
     if problems:
-        return _say_problems(screen, file.name, problems)
+        return _say_problems(screen, file.name, problems, "")
     screen.say(f"{file.name} is valid: {_counted(found.document)}.")
     return 0
 
@@ -157,12 +157,14 @@ def _read(file: IO[bytes]) -> Read:
         return Read(Document(), (Problem(line, "it is not UTF-8, as TOML is"),))
 
 
-def _say_problems(screen: Screen, file: str, problems: Sequence[Problem]) -> int:
+def _say_problems(
+    screen: Screen, file: str, problems: Sequence[Problem], then: str = ", and nothing was changed"
+) -> int:
     """Say what is wrong with a file, a line each, as editors know it from compilers."""
     screen.end()
     for problem in problems:
         click.echo(escaped(problem.located(file)), err=True)
-    screen.error(f"{file} has {_number(len(problems), 'problem')}, and nothing was changed")
+    screen.error(f"{file} has {_number(len(problems), 'problem')}{then}")
     return NOT_DONE
 
 

@@ -52,7 +52,7 @@ class Contents:
         """
         by_node, by_left = self._ends_ms(word)
         end = by_node if abs(by_node - by_left) <= CLOCK_ERROR_MS else by_left
-        return end // 1000 * 1000
+        return round(end / 1000) * 1000
 
     def ends_at(self, word: Word, at_ms: int) -> bool:
         """Return True if a state ends at a moment, by one clock or the other."""
