@@ -131,6 +131,8 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
     applier = _applier(session)
     await applier.until_ready(wait)
     contents = await applier.contents()
+    for note in contents.notes:
+        session.screen.warn(note)
     problems = _problems(found, contents, prune=prune)
     if problems and not force:
         return _say_problems(session.screen, file.name, problems)

@@ -26,6 +26,9 @@ LOOKS_APART_S = 0.2
 _OVERTAKEN = ("STALE", "CONFLICT", "NOT_FOUND")
 
 
+_NO_STATES = "does not list operators' states, as it is of an earlier release: none are known here"
+
+
 @frozen
 class Interrupted(BenderError):
     """A change was refused, or no node answered. `done` are the changes before it, `left` it and those after it."""
@@ -74,7 +77,10 @@ class Applier:
         """Return what the registry has."""
         backends = {each.name: declared_fields(each.settings) for each in await self.client.backends()}
         frontends = {each.name: declared_fields(each.settings) for each in await self.client.frontends()}
-        words, _ = await self.client.read(reader(list[Word]), "GET", "/states", bytes_max=LIST_BYTES_MAX)
+        try:
+            words, _ = await self.client.read(reader(list[Word]), "GET", "/states", bytes_max=LIST_BYTES_MAX)
+        except NotFound as error:
+            return Contents(backends, frontends, {}, self.wall_ms(), (f"{error.node} {_NO_STATES}",))
         return Contents(backends, frontends, {word.id: word for word in words}, self.wall_ms())
 
     async def tagged(self, changes: ChangeSet) -> ChangeSet:

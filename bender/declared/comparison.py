@@ -34,12 +34,14 @@ class Contents:
     """What a registry has: the fields of backends and frontends as a file would declare them, and operators' states.
 
     States are by the id of the instance; `now_ms` is when they were read, by the wall clock of this machine.
+    `notes` say what could not be read.
     """
 
     backends: Mapping[str, Fields]
     frontends: Mapping[str, Fields]
     states: Mapping[str, Word]
     now_ms: int
+    notes: tuple[str, ...] = ()
 
     def objects(self, kind: str) -> Mapping[str, Fields]:
         """Return the backends or the frontends."""
@@ -133,7 +135,7 @@ def change_set(document: Document, contents: Contents, *, prune: bool) -> Change
 
 def exported(contents: Contents) -> tuple[Document, list[str]]:
     """Return what a registry has as a document, and what to tell the person who reads it."""
-    notes: list[str] = []
+    notes = [*contents.notes]
     objects = {
         kind.name: {name: _movable(kind, name, fields, notes) for name, fields in contents.objects(kind.name).items()}
         for kind in (BACKEND, FRONTEND)

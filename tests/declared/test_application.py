@@ -6,13 +6,16 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.task import deferLater
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from twisted.web.static import Data
 
 from bender.client import Client, Unavailable
 from bender.core.states import Word
 from bender.declared.application import Applier, Interrupted
 from bender.declared.comparison import ChangeSet, change_set, exported
 from bender.declared.document import DeclaredState, Document
-from tests.client.cluster import ALL, ONE, TWO, ClientCase
+from tests.client.cluster import ALL, ONE, TWO, ClientCase, Page
 
 ID = "registration/web/1/10.9.9.9/80"
 DOCUMENT = Document(
@@ -92,6 +95,17 @@ class Applying(ApplicationCase):
         )
         there = self.result(self.applier.contents())
         self.assertEqual(({*there.backends}, {*there.frontends}, {*there.states}), ({"api"}, set(), set()))
+
+    def test_a_node_of_an_earlier_release(self) -> None:
+        """It lists no states. That is said, and all else goes on."""
+        page = Resource()
+        for kind in ("backends", "frontends"):
+            page.putChild(kind.encode(), Data(b"[]", "application/json"))
+        page.putChild(b"states", Page(404, b'{"code": "NOT_FOUND", "message": "there is nothing at this path"}'))
+        self.network.listenTCP(1729, Site(page), interface="10.0.0.9")
+        found = self.result(self.applies(self.client("10.0.0.9")).contents())
+        self.assertEqual((found.backends, found.frontends, found.states), ({}, {}, {}))
+        self.assertIn("10.0.0.9:1729 does not list operators' states", found.notes[0])
 
     def test_names(self) -> None:
         """Whatever a name may have, it is percent-encoded where it has to be."""
