@@ -26,7 +26,16 @@ from zope.interface import implementer
 
 from bender import __version__
 from bender.core.consumer import Confirmation, Report
-from bender.core.model import RENEWALS_MAX, Invalid, TooLarge, canonical_id, parse_registration, registration
+from bender.core.model import (
+    RENEWALS_MAX,
+    Invalid,
+    TooLarge,
+    Wanted,
+    canonical_id,
+    invalid,
+    parse_wanted,
+    registration,
+)
 from bender.core.timing import TTL_S_MAX
 from bender.journal import Entry
 from bender.journal import said as said_line
@@ -258,8 +267,8 @@ class Subscriber(Protocol):
         self._write(said_line("renewed", renewed=len(ids) - len(unknown), unknown=unknown))
 
     def _register(self, document: msgspec.Raw, said: _Line) -> None:
-        wanted = parse_registration(bytes(document), self._node.timing)
-        session = said if said.session else _session_in(document)
+        wanted = parse_wanted(_registered, bytes(document), self._node.timing)
+        session = said if said.session else wanted
         created, body = self._node.register(wanted)
         shown = registration(wanted.key, body, self._node.standing(wanted.key))
         if session.session:
@@ -314,8 +323,8 @@ class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
 _NOT_SAID = msgspec.Raw()
 
 
-class _Session(msgspec.Struct, rename={"grace_s": "grace"}):
-    """The same as in a line, where it stands in what is registered."""
+class _Registered(Wanted, frozen=True, rename={"ttl_s": "ttl", "grace_s": "grace"}):
+    """What is registered; `session` and `grace` may stand here as well as in the line."""
 
     session: bool = False
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
@@ -334,14 +343,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True, rename={"grace_s": "grac
 
 
 _line = msgspec.json.Decoder(_Line)
-_session = msgspec.json.Decoder(_Session)
-
-
-def _session_in(document: msgspec.Raw) -> _Session:
-    try:
-        return _session.decode(document)
-    except msgspec.ValidationError as error:
-        raise Invalid("register", str(error)) from None
+_registered = msgspec.json.Decoder(_Registered)
 
 
 def _decoded(line: bytes) -> _Line:
@@ -351,7 +353,8 @@ def _decoded(line: bytes) -> _Line:
     try:
         said = _line.decode(line)
     except msgspec.ValidationError as error:
-        raise Invalid("line", str(error)) from None
+        unknown = "unknown field" in str(error)
+        raise Invalid("line", str(invalid(str(error), _Line, "a line") if unknown else error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("line", f"is not JSON: {error}") from None
     kinds = (said.subscribe is not None, said.ack is not None, said.renew is not None, said.register != _NOT_SAID)

@@ -23,6 +23,7 @@ PURE = {
     "attrs",
     "bisect",
     "collections",
+    "difflib",
     "fractions",
     "functools",
     "hashlib",

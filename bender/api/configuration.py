@@ -25,7 +25,8 @@ from bender.api.answers import (
 )
 from bender.api.registrations import selected
 from bender.core import model, serving
-from bender.core.model import Kind, registration
+from bender.core.kind import Kind, name_of, parse_members_min, parse_object
+from bender.core.model import registration
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.serving import canary_of, servers_of
 from bender.core.standing import USUAL
@@ -35,8 +36,9 @@ from bender.node import Node
 
 def create(kind: Kind) -> Command:
     def create(node: Node, asked: Asked) -> Answer:
-        sent = model.parse_object(asked.body)
-        name = model.name_of(sent)
+        sent = parse_object(asked.body)
+        kind.require_known(sent)
+        name = name_of(sent)
         members_min = _members_min(kind, sent)
         body = kind.body(name, sent)
         if node.configured(kind.key(name)) is not None:
@@ -55,7 +57,7 @@ def put(kind: Kind) -> Command:
         (name,) = asked.path
         key = kind.key(name)
         existing = node.configured(key)
-        sent = model.parse_object(asked.body)
+        sent = parse_object(asked.body)
         members_min = _members_min(kind, sent)
         body = kind.body(name, sent, existing)
         refusal = stale(asked, existing, key) or _too_few(node, body, members_min)
@@ -70,7 +72,7 @@ def put(kind: Kind) -> Command:
 
 def _members_min(kind: Kind, sent: dict[str, Any]) -> int:
     """How many members a backend's version must have for a request to be done; it is taken out, for it is not kept."""
-    return model.parse_members_min(sent.pop("min_members", None)) if kind is BACKEND else 0
+    return parse_members_min(sent.pop("min_members", None)) if kind is BACKEND else 0
 
 
 def _too_few(node: Node, body: bytes, members_min: int) -> Answer | None:

@@ -126,10 +126,11 @@ class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     idle_s: _Age = 0.0
 
 
-class Confirmation(msgspec.Struct, frozen=True):
+class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a consumer says: that it has acted on all up to a cursor, and what it sees; and which instance it is.
 
-    A consumer that has acted on nothing yet gives no cursor, and reports why.
+    A consumer that has acted on nothing yet gives no cursor, and reports why. A report may have fields that are not
+    known here: a driver of a later release is not to be refused for what it adds.
     """
 
     cursor: str | None = None
@@ -154,7 +155,7 @@ _confirmation = msgspec.json.Decoder(Confirmation)
 
 def parse_confirmation(document: bytes) -> Confirmation:
     """The body of `PUT /consumers/NAME`."""
-    said: Confirmation = decoded(_confirmation, document)
+    said: Confirmation = decoded(_confirmation, document, "a confirmation")
     if said.cursor is None and said.report is None:
         raise Invalid("cursor", "is required where nothing is reported")
     return said

@@ -5,21 +5,22 @@ Everything that comes from a client is checked here, once, before anything else 
 What passes is canonical: one instance has one id, however its host was spelled, and equal objects have equal bytes on
 all nodes.
 
-JSON is read leniently where no harm can come of it: `null` for what is optional means that it was not sent, of a
-key that stands twice the last counts, and fields of a registration that are not known are passed over.
+JSON is read leniently where no harm can come of it: `null` for what is optional means that it was not sent, and of a
+key that stands twice the last counts. A field that is not known is refused, for it may be a known one misspelled; what
+a user wants to say beside goes into `meta`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from attrs import frozen
 
+from bender.core.fields import names_at, unknown_field
 from bender.core.standing import USUAL, Standing
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 
@@ -41,8 +42,6 @@ WEIGHT_MAX = 256
 #: Characters of the token by which an instance is told apart from another one with the same id: room for a UUID.
 INSTANCE_CHARACTERS_MAX = 64
 
-#: Members that somebody may ask for; a node accepts no more registrations.
-MEMBERS_MIN_MAX = 1_000_000
 PORT_MAX = 65_535
 
 #: Hosts whose canonical form is remembered: finding it takes some 4 µs, and the same few thousand come again and again.
@@ -60,10 +59,24 @@ _DNS_NAME = re.compile(rf"(?!(.*\.)?[0-9]{{1,10}}\Z)(?=.{{1,253}}\Z){_DNS_LABEL}
 # How msgspec says where it stumbled: "Expected `str`, got `int` - at `$.app`", "… missing required field `port`".
 _WHERE = re.compile(r" - at `(?:key in )?\$\.?([^.\[`]*).*`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$(.*)`)?", re.DOTALL)
+_PART = re.compile(r"\.([^.\[]+)|(\[)")
+
+#: Characters of an unknown field that are repeated to who sent it.
+_SHOWN_CHARACTERS_MAX = 100
 
 _BROADCAST = IPv4Address("255.255.255.255")
 
+#: Fields that a registration is shown with and that are not sent, each with what to do instead.
+_ELSEWHERE = {
+    "registered": "is set by the node that takes the registration: leave it out",
+    "node": "is set by the node that takes the registration: leave it out",
+    "state": "is not sent with a registration: PUT …/state sets it, DELETE …/state takes it back",
+    "suspect": "is what a node finds out about a registration: leave it out",
+}
+
 _T = TypeVar("_T")
+_W = TypeVar("_W", bound="Wanted")
 
 
 class Invalid(ValueError):
@@ -98,7 +111,7 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, rename={"ttl_s": "t
         """What nodes keep of the registration, the same for equal terms. Raises `TooLarge`."""
         # Copied, for the encoder's buffer has room for more: 40 bytes that would be kept with each registration.
         body = memoryview(_encoder.encode(self)).tobytes()
-        _require_small(registration_bytes(key, body), "registration")
+        require_small(registration_bytes(key, body), "registration")
         return body
 
     @classmethod
@@ -138,7 +151,7 @@ _NAMED_BYTES = len('{"id":"","resource":"Registration","app":"","version":"","ho
 )
 
 
-class Wanted(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl"}):
+class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"ttl_s": "ttl"}):
     """What a client asks for when it registers an instance; None where it said nothing."""
 
     app: str
@@ -150,6 +163,7 @@ class Wanted(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl"}):
     meta: dict[str, Any] | None = None
     resource: Literal["Registration"] | None = None
     instance: str | None = None
+    id: str | None = None
 
     @property
     def key(self) -> str:
@@ -184,7 +198,7 @@ class Wanted(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl"}):
         )
 
 
-class _Sent(msgspec.Struct, rename={"ttl_s": "ttl"}):
+class _Sent(msgspec.Struct, forbid_unknown_fields=True, rename={"ttl_s": "ttl"}):
     """What the body may ask for where the path says of whom; if it says so too it must be the same."""
 
     app: str | None = None
@@ -196,9 +210,10 @@ class _Sent(msgspec.Struct, rename={"ttl_s": "ttl"}):
     meta: dict[str, Any] | None = None
     resource: Literal["Registration"] | None = None
     instance: str | None = None
+    id: str | None = None
 
 
-class _Ids(msgspec.Struct):
+class _Ids(msgspec.Struct, forbid_unknown_fields=True):
     ids: list[str]
 
 
@@ -225,23 +240,33 @@ _object = msgspec.json.Decoder(dict[str, Any])
 
 def parse_registration(document: bytes, timing: Timing) -> Wanted:
     """The body of `POST /registrations`."""
-    wanted = decoded(_wanted, document)
-    _require_name("app", wanted.app)
-    _require_name("version", wanted.version)
+    return parse_wanted(_wanted, document, timing)
+
+
+def parse_wanted(decoder: msgspec.json.Decoder[_W], document: bytes, timing: Timing) -> _W:
+    """The same, of a type that may have further fields."""
+    wanted = decoded(decoder, document, "a registration", _ELSEWHERE)
+    require_name("app", wanted.app)
+    require_name("version", wanted.version)
     _require_terms(wanted, timing)
     host = destination(wanted.host)
-    return wanted if host == wanted.host else msgspec.structs.replace(wanted, host=host)
+    wanted = wanted if host == wanted.host else msgspec.structs.replace(wanted, host=host)
+    if wanted.id is not None:
+        _require_id(wanted.id, wanted.key)
+    return wanted
 
 
 def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timing: Timing) -> Wanted:
     """An app, a version, a host and a port from a path, decoded, with a body that may be empty."""
     app, version, host, port = path
-    _require_name("app", app)
-    _require_name("version", version)
+    require_name("app", app)
+    require_name("version", version)
     instance = Wanted(app, version, destination(host), parse_port(port))
     if not document.strip():
         return instance
-    terms = decoded(_sent, document)
+    terms = decoded(_sent, document, "a registration", _ELSEWHERE)
+    if terms.id is not None:
+        _require_id(terms.id, instance.key)
     _require_terms(terms, timing)
     for field in ("app", "version", "host", "port"):
         said, meant = getattr(terms, field), getattr(instance, field)
@@ -261,8 +286,8 @@ def require_nothing(document: bytes, why: str) -> None:
 def registration_key(path: tuple[str, str, str, str]) -> str:
     """The id of the instance that a path names by app, version, host and port, decoded."""
     app, version, host, port = path
-    _require_name("app", app)
-    _require_name("version", version)
+    require_name("app", app)
+    require_name("version", version)
     return f"registration/{app}/{version}/{canonical_host(host)}/{parse_port(port)}"
 
 
@@ -279,7 +304,7 @@ def canonical_id(id_: str) -> str:
 
 def parse_renewals(document: bytes) -> list[str]:
     """The ids in the body of `POST /renewals`, as they were sent. Raises `TooLarge` if there are too many."""
-    ids = decoded(_ids, document).ids
+    ids = decoded(_ids, document, "renewals").ids
     if len(ids) > RENEWALS_MAX:
         raise TooLarge(f"ids: at most {RENEWALS_MAX} in one request, these are {len(ids)}")
     return ids
@@ -304,7 +329,7 @@ def instance_of(body: bytes) -> str | None:
 
 def parse_name(field: str, name: Any) -> str:
     """An app, a version, or the name of a backend or frontend."""
-    _require_name(field, name)
+    require_name(field, name)
     return str(name)
 
 
@@ -374,103 +399,29 @@ def has_meta(body: bytes, wanted: Iterable[tuple[str, str]]) -> bool:
     return all(key in meta and _as_text(meta[key]) == value for key, value in wanted)
 
 
-@frozen
-class Kind:
-    """A kind of configured object: `needs` are the fields that are names and must be there, `may_have` those that may.
+def decoded(
+    decoder: msgspec.json.Decoder[_T], document: bytes, of: str = "the body", elsewhere: Mapping[str, str] = {}
+) -> _T:
+    """What a client sent, as JSON of a type. Raises `Invalid`, which names the field.
 
-    `checks` are for other fields that mean something; each raises `Invalid` for what cannot be one, and `agree` does
-    for fields that do not go together.
-    Whatever else a client sends is kept and returned.
+    `of` is what the fields are called fields of, `elsewhere` what is wrong with some that are not known.
     """
-
-    name: str
-    resource: str
-    needs: tuple[str, ...] = ()
-    may_have: tuple[str, ...] = ()
-    checks: Mapping[str, Callable[[Any], object]] = {}
-    agree: Callable[[Mapping[str, Any]], None] = lambda _merged: None
-
-    def key(self, name: str) -> str:
-        return f"{self.name}/{name}"
-
-    def problem(self, name: str, kept: Mapping[str, Any]) -> str | None:
-        """Return what is wrong with an object that was kept under a name, as far as bender itself relies on it.
-
-        Its other fields are checked by the reader of each, because a later release may have other rules for them.
-        """
-        for field, value in (("id", self.key(name)), ("resource", self.resource), ("name", name)):
-            if kept.get(field) != value:
-                return f"its {field} is not {value}"
-        try:
-            for field in self.needs:
-                _require_name(field, kept.get(field))
-            for field in self.may_have:
-                if kept.get(field) is not None:
-                    _require_name(field, kept[field])
-        except Invalid as error:
-            return str(error)
-        return None
-
-    def body(self, name: str, sent: Mapping[str, Any], existing: bytes | None = None) -> bytes:
-        """An object of this kind as JSON: `existing` with the keys that were sent, or a new one."""
-        _require_name("name", name)
-        if sent.get("name", name) != name:
-            raise Invalid("name", f"must be {name}, as in the path")
-        if sent.get("resource") not in (None, self.resource):
-            raise Invalid("resource", f"must be {self.resource}")
-        fixed = {"id": self.key(name), "resource": self.resource, "name": name}
-        old = {} if existing is None else _object.decode(existing)
-        merged = {**fixed, **dict.fromkeys((*self.needs, *self.may_have)), **old, **sent, **fixed}
-        for field in self.needs:
-            if existing is None and merged[field] is None:
-                raise Invalid(field, f"is required, for there is no {fixed['id']} yet")
-            _require_name(field, merged[field])
-        for field in self.may_have:
-            if merged.get(field) is not None:
-                _require_name(field, merged[field])
-        for field, check in self.checks.items():
-            if sent.get(field) is not None:
-                check(sent[field])
-        self.agree(merged)
-        for field, value in sent.items():
-            _require_shallow(field, value)
-        return _encoded(merged, self.name)
-
-
-def parse_object(document: bytes) -> dict[str, Any]:
-    """What was sent of a backend or frontend; an empty body is an empty object."""
-    return decoded(_object, document) if document.strip() else {}
-
-
-def parse_members_min(number: object) -> int:
-    """The `min_members` of a request, 0 if there is none."""
-    if number is None:
-        return 0
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MEMBERS_MIN_MAX:
-        raise Invalid("min_members", f"must be a number from 0 to {MEMBERS_MIN_MAX}, without a point")
-    return number
-
-
-def name_of(sent: Mapping[str, Any]) -> str:
-    """The name in what was sent of a backend or frontend."""
-    name = sent.get("name")
-    _require_name("name", name)
-    return str(name)
-
-
-def decoded(decoder: msgspec.json.Decoder[_T], document: bytes) -> _T:
-    """What a client sent, as JSON of a type. Raises `Invalid`, which names the field."""
     try:
         return decoder.decode(document)
     except msgspec.ValidationError as error:
-        raise _refused(str(error)) from None
+        raise invalid(str(error), decoder.type, of, elsewhere) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid("body", f"is not JSON: {error}") from None
     except RecursionError:
         raise Invalid("body", "has lists or objects too deep inside each other") from None
 
 
-def _refused(message: str) -> Invalid:
+def invalid(message: str, kind: Any, of: str, elsewhere: Mapping[str, str] = {}) -> Invalid:
+    """Return the error for what msgspec says of JSON that is not of a type; the rest is as in `decoded`."""
+    unknown = _UNKNOWN.fullmatch(message)
+    if unknown:
+        path = [name or "[...]" for name, _ in _PART.findall(unknown[2] or "")]
+        return _unknown(unknown[1], path, kind, of, elsewhere)
     missing = _MISSING.search(message)
     if missing:
         return Invalid(missing[1], "is required")
@@ -478,18 +429,33 @@ def _refused(message: str) -> Invalid:
     return Invalid((where and where[1]) or "body", _WHERE.sub("", message))
 
 
-def _encoded(value: object, what: str) -> bytes:
-    body = _plain_encoder.encode(value)
-    _require_small(len(body), what)
-    return body
+def _unknown(name: str, path: list[str], kind: Any, of: str, elsewhere: Mapping[str, str]) -> Invalid:
+    """Return the error for a field that is not known, in the object at a path."""
+    inner = next((part for part in reversed(path) if part != "[...]"), None)
+    problem = elsewhere.get(name) if inner is None else None
+    problem = problem or unknown_field(inner or of, name, names_at(kind, path))
+    return Invalid(shown_name(name), problem) if inner is None else Invalid(path[0], f"{shown_name(name)}: {problem}")
 
 
-def _require_small(size: int, what: str) -> None:
+def shown_name(name: str) -> str:
+    """Return the name of a field as an error has it, on one line and not longer than it needs."""
+    name = name if len(name) <= _SHOWN_CHARACTERS_MAX else name[:_SHOWN_CHARACTERS_MAX] + "…"
+    return name if name.isprintable() and name else ascii(name)
+
+
+def _require_id(id_: str, key: str) -> None:
+    if canonical_id(id_) != key:
+        raise Invalid("id", f"must be {key}, as the other fields say, or be left out")
+
+
+def require_small(size: int, what: str) -> None:
+    """Raise `TooLarge` if a `what` has more bytes than an entry may have."""
     if size > ENTRY_BYTES_MAX:
         raise TooLarge(f"a {what} is at most {ENTRY_BYTES_MAX} bytes of JSON, this is {size}")
 
 
-def _require_name(field: str, name: object) -> None:
+def require_name(field: str, name: object) -> None:
+    """Raise `Invalid` if it cannot be an app, a version or a name."""
     if name is None:
         raise Invalid(field, "is required")
     if not isinstance(name, str):
@@ -507,10 +473,11 @@ def _require_terms(terms: Wanted | _Sent, timing: Timing) -> None:
     if terms.instance is not None:
         parse_instance(terms.instance)
     if terms.meta is not None:
-        _require_shallow("meta", terms.meta)
+        require_shallow("meta", terms.meta)
 
 
-def _require_shallow(field: str, value: object) -> None:
+def require_shallow(field: str, value: object) -> None:
+    """Raise `Invalid` if a value has too many lists or objects inside each other."""
     if not is_shallow(value, DEPTH_MAX):
         raise Invalid(field, f"has more than {DEPTH_MAX} lists or objects inside each other")
 

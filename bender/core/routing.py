@@ -8,14 +8,16 @@ nothing does that could end either.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from attrs import frozen
 
-from bender.core.model import Invalid, Kind, canonical_host, destination, parse_name, parse_port
+from bender.core.fields import unknown_field
+from bender.core.kind import Kind
+from bender.core.model import Invalid, canonical_host, destination, parse_name, parse_port, shown_name
 
 #: Fixed servers of one backend, and rules of one frontend: an entry of 4 KiB holds hardly more.
 SERVERS_MAX = 100
@@ -106,6 +108,7 @@ class Rule:
 
 def parse_canary(canary: Any) -> Canary:
     """`{"version": "2.1.0", "percent": 10}`."""
+    _require_fields("canary", canary, ("version", "percent"))
     if not isinstance(canary, dict) or canary.keys() != {"version", "percent"}:
         raise Invalid("canary", "must be an object with version and percent, or null for none")
     percent = _within("canary", _number, "percent", canary["percent"], 0, 100)
@@ -124,7 +127,8 @@ def parse_balance(balance: Any) -> Balance:
 
 def parse_health(health: Any) -> Health:
     """`{"path": "/health", "interval": 2, "host": "shop.example"}`; the interval (in seconds) and host are optional."""
-    if not isinstance(health, dict) or not {"path"} <= health.keys() <= {"path", "interval", "host"}:
+    _require_fields("health", health, ("path", "interval", "host"))
+    if not isinstance(health, dict) or "path" not in health:
         raise Invalid("health", "must be an object with path and perhaps interval and host, or null for none")
     path = _within("health", _matching, "path", health["path"], _PATH, "begin with / and be ASCII without spaces")
     interval_s, host = health.get("interval"), health.get("host")
@@ -204,6 +208,7 @@ BACKEND = Kind(
         "servers": parse_servers,
         "slow_start": parse_slow_start,
     },
+    conditions=("min_members",),
 )
 FRONTEND = Kind(
     "frontend",
@@ -225,11 +230,25 @@ def _within(field: str, parse: Callable[..., _T], *arguments: Any) -> _T:
         raise Invalid(field, str(error)) from None
 
 
+def _require_fields(field: str, value: Any, known: Sequence[str]) -> None:
+    """Raise `Invalid` if an object in a field has a field that is not known."""
+    if isinstance(value, dict):
+        _within(field, _require_known, field, value, known)
+
+
+def _require_known(of: str, value: Mapping[str, Any], known: Sequence[str]) -> None:
+    for name in value:
+        if name not in known:
+            raise Invalid(shown_name(name), unknown_field(of, name, known))
+
+
 def _each(field: str, parse: Callable[[Any], _T], values: list[Any]) -> list[_T]:
     return [_within(field, _within, f"number {i}", parse, value) for i, value in enumerate(values, start=1)]
 
 
 def _rule(rule: Any) -> Rule:
+    if isinstance(rule, dict):
+        _require_known("a rule", rule, ("host", "path", "header", "value", "backend"))
     said = {*rule} if isinstance(rule, dict) else set()
     if said not in ({"host", "backend"}, {"path", "backend"}, {"header", "value", "backend"}):
         raise Invalid("rule", "must be an object with a backend and either host, or path, or header and value")

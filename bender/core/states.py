@@ -34,7 +34,7 @@ class Word:
     lasts_s: float
 
 
-class _Sent(msgspec.Struct, rename={"lasts_s": "for"}):
+class _Sent(msgspec.Struct, forbid_unknown_fields=True, rename={"lasts_s": "for"}):
     state: State
     lasts_s: Annotated[float, msgspec.Meta(ge=LASTING_S_MIN, le=LASTING_S_MAX)] | None = None
 
@@ -44,7 +44,7 @@ _sent = msgspec.json.Decoder(_Sent)
 
 def parse_word(document: bytes) -> Word:
     """The body of `PUT …/state`."""
-    sent = decoded(_sent, document)
+    sent = decoded(_sent, document, "a state")
     return Word(sent.state, LASTING_S if sent.lasts_s is None else sent.lasts_s)
 
 

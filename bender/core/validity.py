@@ -18,13 +18,13 @@ import msgspec
 from attrs import frozen
 
 from bender.core.guard import guarded_app
+from bender.core.kind import Kind
 from bender.core.ledger import End, Entry
 from bender.core.messages import Setting
 from bender.core.model import (
     DEPTH_MAX,
     WEIGHT_MAX,
     Invalid,
-    Kind,
     Terms,
     is_instance,
     is_shallow,

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from bender.client.values import Word
 from bender.core.difference import differences
-from bender.core.model import Kind
+from bender.core.kind import Kind
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.serving import canary_of
 from bender.core.standing import UP

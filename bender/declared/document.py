@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from bender.core.model import Kind
+from bender.core.kind import Kind
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.standing import State
 from bender.core.states import LASTING_S

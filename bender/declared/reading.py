@@ -19,7 +19,8 @@ from attrs import define, field, frozen
 
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.durations import FORM, parse_duration
-from bender.core.model import Invalid, Kind, TooLarge, registration_key
+from bender.core.kind import Kind
+from bender.core.model import Invalid, TooLarge, registration_key
 from bender.core.standing import State
 from bender.core.states import LASTING_S_MIN
 from bender.declared.document import (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tests.api.conversation import NOW_MS, WEB, ApiCase
 
 SITE = {"name": "site", "app": "web", "version": "1.2.0"}
@@ -156,16 +158,30 @@ class Backends(ApiCase):
         self.assertEqual([each["name"] for each in self.ask("GET", "/backends").json], ["a", "b", "c"])
 
     def test_further_fields(self) -> None:
-        """What bender does not know is kept and returned as sent."""
-        further = {"balance": "leastconn", "n": 10**25, "deep": {"z": [1, {"b": None}], "a": 1.5}, "é": "ü", "id": "x"}
-        response = self.ask("POST", "/backends", {**SITE, **further, "resource": "Backend"})
-        self.assertEqual(response.json, {**SITE_SHOWN, **further, "id": "backend/site"})
+        """A user's own go into meta, and are kept and returned as sent."""
+        meta = {"n": 10**25, "deep": {"z": [1, {"b": None}], "a": 1.5}, "é": "ü", "id": "x"}
+        response = self.ask("POST", "/backends", {**SITE_SHOWN, "balance": "leastconn", "meta": meta})
+        self.assertEqual(response.json, {**SITE_SHOWN, "balance": "leastconn", "meta": meta})
+
+    def test_unknown_fields(self) -> None:
+        """They are refused and change nothing; one that an older release has kept stays until it is taken back."""
+        self.ask("POST", "/backends", SITE)
+        self.invalid("nmae", self.ask("POST", "/backends", {"nmae": "x", "app": "web", "version": "1"}))
+        response = self.ask("PUT", "/backends/site", {"verison": "2"})
+        self.invalid("verison", response)
+        self.assertIn("did you mean version?", response.json["message"])
+        self.assertEqual(self.ask("GET", "/backends/site").json, SITE_SHOWN)
+        self.node.configure("backend/site", msgspec.json.encode({**SITE_SHOWN, "note": 1}), "me")
+        self.assertEqual(self.ask("PUT", "/backends/site", {"balance": "source"}).json["note"], 1)
+        shown = self.ask("GET", "/backends/site").json
+        self.invalid("note", self.ask("PUT", "/backends/site", shown))
+        self.assertNotIn("note", self.ask("PUT", "/backends/site", {**shown, "note": None}).json)
 
     def test_changed(self) -> None:
         """A PUT changes the keys that are sent, and no others."""
         self.ask("POST", "/backends", {**SITE, "balance": "leastconn"})
-        response = self.ask("PUT", "/backends/site", {"version": "2.0.0", "note": None})
-        shown = {**SITE_SHOWN, "version": "2.0.0", "balance": "leastconn", "note": None}
+        response = self.ask("PUT", "/backends/site", {"version": "2.0.0", "health": None})
+        shown = {**SITE_SHOWN, "version": "2.0.0", "balance": "leastconn", "health": None}
         self.assertEqual((response.status, response.json), (200, shown))
         self.assertEqual(self.ask("GET", "/backends/site").json, shown)
         whole = self.ask("PUT", "/backends/site", shown)
@@ -219,12 +235,12 @@ class Backends(ApiCase):
         self.ask("POST", "/backends", SITE)
         self.invalid("name", self.ask("PUT", "/backends/site", {"name": "other"}))
         self.invalid("app", self.ask("PUT", "/backends/site", {"app": None}))
-        self.invalid("deep", self.ask("PUT", "/backends/site", b'{"deep": ' + b"[" * 21 + b"]" * 21 + b"}"))
+        self.invalid("meta", self.ask("PUT", "/backends/site", b'{"meta": {"x":' + b"[" * 20 + b"]" * 20 + b"}}"))
         for method in ("GET", "PUT", "DELETE"):
             self.invalid("name", self.ask(method, "/backends/%07", {"app": "a", "version": "1"}))
         self.invalid("name", self.ask("GET", "/backends/%07/members"))
         self.invalid("path", self.ask("GET", "/backends/a%2fb"))
-        self.refused("TOO_LARGE", self.ask("PUT", "/backends/site", {"x": "y" * 4096}))
+        self.refused("TOO_LARGE", self.ask("PUT", "/backends/site", {"meta": {"x": "y" * 4096}}))
         self.assertEqual(self.ask("GET", "/backends/site").json, SITE_SHOWN)
 
     def test_author(self) -> None:
@@ -238,7 +254,7 @@ class Backends(ApiCase):
         for path in ("/backends", "/backends/site"):
             etag = self.ask("GET", path).headers["etag"]
             self.assertEqual(self.ask("GET", path, If_None_Match=etag).status, 304)
-            self.ask("PUT", "/backends/site", {"note": path})
+            self.ask("PUT", "/backends/site", {"meta": {"note": path}})
             self.assertEqual(self.ask("GET", path, If_None_Match=etag).status, 200)
 
 

@@ -126,7 +126,7 @@ class Registering(ApiCase):
             b'{"app": NaN}',
             b'{"app": "\\ud800"}',
         )
-        for body in (*bodies, b"[" * 60_000, b'{"x":' * 10_000, b'{"meta":{"x":' + b"[" * 30_000):
+        for body in (*bodies, b"[" * 60_000, b'{"meta":' + b'{"x":' * 10_000, b'{"meta":{"x":' + b"[" * 30_000):
             self.invalid("body", self.ask("POST", "/registrations", body))
 
     def test_deep(self) -> None:

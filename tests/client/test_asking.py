@@ -109,8 +109,10 @@ class Calls(ClientCase):
     def test_backends_and_frontends(self) -> None:
         """All that can be done with them."""
         client = self.client(ONE)
-        made = self.result(client.set_backend("shop", app="web", version="1", note="x"))
-        self.assertEqual((made.name, made.app, made.version, made.settings["note"]), ("shop", "web", "1", "x"))
+        made = self.result(client.set_backend("shop", app="web", version="1", meta={"note": "x"}))
+        self.assertEqual(
+            (made.name, made.app, made.version, made.settings["meta"]), ("shop", "web", "1", {"note": "x"})
+        )
         self.result(client.register(*WEB))
         self.assertEqual([member.id for member in self.result(client.members("shop"))], [WEB_ID])
         self.assertEqual(self.result(client.set_backend("shop", version="2")).version, "2")

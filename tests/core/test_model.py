@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core import model
+from bender.core import kind, model
+from bender.core.consumer import Report, parse_confirmation
 from bender.core.model import Invalid, Terms, TooLarge, Wanted
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.standing import USUAL, standing_of
+from bender.core.states import parse_word
 from bender.core.timing import Timing
 
 TIMING = Timing()
@@ -129,6 +131,105 @@ class Names(ModelCase):
             self.invalid("version", model.parse_name, "version", name)
 
 
+class UnknownFields(ModelCase):
+    """Whatever a client sends that bender does not know is refused, with the field that it probably meant."""
+
+    WEB = {"app": "web", "version": "1.0", "host": "10.0.0.5", "port": 80}
+
+    def registered(self, more: dict[str, Any], *, at: bool) -> Wanted:
+        if at:
+            path = ("web", "1.0", "10.0.0.5", "80")
+            return model.parse_registration_at(path, msgspec.json.encode(more), TIMING)
+        return model.parse_registration(msgspec.json.encode({**self.WEB, **more}), TIMING)
+
+    def refused(self, field: str, value: Any, *, at: bool) -> str:
+        return self.invalid(field, lambda more: self.registered(more, at=at), {field: value})
+
+    def test_of_a_registration(self) -> None:
+        """In both forms of registering."""
+        for at in (False, True):
+            hint = "is not a field of a registration, did you mean weight? fields of your own go into meta"
+            self.assertEqual(self.refused("wieght", 1, at=at), f"wieght: {hint}")
+            hint = "which has app, version, host, port, ttl, weight, meta, instance; fields of your own go into meta"
+            self.assertIn(hint, self.refused("colour", "red", at=at))
+
+    def test_what_a_registration_is_shown_with(self) -> None:
+        """Its id and resource are taken where they agree; what the registry sets is refused with what to do."""
+        for at in (False, True):
+            self.registered({"id": "registration/web/1.0/10.0.0.5/80", "resource": "Registration"}, at=at)
+            self.refused("id", "registration/web/1.0/10.0.0.5/81", at=at)
+            for field, advice in (("state", "PUT …/state sets it"), ("registered", "leave it out"), ("node", "leave")):
+                self.assertIn(advice, self.refused(field, 1, at=at))
+
+    def test_of_renewals_states_and_confirmations(self) -> None:
+        """Each names its own fields."""
+        renewals, word, confirmation = model.parse_renewals, parse_word, parse_confirmation
+        message = self.invalid("id", renewals, b'{"id":[]}')
+        self.assertEqual(message, "id: is not a field of renewals, did you mean ids?")
+        message = self.invalid("fro", word, b'{"state":"up","fro":60}')
+        self.assertEqual(message, "fro: is not a field of a state, did you mean for?")
+        message = self.invalid("curser", confirmation, b'{"curser":"a"}')
+        self.assertEqual(message, "curser: is not a field of a confirmation, did you mean cursor?")
+
+    def test_of_a_report(self) -> None:
+        """They are passed over: a driver of a later release is not refused for what it adds."""
+        self.assertEqual(parse_confirmation(b'{"cursor":"a","report":{"more":1}}').report, Report())
+
+    def test_of_backends_and_frontends(self) -> None:
+        """The nearest field is named, also one within another; what is far from all is answered with all."""
+        new = {"app": "web", "version": "1.0"}
+        for of, field, value, hint in (
+            (BACKEND, "verison", "1", "is not a field of a backend, did you mean version?"),
+            (BACKEND, "balanec", None, "did you mean balance?"),
+            (BACKEND, "helth", {"path": "/"}, "did you mean health?"),
+            (BACKEND, "Version", "2", "did you mean version?"),
+            (BACKEND, "min_member", 2, "did you mean min_members?"),
+            (BACKEND, "health", {"paht": "/"}, "health: paht: is not a field of health, did you mean path?"),
+            (BACKEND, "canary", {"version": "2", "precent": 1}, "did you mean percent?"),
+            (BACKEND, "colour", "red", "which has name, app, version, canary,"),
+            (FRONTEND, "bnid", "*:80", "is not a field of a frontend, did you mean bind?"),
+            (
+                FRONTEND,
+                "rules",
+                [{"hots": "a", "backend": "b"}],
+                "number 1: hots: is not a field of a rule",
+            ),
+        ):
+            sent = {**(new if of is BACKEND else {}), field: value}
+            self.assertIn(hint, self.invalid(field, of.body, "x", sent))
+            existing = of.body("x", new if of is BACKEND else {})
+            self.assertIn(hint, self.invalid(field, of.body, "x", {field: value}, existing))
+
+    def test_names_that_could_disturb(self) -> None:
+        """They are shown on one line, and not at their full length."""
+        for name in ("", "a\nb", "\x1b[2J", "\u202e"):
+            error = self.assertRaises(Invalid, BACKEND.body, "x", {name: 1})
+            self.assertTrue(str(error).isprintable(), error)
+            self.assertTrue(str(error).startswith(ascii(name)), error)
+        for long in ("x" * 3000, "`x` - at `$.meta`" * 100):
+            self.assertLess(len(str(self.assertRaises(Invalid, FRONTEND.body, "x", {long: 1}))), 400)
+            error = self.assertRaises(Invalid, lambda sent: self.registered(sent, at=False), {long: 1})
+            self.assertLess(len(str(error)), 400)
+
+    def test_what_an_older_release_has_kept(self) -> None:
+        """It goes on; who sends it again is told to move it into meta, and null takes it back."""
+        old = b'{"id":"backend/x","resource":"Backend","name":"x","app":"a","version":"1","note":"n","other":null}'
+        changed = msgspec.json.decode(BACKEND.body("x", {"version": "2"}, old))
+        self.assertEqual((changed["note"], changed["version"]), ("n", "2"))
+        message = self.invalid("note", BACKEND.body, "x", msgspec.json.decode(old), old)
+        self.assertIn('move it into meta, with {"note": null, "meta": {"note": …}}', message)
+        moved = msgspec.json.decode(BACKEND.body("x", {"note": None, "other": None, "meta": {"note": "n"}}, old))
+        self.assertEqual((moved["meta"], moved.keys() & {"note", "other"}), ({"note": "n"}, set()))
+
+    def test_what_a_backend_is_shown_with(self) -> None:
+        """Its id and resource are taken where they agree."""
+        shown = BACKEND.body("x", {"app": "a", "version": "1"})
+        self.assertEqual(BACKEND.body("x", msgspec.json.decode(shown), shown), shown)
+        self.invalid("id", BACKEND.body, "x", {"id": "backend/y"}, shown)
+        for meta in ("text", ["list"], 1):
+            self.invalid("meta", BACKEND.body, "x", {"meta": meta}, shown)
+
+
 class Documents(ModelCase):
     """The body of `POST /registrations`; the errors of its fields are tested over HTTP."""
 
@@ -138,8 +239,8 @@ class Documents(ModelCase):
         self.assertEqual(model.parse_registration(document, TIMING), WEB)
 
     def test_twice(self) -> None:
-        """Of a key that stands twice the last counts; fields that are not known are passed over."""
-        document = b'{"app":"x","app":"web","version":"1.0","host":"10.0.0.5","port":80,"id":"y","more":[{}]}'
+        """Of a key that stands twice the last counts."""
+        document = b'{"app":"x","app":"web","version":"1.0","host":"10.0.0.5","port":80}'
         self.assertEqual(model.parse_registration(document, TIMING), WEB)
 
     def test_ttl(self) -> None:
@@ -160,8 +261,8 @@ class Documents(ModelCase):
             lambda: body_of(model.parse_registration(document, TIMING)),
             lambda: body_of(model.parse_registration_at(path, document, TIMING)),
             lambda: model.parse_renewals(document),
-            lambda: BACKEND.body("x", model.parse_object(document)),
-            lambda: FRONTEND.body(model.name_of(model.parse_object(document)), model.parse_object(document)),
+            lambda: BACKEND.body("x", kind.parse_object(document)),
+            lambda: FRONTEND.body(kind.name_of(kind.parse_object(document)), kind.parse_object(document)),
         ):
             try:
                 parse()
@@ -279,21 +380,22 @@ class Meta(ModelCase):
 class Configured(ModelCase):
     def test_order(self) -> None:
         """A new object begins with what all have; further fields follow as they were sent."""
-        body = BACKEND.body("x", {"z": 1, "version": "1", "app": "a", "b": 2})
+        body = BACKEND.body("x", {"slow_start": 1, "version": "1", "app": "a", "meta": {}})
         begins = b'{"id":"backend/x","resource":"Backend","name":"x",'
-        self.assertEqual(body, begins + b'"app":"a","version":"1","z":1,"b":2}')
-        self.assertEqual(BACKEND.body("x", {"b": 3}, body), body.replace(b'"b":2', b'"b":3'))
+        self.assertEqual(body, begins + b'"app":"a","version":"1","slow_start":1,"meta":{}}')
+        self.assertEqual(BACKEND.body("x", {"meta": None}, body), body.replace(b"{}", b"null"))
 
     def test_largest(self) -> None:
         """An object has 4 KiB of JSON, what it had before included."""
-        body = FRONTEND.body("x", {"a": "y" * 3000})
-        self.assertRaises(TooLarge, FRONTEND.body, "x", {"b": "y" * 1200}, body)
+        body = FRONTEND.body("x", {"meta": {"a": "y" * 3000}})
+        rules = [{"host": f"{'y' * 60}.{'z' * 60}", "backend": "b"}] * 8
+        self.assertRaises(TooLarge, FRONTEND.body, "x", {"rules": rules}, body)
 
     def test_deep(self) -> None:
-        """Further fields may be deep, but not beyond what others can read."""
-        deep = [model.parse_object(b'{"y":' * levels + b"1" + b"}" * levels) for levels in (20, 21)]
-        FRONTEND.body("edge", {"deep": deep[0]})
-        self.invalid("deep", FRONTEND.body, "edge", {"deep": deep[1]})
+        """A user's own fields may be deep, but not beyond what others can read."""
+        deep = [kind.parse_object(b'{"y":' * levels + b"1" + b"}" * levels) for levels in (20, 21)]
+        FRONTEND.body("edge", {"meta": deep[0]})
+        self.invalid("meta", FRONTEND.body, "edge", {"meta": deep[1]})
 
 
 class Quoted(ModelCase):
@@ -383,19 +485,19 @@ class Parsing(ModelCase):
 
     def test_members_min(self) -> None:
         """A million at most."""
-        self.assertEqual([model.parse_members_min(n) for n in (None, 0, 1, 1_000_000)], [0, 0, 1, 1_000_000])
+        self.assertEqual([kind.parse_members_min(n) for n in (None, 0, 1, 1_000_000)], [0, 0, 1, 1_000_000])
         for number in (-1, 1_000_001, True, 1.0, "1"):
-            self.invalid("min_members", model.parse_members_min, number)
+            self.invalid("min_members", kind.parse_members_min, number)
 
     def test_names(self) -> None:
-        self.assertEqual((model.parse_name("name", "n" * 255), model.name_of({"name": "x"})), ("n" * 255, "x"))
+        self.assertEqual((model.parse_name("name", "n" * 255), kind.name_of({"name": "x"})), ("n" * 255, "x"))
         for name in (None, 1, "", "n" * 256, "a/b", ".", "..", "a\n"):
             self.invalid("name", model.parse_name, "name", name)
-            self.invalid("name", model.name_of, {"name": name})
+            self.invalid("name", kind.name_of, {"name": name})
 
     def test_objects(self) -> None:
-        self.assertEqual([model.parse_object(document) for document in (b"", b" ", b'{"a": 1}')], [{}, {}, {"a": 1}])
-        self.invalid("body", model.parse_object, b"[]")
+        self.assertEqual([kind.parse_object(document) for document in (b"", b" ", b'{"a": 1}')], [{}, {}, {"a": 1}])
+        self.invalid("body", kind.parse_object, b"[]")
 
     def test_says_nothing(self) -> None:
         """What says nothing leaves everything as it is."""
@@ -412,7 +514,7 @@ class Parsing(ModelCase):
         )
         self.invalid("ids", model.parse_renewals, b'{"ids": [1]}')
         self.assertIn("is not JSON", self.invalid("body", model.parse_renewals, b"{"))
-        self.assertIn("too deep", self.invalid("body", model.parse_object, b'{"a":' + b"[" * 100_000))
+        self.assertIn("too deep", self.invalid("body", kind.parse_object, b'{"a":' + b"[" * 100_000))
 
     def test_deep(self) -> None:
         """Twenty levels at most, of lists and objects, the outermost included."""
@@ -426,15 +528,17 @@ class Parsing(ModelCase):
 
 
 class Bodies(ModelCase):
-    """Backends and frontends: fields that mean something are checked, and others kept."""
+    """Backends and frontends: what is sent is checked, field by field."""
 
     def body(self, sent: dict[str, Any], existing: bytes | None = None, name: str = "shop") -> Any:
         return msgspec.json.decode(BACKEND.body(name, sent, existing))
 
     def test_new(self) -> None:
         """What it needs has to be there, and is a name."""
-        said = self.body({"app": "web", "version": "1.0", "name": "shop", "resource": "Backend", "more": 1})
-        self.assertEqual((said["id"], said["name"], said["app"], said["more"]), ("backend/shop", "shop", "web", 1))
+        said = self.body({"app": "web", "version": "1.0", "name": "shop", "resource": "Backend", "meta": {"n": 1}})
+        self.assertEqual(
+            (said["id"], said["name"], said["app"], said["meta"]), ("backend/shop", "shop", "web", {"n": 1})
+        )
         message = self.invalid("version", self.body, {"app": "web"})
         self.assertEqual(message, "version: is required, for there is no backend/shop yet")
         for version in (None, "", 1):

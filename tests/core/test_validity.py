@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.guard import LIFTED, key_of_guard
+from bender.core.kind import parse_object
 from bender.core.ledger import Claim, End
 from bender.core.messages import Setting
 from bender.core.model import (
@@ -20,7 +21,6 @@ from bender.core.model import (
     WEIGHT_MAX,
     Invalid,
     TooLarge,
-    parse_object,
     parse_registration,
     registration_bytes,
 )

@@ -22,7 +22,7 @@ STEPS = Plan("shop", "2", steps=(5, 25, 100), every_s=10, watch_s=5)
 
 
 #: The backend before anything was done.
-OLD = b'{"id":"backend/shop","resource":"Backend","name":"shop","app":"web","version":"1","note":"x"}'
+OLD = b'{"id":"backend/shop","resource":"Backend","name":"shop","app":"web","version":"1","meta":{"note":"x"}}'
 
 
 class Told(Progress):
@@ -108,7 +108,7 @@ class DeployCase(ClientCase):
         for version, count in (("1", 2), ("2", 3)):
             for port in range(1, count + 1):
                 self.register(version, port)
-        self.set(app="web", version="1", note="x")
+        self.set(app="web", version="1", meta={"note": "x"})
         self.told = Told()
         self.edge = Edge()
         self.doing: Deferred[Outcome] = Deferred()
@@ -132,7 +132,7 @@ class DeployCase(ClientCase):
         """What the backend is set to: its version and canary, in short."""
         settings = self.result(self.client(THREE).backend("shop")).settings
         canary = settings.get("canary")
-        self.assertEqual(settings["note"], "x")
+        self.assertEqual(settings["meta"], {"note": "x"})
         return {"version": settings["version"], **({canary["version"]: canary["percent"]} if canary else {})}
 
     @property

@@ -217,7 +217,7 @@ async def test_hostile_names(cluster: Cluster, place: Place) -> None:
         await put(node, f"/backends/{quote(name, safe='')}", app=HOSTILE, version=version)
     port = place.ports.take()
     bind = f"127.0.0.1:{port}"
-    await put(node, f"/frontends/{quote(HOSTILE, safe='')}", backend=HOSTILE, bind=bind, owner="'\"\\#{} ;%")
+    await put(node, f"/frontends/{quote(HOSTILE, safe='')}", backend=HOSTILE, bind=bind, meta={"owner": "'\"\\#{} ;%"})
     await put(node, "/frontends/zzz", backend="GLOBAL", bind=bind)
     driver = await driven(place, [node])
     async with traffic(port, retrying=True) as asking:

@@ -1,0 +1,75 @@
+"""Names that a client has misspelled: which known name it probably meant.
+
+A field that is passed over silently is a setting that somebody believes to be in force. So whatever a client sends is
+refused if bender does not know it, and the refusal names what comes nearest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from msgspec import inspect
+
+#: How alike two names must be for one of them to be suggested (`difflib`): `bnid` and `bind` are 0.75, `helth` and
+#: `health` 0.91, `app` and `host` 0.29.
+ALIKE_MIN = 0.6
+
+#: Names that are listed where none comes near.
+LISTED_MAX = 20
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ", did you mean …?" with the known name that comes nearest; an empty text where none does."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only what is wrong needs it, and commands start without
+
+    folded = {each.casefold(): each for each in known}
+    nearest = get_close_matches(name.casefold(), folded, n=1, cutoff=ALIKE_MIN)
+    return f", did you mean {folded[nearest[0]]}?" if nearest else ""
+
+
+def unknown_field(of: str, name: str, known: Iterable[str]) -> str:
+    """Return a clause that says that `name` is not a field of `of`, and what to do.
+
+    It suggests the nearest of the `known` fields, or lists all of them; and where one of them is `meta`, it says that
+    other fields have their place there.
+    """
+    known = [each for each in known if each not in ("id", "resource")]  # which are taken, and never needed
+    hint = did_you_mean(name, known)
+    if not hint and 0 < len(known) <= LISTED_MAX:
+        hint = f", which has {', '.join(known)}"
+    own = f"{'' if hint.endswith('?') else ';'} fields of your own go into meta" if "meta" in known else ""
+    return f"is not a field of {of}{hint}{own}"
+
+
+def names_at(kind: Any, path: Iterable[str]) -> list[str]:
+    """Return the fields of the object that stands at a path in JSON of a msgspec type; none where there is none.
+
+    The parts of the path are the names of fields, or `[...]` for any part of a list or a dict.
+    """
+    from msgspec import inspect  # noqa: PLC0415 - as above
+
+    found: inspect.Type | None = inspect.type_info(kind)
+    for part in path:
+        found = _inside(found, part) if found is not None else None
+    struct = _struct_in(found)
+    return [] if struct is None else [field.encode_name for field in struct.fields]
+
+
+def _inside(outer: inspect.Type, part: str) -> inspect.Type | None:
+    """Return the type of one part of a type; None where it has no such part."""
+    struct = _struct_in(outer)
+    if struct is not None:
+        return next((field.type for field in struct.fields if field.encode_name == part), None)
+    values = [getattr(each, "value_type", None) or getattr(each, "item_type", None) for each in _choices(outer)]
+    return next((value for value in values if value is not None), None)
+
+
+def _struct_in(outer: inspect.Type | None) -> inspect.StructType | None:
+    return next((each for each in _choices(outer) if hasattr(each, "fields") and hasattr(each, "cls")), None)
+
+
+def _choices(outer: inspect.Type | None) -> tuple[Any, ...]:
+    plain = getattr(outer, "type", outer)  # without its constraints
+    return getattr(plain, "types", (plain,))

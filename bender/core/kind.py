@@ -1,0 +1,137 @@
+"""Backends and frontends as kinds of objects: what clients may send of one, and the form in which it is kept.
+
+What bender does not know is refused when it is sent, for it may be a known field misspelled; a user's own fields go
+into `meta`. An object that an older release has kept with other fields goes on as it is: readers pass them over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from bender.core.fields import unknown_field
+from bender.core.model import Invalid, decoded, require_name, require_shallow, require_small, shown_name
+
+#: Members that somebody may ask for; a node accepts no more registrations.
+MEMBERS_MIN_MAX = 1_000_000
+
+_encoder = msgspec.json.Encoder()
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+@frozen
+class Kind:
+    """A kind of configured object: `needs` are the fields that are names and must be there, `may_have` those that may.
+
+    `checks` are for other fields that mean something; each raises `Invalid` for what cannot be one, and `agree` does
+    for fields that do not go together. `conditions` are fields of a request that are not kept.
+    """
+
+    name: str
+    resource: str
+    needs: tuple[str, ...] = ()
+    may_have: tuple[str, ...] = ()
+    checks: Mapping[str, Callable[[Any], object]] = {}
+    agree: Callable[[Mapping[str, Any]], None] = lambda _merged: None
+    conditions: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of all fields that a client may send."""
+        return ("name", *self.needs, *self.may_have, *self.checks, "meta", *self.conditions, "id", "resource")
+
+    def key(self, name: str) -> str:
+        return f"{self.name}/{name}"
+
+    def problem(self, name: str, kept: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with an object that was kept under a name, as far as bender itself relies on it.
+
+        Its other fields are checked by the reader of each, because a later release may have other rules for them.
+        """
+        for field, value in (("id", self.key(name)), ("resource", self.resource), ("name", name)):
+            if kept.get(field) != value:
+                return f"its {field} is not {value}"
+        try:
+            for field in self.needs:
+                require_name(field, kept.get(field))
+            for field in self.may_have:
+                if kept.get(field) is not None:
+                    require_name(field, kept[field])
+        except Invalid as error:
+            return str(error)
+        return None
+
+    def unknown(self, kept: Mapping[str, Any]) -> list[str]:
+        """Return the fields of an object that no client may send, as an older release may have kept some."""
+        return [field for field in kept if field not in self.fields]
+
+    def require_known(self, sent: Mapping[str, Any], kept: Mapping[str, Any] = {}) -> None:
+        """Raise `Invalid` for the first field that is not known, unless it takes one back that is `kept`."""
+        for field in self.unknown(sent):
+            if field not in kept:
+                raise Invalid(shown_name(field), unknown_field(f"a {self.name}", field, self.fields))
+            if sent[field] is not None:
+                name = shown_name(field)
+                raise Invalid(
+                    name,
+                    f"is not a field of a {self.name}, though an older release has kept it there: move it into meta, "
+                    f'with {{"{name}": null, "meta": {{"{name}": …}}}}',
+                )
+
+    def body(self, name: str, sent: Mapping[str, Any], existing: bytes | None = None) -> bytes:
+        """An object of this kind as JSON: `existing` with the keys that were sent, or a new one."""
+        require_name("name", name)
+        if sent.get("name", name) != name:
+            raise Invalid("name", f"must be {name}, as in the path")
+        if sent.get("resource") not in (None, self.resource):
+            raise Invalid("resource", f"must be {self.resource}")
+        if sent.get("id") not in (None, self.key(name)):
+            raise Invalid("id", f"must be {self.key(name)}, or be left out")
+        fixed = {"id": self.key(name), "resource": self.resource, "name": name}
+        old = {} if existing is None else _object.decode(existing)
+        self.require_known(sent, old)
+        removed = self.unknown(sent)
+        merged = {**fixed, **dict.fromkeys((*self.needs, *self.may_have)), **old, **sent, **fixed}
+        merged = {field: value for field, value in merged.items() if field not in removed}
+        for field in self.needs:
+            if existing is None and merged[field] is None:
+                raise Invalid(field, f"is required, for there is no {fixed['id']} yet")
+            require_name(field, merged[field])
+        for field in self.may_have:
+            if merged.get(field) is not None:
+                require_name(field, merged[field])
+        if not isinstance(sent.get("meta"), dict | None):
+            raise Invalid("meta", "must be an object, with fields of your own, or null for none")
+        for field, check in self.checks.items():
+            if sent.get(field) is not None:
+                check(sent[field])
+        self.agree(merged)
+        for field, value in sent.items():
+            require_shallow(field, value)
+        body = _encoder.encode(merged)
+        require_small(len(body), self.name)
+        return body
+
+
+def parse_object(document: bytes) -> dict[str, Any]:
+    """What was sent of a backend or frontend; an empty body is an empty object."""
+    return decoded(_object, document) if document.strip() else {}
+
+
+def parse_members_min(number: object) -> int:
+    """The `min_members` of a request, 0 if there is none."""
+    if number is None:
+        return 0
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MEMBERS_MIN_MAX:
+        raise Invalid("min_members", f"must be a number from 0 to {MEMBERS_MIN_MAX}, without a point")
+    return number
+
+
+def name_of(sent: Mapping[str, Any]) -> str:
+    """The name in what was sent of a backend or frontend."""
+    name = sent.get("name")
+    require_name("name", name)
+    return str(name)
