@@ -289,6 +289,13 @@ class Client:
         """What an operator says of an instance. Raises `NotFound` where nobody has said anything."""
         return await self._value(reader(Word), "GET", f"{path_of(id_)}/state")
 
+    async def states(self) -> list[Word]:
+        """Return the states that operators have set, in order of id, also of instances that are not registered.
+
+        Raises `NotFound` where the node that answers is of a release that does not list them.
+        """
+        return await self._list(reader(list[Word]), "/states")
+
     async def take_back_state(self, id_: str) -> None:
         """Take back what an operator said. Raises `NotFound` where nobody has said anything."""
         await self._value(read_nothing, "DELETE", f"{path_of(id_)}/state")

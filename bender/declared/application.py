@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from bender.addresses import NoAnswer
 from bender.client import Backend, BenderError, Client, Frontend, NotFound, Refused, Word
-from bender.client.asking import LIST_BYTES_MAX, only_if, path_of
+from bender.client.asking import only_if, path_of
 from bender.client.reading import Reader, read_backend, read_frontend, read_nothing, reader
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
@@ -78,7 +78,7 @@ class Applier:
         backends = {each.name: declared_fields(each.settings) for each in await self.client.backends()}
         frontends = {each.name: declared_fields(each.settings) for each in await self.client.frontends()}
         try:
-            words, _ = await self.client.read(reader(list[Word]), "GET", "/states", bytes_max=LIST_BYTES_MAX)
+            words = await self.client.states()
         except NotFound as error:
             return Contents(backends, frontends, {}, self.wall_ms(), (f"{error.node} {_NO_STATES}",))
         return Contents(backends, frontends, {word.id: word for word in words}, self.wall_ms())

@@ -152,7 +152,9 @@ class Calls(ClientCase):
         self.assertEqual(self.result(client.state(WEB_ID)), word)
         self.assertEqual(self.result(client.registration(WEB_ID)).state, "drain")
         self.assertEqual(self.result(client.set_state(WEB_ID, "up")).lasts_s, 86_400.0)
+        self.assertEqual([word.id for word in self.result(client.states())], [WEB_ID])
         self.result(client.take_back_state(WEB_ID))
+        self.assertEqual(self.result(client.states()), [])
         self.failure(client.take_back_state(WEB_ID), NotFound)
 
     def test_consumers(self) -> None:
