@@ -11,8 +11,8 @@ import click
 from bender.cli.grammar import NOT_DONE, Command, Group
 from bender.cli.screen import compact, day_and_clock
 from bender.cli.session import Session, asking
-from bender.cli.words import Name, Pair
-from bender.cli.words import fields as together
+from bender.cli.words import Name, merged, require_apart
+from bender.cli.words import Setting as Field
 from bender.client import Backend, Frontend, Member, NotFound, Setting
 from bender.client.asking import LIST_BYTES_MAX, only_if, path_of
 from bender.client.reading import (
@@ -21,6 +21,7 @@ from bender.client.reading import (
     read_backend_history,
     read_backends,
     read_frontend,
+    read_frontend_history,
     read_frontends,
     read_nothing,
     reader,
@@ -36,9 +37,9 @@ Asked = TypeVar("Asked", bound=Callable[..., Any])
 fields_argument = click.argument(
     "fields",
     nargs=-1,
-    type=Pair(),
+    type=Field(),
     metavar="[KEY=VALUE]…",
-    help="Other fields; a VALUE is JSON, or else text. Null takes one back.",
+    help="Other fields, or parts of them, such as health.path=/up; a VALUE is JSON, or else text. Null takes one back.",
 )
 
 
@@ -61,7 +62,8 @@ def frontend() -> None:
     examples="""
     bender backend set shop --app web --version 1.2.0
     bender backend set shop --version 1.3.0 --min-members 3
-    bender backend set shop balance=leastconn 'health={"path": "/health"}'
+    bender backend set shop balance=leastconn health.path=/health
+    bender backend set shop canary.version=1.4.0 canary.percent=5
     """,
 )
 @name_argument("backend")
@@ -128,17 +130,44 @@ async def list_backends(session: Session, name: str | None) -> None:
     "ls",
     examples="""
     bender frontend ls
+    bender frontend ls www
     """,
 )
+@name_argument("frontend", required=False)
 @asking
-async def list_frontends(session: Session) -> None:
-    """List frontends."""
+async def list_frontends(session: Session, name: str | None) -> None:
+    """List frontends, or where the one with this NAME sends requests."""
+    if name is not None:
+        await _list_rules(session, name)
+        return
     found, reply = await session.client.read(read_frontends, "GET", "/frontends", bytes_max=LIST_BYTES_MAX)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
     rows = [[each.name, each.backend or "", _others(each.settings)] for each in found]
     session.screen.table(["NAME", "BACKEND", "MORE"], rows, caption=f"{len(rows)} at {reply.node}")
+
+
+async def _list_rules(session: Session, name: str) -> None:
+    """Print the rules of a frontend in their order, and last where all other requests go."""
+    found, reply = await session.client.read(read_frontend, "GET", path_of(f"frontend/{name}"))
+    if session.screen.as_json:
+        session.screen.json(reply.body)
+        return
+    serving = {each.name: _serving(each) for each in await session.client.backends()}
+    rules = [rule for rule in found.settings.get("rules") or () if isinstance(rule, dict)]
+    sends = [(_condition(rule), rule.get("backend")) for rule in rules]
+    rows = [
+        [condition, to or "", serving.get(to, "no such backend") if to else "no backend yet"]
+        for condition, to in [*sends, ("all others" if sends else "all", found.backend)]
+    ]
+    session.screen.table(["REQUESTS", "BACKEND", "SERVED BY"], rows, caption=f"at {reply.node}")
+
+
+def _condition(rule: dict[str, Any]) -> str:
+    """Which requests a rule is for."""
+    header = [f"header {rule['header']}: {rule.get('value', '')}"] if "header" in rule else []
+    return " and ".join([*(f"{key} {rule[key]}" for key in ("host", "path") if key in rule), *header])
 
 
 @backend.command(
@@ -154,49 +183,99 @@ async def list_history(session: Session, name: str) -> None:
 
     CHANGED is what that changed of the setting before, in the line below.
     """
-    found, reply = await session.client.read(read_backend_history, "GET", f"{path_of(f'backend/{name}')}/history")
+    found = await _history(session, read_backend_history, f"backend/{name}")
+    if found is not None:
+        _show_history(session, ["APP", "VERSION"], ["app", "version"], found)
+
+
+@frontend.command(
+    "history",
+    examples="""
+    bender frontend history www
+    """,
+)
+@name_argument("frontend")
+@asking
+async def list_frontend_history(session: Session, name: str) -> None:
+    """List what a frontend was set to, when and by whom, newest first.
+
+    CHANGED is what that changed of the setting before, in the line below.
+    """
+    found = await _history(session, read_frontend_history, f"frontend/{name}")
+    if found is not None:
+        _show_history(session, ["BACKEND"], ["backend"], found)
+
+
+async def _history(session: Session, read: Reader[list[Setting]], id_: str) -> list[Setting] | None:
+    """What something was set to; None if that was printed as JSON already."""
+    found, reply = await session.client.read(read, "GET", f"{path_of(id_)}/history")
     if session.screen.as_json:
         session.screen.json(reply.body)
-        return
+        return None
+    return found
+
+
+def _show_history(session: Session, columns: list[str], fields: list[str], found: Sequence[Setting]) -> None:
     rows = [
-        [day_and_clock(each.at_ms), each.author, *_set_to(each.settings, before)]
+        [day_and_clock(each.at_ms), each.author, *_set_to(each.settings, before, fields)]
         for each, before in zip_longest(found, found[1:])
     ]
-    session.screen.table(["WHEN", "BY", "APP", "VERSION", "CHANGED"], rows, caption=f"at {reply.node}")
+    session.screen.table(["WHEN", "BY", *columns, "CHANGED"], rows, caption=f"at {session.client.nodes.last}")
 
 
-def _set_to(backend: dict[str, Any] | None, before: Setting | None) -> list[str]:
-    """What a backend was set to, and what that changed. Of the oldest setting it is not known what was before."""
-    if backend is None:
-        return ["", "", "removed"]
+def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Sequence[str]) -> list[str]:
+    """What something was set to, and what that changed. Of the oldest setting it is not known what was before."""
+    if settings is None:
+        return [*("" for _ in fields), "removed"]
     if before is None or before.settings is None:
-        changed = f"created {_others(backend)}".rstrip()
+        changed = f"created {_others(settings)}".rstrip()
     else:
-        changed = ", ".join(differences(before.settings, backend))
-    return [backend["app"], backend["version"], changed]
+        changed = ", ".join(differences(before.settings, settings))
+    return [*(settings.get(field) or "" for field in fields), changed]
 
 
 @click.command(
     cls=Command,
     examples="""
     bender rollback shop
+    bender backend rollback shop
     """,
 )
 @name_argument("backend")
 @asking
 async def rollback(session: Session, name: str) -> None:
     """Set a backend to what it was before; twice leads back to where it was."""
-    path = path_of(f"backend/{name}")
-    before = await session.client.backend(name)
+    await _roll_back(session, read_backend, f"backend/{name}")
+
+
+backend.add_command(rollback)
+
+
+@frontend.command(
+    "rollback",
+    examples="""
+    bender frontend rollback www
+    """,
+)
+@name_argument("frontend")
+@asking
+async def roll_back_frontend(session: Session, name: str) -> None:
+    """Set a frontend to what it was before; twice leads back to where it was."""
+    await _roll_back(session, read_frontend, f"frontend/{name}")
+
+
+async def _roll_back(session: Session, read: Reader[Backend | Frontend], id_: str) -> None:
+    before, _ = await session.client.read(read, "GET", path_of(id_))
     # Should the answer be lost, the next node must not do it a second time.
-    what, reply = await session.client.read(read_backend, "POST", f"{path}/rollback", headers=only_if(before.etag))
+    only = only_if(before.etag)
+    what, reply = await session.client.read(read, "POST", f"{path_of(id_)}/rollback", headers=only)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    session.screen.say(f"{what.settings['id']} is set back: {_serving(what)}.")
+    session.screen.say(f"{id_} is set back: {_leads_to(what)}.")
     _say_differences(session, before.settings, what.settings)
     session.screen.aside(f"at {reply.node}")
-    await _complain(session, what.name)
+    await _complain(session, what.name if isinstance(what, Backend) else what.backend)
 
 
 @backend.command(
@@ -249,29 +328,33 @@ async def _list_members(session: Session, name: str) -> None:
 
 
 async def _set(session: Session, id_: str, options: dict[str, Any], fields: Sequence[tuple[str, Any]]) -> None:
-    more = together(fields, "KEY=VALUE")
-    for option in options.keys() & more.keys():
-        raise click.UsageError(f"{option} is an option: give --{option} {more[option]}")
-    wanted = {key: value for key, value in options.items() if value is not None} | more
+    require_apart(fields)
+    for key, value in fields:
+        if key in options:
+            raise click.UsageError(f"{key} is an option: give --{key.replace('_', '-')} {value}")
     read: Reader[Backend | Frontend] = read_backend if id_.startswith("backend/") else read_frontend
-    before = None if session.screen.as_json else await _before(session, read, id_)
-    what, reply = await session.client.read(read, "PUT", path_of(id_), wanted)
+    parts = any("." in key for key, _ in fields)
+    found = await _before(session, read, id_) if parts or not session.screen.as_json else None
+    before = None if found is None else found.settings
+    wanted = {key: value for key, value in options.items() if value is not None} | merged(before or {}, fields)
+    # A part is put into what was found; if somebody else changes that meanwhile, it is not lost.
+    only = only_if(found.etag) if parts and found is not None else None
+    what, reply = await session.client.read(read, "PUT", path_of(id_), wanted, headers=only)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    serves = _serving(what) if isinstance(what, Backend) else f"backend {what.backend or 'none yet'}"
     done = "created" if reply.status == 201 else "as it was" if before == what.settings else "set"
-    session.screen.say(f"{id_} is {done}: {serves}.")
+    session.screen.say(f"{id_} is {done}: {_leads_to(what)}.")
     if before is not None:
         _say_differences(session, before, what.settings)
     session.screen.aside(f"at {reply.node}")
     await _complain(session, what.name if isinstance(what, Backend) else what.backend)
 
 
-async def _before(session: Session, read: Reader[Backend | Frontend], id_: str) -> dict[str, Any] | None:
+async def _before(session: Session, read: Reader[Backend | Frontend], id_: str) -> Backend | Frontend | None:
     """What a backend or frontend is set to now, None where there is none."""
     try:
-        return (await session.client.read(read, "GET", path_of(id_)))[0].settings
+        return (await session.client.read(read, "GET", path_of(id_)))[0]
     except NotFound:
         return None
 
@@ -280,6 +363,11 @@ def _say_differences(session: Session, before: dict[str, Any], after: dict[str, 
     """Say what a change changed, a line for each field."""
     for each in differences(before, after):
         session.screen.say(f"  {each}")
+
+
+def _leads_to(what: Backend | Frontend) -> str:
+    """What serves a backend, or what is behind a frontend."""
+    return _serving(what) if isinstance(what, Backend) else f"backend {what.backend or 'none yet'}"
 
 
 def _serving(backend: Backend) -> str:

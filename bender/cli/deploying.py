@@ -13,7 +13,7 @@ from bender.cli.configuration import name_argument
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import Screen, without_point
 from bender.cli.session import Session, following
-from bender.cli.words import Name, Steps
+from bender.cli.words import Duration, Name, Steps
 from bender.deploying import REQUESTS_MIN, Deploy, Look, Plan, Progress, Step
 from bender.deploying.judging import Count, members
 from bender.deploying.plan import Settings, told
@@ -21,7 +21,7 @@ from bender.deploying.plan import Settings, told
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-seconds = click.FloatRange(0, 86_400)
+up_to_a_day = Duration("0s", "24h")
 
 
 @click.command(
@@ -38,9 +38,9 @@ seconds = click.FloatRange(0, 86_400)
 )  # fmt: skip
 @click.option("--steps", type=Steps(), default=(), metavar="PERCENT,…",
               help="Give it these shares of the traffic one after the other; at 100 it serves alone.")  # fmt: skip
-@click.option("--every", type=seconds, default=60.0, show_default=True, metavar="SECONDS",
+@click.option("--every", type=up_to_a_day, default="60s", show_default=True, metavar="DURATION",
               help="How long each share is watched.")  # fmt: skip
-@click.option("--watch", type=seconds, default=5.0, show_default=True, metavar="SECONDS",
+@click.option("--watch", type=up_to_a_day, default="5s", show_default=True, metavar="DURATION",
               help="How long it is watched when it serves alone.")  # fmt: skip
 @click.option("--errors-max", type=click.FloatRange(0, 100), default=2.0, show_default=True, metavar="PERCENT",
               help="How much larger the part of its requests that fail may be than of the other version's, from "

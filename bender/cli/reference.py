@@ -31,11 +31,18 @@ On a terminal there are tables and colours, elsewhere plain columns without eith
 errors, one sentence each, to stderr, and so does on a terminal what there is to say besides: how many there are, and
 which node answered. With `--json` it is what the API answers, byte for byte, and nothing where that is nothing.
 
+## Arguments
+
+- An instance is named by its id, `APP/VERSION/HOST/PORT`, such as `web/1.2.0/10.0.0.5/8080`, or by the four parts.
+- A `DURATION` is a number of seconds, or numbers with units: `90`, `90s`, `10m`, `1h30m`, `2d`, `250ms`.
+- A `KEY=VALUE` of a backend or frontend has JSON as its value, or else text. `health.path=/up` sets a part of what is
+  an object and leaves its other parts as they are; `health.path=null` takes a part out.
+
 ## Exit status
 
 - 0: it was done.
 - 1: it was not, and a sentence on stderr says why; of `bender diff`, nodes disagree or do not answer; of
-  `bender explain`, no node knows anything of it.
+  `bender explain`, no node knows anything of it; of `bender ls`, nobody knows the app or the version.
 - 2: the command was not understood.
 - 130: Ctrl-C has ended it.
 

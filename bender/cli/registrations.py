@@ -9,11 +9,11 @@ from typing import Any
 import click
 import msgspec
 
-from bender.cli.grammar import Command
+from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import ago, clock, compact, lasted
 from bender.cli.session import Session, asking, following
 from bender.cli.styled import Styled, joined, styled
-from bender.cli.words import ID, PARTS, Events, Name, Pair, TextPair, fields, registration_id
+from bender.cli.words import ID, PARTS, Duration, Events, Name, Pair, TextPair, fields, registration_id
 from bender.client import Applied, Event, Registration, Word
 from bender.client.asking import LIST_BYTES_MAX, explain_path, list_path, path_of
 from bender.client.reading import Account, Explanation, Seen, Serves, read_nothing, reader
@@ -37,8 +37,10 @@ id_argument = click.argument(
 @click.argument("version", required=False, type=Name(), help="The version of it; all if not said.")
 @click.option("--meta", multiple=True, type=TextPair(), metavar="KEY=VALUE", help="Only what has this in its meta.")
 @asking
-async def ls(session: Session, app: str | None, version: str | None, meta: Sequence[tuple[str, str]]) -> None:
+async def ls(session: Session, app: str | None, version: str | None, meta: Sequence[tuple[str, str]]) -> int:
     """List what is registered, of an APP or a VERSION of it if said.
+
+    The status is 1 if nobody knows the app or the version: no instance has it, and no backend names it.
 
     A line has where an instance is, what an operator says of it, its share of the traffic, its ttl in seconds, since
     when it is there, and the node at which it was registered.
@@ -47,7 +49,7 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     found, reply = await session.client.read(reader(list[Registration]), "GET", path, bytes_max=LIST_BYTES_MAX)
     if session.screen.as_json:
         session.screen.json(reply.body)
-        return
+        return await _known(session, app, version, listed=bool(found))
     rows = [
         [
             *(each.app, each.version, each.host, each.port, _state(session, each), each.weight),
@@ -57,6 +59,23 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     ]
     columns = ["APP", "VERSION", "HOST", "PORT", "STATE", "WEIGHT", "TTL", "SINCE", "NODE", "META"]
     session.screen.table(columns, rows, caption=f"{len(rows)} at {reply.node}")
+    return await _known(session, app, version, listed=bool(found))
+
+
+async def _known(session: Session, app: str | None, version: str | None, *, listed: bool) -> int:
+    """Return the status of a list: an error, with the nearest names, for an app or a version that nobody knows."""
+    if listed or app is None:
+        return 0
+    from bender.cli.known import nearest, versions_by_app  # noqa: PLC0415 - seldom needed
+
+    versions = versions_by_app(await session.client.registrations(), await session.client.backends())
+    if app not in versions:
+        session.screen.error(f"there is no app {app}{nearest(app, versions)}")
+        return NOT_DONE
+    if version is not None and version not in versions[app]:
+        session.screen.error(f"there is no version {version} of {app}{nearest(version, versions[app])}")
+        return NOT_DONE
+    return 0
 
 
 def _state(session: Session, registration: Registration) -> Styled:
@@ -214,7 +233,7 @@ def _show_events(session: Session, nodes: Sequence[Account]) -> None:
 @click.option("--version", help="The version of the app.")
 @click.option("--host", metavar="ADDRESS", help="Its address, or the name of its host.")
 @click.option("--port", metavar="NUMBER", help="The port at which it serves.")
-@click.option("--ttl", type=float, metavar="SECONDS", help="How long it stays without being renewed.")
+@click.option("--ttl", type=Duration(), metavar="DURATION", help="How long it stays without being renewed.")
 @click.option(
     "--weight", type=click.IntRange(0, 256), metavar="NUMBER", help="Its share of the traffic; 1 if not said."
 )
@@ -263,7 +282,7 @@ def _named(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
 )
 @id_argument
 @click.option(
-    "--wait", type=click.FloatRange(0, 60), metavar="SECONDS", help="Wait until all nodes have it, for so long at most."
+    "--wait", type=Duration("0s", "60s"), metavar="DURATION", help="Wait until all nodes have it, for so long at most."
 )
 @asking
 async def deregister(session: Session, id: tuple[str, ...], wait: float | None) -> None:  # noqa: A002
@@ -292,14 +311,12 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None) 
     cls=Command,
     examples="""
     bender drain web/1.2.0/10.0.0.5/8080
-    bender drain web/1.2.0/10.0.0.5/8080 --for 600
+    bender drain web/1.2.0/10.0.0.5/8080 --for 10m
     bender drain web/1.2.0/10.0.0.5/8080 --maint
     """,
 )
 @id_argument
-@click.option(
-    "--for", "for_s", type=click.FloatRange(1), metavar="SECONDS", help="How long it holds; a day if not said."
-)
+@click.option("--for", "for_s", type=Duration("1s"), metavar="DURATION", help="How long it holds; a day if not said.")
 @click.option("--maint", is_flag=True, help="For maintenance: not even requests of those who were there before.")
 @asking
 async def drain(session: Session, id: tuple[str, ...], for_s: float | None, *, maint: bool) -> None:  # noqa: A002
@@ -314,12 +331,12 @@ async def drain(session: Session, id: tuple[str, ...], for_s: float | None, *, m
     cls=Command,
     examples="""
     bender up web/1.2.0/10.0.0.5/8080
-    bender up web/1.2.0/10.0.0.5/8080 --for 600
+    bender up web/1.2.0/10.0.0.5/8080 --for 10m
     """,
 )
 @id_argument
 @click.option(
-    "--for", "for_s", type=click.FloatRange(1), metavar="SECONDS", help="Call it up for so long, whatever its health."
+    "--for", "for_s", type=Duration("1s"), metavar="DURATION", help="Call it up for so long, whatever its health."
 )
 @asking
 async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None:  # noqa: A002

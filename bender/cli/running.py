@@ -20,7 +20,7 @@ from zope.interface import implementer
 from bender.cli.grammar import Command as Documented
 from bender.cli.screen import json_for
 from bender.cli.session import TOKEN, Session, following
-from bender.cli.words import Pair, fields
+from bender.cli.words import Duration, Pair, fields
 from bender.client import BenderError, Client
 from bender.core.model import Invalid
 from bender.core.timing import Timing
@@ -33,7 +33,7 @@ SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGW
 #: What nodes may take to say which ttl they accept; without an answer the default bounds hold.
 INTERVAL_S_MAX = 2.0
 
-seconds = click.FloatRange(0, 3600)
+up_to_an_hour = Duration("0s", "1h")
 
 
 @click.command(
@@ -50,23 +50,23 @@ seconds = click.FloatRange(0, 3600)
     "--port", required=True, type=click.IntRange(1, 65535), metavar="NUMBER", help="The port at which it serves."
 )
 @click.option("--host", metavar="ADDRESS", help="Its address; if not said, that by which this machine reaches a node.")
-@click.option("--ttl", type=float, metavar="SECONDS", help="How long it stays when this process is killed.")
+@click.option("--ttl", type=Duration(), metavar="DURATION", help="How long it stays when this process is killed.")
 @click.option("--weight", type=click.IntRange(0, 256), metavar="NUMBER", help="Its share of the traffic.")
 @click.option("--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="Whatever else is to be known of it.")
 @click.option("--check", "check_path", metavar="PATH", help="A page that has to answer with 200 to 399.")
-@click.option("--check-every", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, metavar="SECONDS",
+@click.option("--check-every", type=Duration("100ms", "1h"), default="2s", show_default=True, metavar="DURATION",
               help="Time between two checks.")  # fmt: skip
-@click.option("--check-timeout", type=click.FloatRange(0.1, 60), default=2.0, show_default=True, metavar="SECONDS",
+@click.option("--check-timeout", type=Duration("100ms", "60s"), default="2s", show_default=True, metavar="DURATION",
               help="What an answer to a check may take.")  # fmt: skip
 @click.option("--rise", type=click.IntRange(1), default=2, show_default=True, metavar="NUMBER",
               help="So many good checks bring it back.")  # fmt: skip
 @click.option("--fall", type=click.IntRange(1), default=3, show_default=True, metavar="NUMBER",
               help="So many bad ones take it out.")  # fmt: skip
-@click.option("--wait", type=click.FloatRange(0, 60), default=5.0, show_default=True, metavar="SECONDS",
+@click.option("--wait", type=Duration("0s", "60s"), default="5s", show_default=True, metavar="DURATION",
               help="How long all nodes may take to know that it is deregistered.")  # fmt: skip
-@click.option("--drain", type=seconds, default=0.0, show_default=True, metavar="SECONDS",
+@click.option("--drain", type=up_to_an_hour, default="0s", show_default=True, metavar="DURATION",
               help="How long it goes on when all know, before it gets the signal.")  # fmt: skip
-@click.option("--kill-after", type=seconds, metavar="SECONDS",
+@click.option("--kill-after", type=up_to_an_hour, metavar="DURATION",
               help="Kill it if it has not ended so long after the signal; never if not said.")  # fmt: skip
 @click.option("--behind-proxy", is_flag=True,
               help="Do not look which process holds the port: it is a proxy that COMMAND did not start.")  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import click
@@ -14,6 +16,16 @@ from bender.core.model import Invalid, parse_name, registration_key
 
 PARTS = ("APP", "VERSION", "HOST", "PORT")
 ID = "/".join(PARTS)
+EXAMPLE = "web/1.2.0/10.0.0.5/8080"
+
+#: Fields of backends and frontends, and of what is in them, that are text also where that looks like a number.
+TEXTS = {"app", "backend", "balance", "bind", "host", "mode", "path", "version"}
+
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+_UNITS_S = (86_400, 3600, 60, 1, 0.001)
+_DURATION = re.compile(
+    "".join(rf"(?:([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?){unit})?" for unit in ("d", "h", "m(?:in)?(?!s)", "s", "ms"))
+)
 
 _NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,9})?")
 
@@ -22,11 +34,11 @@ def registration_id(words: tuple[str, ...]) -> str:
     """The id that words make together: `web/1.2.0/10.0.0.5/8080`, also with `registration/`, or as four words."""
     parts = "/".join(words).removeprefix("registration/").split("/")
     if len(parts) != len(PARTS):
-        raise click.BadParameter(f"{' '.join(words)!r} is no id", param_hint=f"'{ID}'")
+        raise click.BadParameter(f"{' '.join(words)!r} is not an id, such as {EXAMPLE}", param_hint=f"'{ID}'")
     try:
         return registration_key((parts[0], parts[1], parts[2], parts[3]))
     except Invalid as error:
-        raise click.BadParameter(str(error), param_hint=f"'{ID}'") from error
+        raise click.BadParameter(f"{error}, as in {EXAMPLE}", param_hint=f"'{ID}'") from error
 
 
 class Name(click.ParamType[str]):
@@ -38,7 +50,10 @@ class Name(click.ParamType[str]):
         try:
             return parse_name("name", value)
         except Invalid as error:
-            self.fail(f"{value!r} {str(error).removeprefix('name: ')}", param, ctx)
+            why = f"{value!r} {str(error).removeprefix('name: ')}"
+            parts = [part for part in str(value).removeprefix("registration/").split("/") if part]
+            words = f"; give only the name of it, such as {' or '.join(map(repr, parts))}" if len(parts) > 1 else ""
+            self.fail(why + words, param, ctx)
 
 
 class Pair(click.ParamType[tuple[str, Any]]):
@@ -51,7 +66,7 @@ class Pair(click.ParamType[tuple[str, Any]]):
             return value
         key, equals, text = value.partition("=")
         if not (key and equals):
-            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+            self.fail(f"{value!r} is not KEY=VALUE, such as zone=a", param, ctx)
         return key, parsed(text)
 
 
@@ -61,6 +76,52 @@ class TextPair(Pair):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         key, _ = super().convert(value, param, ctx)
         return key, str(value).partition("=")[2] if isinstance(value, str) else value[1]
+
+
+class Setting(Pair):
+    """`KEY=VALUE` of a backend or frontend, where `KEY.KEY=VALUE` is a part of what is an object.
+
+    What can only be text is text: `canary.version=2` is the version "2".
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        key, said = super().convert(value, param, ctx)
+        if not all(key.split(".")):
+            self.fail(f"{key!r} is not a KEY, or several with dots between them, such as health.path", param, ctx)
+        if isinstance(value, str) and key.rpartition(".")[2] in TEXTS and not (said is None or isinstance(said, str)):
+            said = value.partition("=")[2]
+        return key, said
+
+
+class Duration(click.ParamType[float]):
+    """A duration: a number of seconds, or numbers with units. The value is in seconds."""
+
+    name = "duration"
+
+    def __init__(self, least: str = "", most: str = "") -> None:
+        self._least_s = seconds_of(least) or 0.0
+        self._most_s = (seconds_of(most) if most else None) or inf
+        self._range = " and ".join(filter(None, [least and f"at least {least}", most and f"at most {most}"]))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, float):
+            return value
+        found = seconds_of(str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is not a duration: give seconds, or units as in 90s, 10m, 1h30m or 250ms", param, ctx)
+        if not self._least_s <= found <= self._most_s:
+            self.fail(f"{value!r} is out of range: give {self._range}", param, ctx)
+        return found
+
+
+def seconds_of(text: str) -> float | None:
+    """Return the seconds of a duration such as `90`, `90s`, `1h30m` or `250ms`, None if it is not one."""
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    match = _DURATION.fullmatch(text)
+    if not match or not text:
+        return None
+    return sum(float(number) * unit_s for number, unit_s in zip(match.groups(), _UNITS_S, strict=True) if number)
 
 
 class Events(click.ParamType[frozenset[str]]):
@@ -104,6 +165,44 @@ def fields(pairs: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
             raise click.BadParameter(f"{key!r} is given twice", param_hint=f"'{where}'")
         together[key] = value
     return together
+
+
+def merged(found: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields that pairs such as `health.path=/` change, each as it is to be as a whole.
+
+    Parts are put into what is `found` in the registry now. A part that is null is taken out, and an object without any
+    parts left is null itself.
+    """
+    changed: dict[str, Any] = {}
+    for key, value in fields(pairs, "KEY=VALUE").items():
+        first, *inner = key.split(".")
+        if not inner:
+            changed[first] = value
+            continue
+        if first not in changed:
+            changed[first] = deepcopy(found.get(first))
+        changed[first] = _with_part(changed[first], inner, value, (first,))
+    return changed
+
+
+def _with_part(whole: Any, inner: Sequence[str], value: Any, where: tuple[str, ...]) -> dict[str, Any] | None:
+    if not (whole is None or isinstance(whole, dict)):
+        name = ".".join(where)
+        raise click.BadParameter(f"{name!r} is not an object, and has no {inner[0]!r}", param_hint="'KEY=VALUE'")
+    key, *rest = inner
+    parts = dict(whole or {})
+    parts[key] = _with_part(parts.get(key), rest, value, (*where, key)) if rest else value
+    return {key: part for key, part in parts.items() if part is not None} or None
+
+
+def require_apart(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Refuse pairs of which one is a part of another: which of them counts would depend on their order."""
+    keys = [tuple(key.split(".")) for key, _ in pairs]
+    for one in keys:
+        for other in keys:
+            if len(one) < len(other) and other[: len(one)] == one:
+                names = f"{'.'.join(one)!r} and a part of it, {'.'.join(other)!r}"
+                raise click.BadParameter(f"{names}, are given: give one or the other", param_hint="'KEY=VALUE'")
 
 
 def parsed(text: str) -> Any:

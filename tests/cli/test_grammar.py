@@ -77,7 +77,7 @@ class Mistakes(SynchronousTestCase):
             (["watch", "--only=onlin"], "'--only': 'onlin' is none of online, "),
             (["explain"], "missing argument 'APP/VERSION/HOST/PORT'"),
             (["register", WEB, "--weight=300"], "'--weight': 300 is not in the range"),
-            (["deregister", WEB, "--wait=99"], "'--wait': 99.0 is not in the range"),
+            (["deregister", WEB, "--wait=99"], "'--wait': '99' is out of range: give at least 0s and at most 60s"),
             (["backend", "set"], "missing argument 'NAME'"),
             (["backend", "set", "shop", "note"], "'note' is not KEY=VALUE"),
             (["frontend", "rm", "a/b"], "'NAME': 'a/b' must be"),

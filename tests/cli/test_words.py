@@ -6,7 +6,20 @@ import click
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli.grammar import as_utf8
-from bender.cli.words import Events, Name, Pair, Steps, TextPair, fields, parsed, registration_id
+from bender.cli.words import (
+    Duration,
+    Events,
+    Name,
+    Pair,
+    Setting,
+    Steps,
+    TextPair,
+    fields,
+    merged,
+    parsed,
+    registration_id,
+    require_apart,
+)
 
 ID = "registration/web/1.2.0/10.0.0.5/8080"
 
@@ -45,8 +58,10 @@ class Ids(WordCase):
 
     def test_what_is_no_id(self) -> None:
         """It is quoted, or the part of it that is wrong named."""
-        self.refused("'web/1' is no id", registration_id, ("web/1",))
-        self.refused("'a b c d e' is no id", registration_id, ("a", "b", "c", "d", "e"))
+        self.refused("'web/1' is not an id, such as web/1.2.0/10.0.0.5/8080", registration_id, ("web/1",))
+        self.refused(
+            "'a b c d e' is not an id, such as web/1.2.0/10.0.0.5/8080", registration_id, ("a", "b", "c", "d", "e")
+        )
         self.refused("port: must be a number", registration_id, ("web/1/h/0",))
         self.refused("host: must be", registration_id, ("web/1/a b/1",))
         self.refused("app: must have", registration_id, ("", "1", "h", "1"))
@@ -62,6 +77,81 @@ class Names(WordCase):
         """It is refused before anybody is asked."""
         for name in ("", "a/b", ".", "..", "a\n", "x" * 256):
             self.refused("must", Name().convert, name, None, None)
+
+    def test_an_id_in_place_of_a_name(self) -> None:
+        """It is said what to give."""
+        self.refused("give only the name of it, such as 'web' or '1.2.0'", Name().convert, "web/1.2.0", None, None)
+
+
+class Durations(WordCase):
+    def test_a_number_is_of_seconds_or_has_units(self) -> None:
+        """Largest first, each at most once."""
+        for text, seconds in (
+            ("90", 90.0),
+            ("0.5", 0.5),
+            ("90s", 90.0),
+            ("10m", 600.0),
+            ("10min", 600.0),
+            ("1h", 3600.0),
+            ("1h30m", 5400.0),
+            ("1.5h", 5400.0),
+            ("2d", 172_800.0),
+            ("250ms", 0.25),
+            ("1m250ms", 60.25),
+        ):
+            self.assertEqual(Duration().convert(text, None, None), seconds)
+
+    def test_what_is_no_duration(self) -> None:
+        """It is quoted, with what would be one."""
+        for text in ("", "x", "m", "-1", "1e3", "inf", "nan", "10 m", "1m1h", "1h1h", "2m30", "\u0665s", "1_0"):
+            self.refused("is not a duration: give seconds, or units as in 90s", Duration().convert, text, None, None)
+
+    def test_the_range_is_named(self) -> None:
+        """Both ends, or the one that there is."""
+        between = Duration("1s", "1h")
+        self.assertEqual((between.convert("1", None, None), between.convert("60m", None, None)), (1.0, 3600.0))
+        for text in ("0.9", "3601"):
+            self.refused("give at least 1s and at most 1h", between.convert, text, None, None)
+        self.refused("'0' is out of range: give at least 1s", Duration("1s").convert, "0", None, None)
+
+
+class Settings(WordCase):
+    """`KEY=VALUE` of backends and frontends."""
+
+    def pairs(self, *words: str) -> list[tuple[str, object]]:
+        return [Setting().convert(word, None, None) for word in words]
+
+    def test_parts_of_an_object_have_dots_between_their_keys(self) -> None:
+        """They are put into what is there."""
+        found = {"health": {"path": "/", "interval": 2}, "balance": "random"}
+        for words, changed in (
+            (["health.path=/up"], {"health": {"path": "/up", "interval": 2}}),
+            (["health.interval=null"], {"health": {"path": "/"}}),
+            (["health.interval=null", "health.path=null"], {"health": None}),
+            (["canary.version=2", "canary.percent=5"], {"canary": {"version": "2", "percent": 5}}),
+            (["a.b.c=1", "a.b.d=2", "balance=source"], {"a": {"b": {"c": 1, "d": 2}}, "balance": "source"}),
+        ):
+            self.assertEqual(merged(found, self.pairs(*words)), changed)
+        self.assertEqual(found["health"], {"path": "/", "interval": 2})
+
+    def test_what_can_only_be_text_is_text(self) -> None:
+        """A version that looks like a number would be refused, or be another one."""
+        self.assertEqual(self.pairs("canary.version=1.10", "version=2"), [("canary.version", "1.10"), ("version", "2")])
+        self.assertEqual(self.pairs('bind="*:80"', "path=null"), [("bind", "*:80"), ("path", None)])
+        self.assertEqual(self.pairs("meta.n=1"), [("meta.n", 1)])
+
+    def test_what_has_no_parts(self) -> None:
+        """It is named, and so is an empty key."""
+        pairs = self.pairs("balance.x=1")
+        self.refused("'balance' is not an object, and has no 'x'", merged, {"balance": "random"}, pairs)
+        for word in (".a=1", "a.=1", "a..b=1"):
+            self.refused("is not a KEY, or several with dots", Setting().convert, word, None, None)
+
+    def test_a_whole_and_a_part_of_it(self) -> None:
+        """Which of them counts would depend on their order."""
+        pairs = self.pairs("health.path=/", "health=null")
+        self.refused("'health' and a part of it, 'health.path', are given", require_apart, pairs)
+        require_apart(self.pairs("health.path=/", "healthy=1", "health.host=x"))
 
 
 class Pairs(WordCase):

@@ -42,7 +42,7 @@ async def empty(shared: Cluster) -> Node:
     if not shared.nodes:
         await shared(1)
     (node,) = shared.nodes
-    for kind in ("registrations", "backends"):
+    for kind in ("registrations", "frontends", "backends"):
         for each in (await node.call("GET", f"/{kind}")).body:
             path = quote(each["id"].partition("/")[2])
             assert (await node.call("DELETE", f"/{kind}/{path}")).status in (200, 204), each
@@ -70,9 +70,16 @@ async def test_an_instance_is_registered_listed_and_deregistered(cluster: Cluste
     assert len(shell.table("ls", there)) == 3
     assert len(shell.table("ls", "web", "1.3.0", there)) == 1
     assert shell.table("ls", "--meta=zone=a", "--meta=n=1", there)[0][-1] == '{"n":1,"zone":"a"}'
-    assert shell.done("ls", "nothing", there) == ""
+    end = shell.bender("ls", "wbe", there)
+    assert (end.returncode, end.stdout, end.stderr) == (1, "", "bender: there is no app wbe; the nearest is web.\n")
+    end = shell.bender("ls", "web", "9", there)
+    versions = "bender: there is no version 9 of web; there is 1.2.0, 1.3.0.\n"
+    assert (end.returncode, end.stdout, end.stderr) == (1, "", versions)
     assert shell.done("ls", "--json", here) == await answered(nodes[0], "/registrations") + "\n"
-    assert shell.done("ls", "nothing", "--json", here) == "[]\n"
+    end = shell.bender("ls", "nothing", "--json", here)
+    assert (end.returncode, end.stdout) == (1, "[]\n")
+    assert is_sentence(end.stderr)
+    assert shell.done("ls", "web", "--meta=zone=b", here) == ""
 
     assert shell.done("deregister", WEB, "--wait=5", here) == f"{WEB_ID} is deregistered at n1, n2.\n"
     said = json.loads(shell.done("deregister", "other", "1", "h", "80", "--wait=5", "--json", here))
@@ -212,7 +219,7 @@ async def test_guard(cluster: Cluster, shell: Shell) -> None:
 
 def _check_history(rows: list[list[str]]) -> None:
     assert [row[2:5] for row in rows] == [["127.0.0.1", "web", version] for version in ["1.2.0"] * 4 + ["1"]]
-    assert " ".join(rows[3][5:]) == "version 1 → 1.2.0, note hi, canary 5 % of 2"
+    assert " ".join(rows[3][5:]) == "version 1 → 1.2.0, meta.note hi, canary 5 % of 2"
     assert rows[4][5:] == ["created", 'health={"path":"/"}']
 
 
@@ -228,13 +235,14 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     assert (end.returncode, end.stdout, end.stderr) == (0, "backend/shop is created: web 1.\n", nobody)
     await registered(node)
     canary = 'canary={"version": "2", "percent": 5}'
-    said = shell.done("backend", "set", "shop", "--version=1.2.0", "note=hi", canary, here)
-    changes = "  version 1 → 1.2.0\n  note hi\n  canary 5 % of 2\n"
+    said = shell.done("backend", "set", "shop", "--version=1.2.0", "meta.note=hi", canary, here)
+    changes = "  version 1 → 1.2.0\n  meta.note hi\n  canary 5 % of 2\n"
     assert said == f"backend/shop is set: web 1.2.0, and 5 % at 2.\n{changes}"
     ends = "backend/shop is set: web 1.2.0.\n  canary 2 ended\n"
     assert shell.done("backend", "set", "shop", "canary=null", here) == ends
     assert shell.done("backend", "set", "shop", "canary=null", here) == "backend/shop is as it was: web 1.2.0.\n"
-    assert shell.table("backend", "ls", here) == [["shop", "web", "1.2.0", "1", 'health={"path":"/"}', 'note="hi"']]
+    more = ['health={"path":"/"}', 'meta={"note":"hi"}']
+    assert shell.table("backend", "ls", here) == [["shop", "web", "1.2.0", "1", *more]]
     assert shell.table("backend", "ls", "shop", here) == [["10.0.0.5", "8080", "1", "web", "1.2.0"]]
     assert shell.done("backend", "ls", "--json", here) == await answered(node, "/backends") + "\n"
     assert shell.done("backend", "ls", "shop", "--json", here) == await answered(node, "/backends/shop/members") + "\n"
@@ -251,6 +259,16 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
         == await answered(node, "/backends/shop/history") + "\n"
     )
 
+    assert "health.interval 5" in shell.done("backend", "set", "shop", "health.interval=5", here)
+    assert json.loads(await answered(node, "/backends/shop"))["health"] == {"path": "/", "interval": 5}
+
+
+@ensureDeferred
+async def test_frontends(shared: Cluster, shell: Shell) -> None:
+    node = await empty(shared)
+    here = at(node)
+    assert (await node.call("PUT", "/backends/shop", {"app": "web", "version": "1"})).status == 201
+    await registered(node, "web/1/10.0.0.5/8080")
     assert shell.done("frontend", "set", "www", here) == "frontend/www is created: backend none yet.\n"
     said = shell.done("frontend", "set", "www", "--backend=shop", "bind=*:80", "--json", here)
     assert [json.loads(said)] == json.loads(await answered(node, "/frontends"))
@@ -262,6 +280,15 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     end = shell.bender("backend", "rm", "shop", here)
     used = "bender: frontend www sends to backend shop: change that first, or add --force.\n"
     assert (end.returncode, end.stderr) == (1, used)
+    changed = "  bind *:81 (was *:80)\n"
+    assert shell.done("frontend", "set", "www", "bind=*:81", here) == f"frontend/www is set: backend shop.\n{changed}"
+    rows = shell.table("frontend", "history", "www", here)
+    assert rows[0][3:] == ["shop", "bind", "*:81", "(was", "*:80)"]
+    assert shell.done("frontend", "rollback", "www", here).startswith("frontend/www is set back: backend shop.\n")
+    assert json.loads(await answered(node, "/frontends/www"))["bind"] == "*:80"
+    rules = [["path", "/", "typo", "no", "such", "backend"], ["all", "others", "tpyo", "no", "such", "backend"]]
+    assert shell.table("frontend", "ls", "api", here) == rules
+    assert shell.done("frontend", "ls", "api", "--json", here) == await answered(node, "/frontends/api") + "\n"
     assert shell.done("frontend", "rm", "www", here) == "frontend/www is removed.\n"
     assert shell.done("backend", "rm", "shop", "--json", here) == ""
     end = shell.bender("backend", "rm", "shop", here)
@@ -579,7 +606,7 @@ async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
     ("arguments", "why"),
     [
         (["ls", "--meta=x=1", "--meta=x=2"], "invalid value for '--meta': 'x' is given twice"),
-        (["explain", "a/b"], "'APP/VERSION/HOST/PORT': 'a/b' is no id"),
+        (["explain", "a/b"], "'APP/VERSION/HOST/PORT': 'a/b' is not an id, such as web/1.2.0/10.0.0.5/8080"),
         (["register", "--app=web", "--port=80"], "--version, --host missing"),
         (["register", WEB, "--app=web"], "--app is a part of APP/VERSION/HOST/PORT"),
         (["backend", "set", "shop", "version=1"], "version is an option: give --version 1"),

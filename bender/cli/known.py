@@ -1,0 +1,39 @@
+"""Names that the registry knows: what a name that it does not know may have been meant to be."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from bender.client import Backend, Registration
+from bender.core.serving import canary_of
+
+#: Names that are listed where none is near.
+LISTED_MAX = 10
+
+
+def versions_by_app(registrations: Iterable[Registration], backends: Iterable[Backend]) -> Mapping[str, set[str]]:
+    """Return the versions of each app that is registered, or that a backend names."""
+    versions: dict[str, set[str]] = defaultdict(set)
+    for registration in registrations:
+        versions[registration.app].add(registration.version)
+    for backend in backends:
+        versions[backend.app].add(backend.version)
+        canary = canary_of(backend.settings)
+        if canary is not None:
+            versions[backend.app].add(canary.version)
+    return dict(versions)
+
+
+def nearest(name: str, known: Iterable[Any]) -> str:
+    """Return the end of a sentence that says which names are near, or which there are at all."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3)
+    if near:
+        return f"; the nearest {'is' if len(near) == 1 else 'are'} {', '.join(near)}"
+    if not names:
+        return "; nothing is registered"
+    more = f", and {len(names) - LISTED_MAX} more" if len(names) > LISTED_MAX else ""
+    return f"; there is {', '.join(names[:LISTED_MAX])}{more}"
