@@ -7,6 +7,7 @@ those that take too long for every day. The status is 0 only where every job end
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -46,6 +47,8 @@ class Job:
     output: IO[str] = Factory(lambda: tempfile.TemporaryFile("w+"))  # noqa: SIM115 - open as long as the job
     process: subprocess.Popen[str] | None = None
     started_at: float = 0.0
+    took_s: float = 0.0
+    cpu_s: float = 0.0
 
     def start(self) -> None:
         self.started_at = time.monotonic()
@@ -59,8 +62,19 @@ class Job:
             return False
         if time.monotonic() - self.started_at > JOB_S_MAX:
             self.process.kill()
-            self.process.wait()
-        return self.process.poll() is None
+        return not self._reaped(os.WNOHANG)
+
+    def _reaped(self, flags: int) -> bool:
+        """Return whether the process has ended; note its status and the CPU time of it and of what it waited for."""
+        if self.process is None or self.process.returncode is not None:
+            return True
+        pid, status, used = os.wait4(self.process.pid, flags)
+        if pid == 0:
+            return False
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        self.took_s = time.monotonic() - self.started_at
+        self.cpu_s = used.ru_utime + used.ru_stime
+        return True
 
     def end(self) -> None:
         """As Ctrl-C would, for after that pytest ends the processes which it has started."""
@@ -71,8 +85,7 @@ class Job:
         """Print what it said; returns how many tests passed and failed. A job without any that passed has failed."""
         self.output.seek(0)
         text = self.output.read().rstrip()
-        took_s = time.monotonic() - self.started_at
-        print(f"{text}\n--- {self.name}: {took_s:.0f} s\n", flush=True)
+        print(f"{text}\n--- {self.name}: {self.took_s:.0f} s, {self.cpu_s:.0f} s of CPU\n", flush=True)
         last = text.rpartition("\n")[2]
         passed, failed = _sum(PASSED, last), _sum(FAILED, last)
         status = None if self.process is None else self.process.returncode

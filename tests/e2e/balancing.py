@@ -21,7 +21,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectError
 
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Answer, Node, Ports, environment, pause, twistd, until
+from tests.e2e.forking import Forked, forks
+from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Answer, Node, Ports, environment, pause, until
 
 #: Options of nodes that are quick.
 NODES = {"ttl": 4, "interval": 0.25}
@@ -42,7 +43,7 @@ class Process:
 
     name: str
     folder: Path
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
 
     def run(self, *command: str) -> None:
         with (self.folder / f"{self.name}.out").open("ab") as out:
@@ -143,7 +144,11 @@ class Driver(Process):
         flags = [f"--{option}" for option, value in options.items() if value is True]
         given = [f"--{option}={value}" for option, value in options.items() if value not in (True, None)]
         bender = [f"--bender=127.0.0.1:{node.api_port}" for node in self.nodes]
-        self.run(*twistd(), "bender-haproxy", *bender, *given, *flags)
+        arguments = ["--nodaemon", "--pidfile=", "bender-haproxy", *bender, *given, *flags]
+        with (self.folder / f"{self.name}.out").open("ab") as out:
+            self.process = forks().start(
+                "twistd", arguments, environment(), cwd=self.folder, stdout=out, stderr=subprocess.STDOUT
+            )
 
     async def ready(self) -> None:
         await self.until("ready", lambda status: status["ready"] and status["haproxy"]["settled"])

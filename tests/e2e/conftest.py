@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import forking
 from tests.e2e.balancing import Place
 from tests.e2e.forking import Forks
 from tests.e2e.nodes import Cluster
@@ -44,10 +45,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         assert "Traceback" not in node.log, node.log
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def forks() -> Iterator[Forks]:
     """Runs commands without the time that a Python takes to start."""
-    forks = Forks()
+    forks = forking.forks()
     yield forks
     forks.end()
 

@@ -1,23 +1,36 @@
-"""`bender` in processes that are forked off one which has imported all of it: each takes hundredths of a second.
+"""Commands of this checkout, forked off a process which has imported all of it: each starts in hundredths of a second.
 
-A fresh Python that imports `bender` takes a third of a second of the processor, which adds up over a few hundred
-commands. What depends on how Python starts (the locale, the console script) needs a fresh process.
+A fresh Python that imports `bender` or Twisted takes a third of a second of the processor or more, which adds up over a
+thousand processes. A forked one is a process like any other, with descriptors, signals and an exit status of its own.
+What depends on how Python itself starts (the locale, its options, the console script) needs a fresh process.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import select
 import selectors
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Self
 
 from attrs import define
 
-from tests.e2e.nodes import PATIENCE_S, environment
+ROOT = Path(__file__).parents[2]
+
+#: A guard against what hangs, also on a machine that is slow and busy.
+WITHIN_S = 60.0
+
+Stream = int | IO[Any] | None
 
 
 @define
@@ -29,75 +42,205 @@ class Ended:
     stderr: str
 
 
-#: Reads `[arguments, variables]`, a line each, and answers with `[status, stdout, stderr]`.
-_FORKING = """
-import json, os, sys, tempfile
-import bender.cli, bender.client, treq, twisted.web.client
-assert "twisted.internet.reactor" not in sys.modules
-from bender.cli import commands, deploying, running, session
-for line in sys.stdin:
-    arguments, variables = json.loads(line)
-    files = [tempfile.TemporaryFile() for _ in range(2)]
-    child = os.fork()
-    if not child:
-        os.environ.clear()
-        os.environ.update(variables)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for number, file in enumerate(files, 1):
-            os.dup2(file.fileno(), number)
-        sys.argv = ["bender", *arguments]
-        try:
-            bender.cli.main()
-        except SystemExit as end:
-            status = end.code
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            status = 99
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status or 0)
-    _, ended = os.waitpid(child, 0)
-    texts = []
-    for file in files:
-        file.seek(0)
-        texts.append(file.read().decode("utf-8", "surrogateescape"))
-        file.close()
-    print(json.dumps([os.waitstatus_to_exitcode(ended), *texts]), flush=True)
-"""
+class Forked:
+    """A command that was forked. It has those of the methods of `subprocess.Popen` that tests use, which do the same.
+
+    `stdout` and `stderr` are there where `subprocess.PIPE` was given for them.
+    """
+
+    def __init__(self, report: socket.socket, pipes: Mapping[str, IO[Any]]) -> None:
+        self.stdin, self.stdout, self.stderr = (pipes.get(name) for name in ("stdin", "stdout", "stderr"))
+        self.returncode: int | None = None
+        self._report = report
+        self._received = b""
+        pid = self._line(WITHIN_S)
+        assert pid is not None, "nothing was forked"
+        self.pid = pid
+
+    def _line(self, within_s: float | None) -> int | None:
+        """Return the next number that is reported; None where there is none within this time."""
+        ends_at = None if within_s is None else time.monotonic() + within_s
+        while b"\n" not in self._received:
+            left = None if ends_at is None else max(0.0, ends_at - time.monotonic())
+            if not select.select([self._report], [], [], left)[0]:
+                return None
+            piece = self._report.recv(4096)
+            assert piece, "the process from which commands are forked has ended"
+            self._received += piece
+        line, _, self._received = self._received.partition(b"\n")
+        return int(line)
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self.returncode = self._line(timeout)
+            if self.returncode is None:
+                raise subprocess.TimeoutExpired("a forked command", timeout or 0)
+            self._report.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe is not None:
+                pipe.close()
+        self.wait()
+
+    def communicate(self, timeout: float = WITHIN_S) -> tuple[Any, Any]:
+        """Read both pipes to their ends, and wait for that of the process."""
+        ends_at = time.monotonic() + timeout
+        pieces: dict[IO[Any], bytes] = {pipe: b"" for pipe in (self.stdout, self.stderr) if pipe is not None}
+        with selectors.DefaultSelector() as selector:
+            for pipe in pieces:
+                selector.register(pipe, selectors.EVENT_READ)
+            while selector.get_map():
+                ready = selector.select(max(0.0, ends_at - time.monotonic()))
+                if not ready:
+                    raise subprocess.TimeoutExpired("a forked command", timeout)
+                for key, _ in ready:
+                    pipe = next(pipe for pipe in pieces if pipe is key.fileobj)
+                    piece = os.read(key.fd, 65_536)
+                    pieces[pipe] += piece
+                    if not piece:
+                        selector.unregister(pipe)
+        self.wait(max(0.0, ends_at - time.monotonic()))
+        read = {pipe: _as_text(pipe, piece) for pipe, piece in pieces.items()}
+        return tuple(None if pipe is None else read[pipe] for pipe in (self.stdout, self.stderr))  # type: ignore[return-value]
+
+
+def _as_text(pipe: IO[Any], piece: bytes) -> Any:
+    encoding = getattr(pipe, "encoding", None)
+    return piece if encoding is None else piece.decode(encoding)
 
 
 class Forks:
-    """Runs commands of this checkout, one after the other. The process from which they are forked starts on demand."""
+    """Forks commands of this checkout. The process from which they are forked starts on demand."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
 
-    def __call__(self, arguments: Sequence[str], variables: Mapping[str, str], within_s: float = PATIENCE_S) -> Ended:
-        """Run a command with these variables as its environment; it must end within this time."""
-        process = self._process = self._process or subprocess.Popen(
-            [sys.executable, "-c", _FORKING],
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert process.stdin and process.stdout
-        process.stdin.write(json.dumps([arguments, dict(variables)]).encode() + b"\n")
-        process.stdin.flush()
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            if not selector.select(within_s):
-                self.end()
-                raise AssertionError(f"{arguments} takes longer than {within_s} s")
-        return Ended(*json.loads(process.stdout.readline()))
+    def __call__(self, arguments: Sequence[str], variables: Mapping[str, str], within_s: float = WITHIN_S) -> Ended:
+        """Run `bender` with these variables as its environment; it must end within this time."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            forked = self.start("bender", arguments, variables, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            try:
+                forked.wait(within_s)
+            except subprocess.TimeoutExpired:
+                forked.kill()
+                forked.wait(WITHIN_S)
+                raise AssertionError(f"{arguments} takes longer than {within_s} s") from None
+            return Ended(forked.wait(), *(_read(file) for file in (out, err)))
+
+    def start(
+        self,
+        command: str,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        cwd: Path | None = None,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        text: bool = False,
+    ) -> Forked:
+        """Start `bender` or `twistd` with `env` as its environment; the rest is as for `Popen`."""
+        wanted = {
+            "command": command,
+            "arguments": [str(argument) for argument in arguments],
+            "variables": dict(env),
+            "folder": str(cwd or Path.cwd()),
+        }
+        given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        pipes: dict[str, IO[Any]] = {}
+        with ExitStack() as theirs, _file(wanted) as request:
+            report, reports = socket.socketpair()
+            theirs.enter_context(reports)
+            streams = [theirs.enter_context(_end(name, given, pipes, text=text)) for name in given]
+            socket.send_fds(self._started(), [b"x"], [request, *streams, reports.fileno()])
+        return Forked(report, pipes)
+
+    def _started(self) -> socket.socket:
+        if self._control is None:
+            self._control, theirs = socket.socketpair()
+            variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+            variables.pop("PYTHONUNBUFFERED", None)
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, str(Path(__file__).with_name("preloaded.py")), str(theirs.fileno())],
+                    env=variables,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+        return self._control
 
     def end(self) -> None:
-        """End the process, and a command that still runs."""
-        process, self._process = self._process, None
-        if process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(PATIENCE_S)
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    stream.close()
+        """End the process, and all commands that still run."""
+        if self._control is not None and self._process is not None:
+            self._control.close()
+            self._process.wait(WITHIN_S)
+        self._control = self._process = None
+
+
+@functools.cache
+def forks() -> Forks:
+    """Return the one of this process, which all tests share."""
+    return Forks()
+
+
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def _file(content: Any) -> Iterator[int]:
+    """Yield the descriptor of a file with this as JSON."""
+    with tempfile.TemporaryFile() as file:
+        file.write(json.dumps(content).encode())
+        file.seek(0)
+        yield file.fileno()
+
+
+@contextmanager
+def _end(name: str, given: Mapping[str, Stream], pipes: dict[str, IO[Any]], *, text: bool) -> Iterator[int]:
+    """Yield the descriptor of a stream for a command; of a new pipe our end becomes one of `pipes`."""
+    stream = given[name]
+    if stream == subprocess.STDOUT:
+        stream = given["stdout"]
+        assert stream != subprocess.PIPE, "two descriptors of one pipe are not provided for"
+    if stream == subprocess.PIPE:
+        reads, writes = os.pipe()
+        ours, theirs = (writes, reads) if name == "stdin" else (reads, writes)
+        mode = "w" if name == "stdin" else "r"
+        pipes[name] = open(ours, mode, encoding="utf-8") if text else open(ours, f"{mode}b", buffering=0)  # noqa: PTH123, SIM115
+    elif stream == subprocess.DEVNULL:
+        theirs = os.open(os.devnull, os.O_RDWR)
+    else:
+        theirs = os.dup(["stdin", "stdout", "stderr"].index(name) if stream is None else _number(stream))
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+
+
+def _number(stream: int | IO[Any]) -> int:
+    return stream if isinstance(stream, int) else stream.fileno()

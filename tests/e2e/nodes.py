@@ -22,10 +22,12 @@ from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 from twisted.web.http_headers import Headers
 
+from tests.e2e.forking import Forked, Forks, forks
+
 ROOT = Path(__file__).parents[2]
 
-#: Nothing here takes longer, also on a machine that does something else meanwhile.
-PATIENCE_S = 15.0
+#: A guard against what hangs: nothing here takes as long, also on a machine that is slow and busy with something else.
+PATIENCE_S = 60.0
 
 #: Between two looks at whether something is the case yet.
 LOOK_S = 0.02
@@ -116,7 +118,8 @@ def environment() -> dict[str, str]:
 class Node:
     """One node: its process, and what it takes to start it again in the same place.
 
-    `options` are those of the command line, without the dashes; those that are None are left to their defaults.
+    `options` are those of the command line, without the dashes; those that are None are left to their defaults, and
+    `more` is given as it is. The process is forked, unless there is a `command` to start, or `variables` of its own.
     """
 
     name: str
@@ -125,9 +128,11 @@ class Node:
     exchange_port: int
     events_port: int
     options: dict[str, Any]
-    command: list[str] = field(factory=lambda: [*twistd(), "bender"])
-    variables: dict[str, str] = field(factory=environment)
-    process: subprocess.Popen[bytes] = field(init=False)
+    forks: Forks
+    command: list[str] | None = None
+    variables: dict[str, str] | None = None
+    more: list[str] = field(factory=list)
+    process: subprocess.Popen[bytes] | Forked = field(init=False)
 
     @property
     def api_url(self) -> str:
@@ -155,15 +160,21 @@ class Node:
             "events": f"tcp:{self.events_port}:interface=127.0.0.1",
             **self.options,
         }
-        given = [f"--{option}={value}" for option, value in options.items() if value is not None]
+        given = [f"--{option}={value}" for option, value in options.items() if value is not None] + self.more
         with (
             (self.folder / f"{self.name}.log").open("ab") as log,
             (self.folder / f"{self.name}.stderr").open("ab") as stderr,
         ):
+            if self.command is None and self.variables is None:
+                arguments = ["--nodaemon", "--pidfile=", "bender", *given]
+                self.process = self.forks.start(
+                    "twistd", arguments, environment(), cwd=self.folder, stdout=log, stderr=stderr
+                )
+                return
             self.process = subprocess.Popen(
-                [*self.command, *given],
+                [*(self.command or [*twistd(), "bender"]), *given],
                 cwd=self.folder,
-                env=self.variables,
+                env=self.variables or environment(),
                 stdout=log,
                 stderr=stderr,
                 # A shell has what it runs in the background ignore Ctrl-C, and so would the node.
@@ -204,7 +215,7 @@ class Node:
     async def ended(self, within_s: float = PATIENCE_S) -> int:
         """Wait till the process is gone; returns its status, negative where a signal ended it."""
         await until(f"{self.name} ends", lambda: self.process.poll() is not None, within_s)
-        return self.process.returncode
+        return self.process.wait()
 
     async def stop(self) -> int:
         """Let it leave the cluster and end."""
@@ -226,10 +237,14 @@ class Cluster:
     folder: Path
     ports: Ports = field(factory=Ports)
     nodes: list[Node] = field(factory=list)
+    forks: Forks = field(factory=forks)
 
     async def __call__(self, count: int, **options: Any) -> list[Node]:
         """Start nodes with these options, as peers of each other, and wait till all are ready."""
-        nodes = [self.node(**options) for _ in range(count)]
+        return await self.start([self.node(**options) for _ in range(count)])
+
+    async def start(self, nodes: list[Node]) -> list[Node]:
+        """Start these nodes as peers of each other, and wait till all are ready."""
         for node in nodes:
             peers = ",".join(peer.exchange for peer in nodes if peer is not node)
             node.options = {"peers": peers or None, **node.options}
@@ -241,7 +256,7 @@ class Cluster:
     def node(self, **options: Any) -> Node:
         """One that is not started yet; n1, n2 and so on are their names."""
         api, exchange, events = (self.ports.take() for _ in range(3))
-        node = Node(f"n{len(self.nodes) + 1}", self.folder, api, exchange, events, options)
+        node = Node(f"n{len(self.nodes) + 1}", self.folder, api, exchange, events, options, self.forks)
         self.nodes.append(node)
         return node
 

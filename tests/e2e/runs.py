@@ -15,7 +15,11 @@ from typing import IO, Any
 
 from attrs import define, field
 
+from tests.e2e.forking import Forked, forks
 from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Node, environment, pause, until
+
+#: What Python and the loader read when a process starts.
+READ_AT_THE_START = {"LD_PRELOAD", "PYTHONPATH"}
 
 SERVING = str(ROOT / "tests/e2e/serving.py")
 
@@ -32,7 +36,7 @@ class Run:
     folder: Path
     nodes: Sequence[str]
     port: int
-    process: subprocess.Popen[bytes] = field(init=False)
+    process: subprocess.Popen[bytes] | Forked = field(init=False)
 
     @property
     def id(self) -> str:
@@ -52,25 +56,29 @@ class Run:
     ) -> None:
         """Run a command; what it and `bender run` print goes to files, unless `stdout` is said.
 
-        `inside` is a command that runs all of it; `program` is Python that stands for `bender`.
+        `inside` is a command that runs all of it; `program` is Python that stands for `bender`. Without them, and
+        without variables that are Python's own, the process is forked.
         """
         program = given.pop("program", None)
+        variables = given.pop("variables", {})
+        arguments = [*self.arguments(*options), "--", *command]
+        fresh = program or inside or not READ_AT_THE_START.isdisjoint(variables)
         self.folder.mkdir(exist_ok=True)
         with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
-            self.process = subprocess.Popen(
-                [
-                    *inside,
-                    *(bender() if program is None else [sys.executable, "-c", program]),
-                    *self.arguments(*options),
-                    "--",
-                    *command,
-                ],
-                cwd=self.folder,
-                env={**environment(), **given.pop("variables", {})},
-                stdout=stdout or out,
-                stderr=given.pop("stderr", err),
-                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+            common = {
+                "cwd": self.folder,
+                "env": {**environment(), **variables},
+                "stdout": stdout or out,
+                "stderr": given.pop("stderr", err),
                 **given,
+            }
+            if not fresh:
+                self.process = forks().start("bender", arguments, **common)
+                return
+            self.process = subprocess.Popen(
+                [*inside, *(bender() if program is None else [sys.executable, "-c", program]), *arguments],
+                **common,
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
             )
 
     def serve(self, *behaviours: str, options: Sequence[str] = ("--host=127.0.0.1",), **given: Any) -> None:
@@ -128,7 +136,7 @@ class Run:
 
     async def ended(self, within_s: float = PATIENCE_S) -> int:
         await until("bender run ends", lambda: self.process.poll() is not None, within_s)
-        return self.process.returncode
+        return self.process.wait()
 
     def end(self) -> None:
         """End what still runs: the process, and the service that it would leave behind."""

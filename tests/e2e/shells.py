@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import pexpect
 
-from tests.e2e.forking import Forks
+from tests.e2e.forking import Forked, Forks
 from tests.e2e.nodes import PATIENCE_S, Node, environment
 
 BENDER = str(Path(sys.executable).with_name("bender"))
@@ -26,7 +24,7 @@ class Shell:
     def __init__(self, home: Path, forks: Forks) -> None:
         self.home = home
         self._forks = forks
-        self._begun: list[subprocess.Popen[str]] = []
+        self._begun: list[Forked] = []
         self.variables = {**environment(), "HOME": str(home), "TERM": "xterm", "XDG_CACHE_HOME": str(home / "cache")}
         for name in [*self.variables]:
             if name.startswith("BENDER_") or name == "NO_COLOR":
@@ -51,16 +49,9 @@ class Shell:
         *arguments: str,
         stdout: int | IO[bytes] = subprocess.PIPE,
         stderr: int | IO[bytes] = subprocess.PIPE,
-    ) -> subprocess.Popen[str]:
-        """A command that takes a while; Ctrl-C reaches it, also where these tests themselves run in the background."""
-        process = subprocess.Popen(
-            [BENDER, *arguments],
-            env=self.variables,
-            text=True,
-            stdout=stdout,
-            stderr=stderr,
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
-        )
+    ) -> Forked:
+        """A command that takes a while."""
+        process = self._forks.start("bender", arguments, self.variables, stdout=stdout, stderr=stderr, text=True)
         self._begun.append(process)
         return process
 

@@ -22,8 +22,9 @@ import treq
 import trustme
 from pytest_twisted import ensureDeferred
 
+from tests.e2e.forking import Forked
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, agreed, pause, until
-from tests.e2e.shells import BENDER, WEB, Shell, at, is_sentence, registered
+from tests.e2e.shells import WEB, Shell, at, is_sentence, registered
 
 WEB_ID = f"registration/{WEB}"
 
@@ -455,11 +456,11 @@ async def test_nodes_are_spoken_to_by_tls(cluster: Cluster, shell: Shell) -> Non
 
 
 @contextmanager
-def watching(shell: Shell, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def watching(shell: Shell, *arguments: str) -> Iterator[tuple[Forked, Path]]:
     """`bender watch`, and the file that it writes to."""
     said = shell.home / "watched"
     with said.open("wb") as file:
-        process = subprocess.Popen([BENDER, "watch", *arguments], env=shell.variables, stdout=file, stderr=file)
+        process = shell.begun("watch", *arguments, stdout=file, stderr=file)
     try:
         yield process, said
     finally:

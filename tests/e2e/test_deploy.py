@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ import pexpect
 import pytest
 from pytest_twisted import ensureDeferred
 
+from tests.e2e.forking import Forked
 from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, agreed, pause
 from tests.e2e.shells import Shell, at, is_sentence, registered
 
@@ -21,7 +21,7 @@ STEPS = ("--steps=20,50,100", "--every=2", "--watch=1")
 
 
 @contextmanager
-def begun(shell: Shell, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def begun(shell: Shell, *arguments: str) -> Iterator[Forked]:
     """A command that is ended with the test."""
     with shell.begun(*arguments) as process:
         yield process

@@ -26,6 +26,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from bender import __version__
+from tests.e2e.forking import forks
 from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Cluster, Node, environment, twistd, until
 
 TWIST = [sys.executable, str(Path(sys.executable).with_name("twist"))]
@@ -34,9 +35,21 @@ TWIST = [sys.executable, str(Path(sys.executable).with_name("twist"))]
 def ended(
     *arguments: str, runner: list[str] | None = None, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """What became of a command that ends by itself."""
+    """What became of a command that ends by itself. It is forked, unless there is a runner to start."""
+    if runner is None:
+        with forks().start(
+            "twistd",
+            ["--nodaemon", "--pidfile=", "bender", *arguments],
+            environment(),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as forked:
+            out, err = forked.communicate()
+        return subprocess.CompletedProcess(arguments, forked.wait(), out, err)
     return subprocess.run(
-        [*(runner or twistd()), "bender", *arguments],
+        [*runner, "bender", *arguments],
         cwd=folder,
         env=environment(),
         timeout=PATIENCE_S,
@@ -158,7 +171,7 @@ async def test_peers_may_be_given_in_several_options(cluster: Cluster) -> None:
     (first,) = await cluster(1, interval=0.25, ttl=2)
     (second,) = await cluster(1, interval=0.25, ttl=2)
     third = cluster.node(interval=0.25, ttl=2)
-    third.command += [f"--peers={first.exchange}", f"--peers={second.exchange}"]
+    third.more += [f"--peers={first.exchange}", f"--peers={second.exchange}"]
     third.start()
     await third.ready()
     peers = (await third.call("GET", "/status")).body["peers"]
@@ -347,7 +360,9 @@ async def test_a_client_that_has_said_all_is_answered(cluster: Cluster) -> None:
 @ensureDeferred
 async def test_a_node_told_to_stop_tells_its_peers(cluster: Cluster) -> None:
     """They know at once, and not only when it has been silent for three intervals."""
-    first, second = await cluster(2, interval=2, ttl=8)
+    first, second = nodes = [cluster.node(interval=2, ttl=8) for _ in range(2)]
+    first.command = [*twistd(), "bender"]
+    await cluster.start(nodes)
     assert await first.stop() == -signal.SIGTERM
     (peer,) = (await second.call("GET", "/status")).body["peers"]
     assert (peer["node"], peer["state"]) == ("n1", "left")
@@ -367,7 +382,7 @@ async def test_a_closed_terminal_is_taken_the_same_way(cluster: Cluster) -> None
     """Unless somebody started the node in a way that it does not hear of that."""
     (second,) = await cluster(1, interval=2, ttl=8)
     first = cluster.node(peers=second.exchange, interval=2, ttl=8)
-    first.command = [sys.executable, str(ROOT / "tests/e2e/in_terminal.py"), *first.command]
+    first.command = [sys.executable, str(ROOT / "tests/e2e/in_terminal.py"), *twistd(), "bender"]
     first.start()
     await first.ready()
     first.kill(signal.SIGUSR1)  # it closes the terminal
