@@ -1,0 +1,167 @@
+"""A command and its place in the registry, on a network in memory: what the tests of `Runner` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import implementer
+
+from bender.running import Plan, Runner
+from bender.running.listening import SocketTable
+from bender.running.local_address import LocalAddress
+from bender.running.port_holder import Holder, Holding, PortHolder
+from bender.running.processes import Process
+from tests.client.cluster import ALL, THREE, ClientCase
+
+HOST = "10.9.9.9"
+ID = f"registration/web/1/{HOST}/8080"
+
+
+@define
+class Running:
+    """Stands in for a command: notes the signals it gets, and ends by `end`; `rest` goes on then."""
+
+    on_exit: Callable[[int], None]
+    status: int | None = None
+    signals: list[int] = field(factory=list)
+    rest: list[Process] = field(factory=list)
+    told_rest: list[Process] = field(factory=list)
+    can_follow: bool = True
+    follows: bool = False
+
+    def processes(self) -> list[Process]:
+        return [Process(100, 1, 100, "serve"), *self.rest] if self.status is None else [*self.rest]
+
+    def follow(self) -> None:
+        self.follows = True
+
+    def signal(self, number: int) -> None:
+        self.signals.append(number)
+
+    def end_rest(self) -> list[Process]:
+        found = [process for process in self.rest if process not in self.told_rest]
+        self.told_rest += found
+        return found
+
+    def end(self, status: int) -> None:
+        self.status = status
+        self.on_exit(status)
+
+
+class Port(PortHolder):
+    """Stands in for what is known of the sockets of this machine."""
+
+    def __init__(self) -> None:
+        super().__init__(8080, sockets=SocketTable(Path("nowhere")))
+        self.holding = Holding(Holder.UNKNOWN)
+        self.bound: list[str] = []
+        self.is_held_by_rest = True
+
+    def look(self, host: str, command: Callable[[], Iterable[int] | None]) -> Holding:
+        del host, command
+        return self.holding
+
+    def bound_addresses(self) -> list[str]:
+        return self.bound
+
+    def is_held_by(self, processes: Iterable[int]) -> bool:
+        return self.is_held_by_rest and bool([*processes])
+
+
+class Page(Resource):
+    """What it serves; `code` is how it is."""
+
+    isLeaf = True
+    code = 200
+    endless = False
+
+    def render_GET(self, request: Request) -> bytes | int:
+        request.setResponseCode(self.code)
+        if self.endless:
+            request.write(b"as it is, and")
+            return NOT_DONE_YET
+        return b"as it is"
+
+
+class RunnerCase(ClientCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.page = Page()
+        #: The sockets and processes of this machine, beyond the network in memory.
+        self.port = Port()
+
+    def run_it(self, **plan: Any) -> Runner:
+        asking = self.client(*ALL)
+        planned = Plan(**{"app": "web", "version": "1", "port": 8080, "host": HOST, **plan})
+        self.suspended = 0
+        self.addresses = ["10.0.0.9"]
+        address = LocalAddress(
+            self.network,
+            asking,
+            route=lambda _host: self.addresses[0] or None,
+            is_local=lambda host: host in self.addresses,
+        )
+        self.runner = Runner(
+            self.network, asking, planned, self.start_command, port=self.port, address=address, suspend=self.suspend
+        )
+        self.done: Deferred[int] = self.runner.done
+        self.addCleanup(self.finish)
+        self.network.settle()
+        return self.runner
+
+    def suspend(self) -> None:
+        self.suspended += 1
+
+    def start_command(self, on_end: Callable[[int], None]) -> Running:
+        self.command = Running(on_end)
+        return self.command
+
+    def finish(self) -> None:
+        if self.command.status is None:
+            self.command.end(0)
+        self.network.pass_time(8)
+
+    def serve(self) -> None:
+        self.network.listening[HOST, 8080] = Site(self.page, reactor=self.network)
+
+    def listed(self, host: str = THREE) -> bool:
+        return self.node(host).claim(ID) is not None
+
+
+@implementer(ILogObserver)
+@define
+class Lines:
+    """What is logged of what is under test, at this level or above."""
+
+    least: LogLevel
+    lines: list[str] = field(factory=list)
+
+    def __call__(self, event: LogEvent) -> None:
+        if event["log_namespace"].startswith("bender.running") and event["log_level"] >= self.least:
+            self.lines.append(formatEvent(event))
+
+
+class ReportingCase(RunnerCase):
+    """One in which what is said is looked at."""
+
+    least = LogLevel.warn
+
+    def setUp(self) -> None:
+        super().setUp()
+        observer = Lines(self.least)
+        self.lines = observer.lines
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def lines_in(self, seconds: float) -> list[str]:
+        """What is said in that time."""
+        self.lines.clear()
+        self.network.pass_time(seconds)
+        return [*self.lines]

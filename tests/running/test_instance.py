@@ -1,0 +1,226 @@
+"""Where and when an instance is registered, while its command starts, its machine moves, or others take its port."""
+
+from __future__ import annotations
+
+import signal
+
+from twisted.logger import LogLevel
+from twisted.web.server import Site
+
+from bender.running.port_holder import Holder, Holding
+from tests.client.cluster import ALL, ONE
+from tests.running.cases import HOST, ID, Page, ReportingCase
+
+CLAUSE = "port 8080 is held by process 4711 (nginx), which this command did not start"
+OLD, NEW = "10.0.0.9", "10.0.0.8"
+
+
+class Pacing(ReportingCase):
+    """While a command starts it is checked soon, and then less and less often."""
+
+    def checks_in(self, seconds: float) -> int:
+        before = len(self.network.tcpClients)
+        self.network.pass_time(seconds)
+        checks = self.network.tcpClients[before:]
+        return sum(1 for host, *_ in checks if host == HOST)
+
+    def test_one_that_takes_long(self) -> None:
+        """About as often as later, when it serves."""
+        self.run_it(check_path="/health", check_apart_s=2)
+        self.assertIn(self.checks_in(1), range(4, 8))
+        self.assertIn(self.checks_in(9), range(6, 12))
+        self.assertIn(self.checks_in(60), range(28, 32))
+
+    def test_a_check_that_is_rare(self) -> None:
+        """The first ones are sooner, and none is later than it would be then."""
+        self.run_it(check_path="/health", check_apart_s=60)
+        self.assertIn(self.checks_in(60), range(12, 24))
+        self.assertIn(self.checks_in(600), range(9, 20))
+
+    def test_a_check_that_is_frequent(self) -> None:
+        """It is so from the beginning."""
+        self.run_it(check_apart_s=0.125)
+        self.assertIn(self.checks_in(10), range(70, 82))
+
+
+class Moving(ReportingCase):
+    """Without a host, the instance is where this machine is."""
+
+    least = LogLevel.info
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.page = Page()
+        self.begin_at(OLD)
+        self.run_it(host=None, check_path="/", check_apart_s=1)
+        self.network.pass_time(2)
+        assert self.hosts() == [OLD], self.hosts()
+
+    def begin_at(self, *addresses: str) -> None:
+        """The machine has these addresses from now on, and its way to the nodes begins at the first."""
+        for host in (OLD, NEW):
+            self.network.listening.pop((host, 8080), None)
+        for host in addresses:
+            self.network.listening[host, 8080] = Site(self.page, reactor=self.network)
+        self.addresses = [*addresses]
+
+    def hosts(self) -> list[str]:
+        return [registration.host for registration in self.result(self.client(ONE).registrations("web"))]
+
+    def test_an_address_that_is_gone(self) -> None:
+        """The instance is registered at the new one within seconds, and deregistered at the old one."""
+        self.begin_at(NEW)
+        lines = self.lines_in(7)
+        self.assertEqual(self.hosts(), [NEW])
+        self.assertIn(f"The address of this machine is {NEW} now, and no longer {OLD}.", lines)
+        self.assertIn(f"registration/web/1/{OLD}/8080 is deregistered.", lines)
+
+    def test_a_second_address(self) -> None:
+        """The instance moves when it serves there too, and not before."""
+        self.begin_at(NEW, OLD)
+        del self.network.listening[NEW, 8080]
+        self.network.pass_time(20)
+        self.assertEqual(self.hosts(), [OLD])
+        self.begin_at(NEW, OLD)
+        self.network.pass_time(7)
+        self.assertEqual(self.hosts(), [NEW])
+
+    def test_no_way_to_the_nodes(self) -> None:
+        """It says nothing of the address, which is kept."""
+        self.begin_at()
+        self.network.listening[OLD, 8080] = Site(self.page, reactor=self.network)
+        self.addresses = [""]  # stands in for no address
+        self.network.pass_time(20)
+        self.assertEqual(self.hosts(), [OLD])
+
+    def test_back_again(self) -> None:
+        """As often as it likes; and it is taken out where it is in the end."""
+        for address in (NEW, OLD, NEW):
+            self.begin_at(address)
+            self.network.pass_time(8)
+            self.assertEqual(self.hosts(), [address])
+        self.runner.signalled(signal.SIGTERM)
+        self.network.pass_time(1)
+        self.assertEqual((self.hosts(), self.command.signals), ([], [signal.SIGTERM]))
+
+    def test_a_host_that_was_given(self) -> None:
+        """It stays as it is, and so does its instance."""
+        self.command.end(0)
+        self.network.pass_time(2)
+        self.run_it()
+        self.serve()
+        self.network.pass_time(2)
+        self.begin_at(NEW)
+        self.network.pass_time(20)
+        self.assertEqual(self.hosts(), [HOST])
+
+
+class Holders(ReportingCase):
+    """What another process answers says nothing about the command."""
+
+    def test_a_port_that_is_held_before(self) -> None:
+        """That is said at once, and nothing is registered before the command holds the port."""
+        self.port.holding = Holding(Holder.OTHER, CLAUSE)
+        self.serve()
+        self.run_it()
+        self.assertEqual(self.lines_in(20), [])
+        self.assertFalse(self.listed())
+        self.assertEqual(self.lines_in(45), [f"not registered yet: {CLAUSE}."])
+        self.port.holding = Holding(Holder.COMMAND)
+        self.network.pass_time(3)
+        self.assertTrue(self.listed())
+
+    def test_it_is_said_at_once(self) -> None:
+        """Whoever looks why the command does not serve needs it then."""
+        self.port.holding = Holding(Holder.OTHER, CLAUSE)
+        self.serve()
+        self.run_it()
+        self.assertEqual(self.lines, [f"not registered yet: {CLAUSE}."])
+
+    def test_a_command_that_holds_it_at_once(self) -> None:
+        """It is registered without any doubt."""
+        self.port.holding = Holding(Holder.COMMAND)
+        self.serve()
+        self.run_it()
+        self.assertTrue(self.listed(ONE))
+        self.assertEqual(self.lines, [])
+
+    def test_a_proxy_in_front(self) -> None:
+        """It is registered, and that is said."""
+        self.port.holding = Holding(Holder.OTHER_BEFORE_IT, CLAUSE)
+        self.serve()
+        self.run_it()
+        self.assertEqual(self.lines, [f"{CLAUSE}: it is taken for a proxy in front of the command."])
+        self.network.pass_time(1)
+        self.assertTrue(self.listed())
+
+    def test_a_port_that_is_lost(self) -> None:
+        """The instance is taken out as for its health, also without a page to check, and comes back like that."""
+        for plan in ({}, {"check_path": "/"}):
+            self.port.holding = Holding(Holder.COMMAND)
+            self.serve()
+            self.run_it(check_apart_s=1, fall=2, rise=2, **plan)
+            self.port.holding = Holding(Holder.OTHER, CLAUSE)
+            self.network.pass_time(1.5)
+            self.assertTrue(self.listed())
+            self.network.pass_time(1)
+            self.assertFalse(self.listed())
+            self.assertEqual(self.lines, [f"{CLAUSE.capitalize()}, 2 times in a row: it is deregistered."])
+            self.port.holding = Holding(Holder.COMMAND)
+            self.network.pass_time(3)
+            self.assertTrue(self.listed())
+            self.command.end(0)
+            self.lines_in(2)
+
+    def test_a_port_that_is_nobody_s(self) -> None:
+        """Without a page to check, only the end of the command takes the instance out."""
+        self.serve()
+        self.run_it(check_apart_s=1)
+        self.network.pass_time(2)
+        del self.network.listening[HOST, 8080]
+        self.network.pass_time(10)
+        self.assertTrue(self.listed())
+
+    def test_who_says_that_there_is_a_proxy(self) -> None:
+        """Nobody looks who holds the port."""
+        self.port.holding = Holding(Holder.OTHER, CLAUSE)
+        self.serve()
+        self.run_it(behind_proxy=True)
+        self.network.pass_time(2)
+        self.assertTrue(self.listed())
+
+
+class NeverRegistered(ReportingCase):
+    """What was never registered is not said to be deregistered."""
+
+    least = LogLevel.info
+
+    def test_while_no_node_answers(self) -> None:
+        """Nor that it could not be."""
+        self.network.cut = {*ALL}
+        self.run_it()
+        self.serve()
+        self.network.pass_time(3)
+        self.command.end(0)
+        self.lines_in(10)
+        self.assertEqual([line for line in self.lines if "deregistered" in line], [])
+        self.assertEqual(self.successResultOf(self.done), 0)
+
+    def test_when_a_node_refuses_it(self) -> None:
+        """It is not there."""
+        self.run_it(ttl_s=2)
+        self.serve()
+        self.network.pass_time(3)
+        self.runner.signalled(signal.SIGTERM)
+        self.network.pass_time(1)
+        self.assertEqual([line for line in self.lines if "deregistered" in line], [])
+
+    def test_what_was_removed_by_others(self) -> None:
+        """It was not registered any more."""
+        self.run_it(ttl_s=600)
+        self.serve()
+        self.network.pass_time(2)
+        self.result(self.client(ONE).deregister(ID))
+        self.runner.signalled(signal.SIGTERM)
+        self.network.pass_time(1)
+        self.assertEqual(self.lines[-1], f"{ID} was not registered any more.")

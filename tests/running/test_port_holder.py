@@ -1,0 +1,157 @@
+"""Who holds the port of an instance: concluded only where it is certain."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from bender.running.listening import SocketTable
+from bender.running.port_holder import Holder, Holding, PortHolder
+from tests.running.test_listening import HEAD, UNIX
+from tests.running.test_processes import TableCase
+
+HOST = "10.0.0.5"
+CLAUSE = "port 8080 is held by process 50 (nginx), which this command did not start"
+
+
+class HolderCase(TableCase):
+    """The command is process 10, and has started process 11."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.net = Path(self.mktemp())
+        self.net.mkdir()
+        self.has_address = True
+        self.listen()
+
+    def listen(self, *sockets: tuple[str, int, int]) -> None:
+        """These sockets listen from now on, each with its address in hexadecimal digits, port, and inode."""
+        lines = [
+            f"   0: {address}:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 {inode} 1\n"
+            for address, port, inode in sockets
+        ]
+        (self.net / "tcp").write_text(HEAD + "".join(lines))
+
+    def begin(self) -> None:
+        self.holder = PortHolder(
+            8080,
+            sockets=SocketTable(self.net, "little"),
+            processes=self.table,
+            is_local=lambda _host: self.has_address,
+        )
+
+    def hold(self, pid: int, *inodes: int, name: str = "serve") -> None:
+        shutil.rmtree(self.root / str(pid), ignore_errors=True)
+        self.run_process(pid, 1, name, inodes)
+
+    def look(self, command: Iterable[int] | None = (10, 11)) -> Holding:
+        return self.holder.look(HOST, lambda: command)
+
+
+class Concluding(HolderCase):
+    def test_the_command_or_what_it_has_started(self) -> None:
+        """At the address itself, or at all; also beside others, as with SO_REUSEPORT."""
+        self.hold(50, 1, name="nginx")
+        self.listen(("00000000", 8080, 1))
+        self.begin()
+        self.hold(10)
+        self.hold(11, 2)
+        for address in ("0500000A", "00000000"):
+            self.listen(("00000000", 8080, 1), (address, 8080, 2))
+            self.assertEqual(self.look(), Holding(Holder.COMMAND))
+
+    def test_a_socket_that_was_there_before(self) -> None:
+        """It is not the command's, as long as the command listens nowhere."""
+        self.hold(50, 1, name="nginx")
+        self.listen(("00000000", 8080, 1))
+        self.begin()
+        self.hold(10, 7)
+        self.assertEqual(self.look(), Holding(Holder.OTHER, CLAUSE))
+
+    def test_a_socket_that_was_there_before_and_that_it_inherits(self) -> None:
+        """It is the command's, whoever else holds it."""
+        self.hold(1, 1, name="systemd")
+        self.listen(("00000000", 8080, 1))
+        self.begin()
+        self.hold(10, 1)
+        self.assertEqual(self.look(), Holding(Holder.COMMAND))
+
+    def test_a_proxy_in_front_of_it(self) -> None:
+        """The command listens at another port, or at a Unix socket: it may serve from there."""
+        self.hold(50, 1, name="nginx")
+        self.listen(("00000000", 8080, 1))
+        self.begin()
+        self.hold(10, 2)
+        self.listen(("00000000", 8080, 1), ("0100007F", 8081, 2))
+        self.assertEqual(self.look(), Holding(Holder.OTHER_BEFORE_IT, CLAUSE))
+        self.listen(("00000000", 8080, 1))
+        self.hold(10, 1001)
+        (self.net / "unix").write_text(UNIX)
+        self.assertEqual(self.look(), Holding(Holder.OTHER_BEFORE_IT, CLAUSE))
+
+    def test_a_socket_that_came_later(self) -> None:
+        """It may be a forwarder that belongs to the command, such as that of a container."""
+        self.begin()
+        self.hold(10)
+        self.hold(50, 1, name="docker-proxy")
+        self.listen(("00000000", 8080, 1))
+        self.assertEqual(self.look(), Holding(Holder.UNKNOWN))
+
+    def test_a_port_that_the_command_has_lost(self) -> None:
+        """Whoever holds it now is not the command; until the command holds it again, with any socket."""
+        self.begin()
+        self.hold(10, 1)
+        self.listen(("00000000", 8080, 1))
+        self.assertEqual(self.look(), Holding(Holder.COMMAND))
+        self.hold(10)
+        self.listen()
+        self.assertEqual(self.look(), Holding(Holder.UNKNOWN))
+        self.hold(50, 2, name="nginx")
+        self.listen(("00000000", 8080, 2))
+        self.assertEqual(self.look(), Holding(Holder.OTHER, CLAUSE))
+        self.hold(11, 3)
+        self.listen(("00000000", 8080, 2), ("00000000", 8080, 3))
+        self.assertEqual(self.look(), Holding(Holder.COMMAND))
+
+    def test_a_holder_that_is_hidden(self) -> None:
+        """It has no name, and is not the command all the same."""
+        self.listen(("00000000", 8080, 1))
+        self.begin()
+        self.hold(10)
+        self.assertEqual(self.look(), Holding(Holder.OTHER, CLAUSE.replace("process 50 (nginx)", "another process")))
+
+    def test_nothing_is_concluded_where_something_is_not_known(self) -> None:
+        """The sockets or processes of the command, or whether the address is one of this machine."""
+        self.listen(("00000000", 8080, 1))
+        self.begin()
+        self.hold(10)
+        self.assertEqual(self.look(None), Holding(Holder.UNKNOWN))
+        self.hold(11)
+        shutil.rmtree(self.root / "11" / "fd")
+        (self.root / "11" / "fd").write_text("which cannot be listed")
+        self.assertEqual(self.look(), Holding(Holder.UNKNOWN))
+        self.assertEqual(self.look([10]).holder, Holder.OTHER)
+        self.has_address = False
+        self.assertEqual(self.look([10]), Holding(Holder.UNKNOWN))
+
+    def test_other_addresses_and_ports(self) -> None:
+        """Their sockets do not matter."""
+        self.listen(("0100007F", 8080, 1), ("00000000", 8081, 2))
+        self.begin()
+        self.hold(10)
+        self.assertEqual(self.look(), Holding(Holder.UNKNOWN))
+        self.assertEqual(self.holder.bound_addresses(), ["127.0.0.1"])
+
+    def test_whether_some_processes_hold_it(self) -> None:
+        """Any of them; what is not known may be."""
+        self.begin()
+        self.hold(10, 1)
+        self.hold(11, 2)
+        self.listen(("0100007F", 8080, 2))
+        self.assertEqual([self.holder.is_held_by(pids) for pids in ((10,), (10, 11), ())], [False, True, False])
+        shutil.rmtree(self.root / "10" / "fd")
+        (self.root / "10" / "fd").write_text("which cannot be listed")
+        self.assertTrue(self.holder.is_held_by([10]))
+        self.listen()
+        self.assertFalse(self.holder.is_held_by([10]))
