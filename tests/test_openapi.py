@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender import __version__
 from bender.api.answers import QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.commands import ROUTES
-from bender.core import account, model, routing
+from bender.core import account, connections, model, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node import EVENTS_TOLD_MAX
 from bender.tally import Tally
@@ -85,6 +85,12 @@ class Words(SynchronousTestCase):
         self.assertEqual(SCHEMAS["Health"]["properties"]["interval"]["maximum"], routing.HEALTH_INTERVAL_S_MAX)
         self.assertEqual(SCHEMAS["HeaderValue"]["maxLength"], routing.TEXT_CHARACTERS_MAX)
         self.assertEqual(frontend["rules"]["maxItems"], routing.RULES_MAX)
+        self.assertEqual(SCHEMAS["Timeout"]["maximum"], connections.TIMEOUT_S_MAX)
+        self.assertEqual(SCHEMAS["Maxconn"]["maximum"], connections.MAXCONN_MAX)
+        self.assertEqual((*frontend["timeouts"]["properties"],), connections.FRONTEND_TIMEOUTS)
+        self.assertEqual((*backend["timeouts"]["properties"],), connections.BACKEND_TIMEOUTS)
+        self.assertLess(routing.FRONTEND.checks.keys(), frontend.keys())
+        self.assertLess(routing.BACKEND.checks.keys(), backend.keys())
         self.assertEqual(frontend["mode"]["enum"], [*routing.MODES, None])
         self.assertEqual(COMPONENTS["parameters"]["MetaFields"]["schema"]["maxProperties"], QUERY_FIELDS_MAX)
 

@@ -8,16 +8,26 @@ nothing does that could end either.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from attrs import frozen
 
-from bender.core.fields import unknown_field
+from bender.core.connections import (
+    parse_backend_timeouts,
+    parse_forwardfor,
+    parse_frontend_timeouts,
+    parse_log,
+    parse_maxconn,
+    parse_redirect_https,
+)
 from bender.core.kind import Kind
-from bender.core.model import Invalid, canonical_host, destination, parse_name, parse_port, shown_name
+from bender.core.model import Invalid, canonical_host, destination, parse_name, parse_port
+from bender.core.parsing import number as _number
+from bender.core.parsing import require_fields as _require_fields
+from bender.core.parsing import within as _within
 
 #: Fixed servers of one backend, and rules of one frontend: an entry of 4 KiB holds hardly more.
 SERVERS_MAX = 100
@@ -177,6 +187,15 @@ def parse_bind(bind: Any) -> tuple[Bind, ...]:
     return _different("bind", [_within("bind", _bind, text) for text in texts])
 
 
+def parse_tls(tls: Any) -> tuple[Bind, ...] | bool:
+    """`true` for TLS at all addresses of `bind`, or those that have it, in the form of `bind`; `false` for none."""
+    if isinstance(tls, bool):
+        return tls
+    if not isinstance(tls, str):
+        raise Invalid("tls", "must be true, false, or the addresses of bind that speak TLS, such as *:443")
+    return _within("tls", parse_bind, tls)
+
+
 def parse_mode(mode: Any) -> str:
     """`http` or `tcp`."""
     if mode not in MODES:
@@ -191,9 +210,47 @@ def parse_rules(rules: Any) -> tuple[Rule, ...]:
     return (*_each("rules", _rule, rules),)
 
 
+def with_tls(binds: tuple[Bind, ...], tls: tuple[Bind, ...] | bool) -> tuple[Bind, ...]:
+    """Return those of the addresses of a frontend that speak TLS. Raises `Invalid` if it has none of those named."""
+    if isinstance(tls, bool):
+        return binds if tls else ()
+    for bind in tls:
+        if bind not in binds:
+            address = "*" if bind.address is None else bind.address
+            raise Invalid("tls", f"{address}:{bind.port} is not an address of bind")
+    return tls
+
+
 def _agree(frontend: Mapping[str, Any]) -> None:
-    if frontend.get("mode") == "tcp" and frontend.get("rules"):
+    if frontend.get("mode") == "tcp":
+        _agree_with_tcp(frontend)
+    binds, tls = frontend.get("bind"), frontend.get("tls")
+    if tls is None:
+        return
+    try:
+        known, encrypted = () if binds is None else parse_bind(binds), parse_tls(tls)
+    except Invalid:  # kept by an older node; whoever reads the field reports it
+        return
+    speaking = with_tls(known, encrypted) if known else ()
+    if frontend.get("redirect_https") and known and len(speaking) == len(known):
+        raise Invalid(
+            "redirect_https",
+            "has nothing to redirect, for every address of bind speaks TLS: name those that do in tls, or set "
+            "redirect_https at the frontend without TLS",
+        )
+
+
+def _agree_with_tcp(frontend: Mapping[str, Any]) -> None:
+    """Refuse what takes requests to look at, and not connections alone."""
+    if frontend.get("rules"):
         raise Invalid("rules", "are for mode http alone, for in tcp there is nothing to go by; null takes them back")
+    for field in ("redirect_https", "forwardfor"):
+        if frontend.get(field):
+            raise Invalid(field, "is for mode http alone; null takes it back")
+    timeouts = frontend.get("timeouts")
+    for name in timeouts if isinstance(timeouts, dict) else ():
+        if name.startswith("http_"):
+            raise Invalid("timeouts", f"{name}: is for mode http alone")
 
 
 #: Backends and frontends as the API takes them; `null` takes a field back.
@@ -207,6 +264,8 @@ BACKEND = Kind(
         "health": parse_health,
         "servers": parse_servers,
         "slow_start": parse_slow_start,
+        "timeouts": parse_backend_timeouts,
+        "maxconn": parse_maxconn,
     },
     conditions=("min_members",),
 )
@@ -214,32 +273,22 @@ FRONTEND = Kind(
     "frontend",
     "Frontend",
     may_have=("backend",),
-    checks={"bind": parse_bind, "mode": parse_mode, "rules": parse_rules},
+    checks={
+        "bind": parse_bind,
+        "mode": parse_mode,
+        "rules": parse_rules,
+        "tls": parse_tls,
+        "redirect_https": parse_redirect_https,
+        "forwardfor": parse_forwardfor,
+        "log": parse_log,
+        "timeouts": parse_frontend_timeouts,
+        "maxconn": parse_maxconn,
+    },
     agree=_agree,
 )
 
 
 # Parts of them. What is wrong with one names that.
-
-
-def _within(field: str, parse: Callable[..., _T], *arguments: Any) -> _T:
-    """A part of a field, with which all that is wrong is wrong with the field."""
-    try:
-        return parse(*arguments)
-    except Invalid as error:
-        raise Invalid(field, str(error)) from None
-
-
-def _require_fields(field: str, value: Any, known: Sequence[str]) -> None:
-    """Raise `Invalid` if an object in a field has a field that is not known."""
-    if isinstance(value, dict):
-        _within(field, _require_known, field, value, known)
-
-
-def _require_known(of: str, value: Mapping[str, Any], known: Sequence[str]) -> None:
-    for name in value:
-        if name not in known:
-            raise Invalid(shown_name(name), unknown_field(of, name, known))
 
 
 def _each(field: str, parse: Callable[[Any], _T], values: list[Any]) -> list[_T]:
@@ -318,12 +367,6 @@ def _matching(what: str, text: Any, pattern: re.Pattern[str], form: str) -> str:
     if not isinstance(text, str) or len(text) > TEXT_CHARACTERS_MAX or not pattern.fullmatch(text):
         raise Invalid(what, f"must {form}")
     return text
-
-
-def _number(what: str, number: Any, at_least: float, at_most: float) -> float:
-    if isinstance(number, bool) or not isinstance(number, int | float) or not at_least <= number <= at_most:
-        raise Invalid(what, f"must be a number from {at_least:g} to {at_most:g}")
-    return number
 
 
 def _different(field: str, values: list[_T]) -> tuple[_T, ...]:

@@ -20,12 +20,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from bender.addresses import NoAnswer
+from bender.haproxy.core.custom import without_custom
 from bender.haproxy.core.health import Findings, findings_in, states
 from bender.haproxy.core.listening import Listened, listened_in
 from bender.haproxy.core.reality import Process, Unreadable
 from bender.haproxy.core.rendering import DESCRIPTION, Rendered, Renderer, Unrenderable
 from bender.haproxy.core.servers import Server
-from bender.haproxy.core.shape import Pool, Shape
+from bender.haproxy.core.shape import STATS, Pool, Shape
 from bender.haproxy.files import Files, Refused, Unwritable, Written
 from bender.haproxy.reconciling import Reconciler
 from bender.haproxy.runtime import Runtime
@@ -52,8 +53,8 @@ WRITE_AGAIN_S_MAX = 30.0
 #: What that grows to where HAProxy runs and did not begin again: while it tries, it may listen nowhere for a second.
 BEGIN_AGAIN_S_MAX = 3600.0
 
-#: What begins a section by which HAProxy listens.
-_LISTENING = re.compile(r"^\s*(frontend|listen)\s", re.MULTILINE)
+#: What begins a section by which HAProxy listens to others than operators.
+_LISTENING = re.compile(rf"^\s*(frontend|listen)\s+(?!{STATS}$)", re.MULTILINE)
 
 ServersIn = Callable[[Shape], Mapping[str, Sequence[Server]]]
 
@@ -145,7 +146,8 @@ class Loader:
     @property
     def listens(self) -> bool:
         """Whether HAProxy listens to anybody by the file that is there."""
-        return self.files.written is not None and _LISTENING.search(self.files.written.text) is not None
+        written = self.files.written
+        return written is not None and _LISTENING.search(without_custom(written.text)) is not None
 
     @property
     def listened(self) -> frozenset[Listened]:

@@ -38,6 +38,9 @@ WHOLE = (
     *("Status", "Tally", "Peer", "Guarded"),
 )
 
+#: What is a whole number, and may be so to a schema with a point.
+COUNTS = ("port", "weight", "min_members", "maxconn", "redirect_https")
+
 _MAPPED = re.compile(r":ffff:[^:]+(:[^:]+)?(\]|$)", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
 
@@ -81,7 +84,7 @@ def _make(kind: str, schema: dict[str, Any], texts: st.SearchStrategy[str]) -> s
 
 @schemathesis.hook
 def filter_case(context: HookContext, case: Case[Any]) -> bool:
-    """Leave out names that are not printable, and hosts that are addresses of IPv4 mapped into IPv6.
+    """Leave out names that are not printable, hosts that are addresses of IPv4 mapped into IPv6, and TLS elsewhere.
 
     Of these, the document says in words alone that they, or some of them, are wrong.
     """
@@ -89,7 +92,17 @@ def filter_case(context: HookContext, case: Case[Any]) -> bool:
     names = [part.get(field) for part in parts for field in ("app", "version", "name", "backend")]
     hosts = [str(host) for part in parts for host in (part.get("host"), *_listed(part.get("servers")))]
     printable = all(unquote(name).isprintable() for name in names if isinstance(name, str))
-    return printable and not any(_MAPPED.search(unquote(host)) for host in hosts)
+    mapped = any(_MAPPED.search(unquote(host)) for host in hosts)
+    return printable and not mapped and all(_agrees(part) for part in parts)
+
+
+def _agrees(body: dict[str, Any]) -> bool:
+    """Whether TLS is at addresses of `bind` alone, and leaves something to redirect, as the document says in words."""
+    tls, binds = body.get("tls"), str(body.get("bind")).split(",")
+    encrypted = binds if tls is True else str(tls or "").split(",")
+    if isinstance(tls, str) and not {*encrypted} <= {*binds}:
+        return False
+    return not (body.get("redirect_https") and len(encrypted) == len(binds))
 
 
 def _listed(value: Any) -> list[Any]:
@@ -101,7 +114,7 @@ def map_body(context: HookContext, body: Any) -> Any:
     """Write whole numbers without a point, as the document says in words: to a schema 80.0 is an integer too."""
     if not isinstance(body, dict):
         return body
-    plain = {name: int(body[name]) for name in ("port", "weight", "min_members") if _is_whole(body.get(name))}
+    plain = {name: int(body[name]) for name in COUNTS if _is_whole(body.get(name))}
     return _counts_without_points({**body, **plain})
 
 

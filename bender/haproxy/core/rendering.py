@@ -7,11 +7,15 @@ Templates are Jinja2, in a sandbox, and what they name and is not there is an er
 - `server_states`, the file from which HAProxy is to take which servers are down when it begins;
 - `description`, which should stand in `global` as it is, for by that the driver knows which configuration HAProxy runs
   with, and `socket`, where it is to listen for commands;
-- `version`, HAProxy's, as numbers.
+- `version`, HAProxy's, as numbers;
+- `machine`, what the options of the driver say, and `custom`, the operator's own lines: those of `globals`,
+  `defaults` and `sections`, and by HAProxy's name those of each frontend and backend in `of`.
 
 The filters are `quoted` (one word of HAProxy's, whatever is in it), `formatted` (the same, where HAProxy reads a
 log-format), `condition` (of a rule, as an `acl` has it), `balanced` (what follows `balance`), `place` (of a server,
-`address:port`) and `parameters` (what follows that, the same as for a server that is added).
+`address:port`), `parameters` (what follows that, the same as for a server that is added), `duration` (seconds as
+HAProxy writes them), `destination` (of a log, what follows `log`) and `https` (where a frontend has requests go that
+came without TLS).
 
 Everything else that a template prints must be one word (`words`), or nothing is rendered. So that a name that people
 may choose does not hinder that, the names that are for people alone (`title`, `id`, `version`) come as words.
@@ -26,9 +30,13 @@ from hashlib import blake2b
 from attrs import evolve, frozen
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
 
+from bender.core.connections import HTTPS_PORT
 from bender.core.routing import Balance, Rule
+from bender.haproxy.core.custom import DEFAULTS, GLOBAL, SECTIONS, file_of
 from bender.haproxy.core.listening import Listened, listened_in
+from bender.haproxy.core.machine import Log, Machine
 from bender.haproxy.core.names import at
 from bender.haproxy.core.servers import Server
 from bender.haproxy.core.shape import NOWHERE, Door, Pool, Route, Shape
@@ -90,6 +98,9 @@ class Renderer:
             balanced=balanced,
             place=place,
             parameters=parameters,
+            duration=duration,
+            destination=destination,
+            https=self._https,
         )
         try:
             self._template = environment.from_string(template)
@@ -119,9 +130,12 @@ class Renderer:
         return Rendered(self._render(shape, servers, description), description)
 
     def _render(self, shape: Shape, servers: Mapping[str, Sequence[Server]], description: str) -> str:
+        machine = shape.machine
+        if machine.custom.problem is not None:
+            raise Unrenderable(f"cannot be rendered, for of the files of --include {machine.custom.problem}")
         try:
             text = self._template.render(
-                doors=[*map(_readable_door, shape.doors)],
+                doors=[_readable_door(door, machine) for door in shape.doors],
                 pools=[evolve(pool, title=readable(pool.title)) for pool in shape.pools],
                 servers={
                     pool.name: [*map(_readable_server, placed(servers.get(pool.name, ()), pool.slots))]
@@ -132,6 +146,8 @@ class Renderer:
                 server_states=self._states,
                 description=Fragment(description),
                 version=self._version,
+                machine=machine,
+                custom=_custom(shape),
             )
         except Exception as error:  # a template may do anything that Python can fail at
             raise Unrenderable(f"cannot be rendered ({type(error).__name__}: {error})") from error
@@ -148,13 +164,43 @@ class Renderer:
         if rule.header is not None:
             name, value = rule.header
             return Fragment(f"{quoted(f'req.fhdr({name})')} -m str -- {quoted(value)}")
-        host = "host_only" if self._version >= DYNAMIC_SINCE else "field(1,:)"
-        return Fragment(f"req.hdr(host),{host} -m str -i -- {quoted(rule.host)}")
+        return Fragment(f"{self._host_asked} -m str -i -- {quoted(rule.host)}")
+
+    def _https(self, door: Door) -> Fragment:
+        """Where a request goes that came without TLS: to the same host, path and query."""
+        port = "" if door.redirect_port == HTTPS_PORT else f":{door.redirect_port:d}"
+        return Fragment(f"https://%[{self._host_asked}]{port}%[pathq]")
+
+    @property
+    def _host_asked(self) -> str:
+        """The host that a request asks for, without its port."""
+        return f"req.hdr(host),{'host_only' if self._version >= DYNAMIC_SINCE else 'field(1,:)'}"
 
 
-def _readable_door(door: Door) -> Door:
+def _custom(shape: Shape) -> dict[str, object]:
+    """The lines of the operator's, which are printed as they are."""
+
+    def lines(file: str) -> list[Markup]:
+        return [Markup(line) for line in shape.machine.custom.lines(file)]  # noqa: S704 - nothing here is HTML
+
+    return {
+        "globals": lines(GLOBAL),
+        "defaults": lines(DEFAULTS),
+        "sections": lines(SECTIONS),
+        "of": {
+            **{door.name: lines(file_of("frontend", door.title)) for door in shape.doors},
+            **{pool.name: lines(file_of("backend", pool.title)) for pool in shape.pools},
+        },
+    }
+
+
+def _readable_door(door: Door, machine: Machine) -> Door:
+    """A frontend with names that are words, and with all that follows `bind`, so that no template can forget TLS."""
+    protocols = " alpn h2,http/1.1" if door.mode == "http" else ""
+    tls = f" ssl crt {quoted(machine.certificates)}{protocols}"
+    binds = tuple(Fragment(f"{word(bind)}{tls}") if bind in door.tls else bind for bind in door.binds)
     routes = [Route(evolve(route.rule, backend=readable(route.rule.backend)), route.pool) for route in door.routes]
-    return evolve(door, title=readable(door.title), routes=(*routes,))
+    return evolve(door, title=readable(door.title), routes=(*routes,), binds=binds)
 
 
 def _readable_server(server: Server) -> Server:
@@ -181,7 +227,21 @@ def parameters(server: Server, pool: Pool) -> Fragment:
     """What is said of a server beside where it is."""
     every_ms = 0 if pool.health is None else max(round(1000 * pool.health.interval_s), CHECK_APART_MS_MIN)
     check = f" check inter {every_ms}ms rise 2 fall 3" if every_ms else ""
-    return Fragment(f"weight {server.weight if server.state == 'up' else 0:d}{check}")
+    limit = "" if pool.maxconn is None else f" maxconn {pool.maxconn:d}"
+    return Fragment(f"weight {server.weight if server.state == 'up' else 0:d}{limit}{check}")
+
+
+def duration(seconds: float) -> Fragment:
+    """A time as HAProxy writes it, which has no fractions: in hours or seconds where that is exact."""
+    if seconds % 3600 == 0:
+        return Fragment(f"{seconds // 3600:.0f}h")
+    return Fragment(f"{seconds:.0f}s" if seconds == int(seconds) else f"{max(1, round(1000 * seconds))}ms")
+
+
+def destination(log: Log) -> Fragment:
+    """Where a log goes, as what follows `log` in HAProxy's configuration."""
+    form = "" if log.format is None else f" format {word(log.format)}"
+    return Fragment(f"{quoted(log.target)}{form} {word(log.facility)}")
 
 
 def placed(servers: Sequence[Server], slots: int) -> Sequence[Server]:

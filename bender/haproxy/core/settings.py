@@ -11,8 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
+from bender.core.connections import (
+    HTTPS_PORT,
+    parse_backend_timeouts,
+    parse_forwardfor,
+    parse_frontend_timeouts,
+    parse_log,
+    parse_maxconn,
+    parse_redirect_https,
+)
 from bender.core.model import Invalid, parse_name
 from bender.core.routing import (
     Balance,
@@ -28,6 +37,8 @@ from bender.core.routing import (
     parse_mode,
     parse_rules,
     parse_slow_start,
+    parse_tls,
+    with_tls,
 )
 from bender.core.serving import Service
 from bender.haproxy.core.names import at
@@ -61,6 +72,10 @@ class Backend:
     balance: Balance = BALANCE
     health: Health | None = None
     slow_start_s: float = 0.0
+    #: Seconds, by bender's names.
+    timeouts: Mapping[str, float] = field(factory=dict)
+    #: Connections to one server at the same time.
+    maxconn: int | None = None
     problems: tuple[str, ...] = ()
 
     @property
@@ -78,7 +93,8 @@ class Backend:
 class Frontend:
     """What is listened on, and where requests go: to the backend of the first rule that fits, or to `backend`.
 
-    A frontend with a `problem` cannot be used, and has nothing else.
+    A frontend with a `problem` cannot be used, and has nothing else. `problems` are fields that it goes on without.
+    `tls` are those of `binds` that speak TLS. `redirect_port` is that of HTTPS, where requests without it are sent.
     """
 
     name: str
@@ -86,20 +102,20 @@ class Frontend:
     binds: tuple[str, ...] = ()
     backend: str | None = None
     rules: tuple[Rule, ...] = ()
+    tls: tuple[str, ...] = ()
+    redirect_port: int | None = None
+    forwardfor: bool = True
+    log: bool = True
+    timeouts: Mapping[str, float] = field(factory=dict)
+    maxconn: int | None = None
+    problems: tuple[str, ...] = ()
     problem: str | None = None
 
 
 def backend_of(body: Mapping[str, Any]) -> Backend:
     """Return a backend, without the fields that cannot be used. Raises `Invalid` where it cannot be used at all."""
     problems: list[str] = []
-
-    def read(field: str, parse: Callable[[Any], _T], unsaid: _T) -> _T:
-        try:
-            return _read(body, field, parse, unsaid)
-        except Unusable as unusable:
-            problems.append(str(unusable))
-            return unsaid
-
+    read = _tolerant(body, problems)
     name, app, version = (parse_name(field, body.get(field)) for field in ("name", "app", "version"))
     canary: Canary | None = read("canary", parse_canary, None)
     servers, unusable = ((), ()) if body.get("servers") is None else kept_servers(body["servers"])
@@ -113,7 +129,9 @@ def backend_of(body: Mapping[str, Any]) -> Backend:
     balance = read("balance", parse_balance, BALANCE)
     health: Health | None = read("health", _parse_health, None)
     slow_start_s = read("slow_start", parse_slow_start, 0.0)
-    return Backend(name, service, balance, health, slow_start_s, (*problems,))
+    timeouts = read("timeouts", parse_backend_timeouts, {})
+    maxconn = read("maxconn", parse_maxconn, None)
+    return Backend(name, service, balance, health, slow_start_s, timeouts, maxconn, (*problems,))
 
 
 def frontend_of(body: Mapping[str, Any]) -> Frontend:
@@ -137,7 +155,36 @@ def _frontend(name: str, body: Mapping[str, Any]) -> Frontend:
         _require_room(f"rules: number {i}", str(rule.host or rule.path or (rule.header or ("", ""))[1]))
     if not binds:
         raise Unusable("bind: is not said yet")
-    return Frontend(name, mode, tuple(map(_place, binds)), backend, rules)
+    tls: tuple[Bind, ...] = _read(body, "tls", lambda value: with_tls(binds, parse_tls(value)), ())
+    problems: list[str] = []
+    read = _tolerant(body, problems)
+    timeouts = read("timeouts", parse_frontend_timeouts, {})
+    return Frontend(
+        name,
+        mode,
+        tuple(map(_place, binds)),
+        backend,
+        rules,
+        tls=tuple(map(_place, tls)),
+        redirect_port=_redirect_port(body, mode, tls),
+        forwardfor=mode == "http" and read("forwardfor", parse_forwardfor, True),
+        log=read("log", parse_log, True),
+        timeouts={key: value for key, value in timeouts.items() if mode == "http" or not key.startswith("http_")},
+        maxconn=read("maxconn", parse_maxconn, None),
+        problems=(*problems,),
+    )
+
+
+def _redirect_port(body: Mapping[str, Any], mode: str, tls: tuple[Bind, ...]) -> int | None:
+    """The port of HTTPS where requests without it are to go: as it says, or that of this frontend's own TLS."""
+    redirect: Any = _read(body, "redirect_https", parse_redirect_https, None)
+    if not redirect:
+        return None
+    if mode == "tcp":
+        raise Unusable("redirect_https: is for mode http alone")
+    if redirect is True:
+        return tls[0].port if tls else HTTPS_PORT
+    return int(redirect)
 
 
 def _parse_health(value: Any) -> Health:
@@ -150,6 +197,19 @@ def _require_room(what: str, text: str) -> None:
     """What characters become in the configuration counts, so some take more room than others."""
     if len(quoted(text).encode()) > VALUE_BYTES_MAX:
         raise Unusable(f"{what}: takes more than {VALUE_BYTES_MAX} bytes, which HAProxy has no room for")
+
+
+def _tolerant(body: Mapping[str, Any], problems: list[str]) -> Callable[[str, Callable[[Any], Any], Any], Any]:
+    """A reader of fields without which all else can be used. It notes those that cannot be used in `problems`."""
+
+    def read(field: str, parse: Callable[[Any], Any], unsaid: Any) -> Any:
+        try:
+            return _read(body, field, parse, unsaid)
+        except Unusable as unusable:
+            problems.append(str(unusable))
+            return unsaid
+
+    return read
 
 
 def _read(body: Mapping[str, Any], field: str, parse: Callable[[Any], _T], unsaid: _T) -> _T:

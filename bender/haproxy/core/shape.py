@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from bender.core.routing import Balance, Health, Rule
+from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.names import safe
 from bender.haproxy.core.settings import BALANCE, Backend, Frontend, Mode
 
@@ -21,6 +22,9 @@ NOWHERE: Mapping[Mode, str] = {"http": "bender__nowhere", "tcp": "bender__nowher
 #: Of HAProxy's names for frontends, and for backends in mode tcp. Frontends and backends share their names there.
 _FRONTEND = ":in"
 _TCP = ":tcp"
+
+#: HAProxy's name for the frontend with its statistics, which is none of bender's.
+STATS = "bender:stats"
 
 #: What is wrong with a frontend begins so if an address of it cannot be listened on now.
 UNBINDABLE = "bind: nobody can listen at "
@@ -41,6 +45,10 @@ class Pool:
     health: Health | None
     #: Where servers cannot be added: how many there are, used or not.
     slots: int = 0
+    #: By HAProxy's names for them, in seconds.
+    timeouts: tuple[tuple[str, float], ...] = ()
+    #: Connections to one of its servers at the same time.
+    maxconn: int | None = None
 
 
 @frozen
@@ -53,7 +61,10 @@ class Route:
 
 @frozen
 class Door:
-    """A frontend as HAProxy has it; `pool` is where requests go that fit none of `routes`."""
+    """A frontend as HAProxy has it; `pool` is where requests go that fit none of `routes`.
+
+    `tls` are those of `binds` that speak TLS, and `redirect_port` is where requests without it are sent, if anywhere.
+    """
 
     name: str
     title: str
@@ -61,14 +72,22 @@ class Door:
     binds: tuple[str, ...]
     pool: str
     routes: tuple[Route, ...]
+    tls: tuple[str, ...] = ()
+    redirect_port: int | None = None
+    forwardfor: bool = True
+    log: bool = True
+    #: By HAProxy's names for them, in seconds.
+    timeouts: tuple[tuple[str, float], ...] = ()
+    maxconn: int | None = None
 
 
 @frozen
 class Shape:
-    """All of them, in order of name."""
+    """All of them, in order of name, and what the machine adds."""
 
     doors: tuple[Door, ...] = ()
     pools: tuple[Pool, ...] = ()
+    machine: Machine = field(factory=Machine)
 
     def pools_of(self, title: str) -> tuple[Pool, ...]:
         """Those of one of bender's backends."""
@@ -86,6 +105,7 @@ def shape(
     slots_of: Mapping[str, int] | None = None,
     before: Shape | None = None,
     why_not: Callable[[str], str | None] = lambda _bind: None,
+    machine: Machine | None = None,
 ) -> tuple[Shape, dict[str, str]]:
     """What is to be rendered, and by id what of backends and frontends cannot be used.
 
@@ -98,7 +118,10 @@ def shape(
     for name, backend in known.items():
         if backend.problems:
             problems[f"backend/{name}"] = "; ".join(backend.problems)
-    usable = [*_usable(frontends, problems, before or Shape(), why_not if before is not None else _certain)]
+    machine = machine or Machine()
+    for file, why in machine.custom.unused(frontends, known).items():
+        problems[f"include/{file}"] = why
+    usable = [*_usable(frontends, problems, before or Shape(), why_not if before is not None else _certain, machine)]
     modes: dict[str, set[Mode]] = {name: set() for name in known}
     for frontend in usable:
         for used in (frontend.backend, *(rule.backend for rule in frontend.rules)):
@@ -110,7 +133,7 @@ def shape(
         for mode in (sorted(modes[name]) or ["http"])
     ]
     doors = [_door(frontend, modes) for frontend in usable]
-    return Shape(tuple(doors), tuple(sorted(pools, key=lambda pool: pool.name))), problems
+    return Shape(tuple(doors), tuple(sorted(pools, key=lambda pool: pool.name)), machine), problems
 
 
 def slots_for(servers: int, before: int) -> int:
@@ -128,13 +151,9 @@ def _usable(
     problems: dict[str, str],
     before: Shape,
     why_not: Callable[[str], str | None],
+    machine: Machine,
 ) -> Iterable[Frontend]:
-    parsed: dict[str, Frontend] = {}
-    for name, frontend in sorted(frontends.items()):
-        if frontend.problem is None:
-            parsed[name] = frontend
-        else:
-            problems[f"frontend/{name}"] = frontend.problem
+    parsed = _parsed(frontends, problems, machine)
     holders = {bind: door.title for door in before.doors for bind in door.binds}
     taken = {bind: name for bind, name in holders.items() if name in parsed and bind in parsed[name].binds}
     ports = {_port(bind) for bind in holders}
@@ -153,6 +172,23 @@ def _usable(
         yield frontend
 
 
+def _parsed(frontends: Mapping[str, Frontend], problems: dict[str, str], machine: Machine) -> dict[str, Frontend]:
+    """Those that say by themselves what can be done on this machine."""
+    parsed: dict[str, Frontend] = {}
+    for name, frontend in sorted(frontends.items()):
+        problem = frontend.problem
+        if frontend.tls and machine.certificates is None:
+            problem = "tls: there is no certificate: name the folder or file with it by --certificates"
+        if machine.stats is not None and machine.stats in frontend.binds:
+            problem = f"bind: {machine.stats} is that of --stats"
+        if problem is None:
+            parsed[name] = frontend
+        said = frontend.problems if problem is None else (problem,)
+        if said:
+            problems[f"frontend/{name}"] = "; ".join(said)
+    return parsed
+
+
 def _port(bind: str) -> str:
     return bind.rpartition(":")[2]
 
@@ -168,7 +204,17 @@ def _pool(backend: Backend, mode: Mode, problems: dict[str, str], slots: int) ->
         said = [problems[key]] if (key := f"backend/{backend.name}") in problems else []
         problems[key] = "; ".join([*said, f"balance: {balance.algorithm} needs mode http"])
         balance, hashed = BALANCE, False
-    return Pool(name, backend.name, mode, balance, hashed, backend.health, slots)
+    return Pool(
+        name,
+        backend.name,
+        mode,
+        balance,
+        hashed,
+        backend.health,
+        slots,
+        timeouts=_timeouts(backend.timeouts),
+        maxconn=backend.maxconn,
+    )
 
 
 def _door(frontend: Frontend, modes: Mapping[str, set[Mode]]) -> Door:
@@ -179,5 +225,20 @@ def _door(frontend: Frontend, modes: Mapping[str, set[Mode]]) -> Door:
 
     routes = tuple(Route(rule, pool(rule.backend)) for rule in frontend.rules)
     return Door(
-        safe(frontend.name) + _FRONTEND, frontend.name, frontend.mode, frontend.binds, pool(frontend.backend), routes
+        safe(frontend.name) + _FRONTEND,
+        frontend.name,
+        frontend.mode,
+        frontend.binds,
+        pool(frontend.backend),
+        routes,
+        tls=frontend.tls,
+        redirect_port=frontend.redirect_port,
+        forwardfor=frontend.forwardfor,
+        log=frontend.log,
+        timeouts=_timeouts(frontend.timeouts),
+        maxconn=frontend.maxconn,
     )
+
+
+def _timeouts(timeouts: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple((name.replace("_", "-"), seconds) for name, seconds in timeouts.items())

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, field
 
 from bender.haproxy.core.listening import Listened, Places
+from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.operators import Answer
 from bender.haproxy.core.registry import Registry, Said
 from bender.haproxy.core.servers import Ramps, Server, serving
@@ -33,6 +34,9 @@ class Wanted:
     with_slots: bool = False
     is_local: Callable[[str], bool] = lambda _address: False
     beside: frozenset[Listened] = frozenset()
+    #: What the machine that HAProxy is on adds, and by id what of that cannot be used.
+    machine: Machine = field(factory=Machine)
+    machine_problems: dict[str, str] = field(factory=dict)
     registry: Registry = field(factory=Registry)
     #: The names of backends whose servers may be others than before. Who takes care of one takes it out.
     changed: set[str] = field(factory=set)
@@ -149,7 +153,9 @@ class Wanted:
         if self.with_slots:
             for name in self.registry.backends:
                 self._slots[name] = slots_for(max(1, len(self.servers(name, now))), self._slots.get(name, 0))
-        found, self.problems = shape(self.registry.backends, self.registry.frontends, self._slots, before, self.why_not)
+        found, self.problems = shape(
+            self.registry.backends, self.registry.frontends, self._slots, before, self.why_not, self.machine
+        )
         unbindable = any(problem.startswith(UNBINDABLE) for problem in self.problems.values())
         self._bind_at = now + BIND_AGAIN_S if unbindable else inf
         return found
@@ -158,7 +164,7 @@ class Wanted:
     def all_problems(self) -> dict[str, str]:
         """By id, what of events, backends, frontends and members cannot be used, in order."""
         itself = {id_: why for of_backend in self.itself.values() for id_, why in of_backend.items()}
-        return dict(sorted((self.registry.problems | self.problems | itself).items()))
+        return dict(sorted((self.registry.problems | self.problems | self.machine_problems | itself).items()))
 
     def new_problems(self) -> dict[str, str]:
         """Return the problems that were not there, or were others, when this was called last."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy import core
+from bender.haproxy.core.machine import Log, Machine
 from bender.haproxy.core.planning import deletion, plan
 from bender.haproxy.core.reality import Found
 from bender.haproxy.core.registry import Said
@@ -20,12 +21,14 @@ from bender.haproxy.core.wanted import Wanted
 from tests.haproxy.said import HOSTILE, backend, frontend, instance, online
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
+MACHINE = Machine(Log("127.0.0.1:514"), "127.0.0.1:8404", exporter=True, certificates="/certificates", maxconn=9)
 RENDERER = Renderer(TEMPLATE, "/s", "/states", (2, 6, 12))
 
 # How each line of a rendering may look. What stands between quotes was quoted by us, and names were made by us.
 _NAME = r"[A-Za-z0-9_.:-]+"
 _WORD = r"(?:'[^'\n;]*'|\\'|\\x3b)+"
 _PLACE = r"(?:[0-9.]+|\[[0-9a-f:.]+\]|\*):[0-9]{1,5}"
+_LIMIT = r"(?: maxconn [0-9]+)?"
 _CHECK = r"(?: check inter [0-9]+ms rise 2 fall 3)?"
 FORMS = re.compile(
     "|".join(
@@ -37,7 +40,20 @@ FORMS = re.compile(
             r"    load-server-state-from-file global",
             rf"    stats socket {_WORD} mode 600 level admin expose-fd listeners",
             r"    (?:hard-stop-after 15m|mworker-max-reloads 100|retries 3|option redispatch 1)",
-            r"    timeout [a-z-]+ [0-9]+[smh]",
+            r"    timeout [a-z-]+ [0-9]+(?:s|ms|h)",
+            r"    maxconn [0-9]+",
+            r"    (?:log '127\.0\.0\.1:514' local0|log global|no log)",
+            r"    option (?:httplog|tcplog|dontlognull)",
+            r"    ssl-default-bind-options ssl-min-ver TLSv1\.2",
+            r"    bind 127\.0\.0\.1:8404",
+            r"    http-request (?:set-log-level silent|use-service prometheus-exporter if \{ path /metrics \})",
+            r"    stats (?:enable|uri /|refresh 10s)",
+            rf"    bind {_PLACE} ssl crt '/certificates'(?: alpn h2,http/1\.1)?",
+            (
+                r"    http-request redirect location https://%\[req\.hdr\(host\),host_only\](?::[0-9]{1,5})?%\[pathq\] "
+                r"code 30[18] if !?METH_GET !\{ ssl_fc \} !\{ path_beg /\.well-known/acme-challenge/ \}"
+            ),
+            r"    http-request set-header X-Forwarded-Proto https? if !?\{ ssl_fc \}",
             r"# (?:frontend|backend)/[^\s;'\"\\#%$]*",
             rf"(?:frontend|backend) {_NAME}",
             r"    mode (?:http|tcp)",
@@ -53,14 +69,14 @@ FORMS = re.compile(
             r"    retry-on conn-failure empty-response",
             r"    http-request disable-l7-retry unless METH_GET",
             rf"    http-check send meth GET uri {_WORD} ver HTTP/1\.1 hdr Host '[a-z0-9_.:\[\]-]+'",
-            rf"    server {_NAME} {_PLACE} weight [0-9]+{_CHECK}(?: disabled)?",
+            rf"    server {_NAME} {_PLACE} weight [0-9]+{_LIMIT}{_CHECK}(?: disabled)?",
         ]
     )
 )
 COMMANDS = re.compile(
     "|".join(
         [
-            rf"add server {_NAME}/{_NAME} {_PLACE} weight [0-9]+{_CHECK}",
+            rf"add server {_NAME}/{_NAME} {_PLACE} weight [0-9]+{_LIMIT}{_CHECK}",
             (
                 rf"set server {_NAME}/{_NAME} (?:state (?:ready|drain|maint)|health (?:up|down)|weight [0-9]+|"
                 r"addr [0-9a-f.:]+ port [0-9]+)"
@@ -100,6 +116,7 @@ fields = st.sampled_from(
     [
         *("id", "name", "app", "version", "host", "port", "weight", "state", "bind", "mode", "rules", "backend"),
         *("path", "header", "value", "health", "interval", "balance", "servers", "canary", "percent", "slow_start"),
+        *("tls", "redirect_https", "forwardfor", "log", "timeouts", "maxconn", "client", "server", "http_request"),
     ]
 )
 anything = st.recursive(
@@ -137,7 +154,7 @@ def _id(kind: str, body: Mapping[str, Any]) -> str:
 
 class HostileCase(SynchronousTestCase):
     def wanted(self, *events: Said) -> Wanted:
-        wanted = Wanted(lambda host: host if re.fullmatch(r"[0-9a-f.:]+", host) else None)
+        wanted = Wanted(lambda host: host if re.fullmatch(r"[0-9a-f.:]+", host) else None, machine=MACHINE)
         for event in (backend("shop"), frontend("www", backend="shop", bind="*:80"), online(1), *events):
             wanted.take(event, 0)
         return wanted
@@ -228,6 +245,32 @@ class Examples(HostileCase):
         wanted = self.wanted(event)
         self.assertEqual([server.port for server in wanted.servers("shop", 0)], [1])
         self.assertIn("must be registration/web/1/10.0.0.1/2", wanted.all_problems[online(1).id])
+
+    def test_fields_of_connections(self) -> None:
+        """They are numbers and words of ours, whatever texts come in their place."""
+        for text in ["60s\n    external-check", "1; show env", HOSTILE, {"client": "1\n"}, [1], 10**400, -1, 1e-9]:
+            fields: dict[str, Any] = {
+                "tls": text,
+                "redirect_https": text,
+                "log": text,
+                "timeouts": {"client": text},
+                "maxconn": text,
+            }
+            for field, value in fields.items():
+                front = frontend("www", "changed", backend="shop", bind="*:80", **{field: value})
+                self.assert_safe(self.wanted(front, backend("shop", "changed", **{field: value})))
+        good = frontend(
+            "www", "changed", backend="shop", bind="*:80,*:443", tls="*:443", redirect_https=True, maxconn=5
+        )
+        wanted = self.wanted(good, backend("shop", "changed", maxconn=7, timeouts={"server": 0.25}))
+        self.assert_safe(wanted)
+        lines = self.lines(wanted)
+        for line in (
+            "    timeout server 250ms",
+            "    bind *:443 ssl crt '/certificates' alpn h2,http/1.1",
+            "    maxconn 5",
+        ):
+            self.assertIn(line, lines)
 
     def test_a_fixed_server_that_is_none(self) -> None:
         """The others stay."""

@@ -1,0 +1,87 @@
+"""How a load balancer treats the connections of a backend or frontend: time limits, numbers, redirects, headers, logs.
+
+Each field has its own parser, as in `routing`. Names and units are HAProxy's, with `_` for `-` and seconds for times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bender.core.model import PORT_MAX, Invalid
+from bender.core.parsing import number, require_fields, within
+
+#: A day: longer than any connection is of use for, and well below HAProxy's own limit of 24 days.
+TIMEOUT_S_MAX = 86_400
+
+#: Connections of one frontend, or to one server: more than one machine has ports and memory for.
+MAXCONN_MAX = 1_000_000
+
+#: Where HTTPS is if nobody says.
+HTTPS_PORT = 443
+
+#: The timeouts of a frontend. Those that begin with `http_` have no meaning in mode tcp.
+FRONTEND_TIMEOUTS = ("client", "http_request", "http_keep_alive")
+
+#: The timeouts of a backend.
+BACKEND_TIMEOUTS = ("connect", "server", "queue", "tunnel", "check")
+
+
+def parse_frontend_timeouts(timeouts: Any) -> Mapping[str, float]:
+    """`{"client": 60, "http_request": 10, "http_keep_alive": 15}`, each in seconds and optional."""
+    return _timeouts(timeouts, FRONTEND_TIMEOUTS, BACKEND_TIMEOUTS, "backend")
+
+
+def parse_backend_timeouts(timeouts: Any) -> Mapping[str, float]:
+    """`{"connect": 2, "server": 60, "queue": 5, "tunnel": 3600, "check": 2}`, each in seconds and optional."""
+    return _timeouts(timeouts, BACKEND_TIMEOUTS, FRONTEND_TIMEOUTS, "frontend")
+
+
+def parse_timeout(name: str, seconds: Any) -> float:
+    """Return the seconds of the timeout with this name. Raises `Invalid`."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= TIMEOUT_S_MAX:
+        raise Invalid(name, f"must be a number of seconds above 0 and up to {TIMEOUT_S_MAX}")
+    return seconds
+
+
+def parse_maxconn(connections: Any) -> int:
+    """A number of connections at the same time."""
+    if not isinstance(connections, int):
+        raise Invalid("maxconn", f"must be a number from 1 to {MAXCONN_MAX}, without a point")
+    return int(number("maxconn", connections, 1, MAXCONN_MAX))
+
+
+def parse_redirect_https(redirect: Any) -> int | bool:
+    """`true`, or the port at which HTTPS is served; `false` for no redirect."""
+    if isinstance(redirect, bool):
+        return redirect
+    if not isinstance(redirect, int) or not 1 <= redirect <= PORT_MAX:
+        raise Invalid("redirect_https", f"must be true, false, or the port of HTTPS (1 to {PORT_MAX})")
+    return redirect
+
+
+def parse_forwardfor(forwardfor: Any) -> bool:
+    """Whether requests get `X-Forwarded-For`, and `X-Forwarded-Proto` where there is TLS."""
+    return _flag("forwardfor", forwardfor)
+
+
+def parse_log(log: Any) -> bool:
+    """Whether requests or connections are logged where load balancers have a place to log to."""
+    return _flag("log", log)
+
+
+def _flag(field: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Invalid(field, "must be true or false")
+    return value
+
+
+def _timeouts(timeouts: Any, names: tuple[str, ...], others: tuple[str, ...], kind: str) -> Mapping[str, float]:
+    if not isinstance(timeouts, dict):
+        raise Invalid("timeouts", f"must be an object with seconds for {', '.join(names)}, or some of these")
+    for name in timeouts:
+        if name in others:
+            raise Invalid("timeouts", f"{name}: is set in the {kind}")
+    require_fields("timeouts", timeouts, names)
+    given = {name: timeouts[name] for name in names if timeouts.get(name) is not None}
+    return {name: within("timeouts", parse_timeout, name, seconds) for name, seconds in given.items()}

@@ -1,0 +1,38 @@
+"""Pieces of parsers that the fields of backends and frontends share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from bender.core.fields import unknown_field
+from bender.core.model import Invalid, shown_name
+
+_T = TypeVar("_T")
+
+
+def within(field: str, parse: Callable[..., _T], *arguments: Any) -> _T:
+    """Parse a part of a field. Raises `Invalid` for the field, whose message names the part."""
+    try:
+        return parse(*arguments)
+    except Invalid as error:
+        raise Invalid(field, str(error)) from None
+
+
+def number(what: str, value: Any, at_least: float, at_most: float) -> float:
+    """Return a number between two limits, both of which it may be. Raises `Invalid`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value <= at_most:
+        raise Invalid(what, f"must be a number from {at_least:g} to {at_most:g}")
+    return value
+
+
+def require_fields(field: str, value: Any, known: Sequence[str]) -> None:
+    """Raise `Invalid` if an object in a field has a field that is not known."""
+    if isinstance(value, dict):
+        within(field, _require_known, field, value, known)
+
+
+def _require_known(of: str, value: Mapping[str, Any], known: Sequence[str]) -> None:
+    for name in value:
+        if name not in known:
+            raise Invalid(shown_name(name), unknown_field(of, name, known))

@@ -1,0 +1,134 @@
+"""Lines of the operator's own, which stand in the configuration as they are in files on HAProxy's machine.
+
+They are never from the registry: whoever may configure a frontend there must not be able to have HAProxy run a program.
+`global.cfg` and `defaults.cfg` go to the end of these sections, `frontend-NAME.cfg` and `backend-NAME.cfg` into those
+of bender's frontends and backends, and `sections.cfg` has whole sections. Each stands between two comments, by which a
+line that HAProxy refuses is found again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from attrs import field, frozen
+
+#: The files whose names say all; others name a frontend or backend.
+GLOBAL, DEFAULTS, SECTIONS = "global.cfg", "defaults.cfg", "sections.cfg"
+
+SUFFIX = ".cfg"
+
+#: What the name of a file begins with, by the kind of what it is for.
+PREFIXES: Mapping[str, str] = {"frontend": "frontend-", "backend": "backend-"}
+
+#: The form of the names, for messages.
+FORM = f"{GLOBAL}, {DEFAULTS}, {SECTIONS}, frontend-NAME{SUFFIX} or backend-NAME{SUFFIX}"
+
+#: What begins a section of HAProxy's, up to version 3.2.
+_SECTION = re.compile(
+    r"\s*(global|defaults|frontend|backend|listen|peers|resolvers|mailers|userlist|cache|program|http-errors|ring|"
+    r"fcgi-app|log-forward|log-profile|crt-store|traces|acme)(\s|$)"
+)
+
+#: The names by which the configuration calls the rules of a frontend.
+_RULE = re.compile(r"\s*acl\s+(rule[0-9]+)(\s|$)")
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+
+_BEGIN, _END = "    # begin of --include", "    # end of --include"
+_BLOCK = re.compile(rf"^{_BEGIN} .*?^{_END}[^\n]*\n", re.MULTILINE | re.DOTALL)
+_NUMBERED = re.compile(r"\bline ([0-9]+)\b")
+
+
+def _in_order(files: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return dict(sorted(files.items()))
+
+
+@frozen
+class Custom:
+    """The lines of each file, by its name. With a `problem` nothing may be rendered."""
+
+    files: Mapping[str, tuple[str, ...]] = field(factory=dict, converter=_in_order)
+    problem: str | None = None
+
+    def lines(self, file: str) -> tuple[str, ...]:
+        """Return the lines for a place, between two comments; nothing where there are none."""
+        lines = self.files.get(file)
+        return () if not lines else (f"{_BEGIN} {file}", *lines, f"{_END} {file}")
+
+    def unused(self, frontends: Iterable[str], backends: Iterable[str]) -> dict[str, str]:
+        """Return the files that stand for nothing there is, each with the reason."""
+        known = {"frontend": {*frontends}, "backend": {*backends}}
+        problems = {}
+        for file in self.files:
+            kind, name = place_of(file)
+            if kind in known and name not in known[kind]:
+                problems[file] = f"there is no {kind} {name}"
+            elif kind is None:
+                problems[file] = f"is not used: the name of a file must be {FORM}"
+        return problems
+
+
+def custom_of(texts: Mapping[str, str]) -> Custom:
+    """Return the lines of these files, by their names, or with the `problem` of the first that cannot be used."""
+    for file, text in sorted(texts.items()):
+        problem = next(_problems(file, text), None)
+        if problem is not None:
+            return Custom(problem=problem)
+    return Custom(
+        {file: (*map(str.rstrip, text.rstrip().split("\n")),) for file, text in texts.items() if text.strip()}
+    )
+
+
+def place_of(file: str) -> tuple[str | None, str]:
+    """Return the kind of a file and the name of the frontend or backend that it is for; None for an unknown kind."""
+    if file in (GLOBAL, DEFAULTS, SECTIONS):
+        return file.removesuffix(SUFFIX), ""
+    for kind, prefix in PREFIXES.items():
+        if file.startswith(prefix) and file.endswith(SUFFIX):
+            return kind, file[len(prefix) : -len(SUFFIX)]
+    return None, ""
+
+
+def file_of(kind: str, name: str) -> str:
+    """Return the name of the file for a frontend or backend."""
+    return f"{PREFIXES[kind]}{name}{SUFFIX}"
+
+
+def without_custom(text: str) -> str:
+    """Return a configuration without the lines that are the operator's."""
+    return _BLOCK.sub("", text)
+
+
+def located(message: str, text: str) -> str:
+    """Return what HAProxy says of a configuration, with the file and line where a line of it is the operator's."""
+    lines = text.split("\n")
+
+    def name(match: re.Match[str]) -> str:
+        number = int(match[1])
+        for above in range(min(number, len(lines)) - 1, -1, -1):
+            if lines[above].startswith(_END):
+                break
+            if lines[above].startswith(_BEGIN):
+                return f"{lines[above][len(_BEGIN) + 1 :]} line {number - above - 1}"
+        return match[0]
+
+    return _NUMBERED.sub(name, message)
+
+
+def _problems(file: str, text: str) -> Iterator[str]:
+    kind, _ = place_of(file)
+    begun = False
+    for number, line in enumerate(text.split("\n"), 1):
+        control = _CONTROL.search(line.removesuffix("\r"))
+        if control is not None:
+            yield f"{file} line {number}: has a control character ({control[0]!r})"
+        section, rule = _SECTION.match(line), _RULE.match(line)
+        begun |= section is not None
+        if kind == "sections":
+            if line.strip() and not line.strip().startswith(("#", ".")) and not begun:
+                yield f"{file} line {number}: stands in no section: begin with one, such as listen or userlist"
+        elif section is not None:
+            yield f"{file} line {number}: {section[1]} begins a section, which belongs in {SECTIONS}"
+        if rule is not None and kind == "frontend":
+            yield f"{file} line {number}: {rule[1]} is the name of a rule of bender's: take another name"

@@ -1,0 +1,107 @@
+"""What backends and frontends may say of connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.connections import (
+    MAXCONN_MAX,
+    TIMEOUT_S_MAX,
+    parse_backend_timeouts,
+    parse_forwardfor,
+    parse_frontend_timeouts,
+    parse_log,
+    parse_maxconn,
+    parse_redirect_https,
+)
+from bender.core.model import Invalid
+from bender.core.routing import BACKEND, FRONTEND, Bind, parse_tls
+
+#: What is none of these fields.
+WRONG: tuple[Any, ...] = ("1", "", [], [1], {"x": 1}, float("nan"), float("inf"), 10**400, -1)
+
+
+class OneField(SynchronousTestCase):
+    def refused(self, field: str, parse: Any, *wrong: Any) -> None:
+        for value in wrong:
+            error = self.assertRaises(Invalid, parse, value)
+            self.assertEqual(error.field, field, value)
+
+    def test_timeouts(self) -> None:
+        """Each is in seconds, and null says nothing."""
+        self.assertEqual(parse_frontend_timeouts({"client": 0.5, "http_request": None}), {"client": 0.5})
+        every = {"connect": 1, "server": TIMEOUT_S_MAX, "queue": 2, "tunnel": 3, "check": 4}
+        self.assertEqual(parse_backend_timeouts(every), every)
+        for value in (*WRONG, 0, True, TIMEOUT_S_MAX + 1):
+            self.refused("timeouts", parse_frontend_timeouts, {"client": value})
+            self.refused("timeouts", parse_backend_timeouts, {"server": value})
+        self.refused("timeouts", parse_frontend_timeouts, *WRONG)
+
+    def test_a_timeout_of_the_other_kind(self) -> None:
+        """It is refused with the place where it belongs."""
+        error = self.assertRaises(Invalid, parse_frontend_timeouts, {"server": 5})
+        self.assertEqual(str(error), "timeouts: server: is set in the backend")
+        error = self.assertRaises(Invalid, parse_backend_timeouts, {"client": 5})
+        self.assertEqual(str(error), "timeouts: client: is set in the frontend")
+        error = self.assertRaises(Invalid, parse_backend_timeouts, {"servr": 5})
+        self.assertIn("connect, server, queue, tunnel, check", str(error))
+
+    def test_maxconn(self) -> None:
+        """It is a whole number."""
+        self.assertEqual([parse_maxconn(1), parse_maxconn(MAXCONN_MAX)], [1, MAXCONN_MAX])
+        self.refused("maxconn", parse_maxconn, *WRONG, 0, 1.0, True, MAXCONN_MAX + 1)
+
+    def test_redirect_https(self) -> None:
+        """A port, or true."""
+        self.assertEqual([*map(parse_redirect_https, (True, False, 8443))], [True, False, 8443])
+        self.refused("redirect_https", parse_redirect_https, *WRONG, 0, 65536, 443.0)
+
+    def test_tls(self) -> None:
+        """All addresses, none, or those that are named."""
+        self.assertEqual([parse_tls(True), parse_tls(False)], [True, False])
+        self.assertEqual(parse_tls("*:443,[0::1]:8443"), (Bind(None, 443), Bind("::1", 8443)))
+        self.refused("tls", parse_tls, *WRONG, 443, "443", "*:443,*:443")
+
+    def test_what_is_on_or_off(self) -> None:
+        """Texts and numbers are neither."""
+        self.assertEqual([parse_forwardfor(False), parse_log(True)], [False, True])
+        self.refused("forwardfor", parse_forwardfor, *WRONG, 0, 1)
+        self.refused("log", parse_log, *WRONG, 0, 1)
+
+
+class Together(SynchronousTestCase):
+    def refused(self, message: str, existing: bytes | None = None, **fields: Any) -> None:
+        self.assertIn(message, str(self.assertRaises(Invalid, FRONTEND.body, "www", fields, existing)))
+
+    def test_tls_at_an_address_that_is_none_of_it(self) -> None:
+        """Also when it is `bind` that changes."""
+        self.refused("tls: *:444 is not an address of bind", bind="*:80,*:443", tls="*:444")
+        kept = FRONTEND.body("www", {"bind": "*:80,*:443", "tls": "*:443"})
+        self.refused("tls: *:443 is not an address of bind", kept, bind="*:80")
+        FRONTEND.body("www", {"tls": "*:443"})
+
+    def test_nothing_to_redirect(self) -> None:
+        """Where every address speaks TLS."""
+        self.refused("redirect_https: has nothing to redirect", bind="*:443", tls=True, redirect_https=True)
+        FRONTEND.body("www", {"bind": "*:80", "redirect_https": True})
+        FRONTEND.body("www", {"bind": "*:80,*:443", "tls": "*:443", "redirect_https": True})
+
+    def test_mode_tcp(self) -> None:
+        """There are no requests to look at, but there may be TLS."""
+        self.refused("redirect_https: is for mode http alone", mode="tcp", redirect_https=True)
+        self.refused("forwardfor: is for mode http alone", mode="tcp", forwardfor=True)
+        self.refused("timeouts: http_request: is for mode http alone", mode="tcp", timeouts={"http_request": 1})
+        FRONTEND.body("www", {"mode": "tcp", "bind": "*:443", "tls": True, "forwardfor": False, "maxconn": 1})
+
+    def test_what_an_older_node_has_kept(self) -> None:
+        """It hinders no other change."""
+        kept = b'{"id":"frontend/www","resource":"Frontend","name":"www","bind":7,"tls":{},"timeouts":7}'
+        self.assertIn(b'"log":false', FRONTEND.body("www", {"log": False, "mode": "tcp"}, kept))
+
+    def test_they_are_kept(self) -> None:
+        """By the API, as they were sent."""
+        body = BACKEND.body("shop", {"app": "web", "version": "1", "maxconn": 5, "timeouts": {"server": 1.5}})
+        self.assertIn(b'"maxconn":5', body)
+        self.assertIn(b'"timeouts":{"server":1.5}', body)

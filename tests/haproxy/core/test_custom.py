@@ -1,0 +1,76 @@
+"""The operator's own lines."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.haproxy.core.custom import Custom, custom_of, file_of, located, place_of, without_custom
+
+
+class Files(SynchronousTestCase):
+    def problem(self, file: str, text: str) -> str:
+        custom = custom_of({file: text, "defaults.cfg": "option a"})
+        self.assertEqual(custom.files, {})
+        return str(custom.problem)
+
+    def test_their_names(self) -> None:
+        """They say what a file is for, whatever a frontend is called."""
+        self.assertEqual(place_of("frontend-my shop.cfg"), ("frontend", "my shop"))
+        self.assertEqual(place_of(file_of("backend", "a.cfg")), ("backend", "a.cfg"))
+        self.assertEqual([place_of("global.cfg")[0], place_of("www.cfg")[0]], ["global", None])
+
+    def test_files_for_nothing(self) -> None:
+        """A name that is wrong is said, for lines that do nothing are not what anybody wants."""
+        custom = custom_of({"frontend-wwww.cfg": "a", "backend-shop.cfg": "a", "www.cfg": "a", "global.cfg": "a"})
+        problems = custom.unused(["www"], ["shop"])
+        self.assertEqual([*problems], ["frontend-wwww.cfg", "www.cfg"])
+        self.assertEqual(problems["frontend-wwww.cfg"], "there is no frontend wwww")
+        self.assertIn("frontend-NAME.cfg", problems["www.cfg"])
+
+    def test_a_section_where_there_is_one_already(self) -> None:
+        """The lines behind it, which are the driver's, would be in that section."""
+        for keyword in ("backend evil", "  listen x", "global", "userlist u"):
+            self.assertIn(
+                f"frontend-www.cfg line 2: {keyword.split()[0]} begins a section",
+                self.problem("frontend-www.cfg", f"maxconn 5\n{keyword}\n"),
+            )
+        self.assertIsNone(custom_of({"backend-a.cfg": "backend-keyword\nglobals"}).problem)
+
+    def test_lines_before_any_section(self) -> None:
+        """In the file that is for sections they would belong to the frontend before them."""
+        self.assertIn("sections.cfg line 3: stands in no section", self.problem("sections.cfg", "# mine\n\nbind *:1"))
+        self.assertIsNone(custom_of({"sections.cfg": "# mine\n.if true\nlisten x\n  bind *:1\n.endif"}).problem)
+
+    def test_the_names_of_rules(self) -> None:
+        """HAProxy takes conditions of one name together."""
+        self.assertIn("line 1: rule2 is the name", self.problem("frontend-www.cfg", "acl rule2 path /"))
+        self.assertIsNone(custom_of({"frontend-www.cfg": "acl rules path /"}).problem)
+
+    def test_control_characters(self) -> None:
+        """The file and the line are named; tabs and the line ends of other systems are none."""
+        self.assertIn("global.cfg line 2: has a control character ('\\x00')", self.problem("global.cfg", "a\nb\0"))
+        self.assertEqual(custom_of({"global.cfg": "\ta\r\nb\r\n"}).files, {"global.cfg": ("\ta", "b")})
+
+    def test_their_order_does_not_matter(self) -> None:
+        """Of the same lines there is one configuration."""
+        one, other = {"global.cfg": "a", "defaults.cfg": "b"}, {"defaults.cfg": "b\n", "global.cfg": "a"}
+        self.assertEqual((custom_of(one), [*custom_of(one).files]), (custom_of(other), [*custom_of(other).files]))
+
+
+class Lines(SynchronousTestCase):
+    def test_where_a_line_is_from(self) -> None:
+        """What HAProxy says of one names the file; what it says of others stays as it is."""
+        lines = Custom({"frontend-www.cfg": ("one", "two")}).lines("frontend-www.cfg")
+        text = "\n".join(["frontend www", *lines, "    default_backend shop", ""])
+        self.assertEqual(located("parsing [line 4] : unknown", text), "parsing [frontend-www.cfg line 2] : unknown")
+        for number in (1, 6, 7, 99):
+            self.assertEqual(located(f"[line {number}]", text), f"[line {number}]")
+
+    def test_without_them(self) -> None:
+        """What is left is the driver's."""
+        lines = Custom({"sections.cfg": ("listen x", "  bind *:1")}).lines("sections.cfg")
+        self.assertEqual(without_custom("\n".join(["global", *lines, "end", *lines, ""])), "global\nend\n")
+
+    def test_a_file_that_is_not_there(self) -> None:
+        """It leaves nothing behind."""
+        self.assertEqual(Custom().lines("global.cfg"), ())
