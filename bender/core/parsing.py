@@ -29,10 +29,11 @@ def number(what: str, value: Any, at_least: float, at_most: float) -> float:
 def require_fields(field: str, value: Any, known: Sequence[str]) -> None:
     """Raise `Invalid` if an object in a field has a field that is not known."""
     if isinstance(value, dict):
-        within(field, _require_known, field, value, known)
+        within(field, require_known, field, value, known)
 
 
-def _require_known(of: str, value: Mapping[str, Any], known: Sequence[str]) -> None:
+def require_known(of: str, value: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise `Invalid` for the first field of an object that is not known."""
     for name in value:
         if name not in known:
             raise Invalid(shown_name(name), unknown_field(of, name, known))

@@ -27,6 +27,7 @@ from bender.core.kind import Kind
 from bender.core.model import Invalid, canonical_host, destination, parse_name, parse_port
 from bender.core.parsing import number as _number
 from bender.core.parsing import require_fields as _require_fields
+from bender.core.parsing import require_known as _require_known
 from bender.core.parsing import within as _within
 
 #: Fixed servers of one backend, and rules of one frontend: an entry of 4 KiB holds hardly more.

@@ -16,10 +16,14 @@ from bender.choices import Endpoint, Given, Unfit, parse_endpoint
 from bender.client import parse_nodes
 from bender.client.nodes import API_PORT
 from bender.core.model import Invalid, parse_name
+from bender.haproxy.core.machine import TIMEOUTS, Machine
+from bender.haproxy.machine_choices import machine_of, require_used
 from bender.haproxy.supervisor import MASTER
 
 #: What systems take as the path of a Unix socket, with what HAProxy appends while it makes one.
 SOCKET_BYTES_MAX = 107 - len(MASTER) - len(".12345678.tmp")
+
+_TIMEOUTS = ", ".join(f"{name} ({seconds:g})" for name, seconds in TIMEOUTS.items())
 
 #: The option names, what they take, and what `--help` says of them. Those that take nothing are flags.
 OPTIONS: Mapping[str, tuple[str | None, str]] = {
@@ -30,6 +34,12 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "output": ("FILE", "with the configuration that is written for HAProxy; needed"),
     "socket": ("FILE", "that is HAProxy's socket for the Runtime API; needed"),
     "template": ("FILE", "with the configuration as a template of Jinja2; a good one is built in"),
+    "include": ("FOLDER", "with lines of your own, such as frontend-NAME.cfg, which are read whenever they change"),
+    "certificates": ("PATH", "of certificates for TLS, a file or a folder, which are loaded whenever they change"),
+    "log": ("WHERE", "HAProxy logs requests to: HOST[:PORT] or a socket's path, perhaps with ,FACILITY; or stdout"),
+    "stats": ("[ADDRESS:]PORT", "with HAProxy's page of statistics, and /metrics for Prometheus"),
+    "maxconn": ("NUMBER", "of connections that HAProxy takes at the same time; by the limit of open files if not said"),
+    "timeouts": ("NAME=SECONDS,…", f"where neither frontend nor backend says another one: {_TIMEOUTS}"),
     "reload": ("COMMAND", "of the shell that has HAProxy load the file again"),
     "run": ("HAPROXY", "program to start and look after, instead of --reload; --socket is where it is to listen"),
     "check": ("HAPROXY", "program that checks the configuration; that of --run if not said, or else haproxy"),
@@ -38,12 +48,12 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "report": (None, "tell bender what HAProxy finds out about instances, and what it counts"),
     "token-file": ("FILE", "with the token to show to bender; that in BENDER_TOKEN if not said"),
     "ca": ("FILE", "with the certificates (PEM) of who signed those of nodes, which are then spoken to by TLS"),
-    "insecure": (None, "allow a --status that other machines can reach"),
+    "insecure": (None, "allow a --status or --stats that other machines can reach"),
 }
 
 
 #: The options whose files are read by the driver itself, also after SIGHUP.
-FILES_READ = ("template", "token-file", "ca")
+FILES_READ = ("template", "token-file", "ca", "certificates", "include")
 
 
 @frozen
@@ -62,6 +72,9 @@ class Choices:
     report: bool
     token: str | None
     ca: bytes | None
+    machine: Machine
+    certificates: Path | None
+    include: Path | None
 
 
 def choose(
@@ -78,19 +91,25 @@ def choose(
             raise Unfit(f"--{option} is needed: {OPTIONS[option][0]} {OPTIONS[option][1].removesuffix('; needed')}.")
     if "run" in given and "reload" in given:
         raise Unfit("--run and --reload exclude each other: what is started here is reloaded here.")
+    insecure = "insecure" in flags
+    template = _read_text("template", given.get("template"))
+    require_used(given, template)
     return Choices(
         nodes=_nodes(nodes, environment.get("BENDER_NODES")),
         output=_output(given["output"]),
         socket=_socket(given["socket"]),
-        template=_read_text("template", given.get("template")),
+        template=template,
         reload=given.get("reload"),
         runs="run" in given,
         haproxy=_program(given, environment.get("PATH")),
-        status=_status(given.get("status"), insecure="insecure" in flags),
+        status=_status(given.get("status"), insecure=insecure),
         name=_name(given.get("name", f"{host_name}-haproxy")),
         report="report" in flags,
         token=_token(given.get("token-file"), environment),
         ca=_read("ca", given.get("ca")),
+        machine=machine_of(given, insecure=insecure),
+        certificates=_there("certificates", given.get("certificates")),
+        include=_there("include", given.get("include"), folder=True),
     )
 
 
@@ -181,6 +200,15 @@ def _name(text: str) -> str:
         return parse_name("name", text)
     except Invalid as error:
         raise Unfit(f"--{error}.") from error
+
+
+def _there(option: str, text: str | None, *, folder: bool = False) -> Path | None:
+    if text is None:
+        return None
+    path = Path(text).absolute()
+    if not (path.is_dir() or (path.is_file() and not folder)):
+        raise Unfit(f"--{option} {text} is not there, or {'is no folder' if folder else 'cannot be looked at'}.")
+    return path
 
 
 def _token(path: str | None, environment: Mapping[str, str]) -> str | None:

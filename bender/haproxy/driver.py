@@ -23,6 +23,7 @@ from bender.client import Event, Stand
 from bender.haproxy.addresses import Addresses
 from bender.haproxy.consumer import Report
 from bender.haproxy.core.condition import Condition, Trouble
+from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.progress import Leaving, Progress
 from bender.haproxy.core.reality import Process, Row, Unreadable
 from bender.haproxy.core.registry import Said
@@ -252,6 +253,13 @@ class Driver(Service):
         self.loader.use(renderer)
         self.wanted.reshaped = True
         self.poke()
+
+    def use_machine(self, machine: Machine, problems: Mapping[str, str]) -> None:
+        """Have HAProxy run with what the machine adds now; `problems` say by id what of that cannot be used."""
+        if (machine, problems) != (self.wanted.machine, self.wanted.machine_problems):
+            self.wanted.machine, self.wanted.machine_problems = machine, {**problems}
+            self.wanted.reshaped = True
+            self.poke()
 
     def poke(self) -> None:
         """There may be something to do."""

@@ -12,6 +12,7 @@ from typing import IO, Any
 from attrs import frozen
 from twisted.internet.defer import DeferredLock
 
+from bender.haproxy.core.custom import located
 from bender.haproxy.core.rendering import Rendered
 from bender.haproxy.programs import CannotRun, run
 
@@ -102,7 +103,7 @@ class Files:
         draft = self.output.with_name(f".{self.output.name}.draft")
         try:
             self._store(draft, text)
-            await self._check(draft)
+            await self._check_draft(draft, text)
             draft.replace(self.output)
         except OSError as error:
             raise Unwritable(f"{self.output} cannot be written ({error.strerror})") from error
@@ -111,6 +112,13 @@ class Files:
                 draft.unlink()
         self.written = Written(text, rendered.description)
         return before
+
+    async def _check_draft(self, draft: Path, text: str) -> None:
+        """Raises `Refused`, which names the file and line where a line of the operator's own is wrong."""
+        try:
+            await self._check(draft)
+        except Refused as refused:
+            raise Refused(located(str(refused), text)) from None
 
     def restore(self, before: Written | None) -> None:
         """Bring back what was there. Without anything before, what is there stays. Raises `Unwritable`."""

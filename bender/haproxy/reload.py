@@ -12,7 +12,10 @@ from bender.haproxy.core.rendering import Renderer
 from bender.process.signals import Reread
 
 #: The options that a driver takes over while it runs.
-_AT_ONCE = ("template",)
+_AT_ONCE = ("template", "machine", "certificates", "include")
+
+#: Those of them that are parts of `Choices.machine`.
+_OF_MACHINE = ("log", "stats", "maxconn", "timeouts")
 
 #: Fields of `Choices` whose option has another name, or whose value is not shown: a template is long, a token secret.
 _OPTIONS = {"nodes": "bender", "haproxy": "check", "runs": "run", "token": "token-file"}
@@ -28,13 +31,21 @@ class Reloader:
     """Changes the options of a driver that was started with `choices`.
 
     `renderer_of` gives the renderer of the template that options name, and raises `Unfit` if it cannot be rendered.
+    `use_machine` has the driver take what the options say of the machine.
     """
 
-    def __init__(self, choices: Choices, renderer_of: Callable[[Choices], Renderer], driver: RunningDriver) -> None:
+    def __init__(
+        self,
+        choices: Choices,
+        renderer_of: Callable[[Choices], Renderer],
+        driver: RunningDriver,
+        use_machine: Callable[[Choices], None] = lambda _chosen: None,
+    ) -> None:
         self._started_with = choices
         self._now = choices
         self._renderer_of = renderer_of
         self._driver = driver
+        self._use_machine = use_machine
 
     def apply(self, chosen: Choices) -> Reread:
         """Apply the options that can change while the driver runs, and name the others that differ."""
@@ -42,8 +53,18 @@ class Reloader:
         if chosen.template != self._now.template:
             self._driver.use_renderer(self._renderer_of(chosen))
             changed.append("--template")
+        changed += self._change_machine(chosen)
         self._now = chosen
         return Reread(changed, [*map(_named, self._differing(chosen))])
+
+    def _change_machine(self, chosen: Choices) -> list[str]:
+        """Apply what the machine adds to HAProxy's configuration, and return the options that differ."""
+        now = self._now
+        changed = [name for name in _OF_MACHINE if getattr(chosen.machine, name) != getattr(now.machine, name)]
+        changed += [name for name in ("certificates", "include") if getattr(chosen, name) != getattr(now, name)]
+        if changed:
+            self._use_machine(chosen)
+        return [f"--{name}" for name in changed]
 
     def _differing(self, chosen: Choices) -> list[str]:
         names = [each.name for each in fields(Choices) if each.name not in _AT_ONCE]

@@ -21,6 +21,7 @@ from twisted.application import strports
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.python import usage
+from twisted.web.server import Site
 
 from bender import __version__
 from bender.choices import Unfit, from_toml
@@ -29,8 +30,10 @@ from bender.haproxy import core
 from bender.haproxy.addresses import Addresses
 from bender.haproxy.asking import Asker, States
 from bender.haproxy.binding import why_not
+from bender.haproxy.certificates import Store, certificates_beside, find
 from bender.haproxy.choices import FILES_READ, OPTIONS, Choices, choose, from_file
 from bender.haproxy.consumer import Consumer
+from bender.haproxy.core.custom import Custom, located
 from bender.haproxy.core.listening import Listened, listened_in
 from bender.haproxy.core.reality import version_in
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
@@ -40,6 +43,7 @@ from bender.haproxy.driver import Driver
 from bender.haproxy.files import Files, Refused, check, check_now, held, states_beside
 from bender.haproxy.loading import Loader
 from bender.haproxy.local import LocalAddresses
+from bender.haproxy.machine_files import MachineFiles, custom_in
 from bender.haproxy.reload import Reloader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.status import site
@@ -176,9 +180,31 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> To
     )
     if isinstance(reloading, Supervisor):
         reloading.before_start, reloading.on_start = loader.rewrite, driver.poke
-    together = Together(driver, Asker(reactor, States(client), driver), choices, reactor)
-    together.reloader = Reloader(choices, partial(_renderer, version=version), driver)
+    files = _machine_files(choices, driver, reactor)
+    use_machine = partial(_use_machine, files)
+    use_machine(choices)
+    together = Together(
+        [driver, Asker(reactor, States(client), driver), files], site(driver, reactor), choices, reactor
+    )
+    together.reloader = Reloader(choices, partial(_renderer, version=version), driver, use_machine)
     return together
+
+
+def _machine_files(choices: Choices, driver: Driver, reactor: Any) -> MachineFiles:
+    def in_use() -> str:
+        written = driver.loader.files.written
+        return "" if written is None else written.text
+
+    return MachineFiles(reactor, Store(certificates_beside(choices.output)), driver.use_machine, in_use)
+
+
+def _use_machine(files: MachineFiles, choices: Choices) -> None:
+    """Have a driver take what these options say of the machine. Raises `Unfit`."""
+    stats = choices.machine.stats
+    if stats is not None and stats not in files.in_use() and (why := why_not(stats)) is not None:
+        raise Unfit(f"--stats {stats} cannot be listened on, for {why}: choose another port or address.")
+    exporter = stats is not None and _has_exporter(choices.haproxy)
+    files.use(evolve(choices.machine, exporter=exporter), choices.certificates, choices.include)
 
 
 class Together(MultiService):
@@ -190,12 +216,12 @@ class Together(MultiService):
     lock: IO[str]
     reloader: Reloader
 
-    def __init__(self, driver: Driver, asker: Asker, choices: Choices, reactor: Any) -> None:
+    def __init__(self, services: Sequence[IService], page: Site, choices: Choices, reactor: Any) -> None:
         super().__init__()
-        driver.setServiceParent(self)
-        asker.setServiceParent(self)
+        for service in services:
+            service.setServiceParent(self)
         if choices.status is not None:
-            told = strports.service(choices.status.listened, site(driver, reactor), reactor=reactor)
+            told = strports.service(choices.status.listened, page, reactor=reactor)
             told.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
@@ -233,8 +259,12 @@ def _renderer(choices: Choices, version: tuple[int, ...]) -> Renderer:
 
 def _check(choices: Choices) -> NoReturn:
     """Check what is not checked without running HAProxy, and end the process."""
+    for problem in () if choices.certificates is None else find(choices.certificates).problems.values():
+        refuse(f"--certificates: {problem}.")
+    custom = Custom() if choices.include is None else custom_in(choices.include)
     try:
-        rendered = _renderer(choices, _version(choices.haproxy)).render(Shape(), {})
+        shape = Shape(machine=evolve(choices.machine, custom=custom))
+        rendered = _renderer(choices, _version(choices.haproxy)).render(shape, {})
     except (Unfit, Unrenderable) as error:
         refuse(str(error))
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".cfg") as draft:
@@ -243,7 +273,8 @@ def _check(choices: Choices) -> NoReturn:
         try:
             check_now(choices.haproxy, Path(draft.name))
         except Refused as error:
-            refuse(f"{choices.haproxy} refuses the configuration that an empty registry gives: {error}.")
+            why = located(str(error), rendered.text)
+            refuse(f"{choices.haproxy} refuses the configuration that an empty registry gives: {why}.")
     end_checked(f"nodes {', '.join(choices.nodes)}, output {choices.output}, socket {choices.socket}")
 
 
@@ -252,6 +283,17 @@ def _client(choices: Choices, reactor: Any) -> Client:
         return Client(reactor, choices.nodes, token=choices.token, ca=choices.ca)
     except ValueError as error:
         refuse(f"--ca {error}.")
+
+
+def _has_exporter(haproxy: str) -> bool:
+    """Whether this HAProxy is built with what serves metrics to Prometheus."""
+    try:
+        said = subprocess.run(  # noqa: S603 - the operator names the program
+            [haproxy, "-vv"], capture_output=True, timeout=VERSION_S_MAX, check=True, text=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return False
+    return "prometheus-exporter" in said
 
 
 def _version(haproxy: str) -> tuple[int, ...]:

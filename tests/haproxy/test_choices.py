@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.choices import Given, Unfit
 from bender.haproxy import files
 from bender.haproxy.choices import OPTIONS, SOCKET_BYTES_MAX, Choices, choose, from_file
+from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
 from bender.haproxy.files import held
 from bender.haproxy.tap import Options
 from bender.service import Refusal
@@ -125,6 +126,72 @@ class Refused(ChoicesCase):
     def test_the_name(self) -> None:
         """It is one as bender takes them."""
         self.refused("--name", "printable", name="a/b")
+
+
+class OfTheMachine(ChoicesCase):
+    """What HAProxy's machine adds to its configuration."""
+
+    def test_nothing(self) -> None:
+        """Then HAProxy is as before."""
+        choices = self.chosen()
+        self.assertEqual((choices.machine, choices.certificates, choices.include), (Machine(), None, None))
+
+    def test_the_log(self) -> None:
+        """An address, a socket or HAProxy's own output, and how syslog sorts it."""
+        for text, log in {
+            "stdout": Log("stdout", "local0", "raw"),
+            "/dev/log,local3": Log("/dev/log", "local3"),
+            "10.0.0.1": Log("10.0.0.1:514"),
+            "Logs.example:1514,daemon": Log("logs.example:1514", "daemon"),
+            "[0::1]:514": Log("[::1]:514"),
+            "::1": Log("[::1]:514"),
+        }.items():
+            self.assertEqual(self.chosen(log=text).machine.log, log)
+        for text in ("", "a b", "a:b", "a:0", "dev/log", "/dev/log,x", "/dev/\nlog", "a:1:2", "[::1", "10.0.0.1:"):
+            self.refused("--log", log=text)
+
+    def test_statistics(self) -> None:
+        """For this machine alone, unless somebody says otherwise."""
+        for text, bind in {
+            "8405": "127.0.0.1:8405",
+            "127.0.0.1": "127.0.0.1:8404",
+            "127.0.0.2:99": "127.0.0.2:99",
+            "::1": "[::1]:8404",
+            "[::1]:99": "[::1]:99",
+        }.items():
+            self.assertEqual(self.chosen(stats=text).machine.stats, bind)
+        self.assertEqual(self.chosen("insecure", stats="*:1").machine.stats, "*:1")
+        self.assertEqual(self.chosen("insecure", stats="10.0.0.1").machine.stats, "10.0.0.1:8404")
+        for text in ("*:1", "*", "10.0.0.1:1", "0.0.0.0"):
+            self.refused("--stats", "--insecure", stats=text)
+        for text in ("0", "99999", "x", "x:1", "127.0.0.1:1,127.0.0.1:2", ""):
+            self.refused("--stats", "ADDRESS:PORT", stats=text)
+
+    def test_limits(self) -> None:
+        """In seconds, or in the units that HAProxy's own configuration has."""
+        choices = self.chosen(maxconn="500", timeouts="server=30, tunnel=2h,http-request=500ms")
+        self.assertEqual(choices.machine.maxconn, 500)
+        self.assertEqual(choices.machine.timeouts, {**TIMEOUTS, "server": 30, "tunnel": 7200, "http_request": 0.5})
+        for text in ("0", "-1", "1.5", "x", "10000000", ""):
+            self.refused("--maxconn", maxconn=text)
+        for text in ("", "server", "server=", "server=0", "server=1d", "servr=1", "server=100000", "client=-1"):
+            self.refused("--timeouts", timeouts=text)
+
+    def test_files(self) -> None:
+        """They are there when the driver is started."""
+        self.refused("--certificates", "not there", certificates=str(self.folder / "none"))
+        self.refused("--include", "not there", include=str(self.folder / "none"))
+        self.refused("--include", "no folder", include=str(self.haproxy))
+        choices = self.chosen(include=str(self.folder), certificates=str(self.folder))
+        self.assertEqual((choices.include, choices.certificates), (self.folder, self.folder))
+
+    def test_a_template_that_does_not_know_of_them(self) -> None:
+        """An option that does nothing is refused."""
+        template = self.folder / "template"
+        template.write_text("global\n{{ machine.log | destination }}\n")
+        self.assertIsNotNone(self.chosen(template=str(template), log="stdout").machine.log)
+        self.refused("--stats", "machine.stats", template=str(template), stats="1")
+        self.refused("--include", "custom.of", template=str(template), include=str(self.folder))
 
 
 class OneAtATime(ChoicesCase):

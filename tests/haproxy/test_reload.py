@@ -6,6 +6,7 @@ from attrs import evolve
 
 from bender.choices import Unfit
 from bender.haproxy.choices import Choices
+from bender.haproxy.core.machine import Log
 from bender.haproxy.core.rendering import Renderer, Unrenderable
 from bender.haproxy.reload import Reloader
 from bender.process.signals import Reread
@@ -49,6 +50,16 @@ class Reloading(ChoicesCase):
         for _ in range(2):
             self.assertRaises(Unfit, self.reloader.apply, evolve(self.choices, template="{% x %}"))
         self.assertEqual(self.running.renderers, [])
+
+    def test_what_the_machine_adds(self) -> None:
+        """It is rendered from now on, and each option is named that differs."""
+        used: list[Choices] = []
+        reloader = Reloader(self.choices, renderer_of, self.running, used.append)
+        self.assertEqual(reloader.apply(self.choices), Reread([], []))
+        machine = evolve(self.choices.machine, log=Log("stdout"), maxconn=7)
+        other = evolve(self.choices, machine=machine, include=self.folder)
+        self.assertEqual(reloader.apply(other), Reread(["--log", "--maxconn", "--include"], []))
+        self.assertEqual((used, reloader.apply(other)), ([other], Reread([], [])))
 
     def test_what_a_driver_needs_a_start_for(self) -> None:
         """It is named by its option, without its value, which may be a secret."""

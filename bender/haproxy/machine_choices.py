@@ -1,0 +1,154 @@
+"""The options about the machine that HAProxy is on, converted and checked. Raises `Unfit`, as `choices` does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from bender.choices import Unfit
+from bender.core.connections import MAXCONN_MAX, parse_maxconn, parse_timeout
+from bender.core.model import Invalid, canonical_host, parse_port
+from bender.core.routing import parse_bind
+from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
+from bender.haproxy.core.names import at
+
+#: Where HAProxy's own examples have the statistics.
+STATS_PORT = 8404
+
+#: Where syslog listens.
+LOG_PORT = 514
+
+#: Where to log to if HAProxy writes to its own output.
+_OUTPUTS = ("stdout", "stderr")
+
+_FACILITIES = (
+    *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "auth2", "ftp", "ntp"),
+    *("audit", "alert", "cron2", *(f"local{number}" for number in range(8))),
+)
+
+#: What a template has in it that knows of an option.
+_USES = {
+    "log": "machine.log",
+    "stats": "machine.stats",
+    "maxconn": "machine.maxconn",
+    "timeouts": "machine.timeouts",
+    "include": "custom.of",
+}
+
+_SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+
+
+def machine_of(given: Mapping[str, str], *, insecure: bool) -> Machine:
+    """Return what the options say of the machine."""
+    return Machine(
+        log=_log(given.get("log")),
+        stats=_stats(given.get("stats"), insecure=insecure),
+        maxconn=_maxconn(given.get("maxconn")),
+        timeouts=_timeouts(given.get("timeouts")),
+    )
+
+
+def require_used(given: Mapping[str, str], template: str | None) -> None:
+    """Refuse an option that a template of the operator's own knows nothing of, as it would do nothing."""
+    for option, use in _USES.items():
+        if option in given and template is not None and use not in template:
+            raise Unfit(
+                f"--{option} does nothing with this --template, in which there is no {use}: copy the lines with it "
+                f"from the built-in template, or leave out --{option}."
+            )
+
+
+def _log(text: str | None) -> Log | None:
+    if text is None:
+        return None
+    target, comma, facility = text.partition(",")
+    if comma and facility not in _FACILITIES:
+        raise Unfit(f"--log {text}: {facility!r} is no facility of syslog, which are {', '.join(_FACILITIES)}.")
+    facility = facility or "local0"
+    if target in _OUTPUTS:
+        return Log(target, facility, "raw")
+    if target.startswith("/"):
+        if not target.isprintable():
+            raise Unfit(f"--log {text!r} must be a path of printable characters.")
+        return Log(target, facility)
+    return Log(_log_address(text, target), facility)
+
+
+def _log_address(text: str, target: str) -> str:
+    host, port = target, LOG_PORT
+    if target.count(":") == 1 or target.startswith("["):
+        host, colon, after = target.rpartition(":") if not target.endswith("]") else (target, "", "")
+        host = host.removeprefix("[").removesuffix("]")
+        try:
+            port = parse_port(after) if colon else LOG_PORT
+        except Invalid as error:
+            raise Unfit(f"--log {text}: {error}.") from error
+    try:
+        return at(canonical_host(host), port)
+    except Invalid:
+        raise Unfit(
+            f"--log {text} must be HOST[:PORT], the path of a socket such as /dev/log, stdout or stderr, perhaps with "
+            "a comma and a facility such as local3."
+        ) from None
+
+
+def _stats(text: str | None, *, insecure: bool) -> str | None:
+    if text is None:
+        return None
+    address, port = _stats_place(text)
+    if not insecure and (address is None or not ip_address(address).is_loopback):
+        raise Unfit(
+            f"--stats {text} can be reached from other machines and nothing protects it: choose 127.0.0.1, or add "
+            "--insecure if all who can reach it may read it."
+        )
+    return at("*" if address is None else address, port)
+
+
+def _stats_place(text: str) -> tuple[str | None, int]:
+    wanted = f"127.0.0.1:{text}" if text.isdigit() else text
+    try:
+        if wanted == "*" or _is_address(wanted.strip("[]")):
+            return (None if wanted == "*" else str(ip_address(wanted.strip("[]")))), STATS_PORT
+        (bind,) = parse_bind(wanted)
+    except (Invalid, ValueError):
+        raise Unfit(
+            f"--stats {text} must be PORT, ADDRESS or ADDRESS:PORT, with an address of IPv6 in brackets."
+        ) from None
+    return bind.address, bind.port
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _maxconn(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_maxconn(int(text))
+    except ValueError:
+        raise Unfit(f"--maxconn {text} must be a number from 1 to {MAXCONN_MAX}.") from None
+
+
+def _timeouts(text: str | None) -> Mapping[str, float]:
+    timeouts = dict(TIMEOUTS)
+    for each in [] if text is None else text.split(","):
+        name, _, value = each.strip().partition("=")
+        name = name.replace("-", "_")
+        match = _SECONDS.fullmatch(value)
+        if name not in TIMEOUTS or match is None:
+            raise Unfit(
+                f"--timeouts {each!r} must be NAME=SECONDS, such as server=30 or tunnel=2h, where NAME is one of "
+                f"{', '.join(TIMEOUTS)}."
+            )
+        try:
+            timeouts[name] = parse_timeout(name, float(match[1]) * _UNITS[match[2] or "s"])
+        except Invalid as error:
+            raise Unfit(f"--timeouts {error}.") from None
+    return timeouts
