@@ -27,7 +27,7 @@ PAGES = (
 )
 
 #: What those pages and their test need. Not every machine has it, so they are tested with what is from outside.
-PROGRAMS = ("bash", "curl", "haproxy", "ip", "make", "unshare")
+PROGRAMS = ("bash", "curl", "haproxy", "ip", "make", "openssl", "unshare")
 
 #: For one page. The tutorial takes a minute, ten seconds of which an instance takes to expire.
 PAGE_S_MAX = 120.0
