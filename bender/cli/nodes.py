@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from bender.addresses import NoAnswer
 from bender.cli.grammar import Command
 from bender.cli.screen import ago, lasted
 from bender.cli.session import Session, asking
-from bender.client import BenderError, Guarded, NotFound
+from bender.client import BenderError, Consumer, Guarded, NotFound
 from bender.client.asking import LIST_BYTES_MAX, apis
 from bender.client.decoding import decoded
 from bender.client.reading import Peer, Status, check_body, reader, refusal_of
@@ -23,6 +23,10 @@ from bender.deploying.judging import report_of
 #: Nodes may differ for a moment. So often, so far apart, they are asked again before it is said that they do.
 LOOKS = 3
 LOOKS_APART_S = 0.5
+
+#: What each node may take to say how it is. Together with the time until a second node is asked, one that hangs delays
+#: a command by less than 2 s.
+STATUS_S_MAX = 1.5
 
 KINDS = ("registrations", "backends", "frontends")
 
@@ -44,6 +48,7 @@ async def status(session: Session) -> None:
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
+    asking = session.started(_consumers(session, own_ready=own.ready))
     found = await _statuses(session, [node for node in _all_nodes(session, own) if node != reply.node])
     found = {reply.node: own, **found}
     screen = session.screen
@@ -70,19 +75,23 @@ async def status(session: Session) -> None:
         if not what.startswith("consumer/"):  # which all nodes are asked about below
             screen.say(f"{own.node} says of {what}: {problem}.")
     screen.aside(f"lags as {own.node} at {reply.node} hears them")
-    await _show_consumers(session, own_ready=own.ready, lost=not own.counts.frontends)
+    _show_consumers(session, await asking, lost=not own.counts.frontends)
 
 
-async def _show_consumers(session: Session, *, own_ready: bool, lost: bool) -> None:
-    """Who acts on events, if there is anybody; and what they may be waiting for if there is no frontend."""
+async def _consumers(session: Session, *, own_ready: bool) -> list[Consumer]:
+    """Who acts on events, as far as a node says so that is ready."""
     try:
-        consumers = await session.client.consumers()
+        return await session.client.consumers()
     except NotFound:  # it is of a version that knows of none
-        return
+        return []
     except BenderError:
         if own_ready:  # else the table says already why
             raise
-        return
+        return []
+
+
+def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bool) -> None:
+    """Who acts on events, if there is anybody; and what they may be waiting for if there is no frontend."""
     if not consumers:
         return
     screen = session.screen
@@ -137,7 +146,7 @@ async def _statuses(session: Session, nodes: list[str]) -> dict[str, Status | st
 
     async def one(node: str) -> Status | str:
         try:
-            return read(await session.client.ask(node, "GET", "/status"))
+            return read(await session.client.ask(node, "GET", "/status", within_s=STATUS_S_MAX))
         except NoAnswer as no_answer:
             return str(no_answer)
 
@@ -164,8 +173,8 @@ async def diff(session: Session) -> int:
     for look in range(LOOKS):
         if look:
             await session.pause(LOOKS_APART_S)
-        found = await _statuses(session, nodes)
-        away = {node: problem for node, problem in found.items() if isinstance(problem, str)}
+        found = await _statuses(session, [node for node in nodes if node not in away])
+        away |= {node: problem for node, problem in found.items() if isinstance(problem, str)}
         statuses = {node: status for node, status in found.items() if isinstance(status, Status)}
         if len({status.digest for status in statuses.values()}) == 1:
             break
@@ -184,10 +193,11 @@ async def diff(session: Session) -> int:
 
 async def _show_difference(session: Session, names: Mapping[str, str]) -> None:
     by_id: dict[str, dict[str, Any]] = defaultdict(dict)
-    for node in names:
-        for kind in KINDS:
-            for id_, body in (await _listed(session, node, kind)).items():
-                by_id[id_][node] = body
+    asked = [(node, kind) for node in names for kind in KINDS]
+    listed = await session.together(_listed(session, node, kind) for node, kind in asked)
+    for (node, _), bodies in zip(asked, listed, strict=True):
+        for id_, body in bodies.items():
+            by_id[id_][node] = body
     differing = {
         id_: bodies
         for id_, bodies in sorted(by_id.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,6 +94,12 @@ class Session:
                 return await one
 
         return [*await asyncio.gather(*map(in_turn, doing))]
+
+    def started(self, doing: Coroutine[Any, Any, _T]) -> Awaitable[_T]:
+        """Let a coroutine run from now on, to be awaited later."""
+        import asyncio  # noqa: PLC0415 - see asking
+
+        return asyncio.ensure_future(doing)
 
     async def pause(self, duration_s: float) -> None:
         import asyncio  # noqa: PLC0415 - see asking

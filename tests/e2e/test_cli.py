@@ -10,8 +10,9 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -383,6 +384,46 @@ async def test_a_node_that_hangs_is_remembered(shared: Cluster, shell: Shell) ->
         shown = shell.shown("ls", BENDER_NODES=both)
         assert "has not answered" not in shown
         assert f"0 at 127.0.0.1:{node.api_port}" in shown
+
+
+@ensureDeferred
+async def test_a_node_that_hangs_delays_questions_by_two_seconds_at_most(cluster: Cluster, shell: Shell) -> None:
+    """It is stopped, so that it accepts connections and does nothing; the first command knows nothing of that."""
+    nodes = await cluster(3)
+    await registered(nodes[1])
+    await agreed(nodes)
+    questions = (["ls"], ["backend", "ls"], ["explain", WEB], ["status"], ["diff"])
+
+    def took(question: list[str]) -> tuple[float, str]:
+        (shell.home / "cache/bender/nodes.json").unlink(missing_ok=True)
+        began = time.monotonic()
+        end = shell.bender(*question, at(*nodes))
+        return time.monotonic() - began, end.stdout + end.stderr
+
+    usual_s = max(took(question)[0] for question in questions)
+    nodes[0].kill(signal.SIGSTOP)
+    try:
+        for question in questions:
+            took_s, said = took(question)
+            # Four times the usual, in case that the machine is busy.
+            assert took_s < 2 + 4 * usual_s, (question, took_s, usual_s, said)
+            away = f"127.0.0.1:{nodes[0].api_port} does not answer within 1.5 s"
+            assert (away in said) == (question[0] in ("status", "diff")), said
+    finally:
+        nodes[0].kill(signal.SIGCONT)
+
+
+def test_many_nodes_that_hang(shell: Shell) -> None:
+    """They are not waited for one after the other."""
+    with ExitStack() as stack:
+        hanging = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(12)]
+        address, _ = stack.enter_context(listening())
+        nodes = ",".join([*(f"127.0.0.1:{each.getsockname()[1]}" for each in hanging), address])
+        began = time.monotonic()
+        shell.done("ls", f"--node={address}")
+        usual_s = time.monotonic() - began
+        shell.done("ls", f"--node={nodes}")
+        assert time.monotonic() - began - usual_s < 2 + 4 * usual_s
 
 
 @ensureDeferred
