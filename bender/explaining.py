@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from bender.core.account import Account, Held, Unheard
 from bender.core.consumer import Consumer, labels
+from bender.core.ledger import CHECK_FAILED
 from bender.core.standing import UP
 from bender.core.states import told
 from bender.core.timing import in_a_word
@@ -98,6 +99,9 @@ def _why_not_listed(asked: Account, accounts: Sequence[Account]) -> str:
     if asked.hidden and lost:
         return f"hidden{since} at {asked.node} (node-lost), which does not hear who heard from it: {lost}"
     enders = dict.fromkeys(name for account in accounts for name in account.ended)
+    if (last is not None and last.reason == CHECK_FAILED) or (last is None and asked.check_failed):
+        by = f", by a request to {_and(enders)}" if enders else ""
+        return f"deregistered{since}{by}, because a check of it failed"
     if enders and (last is None or last.reason == "deregistered"):
         return f"deregistered{since}, by a request to {_and(enders)}"
     if last is not None and last.reason == "expired":

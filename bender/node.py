@@ -208,8 +208,8 @@ class Node:
             self.replica.shorten(now, key, left_s)
         self._pass_on()
 
-    def deregister(self, key: str, *, instance: str | None = None) -> bool:
-        """Remove an instance; False if it is not known.
+    def deregister(self, key: str, *, instance: str | None = None, reason: str | None = None) -> bool:
+        """Remove an instance, for a reason that all nodes announce if one is given; False if it is not known.
 
         With the token `instance` only that one: raises `Succeeded` where the registration has another token. One
         without a token is removed, because it may be that of this instance, renewed by a node that knows no tokens.
@@ -219,7 +219,7 @@ class Node:
         existing = None if instance is None else self.replica.winner(now, key)
         if existing is not None and instance_of(existing) not in (None, instance):
             raise Succeeded(f"another instance of {key} has registered under that id since; nothing is removed")
-        removed = self.replica.deregister(now, key)
+        removed = self.replica.deregister(now, key, reason)
         self._pass_on()
         return removed
 

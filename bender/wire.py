@@ -6,7 +6,7 @@ whole: nothing behind this module meets a value that no node could have sent. It
 
     envelope  [version, cluster, interval_s, [incarnation, name, address, api_port], payload]
     payload   the message's parts as an array, or the same deflated in a binary string
-    entry     [step, key, ttl_s, rev, body, roots]
+    entry     [step, key, ttl_s, rev, body, roots, reason]
     copy      [step, node, n, checksum]
     inquiry   [version, cluster, key], answered by an account, whose fields have names; or
               [version, cluster, [key, incarnation, version, within_s]], answered by a list of consumers, likewise
@@ -33,7 +33,7 @@ from bender.core.account import Account
 from bender.core.configuration import BUCKETS, LASTING_S_MAX
 from bender.core.consumer import Awaited, Consumer
 from bender.core.entries import ROW
-from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
+from bender.core.ledger import CHECK_FAILED, NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import AGE_S_MAX, WHOLE, Counter, Message, Sender, Setting
 from bender.core.model import PORT_MAX
 from bender.core.timing import TTL_S_MAX
@@ -71,6 +71,9 @@ ENTRY_BODY_BYTES_MAX = 16 * 1024
 KEY_CHARACTERS_MAX = 1024
 
 NAME_CHARACTERS_MAX = 255
+
+#: Of the reason of an end. One that a later release adds is kept, and passed on, but read as none.
+REASON_CHARACTERS_MAX = 32
 
 #: Values of which one object each is kept. The incarnations and ttls in use are few; more come from somebody's mistake.
 SHARED_MAX = 10_000
@@ -174,7 +177,10 @@ class _Version(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A claim; or, without a body, an end. A claim whose root is itself has no roots here, any other one."""
+    """A claim; or, without a body, an end, which may have a reason.
+
+    A claim whose root is itself has no roots here, any other one.
+    """
 
     step: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
     key: _Key
@@ -182,6 +188,7 @@ class _Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     rev: _Number
     body: _Body | None
     roots: _Roots = ()
+    reason: Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)] | None = None
 
 
 class _Copy(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -260,6 +267,9 @@ _accounts = msgspec.msgpack.Decoder(Account)
 _awaitings = msgspec.msgpack.Decoder(_Awaiting)
 _consumers = msgspec.msgpack.Decoder(tuple[Consumer, ...])
 _binaries = msgspec.msgpack.Decoder(bytes)
+
+# One object for each that is known, because ends are many.
+_REASONS: dict[str | None, str] = {CHECK_FAILED: CHECK_FAILED}
 
 #: A MessagePack value that begins with one of these is a binary string.
 _BINARY = (0xC4, 0xC5, 0xC6)
@@ -422,7 +432,8 @@ class Wire:
         roots = entry.roots
         if entry.body is None:
             nodes = [self._one(root_node) for root_node in roots[::2]]
-            return End(node, n, entry.key, ttl_s, entry.rev, tuple(zip(nodes, roots[1::2], strict=True)))
+            pairs = tuple(zip(nodes, roots[1::2], strict=True))
+            return End(node, n, entry.key, ttl_s, entry.rev, pairs, _REASONS.get(entry.reason, entry.reason))
         if not roots:
             # The same two objects in both places, not equal ones.
             return Claim(node, n, entry.key, entry.body, ttl_s, entry.rev, node, n)
@@ -543,7 +554,8 @@ def _with_the_one_before(base: int, entries: Sequence[_Numbered]) -> Iterable[tu
 
 def _entry_out(entry: Entry, before: int) -> tuple[Any, ...]:
     if isinstance(entry, End):
-        return (entry.n - before, entry.key, entry.ttl_s, entry.rev, None, [*chain.from_iterable(entry.roots)])
+        reason = () if entry.reason is None else (entry.reason,)
+        return (entry.n - before, entry.key, entry.ttl_s, entry.rev, None, [*chain.from_iterable(entry.roots)], *reason)
     if entry.root_n == entry.n and entry.root_node == entry.node:
         return (entry.n - before, entry.key, entry.ttl_s, entry.rev, entry.body)
     root = (entry.root_node, entry.root_n)

@@ -19,7 +19,7 @@ from bender import wire
 from bender.core.configuration import BUCKETS
 from bender.core.consumer import Consumer, Report
 from bender.core.entries import ROW, Entries
-from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
+from bender.core.ledger import CHECK_FAILED, NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import WHOLE, Counter, Message, Sender, Setting
 from bender.wire import Malformed, OtherCluster, OtherVersion, Received, Refused, TooLarge, Unsendable, Wire
 
@@ -52,7 +52,13 @@ FULL = Message(
     counters=(Counter(7, "n2", "host-2:1730", 12, 0.25, left=True, ttl_max_s=30.0, api_port=1739),),
     deltas=(
         Delta(
-            7, 3, 4, 9, 9, (claim(5), Copy(7, 6, 8, 7, 2**32 - 1), End(7, 8, KEY, 18.0, 2, ((7, 5), (8, 1)))), (2, 4)
+            7,
+            3,
+            4,
+            9,
+            9,
+            (claim(5), Copy(7, 6, 8, 7, 2**32 - 1), End(7, 8, KEY, 18.0, 2, ((7, 5), (8, 1)), CHECK_FAILED)),
+            (2, 4),
         ),
         Delta(8, 0, 6, 7, 7, (Claim(8, 7, KEY, BODY, 0.5, 3, 7, 5),), (), {0: 0b100010}),
     ),
@@ -107,7 +113,8 @@ dots = st.tuples(incarnations, numbers)
 def entries(draw: st.DrawFn, node: int, n: int) -> Entry:
     key, ttl_s, rev = draw(keys), draw(ttls), draw(numbers)
     if draw(st.booleans()):
-        return End(node, n, key, ttl_s, rev, tuple(draw(st.lists(dots, max_size=3))))
+        reason = draw(st.sampled_from([None, "check-failed", "of a later release"]))
+        return End(node, n, key, ttl_s, rev, tuple(draw(st.lists(dots, max_size=3))), reason)
     root_node, root_n = draw(st.one_of(st.just((node, n)), st.tuples(st.just(node), numbers), dots))
     return Claim(node, n, key, draw(bodies), ttl_s, rev, root_node, root_n)
 
@@ -232,6 +239,22 @@ class RoundTrip(SynchronousTestCase):
         message = evolve(FULL, known=tuple(range(wire.ITEMS_MAX + 1)))
         self.assertEqual(spoken().decode(spoken().encode(message)).message.known, message.known[:-1])
 
+    def test_reasons_of_ends(self) -> None:
+        """They stand where the release before ended an entry, so it passes over them, and sends none."""
+        end = End(7, 1, KEY, 10.0, 1, ((7, 5),))
+        failed = msgspec.structs.replace(end, reason=CHECK_FAILED)
+        entry = msgspec.msgpack.decode(spoken().encode(push(failed)))[4][3][0][5][0]
+        self.assertEqual(entry, [1, KEY, 10.0, 1, None, [7, 5], "check-failed"])
+        earlier = msgspec.msgpack.decode(spoken().encode(push(end)))[4][3][0][5][0]
+        self.assertEqual(earlier, entry[:6])
+        one, two = (spoken().decode(spoken().encode(push(failed))).message.deltas[0].added[0] for _ in range(2))
+        assert isinstance(one, End)
+        assert isinstance(two, End)
+        self.assertEqual((one, one.reason is two.reason), (failed, True))
+        self.assertRaises(
+            Malformed, spoken().decode, spoken().encode(push(msgspec.structs.replace(end, reason="x" * 33)))
+        )
+
     def test_numbers_kept_are_bounded(self) -> None:
         """Incarnations made up without end are not kept without end."""
         wire = spoken()
@@ -297,10 +320,11 @@ class OtherNodes(SynchronousTestCase):
         envelope = opened(FULL)
         envelope[0] = wire.WIRE_VERSION + 1
         payload = envelope[4]
+        payload[3][1][5][0].append(None)  # a claim has no reason, and has to say so before it could say more
         for grown in (
             *payload[2],  # counters
             *payload[3],  # deltas
-            payload[3][0][5][1],  # an end; a claim would have to say its root before it could say more
+            payload[3][0][5][1],  # an end
             payload[3][1][5][0],
             *payload[9],  # settings
             payload,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -103,17 +104,20 @@ def renew(node: Node, asked: Asked) -> Answer:
 def deregister(node: Node, asked: Asked) -> Answered:
     key = model.registration_key(_instance(asked))
     sent = fields(asked)
-    within, instance = sent.get("wait"), sent.get("instance")
+    within, instance, reason = sent.get("wait"), sent.get("instance"), sent.get("reason")
     if instance is not None:
         model.parse_instance(instance)
+    if reason is not None:
+        model.parse_reason(reason)
+    remove = partial(node.deregister, key, instance=instance, reason=reason)
     if within is not None:
-        return _deregister_everywhere(node, key, instance, wait_s(within))
-    return Answer(204) if node.deregister(key, instance=instance) else not_found(key)
+        return _deregister_everywhere(node, key, remove, wait_s(within))
+    return Answer(204) if remove() else not_found(key)
 
 
-async def _deregister_everywhere(node: Node, key: str, instance: str | None, within_s: float) -> Answer:
+async def _deregister_everywhere(node: Node, key: str, remove: Callable[[], bool], within_s: float) -> Answer:
     """Answer when all nodes that are heard have it, or after `within_s`, and say which they are."""
-    if not node.deregister(key, instance=instance):
+    if not remove():
         return not_found(key)
     applied = await node.until_applied(key, within_s)
     said = {"applied": applied.nodes, "consumers": applied.consumers, "missing": applied.missing}

@@ -241,16 +241,22 @@ class Client:
         return (await self._value(reader(Renewals), "POST", "/renewals", {"ids": ids}, within_s=within_s)).unknown
 
     async def deregister(
-        self, id_: str, *, instance: str | None = None, wait_s: float | None = None, within_s: float | None = None
+        self,
+        id_: str,
+        *,
+        instance: str | None = None,
+        reason: str | None = None,
+        wait_s: float | None = None,
+        within_s: float | None = None,
     ) -> Applied | None:
         """Remove an instance. Raises `NotFound` where it is not registered (any more).
 
         With `instance`, the token that it was registered with, raises `Succeeded` and removes nothing where another
-        instance has registered under the id since.
+        instance has registered under the id since. `reason` is `check-failed` if that is why; events give it then.
         With `wait_s` (up to 60) wait until all nodes have it, so many seconds at most, and return which have.
         `within_s` is what each node may take beyond that, if it is less than usual.
         """
-        sent = {"instance": instance, "wait": None if wait_s is None else f"{wait_s:.3f}"}
+        sent = {"instance": instance, "reason": reason, "wait": None if wait_s is None else f"{wait_s:.3f}"}
         query = urlencode({name: value for name, value in sent.items() if value is not None})
         path = path_of(id_) + (f"?{query}" if query else "")
         try:

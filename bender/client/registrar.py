@@ -158,9 +158,10 @@ class Registrar(Service):
         instance.waiting.append(waiting)
         return await waiting
 
-    async def remove(self, id_: str, *, wait_s: float | None = None) -> Applied | None:
-        """Keep an instance no longer, and deregister it; `wait_s` and what is returned are as in `Client.deregister`.
+    async def remove(self, id_: str, *, reason: str | None = None, wait_s: float | None = None) -> Applied | None:
+        """Keep an instance no longer, and deregister it.
 
+        `reason`, `wait_s` and what is returned are as in `Client.deregister`.
         Raises `Unavailable` where no node answers: then it ends with its ttl; and `Succeeded` where another instance,
         such as a process that was started in its place, has registered under the id since. One that is not kept, or not
         registered, is no error; None is returned for it.
@@ -171,7 +172,9 @@ class Registrar(Service):
         token = instance.token if instance else None
         async with self._turn(id_):
             with suppress(NotFound):
-                return await self._client.deregister(id_, instance=token, wait_s=wait_s, within_s=ENDING_S_MAX)
+                return await self._client.deregister(
+                    id_, instance=token, reason=reason, wait_s=wait_s, within_s=ENDING_S_MAX
+                )
         return None
 
     def _turn(self, id_: str) -> DeferredLock:

@@ -13,7 +13,7 @@ import msgspec
 from bender.core.claims import Claims
 from bender.core.contacts import Contact, Contacts
 from bender.core.leases import Lease
-from bender.core.ledger import Claim, Dot, End
+from bender.core.ledger import CHECK_FAILED, Claim, Dot, End
 from bender.core.messages import Sender
 
 #: Marks that are kept. Beyond that every other one goes, and what is old is told less exactly.
@@ -74,8 +74,9 @@ class Account(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}):
     """All that one node knows of an id.
 
     `hidden` says that it is hidden as `node-lost`; `ended` names the nodes that deregistrations were sent to, as long
-    as these are known. `events` are the last that the node's journal has, newest first; a replica has none. `suspect_s`
-    is for how long at most it is listed on suspicion, None if it is not.
+    as these are known, and `check_failed` says that each was sent because a check failed. `events` are the last that
+    the node's journal has, newest first; a replica has none. `suspect_s` is for how long at most it is listed on
+    suspicion, None if it is not.
     """
 
     node: str
@@ -89,6 +90,7 @@ class Account(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}):
     hears: tuple[Heard, ...]
     events: tuple[Happened, ...] = ()
     suspect_s: float | None = None
+    check_failed: bool = False
 
     @property
     def says_something(self) -> bool:
@@ -138,6 +140,7 @@ def account(
     ends = [entry for entry in entries if isinstance(entry, End)]
     ended = {root for end in ends for root in end.roots}
     lease = claims.index.lease(key)
+    requests = [end for end in ends if end.roots]
     suspect = claims.guard.suspect(key)
     others = [entry for entry in entries if isinstance(entry, Claim) and entry.node != me.incarnation]
     names = {me.incarnation: me.name, **{contact.incarnation: contact.name for contact in contacts}}
@@ -149,7 +152,8 @@ def account(
         hidden=claims.hidden(key) is not None,
         claim=None if lease is None else _held(lease, claims.winner(key, now), marks, now),
         sees=tuple(_seen(claim, contacts, ended, now) for claim in others),
-        ended=tuple(names.get(end.node, FORGOTTEN) for end in ends if end.roots),
+        ended=tuple(names.get(end.node, FORGOTTEN) for end in requests),
+        check_failed=bool(requests) and all(end.reason == CHECK_FAILED for end in requests),
         hears=tuple(
             Heard(contact.name, heard_s(contact, now), contact.gone)
             for contact in contacts

@@ -148,16 +148,16 @@ class Claims:
         lease.deadline = now + claim.ttl_s
         return True
 
-    def deregister(self, key: str, now: float) -> bool:
-        """End every registration of `key` that is known here; False if none counts."""
+    def deregister(self, key: str, now: float, reason: str | None = None) -> bool:
+        """End every registration of `key` that is known here, for a reason if one is given; False if none counts."""
         winner = self.winner(key, now)
         if winner is None:
             return False
-        self._end_registrations(key, winner, now)
+        self._end_registrations(key, winner, now, reason)
         self.refresh(key, now)
         return True
 
-    def _end_registrations(self, key: str, winner: Claim, now: float) -> None:
+    def _end_registrations(self, key: str, winner: Claim, now: float, reason: str | None = None) -> None:
         # Of what is listed on suspicion the claims may have been forgotten.
         entries = self.index.entries(key) or (winner,)
         claims = [entry for entry in entries if isinstance(entry, Claim)]
@@ -166,7 +166,7 @@ class Claims:
         lease = self.index.lease(key)
         if lease is not None:
             self._remove(lease)
-        self._end(key, max(kept_s), rev, tuple(sorted({claim.root for claim in claims})), now)
+        self._end(key, max(kept_s), rev, tuple(sorted({claim.root for claim in claims})), now, reason)
 
     def shorten(self, key: str, deadline: float) -> None:
         """Let this node's own claim of `key`, if it has one, end at `deadline` where nobody renews it."""
@@ -192,8 +192,10 @@ class Claims:
         root_node, root_n = root or (self._incarnation, n)
         return self._add(Claim(self._incarnation, n, key, body, ttl_s, rev, root_node, root_n), renewed_at + ttl_s)
 
-    def _end(self, key: str, ttl_s: float, rev: int, roots: tuple[Dot, ...], now: float) -> None:
-        end = End(self._incarnation, self.ledger.next_n, key, ttl_s, rev, roots)
+    def _end(
+        self, key: str, ttl_s: float, rev: int, roots: tuple[Dot, ...], now: float, reason: str | None = None
+    ) -> None:
+        end = End(self._incarnation, self.ledger.next_n, key, ttl_s, rev, roots, reason)
         self._add(end, now + ttl_s - self._timing.patience_s)  # it is looked at then, and when its time is over
 
     def _add(self, entry: Entry, deadline: float) -> Lease:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, takewhile
+from typing import Final
 from zlib import crc32
 
 import msgspec
@@ -25,6 +26,9 @@ Dot = tuple[int, int]
 
 #: Orders the claims of a key: rev, root, ttl in seconds, body.
 Rank = tuple[int, int, int, float, bytes]
+
+#: The reason of an end that a failed check of the instance led to. A later release may have others.
+CHECK_FAILED: Final = "check-failed"
 
 #: The largest version, rev or number of heartbeats that nodes exchange. A node that counts one up in a microsecond gets
 #: there in 285 years. What would exceed it because a peer sent such a number is not sent, since all would refuse it.
@@ -98,6 +102,7 @@ class End(msgspec.Struct, frozen=True, gc=False):
     """One node's word that the registrations which began at `roots` were deregistered.
 
     `ttl_s` is how long the end is kept, `rev` the largest rev it knew of, so that what registers next is larger.
+    `reason` is the one that the request gave, None if it gave none, or if a peer of an earlier release passed it on.
     """
 
     node: int
@@ -106,6 +111,7 @@ class End(msgspec.Struct, frozen=True, gc=False):
     ttl_s: float
     rev: int
     roots: tuple[Dot, ...]
+    reason: str | None = None
 
     @property
     def dot(self) -> Dot:

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from bender.core.fields import names_at, unknown_field
+from bender.core.ledger import CHECK_FAILED
 from bender.core.standing import USUAL, Standing
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 
@@ -315,6 +316,13 @@ def parse_instance(token: str) -> str:
     if not is_instance(token):
         raise Invalid("instance", f"must be 1 to {INSTANCE_CHARACTERS_MAX} printable characters")
     return token
+
+
+def parse_reason(reason: str) -> str:
+    """Return the reason that was sent with a deregistration. Raises `Invalid` for one that means nothing."""
+    if reason != CHECK_FAILED:
+        raise Invalid("reason", f"must be {CHECK_FAILED}, or not be sent")
+    return reason
 
 
 def is_instance(token: str) -> bool:

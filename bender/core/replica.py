@@ -183,10 +183,10 @@ class Replica:
             self.rounds.push(now)
         return unknown
 
-    def deregister(self, now: float, key: str) -> bool:
-        """Remove an instance for good; False if it is not known."""
+    def deregister(self, now: float, key: str, reason: str | None = None) -> bool:
+        """Remove an instance for good, for a reason if one is given; False if it is not known."""
         self._require_ready(now)
-        removed = self.claims.deregister(key, now)
+        removed = self.claims.deregister(key, now, reason)
         self.rounds.push(now)
         return removed
 

@@ -16,14 +16,14 @@ from typing import Literal
 import msgspec
 
 from bender.core.leases import Lease
-from bender.core.ledger import Claim, Dot, End, Entry
+from bender.core.ledger import CHECK_FAILED, Claim, Dot, End, Entry
 from bender.core.messages import Setting
 from bender.core.model import registration
 from bender.core.standing import UP, USUAL, Standing, State, standing_of
 from bender.core.states import registration_of, state_in
 
 What = Literal["online", "offline", "changed", "created", "removed"]
-Reason = Literal["registered", "expired", "deregistered", "node-lost", "restored", "configured"]
+Reason = Literal["registered", "expired", "deregistered", "check-failed", "node-lost", "restored", "configured"]
 
 
 # A Struct, like claims: a node that starts makes 100,000 at once.
@@ -316,7 +316,8 @@ def _roots(entries: Iterable[Entry]) -> set[Dot]:
 def _reason_gone(old: Claim, entries: Iterable[Entry]) -> Reason:
     """Why `old` no longer speaks: somebody ended it, its nodes are not heard, or nobody renewed it."""
     known = [*entries]
-    if any(isinstance(entry, End) and old.root in entry.roots for entry in known):
-        return "deregistered"
+    ends = [entry for entry in known if isinstance(entry, End) and old.root in entry.roots]
+    if ends:  # of several, a request without a reason says more: somebody wanted it to be gone
+        return CHECK_FAILED if all(end.reason == CHECK_FAILED for end in ends) else "deregistered"
     ended = {root for entry in known if isinstance(entry, End) for root in entry.roots}
     return "node-lost" if _roots(known) - ended else "expired"

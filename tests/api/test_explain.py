@@ -148,6 +148,22 @@ class Explaining(PairCase):
         self.assertIn("deregistered since 20", self.why())
         self.assertTrue(self.why().endswith("by a request to second"))
 
+    def test_what_was_deregistered_because_a_check_failed(self) -> None:
+        """Both nodes announce that as the reason, and it says so for as long as the event or the end is known."""
+        for query in ("?reason=check-failed", "?reason=check-failed&wait=1"):
+            self.ask("POST", "/registrations", WEB)
+            connection = self.send("DELETE", f"{WEB_PATH}{query}", to=self.network.second)
+            self.pass_time(1)
+            self.assertIn(parsed(connection.received())[0].status, (200, 204))
+            for node in (self.network.first, self.network.second):
+                last = node.journal.entry(node.journal.number)
+                assert last is not None
+                self.assertIn(b'"reason":"check-failed"', last.line)
+        self.assertIn("deregistered since 20", self.why())
+        self.assertTrue(self.why().endswith("by a request to second, because a check of it failed"))
+        self.pass_time(30)
+        self.assertTrue(self.why().endswith("UTC, because a check of it failed"))
+
     def test_what_is_hidden(self) -> None:
         """It says which node is not heard, and for how long; and who did not answer."""
         self.ask("POST", "/registrations", WEB, to=self.network.second)

@@ -287,6 +287,14 @@ class Deregistering(ApiCase):
         self.refused("NOT_FOUND", self.ask("PUT", WEB_PATH))
         self.refused("NOT_FOUND", self.ask("DELETE", WEB_PATH))
 
+    def test_another_reason(self) -> None:
+        """A reason that means nothing is refused, and nothing is removed."""
+        self.ask("POST", "/registrations", WEB)
+        for query in ("?reason=", "?reason=checkfailed", "?reason=expired&wait=1"):
+            self.invalid("reason", self.ask("DELETE", f"{WEB_PATH}{query}"))
+        self.assertEqual(self.ask("GET", WEB_PATH).status, 200)
+        self.assertEqual(self.ask("DELETE", f"{WEB_PATH}?reason=check-failed").status, 204)
+
 
 class Instances(ApiCase):
     """Two processes that register under one id, each with a token of its own."""

@@ -91,6 +91,16 @@ class Keeping(RegistrarCase):
         self.assertEqual(self.listed(), [])
         self.assertIsNone(self.result(self.registrar.remove(id_)))
 
+    def test_removed_because_a_check_failed(self) -> None:
+        """Nodes announce the reason."""
+        id_ = self.add()
+        self.result(self.registrar.remove(id_, reason="check-failed"))
+        journal = self.node(THREE).journal
+        last = journal.entry(journal.number)
+        assert last is not None
+        self.assertIn(b'"offline"', last.line)
+        self.assertIn(b'"reason":"check-failed"', last.line)
+
     def test_removed_after_another_took_its_place(self) -> None:
         """A process that was started in its place has registered the same id: that one stays registered."""
         id_ = self.add()

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.account import FORGOTTEN, MARKS_MAX, Account, Heard, Marks, Seen, heard_s
 from bender.core.contacts import Contact
-from bender.core.ledger import Claim
+from bender.core.ledger import CHECK_FAILED, Claim
 from bender.core.messages import Counter, Sender
 from bender.core.replica import Replica
 from bender.core.timing import Timing
@@ -64,6 +64,18 @@ class Accounts(SynchronousTestCase):
         self.cluster.deregister("b")
         self.assertEqual([self.account(name).ended for name in "abc"], [("b",)] * 3)
         self.assertEqual([self.account(name).listed for name in "abc"], [False] * 3)
+
+    def test_of_what_was_deregistered_because_a_check_failed(self) -> None:
+        """All nodes know why, as long as nobody has deregistered it for another reason."""
+        self.cluster.register("a")
+        self.cluster["b"].deregister(self.cluster.now, KEY, CHECK_FAILED)
+        self.cluster.cut = {"c"}
+        self.cluster.settle()
+        self.assertEqual([self.account(name).check_failed for name in "abc"], [True, True, False])
+        self.cluster.deregister("c")
+        self.cluster.cut = set()
+        self.cluster.run(2)
+        self.assertEqual([self.account(name).check_failed for name in "abc"], [False] * 3)
 
     def test_of_a_claim_that_was_ended(self) -> None:
         """One that is still there does not count, because it was ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.leases import Lease
@@ -69,6 +70,19 @@ class RegistrationTests(SynchronousTestCase):
         one = claim()
         self.show(one, one)
         self.assertEqual(self.show(None, end(one), one), [Event("offline", KEY, b"{}", "deregistered")])
+
+    def test_deregistered_because_a_check_failed(self) -> None:
+        """That is so if all ends that name it say so. A reason that is not known here says nothing."""
+        one = claim()
+        failed, plain = replace(end(one), reason="check-failed"), end(one)
+        for ends, reason in (
+            ((failed,), "check-failed"),
+            ((failed, failed), "check-failed"),
+            ((failed, plain), "deregistered"),
+            ((replace(plain, reason="of a later release"),), "deregistered"),
+        ):
+            self.show(one, one)
+            self.assertEqual([event.reason for event in self.show(None, *ends, one)], [reason])
 
     def test_node_lost(self) -> None:
         """What has claims that do not count is lost with its nodes."""

@@ -275,7 +275,7 @@ class Faults(RunnerCase):
         self.assertEqual(self.successResultOf(self.done), 3)
         self.assertTrue(self.flushLoggedErrors(RuntimeError))
 
-    async def broken(self, id_: str, *, wait_s: float | None = None) -> None:
+    async def broken(self, id_: str, *, reason: str | None = None, wait_s: float | None = None) -> None:
         raise RuntimeError(f"a fault with {id_} within {wait_s}")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve
 
+from bender.core.ledger import CHECK_FAILED
 from bender.core.replica import NotReady
 from bender.core.states import key_of_state
 from tests.simulation.front import Wanted, configure, deregister, lift_guard, register, renew, shorten, when_ready
@@ -83,6 +84,8 @@ class Client:
         self.last: Node | None = None
         self.doubles = random.random() < 0.15
         self._tokens = tokens
+        #: Why it deregisters.
+        self.reason: str | None = None
         #: Counts what the client set out to do; what belongs to an earlier intent is dropped by the client.
         self._intent = 0
         self._over = False
@@ -98,6 +101,7 @@ class Client:
         intent = self._intent
         if self._tokens is not None:
             self.wanted = evolve(self.wanted, instance=self._tokens.next())
+            self.reason = CHECK_FAILED if self._tokens.chance.random() < 0.3 else None
         self._attempt(intent, "register")
         if self.doubles:
             self._send(self._any(), "register", intent, follow=False)
@@ -281,7 +285,7 @@ class Call:
             return True
         if self.operation == "renew":
             return renew(cluster, node, key)
-        return deregister(cluster, node, key, self.wanted.instance)
+        return deregister(cluster, node, key, self.wanted.instance, self.client.reason)
 
     def _answer(self, found: bool | None) -> None:
         if self.over:

@@ -105,8 +105,8 @@ def shorten(cluster: Cluster, node: Node, key: str, left_s: float) -> None:
     cluster.drain(node)
 
 
-def deregister(cluster: Cluster, node: Node, key: str, instance: int = 0) -> bool:
-    """DELETE, of one instance if it says which; False if that is not known. Raises NotReady."""
+def deregister(cluster: Cluster, node: Node, key: str, instance: int = 0, reason: str | None = None) -> bool:
+    """DELETE, of one instance if it says which, and why; False if that is not known. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
     if not replica.notice(now):
@@ -118,10 +118,10 @@ def deregister(cluster: Cluster, node: Node, key: str, instance: int = 0) -> boo
         cluster.oracle.counts["succeeded"] += 1
         return False
     known = [entry.body for entry in replica.claims.index.entries(key) if isinstance(entry, Claim)]
-    removed = replica.deregister(now, key)
-    cluster.say(f"DELETE {key} at {node.name}: {removed}")
+    removed = replica.deregister(now, key, reason)
+    cluster.say(f"DELETE {key} at {node.name}: {removed}{f' ({reason})' if reason else ''}")
     if removed:
-        cluster.oracle.deregistered(node, key, known)
+        cluster.oracle.deregistered(node, key, known, reason)
     cluster.drain(node)
     return removed
 

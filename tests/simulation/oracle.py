@@ -32,9 +32,10 @@ P4  A registration, with all its changes, that was deregistered at X, which knew
     renewed within ttl, nor since, and that was announced as expired here stays for 1·I at most, if nothing happens
     meanwhile.
 P5  Events of a key alternate, carry what was shown, and add up to what is shown. `deregistered` only if somebody did,
-    and instead of `expired` where that is known; `expired` only if some holder could be known to have let go, or will
-    never hear of anybody again; `node-lost` only if no holder's heartbeat is known of the last ttl + 3·I; `restored`
-    only if the same unit was lost before. A body that was replaced does not come back in calm weather.
+    and instead of `expired` where that is known, or `check-failed` if all who did so gave that reason; `expired` only
+    if some holder could be known to have let go, or will never hear of anybody again; `node-lost` only if no holder's
+    heartbeat is known of the last ttl + 3·I; `restored` only if the same unit was lost before. A body that was replaced
+    does not come back in calm weather.
 P6  The bounds on hiding are in P2 and P3. Under guard, which some seeds have, more than half of an app is not hidden
     within ttl: what would be is announced as suspect, if and only if the members that are out of sight, and those that
     were hidden within ttl, are more than half of those before. A suspect is shown for the guard more, no longer by P3,
@@ -61,7 +62,7 @@ from attrs import frozen
 
 from bender.core.configuration import SETTINGS_PER_KEY_MAX, kept_s
 from bender.core.guard import app_of, key_of_guard
-from bender.core.ledger import Claim, End
+from bender.core.ledger import CHECK_FAILED, Claim, End
 from bender.core.messages import Setting, SettingRank
 from bender.core.standing import UP
 from bender.core.states import registration_of, state_in
@@ -85,6 +86,9 @@ class Broken:
     def __str__(self) -> str:
         return f"{self.promise} at {self.at:.3f}: {self.what}"
 
+
+#: Reasons for which somebody has ended a registration.
+ENDED = ("deregistered", CHECK_FAILED)
 
 #: The bounds of P3, in intervals: after ttl, after two of them where a holder died, after ttl since its last heartbeat.
 BOUNDS = {
@@ -299,12 +303,12 @@ class Oracle:
         """A node expects to hear from a key until then."""
         self.records[key].shorten(node.life, until)
 
-    def deregistered(self, node: Node, key: str, bodies: Iterable[bytes]) -> None:
+    def deregistered(self, node: Node, key: str, bodies: Iterable[bytes], reason: str | None) -> None:
         """A node has ended a key, of which it knew claims with `bodies`."""
         self._check_may_speak(node, f"deregisters {key}")
         self.counts["deregistered"] += 1
         self.commands[node.life] += 1
-        self.records[key].end(node.life, set(bodies), self.now)
+        self.records[key].end(node.life, set(bodies), self.now, reason or "deregistered")
 
     def configured(self, node: Node, key: str) -> None:
         self._check_may_speak(node, f"configures {key}")
@@ -523,7 +527,7 @@ class Oracle:
         # Under a long guard the nodes that held it may be forgotten before it is hidden.
         lost_at = self.now if suspect is None else suspect[0]
         life.taken_back[key] = (lost_at, event.reason, event.body)
-        if event.reason == "deregistered":
+        if event.reason in ENDED:
             life.said_deregistered.add(unit.registration)
         elif record.ended_at == -inf and suspect is None:
             self._note_delay(life, record)
@@ -636,9 +640,14 @@ class Oracle:
             self.fail("P4", f"{life} announces {key}, of which it knows that it was deregistered")
 
     def _check_reason(self, life: Life, record: Record, unit: Unit, event: Event) -> None:
-        if event.reason == "deregistered":
-            if not unit.registration.ends:
-                self.fail("P5", f"{life} says that {event.key} was deregistered")
+        if event.reason in ENDED:
+            ends = unit.registration.ends
+            known = {
+                end.reason for end in ends if life.knows(end.life, self.now) > end.at and self.now < end.kept_until
+            }
+            heard_of = {end.reason for end in ends if life.learned_of(end.life, self.now) >= end.at}
+            if event.reason not in heard_of or (event.reason == CHECK_FAILED and "deregistered" in known):
+                self.fail("P5", f"{life} says that {event.key} was {event.reason}")
             return
         # Who hears of it when the end is gone finds nothing, as if it had expired.
         if unit.registration.said_to_be_ended(life, self.now):

@@ -24,11 +24,12 @@ FORGOTTEN_S = 590.0
 
 @frozen
 class Ended:
-    """A deregistration: at which life, when, and until when it is remembered for certain."""
+    """A deregistration: at which life, when, until when it is remembered for certain, and why."""
 
     life: Life
     at: float
     kept_until: float
+    reason: str
 
 
 class Registration:
@@ -54,7 +55,7 @@ class Unit:
     life's own claim has this body or a later one.
     """
 
-    __slots__ = ("before", "body", "born_at", "known_since", "life", "over", "registration", "ttl_s")
+    __slots__ = ("before", "body", "born_at", "known_since", "life", "over", "registration", "succeeds", "ttl_s")
 
     def __init__(
         self, body: bytes, life: Life, born_at: float, replaced: Unit | None, *, succeeds: bool = False
@@ -66,6 +67,8 @@ class Unit:
         self.before: frozenset[Unit] = replaced.before | {replaced} if replaced else frozenset()
         self.registration: Registration = replaced.registration if replaced and not succeeds else Registration()
         self.registration.units.append(self)
+        #: Whether it is that of an instance which took the place of another one.
+        self.succeeds = succeeds
         self.known_since = {life: born_at}
         #: Whether what it replaced was accepted again, because its claims ended earlier than those of before.
         self.over = False
@@ -174,7 +177,8 @@ class Record:
         holds = self.holds[life]
         # A session that has ended does not wait for requests which came before.
         in_time = bool(holds) and (now if holds[-1].shortened else asked_at) <= holds[-1].end
-        if in_time and not _has_succeeded(unit, (holds[-1].unit.registration,)):
+        begins = bool(holds) and unit.succeeds and holds[-1].unit.registration is not unit.registration
+        if in_time and not begins:
             holds[-1].end, holds[-1].unit, holds[-1].shortened = self._until(now), unit, False
         else:
             holds.append(Hold(now, self._until(now), unit, goes_on=in_time))
@@ -184,7 +188,7 @@ class Record:
         for hold in self.holds.get(life, ())[-1:]:
             hold.end, hold.shortened = min(hold.end, until), True
 
-    def end(self, life: Life, bodies: Iterable[bytes], now: float) -> None:
+    def end(self, life: Life, bodies: Iterable[bytes], now: float, reason: str) -> None:
         """Note a deregistration at a life that has claims with these bodies: it ends their registrations.
 
         It obliges nobody any more to list the key, but for the sake of an instance that is known to have taken the
@@ -196,7 +200,7 @@ class Record:
         registrations = frozenset(unit.registration for unit in known)
         self.ends.append((life, now, registrations))
         for registration in registrations:
-            registration.ends.append(Ended(life, now, kept_until))
+            registration.ends.append(Ended(life, now, kept_until, reason))
         self._keep_holds(lambda unit: _has_succeeded(unit, registrations))
 
     def _keep_holds(self, keeps: Callable[[Unit], bool]) -> None:

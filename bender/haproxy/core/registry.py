@@ -1,10 +1,10 @@
 """What bender has said, and what of that still holds.
 
-Whatever bender does not say, HAProxy stays as it is. An instance is gone where bender says that it was deregistered or
-has expired. Where it is hidden because nodes are not heard, or is missing at a node that was restarted, it may well be
-there: it is kept for as long as that may take to clear up, counted only while a node is followed. Backends and
-frontends are kept until somebody removes them, for when all nodes have lost them it was not meant. So are the states
-that operators have set (`operators`).
+Whatever bender does not say, HAProxy stays as it is. An instance is gone where bender says that it was deregistered
+(also because a check failed) or has expired. Where it is hidden because nodes are not heard, or is missing at a node
+that was restarted, it may well be there: it is kept for as long as that may take to clear up, counted only while a node
+is followed. Backends and frontends are kept until somebody removes them, for when all nodes have lost them it was not
+meant. So are the states that operators have set (`operators`).
 
 What comes from a node may be anything: the node may be hostile, defective or of another version. All of it becomes
 checked values here, by the rules that the API has for clients. An event that breaks them changes nothing but
@@ -25,7 +25,7 @@ from bender.haproxy.core.settings import Backend, Frontend, backend_of, frontend
 from bender.haproxy.core.words import shown
 
 #: Reasons for which an instance is gone.
-GONE = ("expired", "deregistered")
+GONE = ("expired", "deregistered", "check-failed")
 
 #: Seconds for which one is kept that is not listed for any other reason.
 KEPT_S = 60.0

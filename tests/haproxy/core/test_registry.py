@@ -26,6 +26,9 @@ class Instances(RegistryCase):
         self.assertEqual(self.registry.take(offline(1, "deregistered"), 1), {"shop"})
         self.assertEqual(self.registry.take(offline(2, "expired"), 1), {"shop"})
         self.assertEqual(self.ports(), [])
+        self.registry.take(online(1), 2)
+        self.assertEqual(self.registry.take(offline(1, "check-failed"), 3), {"shop"})
+        self.assertEqual(self.ports(), [])
 
     def test_one_that_is_not_heard_of_is_kept(self) -> None:
         """Until somebody says that it is gone, or a minute has passed."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from bender.core.claims import Claims, _ended_roots, _rank
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import Claim, Dot, End, Entry
@@ -134,7 +136,7 @@ def _removed_without_an_end(claims: Claims, key: str, now: float) -> bool:
 
 def _ends_its_own_root_alone(original: Changed, claims: Claims, entry: Entry, deadline: float) -> Any:
     if isinstance(entry, End):
-        entry = End(entry.node, entry.n, entry.key, entry.ttl_s, entry.rev, entry.roots[:1])
+        entry = msgspec.structs.replace(entry, roots=entry.roots[:1])
     return original(claims, entry, deadline)
 
 
@@ -146,19 +148,23 @@ def _end_on_time(claims: Claims, lease: Lease, end: End, now: float) -> bool:
 
 
 def _end_of_what_is_least(
-    original: Changed, claims: Claims, key: str, ttl_s: float, rev: int, roots: Any, now: float
+    original: Changed, claims: Claims, key: str, ttl_s: float, rev: int, roots: Any, now: float, *reason: Any
 ) -> None:
     rev = min((entry.rev for entry in claims.index.entries(key)), default=rev)
-    original(claims, key, ttl_s, rev, roots, now)
+    original(claims, key, ttl_s, rev, roots, now, *reason)
 
 
 def _end_kept_by_the_shortest_ttl(
-    original: Changed, claims: Claims, key: str, ttl_s: float, rev: int, roots: Any, now: float
+    original: Changed, claims: Claims, key: str, ttl_s: float, rev: int, roots: Any, now: float, *reason: Any
 ) -> None:
     known = [entry.ttl_s for entry in claims.index.entries(key) if isinstance(entry, Claim)]
     if roots and known:
         ttl_s = min(known) + claims._timing.end_kept_s
-    original(claims, key, ttl_s, rev, roots, now)
+    original(claims, key, ttl_s, rev, roots, now, *reason)
+
+
+def _end_for_no_reason(original: Changed, claims: Claims, *arguments: Any) -> None:
+    original(claims, *arguments[:5])
 
 
 def _largest_of_all(claims: Claims, entries: tuple[Entry, ...], now: float) -> Claim | None:
@@ -216,6 +222,11 @@ MUTATIONS = {
     ),
     "a removal without an end": mutation("4", (Claims, "deregister", instead(_removed_without_an_end))),
     "an end names one root": mutation("4", (Claims, "_add", around(_ends_its_own_root_alone)), first_seed=25),
+    "an end has no reason": mutation(
+        "4",
+        (Claims, "_end", around(_end_for_no_reason)),
+        shown_by=scenarios.why_a_check_ended_it_is_known_everywhere,
+    ),
     "an ended claim goes at once": mutation(
         "4",
         (Claims, "_ended_is_over", instead(lambda *_: True)),

@@ -68,8 +68,8 @@ class Stage:
         assert ready, f"{name} was not ready in time"
         self.renew(name)
 
-    def deregister(self, name: str, key: str = KEY, *, instance: int = 0) -> None:
-        assert front.deregister(self.cluster, self[name], key, instance), f"{name} knows nothing of it"
+    def deregister(self, name: str, key: str = KEY, *, instance: int = 0, reason: str | None = None) -> None:
+        assert front.deregister(self.cluster, self[name], key, instance, reason), f"{name} knows nothing of it"
 
     # What befalls the nodes.
 

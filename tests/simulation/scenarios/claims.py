@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bender.core.ledger import CHECK_FAILED
 from tests.core.cluster import BODY
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation import front
@@ -207,6 +208,22 @@ def a_deregistration_at_a_node_that_left_is_known_as_one() -> None:
     stage.heal(cut)
     stage.run(3)
     stage.expect("c: online registered, offline deregistered")
+
+
+def why_a_check_ended_it_is_known_everywhere() -> None:
+    """c hears of it by way of a alone, after b, which took the deregistration, is gone."""
+    stage = Stage("abc")
+    stage.register("a")
+    stage.run(1)
+    cut = stage.cut("ac", "ca", "bc", "cb")
+    stage.deregister("b", reason=CHECK_FAILED)
+    stage.run(0.3)
+    stage.crash("b")
+    stage.run(0.7)
+    stage.heal(cut)
+    stage.run(3)
+    for name in "abc":
+        assert stage.happened(name) == ["online registered", "offline check-failed"], f"{name}: {stage.happened(name)}"
 
 
 def a_registration_that_was_ended_does_not_outrank_another() -> None:
