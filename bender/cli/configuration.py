@@ -8,13 +8,15 @@ from typing import Any, TypeVar
 
 import click
 
+from bender.cli.effects import consumers_of, current, missing, say_differences, settings_of
 from bender.cli.grammar import NOT_DONE, Command, Group
 from bender.cli.screen import compact, day_and_clock
 from bender.cli.session import Session, asking
 from bender.cli.words import Name, merged, require_apart
 from bender.cli.words import Setting as Field
-from bender.client import Backend, Frontend, Member, NotFound, Setting
+from bender.client import Backend, Consumer, Frontend, Member, NotFound, Reply, Setting
 from bender.client.asking import LIST_BYTES_MAX, only_if, path_of
+from bender.client.drivers import found_down
 from bender.client.reading import (
     Reader,
     read_backend,
@@ -111,7 +113,11 @@ async def set_frontend(session: Session, name: str, backend: str | None, fields:
 @name_argument("backend", required=False)
 @asking
 async def list_backends(session: Session, name: str | None) -> None:
-    """List backends, or who serves the one with this NAME."""
+    """List backends, or who serves the one with this NAME.
+
+    MEMBERS counts those that receive traffic, `2 of 3` if there are others: drained or in maintenance, with a weight of
+    0, or found down by most of the load balancers that report their checks.
+    """
     if name is not None:
         await _list_members(session, name)
         return
@@ -119,11 +125,19 @@ async def list_backends(session: Session, name: str | None) -> None:
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
+    consumers = await consumers_of(session)
     rows = []
     for each in found:
         members = await session.client.members(each.name)
-        rows.append([each.name, each.app, each.version, len(members), _others(each.settings)])
+        rows.append([each.name, each.app, each.version, _receiving(members, consumers), _others(each.settings)])
     session.screen.table(["NAME", "APP", "VERSION", "MEMBERS", "MORE"], rows, caption=f"{len(rows)} at {reply.node}")
+
+
+def _receiving(members: Sequence[Member], consumers: Sequence[Consumer]) -> str:
+    """How many members receive traffic, and of how many if there are others."""
+    down = {*found_down(consumers, [each.id for each in members])}
+    receiving = sum(each.weight > 0 and each.id not in down for each in members)
+    return str(receiving) if receiving == len(members) else f"{receiving} of {len(members)}"
 
 
 @frontend.command(
@@ -271,11 +285,12 @@ async def _roll_back(session: Session, read: Reader[Backend | Frontend], id_: st
     what, reply = await session.client.read(read, "POST", f"{path_of(id_)}/rollback", headers=only)
     if session.screen.as_json:
         session.screen.json(reply.body)
-        return
-    session.screen.say(f"{id_} is set back: {_leads_to(what)}.")
-    _say_differences(session, before.settings, what.settings)
-    session.screen.aside(f"at {reply.node}")
-    await _complain(session, what.name if isinstance(what, Backend) else what.backend)
+    else:
+        session.screen.say(f"{id_} is set back: {_leads_to(what)}.")
+        say_differences(session, before.settings, what.settings)
+        session.screen.aside(f"at {reply.node}")
+        await _complain(session, what.name if isinstance(what, Backend) else what.backend)
+    await _warn_of_drivers(session, id_, what.settings, changed=before.settings != what.settings)
 
 
 @backend.command(
@@ -333,36 +348,34 @@ async def _set(session: Session, id_: str, options: dict[str, Any], fields: Sequ
         if key in options:
             raise click.UsageError(f"{key} is an option: give --{key.replace('_', '-')} {value}")
     read: Reader[Backend | Frontend] = read_backend if id_.startswith("backend/") else read_frontend
-    parts = any("." in key for key, _ in fields)
-    found = await _before(session, read, id_) if parts or not session.screen.as_json else None
-    before = None if found is None else found.settings
+    found = await current(session, id_)
+    before = settings_of(found)
     wanted = {key: value for key, value in options.items() if value is not None} | merged(before or {}, fields)
     # A part is put into what was found; if somebody else changes that meanwhile, it is not lost.
+    parts = any("." in key for key, _ in fields)
     only = only_if(found.etag) if parts and found is not None else None
     what, reply = await session.client.read(read, "PUT", path_of(id_), wanted, headers=only)
     if session.screen.as_json:
         session.screen.json(reply.body)
-        return
+    else:
+        _say_set(session, before, what, reply)
+        await _complain(session, what.name if isinstance(what, Backend) else what.backend)
+    await _warn_of_drivers(session, id_, what.settings, changed=before != what.settings)
+
+
+def _say_set(session: Session, before: dict[str, Any] | None, what: Backend | Frontend, reply: Reply) -> None:
+    id_ = what.settings["id"]
     done = "created" if reply.status == 201 else "as it was" if before == what.settings else "set"
     session.screen.say(f"{id_} is {done}: {_leads_to(what)}.")
     if before is not None:
-        _say_differences(session, before, what.settings)
+        say_differences(session, before, what.settings)
     session.screen.aside(f"at {reply.node}")
-    await _complain(session, what.name if isinstance(what, Backend) else what.backend)
 
 
-async def _before(session: Session, read: Reader[Backend | Frontend], id_: str) -> Backend | Frontend | None:
-    """What a backend or frontend is set to now, None where there is none."""
-    try:
-        return (await session.client.read(read, "GET", path_of(id_)))[0]
-    except NotFound:
-        return None
-
-
-def _say_differences(session: Session, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Say what a change changed, a line for each field."""
-    for each in differences(before, after):
-        session.screen.say(f"  {each}")
+async def _warn_of_drivers(session: Session, id_: str, settings: dict[str, Any] | None, *, changed: bool) -> None:
+    """Name the load balancers that do not have what was set: it is set all the same, and kept."""
+    for text in await missing(session, id_, settings, changed=changed):
+        session.screen.warn(text)
 
 
 def _leads_to(what: Backend | Frontend) -> str:
@@ -395,6 +408,7 @@ async def _remove(session: Session, id_: str) -> None:
     if not session.screen.as_json:
         session.screen.say(f"{id_} is removed.")
         session.screen.aside(f"at {reply.node}")
+    await _warn_of_drivers(session, id_, None, changed=True)
 
 
 def _others(body: dict[str, Any]) -> str:

@@ -11,14 +11,14 @@ import msgspec
 
 from bender.addresses import NoAnswer
 from bender.cli.grammar import Command
-from bender.cli.screen import ago, lasted
+from bender.cli.screen import ago, lasted, without_point
 from bender.cli.session import Session, asking
 from bender.client import BenderError, Consumer, Guarded, NotFound
 from bender.client.asking import LIST_BYTES_MAX, apis
 from bender.client.decoding import decoded
+from bender.client.drivers import problems_of, trouble_of
 from bender.client.reading import Peer, Status, check_body, reader, refusal_of
-from bender.core.consumer import labels
-from bender.deploying.judging import report_of
+from bender.core.consumer import labels, report_of
 
 #: Nodes may differ for a moment. So often, so far apart, they are asked again before it is said that they do.
 LOOKS = 3
@@ -42,11 +42,13 @@ KINDS = ("registrations", "backends", "frontends")
 async def status(session: Session) -> None:
     """Show all nodes: whether they are ready, hear each other, and have the same state; and who acts on their events.
 
-    One node is enough to find the others. With --json it is what that node says of itself and the others.
+    One node is enough to find the others. The drivers of load balancers are named with what is wrong: a configuration
+    that is refused, or held back, with the reason and what is served instead. With --json it is what that node says of
+    itself and the others, and "consumers" is what it answers of those.
     """
     own, reply = await session.client.read(reader(Status), "GET", "/status")
     if session.screen.as_json:
-        session.screen.json(reply.body)
+        session.screen.json(msgspec.json.encode(reply.json() | {"consumers": await _listed_consumers(session)}))
         return
     asking = session.started(_consumers(session, own_ready=own.ready))
     found = await _statuses(session, [node for node in _all_nodes(session, own) if node != reply.node])
@@ -78,6 +80,15 @@ async def status(session: Session) -> None:
     _show_consumers(session, await asking, lost=not own.counts.frontends)
 
 
+async def _listed_consumers(session: Session) -> list[Any] | None:
+    """All consumers as the API has them; None where it does not say."""
+    try:
+        found, _ = await session.client.read(reader(list[Any]), "GET", "/consumers", bytes_max=LIST_BYTES_MAX)
+    except BenderError:
+        return None
+    return found
+
+
 async def _consumers(session: Session, *, own_ready: bool) -> list[Consumer]:
     """Who acts on events, as far as a node says so that is ready."""
     try:
@@ -99,7 +110,7 @@ def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bo
     called = labels([(each.name, each.instance) for each in consumers])
     rows = [
         [
-            *(label, each.node, screen.coloured("connected" if each.connected else "gone")),
+            *(label, each.node, screen.coloured((trouble_of(each) or "connected") if each.connected else "gone")),
             *("" if each.cursor is None else each.behind, ago(each.at_ms), _found_down(each.report)),
         ]
         for label, each in zip(called, consumers, strict=True)
@@ -108,6 +119,9 @@ def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bo
     for warning in dict.fromkeys(each.warning for each in consumers):
         if warning is not None:
             screen.say(f"{warning[:1].upper()}{warning[1:]}.")
+    for label, each in zip(called, consumers, strict=True):
+        for problem in problems_of(each, ago) if each.connected else ():
+            screen.say(f"{label} {without_point(problem)}.")
     if lost:
         screen.say(
             "No frontend is set. If there were some, all nodes were restarted: load balancers go on with what they "

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from bender.cli.effects import warn_of_unable_drivers
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import ago, clock, compact, lasted
 from bender.cli.session import Session, asking, following
@@ -349,6 +350,7 @@ async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None
     if not session.screen.as_json:
         session.screen.say(f"{id_} is up.")
         session.screen.aside(f"at {reply.node}")
+    await warn_of_unable_drivers(session)
 
 
 async def _set_state(session: Session, id_: str, state: str, for_s: float | None) -> None:
@@ -356,9 +358,10 @@ async def _set_state(session: Session, id_: str, state: str, for_s: float | None
     word, reply = await session.client.read(reader(Word), "PUT", f"{path_of(id_)}/state", said)
     if session.screen.as_json:
         session.screen.json(reply.body)
-        return
-    session.screen.say(f"{id_} is set to {state} for {lasted(word.lasts_s)}.")
-    session.screen.aside(f"at {reply.node}")
+    else:
+        session.screen.say(f"{id_} is set to {state} for {lasted(word.lasts_s)}.")
+        session.screen.aside(f"at {reply.node}")
+    await warn_of_unable_drivers(session)
 
 
 def _applied(applied: Applied) -> str:

@@ -86,12 +86,19 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
         Annotated[dict[_Name, dict[_Name, Counted]], msgspec.Meta(max_length=REPORTED_MAX)] | msgspec.UnsetType
     ) = msgspec.UNSET
     problems: Annotated[tuple[ReportedProblem, ...], msgspec.Meta(max_length=PROBLEMS_MAX)] = ()
-    settings: Annotated[tuple[ReportedSetting, ...], msgspec.Meta(max_length=SETTINGS_MAX)] = ()
+    settings: Annotated[tuple[ReportedSetting, ...], msgspec.Meta(max_length=SETTINGS_MAX)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
 
     @property
     def is_counting(self) -> bool:
         """Whether it says anything of members or requests."""
         return self.found_down is not None or self.counted is not None
+
+    @property
+    def received(self) -> tuple[ReportedSetting, ...] | None:
+        """The settings that changed last; None where it does not report them."""
+        return None if self.settings is msgspec.UNSET else self.settings
 
     @property
     def found_down(self) -> tuple[str, ...] | None:
@@ -159,6 +166,20 @@ def parse_confirmation(document: bytes) -> Confirmation:
     if said.cursor is None and said.report is None:
         raise Invalid("cursor", "is required where nothing is reported")
     return said
+
+
+def report_of(said: object) -> Report | None:
+    """Return a report, or None where there is none, or one that this does not understand."""
+    try:
+        return None if said is None else msgspec.convert(said, Report)
+    except msgspec.ValidationError:
+        return None
+
+
+def down_by_most(reports: Iterable[Report], ids: Iterable[str]) -> list[str]:
+    """Return those of these members that more than half of those who report their checks find down."""
+    all_down = [frozenset(report.found_down) for report in reports if report.found_down is not None]
+    return [id_ for id_ in ids if 2 * sum(id_ in down for down in all_down) > len(all_down)]
 
 
 def digest_of(settings: Mapping[str, Any] | None) -> str:

@@ -14,9 +14,9 @@ import msgspec
 from attrs import frozen
 
 from bender.client import BenderError, Client, Consumer, NotFound, Refused, Registration
-from bender.core.consumer import Report, labels
+from bender.core.consumer import Report, down_by_most, labels, report_of
 from bender.deploying.holding import Changed, Hold
-from bender.deploying.judging import Look, Rates, counts, down_by_most, members, report_of, worse
+from bender.deploying.judging import Look, Rates, counts, members, worse
 from bender.deploying.plan import Plan, Settings, Step, are_same, told, way_back
 
 #: Between two looks; those who send traffic report every other second.
@@ -178,7 +178,7 @@ class Deploy:
         found = await self._taking_traffic(version)
         reports = await self._reported()
         self._rates = self._rates.followed({by: counts(report, name) for by, report in reports.items()})
-        down = down_by_most(reports.values(), [each.id for each in found])
+        down = len(down_by_most(reports.values(), [each.id for each in found]))
         errors, usual = self._rates.since(version), self._rates.usual(serving)
         return Look(len(found), down, errors, usual, reported=bool(reports))
 

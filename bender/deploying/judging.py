@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
 from attrs import evolve, field, frozen
 
 from bender.core.consumer import Report
@@ -45,14 +44,6 @@ class Count:
 
 
 NOTHING = Count()
-
-
-def report_of(said: object) -> Report | None:
-    """A report, or None where there is none, or one that this does not understand."""
-    try:
-        return None if said is None else msgspec.convert(said, Report)
-    except msgspec.ValidationError:
-        return None
 
 
 def counts(report: Report, backend: str) -> dict[str, Count]:
@@ -128,12 +119,6 @@ def worse(look: Look, *, members_min: int, errors_max: float) -> str | None:
         shares = f"{look.errors.percent:.1f} % of its requests, against {look.usual.percent:.1f} %"
         return f"fails in {shares}"
     return None
-
-
-def down_by_most(reports: Iterable[Report], ids: Iterable[str]) -> int:
-    """How many of these members more than half of those who report cannot reach."""
-    all_down = [frozenset(report.found_down) for report in reports if report.found_down is not None]
-    return sum(2 * sum(id_ in down for down in all_down) > len(all_down) for id_ in ids)
 
 
 def members(number: int) -> str:

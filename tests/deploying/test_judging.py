@@ -8,16 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.consumer import Counted, Report
+from bender.core.consumer import Counted, Report, down_by_most, report_of
 from bender.deploying.judging import (
     REQUESTS_MIN,
     Count,
     Look,
     Rates,
     counts,
-    down_by_most,
     members,
-    report_of,
     worse,
 )
 
@@ -136,11 +134,11 @@ class Reports(SynchronousTestCase):
     def test_whom_most_cannot_reach(self) -> None:
         """One who cannot reach anybody may be cut off himself."""
         one, other, third = Report(("a", "b")), Report(("b",)), Report(())
-        self.assertEqual(down_by_most([one], "abc"), 2)
-        self.assertEqual(down_by_most([one, other], "abc"), 1)
-        self.assertEqual(down_by_most([one, other, third], "abc"), 1)
-        self.assertEqual(down_by_most([one, third], "abc"), 0)
-        self.assertEqual(down_by_most([], "abc"), 0)
+        self.assertEqual(down_by_most([one], "abc"), ["a", "b"])
+        self.assertEqual(down_by_most([one, other], "abc"), ["b"])
+        self.assertEqual(down_by_most([one, other, third], "abc"), ["b"])
+        self.assertEqual(down_by_most([one, third], "abc"), [])
+        self.assertEqual(down_by_most([], "abc"), [])
 
 
 class Words(SynchronousTestCase):

@@ -14,6 +14,7 @@ import pytest_twisted
 from bender.haproxy import core
 from tests.e2e.balancing import NODES, Place, driven, haproxy, instances, shop, versions
 from tests.e2e.nodes import Cluster, pause, twistd, until
+from tests.e2e.shells import Shell
 from tests.e2e.traffic import traffic
 
 pytestmark = pytest.mark.outside
@@ -177,8 +178,8 @@ async def test_somebody_changes_haproxy_by_hand(cluster: Cluster, place: Place) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_haproxy_refuses(cluster: Cluster, place: Place) -> None:
-    """The last good file stays, its servers go on changing, and it is said why."""
+async def test_what_haproxy_refuses(cluster: Cluster, place: Place, shell: Shell) -> None:
+    """The last good file stays, its servers go on changing, and everybody is told why."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -191,9 +192,19 @@ async def test_what_haproxy_refuses(cluster: Cluster, place: Place) -> None:
     driver.start()
     await driver.ready()
     good = driver.file.read_text()
-    assert (await node.call("PUT", "/backends/bad", {"app": "web", "version": "1"})).status == 201
-    status = await driver.until("refusing", lambda status: status["haproxy"]["refused"])
+    here = f"--node=127.0.0.1:{node.api_port}"
+    end = shell.bender("backend", "set", "bad", "--app=web", "--version=1", here)
+    assert (end.returncode, end.stdout) == (0, "backend/bad is created: web 1.\n")
+    assert end.stderr.startswith("bender: edge refuses it: ")
+    assert "'nonsense'" in end.stderr
+    assert f"which has frontend www (127.0.0.1:{port})" in end.stderr
+    status = await driver.status()
     assert "nonsense" in status["haproxy"]["refused"]["why"]
+    assert status["ready"]
+    assert "\nedge refuses the configuration, for " in shell.done("status", here)
+    # What takes no other configuration is applied.
+    end = shell.bender("deploy", "shop", "1", here)
+    assert (end.returncode, end.stderr) == (0, "")
     assert driver.file.read_text() == good
     new = await place.instance(node)
     await until("it is told", lambda: len(driver.servers("shop")) == 2)

@@ -1,0 +1,64 @@
+"""What a change comes to beyond the registry: the fields that differ, and the drivers that do not have it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bender.cli.session import Session
+from bender.client import Backend, BenderError, Consumer, Frontend, NotFound
+from bender.client.asking import path_of
+from bender.client.drivers import APPLIED_S_MAX, unable, until_applied
+from bender.client.reading import Reader, read_backend, read_frontend
+from bender.core.consumer import digest_of
+from bender.core.difference import differences
+
+
+async def current(session: Session, id_: str) -> Backend | Frontend | None:
+    """Return a backend or frontend as it is now, None where there is none."""
+    read: Reader[Backend | Frontend] = read_backend if id_.startswith("backend/") else read_frontend
+    try:
+        found, _ = await session.client.read(read, "GET", path_of(id_))
+    except NotFound:
+        return None
+    return found
+
+
+def settings_of(found: Backend | Frontend | None) -> dict[str, Any] | None:
+    """Return all fields of a backend or frontend, None where there is none."""
+    return None if found is None else found.settings
+
+
+def say_differences(session: Session, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Say what a change changed, a line for each field."""
+    for each in differences(before, after):
+        session.screen.say(f"  {each}")
+
+
+async def missing(session: Session, id_: str, settings: dict[str, Any] | None, *, changed: bool = True) -> list[str]:
+    """Return which drivers do not have what was set, and why, in sentences; None of `settings` is a removal.
+
+    Drivers have some seconds to apply a change. Where nothing `changed`, only those are named that refuse what is set.
+    """
+    try:
+        within_s = APPLIED_S_MAX if changed else 0.0
+        lacking = await until_applied(session.client.consumers, session.pause, id_, settings, within_s)
+        if lacking and changed and digest_of(settings_of(await current(session, id_))) != digest_of(settings):
+            return []  # somebody has changed it again: what drivers have is that by now
+    except BenderError:  # it was set all the same, and what drivers make of it is in `bender status`
+        return []
+    return [each.text for each in lacking]
+
+
+async def consumers_of(session: Session) -> Sequence[Consumer]:
+    """Return those who act on events; nobody where that cannot be known, as at a node of a version without them."""
+    try:
+        return await session.client.consumers()
+    except BenderError:
+        return []
+
+
+async def warn_of_unable_drivers(session: Session) -> None:
+    """Name the drivers that cannot change the members of their load balancers now."""
+    for text in unable(await consumers_of(session)):
+        session.screen.warn(text)

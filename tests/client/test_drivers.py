@@ -1,0 +1,154 @@
+"""What drivers report: which have a change, which do not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.client import Consumer, NotFound
+from bender.client.drivers import APPLIED_S_MAX, LOOK_S, problems_of, trouble_of, unable, until_applied
+from bender.core.consumer import digest_of
+
+SHOP = {"id": "backend/shop", "name": "shop", "app": "web", "version": "1"}
+REFUSED = {"kind": "refused", "why": "line 3: no", "since": 1000, "instead": "HAProxy goes on with the old one"}
+SILENT = {"kind": "unreachable", "why": "HAProxy does not answer", "since": 1000}
+
+
+def driver(
+    name: str, *problems: dict[str, Any], applied: bool | None = None, settings: object = SHOP, **more: Any
+) -> Consumer:
+    """A driver that has received these settings of the shop; nothing of it, where `applied` is None."""
+    held = [] if applied is None else [{"id": "backend/shop", "digest": digest_of(settings), "applied": applied}]  # type: ignore[arg-type]
+    report = {"problems": [*problems], "settings": held}
+    return Consumer(name, "n1", True, "x-1", 0, 1, report, **more)
+
+
+class Waiting(SynchronousTestCase):
+    """What comes of waiting, where drivers report one thing after the other."""
+
+    def wait(
+        self, *looks: Sequence[Consumer], settings: dict[str, Any] | None = SHOP, within_s: float = APPLIED_S_MAX
+    ) -> list[str]:
+        seen = iter(looks)
+        self.pauses: list[float] = []
+        self.last: Sequence[Consumer] = ()
+
+        async def consumers() -> Sequence[Consumer]:
+            self.last = next(seen, self.last)
+            return self.last
+
+        async def pause(seconds: float) -> None:
+            self.pauses.append(seconds)
+
+        waiting = Deferred.fromCoroutine(until_applied(consumers, pause, "backend/shop", settings, within_s))
+        self.lacking = self.successResultOf(waiting)
+        return [each.text for each in self.lacking]
+
+    def test_nobody(self) -> None:
+        """Without drivers nobody is waited for."""
+        self.assertEqual((self.wait([]), self.pauses), ([], []))
+
+    def test_all_have_it(self) -> None:
+        """It is waited until the last of them has the change."""
+        one, other = driver("a", applied=True), driver("b", applied=False)
+        self.assertEqual(self.wait([one, driver("b")], [one, other], [one, driver("b", applied=True)]), [])
+        self.assertEqual(self.pauses, [LOOK_S, LOOK_S])
+
+    def test_refused(self) -> None:
+        """A driver that refuses a change is named at once, with the reason and what it serves instead."""
+        texts = self.wait([driver("a", REFUSED, applied=False), driver("b", applied=True)])
+        self.assertEqual(texts, ["a refuses it: line 3: no; HAProxy goes on with the old one"])
+        self.assertEqual((self.pauses, [each.refuses for each in self.lacking]), ([], [True]))
+
+    def test_another_problem(self) -> None:
+        """What a driver refuses otherwise is no reason, if it has this change, or has not received it yet."""
+        self.assertEqual(self.wait([driver("a", REFUSED, applied=True)]), [])
+        self.assertEqual(self.wait([driver("a", REFUSED)], [driver("a", REFUSED, applied=True)]), [])
+
+    def test_late(self) -> None:
+        """A driver that says nothing of the change is named when the time is over."""
+        self.assertEqual(self.wait([driver("a")]), ["a has not applied it after 5 s"])
+        self.assertAlmostEqual(sum(self.pauses), APPLIED_S_MAX)
+        self.assertEqual([each.refuses for each in self.lacking], [False])
+        self.assertEqual(self.wait([driver("a", applied=True, settings=SHOP | {"version": "0"})])[0][:9], "a has not")
+
+    def test_what_passes(self) -> None:
+        """A load balancer that does not answer may be just starting: only in the end that is a reason."""
+        silent = driver("a", SILENT, applied=False)
+        self.assertEqual(self.wait([silent], [driver("a", applied=True)]), [])
+        self.assertEqual(self.wait([silent]), ["a cannot apply it: HAProxy does not answer"])
+
+    def test_without_time(self) -> None:
+        """Only those are named that give a reason."""
+        self.assertEqual(self.wait([driver("a"), driver("b", SILENT, applied=False)], within_s=0),
+                         ["b cannot apply it: HAProxy does not answer"])  # fmt: skip
+        self.assertEqual(self.pauses, [])
+
+    def test_a_part_of_it(self) -> None:
+        """What is left out is named, though the rest is applied."""
+        problem = {"kind": "left-out", "why": "balance: uri needs mode http", "since": 1, "id": "backend/shop"}
+        other = {"kind": "left-out", "why": "no", "since": 1, "id": "backend/other"}
+        texts = self.wait([driver("a", other, problem, applied=True)])
+        self.assertEqual(texts, ["a leaves out backend/shop, or a part of it: balance: uri needs mode http"])
+        self.assertEqual([(each.refuses, each.has) for each in self.lacking], [(False, True)])
+
+    def test_what_was_removed(self) -> None:
+        """The same holds of a removal."""
+        self.assertEqual(self.wait([driver("a", applied=True, settings=None)], settings=None), [])
+
+    def test_who_is_not_waited_for(self) -> None:
+        """One that is gone, one that reports nothing, and one of a release that does not report settings."""
+        gone = Consumer("gone", "n1", False, "x-1", 0, 1, {"problems": [], "settings": []})
+        older = Consumer("older", "n1", True, "x-1", 0, 1, {"down": [], "backends": {}})
+        strange = Consumer("strange", "n1", True, "x-1", 0, 1, {"settings": "all"})
+        watcher = Consumer("watcher", "n1", True, "x-1", 0, 1, None)
+        self.assertEqual((self.wait([gone, older, strange, watcher]), self.pauses), ([], []))
+
+    def test_an_older_node(self) -> None:
+        """A node that knows of no consumers has nothing to say."""
+
+        async def consumers() -> Sequence[Consumer]:
+            raise NotFound(404, "NOT_FOUND", "there is nothing at this path", "n1")
+
+        async def pause(_seconds: float) -> None:
+            raise AssertionError("there is nothing to wait for")
+
+        waiting = Deferred.fromCoroutine(until_applied(consumers, pause, "backend/shop", SHOP))
+        self.assertEqual(self.successResultOf(waiting), [])
+
+    def test_two_of_one_name(self) -> None:
+        """Each is called by its instance as well."""
+        one, other = driver("a", applied=True, instance="1"), driver("a", REFUSED, applied=False, instance="2")
+        self.assertEqual([text[:14] for text in self.wait([one, other])], ["a (2) refuses "])
+
+
+class Problems(SynchronousTestCase):
+    def test_in_words(self) -> None:
+        """Each says what the driver does, for how long, and why."""
+        left_out = {"kind": "left-out", "why": "bind: no", "since": 2000, "id": "frontend/www"}
+        novel = {"kind": "novel", "why": "who knows", "since": 3000}
+        said = [*problems_of(driver("a", REFUSED, left_out, novel), lambda at_ms: f"{at_ms // 1000} s")]
+        self.assertEqual(
+            said,
+            [
+                "refuses the configuration, for 1 s: line 3: no; HAProxy goes on with the old one",
+                "leaves out frontend/www, or a part of it, for 2 s: bind: no",
+                "has a problem, for 3 s: who knows",
+            ],
+        )
+
+    def test_the_kind(self) -> None:
+        """The first that concerns all of it."""
+        left_out = {"kind": "left-out", "why": "bind: no", "since": 2000, "id": "frontend/www"}
+        self.assertEqual(trouble_of(driver("a", left_out, SILENT)), "unreachable")
+        self.assertIsNone(trouble_of(driver("a", left_out)))
+        self.assertIsNone(trouble_of(Consumer("a", "n1", True, None, 0, 1)))
+
+    def test_who_cannot_change_members(self) -> None:
+        """A driver that does not reach its load balancer, and not one that only cannot load a new configuration."""
+        self.assertEqual(
+            unable([driver("a", SILENT), driver("b", REFUSED)]), ["a cannot apply it now: HAProxy does not answer"]
+        )

@@ -1,0 +1,96 @@
+"""What operators are told where a real HAProxy is not as bender says, and a disk is full."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from tests.e2e.balancing import NODES, Driver, Place, instances, shop
+from tests.e2e.nodes import Cluster, until
+from tests.e2e.shells import Shell
+from tests.e2e.traffic import traffic
+
+pytestmark = pytest.mark.outside
+
+DISK_BYTES = 256 * 1024
+
+
+class OnSmallDisk(Driver):
+    """A driver whose files are on a disk of its own, that is mounted for it alone."""
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk"
+
+    @property
+    def file(self) -> Path:
+        return self.disk / f"{self.name}.cfg"
+
+    def run(self, *command: str) -> None:
+        self.disk.mkdir(exist_ok=True)
+        mount = f'mount -t tmpfs -o size={DISK_BYTES} tmpfs "$0" && exec "$@"'
+        super().run("unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(self.disk), *command)
+
+    @property
+    def inside(self) -> Path:
+        """The disk, as seen from here."""
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/root{self.disk}")
+
+    def fill(self) -> None:
+        """Leave no room on the disk."""
+        with suppress(OSError), (self.inside / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(b"x" * 1024)
+
+    def make_room(self) -> None:
+        (self.inside / "filler").unlink()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk(cluster: Cluster, place: Place, shell: Shell) -> None:
+    """HAProxy follows all the same, everybody is told, and when there is room all is well without a hand's turn."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 1, "1")
+    port, other = await shop(place, node), place.ports.take()
+    driver = OnSmallDisk("edge", place.folder, nodes=[node], status_port=place.ports.take())
+    place.processes.append(driver)
+    driver.start()
+    await driver.ready()
+    assert (await driver.call("/ready")).status == 200
+    driver.fill()
+    async with traffic(port) as asking:
+        await place.instance(node)
+        await until("it is told", lambda: len(driver.servers("shop")) == 2)
+        await driver.until("aware of it", lambda status: not status["ready"])
+        why = f"{driver.file} cannot be written (No space left on device)"
+        ready = await driver.call("/ready")
+        assert (ready.status, ready.body["code"]) == (503, "NOT_READY")
+        assert ready.body["message"].startswith(why)
+
+        here = f"--node=127.0.0.1:{node.api_port}"
+        await until("it is reported", lambda: why in shell.done("status", here))
+        state = [line.split()[2] for line in shell.done("status", here).splitlines() if line.startswith("edge ")]
+        assert state[0] == "unwritable"
+        (consumer,) = json.loads(shell.done("status", "--json", here))["consumers"]
+        assert (consumer["name"], consumer["report"]["problems"][0]["why"]) == ("edge", why)
+
+        end = shell.bender("frontend", "set", "new", "--backend=shop", f"bind=127.0.0.1:{other}", here)
+        assert (end.returncode, end.stdout) == (0, "frontend/new is created: backend shop.\n")
+        assert f"bender: edge cannot apply it: {why}; HAProxy goes on with the configuration" in end.stderr
+        end = shell.bender("backend", "set", "shop", "slow_start=1", here)
+        assert (end.returncode, end.stderr) == (0, "")  # which takes no file
+        driver.make_room()
+        await driver.until("well", lambda status: status["ready"] and "new" in status["frontends"])
+        await asking.until_asked(50)
+    assert asking.failed == []
+    async with traffic(other) as asking:
+        await asking.until_asked(10)
+    assert asking.failed == []
+    lines = driver.output.splitlines()
+    assert len([line for line in lines if "can be written again" in line]) == 1
+    await until("that is reported", lambda: "cannot write" not in shell.done("status", here))
