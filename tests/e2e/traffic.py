@@ -12,9 +12,10 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.internet import defer, reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
 from tests.e2e.nodes import pause
@@ -96,6 +97,8 @@ class Traffic:
     #: With a line end after each.
     headers: str = ""
     retrying: bool = False
+    #: By which certificates of servers are trusted; without it there is no TLS.
+    trusting: Any = None
     asked: list[Asked] = field(factory=list)
     _over: bool = False
     _running: list[Deferred[None]] = field(factory=list)
@@ -131,7 +134,9 @@ class Traffic:
             await running
 
     async def _ask(self) -> None:
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.port, timeout=TIMEOUT_S)
+        endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", self.port, timeout=TIMEOUT_S)
+        if self.trusting is not None:
+            endpoint = wrapClientTLS(optionsForClientTLS("shop.example", self.trusting), endpoint)
         connection: _Connection | None = None
         while not self._over:
             began_at_s = time.monotonic()

@@ -1,0 +1,294 @@
+"""A real HAProxy as people run it: TLS, redirects, headers, logs, statistics, limits, and own lines of the operator."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+import treq
+import trustme
+from attrs import define, field
+from twisted.internet import reactor
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from tests.e2e.balancing import NODES, Driver, Place, driven, together
+from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, pause, until
+from tests.e2e.traffic import traffic
+
+pytestmark = pytest.mark.outside
+
+#: How long a slow answer takes, and how long HAProxy is to wait for it at least and at most.
+SLOW_S = 1.0
+SHORT_S = 0.3
+
+any_reactor: Any = reactor
+
+
+class Shown(Resource):
+    """Answers with the headers of the request, at `/slow` late, and counts the requests that it has at once."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+
+    def render_GET(self, request: Any) -> Any:
+        if request.path != b"/slow":
+            return self._headers(request)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        request.notifyFinish().addBoth(lambda _ended: self._end())
+        answering = deferLater(any_reactor, SLOW_S, lambda: request.write(self._headers(request)) or request.finish())
+        request.notifyFinish().addErrback(lambda _lost: answering.cancel())
+        answering.addErrback(lambda _cancelled: None)
+        return NOT_DONE_YET
+
+    render_POST = render_GET
+
+    def _headers(self, request: Any) -> bytes:
+        seen = {name.decode().lower(): values[0].decode() for name, values in request.requestHeaders.getAllRawHeaders()}
+        return json.dumps(seen).encode()
+
+    def _end(self) -> None:
+        self.now -= 1
+
+
+@define(eq=False)
+class Edge:
+    """A shop behind HAProxy: what the driver is, where it listens, and what is behind it."""
+
+    driver: Driver
+    node: Node
+    shown: Shown
+    port: int
+    tls_port: int
+    folder: Path
+    authority: trustme.CA = field(factory=trustme.CA)
+
+    async def get(self, path: str = "/", *, tls: bool = False, method: str = "GET", **options: Any) -> Any:
+        """Status, body and headers, without following redirects."""
+        url = f"https://localhost:{self.tls_port}{path}" if tls else f"http://127.0.0.1:{self.port}{path}"
+        agent = options.pop("agent", None)
+        response = await treq.request(
+            method, url, allow_redirects=False, persistent=False, timeout=PATIENCE_S, agent=agent, **options
+        )
+        return response.code, await response.content(), response.headers
+
+    async def headers(self, **options: Any) -> dict[str, str]:
+        status, content, _ = await self.get(**options)
+        assert status == 200, content
+        seen: dict[str, str] = json.loads(content)
+        return seen
+
+    async def set(self, path: str, **fields: Any) -> None:
+        """Change a backend or frontend, and wait until HAProxy is so."""
+        text = self.driver.file.read_text("utf-8")
+        answer = await self.node.call("PUT", path, fields)
+        assert answer.status in (200, 201), answer
+        await until("the file has changed", lambda: self.driver.file.read_text("utf-8") != text)
+        await self.driver.until("settled", lambda status: status["haproxy"]["settled"])
+
+    async def until_rendered(self, text: str) -> None:
+        await until(f"{text!r} is in the file", lambda: text in self.driver.file.read_text("utf-8"))
+        await self.driver.until("settled", lambda status: status["haproxy"]["settled"])
+
+
+def certificate(authority: trustme.CA, file: Path) -> int:
+    """Write a new certificate of the shop; returns its number."""
+    leaf = authority.issue_cert("shop.example", "localhost")
+    draft = file.with_name("draft")
+    draft.write_bytes(leaf.private_key_and_cert_chain_pem.bytes())
+    draft.replace(file)
+    return number_of(leaf.cert_chain_pems[0].bytes())
+
+
+def number_of(pem: bytes) -> int:
+    """The number of a certificate, by which two for the same name are told apart."""
+    number: int = Certificate.loadPEM(pem).serialNumber()
+    return number
+
+
+async def served(port: int) -> int:
+    """The number of the certificate that is served."""
+
+    def ask() -> int:
+        return number_of(ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE_S).encode())
+
+    number: int = await deferToThread(ask)
+    return number
+
+
+@pytest.fixture
+def log() -> Iterator[socket.socket]:
+    """Where syslog would listen."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.setblocking(False)
+        yield listening
+
+
+@asynccontextmanager
+async def edge(cluster: Cluster, place: Place, **options: Any) -> AsyncIterator[Edge]:
+    """A shop with addresses with and without TLS, the latter of which redirects."""
+    (node,) = await cluster(1, **NODES)
+    shown = Shown()
+    listening = any_reactor.listenTCP(0, Site(shown), interface="127.0.0.1")
+    try:
+        path = f"/registrations/web/1/127.0.0.1/{listening.getHost().port}"
+        assert (await node.call("POST", path, {"ttl": 600})).status == 200
+        assert (await node.call("PUT", "/backends/shop", {"app": "web", "version": "1"})).status == 201
+        port, tls_port, authority = place.ports.take(), place.ports.take(), trustme.CA()
+        plain, encrypted = f"127.0.0.1:{port}", f"127.0.0.1:{tls_port}"
+        front = {"backend": "shop", "bind": f"{plain},{encrypted}", "tls": encrypted}
+        assert (await node.call("PUT", "/frontends/www", front)).status == 201
+        for folder in ("certificates", "lines"):
+            (place.folder / folder).mkdir()
+        certificate(authority, place.folder / "certificates/shop.pem")
+        folders: dict[str, Any] = {"certificates": place.folder / "certificates", "include": place.folder / "lines"}
+        driver = await driven(place, [node], **folders, **options)
+        yield Edge(driver, node, shown, port, tls_port, place.folder, authority)
+    finally:
+        await listening.stopListening()
+
+
+def trusting(authority: trustme.CA) -> Any:
+    return trustRootFromCertificates([Certificate.loadPEM(authority.cert_pem.bytes())])
+
+
+def agent(authority: trustme.CA) -> Any:
+    """A client of HTTPS that trusts these certificates alone."""
+    from twisted.web.client import Agent, BrowserLikePolicyForHTTPS  # noqa: PLC0415 - for these tests alone
+
+    return Agent(any_reactor, BrowserLikePolicyForHTTPS(trusting(authority)))
+
+
+async def logged(log: socket.socket, words: str) -> str:
+    """The line of the access log with these words."""
+    lines: list[str] = []
+
+    def has_come() -> bool:
+        with suppress(BlockingIOError):
+            while True:
+                lines.append(log.recv(65536).decode())
+        return any(words in line for line in lines)
+
+    await until(f"{words} is logged", has_come)
+    return next(line for line in lines if words in line)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_shop(cluster: Cluster, place: Place, log: socket.socket) -> None:
+    """Logs, headers, TLS, redirects and statistics are as they were asked for."""
+    stats = place.ports.take()
+    where = {"log": f"127.0.0.1:{log.getsockname()[1]}", "stats": stats}
+    async with edge(cluster, place, **where) as at:
+        encrypted = {"tls": True, "agent": agent(at.authority)}
+
+        seen = await at.headers(path="/plain", headers={"X-Forwarded-Proto": "https"})
+        assert (seen["x-forwarded-for"], seen["x-forwarded-proto"]) == ("127.0.0.1", "http")
+        assert (await at.headers(**encrypted))["x-forwarded-proto"] == "https"
+        assert " www:in shop/1:127.0.0.1:" in await logged(log, "GET /plain HTTP/1.1")
+
+        for path, words in (
+            ("/", b"Statistics Report"),
+            ("/metrics", b'haproxy_frontend_http_requests_total{proxy="www'),
+        ):
+            response = await treq.get(f"http://127.0.0.1:{stats}{path}", persistent=False, timeout=PATIENCE_S)
+            assert words in await response.content()
+
+        await at.set("/frontends/www", redirect_https=True, forwardfor=False, log=False)
+        status, _, headers = await at.get("/cart?a=1", headers={"Host": "shop.example:8000"})
+        location = [f"https://shop.example:{at.tls_port}/cart?a=1"]
+        assert (status, headers.getRawHeaders("location")) == (301, location)
+        status, _, headers = await at.get("/cart?a=1", method="POST", headers={"Host": "shop.example"})
+        assert (status, headers.getRawHeaders("location")) == (308, location)
+        assert (await at.get("/.well-known/acme-challenge/x"))[0] == 200
+        assert not {"x-forwarded-for", "x-forwarded-proto"} & {*await at.headers(path="/unlogged", **encrypted)}
+        await at.set("/frontends/www", log=None, redirect_https=None)
+        await at.get("/logged")
+        assert "/unlogged" not in await logged(log, "GET /logged")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_is_renewed(cluster: Cluster, place: Place) -> None:
+    """Without a lost request, and one that is wrong changes nothing."""
+    async with edge(cluster, place) as at:
+        file = at.folder / "certificates/shop.pem"
+        first = await served(at.tls_port)
+        async with traffic(at.tls_port, retrying=True, trusting=trusting(at.authority)) as asking:
+            await asking.until_asked(20)
+            second = certificate(at.authority, file)
+            assert second != first
+            while await served(at.tls_port) != second:
+                await pause(LOOK_S)
+            await asking.until_asked(20)
+
+            file.write_text("-----BEGIN CERTIFICATE-----\nnot really")
+            await at.driver.until("told", lambda status: "certificates/shop.pem" in status["problems"])
+            await asking.until_asked(20)
+            assert await served(at.tls_port) == second
+            third = certificate(at.authority, file)
+            while await served(at.tls_port) != third:
+                await pause(LOOK_S)
+            await at.driver.until("well", lambda status: status["problems"] == {})
+            await asking.until_asked(20)
+        assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_lines_of_one_s_own(cluster: Cluster, place: Place) -> None:
+    """They take effect, and where HAProxy refuses one it is named, and what was there stays."""
+    async with edge(cluster, place) as at:
+        file = at.folder / "lines/frontend-www.cfg"
+        file.write_text("# closed\nhttp-request deny deny_status 429 if { path /tea }\n")
+        await at.until_rendered("deny_status 429")
+        assert ((await at.get("/tea"))[0], (await at.get("/"))[0]) == (429, 200)
+
+        file.write_text("# closed\nhttp-request denny if { path /tea }\n")
+        status = await at.driver.until("refused", lambda status: status["haproxy"]["refused"] is not None)
+        assert "frontend-www.cfg line 2" in status["haproxy"]["refused"]["why"]
+        assert "deny_status 429" in at.driver.file.read_text("utf-8")
+        assert ((await at.get("/tea"))[0], status["haproxy"]["settled"]) == (429, False)
+
+        file.write_text("backend evil\n")
+        why = "frontend-www.cfg line 1: backend begins a section"
+        await at.driver.until("refused", lambda status: why in str(status["haproxy"]["refused"]))
+        file.unlink()
+        status = await at.driver.until("well", lambda status: status["haproxy"]["settled"])
+        assert (status["haproxy"]["refused"], (await at.get("/tea"))[0]) == (None, 200)
+
+
+@pytest_twisted.ensureDeferred
+async def test_timeouts_and_limits(cluster: Cluster, place: Place) -> None:
+    """A field is for its backend; a server that comes later has the limit as well."""
+    async with edge(cluster, place, timeouts=f"server={SHORT_S}", maxconn=1000) as at:
+        assert (await at.get("/slow"))[0] == 504
+        await at.set("/backends/shop", timeouts={"server": 10 * SLOW_S, "queue": 10 * SLOW_S}, maxconn=1)
+        at.shown.most = 0
+        assert [status for status, _, _ in await together(*(at.get("/slow") for _ in range(3)))] == [200] * 3
+        assert at.shown.most == 1
+
+        later = any_reactor.listenTCP(0, Site(Shown()), interface="127.0.0.1")
+        try:
+            path = f"/registrations/web/1/127.0.0.1/{later.getHost().port}"
+            assert (await at.node.call("POST", path, {"ttl": 600})).status == 200
+            await until("it is there", lambda: len(at.driver.servers("shop")) == 2)
+            rows = at.driver.ask("show stat -1 4 -1").splitlines()
+            columns = rows[0].removeprefix("# ").split(",")
+            limits = [dict(zip(columns, row.split(","), strict=True))["slim"] for row in rows[1:] if row]
+            assert limits == ["1", "1"]
+        finally:
+            await later.stopListening()
+        assert "Maxconn: 1000" in at.driver.ask("show info")
