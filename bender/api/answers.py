@@ -73,8 +73,8 @@ class Asked(msgspec.Struct):
     """A request for one of `ROUTES`.
 
     `path` are the variable parts of its path, decoded; `query` what came after `?`; `etags`, `encodings` and `only_if`
-    are the headers If-None-Match, Accept-Encoding and If-Match; `author` says for people who asks, best the client's
-    address.
+    are the headers If-None-Match, Accept-Encoding and If-Match. `address` is that of the client, `author` the same with
+    the name that it gives itself.
 
     `parsed` is a command's own: instances send the same for ever, and a front that remembers what it has read saves
     reading it anew.
@@ -88,6 +88,7 @@ class Asked(msgspec.Struct):
     encodings: str | None = None
     author: str = ""
     only_if: str | None = None
+    address: str = ""
     parsed: Any = None
 
 

@@ -16,7 +16,7 @@ from bender.roster import Origin
 def confirm(node: Node, asked: Asked) -> Answer:
     (name,) = asked.path
     name = parse_name("name", name)
-    confirmed = node.consumers.confirm(name, parse_confirmation(asked.body), Origin(asked.author))
+    confirmed = node.consumers.confirm(name, parse_confirmation(asked.body), Origin(asked.address))
     return shown(asked, encode(_fields(confirmed, node.shared_consumers(name))))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeGuard
+from urllib.parse import unquote
 
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
@@ -21,6 +22,7 @@ from bender.api.channel import Request, Site, respond, send
 from bender.api.commands import ROUTES, Route, answer, without_command
 from bender.api.lane import Lane
 from bender.api.watch import watch
+from bender.core.authors import signature
 from bender.core.model import Invalid
 from bender.node import Node, NotReady
 from bender.turns import Turns
@@ -82,13 +84,13 @@ def _endpoint(node: Node, reactor: IReactorTime, turns: Turns, route: Route) -> 
             await node.until_ready()
             if request.method in (b"GET", b"HEAD"):
                 return await watch(node, request, reactor, turns)
-            return respond(request, without_command(route, _asked(request, path)))
+            return respond(request, without_command(route, _asked(request, path, route)))
 
         return stream
 
     async def once_ready(request: Request, path: dict[str, str]) -> bytes:
         await node.until_ready()
-        answered = answer(node, route, _asked(request, path))
+        answered = answer(node, route, _asked(request, path, route))
         return respond(request, answered) if _is_whole(answered) else await at_length(request, answered)
 
     async def at_length(request: Request, answered: Answered) -> bytes:
@@ -105,7 +107,7 @@ def _endpoint(node: Node, reactor: IReactorTime, turns: Turns, route: Route) -> 
     def endpoint(request: Request, **path: str) -> bytes | Coroutine[Any, Any, bytes]:
         if not (route.at_once or node.ready):
             return once_ready(request, path)
-        answered = answer(node, route, _asked(request, path))
+        answered = answer(node, route, _asked(request, path, route))
         return respond(request, answered) if _is_whole(answered) else at_length(request, answered)
 
     return endpoint
@@ -116,8 +118,9 @@ def _is_whole(answered: Answered) -> TypeGuard[Answer]:
     return isinstance(answered, Answer) and answered.pieces is None
 
 
-def _asked(request: Request, path: dict[str, str]) -> Asked:
+def _asked(request: Request, path: dict[str, str], route: Route) -> Asked:
     _, _, query = request.uri.partition(b"?")
+    address = getattr(request.getClientAddress(), "host", "unix")
     return Asked(
         request.method.decode("ascii"),
         tuple(path.values()),
@@ -125,14 +128,25 @@ def _asked(request: Request, path: dict[str, str]) -> Asked:
         request.content.getvalue(),
         _header(request, b"If-None-Match"),
         _header(request, b"Accept-Encoding"),
-        getattr(request.getClientAddress(), "host", "unix"),
+        # What is hot has no author; the lane, which takes nearly all of it, does not look at the name either.
+        address if route.hot else signature(_name(request), address),
         _header(request, b"If-Match"),
+        address,
     )
 
 
 def _header(request: Request, name: bytes) -> str | None:
     values = request.requestHeaders.getRawHeaders(name)
     return b",".join(values).decode("latin-1") if values else None
+
+
+def _name(request: Request) -> str | None:
+    """The name under which a client wants to be shown. Raises `Invalid` where it is not text."""
+    header = _header(request, b"X-Bender-As")
+    try:
+        return None if header is None else unquote(header.encode("latin-1").decode("ascii"), errors="strict")
+    except UnicodeDecodeError as error:
+        raise Invalid("X-Bender-As", "must be ASCII, with all else as percent-encoded UTF-8") from error
 
 
 def _no_route(node: Node) -> Callable[[Request, Failure], Coroutine[Any, Any, bytes]]:

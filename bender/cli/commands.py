@@ -73,8 +73,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def bender() -> None:
     """Ask a bender registry, change it, and run commands that are in it.
 
-    Every command takes --node, --json, --token-file and --ca. Its nodes are those in BENDER_NODES (HOST:PORT,…) if
-    --node does not say; the first that answers is asked, and one that took too long a minute ago comes last.
+    Every command takes --node, --json, --token-file, --ca and --as. Its nodes are those in BENDER_NODES (HOST:PORT,…)
+    if --node does not say; the first that answers is asked, and one that took too long a minute ago comes last.
 
     The status is 0 if it was done, 1 if not, and 2 if the command was not understood.
     """

@@ -53,6 +53,7 @@ which node answered. With `--json` it is what the API answers, byte for byte, an
 - `BENDER_NODES`: the nodes to ask where `--node` does not say.
 - `BENDER_TOKEN`: the token to show where `--token-file` does not say.
 - `BENDER_CA`: a file with authorities' certificates, where `--ca` does not say.
+- `BENDER_AS`: the name that histories show, where `--as` does not say.
 - `NO_COLOR`: no colours on a terminal, if this is not empty.
 
 ## Files

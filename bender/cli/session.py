@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import pwd
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import wraps
@@ -19,6 +20,8 @@ from bender.cli.slow_nodes import in_order, remember
 from bender.client import BenderError, Client, parse_nodes
 from bender.client.nodes import API_PORT
 from bender.client.transport import Safety
+from bender.core.authors import NAME_CHARACTERS_MAX, signature
+from bender.core.model import Invalid
 
 #: The variable that may hold the token.
 TOKEN = "BENDER_TOKEN"  # noqa: S105 - its name
@@ -39,6 +42,19 @@ class Nodes(click.ParamType[tuple[str, ...]]):
             return value if isinstance(value, tuple) else parse_nodes(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Author(click.ParamType[str]):
+    """A name that histories can show."""
+
+    name = "author"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            signature(value, "")
+        except Invalid as error:
+            self.fail(f"{value!r} {str(error).partition(': ')[2]}", param, ctx)
+        return value
 
 
 OPTIONS = (
@@ -65,6 +81,15 @@ OPTIONS = (
         envvar="BENDER_CA",
         show_envvar=True,
         help="Speak TLS, with nodes that an authority in this file has signed.",
+    ),
+    click.option(
+        "--as",
+        "author",
+        metavar="NAME",
+        type=Author(),
+        envvar="BENDER_AS",
+        show_envvar=True,
+        help="The name that histories show for what is set; USER@HOST if not said.",
     ),
 )
 
@@ -155,9 +180,16 @@ def following(command: Callable[..., Done]) -> Callable[..., int]:
     def run(session: Session, arguments: dict[str, Any]) -> int:
         from twisted.internet import reactor  # noqa: PLC0415 - completion would wait for it
 
-        token, authorities = session.safety.token, session.safety.ca
+        safety = session.safety
         try:
-            session.client = Client(reactor, in_order(session.nodes), token=token, ca=authorities, shuffle=_as_it_is)
+            session.client = Client(
+                reactor,
+                in_order(session.nodes),
+                token=safety.token,
+                ca=safety.ca,
+                author=safety.author,
+                shuffle=_as_it_is,
+            )
         except ValueError as error:
             raise _unfit(error) from error
         session.client.on_problem = session.note
@@ -176,10 +208,16 @@ def following(command: Callable[..., Done]) -> Callable[..., int]:
 def _with_options(command: Callable[..., Done], run: Callable[[Session, dict[str, Any]], int]) -> Callable[..., int]:
     @wraps(command)
     def parsed(
-        nodes: tuple[str, ...], *, as_json: bool, token_file: Path | None, ca: Path | None, **arguments: Any
+        nodes: tuple[str, ...],
+        *,
+        as_json: bool,
+        token_file: Path | None,
+        ca: Path | None,
+        author: str | None,
+        **arguments: Any,
     ) -> int:
         _let_there_be_streams()
-        safety = Safety(_token(token_file), None if ca is None else ca.read_bytes())
+        safety = Safety(_token(token_file), None if ca is None else ca.read_bytes(), author or user_at_host())
         return run(Session(Screen(as_json=as_json), nodes, safety), arguments)
 
     for option in reversed(OPTIONS):
@@ -195,6 +233,16 @@ def _unfit(error: ValueError) -> click.BadParameter:
 
 def _as_it_is(_nodes: object) -> None:
     """Leave nodes in the order in which they were given."""
+
+
+def user_at_host() -> str:
+    """Return who runs this command, and where; with sudo, who has called that."""
+    try:
+        user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, where users often have no names
+        user = str(os.getuid())
+    name = f"{user}@{os.uname().nodename}"
+    return "".join(character if character.isprintable() else "?" for character in name)[:NAME_CHARACTERS_MAX]
 
 
 def _let_there_be_streams() -> None:

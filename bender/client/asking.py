@@ -70,7 +70,8 @@ class Client:
     """Asks any of several nodes. All methods raise `Unavailable` where none answers, and `Refused` where one says no.
 
     `nodes` are as `parse_nodes` gives them; of others `learn` finds out, unless `learns` is False. `token` is shown to
-    them, and `ca` are the certificates (PEM) of who signed theirs; what holds none raises `ValueError`. `answer_s_max`
+    them, and `ca` are the certificates (PEM) of who signed theirs; what holds none raises `ValueError`. `author` is the
+    name under which histories show what the client sets, before its address. `answer_s_max`
     is the seconds that each may take to answer. `shuffle` puts the nodes into the order in which they are tried, by
     default a random one. `agent` is for tests.
 
@@ -88,6 +89,7 @@ class Client:
         *,
         token: str | None = None,
         ca: bytes | None = None,
+        author: str | None = None,
         answer_s_max: float = ANSWER_S_MAX,
         shuffle: Callable[[MutableSequence[str]], None] | None = None,
         learns: bool = True,
@@ -100,7 +102,7 @@ class Client:
             from bender.steady import make_steady  # noqa: PLC0415
 
             make_steady(reactor)
-            transport = Http(reactor, Safety(token, ca), agent)
+            transport = Http(reactor, Safety(token, ca, author), agent)
         self.nodes = Nodes(nodes, shuffle or _shuffle())
         self.http = transport
         self.reactor = reactor

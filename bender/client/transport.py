@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
 
 from attrs import frozen
 
@@ -23,6 +24,9 @@ ANSWER_BYTES_MAX = 16 * 1024 * 1024
 #: Of an answer that says why something is not done.
 REFUSAL_BYTES_MAX = 64 * 1024
 
+#: What stands for itself in a name in a header, besides letters and digits; the rest is percent-encoded.
+_PLAIN = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
 _T = TypeVar("_T")
 
 
@@ -30,11 +34,12 @@ _T = TypeVar("_T")
 class Safety:
     """How to speak with nodes: `token` is shown to them, `ca` (PEM) must have signed their certificates.
 
-    With `ca`, nodes without a scheme are spoken to by TLS.
+    With `ca`, nodes without a scheme are spoken to by TLS. `author` is the name that histories show for settings.
     """
 
     token: str | None = None
     ca: bytes | None = None
+    author: str | None = None
 
     def url(self, node: str, path: str) -> str:
         """Return the URL of a path, which is percent-encoded already."""
@@ -43,7 +48,8 @@ class Safety:
         return f"http{'s' if self.ca else ''}://{node}{path}"
 
     def headers(self) -> dict[str, str]:
-        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+        token = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+        return token if self.author is None else {**token, "X-Bender-As": quote(self.author, safe=_PLAIN)}
 
 
 class Transport(Protocol):

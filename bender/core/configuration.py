@@ -25,6 +25,7 @@ from zlib import crc32
 
 from attrs import evolve
 
+from bender.core.authors import client_of
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import AGE_S_MAX, WHOLE, Setting, SettingRank, Window
 
@@ -72,12 +73,12 @@ class Configuration:
         #: The bytes of all settings that last for ever, and besides as many of others.
         self.bytes_max = bytes_max
         self._settings: dict[str, tuple[Setting, ...]] = {}
-        # How many keys there are that last for ever, or do not; of these by the author of the latest setting; and the
-        # bytes of all settings, likewise and by their own authors.
+        # How many keys there are that last for ever, or do not; of these by the client of the latest setting; and the
+        # bytes of all settings, likewise and by their own clients.
         self._keys_of_group: Counter[bool] = Counter()
-        self._keys_of_author: Counter[tuple[bool, str]] = Counter()
+        self._keys_of_client: Counter[tuple[bool, str]] = Counter()
         self._bytes_of_group: Counter[bool] = Counter()
-        self._bytes_of_author: Counter[tuple[bool, str]] = Counter()
+        self._bytes_of_client: Counter[tuple[bool, str]] = Counter()
         # All settings by their digests.
         self._buckets: list[dict[int, Setting]] = [{} for _ in range(BUCKETS)]
         self._digests = [0] * BUCKETS
@@ -100,23 +101,23 @@ class Configuration:
         return iter(self._settings)
 
     def obstacle(self, setting: Setting) -> str | None:
-        """Return why a client may not make a setting here, None if it may: the limits for all, and for its author."""
-        lasting, author = setting.lasts_s is None, setting.author
+        """Return why a client may not make a setting here, None if it may: the limits for all, and for its client."""
+        lasting, client = setting.lasts_s is None, client_of(setting.author)
         if setting.rev > NUMBER_MAX:  # which takes a peer that makes numbers up
             return f"{setting.key} was changed too often to be changed again: use another name"
         if setting.body is not None:
-            what, used = "backends and frontends" if lasting else "states", self._bytes_of_author[lasting, author]
+            what, used = "backends and frontends" if lasting else "states", self._bytes_of_client[lasting, client]
             if self._bytes_of_group[lasting] >= self.bytes_max:
                 return f"the {what} of this cluster and their histories take {self.bytes_max} bytes, as many as may be"
             if used >= self.bytes_max * CLIENT_PART:
-                return f"the {what} that were set from {author} take {used} bytes, as many as those of one client may"
+                return f"the {what} that were set from {client} take {used} bytes, as many as those of one client may"
         if setting.key in self._settings:
             return None
         what = "names of backends and frontends" if lasting else "states"
         if self._keys_of_group[lasting] >= self.keys_max:
             return f"{self.keys_max} {what} are kept, as many as can be"
-        if self._keys_of_author[lasting, author] >= max(1, int(self.keys_max * CLIENT_PART)):
-            return f"{self._keys_of_author[lasting, author]} {what} were set from {author}, as many as one client may"
+        if self._keys_of_client[lasting, client] >= max(1, int(self.keys_max * CLIENT_PART)):
+            return f"{self._keys_of_client[lasting, client]} {what} were set from {client}, as many as one client may"
         return None
 
     def settings(self, key: str) -> tuple[Setting, ...]:
@@ -197,7 +198,7 @@ class Configuration:
             for setting in latest:
                 lasting = setting.lasts_s is None
                 self._keys_of_group[lasting] += by
-                _count(self._keys_of_author, (lasting, setting.author), by)
+                _count(self._keys_of_client, (lasting, client_of(setting.author)), by)
         if after:
             self._settings[key] = after
         else:
@@ -207,7 +208,7 @@ class Configuration:
         """Put a setting into the digests and counts (`by` is 1), or take it out (-1); its bucket and its digest."""
         lasting, size = setting.lasts_s is None, size_of(setting)
         self._bytes_of_group[lasting] += by * size
-        _count(self._bytes_of_author, (lasting, setting.author), by * size)
+        _count(self._bytes_of_client, (lasting, client_of(setting.author)), by * size)
         digest = digest_of(setting)
         number = bucket(setting.key)
         self._digests[number] ^= digest

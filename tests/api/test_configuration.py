@@ -248,6 +248,19 @@ class Backends(ApiCase):
         self.ask("POST", "/backends", SITE)
         self.assertEqual(self.node.replica.history("backend/site")[0].author, "10.9.9.9")
 
+    def test_author_with_a_name(self) -> None:
+        """It stands before the address; what is not ASCII is percent-encoded."""
+        for sent, shown in (("anna@web1", "anna@web1"), ("J%C3%BCrgen%20%25", "Jürgen %"), ("x" * 64, "x" * 64)):
+            self.assertEqual(
+                self.ask("PUT", "/backends/site", {**SITE, "meta": {"by": sent}}, X_Bender_As=sent).status // 100, 2
+            )
+            self.assertEqual(self.ask("GET", "/backends/site/history").json[0]["author"], f"{shown} (10.9.9.9)")
+        before = self.ask("GET", "/backends/site/history").json
+        for sent in ("", " ", "x" * 65, "a%0Ab", "%E2%80%AE", "%FF", "\xfc"):
+            self.invalid("X-Bender-As", self.ask("PUT", "/backends/site", {"version": "9"}, X_Bender_As=sent))
+            self.invalid("X-Bender-As", self.ask("DELETE", "/backends/site", X_Bender_As=sent))
+        self.assertEqual(self.ask("GET", "/backends/site/history").json, before)
+
     def test_tags(self) -> None:
         """A backend and the list of them have tags."""
         self.ask("POST", "/backends", SITE)

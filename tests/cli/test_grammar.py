@@ -74,6 +74,8 @@ class Mistakes(SynchronousTestCase):
             (["ls", "--node="], "names no node"),
             (["ls", "--node=a:b"], "'a:b' is no node"),
             (["ls", "--token-file=/nowhere"], "'--token-file': File '/nowhere' does not exist"),
+            (["ls", "--as="], "'' must be a name of 1 to 64 printable characters"),
+            (["ls", "--as=" + "x" * 65], "must be a name of 1 to 64 printable characters"),
             (["watch", "--only=onlin"], "'--only': 'onlin' is none of online, "),
             (["explain"], "missing argument 'APP/VERSION/HOST/PORT'"),
             (["register", WEB, "--weight=300"], "'--weight': 300 is not in the range"),

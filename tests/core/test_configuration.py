@@ -280,6 +280,15 @@ class QuotaTests(SynchronousTestCase):
                 self.join(self.made(f"state/{author}{number}", author, lasts_s=60.0))
         self.assertEqual(self.obstacle("state/c", "new", lasts_s=60.0), "10 states are kept, as many as can be")
 
+    def test_a_client_under_several_names(self) -> None:
+        """The name is what the client says: its limits go by its address."""
+        for number in "12":
+            self.join(self.made(f"state/{number}", f"name{number} (10.0.0.7)", b"drain", 60.0))
+        problem = "2 states were set from 10.0.0.7, as many as one client may"
+        for author in ("10.0.0.7", "other (10.0.0.7)", "a (10.9.9.9) (10.0.0.7)"):
+            self.assertEqual(self.obstacle("state/c", author, lasts_s=60.0), problem)
+        self.assertEqual(self.obstacle("state/c", "name1 (10.0.0.8)", lasts_s=60.0), "")
+
     def test_states_that_are_over(self) -> None:
         """Room is there again when they are forgotten."""
         self.join(self.made("state/a", lasts_s=60.0), self.made("state/b", lasts_s=60.0))
@@ -287,7 +296,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertNotEqual(self.obstacle("state/c", lasts_s=60.0), "")
         self.configuration.due(NOW + 60.0 + KEPT_LONGER_S)
         self.assertEqual(self.obstacle("state/c", lasts_s=60.0), "")
-        self.assertEqual((self.configuration._keys_of_author, self.configuration._bytes_of_author), ({}, {}))
+        self.assertEqual((self.configuration._keys_of_client, self.configuration._bytes_of_client), ({}, {}))
 
     def test_bytes(self) -> None:
         """Histories count, for the client that made each setting; removals are taken always, and give room."""

@@ -23,11 +23,15 @@ import treq
 import trustme
 from pytest_twisted import ensureDeferred
 
+from bender.cli.session import user_at_host
 from tests.e2e.forking import Forked
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, agreed, pause, until
 from tests.e2e.shells import WEB, Shell, at, is_sentence, registered
 
 WEB_ID = f"registration/{WEB}"
+
+#: How histories name who runs these tests.
+ME = user_at_host()
 
 #: What makes a terminal show colours and the like.
 ESCAPE = "\x1b["
@@ -186,7 +190,7 @@ async def test_drain_and_up(cluster: Cluster, shell: Shell) -> None:
     id_ = "registration/web/1.2.0/10.0.0.5/8080"
     assert shell.done("drain", "web/1.2.0/10.0.0.5/8080", at(node)) == f"{id_} is set to drain for 24 h.\n"
     assert shell.table("ls", at(other))[0][4] == "drain"
-    assert "by 127.0.0.1, no new requests for another 24 h" in shell.done("explain", id_, at(other))
+    assert f"by {ME} (127.0.0.1), no new requests for another 24 h" in shell.done("explain", id_, at(other))
     said = json.loads(shell.done("drain", id_, "--maint", "--for=60", "--json", at(other)))
     assert (said["state"], said["for"]) == ("maint", 60.0)
     assert shell.done("up", id_, at(node)) == f"{id_} is up.\n"
@@ -220,9 +224,12 @@ async def test_guard(cluster: Cluster, shell: Shell) -> None:
 
 
 def _check_history(rows: list[list[str]]) -> None:
-    assert [row[2:5] for row in rows] == [["127.0.0.1", "web", version] for version in ["1.2.0"] * 4 + ["1"]]
-    assert " ".join(rows[3][5:]) == "version 1 → 1.2.0, meta.note hi, canary 5 % of 2"
-    assert rows[4][5:] == ["created", 'health={"path":"/"}']
+    assert [row[2:6] for row in rows] == [
+        [name, "(127.0.0.1)", "web", version]
+        for name, version in [("Jürgen", "1.2.0"), *[(ME, "1.2.0")] * 3, (ME, "1")]
+    ]
+    assert " ".join(rows[3][6:]) == "version 1 → 1.2.0, meta.note hi, canary 5 % of 2"
+    assert rows[4][6:] == ["created", 'health={"path":"/"}']
 
 
 @ensureDeferred
@@ -254,7 +261,10 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     assert (end.returncode, end.stderr) == (1, few)
     back = "backend/shop is set back: web 1.2.0, and 5 % at 2.\n  canary 5 % of 2\n"
     assert shell.done("rollback", "shop", here) == back
-    assert json.loads(shell.done("rollback", "shop", "--json", here))["canary"] is None
+    said = shell.done("rollback", "shop", "--json", "--as=Jürgen", here)
+    assert json.loads(said)["canary"] is None
+    history = json.loads(await answered(node, "/backends/shop/history"))
+    assert history[0]["author"] == "Jürgen (127.0.0.1)"
     _check_history(shell.table("backend", "history", "shop", here))
     assert (
         shell.done("backend", "history", "shop", "--json", here)
@@ -285,7 +295,7 @@ async def test_frontends(shared: Cluster, shell: Shell) -> None:
     changed = "  bind *:81 (was *:80)\n"
     assert shell.done("frontend", "set", "www", "bind=*:81", here) == f"frontend/www is set: backend shop.\n{changed}"
     rows = shell.table("frontend", "history", "www", here)
-    assert rows[0][3:] == ["shop", "bind", "*:81", "(was", "*:80)"]
+    assert rows[0][4:] == ["shop", "bind", "*:81", "(was", "*:80)"]
     assert shell.done("frontend", "rollback", "www", here).startswith("frontend/www is set back: backend shop.\n")
     assert json.loads(await answered(node, "/frontends/www"))["bind"] == "*:80"
     rules = [["path", "/", "typo", "no", "such", "backend"], ["all", "others", "tpyo", "no", "such", "backend"]]

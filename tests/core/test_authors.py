@@ -1,0 +1,32 @@
+"""Who has set something, as histories show it."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.authors import client_of, signature
+from bender.core.model import Invalid
+
+
+class Authors(SynchronousTestCase):
+    def test_a_name_stands_before_the_address(self) -> None:
+        """The address can be read off it again, whatever the name is."""
+        for name, author in (
+            (None, "10.0.0.7"),
+            ("anna@web1", "anna@web1 (10.0.0.7)"),
+            (" a b ", "a b (10.0.0.7)"),
+            ("a (10.9.9.9)", "a (10.9.9.9) (10.0.0.7)"),
+        ):
+            self.assertEqual(signature(name, "10.0.0.7"), author)
+            self.assertEqual(client_of(author), "10.0.0.7")
+
+    def test_addresses_of_other_kinds(self) -> None:
+        """Those of IPv6, and none."""
+        for address in ("fe80::1", "unix"):
+            self.assertEqual(client_of(signature("anna", address)), address)
+            self.assertEqual(client_of(address), address)
+
+    def test_what_cannot_be_shown(self) -> None:
+        """It is refused, and not shortened."""
+        for name in ("", " ", "x" * 65, "a\nb", "\u202e", "\x1b[1m"):
+            self.assertRaises(Invalid, signature, name, "10.0.0.7")
