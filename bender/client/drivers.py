@@ -101,10 +101,8 @@ async def until_applied(
             return []
         if not found.waiting or number == looks:
             late = found.waiting if within_s else ()
-            return [
-                *found.lacking,
-                *(Lack(driver, f"{driver} has not applied it after {within_s:g} s") for driver in late),
-            ]
+            when = f"after {within_s:g} s" if within_s >= APPLIED_S_MAX else "yet"
+            return [*found.lacking, *(Lack(driver, f"{driver} has not applied it {when}") for driver in late)]
         await pause(LOOK_S)
     return []
 

@@ -10,17 +10,23 @@ import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
 from attrs import frozen
 
 from bender.client import BenderError, Client, Consumer, NotFound, Refused, Registration
+from bender.client.drivers import APPLIED_S_MAX, Lack, until_applied
+from bender.client.reading import backend_of
 from bender.core.consumer import Report, down_by_most, labels, report_of
 from bender.deploying.holding import Changed, Hold
+from bender.deploying.interruption import command, interruption
 from bender.deploying.judging import Look, Rates, counts, members, worse
 from bender.deploying.plan import Plan, Settings, Step, are_same, told, way_back
 
 #: Between two looks; those who send traffic report every other second.
 LOOK_S = 1.0
+
+
+#: Drivers that do not have the last step by now get so long again, for one may be busy just then.
+LAST_LOOK_S = 1.0
 
 
 class Progress(Protocol):
@@ -99,7 +105,7 @@ class Deploy:
         try:
             return await self._all_of(ahead, wanted)
         except (BenderError, Changed) as error:
-            return self._failed(self._left(error))
+            return self._failed(await self._left(error))
 
     def whereabouts(self) -> str:
         """How the backend is left where the deploy stops now, and what can be done about it, in a sentence."""
@@ -110,7 +116,7 @@ class Deploy:
         if not back:
             return f"{self._hold.id} is as it was"
         goes_on = "" if self._hold.settings["version"] == self._plan.version else "the same command goes on, and "
-        return f"{self._hold.id} is left with {self._serving()}; {goes_on}{_command(name, back)} goes back"
+        return f"{self._hold.id} is left with {self._serving()}; {goes_on}{command(name, back)} goes back"
 
     # The steps.
 
@@ -124,7 +130,11 @@ class Deploy:
         except _Worse as why:
             return await self._gone_back(str(why))
         self._tell_of_those_who_are_gone()
-        return Outcome(True, f"{self._hold.id} serves {self._serving()}", self._hold.reply.body)
+        serves = f"{self._hold.id} serves {self._serving()}"
+        lacking = [lack.text for lack in await self._lacking(LAST_LOOK_S) if not lack.has]
+        if lacking:
+            return self._failed(f"{serves}, but not everywhere: {'; '.join(lacking)}")
+        return Outcome(True, serves, self._hold.reply.body)
 
     def _tell_of_those_who_are_gone(self) -> None:
         for name in self._gone:
@@ -139,6 +149,23 @@ class Deploy:
                 raise
             raise _Worse("has too few members by now") from refusal
         self._rates = self._rates.from_now()
+        await self._wait_for_drivers()
+
+    async def _wait_for_drivers(self) -> None:
+        """Wait until the load balancers have what was set; it is worse if one of them does not take it."""
+        for lack in await self._lacking(APPLIED_S_MAX):
+            if lack.refuses:
+                raise _Worse(f"cannot serve everywhere: {lack.text}")
+            self._progress.notes(f"{lack.text}.")
+
+    async def _lacking(self, within_s: float) -> list[Lack]:
+        """The drivers that do not have what was set last."""
+        settings = backend_of(self._hold.reply.json()).settings
+
+        async def consumers() -> Sequence[Consumer]:
+            return await self._hold.patiently(self._reports)
+
+        return await until_applied(consumers, self._hold.pause, self._hold.id, settings, within_s)
 
     async def _watch(self, step: Step) -> None:
         ends_at = self._reactor.seconds() + step.watched_s
@@ -161,7 +188,7 @@ class Deploy:
         try:
             await self._hold.change(back)
         except (BenderError, Changed) as error:
-            return self._failed(f"{self._new} {why}, but {self._left(error)}")
+            return self._failed(f"{self._new} {why}, but {await self._left(error)}")
         return self._failed(f"{self._new} {why}: {self._hold.id} is back at {self._serving()}")
 
     def _way_back(self) -> dict[str, Any]:
@@ -229,18 +256,11 @@ class Deploy:
             return f"{self._hold.id} serves {self._new} already"
         return f"{self._hold.id} is where these steps end already: {self._serving()}"
 
-    def _left(self, error: BenderError | Changed) -> str:
+    async def _left(self, error: BenderError | Changed) -> str:
         """Why it does not go on, and what that means for the backend."""
-        stops = "the deploy stops, and touches nothing" if isinstance(error, Changed) else self.whereabouts()
-        return f"{error}: {stops}"
+        if isinstance(error, Changed):
+            return await interruption(self._client, self._plan.name, self._hold.found, self._hold.settings, error)
+        return f"{error}: {self.whereabouts()}"
 
     def _failed(self, text: str) -> Outcome:
         return Outcome(False, text, self._hold.reply.body)
-
-
-def _command(name: str, back: Mapping[str, Any]) -> str:
-    """The command that makes these changes of a backend."""
-    words = ["bender", "backend", "set", name]
-    words += ["--version", back["version"]] if "version" in back else []
-    words += [f"canary={msgspec.json.encode(back['canary']).decode()}"] if "canary" in back else []
-    return shlex.join(words)

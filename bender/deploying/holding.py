@@ -28,7 +28,14 @@ _T = TypeVar("_T")
 
 
 class Changed(Exception):
-    """Somebody else has changed the backend. The message is a sentence without its point."""
+    """Somebody else has changed the backend. The message is a sentence without its point.
+
+    The backend is as it was `seen`, None where it was removed.
+    """
+
+    def __init__(self, message: str, seen: Settings | None) -> None:
+        super().__init__(message)
+        self.seen = seen
 
 
 class Hold:
@@ -68,7 +75,7 @@ class Hold:
         node, at = self._set_at
         if reply.node != node and are_same(seen.settings, self._before) and self._now < at + SPREAD_S_MAX:
             return False
-        raise self._changed(reply)
+        raise self._changed(seen, reply)
 
     async def change(self, change: Mapping[str, Any], condition: Mapping[str, Any] | None = None) -> None:
         """Change these fields, and come back when it is seen so. Raises `Refused` where the condition is not met."""
@@ -117,7 +124,7 @@ class Hold:
             if are_same(seen.settings, wanted):  # the answer was lost, or somebody wants the same
                 return reply.node
             if not are_same(seen.settings, self.settings) or self._now >= ends_at:
-                raise self._changed(reply)
+                raise self._changed(seen, reply)
             self.reply = reply
             await self.pause(LOOKED_AGAIN_S)
 
@@ -129,14 +136,14 @@ class Hold:
         try:
             return await self._get()
         except NotFound:
-            raise Changed(f"{self.id} was removed by somebody else") from None
+            raise Changed(f"{self.id} was removed by somebody else", None) from None
 
     async def _get(self) -> tuple[Backend, Reply]:
         return await self._client.read(read_backend, "GET", path_of(self.id))
 
-    def _changed(self, reply: Reply) -> Changed:
+    def _changed(self, seen: Backend, reply: Reply) -> Changed:
         self.reply = reply
-        return Changed(f"{self.id} was changed by somebody else")
+        return Changed(f"{self.id} was changed by somebody else", seen.settings)
 
     @property
     def _now(self) -> float:

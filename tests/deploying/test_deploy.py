@@ -391,15 +391,24 @@ class Others(DeployCase):
 
     def test_a_change(self) -> None:
         """Of whatever there is."""
-        for change in ({"balance": "source"}, {"version": "3"}, {"canary": {"version": "2", "percent": 7}}):
+        changes: list[tuple[dict[str, Any], str, str, str]] = [
+            ({"balance": "source"}, "balance source", "web 1 with 5 % of the traffic at 2", "canary=null"),
+            ({"version": "3"}, "version 1 → 3", "web 3 with 5 % of the traffic at 2", "--version 1 canary=null"),
+            ({"canary": {"version": "2", "percent": 7}}, "canary 5 % → 7 % of 2", "web 1 with 7 % of the traffic at 2",
+             "canary=null"),
+        ]  # fmt: skip
+        for change, words, serves, back in changes:
             self.set(version="1", canary=None, balance=None)
             self.begin()
             self.network.pass_time(3)
             self.set(**change)
             before = self.settings
-            self.assertEqual(
-                self.failed(1), "backend/shop was changed by somebody else: the deploy stops, and touches nothing"
+            said = (
+                f"backend/shop was changed by somebody else (10.0.0.9): {words}; the deploy stops, and touches "
+                f"nothing: {serves} serves now; bender backend set shop {back} goes back to what served before the "
+                "deploy"
             )
+            self.assertEqual(self.failed(1), said)
             self.assertEqual(self.settings, before)
 
     def test_a_rollback(self) -> None:
@@ -407,14 +416,19 @@ class Others(DeployCase):
         self.begin(Plan("shop", "2"))
         self.network.pass_time(2)
         self.result(self.client(ONE).roll_back_backend("shop"))
-        self.assertIn("was changed by somebody else", self.failed(1))
+        said = self.failed(1)
+        self.assertIn("was changed by somebody else", said)
+        self.assertIn("version 2 → 1; the deploy stops, and touches nothing: web 1 serves now, as before", said)
         self.assertEqual(self.shop, {"version": "1"})
 
     def test_a_removal(self) -> None:
         """It is not made anew."""
         self.begin()
         self.result(self.client(TWO).remove_backend("shop"))
-        self.assertIn("was removed by somebody else", self.failed(1))
+        said = self.failed(1)
+        self.assertIn("was removed by somebody else (10.0.0.9): the deploy stops", said)
+        again = 'bender backend set shop --app web --version 1 \'meta={"note":"x"}\' creates it again as it was'
+        self.assertIn(again, said)
         self.failure(self.client(ONE).backend("shop"), NotFound)
 
     def test_one_who_is_faster(self) -> None:
@@ -427,7 +441,7 @@ class Others(DeployCase):
             if lost:
                 self.lose("2", 1)
             said = self.failed(11)
-            self.assertIn("was changed by somebody else: the deploy stops", said)
+            self.assertIn("was changed by somebody else (me): version 1 → 7", said)
             self.assertEqual("has 2 members left of 3, but" in said, lost)
             self.assertEqual(self.shop, {"version": "7"})
 

@@ -149,7 +149,13 @@ async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
         assert (await node.call("PUT", "/backends/shop", {"version": "3"})).status == 200
         _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
-    assert err == "bender: backend/shop was changed by somebody else: the deploy stops, and touches nothing.\n"
+    assert err.startswith("bender: backend/shop was changed by somebody else (")
+    assert (
+        "): version 1 → 3; the deploy stops, and touches nothing: web 3 with 20 % of the traffic at 2 serves now" in err
+    )
+    assert err.endswith(
+        "; bender backend set shop --version 1 canary=null goes back to what served before the deploy.\n"
+    )
     assert await settings(node) == [("1", None), ("1", 20), ("3", 20)]
 
 

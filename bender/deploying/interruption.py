@@ -1,0 +1,72 @@
+"""What to say where somebody else has changed a backend in the middle of a deploy.
+
+Whoever reads it has not made that change, and may be alone with it: who made it, what serves now, and the command that
+leads back to where the deploy began.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from bender.client import BenderError, Client
+from bender.core.difference import differences
+from bender.core.serving import canary_of
+from bender.deploying.holding import Changed
+from bender.deploying.plan import Settings, are_same, told
+
+#: Fields that say which version serves; others that somebody has changed are left to them.
+_VERSION_FIELDS = ("app", "version", "canary")
+
+#: Fields that are given to a command in other ways than as KEY=VALUE.
+_NAMES = ("id", "resource", "name", "app", "version")
+
+
+async def interruption(client: Client, name: str, found: Settings, mine: Settings, changed: Changed) -> str:
+    """Return who has `changed` a backend, what serves now and the way back to what was `found`, in a sentence.
+
+    `mine` is how the deploy had set it last.
+    """
+    author = await _author(client, name, changed.seen)
+    by = f"{changed}{f' ({author})' if author else ''}"
+    stops = "the deploy stops, and touches nothing"
+    if changed.seen is None:
+        return f"{by}: {stops}; {command(name, found)} creates it again as it was"
+    what = ", ".join(differences(mine, changed.seen)) or "another setting"
+    now = f"{by}: {what}; {stops}: {serving(changed.seen)} serves now"
+    back = {key: found.get(key) for key in _VERSION_FIELDS if found.get(key) != changed.seen.get(key)}
+    if not back:
+        return f"{now}, as before the deploy"
+    return f"{now}; {command(name, back)} goes back to what served before the deploy"
+
+
+async def _author(client: Client, name: str, seen: Settings | None) -> str:
+    """Return who has set a backend so, empty where that is not known."""
+    try:
+        history = await client.backend_history(name)
+    except BenderError:
+        return ""
+    for setting in history:
+        same = setting.settings is None if seen is None else are_same(setting.settings or {}, seen)
+        if same:
+            return setting.author
+    return ""
+
+
+def serving(settings: Settings) -> str:
+    """Return what serves a backend, and what its canary gets."""
+    canary = canary_of(settings)
+    share = "" if canary is None else f" with {told(float(canary.percent))} of the traffic at {canary.version}"
+    return f"{settings['app']} {settings['version']}{share}"
+
+
+def command(name: str, fields: Mapping[str, Any]) -> str:
+    """Return the command that sets these fields of a backend."""
+    words = ["bender", "backend", "set", name]
+    for option in ("app", "version"):
+        words += [f"--{option}", fields[option]] if option in fields else []
+    words += [f"{key}={msgspec.json.encode(value).decode()}" for key, value in fields.items() if key not in _NAMES]
+    return shlex.join(words)

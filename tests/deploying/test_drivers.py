@@ -1,0 +1,64 @@
+"""Deploys where load balancers say whether they have what was set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bender.client import Consumer
+from bender.core.consumer import digest_of
+from bender.deploying import Plan
+from tests.client.cluster import THREE
+from tests.deploying.test_deploy import DeployCase, consumer
+
+
+class Drivers(DeployCase):
+    """Drivers of load balancers that say whether they have what was set."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.troubles: list[dict[str, Any]] = []
+        #: The versions that the driver takes, alone or as a canary.
+        self.taken = ["1", "2"]
+        self.edge.reports = self.reports  # type: ignore[method-assign]
+
+    async def reports(self) -> Sequence[Consumer]:
+        settings = (await self.client(THREE).backend("shop")).settings
+        versions = [settings["version"], (settings.get("canary") or {}).get("version", "1")]
+        applied = all(version in self.taken for version in versions)
+        held = {"id": "backend/shop", "digest": digest_of(settings), "applied": applied}
+        return [consumer("edge", {"problems": [] if applied else self.troubles, "settings": [held]})]
+
+    def test_all_have_it(self) -> None:
+        """There is nothing to say, and nothing is waited for."""
+        self.begin(Plan("shop", "2"))
+        self.network.pass_time(0.1)
+        self.assertIn("1/1 takes 100", self.told.lines)
+        self.assertEqual(self.outcome(6).text, "backend/shop serves web 2")
+
+    def test_one_refuses(self) -> None:
+        """It goes back at once, with the words of the load balancer."""
+        self.taken = ["1"]
+        self.troubles = [{"kind": "refused", "why": "line 3: no", "since": 1}]
+        self.begin()
+        said = "web 2 cannot serve everywhere: edge refuses it: line 3: no: backend/shop is back at web 1"
+        self.assertEqual((self.failed(1), self.shop), (said, {"version": "1"}))
+
+    def test_one_does_not_have_it(self) -> None:
+        """It serves elsewhere, which is said, and in the end it is not done."""
+        self.taken = ["1"]
+        self.begin(Plan("shop", "2"))
+        self.network.pass_time(4)
+        self.assertNotIn("1/1 takes 100", self.told.lines)
+        self.network.pass_time(4)
+        self.assertEqual(self.told.lines[-2:], ["edge has not applied it after 5 s.", "1/1 takes 100"])
+        said = "backend/shop serves web 2, but not everywhere: edge has not applied it yet"
+        self.assertEqual((self.failed(10), self.shop), (said, {"version": "2"}))
+
+    def test_one_has_it_later(self) -> None:
+        """Then it is done."""
+        self.taken = ["1"]
+        self.begin(Plan("shop", "2"))
+        self.network.pass_time(8)
+        self.taken = ["1", "2"]
+        self.assertTrue(self.outcome(10).done)
