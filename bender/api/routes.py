@@ -33,7 +33,9 @@ _log = Logger()
 def site(node: Node, reactor: IReactorTime, turns: Turns | None = None) -> Site:
     """What speaks HTTP with the clients of a node, in `turns` with all else that takes time there."""
     turns = turns or Turns(reactor)
-    return Site(_Paths(_klein(node, reactor, turns).resource(), node), Lane(node, reactor.seconds), reactor, turns)
+    return Site(
+        _Paths(_Routes(node, reactor, turns).klein.resource(), node), Lane(node, reactor.seconds), reactor, turns
+    )
 
 
 class _Paths(Resource):
@@ -67,50 +69,72 @@ def _path_problem(request: Request) -> str | None:
     return None
 
 
-def _klein(node: Node, reactor: IReactorTime, turns: Turns) -> Klein:
+class _Routes:
+    """What Klein calls for one site. The rules for paths are compiled once, which takes longer than all else here."""
+
     klein = Klein()
-    for route in ROUTES:
-        klein.route(route.path, endpoint=route.path)(_endpoint(node, reactor, turns, route))
-    # Klein's types know of any IRequest; here all are our own.
-    klein.handle_errors(HTTPException)(_no_route(node))  # type: ignore[arg-type]
-    klein.handle_errors(Exception)(_failed)  # type: ignore[arg-type]
-    return klein
 
+    def __init__(self, node: Node, reactor: IReactorTime, turns: Turns) -> None:
+        self._node = node
+        self._reactor = reactor
+        self._turns = turns
 
-def _endpoint(node: Node, reactor: IReactorTime, turns: Turns, route: Route) -> Callable[..., Any]:
-    if route.streams:
+    async def stream(self, route: Route, request: Request, path: dict[str, str]) -> Any:
+        await self._node.until_ready()
+        if request.method in (b"GET", b"HEAD"):
+            return await watch(self._node, request, self._reactor, self._turns)
+        return respond(request, without_command(route, _asked(request, path, route)))
 
-        async def stream(request: Request, **path: str) -> Any:
-            await node.until_ready()
-            if request.method in (b"GET", b"HEAD"):
-                return await watch(node, request, reactor, turns)
-            return respond(request, without_command(route, _asked(request, path, route)))
+    def command(self, route: Route, request: Request, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
+        if not (route.at_once or self._node.ready):
+            return self._once_ready(route, request, path)
+        answered = answer(self._node, route, _asked(request, path, route))
+        return respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)
 
-        return stream
+    async def _once_ready(self, route: Route, request: Request, path: dict[str, str]) -> bytes:
+        await self._node.until_ready()
+        answered = answer(self._node, route, _asked(request, path, route))
+        return respond(request, answered) if _is_whole(answered) else await self._at_length(request, answered)
 
-    async def once_ready(request: Request, path: dict[str, str]) -> bytes:
-        await node.until_ready()
-        answered = answer(node, route, _asked(request, path, route))
-        return respond(request, answered) if _is_whole(answered) else await at_length(request, answered)
-
-    async def at_length(request: Request, answered: Answered) -> bytes:
+    async def _at_length(self, request: Request, answered: Answered) -> bytes:
         if isinstance(answered, Later):
-            await turns.take(answered.steps)
+            await self._turns.take(answered.steps)
             answered = answered.answer()
         elif not isinstance(answered, Answer):
             answered = await answered
         if answered.pieces is None or request.method == b"HEAD":
             return respond(request, answered)
-        await send(request, answered, turns)
+        await send(request, answered, self._turns)
         return b""
 
-    def endpoint(request: Request, **path: str) -> bytes | Coroutine[Any, Any, bytes]:
-        if not (route.at_once or node.ready):
-            return once_ready(request, path)
-        answered = answer(node, route, _asked(request, path, route))
-        return respond(request, answered) if _is_whole(answered) else at_length(request, answered)
+    # Klein's types know of any IRequest; here all are our own.
 
-    return endpoint
+    @klein.handle_errors(HTTPException)  # type: ignore[arg-type]
+    async def _no_route(self, request: Request, failure: Failure) -> bytes:
+        """For when no route has a path, or Klein would send the client to another, in HTML."""
+        del failure
+        try:
+            await self._node.until_ready()
+        except NotReady:
+            return respond(request, NOT_READY)
+        return respond(request, NO_ROUTE)
+
+    @klein.handle_errors(Exception)  # type: ignore[arg-type]
+    def _failed(self, request: Request, failure: Failure) -> bytes:
+        """A coroutine raised: what refuses a request has its answer, all else is a mistake of ours."""
+        refused = refusal(failure.value)
+        if refused.status == 500:
+            _log.failure("A request for {path} failed.", failure, path=request.path)
+        return respond(request, refused)
+
+
+def _endpoint(route: Route) -> Callable[..., Any]:
+    take = _Routes.stream if route.streams else _Routes.command
+    return lambda routes, request, **path: take(routes, route, request, path)
+
+
+for _route in ROUTES:
+    _Routes.klein.route(_route.path, endpoint=_route.path)(_endpoint(_route))
 
 
 def _is_whole(answered: Answered) -> TypeGuard[Answer]:
@@ -147,25 +171,3 @@ def _name(request: Request) -> str | None:
         return None if header is None else unquote(header.encode("latin-1").decode("ascii"), errors="strict")
     except UnicodeDecodeError as error:
         raise Invalid("X-Bender-As", "must be ASCII, with all else as percent-encoded UTF-8") from error
-
-
-def _no_route(node: Node) -> Callable[[Request, Failure], Coroutine[Any, Any, bytes]]:
-    """For when no route has a path, or Klein would send the client to another, in HTML."""
-
-    async def no_route(request: Request, failure: Failure) -> bytes:
-        del failure
-        try:
-            await node.until_ready()
-        except NotReady:
-            return respond(request, NOT_READY)
-        return respond(request, NO_ROUTE)
-
-    return no_route
-
-
-def _failed(request: Request, failure: Failure) -> bytes:
-    """A coroutine raised: what refuses a request has its answer, all else is a mistake of ours."""
-    refused = refusal(failure.value)
-    if refused.status == 500:
-        _log.failure("A request for {path} failed.", failure, path=request.path)
-    return respond(request, refused)

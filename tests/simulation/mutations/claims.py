@@ -179,7 +179,9 @@ def _ends_go_with_their_node(original: Changed, claims: Claims, entry: Entry) ->
 
 
 MUTATIONS = {
-    "a renewal elsewhere begins a registration": mutation("1", (Claims, "_hear_from", instead(_renewed_as_new))),
+    "a renewal elsewhere begins a registration": mutation(
+        "1", (Claims, "_hear_from", instead(_renewed_as_new)), first_seed=93
+    ),
     "a renewal elsewhere makes no claim": mutation("1", (Claims, "renew", around(_renewed_in_another_place))),
     "every renewal makes a claim": mutation("1", (Claims, "renew", around(_claimed_at_every_renewal))),
     "a session's end is not noticed": mutation(
@@ -232,7 +234,7 @@ MUTATIONS = {
         (Claims, "_ended_is_over", instead(lambda *_: True)),
         shown_by=scenarios.an_ended_claim_goes_when_all_have_the_end,
     ),
-    "an ended claim stays": mutation("4", (Claims, "_ended_is_over", instead(lambda *_: False))),
+    "an ended claim stays": mutation("4", (Claims, "_ended_is_over", instead(lambda *_: False)), first_seed=35),
     "ends go before what they end": mutation(
         "4", (Claims, "_end_is_over", instead(_end_on_time)), shown_by=scenarios.an_end_outlives_what_it_ends
     ),
@@ -240,6 +242,7 @@ MUTATIONS = {
         "4",
         timing("end_kept_s", lambda timing: timing.interval_s - timing.ttl_s),
         (Claims, "_end_is_over", instead(_end_on_time)),
+        first_seed=16,
     ),
     "a claim that follows keeps its deadline": mutation(
         "2",

@@ -76,7 +76,7 @@ def _told_of_everybody(original: Changed, rounds: Rounds, now: float) -> Any:
 MUTATIONS = {
     "counters without ages": mutation("5", (Contacts, "hear", around(_without_age))),
     "old news keeps alive": mutation("5", (Contacts, "hear", around(_refreshed_by_any))),
-    "the first age of a heartbeat stays": mutation("5", (Contacts, "hear", around(_first_age_stays)), first_seed=33),
+    "the first age of a heartbeat stays": mutation("5", (Contacts, "hear", around(_first_age_stays)), first_seed=37),
     "counters without their ledger": mutation(
         "5",
         (Rounds, "_hear", around(_believed_at_once)),
@@ -85,7 +85,7 @@ MUTATIONS = {
     "ledgers without their counter": mutation(
         "5", (Rounds, "_counters_with", instead(lambda *_: ())), shown_by=scenarios.a_ledger_brings_its_counter
     ),
-    "counters are not relayed": mutation("5", (Rounds, "_greeting", around(_told_of_itself_alone))),
+    "counters are not relayed": mutation("5", (Rounds, "_greeting", around(_told_of_itself_alone)), first_seed=35),
     "one's own counter has no age": mutation(
         "5", (Rounds, "_own_counter", around(_own_age_left_out)), shown_by=scenarios.a_heartbeat_is_as_old_as_it_is
     ),

@@ -75,7 +75,7 @@ def _asked_with_rounds_only(replica: Replica, now: float) -> None:
 
 
 MUTATIONS = {
-    "nobody is asked": mutation("3", (Claims, "_confirmed", instead(staticmethod(lambda asked: inf))), first_seed=13),
+    "nobody is asked": mutation("3", (Claims, "_confirmed", instead(staticmethod(lambda asked: inf))), first_seed=17),
     "anything is an answer": mutation(
         "3",
         (Contacts, "message_from", around(_answered_by_anything)),
@@ -102,7 +102,7 @@ MUTATIONS = {
         (Claims, "_replaced_everywhere", instead(_replaced_by_one)),
         shown_by=scenarios.every_other_claim_must_have_been_seen,
     ),
-    "patience of 2·I": mutation("3", timing("patience_s", lambda timing: 2 * timing.interval_s)),
+    "patience of 2·I": mutation("3", timing("patience_s", lambda timing: 2 * timing.interval_s), first_seed=69),
     "endless patience": mutation("3", timing("patience_s", lambda timing: 1e6 * timing.interval_s)),
     "who was replaced is waited for": mutation(
         "3", (Contacts, "found", instead(lambda *_: None)), shown_by=scenarios.who_was_replaced_is_not_waited_for

@@ -117,11 +117,15 @@ MUTATIONS = {
         (Claims, "give_up_pages", instead(_gives_up_pages)),
         shown_by=scenarios.pages_are_kept_as_long_as_they_count,
     ),
-    "the last setting speaks": mutation("state", (configuration, "_joined", instead(_last_first))),
-    "removed settings leave nothing": mutation("state", (Configuration, "join", around(_removed_for_good))),
-    "words that are never over": mutation("state", (Configuration, "due", instead(lambda *_: []))),
-    "words without their age": mutation("state", (Configuration, "told", instead(_told_as_new))),
-    "words that are over leave nothing": mutation("state", (Configuration, "due", around(_over_for_good))),
+    "the last setting speaks": mutation("state", (configuration, "_joined", instead(_last_first)), first_seed=98),
+    "removed settings leave nothing": mutation(
+        "state", (Configuration, "join", around(_removed_for_good)), first_seed=98
+    ),
+    "words that are never over": mutation("state", (Configuration, "due", instead(lambda *_: [])), first_seed=88),
+    "words without their age": mutation("state", (Configuration, "told", instead(_told_as_new)), first_seed=69),
+    "words that are over leave nothing": mutation(
+        "state", (Configuration, "due", around(_over_for_good)), first_seed=74
+    ),
     "copies of what was before a change": mutation(
         "state",
         (Claims, "_brief", instead(_brief_by_root)),
