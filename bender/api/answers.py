@@ -245,8 +245,8 @@ def forced(asked: Asked) -> bool:
     return value is not None
 
 
-def located(status: int, body: bytes, id_: str) -> Answer:
-    return Answer(status, body, (JSON, (b"Location", location(id_))))
+def located(status: int, body: bytes, id_: str, more: Headers = ()) -> Answer:
+    return Answer(status, body, (JSON, (b"Location", location(id_)), *more))
 
 
 def location(id_: str) -> bytes:

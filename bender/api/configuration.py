@@ -23,6 +23,7 @@ from bender.api.answers import (
     shown_or_not_found,
     stale,
 )
+from bender.api.listed import harm, impact_at, warned, warning_headers
 from bender.api.registrations import selected
 from bender.core import model, serving
 from bender.core.kind import Kind, name_of, parse_members_min, parse_object
@@ -43,11 +44,11 @@ def create(kind: Kind) -> Command:
         body = kind.body(name, sent)
         if node.configured(kind.key(name)) is not None:
             return refused("CONFLICT", f"there is a {kind.name} {name} already")
-        refusal = _too_few(node, body, members_min)
+        refusal = _too_few(node, body, members_min) or harm(node, asked, kind, None, body)
         if refusal is not None:
             return refusal
         node.configure(kind.key(name), body, asked.author)
-        return _created(kind, name, body)
+        return _created(node, kind, name, body)
 
     return create
 
@@ -60,12 +61,14 @@ def put(kind: Kind) -> Command:
         sent = parse_object(asked.body)
         members_min = _members_min(kind, sent)
         body = kind.body(name, sent, existing)
-        refusal = stale(asked, existing, key) or _too_few(node, body, members_min)
+        refusal = (
+            stale(asked, existing, key) or _too_few(node, body, members_min) or harm(node, asked, kind, existing, body)
+        )
         if refusal is not None:
             return refusal
         if body != existing:  # one that changes nothing would only push an older setting out of the history
             node.configure(key, body, asked.author)
-        return _created(kind, name, body) if existing is None else Answer(200, body, JSON_ALONE)
+        return _created(node, kind, name, body) if existing is None else _changed(node, kind, body)
 
     return put
 
@@ -120,19 +123,26 @@ def roll_back(kind: Kind) -> Command:
         before = next((each.body for each in node.history(key)[1:]), None)
         if before is None:
             return refused("CONFLICT", f"{key} has no setting before this one")
+        refusal = harm(node, asked, kind, existing, before)
+        if refusal is not None:
+            return refusal
         node.configure(key, before, asked.author)
-        return Answer(200, before, JSON_ALONE)
+        return _changed(node, kind, before)
 
     return roll_back
 
 
-def _created(kind: Kind, name: str, body: bytes) -> Answer:
+def _changed(node: Node, kind: Kind, body: bytes) -> Answer:
+    return Answer(200, body, (*JSON_ALONE, *warned(node, kind, body)))
+
+
+def _created(node: Node, kind: Kind, name: str, body: bytes) -> Answer:
     """201 with the object, and in the body too where it is, as clients of the original expect it of a frontend."""
-    key = kind.key(name)
+    key, warnings = kind.key(name), warned(node, kind, body)
     if kind is FRONTEND:
         document: dict[str, Any] = msgspec.json.decode(body)
         body = encode(document | {"location": location(key).decode()})
-    return located(201, body, key)
+    return located(201, body, key, warnings)
 
 
 def remove(kind: Kind) -> Command:
@@ -144,8 +154,12 @@ def remove(kind: Kind) -> Command:
             return refusal
         if existing is None:
             return not_found(key)
+        refusal = harm(node, asked, kind, existing, None)
+        if refusal is not None:
+            return refusal
         node.configure(key, None, asked.author)
-        return Answer(204)
+        warnings = impact_at(node).warnings_of_removal(asked.path[0]) if kind is BACKEND else []
+        return Answer(204, headers=warning_headers(warnings))
 
     return remove
 

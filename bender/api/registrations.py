@@ -28,6 +28,7 @@ from bender.api.answers import (
     shown,
     wait_s,
 )
+from bender.api.listed import impact_at, refused_by, warning_headers
 from bender.core import model
 from bender.core.model import Wanted
 from bender.core.standing import USUAL, Standing
@@ -149,8 +150,13 @@ def set_state(node: Node, asked: Asked) -> Answer:
     word = parse_word(asked.body)
     if not (forced(asked) or node.word(key) is not None or node.account(key).says_something):
         return not_found(key)
+    harm = impact_at(node).of_state(key, word.state)
+    refusal = None if forced(asked) else refused_by(node, harm)
+    if refusal is not None:
+        return refusal
     node.set_state(key, word, asked.author)
-    return _word(node, asked, key)
+    shown_word = _word(node, asked, key)
+    return msgspec.structs.replace(shown_word, headers=(*shown_word.headers, *warning_headers([harm] if harm else [])))
 
 
 def all_states(node: Node, asked: Asked) -> Later:

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from bender.cli.effects import consumers_of, current, missing, say_differences, settings_of
-from bender.cli.grammar import NOT_DONE, Command, Group
+from bender.cli.grammar import Command, Group
 from bender.cli.screen import compact, day_and_clock
 from bender.cli.session import Session, asking
 from bender.cli.words import Name, merged, require_apart
 from bender.cli.words import Setting as Field
-from bender.client import Backend, Consumer, Frontend, Member, NotFound, Reply, Setting
-from bender.client.asking import LIST_BYTES_MAX, only_if, path_of
+from bender.client import Backend, Consumer, Frontend, Member, Reply, Setting
+from bender.client.asking import LIST_BYTES_MAX, forced, only_if, path_of
 from bender.client.drivers import found_down
 from bender.client.reading import (
     Reader,
@@ -35,6 +35,10 @@ from bender.core.serving import canary_of
 _SHOWN = {"id", "resource", "name", "app", "version", "backend"}
 
 Asked = TypeVar("Asked", bound=Callable[..., Any])
+
+force_option = click.option(
+    "--force", is_flag=True, help="Also if it takes traffic away from what serves; requests may then be answered 503."
+)
 
 fields_argument = click.argument(
     "fields",
@@ -75,6 +79,7 @@ def frontend() -> None:
     "--min-members", type=click.IntRange(0), metavar="NUMBER", help="Only if so many of the version are online by now."
 )
 @fields_argument
+@force_option
 @asking
 async def set_backend(
     session: Session,
@@ -83,9 +88,15 @@ async def set_backend(
     version: str | None,
     min_members: int | None,
     fields: Sequence[tuple[str, Any]],
+    *,
+    force: bool,
 ) -> None:
-    """Create a backend, or change these fields of it."""
-    await _set(session, f"backend/{name}", {"app": app, "version": version, "min_members": min_members}, fields)
+    """Create a backend, or change these fields of it.
+
+    A change after which nobody would serve is refused while somebody does, such as a version without members.
+    """
+    options = {"app": app, "version": version, "min_members": min_members}
+    await _set(session, f"backend/{name}", options, fields, force=force)
 
 
 @frontend.command(
@@ -97,10 +108,17 @@ async def set_backend(
 @name_argument("frontend")
 @click.option("--backend", help="The backend behind it.")
 @fields_argument
+@force_option
 @asking
-async def set_frontend(session: Session, name: str, backend: str | None, fields: Sequence[tuple[str, Any]]) -> None:
-    """Create a frontend, or change these fields of it."""
-    await _set(session, f"frontend/{name}", {"backend": backend}, fields)
+async def set_frontend(
+    session: Session, name: str, backend: str | None, fields: Sequence[tuple[str, Any]], *, force: bool
+) -> None:
+    """Create a frontend, or change these fields of it.
+
+    While it serves, a backend by which nobody would serve is refused, and so is a rule with a backend that does not
+    exist.
+    """
+    await _set(session, f"frontend/{name}", {"backend": backend}, fields, force=force)
 
 
 @backend.command(
@@ -256,10 +274,11 @@ def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Seq
     """,
 )
 @name_argument("backend")
+@force_option
 @asking
-async def rollback(session: Session, name: str) -> None:
+async def rollback(session: Session, name: str, *, force: bool) -> None:
     """Set a backend to what it was before; twice leads back to where it was."""
-    await _roll_back(session, read_backend, f"backend/{name}")
+    await _roll_back(session, read_backend, f"backend/{name}", force=force)
 
 
 backend.add_command(rollback)
@@ -272,25 +291,25 @@ backend.add_command(rollback)
     """,
 )
 @name_argument("frontend")
+@force_option
 @asking
-async def roll_back_frontend(session: Session, name: str) -> None:
+async def roll_back_frontend(session: Session, name: str, *, force: bool) -> None:
     """Set a frontend to what it was before; twice leads back to where it was."""
-    await _roll_back(session, read_frontend, f"frontend/{name}")
+    await _roll_back(session, read_frontend, f"frontend/{name}", force=force)
 
 
-async def _roll_back(session: Session, read: Reader[Backend | Frontend], id_: str) -> None:
+async def _roll_back(session: Session, read: Reader[Backend | Frontend], id_: str, *, force: bool) -> None:
     before, _ = await session.client.read(read, "GET", path_of(id_))
     # Should the answer be lost, the next node must not do it a second time.
     only = only_if(before.etag)
-    what, reply = await session.client.read(read, "POST", f"{path_of(id_)}/rollback", headers=only)
-    if session.screen.as_json:
-        session.screen.json(reply.body)
-    else:
+    path = forced(f"{path_of(id_)}/rollback", force=force)
+    what, reply = await session.client.read(read, "POST", path, headers=only)
+    if not session.screen.as_json:
         session.screen.say(f"{id_} is set back: {_leads_to(what)}.")
         say_differences(session, before.settings, what.settings)
         session.screen.aside(f"at {reply.node}")
-        await _complain(session, what.name if isinstance(what, Backend) else what.backend)
-    await _warn_of_drivers(session, id_, what.settings, changed=before.settings != what.settings)
+        session.tell_warnings(reply)
+    await _end_with_drivers(session, id_, reply, what.settings, changed=before.settings != what.settings)
 
 
 @backend.command(
@@ -302,21 +321,12 @@ async def _roll_back(session: Session, read: Reader[Backend | Frontend], id_: st
 @name_argument("backend")
 @click.option("--force", is_flag=True, help="Also where a frontend sends to it, whose requests then are answered 503.")
 @asking
-async def remove_backend(session: Session, name: str, *, force: bool) -> int:
-    """Remove a backend, and its history. Its members stay registered."""
-    users = [each.name for each in await session.client.frontends() if name in _backends_of(each.settings)]
-    if users and not force:
-        session.screen.error(f"frontend {', '.join(users)} sends to backend {name}: change that first, or add --force")
-        return NOT_DONE
-    await _remove(session, f"backend/{name}")
-    return 0
+async def remove_backend(session: Session, name: str, *, force: bool) -> None:
+    """Remove a backend, and its history. Its members stay registered.
 
-
-def _backends_of(frontend: dict[str, Any]) -> list[Any]:
-    """All that a frontend sends to."""
-    rules = frontend.get("rules")
-    named = [rule.get("backend") for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
-    return [frontend.get("backend"), *named]
+    It is refused while it serves, and a frontend sends to it.
+    """
+    await _remove(session, f"backend/{name}", force=force)
 
 
 @frontend.command(
@@ -342,7 +352,9 @@ async def _list_members(session: Session, name: str) -> None:
     session.screen.table(["HOST", "PORT", "WEIGHT", "APP", "VERSION"], rows, caption=f"{len(rows)} at {reply.node}")
 
 
-async def _set(session: Session, id_: str, options: dict[str, Any], fields: Sequence[tuple[str, Any]]) -> None:
+async def _set(
+    session: Session, id_: str, options: dict[str, Any], fields: Sequence[tuple[str, Any]], *, force: bool
+) -> None:
     require_apart(fields)
     for key, value in fields:
         if key in options:
@@ -354,13 +366,12 @@ async def _set(session: Session, id_: str, options: dict[str, Any], fields: Sequ
     # A part is put into what was found; if somebody else changes that meanwhile, it is not lost.
     parts = any("." in key for key, _ in fields)
     only = only_if(found.etag) if parts and found is not None else None
-    what, reply = await session.client.read(read, "PUT", path_of(id_), wanted, headers=only)
-    if session.screen.as_json:
-        session.screen.json(reply.body)
-    else:
+    path = forced(path_of(id_), force=force)
+    what, reply = await session.client.read(read, "PUT", path, wanted, headers=only)
+    if not session.screen.as_json:
         _say_set(session, before, what, reply)
-        await _complain(session, what.name if isinstance(what, Backend) else what.backend)
-    await _warn_of_drivers(session, id_, what.settings, changed=before != what.settings)
+        session.tell_warnings(reply)
+    await _end_with_drivers(session, id_, reply, what.settings, changed=before != what.settings)
 
 
 def _say_set(session: Session, before: dict[str, Any] | None, what: Backend | Frontend, reply: Reply) -> None:
@@ -372,9 +383,17 @@ def _say_set(session: Session, before: dict[str, Any] | None, what: Backend | Fr
     session.screen.aside(f"at {reply.node}")
 
 
-async def _warn_of_drivers(session: Session, id_: str, settings: dict[str, Any] | None, *, changed: bool) -> None:
-    """Name the load balancers that do not have what was set: it is set all the same, and kept."""
-    for text in await missing(session, id_, settings, changed=changed):
+async def _end_with_drivers(
+    session: Session, id_: str, reply: Reply, settings: dict[str, Any] | None, *, changed: bool
+) -> None:
+    """Name the load balancers that do not have what was set: it is set all the same, and kept.
+
+    With --json the answer is printed here, with all warnings.
+    """
+    texts = await missing(session, id_, settings, changed=changed)
+    if session.screen.as_json:
+        session.print_json(reply, texts)
+    for text in texts:
         session.screen.warn(text)
 
 
@@ -390,25 +409,13 @@ def _serving(backend: Backend) -> str:
     return f"{backend.app} {backend.version}{beside}"
 
 
-async def _complain(session: Session, backend: str | None) -> None:
-    """Say where what was set leads nowhere: that is allowed, for things may come in any order, and rarely meant."""
-    if backend is None:
-        return
-    try:
-        members = await session.client.members(backend)
-    except NotFound:
-        session.screen.warn(f"there is no backend {backend}: requests are answered 503 until there is")
-        return
-    if not members:
-        session.screen.warn(f"backend {backend} has no members: requests are answered 503 until there are")
-
-
-async def _remove(session: Session, id_: str) -> None:
-    _, reply = await session.client.read(read_nothing, "DELETE", path_of(id_))
+async def _remove(session: Session, id_: str, *, force: bool = False) -> None:
+    _, reply = await session.client.read(read_nothing, "DELETE", forced(path_of(id_), force=force))
     if not session.screen.as_json:
         session.screen.say(f"{id_} is removed.")
         session.screen.aside(f"at {reply.node}")
-    await _warn_of_drivers(session, id_, None, changed=True)
+        session.tell_warnings(reply)
+    await _end_with_drivers(session, id_, reply, None, changed=True)
 
 
 def _others(body: dict[str, Any]) -> str:

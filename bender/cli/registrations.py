@@ -16,7 +16,7 @@ from bender.cli.session import Session, asking, following
 from bender.cli.styled import Styled, joined, styled
 from bender.cli.words import ID, PARTS, Duration, Events, Name, Pair, TextPair, fields, registration_id
 from bender.client import Applied, Event, Registration, Word
-from bender.client.asking import LIST_BYTES_MAX, explain_path, list_path, path_of
+from bender.client.asking import LIST_BYTES_MAX, explain_path, forced, list_path, path_of
 from bender.client.reading import Account, Explanation, Seen, Serves, read_nothing, reader
 from bender.core.difference import differences
 from bender.core.standing import UP
@@ -319,13 +319,21 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None) 
 @id_argument
 @click.option("--for", "for_s", type=Duration("1s"), metavar="DURATION", help="How long it holds; a day if not said.")
 @click.option("--maint", is_flag=True, help="For maintenance: not even requests of those who were there before.")
+@click.option("--force", is_flag=True, help="Also if it is the last that takes traffic of a backend.")
 @asking
-async def drain(session: Session, id: tuple[str, ...], for_s: float | None, *, maint: bool) -> None:  # noqa: A002
+async def drain(
+    session: Session,
+    id: tuple[str, ...],  # noqa: A002
+    for_s: float | None,
+    *,
+    maint: bool,
+    force: bool,
+) -> None:
     """Let an instance have no new requests, whatever its health and through its restarts.
 
     It ends by `bender up`, or when its time is over.
     """
-    await _set_state(session, registration_id(id), "maint" if maint else "drain", for_s)
+    await _set_state(session, registration_id(id), "maint" if maint else "drain", for_s, force=force)
 
 
 @click.command(
@@ -353,14 +361,15 @@ async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None
     await warn_of_unable_drivers(session)
 
 
-async def _set_state(session: Session, id_: str, state: str, for_s: float | None) -> None:
+async def _set_state(session: Session, id_: str, state: str, for_s: float | None, *, force: bool = False) -> None:
     said = {"state": state} if for_s is None else {"state": state, "for": for_s}
-    word, reply = await session.client.read(reader(Word), "PUT", f"{path_of(id_)}/state", said)
+    word, reply = await session.client.read(reader(Word), "PUT", forced(f"{path_of(id_)}/state", force=force), said)
     if session.screen.as_json:
-        session.screen.json(reply.body)
+        session.print_json(reply)
     else:
         session.screen.say(f"{id_} is set to {state} for {lasted(word.lasts_s)}.")
         session.screen.aside(f"at {reply.node}")
+        session.tell_warnings(reply)
     await warn_of_unable_drivers(session)
 
 

@@ -6,18 +6,19 @@ import inspect
 import os
 import pwd
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 from attrs import define, field
 
 from bender.cli.loops import on_asyncio, on_reactor
 from bender.cli.screen import Screen
 from bender.cli.slow_nodes import in_order, remember
-from bender.client import BenderError, Client, parse_nodes
+from bender.client import BenderError, Client, Reply, parse_nodes
 from bender.client.nodes import API_PORT
 from bender.client.transport import Safety
 from bender.core.authors import NAME_CHARACTERS_MAX, signature
@@ -133,6 +134,21 @@ class Session:
 
     def note(self, node: str, problem: str) -> None:
         self.problems[node] = problem
+
+    def print_json(self, reply: Reply, warnings: Sequence[str] = ()) -> None:
+        """Print what the API has answered, with its warnings and these as a list of texts, if there are any."""
+        warnings = [*reply.warnings, *warnings]
+        body = reply.body.rstrip()
+        if warnings:
+            more = b'"warnings":%b}' % msgspec.json.encode(warnings)
+            body = b"%b,%b" % (body[:-1], more) if body else b"{%b" % more
+        if body:
+            self.screen.json(body)
+
+    def tell_warnings(self, reply: Reply) -> None:
+        """Say what the node that has done something takes for a mistake."""
+        for warning in reply.warnings:
+            self.screen.warn(warning)
 
     def tell_problems(self) -> None:
         """Say which nodes were asked in vain before one answered."""

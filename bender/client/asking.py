@@ -284,14 +284,15 @@ class Client:
         """
         return await self._list(reader(list[Registration]), list_path(app, version, meta or {}))
 
-    async def set_state(self, id_: str, state: str, *, for_s: float | None = None) -> Word:
+    async def set_state(self, id_: str, state: str, *, for_s: float | None = None, force: bool = False) -> Word:
         """Say that an instance is to be drained (`drain`), out for maintenance (`maint`), or `up` whatever its health.
 
         It holds for `for_s` seconds, a day if not said, through restarts of the instance. Raises `NotFound` where no
-        node knows anything of it.
+        node knows anything of it, and `Refused` where it is the last member of a backend that takes traffic, unless
+        that is forced.
         """
         said = {"state": state} if for_s is None else {"state": state, "for": for_s}
-        return await self._value(reader(Word), "PUT", f"{path_of(id_)}/state", said)
+        return await self._value(reader(Word), "PUT", forced(f"{path_of(id_)}/state", force=force), said)
 
     async def state(self, id_: str) -> Word:
         """What an operator says of an instance. Raises `NotFound` where nobody has said anything."""
@@ -340,31 +341,34 @@ class Client:
         """One backend, with its tag. Raises `NotFound`."""
         return await self._value(read_backend, "GET", _path("backends", name))
 
-    async def set_backend(self, name: str, *, if_match: str | None = None, **settings: Any) -> Backend:
+    async def set_backend(
+        self, name: str, *, if_match: str | None = None, force: bool = False, **settings: Any
+    ) -> Backend:
         """Change these fields of a backend, or create it, which takes `app` and `version`.
 
         With `min_members` only if the version has so many members online; with `if_match`, a tag, only if the backend
-        is still as it was then. Raises `Refused` otherwise, with the code `CONFLICT` or `STALE`.
+        is still as it was then. Raises `Refused` otherwise, with the code `CONFLICT` or `STALE`; with `CONFLICT` also
+        where it would take traffic away from a backend that serves, unless that is forced.
         """
-        path = _path("backends", name)
+        path = forced(_path("backends", name), force=force)
         return await self._value(read_backend, "PUT", path, settings, headers=only_if(if_match))
 
     async def backend_history(self, name: str) -> list[Setting]:
         """The last 20 settings of a backend, newest first. Raises `NotFound` where there never was one."""
         return await self._value(read_backend_history, "GET", _path("backends", name, "history"))
 
-    async def roll_back_backend(self, name: str) -> Backend:
+    async def roll_back_backend(self, name: str, *, force: bool = False) -> Backend:
         """Set a backend to what it was before. Raises `NotFound`, or `Refused` where it was nothing before.
 
         Never twice: if an answer is lost, and another node is asked, that refuses it as `STALE`.
         """
         backend = await self.backend(name)
-        path = _path("backends", name, "rollback")
+        path = forced(_path("backends", name, "rollback"), force=force)
         return await self._value(read_backend, "POST", path, headers=only_if(backend.etag))
 
-    async def remove_backend(self, name: str) -> None:
-        """Remove a backend. Raises `NotFound`."""
-        await self._value(read_nothing, "DELETE", _path("backends", name))
+    async def remove_backend(self, name: str, *, force: bool = False) -> None:
+        """Remove a backend. Raises `NotFound`, and `Refused` where a frontend sends to it while it serves."""
+        await self._value(read_nothing, "DELETE", forced(_path("backends", name), force=force))
 
     async def members(self, name: str) -> list[Member]:
         """Who serves a backend now, in order of id. Raises `NotFound` where there is no such backend."""
@@ -378,19 +382,24 @@ class Client:
         """One frontend, with its tag. Raises `NotFound`."""
         return await self._value(read_frontend, "GET", _path("frontends", name))
 
-    async def set_frontend(self, name: str, *, if_match: str | None = None, **settings: Any) -> Frontend:
-        """Change these fields of a frontend, or create it. Its `backend` need not exist yet; `if_match` as above."""
-        path = _path("frontends", name)
+    async def set_frontend(
+        self, name: str, *, if_match: str | None = None, force: bool = False, **settings: Any
+    ) -> Frontend:
+        """Change these fields of a frontend, or create it; `if_match` and `force` as above.
+
+        The `backend` of one that does not serve need not exist yet, those of its rules must.
+        """
+        path = forced(_path("frontends", name), force=force)
         return await self._value(read_frontend, "PUT", path, settings, headers=only_if(if_match))
 
     async def frontend_history(self, name: str) -> list[Setting]:
         """The last 20 settings of a frontend, newest first. Raises `NotFound` where there never was one."""
         return await self._value(read_frontend_history, "GET", _path("frontends", name, "history"))
 
-    async def roll_back_frontend(self, name: str) -> Frontend:
+    async def roll_back_frontend(self, name: str, *, force: bool = False) -> Frontend:
         """Set a frontend to what it was before; the same as `roll_back_backend`."""
         frontend = await self.frontend(name)
-        path = _path("frontends", name, "rollback")
+        path = forced(_path("frontends", name, "rollback"), force=force)
         return await self._value(read_frontend, "POST", path, headers=only_if(frontend.etag))
 
     async def remove_frontend(self, name: str) -> None:
@@ -452,6 +461,11 @@ def path_of(id_: str) -> str:
     """The path of a registration, a backend or a frontend, by its id."""
     kind, _, name = id_.partition("/")
     return f"/{kind}s/{quote(name, safe='/:')}"
+
+
+def forced(path: str, *, force: bool) -> str:
+    """The path of a request that is done also where it takes traffic away, if `force` says so."""
+    return f"{path}?force" if force else path
 
 
 def explain_path(id_: str) -> str:

@@ -22,7 +22,16 @@ from urllib.parse import urlsplit
 import h11
 
 from bender.addresses import NoAnswer
-from bender.client.transport import ANSWER_BYTES_MAX, CONNECT_S_MAX, Safety, TooLong, body_bytes_max, too_long
+from bender.client.transport import (
+    ANSWER_BYTES_MAX,
+    CONNECT_S_MAX,
+    WARNINGS,
+    Safety,
+    TooLong,
+    body_bytes_max,
+    too_long,
+    warnings_in,
+)
 from bender.client.values import Reply
 
 #: A node that has not answered for so long may hang: the next one is asked as well.
@@ -195,7 +204,7 @@ async def _addresses(host: str, port: int) -> list[str]:
 
 async def read_reply(node: str, connection: h11.Connection, reader: asyncio.StreamReader, bytes_max: int) -> Reply:
     """Return the answer to a request that was sent on this connection, of which at most `bytes_max` are taken."""
-    status, etag, left, pieces = 0, None, bytes_max, list[bytes]()
+    status, etag, warned, left, pieces = 0, None, None, bytes_max, list[bytes]()
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
@@ -203,14 +212,15 @@ async def read_reply(node: str, connection: h11.Connection, reader: asyncio.Stre
         elif isinstance(event, h11.Response):
             status, left = event.status_code, body_bytes_max(event.status_code, bytes_max)
             bytes_max = left
-            etag = next((value.decode("latin-1") for name, value in event.headers if name == b"etag"), None)
+            headers = {name: value.decode("latin-1") for name, value in event.headers}
+            etag, warned = headers.get(b"etag"), headers.get(WARNINGS.lower().encode())
         elif isinstance(event, h11.Data):
             left -= len(event.data)
             if left < 0:
                 raise too_long(bytes_max)
             pieces.append(bytes(event.data))
         elif isinstance(event, h11.EndOfMessage):
-            return Reply(node, status, b"".join(pieces), etag)
+            return Reply(node, status, b"".join(pieces), etag, warnings_in(warned))
         elif isinstance(event, h11.ConnectionClosed):
             raise ConnectionResetError("it closed the connection")
 

@@ -24,7 +24,15 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
-from bender.client.transport import ANSWER_BYTES_MAX, CONNECT_S_MAX, Safety, body_bytes_max, too_long
+from bender.client.transport import (
+    ANSWER_BYTES_MAX,
+    CONNECT_S_MAX,
+    WARNINGS,
+    Safety,
+    body_bytes_max,
+    too_long,
+    warnings_in,
+)
 from bender.client.values import Reply
 from bender.prompt import PromptBody
 from bender.reaching import ReadyURL, endpoint_of, in_time
@@ -86,7 +94,8 @@ class Http:
         response.deliverBody(collecting)
         content = await collecting.content
         etag = response.headers.getRawHeaders("ETag", [None])[0]
-        return Reply(node, response.code, content, etag)
+        warnings = warnings_in(response.headers.getRawHeaders(WARNINGS, [None])[0])
+        return Reply(node, response.code, content, etag, warnings)
 
     async def _send(self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Any:
         return await self._client.request(

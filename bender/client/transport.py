@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
+import msgspec
 from attrs import frozen
 
 from bender.addresses import NoAnswer
@@ -27,7 +28,20 @@ REFUSAL_BYTES_MAX = 64 * 1024
 #: What stands for itself in a name in a header, besides letters and digits; the rest is percent-encoded.
 _PLAIN = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
+#: The header of an answer that has warnings (`bender.api.listed` sets it), and what is read of it.
+WARNINGS = "X-Bender-Warnings"
+WARNINGS_MAX = 20
+
 _T = TypeVar("_T")
+
+
+def warnings_in(header: str | None) -> tuple[str, ...]:
+    """Return the warnings of an answer; none where the header is not that of a node."""
+    try:
+        found = () if header is None else msgspec.json.decode(header, type=tuple[str, ...])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return ()
+    return found[:WARNINGS_MAX]
 
 
 @frozen

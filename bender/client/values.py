@@ -64,12 +64,17 @@ class Succeeded(Refused):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer as it came: `node` is the address of the node that gave it, `body` is mostly JSON, `etag` its tag."""
+    """An answer as it came: `node` is the address of the node that gave it, `body` is mostly JSON, `etag` its tag.
+
+    `warnings` are what the node has done and takes for a mistake, such as a backend without members; sentences without
+    their points.
+    """
 
     node: str
     status: int
     body: bytes
     etag: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def json(self) -> Any:
         """What the body says. Raises `BenderError` where it is no JSON, which no node sends."""

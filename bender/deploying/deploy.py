@@ -143,7 +143,8 @@ class Deploy:
     async def _take(self, step: Step, wanted: int) -> None:
         condition = {"min_members": wanted} if step.switches and wanted else {}
         try:
-            await self._hold.change(step.change(self._hold.settings), condition)
+            change = step.change(self._hold.settings)
+            await self._hold.change(change, condition, force=self._plan.takes_nobody)
         except Refused as refusal:
             if refusal.code != "CONFLICT":
                 raise
@@ -186,7 +187,7 @@ class Deploy:
             left = f"nobody is there to go back to, and {self.whereabouts()}"
             return self._failed(f"{self._new} {why}, but {left}")
         try:
-            await self._hold.change(back)
+            await self._hold.change(back, force=True)  # whether anybody is there was looked at
         except (BenderError, Changed) as error:
             return self._failed(f"{self._new} {why}, but {await self._left(error)}")
         return self._failed(f"{self._new} {why}: {self._hold.id} is back at {self._serving()}")
@@ -236,6 +237,8 @@ class Deploy:
         """How many members the version needs; if it is not said one, where somebody serves now."""
         if self._plan.members_min is not None:
             return self._plan.members_min
+        if self._plan.force:
+            return 0
         return 1 if await self._is_anybody_there() else 0
 
     # Words.

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from twisted.internet.task import deferLater
 
 from bender.client import Backend, Client, NotFound, Refused, Reply, Unavailable
-from bender.client.asking import only_if, path_of
+from bender.client.asking import forced, only_if, path_of
 from bender.client.reading import read_backend
 from bender.deploying.plan import Settings, are_same
 
@@ -77,12 +77,17 @@ class Hold:
             return False
         raise self._changed(seen, reply)
 
-    async def change(self, change: Mapping[str, Any], condition: Mapping[str, Any] | None = None) -> None:
-        """Change these fields, and come back when it is seen so. Raises `Refused` where the condition is not met."""
+    async def change(
+        self, change: Mapping[str, Any], condition: Mapping[str, Any] | None = None, *, force: bool = False
+    ) -> None:
+        """Change these fields, and come back when it is seen so.
+
+        Raises `Refused` where the condition is not met or, unless it is forced, traffic would be taken away.
+        """
         wanted = {**self.settings, **change}
         self.under_way = True  # and stays so if that ends without an answer
         try:
-            node = await self._put({**change, **(condition or {})}, wanted)
+            node = await self._put({**change, **(condition or {})}, wanted, force=force)
         except (Changed, Refused):
             self.under_way = False
             raise
@@ -109,12 +114,12 @@ class Hold:
     async def pause(self, seconds: float) -> None:
         await deferLater(self._reactor, seconds, lambda: None)
 
-    async def _put(self, change: Mapping[str, Any], wanted: Settings) -> str:
+    async def _put(self, change: Mapping[str, Any], wanted: Settings, *, force: bool) -> str:
         """Returns the node that has it."""
         ends_at = self._now + SPREAD_S_MAX
         while True:
             try:
-                _, reply = await self.patiently(lambda: self._asked_for(change))
+                _, reply = await self.patiently(lambda: self._asked_for(change, force=force))
             except Refused as refusal:
                 if refusal.code != "STALE":
                     raise
@@ -128,8 +133,8 @@ class Hold:
             self.reply = reply
             await self.pause(LOOKED_AGAIN_S)
 
-    async def _asked_for(self, change: Mapping[str, Any]) -> tuple[Backend, Reply]:
-        path = path_of(self.id)
+    async def _asked_for(self, change: Mapping[str, Any], *, force: bool) -> tuple[Backend, Reply]:
+        path = forced(path_of(self.id), force=force)
         return await self._client.read(read_backend, "PUT", path, change, headers=only_if(self.reply.etag))
 
     async def _seen(self) -> tuple[Backend, Reply]:

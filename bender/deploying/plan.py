@@ -26,7 +26,7 @@ class Plan:
     `steps` are percentages of the traffic that rise; without any the backend is switched at once. Each share is watched
     for `every_s` seconds, and the switch for `watch_s`. `members_min` is how many members the version has to have, None
     for one where there is one of the version that serves. `errors_max` is by how many per cent of its requests more
-    than of the other version's may fail.
+    than of the other version's may fail. `force` lets the version serve without members, whatever served before.
     """
 
     name: str
@@ -36,6 +36,12 @@ class Plan:
     watch_s: float = 5.0
     members_min: int | None = None
     errors_max: float = 2.0
+    force: bool = False
+
+    @property
+    def takes_nobody(self) -> bool:
+        """Whether the version may serve without members: that was said in so many words."""
+        return self.force or self.members_min == 0
 
     def ahead(self, settings: Settings) -> tuple[Step, ...]:
         """The steps that are still to be done where a backend is set so; none where that is done.

@@ -115,7 +115,7 @@ class Calls(ClientCase):
         )
         self.result(client.register(*WEB))
         self.assertEqual([member.id for member in self.result(client.members("shop"))], [WEB_ID])
-        self.assertEqual(self.result(client.set_backend("shop", version="2")).version, "2")
+        self.assertEqual(self.result(client.set_backend("shop", version="2", force=True)).version, "2")
         (listed,), alone = self.result(client.backends()), self.result(client.backend("shop"))
         self.assertEqual((listed.settings, listed.etag), (alone.settings, None))
         self.assertTrue(alone.etag)

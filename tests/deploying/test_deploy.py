@@ -124,7 +124,7 @@ class DeployCase(ClientCase):
 
     def set(self, **settings: Any) -> None:
         """As somebody else does."""
-        self.result(self.client(THREE).set_backend("shop", **settings))
+        self.result(self.client(THREE).set_backend("shop", force=True, **settings))
         self.network.settle()
 
     @property

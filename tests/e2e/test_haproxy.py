@@ -190,7 +190,7 @@ async def test_rules(cluster: Cluster, place: Place) -> None:
     await put(node, "/backends/api", app="api", version="2")
     rules = [{"path": "/none", "backend": "none"}, {"host": "API.example", "backend": "api"},
              {"header": "X-Api", "value": HOSTILE, "backend": "api"}, {"path": "/api", "backend": "api"}]  # fmt: skip
-    await put(node, "/frontends/www", rules=rules)
+    await put(node, "/frontends/www?force", rules=rules)
     driver = await driven(place, [node])
     expected = {("/", ""): "1", ("/none/a", ""): "503", ("/api/a", ""): "2", ("/", "X-Api: 1\r\n"): "1"}
     for (path, headers), answer in expected.items():

@@ -1,0 +1,260 @@
+"""What a change would take away from the traffic that is served now, and what it leaves without an answer.
+
+A backend serves while somebody takes its traffic: a member of its version or of its canary's that is not drained, in
+maintenance or of weight 0, or a fixed server. A change after which nobody would, or that names a version or a backend
+by which nobody serves, is most likely a typo. It is refused while the backend or frontend serves, unless it is forced.
+Where nothing serves yet there is nothing to take away, so things can be set up in any order.
+
+All is judged by what one node lists at this moment. Each sentence has the figures, so that whoever reads it can see
+whether they are what they know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from bender.core.fields import did_you_mean
+from bender.core.serving import AWAY, canary_of, servers_of
+
+#: Names that one sentence lists, and warnings that one answer has.
+NAMES_MAX = 5
+
+Settings = Mapping[str, Any]
+
+
+class Listed(Protocol):
+    """What a node lists."""
+
+    def taking_traffic(self, app: str, version: str) -> Iterator[str]:
+        """The ids of the members of a version that take traffic, looked up one by one."""
+
+    def count(self, app: str, version: str) -> int:
+        """How many members of a version are listed, whether they take traffic or not."""
+
+    def is_listed(self, id_: str) -> bool:
+        """Whether a registration is listed."""
+
+    def objects(self, kind: str) -> Iterable[Settings]:
+        """All backends, or all frontends."""
+
+    def backend(self, name: str) -> Settings | None:
+        """One backend, as it is set."""
+
+
+@frozen
+class Impact:
+    """The judgement of changes by what a node lists. Each returns why it is refused as a sentence, None if it is not.
+
+    A sentence has no point at its end.
+    """
+
+    listed: Listed
+
+    def of_backend(self, before: Settings | None, after: Settings) -> str | None:
+        """Judge a new setting of a backend."""
+        if before is None or not self.serves(before):
+            return None
+        fate = self._fate(after)
+        app, version = after["app"], after["version"]
+        if (app, version) != (before["app"], before["version"]) and not self._stable(after):
+            return f"{self._serving(before)}; {self._has(app, version)}: {fate}"
+        canary, former = canary_of(after), canary_of(before)
+        is_new = canary is not None and (
+            former is None or not former.percent or canary.version != former.version or app != before["app"]
+        )
+        if canary is not None and canary.percent and is_new and not self._takes_traffic(app, canary.version):
+            share = f"it would get none of the {float(canary.percent):g} % of the traffic"
+            return f"{self._serving(before)}; {self._has(app, canary.version)}: {share if self.serves(after) else fate}"
+        if not self.serves(after):
+            return f"{self._serving(before)}; as it would be set, nobody takes its traffic: {fate}"
+        return None
+
+    def of_frontend(self, before: Settings | None, after: Settings) -> str | None:
+        """Judge a new setting of a frontend. A rule that names a backend which does not exist is always refused."""
+        known = set() if before is None else {*_of_rules(before)}
+        unknown = [name for name in _of_rules(after) if name not in known and self.listed.backend(name) is None]
+        if unknown:
+            return f"its rules name {self._missing(unknown)}: the requests that they send there would get 503"
+        if before is None or _usual(before) == _usual(after):
+            return None
+        former, name = _usual(before), _usual(after)
+        serving = [each for each in (former, *_of_rules(before)) if each is not None and self._is_served(each)]
+        if not serving or (former not in serving and (name is None or self.listed.backend(name) is not None)):
+            return None
+        backend = None if name is None else self.listed.backend(name)
+        if backend is not None and self.serves(backend):
+            return None
+        by = self.listed.backend(serving[0])
+        assert by is not None
+        sends = f"frontend/{after['name']} sends to backend {by['name']}, which serves {self._figures(by)}"
+        return f"{sends}; {self._lack(name, backend)}: its requests would get 503"
+
+    def of_removal(self, backend: Settings) -> str | None:
+        """Judge the removal of a backend."""
+        users = self.users(backend["name"])
+        if not users or not self.serves(backend):
+            return None
+        send = "sends" if len(users) == 1 else "send"
+        return f"frontend {_some(users)} {send} to it, and {self._serving(backend)}: every request would get 503"
+
+    def of_state(self, id_: str, state: str) -> str | None:
+        """Judge an operator's state of a registration."""
+        _, app, version, _, _ = id_.split("/")
+        if state not in AWAY or id_ not in self.listed.taking_traffic(app, version):
+            return None
+        ended = [each["name"] for each in self._backends_of(app, version) if not self.serves(each, without=id_)]
+        if not ended:
+            return None
+        which = f"backend {_some(ended)}"
+        return f"it is the last member that takes traffic of {which}: every request there would get 503"
+
+    # What is allowed, and rarely meant.
+
+    def warnings_of_backend(self, backend: Settings) -> list[str]:
+        """Return what is wrong with the traffic of a backend as it is set, each a sentence without its point."""
+        name, app = backend["name"], backend["app"]
+        if not self.serves(backend):
+            listed = self.listed.count(app, backend["version"])
+            lacks = f"has {_members(listed)}, none of which takes traffic" if listed else "has no members"
+            return [f"backend {name} {lacks}: requests are answered 503 until there are"]
+        canary = canary_of(backend)
+        if canary is None:
+            return []
+        if not self._stable(backend):
+            return [f"{self._has(app, backend['version'])}: its canary {canary.version} gets all requests to {name}"]
+        if canary.percent and not self._takes_traffic(app, canary.version):
+            return [f"the canary of backend {name} gets no request, for {self._has(app, canary.version)}"]
+        return []
+
+    def warnings_of_frontend(self, frontend: Settings) -> list[str]:
+        """Return what is wrong with the backends that a frontend sends to, each a sentence without its point."""
+        found: list[str] = []
+        for name in dict.fromkeys([frontend.get("backend"), *_of_rules(frontend)]):
+            backend = None if name is None else self.listed.backend(name)
+            if backend is not None:
+                found += self.warnings_of_backend(backend)
+            elif name is not None:
+                found.append(f"there is no backend {name}: requests are answered 503 until there is")
+        return found
+
+    def warnings_of_removal(self, name: str) -> list[str]:
+        """Return what the removal of a backend leaves behind."""
+        users = self.users(name)
+        send = "sends" if len(users) == 1 else "send"
+        return [f"frontend {_some(users)} {send} to backend {name}: requests are answered 503"] if users else []
+
+    # What serves.
+
+    def serves(self, backend: Settings, without: str | None = None) -> bool:
+        """Return True if somebody takes the traffic of a backend, `without` one registration."""
+        canary = canary_of(backend)
+        return self._stable(backend, without) or (
+            canary is not None and self._takes_traffic(backend["app"], canary.version, without)
+        )
+
+    def users(self, name: str) -> list[str]:
+        """Return the names of the frontends that send to a backend."""
+        frontends = self.listed.objects("frontend")
+        return sorted(each["name"] for each in frontends if name in (each.get("backend"), *_of_rules(each)))
+
+    def _stable(self, backend: Settings, without: str | None = None) -> bool:
+        return bool(self._fixed(backend)) or self._takes_traffic(backend["app"], backend["version"], without)
+
+    def _takes_traffic(self, app: str, version: str, without: str | None = None) -> bool:
+        return any(id_ != without for id_ in self.listed.taking_traffic(app, version))
+
+    def _fixed(self, backend: Settings) -> int:
+        """How many fixed servers there are that are not registered as well."""
+        canary, app = canary_of(backend), backend["app"]
+        versions = [backend["version"], *([] if canary is None else [canary.version])]
+        places = [f"{each.host}/{each.port}" for each in servers_of(backend)]
+        listed = self.listed.is_listed
+        return sum(not any(listed(f"registration/{app}/{of}/{place}") for of in versions) for place in places)
+
+    def _is_served(self, name: str) -> bool:
+        backend = self.listed.backend(name)
+        return backend is not None and self.serves(backend)
+
+    def _backends_of(self, app: str, version: str) -> Iterator[Settings]:
+        for each in self.listed.objects("backend"):
+            canary = canary_of(each)
+            if each["app"] == app and version in (each["version"], canary and canary.version):
+                yield each
+
+    # Words.
+
+    def _serving(self, backend: Settings) -> str:
+        return f"backend/{backend['name']} serves {self._figures(backend)}"
+
+    def _figures(self, backend: Settings) -> str:
+        """What serves a backend, and how many."""
+        app, version, canary = backend["app"], backend["version"], canary_of(backend)
+        number, fixed = self._number(app, version), self._fixed(backend)
+        counts = [_members(number)] if number or not fixed else []
+        counts += [f"{fixed} fixed server{'' if fixed == 1 else 's'}"] if fixed else []
+        beside = "" if canary is None else self._canary_with(app, canary.version)
+        return f"{app} {version} with {' and '.join(counts)}{beside}"
+
+    def _canary_with(self, app: str, version: str) -> str:
+        return f", and its canary {app} {version} with {_members(self._number(app, version))}"
+
+    def _has(self, app: str, version: str) -> str:
+        """That a version has nobody who takes traffic."""
+        listed = self.listed.count(app, version)
+        return f"{app} {version} has {f'{_members(listed)}, none of which takes traffic' if listed else 'none'}"
+
+    def _lack(self, name: str | None, backend: Settings | None) -> str:
+        """Why nobody would answer where a frontend is to send to this backend."""
+        if name is None:
+            return "it would have no backend"
+        if backend is None:
+            return f"there is no backend {name}{self._nearest(name)}"
+        return f"backend {name} ({backend['app']} {backend['version']}) has nobody who takes traffic"
+
+    def _fate(self, backend: Settings) -> str:
+        """What would become of the requests to a backend."""
+        if not self.serves(backend):
+            return "every request would get 503"
+        canary = canary_of(backend)
+        assert canary is not None or self._stable(backend)
+        return "it would get no request" if canary is None else f"all requests would go to its canary {canary.version}"
+
+    def _number(self, app: str, version: str) -> int:
+        return sum(1 for _ in self.listed.taking_traffic(app, version))
+
+    def _missing(self, names: Collection[str]) -> str:
+        hint = self._nearest(next(iter(names)))
+        return f"backend {_some(names)}, which {'does' if len(names) == 1 else 'do'} not exist{hint}"
+
+    def _nearest(self, name: str) -> str:
+        hint = did_you_mean(name, [each["name"] for each in self.listed.objects("backend")])
+        return f" ({hint.removeprefix(', ')})" if hint else ""
+
+
+def _of_rules(frontend: Settings) -> list[str]:
+    """The backends that the rules of a frontend name, each once."""
+    rules = frontend.get("rules")
+    named = [rule.get("backend") for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+    return [*dict.fromkeys(name for name in named if isinstance(name, str))]
+
+
+def _usual(frontend: Settings) -> str | None:
+    """Where a frontend sends what no narrower rule takes: to its backend, or by a rule that takes every path."""
+    rules = frontend.get("rules")
+    for rule in rules if isinstance(rules, list) else ():
+        if isinstance(rule, dict) and rule.get("path") == "/" and isinstance(rule.get("backend"), str):
+            return str(rule["backend"])
+    return frontend.get("backend")
+
+
+def _members(number: int) -> str:
+    return f"{number or 'no'} member{'' if number == 1 else 's'}"
+
+
+def _some(names: Collection[str]) -> str:
+    """Some of many names."""
+    more = len(names) - NAMES_MAX
+    return ", ".join([*names][:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,241 @@
+"""What a change would take away from the traffic that is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.impact import Impact, Settings
+
+SHOP = {"name": "shop", "app": "web", "version": "1"}
+WWW = {"name": "www", "backend": "shop"}
+
+
+class Listing:
+    """What a node lists: the members of versions with their weights, 0 for those that are drained."""
+
+    def __init__(self) -> None:
+        self.members: dict[tuple[str, str], list[int]] = {}
+        self.configured: dict[str, list[dict[str, Any]]] = {"backend": [], "frontend": []}
+
+    def taking_traffic(self, app: str, version: str) -> Iterator[str]:
+        for number, weight in enumerate(self.members.get((app, version), ())):
+            if weight:
+                yield f"registration/{app}/{version}/10.0.0.{number}/80"
+
+    def count(self, app: str, version: str) -> int:
+        return len(self.members.get((app, version), ()))
+
+    def is_listed(self, id_: str) -> bool:
+        _, app, version, host, port = id_.split("/")
+        return port == "80" and int(host.rpartition(".")[2]) < self.count(app, version)
+
+    def objects(self, kind: str) -> Iterable[Settings]:
+        return self.configured[kind]
+
+    def backend(self, name: str) -> Mapping[str, Any] | None:
+        return next((each for each in self.configured["backend"] if each["name"] == name), None)
+
+
+class ImpactCase(SynchronousTestCase):
+    """Backend shop serves web 1 with three members, frontend www sends to it; web 2 has a member, web 3 has none."""
+
+    def setUp(self) -> None:
+        self.listing = Listing()
+        self.listing.members = {("web", "1"): [1, 1, 1], ("web", "2"): [1], ("web", "away"): [0, 0]}
+        self.listing.configured = {"backend": [SHOP, {**SHOP, "name": "empty", "version": "3"}], "frontend": [WWW]}
+        self.impact = Impact(self.listing)
+
+    def allowed(self, *changes: dict[str, Any], before: Settings | None = SHOP) -> None:
+        for change in changes:
+            self.assertIsNone(self.impact.of_backend(before, {**(before or SHOP), **change}), change)
+
+    def refused(self, change: dict[str, Any], before: Settings = SHOP) -> str:
+        why = self.impact.of_backend(before, {**before, **change})
+        assert why is not None, change
+        return why
+
+
+class OfBackends(ImpactCase):
+    def test_a_version_without_members(self) -> None:
+        """It is refused while the backend serves, with the figures."""
+        serving = "backend/shop serves web 1 with 3 members"
+        self.assertEqual(self.refused({"version": "3"}), f"{serving}; web 3 has none: every request would get 503")
+        self.assertEqual(self.refused({"app": "wbe"}), f"{serving}; wbe 1 has none: every request would get 503")
+        why = f"{serving}; web away has 2 members, none of which takes traffic: every request would get 503"
+        self.assertEqual(self.refused({"version": "away"}), why)
+        self.allowed({"version": "2"}, {"balance": "source"}, {})
+
+    def test_a_first_set_up(self) -> None:
+        """Where nobody serves nothing is refused, so that things can be set up in any order."""
+        self.assertIsNone(self.impact.of_backend(None, {**SHOP, "version": "3"}))
+        for nobody in ({**SHOP, "version": "3"}, {**SHOP, "version": "away"}, {**SHOP, "app": "other"}):
+            self.allowed({"version": "4"}, {"canary": {"version": "4", "percent": 50}}, before=nobody)
+
+    def test_a_canary_without_members(self) -> None:
+        """It is refused as soon as it is to get a share, and says what would become of that."""
+        why = self.refused({"canary": {"version": "3", "percent": 20}})
+        self.assertIn("web 3 has none: it would get none of the 20 % of the traffic", why)
+        self.refused({"canary": {"version": "3", "percent": 100}})
+        self.allowed({"canary": {"version": "3", "percent": 0}}, {"canary": {"version": "2", "percent": 20}})
+        self.allowed({"canary": {"version": "2", "percent": 100}}, {"canary": {"version": "1", "percent": 50}})
+
+    def test_a_canary_that_was_there(self) -> None:
+        """Its share may change; one that had none is judged when it gets some."""
+        lost = {**SHOP, "canary": {"version": "3", "percent": 20}}
+        self.allowed({"canary": {"version": "3", "percent": 10}}, {"canary": None}, {"version": "2"}, before=lost)
+        self.refused({"canary": {"version": "3", "percent": 20}}, {**SHOP, "canary": {"version": "3", "percent": 0}})
+
+    def test_a_canary_that_serves_alone(self) -> None:
+        """It cannot be ended, and another version without members is said to leave all to it."""
+        alone = {**SHOP, "version": "3", "canary": {"version": "2", "percent": 20}}
+        serving = "backend/shop serves web 3 with no members, and its canary web 2 with 1 member"
+        why = f"{serving}; as it would be set, nobody takes its traffic: every request would get 503"
+        self.assertEqual(self.refused({"canary": None}, alone), why)
+        self.assertIn("web 4 has none: all requests would go to its canary 2", self.refused({"version": "4"}, alone))
+        self.allowed({"version": "2", "canary": None}, {"version": "1"}, before=alone)
+
+    def test_fixed_servers(self) -> None:
+        """They serve; the last of them cannot be taken out, unless there are members."""
+        fixed = {**SHOP, "version": "3", "servers": ["10.0.0.9:80", "10.0.0.8:80"]}
+        why = self.refused({"servers": None}, fixed)
+        self.assertIn("backend/shop serves web 3 with 2 fixed servers; as it would be set, nobody takes its", why)
+        self.refused({"servers": []}, fixed)
+        self.allowed({"servers": ["10.0.0.7:80"]}, {"servers": None, "version": "1"}, {"version": "4"}, before=fixed)
+        both = {**SHOP, "servers": ["10.0.0.9:80"]}
+        self.assertIn("with 3 members and 1 fixed server;", self.refused({"version": "3", "servers": None}, both))
+
+    def test_a_fixed_server_that_is_registered(self) -> None:
+        """It counts as the member, which may be drained."""
+        self.listing.members["web", "away"] = [0]
+        self.allowed({"version": "4"}, before={**SHOP, "version": "away", "servers": ["10.0.0.0:80"]})
+
+
+class OfFrontends(ImpactCase):
+    def judged(self, before: Settings | None, **after: Any) -> str | None:
+        return self.impact.of_frontend(before, {**(before or WWW), **after})
+
+    def test_a_backend_that_is_not_there(self) -> None:
+        """It is refused while the frontend serves, with the nearest name; and so are none, and one without members."""
+        begin = "frontend/www sends to backend shop, which serves web 1 with 3 members;"
+        why = f"{begin} there is no backend shpo (did you mean shop?): its requests would get 503"
+        self.assertEqual(self.judged(WWW, backend="shpo"), why)
+        self.assertEqual(
+            self.judged(WWW, backend=None), f"{begin} it would have no backend: its requests would get 503"
+        )
+        why = str(self.judged(WWW, backend="empty"))
+        self.assertIn("backend empty (web 3) has nobody who takes traffic: its requests would get 503", why)
+        self.assertIsNone(self.judged(WWW, bind="*:80"))
+
+    def test_a_first_set_up(self) -> None:
+        """A frontend that does not serve may name what is to come."""
+        for before in (None, {"name": "www", "backend": None}, {**WWW, "backend": "gone"}, {**WWW, "backend": "empty"}):
+            for backend in ("later", None, "empty", "shop"):
+                self.assertIsNone(self.judged(before, backend=backend), before)
+
+    def test_rules(self) -> None:
+        """A rule that names a backend which is not there is refused, also of a new frontend, if it is a new one."""
+        rules = [{"path": "/a", "backend": "shop"}, {"path": "/b", "backend": "shpo"}, {"host": "c", "backend": "x"}]
+        for before in (None, WWW, {**WWW, "backend": None}):
+            why = "its rules name backend shpo, x, which do not exist (did you mean shop?): the requests that"
+            self.assertIn(why, str(self.judged(before, rules=rules)))
+        self.assertIsNone(self.judged({**WWW, "rules": rules}, rules=rules[1:], bind="*:80"))
+        self.assertIsNone(self.judged(WWW, rules=[{"path": "/a", "backend": "empty"}]))
+
+    def test_a_rule_that_takes_all(self) -> None:
+        """It is judged as the backend is."""
+        why = self.judged(WWW, rules=[{"host": "a", "backend": "shop"}, {"path": "/", "backend": "empty"}])
+        self.assertIn("backend empty (web 3)", str(why))
+        taking = {**WWW, "backend": "empty", "rules": [{"path": "/", "backend": "shop"}]}
+        self.assertIn("backend empty (web 3)", str(self.judged(taking, rules=None)))
+        self.assertIsNone(self.judged(taking, rules=None, backend="shop"))
+
+    def test_served_by_its_rules_alone(self) -> None:
+        """A backend that is not there is refused, one that has no members yet is not."""
+        ruled = {"name": "www", "backend": None, "rules": [{"path": "/a", "backend": "shop"}]}
+        self.assertIn("there is no backend shpo", str(self.judged(ruled, backend="shpo")))
+        self.assertIsNone(self.judged(ruled, backend="empty"))
+
+
+class OfRemovals(ImpactCase):
+    def test_a_backend_that_is_used(self) -> None:
+        """It is refused while it serves, for a frontend or a rule."""
+        why = "frontend www sends to it, and backend/shop serves web 1 with 3 members: every request would get 503"
+        self.assertEqual(self.impact.of_removal(SHOP), why)
+        ruled = [{"name": f"r{i}", "rules": [{"path": "/", "backend": "shop"}]} for i in range(7)]
+        self.listing.configured["frontend"] = ruled
+        self.assertIn("frontend r0, r1, r2, r3, r4 and 2 more send to it", str(self.impact.of_removal(SHOP)))
+
+    def test_others(self) -> None:
+        """One that nobody uses, or that does not serve, can be removed."""
+        self.assertIsNone(self.impact.of_removal({**SHOP, "version": "3"}))
+        self.listing.configured["frontend"] = [{"name": "www", "backend": None, "rules": "old"}]
+        self.assertIsNone(self.impact.of_removal(SHOP))
+
+
+class OfStates(ImpactCase):
+    LAST = "registration/web/2/10.0.0.0/80"
+
+    def test_the_last_member(self) -> None:
+        """It cannot be drained or put into maintenance, but called up."""
+        self.listing.configured["backend"] += [{**SHOP, "name": name, "version": "2"} for name in ("two", "zwei")]
+        for state in ("drain", "maint"):
+            why = "it is the last member that takes traffic of backend two, zwei: every request there would get 503"
+            self.assertEqual(self.impact.of_state(self.LAST, state), why)
+        self.assertIsNone(self.impact.of_state(self.LAST, "up"))
+
+    def test_one_of_several(self) -> None:
+        """It can be drained, and so can one of which no backend needs anything."""
+        for id_ in (self.LAST, "registration/web/1/10.0.0.0/80", "registration/web/away/10.0.0.0/80"):
+            self.assertIsNone(self.impact.of_state(id_, "drain"), id_)
+
+    def test_beside_others(self) -> None:
+        """Fixed servers, and the other version, go on serving; a canary that is left alone counts as its last."""
+        two = {**SHOP, "name": "two", "version": "2"}
+        for more in ({"servers": ["10.0.0.9:80"]}, {"canary": {"version": "1", "percent": 5}}):
+            self.listing.configured["backend"] = [{**two, **more}]
+            self.assertIsNone(self.impact.of_state(self.LAST, "drain"), more)
+        self.listing.configured["backend"] = [{**SHOP, "version": "3", "canary": {"version": "2", "percent": 5}}]
+        self.assertIn("of backend shop", str(self.impact.of_state(self.LAST, "drain")))
+        self.listing.configured["backend"] = [{**two, "servers": ["10.0.0.0:80"]}]
+        self.assertIn("of backend two", str(self.impact.of_state(self.LAST, "drain")))
+
+
+class Warnings(ImpactCase):
+    def test_of_a_backend(self) -> None:
+        """Nobody serves it, or not as it says."""
+        warned = self.impact.warnings_of_backend
+        self.assertEqual(warned(SHOP), [])
+        none = "backend shop has no members: requests are answered 503 until there are"
+        self.assertEqual(warned({**SHOP, "version": "3"}), [none])
+        self.assertIn("has 2 members, none of which takes traffic", warned({**SHOP, "version": "away"})[0])
+        canary = {"version": "3", "percent": 20}
+        idle = "the canary of backend shop gets no request, for web 3 has none"
+        self.assertEqual(warned({**SHOP, "canary": canary}), [idle])
+        self.assertEqual(warned({**SHOP, "canary": {**canary, "percent": 0}}), [])
+        alone = "web 3 has none: its canary 2 gets all requests to shop"
+        self.assertEqual(warned({**SHOP, "version": "3", "canary": {"version": "2", "percent": 1}}), [alone])
+
+    def test_of_a_frontend(self) -> None:
+        """A backend that it names is not there, or has nobody."""
+        rules = [
+            {"path": "/a", "backend": "empty"},
+            {"path": "/b", "backend": "gone"},
+            {"path": "/c", "backend": "gone"},
+        ]
+        self.assertEqual(
+            self.impact.warnings_of_frontend({**WWW, "rules": rules}),
+            [
+                "backend empty has no members: requests are answered 503 until there are",
+                "there is no backend gone: requests are answered 503 until there is",
+            ],
+        )
+        self.assertEqual(self.impact.warnings_of_frontend({"name": "www", "backend": None}), [])
+
+    def test_of_a_removal(self) -> None:
+        """Frontends that still send there are named."""
+        left = "frontend www sends to backend shop: requests are answered 503"
+        self.assertEqual(self.impact.warnings_of_removal("shop"), [left])
+        self.assertEqual(self.impact.warnings_of_removal("empty"), [])
