@@ -123,7 +123,7 @@ def roll_back(kind: Kind) -> Command:
         before = next((each.body for each in node.history(key)[1:]), None)
         if before is None:
             return refused("CONFLICT", f"{key} has no setting before this one")
-        refusal = harm(node, asked, kind, existing, before)
+        refusal = harm(node, asked, kind, existing, before, back=True)
         if refusal is not None:
             return refusal
         node.configure(key, before, asked.author)

@@ -62,10 +62,12 @@ def impact_at(node: Node) -> Impact:
     return Impact(ListedHere(node))
 
 
-def harm(node: Node, asked: Asked, kind: Kind, before: bytes | None, after: bytes | None) -> Answer | None:
+def harm(
+    node: Node, asked: Asked, kind: Kind, before: bytes | None, after: bytes | None, *, back: bool = False
+) -> Answer | None:
     """Return the refusal of a change that would take traffic away, None if it would not or is forced.
 
-    `before` and `after` are the encoded object, None where there is none.
+    `before` and `after` are the encoded object, None where there is none; `back` is for one that is set back.
     """
     if forced(asked) or before == after:
         return None
@@ -74,7 +76,7 @@ def harm(node: Node, asked: Asked, kind: Kind, before: bytes | None, after: byte
     if after is None:
         return refused_by(node, impact.of_removal(old) if kind is BACKEND and old is not None else None)
     new = _settings.decode(after)
-    return refused_by(node, impact.of_backend(old, new) if kind is BACKEND else impact.of_frontend(old, new))
+    return refused_by(node, impact.of_backend(old, new, back=back) if kind is BACKEND else impact.of_frontend(old, new))
 
 
 def refused_by(node: Node, why: str | None) -> Answer | None:

@@ -53,8 +53,8 @@ class Impact:
 
     listed: Listed
 
-    def of_backend(self, before: Settings | None, after: Settings) -> str | None:
-        """Judge a new setting of a backend."""
+    def of_backend(self, before: Settings | None, after: Settings, *, back: bool = False) -> str | None:
+        """Judge a new setting of a backend, or one that is set `back`: then its canary was meant once."""
         if before is None or not self.serves(before):
             return None
         fate = self._fate(after)
@@ -65,7 +65,13 @@ class Impact:
         is_new = canary is not None and (
             former is None or not former.percent or canary.version != former.version or app != before["app"]
         )
-        if canary is not None and canary.percent and is_new and not self._takes_traffic(app, canary.version):
+        if (
+            canary is not None
+            and canary.percent
+            and is_new
+            and not back
+            and not self._takes_traffic(app, canary.version)
+        ):
             share = f"it would get none of the {float(canary.percent):g} % of the traffic"
             return f"{self._serving(before)}; {self._has(app, canary.version)}: {share if self.serves(after) else fate}"
         if not self.serves(after):
@@ -121,13 +127,9 @@ class Impact:
             lacks = f"has {_members(listed)}, none of which takes traffic" if listed else "has no members"
             return [f"backend {name} {lacks}: requests are answered 503 until there are"]
         canary = canary_of(backend)
-        if canary is None:
+        if canary is None or self._stable(backend):
             return []
-        if not self._stable(backend):
-            return [f"{self._has(app, backend['version'])}: its canary {canary.version} gets all requests to {name}"]
-        if canary.percent and not self._takes_traffic(app, canary.version):
-            return [f"the canary of backend {name} gets no request, for {self._has(app, canary.version)}"]
-        return []
+        return [f"{self._has(app, backend['version'])}: its canary {canary.version} gets all requests to {name}"]
 
     def warnings_of_frontend(self, frontend: Settings) -> list[str]:
         """Return what is wrong with the backends that a frontend sends to, each a sentence without its point."""

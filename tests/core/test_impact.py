@@ -82,6 +82,12 @@ class OfBackends(ImpactCase):
         self.allowed({"canary": {"version": "3", "percent": 0}}, {"canary": {"version": "2", "percent": 20}})
         self.allowed({"canary": {"version": "2", "percent": 100}}, {"canary": {"version": "1", "percent": 50}})
 
+    def test_a_canary_that_is_set_back(self) -> None:
+        """It may come back without members, which takes no traffic away, unless nobody would serve then."""
+        back = {**SHOP, "canary": {"version": "3", "percent": 20}}
+        self.assertIsNone(self.impact.of_backend(SHOP, back, back=True))
+        self.assertIsNotNone(self.impact.of_backend(SHOP, {**back, "version": "4"}, back=True))
+
     def test_a_canary_that_was_there(self) -> None:
         """Its share may change; one that had none is judged when it gets some."""
         lost = {**SHOP, "canary": {"version": "3", "percent": 20}}
@@ -211,10 +217,7 @@ class Warnings(ImpactCase):
         none = "backend shop has no members: requests are answered 503 until there are"
         self.assertEqual(warned({**SHOP, "version": "3"}), [none])
         self.assertIn("has 2 members, none of which takes traffic", warned({**SHOP, "version": "away"})[0])
-        canary = {"version": "3", "percent": 20}
-        idle = "the canary of backend shop gets no request, for web 3 has none"
-        self.assertEqual(warned({**SHOP, "canary": canary}), [idle])
-        self.assertEqual(warned({**SHOP, "canary": {**canary, "percent": 0}}), [])
+        self.assertEqual(warned({**SHOP, "canary": {"version": "3", "percent": 20}}), [])
         alone = "web 3 has none: its canary 2 gets all requests to shop"
         self.assertEqual(warned({**SHOP, "version": "3", "canary": {"version": "2", "percent": 1}}), [alone])
 

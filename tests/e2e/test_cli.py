@@ -275,6 +275,9 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     assert json.loads(await answered(node, "/backends/shop"))["health"] == {"path": "/", "interval": 5}
 
 
+WRONG = ("tpyo", "typo")
+
+
 @ensureDeferred
 async def test_frontends(shared: Cluster, shell: Shell) -> None:
     node = await empty(shared)
@@ -286,12 +289,21 @@ async def test_frontends(shared: Cluster, shell: Shell) -> None:
     assert [json.loads(said)] == json.loads(await answered(node, "/frontends"))
     assert shell.table("frontend", "ls", here) == [["www", "shop", 'bind="*:80"']]
     assert shell.done("frontend", "ls", "--json", here) == await answered(node, "/frontends") + "\n"
-    end = shell.bender("frontend", "set", "api", 'rules=[{"path": "/", "backend": "typo"}]', "--backend=tpyo", here)
-    unknown = "bender: there is no backend tpyo: requests are answered 503 until there is.\n"
-    assert (end.returncode, end.stdout, end.stderr) == (0, "frontend/api is created: backend tpyo.\n", unknown)
+    wrong = ["frontend", "set", "api", 'rules=[{"path": "/", "backend": "typo"}]', "--backend=tpyo", here]
+    end = shell.bender(*wrong)
+    assert (end.returncode, end.stdout) == (1, "")
+    assert end.stderr.startswith("bender: its rules name backend typo, which does not exist: the requests that they")
+    end = shell.bender(*wrong, "--force")
+    unknown = [f"bender: there is no backend {name}: requests are answered 503 until there is.\n" for name in WRONG]
+    assert (end.returncode, end.stdout, end.stderr) == (0, "frontend/api is created: backend tpyo.\n", "".join(unknown))
+    forced = json.loads(shell.done(*wrong, "--force", "--json"))
+    assert forced["warnings"] == [text.removeprefix("bender: ").removesuffix(".\n") for text in unknown]
     end = shell.bender("backend", "rm", "shop", here)
-    used = "bender: frontend www sends to backend shop: change that first, or add --force.\n"
-    assert (end.returncode, end.stderr) == (1, used)
+    used = "bender: frontend www sends to it, and backend/shop serves web 1 with 1 member: every request would get 503"
+    assert (end.returncode, end.stderr.partition(" (as ")[0]) == (1, used)
+    end = shell.bender("backend", "set", "shop", "verison=2", here)
+    assert (end.returncode, end.stdout) == (1, "")
+    assert end.stderr.startswith("bender: verison: is not a field of a backend, did you mean version?")
     changed = "  bind *:81 (was *:80)\n"
     assert shell.done("frontend", "set", "www", "bind=*:81", here) == f"frontend/www is set: backend shop.\n{changed}"
     rows = shell.table("frontend", "history", "www", here)
