@@ -82,7 +82,7 @@ class Showing(GuardCase):
         """Suspects serve a backend as they did, whatever an operator says of them besides."""
         self.ask("POST", "/backends", {"name": "site", "app": "web", "version": "1.2.0"})
         self.assertEqual([each["suspect"] for each in self.ask("GET", "/backends/site/members").json], [True])
-        self.ask("PUT", f"{WEB_PATH}/state", {"state": "drain"})
+        self.ask("PUT", f"{WEB_PATH}/state?force", {"state": "drain"})
         (drained,) = self.ask("GET", "/backends/site/members").json
         self.assertEqual((drained["state"], drained["weight"], drained["suspect"]), ("drain", 0, True))
         self.assertEqual(self.events()[-1]["registration"]["suspect"], True)
