@@ -43,14 +43,10 @@ REGISTRY_S_MAX = 3.0
 
 @frozen
 class _Obstacle:
-    """What keeps the instance out: as a clause, and as the beginning of a sentence.
-
-    One that `is_certain` is no matter of time.
-    """
+    """What keeps the instance out: as a clause, and as the beginning of a sentence."""
 
     reason: str
     sentence: str
-    is_certain: bool = False
 
 
 class Instance:
@@ -100,14 +96,17 @@ class Instance:
         """Return True while it is registered, or about to be."""
         return self._id is not None
 
-    async def deregister(self, wait_s: float) -> None:
-        """Take it out of the registry, in bounded time; all nodes are given `wait_s` to know it."""
+    async def deregister(self, wait_s: float, reason: str | None = None) -> None:
+        """Take it out of the registry, in bounded time; all nodes are given `wait_s` to know it.
+
+        `reason` is as in `Client.deregister`.
+        """
         id_, self._id = self._id, None
         if id_ is None:
             return
         was_registered, self._is_registered = self._is_registered, False
         try:
-            await self._remove(id_, wait_s, was_registered=was_registered)
+            await self._remove(id_, wait_s, was_registered=was_registered, reason=reason)
         except CancelledError:
             self._id, self._is_registered = id_, was_registered  # it may be listed still, and `leave` sees to that
             raise
@@ -160,7 +159,7 @@ class Instance:
                     "{sentence}, {count} times in a row: it is deregistered.", sentence=obstacle.sentence, count=failed
                 )
                 self._reminder.was_said(obstacle.reason)
-                await self.deregister(0)
+                await self.deregister(0, "check-failed")
             elif self._id is None and passed >= self._plan.rise:
                 self._log.info("It serves again: it is registered again.")
                 self._register(host)
@@ -175,8 +174,6 @@ class Instance:
             obstacle = await self._obstacle_at(host)
         wait_s = LOOK_S
         while obstacle is not None:
-            if obstacle.is_certain and obstacle.reason != self._obstacle:
-                self._reminder.say(obstacle.reason)
             self._obstacle = obstacle.reason
             await deferLater(self._reactor, wait_s)
             wait_s = min(wait_s * LOOK_GROWTH, self._plan.check_apart_s)
@@ -197,7 +194,7 @@ class Instance:
             self._holding = self._port.look(host, self._command)
         if self._holding.holder is Holder.OTHER:
             clause = self._holding.clause
-            return _Obstacle(clause, clause[:1].upper() + clause[1:], is_certain=True)
+            return _Obstacle(clause, clause[:1].upper() + clause[1:])
         return None
 
     def _check(self, host: str) -> Check:
@@ -248,9 +245,9 @@ class Instance:
         else:
             self._is_registered = self._was_registered = True
 
-    async def _remove(self, id_: str, wait_s: float, *, was_registered: bool) -> None:
+    async def _remove(self, id_: str, wait_s: float, *, was_registered: bool, reason: str | None = None) -> None:
         """Deregister an id. Nothing is said of one that was never registered, of which no answer may have come."""
-        removing = Deferred.fromCoroutine(self._registrar.remove(id_, wait_s=wait_s or None))
+        removing = Deferred.fromCoroutine(self._registrar.remove(id_, reason=reason, wait_s=wait_s or None))
         level = LogLevel.warn
         try:
             applied = await removing.addTimeout(wait_s + REGISTRY_S_MAX, self._reactor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,6 +54,11 @@ def runs(shared: Cluster, tmp_path: Path) -> Iterator[Any]:
 def children(pid: int) -> list[int]:
     """Those of a process."""
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def states(pids: list[int]) -> set[str]:
+    """Those of some processes, as letters."""
+    return {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in pids}
 
 
 def unread() -> BinaryIO:
@@ -233,6 +239,9 @@ async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
     # Nothing opens the port of this one.
     closed = runs(node)
     closed.start("sleep", "60", options=["--host=127.0.0.1", "--drain=30", "--json"])
+    held = runs(node)
+    holder = socket.create_server(("127.0.0.1", held.port))
+    held.start("sleep", "60")
     begun = {
         "does not answer within 0.3 s.": begin("--check=/health", "--check-timeout=0.3", how="hang"),
         "answers /health with 500.": begin("--check=/health", how="ill"),
@@ -240,14 +249,17 @@ async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
     elsewhere = begin(host="127.0.0.2")
     begun[f"127.0.0.2:{elsewhere.port} refuses connections: port {elsewhere.port} is bound to 127.0.0.1."] = elsewhere
     begun[f"127.0.0.1:{closed.port} refuses connections."] = closed
+    begun[f"port {held.port} is held by process {os.getpid()} ("] = held
     for said, run in begun.items():
         await run.printed(said)
         assert said in run.stderr.partition("not registered yet: ")[2]
     assert "refuses connections" in json.loads(closed.stderr)["message"]
     for run in begun.values():
         await run.unlisted(node, within_s=0.1)
+    holder.close()
     closed.signal(signal.SIGTERM)
     assert await closed.ended(within_s=2) == 128 + signal.SIGTERM
+    assert "deregistered" not in closed.stderr
 
 
 @pytest_twisted.ensureDeferred
@@ -432,18 +444,29 @@ async def test_other_signals_are_passed_on(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_control_c_in_a_terminal(runs: Any, shared: Cluster) -> None:
-    """The service does not get it from the terminal, but in its turn, and once; and it can write there."""
+    """The service does not get it from the terminal, but in its turn, and once; and it can write there.
+
+    Ctrl-Z stops all of it, also what the command has started, and SIGCONT lets it go on.
+    """
     node = await one(shared)
     run = runs(node)
     run.folder.mkdir()
     (run.folder / "stderr").touch()
-    service = ["--", sys.executable, SERVING, str(run.port), str(run.folder)]
+    service = ["--", "sh", "-c", f"{sys.executable} {SERVING} {run.port} {run.folder}; exit $?"]
     command: list[str] = [*bender(), *run.arguments("--host=127.0.0.1"), *service]
     terminal = pexpect.spawn(command[0], command[1:], env=environment(), encoding="utf-8")
     await run.listed(node)
+    assert terminal.pid is not None
+    begun = [terminal.pid, *(process.pid for process in ProcessTable().descendants(terminal.pid))]
+    assert len(begun) == 3
+    terminal.sendcontrol("z")
+    await until("all of it is stopped", lambda: states(begun) == {"T"})
+    os.kill(terminal.pid, signal.SIGCONT)
+    await until("all of it goes on", lambda: "T" not in states(begun))
     terminal.sendintr()
     await until("it ends", lambda: not terminal.isalive())
-    assert (terminal.exitstatus, run.noted()[2:]) == (0, ["SIGINT"])
+    assert run.noted()[2:] == ["SIGINT"]
+    assert terminal.exitstatus in (0, 128 + signal.SIGINT)  # as the shell thinks best that has got it as well
     assert "is deregistered" in terminal.read()
 
 

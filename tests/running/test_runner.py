@@ -88,6 +88,8 @@ class Checking(RunnerCase):
         self.assertTrue(self.listed())
         self.network.pass_time(1)
         self.assertFalse(self.listed())
+        for account in self.result(self.client(ONE).explain(ID))["nodes"]:
+            self.assertEqual(account["events"][0]["reason"], "check-failed")
         self.page.code = 200
         self.network.pass_time(1)
         self.assertFalse(self.listed())
@@ -295,6 +297,8 @@ class Ending(RunnerCase):
         self.assertEqual(self.command.signals, [])
         self.network.settle()
         self.assertEqual([self.listed(host) for host in ALL], [False] * 3)
+        for account in self.result(self.client(ONE).explain(ID))["nodes"]:
+            self.assertEqual(account["events"][0]["reason"], "deregistered")
         self.network.advance(0)
         self.assertEqual(self.command.signals, [signal.SIGTERM])
         self.command.end(0)
