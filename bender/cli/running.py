@@ -49,8 +49,12 @@ up_to_an_hour = Duration("0s", "1h")
 @click.option(
     "--port", required=True, type=click.IntRange(1, 65535), metavar="NUMBER", help="The port at which it serves."
 )
-@click.option("--host", metavar="ADDRESS", help="Its address; if not said, that by which this machine reaches a node.")
-@click.option("--ttl", type=Duration(), metavar="DURATION", help="How long it stays when this process is killed.")
+@click.option(
+    "--host", metavar="ADDRESS", help="Its address; by default the one from which this machine reaches a node."
+)
+@click.option(
+    "--ttl", type=Duration(), metavar="DURATION", help="How long it stays registered when this process is killed."
+)
 @click.option("--weight", type=click.IntRange(0, 256), metavar="NUMBER", help="Its share of the traffic.")
 @click.option("--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="Whatever else is to be known of it.")
 @click.option("--check", "check_path", metavar="PATH", help="A page that has to answer with 200 to 399.")
@@ -67,9 +71,9 @@ up_to_an_hour = Duration("0s", "1h")
 @click.option("--drain", type=up_to_an_hour, default="0s", show_default=True, metavar="DURATION",
               help="How long it goes on when all know, before it gets the signal.")  # fmt: skip
 @click.option("--kill-after", type=up_to_an_hour, metavar="DURATION",
-              help="Kill it if it has not ended so long after the signal; never if not said.")  # fmt: skip
+              help="Kill it if it has not ended this long after the signal; never by default.")  # fmt: skip
 @click.option("--behind-proxy", is_flag=True,
-              help="Do not look which process holds the port: it is a proxy that COMMAND did not start.")  # fmt: skip
+              help="Accept that a process which COMMAND did not start holds the port, such as a proxy.")  # fmt: skip
 @click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…",
                 help="The command that serves, and its arguments.")  # fmt: skip
 @following
@@ -77,10 +81,12 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     """Run COMMAND, and keep its instance registered while it serves.
 
     It is registered as soon as its port answers, or the page that --check names. On SIGTERM, SIGINT or SIGQUIT it is
-    deregistered, all nodes are waited for, and then the command gets the signal; a second signal does not wait. Its
-    status is returned, 128 + N if signal N has ended it; 127 if there is no such command. That the registry is away
-    never stops it. If it is not registered after 5 s, the reason is printed on stderr, and repeated more rarely.
-    BENDER_TOKEN is for the registry alone, and not in the environment of COMMAND.
+    deregistered, all nodes are waited for, and then all processes of COMMAND get the signal; a second signal does not
+    wait. The exit status is that of COMMAND, 128 + N if signal N has ended it; 127 if there is no such command; 2 if an
+    option is invalid, before COMMAND starts. An unreachable registry never stops it. If the instance is not registered
+    after 5 s, the reason is printed on stderr, and repeated more rarely. If COMMAND goes into the background, it is
+    followed there; what it leaves running at its end is ended. Without --host the registration follows the address of
+    this machine. BENDER_TOKEN is for the registry alone, and not in the environment of COMMAND.
     """
     plan = _plan(said)
     await _require_valid(plan, session.client)
