@@ -155,7 +155,7 @@ def changed_fields(before: Fields, after: Fields) -> list[str]:
 def _movable(kind: Kind, name: str, fields: Fields, notes: list[str]) -> Fields:
     """The fields, with those that an earlier release kept and this one refuses under `meta`."""
     meta = fields.get(META, {})
-    old = [field for field in _unknown(kind, fields) if isinstance(meta, dict) and field not in meta]
+    old = [field for field in kind.unknown(fields) if isinstance(meta, dict) and field not in meta]
     if not old:
         return fields
     notes.append(
@@ -164,11 +164,6 @@ def _movable(kind: Kind, name: str, fields: Fields, notes: list[str]) -> Fields:
     )
     moved = {field: fields[field] for field in old}
     return {field: value for field, value in fields.items() if field not in old} | {META: {**meta, **moved}}
-
-
-def _unknown(kind: Kind, fields: Fields) -> list[str]:
-    known = (*kind.needs, *kind.may_have, *kind.checks, META)
-    return [field for field in fields if field not in known]
 
 
 def _of_objects(kind: Kind, document: Document, contents: Contents) -> Iterator[ConfigChange]:

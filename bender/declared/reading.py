@@ -10,7 +10,6 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any, cast, get_args
 
@@ -19,6 +18,7 @@ from attrs import define, field, frozen
 
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.durations import FORM, parse_duration
+from bender.core.fields import did_you_mean, unknown_field
 from bender.core.kind import Kind
 from bender.core.model import Invalid, TooLarge, registration_key
 from bender.core.standing import State
@@ -38,6 +38,8 @@ from bender.declared.lines import Path, lines_of
 
 _STATE_FIELDS = ("state", "for", "until")
 _STATE_KEY = "APP/VERSION/HOST/PORT"
+
+_OF_ONE_REQUEST = "is a condition of one request, and nothing that a backend has: leave it out"
 
 #: How tomllib says where the syntax is wrong.
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)\Z")
@@ -105,7 +107,7 @@ class _Reader:
         tables = (*KINDS, STATES)
         for key in content:
             if key not in tables:
-                self._note((key,), f"{key}: there is no such table, only {_listed(tables)}{_meant(key, tables)}")
+                self._note((key,), f"{key}: there is no such table, only {_listed(tables)}{did_you_mean(key, tables)}")
         objects = {table: self._objects(table, kind, content) for table, kind in KINDS.items()}
         return Document(objects["backends"], objects["frontends"], self._states(content))
 
@@ -114,7 +116,7 @@ class _Reader:
         for name, fields in document.frontends.items():
             for path, backend in backends_named(fields):
                 if backend not in document.backends:
-                    near = _meant(backend, document.backends)
+                    near = did_you_mean(backend, document.backends)
                     where = f"{path[0]}: " if len(path) == 1 else f"{path[0]}: number {int(path[1]) + 1}: "
                     text = f"frontend/{name}: {where}there is no backend {backend}{near}"
                     yield backend, Problem(self._line(("frontends", name, *path)), text)
@@ -143,10 +145,13 @@ class _Reader:
         found: dict[str, Fields] = {}
         for name, declared in self._tables(table, content):
             path = (table, name)
+            for condition in kind.conditions:
+                if condition in declared:
+                    self._note((*path, condition), f"{kind.key(name)}: {condition}: {_OF_ONE_REQUEST}")
             fields = self._plain(path, kind.key(name), self._with_meta(path, kind.key(name), declared))
-            for about, problem in _problems_of(kind, name, fields):
-                self._note((*path, about), f"{kind.key(name)}: {problem}")
-            found[name] = {key: value for key, value in fields.items() if key not in IMPLIED}
+            for problem in _problems_of(kind, name, fields):
+                self._note((*path, *_about(problem)), f"{kind.key(name)}: {problem}")
+            found[name] = {key: value for key, value in fields.items() if key not in (*IMPLIED, *kind.conditions)}
         return found
 
     def _with_meta(self, path: Path, id_: str, declared: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,8 +200,8 @@ class _Reader:
     def _state(self, key: str, fields: Mapping[str, Any]) -> DeclaredState:
         for other in fields:
             if other not in _STATE_FIELDS:
-                text = f"state of {key}: {other}: is not a field of a state{_meant(other, _STATE_FIELDS)}"
-                self._note((STATES, key, other), text)
+                problem = unknown_field("a state", other, _STATE_FIELDS)
+                self._note((STATES, key, other), f"state of {key}: {other}: {problem}")
         state = fields.get("state")
         if state not in get_args(State):
             raise Invalid("state", f"must be {_listed([str(each) for each in get_args(State)], 'or')}")
@@ -207,15 +212,15 @@ class _Reader:
         return DeclaredState(cast(State, state), for_s, until_ms)
 
 
-def _problems_of(kind: Kind, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """All that is wrong with an object, one problem of a field; each with the field."""
+def _problems_of(kind: Kind, name: str, fields: Mapping[str, Any]) -> Iterator[str]:
+    """All that is wrong with an object, one problem of a field."""
     left = dict(fields)
     while True:
         try:
             kind.body(name, left)
         except Invalid as error:
             top = error.field if error.field in left else error.field.partition(".")[0]
-            yield top, str(error).replace(f", for there is no {kind.key(name)} yet", "")
+            yield str(error).replace(f", for there is no {kind.key(name)} yet", "")
             if top == "name" and "name" not in left and name != _SOME_NAME:
                 name = _SOME_NAME
             elif top in kind.needs and left.get(top) != _SOME_NAME:
@@ -223,10 +228,24 @@ def _problems_of(kind: Kind, name: str, fields: Mapping[str, Any]) -> Iterator[t
             elif left.pop(top, None) is None:
                 return
         except TooLarge as error:
-            yield "", str(error)
+            yield str(error)
             return
         else:
             return
+
+
+def _about(problem: str) -> Path:
+    """What a problem is about, as it begins: `rules: number 2: host: must be …`."""
+    path: Path = ()
+    for part in problem.split(": "):
+        number = re.fullmatch(r"number (\d+)", part)
+        if number is not None:
+            path = (*path, int(number[1]) - 1)
+        elif part.isidentifier():
+            path = (*path, part)
+        else:
+            break
+    return path
 
 
 def _instance(key: str) -> str:
@@ -274,8 +293,3 @@ def _unlike_json(value: Any) -> Iterator[str]:
 def _listed(words: Any, last: str = "and") -> str:
     *others, end = words
     return f"{', '.join(others)} {last} {end}"
-
-
-def _meant(word: str, known: Any) -> str:
-    near = get_close_matches(word, [*known], 1)
-    return f", did you mean {near[0]}?" if near else ""

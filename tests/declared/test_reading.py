@@ -139,6 +139,19 @@ rules = [{ path = "/", backend = "shop" }]
             "10: frontend/www: rules: are for mode http alone",
         )
 
+    def test_unknown_fields(self) -> None:
+        """All of them, with the nearest that exist, by the rules of the API; also inside objects and in rules."""
+        self.wrong(
+            SHOP + "verison = 1\nhelth = {}\nhealth = { pth = '/' }\nmin_members = 2\n"
+            "[frontends.www]\nbnid = '*:80'\n[[frontends.www.rules]]\npaht = '/'\nbackend = 'shop'\n",
+            "4: backend/shop: verison: is not a field of a backend, did you mean version?",
+            "5: backend/shop: helth: is not a field of a backend, did you mean health?",
+            "6: backend/shop: health: pth: is not a field of health, did you mean path?",
+            "7: backend/shop: min_members: is a condition of one request",
+            "9: frontend/www: bnid: is not a field of a frontend, did you mean bind?",
+            "11: frontend/www: rules: number 1: paht: is not a field of a rule, did you mean path?",
+        )
+
     def test_what_json_cannot_say(self) -> None:
         """Dates and numbers that are none are refused where they stand."""
         self.wrong(SHOP + "[backends.shop.meta]\nsince = 2026-11-30\n", "4: backend/shop: meta: 2026-11-30 is a date")
