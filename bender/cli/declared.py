@@ -17,6 +17,7 @@ from bender.declared.application import Applier, Interrupted
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, change_set, exported
 from bender.declared.document import Document
 from bender.declared.reading import Problem, Read, read
+from bender.declared.rehearsal import Objection
 from bender.declared.writing import write
 from bender.escaping import escaped
 
@@ -139,6 +140,9 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
     changes = change_set(found.document, contents, prune=prune)
     _refuse_to_remove_everything(changes, found.document, force=force)
     _show(session.screen, changes)
+    refused = [] if force else await applier.objections(changes.changes, contents)
+    if refused:
+        return _say_refused(session.screen, changes, refused, dry_run=dry_run)
     if dry_run or not changes.changes:
         _conclude(session.screen, changes, dry_run=dry_run)
         return 0
@@ -217,6 +221,17 @@ def _summary(changes: Iterable[ConfigChange], would: str = "") -> str:
     for change in changes:
         counts[change.action] = counts.get(change.action, 0) + 1
     return ", ".join(f"{counts[action]} {would}{word}" for action, word in _DONE.items() if action in counts)
+
+
+def _say_refused(screen: Screen, changes: ChangeSet, refused: Sequence[Objection], *, dry_run: bool) -> int:
+    """Say what the registry would refuse. Nothing is changed then, also nothing of the rest."""
+    why = [f"{each.change.id}: {each.why}" for each in refused]
+    if screen.as_json:
+        _tell_json(screen, changes, (), dry_run=dry_run, error="; ".join(why))
+    for each in why:
+        screen.error(each)
+    screen.error("nothing was changed; add --force to do it all the same")
+    return NOT_DONE
 
 
 def _say_interrupted(screen: Screen, changes: ChangeSet, error: Interrupted) -> int:

@@ -8,6 +8,7 @@ not tried. Applying the document again goes on from there.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from attrs import evolve, frozen
@@ -18,6 +19,10 @@ from bender.client.asking import only_if, path_of
 from bender.client.reading import Reader, read_backend, read_frontend, read_nothing, reader
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
+from bender.declared.rehearsal import Objection, objections, versions_concerned
+
+#: Lists of the members of a version. If more are needed, all that is registered is fetched in one piece.
+LISTS_MAX = 20
 
 #: Between two looks at whether nodes are ready.
 LOOKS_APART_S = 0.2
@@ -82,6 +87,14 @@ class Applier:
         except NotFound as error:
             return Contents(backends, frontends, {}, self.wall_ms(), (f"{error.node} {_NO_STATES}",))
         return Contents(backends, frontends, {word.id: word for word in words}, self.wall_ms())
+
+    async def objections(self, changes: Sequence[ConfigChange], contents: Contents) -> list[Objection]:
+        """Return what the registry would refuse of the changes, by the members that it has now."""
+        versions = versions_concerned(changes, contents)
+        if len(versions) > LISTS_MAX:
+            return objections(changes, contents, await self.client.registrations())
+        lists = [await self.client.registrations(app, version) for app, version in sorted(versions)]
+        return objections(changes, contents, chain(*lists))
 
     async def tagged(self, changes: ChangeSet) -> ChangeSet:
         """Return the changes with the tags of what is changed; raises `BenderError` if that is not as compared."""

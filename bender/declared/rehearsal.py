@@ -1,0 +1,132 @@
+"""Rehearsing changes: what a node would refuse of them, found before the first of them is made.
+
+A node judges each change by what it lists at that moment (`bender.core.impact`). The same judgement is made here by
+what the registry has now, changed in thought, step by step, in the order in which the changes would be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import define, frozen
+
+from bender.client.values import Registration
+from bender.core.impact import Impact
+from bender.core.serving import AWAY, canary_of
+from bender.core.standing import UP
+from bender.declared.comparison import ConfigChange, Contents
+from bender.declared.document import Fields, backends_named
+
+#: An app and a version of it.
+Version = tuple[str, str]
+
+
+@frozen
+class Objection:
+    """A change that a node would refuse, and why."""
+
+    change: ConfigChange
+    why: str
+
+
+def versions_concerned(changes: Iterable[ConfigChange], contents: Contents) -> set[Version]:
+    """Return the versions whose members decide whether the changes would be refused."""
+    objects: list[Fields] = []
+    found: set[Version] = set()
+    for change in changes:
+        sides = [fields for fields in (change.before, change.after) if fields is not None]
+        if change.kind == "backend":
+            objects += sides
+        elif change.kind == "frontend":
+            names = [name for fields in sides for _, name in backends_named(fields)]
+            objects += [contents.backends[name] for name in names if name in contents.backends]
+        else:
+            _, app, version, *_ = change.name.split("/")
+            found.add((app, version))
+            objects += [each for each in contents.backends.values() if (app, version) in _versions(each)]
+    return found.union(*map(_versions, objects))
+
+
+def objections(
+    changes: Iterable[ConfigChange], contents: Contents, registrations: Iterable[Registration]
+) -> list[Objection]:
+    """Return what a node would refuse if the changes were made one after the other.
+
+    `registrations` are the members of at least the versions concerned. A change that would be refused counts as made
+    for those after it, so that each sentence is about one mistake.
+    """
+    thought = _Thought.of(contents, registrations)
+    found = []
+    for change in changes:
+        why = _judged(change, thought)
+        if why is not None:
+            found.append(Objection(change, why))
+        thought.make(change)
+    return found
+
+
+def _judged(change: ConfigChange, thought: _Thought) -> str | None:
+    impact = Impact(thought)
+    if change.kind == "state":
+        return impact.of_state(change.name, UP if change.state is None else change.state.state)
+    before = thought.named[change.kind].get(change.name)
+    after = None if change.after is None else {**change.after, "name": change.name}
+    if change.kind == "backend":
+        return impact.of_removal(before or {}) if after is None else impact.of_backend(before, after)
+    return None if after is None else impact.of_frontend(before, after)
+
+
+@define
+class _Thought:
+    """A registry as it would be after some changes, in the form in which a node's list is judged."""
+
+    named: Mapping[str, dict[str, Mapping[str, Any]]]
+    members: Mapping[Version, list[Registration]]
+    states: dict[str, str]
+
+    @classmethod
+    def of(cls, contents: Contents, registrations: Iterable[Registration]) -> _Thought:
+        members: dict[Version, list[Registration]] = {}
+        states = {}
+        for each in registrations:
+            members.setdefault((each.app, each.version), []).append(each)
+            states[each.id] = each.state
+        named: dict[str, dict[str, Mapping[str, Any]]] = {
+            kind: {name: {**fields, "name": name} for name, fields in contents.objects(kind).items()}
+            for kind in ("backend", "frontend")
+        }
+        return cls(named, members, states)
+
+    def make(self, change: ConfigChange) -> None:
+        """Make a change in thought."""
+        if change.kind == "state":
+            self.states[change.name] = UP if change.state is None else change.state.state
+        elif change.after is None:
+            self.named[change.kind].pop(change.name, None)
+        else:
+            self.named[change.kind][change.name] = {**change.after, "name": change.name}
+
+    def taking_traffic(self, app: str, version: str) -> Iterator[str]:
+        for each in self.members.get((app, version), ()):
+            if each.weight and self.states[each.id] not in AWAY:
+                yield each.id
+
+    def count(self, app: str, version: str) -> int:
+        return len(self.members.get((app, version), ()))
+
+    def is_listed(self, id_: str) -> bool:
+        _, app, version, *_ = id_.split("/")
+        return any(each.id == id_ for each in self.members.get((app, version), ()))
+
+    def objects(self, kind: str) -> Iterable[Mapping[str, Any]]:
+        return self.named[kind].values()
+
+    def backend(self, name: str) -> Mapping[str, Any] | None:
+        return self.named["backend"].get(name)
+
+
+def _versions(backend: Fields) -> set[Version]:
+    canary = canary_of(backend)
+    versions = [backend["version"], *([] if canary is None else [canary.version])]
+    return {(backend["app"], version) for version in versions}
