@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import IO, Any
 
 import click
 import msgspec
 
+from bender.cli.effects import current, missing, settings_of
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import Screen
 from bender.cli.session import Session, asking
+from bender.cli.words import Duration
 from bender.client import BenderError
 from bender.declared.application import Applier, Interrupted
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, change_set, exported
@@ -20,6 +23,9 @@ from bender.declared.reading import Problem, Read, read
 from bender.declared.rehearsal import Objection
 from bender.declared.writing import write
 from bender.escaping import escaped
+
+#: Objects of which it is found out whether load balancers have them: each takes requests until they do.
+OBJECTS_FOLLOWED_MAX = 20
 
 _SIGNS = {"create": "+", "change": "~", "remove": "-"}
 _DONE = {"create": "created", "change": "changed", "remove": "removed"}
@@ -111,10 +117,10 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
 @click.option("--force", is_flag=True, help="Also do what would take traffic away from something that serves.")
 @click.option(
     "--wait",
-    type=click.FloatRange(0),
-    default=10.0,
+    type=Duration("0s"),
+    default="10s",
     show_default=True,
-    metavar="SECONDS",
+    metavar="DURATION",
     help="How long to wait for nodes that were just started.",
 )
 @asking
@@ -144,15 +150,27 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
     if refused:
         return _say_refused(session.screen, changes, refused, dry_run=dry_run)
     if dry_run or not changes.changes:
-        _conclude(session.screen, changes, dry_run=dry_run)
+        _conclude(session.screen, changes, (), dry_run=dry_run)
         return 0
     tagged = await applier.tagged(changes)
     try:
-        await applier.carry_out(tagged.changes, force=force)
+        warnings = await applier.carry_out(tagged.changes, force=force)
     except Interrupted as error:
         return _say_interrupted(session.screen, changes, error)
-    _conclude(session.screen, changes, dry_run=False)
+    warnings += await _lacking(session, changes.changes)
+    _conclude(session.screen, changes, warnings, dry_run=False)
     return 0
+
+
+async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[str]:
+    """Return which load balancers do not have what was changed, by the objects that were changed last."""
+    objects = [change for change in changes if change.kind != "state"][-OBJECTS_FOLLOWED_MAX:]
+
+    async def lacking(change: ConfigChange) -> list[str]:
+        found = await current(session, change.id)
+        return await missing(session, change.id, settings_of(found))
+
+    return [*dict.fromkeys(chain(*await session.together(map(lacking, objects))))]
 
 
 def _read(file: IO[bytes]) -> Read:
@@ -200,9 +218,9 @@ def _show(screen: Screen, changes: ChangeSet) -> None:
             screen.say(f"    {each}")
 
 
-def _conclude(screen: Screen, changes: ChangeSet, *, dry_run: bool) -> None:
+def _conclude(screen: Screen, changes: ChangeSet, warnings: Sequence[str], *, dry_run: bool) -> None:
     if screen.as_json:
-        _tell_json(screen, changes, () if dry_run else changes.changes, dry_run=dry_run)
+        _tell_json(screen, changes, () if dry_run else changes.changes, dry_run=dry_run, warnings=warnings)
         return
     for id_ in changes.over:
         screen.warn(f"{id_} has ended by now, and is left out")
@@ -214,6 +232,8 @@ def _conclude(screen: Screen, changes: ChangeSet, *, dry_run: bool) -> None:
         screen.say(f"Nothing was changed. Without --dry-run, {_summary(changes.changes, 'would be ')}.")
     else:
         screen.say(f"Done: {_summary(changes.changes)}.")
+    for warning in warnings:
+        screen.warn(warning)
 
 
 def _summary(changes: Iterable[ConfigChange], would: str = "") -> str:
@@ -244,7 +264,13 @@ def _say_interrupted(screen: Screen, changes: ChangeSet, error: Interrupted) -> 
 
 
 def _tell_json(
-    screen: Screen, changes: ChangeSet, done: Sequence[ConfigChange], *, dry_run: bool, error: str | None = None
+    screen: Screen,
+    changes: ChangeSet,
+    done: Sequence[ConfigChange],
+    *,
+    dry_run: bool,
+    warnings: Sequence[str] = (),
+    error: str | None = None,
 ) -> None:
     told = [
         {"id": change.id, "action": change.action, "before": change.before, "after": change.after}
@@ -257,6 +283,7 @@ def _tell_json(
         "unchanged": changes.unchanged,
         "left": changes.left,
         "over": changes.over,
+        "warnings": warnings,
         "error": error,
     }
     screen.json(msgspec.json.encode(said))

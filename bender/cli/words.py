@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from bender.core.durations import parse_duration
 from bender.core.model import Invalid, parse_name, registration_key
 
 PARTS = ("APP", "VERSION", "HOST", "PORT")
@@ -20,12 +21,6 @@ EXAMPLE = "web/1.2.0/10.0.0.5/8080"
 
 #: Fields of backends and frontends, and of what is in them, that are text also where that looks like a number.
 TEXTS = {"app", "backend", "balance", "bind", "host", "mode", "path", "version"}
-
-_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-_UNITS_S = (86_400, 3600, 60, 1, 0.001)
-_DURATION = re.compile(
-    "".join(rf"(?:([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?){unit})?" for unit in ("d", "h", "m(?:in)?(?!s)", "s", "ms"))
-)
 
 _NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,9})?")
 
@@ -116,12 +111,10 @@ class Duration(click.ParamType[float]):
 
 def seconds_of(text: str) -> float | None:
     """Return the seconds of a duration such as `90`, `90s`, `1h30m` or `250ms`, None if it is not one."""
-    if _SECONDS.fullmatch(text):
-        return float(text)
-    match = _DURATION.fullmatch(text)
-    if not match or not text:
+    try:
+        return parse_duration(text)
+    except ValueError:
         return None
-    return sum(float(number) * unit_s for number, unit_s in zip(match.groups(), _UNITS_S, strict=True) if number)
 
 
 class Events(click.ParamType[frozenset[str]]):

@@ -1,4 +1,4 @@
-"""Durations as people write them: `90`, `90s`, `10m`, `1h30m`, `2d`.
+"""Durations as people write them: `90`, `90s`, `10m` or `10min`, `1h30m`, `2d`, `250ms`.
 
 A number alone is seconds. Units go from the largest to the smallest, each once at most, so that `30m1h` is an error and
 not a guess.
@@ -13,7 +13,7 @@ FORM = "a number of seconds, or a duration such as 90s, 10m, 1h30m or 2d"
 
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", re.ASCII)
 _PART = r"(?:([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?){unit})?"
-_UNITS_S = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_UNITS_S = {"d": 86_400.0, "h": 3600.0, "m(?:in)?": 60.0, "s": 1.0, "ms": 0.001}
 _UNITS = re.compile("".join(_PART.format(unit=unit) for unit in _UNITS_S), re.ASCII)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from attrs import evolve, frozen
 
 from bender.addresses import NoAnswer
-from bender.client import Backend, BenderError, Client, Frontend, NotFound, Refused, Word
-from bender.client.asking import only_if, path_of
+from bender.client import Backend, BenderError, Client, Frontend, NotFound, Refused, Reply, Word
+from bender.client.asking import forced, only_if, path_of
 from bender.client.reading import Reader, read_backend, read_frontend, read_nothing, reader
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
@@ -108,44 +108,46 @@ class Applier:
             raise BenderError(f"{change.id} was changed by somebody else just now: try again")
         return evolve(change, etag=found.etag)
 
-    async def carry_out(self, changes: Sequence[ConfigChange], *, force: bool) -> None:
-        """Make the changes in their order. Raises `Interrupted` at the first that cannot be made."""
+    async def carry_out(self, changes: Sequence[ConfigChange], *, force: bool) -> list[str]:
+        """Make the changes in their order; returns what the nodes warned of.
+
+        Raises `Interrupted` at the first that cannot be made.
+        """
+        warnings: list[str] = []
         for number, change in enumerate(changes):
             try:
-                await self._make(change, force=force)
+                warnings += (await self._make(change, force=force)).warnings
             except BenderError as error:
                 if await self._is_made(change, error):
                     continue
                 why = _overtaken(change) if isinstance(error, Refused) and error.code == "STALE" else str(error)
                 raise Interrupted(why, tuple(changes[:number]), tuple(changes[number:])) from error
+        return [*dict.fromkeys(warnings)]
 
-    async def _make(self, change: ConfigChange, *, force: bool) -> None:
-        query = "?force" if force else ""
+    async def _make(self, change: ConfigChange, *, force: bool) -> Reply:
         if change.kind == "state":
-            await self._set_state(change, query)
-            return
-        path, read = path_of(change.id), _reader(change)
-        if change.action == "create":
-            name = {"name": change.name}
-            await self.client.read(read, "POST", f"/{change.kind}s{query}", {**(change.after or {}), **name})
-        elif change.action == "remove":
-            await self.client.read(read_nothing, "DELETE", path + query, headers=only_if(change.etag))
-        else:
-            await self.client.read(read, "PUT", path + query, _sent(change), headers=only_if(change.etag))
+            return await self._set_state(change, force=force)
+        path, only = forced(path_of(change.id), force=force), only_if(change.etag)
+        if change.action == "remove":
+            return (await self.client.read(read_nothing, "DELETE", path, headers=only))[1]
+        if change.action == "change":
+            return (await self.client.read(_reader(change), "PUT", path, _sent(change), headers=only))[1]
+        created = {**(change.after or {}), "name": change.name}
+        path = forced(f"/{change.kind}s", force=force)
+        return (await self.client.read(_reader(change), "POST", path, created))[1]
 
-    async def _set_state(self, change: ConfigChange, query: str) -> None:
-        path = f"{path_of(change.name)}/state"
+    async def _set_state(self, change: ConfigChange, *, force: bool) -> Reply:
+        plain = f"{path_of(change.name)}/state"
         # What is left of a state is in the answer, so its tag says nothing about whether it was set anew.
-        if _set_when(await self._word(path)) != _set_when(change.word):
+        if _set_when(await self._word(plain)) != _set_when(change.word):
             raise BenderError(_overtaken(change))
         if change.state is None:
-            await self.client.read(read_nothing, "DELETE", path + query)
-            return
+            return (await self.client.read(read_nothing, "DELETE", plain))[1]
         body = {"state": change.state.state, "for": max(1.0, change.state.lasts_s(self.wall_ms()))}
         try:
-            await self.client.read(reader(Word), "PUT", path + query, body)
+            return (await self.client.read(reader(Word), "PUT", forced(plain, force=force), body))[1]
         except NotFound:  # the instance is not registered yet, and the state is meant for when it is
-            await self.client.read(reader(Word), "PUT", f"{path}?force", body)
+            return (await self.client.read(reader(Word), "PUT", forced(plain, force=True), body))[1]
 
     async def _word(self, path: str) -> Word | None:
         try:

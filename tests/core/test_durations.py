@@ -18,6 +18,7 @@ class Durations(SynchronousTestCase):
         for text, seconds in (
             ("90s", 90.0),
             ("10m", 600.0),
+            ("10min", 600.0),
             ("1h30m", 5400.0),
             ("2d", 172_800.0),
             ("1d1h1m1s", 90_061.0),
@@ -29,6 +30,23 @@ class Durations(SynchronousTestCase):
 
     def test_anything_else_is_an_error(self) -> None:
         """The message quotes it and shows the form."""
-        for text in ("", " ", "h", "1x", "30m1h", "1h1h", "-5", "1e3", "nan", "1 h", "٣s", "1h 30m", "1.", ".5", "1H"):
+        for text in (
+            "",
+            " ",
+            "h",
+            "1x",
+            "30m1h",
+            "1h1h",
+            "-5",
+            "1e3",
+            "nan",
+            "1 h",
+            "٣s",
+            "1h 30m",
+            "1.",
+            ".5",
+            "1H",
+            "1mins",
+        ):
             error = self.assertRaises(ValueError, parse_duration, text)
             self.assertIn("such as 90s, 10m, 1h30m", str(error))

@@ -27,7 +27,7 @@ async def test_a_registry_in_a_file(shared: Cluster, shell: Shell, tmp_path: Pat
     await registered(node)
     assert (await node.call("PUT", "/backends/shop", SHOP)).status == 201
     rules = [{"path": "/api", "backend": "shop"}]
-    assert (await node.call("PUT", "/frontends/www", {"backend": "shop", "rules": rules})).status == 201
+    assert (await node.call("PUT", "/frontends/www", {"backend": "shop", "mode": "http", "rules": rules})).status == 201
     state = "/registrations/web/1.2.0/10.0.0.9/8080/state"
     assert (await node.call("PUT", f"{state}?force", {"state": "drain", "for": 3600})).status == 200
 
@@ -37,14 +37,37 @@ async def test_a_registry_in_a_file(shared: Cluster, shell: Shell, tmp_path: Pat
     assert shell.done("check", str(file)) == f"{file} is valid: 1 backend, 1 frontend, 1 state.\n"
     assert shell.done("apply", "-f", str(file), here) == "Nothing to change: 3 objects as declared.\n"
 
-    file.write_text(text.replace("percent = 12.5", "percent = 20").replace('backend = "shop"\n\n', "\n", 1))
-    difference = "~ backend/shop\n    canary 12.5 % → 20 % of 1.3.0\n~ frontend/www\n    backend removed (was shop)\n"
+    file.write_text(text.replace("percent = 12.5", "percent = 20").replace('mode = "http"\n', ""))
+    difference = "~ backend/shop\n    canary 12.5 % → 20 % of 1.3.0\n~ frontend/www\n    mode removed (was http)\n"
     would = "Nothing was changed. Without --dry-run, 2 would be changed.\n"
     assert shell.done("apply", "-f", str(file), "--dry-run", here) == difference + would
     assert (await node.call("GET", "/backends/shop")).body["canary"]["percent"] == 12.5
-    assert shell.done("apply", "-f", str(file), here) == f"{difference}Done: 2 changed.\n"
+    applied = shell.bender("apply", "-f", str(file), here)
+    assert (applied.returncode, applied.stdout) == (0, f"{difference}Done: 2 changed.\n"), applied.stderr
     assert (await node.call("GET", "/backends/shop")).body["canary"]["percent"] == 20
-    assert json.loads(shell.done("export", "--json", here))["frontends"] == {"www": {"rules": rules}}
+    frontends = json.loads(shell.done("export", "--json", here))["frontends"]
+    assert frontends == {"www": {"backend": "shop", "rules": rules}}
+
+
+@ensureDeferred
+async def test_what_would_be_an_outage(shared: Cluster, shell: Shell, tmp_path: Path) -> None:
+    """A version without members is refused before anything is changed, also in a dry run; unless it is forced."""
+    (node,) = shared.nodes or await shared(1)
+    here, file = at(node), tmp_path / "outage.toml"
+    await registered(node, "out/1/10.0.0.5/8080")
+    assert (await node.call("PUT", "/backends/out", {"app": "out", "version": "1"})).status == 201
+    file.write_text('[backends.out]\napp = "out"\nversion = "2"\n[backends.beside]\napp = "out"\nversion = "1"\n')
+    for options in ([], ["--dry-run"]):
+        refused = shell.bender("apply", "-f", str(file), here, *options)
+        assert refused.returncode == 1
+        assert "bender: backend/out: backend/out serves out 1 with 1 member; out 2 has none" in refused.stderr
+        assert (await node.call("GET", "/backends/beside")).status == 404
+    forced = shell.bender("apply", "-f", str(file), "--force", "--json", here)
+    assert (forced.returncode, forced.stderr) == (0, "")
+    said = json.loads(forced.stdout)
+    assert (said["done"], said["error"]) == (["backend/beside", "backend/out"], None)
+    assert len(said["warnings"]) == 1
+    assert (await node.call("GET", "/backends/out")).body["version"] == "2"
 
 
 @ensureDeferred
