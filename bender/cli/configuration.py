@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from bender.cli import completing
 from bender.cli.effects import consumers_of, current, missing, say_differences, settings_of
 from bender.cli.grammar import Command, Group
 from bender.cli.screen import compact, day_and_clock
@@ -50,7 +51,10 @@ fields_argument = click.argument(
 
 
 def name_argument(of: str, *, required: bool = True) -> Callable[[Asked], Asked]:
-    return click.argument("name", required=required, type=Name(), help=f"The name of the {of}.")
+    complete = completing.backends if of == "backend" else completing.frontends
+    return click.argument(
+        "name", required=required, type=Name(), shell_complete=complete, help=f"The name of the {of}."
+    )
 
 
 @click.group(cls=Group)
@@ -73,8 +77,10 @@ def frontend() -> None:
     """,
 )
 @name_argument("backend")
-@click.option("--app", help="The app; needed for a new one.")
-@click.option("--version", help="The version that serves; to change it is a deploy.")
+@click.option("--app", shell_complete=completing.apps, help="The app; needed for a new one.")
+@click.option(
+    "--version", shell_complete=completing.versions, help="The version that serves; to change it is a deploy."
+)
 @click.option(
     "--min-members", type=click.IntRange(0), metavar="NUMBER", help="Only if so many of the version are online by now."
 )
@@ -106,7 +112,7 @@ async def set_backend(
     """,
 )
 @name_argument("frontend")
-@click.option("--backend", help="The backend behind it.")
+@click.option("--backend", shell_complete=completing.backends, help="The backend behind it.")
 @fields_argument
 @force_option
 @asking

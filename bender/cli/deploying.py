@@ -9,6 +9,7 @@ import click
 import msgspec
 from twisted.internet.defer import CancelledError
 
+from bender.cli import completing
 from bender.cli.configuration import name_argument
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import Screen, without_point
@@ -32,7 +33,7 @@ up_to_a_day = Duration("0s", "24h")
     """,
 )
 @name_argument("backend")
-@click.argument("version", type=Name(), help="The version that is to serve.")
+@click.argument("version", type=Name(), shell_complete=completing.versions, help="The version that is to serve.")
 @click.option("--min-members", type=click.IntRange(0), metavar="NUMBER",
               help="How many members of the version are needed; one if it is not said, where somebody serves now.",
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bender.cli import completing
 from bender.cli.grammar import Group
 from bender.cli.screen import lasted
 from bender.cli.session import Session, asking
@@ -45,7 +46,7 @@ async def list_guarded(session: Session) -> None:
     bender guard end web
     """,
 )
-@click.argument("app", type=Name(), help="The app.")
+@click.argument("app", type=Name(), shell_complete=completing.guarded_apps, help="The app.")
 @asking
 async def end_guard(session: Session, app: str) -> None:
     """Have the suspects of an app hidden now, on all nodes that are connected.

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from bender.cli import completing
 from bender.cli.effects import warn_of_unable_drivers
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import ago, clock, compact, lasted
@@ -21,8 +22,18 @@ from bender.client.reading import Account, Explanation, Seen, Serves, read_nothi
 from bender.core.difference import differences
 from bender.core.standing import UP
 
-id_argument = click.argument(
-    "id", nargs=-1, required=True, metavar=ID, help="The instance, by its id, or by its parts as four words."
+_ID_HELP = "The instance, by its id, or by its parts as four words."
+
+id_argument = click.argument("id", nargs=-1, required=True, metavar=ID, shell_complete=completing.ids, help=_ID_HELP)
+app_argument = click.argument(
+    "app", required=False, type=Name(), shell_complete=completing.apps, help="The app; all if not said."
+)
+version_argument = click.argument(
+    "version",
+    required=False,
+    type=Name(),
+    shell_complete=completing.versions,
+    help="The version of it; all if not said.",
 )
 
 
@@ -34,8 +45,8 @@ id_argument = click.argument(
     bender ls web --meta zone=a --json
     """,
 )
-@click.argument("app", required=False, type=Name(), help="The app; all if not said.")
-@click.argument("version", required=False, type=Name(), help="The version of it; all if not said.")
+@app_argument
+@version_argument
 @click.option("--meta", multiple=True, type=TextPair(), metavar="KEY=VALUE", help="Only what has this in its meta.")
 @asking
 async def ls(session: Session, app: str | None, version: str | None, meta: Sequence[tuple[str, str]]) -> int:
@@ -95,8 +106,8 @@ def _state(session: Session, registration: Registration) -> Styled:
     bender watch --only offline,removed --json
     """,
 )
-@click.argument("app", required=False, type=Name(), help="The app; all if not said.")
-@click.argument("version", required=False, type=Name(), help="The version of it; all if not said.")
+@app_argument
+@version_argument
 @click.option(
     "--only",
     metavar="EVENT,…",
@@ -229,9 +240,17 @@ def _show_events(session: Session, nodes: Sequence[Account]) -> None:
     bender register --app web --version 1.2.0 --host 10.0.0.5 --port 8080 --ttl 60 --meta zone=a
     """,
 )
-@click.argument("id", nargs=-1, metavar=f"[{ID}]", help="The instance, by its id, or by its parts as four words.")
-@click.option("--app", help="The app that it is an instance of, if it is not named by its id.")
-@click.option("--version", help="The version of the app.")
+@click.argument(
+    "id",
+    nargs=-1,
+    metavar=f"[{ID}]",
+    shell_complete=completing.ids,
+    help=_ID_HELP,
+)
+@click.option(
+    "--app", shell_complete=completing.apps, help="The app that it is an instance of, if it is not named by its id."
+)
+@click.option("--version", shell_complete=completing.versions, help="The version of the app.")
 @click.option("--host", metavar="ADDRESS", help="Its address, or the name of its host.")
 @click.option("--port", metavar="NUMBER", help="The port at which it serves.")
 @click.option("--ttl", type=Duration(), metavar="DURATION", help="How long it stays without being renewed.")

@@ -17,6 +17,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
+from bender.cli import completing
 from bender.cli.grammar import Command as Documented
 from bender.cli.screen import json_for
 from bender.cli.session import TOKEN, Session, following
@@ -44,8 +45,8 @@ up_to_an_hour = Duration("0s", "1h")
     bender run --app web --version 1.2.0 --port 8080 --check /health --drain 3 -- ./serve --port 8080
     """,
 )
-@click.option("--app", required=True, help="The app that it is an instance of.")
-@click.option("--version", required=True, help="The version of the app.")
+@click.option("--app", required=True, shell_complete=completing.apps, help="The app that it is an instance of.")
+@click.option("--version", required=True, shell_complete=completing.versions, help="The version of the app.")
 @click.option(
     "--port", required=True, type=click.IntRange(1, 65535), metavar="NUMBER", help="The port at which it serves."
 )

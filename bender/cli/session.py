@@ -15,6 +15,7 @@ import click
 import msgspec
 from attrs import define, field
 
+from bender.cli import completing
 from bender.cli.loops import on_asyncio, on_reactor
 from bender.cli.screen import Screen
 from bender.cli.slow_nodes import in_order, remember
@@ -63,6 +64,7 @@ OPTIONS = (
         "--node",
         "nodes",
         metavar="HOST:PORT,…",
+        shell_complete=completing.nodes,
         type=Nodes(),
         default=f"127.0.0.1:{API_PORT}",
         show_default=True,
@@ -233,7 +235,7 @@ def _with_options(command: Callable[..., Done], run: Callable[[Session, dict[str
         **arguments: Any,
     ) -> int:
         _let_there_be_streams()
-        safety = Safety(_token(token_file), None if ca is None else ca.read_bytes(), author or user_at_host())
+        safety = Safety(token_of(token_file), None if ca is None else ca.read_bytes(), author or user_at_host())
         return run(Session(Screen(as_json=as_json), nodes, safety), arguments)
 
     for option in reversed(OPTIONS):
@@ -282,7 +284,7 @@ async def _bounded(session: Session, later: Any, doing: Done) -> int:
     return status or 0
 
 
-def _token(file: Path | None) -> str | None:
+def token_of(file: Path | None) -> str | None:
     """What is to be shown to nodes: printable ASCII, for it travels in a header."""
     if file is None:
         token, said_by, where = os.environ.get(TOKEN, ""), TOKEN, "it"
