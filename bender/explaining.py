@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from bender.core.account import Account, Held, Unheard
 from bender.core.consumer import Consumer, labels
-from bender.core.ledger import CHECK_FAILED
+from bender.core.reasons import CHECK_FAILED
 from bender.core.standing import UP
 from bender.core.states import told
 from bender.core.timing import in_a_word

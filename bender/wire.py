@@ -33,9 +33,10 @@ from bender.core.account import Account
 from bender.core.configuration import BUCKETS, LASTING_S_MAX
 from bender.core.consumer import Awaited, Consumer
 from bender.core.entries import ROW
-from bender.core.ledger import CHECK_FAILED, NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
+from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import AGE_S_MAX, WHOLE, Counter, Message, Sender, Setting
 from bender.core.model import PORT_MAX
+from bender.core.reasons import CHECK_FAILED
 from bender.core.timing import TTL_S_MAX
 
 #: What this node speaks. It understands the one before and the one after, too.

@@ -19,8 +19,9 @@ from bender import wire
 from bender.core.configuration import BUCKETS
 from bender.core.consumer import Consumer, Report
 from bender.core.entries import ROW, Entries
-from bender.core.ledger import CHECK_FAILED, NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
+from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import WHOLE, Counter, Message, Sender, Setting
+from bender.core.reasons import CHECK_FAILED
 from bender.wire import Malformed, OtherCluster, OtherVersion, Received, Refused, TooLarge, Unsendable, Wire
 
 N1 = Sender(2**64 - 1, "n1", "10.0.0.1:1730", 1729)

@@ -6,6 +6,7 @@ command. Each is imported when it is needed.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ def on_reactor(reactor: Any, begin: Callable[[], Doing]) -> int:
     from twisted.internet.defer import Deferred  # noqa: PLC0415 - see on_asyncio
     from twisted.python.failure import Failure  # noqa: PLC0415
 
+    gc.enable()  # `bender.cli.main` has stopped it
     outcome: list[int | Failure] = []
     interrupted = False
     doing: Deferred[int] = Deferred()

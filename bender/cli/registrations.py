@@ -10,7 +10,6 @@ import click
 import msgspec
 
 from bender.cli import completing
-from bender.cli.effects import warn_of_unable_drivers
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import ago, clock, compact, lasted
 from bender.cli.session import Session, asking, following
@@ -377,7 +376,7 @@ async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None
     if not session.screen.as_json:
         session.screen.say(f"{id_} is up.")
         session.screen.aside(f"at {reply.node}")
-    await warn_of_unable_drivers(session)
+    await _warn_of_unable_drivers(session)
 
 
 async def _set_state(session: Session, id_: str, state: str, for_s: float | None, *, force: bool = False) -> None:
@@ -389,6 +388,12 @@ async def _set_state(session: Session, id_: str, state: str, for_s: float | None
         session.screen.say(f"{id_} is set to {state} for {lasted(word.lasts_s)}.")
         session.screen.aside(f"at {reply.node}")
         session.tell_warnings(reply)
+    await _warn_of_unable_drivers(session)
+
+
+async def _warn_of_unable_drivers(session: Session) -> None:
+    from bender.cli.effects import warn_of_unable_drivers  # noqa: PLC0415 - what only lists does without
+
     await warn_of_unable_drivers(session)
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, takewhile
-from typing import Final
 from zlib import crc32
 
 import msgspec
@@ -26,9 +25,6 @@ Dot = tuple[int, int]
 
 #: Orders the claims of a key: rev, root, ttl in seconds, body.
 Rank = tuple[int, int, int, float, bytes]
-
-#: The reason of an end that a failed check of the instance led to. A later release may have others.
-CHECK_FAILED: Final = "check-failed"
 
 #: The largest version, rev or number of heartbeats that nodes exchange. A node that counts one up in a microsecond gets
 #: there in 285 years. What would exceed it because a peer sent such a number is not sent, since all would refuse it.

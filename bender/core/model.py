@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from bender.core.fields import names_at, unknown_field
-from bender.core.ledger import CHECK_FAILED
+from bender.core.reasons import CHECK_FAILED
 from bender.core.standing import USUAL, Standing
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 

@@ -16,9 +16,10 @@ from typing import Literal
 import msgspec
 
 from bender.core.leases import Lease
-from bender.core.ledger import CHECK_FAILED, Claim, Dot, End, Entry
+from bender.core.ledger import Claim, Dot, End, Entry
 from bender.core.messages import Setting
 from bender.core.model import registration
+from bender.core.reasons import CHECK_FAILED
 from bender.core.standing import UP, USUAL, Standing, State, standing_of
 from bender.core.states import registration_of, state_in
 

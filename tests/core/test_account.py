@@ -10,8 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.account import FORGOTTEN, MARKS_MAX, Account, Heard, Marks, Seen, heard_s
 from bender.core.contacts import Contact
-from bender.core.ledger import CHECK_FAILED, Claim
+from bender.core.ledger import Claim
 from bender.core.messages import Counter, Sender
+from bender.core.reasons import CHECK_FAILED
 from bender.core.replica import Replica
 from bender.core.timing import Timing
 from tests.core.cluster import BODY, KEY, TTL_S, Cluster

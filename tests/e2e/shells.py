@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import pexpect
 
 from tests.e2e.forking import Forked, Forks
-from tests.e2e.nodes import PATIENCE_S, Node, environment
+from tests.e2e.nodes import PATIENCE_S, Cluster, Node, environment
 
 BENDER = str(Path(sys.executable).with_name("bender"))
 
@@ -115,6 +116,18 @@ def is_sentence(text: str) -> bool:
 async def registered(node: Node, path: str = WEB, **terms: Any) -> None:
     """An instance that is there, whoever brought it."""
     assert (await node.call("POST", f"/registrations/{path}", {"ttl": 60, **terms})).status == 200
+
+
+async def empty(shared: Cluster) -> Node:
+    """Return the node that tests share, after removing what others have registered and set there."""
+    if not shared.nodes:
+        await shared(1)
+    (node,) = shared.nodes
+    for kind in ("registrations", "frontends", "backends"):
+        for each in (await node.call("GET", f"/{kind}")).body:
+            path = quote(each["id"].partition("/")[2])
+            assert (await node.call("DELETE", f"/{kind}/{path}")).status in (200, 204), each
+    return node
 
 
 def at(*nodes: Node) -> str:

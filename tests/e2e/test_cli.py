@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pexpect
 import pytest
@@ -26,7 +23,7 @@ from pytest_twisted import ensureDeferred
 from bender.cli.session import user_at_host
 from tests.e2e.forking import Forked
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, agreed, pause, until
-from tests.e2e.shells import WEB, Shell, at, is_sentence, registered
+from tests.e2e.shells import WEB, Shell, at, empty, is_sentence, registered
 
 WEB_ID = f"registration/{WEB}"
 
@@ -41,18 +38,6 @@ async def answered(node: Node, path: str) -> str:
     """What the API answers, byte for byte."""
     response = await treq.get(node.api_url + path, persistent=False, timeout=PATIENCE_S)
     return (await response.content()).decode()
-
-
-async def empty(shared: Cluster) -> Node:
-    """Return the node that tests share, after removing what others have registered and set there."""
-    if not shared.nodes:
-        await shared(1)
-    (node,) = shared.nodes
-    for kind in ("registrations", "frontends", "backends"):
-        for each in (await node.call("GET", f"/{kind}")).body:
-            path = quote(each["id"].partition("/")[2])
-            assert (await node.call("DELETE", f"/{kind}/{path}")).status in (200, 204), each
-    return node
 
 
 # Registrations.
@@ -701,19 +686,3 @@ def test_help_and_version(shell: Shell) -> None:
     assert re.fullmatch(r"bender \S+\n", shell.done("--version"))
     assert shell.done("--help") == shell.done("-h")
     assert "Examples:\n  bender ls\n" in shell.done("ls", "--help")
-
-
-# Completion.
-
-
-def test_what_completes_commands_in_a_shell(shell: Shell) -> None:
-    for name in ("bash", "zsh", "fish"):
-        script = shell.done("completion", name)
-        assert "_BENDER_COMPLETE" in script
-        if name == "bash":
-            subprocess.run(["bash", "-n"], input=script, text=True, check=True, timeout=PATIENCE_S)
-    before = os.times()
-    found = shell.done(_BENDER_COMPLETE="bash_complete", COMP_WORDS="bender ls --", COMP_CWORD="2")
-    assert "plain,--meta\n" in found
-    # It is waited for with every Tab. The time of the processor does not depend on what else runs.
-    assert os.times().children_user - before.children_user < 2

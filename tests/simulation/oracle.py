@@ -62,8 +62,9 @@ from attrs import frozen
 
 from bender.core.configuration import SETTINGS_PER_KEY_MAX, kept_s
 from bender.core.guard import app_of, key_of_guard
-from bender.core.ledger import CHECK_FAILED, Claim, End
+from bender.core.ledger import Claim, End
 from bender.core.messages import Setting, SettingRank
+from bender.core.reasons import CHECK_FAILED
 from bender.core.standing import UP
 from bender.core.states import registration_of, state_in
 from bender.core.view import Event, in_order

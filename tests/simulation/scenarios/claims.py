@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bender.core.ledger import CHECK_FAILED
+from bender.core.reasons import CHECK_FAILED
 from tests.core.cluster import BODY
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation import front
