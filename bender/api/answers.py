@@ -6,14 +6,15 @@ Nothing here knows Twisted's web. Every refusal has the same form, every object 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import msgspec
 
-from bender.core.model import Invalid, TooLarge
+from bender.core.fields import did_you_mean
+from bender.core.model import Invalid, TooLarge, shown_name
 from bender.listing import Listing, LongListing
 from bender.node import Full, Node, NotReady, Succeeded
 
@@ -22,6 +23,9 @@ BODY_BYTES_MAX = 64 * 1024
 
 #: A thousand ids of 255 bytes.
 RENEWALS_BYTES_MAX = 256 * 1024
+
+#: Stands for a field of a query for each key of `meta`.
+META_KEY = "meta.KEY"
 
 #: Fields of a query. Nobody means more, and each costs time with every registration that is looked at.
 QUERY_FIELDS_MAX = 20
@@ -263,6 +267,24 @@ def fields(asked: Asked) -> dict[str, str]:
             raise Invalid(name, "must not be given more than once")
         found[name] = value
     return found
+
+
+def require_known(names: Iterable[str], known: Collection[str], *, changes: bool) -> None:
+    """Raise `Invalid` for a field of a query that is not known.
+
+    A request that `changes` nothing may have others, such as those by which clients pass caches, unless one of them is
+    most likely a known one misspelled; and so may one that knows none at all. In `known`, `META_KEY` is every name that
+    begins with `meta.`.
+    """
+    plain = ["meta" if each == META_KEY else each for each in known]
+    for name in names:
+        if name in known or (META_KEY in known and name.startswith("meta.")):
+            continue
+        hint = did_you_mean(name, plain) or did_you_mean(name.partition(".")[0], plain)
+        hint = hint.replace("meta?", f"{META_KEY}?")
+        if hint or (changes and known):
+            takes = f"; it takes {', '.join(sorted(known))}"
+            raise Invalid(shown_name(name), f"is not a parameter of this request{hint or takes}")
 
 
 def fields_in_order(asked: Asked) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ knows Twisted's web, or raises: every request has an answer, and one that is ref
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from attrs import Factory, field, frozen
 
@@ -15,6 +15,7 @@ from bender import __version__
 from bender.api import configuration, consumers, guard, registrations
 from bender.api.answers import (
     BODY_BYTES_MAX,
+    META_KEY,
     NOT_READY,
     RENEWALS_BYTES_MAX,
     Answer,
@@ -22,8 +23,10 @@ from bender.api.answers import (
     Asked,
     Command,
     encode,
+    fields_in_order,
     refusal,
     refused,
+    require_known,
     shown,
 )
 from bender.core.model import Invalid, TooLarge
@@ -36,7 +39,8 @@ class Route:
     """A path, as Klein writes it, and what can be done with it.
 
     `hot` is what is asked for all the time, `at_once` what answers while the node is not ready. Where `streams` is set,
-    the front itself answers GET and HEAD, for as long as it takes.
+    the front itself answers GET and HEAD, for as long as it takes. `query` are the fields that the query may have, by
+    method.
     """
 
     path: str
@@ -44,6 +48,7 @@ class Route:
     hot: bool = False
     at_once: bool = False
     streams: bool = False
+    query: Mapping[str, Collection[str]] = {}
     body_bytes_max: int = BODY_BYTES_MAX
     allow: str = field(init=False, default=Factory(lambda route: _allow(route.commands), takes_self=True))
 
@@ -59,9 +64,18 @@ def answer(node: Node, route: Route, asked: Asked) -> Answered:
     if command is None:
         return without_command(route, asked)
     try:
+        if asked.query:
+            _require_known(route, asked)
         return command(node, asked)
     except (Invalid, TooLarge, NotReady, Full, Succeeded) as error:
         return refusal(error)
+
+
+def _require_known(route: Route, asked: Asked) -> None:
+    """Raise `Invalid` if the query has a field that the request does not know."""
+    method = "GET" if asked.method == "HEAD" else asked.method
+    known = route.query.get(method, ())
+    require_known((name for name, _ in fields_in_order(asked)), known, changes=method != "GET")
 
 
 def without_command(route: Route, asked: Asked) -> Answer:
@@ -92,11 +106,13 @@ def _streamed(_node: Node, _asked: Asked) -> Answer:
 
 
 _INSTANCE = "/registrations/<app>/<version>/<host>/<port>"
+_FORCE = ("force",)
+_META = {"GET": (META_KEY,)}
 
 ROUTES = (
-    Route("/registrations", {"GET": registrations.listing, "POST": registrations.register}, hot=True),
-    Route("/registrations/<app>", {"GET": registrations.listing}, hot=True),
-    Route("/registrations/<app>/<version>", {"GET": registrations.listing}, hot=True),
+    Route("/registrations", {"GET": registrations.listing, "POST": registrations.register}, hot=True, query=_META),
+    Route("/registrations/<app>", {"GET": registrations.listing}, hot=True, query=_META),
+    Route("/registrations/<app>/<version>", {"GET": registrations.listing}, hot=True, query=_META),
     Route(
         _INSTANCE,
         {
@@ -106,23 +122,34 @@ ROUTES = (
             "DELETE": registrations.deregister,
         },
         hot=True,
+        query=_META | {"DELETE": ("wait", "instance", "reason")},
     ),
     Route(
         _INSTANCE + "/state",
         {"GET": registrations.one_state, "PUT": registrations.set_state, "DELETE": registrations.take_back_state},
+        query={"PUT": _FORCE},
     ),
     Route("/states", {"GET": registrations.all_states}),
     Route("/explain" + _INSTANCE.replace("registrations", "registration"), {"GET": registrations.explained}),
     Route("/renewals", {"POST": registrations.renew_all}, hot=True, body_bytes_max=RENEWALS_BYTES_MAX),
-    Route("/backends", {"GET": configuration.all_of(BACKEND), "POST": configuration.create(BACKEND)}),
+    Route(
+        "/backends",
+        {"GET": configuration.all_of(BACKEND), "POST": configuration.create(BACKEND)},
+        query={"POST": _FORCE},
+    ),
     Route(
         "/backends/<name>",
         {"GET": configuration.one(BACKEND), "PUT": configuration.put(BACKEND), "DELETE": configuration.remove(BACKEND)},
+        query={"PUT": _FORCE, "DELETE": _FORCE},
     ),
     Route("/backends/<name>/history", {"GET": configuration.history(BACKEND)}),
-    Route("/backends/<name>/rollback", {"POST": configuration.roll_back(BACKEND)}),
+    Route("/backends/<name>/rollback", {"POST": configuration.roll_back(BACKEND)}, query={"POST": _FORCE}),
     Route("/backends/<name>/members", {"GET": configuration.members}),
-    Route("/frontends", {"GET": configuration.all_of(FRONTEND), "POST": configuration.create(FRONTEND)}),
+    Route(
+        "/frontends",
+        {"GET": configuration.all_of(FRONTEND), "POST": configuration.create(FRONTEND)},
+        query={"POST": _FORCE},
+    ),
     Route(
         "/frontends/<name>",
         {
@@ -130,9 +157,10 @@ ROUTES = (
             "PUT": configuration.put(FRONTEND),
             "DELETE": configuration.remove(FRONTEND),
         },
+        query={"PUT": _FORCE, "DELETE": _FORCE},
     ),
     Route("/frontends/<name>/history", {"GET": configuration.history(FRONTEND)}),
-    Route("/frontends/<name>/rollback", {"POST": configuration.roll_back(FRONTEND)}),
+    Route("/frontends/<name>/rollback", {"POST": configuration.roll_back(FRONTEND)}, query={"POST": _FORCE}),
     Route("/guard", {"GET": guard.guarded}),
     Route("/guard/<app>", {"GET": guard.guarded_app, "DELETE": guard.end}),
     Route("/events", {"GET": _streamed}, streams=True),

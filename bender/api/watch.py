@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from bender.api.answers import accepted, wait_s
+from bender.api.answers import accepted, require_known, wait_s
 from bender.api.channel import Request
 from bender.core.model import Invalid
 from bender.journal import Entry
@@ -28,6 +28,10 @@ from bender.turns import Turns
 CONNECTED = b": connected\n\n"
 
 _FIELDS = {"app", "version", "snapshot", "since", "wait", "name", "instance"}
+
+#: What libraries for event streams add by themselves: against caches, and for browsers without `Last-Event-ID`.
+_OF_CLIENTS = {"_", "lastEventId"}
+
 _SNAPSHOTS: dict[str, bool | Literal["always"]] = {"": True, "true": True, "1": True, "false": False, "0": False}
 _SNAPSHOTS["always"] = "always"
 
@@ -189,6 +193,7 @@ def _fields(request: Request) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
         if name in fields:
             raise Invalid(name, "must not be given more than once")
-        if name in _FIELDS:
+        if name not in _OF_CLIENTS:
             fields[name] = value
+    require_known(fields, _FIELDS, changes=True)
     return fields

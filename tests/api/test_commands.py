@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.api.answers import Answer, Asked
 from bender.api.commands import ROUTES, answer
 from bender.node import Node
-from tests.api.conversation import WEB, a_node
+from tests.api.conversation import WEB, WEB_PATH, ApiCase, a_node
 
 ROUTE_AT = {route.path: route for route in ROUTES}
 
@@ -49,3 +49,49 @@ class Commands(SynchronousTestCase):
         """Who asks a node that is not ready learns when to ask again."""
         refused = self.register(a_node(self.clock, seeds=("peer:1730",)))
         self.assertEqual(dict(refused.headers)[b"Retry-After"], b"1")
+
+
+class Queries(ApiCase):
+    """A parameter that is not known is refused where passing it over could do harm."""
+
+    def message(self, method: str, path: str, body: object = None) -> str:
+        return self.refused("INVALID", self.ask(method, path, body))
+
+    def test_of_requests_that_change_something(self) -> None:
+        """All that are not known, and nothing is changed."""
+        self.ask("POST", "/registrations", WEB)
+        hint = "wiat: is not a parameter of this request, did you mean wait?"
+        self.assertEqual(self.message("DELETE", f"{WEB_PATH}?wiat=5"), hint)
+        takes = "x: is not a parameter of this request; it takes instance, reason, wait"
+        self.assertEqual(self.message("DELETE", f"{WEB_PATH}?x"), takes)
+        self.assertEqual(len(self.ask("GET", "/registrations").json), 1)
+        backend = {"app": "web", "version": "1"}
+        self.assertIn("did you mean force?", self.message("PUT", "/backends/site?forced", backend))
+        self.assertEqual(self.ask("GET", "/backends").json, [])
+
+    def test_of_requests_that_know_none(self) -> None:
+        """None of them can be misspelled there."""
+        self.assertEqual(self.ask("POST", "/renewals?x", {"ids": []}).status, 200)
+
+    def test_of_requests_that_change_nothing(self) -> None:
+        """Those that are most likely misspelled; others pass, as clients send them to pass caches."""
+        for query in ("mta.zone=a", "meta=a", "Meta.zone=a", "met.zone=a"):
+            message = self.message("GET", f"/registrations/web?{query}")
+            self.assertIn("is not a parameter of this request, did you mean meta.KEY?", message)
+        for path in (
+            "/registrations?_=17&pretty&zone=a",
+            "/registrations?meta.zone=a",
+            "/backends?force",
+            "/status?wait",
+        ):
+            self.assertEqual(self.ask("GET", path).status, 200)
+            self.assertEqual(self.ask("HEAD", path).status, 200)
+
+    def test_of_events(self) -> None:
+        """All that are not known, but for what libraries add: a filter that is passed over gives all events."""
+        self.assertIn(
+            "snapshto: is not a parameter of this request, did you mean snapshot?",
+            self.message("GET", "/events?snapshto"),
+        )
+        self.assertIn("zone: is not a parameter", self.message("GET", "/events?zone=a"))
+        self.assertEqual(self.ask("GET", "/events?_=17&lastEventId=").status, 200)
