@@ -109,6 +109,7 @@ async def set_backend(
     "set",
     examples="""
     bender frontend set www --backend shop 'bind="*:8080"'
+    bender frontend set www 'bind=*:80,*:443' 'tls=*:443' redirect_https=true
     """,
 )
 @name_argument("frontend")

@@ -16,15 +16,18 @@ _WHY = {
 }
 
 
-def why_not(bind: str) -> str | None:
-    """Why nobody could listen at `*:PORT` or `ADDRESS:PORT` now; None if that is not certain."""
+def why_not(bind: str, *, shared: bool = True) -> str | None:
+    """Why nobody could listen at `*:PORT` or `ADDRESS:PORT` now; None if that is not certain.
+
+    Unless `shared`, nor may another HAProxy of the same user, with which it could share the address.
+    """
     host, _, port = bind.rpartition(":")
     address = host.strip("[]")
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # Another HAProxy of the same user shares its addresses, and so does one that was reloaded a moment ago.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
             probe.bind(("" if address == "*" else address, int(port)))
     except OSError as error:
         return _WHY.get(error.errno or 0)

@@ -36,7 +36,7 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "template": ("FILE", "with the configuration as a template of Jinja2; a good one is built in"),
     "include": ("FOLDER", "with lines of your own, such as frontend-NAME.cfg, which are read whenever they change"),
     "certificates": ("PATH", "of certificates for TLS, a file or a folder, which are loaded whenever they change"),
-    "log": ("WHERE", "HAProxy logs requests to: HOST[:PORT] or a socket's path, perhaps with ,FACILITY; or stdout"),
+    "log": ("WHERE", "HAProxy logs requests to: ADDRESS[:PORT] or a socket's path, perhaps with ,FACILITY; or stdout"),
     "stats": ("[ADDRESS:]PORT", "with HAProxy's page of statistics, and /metrics for Prometheus"),
     "maxconn": ("NUMBER", "of connections that HAProxy takes at the same time; by the limit of open files if not said"),
     "timeouts": ("NAME=SECONDS,…", f"where neither frontend nor backend says another one: {_TIMEOUTS}"),

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from bender.choices import Unfit
 from bender.core.connections import MAXCONN_MAX, parse_maxconn, parse_timeout
-from bender.core.model import Invalid, canonical_host, parse_port
+from bender.core.model import Invalid, parse_port
 from bender.core.routing import parse_bind
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
 from bender.haproxy.core.names import at
@@ -77,6 +77,7 @@ def _log(text: str | None) -> Log | None:
 
 
 def _log_address(text: str, target: str) -> str:
+    """The address and port of syslog. No name: HAProxy would not start while it cannot be resolved."""
     host, port = target, LOG_PORT
     if target.count(":") == 1 or target.startswith("["):
         host, colon, after = target.rpartition(":") if not target.endswith("]") else (target, "", "")
@@ -86,11 +87,12 @@ def _log_address(text: str, target: str) -> str:
         except Invalid as error:
             raise Unfit(f"--log {text}: {error}.") from error
     try:
-        return at(canonical_host(host), port)
-    except Invalid:
+        return at(str(ip_address("127.0.0.1" if host == "localhost" else host)), port)
+    except ValueError:
         raise Unfit(
-            f"--log {text} must be HOST[:PORT], the path of a socket such as /dev/log, stdout or stderr, perhaps with "
-            "a comma and a facility such as local3."
+            f"--log {text} must be ADDRESS[:PORT], the path of a socket such as /dev/log, stdout or stderr, perhaps "
+            "with a comma and a facility such as local3. A name is not taken, because HAProxy would not start while it "
+            "cannot be resolved."
         ) from None
 
 

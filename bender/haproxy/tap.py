@@ -201,7 +201,7 @@ def _machine_files(choices: Choices, driver: Driver, reactor: Any) -> MachineFil
 def _use_machine(files: MachineFiles, choices: Choices) -> None:
     """Have a driver take what these options say of the machine. Raises `Unfit`."""
     stats = choices.machine.stats
-    if stats is not None and stats not in files.in_use() and (why := why_not(stats)) is not None:
+    if stats is not None and stats not in files.in_use() and (why := why_not(stats, shared=False)) is not None:
         raise Unfit(f"--stats {stats} cannot be listened on, for {why}: choose another port or address.")
     exporter = stats is not None and _has_exporter(choices.haproxy)
     files.use(evolve(choices.machine, exporter=exporter), choices.certificates, choices.include)
@@ -262,6 +262,8 @@ def _check(choices: Choices) -> NoReturn:
     for problem in () if choices.certificates is None else find(choices.certificates).problems.values():
         refuse(f"--certificates: {problem}.")
     custom = Custom() if choices.include is None else custom_in(choices.include)
+    if custom.problem is not None:
+        refuse(f"--include: {custom.problem}.")
     try:
         shape = Shape(machine=evolve(choices.machine, custom=custom))
         rendered = _renderer(choices, _version(choices.haproxy)).render(shape, {})

@@ -22,6 +22,7 @@ from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from bender.haproxy.binding import why_not
 from tests.e2e.balancing import NODES, Driver, Place, driven, together
 from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, pause, until
 from tests.e2e.traffic import traffic
@@ -207,6 +208,10 @@ async def test_a_shop(cluster: Cluster, place: Place, log: socket.socket) -> Non
         ):
             response = await treq.get(f"http://127.0.0.1:{stats}{path}", persistent=False, timeout=PATIENCE_S)
             assert words in await response.content()
+
+        # A second HAProxy of this user could share the address, and Prometheus would ask one of them by chance.
+        assert why_not(f"127.0.0.1:{stats}", shared=False) == "another program listens there"
+        assert why_not(f"127.0.0.1:{stats}") is None
 
         await at.set("/frontends/www", redirect_https=True, forwardfor=False, log=False)
         status, _, headers = await at.get("/cart?a=1", headers={"Host": "shop.example:8000"})

@@ -142,12 +142,25 @@ class OfTheMachine(ChoicesCase):
             "stdout": Log("stdout", "local0", "raw"),
             "/dev/log,local3": Log("/dev/log", "local3"),
             "10.0.0.1": Log("10.0.0.1:514"),
-            "Logs.example:1514,daemon": Log("logs.example:1514", "daemon"),
+            "localhost:1514,daemon": Log("127.0.0.1:1514", "daemon"),
             "[0::1]:514": Log("[::1]:514"),
             "::1": Log("[::1]:514"),
         }.items():
             self.assertEqual(self.chosen(log=text).machine.log, log)
-        for text in ("", "a b", "a:b", "a:0", "dev/log", "/dev/log,x", "/dev/\nlog", "a:1:2", "[::1", "10.0.0.1:"):
+        for text in (
+            "",
+            "a b",
+            "stdot",
+            "logs.example:514",
+            "a:b",
+            "a:0",
+            "dev/log",
+            "/dev/log,x",
+            "/dev/\nlog",
+            "a:1:2",
+            "[::1",
+            "10.0.0.1:",
+        ):
             self.refused("--log", log=text)
 
     def test_statistics(self) -> None:

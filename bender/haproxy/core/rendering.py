@@ -132,7 +132,7 @@ class Renderer:
     def _render(self, shape: Shape, servers: Mapping[str, Sequence[Server]], description: str) -> str:
         machine = shape.machine
         if machine.custom.problem is not None:
-            raise Unrenderable(f"cannot be rendered, for of the files of --include {machine.custom.problem}")
+            raise Unrenderable(f"cannot be rendered with the lines of --include: {machine.custom.problem}")
         try:
             text = self._template.render(
                 doors=[_readable_door(door, machine) for door in shape.doors],
