@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -131,6 +132,14 @@ async def served(port: int) -> int:
     return number
 
 
+async def until_served(port: int, number: int) -> None:
+    """Wait for a certificate with this number."""
+    ends_at = time.monotonic() + PATIENCE_S
+    while await served(port) != number:
+        assert time.monotonic() < ends_at, f"another certificate is served after {PATIENCE_S} s"
+        await pause(LOOK_S)
+
+
 @pytest.fixture
 def log() -> Iterator[socket.socket]:
     """Where syslog would listen."""
@@ -236,8 +245,7 @@ async def test_a_certificate_is_renewed(cluster: Cluster, place: Place) -> None:
             await asking.until_asked(20)
             second = certificate(at.authority, file)
             assert second != first
-            while await served(at.tls_port) != second:
-                await pause(LOOK_S)
+            await until_served(at.tls_port, second)
             await asking.until_asked(20)
 
             file.write_text("-----BEGIN CERTIFICATE-----\nnot really")
@@ -245,8 +253,7 @@ async def test_a_certificate_is_renewed(cluster: Cluster, place: Place) -> None:
             await asking.until_asked(20)
             assert await served(at.tls_port) == second
             third = certificate(at.authority, file)
-            while await served(at.tls_port) != third:
-                await pause(LOOK_S)
+            await until_served(at.tls_port, third)
             await at.driver.until("well", lambda status: status["problems"] == {})
             await asking.until_asked(20)
         assert asking.failed == []
