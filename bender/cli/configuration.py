@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from bender.cli import completing
+from bender.cli.columns import BACKEND_HISTORY, BACKENDS, FRONTEND_HISTORY, FRONTENDS, MEMBERS, RULES, Columns
 from bender.cli.effects import consumers_of, current, missing, say_differences, settings_of
 from bender.cli.grammar import Command, Group
 from bender.cli.screen import compact, day_and_clock
@@ -130,6 +131,7 @@ async def set_frontend(
 
 @backend.command(
     "ls",
+    columns=(BACKENDS, MEMBERS),
     examples="""
     bender backend ls
     bender backend ls shop
@@ -155,7 +157,7 @@ async def list_backends(session: Session, name: str | None) -> None:
     for each in found:
         members = await session.client.members(each.name)
         rows.append([each.name, each.app, each.version, _receiving(members, consumers), _others(each.settings)])
-    session.screen.table(["NAME", "APP", "VERSION", "MEMBERS", "MORE"], rows, caption=f"{len(rows)} at {reply.node}")
+    session.screen.table(BACKENDS.names, rows, caption=f"{len(rows)} at {reply.node}")
 
 
 def _receiving(members: Sequence[Member], consumers: Sequence[Consumer]) -> str:
@@ -167,6 +169,7 @@ def _receiving(members: Sequence[Member], consumers: Sequence[Consumer]) -> str:
 
 @frontend.command(
     "ls",
+    columns=(FRONTENDS, RULES),
     examples="""
     bender frontend ls
     bender frontend ls www
@@ -184,7 +187,7 @@ async def list_frontends(session: Session, name: str | None) -> None:
         session.screen.json(reply.body)
         return
     rows = [[each.name, each.backend or "", _others(each.settings)] for each in found]
-    session.screen.table(["NAME", "BACKEND", "MORE"], rows, caption=f"{len(rows)} at {reply.node}")
+    session.screen.table(FRONTENDS.names, rows, caption=f"{len(rows)} at {reply.node}")
 
 
 async def _list_rules(session: Session, name: str) -> None:
@@ -200,7 +203,7 @@ async def _list_rules(session: Session, name: str) -> None:
         [condition, to or "", serving.get(to, "no such backend") if to else "no backend yet"]
         for condition, to in [*sends, ("all others" if sends else "all", found.backend)]
     ]
-    session.screen.table(["REQUESTS", "BACKEND", "SERVED BY"], rows, caption=f"at {reply.node}")
+    session.screen.table(RULES.names, rows, caption=f"at {reply.node}")
 
 
 def _condition(rule: dict[str, Any]) -> str:
@@ -211,6 +214,7 @@ def _condition(rule: dict[str, Any]) -> str:
 
 @backend.command(
     "history",
+    columns=(BACKEND_HISTORY,),
     examples="""
     bender backend history shop
     """,
@@ -218,17 +222,15 @@ def _condition(rule: dict[str, Any]) -> str:
 @name_argument("backend")
 @asking
 async def list_history(session: Session, name: str) -> None:
-    """List what a backend was set to, when and by whom, newest first.
-
-    CHANGED is what that changed of the setting before, in the line below.
-    """
+    """List what a backend was set to, when and by whom, newest first."""
     found = await _history(session, read_backend_history, f"backend/{name}")
     if found is not None:
-        _show_history(session, ["APP", "VERSION"], ["app", "version"], found)
+        _show_history(session, BACKEND_HISTORY, ["app", "version"], found)
 
 
 @frontend.command(
     "history",
+    columns=(FRONTEND_HISTORY,),
     examples="""
     bender frontend history www
     """,
@@ -236,13 +238,10 @@ async def list_history(session: Session, name: str) -> None:
 @name_argument("frontend")
 @asking
 async def list_frontend_history(session: Session, name: str) -> None:
-    """List what a frontend was set to, when and by whom, newest first.
-
-    CHANGED is what that changed of the setting before, in the line below.
-    """
+    """List what a frontend was set to, when and by whom, newest first."""
     found = await _history(session, read_frontend_history, f"frontend/{name}")
     if found is not None:
-        _show_history(session, ["BACKEND"], ["backend"], found)
+        _show_history(session, FRONTEND_HISTORY, ["backend"], found)
 
 
 async def _history(session: Session, read: Reader[list[Setting]], id_: str) -> list[Setting] | None:
@@ -254,12 +253,12 @@ async def _history(session: Session, read: Reader[list[Setting]], id_: str) -> l
     return found
 
 
-def _show_history(session: Session, columns: list[str], fields: list[str], found: Sequence[Setting]) -> None:
+def _show_history(session: Session, columns: Columns, fields: list[str], found: Sequence[Setting]) -> None:
     rows = [
         [day_and_clock(each.at_ms), each.author, *_set_to(each.settings, before, fields)]
         for each, before in zip_longest(found, found[1:])
     ]
-    session.screen.table(["WHEN", "BY", *columns, "CHANGED"], rows, caption=f"at {session.client.nodes.last}")
+    session.screen.table(columns.names, rows, caption=f"at {session.client.nodes.last}")
 
 
 def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Sequence[str]) -> list[str]:
@@ -356,7 +355,7 @@ async def _list_members(session: Session, name: str) -> None:
         session.screen.json(reply.body)
         return
     rows = [[each.host, each.port, each.weight, each.app, each.version] for each in found]
-    session.screen.table(["HOST", "PORT", "WEIGHT", "APP", "VERSION"], rows, caption=f"{len(rows)} at {reply.node}")
+    session.screen.table(MEMBERS.names, rows, caption=f"{len(rows)} at {reply.node}")
 
 
 async def _set(

@@ -18,6 +18,7 @@ import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 from click.shell_completion import CompletionItem
 
+from bender.cli.columns import Columns
 from bender.cli.screen import Screen, use_streams_safely, without_point
 
 #: What a shell shows for a command that Ctrl-C has ended.
@@ -28,14 +29,18 @@ NOT_UNDERSTOOD = 2
 
 
 class Command(click.Command):
-    """A command with examples, a line each, that stand at the end of its help."""
+    """A command whose help ends with the columns of what it prints, and with examples, a line each."""
 
-    def __init__(self, *arguments: Any, examples: str = "", **settings: Any) -> None:
+    def __init__(self, *arguments: Any, examples: str = "", columns: Sequence[Columns] = (), **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.examples = cleandoc(examples)
+        self.columns = columns
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
+        for columns in self.columns:
+            with formatter.section(f"{columns.of}, columns" if columns.of else "Columns"):
+                formatter.write_dl([*columns.meanings.items()])
         if self.examples:
             with formatter.section("Examples"):  # written as they are, so that they can be copied
                 indent = " " * formatter.current_indent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bender.cli import completing
+from bender.cli.columns import GUARDED
 from bender.cli.grammar import Group
 from bender.cli.screen import lasted
 from bender.cli.session import Session, asking
@@ -21,6 +22,7 @@ def guard() -> None:
 
 @guard.command(
     "ls",
+    columns=(GUARDED,),
     examples="""
     bender guard ls
     """,
@@ -29,15 +31,14 @@ def guard() -> None:
 async def list_guarded(session: Session) -> None:
     """List the apps with members that the node which answers lists on suspicion.
 
-    A line has the app, how many suspects it has, and for how long these are listed at most. Nodes need not hear the
-    same: `bender status` says what each of them has.
+    Nodes need not hear the same: `bender status` says what each of them has.
     """
     found, reply = await session.client.read(reader(list[Guarded]), "GET", "/guard", bytes_max=LIST_BYTES_MAX)
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
     rows = [[each.app, each.suspects, lasted(each.left_s)] for each in found]
-    session.screen.table(["APP", "SUSPECTS", "LEFT"], rows, caption=f"{len(rows)} at {reply.node}")
+    session.screen.table(GUARDED.names, rows, caption=f"{len(rows)} at {reply.node}")
 
 
 @guard.command(

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from bender.addresses import NoAnswer
+from bender.cli.columns import CONSUMERS, DIFFERENCES, NODES
 from bender.cli.grammar import Command
 from bender.cli.screen import ago, lasted, without_point
 from bender.cli.session import Session, asking
@@ -33,6 +34,7 @@ KINDS = ("registrations", "backends", "frontends")
 
 @click.command(
     cls=Command,
+    columns=(NODES, CONSUMERS),
     examples="""
     bender status
     bender status --node 10.0.0.1,10.0.0.2,10.0.0.3
@@ -54,7 +56,6 @@ async def status(session: Session) -> None:
     found = await _statuses(session, [node for node in _all_nodes(session, own) if node != reply.node])
     found = {reply.node: own, **found}
     screen = session.screen
-    columns = ["NODE", "API", "STATE", "LAG", "DIGEST", "LISTED", "CLAIMS", "UP FOR", "VERSION"]
     known = {peer.api: peer for peer in own.peers}
     rows = [_row(screen, node, each, known.get(node)) for node, each in found.items()]
     rows += [
@@ -63,7 +64,7 @@ async def status(session: Session) -> None:
         if peer.api not in found
     ]
     rows.sort(key=lambda row: (not row[0], row[0], row[1]))
-    screen.table(columns, rows)
+    screen.table(NODES.names, rows)
     for node, each in found.items():
         if isinstance(each, str):
             screen.say(f"{node} {each}.")
@@ -115,7 +116,7 @@ def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bo
         ]
         for label, each in zip(called, consumers, strict=True)
     ]
-    screen.table(["CONSUMER", "NODE", "STATE", "BEHIND", "CONFIRMED", "FINDS DOWN"], rows)
+    screen.table(CONSUMERS.names, rows)
     for warning in dict.fromkeys(each.warning for each in consumers):
         if warning is not None:
             screen.say(f"{warning[:1].upper()}{warning[1:]}.")
@@ -170,6 +171,7 @@ async def _statuses(session: Session, nodes: list[str]) -> dict[str, Status | st
 
 @click.command(
     cls=Command,
+    columns=(DIFFERENCES,),
     examples="""
     bender diff
     bender diff --node 10.0.0.1,10.0.0.2 --json
@@ -222,7 +224,7 @@ async def _show_difference(session: Session, names: Mapping[str, str]) -> None:
         session.screen.json(msgspec.json.encode(shown))
         return
     rows = [[id_, *(_word(bodies, node) for node in names)] for id_, bodies in differing.items()]
-    session.screen.table(["ID", *names.values()], rows)
+    session.screen.table([DIFFERENCES.names[0], *names.values()], rows)
     if not rows:
         session.screen.say("They list the same, but have not heard all of it from each other.")
 

@@ -97,6 +97,10 @@ def _section(path: str, command: click.Command, common: Container[str | None]) -
         yield ""
     elif shares:
         yield f"It has the {also} alone.\n"
+    for columns in command.columns if isinstance(command, Command) else ():
+        yield f"| {columns.of or 'Column'} | Meaning |\n|---|---|"
+        yield from (f"| {name} | {_coded(meaning)} |" for name, meaning in columns.meanings.items())
+        yield ""
     if isinstance(command, Command) and command.examples:
         yield f"Examples:\n\n```sh\n{command.examples}\n```\n"
 

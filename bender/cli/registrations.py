@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from bender.cli import completing
+from bender.cli.columns import ACCOUNTS, EVENTS, INSTANCES, LAST_EVENTS
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import ago, clock, compact, lasted
 from bender.cli.session import Session, asking, following
@@ -38,6 +39,7 @@ version_argument = click.argument(
 
 @click.command(
     cls=Command,
+    columns=(INSTANCES,),
     examples="""
     bender ls
     bender ls web 1.2.0
@@ -52,9 +54,6 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     """List what is registered, of an APP or a VERSION of it if said.
 
     The status is 1 if nobody knows the app or the version: no instance has it, and no backend names it.
-
-    A line has where an instance is, what an operator says of it, its share of the traffic, its ttl in seconds, since
-    when it is there, and the node at which it was registered.
     """
     path = list_path(app, version, fields(meta, "--meta"))
     found, reply = await session.client.read(reader(list[Registration]), "GET", path, bytes_max=LIST_BYTES_MAX)
@@ -68,8 +67,7 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
         ]
         for each in found
     ]
-    columns = ["APP", "VERSION", "HOST", "PORT", "STATE", "WEIGHT", "TTL", "SINCE", "NODE", "META"]
-    session.screen.table(columns, rows, caption=f"{len(rows)} at {reply.node}")
+    session.screen.table(INSTANCES.names, rows, caption=f"{len(rows)} at {reply.node}")
     return await _known(session, app, version, listed=bool(found))
 
 
@@ -99,6 +97,7 @@ def _state(session: Session, registration: Registration) -> Styled:
 
 @click.command(
     cls=Command,
+    columns=(EVENTS,),
     examples="""
     bender watch
     bender watch web 1.2.0 --new
@@ -167,6 +166,7 @@ def _fields(screen: Any, event: Event) -> list[Styled]:
 
 @click.command(
     cls=Command,
+    columns=(ACCOUNTS, LAST_EVENTS),
     examples="""
     bender explain web/1.2.0/10.0.0.5/8080
     bender explain web 1.2.0 10.0.0.5 8080 --json
@@ -189,8 +189,7 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
     screen.line(explained.id)
     screen.line(styled(explained.why, "green" if explained.listed else "red"))
     screen.say("")
-    columns = ["NODE", "LISTS IT", "HEARD IT", "LEFT", "HELD FOR", "SEES AT OTHERS"]
-    screen.table(columns, [_account(screen, account) for account in nodes])
+    screen.table(ACCOUNTS.names, [_account(screen, account) for account in nodes])
     serves = [f"backend {each.name} ({each.role}){_behind(each)}" for each in explained.backends]
     screen.say("")
     counts = "It counts in" if explained.listed else "If it were listed, it would count in"
@@ -229,7 +228,7 @@ def _show_events(session: Session, nodes: Sequence[Account]) -> None:
     ]
     if rows:
         screen.say("")
-        screen.table(["WHEN", "NODE", "EVENT", "REASON"], rows)
+        screen.table(LAST_EVENTS.names, rows)
 
 
 @click.command(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from contextlib import redirect_stderr
 from io import StringIO
+from pathlib import Path
 
 import click
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli import bender
+from bender.cli import bender, grammar
 from bender.cli.commands import COMMANDS
 from bender.cli.grammar import Command, Group, first_sentence, run
 
@@ -49,6 +51,27 @@ class Help(SynchronousTestCase):
             shown = self.shown(*path.split()[1:])
             for line in command.examples.splitlines():
                 self.assertIn(f"\n  {line}\n", shown)
+
+
+class Columns(SynchronousTestCase):
+    def test_each_is_explained(self) -> None:
+        """In the help of the command that prints it: no table is printed with columns that are only named in place."""
+        tables = 0
+        for path in sorted(Path(grammar.__file__).parent.glob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "table":
+                    tables += 1
+                    texts = [each.value for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)]
+                    self.assertEqual([text for text in texts if isinstance(text, str)], [], path)
+        commands = [command for _, command in bender.tree("bender") if isinstance(command, Command)]
+        explained = [columns for command in commands for columns in command.columns]
+        self.assertGreaterEqual(len({id(columns) for columns in explained}), tables)
+
+    def test_they_stand_in_the_help(self) -> None:
+        """Each with its meaning."""
+        result = CliRunner().invoke(bender, ["backend", "ls", "--help"], prog_name="bender")
+        self.assertIn("\nBackends, columns:\n  NAME     The name of the backend.\n", result.output)
+        self.assertIn("\nMembers of one backend, columns:\n  HOST     The address of the member", result.output)
 
 
 class Mistakes(SynchronousTestCase):
