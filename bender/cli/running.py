@@ -73,8 +73,8 @@ up_to_an_hour = Duration("0s", "1h")
               help="How long it goes on when all know, before it gets the signal.")  # fmt: skip
 @click.option("--kill-after", type=up_to_an_hour, metavar="DURATION",
               help="Kill it if it has not ended this long after the signal; never by default.")  # fmt: skip
-@click.option("--behind-proxy", is_flag=True,
-              help="Accept that a process which COMMAND did not start holds the port, such as a proxy.")  # fmt: skip
+@click.option("--any-process", is_flag=True,
+              help="Accept any process at the port, such as a proxy that COMMAND did not start.")  # fmt: skip
 @click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…",
                 help="The command that serves, and its arguments.")  # fmt: skip
 @following
@@ -136,7 +136,7 @@ def _plan(said: dict[str, Any]) -> Plan:
         wait_s=said["wait"],
         drain_s=said["drain"],
         kill_s=said["kill_after"],
-        behind_proxy=said["behind_proxy"],
+        any_process=said["any_process"],
     )
 
 

@@ -190,7 +190,7 @@ class Instance:
             problem = await self._problem(self._check(host))
             if problem is not None:
                 return _Obstacle(self._account(host, problem), f"It {problem}")
-        if not self._plan.behind_proxy:
+        if not self._plan.any_process:
             self._holding = self._port.look(host, self._command)
         if self._holding.holder is Holder.OTHER:
             clause = self._holding.clause

@@ -29,7 +29,7 @@ class Plan:
     HTTP every `check_apart_s`, deregistered after `fall` checks in a row that fail, and registered again after `rise`
     that do not. `wait_s` is how long nodes may take to know that it is deregistered, `drain_s` how long the command
     goes on after that, and `kill_s` how long it may take to end after the signal, as long as it likes if that is None.
-    `behind_proxy` says that a process which the command did not start may hold the port.
+    With `any_process` a process that the command did not start may hold the port.
     """
 
     app: str
@@ -47,7 +47,7 @@ class Plan:
     wait_s: float = 5.0
     drain_s: float = 0.0
     kill_s: float | None = None
-    behind_proxy: bool = False
+    any_process: bool = False
 
     def require_valid(self, interval_s: float = Timing().interval_s) -> None:
         """Raise `Invalid` for a field that nodes with this interval between rounds refuse.

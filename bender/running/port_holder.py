@@ -81,8 +81,10 @@ class PortHolder:
             return Holding(Holder.OTHER, self._clause(inodes))
         if not inodes <= self._before:
             return Holding(Holder.UNKNOWN)
-        listens_elsewhere = held & self._sockets.listening_inodes()
-        return Holding(Holder.OTHER_BEFORE_IT if listens_elsewhere else Holder.OTHER, self._clause(inodes))
+        clause = self._clause(inodes)
+        if held & self._sockets.listening_inodes():
+            return Holding(Holder.OTHER_BEFORE_IT, clause)
+        return Holding(Holder.OTHER, f"{clause} (--any-process accepts that)")
 
     def bound_addresses(self) -> list[str]:
         """Return the addresses at which some process accepts connections to the port, as far as that is known."""

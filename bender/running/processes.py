@@ -107,7 +107,10 @@ class ProcessTable:
         except OSError:  # it has ended
             return None
         before, _, after = text.rpartition(")")  # the name may have any character, a parenthesis too
-        state, parent, group, *_ = after.split()
+        try:
+            state, parent, group, *_ = after.split()
+        except ValueError:
+            return None
         return None if state == _ZOMBIE else Process(int(pid), int(parent), int(group), before.partition("(")[2])
 
 

@@ -191,7 +191,7 @@ class Holders(ReportingCase):
         """Nobody looks who holds the port."""
         self.port.holding = Holding(Holder.OTHER, CLAUSE)
         self.serve()
-        self.run_it(behind_proxy=True)
+        self.run_it(any_process=True)
         self.network.pass_time(2)
         self.assertTrue(self.listed())
 

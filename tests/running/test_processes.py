@@ -34,6 +34,8 @@ class Families(TableCase):
         super().setUp()
         (self.root / "self").symlink_to("4")
         (self.root / "11").mkdir()  # it ends while it is read
+        (self.root / "12").mkdir()
+        (self.root / "12" / "stat").write_text("")
         self.run_process(4, 1, "bender run")
         self.run_process(5, 4, "a (b) c) S 1")
         self.run_process(6, 4, "ended", state="Z")
