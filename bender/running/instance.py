@@ -34,6 +34,10 @@ LOOK_GROWTH = 1.3
 #: What answers at once may be another process, in whose way the command is about to fail. It is given so long for that.
 DOUBT_S = 1.0
 
+#: How long it is not looked again who holds the port of an instance that is registered, if that was not known or is a
+#: proxy: to find out can take some milliseconds of the processor.
+LOOK_AGAIN_S = 60.0
+
 #: How often it is looked at whether it is time to say why the instance is not registered.
 REMIND_S = 0.5
 
@@ -79,6 +83,7 @@ class Instance:
         self._obstacle: str | None = None
         self._is_registered = self._was_registered = False
         self._holding = Holding(Holder.UNKNOWN)
+        self._look_at = 0.0
         self._reminder = Reminder(reactor, self._say_why)
         self._doing: list[Deferred[None]] = []
 
@@ -190,8 +195,11 @@ class Instance:
             problem = await self._problem(self._check(host))
             if problem is not None:
                 return _Obstacle(self._account(host, problem), f"It {problem}")
-        if not self._plan.any_process:
+        now = self._reactor.seconds()
+        if not self._plan.any_process and (self._id is None or now >= self._look_at):
             self._holding = self._port.look(host, self._command)
+            is_settled = self._holding.holder in (Holder.UNKNOWN, Holder.OTHER_BEFORE_IT)
+            self._look_at = now + LOOK_AGAIN_S if is_settled else now
         if self._holding.holder is Holder.OTHER:
             clause = self._holding.clause
             return _Obstacle(clause, clause[:1].upper() + clause[1:])

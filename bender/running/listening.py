@@ -50,7 +50,7 @@ class SocketTable:
         for table in TCP_TABLES:
             with suppress(OSError, ValueError), (self.root / table).open(encoding="ascii") as lines:
                 next(lines, None)
-                found.extend(each for each in self._listeners(lines) if port in (None, each.port))
+                found.extend(self._listeners(lines, "" if port is None else f":{port:04X}"))
         return found
 
     def bound_addresses(self, port: int) -> list[str]:
@@ -68,11 +68,14 @@ class SocketTable:
                     found.add(int(inode))
         return found
 
-    def _listeners(self, lines: Iterator[str]) -> Iterator[Listener]:
+    def _listeners(self, lines: Iterator[str], ending: str) -> Iterator[Listener]:
+        """Return those of which the local address, as it is written in the table, ends so."""
         for line in lines:
             _, local, _, state, _, _, _, _, _, inode, *_ = line.split()
             if state != _LISTENS:
                 return
+            if not local.endswith(ending):
+                continue
             address, _, number = local.partition(":")
             yield Listener(self._address(address), int(number, 16), int(inode))
 

@@ -27,6 +27,8 @@ class Holder(Enum):
     OTHER = auto()
     #: A process that was there before, while the command listens elsewhere: a proxy in front of it, or a mistake.
     OTHER_BEFORE_IT = auto()
+    #: No process any more; the command did.
+    NOBODY = auto()
     UNKNOWN = auto()
 
 
@@ -57,32 +59,38 @@ class PortHolder:
         self._processes = processes or ProcessTable()
         self._is_local = is_local
         self._before = {each.inode for each in self._sockets.listeners(port)}
-        # The last sockets at the port that were seen to be the command's: while one is open, nothing has changed.
-        self._of_command: set[int] = set()
+        # A socket at the port that is the command's: its process, descriptor and inode. As long as it is open nothing
+        # has changed. To ask for that costs microseconds, and to read the table of sockets can take milliseconds.
+        self._of_command: tuple[int, int, int] | None = None
+        self._host = ""
+        # The last clause, with the sockets that it is about: to find their process takes long.
+        self._named: tuple[set[int], str] = (set(), "")
 
     def look(self, host: str, command: Callable[[], Iterable[int] | None]) -> Holding:
         """Return who holds the port at a host.
 
         `command` returns the numbers of all processes of the command, or None where they are not known.
         """
-        if not self._is_local(host):
-            return Holding(Holder.UNKNOWN)
-        inodes = {each.inode for each in self._sockets.listeners(self._port) if each.covers(host)}
-        if inodes & self._of_command:
+        if host != self._host:
+            self._host, self._of_command = host, None
+        if self._of_command is not None and self._processes.holds(*self._of_command):
             return Holding(Holder.COMMAND)
-        processes = command() if inodes else None
+        inodes = {each.inode for each in self._sockets.listeners(self._port) if each.covers(host)}
+        if not inodes and self._of_command is not None:
+            return Holding(Holder.NOBODY)
+        processes = command() if inodes and self._is_local(host) else None
         held = None if processes is None else self._held(processes)
         if held is None:
             return Holding(Holder.UNKNOWN)
-        if inodes & held:
-            self._of_command = inodes & held
+        for inode in inodes & held.keys():
+            self._of_command = (*held[inode], inode)
             return Holding(Holder.COMMAND)
-        if self._of_command:
-            return Holding(Holder.OTHER, self._clause(inodes))
-        if not inodes <= self._before:
+        if self._of_command is None and not inodes <= self._before:
             return Holding(Holder.UNKNOWN)
         clause = self._clause(inodes)
-        if held & self._sockets.listening_inodes():
+        if self._of_command is not None:
+            return Holding(Holder.OTHER, clause)
+        if held.keys() & self._sockets.listening_inodes():
             return Holding(Holder.OTHER_BEFORE_IT, clause)
         return Holding(Holder.OTHER, f"{clause} (--any-process accepts that)")
 
@@ -94,18 +102,24 @@ class PortHolder:
         """Return True if one of these processes accepts connections to the port, or may do so."""
         inodes = {each.inode for each in self._sockets.listeners(self._port)}
         held = self._held(processes)
-        return bool(inodes if held is None else inodes & held)
+        return bool(inodes if held is None else inodes & held.keys())
 
-    def _held(self, processes: Iterable[int]) -> set[int] | None:
-        """Return the sockets that these processes hold open; None if some of them do not show that."""
-        held: set[int] = set()
+    def _held(self, processes: Iterable[int]) -> dict[int, tuple[int, int]] | None:
+        """Return the sockets that these processes hold open, each inode with a process and its descriptor.
+
+        Returns None if some of them do not show that.
+        """
+        held: dict[int, tuple[int, int]] = {}
         for pid in processes:
             sockets = self._processes.sockets(pid)
             if sockets is None:
                 return None
-            held |= sockets
+            held |= {inode: (pid, descriptor) for inode, descriptor in sockets.items()}
         return held
 
     def _clause(self, inodes: set[int]) -> str:
-        holder = self._processes.holder(inodes)
-        return f"port {self._port} is held by {holder or 'another process'}, which this command did not start"
+        if self._named[0] != inodes:
+            holder = self._processes.holder(inodes) or "another process"
+            clause = f"port {self._port} is held by {holder}, which this command did not start"
+            self._named = (inodes, clause)
+        return self._named[1]

@@ -78,26 +78,36 @@ class ProcessTable:
                     waiting.append(child.pid)
         return found
 
-    def sockets(self, pid: int) -> frozenset[int] | None:
-        """Return the inodes of the sockets that a process holds open; None if this process may not know."""
+    def sockets(self, pid: int) -> dict[int, int] | None:
+        """Return the sockets that a process holds open, each inode with its descriptor there.
+
+        Returns None if this process may not know.
+        """
         folder = self.root / str(pid) / "fd"
-        inodes = set()
+        found = {}
         try:
             for name in os.listdir(folder):  # noqa: PTH208
                 with suppress(FileNotFoundError):
                     target = os.readlink(folder / name)  # noqa: PTH115 - not a path, but `socket:[4711]`
                     if target.startswith("socket:["):
-                        inodes.add(int(target[len("socket:[") : -1]))
+                        found[int(target[len("socket:[") : -1])] = int(name)
         except (FileNotFoundError, ProcessLookupError):  # it has ended
-            return frozenset()
+            return {}
         except OSError:
             return None
-        return frozenset(inodes)
+        return found
+
+    def holds(self, pid: int, descriptor: int, inode: int) -> bool:
+        """Return True if a process holds a socket open as this descriptor."""
+        try:
+            return os.readlink(self.root / str(pid) / "fd" / str(descriptor)) == f"socket:[{inode}]"  # noqa: PTH115
+        except OSError:
+            return False
 
     def holder(self, inodes: Collection[int]) -> Process | None:
         """Return a process that holds one of these sockets open, if this process may know one."""
         for pid, process in sorted(self.processes().items()):
-            if (self.sockets(pid) or frozenset()) & {*inodes}:
+            if (self.sockets(pid) or {}).keys() & {*inodes}:
                 return process
         return None
 

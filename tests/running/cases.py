@@ -63,9 +63,11 @@ class Port(PortHolder):
         self.holding = Holding(Holder.UNKNOWN)
         self.bound: list[str] = []
         self.is_held_by_rest = True
+        self.looks = 0
 
     def look(self, host: str, command: Callable[[], Iterable[int] | None]) -> Holding:
         del host, command
+        self.looks += 1
         return self.holding
 
     def bound_addresses(self) -> list[str]:

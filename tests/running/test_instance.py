@@ -178,6 +178,23 @@ class Holders(ReportingCase):
             self.command.end(0)
             self.lines_in(2)
 
+    def test_how_often_it_is_looked(self) -> None:
+        """With each check; rarely where that can take long and is hardly ever news."""
+        for holder, looks in (
+            (Holder.COMMAND, range(55, 62)),
+            (Holder.UNKNOWN, range(3)),
+            (Holder.OTHER_BEFORE_IT, range(3)),
+        ):
+            self.port.holding = Holding(holder, CLAUSE)
+            self.serve()
+            self.run_it(check_apart_s=1)
+            self.network.pass_time(2)
+            self.port.looks = 0
+            self.network.pass_time(60)
+            self.assertIn(self.port.looks, looks)
+            self.command.end(0)
+            self.network.pass_time(1)
+
     def test_a_port_that_is_nobody_s(self) -> None:
         """Without a page to check, only the end of the command takes the instance out."""
         self.serve()

@@ -108,7 +108,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.look(), Holding(Holder.COMMAND))
         self.hold(10)
         self.listen()
-        self.assertEqual(self.look(), Holding(Holder.UNKNOWN))
+        self.assertEqual(self.look(), Holding(Holder.NOBODY))
         self.hold(50, 2, name="nginx")
         self.listen(("00000000", 8080, 2))
         self.assertEqual(self.look(), Holding(Holder.OTHER, CLAUSE))
@@ -136,6 +136,25 @@ class Concluding(HolderCase):
         self.assertEqual(self.look([10]).holder, Holder.OTHER)
         self.has_address = False
         self.assertEqual(self.look([10]), Holding(Holder.UNKNOWN))
+
+    def test_another_address(self) -> None:
+        """What is known of one says nothing of the other."""
+        self.begin()
+        self.hold(10, 1)
+        self.listen(("0500000A", 8080, 1))
+        self.assertEqual(self.look(), Holding(Holder.COMMAND))
+        self.hold(50, 2, name="nginx")
+        self.listen(("0500000A", 8080, 1), ("0100007F", 8080, 2))
+        self.assertEqual(self.holder.look("127.0.0.1", lambda: [10]), Holding(Holder.UNKNOWN))
+
+    def test_while_its_socket_is_open(self) -> None:
+        """Nothing else is read."""
+        self.begin()
+        self.hold(10, 1)
+        self.listen(("00000000", 8080, 1))
+        self.assertEqual(self.look(), Holding(Holder.COMMAND))
+        (self.net / "tcp").unlink()
+        self.assertEqual(self.look(None), Holding(Holder.COMMAND))
 
     def test_other_addresses_and_ports(self) -> None:
         """Their sockets do not matter."""

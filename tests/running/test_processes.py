@@ -83,7 +83,13 @@ class Sockets(TableCase):
         (self.root / "7" / "fd" / "0").unlink()
         (self.root / "7" / "fd").rmdir()
         (self.root / "7" / "fd").write_text("which cannot be listed")
-        self.assertEqual([self.table.sockets(pid) for pid in (5, 6, 7, 8)], [{100, 101}, set(), None, set()])
+        self.assertEqual([self.table.sockets(pid) for pid in (5, 6, 7, 8)], [{100: 1, 101: 2}, {}, None, {}])
+
+    def test_whether_one_is_still_open(self) -> None:
+        """The same socket as the same descriptor of the same process."""
+        self.run_process(5, 1, sockets=(100, 101))
+        held = [self.table.holds(*each) for each in ((5, 2, 101), (5, 2, 100), (5, 3, 101), (5, 0, 101), (6, 2, 101))]
+        self.assertEqual(held, [True, False, False, False, False])
 
     def test_who_holds_a_socket(self) -> None:
         """The first of several, which is mostly the parent."""
