@@ -30,6 +30,7 @@ up_to_a_day = Duration("0s", "24h")
     examples="""
     bender deploy shop 1.3.0 --min-members 3
     bender deploy shop 1.3.0 --steps 5,25,100 --every 60
+    bender deploy shop 1.3.0 --steps 5,25,100 --dry-run
     """,
 )
 @name_argument("backend")
@@ -47,9 +48,14 @@ up_to_a_day = Duration("0s", "24h")
               help="How much larger the part of its requests that fail may be than of the other version's, from "
               f"{REQUESTS_MIN} requests in a step on, or where half of them and more fail. If the other has had fewer "
               "meanwhile, all that is reported of it counts.")  # fmt: skip
+@click.option("--dry-run", is_flag=True,
+              help="Print the steps, check the members, and change nothing; the status is 1 if it could not begin.",
+)  # fmt: skip
+@click.option("--force", is_flag=True,
+              help="Also without members of the version, if the number that is needed is not given.")  # fmt: skip
 @following
 async def deploy(
-    session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **limits: Any
+    session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **more: Any
 ) -> int:
     """Let a version serve a backend, at once or in steps, and go back if it turns out worse.
 
@@ -59,12 +65,12 @@ async def deploy(
 
     Ctrl-C leaves the backend as it is; the same command again goes on with the next larger step.
     """
-    plan = Plan(name, version, steps, every, watch, limits["min_members"], limits["errors_max"])
+    plan = Plan(name, version, steps, every, watch, more["min_members"], more["errors_max"], more["force"])
     screen = session.screen
     progress = _Lines(screen) if screen.as_json else _Words(screen, plan)
     doing = Deploy(session.reactor, session.client, plan, progress, session.client.consumers)
     try:
-        outcome = await doing.run()
+        outcome = await (doing.rehearse() if more["dry_run"] else doing.run())
     except CancelledError:
         progress.stop()
         screen.error(f"stopped: {doing.whereabouts()}")
@@ -97,6 +103,11 @@ class _Words(Progress):
         app, self._serving = found["app"], found["version"]
         self._version = f"{app} {self._plan.version}"
         self._screen.say(f"{found['id']} serves {app} {self._serving}; {self._version} has {members(look.members)}.")
+
+    def plans(self, step: Step, number: int, of: int) -> None:
+        gets = "serve alone" if step.switches else f"get {told(step.percent)} of the traffic"
+        watched = f"and be watched for {step.watched_s:g} s"
+        self._screen.say(f"{number} of {of}: {self._version} would {gets}, {watched}.")
 
     def takes(self, step: Step, number: int, of: int) -> None:
         self._step = f"{number} of {of}"
@@ -143,8 +154,11 @@ class _Lines(Progress):
     def begins(self, found: Settings, look: Look) -> None:
         self._tell("begins", backend=found["id"], serving=found["version"], **_shown(look))
 
+    def plans(self, step: Step, number: int, of: int) -> None:
+        self._tell_step("would", step, number, of)
+
     def takes(self, step: Step, number: int, of: int) -> None:
-        self._tell("step", step=number, steps=of, version=step.version, percent=step.percent, seconds=step.watched_s)
+        self._tell_step("step", step, number, of)
 
     def sees(self, step: Step, look: Look, left_s: float) -> None:
         """Only what comes of it is told."""
@@ -157,6 +171,9 @@ class _Lines(Progress):
 
     def stop(self) -> None:
         """There is nothing to stop."""
+
+    def _tell_step(self, what: str, step: Step, number: int, of: int) -> None:
+        self._tell(what, step=number, steps=of, version=step.version, percent=step.percent, seconds=step.watched_s)
 
     def _tell(self, what: str, **more: Any) -> None:
         self._screen.json(msgspec.json.encode({"progress": what, "at": int(time.time() * 1000), **more}))

@@ -35,6 +35,9 @@ class Progress(Protocol):
     def begins(self, found: Settings, look: Look) -> None:
         """A backend as it was found, and the new version's members."""
 
+    def plans(self, step: Step, number: int, of: int) -> None:
+        """A step would be done, and watched."""
+
     def takes(self, step: Step, number: int, of: int) -> None:
         """A step is done, and will be watched."""
 
@@ -55,6 +58,14 @@ class Outcome:
     done: bool
     text: str
     backend: bytes
+
+
+@frozen
+class _Begun:
+    """The steps that are to be done, and how many members the version needs."""
+
+    ahead: Sequence[Step]
+    members_wanted: int
 
 
 class _Worse(Exception):
@@ -86,6 +97,31 @@ class Deploy:
 
     async def run(self) -> Outcome:
         """Do it. Raises `BenderError` where nothing could be begun."""
+        begun = await self._begun()
+        if isinstance(begun, Outcome):
+            return begun
+        try:
+            return await self._all_of(begun.ahead, begun.members_wanted)
+        except (BenderError, Changed) as error:
+            return self._failed(await self._left(error))
+
+    async def rehearse(self) -> Outcome:
+        """Report what would be done, and change nothing. It is done if the deploy could begin. Raises as `run` does."""
+        begun = await self._begun()
+        if isinstance(begun, Outcome):
+            return begun
+        if not self._look.members and await self._is_anybody_there():
+            self._progress.notes(f"{self._new} has no members: its requests would be answered 503.")
+        for number, step in enumerate(begun.ahead, start=1):
+            self._progress.plans(step, number, len(begun.ahead))
+        settings = self._hold.settings
+        for step in begun.ahead:
+            settings = {**settings, **step.change(settings)}
+        serves = self._serving(settings)
+        return Outcome(True, f"Nothing was changed: {self._hold.id} would serve {serves}", self._hold.reply.body)
+
+    async def _begun(self) -> _Begun | Outcome:
+        """See whether it can be done, and report what is found; an outcome where there is nothing to do."""
         await self._hold.find()
         found = self._hold.found
         ahead = self._plan.ahead(found)
@@ -102,10 +138,7 @@ class Deploy:
         if not self._look.reported:
             self._progress.notes("Nobody reports how many requests fail, so it goes by the members alone.")
         self._tell_of_those_who_are_gone()
-        try:
-            return await self._all_of(ahead, wanted)
-        except (BenderError, Changed) as error:
-            return self._failed(await self._left(error))
+        return _Begun(ahead, wanted)
 
     def whereabouts(self) -> str:
         """How the backend is left where the deploy stops now, and what can be done about it, in a sentence."""
@@ -212,7 +245,7 @@ class Deploy:
 
     async def _taking_traffic(self, version: str) -> list[Registration]:
         found = await self._client.registrations(self._hold.found["app"], version)
-        return [each for each in found if each.state == "up"]
+        return [each for each in found if each.state == "up" and each.weight]
 
     async def _is_anybody_there(self) -> bool:
         """Whether what was found would serve, if one went back."""
@@ -247,9 +280,9 @@ class Deploy:
     def _new(self) -> str:
         return f"{self._hold.found['app']} {self._plan.version}"
 
-    def _serving(self) -> str:
-        """What serves, and what its canary gets."""
-        settings = self._hold.settings
+    def _serving(self, settings: Settings | None = None) -> str:
+        """What serves now, or by other settings, and what its canary gets."""
+        settings = self._hold.settings if settings is None else settings
         share = self._plan.share(settings)
         canary = f", and {told(share)} of the traffic at {self._plan.version}" if share else ""
         return f"{settings['app']} {settings['version']}{canary}"

@@ -35,6 +35,9 @@ class Told(Progress):
     def begins(self, found: Settings, look: Look) -> None:
         self.lines.append(f"begins at {found['version']} with {look.members}")
 
+    def plans(self, step: Step, number: int, of: int) -> None:
+        self.lines.append(f"{number}/{of} would take {step.percent:g}")
+
     def takes(self, step: Step, number: int, of: int) -> None:
         self.lines.append(f"{number}/{of} takes {step.percent:g}")
 
@@ -148,6 +151,10 @@ class DeployCase(ClientCase):
         self.doing = Deferred.fromCoroutine(self.deploy.run())
         self.network.settle()
 
+    def rehearse(self, plan: Plan = STEPS) -> Outcome:
+        self.deploy = Deploy(self.network, self.client(*ALL), plan, self.told, self.edge.reports)
+        return self.result(self.deploy.rehearse())
+
     def outcome(self, within_s: float = 0) -> Outcome:
         if not self.doing.called:
             self.network.pass_time(within_s)
@@ -157,6 +164,54 @@ class DeployCase(ClientCase):
         outcome = self.outcome(within_s)
         self.assertFalse(outcome.done)
         return outcome.text
+
+
+class Rehearsing(DeployCase):
+    """What would be done is told, and nothing is changed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.edge.counts = {}
+
+    def tearDown(self) -> None:
+        self.assertEqual((self.shop, self.settings), ({"version": "1"}, 1))
+
+    def test_steps(self) -> None:
+        """All of them, and what would serve at the end."""
+        outcome = self.rehearse()
+        text = "Nothing was changed: backend/shop would serve web 2"
+        self.assertEqual((outcome.done, outcome.text), (True, text))
+        self.assertEqual(self.told.lines[0], "begins at 1 with 3")
+        self.assertEqual(self.told.lines[-3:], ["1/3 would take 5", "2/3 would take 25", "3/3 would take 100"])
+        canary = self.rehearse(Plan("shop", "2", steps=(5,)))
+        self.assertEqual(
+            canary.text, "Nothing was changed: backend/shop would serve web 1, and 5 % of the traffic at 2"
+        )
+
+    def test_what_could_not_begin(self) -> None:
+        """With the sentence that the deploy itself would end with."""
+        for plan in (Plan("shop", "2", members_min=4), Plan("shop", "3")):
+            outcome = self.rehearse(plan)
+            self.assertFalse(outcome.done)
+            self.assertIn("to take traffic, and needs", outcome.text)
+
+    def test_forced(self) -> None:
+        """It could begin, and what that would do is told."""
+        self.assertTrue(self.rehearse(Plan("shop", "3", force=True)).done)
+        self.assertIn("web 3 has no members: its requests would be answered 503.", self.told.lines)
+
+
+class Forced(DeployCase):
+    def test_without_members(self) -> None:
+        """The version serves all the same."""
+        self.begin(Plan("shop", "3", force=True))
+        self.assertEqual(self.shop, {"version": "3"})
+
+    def test_conditions(self) -> None:
+        """A number of members that is asked for is needed all the same."""
+        self.begin(Plan("shop", "3", members_min=1, force=True))
+        self.assertIn("needs 1", self.failed())
+        self.assertEqual(self.shop, {"version": "1"})
 
 
 class Going(DeployCase):
@@ -281,6 +336,10 @@ class TooFew(DeployCase):
         self.result(self.client(THREE).call("PUT", "/registrations/web/2/10.0.0.9/1/state", {"state": "drain"}))
         self.begin(Plan("shop", "2", members_min=3))
         self.assertIn("has 2 members to take traffic", self.failed())
+        self.result(self.client(THREE).register("web", "2", "10.0.0.9", 2, weight=0))
+        self.network.settle()
+        self.begin(Plan("shop", "2", members_min=2))
+        self.assertIn("has 1 member to take traffic", self.failed())
 
     def test_nobody(self) -> None:
         """One is needed, if nothing else is said, where somebody serves; of nobody's place anybody may take."""

@@ -61,6 +61,27 @@ async def settings(node: Node) -> list[tuple[str, float | None]]:
 
 
 @ensureDeferred
+async def test_rehearsed(cluster: Cluster, shell: Shell) -> None:
+    """Without changing anything, and with the status that says whether it could begin."""
+    (node,) = await shop(cluster)
+    rehearse = ["deploy", "shop", "--dry-run", at(node)]
+    assert shell.done(*rehearse, "2", "--steps=20,100", "--every=1m").splitlines() == [
+        "backend/shop serves web 1; web 2 has 2 members.",
+        "Nobody reports how many requests fail, so it goes by the members alone.",
+        "1 of 2: web 2 would get 20 % of the traffic, and be watched for 60 s.",
+        "2 of 2: web 2 would serve alone, and be watched for 5 s.",
+        "Nothing was changed: backend/shop would serve web 2.",
+    ]
+    *_, would, backend = shell.done(*rehearse, "2", "--json").splitlines()
+    step = {"progress": "would", "step": 1, "steps": 1, "version": "2", "percent": 100, "seconds": 5}
+    assert {name: json.loads(would)[name] for name in step} == step
+    assert json.loads(backend)["version"] == "1"
+    end = shell.bender(*rehearse, "2", "--min-members=3")
+    assert (end.returncode, "needs 3: nothing was changed" in end.stderr) == (1, True)
+    assert await settings(node) == [("1", None)]
+
+
+@ensureDeferred
 async def test_a_switch(cluster: Cluster, shell: Shell) -> None:
     (node,) = await shop(cluster)
     assert shell.done("deploy", "shop", "2", "--min-members=2", "--watch=1", at(node)).splitlines() == [
@@ -146,7 +167,7 @@ async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
     (node,) = await shop(cluster)
     with begun(shell, "deploy", "shop", "2", *STEPS, at(node)) as process:
         await until_set(node, "1", 20)
-        assert (await node.call("PUT", "/backends/shop", {"version": "3"})).status == 200
+        assert (await node.call("PUT", "/backends/shop?force", {"version": "3"})).status == 200
         _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert err.startswith("bender: backend/shop was changed by somebody else (")
@@ -215,7 +236,7 @@ async def test_names_that_would_be_markup(cluster: Cluster, shell: Shell) -> Non
     """They are shown as they are, in the bar as well."""
     (node,) = await shop(cluster)
     odd = "[red] {0} %s '\\"
-    assert (await node.call("PUT", "/backends/shop", {"version": odd})).status == 200
+    assert (await node.call("PUT", "/backends/shop?force", {"version": odd})).status == 200
     await reports(node, {odd: (1000, 5), "2": (0, 0)})
     child = shell.terminal("deploy", "shop", "2", "--steps=20", "--every=2", at(node))
     child.expect_exact(f"s left, 2 members, no requests ({odd}: 0.5 % of 1000 failed)")
