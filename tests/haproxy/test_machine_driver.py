@@ -1,0 +1,109 @@
+"""What a driver does when the machine adds something else to HAProxy's configuration."""
+
+from __future__ import annotations
+
+from bender.haproxy.core.custom import Custom, custom_of
+from bender.haproxy.core.machine import Machine
+from bender.haproxy.driver import CHECK_S
+from bender.haproxy.loading import AGAIN_S
+from tests.haproxy.said import online
+from tests.haproxy.test_driver import SHOP, SYNCED, A, B, DriverCase
+
+STATS = Machine(stats="127.0.0.1:8404")
+
+
+def adding(file: str, line: str) -> Machine:
+    return Machine(custom=custom_of({file: line}))
+
+
+class Machines(DriverCase):
+    def use(self, machine: Machine, **problems: str) -> None:
+        self.driver.use_machine(machine, problems)
+        self.settle(2)
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def test_a_change(self) -> None:
+        """It is one reload; the same once more is none."""
+        self.serve(1)
+        self.use(adding("global.cfg", "user haproxy"))
+        self.assertIn("user haproxy", self.text())
+        self.assertEqual((self.reload.reloads, self.servers()), (1, {A: (0, 1)}))
+        self.use(adding("global.cfg", "user haproxy"))
+        self.assertEqual(self.reload.reloads, 1)
+
+    def test_what_cannot_be_used(self) -> None:
+        """It is among the problems, and takes no reload."""
+        self.serve(1)
+        self.use(Machine(), certificates="there are none")
+        self.assertEqual(
+            (self.driver.wanted.all_problems, self.reload.reloads), ({"certificates": "there are none"}, 0)
+        )
+        self.use(Machine())
+        self.assertEqual(self.driver.wanted.all_problems, {})
+
+    def test_what_haproxy_refuses(self) -> None:
+        """The last good one stays in the file, also when servers change, and it is tried again."""
+        self.serve(1)
+        self.use(adding("global.cfg", "user haproxy"))
+        self.use(adding("global.cfg", self.bad))
+        assert self.loader.refusal is not None
+        self.assertIn("bad words", self.loader.refusal.why)
+        self.tell(online(2))
+        self.settle(2)
+        self.assertEqual({*self.servers()}, {A, B})
+        self.assertIn("user haproxy", self.text())
+        self.assertIn("10.0.0.1:2", self.text())
+        self.assertNotIn(self.bad, self.text())
+        self.bad = "other words"
+        self.settle(AGAIN_S)
+        self.assertIn("no such words", self.text())
+        self.assertIsNone(self.loader.refusal)
+
+    def test_lines_that_cannot_be_rendered(self) -> None:
+        """The same; and what is mended is loaded at once."""
+        self.serve(1)
+        self.use(Machine(custom=Custom(problem="a.cfg line 1: is nothing")))
+        assert self.loader.refusal is not None
+        self.assertIn("a.cfg line 1: is nothing", self.loader.refusal.why)
+        self.tell(online(2))
+        self.settle(2)
+        self.assertEqual(({*self.servers()}, self.reload.reloads), ({A, B}, 0))
+        self.use(adding("global.cfg", "user haproxy"))
+        self.assertEqual((self.loader.refusal, self.reload.reloads), (None, 1))
+
+    def test_what_haproxy_cannot_begin_with(self) -> None:
+        """It is taken back out of the file, and stays out when that is rewritten."""
+        self.serve(1)
+        self.reload.problem = "it could not"
+        self.use(adding("global.cfg", "user nobody"))
+        self.settle(CHECK_S)
+        self.assertIsNotNone(self.loader.refusal)
+        self.tell(online(2))
+        self.settle(3)
+        self.assertIn("10.0.0.1:2", self.text())
+        self.assertNotIn("user nobody", self.text())
+
+    def test_statistics_alone(self) -> None:
+        """They are no frontend that bender could have lost, nor are sections of the operator's."""
+        self.driver.stopService()
+        custom = custom_of({"sections.cfg": "listen mine\n    bind 127.0.0.1:1"})
+        for _ in range(2):  # the second driver finds the file of the first one
+            self.begin()
+            self.driver.use_machine(Machine(stats="127.0.0.1:8404", custom=custom), {})
+            self.tell(SYNCED)
+            self.settle(5)
+            self.assertIn("bind 127.0.0.1:8404", self.text())
+            self.assertEqual((self.driver.held, self.driver.ready), (None, True))
+            self.driver.stopService()
+        self.begin()
+        self.driver.use_machine(STATS, {})
+        self.tell(*SHOP, SYNCED)
+        self.settle(5)
+        self.driver.stopService()
+        self.begin()
+        self.driver.use_machine(STATS, {})
+        self.tell(SYNCED)
+        self.settle(5)
+        self.assertIsNotNone(self.driver.held)
