@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
+from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.screen import clock, compact, lasted, without_point
+from bender.cli.screen import Screen, clock, compact, lasted, without_point
 
 
 class Durations(SynchronousTestCase):
@@ -47,3 +48,12 @@ class Sentences(SynchronousTestCase):
             ("", ""),
         ):
             self.assertEqual(without_point(text), without)
+
+
+class Json(SynchronousTestCase):
+    def test_it_ends_with_one_newline(self) -> None:
+        """Whether the answer has one or not, so that a prompt or another answer begins on a line of its own."""
+        for body in (b"[]", b"[]\n"):
+            with CliRunner().isolation() as (out, *_):
+                Screen(as_json=True).json(body)
+                self.assertEqual(out.getvalue(), b"[]\n")
