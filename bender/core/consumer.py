@@ -22,7 +22,7 @@ PROBLEMS_MAX = 20
 WHY_CHARACTERS_MAX = 2000
 
 #: Settings in one report: those of the backends and frontends that changed last.
-SETTINGS_MAX = 20
+SETTINGS_MAX = 50
 
 #: Hexadecimal digits that stand for one setting.
 DIGEST_CHARACTERS = 16

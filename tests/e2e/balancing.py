@@ -132,7 +132,8 @@ class Driver(Process):
     def file(self) -> Path:
         return self.folder / f"{self.name}.cfg"
 
-    def start(self) -> None:
+    def arguments(self) -> list[str]:
+        """What follows `twistd` and the options by which that stays in the foreground."""
         options = {
             "output": self.file,
             "socket": self.place,
@@ -144,7 +145,10 @@ class Driver(Process):
         flags = [f"--{option}" for option, value in options.items() if value is True]
         given = [f"--{option}={value}" for option, value in options.items() if value not in (True, None)]
         bender = [f"--bender=127.0.0.1:{node.api_port}" for node in self.nodes]
-        arguments = ["--nodaemon", "--pidfile=", "bender-haproxy", *bender, *given, *flags]
+        return ["bender-haproxy", *bender, *given, *flags]
+
+    def start(self) -> None:
+        arguments = ["--nodaemon", "--pidfile=", *self.arguments()]
         with (self.folder / f"{self.name}.out").open("ab") as out:
             self.process = forks().start(
                 "twistd", arguments, environment(), cwd=self.folder, stdout=out, stderr=subprocess.STDOUT

@@ -17,7 +17,7 @@ from bender.core.consumer import PROBLEMS_MAX, SETTINGS_MAX, digest_of
 
 #: Bytes of problems, and of settings, in one report as JSON, and characters of each reason.
 PROBLEMS_BYTES_MAX = 10 * 1024
-SETTINGS_BYTES_MAX = 6 * 1024
+SETTINGS_BYTES_MAX = 8 * 1024
 REASON_CHARACTERS_MAX = 1000
 
 #: Before a report with problems is sent again: a node drops it with the stream of the driver, which may come back.
