@@ -57,7 +57,8 @@ async def export(session: Session) -> int:
     if session.screen.as_json:
         session.screen.json(msgspec.json.encode(_as_json(document)))
     elif session.screen.is_terminal:
-        session.screen.say(write(document).rstrip("\n"))
+        for line in write(document).splitlines():
+            session.screen.say(line)
     else:  # as it is: a file has no terminal to be protected, and TOML is UTF-8 in every locale
         click.echo(write(document).encode(), nl=False)
     for note in notes:
@@ -227,7 +228,8 @@ def _conclude(screen: Screen, changes: ChangeSet, warnings: Sequence[str], *, dr
     if changes.left:
         screen.say(f"Not in the file, and left as it is: {', '.join(changes.left)}. --prune removes that.")
     if not changes.changes:
-        screen.say(f"Nothing to change: {_number(changes.unchanged, 'object')} as declared.")
+        as_declared = f": {_number(changes.unchanged, 'object')} as declared" if changes.unchanged else ""
+        screen.say(f"Nothing to change{as_declared}.")
     elif dry_run:
         screen.say(f"Nothing was changed. Without --dry-run, {_summary(changes.changes, 'would be ')}.")
     else:
@@ -245,7 +247,7 @@ def _summary(changes: Iterable[ConfigChange], would: str = "") -> str:
 
 def _say_refused(screen: Screen, changes: ChangeSet, refused: Sequence[Objection], *, dry_run: bool) -> int:
     """Say what the registry would refuse. Nothing is changed then, also nothing of the rest."""
-    why = [f"{each.change.id}: {each.why}" for each in refused]
+    why = [each.why if each.why.startswith(each.change.id) else f"{each.change.id}: {each.why}" for each in refused]
     if screen.as_json:
         _tell_json(screen, changes, (), dry_run=dry_run, error="; ".join(why))
     for each in why:

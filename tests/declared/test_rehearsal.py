@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.client import Registration
+from bender.client import Registration, Word
 from bender.declared.comparison import Contents, change_set
 from bender.declared.document import DeclaredState, Document
 from bender.declared.rehearsal import objections, versions_concerned
@@ -79,6 +80,15 @@ class Refusing(RehearsalCase):
         self.objects(both, "state/web/1/10.0.0.6/80")
         self.registered[0] = instance("1", 5, state="drain")
         self.objects(Document({}, {}, {six: DeclaredState("drain", 60.0)}), "state/web/1/10.0.0.6/80")
+
+    def test_a_state_that_goes(self) -> None:
+        """The instance takes traffic again, so another one may be drained."""
+        five, six = (f"registration/web/1/10.0.0.{host}/80" for host in (5, 6))
+        self.there = evolve(self.there, states={five: Word(five, "drain", 60.0, 60.0, 0, "anna")})
+        self.registered = [instance("1", 5, state="drain"), instance("1", 6)]
+        document = Document({"shop": SHOP}, {"www": {"backend": "shop"}}, {six: DeclaredState("drain", 60.0)})
+        self.objects(document, "state/web/1/10.0.0.6/80")
+        self.objects(document, prune=True)
 
     def test_a_deploy_with_a_drain(self) -> None:
         """The new version serves by the time at which the last member of the old one is drained."""

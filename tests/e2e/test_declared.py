@@ -34,6 +34,7 @@ async def test_a_registry_in_a_file(shared: Cluster, shell: Shell, tmp_path: Pat
     text = shell.done("export", here)
     file.write_text(text)
     assert shell.done("export", here) == text
+    assert text in shell.shown("export", here)
     assert shell.done("check", str(file)) == f"{file} is valid: 1 backend, 1 frontend, 1 state.\n"
     assert shell.done("apply", "-f", str(file), here) == "Nothing to change: 3 objects as declared.\n"
 
@@ -60,7 +61,7 @@ async def test_what_would_be_an_outage(shared: Cluster, shell: Shell, tmp_path: 
     for options in ([], ["--dry-run"]):
         refused = shell.bender("apply", "-f", str(file), here, *options)
         assert refused.returncode == 1
-        assert "bender: backend/out: backend/out serves out 1 with 1 member; out 2 has none" in refused.stderr
+        assert "bender: backend/out serves out 1 with 1 member; out 2 has none" in refused.stderr
         assert (await node.call("GET", "/backends/beside")).status == 404
     forced = shell.bender("apply", "-f", str(file), "--force", "--json", here)
     assert (forced.returncode, forced.stderr) == (0, "")
