@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,22 @@ DOCUMENT: dict[str, Any] = yaml.safe_load((DOCS / "openapi.yaml").read_text("utf
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 COMPONENTS: dict[str, Any] = DOCUMENT["components"]
 SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
+
+
+class Keys(SynchronousTestCase):
+    def test_no_key_is_there_twice(self) -> None:
+        """Of two schemas with one name, a reader of YAML would silently drop the first."""
+        twice: list[str] = []
+        nodes: list[Any] = [yaml.compose((DOCS / "openapi.yaml").read_text("utf-8"))]
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, yaml.MappingNode):
+                keys = Counter(key.value for key, _ in node.value)
+                twice += [key for key, count in keys.items() if count > 1]
+                nodes += [value for _, value in node.value]
+            elif isinstance(node, yaml.SequenceNode):
+                nodes += node.value
+        self.assertEqual(twice, [])
 
 
 class Operations(SynchronousTestCase):

@@ -63,7 +63,7 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
     schemas["Ttl"]["minimum"] = TTL_S_MIN
     name, dns_name = schemas["Name"], schemas["Host"]["anyOf"][0]
     _make("printable", name, st.text(_printable, min_size=name["minLength"], max_size=name["maxLength"]))
-    token = schemas["Instance"]
+    token = schemas["InstanceToken"]
     _make("token", token, st.text(_printable, min_size=token["minLength"], max_size=token["maxLength"]))
     dns_names = _make("dns-name", dns_name, _dns_name)
     _make("host-port", schemas["HostPort"], st.builds("{}:{}".format, dns_names | _ipv4 | _ipv6, _port))
