@@ -39,7 +39,7 @@ def unknown_field(of: str, name: str, known: Iterable[str]) -> str:
     hint = did_you_mean(name, known)
     if not hint and 0 < len(known) <= LISTED_MAX:
         hint = f", which has {', '.join(known)}"
-    own = f"{'' if hint.endswith('?') else ';'} fields of your own go into meta" if "meta" in known else ""
+    own = f"{' F' if hint.endswith('?') else '; f'}ields of your own go into meta" if "meta" in known else ""
     return f"is not a field of {of}{hint}{own}"
 
 

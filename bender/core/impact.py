@@ -83,7 +83,8 @@ class Impact:
         known = set() if before is None else {*_of_rules(before)}
         unknown = [name for name in _of_rules(after) if name not in known and self.listed.backend(name) is None]
         if unknown:
-            return f"its rules name {self._missing(unknown)}: the requests that they send there would get 503"
+            rules = f"the rules of frontend/{after['name']} name {self._missing(unknown)}"
+            return f"{rules}: the requests that they send there would get 503"
         if before is None or _usual(before) == _usual(after):
             return None
         former, name = _usual(before), _usual(after)
@@ -104,7 +105,9 @@ class Impact:
         if not users or not self.serves(backend):
             return None
         send = "sends" if len(users) == 1 else "send"
-        return f"frontend {_some(users)} {send} to it, and {self._serving(backend)}: every request would get 503"
+        name = backend["name"]
+        sends = f"frontend {_some(users)} {send} to backend/{name}, which serves {self._figures(backend)}"
+        return f"{sends}: every request would get 503"
 
     def of_state(self, id_: str, state: str) -> str | None:
         """Judge an operator's state of a registration."""
@@ -114,8 +117,8 @@ class Impact:
         ended = [each["name"] for each in self._backends_of(app, version) if not self.serves(each, without=id_)]
         if not ended:
             return None
-        which = f"backend {_some(ended)}"
-        return f"it is the last member that takes traffic of {which}: every request there would get 503"
+        last = f"{id_} is the last member that takes traffic of backend {_some(ended)}"
+        return f"{last}: every request there would get 503"
 
     # What is allowed, and rarely meant.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tests.api.conversation import NOW_MS, WEB, WEB_PATH, ApiCase
+from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase
 
 SITE = {"name": "site", "app": "web", "version": "1.2.0"}
 SITE_SHOWN = {"id": "backend/site", "resource": "Backend", **SITE}
@@ -457,7 +457,7 @@ class Traffic(ApiCase):
     def test_a_removal(self) -> None:
         """Of a backend to which a frontend sends."""
         message = self.conflict("DELETE", "/backends/site")
-        self.assertIn("frontend edge sends to it, and backend/site serves web 1.2.0 with 1 member", message)
+        self.assertIn("frontend edge sends to backend/site, which serves web 1.2.0 with 1 member", message)
         self.invalid("force", self.ask("DELETE", "/backends/site?force=no"))
         response = self.ask("DELETE", "/backends/site?force")
         self.assertEqual(response.status, 204)
@@ -467,7 +467,7 @@ class Traffic(ApiCase):
     def test_the_last_member(self) -> None:
         """It is not drained, unless that is forced; that it goes by itself is its own business."""
         message = self.conflict("PUT", f"{WEB_PATH}/state", {"state": "drain"})
-        self.assertIn("it is the last member that takes traffic of backend site", message)
+        self.assertIn(f"{WEB_ID} is the last member that takes traffic of backend site", message)
         forced = self.ask("PUT", f"{WEB_PATH}/state?force", {"state": "maint"})
         self.assertEqual((forced.status, len(msgspec.json.decode(forced.headers["x-bender-warnings"]))), (200, 1))
         self.assertEqual(self.ask("PUT", f"{WEB_PATH}/state", {"state": "drain"}).status, 200)  # it serves no more

@@ -145,7 +145,7 @@ class OfFrontends(ImpactCase):
         """A rule that names a backend which is not there is refused, also of a new frontend, if it is a new one."""
         rules = [{"path": "/a", "backend": "shop"}, {"path": "/b", "backend": "shpo"}, {"host": "c", "backend": "x"}]
         for before in (None, WWW, {**WWW, "backend": None}):
-            why = "its rules name backend shpo, x, which do not exist (did you mean shop?): the requests that"
+            why = "the rules of frontend/www name backend shpo, x, which do not exist (did you mean shop?): the"
             self.assertIn(why, str(self.judged(before, rules=rules)))
         self.assertIsNone(self.judged({**WWW, "rules": rules}, rules=rules[1:], bind="*:80"))
         self.assertIsNone(self.judged(WWW, rules=[{"path": "/a", "backend": "empty"}]))
@@ -168,11 +168,11 @@ class OfFrontends(ImpactCase):
 class OfRemovals(ImpactCase):
     def test_a_backend_that_is_used(self) -> None:
         """It is refused while it serves, for a frontend or a rule."""
-        why = "frontend www sends to it, and backend/shop serves web 1 with 3 members: every request would get 503"
+        why = "frontend www sends to backend/shop, which serves web 1 with 3 members: every request would get 503"
         self.assertEqual(self.impact.of_removal(SHOP), why)
         ruled = [{"name": f"r{i}", "rules": [{"path": "/", "backend": "shop"}]} for i in range(7)]
         self.listing.configured["frontend"] = ruled
-        self.assertIn("frontend r0, r1, r2, r3, r4 and 2 more send to it", str(self.impact.of_removal(SHOP)))
+        self.assertIn("frontend r0, r1, r2, r3, r4 and 2 more send to backend/shop", str(self.impact.of_removal(SHOP)))
 
     def test_others(self) -> None:
         """One that nobody uses, or that does not serve, can be removed."""
@@ -188,8 +188,8 @@ class OfStates(ImpactCase):
         """It cannot be drained or put into maintenance, but called up."""
         self.listing.configured["backend"] += [{**SHOP, "name": name, "version": "2"} for name in ("two", "zwei")]
         for state in ("drain", "maint"):
-            why = "it is the last member that takes traffic of backend two, zwei: every request there would get 503"
-            self.assertEqual(self.impact.of_state(self.LAST, state), why)
+            why = "is the last member that takes traffic of backend two, zwei: every request there would get 503"
+            self.assertEqual(self.impact.of_state(self.LAST, state), f"{self.LAST} {why}")
         self.assertIsNone(self.impact.of_state(self.LAST, "up"))
 
     def test_one_of_several(self) -> None:

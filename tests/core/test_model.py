@@ -148,7 +148,7 @@ class UnknownFields(ModelCase):
     def test_of_a_registration(self) -> None:
         """In both forms of registering."""
         for at in (False, True):
-            hint = "is not a field of a registration, did you mean weight? fields of your own go into meta"
+            hint = "is not a field of a registration, did you mean weight? Fields of your own go into meta"
             self.assertEqual(self.refused("wieght", 1, at=at), f"wieght: {hint}")
             hint = "which has app, version, host, port, ttl, weight, meta, instance; fields of your own go into meta"
             self.assertIn(hint, self.refused("colour", "red", at=at))

@@ -272,14 +272,16 @@ async def test_frontends(shared: Cluster, shell: Shell) -> None:
     wrong = ["frontend", "set", "api", 'rules=[{"path": "/", "backend": "typo"}]', "--backend=tpyo", here]
     end = shell.bender(*wrong)
     assert (end.returncode, end.stdout) == (1, "")
-    assert end.stderr.startswith("bender: its rules name backend typo, which does not exist: the requests that they")
+    assert end.stderr.startswith(
+        "bender: the rules of frontend/api name backend typo, which does not exist: the requests"
+    )
     end = shell.bender(*wrong, "--force")
     unknown = [f"bender: there is no backend {name}: requests are answered 503 until there is.\n" for name in WRONG]
     assert (end.returncode, end.stdout, end.stderr) == (0, "frontend/api is created: backend tpyo.\n", "".join(unknown))
     forced = json.loads(shell.done(*wrong, "--force", "--json"))
     assert forced["warnings"] == [text.removeprefix("bender: ").removesuffix(".\n") for text in unknown]
     end = shell.bender("backend", "rm", "shop", here)
-    used = "bender: frontend www sends to it, and backend/shop serves web 1 with 1 member: every request would get 503"
+    used = "bender: frontend www sends to backend/shop, which serves web 1 with 1 member: every request would get 503"
     assert (end.returncode, end.stderr.partition(" (as ")[0]) == (1, used)
     end = shell.bender("backend", "set", "shop", "verison=2", here)
     assert (end.returncode, end.stdout) == (1, "")
