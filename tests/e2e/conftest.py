@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e import forking
 from tests.e2e.balancing import Place
 from tests.e2e.forking import Forks
-from tests.e2e.nodes import Cluster
+from tests.e2e.nodes import Cluster, Node
+from tests.e2e.runs import Run
 from tests.e2e.shells import Shell
 
 
@@ -69,3 +71,19 @@ def place(cluster: Cluster, tmp_path: Path) -> Iterator[Place]:
     place.end()
     for process in place.processes:
         assert "Traceback" not in process.output, f"{process.name} printed:\n{process.output}"
+
+
+@pytest.fixture
+def runs(shared: Cluster, tmp_path: Path) -> Iterator[Any]:
+    """Makes a `Run` at these nodes. None of what it starts survives the test."""
+    made: list[Run] = []
+
+    def make(*nodes: Node) -> Run:
+        addresses = [f"127.0.0.1:{node.api_port}" for node in nodes]
+        made.append(Run(tmp_path / f"run{len(made)}", addresses, shared.ports.take()))
+        return made[-1]
+
+    yield make
+    for run in made:
+        run.end()
+        assert "should not have happened" not in run.stderr, run.stderr

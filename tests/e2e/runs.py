@@ -16,7 +16,7 @@ from typing import IO, Any
 from attrs import define, field
 
 from tests.e2e.forking import Forked, forks
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Node, environment, pause, until
+from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Cluster, Node, environment, pause, until
 
 #: What Python and the loader read when a process starts.
 READ_AT_THE_START = {"LD_PRELOAD", "PYTHONPATH"}
@@ -27,6 +27,13 @@ SERVING = str(ROOT / "tests/e2e/serving.py")
 def bender() -> list[str]:
     """The command line of this checkout."""
     return [sys.executable, "-c", "from bender.cli import main; main()"]
+
+
+async def one(shared: Cluster) -> Node:
+    """Return the node that these tests share; what runs there is told apart by its port."""
+    if not shared.nodes:
+        await shared(1)
+    return shared.nodes[0]
 
 
 @define(eq=False)

@@ -1,4 +1,4 @@
-"""`bender run` with thirty commands that behave in as many ways; real processes, and a real registry."""
+"""`bender run` with commands that behave in as many ways as there are; real processes, and a real registry."""
 
 from __future__ import annotations
 
@@ -8,57 +8,21 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pexpect
 import pytest
 import pytest_twisted
 
-from bender.running.processes import ProcessTable
 from tests.e2e.forking import Forks
-from tests.e2e.nodes import Cluster, Node, environment, pause, until
-from tests.e2e.runs import SERVING, Run, bender
+from tests.e2e.nodes import Cluster, environment, pause, until
+from tests.e2e.runs import Run, one
 
 #: What a command may take that ends at once: mostly the start of two Pythons.
 AT_ONCE_S = 5.0
 
 #: Where nobody answers, which is nothing to the command.
 NOWHERE = ["run", "--app=web", "--version=1", "--port=1", "--node=127.0.0.1:1"]
-
-
-async def one(shared: Cluster) -> Node:
-    """Return the node that these tests share; what runs there is told apart by its port."""
-    if not shared.nodes:
-        await shared(1)
-    return shared.nodes[0]
-
-
-@pytest.fixture
-def runs(shared: Cluster, tmp_path: Path) -> Iterator[Any]:
-    """Makes a `Run` at these nodes. None of what it starts survives the test."""
-    made: list[Run] = []
-
-    def make(*nodes: Node) -> Run:
-        addresses = [f"127.0.0.1:{node.api_port}" for node in nodes]
-        made.append(Run(tmp_path / f"run{len(made)}", addresses, shared.ports.take()))
-        return made[-1]
-
-    yield make
-    for run in made:
-        run.end()
-        assert "should not have happened" not in run.stderr, run.stderr
-
-
-def children(pid: int) -> list[int]:
-    """Those of a process."""
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def states(pids: list[int]) -> set[str]:
-    """Those of some processes, as letters."""
-    return {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in pids}
 
 
 def unread() -> BinaryIO:
@@ -102,43 +66,6 @@ async def test_one_that_serves_for_a_moment(runs: Any, shared: Cluster) -> None:
     run.serve("brief")
     await run.listed(node)
     assert await run.ended() == 5
-    await run.unlisted(node, within_s=0.5)
-
-
-@pytest_twisted.ensureDeferred
-async def test_one_that_goes_into_the_background(runs: Any, shared: Cluster) -> None:
-    """It is followed there, out of its session too: registered, deregistered, signalled, and its status is returned."""
-    node = await one(shared)
-    run = runs(node)
-    run.serve("forks", "slow")
-    await run.listed(node)
-    await run.printed("The command has gone into the background, and is followed there: process ")
-    run.signal(signal.SIGTERM)
-    assert await run.ended() == 3
-    assert run.noted()[-1] == "SIGTERM"
-    await run.unlisted(node, within_s=0.5)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_start_script_without_exec(runs: Any, shared: Cluster) -> None:
-    """The server that it starts gets the signal too, and is waited for, also if the script has ended before it.
-
-    What the script leaves running in a session of its own is ended then. A signal that does not end is the command's.
-    """
-    node = await one(shared)
-    run = runs(node)
-    run.folder.mkdir()
-    serve = f"{sys.executable} {SERVING} {run.port} {run.folder} slow"
-    script = f"setsid sleep 600 & echo $! >beside; trap 'echo hangup >hangup' HUP; while true; do {serve}; done"
-    run.start("sh", "-c", script)
-    await run.listed(node)
-    beside = int((run.folder / "beside").read_text())
-    run.signal(signal.SIGHUP)
-    run.signal(signal.SIGTERM)
-    assert await run.ended() == 128 + signal.SIGTERM
-    assert run.noted()[2:] == ["SIGTERM"]
-    assert beside not in ProcessTable().processes()
-    assert f"has left process {beside} (sleep) running, which is ended" in run.stderr
     await run.unlisted(node, within_s=0.5)
 
 
@@ -428,49 +355,6 @@ async def test_somebody_who_cannot_wait(runs: Any, shared: Cluster) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_other_signals_are_passed_on(runs: Any, shared: Cluster) -> None:
-    """At once, and it stays where it is."""
-    node = await one(shared)
-    run = runs(node)
-    run.serve()
-    await run.listed(node)
-    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):
-        run.signal(getattr(signal, name))
-        await until(f"it hears of {name}", lambda name=name: name in run.noted())  # type: ignore[misc]
-    await run.listed(node, within_s=0.1)
-    run.signal(signal.SIGTERM)
-    assert await run.ended() == 0
-
-
-@pytest_twisted.ensureDeferred
-async def test_control_c_in_a_terminal(runs: Any, shared: Cluster) -> None:
-    """The service does not get it from the terminal, but in its turn, and once; and it can write there.
-
-    Ctrl-Z stops all of it, also what the command has started, and SIGCONT lets it go on.
-    """
-    node = await one(shared)
-    run = runs(node)
-    run.folder.mkdir()
-    (run.folder / "stderr").touch()
-    service = ["--", "sh", "-c", f"{sys.executable} {SERVING} {run.port} {run.folder}; exit $?"]
-    command: list[str] = [*bender(), *run.arguments("--host=127.0.0.1"), *service]
-    terminal = pexpect.spawn(command[0], command[1:], env=environment(), encoding="utf-8")
-    await run.listed(node)
-    assert terminal.pid is not None
-    begun = [terminal.pid, *(process.pid for process in ProcessTable().descendants(terminal.pid))]
-    assert len(begun) == 3
-    terminal.sendcontrol("z")
-    await until("all of it is stopped", lambda: states(begun) == {"T"})
-    os.kill(terminal.pid, signal.SIGCONT)
-    await until("all of it goes on", lambda: "T" not in states(begun))
-    terminal.sendintr()
-    await until("it ends", lambda: not terminal.isalive())
-    assert run.noted()[2:] == ["SIGINT"]
-    assert terminal.exitstatus in (0, 128 + signal.SIGINT)  # as the shell thinks best that has got it as well
-    assert "is deregistered" in terminal.read()
-
-
-@pytest_twisted.ensureDeferred
 async def test_killed_itself(runs: Any, cluster: Cluster) -> None:
     """What it ran goes on, and is offline when its ttl is over, for nobody renews it."""
     (node,) = await cluster(1, ttl=10, interval=0.25)
@@ -522,21 +406,3 @@ def test_files_that_are_spoilt(forks: Forks, tmp_path: Path) -> None:
         ended = forks([*NOWHERE, *options, "--", "sh", "-c", "exit 7"], variables)
         assert ended.status == status
         assert "Traceback" not in ended.stderr
-
-
-@pytest.mark.outside
-@pytest_twisted.ensureDeferred
-async def test_as_the_first_process_of_a_container(runs: Any, cluster: Cluster) -> None:
-    """It passes signals on, which the first process gets only if it asks for them, and reaps what others leave."""
-    run = runs(cluster.node())
-    orphans = (
-        "for i in 1 2 3 4 5; do (sh -c 'sleep 0.2; exit 0' &) ; done; sleep 1; grep -l 'State:.Z' /proc/[0-9]*/status"
-    )
-    script = f"trap 'exit 9' TERM; {orphans}; echo reaped; while true; do sleep 0.1; done"
-    alone = ["unshare", "--map-root-user", "--pid", "--mount-proc", "--fork", "--kill-child"]
-    run.start("sh", "-c", script, inside=alone)
-    await until("the orphans are looked at", lambda: "reaped" in run.stdout)
-    assert run.stdout == "reaped\n"
-    (first,) = children(run.process.pid)
-    os.kill(first, signal.SIGTERM)
-    assert await run.ended() == 9

@@ -182,6 +182,7 @@ class Holders(ReportingCase):
         """With each check; rarely where that can take long and is hardly ever news."""
         for holder, looks in (
             (Holder.COMMAND, range(55, 62)),
+            (Holder.NOBODY, range(55, 62)),
             (Holder.UNKNOWN, range(3)),
             (Holder.OTHER_BEFORE_IT, range(3)),
         ):
