@@ -6,18 +6,25 @@ others it hears. What is over before this node knew of it is not worth a line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Literal
 
 from twisted.logger import Logger
 
+from bender.addresses import host_port
 from bender.core import consumer
+from bender.core.address_conflicts import AddressConflicts, ConflictChanges
 from bender.core.contacts import Contact
 from bender.core.replica import Replica
 
 #: Names of consumers that are remembered for having been logged as shared, and for how long after they were.
 CONSUMERS_LOGGED_MAX = 100
 CONSUMERS_LOGGED_APART_S = 600.0
+
+#: Conflicts of registrations that `/status` names one by one, and ids that it names of each.
+CONFLICTS_SHOWN_MAX = 20
+CONFLICT_IDS_MAX = 4
 
 State = Literal["heard", "silent", "left", "replaced"]
 
@@ -49,6 +56,34 @@ def shared_names(replica: Replica, now: float) -> dict[str, list[str]]:
 def same_name(addresses: list[str]) -> str:
     """Say which nodes have the same name, and what to do."""
     return f"the nodes at {' and '.join(addresses)} have the same name; give each its own with --name"
+
+
+def conflict_problems(conflicts: AddressConflicts) -> dict[str, str]:
+    """Return what `/status` says of registrations that have the same address: the conflicts that began first.
+
+    How many others there are is said in one line more.
+    """
+    present = conflicts.present
+    problems = {
+        f"address/{_host_port(address)}": _conflict(keys)
+        for address, keys in islice(present.items(), CONFLICTS_SHOWN_MAX)
+    }
+    more = len(present) - len(problems)
+    if more > 0:
+        problems["address/…"] = f"{more} more addresses have several registrations each; the log names some of them"
+    return problems
+
+
+def _conflict(keys: Sequence[str]) -> str:
+    """Say which registrations have the same address, and what to do."""
+    named, more = keys[:CONFLICT_IDS_MAX], len(keys) - CONFLICT_IDS_MAX
+    ids = f"{', '.join(named)} and {more} more" if more > 0 else f"{', '.join(named[:-1])} and {named[-1]}"
+    return f"{ids} are all renewed with this address, where one process answers; stop what renews the wrong one"
+
+
+def _host_port(address: str) -> str:
+    host, _, port = address.rpartition("/")
+    return host_port(host, int(port))
 
 
 class Chronicle:
@@ -140,6 +175,17 @@ class Chronicle:
         if self._consumers:
             kept = self._consumers.items()
             self._consumers = {name: at for name, at in kept if at > now - CONSUMERS_LOGGED_APART_S}
+
+    def note_conflicts(self, conflicts: AddressConflicts, changes: ConflictChanges) -> None:
+        """Log the conflicts that have begun or are over; call this with each sweep that finds some."""
+        for address in changes.begun:
+            self._log.warn(
+                "Several registrations have the address {address}: {problem}.",
+                address=_host_port(address),
+                problem=_conflict(conflicts.present[address]),
+            )
+        for address in changes.over:
+            self._log.info("Only one registration has the address {address} now.", address=_host_port(address))
 
     def note_guard(self) -> None:
         """Call this with each sweep."""

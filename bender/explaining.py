@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 
+from bender.addresses import host_port
 from bender.core.account import Account, Held, Unheard
 from bender.core.consumer import Consumer, labels
 from bender.core.reasons import CHECK_FAILED
@@ -20,6 +21,9 @@ from bender.core.standing import UP
 from bender.core.states import told
 from bender.core.timing import in_a_word
 from bender.node import Node
+
+#: Other registrations with the address of an instance that the sentence names.
+SAME_ADDRESS_NAMED_MAX = 4
 
 
 async def explain(node: Node, key: str) -> dict[str, Any] | None:
@@ -36,15 +40,18 @@ async def explain(node: Node, key: str) -> dict[str, Any] | None:
     word = node.word(key)
     said = None if word is None else told(key, *word)
     checked = _checked(key, consumers)
+    same_address = node.same_address(key)
     return {
         "id": key,
         "listed": shown is not None,
         "why": _why(answered, [account for account in accounts if isinstance(account, Unheard)])
         + _said(said)
-        + _found(checked),
+        + _found(checked)
+        + _same_address(key, same_address, listed=shown is not None),
         "registration": None if shown is None else msgspec.Raw(shown),
         "word": said,
         "checks": checked,
+        "same_address": same_address,
         "backends": _backends(node, key),
         "nodes": [{"answered": isinstance(account, Account), **_fields(account)} for account in accounts],
     }
@@ -140,6 +147,19 @@ def _found(checked: Sequence[dict[str, Any]]) -> str:
         return ""
     every = "all load balancers that report find it down" if len(down) == len(checked) else "it is found down"
     return f"; {every} (by {_and(down)})"
+
+
+def _same_address(key: str, others: Sequence[str], *, listed: bool) -> str:
+    """Requests for it may go to another app or version: one process alone answers at an address."""
+    if not others:
+        return ""
+    _, _, _, host, port = key.split("/")
+    named = [*others[:SAME_ADDRESS_NAMED_MAX]]
+    if len(others) > len(named):
+        named.append(f"{len(others) - len(named)} more")
+    are = ("are" if len(others) > 1 else "is") + (" also" if listed else "")
+    means = ", where one process answers: only one of them can be right" if listed else ""
+    return f"; {_and(named)} {are} listed with the address {host_port(host, int(port))}{means}"
 
 
 def _seconds(duration_s: float) -> str:

@@ -18,10 +18,19 @@ from twisted.logger import Logger
 
 from bender import __version__
 from bender.applying import Applied, Applying, Ask
-from bender.chronicle import Chronicle, same_name, shared, shared_addresses, shared_names, state
+from bender.chronicle import (
+    Chronicle,
+    conflict_problems,
+    same_name,
+    shared,
+    shared_addresses,
+    shared_names,
+    state,
+)
 from bender.consumers import Consumers
 from bender.core import consumer
 from bender.core.account import Account, Unheard, heard_s
+from bender.core.address_conflicts import AddressConflicts
 from bender.core.consumer import Awaited, Consumer
 from bender.core.contacts import Contact
 from bender.core.ledger import Claim
@@ -105,6 +114,7 @@ class Node:
         self.listings = Listings(self.replica.view, f"{incarnation:016x}")
         self._chronicle = Chronicle(self.replica, sources.monotonic)
         self._spreading = Spreading(self.replica, clock, sources.monotonic)
+        self._conflicts = AddressConflicts(self.replica.view.addresses, self._ttl_s, timing)
         self._applying = Applying(self.replica, self.journal, self.consumers, self._spreading, sources.monotonic)
         self.tally = Tally()
         #: Called with the requests to be sent to peers whenever there are any.
@@ -355,6 +365,14 @@ class Node:
             for each in self.replica.guarded(self._now())
         ]
 
+    def same_address(self, key: str) -> list[str]:
+        """Return the ids of the other registrations that are listed with the host and port of this one."""
+        return self.replica.same_address(key)
+
+    def _ttl_s(self, key: str) -> float:
+        claim = self.claim(key)
+        return self.timing.ttl_s if claim is None else claim.ttl_s
+
     def account(self, key: str) -> Account:
         """All that this node knows of an id."""
         events = self.journal.happened(key, EVENTS_TOLD_MAX)
@@ -418,6 +436,7 @@ class Node:
             | {address: shared(names) for address, names in addresses}
             | {f"node/{name}": same_name(addresses) for name, addresses in names}
             | {f"consumer/{name}": consumer.same_name(name, instances) for name, instances in consumers}
+            | conflict_problems(self._conflicts)
             | self.replica.invalid(now)
         )
 
@@ -450,6 +469,8 @@ class Node:
         self._chronicle.note_consumers(self.shared_consumers())
         self._chronicle.note_guard()
         self._chronicle.note_invalid()
+        if self.replica.ready:  # before that it may list what has ended elsewhere
+            self._chronicle.note_conflicts(self._conflicts, self._conflicts.look(self._now()))
         self._pass_on()
         return more
 

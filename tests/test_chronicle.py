@@ -6,9 +6,15 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.chronicle import CONSUMERS_LOGGED_APART_S, CONSUMERS_LOGGED_MAX
+from bender.chronicle import (
+    CONFLICT_IDS_MAX,
+    CONFLICTS_SHOWN_MAX,
+    CONSUMERS_LOGGED_APART_S,
+    CONSUMERS_LOGGED_MAX,
+)
 from bender.core.ledger import Claim, Ledger
 from bender.core.messages import Counter, Message, Sender, Setting
+from bender.core.model import Wanted
 from bender.node import Node
 from bender.subscription import Selection
 from tests.api.conversation import Network, a_node
@@ -191,6 +197,57 @@ class Names(BesideEachOther):
         self.pass_time(10, self.node)
         self.heard = [other]
         self.assertEqual(self.said(10), [])
+
+
+class SameAddress(ChronicleCase):
+    """Registrations of different apps or versions have the same host and port."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node = a_node(self.clock)
+        self.pass_time(1, self.node)
+
+    def said(self, seconds: int, *instances: Wanted) -> list[str]:
+        """What is logged while these are renewed every five seconds."""
+        lines = []
+        for _ in range(0, seconds, 5):
+            for each in instances:
+                self.node.register(each)
+            lines += self.lines(5, self.node, of=self.node)
+        return lines
+
+    def at(self, app: str, port: int = 80) -> Wanted:
+        return Wanted(app, "1", "::5", port)
+
+    def test_side_by_side(self) -> None:
+        """It is said once when both have been renewed, with what to do, and in the status as long as it is so."""
+        web, api = self.at("web"), self.at("api")
+        self.assertEqual(self.said(30, web), [])
+        self.assertEqual(self.said(15, web, api), [])
+        self.assertEqual(self.node.status()["problems"], {})
+        problem = (
+            f"{api.key} and {web.key} are all renewed with this address, where one process answers; stop what renews "
+            "the wrong one"
+        )
+        self.assertEqual(self.said(20, web, api), [f"Several registrations have the address [::5]:80: {problem}."])
+        self.assertEqual(self.node.status()["problems"], {"address/[::5]:80": problem})
+        self.assertEqual(self.said(15, api), ["Only one registration has the address [::5]:80 now."])
+        self.assertEqual(self.node.status()["problems"], {})
+
+    def test_a_new_version_at_the_same_port(self) -> None:
+        """The old one is not renewed any more, so nothing is said."""
+        old, new = self.at("web"), Wanted("web", "2", "::5", 80)
+        self.assertEqual(self.said(20, old) + self.said(60, new), [])
+
+    def test_very_many(self) -> None:
+        """The status names a few, and how many others there are; of one address a few ids."""
+        many = [self.at(app, port) for port in range(1, CONFLICTS_SHOWN_MAX + 4) for app in ("web", "api")]
+        several = [self.at(f"app{number}", 1) for number in range(CONFLICT_IDS_MAX)]
+        self.assertEqual(len(self.said(25, *several, *many)), CONFLICTS_SHOWN_MAX + 3)
+        problems = self.node.status()["problems"]
+        self.assertEqual(len(problems), CONFLICTS_SHOWN_MAX + 1)
+        self.assertIn("app2/1/::5/1 and 2 more are all renewed", problems["address/[::5]:1"])
+        self.assertTrue(problems["address/…"].startswith("3 more addresses have several registrations"))
 
 
 class Consumers(ChronicleCase):

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 #: What the core may use besides itself: values and pure functions. A new name here is a decision.
 PURE = {
     "__future__",
+    "array",
     "attrs",
     "bisect",
     "collections",
@@ -27,6 +28,7 @@ PURE = {
     "fractions",
     "functools",
     "hashlib",
+    "heapq",
     "ipaddress",
     "itertools",
     "math",

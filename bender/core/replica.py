@@ -15,6 +15,7 @@ from math import inf
 from attrs import evolve
 
 from bender.core.account import Account, Marks, account
+from bender.core.address_conflicts import address_of
 from bender.core.claims import Claims
 from bender.core.configuration import KEYS_MAX, Configuration
 from bender.core.contacts import Contact, Contacts
@@ -251,6 +252,10 @@ class Replica:
         """The body that a registration has at this moment, announced or not."""
         claim = self.claims.winner(key, now)
         return claim.body if claim else None
+
+    def same_address(self, key: str) -> list[str]:
+        """Return the keys of the other registrations that are listed with the host and port of this one."""
+        return [other for other in self.view.addresses.at(address_of(key)) if other != key]
 
     def hidden(self, key: str) -> bytes | None:
         """The body of a registration that is hidden as `node-lost`, and may be alive elsewhere."""

@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from bender.core.address_conflicts import AddressIndex
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, Dot, End, Entry
 from bender.core.messages import Setting
@@ -124,6 +125,8 @@ class View:
         self._hidden: dict[str, Dot] = {}
         #: What was not taken yet.
         self.events: list[Event] = []
+        #: The keys of all that is shown, by host and port.
+        self.addresses = AddressIndex()
         self._stamp = 0
         #: How many registrations are shown.
         self.count = 0
@@ -276,6 +279,7 @@ class View:
         name = _group(old.key)
         group, app = self._groups[name], self._apps[_app(name)]
         del group[old.key]
+        self.addresses.discard(old.key, old.key[len(name) + 1 :])
         self._change(app)
         self.count -= 1
         if not group:
@@ -293,6 +297,8 @@ class View:
             group = self._groups[name] = {}
             self._apps.setdefault(_app(name), _App()).groups[name] = group
         group[claim.key] = claim
+        if old is None:
+            self.addresses.add(claim.key, claim.key[len(name) + 1 :])
         if old is None or old.body != claim.body:
             self._change(self._apps[_app(name)])
         self.count += old is None

@@ -164,6 +164,30 @@ class Explaining(PairCase):
         self.pass_time(30)
         self.assertTrue(self.why().endswith("UTC, because a check of it failed"))
 
+    def test_another_at_its_address(self) -> None:
+        """Each says so of the other, at once; and of one that is gone who has its address now."""
+        other = {**WEB, "app": "api"}
+        id_ = WEB_ID.replace("web", "api")
+        self.ask("POST", "/registrations", WEB)
+        self.assertEqual(self.ask("GET", EXPLAIN).json["same_address"], [])
+        self.ask("POST", "/registrations", other, to=self.network.second)
+        means = ", where one process answers: only one of them can be right"
+        for path, named in ((EXPLAIN, id_), (f"/explain/{id_}", WEB_ID)):
+            explained = self.ask("GET", path).json
+            self.assertEqual(explained["same_address"], [named])
+            said = f"; {named} is also listed with the address 10.0.0.5:8080{means}"
+            self.assertTrue(explained["why"].endswith(said), explained["why"])
+        self.ask("DELETE", WEB_PATH)
+        self.assertTrue(self.why().endswith(f"; {id_} is listed with the address 10.0.0.5:8080"))
+
+    def test_many_at_its_address(self) -> None:
+        """A few are named, and all are there for programs."""
+        self.ask("POST", "/registrations", WEB)
+        for number in range(6):
+            self.ask("POST", "/registrations", {**WEB, "app": f"app{number}"})
+        self.assertIn("/8080 and 2 more are also listed with the address 10.0.0.5:8080", self.why())
+        self.assertEqual(len(self.ask("GET", EXPLAIN).json["same_address"]), 6)
+
     def test_what_is_hidden(self) -> None:
         """It says which node is not heard, and for how long; and who did not answer."""
         self.ask("POST", "/registrations", WEB, to=self.network.second)

@@ -91,6 +91,7 @@ def _left(cluster: Cluster, node: Node) -> dict[str, int]:
     return {
         "shown": view.count,
         "groups": len(view._groups) + len(view._apps),
+        "addresses": sum(len(keys) for _, keys in filter(None, view.addresses._shards)) - view.count,
         "own claims": len([*claims.leases.claims()]),
         "own entries": len(claims.ledger.entries) - ends,
         "leases": len(claims.leases) - ends,

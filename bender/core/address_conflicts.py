@@ -1,0 +1,161 @@
+"""Registrations of different apps or versions with the same host and port.
+
+One process listens at an address, so of several registrations there at most one is right: the others send requests to
+the wrong program. For a short time this is normal: a new version is started at the port of the old one, whose
+registration has not ended yet. It is a conflict when each of them has been renewed while the other was listed, which
+is certain once they are listed beside each other for longer than any of them could be without a renewal.
+
+`AddressIndex` is kept by the view, for every registration that is listed. It must stay small and fast: a node lists a
+million of them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from attrs import frozen
+
+from bender.core.timing import Timing
+
+#: Parts of the index, so that an addition to it moves 16 KB with a million addresses.
+SHARDS = 1024
+
+#: A registration that nobody renews is listed for at most so many intervals longer than its ttl while its nodes live.
+LATE_INTERVALS = 5
+
+
+#: The hashes of addresses in ascending order, and the keys in the same places.
+_Shard = tuple["array[int]", list[str]]
+
+
+def address_of(key: str) -> str:
+    """Return the host and the port of a registration's key, with a slash between them."""
+    return key.split("/", 3)[3]
+
+
+class AddressIndex:
+    """The keys of the listed registrations by address.
+
+    Keys are kept in order of the hash of their address: 20 bytes for each, where a dict would take 100.
+    """
+
+    def __init__(self) -> None:
+        self._shards: list[_Shard | None] = [None] * SHARDS
+        #: Addresses with several registrations, and the keys of these in order.
+        self.shared: dict[str, tuple[str, ...]] = {}
+        self._changed: dict[str, None] = {}
+
+    def add(self, key: str, address: str) -> None:
+        """Take in a key that is not here, at its address."""
+        number = hash(address)
+        numbers, keys = self._shards[number % SHARDS] or self._begin(number)
+        place = bisect_left(numbers, number)
+        is_alone = place == len(numbers) or numbers[place] != number
+        numbers.insert(place, number)
+        keys.insert(place, key)
+        if not is_alone:
+            self._note(address)
+
+    def discard(self, key: str, address: str) -> None:
+        """Take out a key that is here."""
+        number = hash(address)
+        numbers, keys = self._shards[number % SHARDS] or self._begin(number)
+        place = keys.index(key, bisect_left(numbers, number))
+        del numbers[place], keys[place]
+        if address in self.shared:
+            self._note(address)
+
+    def at(self, address: str) -> tuple[str, ...]:
+        """Return the keys of all registrations at an address, in order."""
+        number = hash(address)
+        numbers, keys = self._shards[number % SHARDS] or self._begin(number)
+        place = bisect_left(numbers, number)
+        found = []
+        while place < len(numbers) and numbers[place] == number:
+            if address_of(keys[place]) == address:
+                found.append(keys[place])
+            place += 1
+        return tuple(sorted(found))
+
+    def take_changed(self) -> list[str]:
+        """Return the addresses whose entry in `shared` has changed since this was called last."""
+        changed = [*self._changed]
+        self._changed.clear()
+        return changed
+
+    def _begin(self, number: int) -> _Shard:
+        shard = self._shards[number % SHARDS] = (array("q"), [])
+        return shard
+
+    def _note(self, address: str) -> None:
+        keys = self.at(address)
+        if len(keys) > 1:
+            self.shared[address] = keys
+            self._changed[address] = None
+        elif self.shared.pop(address, None) is not None:
+            self._changed[address] = None
+
+
+@frozen
+class ConflictChanges:
+    """The addresses at which a conflict has begun, or become another one, and those at which one is over."""
+
+    begun: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
+
+
+class AddressConflicts:
+    """Finds the addresses at which several registrations stay listed beside each other."""
+
+    def __init__(self, index: AddressIndex, ttl_s: Callable[[str], float], timing: Timing) -> None:
+        """`ttl_s` returns the ttl of a listed registration by its key."""
+        self._index = index
+        self._ttl_s = ttl_s
+        self._late_s = LATE_INTERVALS * timing.interval_s
+        # By address, since when each key was seen there beside another.
+        self._since: dict[str, dict[str, float]] = {}
+        # When an address is to be looked at again: once, though its registrations come and go meanwhile.
+        self._due: list[tuple[float, str]] = []
+        self._due_at: dict[str, float] = {}
+        #: The keys that are in conflict, by address, the conflict that began first in the first place.
+        self.present: dict[str, tuple[str, ...]] = {}
+
+    def look(self, now: float) -> ConflictChanges:
+        """Find what has begun and what is over, at a time in seconds. Takes as long as there is to look at again."""
+        again = self._index.take_changed()
+        for address in again:
+            before = self._since.pop(address, {})
+            keys = self._index.shared.get(address)
+            if keys is not None:
+                self._since[address] = {key: before.get(key, now) for key in keys}
+        while self._due and self._due[0][0] <= now:
+            due_at, address = heappop(self._due)
+            if self._due_at.get(address) == due_at:
+                del self._due_at[address]
+                again.append(address)
+        begun, over = [], []
+        for address in dict.fromkeys(again):
+            before_keys, keys = self.present.get(address), self._in_conflict(address, now)
+            if keys and keys != before_keys:
+                self.present[address] = keys
+                begun.append(address)
+            elif before_keys and not keys:
+                del self.present[address]
+                over.append(address)
+        return ConflictChanges(tuple(begun), tuple(over))
+
+    def _in_conflict(self, address: str, now: float) -> tuple[str, ...]:
+        """Return the keys that were beside each other for long enough, and see to the others when they may be."""
+        since = self._since.get(address)
+        if since is None:
+            return ()
+        wait_s = max(map(self._ttl_s, since)) + self._late_s
+        lasting = tuple([key for key, at in since.items() if now >= at + wait_s])
+        later = [at + wait_s for at in since.values() if now < at + wait_s]
+        if later and min(later) < self._due_at.get(address, float("inf")):
+            self._due_at[address] = min(later)
+            heappush(self._due, (min(later), address))
+        return lasting if len(lasting) > 1 else ()

@@ -1,0 +1,162 @@
+"""Registrations with the same host and port, and when that is a conflict."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.address_conflicts import AddressConflicts, AddressIndex, ConflictChanges, address_of
+from bender.core.ledger import Claim
+from bender.core.timing import Timing
+from bender.core.view import View
+
+HERE = "10.0.0.5/80"
+WEB, API, NEW = (f"registration/{version}/{HERE}" for version in ("web/1", "api/1", "web/2"))
+
+#: Few apps, versions, hosts and ports, so that many are at the same address, and hosts that end alike.
+keys = st.builds(
+    "registration/{}/{}/{}/{}".format,
+    st.sampled_from(["web", "10.0.0.5"]),
+    st.sampled_from(["1", "5"]),
+    st.sampled_from(["10.0.0.5", "0.5", "::5"]),
+    st.sampled_from(["80", "8", "0"]),
+)
+
+
+class Index(SynchronousTestCase):
+    @given(st.lists(keys))
+    def test_finds_what_a_look_at_all_of_them_does(self, toggled: list[str]) -> None:
+        """Whatever comes and goes, each address has the keys that are there."""
+        index, present = AddressIndex(), set[str]()
+        for key in toggled:
+            (index.discard if key in present else index.add)(key, address_of(key))
+            present ^= {key}
+            at = {address: tuple(sorted(filter(lambda key: address_of(key) == address, present)))
+                  for address in map(address_of, toggled)}  # fmt: skip
+            self.assertEqual({address: index.at(address) for address in at}, at)
+            self.assertEqual(index.shared, {address: found for address, found in at.items() if len(found) > 1})
+
+    def test_two_addresses_with_one_hash(self) -> None:
+        """They are told apart."""
+
+        class Address(str):
+            __slots__ = ()
+
+            def __hash__(self) -> int:
+                return 7
+
+        index = AddressIndex()
+        others = WEB.replace("0.5", "0.6")
+        index.add(WEB, Address(HERE))
+        index.add(others, Address(address_of(others)))
+        self.assertEqual((index.at(Address(HERE)), index.shared), ((WEB,), {}))
+        index.discard(WEB, Address(HERE))
+        self.assertEqual(index.at(Address(address_of(others))), (others,))
+
+    def test_what_has_changed(self) -> None:
+        """An address is named when several have it, when another one comes or goes, and when one alone is left."""
+        index = AddressIndex()
+        index.add(WEB, HERE)
+        self.assertEqual(index.take_changed(), [])
+        for do, key in ((index.add, API), (index.add, NEW), (index.discard, WEB), (index.discard, API)):
+            do(key, HERE)
+            self.assertEqual((index.take_changed(), index.take_changed()), ([HERE], []))
+        index.discard(NEW, HERE)
+        self.assertEqual(index.take_changed(), [])
+
+
+class Shown(SynchronousTestCase):
+    """The view keeps the index."""
+
+    def show(self, view: View, key: str, *, body: bytes = b"{}") -> None:
+        view.show(key, Claim(1, 1, key, body, 10.0, 1, 1, 1), ())
+
+    def test_what_comes_changes_and_goes(self) -> None:
+        view = View()
+        self.show(view, WEB)
+        self.show(view, API)
+        self.show(view, API, body=b"new")
+        self.assertEqual(view.addresses.at(HERE), (API, WEB))
+        view.show(API, None, (), lost=True)
+        self.assertEqual(view.addresses.at(HERE), (WEB,))
+        view.show(WEB, None, ())
+        self.assertEqual(view.addresses.at(HERE), ())
+
+
+class Conflicts(SynchronousTestCase):
+    """With rounds a second apart, and ttls of 10 s if nothing else is said."""
+
+    def setUp(self) -> None:
+        self.index = AddressIndex()
+        self.ttls: dict[str, float] = {}
+        self.conflicts = AddressConflicts(self.index, lambda key: self.ttls.get(key, 10.0), Timing())
+
+    def add(self, *keys: str) -> None:
+        for key in keys:
+            self.index.add(key, address_of(key))
+
+    def look(self, now: float) -> ConflictChanges:
+        return self.conflicts.look(now)
+
+    def test_two_that_stay(self) -> None:
+        """They are in conflict when both must have been renewed since they were there, and it is told once."""
+        self.add(WEB)
+        self.look(0)
+        self.add(API)
+        self.assertEqual((self.look(100), self.look(114.9)), (ConflictChanges(), ConflictChanges()))
+        self.assertEqual(self.look(115), ConflictChanges(begun=(HERE,)))
+        self.assertEqual(self.conflicts.present, {HERE: (API, WEB)})
+        self.assertEqual(self.look(200), ConflictChanges())
+
+    def test_one_that_goes(self) -> None:
+        """It is over at once."""
+        self.add(WEB, API)
+        self.look(0)
+        self.look(15)
+        self.index.discard(WEB, HERE)
+        self.assertEqual(self.look(15.2), ConflictChanges(over=(HERE,)))
+        self.assertEqual((self.conflicts.present, self.look(100)), ({}, ConflictChanges()))
+
+    def test_a_new_version_at_the_port_of_the_old_one(self) -> None:
+        """The old one goes within its ttl, and nothing is said; again and again."""
+        self.add(WEB)
+        for now, old, new in ((0, WEB, NEW), (12, NEW, WEB), (24, WEB, NEW)):
+            self.add(new)
+            self.look(now)
+            self.index.discard(old, HERE)
+            self.assertEqual(self.look(now + 11), ConflictChanges())
+        self.assertEqual(self.look(1000), ConflictChanges())
+
+    def test_the_longest_ttl_counts(self) -> None:
+        """One with a long ttl may be listed without a renewal for as long."""
+        self.ttls[WEB] = 60.0
+        self.add(WEB, API)
+        self.look(0)
+        self.assertEqual(self.look(64.9), ConflictChanges())
+        self.assertEqual(self.look(65), ConflictChanges(begun=(HERE,)))
+
+    def test_a_third(self) -> None:
+        """It is named with the others when it has been there for as long, and not before."""
+        self.add(WEB, API)
+        self.look(0)
+        self.look(15)
+        self.add(NEW)
+        self.assertEqual(self.look(16), ConflictChanges())
+        self.assertEqual(self.look(31), ConflictChanges(begun=(HERE,)))
+        self.assertEqual(self.conflicts.present, {HERE: (API, WEB, NEW)})
+        self.index.discard(API, HERE)
+        self.assertEqual(self.look(32), ConflictChanges(begun=(HERE,)))
+
+    def test_nothing_is_kept_of_what_is_gone(self) -> None:
+        """What flaps for as long as it likes leaves one time at which its address is looked at."""
+        self.ttls[WEB] = 3600.0
+        self.add(WEB)
+        for now in range(1000):
+            self.add(API)
+            self.look(now)
+            self.index.discard(API, HERE)
+            self.look(now + 0.5)
+        self.assertEqual((self.conflicts._since, len(self.conflicts._due)), ({}, 1))
+        self.look(5000)
+        self.assertEqual((self.conflicts._due, self.conflicts._due_at), ([], {}))
