@@ -29,7 +29,7 @@ class GuardCase(SynchronousTestCase):
         self.node = self.network.first
         self.node.ask_account = self.account_of
         self.pass_time(2)
-        for wanted in ({**WEB, "meta": {"zone": "a"}}, {**WEB, "app": ODD}):
+        for wanted in ({**WEB, "meta": {"zone": "a"}}, {**WEB, "app": ODD, "port": 8081}):
             self.assertEqual(self.ask("POST", "/registrations", wanted, to=self.network.second).status, 201)
         self.cursor = self.ask("GET", "/events").json["cursor"]
         self.network.connected = False
