@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bender.core.model import PORT_MAX, Invalid
-from bender.core.parsing import number, require_fields, within
+from bender.core.parsing import require_fields, within
 
 #: A day: longer than any connection is of use for, and well below HAProxy's own limit of 24 days.
 TIMEOUT_S_MAX = 86_400
@@ -46,9 +46,9 @@ def parse_timeout(name: str, seconds: Any) -> float:
 
 def parse_maxconn(connections: Any) -> int:
     """A number of connections at the same time."""
-    if not isinstance(connections, int):
+    if isinstance(connections, bool) or not isinstance(connections, int) or not 1 <= connections <= MAXCONN_MAX:
         raise Invalid("maxconn", f"must be a number from 1 to {MAXCONN_MAX}, without a point")
-    return int(number("maxconn", connections, 1, MAXCONN_MAX))
+    return connections
 
 
 def parse_redirect_https(redirect: Any) -> int | bool:

@@ -52,6 +52,8 @@ class OneField(SynchronousTestCase):
         """It is a whole number."""
         self.assertEqual([parse_maxconn(1), parse_maxconn(MAXCONN_MAX)], [1, MAXCONN_MAX])
         self.refused("maxconn", parse_maxconn, *WRONG, 0, 1.0, True, MAXCONN_MAX + 1)
+        message = "maxconn: must be a number from 1 to 1000000, without a point"
+        self.assertEqual(str(self.assertRaises(Invalid, parse_maxconn, 0)), message)
 
     def test_redirect_https(self) -> None:
         """A port, or true."""
