@@ -24,6 +24,7 @@ from bender.api.answers import (
     Command,
     encode,
     fields_in_order,
+    forced,
     refusal,
     refused,
     require_known,
@@ -72,10 +73,15 @@ def answer(node: Node, route: Route, asked: Asked) -> Answered:
 
 
 def _require_known(route: Route, asked: Asked) -> None:
-    """Raise `Invalid` if the query has a field that the request does not know."""
+    """Raise `Invalid` if the query has a field that the request does not know, or a value of `force` that is none.
+
+    `force` is looked at even where it decides nothing, such as before a tag that is stale.
+    """
     method = "GET" if asked.method == "HEAD" else asked.method
     known = route.query.get(method, ())
     require_known((name for name, _ in fields_in_order(asked)), known, changes=method != "GET")
+    if "force" in known:
+        forced(asked)
 
 
 def without_command(route: Route, asked: Asked) -> Answer:

@@ -381,6 +381,24 @@ class Frontends(ApiCase):
         self.assertEqual(self.ask("GET", "/frontends").json, [EDGE_SHOWN])
 
 
+class Force(ApiCase):
+    def test_other_values(self) -> None:
+        """They are refused wherever `force` may be given, also where it decides nothing; nothing is changed."""
+        self.ask("PUT", "/backends/site", {"app": "web", "version": "1"})
+        self.ask("PUT", "/frontends/edge", {"backend": "site"})
+        for method, path, body in (
+            ("DELETE", "/frontends/edge", None),
+            ("DELETE", "/backends/site", None),
+            ("PUT", "/backends/site", {"version": "2"}),
+            ("POST", "/backends/site/rollback", None),
+            ("POST", "/backends", {"name": "new", "app": "web", "version": "1"}),
+        ):
+            for headers in ({}, {"If_Match": '"stale"'}):
+                self.invalid("force", self.ask(method, f"{path}?force=no", body, **headers))
+        self.assertEqual(self.ask("GET", "/backends/site").json["version"], "1")
+        self.assertEqual(self.ask("GET", "/frontends/edge").status, 200)
+
+
 class Traffic(ApiCase):
     """A change that takes traffic away from what serves is refused, unless it is forced."""
 
