@@ -99,16 +99,18 @@ class Command:
             for process in self.processes():
                 if number in TO_ALL or process.parent == os.getpid():
                     self._signal(process.pid, number)
+                    self._note_told(process, number)
             return
-        if number in _ENDS:
-            self._told |= {process.pid for process in self.processes() if process.group == self.pid}
+        for process in self.processes():
+            if process.group == self.pid:
+                self._note_told(process, number)
         self._signal(-self.pid if number in TO_ALL else self.pid, number)
 
     def end_rest(self) -> list[Process]:
         """Send SIGTERM to what still runs of it and was not told to end; returns those that it was sent to."""
         found = [process for process in self.processes() if process.pid not in self._told]
         for process in found:
-            self._told.add(process.pid)
+            self._note_told(process, signal.SIGTERM)
             self._signal(process.pid, signal.SIGTERM)
         return found
 
@@ -127,6 +129,10 @@ class Command:
             elif not self._is_followed or pid in self._not_its_own:
                 continue
             self._on_exit(128 - status if status < 0 else status)
+
+    def _note_told(self, process: Process, number: int) -> None:
+        if number in _ENDS:
+            self._told.add(process.pid)
 
     def _signal(self, pid: int, number: int) -> None:
         """Send a signal to a process, or to a group whose number is negative."""
