@@ -70,6 +70,32 @@ async def test_a_change_just_before_a_deregistration_elsewhere_ends_with_it(clus
         await _assert_gone(nodes, watchers, ids)
 
 
+@pytest_twisted.ensureDeferred
+async def test_an_instance_that_ends_leaves_its_successor_registered(cluster: Cluster) -> None:
+    """The old instance is deregistered at another node as soon as the new one has registered, known there or not."""
+    nodes = await cluster(3)
+    async with watching(nodes) as watchers:
+        with ExitStack() as stack:
+            callers = [stack.enter_context(closing(Caller(node))) for node in nodes]
+            paths = [f"/registrations/web/1.0/10.0.0.1/{port}" for port in range(1, TRIES + 1)]
+            statuses = set()
+            for path, (first, second, third) in zip(paths, cycle(permutations(callers)), strict=False):
+                first.call("POST", path, {"instance": "old"})
+                _until_known(path, second, third)
+                assert second.call("POST", path, {"instance": "new"}).status == 200
+                statuses.add(third.call("DELETE", f"{path}?instance=old").status)
+            assert statuses <= {204, 409}, statuses
+            await agreed(nodes)
+            listed = [caller.call("GET", "/registrations/web/1.0").body for caller in callers]
+            assert [[each["instance"] for each in body] for body in listed] == [["new"] * TRIES] * 3
+            for path in paths:
+                assert callers[0].call("DELETE", f"{path}?instance=new&reason=check-failed").status == 204
+        for watcher in watchers:
+            for id_ in (path.replace("registrations", "registration")[1:] for path in paths):
+                await watcher.until_said(id_, "offline", "check-failed")
+            assert not watcher.broken
+
+
 def _until_known(path: str, *callers: Caller) -> None:
     """Ask nodes until a registration is listed there, which is a matter of milliseconds."""
     for caller in callers:
