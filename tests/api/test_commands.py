@@ -68,6 +68,12 @@ class Queries(ApiCase):
         backend = {"app": "web", "version": "1"}
         self.assertIn("did you mean force?", self.message("PUT", "/backends/site?forced", backend))
         self.assertEqual(self.ask("GET", "/backends").json, [])
+        for method, path in (
+            ("DELETE", "/backends/site"),
+            ("DELETE", "/frontends/x"),
+            ("POST", "/backends/x/rollback"),
+        ):
+            self.assertIn("must have no value, or 1 or true", self.message(method, f"{path}?force=2"))
 
     def test_of_requests_that_know_none(self) -> None:
         """None of them can be misspelled there."""
