@@ -124,7 +124,7 @@ def _follows_into_the_past(
 # Rule 4: deregistering.
 
 
-def _removed_without_an_end(claims: Claims, key: str, now: float) -> bool:
+def _removed_without_an_end(claims: Claims, key: str, now: float, _reason: str | None = None) -> bool:
     if claims.winner(key, now) is None:
         return False
     lease = claims.index.lease(key)
