@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 
 from bender.choices import Unfit
 from bender.core.connections import MAXCONN_MAX, parse_maxconn, parse_timeout
+from bender.core.durations import parse_duration
 from bender.core.model import Invalid, parse_port
 from bender.core.routing import parse_bind
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
@@ -35,9 +35,6 @@ _USES = {
     "timeouts": "machine.timeouts",
     "include": "custom.of",
 }
-
-_SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?", re.ASCII)
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
 def machine_of(given: Mapping[str, str], *, insecure: bool) -> Machine:
@@ -143,14 +140,13 @@ def _timeouts(text: str | None) -> Mapping[str, float]:
     for each in [] if text is None else text.split(","):
         name, _, value = each.strip().partition("=")
         name = name.replace("-", "_")
-        match = _SECONDS.fullmatch(value)
-        if name not in TIMEOUTS or match is None:
+        if name not in TIMEOUTS or not value:
             raise Unfit(
                 f"--timeouts {each!r} must be NAME=SECONDS, such as server=30 or tunnel=2h, where NAME is one of "
                 f"{', '.join(TIMEOUTS)}."
             )
         try:
-            timeouts[name] = parse_timeout(name, float(match[1]) * _UNITS[match[2] or "s"])
-        except Invalid as error:
+            timeouts[name] = parse_timeout(name, parse_duration(value))
+        except ValueError as error:
             raise Unfit(f"--timeouts {error}.") from None
     return timeouts

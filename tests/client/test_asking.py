@@ -164,7 +164,7 @@ class Calls(ClientCase):
         node.consumers.confirm("edge", Confirmation(node.journal.cursor, Report(("registration/web/1/h/1",))))
         (consumer,) = self.result(client.consumers())
         self.assertEqual((consumer.name, consumer.node, consumer.connected), ("edge", node.name, True))
-        self.assertEqual(consumer.report, {"down": ["registration/web/1/h/1"], "backends": {}})
+        self.assertEqual(consumer.report, {"down": ["registration/web/1/h/1"]})
 
     def test_what_is_guarded(self) -> None:
         """Where there is nothing, an end of it is refused."""

@@ -187,7 +187,7 @@ class OfTheMachine(ChoicesCase):
         self.assertEqual(choices.machine.timeouts, {**TIMEOUTS, "server": 30, "tunnel": 7200, "http_request": 0.5})
         for text in ("0", "-1", "1.5", "x", "10000000", ""):
             self.refused("--maxconn", maxconn=text)
-        for text in ("", "server", "server=", "server=0", "server=1d", "servr=1", "server=100000", "client=-1"):
+        for text in ("", "server", "server=", "server=0", "server=2d", "servr=1", "server=100000", "client=-1"):
             self.refused("--timeouts", timeouts=text)
 
     def test_files(self) -> None:
