@@ -98,7 +98,7 @@ GOOD: list[tuple[str, str, int, Json]] = [
     ("GET|PUT", r"/backends/.*", 200, BACKEND),
     ("DELETE", r"/backends/.*", 204, None),
     ("GET", r"/frontends", 200, [FRONTEND]),
-    ("PUT", r"/frontends/.*", 200, FRONTEND),
+    ("GET|PUT", r"/frontends/.*", 200, FRONTEND),
     ("DELETE", r"/frontends/.*", 204, None),
 ]
 
