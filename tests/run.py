@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -48,6 +48,7 @@ class Job:
 
     name: str
     arguments: Sequence[str | Path]
+    variables: Mapping[str, str] = Factory(dict)
     output: IO[str] = Factory(lambda: tempfile.TemporaryFile("w+"))  # noqa: SIM115 - open as long as the job
     process: subprocess.Popen[str] | None = None
     started_at: float = 0.0
@@ -59,7 +60,7 @@ class Job:
         self.process = subprocess.Popen(
             [sys.executable, "-m", *self.arguments],
             cwd=ROOT,
-            env=_environment(),
+            env={**_environment(), **self.variables},
             stdout=self.output,
             stderr=subprocess.STDOUT,
             text=True,
@@ -122,8 +123,13 @@ def jobs() -> list[Job]:
 
 
 def outside() -> list[Job]:
-    """Those that are slow, or run other people's programs."""
-    return _with_processes("outside or slow")
+    """Return those that are slow, or run other people's programs; and the tests that do more when they have time."""
+    thorough = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "import effort" in path.read_text()]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in thorough]
+    return [
+        Job("thorough tests", ["twisted.trial", *names], {"BENDER_TESTS": "thorough"}),
+        *_with_processes("outside or slow"),
+    ]
 
 
 def _with_processes(marks: str) -> list[Job]:

@@ -16,6 +16,7 @@ from bender.api import site
 from bender.api.lane import HEAD_BYTES_MAX, PART_BYTES_MAX, Taken
 from bender.listing import OF_ONE_INSTANT_MAX
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, a_node, parsed, request
+from tests.effort import effort
 
 _DATE = re.compile(rb"\r\nDate: [^\r]*")
 
@@ -313,7 +314,7 @@ STREAMS = st.lists(
 class AnythingBothWays(SynchronousTestCase):
     """Requests and near-requests in a row, cut anywhere: the same bytes come back with the lane and without it."""
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=effort(50, 200), deadline=None)
     @given(STREAMS, st.lists(st.floats(0, 1), max_size=4), st.integers(0, 20))
     def test_the_same_answers(self, parts: list[bytes], cuts: list[float], missing: int) -> None:
         """Also where the last one is not complete."""

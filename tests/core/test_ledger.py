@@ -32,6 +32,7 @@ from bender.core.ledger import (
     Ledger,
     Outdated,
 )
+from tests.effort import effort
 
 OWNER = 7
 
@@ -158,7 +159,9 @@ class CopiesTests(SynchronousTestCase):
 
     def test_any_exchange_of_deltas(self) -> None:
         """Copies are right after any exchange of deltas and pages, from anybody, from any base, in any order."""
-        run_state_machine_as_test(Copies, settings=settings(max_examples=600, stateful_step_count=60, deadline=None))
+        run_state_machine_as_test(
+            Copies, settings=settings(max_examples=effort(120, 600), stateful_step_count=60, deadline=None)
+        )
 
 
 def tell(source: Ledger, to: Ledger, entries_max: int) -> None:
@@ -181,7 +184,7 @@ class CloneTests(SynchronousTestCase):
     """Two processes that write as one incarnation."""
 
     @given(st.integers(0, 3), CLONES_STEPS, st.sampled_from([0, 2, 1024]))
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=effort(150, 500), deadline=None)
     def test_copies_converge(self, common: int, steps: list[tuple[int, bool, int, int]], removals_max: int) -> None:
         """Whatever copies had of either, they come to be the same when both are gone."""
         clones = [ledger_of(*[0] * common, removals_max=removals_max) for _ in range(2)]

@@ -12,6 +12,7 @@ from bender.core.messages import Counter, Message, Sender
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
 from tests.core.cluster import BODY, KEY, TTL_S, Cluster
+from tests.effort import effort
 
 
 class RegisteringTests(SynchronousTestCase):
@@ -690,4 +691,6 @@ class LifeTests(SynchronousTestCase):
 
     def test_any_life(self) -> None:
         """It lists what was registered, and not deregistered or left to expire."""
-        run_state_machine_as_test(Life, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))
+        run_state_machine_as_test(
+            Life, settings=settings(max_examples=effort(60, 150), stateful_step_count=40, deadline=None)
+        )

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import Claims
 from bender.core.ledger import End
+from tests.effort import effort
 from tests.model.explore import Failure, Search
 from tests.model.world import STEPS
 from tests.simulation.mutations import MUTATIONS
@@ -63,10 +64,10 @@ FAULTS = {
 
 class Model(SynchronousTestCase):
     def test_the_core_keeps_its_promises(self) -> None:
-        """All schedules of three steps at two nodes, and at three nodes, end as they must."""
-        for names, states in ("ba", 200), ("abc", 400):
+        """All schedules of three steps at two nodes, and of two or three at three nodes, end as they must."""
+        for names, steps, states in ("ba", 3, 200), ("abc", effort(2, 3), effort(40, 400)):
             search = Search(names, {*STEPS})
-            self.assertEqual([str(failure) for _ in range(3) for failure in search.deepen()], [])
+            self.assertEqual([str(failure) for _ in range(steps) for failure in search.deepen()], [])
             self.assertGreater(search.levels[-1].states, states)
 
     def test_planted_faults_are_found(self) -> None:

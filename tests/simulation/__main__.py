@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from multiprocessing import Pool
 from time import monotonic
 
+from tests.simulation.choosing import chosen, reached
 from tests.simulation.hunt import Caught, hunt
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.oracle import BOUNDS
@@ -28,6 +29,8 @@ def main(arguments: list[str]) -> int:
         return replay(options.seed, hard=options.hard or options.seed % 2 == 1, key=options.trace)
     first = options.first
     seeds = range(first, first + (options.seeds or 100))
+    if options.choose:
+        return choose(seeds, options.jobs)
     return summarise(run(seeds, hard=options.hard, jobs=options.jobs), hard=options.hard)
 
 
@@ -40,6 +43,7 @@ def _options(arguments: list[str]) -> Namespace:
     parser.add_argument("--seed", type=int, metavar="N", help="replay this one")
     parser.add_argument("--trace", default="", metavar="KEY", help="with --seed: tell what happened to this key")
     parser.add_argument("--mutations", action="store_true", help="break each rule on purpose and see what notices")
+    parser.add_argument("--choose", action="store_true", help="the fewest seeds that reach what all of these do")
     return parser.parse_args(arguments)
 
 
@@ -116,6 +120,18 @@ def replay(seed: int, *, hard: bool, key: str) -> int:
     """Run one seed and tell what happened."""
     broken = trace(seed, key, hard=hard)
     return 1 if broken else 0
+
+
+def choose(seeds: Iterable[int], jobs: int) -> int:
+    """Print which of these seeds, hard and normal, reach together what all of them do."""
+    wanted = [(seed, hard) for hard in (False, True) for seed in seeds]
+    with Pool(jobs) as pool:
+        found = pool.map(reached, wanted, chunksize=2)
+    few = [*chosen(found)]
+    for hard, name in ((False, "normal"), (True, "hard")):
+        print(f"{name}: {sorted(each.seed for each in few if each.hard is hard)}")
+    print(f"{len(few)} of {len(found)}, {sum(e.cpu_s for e in few):.1f} of {sum(e.cpu_s for e in found):.1f} s of CPU")
+    return 0
 
 
 # Mutations.

@@ -18,6 +18,7 @@ from bender.haproxy.core.reality import Found
 from bender.haproxy.core.registry import Said
 from bender.haproxy.core.rendering import Renderer
 from bender.haproxy.core.wanted import Wanted
+from tests.effort import effort
 from tests.haproxy.said import HOSTILE, backend, frontend, instance, online
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
@@ -293,7 +294,7 @@ class Examples(HostileCase):
 
 
 class Anything(HostileCase):
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=effort(120, 400), deadline=None)
     @given(st.lists(said(), max_size=6))
     def test_whatever_is_said(self, events: list[Said]) -> None:
         """Each line and each command has one of the forms that there are, and nothing is raised."""
