@@ -45,16 +45,17 @@ async def missing(session: Session, id_: str, settings: dict[str, Any] | None, *
         lacking = await until_applied(session.client.consumers, session.pause, id_, settings, within_s)
         if lacking and changed and digest_of(settings_of(await current(session, id_))) != digest_of(settings):
             return []  # somebody has changed it again: what drivers have is that by now
-    except BenderError:  # it was set all the same, and what drivers make of it is in `bender status`
-        return []
+    except BenderError as error:  # it was set all the same
+        return [f"it is not known whether load balancers have it: {error}; see bender status"]
     return [each.text for each in lacking]
 
 
 async def consumers_of(session: Session) -> Sequence[Consumer]:
-    """Return those who act on events; nobody where that cannot be known, as at a node of a version without them."""
+    """Return the drivers and other consumers, none where no node answers that; then say so."""
     try:
         return await session.client.consumers()
-    except BenderError:
+    except BenderError as error:
+        session.screen.warn(f"it is not known which load balancers there are: {error}")
         return []
 
 

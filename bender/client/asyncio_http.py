@@ -214,6 +214,8 @@ async def read_reply(node: str, connection: h11.Connection, reader: asyncio.Stre
             bytes_max = left
             headers = {name: value.decode("latin-1") for name, value in event.headers}
             etag, warned = headers.get(b"etag"), headers.get(WARNINGS.lower().encode())
+            if etag is not None and not etag.isascii():  # it could not be sent back
+                raise h11.RemoteProtocolError("its ETag is not ASCII")
         elif isinstance(event, h11.Data):
             left -= len(event.data)
             if left < 0:
