@@ -14,6 +14,7 @@ import pytest_twisted
 from tests.e2e.instances import INTERVAL_S
 from tests.e2e.nodes import Cluster, Node, pause, until
 from tests.e2e.watching import watching
+from tests.e2e.yardsticks import yardstick
 
 INSTANCES = 200
 TTL_S = 30.0
@@ -62,9 +63,9 @@ def agent(node: Node, said: Path, grace_s: float) -> Iterator[None]:
 @pytest_twisted.ensureDeferred
 async def test_a_killed_agent_is_seen_within_its_grace_and_an_interval(cluster: Cluster, tmp_path: Path) -> None:
     """All nodes say `expired` of all of its instances long before their ttl; and none of them before it died."""
-    grace_s = 0.5
+    grace_s = 2.0  # a busy agent may be late by this, too
     nodes = await cluster(3, interval=INTERVAL_S, ttl=TTL_S)
-    async with watching(nodes) as watchers:
+    async with watching(nodes) as watchers, yardstick(nodes) as busy:
         with agent(nodes[0], tmp_path / "said", grace_s):
             for watcher in watchers:
                 await watcher.until("all are online", lambda each: len(each.online) == INSTANCES)
@@ -75,12 +76,12 @@ async def test_a_killed_agent_is_seen_within_its_grace_and_an_interval(cluster: 
         assert set(answers) == {f'{{"event": "renewed", "renewed": {INSTANCES}, "unknown": []}}'}
         assert len(answers) >= 2
         for watcher in watchers:
-            await watcher.until_lists(set(), within_s=TTL_S / 2)
+            await watcher.until_lists(set())
             assert {seen.reason for seen in watcher.offline} == {"expired"}
             late_s = [seen.at_s - killed_at for seen in watcher.offline]
             assert min(late_s) >= grace_s - 0.1  # it was dead a moment before it was waited for
-            # Intervals are short here and the machine may be busy; the simulator measures the promise itself.
-            assert max(late_s) <= grace_s + 3 * INTERVAL_S
+            # Intervals are short here; the simulator measures the promise itself.
+            assert max(late_s) <= grace_s + 3 * INTERVAL_S + busy.slack_s < TTL_S
 
 
 @pytest_twisted.ensureDeferred

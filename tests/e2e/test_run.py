@@ -19,7 +19,7 @@ from tests.e2e.nodes import Cluster, environment, pause, until
 from tests.e2e.runs import Run, one
 
 #: What a command may take that ends at once: mostly the start of two Pythons.
-AT_ONCE_S = 5.0
+AT_ONCE_S = 60.0
 
 #: Where nobody answers, which is nothing to the command.
 NOWHERE = ["run", "--app=web", "--version=1", "--port=1", "--node=127.0.0.1:1"]
@@ -185,7 +185,7 @@ async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
         await run.unlisted(node, within_s=0.1)
     holder.close()
     closed.signal(signal.SIGTERM)
-    assert await closed.ended(within_s=2) == 128 + signal.SIGTERM
+    assert await closed.ended() == 128 + signal.SIGTERM
     assert "deregistered" not in closed.stderr
 
 
@@ -350,7 +350,7 @@ async def test_somebody_who_cannot_wait(runs: Any, shared: Cluster) -> None:
     run.signal(signal.SIGTERM)
     await run.unlisted(node)
     run.signal(signal.SIGTERM)
-    assert await run.ended(within_s=3) == 0
+    assert await run.ended(within_s=20) == 0
     assert run.noted()[2:] == ["SIGTERM"]
 
 
@@ -363,7 +363,7 @@ async def test_killed_itself(runs: Any, cluster: Cluster) -> None:
     await run.listed(node)
     run.signal(signal.SIGKILL)
     await run.ended()
-    await run.unlisted(node, within_s=3)
+    await run.unlisted(node, within_s=8)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
