@@ -32,7 +32,11 @@ _DONE = {"create": "created", "change": "changed", "remove": "removed"}
 
 
 def _applier(session: Session) -> Applier:
-    return Applier(session.client, lambda: int(time.time() * 1000), time.monotonic, session.pause)
+    return Applier(session.client, _now_ms, time.monotonic, session.pause)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 @click.command(
@@ -168,7 +172,10 @@ async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[st
     objects = [change for change in changes if change.kind != "state"][-OBJECTS_FOLLOWED_MAX:]
 
     async def lacking(change: ConfigChange) -> list[str]:
-        found = await current(session, change.id)
+        try:
+            found = await current(session, change.id)
+        except BenderError:  # it is set all the same
+            return []
         return await missing(session, change.id, settings_of(found))
 
     return [*dict.fromkeys(chain(*await session.together(map(lacking, objects))))]
@@ -176,7 +183,7 @@ async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[st
 
 def _read(file: IO[bytes]) -> Read:
     try:
-        return read(file.read().decode("utf-8-sig"))
+        return read(file.read().decode("utf-8-sig"), _now_ms())
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         return Read(Document(), (Problem(line, "it is not UTF-8, as TOML is"),))

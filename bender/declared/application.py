@@ -17,6 +17,8 @@ from bender.addresses import NoAnswer
 from bender.client import Backend, BenderError, Client, Frontend, NotFound, Refused, Reply, Word
 from bender.client.asking import forced, only_if, path_of
 from bender.client.reading import Reader, read_backend, read_frontend, read_nothing, reader
+from bender.core.configuration import LASTING_S_MAX
+from bender.core.states import LASTING_S_MIN
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
 from bender.declared.rehearsal import Objection, objections, versions_concerned
@@ -143,7 +145,10 @@ class Applier:
             raise BenderError(_overtaken(change))
         if change.state is None:
             return (await self.client.read(read_nothing, "DELETE", plain))[1]
-        body = {"state": change.state.state, "for": max(1.0, change.state.lasts_s(self.wall_ms()))}
+        body = {
+            "state": change.state.state,
+            "for": min(max(LASTING_S_MIN, change.state.lasts_s(self.wall_ms())), LASTING_S_MAX),
+        }
         try:
             return (await self.client.read(reader(Word), "PUT", forced(plain, force=force), body))[1]
         except NotFound:  # the instance is not registered yet, and the state is meant for when it is
@@ -160,7 +165,10 @@ class Applier:
         """Return True if a change that was refused is made, because the answer to the first request was lost."""
         if change.kind == "state" or not isinstance(error, Refused) or error.code not in _OVERTAKEN:
             return False
-        found = await self._object(change)
+        try:
+            found = await self._object(change)
+        except BenderError:  # nobody knows, and the refusal is reported with what was done before
+            return False
         return same(None if found is None else declared_fields(found.settings), change.after)
 
     async def _object(self, change: ConfigChange) -> Backend | Frontend | None:

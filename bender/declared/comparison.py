@@ -18,15 +18,12 @@ from bender.core.routing import BACKEND, FRONTEND
 from bender.core.serving import canary_of
 from bender.core.standing import UP
 from bender.core.timing import in_a_word
-from bender.declared.document import META, DeclaredState, Document, Fields, moment, same
+from bender.declared.document import CLOCK_ERROR_MS, META, DeclaredState, Document, Fields, moment, same
 
 Action = Literal["create", "change", "remove"]
 
 #: Two ends of a state that are no further apart are the same: a file has whole seconds, and requests take a moment.
 SAME_END_MS = 2000
-
-#: The wall clock of a node may differ by so much from this machine's, and its times are still taken for right.
-CLOCK_ERROR_MS = 60_000
 
 
 @frozen

@@ -32,6 +32,9 @@ IMPLIED = ("id", "resource", "name")
 META = "meta"
 META_JSON = "meta_json"
 
+#: The wall clock of a node may differ by so much from this machine's, and its times are still taken for right.
+CLOCK_ERROR_MS = 60_000
+
 Fields = Mapping[str, Any]
 
 
@@ -51,11 +54,6 @@ class DeclaredState:
         if self.until_ms is not None:
             return (self.until_ms - now_ms) / 1000
         return LASTING_S if self.for_s is None else self.for_s
-
-    @property
-    def until(self) -> str | None:
-        """Return the moment at which the state ends as text in UTC, None if the file does not fix one."""
-        return None if self.until_ms is None else moment(self.until_ms)
 
 
 def moment(at_ms: int) -> str:

@@ -7,6 +7,7 @@ that a node of this release would refuse for its form.
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
@@ -24,6 +25,7 @@ from bender.core.model import Invalid, TooLarge, registration_key
 from bender.core.standing import State
 from bender.core.states import LASTING_S_MIN
 from bender.declared.document import (
+    CLOCK_ERROR_MS,
     IMPLIED,
     KINDS,
     META,
@@ -38,6 +40,7 @@ from bender.declared.lines import Path, lines_of
 
 _STATE_FIELDS = ("state", "for", "until")
 _STATE_KEY = "APP/VERSION/HOST/PORT"
+_DAYS_MAX = LASTING_S_MAX / 86_400
 
 _OF_ONE_REQUEST = "is a condition of one request, and nothing that a backend has: leave it out"
 
@@ -75,16 +78,22 @@ class Read:
     unresolved: tuple[tuple[str, Problem], ...] = ()
 
 
-def read(text: str) -> Read:
-    """Read a file; never raises."""
+def read(text: str, now_ms: int) -> Read:
+    """Read a file; never raises. `now_ms` is by the wall clock, for the ends of states."""
     try:
-        content = tomllib.loads(text)
-        lines = lines_of(text)
+        return _read(text, now_ms)
     except tomllib.TOMLDecodeError as error:
-        return Read(Document(), (_syntax_problem(text, str(error)),))
+        problem = _syntax_problem(text, str(error))
     except RecursionError:
-        return Read(Document(), (Problem(None, "it has tables or arrays too deep inside each other"),))
-    reader = _Reader(lines)
+        problem = Problem(None, "it has tables or arrays too deep inside each other")
+    except ValueError:  # Python's limit, which tomllib passes on
+        problem = Problem(None, f"it has a number of more than {sys.get_int_max_str_digits()} digits")
+    return Read(Document(), (problem,))
+
+
+def _read(text: str, now_ms: int) -> Read:
+    content = tomllib.loads(text)
+    reader = _Reader(lines_of(text), now_ms)
     document = reader.document(content)
     unresolved = tuple(reader.unresolved(document))
     return Read(document, tuple(sorted(reader.problems, key=lambda problem: problem.line or 0)), unresolved)
@@ -101,6 +110,7 @@ def _syntax_problem(text: str, message: str) -> Problem:
 @define
 class _Reader:
     lines: Mapping[Path, int]
+    now_ms: int
     problems: list[Problem] = field(factory=list)
 
     def document(self, content: Mapping[str, Any]) -> Document:
@@ -208,7 +218,7 @@ class _Reader:
         if "for" in fields and "until" in fields:
             raise Invalid("until", "give for or until, not both")
         for_s = _for_s(fields["for"]) if "for" in fields else None
-        until_ms = _until_ms(fields["until"]) if "until" in fields else None
+        until_ms = _until_ms(fields["until"], self.now_ms) if "until" in fields else None
         return DeclaredState(cast(State, state), for_s, until_ms)
 
 
@@ -262,18 +272,21 @@ def _for_s(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise Invalid("for", f"must be {FORM}")
     try:
-        seconds = parse_duration(value) if isinstance(value, str) else float(value)
-    except (ValueError, OverflowError) as error:
+        seconds = parse_duration(value) if isinstance(value, str) else value
+    except ValueError as error:
         raise Invalid("for", str(error)) from None
     if not LASTING_S_MIN <= seconds <= LASTING_S_MAX:
-        raise Invalid("for", f"must be {LASTING_S_MIN:g} to {LASTING_S_MAX:g} seconds (30 days)")
-    return seconds
+        raise Invalid("for", f"must be from {LASTING_S_MIN:g} second to {_DAYS_MAX:g} days")
+    return float(seconds)
 
 
-def _until_ms(value: Any) -> int:
+def _until_ms(value: Any, now_ms: int) -> int:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise Invalid("until", "must be a date and time with its offset, without quotes, such as 2026-11-30T18:00:00Z")
-    return round(value.timestamp() * 1000)
+    until_ms = round(value.timestamp() * 1000)
+    if until_ms - now_ms > LASTING_S_MAX * 1000 + CLOCK_ERROR_MS:
+        raise Invalid("until", f"must be at most {_DAYS_MAX:g} days from now")
+    return until_ms
 
 
 def _unlike_json(value: Any) -> Iterator[str]:

@@ -10,7 +10,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
 
-from bender.client import Client, Unavailable
+from bender.client import Client, Reply, Unavailable
 from bender.core.states import Word
 from bender.declared.application import Applier, Interrupted
 from bender.declared.comparison import ChangeSet, change_set, exported
@@ -187,6 +187,31 @@ class Meanwhile(ApplicationCase):
             self.machines[host].kill()
         error = self.failure(self.applier.carry_out(changes.changes, force=False), Interrupted, within_s=60)
         self.assertEqual((error.done, len(error.left)), ((), 4))
+
+    def test_all_nodes_stop_meanwhile(self) -> None:
+        """What was done until then is reported, also where it cannot be found out whether the last change was made."""
+        self.apply(DOCUMENT)
+        changes = self.compared(
+            Document(
+                {"shop": {"app": "web", "version": "2"}, "api": {"app": "api", "version": "2"}},
+                {"www": {"backend": "shop"}},
+                {ID: DeclaredState("drain", 3600.0)},
+            )
+        )
+        self.result(self.asking.set_backend("shop", version="3"))
+        refused = self.asking.http.ask
+
+        async def once(node: str, method: str, *more: Any) -> Reply:
+            reply = await refused(node, method, *more)
+            if reply.status == 412:
+                for host in ALL:
+                    self.machines[host].kill()
+            return reply
+
+        self.patch(self.asking.http, "ask", once)
+        error = self.failure(self.applier.carry_out(changes.changes, force=False), Interrupted, within_s=60)
+        self.assertEqual([change.id for change in error.done], ["backend/api"])
+        self.assertIn("backend/shop: somebody else has changed", str(error))
 
 
 class Readiness(ApplicationCase):

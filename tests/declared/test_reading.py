@@ -8,6 +8,8 @@ from bender.declared.document import DeclaredState, Document
 from bender.declared.lines import lines_of
 from bender.declared.reading import read
 
+NOW_MS = 1_796_000_000_000
+
 SHOP = """\
 [backends.shop]
 app = "web"
@@ -15,15 +17,18 @@ version = "1.2.0"
 """
 
 
+TOO_DEEP = "it has tables or arrays too deep inside each other"
+
+
 class ReadingCase(SynchronousTestCase):
     def document(self, text: str) -> Document:
         """Return what a file without problems declares."""
-        found = read(text)
+        found = read(text, NOW_MS)
         self.assertEqual((found.problems, found.unresolved), ((), ()))
         return found.document
 
     def problems(self, text: str) -> list[str]:
-        found = read(text)
+        found = read(text, NOW_MS)
         return [problem.located("f") for problem in (*found.problems, *(each for _, each in found.unresolved))]
 
     def wrong(self, text: str, *problems: str) -> None:
@@ -105,8 +110,17 @@ class Mistakes(ReadingCase):
     def test_depth(self) -> None:
         """What is too deep to be read is a problem, and not a crash."""
         self.assertEqual(len(self.problems("a = " + "[" * 5000 + "]" * 5000)), 1)
+        for header in ("backends", "backends.shop.meta"):
+            self.assertEqual(self.problems(f"[{header}{'.a' * 3000}]\n"), [f"f: {TOO_DEEP}"])
         deep = "[" * 30 + "]" * 30
         self.wrong(SHOP + f"meta.a = {deep}\n", "4: backend/shop: meta: has more than 20 lists or objects")
+
+    def test_long_numbers(self) -> None:
+        """What Python does not convert is a problem, and not a crash."""
+        self.wrong("a = " + "1" * 5000, " it has a number of more than 4300 digits")
+        for number in ("1" * 4000, "0x" + "f" * 5000):
+            for field in ("maxconn = ", "meta.a = ", "app = "):
+                self.assertNotEqual(self.problems(f"[backends.shop]\n{field}{number}\n"), [])
 
     def test_tables(self) -> None:
         """Those that do not exist are named with those that do."""
@@ -180,7 +194,7 @@ rules = [{ path = "/", backend = "shop" }]
             "5: frontend/www: backend: there is no backend shopp, did you mean shop?",
             "11: frontend/www: rules: number 2: there is no backend nope",
         )
-        self.assertEqual([backend for backend, _ in read(text).unresolved], ["shopp", "nope"])
+        self.assertEqual([backend for backend, _ in read(text, NOW_MS).unresolved], ["shopp", "nope"])
 
     def test_states(self) -> None:
         """The id, the state, and how long it holds."""
@@ -189,10 +203,13 @@ rules = [{ path = "/", backend = "shop" }]
             ("state = 'off'", "2: state of web/1/h/80: state: must be up, drain or maint"),
             ("state = 'up'\nfor = '1hh'", "3: state of web/1/h/80: for: must be a number of seconds, or a duration"),
             ("state = 'up'\nfor = true", "3: state of web/1/h/80: for: must be a number of seconds, or a duration"),
-            ("state = 'up'\nfor = '31d'", "3: state of web/1/h/80: for: must be 1 to 2.592e+06 seconds (30 days)"),
-            ("state = 'up'\nfor = nan", "3: state of web/1/h/80: for: must be 1 to"),
+            ("state = 'up'\nfor = '31d'", "3: state of web/1/h/80: for: must be from 1 second to 30 days"),
+            ("state = 'up'\nfor = nan", "3: state of web/1/h/80: for: must be from 1 second to"),
             ("state = 'up'\nuntil = 2026-11-30T18:00:00", "3: state of web/1/h/80: until: must be a date and time"),
             ("state = 'up'\nfor = 1\nuntil = 2026-11-30T18:00:00Z", "4: state of web/1/h/80: until: give for or until"),
+            (f"state = 'up'\nfor = {10**400}", "3: state of web/1/h/80: for: must be from 1 second to"),
+            ("state = 'up'\nuntil = 2027-01-01T00:00:00Z", "3: state of web/1/h/80: until: must be at most 30 days"),
+            ("state = 'up'\nuntil = 9999-12-31T23:59:59-14:00", "3: state of web/1/h/80: until: must be at most"),
             ("state = 'up'\nfro = 1", "3: state of web/1/h/80: fro: is not a field of a state, did you mean for?"),
         ):
             self.wrong(f"[states.'web/1/h/80']\n{fields}\n", problem)
