@@ -115,10 +115,9 @@ class Store:
         for name, problem in found.problems.items():
             if name in before:
                 usable[name] = before[name]
-            kept = (
-                "what was there before stays in use" if name in before or usable == before != {} else "it is left out"
-            )
-            problems[f"certificates/{name}" if name else "certificates"] = f"{problem}; {kept}"
+            kept = name in before or (name == _ALL and before)
+            then = "what was there before stays in use" if kept else "it is left out"
+            problems[f"certificates/{name}" if name else "certificates"] = f"{problem}; {then}"
         if not usable:
             return Taken(None, problems)
         folder = self._write(usable)

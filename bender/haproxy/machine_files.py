@@ -84,8 +84,9 @@ class MachineFiles(Service):
             try:
                 taken = self._store.take(self._certificates, self.in_use())
             except OSError as error:
-                problems["certificates"] = f"cannot be copied ({error.strerror}); what was there before stays in use"
                 folder = self._store.last()
+                then = "" if folder is None else "; what was there before stays in use"
+                problems["certificates"] = f"cannot be copied ({error.strerror}){then}"
                 self._taken = None  # it is tried again at the next look
             else:
                 folder, problems = taken.folder, dict(taken.problems)

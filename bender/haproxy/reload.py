@@ -48,12 +48,15 @@ class Reloader:
         self._use_machine = use_machine
 
     def apply(self, chosen: Choices) -> Reread:
-        """Apply the options that can change while the driver runs, and name the others that differ."""
-        changed = []
-        if chosen.template != self._now.template:
-            self._driver.use_renderer(self._renderer_of(chosen))
-            changed.append("--template")
+        """Apply the options that can change while the driver runs, and name the others that differ.
+
+        Raises `Unfit`, and changes nothing then.
+        """
+        renderer = None if chosen.template == self._now.template else self._renderer_of(chosen)
+        changed = [] if renderer is None else ["--template"]
         changed += self._change_machine(chosen)
+        if renderer is not None:
+            self._driver.use_renderer(renderer)
         self._now = chosen
         return Reread(changed, [*map(_named, self._differing(chosen))])
 

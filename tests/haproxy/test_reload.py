@@ -61,6 +61,21 @@ class Reloading(ChoicesCase):
         self.assertEqual(reloader.apply(other), Reread(["--log", "--maxconn", "--include"], []))
         self.assertEqual((used, reloader.apply(other)), ([other], Reread([], [])))
 
+    def test_a_machine_that_is_unfit(self) -> None:
+        """Then the template stays as it is too, and both are taken the next time."""
+        unfit = [Unfit("--stats 127.0.0.1:80 cannot be listened on.")]
+
+        def use(_chosen: Choices) -> None:
+            if unfit:
+                raise unfit.pop()
+
+        reloader = Reloader(self.choices, renderer_of, self.running, use)
+        other = evolve(self.choices, template="# x", machine=evolve(self.choices.machine, stats="127.0.0.1:80"))
+        self.assertRaises(Unfit, reloader.apply, other)
+        self.assertEqual(self.running.renderers, [])
+        self.assertEqual(reloader.apply(other), Reread(["--template", "--stats"], []))
+        self.assertEqual(len(self.running.renderers), 1)
+
     def test_what_a_driver_needs_a_start_for(self) -> None:
         """It is named by its option, without its value, which may be a secret."""
         other = evolve(self.choices, token="secret", nodes=("b:1729",), runs=True, name="edge-2")
