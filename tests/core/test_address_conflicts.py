@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.address_conflicts import AddressConflicts, AddressIndex, ConflictChanges, address_of
+from bender.core.address_conflicts import (
+    ADDRESSES_PER_LOOK,
+    KEYS_MAX,
+    AddressConflicts,
+    AddressIndex,
+    ConflictChanges,
+    address_of,
+)
 from bender.core.ledger import Claim
 from bender.core.timing import Timing
 from bender.core.view import View
@@ -28,14 +38,16 @@ class Index(SynchronousTestCase):
     @given(st.lists(keys))
     def test_finds_what_a_look_at_all_of_them_does(self, toggled: list[str]) -> None:
         """Whatever comes and goes, each address has the keys that are there."""
-        index, present = AddressIndex(), set[str]()
+        index, present, changed, shared = AddressIndex(), set[str](), set[str](), set[str]()
         for key in toggled:
             (index.discard if key in present else index.add)(key, address_of(key))
             present ^= {key}
             at = {address: tuple(sorted(filter(lambda key: address_of(key) == address, present)))
                   for address in map(address_of, toggled)}  # fmt: skip
             self.assertEqual({address: index.at(address) for address in at}, at)
-            self.assertEqual(index.shared, {address: found for address, found in at.items() if len(found) > 1})
+            changed |= {*index.take_changed()}
+            shared |= {address for address, found in at.items() if len(found) > 1}
+            self.assertEqual(changed, shared)
 
     def test_two_addresses_with_one_hash(self) -> None:
         """They are told apart."""
@@ -50,7 +62,7 @@ class Index(SynchronousTestCase):
         others = WEB.replace("0.5", "0.6")
         index.add(WEB, Address(HERE))
         index.add(others, Address(address_of(others)))
-        self.assertEqual((index.at(Address(HERE)), index.shared), ((WEB,), {}))
+        self.assertEqual(index.at(Address(HERE)), (WEB,))
         index.discard(WEB, Address(HERE))
         self.assertEqual(index.at(Address(address_of(others))), (others,))
 
@@ -160,3 +172,42 @@ class Conflicts(SynchronousTestCase):
         self.assertEqual((self.conflicts._since, len(self.conflicts._due)), ({}, 1))
         self.look(5000)
         self.assertEqual((self.conflicts._due, self.conflicts._due_at), ([], {}))
+
+
+class Many(SynchronousTestCase):
+    """Mistakes and attacks do not make a node slow."""
+
+    def setUp(self) -> None:
+        self.index = AddressIndex()
+        self.conflicts = AddressConflicts(self.index, lambda _key: 10.0, Timing())
+
+    def test_at_one_address(self) -> None:
+        """The first that came are reported, and what comes or goes looks at none of the others."""
+        keys = [f"registration/web/{number}/{HERE}" for number in range(KEYS_MAX + 50)]
+        with self.not_looked_at():
+            for key in (WEB, *keys):
+                self.index.add(key, HERE)
+            self.index.discard(WEB, HERE)
+        first = tuple(sorted(keys[:KEYS_MAX]))
+        self.assertEqual(self.index.at(HERE), first)
+        self.conflicts.look(0)
+        self.assertEqual(self.conflicts.look(15), ConflictChanges(begun=(HERE,)))
+        self.assertEqual(self.conflicts.present, {HERE: first})
+
+    @contextmanager
+    def not_looked_at(self) -> Iterator[None]:
+        patched = self.patch(AddressIndex, "at", None)
+        yield
+        patched.restore()
+
+    def test_at_many_addresses(self) -> None:
+        """A look takes up some of them, and the next ones the others."""
+        addresses = [f"10.0.{number // 256}.{number % 256}/80" for number in range(ADDRESSES_PER_LOOK * 5 // 2)]
+        for address in addresses:
+            for app in ("web", "api"):
+                self.index.add(f"registration/{app}/1/{address}", address)
+        for _ in range(3):
+            self.assertEqual(self.conflicts.look(0), ConflictChanges())
+        begun = [self.conflicts.look(20).begun for _ in range(3)]
+        self.assertEqual([*map(len, begun)], [2 * ADDRESSES_PER_LOOK, ADDRESSES_PER_LOOK // 2, 0])
+        self.assertEqual(sorted(sum(begun, ())), sorted(addresses))
