@@ -6,7 +6,7 @@ know a node and not each other. A node does no input or output of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -337,10 +337,13 @@ class Node:
 
     def claims(self, app: str | None = None, version: str | None = None, *, ordered: bool = True) -> list[Claim]:
         """Of all that is listed, of an app or version if said; in order of id unless that does not matter."""
-        groups = self.replica.view.groups(app, version)
-        if ordered:
-            return [claim for group in groups for claim in in_order(group)]
-        return [claim for group in groups for claim in group.values()]
+        if not ordered:
+            return [*self.each_claim(app, version)]
+        return [claim for group in self.replica.view.groups(app, version) for claim in in_order(group)]
+
+    def each_claim(self, app: str | None = None, version: str | None = None) -> Iterator[Claim]:
+        """Return the same claims one by one, in no order. Nothing may change before the last one is read."""
+        return (claim for group in self.replica.view.groups(app, version) for claim in group.values())
 
     def configured(self, key: str) -> bytes | None:
         setting = self.replica.setting(key)

@@ -12,7 +12,6 @@ from bender.core.impact import NAMES_MAX, Impact, Settings
 from bender.core.kind import Kind
 from bender.core.routing import BACKEND
 from bender.core.serving import AWAY
-from bender.core.standing import USUAL
 from bender.escaping import escaped_json
 from bender.node import Node
 
@@ -38,9 +37,8 @@ class ListedHere:
         self._node = node
 
     def taking_traffic(self, app: str, version: str) -> Iterator[str]:
-        standings = self._node.standings()
-        for claim in self._node.claims(app, version, ordered=False):
-            if standings.get(claim.key, USUAL).state not in AWAY and _weight.decode(claim.body).weight:
+        for claim in self._node.each_claim(app, version):
+            if self._node.standing(claim.key).state not in AWAY and _weight.decode(claim.body).weight:
                 yield claim.key
 
     def count(self, app: str, version: str) -> int:

@@ -112,7 +112,10 @@ class Impact:
     def of_state(self, id_: str, state: str) -> str | None:
         """Judge an operator's state of a registration."""
         _, app, version, _, _ = id_.split("/")
-        if state not in AWAY or id_ not in self.listed.taking_traffic(app, version):
+        # If another member takes traffic every backend of its version goes on serving: there may be very many of both.
+        if state not in AWAY or self._takes_traffic(app, version, without=id_):
+            return None
+        if not self._takes_traffic(app, version):
             return None
         ended = [each["name"] for each in self._backends_of(app, version) if not self.serves(each, without=id_)]
         if not ended:

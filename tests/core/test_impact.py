@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -36,6 +37,7 @@ class Listing:
         return self.configured[kind]
 
     def backend(self, name: str) -> Mapping[str, Any] | None:
+        assert isinstance(name, str)
         return next((each for each in self.configured["backend"] if each["name"] == name), None)
 
 
@@ -101,6 +103,8 @@ class OfBackends(ImpactCase):
         why = f"{serving}; as it would be set, nobody takes its traffic: every request would get 503"
         self.assertEqual(self.refused({"canary": None}, alone), why)
         self.assertIn("web 4 has none: all requests would go to its canary 2", self.refused({"version": "4"}, alone))
+        why = self.refused({"canary": {"version": "4", "percent": 20}}, alone)
+        self.assertTrue(why.endswith("web 4 has none: every request would get 503"), why)
         self.allowed({"version": "2", "canary": None}, {"version": "1"}, before=alone)
 
     def test_fixed_servers(self) -> None:
@@ -117,6 +121,8 @@ class OfBackends(ImpactCase):
         """It counts as the member, which may be drained."""
         self.listing.members["web", "away"] = [0]
         self.allowed({"version": "4"}, before={**SHOP, "version": "away", "servers": ["10.0.0.0:80"]})
+        of_canary = {**SHOP, "version": "3", "canary": {"version": "away", "percent": 20}}
+        self.assertFalse(self.impact.serves({**of_canary, "servers": ["10.0.0.0:80"]}))
 
 
 class OfFrontends(ImpactCase):
@@ -134,6 +140,12 @@ class OfFrontends(ImpactCase):
         why = str(self.judged(WWW, backend="empty"))
         self.assertIn("backend empty (web 3) has nobody who takes traffic: its requests would get 503", why)
         self.assertIsNone(self.judged(WWW, bind="*:80"))
+        self.assertIn("there is no backend xyz: its requests", str(self.judged(WWW, backend="xyz")))
+
+    def test_another_backend_that_serves(self) -> None:
+        """The frontend may be pointed at it."""
+        self.listing.configured["backend"].append({**SHOP, "name": "two", "version": "2"})
+        self.assertIsNone(self.judged(WWW, backend="two"))
 
     def test_a_first_set_up(self) -> None:
         """A frontend that does not serve may name what is to come."""
@@ -147,6 +159,12 @@ class OfFrontends(ImpactCase):
         for before in (None, WWW, {**WWW, "backend": None}):
             why = "the rules of frontend/www name backend shpo, x, which do not exist (did you mean shop?): the"
             self.assertIn(why, str(self.judged(before, rules=rules)))
+        self.assertIn("name backend x, which does not exist: the", str(self.judged(None, rules=rules[2:])))
+        many = [{"host": each, "backend": each} for each in "uvwxyz"]
+        self.assertIn(
+            "name backend u, v, w, x, y and 1 more, which do not exist: the", str(self.judged(None, rules=many))
+        )
+        self.assertIn("name backend u, v, w, x, y, which do not", str(self.judged(None, rules=many[:5])))
         self.assertIsNone(self.judged({**WWW, "rules": rules}, rules=rules[1:], bind="*:80"))
         self.assertIsNone(self.judged(WWW, rules=[{"path": "/a", "backend": "empty"}]))
 
@@ -177,8 +195,9 @@ class OfRemovals(ImpactCase):
     def test_others(self) -> None:
         """One that nobody uses, or that does not serve, can be removed."""
         self.assertIsNone(self.impact.of_removal({**SHOP, "version": "3"}))
-        self.listing.configured["frontend"] = [{"name": "www", "backend": None, "rules": "old"}]
-        self.assertIsNone(self.impact.of_removal(SHOP))
+        for kept_by_others in ("old", ["shop"], [{"backend": ["shop"]}, {"path": "/"}]):
+            self.listing.configured["frontend"] = [{"name": "www", "backend": None, "rules": kept_by_others}]
+            self.assertIsNone(self.impact.of_removal(SHOP), kept_by_others)
 
 
 class OfStates(ImpactCase):
@@ -196,6 +215,18 @@ class OfStates(ImpactCase):
         """It can be drained, and so can one of which no backend needs anything."""
         for id_ in (self.LAST, "registration/web/1/10.0.0.0/80", "registration/web/away/10.0.0.0/80"):
             self.assertIsNone(self.impact.of_state(id_, "drain"), id_)
+
+    def test_among_very_many(self) -> None:
+        """Two members that take traffic are enough to know that it is not the last."""
+
+        class Endless(Listing):
+            def taking_traffic(self, app: str, version: str) -> Iterator[str]:
+                return map("registration/web/2/10.0.0.{}/80".format, count())
+
+            def objects(self, kind: str) -> Iterable[Settings]:
+                raise AssertionError(f"every {kind} is looked at")
+
+        self.assertIsNone(Impact(Endless()).of_state(self.LAST, "drain"))
 
     def test_beside_others(self) -> None:
         """Fixed servers, and the other version, go on serving; a canary that is left alone counts as its last."""
@@ -240,5 +271,8 @@ class Warnings(ImpactCase):
     def test_of_a_removal(self) -> None:
         """Frontends that still send there are named."""
         left = "frontend www sends to backend shop: requests are answered 503"
+        self.assertEqual(self.impact.warnings_of_removal("shop"), [left])
+        self.listing.configured["frontend"].append({"name": "api", "backend": "shop"})
+        left = "frontend api, www send to backend shop: requests are answered 503"
         self.assertEqual(self.impact.warnings_of_removal("shop"), [left])
         self.assertEqual(self.impact.warnings_of_removal("empty"), [])
