@@ -98,18 +98,22 @@ def _share(canary: Settings) -> str:
     return f"{_percent(canary)} of {shown(canary['version'])}"
 
 
-def _items(one: str, word: Callable[[Any], str]) -> Callable[..., Iterator[str]]:
-    """Return what describes a list of which each item counts on its own."""
+def _servers(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
+    return _items(field, old, new, "server", shown)
 
-    def describe(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
-        were, are = _listed(old), _listed(new)
-        added, removed = _without(are, were), _without(were, are)
-        if not added and not removed:
-            yield f"{field} in another order" if are else f"{field} none"
-        yield from (f"{one} {word(each)} removed" for each in removed)
-        yield from (f"{one} {word(each)} added" for each in added)
 
-    return describe
+def _rules(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
+    return _items(field, old, new, "rule", _rule)
+
+
+def _items(field: str, old: Any, new: Any, one: str, word: Callable[[Any], str]) -> Iterator[str]:
+    """Describe a list of which each item counts on its own."""
+    were, are = _listed(old), _listed(new)
+    added, removed = _without(are, were), _without(were, are)
+    if not added and not removed:
+        yield f"{field} in another order" if are else f"{field} none"
+    yield from (f"{one} {word(each)} removed" for each in removed)
+    yield from (f"{one} {word(each)} added" for each in added)
 
 
 def _listed(value: Any) -> Sequence[Any]:
@@ -151,6 +155,6 @@ _WORDS: Mapping[str, Callable[[str, Any, Any, Settings], Iterator[str]]] = {
     "version": _moved,
     "backend": _moved,
     "canary": _canary,
-    "servers": _items("server", shown),
-    "rules": _items("rule", _rule),
+    "servers": _servers,
+    "rules": _rules,
 }

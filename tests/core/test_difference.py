@@ -46,6 +46,8 @@ class Versions(SynchronousTestCase):
         """Equal settings have no differences, and null is the same as absent."""
         self.assertEqual(changed(SHOP), [])
         self.assertEqual(changed(SHOP, canary=None), [])
+        self.assertEqual(changed_from({"x": None, "version": None}), [])
+        self.assertEqual(changed_from({"canary": None}, x=1), ["x 1"])
 
     def test_created(self) -> None:
         """A new object is described by all of its fields, and a removed one by none."""
@@ -82,6 +84,12 @@ class Canaries(SynchronousTestCase):
             changed_from(self.OLD, canary=None, version="1.3.0"), ["version 1.2.0 → 1.3.0", "canary ended"]
         )
 
+    def test_of_a_later_release(self) -> None:
+        """What is not known of a canary does no harm."""
+        odd = {"canary": {"version": "1.3.0", "percent": "5"}}
+        self.assertEqual(changed(SHOP, **odd), ["canary 5 % of 1.3.0"])
+        self.assertEqual(changed(SHOP, canary="1.3.0"), [])
+
 
 class OtherFields(SynchronousTestCase):
     def test_a_value(self) -> None:
@@ -111,8 +119,9 @@ class OtherFields(SynchronousTestCase):
 
     def test_long_values(self) -> None:
         """A long value is cut."""
-        (words,) = changed(SHOP, note="x" * 5000)
+        (words,) = changed(SHOP, note="x" * (VALUE_CHARACTERS_MAX + 1))
         self.assertEqual(words, f"note {'x' * VALUE_CHARACTERS_MAX}…")
+        self.assertEqual(changed(SHOP, note="x" * VALUE_CHARACTERS_MAX), [f"note {'x' * VALUE_CHARACTERS_MAX}"])
 
 
 class Lists(SynchronousTestCase):
@@ -123,6 +132,12 @@ class Lists(SynchronousTestCase):
             ["server 10.0.0.1:80 removed", "server 10.0.0.3:80 added"],
         )
         self.assertEqual(changed_from({"servers": ["10.0.0.1:80"]}, servers=None), ["server 10.0.0.1:80 removed"])
+        self.assertEqual(changed(SHOP, servers=[]), ["servers none"])
+
+    def test_equal_items(self) -> None:
+        """Each of them counts."""
+        old = {"servers": ["10.0.0.1:80", "10.0.0.1:80"]}
+        self.assertEqual(changed_from(old, servers=["10.0.0.1:80"]), ["server 10.0.0.1:80 removed"])
 
     def test_rules(self) -> None:
         """A rule says what it is about and where it leads."""
@@ -133,6 +148,7 @@ class Lists(SynchronousTestCase):
             ["rule path /api to api added", "rule host a.example to a added", "rule header X-Beta: 1 to beta added"],
         )
         self.assertEqual(changed(WWW | {"rules": [path, host]}, rules=[host]), ["rule path /api to api removed"])
+        self.assertEqual(changed(WWW, rules=["of a later release"]), ["rule of a later release added"])
 
     def test_the_order_of_rules(self) -> None:
         """The first rule that fits wins, so another order is a change."""
