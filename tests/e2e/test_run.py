@@ -295,7 +295,7 @@ async def test_one_that_ends_when_it_is_told(runs: Any, cluster: Cluster) -> Non
         (account,) = [
             each for each in (await node.call("GET", f"/explain/{run.id}")).body["nodes"] if each["node"] == node.name
         ]
-        (offline, online) = account["events"]
+        offline, *_, online = account["events"]
         assert (offline["event"], offline["reason"], online["event"]) == ("offline", "deregistered", "online")
         assert offline["at"] / 1000 <= run.noted_at("SIGTERM") - 0.4
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from multiprocessing import Pool
 from time import monotonic
 
@@ -128,8 +128,14 @@ def choose(seeds: Iterable[int], jobs: int) -> int:
     with Pool(jobs) as pool:
         found = pool.map(reached, wanted, chunksize=2)
     few = [*chosen(found)]
-    for hard, name in ((False, "normal"), (True, "hard")):
-        print(f"{name}: {sorted(each.seed for each in few if each.hard is hard)}")
+    everything = frozenset[Hashable]().union(*(each.reached for each in found))
+    so_far: frozenset[Hashable] = frozenset()
+    cpu_s = 0.0
+    for each in few:
+        so_far |= each.reached
+        cpu_s += each.cpu_s
+        share = 100 * len(so_far) / len(everything)
+        print(f"{'hard' if each.hard else 'normal'} {each.seed}: {cpu_s:.1f} s of CPU, {share:.1f} % reached")
     print(f"{len(few)} of {len(found)}, {sum(e.cpu_s for e in few):.1f} of {sum(e.cpu_s for e in found):.1f} s of CPU")
     return 0
 

@@ -75,7 +75,7 @@ def _asked_with_rounds_only(replica: Replica, now: float) -> None:
 
 
 MUTATIONS = {
-    "nobody is asked": mutation("3", (Claims, "_confirmed", instead(staticmethod(lambda asked: inf))), first_seed=17),
+    "nobody is asked": mutation("3", (Claims, "_confirmed", instead(staticmethod(lambda asked: inf))), first_seed=28),
     "anything is an answer": mutation(
         "3",
         (Contacts, "message_from", around(_answered_by_anything)),

@@ -183,7 +183,7 @@ MUTATIONS = {
     ),
     "ready without the seeds": mutation("6", (Replica, "_all_answered", instead(_ready_without_seeds))),
     "events before it is ready": mutation("6", (Claims, "refresh", around(_shown_while_holding))),
-    "leases lose a pause": mutation("6", (Leases, "shift", instead(lambda *_: None))),
+    "leases lose a pause": mutation("6", (Leases, "shift", instead(lambda *_: None)), first_seed=23),
     "leases lose the wait after a pause": mutation(
         "6",
         (Leases, "shift", around(_shifts_once)),
