@@ -54,7 +54,7 @@ ACCOUNTS = Columns(
         "HEARD IT": "How long ago the instance renewed at this node.",
         "LEFT": "What is left of the ttl since then.",
         "HELD FOR": "How long this node has held a claim of the instance.",
-        "SEES AT OTHERS": "Which other nodes hold one, are silent, or were told that it is over.",
+        "SEES AT OTHERS": "Other nodes: whether they hold a claim, are silent, or know that it has ended.",
     },
     "Nodes",
 )
@@ -105,7 +105,7 @@ FRONTEND_HISTORY = Columns({**_SET, "BACKEND": "The backend behind it.", **_CHAN
 FRONTENDS = Columns(
     {
         "NAME": "The name of the frontend.",
-        "BACKEND": "The backend to which requests go that no rule is for.",
+        "BACKEND": "The backend for requests that match no rule.",
         "MORE": "All other fields that are set.",
     },
     "Frontends",
@@ -113,7 +113,7 @@ FRONTENDS = Columns(
 
 RULES = Columns(
     {
-        "REQUESTS": "Which requests; the first line that fits counts.",
+        "REQUESTS": "The requests that match; the first line that does counts.",
         "BACKEND": "The backend to which they go.",
         "SERVED BY": "The app and version that serve this backend.",
     },
@@ -123,7 +123,7 @@ RULES = Columns(
 GUARDED = Columns(
     {
         "APP": "The app.",
-        "SUSPECTS": "How many of its members are listed though no node hears from them.",
+        "SUSPECTS": "How many of its members are listed although no node hears from them.",
         "LEFT": "For how long they are listed at most.",
     }
 )

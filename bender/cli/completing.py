@@ -32,9 +32,18 @@ def offering(find: Callable[[Client, click.Context, str], Names]) -> Callable[..
 
     def offered(context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
         names = _within_a_second(context, lambda client: find(client, context, incomplete))
-        return sorted({name for name in names or () if name.startswith(incomplete)})
+        return fitting(names or (), incomplete)
 
     return offered
+
+
+def fitting(names: Iterable[str], incomplete: str) -> list[str]:
+    """Return the names that begin as it was typed, in order.
+
+    A shell shows them as they are, a line each, so names with control characters, which no honest node sends, are left
+    out.
+    """
+    return sorted({name for name in names if name.startswith(incomplete) and name.isprintable()})
 
 
 def _within_a_second(context: click.Context, ask: Callable[[Client], Coroutine[Any, Any, _T]]) -> _T | None:

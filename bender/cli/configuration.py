@@ -83,7 +83,10 @@ def frontend() -> None:
     "--version", shell_complete=completing.versions, help="The version that serves; to change it is a deploy."
 )
 @click.option(
-    "--min-members", type=click.IntRange(0), metavar="NUMBER", help="Only if so many of the version are online by now."
+    "--min-members",
+    type=click.IntRange(0),
+    metavar="NUMBER",
+    help="Only if this number of members of the version are online.",
 )
 @fields_argument
 @force_option
@@ -100,7 +103,7 @@ async def set_backend(
 ) -> None:
     """Create a backend, or change these fields of it.
 
-    A change after which nobody would serve is refused while somebody does, such as a version without members.
+    While the backend serves, a change that would leave it without members is refused, such as a version that has none.
     """
     options = {"app": app, "version": version, "min_members": min_members}
     await _set(session, f"backend/{name}", options, fields, force=force)
@@ -123,8 +126,7 @@ async def set_frontend(
 ) -> None:
     """Create a frontend, or change these fields of it.
 
-    While it serves, a backend by which nobody would serve is refused, and so is a rule with a backend that does not
-    exist.
+    While it serves, a backend that does not exist or has no members is refused. The backends of rules must exist.
     """
     await _set(session, f"frontend/{name}", {"backend": backend}, fields, force=force)
 
@@ -140,7 +142,7 @@ async def set_frontend(
 @name_argument("backend", required=False)
 @asking
 async def list_backends(session: Session, name: str | None) -> None:
-    """List backends, or who serves the one with this NAME.
+    """List backends, or the members of the one with this NAME.
 
     MEMBERS counts those that receive traffic, `2 of 3` if there are others: drained or in maintenance, with a weight of
     0, or found down by most of the load balancers that report their checks.
@@ -325,12 +327,12 @@ async def _roll_back(session: Session, read: Reader[Backend | Frontend], id_: st
     """,
 )
 @name_argument("backend")
-@click.option("--force", is_flag=True, help="Also where a frontend sends to it, whose requests then are answered 503.")
+@click.option("--force", is_flag=True, help="Also if a frontend sends to it; requests are then answered 503.")
 @asking
 async def remove_backend(session: Session, name: str, *, force: bool) -> None:
     """Remove a backend, and its history. Its members stay registered.
 
-    It is refused while it serves, and a frontend sends to it.
+    It is refused while the backend serves and a frontend sends to it.
     """
     await _remove(session, f"backend/{name}", force=force)
 

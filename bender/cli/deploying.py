@@ -36,7 +36,7 @@ up_to_a_day = Duration("0s", "24h")
 @name_argument("backend")
 @click.argument("version", type=Name(), shell_complete=completing.versions, help="The version that is to serve.")
 @click.option("--min-members", type=click.IntRange(0), metavar="NUMBER",
-              help="How many members of the version are needed; one if it is not said, where somebody serves now.",
+              help="How many members the version needs; by default one, or none if the backend has no members now.",
 )  # fmt: skip
 @click.option("--steps", type=Steps(), default=(), metavar="PERCENT,…",
               help="Give it these shares of the traffic one after the other; at 100 it serves alone.")  # fmt: skip
@@ -52,7 +52,7 @@ up_to_a_day = Duration("0s", "24h")
               help="Print the steps, check the members, and change nothing; the status is 1 if it could not begin.",
 )  # fmt: skip
 @click.option("--force", is_flag=True,
-              help="Also without members of the version, if the number that is needed is not given.")  # fmt: skip
+              help="Deploy a version that has no members, unless --min-members is given.")  # fmt: skip
 @following
 async def deploy(
     session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **more: Any

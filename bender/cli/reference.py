@@ -42,7 +42,7 @@ which node answered. With `--json` it is what the API answers, byte for byte, an
 
 - 0: it was done.
 - 1: it was not, and a sentence on stderr says why; of `bender diff`, nodes disagree or do not answer; of
-  `bender explain`, no node knows anything of it; of `bender ls`, nobody knows the app or the version.
+  `bender explain`, no node knows anything of it; of `bender ls`, the app or the version is unknown.
 - 2: the command was not understood.
 - 130: Ctrl-C has ended it.
 

@@ -53,7 +53,7 @@ version_argument = click.argument(
 async def ls(session: Session, app: str | None, version: str | None, meta: Sequence[tuple[str, str]]) -> int:
     """List what is registered, of an APP or a VERSION of it if said.
 
-    The status is 1 if nobody knows the app or the version: no instance has it, and no backend names it.
+    The status is 1 if the app or the version is unknown: no instance has it, and no backend names it.
     """
     path = list_path(app, version, fields(meta, "--meta"))
     found, reply = await session.client.read(reader(list[Registration]), "GET", path, bytes_max=LIST_BYTES_MAX)
@@ -336,7 +336,7 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None) 
 @id_argument
 @click.option("--for", "for_s", type=Duration("1s"), metavar="DURATION", help="How long it holds; a day if not said.")
 @click.option("--maint", is_flag=True, help="For maintenance: not even requests of those who were there before.")
-@click.option("--force", is_flag=True, help="Also if it is the last that takes traffic of a backend.")
+@click.option("--force", is_flag=True, help="Also if it is the last member of a backend that takes traffic.")
 @asking
 async def drain(
     session: Session,
@@ -362,7 +362,7 @@ async def drain(
 )
 @id_argument
 @click.option(
-    "--for", "for_s", type=Duration("1s"), metavar="DURATION", help="Call it up for so long, whatever its health."
+    "--for", "for_s", type=Duration("1s"), metavar="DURATION", help="Count it as up for this time, whatever its health."
 )
 @asking
 async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None:  # noqa: A002

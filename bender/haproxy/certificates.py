@@ -192,7 +192,7 @@ def _with_key(content: bytes, keys: Sequence[Path]) -> bytes:
             raise ValueError(f"has no private key: put it in the same file, or in {keys[0].name} beside it")
         content = content.rstrip(b"\n") + b"\n" + key.read_bytes()
     if _LOCKED.search(content):
-        raise ValueError("has a private key with a password, which nobody is there to enter")
+        raise ValueError("has a private key that needs a password: store the key without one")
     with NamedTemporaryFile(suffix=".pem") as file:  # which this user alone can read
         file.write(content)
         file.flush()

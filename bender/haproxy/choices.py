@@ -38,8 +38,8 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "certificates": ("PATH", "of certificates for TLS, a file or a folder, which are loaded whenever they change"),
     "log": ("WHERE", "HAProxy logs requests to: ADDRESS[:PORT] or a socket's path, perhaps with ,FACILITY; or stdout"),
     "stats": ("[ADDRESS:]PORT", "with HAProxy's page of statistics, and /metrics for Prometheus"),
-    "maxconn": ("NUMBER", "of connections that HAProxy takes at the same time; by the limit of open files if not said"),
-    "timeouts": ("NAME=SECONDS,…", f"where neither frontend nor backend says another one: {_TIMEOUTS}"),
+    "maxconn": ("NUMBER", "of connections at the same time [default: HAProxy's own, by the limit of open files]"),
+    "timeouts": ("NAME=SECONDS,…", f"for frontends and backends that set none; the defaults are {_TIMEOUTS}"),
     "reload": ("COMMAND", "of the shell that has HAProxy load the file again"),
     "run": ("HAPROXY", "program to start and look after, instead of --reload; --socket is where it is to listen"),
     "check": ("HAPROXY", "program that checks the configuration; that of --run if not said, or else haproxy"),
@@ -207,7 +207,7 @@ def _there(option: str, text: str | None, *, folder: bool = False) -> Path | Non
         return None
     path = Path(text).absolute()
     if not (path.is_dir() or (path.is_file() and not folder)):
-        raise Unfit(f"--{option} {text} is not there, or {'is no folder' if folder else 'cannot be looked at'}.")
+        raise Unfit(f"--{option} {text} does not exist, or is not a {'folder' if folder else 'file or folder'}.")
     return path
 
 

@@ -48,7 +48,7 @@ def machine_of(given: Mapping[str, str], *, insecure: bool) -> Machine:
 
 
 def require_used(given: Mapping[str, str], template: str | None) -> None:
-    """Refuse an option that a template of the operator's own knows nothing of, as it would do nothing."""
+    """Refuse an option that a template of the operator's own does not use, because it would have no effect."""
     for option, use in _USES.items():
         if option in given and template is not None and use not in template:
             raise Unfit(
@@ -62,7 +62,7 @@ def _log(text: str | None) -> Log | None:
         return None
     target, comma, facility = text.partition(",")
     if comma and facility not in _FACILITIES:
-        raise Unfit(f"--log {text}: {facility!r} is no facility of syslog, which are {', '.join(_FACILITIES)}.")
+        raise Unfit(f"--log {text}: {facility!r} is not a facility of syslog: choose one of {', '.join(_FACILITIES)}.")
     facility = facility or "local0"
     if target in _OUTPUTS:
         return Log(target, facility, "raw")
@@ -87,8 +87,8 @@ def _log_address(text: str, target: str) -> str:
         return at(str(ip_address("127.0.0.1" if host == "localhost" else host)), port)
     except ValueError:
         raise Unfit(
-            f"--log {text} must be ADDRESS[:PORT], the path of a socket such as /dev/log, stdout or stderr, perhaps "
-            "with a comma and a facility such as local3. A name is not taken, because HAProxy would not start while it "
+            f"--log {text} must be ADDRESS[:PORT], the path of a socket such as /dev/log, stdout or stderr, optionally "
+            "with a comma and a facility such as local3. Names are refused, because HAProxy does not start while one "
             "cannot be resolved."
         ) from None
 

@@ -192,9 +192,9 @@ class OfTheMachine(ChoicesCase):
 
     def test_files(self) -> None:
         """They are there when the driver is started."""
-        self.refused("--certificates", "not there", certificates=str(self.folder / "none"))
-        self.refused("--include", "not there", include=str(self.folder / "none"))
-        self.refused("--include", "no folder", include=str(self.haproxy))
+        self.refused("--certificates", "does not exist", certificates=str(self.folder / "none"))
+        self.refused("--include", "does not exist", include=str(self.folder / "none"))
+        self.refused("--include", "not a folder", include=str(self.haproxy))
         choices = self.chosen(include=str(self.folder), certificates=str(self.folder))
         self.assertEqual((choices.include, choices.certificates), (self.folder, self.folder))
 

@@ -154,7 +154,7 @@ def _frontend(name: str, body: Mapping[str, Any]) -> Frontend:
         # Not the name of a header: it is short.
         _require_room(f"rules: number {i}", str(rule.host or rule.path or (rule.header or ("", ""))[1]))
     if not binds:
-        raise Unusable("bind: is not said yet")
+        raise Unusable("bind: is not set yet")
     tls: tuple[Bind, ...] = _read(body, "tls", lambda value: with_tls(binds, parse_tls(value)), ())
     problems: list[str] = []
     read = _tolerant(body, problems)
