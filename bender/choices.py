@@ -10,7 +10,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from ipaddress import ip_address
 from itertools import combinations
 from math import inf, isfinite
@@ -22,6 +21,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
 from bender.addresses import host_port
+from bender.core.fields import did_you_mean
 from bender.core.guard import GUARD_S_MAX
 from bender.core.model import PORT_MAX, Invalid, canonical_host, parse_port
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
@@ -321,9 +321,7 @@ def from_toml(path: str, options: Iterable[str] = OPTIONS, program: str = "bende
 
 
 def _unknown(key: str, options: Sequence[str], program: str) -> str:
-    near = get_close_matches(key.lower().replace("_", "-"), options, 1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"{key!r} is not an option of {program}{hint}"
+    return f"{key!r} is not an option of {program}{did_you_mean(key.replace('_', '-'), options)}"
 
 
 def from_command_line(option: str, value: Any) -> Given:

@@ -77,7 +77,7 @@ def test_check_config_starts_nothing(tmp_path: Path) -> None:
     (tmp_path / "n.toml").write_text("tll = 10\n")
     checked = ended("--check-config", f"--config={tmp_path / 'n.toml'}", runner=runner, folder=tmp_path)
     assert (checked.returncode, checked.stdout) == (1, "")
-    assert "did you mean 'ttl'" in checked.stderr
+    assert "did you mean ttl?" in checked.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["n.toml"]
 
 
