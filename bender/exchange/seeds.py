@@ -63,7 +63,9 @@ class Seeds(Service):
             self._end(seed)
 
     def replace(self, seeds: Sequence[str]) -> None:
-        """Try these seeds from now on, and no others."""
+        """Try these seeds from now on, and no others. Nothing is begun where the service does not run (any more)."""
+        if not self.running:
+            return
         before, self._seeds = self._seeds, tuple(dict.fromkeys(seeds))
         for seed in before:
             if seed not in self._seeds:

@@ -157,3 +157,11 @@ class Replacing(SeedsCase):
         self.assertEqual(self.network.names.asked, ["others.example"])
         service.stopService()
         self.assertEqual(self.network.getDelayedCalls(), [])
+
+    def test_of_a_node_that_leaves(self) -> None:
+        """No name is looked up any more."""
+        service = self.start()
+        service.stopService()
+        service.replace([SEED, "10.0.0.4:1730"])
+        self.network.settle()
+        self.assertEqual((self.node.seeds, self.network.names.asked, self.network.getDelayedCalls()), ([], [], []))
