@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 #: `health` 0.91, `app` and `host` 0.29.
 ALIKE_MIN = 0.6
 
+#: Longer names are near to none: comparing one of 60 KB would take 10 ms.
+CHARACTERS_MAX = 255
+
 #: Names that are listed where none comes near.
 LISTED_MAX = 20
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ", did you mean …?" with the known name that comes nearest; an empty text where none does."""
+    if len(name) > CHARACTERS_MAX:
+        return ""
     from difflib import get_close_matches  # noqa: PLC0415 - only what is wrong needs it, and commands start without
 
     folded = {each.casefold(): each for each in known}

@@ -61,7 +61,7 @@ _DNS_NAME = re.compile(rf"(?!(.*\.)?[0-9]{{1,10}}\Z)(?=.{{1,253}}\Z){_DNS_LABEL}
 _WHERE = re.compile(r" - at `(?:key in )?\$\.?([^.\[`]*).*`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$(.*)`)?", re.DOTALL)
-_PART = re.compile(r"\.([^.\[]+)|(\[)")
+_PART = re.compile(r"\.([^.\[\]]+)|(\[)")
 
 #: Characters of an unknown field that are repeated to who sent it.
 _SHOWN_CHARACTERS_MAX = 100

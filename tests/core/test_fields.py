@@ -1,0 +1,75 @@
+"""Names that a client has misspelled."""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.fields import CHARACTERS_MAX, LISTED_MAX, did_you_mean, names_at, unknown_field
+from bender.core.model import Invalid, decoded
+
+
+class Part(msgspec.Struct, forbid_unknown_fields=True, rename={"size_s": "size"}):
+    size_s: float = 0.0
+
+
+class Whole(msgspec.Struct, forbid_unknown_fields=True):
+    one: Part | None = None
+    many: tuple[Part, ...] = ()
+    named: dict[str, Part] = {}
+    text: str = ""
+
+
+class Nearest(SynchronousTestCase):
+    def test_of_several(self) -> None:
+        """The nearest is named alone, however it is spelled; where none is near nothing is."""
+        self.assertEqual(did_you_mean("Verison", ["app", "version", "versions"]), ", did you mean version?")
+        self.assertEqual(did_you_mean("port", ["app", "version"]), "")
+
+    def test_a_long_name(self) -> None:
+        """It is not compared with any."""
+        self.assertEqual(did_you_mean("a" * CHARACTERS_MAX, ["a" * CHARACTERS_MAX])[:7], ", did y")
+        self.assertEqual(did_you_mean("a" * (CHARACTERS_MAX + 1), ["a" * CHARACTERS_MAX]), "")
+
+
+class Unknown(SynchronousTestCase):
+    def test_none_is_near(self) -> None:
+        """All fields are listed, unless they are too many or there are none."""
+        names = [f"field{number}" for number in range(LISTED_MAX)]
+        self.assertEqual(unknown_field("it", "xyz", names), f"is not a field of it, which has {', '.join(names)}")
+        self.assertEqual(unknown_field("it", "xyz", [*names, "more"]), "is not a field of it")
+        self.assertEqual(unknown_field("it", "xyz", ["one", "id"]), "is not a field of it, which has one")
+        self.assertEqual(unknown_field("it", "xyz", []), "is not a field of it")
+
+    def test_meta(self) -> None:
+        """Where there is a place for other fields, it is named."""
+        self.assertEqual(
+            unknown_field("it", "mode", ["meta", "modes"]),
+            "is not a field of it, did you mean modes? Fields of your own go into meta",
+        )
+        self.assertEqual(
+            unknown_field("it", "x", ["meta"]),
+            "is not a field of it, which has meta; fields of your own go into meta",
+        )
+
+
+class Inside(SynchronousTestCase):
+    """Objects inside each other."""
+
+    def test_fields_at_a_path(self) -> None:
+        for path in (["one"], ["many", "[...]"], ["named", "[...]"]):
+            self.assertEqual(names_at(Whole, path), ["size"], path)
+        self.assertEqual(names_at(Whole, []), ["one", "many", "named", "text"])
+        for path in (["none"], ["none", "one"], ["text"], ["text", "[...]"], ["many"], ["one", "size"]):
+            self.assertEqual(names_at(Whole, path), [], path)
+
+    def test_what_is_sent(self) -> None:
+        """The error has the field of the whole, and names the object that the unknown field is in."""
+        decoder = msgspec.json.Decoder(Whole)
+        for sent, field, of in (
+            (b'{"one": {"sise": 1}}', "one", "one"),
+            (b'{"many": [{}, {"sise": 1}]}', "many", "many"),
+            (b'{"named": {"a": {"sise": 1}}}', "named", "named"),
+        ):
+            error = self.assertRaises(Invalid, decoded, decoder, sent, "a whole")
+            self.assertEqual(str(error), f"{field}: sise: is not a field of {of}, did you mean size?")
