@@ -1,12 +1,12 @@
 """What a change would take away from the traffic that is served now, and what it leaves without an answer.
 
-A backend serves while somebody takes its traffic: a member of its version or of its canary's that is not drained, in
-maintenance or of weight 0, or a fixed server. A change after which nobody would, or that names a version or a backend
-by which nobody serves, is most likely a typo. It is refused while the backend or frontend serves, unless it is forced.
-Where nothing serves yet there is nothing to take away, so things can be set up in any order.
+A backend serves while a member or a fixed server takes its traffic: a member of its version or of its canary that is
+not drained, in maintenance or of weight 0. A change after which none does, or that names a version or a backend that
+does not serve, is most likely a typo. It is refused while the backend or frontend serves, unless it is forced. Where
+nothing serves yet there is nothing to take away, so things can be set up in any order.
 
-All is judged by what one node lists at this moment. Each sentence has the figures, so that whoever reads it can see
-whether they are what they know.
+All is judged by what one node lists at this moment. Each sentence has the figures, so that its readers can compare them
+with what they know.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Impact:
             share = f"it would get none of the {float(canary.percent):g} % of the traffic"
             return f"{self._serving(before)}; {self._has(app, canary.version)}: {share if self.serves(after) else fate}"
         if not self.serves(after):
-            return f"{self._serving(before)}; as it would be set, nobody takes its traffic: {fate}"
+            return f"{self._serving(before)}; with this setting no member or server takes its traffic: {fate}"
         return None
 
     def of_frontend(self, before: Settings | None, after: Settings) -> str | None:
@@ -130,8 +130,9 @@ class Impact:
         name, app = backend["name"], backend["app"]
         if not self.serves(backend):
             listed = self.listed.count(app, backend["version"])
-            lacks = f"has {_members(listed)}, none of which takes traffic" if listed else "has no members"
-            return [f"backend {name} {lacks}: requests are answered 503 until there are"]
+            if listed:
+                return [f"backend {name} {_idle(listed)}: requests are answered 503 until one does"]
+            return [f"backend {name} has no members: requests are answered 503 until there are"]
         canary = canary_of(backend)
         if canary is None or self._stable(backend):
             return []
@@ -157,7 +158,7 @@ class Impact:
     # What serves.
 
     def serves(self, backend: Settings, without: str | None = None) -> bool:
-        """Return True if somebody takes the traffic of a backend, `without` one registration."""
+        """Return True if a member or server takes the traffic of a backend, `without` one registration."""
         canary = canary_of(backend)
         return self._stable(backend, without) or (
             canary is not None and self._takes_traffic(backend["app"], canary.version, without)
@@ -175,7 +176,7 @@ class Impact:
         return any(id_ != without for id_ in self.listed.taking_traffic(app, version))
 
     def _fixed(self, backend: Settings) -> int:
-        """How many fixed servers there are that are not registered as well."""
+        """Return the number of fixed servers that are not registered as well."""
         canary, app = canary_of(backend), backend["app"]
         versions = [backend["version"], *([] if canary is None else [canary.version])]
         places = [f"{each.host}/{each.port}" for each in servers_of(backend)]
@@ -198,7 +199,7 @@ class Impact:
         return f"backend/{backend['name']} serves {self._figures(backend)}"
 
     def _figures(self, backend: Settings) -> str:
-        """What serves a backend, and how many."""
+        """Say what serves a backend: the version, and the number of members and servers."""
         app, version, canary = backend["app"], backend["version"], canary_of(backend)
         number, fixed = self._number(app, version), self._fixed(backend)
         counts = [_members(number)] if number or not fixed else []
@@ -210,20 +211,20 @@ class Impact:
         return f", and its canary {app} {version} with {_members(self._number(app, version))}"
 
     def _has(self, app: str, version: str) -> str:
-        """That a version has nobody who takes traffic."""
+        """Say that a version has no member that takes traffic."""
         listed = self.listed.count(app, version)
-        return f"{app} {version} has {f'{_members(listed)}, none of which takes traffic' if listed else 'none'}"
+        return f"{app} {version} {_idle(listed) if listed else 'has none'}"
 
     def _lack(self, name: str | None, backend: Settings | None) -> str:
-        """Why nobody would answer where a frontend is to send to this backend."""
+        """Say why requests of a frontend would get no answer from this backend."""
         if name is None:
             return "it would have no backend"
         if backend is None:
             return f"there is no backend {name}{self._nearest(name)}"
-        return f"backend {name} ({backend['app']} {backend['version']}) has nobody who takes traffic"
+        return f"backend {name} ({backend['app']} {backend['version']}) has no member or server that takes traffic"
 
     def _fate(self, backend: Settings) -> str:
-        """What would become of the requests to a backend."""
+        """Say what would become of the requests to a backend."""
         if not self.serves(backend):
             return "every request would get 503"
         canary = canary_of(backend)
@@ -260,6 +261,11 @@ def _usual(frontend: Settings) -> str | None:
 
 def _members(number: int) -> str:
     return f"{number or 'no'} member{'' if number == 1 else 's'}"
+
+
+def _idle(listed: int) -> str:
+    """Say that of some members none takes traffic."""
+    return f"has {_members(listed)}, {'which takes no' if listed == 1 else 'none of which takes'} traffic"
 
 
 def _some(names: Collection[str]) -> str:

@@ -100,7 +100,7 @@ class OfBackends(ImpactCase):
         """It cannot be ended, and another version without members is said to leave all to it."""
         alone = {**SHOP, "version": "3", "canary": {"version": "2", "percent": 20}}
         serving = "backend/shop serves web 3 with no members, and its canary web 2 with 1 member"
-        why = f"{serving}; as it would be set, nobody takes its traffic: every request would get 503"
+        why = f"{serving}; with this setting no member or server takes its traffic: every request would get 503"
         self.assertEqual(self.refused({"canary": None}, alone), why)
         self.assertIn("web 4 has none: all requests would go to its canary 2", self.refused({"version": "4"}, alone))
         why = self.refused({"canary": {"version": "4", "percent": 20}}, alone)
@@ -111,7 +111,7 @@ class OfBackends(ImpactCase):
         """They serve; the last of them cannot be taken out, unless there are members."""
         fixed = {**SHOP, "version": "3", "servers": ["10.0.0.9:80", "10.0.0.8:80"]}
         why = self.refused({"servers": None}, fixed)
-        self.assertIn("backend/shop serves web 3 with 2 fixed servers; as it would be set, nobody takes its", why)
+        self.assertIn("backend/shop serves web 3 with 2 fixed servers; with this setting no member or", why)
         self.refused({"servers": []}, fixed)
         self.allowed({"servers": ["10.0.0.7:80"]}, {"servers": None, "version": "1"}, {"version": "4"}, before=fixed)
         both = {**SHOP, "servers": ["10.0.0.9:80"]}
@@ -138,7 +138,9 @@ class OfFrontends(ImpactCase):
             self.judged(WWW, backend=None), f"{begin} it would have no backend: its requests would get 503"
         )
         why = str(self.judged(WWW, backend="empty"))
-        self.assertIn("backend empty (web 3) has nobody who takes traffic: its requests would get 503", why)
+        self.assertIn(
+            "backend empty (web 3) has no member or server that takes traffic: its requests would get 503", why
+        )
         self.assertIsNone(self.judged(WWW, bind="*:80"))
         self.assertIn("there is no backend xyz: its requests", str(self.judged(WWW, backend="xyz")))
 
@@ -203,6 +205,11 @@ class OfRemovals(ImpactCase):
 class OfStates(ImpactCase):
     LAST = "registration/web/2/10.0.0.0/80"
 
+    def test_one_that_takes_no_traffic(self) -> None:
+        """It can be drained, for that takes nothing away."""
+        self.listing.configured["backend"] = [{**SHOP, "version": "away", "canary": {"version": "3", "percent": 5}}]
+        self.assertIsNone(self.impact.of_state("registration/web/away/10.0.0.0/80", "drain"))
+
     def test_the_last_member(self) -> None:
         """It cannot be drained or put into maintenance, but called up."""
         self.listing.configured["backend"] += [{**SHOP, "name": name, "version": "2"} for name in ("two", "zwei")]
@@ -247,7 +254,10 @@ class Warnings(ImpactCase):
         self.assertEqual(warned(SHOP), [])
         none = "backend shop has no members: requests are answered 503 until there are"
         self.assertEqual(warned({**SHOP, "version": "3"}), [none])
-        self.assertIn("has 2 members, none of which takes traffic", warned({**SHOP, "version": "away"})[0])
+        away = "backend shop has 2 members, none of which takes traffic: requests are answered 503 until one does"
+        self.assertEqual(warned({**SHOP, "version": "away"}), [away])
+        self.listing.members["web", "away"] = [0]
+        self.assertIn("has 1 member, which takes no traffic: ", warned({**SHOP, "version": "away"})[0])
         self.assertEqual(warned({**SHOP, "canary": {"version": "3", "percent": 20}}), [])
         alone = "web 3 has none: its canary 2 gets all requests to shop"
         self.assertEqual(warned({**SHOP, "version": "3", "canary": {"version": "2", "percent": 1}}), [alone])
