@@ -64,6 +64,9 @@ STOPPING_S_MAX = 5.0
 #: Random bytes in the token of an instance.
 TOKEN_BYTES = 8
 
+#: Ids that are not kept any more and whose tokens are remembered.
+LEFT_MAX = 10_000
+
 #: What a node may take to deregister one: whoever does that ends soon, and another node must have been asked before.
 ENDING_S_MAX = 1.0
 
@@ -105,6 +108,8 @@ class Registrar(Service):
         self._clock: Any = client.reactor
         self._chance = chance
         self._instances: dict[str, _Instance] = {}
+        # Of ids that are not kept any more and may be registered still, the tokens; those of the last ones.
+        self._left: dict[str, str] = {}
         # Of each id, held while it is registered or deregistered, for as long as somebody is about it.
         self._turns: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
         self._keeping: Deferred[None] | None = None
@@ -141,6 +146,7 @@ class Registrar(Service):
         if id_ in self._instances:
             token = self._instances[id_].token
             self._instances[id_].settle(CancelledError())
+        self._left.pop(id_, None)
         self._instances[id_] = _Instance(wanted, token, ttl_s or TTL_S, self._clock.seconds())
         self._wake()
         return id_
@@ -169,13 +175,23 @@ class Registrar(Service):
         instance = self._instances.pop(id_, None)
         if instance is not None:
             instance.settle(CancelledError())
-        token = instance.token if instance else None
+            self._leave(id_, instance)
+        token = self._left.get(id_)
+        applied = None
         async with self._turn(id_):
             with suppress(NotFound):
-                return await self._client.deregister(
+                applied = await self._client.deregister(
                     id_, instance=token, reason=reason, wait_s=wait_s, within_s=ENDING_S_MAX
                 )
-        return None
+        if self._left.get(id_) == token:
+            self._left.pop(id_, None)
+        return applied
+
+    def _leave(self, id_: str, instance: _Instance) -> None:
+        """Remember the token of an instance that is not kept any more: its removal may be given up, and repeated."""
+        self._left[id_] = instance.token
+        if len(self._left) > LEFT_MAX:
+            del self._left[next(iter(self._left))]
 
     def _turn(self, id_: str) -> DeferredLock:
         """Whose turn it is: what is asked of nodes for one id must not overtake what was asked before."""
@@ -314,6 +330,7 @@ class Registrar(Service):
         self._log.error("{node} refuses {id}: {reason}.", node=refused.node, id=id_, reason=escaped(str(refused)))
         if instance.registration is None:
             del self._instances[id_]
+            self._leave(id_, instance)
             instance.settle(refused)
         else:
             self._seat(instance)

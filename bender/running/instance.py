@@ -160,13 +160,17 @@ class Instance:
             if obstacle is not None and (self._id is None or failed >= self._plan.fall):
                 self._obstacle = obstacle.reason
             if obstacle is not None and self._id is not None and failed >= self._plan.fall:
-                self._log.warn(
-                    "{sentence}, {count} times in a row: it is deregistered.", sentence=obstacle.sentence, count=failed
-                )
-                self._reminder.was_said(obstacle.reason)
+                if self._is_registered:
+                    self._log.warn(
+                        "{sentence}, {count} times in a row: it is deregistered.",
+                        sentence=obstacle.sentence,
+                        count=failed,
+                    )
+                    self._reminder.was_said(obstacle.reason)
                 await self.deregister(0, "check-failed")
             elif self._id is None and passed >= self._plan.rise:
-                self._log.info("It serves again: it is registered again.")
+                if self._was_registered:
+                    self._log.info("It serves again: it is registered again.")
                 self._register(host)
 
     async def _until_served(self, host: str) -> None:

@@ -116,6 +116,36 @@ class Keeping(RegistrarCase):
         other.stopService()
         self.network.settle()
 
+    def test_a_removal_that_is_repeated(self) -> None:
+        """One that was given up knows its instance still, so what has taken its place stays registered."""
+        id_ = self.add()
+        self.network.cut = {*ALL}
+        removing = Deferred.fromCoroutine(self.registrar.remove(id_))
+        removing.addErrback(lambda failure: failure.trap(CancelledError))
+        removing.cancel()
+        self.network.cut = set()
+        other = Registrar(self.client(TWO), chance=lambda: 0.5)
+        other.startService()
+        other.add("web", "1", "10.9.9.9", 80)
+        self.network.pass_time(8)
+        self.failure(self.registrar.remove(id_), Succeeded)
+        self.assertEqual(self.listed(), [80])
+        other.stopService()
+        self.network.settle()
+
+    def test_a_refused_one_is_removed(self) -> None:
+        """What another process has registered under its id stays."""
+        refused = self.registrar.add("web", "1", "10.9.9.9", 80, ttl_s=1)
+        self.network.pass_time(2)
+        other = Registrar(self.client(TWO), chance=lambda: 0.5)
+        other.startService()
+        other.add("web", "1", "10.9.9.9", 80)
+        self.network.pass_time(8)
+        self.failure(self.registrar.remove(refused), Succeeded)
+        self.assertEqual(self.listed(), [80])
+        other.stopService()
+        self.network.settle()
+
     def test_stopped_after_another_took_its_place(self) -> None:
         """The same when the program ends."""
         self.add()

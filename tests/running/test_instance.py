@@ -239,6 +239,16 @@ class NeverRegistered(ReportingCase):
         self.network.pass_time(1)
         self.assertEqual([line for line in self.lines if "deregistered" in line], [])
 
+    def test_checks_that_fail_before_it_is_registered(self) -> None:
+        """Nothing is deregistered then, and nothing registered again."""
+        self.run_it(ttl_s=2, check_path="/health", check_apart_s=1, fall=1, rise=1)
+        self.serve()
+        for code in (200, 500, 200):
+            self.page.code = code
+            self.network.pass_time(3)
+        self.assertEqual([line for line in self.lines if "deregistered" in line or "again" in line], [])
+        self.assertTrue([line for line in self.lines if "/health with 500" in line], self.lines)
+
     def test_what_was_removed_by_others(self) -> None:
         """It was not registered any more."""
         self.run_it(ttl_s=600)
