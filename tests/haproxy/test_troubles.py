@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.consumer import digest_of
 from bender.haproxy.core.condition import AGAIN_S, HELD, LEFT_OUT, REFUSED, UNREACHABLE, UNWRITABLE
+from bender.haproxy.core.shape import Door, Shape
 from bender.haproxy.driver import CHECK_S
 from bender.haproxy.loading import WRITE_AGAIN_S_MAX
 from bender.haproxy.status import readiness
+from bender.haproxy.troubles import serving
 from tests.haproxy.said import backend, frontend, online
 from tests.haproxy.test_driver import SHOP, SYNCED, B, DriverCase
 
@@ -32,6 +36,28 @@ class TroubleCase(DriverCase):
 
     def assert_ready(self) -> None:
         self.assertEqual(readiness(self.driver), (HTTPStatus.OK, {"ready": True}))
+
+
+class Serving(SynchronousTestCase):
+    """What HAProxy goes on with, in a clause."""
+
+    def serving(self, shape: Shape | None) -> str:
+        loader: Any = SimpleNamespace(loaded=shape, loaded_ms=0)
+        return serving(loader)
+
+    def test_what_is_not_known(self) -> None:
+        """That is so where the driver was started after HAProxy."""
+        self.assertEqual(self.serving(None), "HAProxy goes on with the configuration that it began with")
+
+    def test_frontends(self) -> None:
+        """Some are named, and the others counted."""
+        doors = tuple(Door(f"w{i}:in", f"w{i}", "http", (f"*:{i}",), "p", ()) for i in range(1, 8))
+        begins = "HAProxy goes on with the configuration of 1970-01-01 00:00:00 UTC, which has"
+        self.assertEqual(self.serving(Shape()), f"{begins} no frontend")
+        self.assertEqual(self.serving(Shape(doors[:1])), f"{begins} frontend w1 (*:1)")
+        named = "frontends w1 (*:1), w2 (*:2), w3 (*:3), w4 (*:4), w5 (*:5)"
+        self.assertEqual(self.serving(Shape(doors[:5])), f"{begins} {named}")
+        self.assertEqual(self.serving(Shape(doors)), f"{begins} {named}, 2 more")
 
 
 class FullDisk(TroubleCase):
