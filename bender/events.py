@@ -92,6 +92,8 @@ class Subscriber(Protocol):
         self._sessions = sessions
         # What this connection has sessions of, with the seconds that they have after it.
         self._graces_s: dict[str, float] = {}
+        # The tokens that these had when it took them.
+        self._instances: dict[str, str | None] = {}
         # The line that is acted upon next, and what was read after it; there is no end of a line in the first so many
         # bytes of that. While a line has to wait, no more is read.
         self._line: bytes | None = None
@@ -272,6 +274,7 @@ class Subscriber(Protocol):
         created, body = self._node.register(wanted)
         shown = registration(wanted.key, body, self._node.standing(wanted.key))
         if session.session:
+            self._instances.pop(wanted.key, None)
             self._hold([wanted.key], session.grace_s)
         self._write(said_line("registered", created=created, registration=msgspec.Raw(shown)))
 
@@ -282,12 +285,16 @@ class Subscriber(Protocol):
         for key in keys:
             self._sessions[key] = self
             self._graces_s[key] = grace_s
+            if key not in self._instances:
+                self._instances[key] = self._node.instance(key)
 
     def _end_sessions(self) -> None:
-        """The client is gone."""
+        """The client is gone. What another instance has registered under the same id meanwhile is not its own."""
         by_grace: dict[float, list[str]] = {}
+        instances = self._instances.copy()
         for key, grace_s in self._take_sessions():
-            by_grace.setdefault(grace_s, []).append(key)
+            if self._node.instance(key) == instances[key]:
+                by_grace.setdefault(grace_s, []).append(key)
         for grace_s, keys in by_grace.items():
             self._node.shorten(keys, grace_s)
 
@@ -297,6 +304,7 @@ class Subscriber(Protocol):
         for key, _ in taken:
             del self._sessions[key]
         self._graces_s.clear()
+        self._instances.clear()
         return taken
 
     def _follow(self, selection: Selection) -> None:

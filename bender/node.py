@@ -345,6 +345,11 @@ class Node:
         """Return the same claims one by one, in no order. Nothing may change before the last one is read."""
         return (claim for group in self.replica.view.groups(app, version) for claim in group.values())
 
+    def instance(self, key: str) -> str | None:
+        """Return the token of the instance that is listed under an id; None if it sent none, or is not listed."""
+        claim = self.claim(key)
+        return None if claim is None else instance_of(claim.body)
+
     def configured(self, key: str) -> bytes | None:
         setting = self.replica.setting(key)
         return setting.body if setting else None

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from bender import __version__
+from bender.core.model import Wanted
 from bender.events import LINE_BYTES_MAX, EventsFactory
 from bender.journal import Journal
 from bender.stream import STALLED_S
@@ -625,6 +626,27 @@ class Agents(EventsCase):
         self.watched.node.renew(self.ID)
         self.wait(3)
         self.assertTrue(self.listed)
+
+    def test_another_instance_registers_in_its_place(self) -> None:
+        """The end of the session does not end that one, also where the first has renewed it unknowingly."""
+        for renew in (False, True):
+            agent = self.agent()
+            self.tell(agent, register={**self.WEB, "instance": "a"}, session=True)
+            self.watched.node.register(Wanted(**self.WEB, instance="b"))
+            if renew:
+                self.tell(agent, renew=[self.ID], session=True)
+            agent.lose()
+            self.wait(3)
+            self.assertTrue(self.listed, renew)
+
+    def test_another_token_of_its_own(self) -> None:
+        """What a connection has registered last is its own, whatever it has registered before."""
+        agent = self.agent()
+        for token in ("a", "b"):
+            self.tell(agent, register={**self.WEB, "instance": token}, session=True)
+        agent.lose()
+        self.wait(1)
+        self.assertFalse(self.listed)
 
     def test_without_a_session(self) -> None:
         """The end of the connection says nothing."""
