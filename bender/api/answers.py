@@ -181,12 +181,9 @@ def _is_among(etag: str, etags: str) -> bool:
     return any(each.strip().removeprefix("W/") in (etag, "*") for each in etags.split(","))
 
 
-def shown_or_not_found(asked: Asked, body: bytes | None, id_: str) -> Answer:
-    return not_found(id_) if body is None else shown(asked, body)
-
-
-def not_found(id_: str) -> Answer:
-    return refused("NOT_FOUND", f"there is no {id_}")
+def not_found(id_: str, hint: str = "") -> Answer:
+    """Return 404; `hint` is the end of the sentence, such as the name that was meant."""
+    return refused("NOT_FOUND", f"there is no {id_}{hint}")
 
 
 def listed(asked: Asked, bodies: Iterable[bytes]) -> Answer:

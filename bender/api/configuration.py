@@ -20,12 +20,13 @@ from bender.api.answers import (
     location,
     not_found,
     refused,
-    shown_or_not_found,
+    shown,
     stale,
 )
 from bender.api.listed import harm, impact_at, warned, warning_headers
 from bender.api.registrations import selected
 from bender.core import model, serving
+from bender.core.fields import did_you_mean
 from bender.core.kind import Kind, name_of, parse_members_min, parse_object
 from bender.core.model import registration
 from bender.core.routing import BACKEND, FRONTEND
@@ -33,6 +34,18 @@ from bender.core.serving import canary_of, servers_of
 from bender.core.standing import USUAL
 from bender.listing import SLICE, portions
 from bender.node import Node
+
+#: Objects among which the nearest name is looked for, and the longest name that is: this takes 10 µs per object, and
+#: ten times as long for the longest names, and anybody may ask for any name.
+NEAREST_AMONG_MAX = 500
+NEAREST_CHARACTERS_MAX = 64
+
+
+class _Named(msgspec.Struct):
+    name: str
+
+
+_named = msgspec.json.Decoder(_Named)
 
 
 def create(kind: Kind) -> Command:
@@ -98,7 +111,7 @@ def history(kind: Kind) -> Command:
         key = _key(kind, asked)
         settings = node.history(key)
         if not settings:
-            return not_found(key)
+            return _absent(node, kind, asked)
         told = (
             encode({"at": each.at_ms, "author": each.author, kind.name: each.body and msgspec.Raw(each.body)})
             for each in settings
@@ -116,7 +129,7 @@ def roll_back(kind: Kind) -> Command:
         model.require_nothing(asked.body, "for what to go back to is known here")
         existing = node.configured(key)
         if existing is None:
-            return not_found(key)
+            return _absent(node, kind, asked)
         refusal = stale(asked, existing, key)
         if refusal is not None:
             return refusal
@@ -153,7 +166,7 @@ def remove(kind: Kind) -> Command:
         if refusal is not None:
             return refusal
         if existing is None:
-            return not_found(key)
+            return _absent(node, kind, asked)
         refusal = harm(node, asked, kind, existing, None)
         if refusal is not None:
             return refusal
@@ -166,8 +179,8 @@ def remove(kind: Kind) -> Command:
 
 def one(kind: Kind) -> Command:
     def one(node: Node, asked: Asked) -> Answer:
-        key = _key(kind, asked)
-        return shown_or_not_found(asked, node.configured(key), key)
+        body = node.configured(_key(kind, asked))
+        return _absent(node, kind, asked) if body is None else shown(asked, body)
 
     return one
 
@@ -177,10 +190,9 @@ def all_of(kind: Kind) -> Command:
 
 
 def members(node: Node, asked: Asked) -> Answer | Later:
-    key = _key(BACKEND, asked)
-    body = node.configured(key)
+    body = node.configured(_key(BACKEND, asked))
     if body is None:
-        return not_found(key)
+        return _absent(node, BACKEND, asked)
     backend: dict[str, Any] = msgspec.json.decode(body)
     app, version, canary = backend["app"], backend["version"], canary_of(backend)
     if canary is None and not servers_of(backend) and node.all_up(app, version):
@@ -202,6 +214,18 @@ def members(node: Node, asked: Asked) -> Answer | Later:
             yield
 
     return Later(steps(), lambda: listed(asked, found))
+
+
+def _absent(node: Node, kind: Kind, asked: Asked) -> Answer:
+    """Return 404 for an object that does not exist, with the name that was probably meant, or its kind."""
+    (name,) = asked.path
+    other = FRONTEND if kind is BACKEND else BACKEND
+    if node.configured(other.key(name)) is not None:
+        return not_found(kind.key(name), f", but there is a {other.key(name)}")
+    bodies = node.configuration(kind.name)
+    if len(bodies) > NEAREST_AMONG_MAX or len(name) > NEAREST_CHARACTERS_MAX:
+        return not_found(kind.key(name))
+    return not_found(kind.key(name), did_you_mean(name, [_named.decode(body).name for body in bodies]))
 
 
 def _key(kind: Kind, asked: Asked) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from bender.cli.screen import compact, day_and_clock
 from bender.cli.session import Session, asking
 from bender.cli.words import Name, merged, require_apart
 from bender.cli.words import Setting as Field
-from bender.client import Backend, Consumer, Frontend, Member, Reply, Setting
+from bender.client import Backend, BenderError, Consumer, Frontend, Member, NotFound, Reply, Setting
 from bender.client.asking import LIST_BYTES_MAX, forced, only_if, path_of
 from bender.client.drivers import found_down
 from bender.client.reading import (
@@ -307,7 +308,14 @@ async def roll_back_frontend(session: Session, name: str, *, force: bool) -> Non
 
 
 async def _roll_back(session: Session, read: Reader[Backend | Frontend], id_: str, *, force: bool) -> None:
-    before, _ = await session.client.read(read, "GET", path_of(id_))
+    try:
+        before, _ = await session.client.read(read, "GET", path_of(id_))
+    except NotFound as error:
+        kind, _, name = id_.partition("/")
+        other = "frontend" if kind == "backend" else "backend"
+        if await current(session, f"{other}/{name}") is None:
+            raise
+        raise BenderError(f"{error}: to set that back, bender {other} rollback {shlex.quote(name)}") from error
     # Should the answer be lost, the next node must not do it a second time.
     only = only_if(before.etag)
     path = forced(f"{path_of(id_)}/rollback", force=force)

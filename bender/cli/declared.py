@@ -27,6 +27,9 @@ from bender.escaping import escaped
 #: Objects of which it is found out whether load balancers have them: each takes requests until they do.
 OBJECTS_FOLLOWED_MAX = 20
 
+#: What is most likely wrong with a file that has nothing in it: `bender export >FILE` empties it where no node answers.
+DECLARES_NOTHING = "declares nothing: no backend, no frontend and no state"
+
 _SIGNS = {"create": "+", "change": "~", "remove": "-"}
 _DONE = {"create": "created", "change": "changed", "remove": "removed"}
 
@@ -95,6 +98,8 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
     screen = Screen(as_json=as_json)
     found = _read(file)
     problems = [*found.problems, *(problem for _, problem in found.unresolved)]
+    if found.document.is_empty and not problems:
+        problems = [Problem(None, DECLARES_NOTHING)]
     if as_json:
         told = [{"line": each.line, "column": each.column, "message": each.text} for each in problems]
         screen.json(msgspec.json.encode({"file": file.name, "valid": not problems, "problems": told}))
@@ -132,14 +137,17 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
 async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune: bool, force: bool, wait: float) -> int:
     """Make backends, frontends and operators' states as a FILE declares.
 
-    It shows what differs and checks all of it before it changes anything. An object becomes what the file says of it:
-    fields that the file does not have are taken back. Objects that the file does not have stay, unless --prune is
-    given. What somebody else changes meanwhile is not overwritten. Applying a file twice changes nothing the second
-    time.
+    It shows what differs, warns of what would be answered 503, and checks all of it before it changes anything. An
+    object becomes what the file says of it: fields that the file does not have are taken back. Objects that the file
+    does not have stay, unless --prune is given. What somebody else changes meanwhile is not overwritten. Applying a
+    file twice changes nothing the second time.
     """
     found = _read(file)
     if found.problems:
         return _say_problems(session.screen, file.name, found.problems)
+    if found.document.is_empty and not (prune and force):
+        does = "add --force to remove all that there is" if prune else "nothing was changed"
+        raise BenderError(f"{file.name} {DECLARES_NOTHING}; {does}")
     applier = _applier(session)
     await applier.until_ready(wait)
     contents = await applier.contents()
@@ -151,19 +159,22 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
     changes = change_set(found.document, contents, prune=prune)
     _refuse_to_remove_everything(changes, found.document, force=force)
     _show(session.screen, changes)
-    refused = [] if force else await applier.objections(changes.changes, contents)
-    if refused:
+    refused, foreseen = await applier.rehearse(changes.changes, contents)
+    if refused and not force:
         return _say_refused(session.screen, changes, refused, dry_run=dry_run)
+    if not session.screen.as_json:
+        for warning in foreseen:  # before anything is changed
+            session.screen.warn(warning)
     if dry_run or not changes.changes:
-        _conclude(session.screen, changes, (), dry_run=dry_run)
+        _conclude(session.screen, changes, foreseen, said=foreseen, dry_run=dry_run)
         return 0
     tagged = await applier.tagged(changes)
     try:
-        warnings = await applier.carry_out(tagged.changes, force=force)
+        warnings = [*dict.fromkeys([*foreseen, *await applier.carry_out(tagged.changes, force=force)])]
     except Interrupted as error:
         return _say_interrupted(session.screen, changes, error)
     warnings += await _lacking(session, changes.changes)
-    _conclude(session.screen, changes, warnings, dry_run=False)
+    _conclude(session.screen, changes, warnings, said=foreseen, dry_run=False)
     return 0
 
 
@@ -226,7 +237,10 @@ def _show(screen: Screen, changes: ChangeSet) -> None:
             screen.say(f"    {each}")
 
 
-def _conclude(screen: Screen, changes: ChangeSet, warnings: Sequence[str], *, dry_run: bool) -> None:
+def _conclude(
+    screen: Screen, changes: ChangeSet, warnings: Sequence[str], *, said: Sequence[str], dry_run: bool
+) -> None:
+    """Say what was done. `warnings` are all there are, for JSON; those that were `said` are not repeated for people."""
     if screen.as_json:
         _tell_json(screen, changes, () if dry_run else changes.changes, dry_run=dry_run, warnings=warnings)
         return
@@ -242,7 +256,8 @@ def _conclude(screen: Screen, changes: ChangeSet, warnings: Sequence[str], *, dr
     else:
         screen.say(f"Done: {_summary(changes.changes)}.")
     for warning in warnings:
-        screen.warn(warning)
+        if warning not in said:
+            screen.warn(warning)
 
 
 def _summary(changes: Iterable[ConfigChange], would: str = "") -> str:

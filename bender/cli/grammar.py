@@ -36,6 +36,12 @@ class Command(click.Command):
         self.examples = cleandoc(examples)
         self.columns = columns
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as click does, which would let the last of two values win without a word."""
+        if not ctx.resilient_parsing:
+            require_once(ctx, self.make_parser(ctx).parse_args([*args])[2])
+        return super().parse_args(ctx, args)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         for columns in self.columns:
@@ -45,6 +51,18 @@ class Command(click.Command):
             with formatter.section("Examples"):  # written as they are, so that they can be copied
                 indent = " " * formatter.current_indent
                 formatter.write("".join(f"{indent}{line}\n" for line in self.examples.splitlines()))
+
+
+def require_once(context: click.Context, given: Sequence[click.Parameter]) -> None:
+    """Refuse an option that takes one value and is given several times; `given` are parameters as they were typed."""
+    for option in context.command.get_params(context):
+        if not isinstance(option, click.Option) or option.multiple or option.is_flag or option.count:
+            continue
+        times = given.count(option)
+        if times > 1:
+            lists = ", with commas between its values" if (option.metavar or "").endswith(",…") else ""
+            often = "twice" if times == 2 else f"{times} times"
+            raise click.UsageError(f"{max(option.opts, key=len)} is given {often}: give it once{lists}", context)
 
 
 class Group(click.Group):

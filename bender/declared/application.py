@@ -21,7 +21,7 @@ from bender.core.configuration import LASTING_S_MAX
 from bender.core.states import LASTING_S_MIN
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
-from bender.declared.rehearsal import Objection, objections, versions_concerned
+from bender.declared.rehearsal import Objection, objections, versions_concerned, warnings
 
 #: Lists of the members of a version. If more are needed, all that is registered is fetched in one piece.
 LISTS_MAX = 20
@@ -90,13 +90,14 @@ class Applier:
             return Contents(backends, frontends, {}, self.wall_ms(), (f"{error.node} {_NO_STATES}",))
         return Contents(backends, frontends, {word.id: word for word in words}, self.wall_ms())
 
-    async def objections(self, changes: Sequence[ConfigChange], contents: Contents) -> list[Objection]:
-        """Return what the registry would refuse of the changes, by the members that it has now."""
+    async def rehearse(self, changes: Sequence[ConfigChange], contents: Contents) -> tuple[list[Objection], list[str]]:
+        """Return what the registry would refuse of the changes and warn of, by the members that it has now."""
         versions = versions_concerned(changes, contents)
         if len(versions) > LISTS_MAX:
-            return objections(changes, contents, await self.client.registrations())
-        lists = [await self.client.registrations(app, version) for app, version in sorted(versions)]
-        return objections(changes, contents, chain(*lists))
+            members = [*await self.client.registrations()]
+        else:
+            members = [*chain(*[await self.client.registrations(app, version) for app, version in sorted(versions)])]
+        return objections(changes, contents, members), warnings(changes, contents, members)
 
     async def tagged(self, changes: ChangeSet) -> ChangeSet:
         """Return the changes with the tags of what is changed; raises `BenderError` if that is not as compared."""
@@ -115,16 +116,16 @@ class Applier:
 
         Raises `Interrupted` at the first that cannot be made.
         """
-        warnings: list[str] = []
+        warned: list[str] = []
         for number, change in enumerate(changes):
             try:
-                warnings += (await self._make(change, force=force)).warnings
+                warned += (await self._make(change, force=force)).warnings
             except BenderError as error:
                 if await self._is_made(change, error):
                     continue
                 why = _overtaken(change) if isinstance(error, Refused) and error.code == "STALE" else str(error)
                 raise Interrupted(why, tuple(changes[:number]), tuple(changes[number:])) from error
-        return [*dict.fromkeys(warnings)]
+        return [*dict.fromkeys(warned)]
 
     async def _make(self, change: ConfigChange, *, force: bool) -> Reply:
         if change.kind == "state":

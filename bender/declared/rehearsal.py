@@ -66,6 +66,26 @@ def objections(
     return found
 
 
+def warnings(changes: Iterable[ConfigChange], contents: Contents, registrations: Iterable[Registration]) -> list[str]:
+    """Return what a node would warn of what is changed, when all is as it is to be; each sentence once.
+
+    The members are those of now: versions whose instances are not registered yet have none.
+    """
+    changes, thought = [*changes], _Thought.of(contents, registrations)
+    for change in changes:
+        thought.make(change)
+    impact, found = Impact(thought), list[str]()
+    for change in changes:
+        if change.kind == "state":
+            continue
+        if change.after is None:
+            found += impact.warnings_of_removal(change.name) if change.kind == "backend" else []
+            continue
+        after = {**change.after, "name": change.name}
+        found += impact.warnings_of_backend(after) if change.kind == "backend" else impact.warnings_of_frontend(after)
+    return [*dict.fromkeys(found)]
+
+
 def _judged(change: ConfigChange, thought: _Thought) -> str | None:
     impact = Impact(thought)
     if change.kind == "state":

@@ -11,6 +11,30 @@ SITE_SHOWN = {"id": "backend/site", "resource": "Backend", **SITE}
 EDGE_SHOWN = {"id": "frontend/edge", "resource": "Frontend", "name": "edge", "backend": None}
 
 
+class Misspelled(ApiCase):
+    """A name that does not exist: the one that was probably meant is named."""
+
+    def test_a_backend_and_a_frontend(self) -> None:
+        for kind, name in (("backend", "shop"), ("frontend", "www")):
+            self.ask("PUT", f"/{kind}s/{name}", {"app": "web", "version": "1"} if kind == "backend" else {})
+            wrong, paths = f"{name}p", ["/history", "/members"] if kind == "backend" else ["/history"]
+            found = [self.ask("GET", f"/{kind}s/{wrong}{path}") for path in ["", *paths]]
+            found += [self.ask("DELETE", f"/{kind}s/{wrong}"), self.ask("POST", f"/{kind}s/{wrong}/rollback")]
+            for response in found:
+                self.assertEqual((response.status, response.json["code"]), (404, "NOT_FOUND"))
+                self.assertEqual(response.json["message"], f"there is no {kind}/{wrong}, did you mean {name}?")
+
+    def test_the_other_kind(self) -> None:
+        """What is a frontend is no backend, and the other way round."""
+        self.ask("PUT", "/frontends/www", {})
+        told = self.ask("POST", "/backends/www/rollback").json["message"]
+        self.assertEqual(told, "there is no backend/www, but there is a frontend/www")
+
+    def test_nothing_near(self) -> None:
+        self.ask("PUT", "/frontends/www", {})
+        self.assertEqual(self.ask("GET", "/frontends/shop").json["message"], "there is no frontend/shop")
+
+
 class Deploys(ApiCase):
     """Switching what serves, under a condition, and back."""
 

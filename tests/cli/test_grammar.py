@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 from click.testing import CliRunner
@@ -130,3 +131,46 @@ class Trees(SynchronousTestCase):
             """Do it."""
 
         self.assertEqual([*outer.tree("outer")], [("outer inner leaf", leaf)])
+
+
+class Twice(SynchronousTestCase):
+    """An option that takes one value is given once: which of two counts would be a guess."""
+
+    def refusal(self, *arguments: str) -> str:
+        with redirect_stderr(StringIO()) as said:
+            self.assertEqual(run(bender, arguments), 2)
+        return said.getvalue()
+
+    def test_an_option(self) -> None:
+        """In its short form and its long one."""
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "shop.toml")
+            file.write_text("")
+            refusal = self.refusal("apply", "-f", str(file), f"--file={file}")
+        self.assertIn("bender: --file is given twice: give it once (see bender apply --help)", refusal)
+        self.assertIn("--version is given 3 times", self.refusal("backend", "set", "shop", *["--version=1"] * 3))
+
+    def test_a_list(self) -> None:
+        self.assertIn("--node is given twice: give it once, with commas between", self.refusal("ls", *["--node=h"] * 2))
+
+    def test_flags_and_what_may_be_given_several_times(self) -> None:
+        """That is no contradiction."""
+        options = [click.Option(["--force"], is_flag=True), click.Option(["--meta"], multiple=True)]
+        command = Command("x", params=[*options])
+        context = command.make_context("x", ["--force", "--force", "--meta=1", "--meta=2"])
+        self.assertEqual(context.params, {"force": True, "meta": ("1", "2")})
+
+
+class Empty(SynchronousTestCase):
+    """A file that declares nothing, as `bender export` leaves one where no node answers, is no valid file."""
+
+    def test_check_and_apply(self) -> None:
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "shop.toml")
+            for text in ("", "# nothing\n", "[backends]\n"):
+                file.write_text(text)
+                apply = ["apply", "-f", str(file)]
+                for arguments in (["check", str(file)], apply, [*apply, "--prune"]):
+                    with redirect_stderr(StringIO()) as said, redirect_stdout(StringIO()):
+                        self.assertEqual(run(bender, arguments), 1)
+                    self.assertRegex(said.getvalue(), f"{file}:? declares nothing")

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.client import Registration, Word
 from bender.declared.comparison import Contents, change_set
 from bender.declared.document import DeclaredState, Document
-from bender.declared.rehearsal import objections, versions_concerned
+from bender.declared.rehearsal import objections, versions_concerned, warnings
 
 SHOP = {"app": "web", "version": "1"}
 
@@ -117,3 +117,30 @@ class Concerned(RehearsalCase):
             versions_concerned(changes, self.there),
             {("web", "1"), ("web", "2"), ("web", "3"), ("api", "7"), ("db", "1")},
         )
+
+
+class Warned(RehearsalCase):
+    """Of what is allowed, in the words of the registry, before anything is changed."""
+
+    def warned(self, document: Document, *, prune: bool = False) -> list[str]:
+        changes = change_set(document, self.there, prune=prune).changes
+        return warnings(changes, self.there, self.registered)
+
+    def test_a_backend_without_members(self) -> None:
+        """Also the frontend that sends to it would be warned of, in the same sentence, which is said once."""
+        self.there = Contents({}, {}, {}, 0)
+        lacking = ["backend shop has no members: requests are answered 503 until there are"]
+        document = Document({"shop": {**SHOP, "version": "2"}}, {"www": {"backend": "shop"}})
+        self.assertEqual(self.warned(document), lacking)
+        self.registered.append(instance("2"))
+        self.assertEqual(self.warned(document), [])
+
+    def test_what_a_removal_leaves_behind(self) -> None:
+        """A frontend that stays, and sends to a backend that goes."""
+        left = ["frontend www sends to backend shop: requests are answered 503"]
+        self.assertEqual(self.warned(Document({}, {"www": {"backend": "shop"}}), prune=True), left)
+        self.assertEqual(self.warned(Document(), prune=True), [])
+
+    def test_states_have_no_warnings(self) -> None:
+        state = DeclaredState("drain", 60.0)
+        self.assertEqual(self.warned(Document({}, {}, {"registration/web/1/10.0.0.5/80": state})), [])
