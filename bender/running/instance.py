@@ -7,18 +7,18 @@ not registered, the log says why, now and then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from bender.addresses import host_port
 from bender.client import BenderError, Client, Refused, Registrar, Succeeded, Unavailable
+from bender.running.background import in_background
 from bender.running.checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
 from bender.running.local_address import LocalAddress
 from bender.running.plan import Plan
@@ -89,7 +89,7 @@ class Instance:
 
     def start(self) -> None:
         self._registrar.startService()
-        self._doing = [self._in_background(self._serve()), self._in_background(self._remind())]
+        self._doing = [in_background(self._serve()), in_background(self._remind())]
 
     def stop(self) -> None:
         """Check it no more, and say nothing more about why it is not registered; it stays where it is."""
@@ -130,7 +130,7 @@ class Instance:
             return
         host = await self._address.find(self._note)
         while True:
-            serving = self._in_background(self._serve_at(host))
+            serving = in_background(self._serve_at(host))
             try:
                 before, host = host, await self._next_address(host)
             finally:
@@ -139,7 +139,7 @@ class Instance:
             id_, self._id = self._id, None
             if id_ is not None:
                 was_registered, self._is_registered = self._is_registered, False
-                self._in_background(self._remove(id_, 0, was_registered=was_registered))
+                in_background(self._remove(id_, 0, was_registered=was_registered))
 
     async def _next_address(self, host: str) -> str:
         """Return the next address, when this one is gone or the instance serves at the other one too."""
@@ -247,7 +247,7 @@ class Instance:
         )
         self._obstacle = None
         self._is_registered = False
-        self._in_background(self._await_registration(self._id))
+        in_background(self._await_registration(self._id))
 
     async def _await_registration(self, id_: str) -> None:
         try:
@@ -299,10 +299,3 @@ class Instance:
     def _say_why(self, reason: str) -> None:
         yet = "" if self._was_registered else " yet"
         self._log.warn("not registered{yet}: {reason}.", yet=yet, reason=reason)
-
-    def _in_background(self, doing: Coroutine[Any, Any, None]) -> Deferred[None]:
-        return Deferred.fromCoroutine(doing).addErrback(self._failed)
-
-    def _failed(self, failure: Any) -> None:
-        if not failure.check(CancelledError, ConnectingCancelledError):
-            self._log.failure("This should not have happened; the command goes on.", failure)

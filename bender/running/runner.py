@@ -9,16 +9,16 @@ status is what is returned. When the command has ended, so does what it has star
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import Client
+from bender.running.background import in_background
 from bender.running.command import suspend
 from bender.running.instance import Instance
 from bender.running.local_address import LocalAddress
@@ -108,7 +108,7 @@ class Runner:
         if self._is_over:
             self.command.signal(number)
         elif self._ending is None:
-            self._ending = self._in_background(self._end())
+            self._ending = in_background(self._end())
         elif self._preparing is not None:
             self._preparing.cancel()  # whoever says so twice is in a hurry
         else:
@@ -148,7 +148,7 @@ class Runner:
             for doing in (self._preparing, self._ending):
                 if doing is not None:
                     doing.cancel()
-            Deferred.fromCoroutine(self._leave()).addErrback(self._failed).addBoth(lambda _: self.done.callback(status))
+            in_background(self._leave()).addBoth(lambda _: self.done.callback(status))
         elif not self._is_followed:
             self._is_followed = True
             self.command.follow()
@@ -198,13 +198,6 @@ class Runner:
                 self.command.signal(signal.SIGKILL)
                 kill_at = None
             await deferLater(self._reactor, REST_LOOK_S)
-
-    def _in_background(self, doing: Coroutine[Any, Any, None]) -> Deferred[None]:
-        return Deferred.fromCoroutine(doing).addErrback(self._failed)
-
-    def _failed(self, failure: Any) -> None:
-        if not failure.check(CancelledError, ConnectingCancelledError):
-            self._log.failure("This should not have happened; the command goes on.", failure)
 
 
 #: Processes that are named in one line.
