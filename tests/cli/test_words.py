@@ -81,6 +81,8 @@ class Names(WordCase):
     def test_an_id_in_place_of_a_name(self) -> None:
         """It is said what to give."""
         self.refused("give only the name of it, such as 'web' or '1.2.0'", Name().convert, "web/1.2.0", None, None)
+        error = self.assertRaises(click.BadParameter, Name().convert, "", None, None)
+        self.assertEqual(error.message, "'' must have 1 to 255 characters")
 
 
 class Durations(WordCase):

@@ -1,9 +1,9 @@
 """Lines of the operator's own, which stand in the configuration as they are in files on HAProxy's machine.
 
-They are never from the registry: whoever may configure a frontend there must not be able to have HAProxy run a program.
-`global.cfg` and `defaults.cfg` go to the end of these sections, `frontend-NAME.cfg` and `backend-NAME.cfg` into those
-of bender's frontends and backends, and `sections.cfg` has whole sections. Each stands between two comments, by which a
-line that HAProxy refuses is found again.
+They are never from the registry: a client that may configure a frontend there must not be able to have HAProxy run a
+program. `global.cfg` and `defaults.cfg` go to the end of these sections, `frontend-NAME.cfg` and `backend-NAME.cfg`
+into those of bender's frontends and backends, and `sections.cfg` has whole sections. Each stands between two comments,
+by which a line that HAProxy refuses is found again.
 """
 
 from __future__ import annotations
