@@ -90,6 +90,12 @@ class Declaring(ReadingCase):
         lasting = [each.lasts_s(1_796_058_000_000 - 5000) for each in document.states.values()]
         self.assertEqual(lasting, [5400.0, 5.0, 86_400.0, 60.0])
 
+    def test_a_state_that_was_just_exported(self) -> None:
+        """One for 30 days may end a little later than that by this clock, if the clock of its node is ahead."""
+        at = '[states."web/1/h/80"]\nstate = "drain"\nuntil = '  # 30 days from now are 2026-12-30T00:53:20Z
+        self.document(at + "2026-12-30T00:54:20Z")
+        self.wrong(at + "2026-12-30T00:54:21Z", "3: state of web/1/h/80: until: must be at most 30 days from now")
+
     def test_meta_that_toml_cannot_say(self) -> None:
         """It is JSON in a string."""
         document = self.document(SHOP + """meta_json = '{"a":null,"n":18446744073709551616}'\n""")

@@ -118,6 +118,14 @@ class Concerned(RehearsalCase):
             {("web", "1"), ("web", "2"), ("web", "3"), ("api", "7"), ("db", "1")},
         )
 
+    def test_members_beside_one_with_a_state(self) -> None:
+        """Whether it is the last one depends on the members of the other version of its backend, too."""
+        canary = {"shop": {**SHOP, "canary": {"version": "2", "percent": 10}}}
+        self.there = Contents(canary, {"www": {"backend": "shop"}}, {}, 0)
+        document = Document({}, {}, {"registration/web/1/10.0.0.5/80": DeclaredState("drain", 60.0)})
+        changes = change_set(document, self.there, prune=False).changes
+        self.assertEqual(versions_concerned(changes, self.there), {("web", "1"), ("web", "2")})
+
 
 class Warned(RehearsalCase):
     """Of what is allowed, in the words of the registry, before anything is changed."""
