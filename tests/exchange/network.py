@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import insort
 from collections.abc import Callable, Coroutine, Sequence
-from math import inf
+from math import ceil, inf
 from operator import attrgetter
 from typing import Any
 
@@ -197,11 +197,16 @@ class Network(MemoryReactorClock):
 
     def pass_time(self, seconds: float) -> None:
         self.settle()
-        for _ in range(round(seconds / STEP_S)):
-            is_due = self._next_at() <= self.rightNow + STEP_S
-            self.advance(STEP_S)
-            if is_due:
+        left = round(seconds / STEP_S)
+        while left:
+            until_due = min((self._next_at() - self.rightNow) / STEP_S, left + 1)
+            quiet = max(0, ceil(until_due) - 1)
+            self.advance(quiet * STEP_S)
+            left -= quiet
+            if left:
+                self.advance(STEP_S)
                 self.settle()
+                left -= 1
 
     @property
     def connections(self) -> int:
