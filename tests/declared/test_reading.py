@@ -90,6 +90,12 @@ class Declaring(ReadingCase):
         lasting = [each.lasts_s(1_796_058_000_000 - 5000) for each in document.states.values()]
         self.assertEqual(lasting, [5400.0, 5.0, 86_400.0, 60.0])
 
+    def test_how_long_a_state_may_hold(self) -> None:
+        """From a second to 30 days, both included."""
+        for text, seconds in (("1", 1.0), ("'1s'", 1.0), ("'30d'", 2_592_000.0)):
+            document = self.document(f"[states.'web/1/h/80']\nstate = 'drain'\nfor = {text}\n")
+            self.assertEqual(document.states["registration/web/1/h/80"].for_s, seconds)
+
     def test_a_state_that_was_just_exported(self) -> None:
         """One for 30 days may end a little later than that by this clock, if the clock of its node is ahead."""
         at = '[states."web/1/h/80"]\nstate = "drain"\nuntil = '  # 30 days from now are 2026-12-30T00:53:20Z
