@@ -57,12 +57,12 @@ def names_at(kind: Any, path: Iterable[str]) -> list[str]:
 
     found: inspect.Type | None = inspect.type_info(kind)
     for part in path:
-        found = _inside(found, part) if found is not None else None
+        found = _inside(found, part)
     struct = _struct_in(found)
     return [] if struct is None else [field.encode_name for field in struct.fields]
 
 
-def _inside(outer: inspect.Type, part: str) -> inspect.Type | None:
+def _inside(outer: inspect.Type | None, part: str) -> inspect.Type | None:
     """Return the type of one part of a type; None where it has no such part."""
     struct = _struct_in(outer)
     if struct is not None:

@@ -90,6 +90,10 @@ class Canaries(SynchronousTestCase):
         self.assertEqual(changed(SHOP, **odd), ["canary 5 % of 1.3.0"])
         self.assertEqual(changed(SHOP, canary="1.3.0"), [])
 
+    def test_whole_numbers(self) -> None:
+        """They have no fraction, however they were sent."""
+        self.assertEqual(changed(SHOP, canary={"version": "2", "percent": 5.0}), ["canary 5 % of 2"])
+
 
 class OtherFields(SynchronousTestCase):
     def test_a_value(self) -> None:
@@ -133,6 +137,7 @@ class Lists(SynchronousTestCase):
         )
         self.assertEqual(changed_from({"servers": ["10.0.0.1:80"]}, servers=None), ["server 10.0.0.1:80 removed"])
         self.assertEqual(changed(SHOP, servers=[]), ["servers none"])
+        self.assertEqual(changed(SHOP, servers="of a later release"), ["server of a later release added"])
 
     def test_equal_items(self) -> None:
         """Each of them counts."""

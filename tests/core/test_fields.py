@@ -18,6 +18,7 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True):
     many: tuple[Part, ...] = ()
     named: dict[str, Part] = {}
     text: str = ""
+    perhaps: str | dict[str, Part] | None = None
 
 
 class Nearest(SynchronousTestCase):
@@ -57,9 +58,9 @@ class Inside(SynchronousTestCase):
     """Objects inside each other."""
 
     def test_fields_at_a_path(self) -> None:
-        for path in (["one"], ["many", "[...]"], ["named", "[...]"]):
+        for path in (["one"], ["many", "[...]"], ["named", "[...]"], ["perhaps", "[...]"]):
             self.assertEqual(names_at(Whole, path), ["size"], path)
-        self.assertEqual(names_at(Whole, []), ["one", "many", "named", "text"])
+        self.assertEqual(names_at(Whole, []), ["one", "many", "named", "text", "perhaps"])
         for path in (["none"], ["none", "one"], ["text"], ["text", "[...]"], ["many"], ["one", "size"]):
             self.assertEqual(names_at(Whole, path), [], path)
 
