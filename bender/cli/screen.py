@@ -42,6 +42,7 @@ COLOURS = {
     "held": "yellow",
     "unwritable": "red",
     "unreachable": "red",
+    "left-out": "yellow",
     "up": "green",
     "drain": "yellow",
     "maint": "yellow",

@@ -34,6 +34,9 @@ _DOES_WITH_CHANGE = {
     "unreachable": "cannot apply it",
 }
 
+#: The kind of what a load balancer serves without, or without a part of it.
+LEFT_OUT = "left-out"
+
 #: Kinds that pass by themselves within a moment, as while a load balancer is started again: they count in the end only.
 _MOMENTARY = ("unreachable",)
 
@@ -116,9 +119,10 @@ def problems_of(consumer: Consumer, ago: Callable[[int], str]) -> Iterator[str]:
 
 
 def trouble_of(consumer: Consumer) -> str | None:
-    """Return the kind of the first problem that concerns all of a load balancer; None if there is none."""
+    """Return the kind of the problem that matters most, all of a load balancer before a part; None if all is well."""
     report = report_of(consumer.report)
-    return next((each.kind for each in report.problems if each.kind in _DOES), None) if report is not None else None
+    kinds = [] if report is None else [each.kind for each in report.problems]
+    return next((kind for kind in kinds if kind in _DOES), LEFT_OUT if LEFT_OUT in kinds else None)
 
 
 def found_down(consumers: Sequence[Consumer], ids: Iterable[str]) -> list[str]:

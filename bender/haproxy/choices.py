@@ -97,7 +97,7 @@ def choose(
     return Choices(
         nodes=_nodes(nodes, environment.get("BENDER_NODES")),
         output=_output(given["output"]),
-        socket=_socket(given["socket"]),
+        socket=_socket(given["socket"], runs="run" in given),
         template=template,
         reload=given.get("reload"),
         runs="run" in given,
@@ -157,19 +157,30 @@ def _output(text: str) -> Path:
     path = Path(text).absolute()
     if path.is_dir() or not path.name:
         raise Unfit(f"--output {text} is a folder: name a file in it.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
+    if not _may_write_to(path.parent):
         raise Unfit(f"--output {text} cannot be written: there is no folder {path.parent} that this user may write to.")
     return path
 
 
-def _socket(text: str) -> Path:
+def _socket(text: str, *, runs: bool) -> Path:
     path = Path(text).absolute()
     if not str(path).isprintable() or "," in str(path) or len(os.fsencode(path)) > SOCKET_BYTES_MAX:
         raise Unfit(
             f"--socket {text!r} must be a path of printable characters, without a comma, of at most "
             f"{SOCKET_BYTES_MAX} bytes."
         )
+    if path.is_dir():
+        raise Unfit(f"--socket {text} is a folder: name a file in it.")
+    if runs and not _may_write_to(path.parent):
+        raise Unfit(
+            f"--socket {text} cannot be made by the HAProxy that --run starts: there is no folder {path.parent} that "
+            "this user may write to."
+        )
     return path
+
+
+def _may_write_to(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def _program(given: Mapping[str, str], path: str | None) -> str:

@@ -49,6 +49,9 @@ QUIET_S = 3.0
 AGAIN_S_MIN = 0.05
 AGAIN_S_MAX = 1.0
 
+#: Why HAProxy does not answer at a start, which is not a fault.
+NOT_ASKED = "has not been asked yet"
+
 #: Commands that HAProxy did not carry out, of which the last are kept for people.
 REFUSED_MAX = 10
 
@@ -106,7 +109,7 @@ class Driver(Service):
         self.loader = loader
         #: The process that answered last; None while none does, and then why not.
         self.process: Process | None = None
-        self.silence = "has not been asked yet"
+        self.silence = NOT_ASKED
         #: Commands that HAProxy did not carry out, with its answers, the last of them.
         self.refused: deque[str] = deque(maxlen=REFUSED_MAX)
         #: What HAProxy has counted, as it said last.
@@ -241,9 +244,12 @@ class Driver(Service):
         if self.ready or not (lost or self._reactor.seconds() < self._quiet_at):
             self.held = None
             return True
-        if self.held is None:
-            self.held = f"bender knows no frontend, but {self.loader.files.output} has some"
-            self._log.warn("HAProxy is left as it is: {why}.", why=self.held)
+        why = f"bender knows no frontend, but {self.loader.files.output} has some"
+        if not lost:
+            why = f"backends and frontends are being set again, until nothing more is set for {QUIET_S:g} s"
+        if self.held != why:
+            self.held = why
+            self._log.warn("HAProxy is left as it is: {why}.", why=why)
         return False
 
     # Turns.
@@ -303,7 +309,8 @@ class Driver(Service):
     def troubles(self) -> list[Trouble]:
         """Return why HAProxy is not as bender says now."""
         left_out = self.wanted.all_problems
-        return [*troubles(self.loader, held=self.held, silence=self.silence, left_out=left_out)]
+        silence = "" if self.silence == NOT_ASKED else self.silence
+        return [*troubles(self.loader, held=self.held, silence=silence, left_out=left_out)]
 
     async def _rest(self) -> None:
         """Until there is something to do, and all that came with it was taken."""
@@ -339,6 +346,7 @@ class Driver(Service):
             return
         if self.wanted.reshaped:
             self.wanted.reshaped = False
+            self.wanted.avoid(self.loader.listened)  # by which it is known at first where HAProxy listens
             self.loader.want(self.wanted.shape(self.loader.loaded, now), self.process)
         self.wanted.avoid(self.loader.listened)
         if self._has_work(now):

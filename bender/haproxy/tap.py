@@ -264,6 +264,8 @@ def _check(choices: Choices) -> NoReturn:
     custom = Custom() if choices.include is None else custom_in(choices.include)
     if custom.problem is not None:
         refuse(f"--include: {custom.problem}.")
+    for file, why in custom.misnamed().items():
+        refuse(f"--include: {file} {why}{'' if why.endswith('?') else '.'}")
     try:
         shape = Shape(machine=evolve(choices.machine, custom=custom))
         rendered = _renderer(choices, _version(choices.haproxy)).render(shape, {})

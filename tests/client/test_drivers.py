@@ -141,10 +141,11 @@ class Problems(SynchronousTestCase):
         )
 
     def test_the_kind(self) -> None:
-        """The first that concerns all of it."""
+        """The first that concerns all of it comes before what is left out, and that before nothing."""
         left_out = {"kind": "left-out", "why": "bind: no", "since": 2000, "id": "frontend/www"}
         self.assertEqual(trouble_of(driver("a", left_out, SILENT)), "unreachable")
-        self.assertIsNone(trouble_of(driver("a", left_out)))
+        self.assertEqual(trouble_of(driver("a", left_out)), "left-out")
+        self.assertIsNone(trouble_of(driver("a")))
         self.assertIsNone(trouble_of(Consumer("a", "n1", True, None, 0, 1)))
 
     def test_who_cannot_change_members(self) -> None:

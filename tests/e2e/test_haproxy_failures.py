@@ -232,6 +232,13 @@ async def test_another_template_after_sighup(cluster: Cluster, place: Place) -> 
     checked = place.start(*twistd(), "bender-haproxy", "--check-config", *options)
     await checked.ended()
     assert checked.output.startswith("The configuration is valid: nodes 127.0.0.1:1729, output ")
+    lines = place.folder / "lines"
+    lines.mkdir()
+    (lines / "fronted-www.cfg").write_text("maxconn 5\n")
+    checked = place.start(*twistd(), "bender-haproxy", "--check-config", f"--include={lines}", *options)
+    await checked.ended()
+    assert "--include: fronted-www.cfg is not used" in checked.output
+    assert "did you mean frontend-www.cfg?" in checked.output
     async with traffic(port) as asking:
         template.write_text(f"{TEMPLATE}# another\n")
         config.write_text(f'template = "{template}"\nreport = true\n')
@@ -266,6 +273,39 @@ async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
             await asking.until_asked(100)
         assert asking.failed == []
     await driver.until("listening", lambda status: "taken" in status["frontends"] and not status["problems"])
+    async with traffic(taken) as asking:
+        await asking.until_asked(20)
+    assert asking.failed == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_some_addresses_that_cannot_be_had(cluster: Cluster, place: Place) -> None:
+    """A frontend is served at its others, without a failed request, and at all as soon as it can be."""
+    (node,) = await cluster(1, **NODES)
+    await instances(place, node, 1, "1")
+    port = await shop(place, node)
+    driver = await driven(place, [node])
+    with socket.create_server(("127.0.0.1", place.ports.take())) as other:
+        taken, tls = other.getsockname()[1], place.ports.take()
+        foreign = f"192.0.2.1:{port}"  # of a block that is for documents alone, with a port at which HAProxy listens
+        binds = [f"127.0.0.1:{port}", f"127.0.0.1:{taken}", f"127.0.0.1:{tls}", foreign]
+        async with traffic(port) as asking:
+            wanted = {"backend": "shop", "bind": ",".join(binds), "tls": binds[2], "redirect_https": True}
+            assert (await node.call("PUT", "/frontends/www", wanted)).status == 200
+            status = await driver.until("refusing", lambda status: status["problems"])
+            await driver.until("settled", lambda status: status["haproxy"]["settled"])
+            await asking.until_asked(100)
+        assert asking.failed == []
+        assert status["problems"] == {
+            "frontend/www": f"frontend/www is served at {binds[0]} only, without its redirect to HTTPS: "
+            f"there is no certificate for {binds[2]}: name the folder or file with it by --certificates; "
+            f"nobody can listen at {binds[1]}: another program listens there; "
+            f"nobody can listen at {foreign}: this machine has no such address"
+        }
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", tls))
+    await driver.until("listening", lambda status: status["frontends"]["www"]["binds"] == binds[:2])
+    await driver.until("settled", lambda status: status["haproxy"]["settled"])
     async with traffic(taken) as asking:
         await asking.until_asked(20)
     assert asking.failed == []

@@ -107,6 +107,10 @@ class Refused(ChoicesCase):
         """Systems have little room for its path, and HAProxy takes a comma for the end of it."""
         self.refused("--socket", str(SOCKET_BYTES_MAX), socket="/" + "x" * SOCKET_BYTES_MAX)
         self.refused("--socket", "comma", socket="/run/a,b")
+        self.refused("--socket", "is a folder", socket="/dev")
+        for nowhere in ("/none/h.sock", "/dev/null/h.sock"):
+            self.refused("--socket", "--run", "may write to", socket=nowhere, run=str(self.haproxy))
+            self.assertEqual(str(self.chosen(socket=nowhere).socket), nowhere)  # who starts HAProxy makes the folder
         self.assertEqual(str(self.chosen(socket="/" + "x" * (SOCKET_BYTES_MAX - 1)).socket)[:2], "/x")
 
     def test_programs(self) -> None:

@@ -19,6 +19,9 @@ from bender.haproxy.troubles import serving
 from tests.haproxy.said import backend, frontend, online
 from tests.haproxy.test_driver import SHOP, SYNCED, B, DriverCase
 
+#: Why HAProxy is left alone while bender's configuration is restored.
+AGAIN = "backends and frontends are being set again, until nothing more is set for 3 s"
+
 
 class TroubleCase(DriverCase):
     def problems(self) -> dict[str, dict[str, Any]]:
@@ -191,6 +194,10 @@ class Reported(TroubleCase):
         self.settle(3)
         self.assertIn("bender knows no frontend", self.problems()[HELD]["why"])
         self.assertFalse(self.applied("backend/shop"))
+        self.assertEqual([*self.problems()], [HELD])
         self.tell(*SHOP[1:], online(1))
+        self.settle(0.2)
+        self.assertEqual(self.problems()[HELD]["why"], AGAIN)
+        self.assertEqual(self.not_ready(), AGAIN)
         self.settle(10)
         self.assertEqual((self.problems(), self.applied("backend/shop")), ({}, True))

@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import field, frozen
 
+from bender.core.fields import did_you_mean
+from bender.core.model import Invalid, parse_name
+
 #: The files whose names say all; others name a frontend or backend.
 GLOBAL, DEFAULTS, SECTIONS = "global.cfg", "defaults.cfg", "sections.cfg"
 
@@ -32,6 +35,9 @@ _SECTION = re.compile(
 
 #: The names by which the configuration calls the rules of a frontend.
 _RULE = re.compile(r"\s*acl\s+(rule[0-9]+)(\s|$)")
+
+#: What is before and behind the first character that may stand for the hyphen in the name of a file.
+_DIVIDED = re.compile(r"([^-_. ]+)[-_. ](.+\.cfg)")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 
@@ -64,9 +70,11 @@ class Custom:
             kind, name = place_of(file)
             if kind in known and name not in known[kind]:
                 problems[file] = f"there is no {kind} {name}"
-            elif kind is None:
-                problems[file] = f"is not used: the name of a file must be {FORM}"
-        return problems
+        return problems | self.misnamed()
+
+    def misnamed(self) -> dict[str, str]:
+        """Return the files whose names cannot be right, whatever there is, each with the reason."""
+        return {file: why for file in self.files if (why := _why_misnamed(file)) is not None}
 
 
 def custom_of(texts: Mapping[str, str]) -> Custom:
@@ -114,6 +122,28 @@ def located(message: str, text: str) -> str:
         return match[0]
 
     return _NUMBERED.sub(name, message)
+
+
+def _why_misnamed(file: str) -> str | None:
+    kind, name = place_of(file)
+    if kind is None:
+        return f"is not used: the name of a file must be {FORM}{_meant(file)}"
+    if kind in PREFIXES:
+        try:
+            parse_name("NAME", name)
+        except Invalid as error:
+            return f"is not used: {error}"
+    return None
+
+
+def _meant(file: str) -> str:
+    """Suggest the name that comes nearest: with the same rest where the file is for one frontend or backend."""
+    divided = _DIVIDED.fullmatch(file)
+    rest = "" if divided is None else divided[2]
+    nearest = did_you_mean(
+        "" if divided is None else divided[1], (each.removesuffix("-") for each in PREFIXES.values())
+    )
+    return f"{nearest.removesuffix('?')}-{rest}?" if nearest else did_you_mean(file, (GLOBAL, DEFAULTS, SECTIONS))
 
 
 def _problems(file: str, text: str) -> Iterator[str]:

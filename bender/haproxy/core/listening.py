@@ -72,8 +72,8 @@ class Places:
         there = self._by_port.get(port)
         if there is None:
             return None
-        plain = _plain(ip_address(address))
-        owner = next((each.owner for each in there if each.is_at(plain, is_local)), None)
+        there_at = plain(ip_address(address))
+        owner = next((each.owner for each in there if each.is_at(there_at, is_local)), None)
         return None if owner is None else f"{address}, port {port}, is where {owner}"
 
 
@@ -100,17 +100,17 @@ def _listened(word: str, *, v6only: bool) -> Iterator[Listened]:
         yield Listened(owner, port, ipv4=family != "6", ipv6=family == "6", last_port=last_port)
     for address in _LOOPBACK if host == "localhost" else (host,):
         try:
-            plain = _plain(ip_address(address))
+            found = plain(ip_address(address))
         except ValueError:  # a name or a variable, of which nothing is known here
             continue
-        if plain.is_unspecified:  # that of IPv6 takes connections of both, unless it is told not to
-            ipv6 = plain.version == 6
+        if found.is_unspecified:  # that of IPv6 takes connections of both, unless it is told not to
+            ipv6 = found.version == 6
             yield Listened(owner, port, ipv4=not (ipv6 and v6only), ipv6=ipv6, last_port=last_port)
         else:
-            yield Listened(owner, port, str(plain), last_port=last_port)
+            yield Listened(owner, port, str(found), last_port=last_port)
 
 
-def _plain(address: _Address) -> _Address:
-    """An address of IPv4 that is mapped into IPv6 leads to the same place."""
+def plain(address: _Address) -> _Address:
+    """Return an address, that of IPv4 where one is mapped into IPv6: it leads to the same place."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped

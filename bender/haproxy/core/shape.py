@@ -7,11 +7,12 @@ which people set things up does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
 from bender.core.routing import Balance, Health, Rule
+from bender.haproxy.core.binds import WhyNot, beside, beside_unknown, served
 from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.names import safe
 from bender.haproxy.core.settings import BALANCE, Backend, Frontend, Mode
@@ -25,9 +26,6 @@ _TCP = ":tcp"
 
 #: HAProxy's name for the frontend with its statistics, which is none of bender's.
 STATS = "bender:stats"
-
-#: What is wrong with a frontend begins so if an address of it cannot be listened on now.
-UNBINDABLE = "bind: nobody can listen at "
 
 #: How many servers there are room for without a reload where they cannot be added, at least and beside those there are.
 SLOTS_MIN = 8
@@ -63,7 +61,8 @@ class Route:
 class Door:
     """A frontend as HAProxy has it; `pool` is where requests go that fit none of `routes`.
 
-    `tls` are those of `binds` that speak TLS, and `redirect_port` is where requests without it are sent, if anywhere.
+    `tls` are the addresses that speak TLS, also those that are left out of `binds`, and `redirect_port` is where
+    requests without it are sent, if anywhere.
     """
 
     name: str
@@ -104,14 +103,17 @@ def shape(
     frontends: Mapping[str, Frontend],
     slots_of: Mapping[str, int] | None = None,
     before: Shape | None = None,
-    why_not: Callable[[str], str | None] = lambda _bind: None,
+    why_not: WhyNot = lambda _bind: None,
     machine: Machine | None = None,
+    filed: Callable[[str], bool] = lambda _bind: False,
 ) -> tuple[Shape, dict[str, str]]:
     """What is to be rendered, and by id what of backends and frontends cannot be used.
 
     `slots_of` says by the name of a backend how many slots it gets, where servers cannot be added. Of frontends that
     want the same address, the one that has it in the shape `before` keeps it. `why_not` says why an address cannot be
-    listened on; it is asked about those only that are nowhere near one of `before`, which HAProxy has itself.
+    listened on; it is not asked about those of `before`, which HAProxy has itself. Without `before` it is not known
+    which HAProxy has: then it is asked only whether an address is one of this machine, and not about those that are
+    `filed` in the configuration that HAProxy may run with.
     """
     problems: dict[str, str] = {}
     known = dict(sorted(backends.items()))
@@ -121,7 +123,9 @@ def shape(
     machine = machine or Machine()
     for file, why in machine.custom.unused(frontends, known).items():
         problems[f"include/{file}"] = why
-    usable = [*_usable(frontends, problems, before or Shape(), why_not if before is not None else _certain, machine)]
+    holders = {bind: door.title for door in (before or Shape()).doors for bind in door.binds}
+    asked = beside_unknown(filed, why_not) if before is None else beside(holders, why_not)
+    usable = [*served(frontends, problems, holders, asked, machine)]
     modes: dict[str, set[Mode]] = {name: set() for name in known}
     for frontend in usable:
         for used in (frontend.backend, *(rule.backend for rule in frontend.rules)):
@@ -144,57 +148,6 @@ def slots_for(servers: int, before: int) -> int:
     while wanted < 2 * servers:
         wanted *= 2
     return wanted
-
-
-def _usable(
-    frontends: Mapping[str, Frontend],
-    problems: dict[str, str],
-    before: Shape,
-    why_not: Callable[[str], str | None],
-    machine: Machine,
-) -> Iterable[Frontend]:
-    parsed = _parsed(frontends, problems, machine)
-    holders = {bind: door.title for door in before.doors for bind in door.binds}
-    taken = {bind: name for bind, name in holders.items() if name in parsed and bind in parsed[name].binds}
-    ports = {_port(bind) for bind in holders}
-    for name, frontend in parsed.items():
-        others = {bind: taken[bind] for bind in frontend.binds if taken.get(bind, name) != name}
-        if others:
-            bind, other = min(others.items())
-            problems[f"frontend/{name}"] = f"bind: {bind} is that of frontend/{other}"
-            continue
-        new = [bind for bind in frontend.binds if _port(bind) not in ports]
-        unbindable = next((f"{UNBINDABLE}{bind}: {why}" for bind in new if (why := why_not(bind)) is not None), None)
-        if unbindable is not None:
-            problems[f"frontend/{name}"] = unbindable
-            continue
-        taken |= dict.fromkeys(frontend.binds, name)
-        yield frontend
-
-
-def _parsed(frontends: Mapping[str, Frontend], problems: dict[str, str], machine: Machine) -> dict[str, Frontend]:
-    """Those that say by themselves what can be done on this machine."""
-    parsed: dict[str, Frontend] = {}
-    for name, frontend in sorted(frontends.items()):
-        problem = frontend.problem
-        if frontend.tls and machine.certificates is None:
-            problem = "tls: there is no certificate: name the folder or file with it by --certificates"
-        if machine.stats is not None and machine.stats in frontend.binds:
-            problem = f"bind: {machine.stats} is that of --stats"
-        if problem is None:
-            parsed[name] = frontend
-        said = frontend.problems if problem is None else (problem,)
-        if said:
-            problems[f"frontend/{name}"] = "; ".join(said)
-    return parsed
-
-
-def _port(bind: str) -> str:
-    return bind.rpartition(":")[2]
-
-
-def _certain(_bind: str) -> None:
-    """Where it is not known what HAProxy has itself, nothing is known of others either."""
 
 
 def _pool(backend: Backend, mode: Mode, problems: dict[str, str], slots: int) -> Pool:

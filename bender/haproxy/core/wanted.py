@@ -8,12 +8,12 @@ from typing import Any
 
 from attrs import define, field
 
-from bender.haproxy.core.listening import Listened, Places
+from bender.haproxy.core.listening import Listened, Places, listened_in
 from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.operators import Answer
 from bender.haproxy.core.registry import Registry, Said
 from bender.haproxy.core.servers import Ramps, Server, serving
-from bender.haproxy.core.shape import UNBINDABLE, Shape, shape, slots_for
+from bender.haproxy.core.shape import Shape, shape, slots_for
 
 #: Seconds before it is looked again whether an address can be listened on.
 BIND_AGAIN_S = 5.0
@@ -146,18 +146,30 @@ class Wanted:
     def shape(self, before: Shape | None, now: float) -> Shape:
         """The shape that is wanted; addresses that are listened on in the shape `before` stay where they are.
 
-        Without one it is not known which HAProxy has, and so only where that does not matter what others have.
+        Without one it is not known which HAProxy has beside those at which it listens by its file (`avoid`).
         """
         if before is None and self.shares:
             before = Shape()
         if self.with_slots:
             for name in self.registry.backends:
                 self._slots[name] = slots_for(max(1, len(self.servers(name, now))), self._slots.get(name, 0))
+        self._bind_at = inf
+
+        def why_not(bind: str) -> str | None:
+            why = self.why_not(bind)
+            if why is not None:
+                self._bind_at = now + BIND_AGAIN_S
+            return why
+
         found, self.problems = shape(
-            self.registry.backends, self.registry.frontends, self._slots, before, self.why_not, self.machine
+            self.registry.backends,
+            self.registry.frontends,
+            self._slots,
+            before,
+            why_not,
+            self.machine,
+            filed=lambda bind: listened_in(f"bind {bind}") <= self._places.listened,
         )
-        unbindable = any(problem.startswith(UNBINDABLE) for problem in self.problems.values())
-        self._bind_at = now + BIND_AGAIN_S if unbindable else inf
         return found
 
     @property

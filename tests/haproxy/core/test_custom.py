@@ -27,6 +27,19 @@ class Files(SynchronousTestCase):
         self.assertEqual(problems["frontend-wwww.cfg"], "there is no frontend wwww")
         self.assertIn("frontend-NAME.cfg", problems["www.cfg"])
 
+    def test_names_that_cannot_be_right(self) -> None:
+        """They are known whatever frontends there are, with what was probably meant."""
+        meant = {
+            "fronted-www.cfg": "frontend-www.cfg", "Backend_my-shop.cfg": "backend-my-shop.cfg",
+            "globals.cfg": "global.cfg", "frontends.www.cfg": "frontend-www.cfg",
+        }  # fmt: skip
+        found = custom_of(dict.fromkeys((*meant, "zzz.cfg", "frontend-www.cfg", "global.cfg"), "a")).misnamed()
+        self.assertEqual({*found}, {*meant, "zzz.cfg"})
+        for file, other in meant.items():
+            self.assertTrue(found[file].endswith(f"backend-NAME.cfg, did you mean {other}?"), found[file])
+        self.assertTrue(found["zzz.cfg"].endswith("or backend-NAME.cfg"), found["zzz.cfg"])
+        self.assertIn("NAME: must", custom_of({"frontend-.cfg": "a"}).misnamed()["frontend-.cfg"])
+
     def test_a_section_where_there_is_one_already(self) -> None:
         """The lines behind it, which are the driver's, would be in that section."""
         for keyword in ("backend evil", "  listen x", "global", "userlist u"):

@@ -33,9 +33,18 @@ class Addresses(SynchronousTestCase):
     def test_from_the_beginning(self) -> None:
         """Where HAProxy's own addresses do not seem to be taken, which it has need not be known."""
         for shares, doors in ((True, []), (False, ["www"])):
-            wanted = Wanted(lambda host: host, lambda _bind: "taken", shares=shares)
+            wanted = Wanted(lambda host: host, lambda bind: None if bind == "*:0" else "taken", shares=shares)
             wanted.take(frontend("www", bind="*:80"), 10.0)
             self.assertEqual([door.title for door in wanted.shape(None, 10.0).doors], doors)
+
+    def test_a_foreign_address_from_the_beginning(self) -> None:
+        """It is left out, unless HAProxy may have it already by its file, as one that has moved away since."""
+        for file, doors in (("", []), ("frontend www:in\n    bind [::2]:80\n", ["www"])):
+            wanted = Wanted(lambda host: host, lambda _bind: "foreign")
+            wanted.avoid(listened_in(file))
+            wanted.take(frontend("www", bind="[::2]:80"), 10.0)
+            self.assertEqual([door.title for door in wanted.shape(None, 10.0).doors], doors)
+            self.assertEqual(wanted.due_at(), None if doors else 10.0 + BIND_AGAIN_S)
 
 
 class Itself(SynchronousTestCase):

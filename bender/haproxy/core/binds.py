@@ -1,0 +1,159 @@
+"""At which of their addresses frontends are served.
+
+An address that HAProxy cannot have costs a frontend that address alone: it is served at its others, and only a frontend
+of which no address is left is left out. What is declared to speak TLS is never served without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from ipaddress import ip_address
+
+from attrs import evolve, frozen
+
+from bender.haproxy.core.listening import plain
+from bender.haproxy.core.machine import Machine
+from bender.haproxy.core.settings import Frontend
+
+#: Addresses that a problem names. A frontend may have more.
+NAMED_MAX = 5
+
+WhyNot = Callable[[str], str | None]
+
+
+@frozen
+class _Lack:
+    """Why some addresses of a frontend cannot be had, as a clause, and the field that says otherwise."""
+
+    field: str
+    why: str
+
+
+def served(
+    frontends: Mapping[str, Frontend],
+    problems: dict[str, str],
+    holders: Mapping[str, str],
+    why_not: WhyNot,
+    machine: Machine,
+) -> Iterator[Frontend]:
+    """Yield the frontends that can be used, each with the addresses that it can have, and add what is wrong by id.
+
+    `holders` are the names of frontends by the addresses that they have in HAProxy now, which they keep. `why_not` says
+    why nobody can listen at an address; it is not asked about those.
+    """
+    usable = {name: frontend for name, frontend in sorted(frontends.items()) if frontend.problem is None}
+    possible = {name: _on_machine(frontend, machine) for name, frontend in usable.items()}
+    taken = {bind: name for bind, name in holders.items() if name in possible and bind in possible[name][0]}
+    for name, frontend in sorted(frontends.items()):
+        if frontend.problem is not None:
+            problems[f"frontend/{name}"] = frontend.problem
+            continue
+        binds, lacks = possible[name]
+        had = []
+        for bind in binds:
+            why = _why_lacking(name, bind, taken, holders, why_not)
+            if why is None:
+                had.append(bind)
+            else:
+                lacks.append(_Lack("bind", why))
+        left = _without_lost_redirect(evolve(frontend, binds=(*had,)), frontend)
+        said = [*frontend.problems, *_said(left, frontend, lacks)]
+        if said:
+            problems[f"frontend/{name}"] = "; ".join(said)
+        if had:
+            taken |= dict.fromkeys(had, name)
+            yield left
+
+
+def beside(held: Collection[str], why_not: WhyNot) -> WhyNot:
+    """Return what says why nobody can listen at an address, where HAProxy listens at those in `held`.
+
+    An address that one of those may hide is asked about without its port: then it counts only whether it is one of this
+    machine.
+    """
+
+    def why(bind: str) -> str | None:
+        hidden = any(_overlap(bind, each) for each in held)
+        return why_not(_without_port(bind) if hidden else bind)
+
+    return why
+
+
+def beside_unknown(may_be_held: Callable[[str], bool], why_not: WhyNot) -> WhyNot:
+    """Return the same where it is only known at which addresses HAProxy may listen, among others."""
+
+    def why(bind: str) -> str | None:
+        return None if may_be_held(bind) else why_not(_without_port(bind))
+
+    return why
+
+
+def _without_port(bind: str) -> str:
+    """Return an address with the port 0, at which everybody can listen if the address is one of this machine."""
+    return f"{bind.rpartition(':')[0]}:0"
+
+
+def _on_machine(frontend: Frontend, machine: Machine) -> tuple[list[str], list[_Lack]]:
+    """The addresses that this machine's options leave, and why others are not among them."""
+    binds, lacks = [*frontend.binds], []
+    if frontend.tls and machine.certificates is None:
+        where = _listed(frontend.tls)
+        why = f"there is no certificate for {where}: name the folder or file with it by --certificates"
+        lacks.append(_Lack("tls", why))
+        binds = [bind for bind in binds if bind not in frontend.tls]
+    if machine.stats in binds:
+        lacks.append(_Lack("bind", f"{machine.stats} is that of --stats"))
+        binds.remove(machine.stats)
+    return binds, lacks
+
+
+def _why_lacking(
+    name: str, bind: str, taken: Mapping[str, str], holders: Mapping[str, str], why_not: WhyNot
+) -> str | None:
+    if taken.get(bind, name) != name:
+        return f"{bind} is that of frontend/{taken[bind]}"
+    why = None if bind in holders else why_not(bind)
+    return None if why is None else f"nobody can listen at {bind}: {why}"
+
+
+def _without_lost_redirect(left: Frontend, frontend: Frontend) -> Frontend:
+    """A redirect to an address of the frontend itself that is left out would lead nowhere: it is left out as well."""
+    declared, had = ({_port(bind) for bind in tls} for tls in (frontend.tls, {*frontend.tls} & {*left.binds}))
+    lost = {str(frontend.redirect_port)} & declared - had
+    return evolve(left, redirect_port=None) if lost else left
+
+
+def _said(left: Frontend, frontend: Frontend, lacks: list[_Lack]) -> Iterator[str]:
+    if not lacks:
+        return
+    if not left.binds:
+        yield from (f"{each.field}: {each.why}" for each in lacks)
+        return
+    redirect = ", without its redirect to HTTPS" if left.redirect_port != frontend.redirect_port else ""
+    whys = "; ".join(each.why for each in lacks)
+    yield f"frontend/{frontend.name} is served at {_listed(left.binds)} only{redirect}: {whys}"
+
+
+def _listed(binds: Collection[str]) -> str:
+    named = [*binds][:NAMED_MAX]
+    more = len(binds) - len(named)
+    return ", ".join([*named, *([f"{more} more"] if more else [])])
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether who listens at one address may be what keeps others from listening at the other one."""
+    if _port(one) != _port(other):
+        return False
+    hosts = {_host(one), _host(other)}
+    return len(hosts) == 1 or None in hosts
+
+
+def _host(bind: str) -> str | None:
+    """The address without its port; None for all addresses."""
+    host = bind.rpartition(":")[0].strip("[]")
+    address = None if host == "*" else plain(ip_address(host))
+    return None if address is None or address.is_unspecified else str(address)
+
+
+def _port(bind: str) -> str:
+    return bind.rpartition(":")[2]

@@ -1,0 +1,136 @@
+"""At which of their addresses frontends are served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.haproxy.core.binds import beside
+from bender.haproxy.core.machine import Machine
+from bender.haproxy.core.shape import Door, Shape
+from tests.haproxy.core.test_shape import places, shaped
+from tests.haproxy.said import frontend
+
+TAKEN = "another program listens there"
+FOREIGN = "this machine has no such address"
+
+
+class Asking(SynchronousTestCase):
+    """A machine that has 127.0.0.1, 127.0.0.2 and `*`, on which another program listens at `taken`."""
+
+    def setUp(self) -> None:
+        self.asked: list[str] = []
+        self.taken = {"*:81"}
+
+    def why_not(self, bind: str) -> str | None:
+        self.asked.append(bind)
+        if bind.rpartition(":")[0] not in ("*", "127.0.0.1", "127.0.0.2", "[::]", "[::1]"):
+            return FOREIGN
+        return TAKEN if bind in self.taken else None
+
+    def served(self, bind: str, before: str | None = "", **more: Any) -> tuple[dict[str, tuple[str, ...]], str | None]:
+        """Where a frontend `www` is, and what is wrong, after one that had the addresses `before` in HAProxy."""
+        shape_before = shaped(frontend("www", bind=before))[0] if before else None if before is None else Shape()
+        found, problems = shaped(
+            frontend("www", bind=bind, **more.pop("fields", {})), before=shape_before, why_not=self.why_not, **more
+        )
+        return places(found), problems.get("frontend/www")
+
+
+class Addresses(Asking):
+    """An address that cannot be had costs its frontend that address."""
+
+    def test_one_that_another_program_has(self) -> None:
+        """The others are served, and the problem names both."""
+        found, problem = self.served("127.0.0.1:80,*:81")
+        self.assertEqual(found, {"www": ("127.0.0.1:80",)})
+        self.assertEqual(problem, f"frontend/www is served at 127.0.0.1:80 only: nobody can listen at *:81: {TAKEN}")
+
+    def test_none_that_is_left(self) -> None:
+        """The frontend is left out, with all reasons."""
+        found, problem = self.served("*:81,10.0.0.1:80")
+        self.assertEqual(found, {})
+        self.assertEqual(
+            problem, f"bind: nobody can listen at *:81: {TAKEN}; bind: nobody can listen at 10.0.0.1:80: {FOREIGN}"
+        )
+
+    def test_what_haproxy_has_already(self) -> None:
+        """It is not asked about, for HAProxy itself would be the reason."""
+        self.assertEqual(self.served("*:81,*:82", before="*:81"), ({"www": ("*:81", "*:82")}, None))
+        self.assertEqual(self.asked, ["*:82"])
+
+    def test_a_foreign_address_with_a_port_of_haproxy_s(self) -> None:
+        """Whether an address is one of this machine is known in any case."""
+        for before in ("127.0.0.1:80", "*:80", "0.0.0.0:80", "[::]:80", None):
+            found, problem = self.served("127.0.0.1:80,10.0.0.1:80", before=before)
+            self.assertEqual(found, {"www": ("127.0.0.1:80",)}, before)
+            self.assertIn(f"nobody can listen at 10.0.0.1:80: {FOREIGN}", str(problem))
+        self.assertIsNone(self.served("127.0.0.2:80,10.0.0.1:80", before="127.0.0.2:80,10.0.0.1:80")[1])
+
+    def test_what_haproxy_s_own_addresses_hide(self) -> None:
+        """Only where HAProxy itself may be what listens, a port is not asked about."""
+        self.taken |= {"127.0.0.2:80", "127.0.0.2:81"}
+        self.assertEqual(self.served("127.0.0.2:80", before="*:80")[1], None)
+        self.assertEqual(self.served("127.0.0.2:81", before="*:80")[0], {})
+        self.assertEqual(self.served("127.0.0.2:80", before="127.0.0.1:80")[0], {})
+        self.asked.clear()
+        held = ("127.0.0.1:80", "[::]:81")
+        for bind in ("[::ffff:127.0.0.1]:80", "*:80", "127.0.0.1:81", "127.0.0.2:80"):
+            beside(held, self.why_not)(bind)
+        self.assertEqual(self.asked, ["[::ffff:127.0.0.1]:0", "*:0", "127.0.0.1:0", "127.0.0.2:80"])
+
+    def test_what_the_file_has(self) -> None:
+        """Where it is not known what HAProxy has, its file says where it may listen."""
+        found, problem = self.served("10.0.0.1:80", before=None, filed=lambda bind: bind == "10.0.0.1:80")
+        self.assertEqual((found, problem, self.asked), ({"www": ("10.0.0.1:80",)}, None, []))
+
+    def test_that_of_the_statistics(self) -> None:
+        """It is the only one that is missing."""
+        found, problem = self.served("*:80,127.0.0.1:9", machine=Machine(stats="127.0.0.1:9"))
+        self.assertEqual(found, {"www": ("*:80",)})
+        self.assertEqual(problem, "frontend/www is served at *:80 only: 127.0.0.1:9 is that of --stats")
+
+    def test_many(self) -> None:
+        """A problem names a few of them."""
+        _, problem = self.served(",".join(["*:81", *(f"*:{port}" for port in range(90, 100))]))
+        self.assertIn("is served at *:90, *:91, *:92, *:93, *:94, 5 more only: nobody", str(problem))
+
+
+class Encrypted(Asking):
+    """What is declared to speak TLS never does without, and costs nothing else."""
+
+    def door(self, bind: str, **fields: Any) -> tuple[Door, str]:
+        found, problems = shaped(frontend("www", bind=bind, **fields), before=Shape(), why_not=self.why_not)
+        (door,) = found.doors
+        return door, problems["frontend/www"]
+
+    def test_without_a_certificate(self) -> None:
+        """The plain addresses are served as before, and a client still cannot claim to have come by TLS."""
+        door, problem = self.door("*:80,*:443", tls="*:443")
+        self.assertEqual((door.binds, door.tls), (("*:80",), ("*:443",)))
+        why = "there is no certificate for *:443: name the folder or file with it by --certificates"
+        self.assertEqual(problem, f"frontend/www is served at *:80 only: {why}")
+
+    def test_a_redirect_that_would_lead_nowhere(self) -> None:
+        """It is left out with the address that it leads to, whatever the reason, and that is said."""
+        door, problem = self.door("*:80,*:443", tls="*:443", redirect_https=True)
+        self.assertEqual((door.binds, door.redirect_port), (("*:80",), None))
+        self.assertIn("is served at *:80 only, without its redirect to HTTPS: there is no certificate", problem)
+        found, problems = shaped(
+            frontend("www", bind="*:80,*:81", tls="*:81", redirect_https=True),
+            before=Shape(), why_not=self.why_not, machine=Machine(certificates="/c"),
+        )  # fmt: skip
+        self.assertEqual(([each.redirect_port for each in found.doors], places(found)), ([None], {"www": ("*:80",)}))
+        self.assertIn("without its redirect", problems["frontend/www"])
+
+    def test_a_redirect_that_leads_elsewhere(self) -> None:
+        """It stays: what is there is not this frontend's."""
+        door, problem = self.door("*:80,*:8443", tls="*:8443", redirect_https=443)
+        self.assertEqual(door.redirect_port, 443)
+        self.assertNotIn("redirect", problem)
+        found, _ = shaped(
+            frontend("www", bind="*:80,*:443,10.0.0.1:443", tls="*:443,10.0.0.1:443", redirect_https=True),
+            before=Shape(), why_not=self.why_not, machine=Machine(certificates="/c"),
+        )  # fmt: skip
+        self.assertEqual([(each.redirect_port, each.binds) for each in found.doors], [(443, ("*:80", "*:443"))])
