@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from bender.cli import completing
 from bender.cli.columns import BACKEND_HISTORY, BACKENDS, FRONTEND_HISTORY, FRONTENDS, MEMBERS, RULES, Columns
@@ -32,6 +33,7 @@ from bender.client.reading import (
     reader,
 )
 from bender.core.difference import differences
+from bender.core.fields import did_you_mean
 from bender.core.serving import canary_of
 
 #: What stands in columns of its own, or goes without saying.
@@ -323,9 +325,18 @@ async def _roll_back(session: Session, read: Reader[Backend | Frontend], id_: st
     if not session.screen.as_json:
         session.screen.say(f"{id_} is set back: {_leads_to(what)}.")
         say_differences(session, before.settings, what.settings)
+        _say_how_to_end_a_canary(session, what)
         session.screen.aside(f"at {reply.node}")
         session.tell_warnings(reply)
     await _end_with_drivers(session, id_, reply, what.settings, changed=before.settings != what.settings)
+
+
+def _say_how_to_end_a_canary(session: Session, what: Backend | Frontend) -> None:
+    """Whoever goes back wants one version most likely, and may not have thought of its canary."""
+    canary = canary_of(what.settings) if isinstance(what, Backend) else None
+    if canary is not None:
+        gets = f"Its canary {canary.version} gets {float(canary.percent):g} % of the traffic"
+        session.screen.say(f"{gets}: bender backend set {shlex.quote(what.name)} canary=null ends it.")
 
 
 @backend.command(
@@ -382,12 +393,25 @@ async def _set(
     # A part is put into what was found; if somebody else changes that meanwhile, it is not lost.
     parts = any("." in key for key, _ in fields)
     only = only_if(found.etag) if parts and found is not None else None
+    unserved = await _unserved(session, id_, wanted) if found is None else []
     path = forced(path_of(id_), force=force)
     what, reply = await session.client.read(read, "PUT", path, wanted, headers=only)
+    reply = msgspec.structs.replace(reply, warnings=(*unserved, *reply.warnings))
     if not session.screen.as_json:
         _say_set(session, before, what, reply)
         session.tell_warnings(reply)
     await _end_with_drivers(session, id_, reply, what.settings, changed=before != what.settings)
+
+
+async def _unserved(session: Session, id_: str, wanted: dict[str, Any]) -> list[str]:
+    """Return a warning about a new frontend that sends nowhere: its name may be misspelled."""
+    kind, _, name = id_.partition("/")
+    if kind != "frontend" or wanted.get("backend") is not None or wanted.get("rules"):
+        return []
+    near = did_you_mean(name, [each.name for each in await session.client.frontends()])
+    meant = near.removeprefix(", did you mean ").removesuffix("?")
+    exists = f", the nearest name that exists is {meant}" if near else ""
+    return [f"{id_} is new{exists}; it has no backend: requests are answered 503 until it has one"]
 
 
 def _say_set(session: Session, before: dict[str, Any] | None, what: Backend | Frontend, reply: Reply) -> None:

@@ -15,7 +15,9 @@ from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import Screen, without_point
 from bender.cli.session import Session, following
 from bender.cli.words import Duration, Name, Steps
+from bender.core.serving import canary_of
 from bender.deploying import REQUESTS_MIN, Deploy, Look, Plan, Progress, Step
+from bender.deploying.interruption import serving
 from bender.deploying.judging import Count, members
 from bender.deploying.plan import Settings, told
 
@@ -52,23 +54,26 @@ up_to_a_day = Duration("0s", "24h")
               help="Print the steps, check the members, and change nothing; the status is 1 if it could not begin.",
 )  # fmt: skip
 @click.option("--force", is_flag=True,
-              help="Deploy a version that has no members, unless --min-members is given.")  # fmt: skip
+              help="Deploy a version that has no members, unless --min-members is given; and deploy although another "
+              "operator changed the backend in the last ten minutes.")  # fmt: skip
 @following
 async def deploy(
     session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **more: Any
 ) -> int:
     """Let a version serve a backend, at once or in steps, and go back if it turns out worse.
 
-    It changes nothing if there are too few members. While it watches it sets the backend back to what it found as soon
+    It changes nothing if there are too few members, or if another operator changed the backend in the last ten minutes,
+    by the names in its history (see --as). While it watches it sets the backend back to what it found as soon
     as there are fewer members of the version to take traffic than at the beginning, most of them cannot be reached, or
     too many requests fail, as far as load balancers report that. If somebody else changes the backend it stops.
 
     Ctrl-C leaves the backend as it is; the same command again goes on with the next larger step.
     """
-    plan = Plan(name, version, steps, every, watch, more["min_members"], more["errors_max"], more["force"])
+    plan = Plan(name, version, steps, every, watch, more["min_members"], more["errors_max"], more["force"],
+                (session.safety.author or "").strip(" "))  # fmt: skip
     screen = session.screen
     progress = _Lines(screen) if screen.as_json else _Words(screen, plan)
-    doing = Deploy(session.reactor, session.client, plan, progress, session.client.consumers)
+    doing = Deploy(session.reactor, session.client, plan, progress, session.client.consumers, _wall_ms)
     try:
         outcome = await (doing.rehearse() if more["dry_run"] else doing.run())
     except CancelledError:
@@ -88,6 +93,10 @@ async def deploy(
     return 0
 
 
+def _wall_ms() -> int:
+    return int(time.time() * 1000)
+
+
 class _Words(Progress):
     """What happens, a line each, and below them on a terminal a bar for the time that a step is still watched."""
 
@@ -102,7 +111,7 @@ class _Words(Progress):
     def begins(self, found: Settings, look: Look) -> None:
         app, self._serving = found["app"], found["version"]
         self._version = f"{app} {self._plan.version}"
-        self._screen.say(f"{found['id']} serves {app} {self._serving}; {self._version} has {members(look.members)}.")
+        self._screen.say(f"{found['id']} serves {serving(found)}; {self._version} has {members(look.members)}.")
 
     def plans(self, step: Step, number: int, of: int) -> None:
         gets = "serve alone" if step.switches else f"get {told(step.percent)} of the traffic"
@@ -152,7 +161,9 @@ class _Lines(Progress):
         self._screen = screen
 
     def begins(self, found: Settings, look: Look) -> None:
-        self._tell("begins", backend=found["id"], serving=found["version"], **_shown(look))
+        canary = canary_of(found)
+        beside = {} if canary is None else {"canary": {"version": canary.version, "percent": canary.percent}}
+        self._tell("begins", backend=found["id"], serving=found["version"], **beside, **_shown(look))
 
     def plans(self, step: Step, number: int, of: int) -> None:
         self._tell_step("would", step, number, of)
@@ -176,7 +187,7 @@ class _Lines(Progress):
         self._tell(what, step=number, steps=of, version=step.version, percent=step.percent, seconds=step.watched_s)
 
     def _tell(self, what: str, **more: Any) -> None:
-        self._screen.json(msgspec.json.encode({"progress": what, "at": int(time.time() * 1000), **more}))
+        self._screen.json(msgspec.json.encode({"progress": what, "at": _wall_ms(), **more}))
 
 
 def _failing(count: Count) -> str:

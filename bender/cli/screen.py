@@ -126,7 +126,7 @@ class Screen:
 
     def _tell(self, text: str, colour: str) -> None:
         self.end()
-        self._print(sys.stderr, joined([styled("bender:", colour), f"{without_point(text)}."]))
+        self._print(sys.stderr, joined([styled("bender:", colour), ended(text)]))
 
     def _print(self, stream: Any, text: Styled) -> None:
         if stream is not None:  # it is None where it was closed
@@ -176,6 +176,11 @@ def json_for(stream: Any, text: str) -> str:
 def without_point(text: str) -> str:
     """A sentence, to be gone on with; dots that are no full stop stay."""
     return re.sub(r"(?<=[\w)'\]])\.$", "", text)
+
+
+def ended(text: str) -> str:
+    """A sentence with the one mark that ends it; that of a question stays."""
+    return text if text.endswith("?") else f"{without_point(text)}."
 
 
 def ago(at_ms: int) -> str:

@@ -25,6 +25,12 @@ def signature(name: str | None, address: str) -> str:
     return f"{name} ({address})"
 
 
+def name_in(author: str) -> str:
+    """Return the name in an author, empty where the client gave none."""
+    name, _, _ = author.rpartition(" (")
+    return name
+
+
 def client_of(author: str) -> str:
     """Return the address in an author, which is what limits go by."""
     _, named, address = author.rpartition(" (")

@@ -16,9 +16,12 @@ from bender.client import BenderError, Client, Consumer, NotFound, Refused, Regi
 from bender.client.drivers import APPLIED_S_MAX, Lack, until_applied
 from bender.client.reading import backend_of
 from bender.core.consumer import Report, down_by_most, labels, report_of
+from bender.core.fields import did_you_mean
+from bender.core.serving import canary_of
 from bender.deploying.holding import Changed, Hold
 from bender.deploying.interruption import command, interruption
 from bender.deploying.judging import Look, Rates, counts, members, worse
+from bender.deploying.neighbour import recent_change
 from bender.deploying.plan import Plan, Settings, Step, are_same, told, way_back
 
 #: Between two looks; those who send traffic report every other second.
@@ -27,6 +30,15 @@ LOOK_S = 1.0
 
 #: Drivers that do not have the last step by now get so long again, for one may be busy just then.
 LAST_LOOK_S = 1.0
+
+
+#: Versions that a sentence names.
+VERSIONS_LISTED_MAX = 10
+
+
+def takes_traffic(registration: Registration) -> bool:
+    """Return True if an instance gets requests where its version serves."""
+    return registration.state == "up" and bool(registration.weight)
 
 
 class Progress(Protocol):
@@ -73,7 +85,10 @@ class _Worse(Exception):
 
 
 class Deploy:
-    """One deploy. `reports` asks for those who act on events, with what they report of the traffic."""
+    """One deploy. `reports` asks for those who act on events, with what they report of the traffic.
+
+    `wall_ms` is the wall clock, by which it is judged how long ago somebody else has changed the backend.
+    """
 
     def __init__(
         self,
@@ -82,12 +97,14 @@ class Deploy:
         plan: Plan,
         progress: Progress,
         reports: Callable[[], Awaitable[Sequence[Consumer]]],
+        wall_ms: Callable[[], int],
     ) -> None:
         self._reactor = reactor
         self._client = client
         self._plan = plan
         self._progress = progress
         self._reports = reports
+        self._wall_ms = wall_ms
         self._hold = Hold(reactor, client, plan.name, lambda problem: progress.notes(f"{problem}; it goes on trying."))
         self._members_min = 0
         self._rates = Rates()
@@ -126,15 +143,19 @@ class Deploy:
         found = self._hold.found
         ahead = self._plan.ahead(found)
         if not ahead:
-            return Outcome(True, self._there_already(), self._hold.reply.body)
+            return await self._there_already()
+        other = None if self._plan.force else await self._other_operator()
+        if other is not None:
+            may = "a deploy of another operator may be under way"
+            return self._failed(f"{other}: {may}; nothing was changed, --force begins all the same")
         await self._client.learn()  # a deploy takes long, and nodes come and go
         self._look = await self._looked()
         wanted = await self._members_wanted()
         if self._look.members < wanted:
-            has = f"{members(self._look.members)} to take traffic, and needs {wanted}"
-            return self._failed(f"{self._new} has {has}: nothing was changed")
+            return self._failed(f"{self._lacks(wanted)}: nothing was changed{await self._versions_with_members()}")
         self._members_min = self._look.members
         self._progress.begins(found, self._look)
+        self._tell_of_a_canary_that_ends()
         if not self._look.reported:
             self._progress.notes("Nobody reports how many requests fail, so it goes by the members alone.")
         self._tell_of_those_who_are_gone()
@@ -234,6 +255,25 @@ class Deploy:
 
     # Looking.
 
+    async def _other_operator(self) -> str | None:
+        """What another operator has changed a moment ago, None if nobody did, or no node can say it."""
+        try:
+            history = await self._client.backend_history(self._plan.name)
+        except BenderError:
+            return None
+        return recent_change(history, self._plan.operator, self._wall_ms())
+
+    async def _versions_with_members(self) -> str:
+        """The end of a sentence with the versions that could serve, empty if the one that is meant has members."""
+        if self._look.members:
+            return ""
+        found = await self._client.registrations(self._hold.found["app"])
+        versions = sorted({each.version for each in found if takes_traffic(each)})
+        more = f" and {len(versions) - VERSIONS_LISTED_MAX} more" if len(versions) > VERSIONS_LISTED_MAX else ""
+        listed = ", ".join(versions[:VERSIONS_LISTED_MAX])
+        near = did_you_mean(self._plan.version, versions)
+        return f"; versions with members: {listed}{more}{near}" if versions else "; no other version has members"
+
     async def _looked(self) -> Look:
         name, version, serving = self._plan.name, self._plan.version, self._hold.found["version"]
         found = await self._taking_traffic(version)
@@ -245,7 +285,7 @@ class Deploy:
 
     async def _taking_traffic(self, version: str) -> list[Registration]:
         found = await self._client.registrations(self._hold.found["app"], version)
-        return [each for each in found if each.state == "up" and each.weight]
+        return [each for each in found if takes_traffic(each)]
 
     async def _is_anybody_there(self) -> bool:
         """Whether what was found would serve, if one went back."""
@@ -287,10 +327,27 @@ class Deploy:
         canary = f", and {told(share)} of the traffic at {self._plan.version}" if share else ""
         return f"{settings['app']} {settings['version']}{canary}"
 
-    def _there_already(self) -> str:
+    async def _there_already(self) -> Outcome:
+        """There is nothing to do; it is done if there are as many members as wanted, if that was said."""
         if self._hold.found["version"] == self._plan.version:
-            return f"{self._hold.id} serves {self._new} already"
-        return f"{self._hold.id} is where these steps end already: {self._serving()}"
+            text = f"{self._hold.id} serves {self._new} already"
+        else:
+            text = f"{self._hold.id} is where these steps end already: {self._serving()}"
+        wanted = self._plan.members_min or 0
+        self._look = Look(len(await self._taking_traffic(self._plan.version)) if wanted else 0)
+        if self._look.members < wanted:
+            return self._failed(f"{text}, but {self._lacks(wanted)}")
+        return Outcome(True, text, self._hold.reply.body)
+
+    def _lacks(self, wanted: int) -> str:
+        return f"{self._new} has {members(self._look.members)} to take traffic, and needs {wanted}"
+
+    def _tell_of_a_canary_that_ends(self) -> None:
+        """Somebody has meant a canary of a third version, or of the one that serves another."""
+        canary = canary_of(self._hold.found)
+        if canary is not None and canary.version != self._plan.version:
+            gets = f"which gets {told(float(canary.percent))} of the traffic"
+            self._progress.notes(f"The canary {canary.version}, {gets}, ends with the first step.")
 
     async def _left(self, error: BenderError | Changed) -> str:
         """Why it does not go on, and what that means for the backend."""

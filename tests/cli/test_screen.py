@@ -7,7 +7,7 @@ import time
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.screen import Screen, clock, compact, lasted, without_point
+from bender.cli.screen import Screen, clock, compact, ended, lasted, without_point
 
 
 class Durations(SynchronousTestCase):
@@ -48,6 +48,11 @@ class Sentences(SynchronousTestCase):
             ("", ""),
         ):
             self.assertEqual(without_point(text), without)
+
+    def test_one_mark_ends_a_sentence(self) -> None:
+        """A question has its own."""
+        for text, sentence in (("It is so", "It is so."), ("so.", "so."), ("did you mean shop?", "did you mean shop?")):
+            self.assertEqual(ended(text), sentence)
 
 
 class Json(SynchronousTestCase):

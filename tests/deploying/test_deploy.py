@@ -147,12 +147,17 @@ class DeployCase(ClientCase):
         return Wayward(self.network, [f"{host}:1729" for host in ALL], shuffle=lambda _: None)
 
     def begin(self, plan: Plan = STEPS, client: Client | None = None) -> None:
-        self.deploy = Deploy(self.network, client or self.client(*ALL), plan, self.told, self.edge.reports)
+        self.deploy = Deploy(
+            self.network, client or self.client(*ALL), plan, self.told, self.edge.reports, self.wall_ms
+        )
         self.doing = Deferred.fromCoroutine(self.deploy.run())
         self.network.settle()
 
+    def wall_ms(self) -> int:
+        return int(self.network.seconds() * 1000)
+
     def rehearse(self, plan: Plan = STEPS) -> Outcome:
-        self.deploy = Deploy(self.network, self.client(*ALL), plan, self.told, self.edge.reports)
+        self.deploy = Deploy(self.network, self.client(*ALL), plan, self.told, self.edge.reports, self.wall_ms)
         return self.result(self.deploy.rehearse())
 
     def outcome(self, within_s: float = 0) -> Outcome:
@@ -273,6 +278,14 @@ class Going(DeployCase):
         self.assertEqual((outcome.done, outcome.text), (True, "backend/shop serves web 1 already"))
         self.assertEqual(self.settings, 1)
 
+    def test_what_serves_already_with_too_few_members(self) -> None:
+        """The number that is wanted is checked all the same."""
+        self.begin(Plan("shop", "1", members_min=3))
+        lacks = "web 1 has 2 members to take traffic, and needs 3"
+        self.assertEqual(self.failed(), f"backend/shop serves web 1 already, but {lacks}")
+        self.begin(Plan("shop", "1", members_min=2))
+        self.assertTrue(self.outcome().done)
+
     def test_what_serves_but_not_alone(self) -> None:
         """The canary is ended, which leads out of steps that were stopped."""
         self.set(canary={"version": "2", "percent": 20})
@@ -311,13 +324,50 @@ class Going(DeployCase):
     def test_another_s_canary(self) -> None:
         """It ends with the switch."""
         self.set(canary={"version": "3", "percent": 5})
+        ends = "The canary 3, which gets 5 % of the traffic, ends with the first step."
+        self.rehearse(Plan("shop", "2"))
+        self.assertIn(ends, self.told.lines)
         self.begin(Plan("shop", "2"))
         self.assertEqual(self.shop, {"version": "2"})
+        self.assertEqual(self.told.lines.count(ends), 2)
 
     def test_what_is_not_there(self) -> None:
         """It cannot be begun."""
         self.begin(Plan("nobody", "2"))
         self.failureResultOf(self.doing, NotFound)
+
+
+class AnotherOperator(DeployCase):
+    """Another operator changed the backend a moment ago, and may be in the middle of a deploy."""
+
+    def sets(self, author: str | None, **settings: Any) -> None:
+        self.result(self.client(THREE, author=author).set_backend("shop", force=True, **settings))
+        self.network.settle()
+
+    def test_a_canary(self) -> None:
+        """Who, what and when is said, also in a dry run, and nothing is changed."""
+        self.sets("anna@web1", canary={"version": "2", "percent": 10})
+        self.network.pass_time(3)
+        plan = Plan("shop", "2", operator="bert@web2")
+        self.begin(plan)
+        said = self.failed()
+        self.assertIn("anna@web1 set canary 10 % of 2, 3 s ago: a deploy of another operator may be under way", said)
+        self.assertEqual(self.rehearse(plan).text, said)
+        self.assertEqual((self.shop, self.told.lines), ({"version": "1", "2": 10}, []))
+
+    def test_it_may_be_forced(self) -> None:
+        self.sets("anna@web1", meta={"note": "y"})
+        self.sets("anna@web1", meta={"note": "x"})
+        self.begin(Plan("shop", "2", operator="bert@web2", force=True))
+        self.assertEqual(self.shop, {"version": "2"})
+
+    def test_who_is_no_other(self) -> None:
+        """The same operator, one without a name, and one who did that long ago."""
+        for author, waits_s in (("bert@web2", 0), (None, 0), ("anna@web1", 601)):
+            self.sets(author, canary={"version": "2", "percent": 10})
+            self.network.pass_time(waits_s)
+            self.assertTrue(self.rehearse(Plan("shop", "2", operator="bert@web2")).done, author)
+            self.sets(None, canary=None)
 
 
 class TooFew(DeployCase):
@@ -344,7 +394,10 @@ class TooFew(DeployCase):
     def test_nobody(self) -> None:
         """One is needed, if nothing else is said, where somebody serves; of nobody's place anybody may take."""
         self.begin(Plan("shop", "3"))
-        self.assertIn("web 3 has no members to take traffic, and needs 1", self.failed())
+        self.assertEqual(
+            self.failed(),
+            "web 3 has no members to take traffic, and needs 1: nothing was changed; versions with members: 1, 2",
+        )
         self.begin(Plan("shop", "3", members_min=0))
         self.assertEqual(self.shop, {"version": "3"})
         self.begin(Plan("shop", "4"))

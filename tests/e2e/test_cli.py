@@ -239,7 +239,8 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     end = shell.bender("backend", "set", "shop", "--version=2", "--min-members=1", here)
     few = "bender: of web 2 0 are online, and 1 are wanted: nothing was changed.\n"
     assert (end.returncode, end.stderr) == (1, few)
-    back = "backend/shop is set back: web 1.2.0, and 5 % at 2.\n  canary 5 % of 2\n"
+    way = "Its canary 2 gets 5 % of the traffic: bender backend set shop canary=null ends it.\n"
+    back = f"backend/shop is set back: web 1.2.0, and 5 % at 2.\n  canary 5 % of 2\n{way}"
     assert shell.done("rollback", "shop", here) == back
     said = shell.done("rollback", "shop", "--json", "--as=Jürgen", here)
     assert json.loads(said)["canary"] is None
@@ -264,7 +265,9 @@ async def test_frontends(shared: Cluster, shell: Shell) -> None:
     here = at(node)
     assert (await node.call("PUT", "/backends/shop", {"app": "web", "version": "1"})).status == 201
     await registered(node, "web/1/10.0.0.5/8080")
-    assert shell.done("frontend", "set", "www", here) == "frontend/www is created: backend none yet.\n"
+    end = shell.bender("frontend", "set", "www", here)
+    unserved = "bender: frontend/www is new; it has no backend: requests are answered 503 until it has one.\n"
+    assert (end.returncode, end.stdout, end.stderr) == (0, "frontend/www is created: backend none yet.\n", unserved)
     said = shell.done("frontend", "set", "www", "--backend=shop", "bind=*:80", "--json", here)
     assert [json.loads(said)] == json.loads(await answered(node, "/frontends"))
     assert shell.table("frontend", "ls", here) == [["www", "shop", 'bind="*:80"']]
@@ -294,6 +297,12 @@ async def test_frontends(shared: Cluster, shell: Shell) -> None:
     assert json.loads(await answered(node, "/frontends/www"))["bind"] == "*:80"
     rules = [["path", "/", "typo", "no", "such", "backend"], ["all", "others", "tpyo", "no", "such", "backend"]]
     assert shell.table("frontend", "ls", "api", here) == rules
+    end = shell.bender("rollback", "www", here)
+    way = "but there is a frontend/www: to set that back, bender frontend rollback www.\n"
+    assert (end.returncode, end.stderr) == (1, f"bender: there is no backend/www, {way}")
+    end = shell.bender("frontend", "set", "wwww", "--json", here)
+    assert "is new, the nearest name that exists is www; it has no" in json.loads(end.stdout)["warnings"][0]
+    assert shell.done("frontend", "rm", "wwww", here)
     assert shell.done("frontend", "ls", "api", "--json", here) == await answered(node, "/frontends/api") + "\n"
     assert shell.done("frontend", "rm", "www", here) == "frontend/www is removed.\n"
     assert shell.done("backend", "rm", "shop", "--json", here) == ""
