@@ -293,6 +293,8 @@ class Driver(Service):
 
     def _report(self) -> Report:
         counted = self.counts.report() if self._reporting else {}
+        # A setting must not be there as applied without what is left out of it.
+        self._condition.note(self.troubles(), self.loader.wall_ms())
         return counted | self._condition.sent(self._has, self._reactor.seconds())
 
     def _has(self, id_: str) -> bool:
@@ -309,7 +311,8 @@ class Driver(Service):
     def troubles(self) -> list[Trouble]:
         """Return why HAProxy is not as bender says now."""
         left_out = self.wanted.all_problems
-        silence = "" if self.silence == NOT_ASKED else self.silence
+        # Before it was asked, or before there is a configuration to begin with, that HAProxy is silent is no fault.
+        silence = "" if self.silence == NOT_ASKED or self.loader.files.written is None else self.silence
         return [*troubles(self.loader, held=self.held, silence=silence, left_out=left_out)]
 
     async def _rest(self) -> None:

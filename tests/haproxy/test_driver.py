@@ -95,6 +95,7 @@ class Told:
 
     def acknowledge(self, stand: Stand) -> None:
         self.acknowledged = stand
+        self.tell()
 
     def tell(self) -> None:
         self.reports.append(self.report())

@@ -174,6 +174,30 @@ class Reported(TroubleCase):
         problem = self.problems()[LEFT_OUT]
         self.assertEqual((problem["id"], problem["why"]), ("frontend/other", "bind: *:80 is that of frontend/www"))
 
+    def test_a_part_that_is_left_out(self) -> None:
+        """No report has the setting as applied without naming the part."""
+        self.serve(1)
+        self.tell(frontend("other", backend="shop", bind="*:82"))
+        self.settle(2)
+        said = frontend("www", "changed", backend="shop", bind="*:80,*:82")
+        self.tell(said)
+        self.settle(2)
+        digest = digest_of(said.body)
+        applied = [
+            [problem["why"] for problem in report["problems"]]
+            for report in self.told.reports
+            if {"id": "frontend/www", "digest": digest, "applied": True} in report["settings"]
+        ]
+        why = "frontend/www is served at *:80 only: *:82 is that of frontend/other"
+        self.assertEqual({*map(tuple, applied)}, {(why,)})
+
+    def test_haproxy_that_is_not_started_yet(self) -> None:
+        """It is no fault that it does not answer before there is a configuration to begin with."""
+        self.tell(*SHOP, SYNCED)
+        self.settle(3)
+        self.assertEqual([each for report in self.told.reports for each in report["problems"]], [])
+        self.assert_ready()
+
     def test_haproxy_does_not_answer(self) -> None:
         """The driver is not ready, and reports that now and then, for a node drops reports with a stream."""
         self.serve(1)
