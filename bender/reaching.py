@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, ConnectionDone
+from twisted.internet.error import TimeoutError as ConnectTimedOut
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web._newclient import ParseError
 
@@ -39,8 +40,11 @@ def endpoint_of(reactor: Any, host: str, port: int, connect_s_max: float = CONNE
     return (TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint)(reactor, host, port, connect_s_max)
 
 
-async def in_time(reactor: Any, waiting: Deferred[Any], within_s: float) -> Any:
-    """What comes of a request or a connection within so long. Raises `NoAnswer`, or `CancelledError`."""
+async def in_time(reactor: Any, waiting: Deferred[Any], within_s: float, connect_s_max: float | None = None) -> Any:
+    """What comes of a request or a connection within so long. Raises `NoAnswer`, or `CancelledError`.
+
+    `connect_s_max` is what connecting may take, if that is less.
+    """
     try:
         return await waiting.addTimeout(within_s, reactor, _timed_out)
     except TimedOut:
@@ -49,6 +53,8 @@ async def in_time(reactor: Any, waiting: Deferred[Any], within_s: float) -> Any:
         cause = cause_of(error)
         if isinstance(cause, CancelledError | ConnectingCancelledError):
             raise CancelledError from error
+        if isinstance(cause, ConnectTimedOut):
+            raise NoAnswer(f"does not answer within {connect_s_max or within_s:g} s") from error
         raise NoAnswer(f"does not answer ({clause_of(cause)})") from error
 
 
@@ -70,6 +76,8 @@ def clause_of(error: BaseException) -> str:
     """What went wrong, in the few words of whoever knows best."""
     if isinstance(error, ParseError):
         return "what it says is not HTTP"
+    if isinstance(error, ConnectTimedOut):
+        return "no connection in time"
     if isinstance(error, ConnectError) and isinstance(error.osError, int):
         return os.strerror(error.osError).lower()
     if isinstance(error, ConnectionClosed):

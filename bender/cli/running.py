@@ -37,6 +37,21 @@ INTERVAL_S_MAX = 2.0
 up_to_an_hour = Duration("0s", "1h")
 
 
+class Typed(float):
+    """Seconds, with the text that was typed for them."""
+
+    text = ""
+
+
+class TypedDuration(Duration):
+    """A duration whose bounds only nodes know: an error shows what was typed, and not the seconds of it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = Typed(super().convert(value, param, ctx))
+        found.text = str(value)
+        return found
+
+
 @click.command(
     cls=Documented,
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
@@ -54,7 +69,7 @@ up_to_an_hour = Duration("0s", "1h")
     "--host", metavar="ADDRESS", help="Its address; by default the one from which this machine reaches a node."
 )
 @click.option(
-    "--ttl", type=Duration(), metavar="DURATION", help="How long it stays registered when this process is killed."
+    "--ttl", type=TypedDuration(), metavar="DURATION", help="How long it stays registered when this process is killed."
 )
 @click.option("--weight", type=click.IntRange(0, 256), metavar="NUMBER", help="Its share of the traffic.")
 @click.option("--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="Whatever else is to be known of it.")
@@ -87,7 +102,8 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     option is invalid, before COMMAND starts. An unreachable registry never stops it. If the instance is not registered
     after 5 s, the reason is printed on stderr, and repeated more rarely. If COMMAND goes into the background, it is
     followed there; what it leaves running at its end is ended. Without --host the registration follows the address of
-    this machine. BENDER_TOKEN is for the registry alone, and not in the environment of COMMAND.
+    this machine. BENDER_TOKEN is for the registry alone, and not in the environment of COMMAND. With --json each line
+    that it prints on stderr is an object with "at" (milliseconds since 1970) and "message"; stdout is that of COMMAND.
     """
     plan = _plan(said)
     await _require_valid(plan, session.client)
@@ -157,7 +173,7 @@ async def _require_valid(plan: Plan, client: Client) -> None:
             "app": plan.app,
             "version": plan.version,
             "host": plan.host,
-            "ttl": plan.ttl_s,
+            "ttl": plan.ttl_s.text if isinstance(plan.ttl_s, Typed) else plan.ttl_s,
             "check": plan.check_path,
         }
         value = f"{given[error.field]!r} " if error.field in given else ""

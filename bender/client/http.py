@@ -72,7 +72,7 @@ class Http:
     ) -> Reply:
         """The answer to a request, all of it in so long, and of at most so many bytes. Raises `NoAnswer`."""
         asking = Deferred.fromCoroutine(self._ask(node, method, path, body, headers, bytes_max))
-        reply: Reply = await in_time(self._reactor, asking, within_s)
+        reply: Reply = await in_time(self._reactor, asking, within_s, CONNECT_S_MAX)
         return reply
 
     async def follow(self, node: str, path: str, receiver: Protocol, within_s: float) -> Any:
@@ -82,7 +82,7 @@ class Http:
         """
         headers = {"Accept": "text/event-stream"}
         beginning = Deferred.fromCoroutine(self._send(node, "GET", path, None, headers))
-        response = await in_time(self._reactor, beginning, within_s)
+        response = await in_time(self._reactor, beginning, within_s, CONNECT_S_MAX)
         response.deliverBody(receiver)
         return response
 

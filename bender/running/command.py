@@ -73,6 +73,8 @@ class Command:
         except OSError as error:
             raise CannotStart(arguments[0], error) from error
         self._has_exited = self._is_followed = False
+        #: The signal that has ended it, or what was followed of it; None as long as it runs, and if it has exited.
+        self.ended_by: int | None = None
         # Who was told to end, and need not be told again.
         self._told: set[int] = set()
 
@@ -128,6 +130,7 @@ class Command:
                 self._has_exited = True
             elif not self._is_followed or pid in self._not_its_own:
                 continue
+            self.ended_by = -status if status < 0 else None
             self._on_exit(128 - status if status < 0 else status)
 
     def _note_told(self, process: Process, number: int) -> None:

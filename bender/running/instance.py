@@ -18,11 +18,13 @@ from twisted.logger import Logger, LogLevel
 
 from bender.addresses import host_port
 from bender.client import BenderError, Client, Refused, Registrar, Succeeded, Unavailable
+from bender.escaping import escaped
 from bender.running.background import in_background
 from bender.running.checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
 from bender.running.local_address import LocalAddress
 from bender.running.plan import Plan
 from bender.running.port_holder import Holder, Holding, PortHolder
+from bender.running.registry_view import RegistryView, is_loopback
 from bender.running.reminding import Reminder
 
 #: Before the instance serves for the first time it is looked at after so long, and then more and more rarely, up to the
@@ -38,11 +40,18 @@ DOUBT_S = 1.0
 #: proxy: to find out can take some milliseconds of the processor.
 LOOK_AGAIN_S = 60.0
 
+#: Whoever holds the port then, it is not certain that it is the command, nor that it is not.
+_UNSURE = (Holder.UNKNOWN, Holder.OTHER_SINCE, Holder.OTHER_BEFORE_IT)
+
 #: How often it is looked at whether it is time to say why the instance is not registered.
 REMIND_S = 0.5
 
 #: What the registry has to answer beyond the time that it was asked to wait for; then the command comes first.
 REGISTRY_S_MAX = 3.0
+
+
+#: Ports at which the command listens that are named in one line.
+_PORTS_MAX = 3
 
 
 @frozen
@@ -76,12 +85,13 @@ class Instance:
         self._port = port
         self._address = address
         self._registrar = Registrar(client)
+        self._registry = RegistryView(client)
         self._id: str | None = None
         #: Whether it has served at any time.
         self.has_served = False
         # What keeps the instance out of the registry, as far as that is known here and not to the registrar.
         self._obstacle: str | None = None
-        self._is_registered = self._was_registered = False
+        self._is_registered = self._was_registered = self._was_warned = False
         self._holding = Holding(Holder.UNKNOWN)
         self._look_at = 0.0
         self._reminder = Reminder(reactor, self._say_why)
@@ -101,17 +111,29 @@ class Instance:
         """Return True while it is registered, or about to be."""
         return self._id is not None
 
-    async def deregister(self, wait_s: float, reason: str | None = None) -> None:
+    @property
+    def is_registered(self) -> bool:
+        """Return True while a node has confirmed the registration and it was not deregistered."""
+        return self._is_registered
+
+    @property
+    def never_registered(self) -> str | None:
+        """Why it was never registered, as a clause; None if it was."""
+        if self._was_registered:
+            return None
+        return self._reason() or "no node has confirmed it yet"
+
+    async def deregister(self, wait_s: float, reason: str | None = None, *, is_said: bool = False) -> None:
         """Take it out of the registry, in bounded time; all nodes are given `wait_s` to know it.
 
-        `reason` is as in `Client.deregister`.
+        `reason` is as in `Client.deregister`. With `is_said` nothing is printed if it is deregistered.
         """
         id_, self._id = self._id, None
         if id_ is None:
             return
         was_registered, self._is_registered = self._is_registered, False
         try:
-            await self._remove(id_, wait_s, was_registered=was_registered, reason=reason)
+            await self._remove(id_, wait_s, was_registered=was_registered, reason=reason, is_said=is_said)
         except CancelledError:
             self._id, self._is_registered = id_, was_registered  # it may be listed still, and `leave` sees to that
             raise
@@ -167,7 +189,7 @@ class Instance:
                         count=failed,
                     )
                     self._reminder.was_said(obstacle.reason)
-                await self.deregister(0, "check-failed")
+                await self.deregister(0, "check-failed", is_said=True)
             elif self._id is None and passed >= self._plan.rise:
                 if self._was_registered:
                     self._log.info("It serves again: it is registered again.")
@@ -177,7 +199,8 @@ class Instance:
         where = host_port(host, self._plan.port)
         self._obstacle = f"{where} has not answered yet"
         obstacle = await self._obstacle_at(host)
-        if obstacle is None and self._holding.holder is Holder.UNKNOWN:  # so soon it is hardly the command
+        if obstacle is None and self._holding.holder in (Holder.UNKNOWN, Holder.OTHER_SINCE):
+            # So soon it is hardly the command.
             self._log.warn("{where} answered before the command could: is something else running there?", where=where)
             await deferLater(self._reactor, DOUBT_S)
             obstacle = await self._obstacle_at(host)
@@ -202,12 +225,26 @@ class Instance:
         now = self._reactor.seconds()
         if not self._plan.any_process and (self._id is None or now >= self._look_at):
             self._holding = self._port.look(host, self._command)
-            is_settled = self._holding.holder in (Holder.UNKNOWN, Holder.OTHER_BEFORE_IT)
-            self._look_at = now + LOOK_AGAIN_S if is_settled else now
+            self._look_at = now + LOOK_AGAIN_S if self._holding.holder in _UNSURE else now
         if self._holding.holder is Holder.OTHER:
             clause = self._holding.clause
             return _Obstacle(clause, clause[:1].upper() + clause[1:])
-        return None
+        return await self._other_app_at(host) if self._id is None else None
+
+    async def _other_app_at(self, host: str) -> _Obstacle | None:
+        """Return what speaks against registering it where another app is registered, if the command may not be there.
+
+        Where the command holds the port, the other registration is one that has not ended yet.
+        """
+        if self._holding.holder not in (Holder.OTHER_SINCE, Holder.OTHER_BEFORE_IT):
+            return None
+        plan = self._plan
+        other = await self._registry.other_app_at(host, plan.port, plan.app)
+        if other is None:
+            return None
+        owner = f"port {plan.port} belongs to {other.app} {other.version} ({other.id})"
+        clause = escaped(f"{owner}; is --port wrong? (--any-process accepts that)")
+        return _Obstacle(clause, clause[:1].upper() + clause[1:])
 
     def _check(self, host: str) -> Check:
         plan = self._plan
@@ -228,11 +265,16 @@ class Instance:
         return None
 
     def _account(self, host: str, problem: Failed) -> str:
-        """Return the problem as a sentence without its end, with the addresses to which the port is bound instead."""
+        """Return the problem as a sentence without its end, with the place where the command listens instead."""
         port = self._plan.port
-        addresses = self._port.bound_addresses() if isinstance(problem, RefusesConnections) else []
-        bound = f": port {port} is bound to {', '.join(addresses)}" if addresses else ""
-        return f"{host_port(host, port)} {problem}{bound}"
+        text = f"{host_port(host, port)} {problem}"
+        if not isinstance(problem, RefusesConnections):
+            return text
+        addresses = self._port.bound_addresses()
+        if addresses:
+            return f"{text}: port {port} is bound to {', '.join(addresses)}"
+        ports = [str(each) for each in self._port.other_ports(self._command)[:_PORTS_MAX]]
+        return f"{text}, but the command listens at {', '.join(ports)}" if ports else text
 
     def _register(self, host: str) -> None:
         plan = self._plan
@@ -256,8 +298,19 @@ class Instance:
             self._obstacle = f"{refused.node} refuses it: {refused}"
         else:
             self._is_registered = self._was_registered = True
+            await self._warn_of_loopback(id_.split("/")[3])
 
-    async def _remove(self, id_: str, wait_s: float, *, was_registered: bool, reason: str | None = None) -> None:
+    async def _warn_of_loopback(self, host: str) -> None:
+        """Print a warning, once, if the address is of this machine alone and the registry is not."""
+        if self._was_warned or not is_loopback(host) or not await self._registry.has_other_machines():
+            return
+        self._was_warned = True
+        what = "give --host or ask a node by its address" if self._plan.host is None else "give another --host"
+        self._log.warn("registered at {host}, which other machines cannot reach: {what}.", host=host, what=what)
+
+    async def _remove(
+        self, id_: str, wait_s: float, *, was_registered: bool, reason: str | None = None, is_said: bool = False
+    ) -> None:
         """Deregister an id. Nothing is said of one that was never registered, of which no answer may have come."""
         removing = Deferred.fromCoroutine(self._registrar.remove(id_, reason=reason, wait_s=wait_s or None))
         level = LogLevel.warn
@@ -279,6 +332,8 @@ class Instance:
             missing = applied.missing if applied else ()
             also = f", but {', '.join(missing)} did not say so" if missing else ""
             outcome = "was not registered any more." if wait_s and applied is None else f"is deregistered{also}."
+            if is_said and not also:
+                return
         if was_registered:
             self._log.emit(level, "{id} {outcome}", id=id_, outcome=outcome)
 
@@ -290,11 +345,15 @@ class Instance:
     async def _remind(self) -> None:
         while True:
             await deferLater(self._reactor, REMIND_S)
-            reason = self._obstacle
-            if reason is None and self._id is not None and not self._is_registered and self._registrar.problem:
-                reason = f"no node answers: {self._registrar.problem}"
+            reason = self._reason()
             if reason is not None:
                 self._reminder.note(reason)
+
+    def _reason(self) -> str | None:
+        """Why it is not registered, as a clause; None if it is, or is about to be."""
+        if self._obstacle is None and self._id is not None and not self._is_registered and self._registrar.problem:
+            return f"no node answers: {self._registrar.problem}"
+        return self._obstacle
 
     def _say_why(self, reason: str) -> None:
         yet = "" if self._was_registered else " yet"

@@ -27,6 +27,8 @@ class Holder(Enum):
     OTHER = auto()
     #: A process that was there before, while the command listens elsewhere: a proxy in front of it, or a mistake.
     OTHER_BEFORE_IT = auto()
+    #: A process that was not there before: a forwarder that belongs to the command, or a mistake.
+    OTHER_SINCE = auto()
     #: No process any more; the command did.
     NOBODY = auto()
     UNKNOWN = auto()
@@ -86,7 +88,7 @@ class PortHolder:
             self._of_command = (*held[inode], inode)
             return Holding(Holder.COMMAND)
         if self._of_command is None and not inodes <= self._before:
-            return Holding(Holder.UNKNOWN)
+            return Holding(Holder.OTHER_SINCE)
         clause = self._clause(inodes)
         if self._of_command is not None:
             return Holding(Holder.OTHER, clause)
@@ -97,6 +99,13 @@ class PortHolder:
     def bound_addresses(self) -> list[str]:
         """Return the addresses at which some process accepts connections to the port, as far as that is known."""
         return self._sockets.bound_addresses(self._port)
+
+    def other_ports(self, command: Callable[[], Iterable[int] | None]) -> list[int]:
+        """Return the ports at which the command accepts connections instead of this one, as far as that is known."""
+        processes = command()
+        held = None if processes is None else self._held(processes)
+        found = {each.port for each in self._sockets.listeners() if each.inode in held} if held else set()
+        return [] if self._port in found else sorted(found)
 
     def is_held_by(self, processes: Iterable[int]) -> bool:
         """Return True if one of these processes accepts connections to the port, or may do so."""

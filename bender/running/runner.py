@@ -41,6 +41,8 @@ class Runs(Protocol):
 
     @property
     def can_follow(self) -> bool: ...
+    @property
+    def ended_by(self) -> int | None: ...
     def processes(self) -> Sequence[Process]: ...
     def follow(self) -> None: ...
     def signal(self, number: int) -> None: ...
@@ -81,6 +83,8 @@ class Runner:
         self._ending: Deferred[None] | None = None
         self._preparing: Deferred[None] | None = None
         self._told: list[int] = []
+        self._started_at = reactor.seconds()
+        self._drains = self._was_registered_then = False
         self._is_followed = self._is_over = False
         self._kill_at: float | None = None
         address = address or LocalAddress(reactor, client)
@@ -132,7 +136,9 @@ class Runner:
 
     async def _prepare(self) -> None:
         if self._instance.is_kept:
+            self._was_registered_then = self._instance.is_registered
             await self._instance.deregister(self._plan.wait_s)
+            self._drains = True
             await deferLater(self._reactor, self._plan.drain_s)
 
     # Its end, by itself.
@@ -144,6 +150,7 @@ class Runner:
         rest = self.command.processes()
         if not self._goes_on(status, rest):
             self._is_over = True
+            self._say_how_it_ended(status)
             self._instance.stop()
             for doing in (self._preparing, self._ending):
                 if doing is not None:
@@ -155,6 +162,27 @@ class Runner:
             self._log.info(
                 "The command has gone into the background, and is followed there: {rest}.", rest=_names(rest)
             )
+
+    def _say_how_it_ended(self, status: int) -> None:
+        """Print what nobody expects of an end: that it was never registered, a signal, an end before its time."""
+        if self._told:
+            early = _early(self._plan.drain_s, drains=self._drains) if self._preparing is not None else None
+            if early is not None and self._was_registered_then:
+                self._log.warn("The command ended {early} (under systemd, set KillMode=mixed).", early=early)
+            return
+        by = _signal_name(self.command.ended_by)
+        reason = self._instance.never_registered
+        if reason is not None:
+            after_s = self._reactor.seconds() - self._started_at
+            how = f"was ended by {by}" if by else f"ended with status {status}" if status else "ended"
+            self._log.warn(
+                "The command {how} after {after} s and was never registered: {reason}.",
+                how=how,
+                after=round(after_s, None if after_s >= 1 else 1),
+                reason=reason,
+            )
+        elif by is not None:
+            self._log.warn("The command was ended by {by}.", by=by)
 
     def _goes_on(self, status: int, rest: Sequence[Process]) -> bool:
         """Return True if the command goes on in what it has left running.
@@ -198,6 +226,22 @@ class Runner:
                 self.command.signal(signal.SIGKILL)
                 kill_at = None
             await deferLater(self._reactor, REST_LOOK_S)
+
+
+def _early(drain_s: float, *, drains: bool) -> str | None:
+    """Return before what the command has ended while a stop was under way, if that matters."""
+    if drains:
+        return "before --drain was over" if drain_s else None
+    return "before it was deregistered" + (", so --drain had no effect" if drain_s else "")
+
+
+def _signal_name(number: int | None) -> str | None:
+    if number is None:
+        return None
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 #: Processes that are named in one line.

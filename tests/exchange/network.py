@@ -144,6 +144,8 @@ class Network(MemoryReactorClock):
         self.nameResolver = self.names
         self.listening: dict[tuple[str, int], Any] = {}
         self.cut: set[str] = set()
+        #: The address from which all connections come.
+        self.local = HOST
         self.ends: list[End] = []
         self.server_ends: list[End] = []
         self._reaching: list[tuple[str, int, Any, Any]] = []
@@ -229,7 +231,7 @@ class Network(MemoryReactorClock):
             if (host, port) not in self.listening:
                 factory.clientConnectionFailed(connector, Failure(NobodyListens()))
                 continue
-            there, back = IPv4Address("TCP", host, port), IPv4Address("TCP", HOST, 50_000)
+            there, back = IPv4Address("TCP", host, port), IPv4Address("TCP", self.local, 50_000)
             server, client = self.listening[host, port].buildProtocol(back), factory.buildProtocol(there)
             server_end = End(server, isServer=True, hostAddress=there, peerAddress=back)
             client_end = End(client, isServer=False, hostAddress=back, peerAddress=there)

@@ -35,6 +35,7 @@ class Running:
     told_rest: list[Process] = field(factory=list)
     can_follow: bool = True
     follows: bool = False
+    ended_by: int | None = None
 
     def processes(self) -> list[Process]:
         return [Process(100, 1, 100, "serve"), *self.rest] if self.status is None else [*self.rest]
@@ -50,9 +51,10 @@ class Running:
         self.told_rest += found
         return found
 
-    def end(self, status: int) -> None:
+    def end(self, status: int, by: int | None = None) -> None:
         self.status = status
-        self.on_exit(status)
+        self.ended_by = by
+        self.on_exit(status if by is None else 128 + by)
 
 
 class Port(PortHolder):
@@ -62,6 +64,7 @@ class Port(PortHolder):
         super().__init__(8080, sockets=SocketTable(Path("nowhere")))
         self.holding = Holding(Holder.UNKNOWN)
         self.bound: list[str] = []
+        self.others: list[int] = []
         self.is_held_by_rest = True
         self.looks = 0
 
@@ -72,6 +75,10 @@ class Port(PortHolder):
 
     def bound_addresses(self) -> list[str]:
         return self.bound
+
+    def other_ports(self, command: Callable[[], Iterable[int] | None]) -> list[int]:
+        del command
+        return self.others
 
     def is_held_by(self, processes: Iterable[int]) -> bool:
         return self.is_held_by_rest and bool([*processes])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 from twisted.logger import LogLevel
 from twisted.web.server import Site
 
 from bender.running.port_holder import Holder, Holding
-from tests.client.cluster import ALL, ONE
+from tests.client.cluster import ALL, ONE, THREE, TWO
 from tests.running.cases import HOST, ID, Page, ReportingCase
 
 CLAUSE = "port 8080 is held by process 4711 (nginx), which this command did not start"
@@ -214,6 +215,89 @@ class Holders(ReportingCase):
         self.assertTrue(self.listed())
 
 
+class OtherApps(ReportingCase):
+    """Another app at the address of the instance, whose process holds the port: probably --port is wrong."""
+
+    least = LogLevel.info
+    OWNER = f"shop 1 (registration/shop/1/{HOST}/8080)"
+    REASON = f"port 8080 belongs to {OWNER}; is --port wrong? (--any-process accepts that)"
+
+    def begin(self, holder: Holder, app: str = "shop", **plan: Any) -> None:
+        self.result(self.client(ONE).register(app, "1", HOST, 8080, ttl_s=20))
+        self.port.holding = Holding(holder, CLAUSE)
+        self.serve()
+        self.run_it(**plan)
+        self.network.pass_time(6)
+
+    def test_a_process_that_is_not_the_command(self) -> None:
+        """The instance is not registered as long as the other one is, and that is said."""
+        for holder in (Holder.OTHER_BEFORE_IT, Holder.OTHER_SINCE):
+            self.lines.clear()
+            self.begin(holder)
+            self.assertIn(f"not registered yet: {self.REASON}.", self.lines)
+            self.assertFalse(self.listed())
+            self.network.pass_time(60)
+            self.assertTrue(self.listed())
+            self.command.end(0)
+            self.network.pass_time(2)
+
+    def test_who_may_be_there(self) -> None:
+        """The command itself, a process that is not known, any process if that was given, and the same app."""
+        for holder, app, plan in (
+            (Holder.COMMAND, "shop", {}),
+            (Holder.UNKNOWN, "shop", {}),
+            (Holder.OTHER_SINCE, "shop", {"any_process": True}),
+            (Holder.OTHER_SINCE, "web", {"version": "2"}),
+        ):
+            self.begin(holder, app, **plan)
+            mine = [each.id for each in self.result(self.client(ONE).registrations("web", self.runner._plan.version))]
+            self.assertEqual(len(mine), 1, (holder, app, plan))
+            self.command.end(0)
+            self.network.pass_time(30)
+
+
+class Loopback(ReportingCase):
+    """An address by which only this machine reaches the instance, while nodes are on other machines."""
+
+    least = LogLevel.info
+
+    def begin(self, host: str | None) -> list[str]:
+        for address in ("127.0.0.1", "localhost"):
+            self.network.listening[address, 8080] = Site(Page(), reactor=self.network)
+        self.port.holding = Holding(Holder.COMMAND)
+        self.lines.clear()
+        self.run_it(host=host)
+        self.network.pass_time(3)
+        return [line for line in self.lines if "cannot reach" in line]
+
+    def test_one_that_was_given(self) -> None:
+        """There is a warning, once."""
+        line = "registered at 127.0.0.1, which other machines cannot reach: give another --host."
+        self.assertEqual(self.begin("127.0.0.1"), [line])
+        self.network.pass_time(20)
+        self.assertEqual([each for each in self.lines if "cannot reach" in each], [line])
+
+    def test_one_that_was_found(self) -> None:
+        """The warning says how another one is found."""
+        self.network.local = "127.0.0.1"
+        line = "registered at 127.0.0.1, which other machines cannot reach: give --host or ask a node by its address."
+        self.assertEqual(self.begin(None), [line])
+
+    def test_a_node_alone(self) -> None:
+        """There may be no other machine any more."""
+        for host in (TWO, THREE):
+            self.machines[host].leave()
+        self.network.pass_time(2)
+        self.assertEqual(self.begin("127.0.0.1"), [])
+        hosts = [each.host for each in self.result(self.client(ONE).registrations("web"))]
+        self.assertEqual(hosts, ["127.0.0.1"])
+
+    def test_another_address(self) -> None:
+        """It is what others reach."""
+        self.serve()
+        self.assertEqual(self.begin(HOST), [])
+
+
 class NeverRegistered(ReportingCase):
     """What was never registered is not said to be deregistered."""
 
@@ -258,3 +342,16 @@ class NeverRegistered(ReportingCase):
         self.runner.signalled(signal.SIGTERM)
         self.network.pass_time(1)
         self.assertEqual(self.lines[-1], f"{ID} was not registered any more.")
+
+
+class OnceSaid(ReportingCase):
+    least = LogLevel.info
+
+    def test_a_deregistration_for_its_health(self) -> None:
+        """One line says why and what was done."""
+        self.run_it(check_path="/", check_apart_s=1, fall=2)
+        self.serve()
+        self.network.pass_time(2)
+        self.page.code = 500
+        self.assertEqual(self.lines_in(4), ["It answers / with 500, 2 times in a row: it is deregistered."])
+        self.assertFalse(self.listed())

@@ -98,7 +98,7 @@ class Concluding(HolderCase):
         self.hold(10)
         self.hold(50, 1, name="docker-proxy")
         self.listen(("00000000", 8080, 1))
-        self.assertEqual(self.look(), Holding(Holder.UNKNOWN))
+        self.assertEqual(self.look(), Holding(Holder.OTHER_SINCE))
 
     def test_a_port_that_the_command_has_lost(self) -> None:
         """Whoever holds it now is not the command; until the command holds it again, with any socket."""
@@ -145,7 +145,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.look(), Holding(Holder.COMMAND))
         self.hold(50, 2, name="nginx")
         self.listen(("0500000A", 8080, 1), ("0100007F", 8080, 2))
-        self.assertEqual(self.holder.look("127.0.0.1", lambda: [10]), Holding(Holder.UNKNOWN))
+        self.assertEqual(self.holder.look("127.0.0.1", lambda: [10]), Holding(Holder.OTHER_SINCE))
 
     def test_while_its_socket_is_open(self) -> None:
         """Nothing else is read."""
@@ -163,6 +163,17 @@ class Concluding(HolderCase):
         self.hold(10)
         self.assertEqual(self.look(), Holding(Holder.UNKNOWN))
         self.assertEqual(self.holder.bound_addresses(), ["127.0.0.1"])
+
+    def test_other_ports_of_the_command(self) -> None:
+        """Those at which it listens instead, in order; none where it has the right one, or where nothing is known."""
+        self.begin()
+        self.hold(10, 1, 3)
+        self.hold(50, 2, name="nginx")
+        self.listen(("0100007F", 24024, 1), ("00000000", 80, 2), ("00000000", 443, 3))
+        self.assertEqual(self.holder.other_ports(lambda: [10]), [443, 24024])
+        self.assertEqual(self.holder.other_ports(lambda: None), [])
+        self.listen(("0100007F", 24024, 1), ("00000000", 8080, 3))
+        self.assertEqual(self.holder.other_ports(lambda: [10]), [])
 
     def test_whether_some_processes_hold_it(self) -> None:
         """Any of them; what is not known may be."""

@@ -119,7 +119,7 @@ class Rest(ReportingCase):
         self.command.end(1)
         self.network.pass_time(1)
         names = "process 101 (serve), process 102 (worker)"
-        self.assertEqual(self.lines, [f"The command has left {names} running, which is ended."])
+        self.assertEqual(self.lines[1:], [f"The command has left {names} running, which is ended."])
         self.assertEqual((self.command.follows, self.command.signals), (False, []))
         self.network.pass_time(8)
         self.assertEqual(self.command.signals, [])
@@ -129,7 +129,7 @@ class Rest(ReportingCase):
         self.command.rest = []
         self.network.pass_time(1)
         self.assertEqual(self.successResultOf(self.done), 1)
-        self.assertEqual(self.lines[1:], [f"{names} did not end in time: killed."])
+        self.assertEqual(self.lines[2:], [f"{names} did not end in time: killed."])
 
     def test_many(self) -> None:
         """A few of them are named."""
@@ -138,7 +138,7 @@ class Rest(ReportingCase):
         self.command.end(1)
         self.network.pass_time(0.5)
         names = "process 5 (worker), process 6 (worker), process 7 (worker) and 17 more"
-        self.assertEqual(self.lines, [f"The command has left {names} running, which is ended."])
+        self.assertEqual(self.lines[1:], [f"The command has left {names} running, which is ended."])
         self.command.rest = []
 
     def test_after_a_signal(self) -> None:

@@ -252,6 +252,81 @@ class Reporting(ReportingCase):
         self.assertEqual(self.lines_in(10), [])
 
 
+class Ends(ReportingCase):
+    """What nobody expects of the end of a command is said, in a line."""
+
+    def end(self, status: int, by: int | None = None) -> list[str]:
+        self.lines.clear()
+        self.command.end(status, by)
+        return self.lines_of_end()
+
+    def lines_of_end(self) -> list[str]:
+        self.network.pass_time(1)
+        return [line for line in self.lines if "command" in line]
+
+    def test_without_a_registration(self) -> None:
+        """The reason is said, with what ended the command and when."""
+        for end, how in (((0,), "ended"), ((3,), "ended with status 3"), ((137, 9), "was ended by signal 9 (SIGKILL)")):
+            self.run_it()
+            self.network.pass_time(3)
+            line = f"The command {how} after 3 s and was never registered: {HOST}:8080 refuses connections."
+            self.assertEqual(self.end(*end), [line])
+
+    def test_without_a_node(self) -> None:
+        """The reason may be there."""
+        self.network.cut = {*ALL}
+        self.serve()
+        self.run_it()
+        self.network.pass_time(30)
+        (line,) = self.end(0)
+        self.assertIn("after 30 s and was never registered: no node answers: 10.0.0.1:1729 does not answer", line)
+
+    def test_another_port(self) -> None:
+        """The one at which the command listens is said, here and while it runs."""
+        self.port.others = [24024]
+        self.run_it()
+        reason = f"{HOST}:8080 refuses connections, but the command listens at 24024"
+        self.assertEqual(self.lines_in(6), [f"not registered yet: {reason}."])
+        (line,) = self.end(0)
+        self.assertTrue(line.endswith(f"never registered: {reason}."), line)
+
+    def test_one_that_was_registered(self) -> None:
+        """It may end as it likes; a signal is said."""
+        self.serve()
+        for end, lines in (((1,), []), ((137, 9), ["The command was ended by signal 9 (SIGKILL)."])):
+            self.run_it()
+            self.network.pass_time(2)
+            self.assertTrue(self.listed())
+            self.assertEqual(self.end(*end), lines)
+
+    def test_before_it_is_deregistered(self) -> None:
+        """A supervisor has sent the signal to both, and the time to drain was for nothing."""
+        systemd = "(under systemd, set KillMode=mixed)."
+        self.serve()
+        for drain_s, passed_s, lines in (
+            (3, 0, [f"The command ended before it was deregistered, so --drain had no effect {systemd}"]),
+            (0, 0, [f"The command ended before it was deregistered {systemd}"]),
+            (3, 1, [f"The command ended before --drain was over {systemd}"]),
+            (3, 4, []),
+        ):
+            self.run_it(drain_s=drain_s)
+            self.network.pass_time(2)
+            self.assertTrue(self.listed())
+            self.lines.clear()
+            self.runner.signalled(signal.SIGTERM)
+            if passed_s:
+                self.network.pass_time(passed_s)
+            self.command.end(143, 15)
+            self.assertEqual(self.lines_of_end(), lines)
+
+    def test_one_that_is_told_to_end(self) -> None:
+        """That it was never registered does not matter then."""
+        self.run_it(drain_s=3)
+        self.runner.signalled(signal.SIGTERM)
+        self.network.pass_time(1)
+        self.assertEqual(self.end(143, 15), [])
+
+
 class Faults(RunnerCase):
     """Errors that nobody expected, which are logged."""
 

@@ -1,0 +1,30 @@
+"""What is said of a peer that does not answer."""
+
+from __future__ import annotations
+
+from twisted.internet import error
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.addresses import NoAnswer
+from bender.reaching import clause_of, in_time
+
+
+class InTime(SynchronousTestCase):
+    def text_of(self, waiting: Deferred[None], connect_s_max: float | None = None) -> str:
+        clock = Clock()
+        asking = Deferred.fromCoroutine(in_time(clock, waiting, 5, connect_s_max))
+        clock.advance(6)
+        return str(self.failureResultOf(asking, NoAnswer).value)
+
+    def test_no_answer(self) -> None:
+        """It is said how long was waited, whichever limit was over first."""
+        timed_out = error.TimeoutError()
+        self.assertEqual(self.text_of(Deferred()), "does not answer within 5 s")
+        self.assertEqual(self.text_of(fail(timed_out)), "does not answer within 5 s")
+        self.assertEqual(self.text_of(fail(timed_out), 2), "does not answer within 2 s")
+
+    def test_a_reason(self) -> None:
+        """It is given in words that say something without Twisted's documentation."""
+        self.assertEqual(clause_of(error.TimeoutError()), "no connection in time")
