@@ -38,7 +38,7 @@ up_to_a_day = Duration("0s", "24h")
 @name_argument("backend")
 @click.argument("version", type=Name(), shell_complete=completing.versions, help="The version that is to serve.")
 @click.option("--min-members", type=click.IntRange(0), metavar="NUMBER",
-              help="How many members the version needs; by default one, or none if the backend has no members now.",
+              help="How many members the version needs; one by default.",
 )  # fmt: skip
 @click.option("--steps", type=Steps(), default=(), metavar="PERCENT,…",
               help="Give it these shares of the traffic one after the other; at 100 it serves alone.")  # fmt: skip
@@ -136,6 +136,9 @@ class _Words(Progress):
 
     def keeps(self, step: Step, look: Look) -> None:
         self.stop()
+        if not look.members:
+            self._screen.say(f"{self._step}: {self._version} still has no members after {step.watched_s:g} s.")
+            return
         well = "well" if look.telling or not look.reported else "nothing against it, with few requests,"
         self._screen.say(f"{self._step}: {well} after {step.watched_s:g} s, {self._seen(look)}.")
 

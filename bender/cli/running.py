@@ -106,7 +106,7 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     that it prints on stderr is an object with "at" (milliseconds since 1970) and "message"; stdout is that of COMMAND.
     """
     plan = _plan(said)
-    await _require_valid(plan, session.client)
+    await _require_valid(plan, session.client, said["ttl"])
     session.screen.end()
     globalLogBeginner.beginLoggingTo(
         [_Told(as_json=session.screen.as_json)], redirectStandardIO=False, discardBuffer=True
@@ -141,7 +141,7 @@ def _plan(said: dict[str, Any]) -> Plan:
         version=said["version"],
         port=said["port"],
         host=said["host"],
-        ttl_s=said["ttl"],
+        ttl_s=None if said["ttl"] is None else float(said["ttl"]),
         weight=said["weight"],
         meta=fields(said["meta"], "--meta") or None,
         check_path=said["check_path"],
@@ -156,7 +156,7 @@ def _plan(said: dict[str, Any]) -> Plan:
     )
 
 
-async def _require_valid(plan: Plan, client: Client) -> None:
+async def _require_valid(plan: Plan, client: Client, ttl: Typed | None) -> None:
     """Refuse options that nodes would refuse, before the command starts. Raises `click.BadParameter`.
 
     Nodes are asked only about a ttl that some of them accept and most do not.
@@ -173,7 +173,7 @@ async def _require_valid(plan: Plan, client: Client) -> None:
             "app": plan.app,
             "version": plan.version,
             "host": plan.host,
-            "ttl": plan.ttl_s.text if isinstance(plan.ttl_s, Typed) else plan.ttl_s,
+            "ttl": ttl.text if ttl is not None else None,
             "check": plan.check_path,
         }
         value = f"{given[error.field]!r} " if error.field in given else ""

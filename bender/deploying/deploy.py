@@ -127,7 +127,7 @@ class Deploy:
         begun = await self._begun()
         if isinstance(begun, Outcome):
             return begun
-        if not self._look.members and await self._is_anybody_there():
+        if not self._look.members:
             self._progress.notes(f"{self._new} has no members: its requests would be answered 503.")
         for number, step in enumerate(begun.ahead, start=1):
             self._progress.plans(step, number, len(begun.ahead))
@@ -150,7 +150,7 @@ class Deploy:
             return self._failed(f"{other}: {may}; nothing was changed, --force begins all the same")
         await self._client.learn()  # a deploy takes long, and nodes come and go
         self._look = await self._looked()
-        wanted = await self._members_wanted()
+        wanted = self._plan.members_wanted
         if self._look.members < wanted:
             return self._failed(f"{self._lacks(wanted)}: nothing was changed{await self._versions_with_members()}")
         self._members_min = self._look.members
@@ -272,7 +272,10 @@ class Deploy:
         more = f" and {len(versions) - VERSIONS_LISTED_MAX} more" if len(versions) > VERSIONS_LISTED_MAX else ""
         listed = ", ".join(versions[:VERSIONS_LISTED_MAX])
         near = did_you_mean(self._plan.version, versions)
-        return f"; versions with members: {listed}{more}{near}" if versions else "; no other version has members"
+        if versions:
+            return f"; versions with members: {listed}{more}{near}"
+        anyway = "" if self._plan.members_min is not None else ": start them first, or add --force"
+        return f"; no other version has members{anyway}"
 
     async def _looked(self) -> Look:
         name, version, serving = self._plan.name, self._plan.version, self._hold.found["version"]
@@ -305,14 +308,6 @@ class Deploy:
         latest = sorted((each for each in consumers if each.connected), key=lambda each: each.at_ms)
         reports = {f"{each.name}/{each.instance}": report_of(each.report) for each in latest}
         return {name: report for name, report in reports.items() if report is not None and report.is_counting}
-
-    async def _members_wanted(self) -> int:
-        """How many members the version needs; if it is not said one, where somebody serves now."""
-        if self._plan.members_min is not None:
-            return self._plan.members_min
-        if self._plan.force:
-            return 0
-        return 1 if await self._is_anybody_there() else 0
 
     # Words.
 

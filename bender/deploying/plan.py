@@ -25,7 +25,7 @@ class Plan:
 
     `steps` are percentages of the traffic that rise; without any the backend is switched at once. Each share is watched
     for `every_s` seconds, and the switch for `watch_s`. `members_min` is how many members the version has to have, None
-    for one where there is one of the version that serves. `errors_max` is by how many per cent of its requests more
+    for one. `errors_max` is by how many per cent of its requests more
     than of the other version's may fail. `force` lets the version serve without members, whatever served before, and
     begins whoever else has changed the backend just now. `operator` is the name under which histories show it.
     """
@@ -44,6 +44,13 @@ class Plan:
     def takes_nobody(self) -> bool:
         """Whether the version may serve without members: that was said in so many words."""
         return self.force or self.members_min == 0
+
+    @property
+    def members_wanted(self) -> int:
+        """How many members the version needs; one if that is not given, whatever serves now."""
+        if self.members_min is not None:
+            return self.members_min
+        return 0 if self.force else 1
 
     def ahead(self, settings: Settings) -> tuple[Step, ...]:
         """The steps that are still to be done where a backend is set so; none where that is done.

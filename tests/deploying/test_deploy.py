@@ -392,7 +392,7 @@ class TooFew(DeployCase):
         self.assertIn("has 1 member to take traffic", self.failed())
 
     def test_nobody(self) -> None:
-        """One is needed, if nothing else is said, where somebody serves; of nobody's place anybody may take."""
+        """One is needed, if nothing else is said, whoever serves now."""
         self.begin(Plan("shop", "3"))
         self.assertEqual(
             self.failed(),
@@ -401,7 +401,11 @@ class TooFew(DeployCase):
         self.begin(Plan("shop", "3", members_min=0))
         self.assertEqual(self.shop, {"version": "3"})
         self.begin(Plan("shop", "4"))
-        self.assertEqual(self.shop, {"version": "4"})
+        text = (
+            "web 4 has no members to take traffic, and needs 1: nothing was changed; --force takes it without members"
+        )
+        self.assertEqual(self.failed(), text)
+        self.assertEqual(self.shop, {"version": "3"})
 
     def test_fewer_when_it_comes_to_the_switch(self) -> None:
         """Nodes know it, and it goes back."""
