@@ -401,10 +401,17 @@ class TooFew(DeployCase):
         self.begin(Plan("shop", "3", members_min=0))
         self.assertEqual(self.shop, {"version": "3"})
         self.begin(Plan("shop", "4"))
-        text = (
-            "web 4 has no members to take traffic, and needs 1: nothing was changed; --force takes it without members"
+        self.assertIn("web 4 has no members to take traffic, and needs 1: nothing was changed", self.failed())
+        for version, port in (("1", 1), ("1", 2), ("1", 3), ("2", 1), ("2", 2), ("2", 3)):
+            self.lose(version, port)
+        self.begin(Plan("shop", "4"))
+        self.assertTrue(
+            self.failed().endswith(
+                "nothing was changed; no other version has members: start them first, or add --force"
+            )
         )
-        self.assertEqual(self.failed(), text)
+        self.begin(Plan("shop", "4", members_min=1))
+        self.assertTrue(self.failed().endswith("no other version has members"))
         self.assertEqual(self.shop, {"version": "3"})
 
     def test_fewer_when_it_comes_to_the_switch(self) -> None:
