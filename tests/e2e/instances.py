@@ -24,8 +24,8 @@ from twisted.python.failure import Failure
 from tests.e2e.nodes import PATIENCE_S, Node, pause
 
 #: Short, to be quick; and yet a busy machine's pauses stay well below 1.5 intervals.
-INTERVAL_S = 0.25
-TTL_S = 2.5
+INTERVAL_S = 0.4
+TTL_S = 6.0
 
 #: How often a careful client renews, and how long it waits for an answer before it turns to another node.
 EVERY_S = 0.4 * TTL_S
