@@ -91,7 +91,7 @@ class Finding(CertificatesCase):
         for name, content, word in (
             ("alone.pem", chain(0), "no private key: put it in the same file, or in alone.key beside it"),
             ("mixed.pem", chain(0) + key(1), "has the private key of another certificate"),
-            ("locked.pem", chain(0) + locked, "has a private key with a password"),
+            ("locked.pem", chain(0) + locked, "has a private key that needs a password"),
             ("cut.pem", whole(0)[:-200], "is not valid"),
         ):
             file = self.put(name, content)
