@@ -239,7 +239,7 @@ async def test_another_template_after_sighup(cluster: Cluster, place: Place) -> 
     await checked.ended()
     assert "--include: fronted-www.cfg is not used" in checked.output
     assert "did you mean frontend-www.cfg?" in checked.output
-    async with traffic(port) as asking:
+    async with traffic(port, retrying=True) as asking:
         template.write_text(f"{TEMPLATE}# another\n")
         config.write_text(f'template = "{template}"\nreport = true\n')
         driver.signal(signal.SIGHUP)
@@ -289,7 +289,7 @@ async def test_some_addresses_that_cannot_be_had(cluster: Cluster, place: Place)
         taken, tls = other.getsockname()[1], place.ports.take()
         foreign = f"192.0.2.1:{port}"  # of a block that is for documents alone, with a port at which HAProxy listens
         binds = [f"127.0.0.1:{port}", f"127.0.0.1:{taken}", f"127.0.0.1:{tls}", foreign]
-        async with traffic(port) as asking:
+        async with traffic(port, retrying=True) as asking:
             wanted = {"backend": "shop", "bind": ",".join(binds), "tls": binds[2], "redirect_https": True}
             assert (await node.call("PUT", "/frontends/www", wanted)).status == 200
             status = await driver.until("refusing", lambda status: status["problems"])
