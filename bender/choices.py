@@ -21,6 +21,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
 from bender.addresses import host_port
+from bender.core.durations import FORM, parse_duration
 from bender.core.fields import did_you_mean
 from bender.core.guard import GUARD_S_MAX
 from bender.core.model import PORT_MAX, Invalid, canonical_host, parse_port
@@ -51,9 +52,9 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "cluster": ("bender", "NAME of the cluster; a peer of another one is refused"),
     "name": (None, "NAME of this node, for people; HOSTNAME:APIPORT if not said"),
     "advertise": (None, "HOST under which peers reach this node; that of --exchange if not said, or the host name"),
-    "ttl": (10, "SECONDS that a registration lasts if it does not say"),
-    "interval": (1, "SECONDS between rounds; the same on all nodes"),
-    "guard": (0, "SECONDS that members stay listed which would be hidden and are most of their app; 0 is off"),
+    "ttl": (10, "DURATION that a registration lasts if it does not say"),
+    "interval": (1, "DURATION between rounds; the same on all nodes"),
+    "guard": (0, "DURATION that members stay listed which would be hidden and are most of their app; 0 is off"),
     "insecure": (False, "allow addresses that other machines can reach, though nothing protects them"),
 }
 
@@ -280,10 +281,13 @@ def _name(given: Given) -> str:
 
 def _seconds(given: Given, at_least: float, at_most: float = inf) -> float:
     value = given.value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = parse_duration(value)
     if isinstance(value, int) and abs(value) > _INTEGER_MAX:
         value = inf  # no float is that large, and Python might refuse to print it
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise Unfit(f"{given.source} must be a number of seconds, not {value!r}.")
+        raise Unfit(f"{given.source} must be {FORM}, not {given.value!r}.")
     if not at_least <= value <= at_most:
         limit = f"at least {at_least:g}" if value < at_least else f"at most {at_most:g}"
         raise Unfit(f"{given.source} must be {limit} seconds, not {value:g}.")

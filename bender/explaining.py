@@ -46,6 +46,7 @@ async def explain(node: Node, key: str) -> dict[str, Any] | None:
         "listed": shown is not None,
         "why": _why(answered, [account for account in accounts if isinstance(account, Unheard)])
         + _said(said)
+        + _weight(shown)
         + _found(checked)
         + _same_address(key, same_address, listed=shown is not None),
         "registration": None if shown is None else msgspec.Raw(shown),
@@ -130,6 +131,12 @@ def _said(word: dict[str, Any] | None) -> str:
     means = "no new requests" if word["state"] == "drain" else "no requests"
     by = f" by {word['author']}" if word["author"] else ""
     return f"; set to {word['state']}{by}, {means} for another {in_a_word(word['left'])} (bender up ends that)"
+
+
+def _weight(shown: bytes | None) -> str:
+    """A weight of 0 is what its owner wants, or has forgotten."""
+    weight = None if shown is None else msgspec.json.decode(shown)["weight"]
+    return "; its weight is 0, so it gets no traffic" if weight == 0 else ""
 
 
 def _checked(key: str, consumers: Iterable[Consumer]) -> list[dict[str, Any]]:

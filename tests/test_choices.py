@@ -166,8 +166,13 @@ class Times(Refusing):
 
     def test_what_is_no_number_of_seconds_is_refused(self) -> None:
         """Neither words nor what only floating point calls a number."""
-        for seconds in ("ten", "", "10s", "nan", "inf", "-inf"):
+        for seconds in ("ten", "", "10 s", "1m1h", "nan", "inf", "-inf"):
             self.refused("--ttl must be a number of seconds", ttl=seconds)
+
+    def test_units(self) -> None:
+        """Durations are as everywhere else, also in a file."""
+        choices = chosen(ttl="10m", interval="500ms", guard="5m")
+        self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.guard_s), (600.0, 0.5, 300.0))
 
     def test_too_few_and_too_many_seconds_are_refused(self) -> None:
         """The sentence says how many there can be."""
@@ -238,9 +243,9 @@ class Files(SynchronousTestCase):
         self.refused('config = "more.toml"', "'config'")
 
     def test_a_value_of_another_type_is_refused(self) -> None:
-        """A number in quotes is none, and a boolean is no number."""
+        """What is in quotes must be a duration, and a boolean is no number."""
         for text, option, expected in (
-            ('ttl = "10"', "ttl in ", "number"),
+            ('ttl = "ten"', "ttl in ", "number"),
             ("interval = true", "interval in ", "number"),
             ("guard = []", "guard in ", "number"),
             ("ttl = nan", "ttl in ", "number"),

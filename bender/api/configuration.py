@@ -35,10 +35,8 @@ from bender.core.standing import USUAL
 from bender.listing import SLICE, portions
 from bender.node import Node
 
-#: Objects among which the nearest name is looked for, and the longest name that is: this takes 10 µs per object, and
-#: ten times as long for the longest names, and anybody may ask for any name.
+#: Objects among which the nearest name is looked for: that takes 10 µs for each, and anybody may ask for any name.
 NEAREST_AMONG_MAX = 500
-NEAREST_CHARACTERS_MAX = 64
 
 
 class _Named(msgspec.Struct):
@@ -223,7 +221,7 @@ def _absent(node: Node, kind: Kind, asked: Asked) -> Answer:
     if node.configured(other.key(name)) is not None:
         return not_found(kind.key(name), f", but there is a {other.key(name)}")
     bodies = node.configuration(kind.name)
-    if len(bodies) > NEAREST_AMONG_MAX or len(name) > NEAREST_CHARACTERS_MAX:
+    if len(bodies) > NEAREST_AMONG_MAX:
         return not_found(kind.key(name))
     return not_found(kind.key(name), did_you_mean(name, [_named.decode(body).name for body in bodies]))
 

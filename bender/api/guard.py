@@ -27,4 +27,5 @@ def _app(asked: Asked) -> str:
 
 
 def _no_suspects(node: Node, app: str) -> Answer:
-    return refused("NOT_FOUND", f"{node.name} lists no member of {app} as suspect; GET /guard of others has theirs")
+    others = "other nodes may, and GET /guard at each of them shows it (bender guard ls)"
+    return refused("NOT_FOUND", f"{node.name} lists no member of {app} as suspect, so nothing was changed; {others}")

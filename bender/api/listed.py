@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from bender.api.answers import Answer, Asked, Headers, encode, forced, refused
+from bender.core.forcing import FORCE_IN_API
 from bender.core.impact import NAMES_MAX, Impact, Settings
 from bender.core.kind import Kind
 from bender.core.routing import BACKEND
@@ -81,7 +82,7 @@ def refused_by(node: Node, why: str | None) -> Answer | None:
     """Return the refusal of a change for a reason, None where there is none."""
     if why is None:
         return None
-    text = f"{why} (as {node.name} lists them). Nothing was changed; ?force does it all the same (bender: --force)"
+    text = f"{why} (as {node.name} lists them). Nothing was changed; {FORCE_IN_API}"
     return refused("CONFLICT", text)
 
 

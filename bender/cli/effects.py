@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,22 @@ async def missing(session: Session, id_: str, settings: dict[str, Any] | None, *
     except BenderError as error:  # it was set all the same
         return [f"it is not known whether load balancers have it: {error}; see bender status"]
     return [each.text for each in lacking]
+
+
+async def last_member(session: Session, id_: str) -> str | None:
+    """Return what the end of an instance would do if it is the last member of a backend that takes traffic, else None.
+
+    It is judged as a node judges a drain. Nodes themselves let it end: a program that stops deregisters what it serves.
+    """
+    from bender.declared.application import Applier  # noqa: PLC0415 - what sets something does without
+    from bender.declared.comparison import ConfigChange, Contents  # noqa: PLC0415
+    from bender.declared.document import DeclaredState, declared_fields  # noqa: PLC0415
+
+    backends = {each.name: declared_fields(each.settings) for each in await session.client.backends()}
+    drain = ConfigChange("state", id_, None, {"state": "drain"}, DeclaredState("drain", 60.0))
+    applier = Applier(session.client, lambda: 0, time.monotonic, session.pause)
+    objections, _ = await applier.rehearse([drain], Contents(backends, {}, {}, 0))
+    return objections[0].why if objections else None
 
 
 async def consumers_of(session: Session) -> Sequence[Consumer]:

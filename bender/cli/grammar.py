@@ -15,6 +15,7 @@ from inspect import cleandoc
 from typing import Any, NamedTuple
 
 import click
+from click.core import ParameterSource
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 from click.shell_completion import CompletionItem
 
@@ -201,7 +202,17 @@ def _discard_unwritten() -> None:
 def _sentence(error: click.ClickException) -> str:
     """What click would say in a paragraph, after several lines of what the command looks like."""
     text = without_point(" ".join(error.format_message().split()))
+    text = _source_named(error, text)
     text = re.sub(r"\. ([A-Z])", lambda begins: f"; {begins[1].lower()}", text)
     context = error.ctx if isinstance(error, click.UsageError) else None
     see = f" (see {context.command_path} --help)" if context else ""
     return f"{text[:1].lower()}{text[1:]}{see}"
+
+
+def _source_named(error: click.ClickException, text: str) -> str:
+    """Name what the wrong value came from: the option or the variable, where click names both."""
+    option, context = getattr(error, "param", None), getattr(error, "ctx", None)
+    if context is None or not isinstance(option, click.Option) or not isinstance(option.envvar, str):
+        return text
+    is_variable = context.get_parameter_source(option.name) is ParameterSource.ENVIRONMENT
+    return re.sub(r"'([^']*)' \(env var: '([^']*)'\)", lambda both: f"'{both[2 if is_variable else 1]}'", text)

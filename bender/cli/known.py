@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from bender.client import Backend, Registration
+from bender.client import Backend, Client, Registration
 from bender.core.serving import canary_of
 
 #: Names that are listed where none is near.
 LISTED_MAX = 10
+
+#: Instances among which the nearest is looked for: 10 µs each.
+INSTANCES_MAX = 1000
 
 
 def versions_by_app(registrations: Iterable[Registration], backends: Iterable[Backend]) -> Mapping[str, set[str]]:
@@ -37,3 +40,17 @@ def nearest(name: str, known: Iterable[Any]) -> str:
         return "; nothing is registered"
     more = f", and {len(names) - LISTED_MAX} more" if len(names) > LISTED_MAX else ""
     return f"; there is {', '.join(names[:LISTED_MAX])}{more}"
+
+
+async def instances_near(client: Client, id_: str) -> str:
+    """Return the end of a sentence about an instance that does not exist: which instances or apps are near."""
+    _, app, version, host, _ = id_.split("/")
+    found = await client.registrations(app)
+    if found:
+        if len(found) > INSTANCES_MAX:
+            found = [each for each in found if each.version == version or each.host == host]
+        paths = (each.id.removeprefix("registration/") for each in found[:INSTANCES_MAX])
+        return nearest(id_.removeprefix("registration/"), paths) if found else ""
+    versions = versions_by_app(await client.registrations(), [])
+    none = f"; no instance of {app} is registered" if versions else ""
+    return f"{none}{nearest(app, versions)}"

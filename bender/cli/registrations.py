@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -16,11 +16,14 @@ from bender.cli.screen import ago, clock, compact, lasted
 from bender.cli.session import Session, asking, following
 from bender.cli.styled import Styled, joined, styled
 from bender.cli.words import ID, PARTS, Duration, Events, Name, Pair, TextPair, fields, registration_id
-from bender.client import Applied, Event, Registration, Word
+from bender.client import Applied, BenderError, Event, NotFound, Registration, Word
 from bender.client.asking import LIST_BYTES_MAX, explain_path, forced, list_path, path_of
 from bender.client.reading import Account, Explanation, Seen, Serves, read_nothing, reader
 from bender.core.difference import differences
+from bender.core.forcing import FORCE_HERE
 from bender.core.standing import UP
+
+_T = TypeVar("_T")
 
 _ID_HELP = "The instance, by its id, or by its parts as four words."
 
@@ -179,8 +182,9 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
 
     The status is 1 if no node knows anything of it.
     """
-    path = explain_path(registration_id(id))
-    explained, reply = await session.client.read(reader(Explanation), "GET", path)
+    id_ = registration_id(id)
+    path = explain_path(id_)
+    explained, reply = await _about(session, id_, session.client.read(reader(Explanation), "GET", path))
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
@@ -196,6 +200,16 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
     screen.say(f"{counts} {', '.join(serves)}." if serves else "No backend sends to its version.")
     _show_events(session, nodes)
     screen.aside(f"asked {reply.node}, and by it all others")
+
+
+async def _about(session: Session, id_: str, doing: Awaitable[_T]) -> _T:
+    """Return what a request about an instance comes to. If there is no such instance, the error names those near."""
+    try:
+        return await doing
+    except NotFound as error:
+        from bender.cli.known import instances_near  # noqa: PLC0415 - seldom needed
+
+        raise BenderError(f"{error}{await instances_near(session.client, id_)}") from error
 
 
 def _account(screen: Any, account: Account) -> list[object]:
@@ -302,20 +316,26 @@ def _named(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
 @click.option(
     "--wait", type=Duration("0s", "60s"), metavar="DURATION", help="Wait until all nodes have it, for so long at most."
 )
+@click.option("--force", is_flag=True, help="Also if it is the last member of a backend that takes traffic.")
 @asking
-async def deregister(session: Session, id: tuple[str, ...], wait: float | None) -> None:  # noqa: A002
+async def deregister(session: Session, id: tuple[str, ...], wait: float | None, *, force: bool) -> None:  # noqa: A002
     """Take an instance out of the registry.
 
-    What still renews it may bring it back: a registrar registers what is not known.
+    It is refused if the instance is the last member of a backend that takes traffic. What still renews it may bring it
+    back: a registrar registers what is not known.
     """
     id_ = registration_id(id)
     client = session.client
+    last = None if force else await _last(session, id_)
+    if last is not None:
+        raise BenderError(f"{last}. Nothing was changed; {FORCE_HERE}")
     if wait is None:
-        _, reply = await client.read(read_nothing, "DELETE", path_of(id_))
+        _, reply = await _about(session, id_, client.read(read_nothing, "DELETE", path_of(id_)))
         at = ""
     else:
         path = f"{path_of(id_)}?wait={wait:.3f}"
-        applied, reply = await client.read(reader(Applied), "DELETE", path, waiting_s=wait)
+        removing = client.read(reader(Applied), "DELETE", path, waiting_s=wait)
+        applied, reply = await _about(session, id_, removing)
         at = _applied(applied)
     if session.screen.as_json:
         if reply.body:
@@ -334,7 +354,9 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None) 
     """,
 )
 @id_argument
-@click.option("--for", "for_s", type=Duration("1s"), metavar="DURATION", help="How long it holds; a day if not said.")
+@click.option(
+    "--for", "for_s", type=Duration("1s", "30d"), metavar="DURATION", help="How long it holds; a day if not said."
+)
 @click.option("--maint", is_flag=True, help="For maintenance: not even requests of those who were there before.")
 @click.option("--force", is_flag=True, help="Also if it is the last member of a backend that takes traffic.")
 @asking
@@ -362,7 +384,11 @@ async def drain(
 )
 @id_argument
 @click.option(
-    "--for", "for_s", type=Duration("1s"), metavar="DURATION", help="Count it as up for this time, whatever its health."
+    "--for",
+    "for_s",
+    type=Duration("1s", "30d"),
+    metavar="DURATION",
+    help="Count it as up for this time, whatever its health.",
 )
 @asking
 async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None:  # noqa: A002
@@ -378,9 +404,16 @@ async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None
     await _warn_of_unable_drivers(session)
 
 
+async def _last(session: Session, id_: str) -> str | None:
+    from bender.cli.effects import last_member  # noqa: PLC0415 - what only lists does without
+
+    return await last_member(session, id_)
+
+
 async def _set_state(session: Session, id_: str, state: str, for_s: float | None, *, force: bool = False) -> None:
     said = {"state": state} if for_s is None else {"state": state, "for": for_s}
-    word, reply = await session.client.read(reader(Word), "PUT", forced(f"{path_of(id_)}/state", force=force), said)
+    path = forced(f"{path_of(id_)}/state", force=force)
+    word, reply = await _about(session, id_, session.client.read(reader(Word), "PUT", path, said))
     if session.screen.as_json:
         session.print_json(reply)
     else:

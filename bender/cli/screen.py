@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bender.cli.styled import Styled, joined, plain_table, styled, styles_of
+from bender.core.forcing import FORCE_HERE, FORCE_IN_API
 from bender.escaping import escaped_json
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Screen:
 
     def error(self, text: str) -> None:
         """Why it was not done, in a sentence whose point may be missing."""
-        self._tell(text, "red")
+        self._tell(text.replace(FORCE_IN_API, FORCE_HERE), "red")
 
     def warn(self, text: str) -> None:
         """What is done may not be what was meant; a sentence whose point may be missing."""

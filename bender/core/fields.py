@@ -6,6 +6,7 @@ refused if bender does not know it, and the refusal names what comes nearest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ ALIKE_MIN = 0.6
 
 #: Longer names are near to none: comparing one of 60 KB would take 10 ms.
 CHARACTERS_MAX = 255
+
+#: How msgspec says that a number is out of its range.
+_BOUND = re.compile(r"Expected `(?:int|float)` (<=|>=|<|>) (-?[0-9.]+)")
 
 #: Names that are listed where none comes near.
 LISTED_MAX = 20
@@ -46,6 +50,15 @@ def unknown_field(of: str, name: str, known: Iterable[str]) -> str:
         hint = f", which has {', '.join(known)}"
     own = f"{' F' if hint.endswith('?') else '; f'}ields of your own go into meta" if "meta" in known else ""
     return f"is not a field of {of}{hint}{own}"
+
+
+def in_words(message: str) -> str:
+    """Return what msgspec says of a number out of its range in words; all else as it is."""
+    bound = _BOUND.fullmatch(message)
+    if bound is None:
+        return message
+    than = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more than"}[bound[1]]
+    return f"must be {than} {float(bound[2]):.15g}"
 
 
 def names_at(kind: Any, path: Iterable[str]) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from bender.core.fields import names_at, unknown_field
+from bender.core.fields import in_words, names_at, unknown_field
 from bender.core.reasons import CHECK_FAILED
 from bender.core.standing import USUAL, Standing
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
@@ -434,7 +434,7 @@ def invalid(message: str, kind: Any, of: str, elsewhere: Mapping[str, str] = {})
     if missing:
         return Invalid(missing[1], "is required")
     where = _WHERE.search(message)
-    return Invalid((where and where[1]) or "body", _WHERE.sub("", message))
+    return Invalid((where and where[1]) or "body", in_words(_WHERE.sub("", message)))
 
 
 def _unknown(name: str, path: list[str], kind: Any, of: str, elsewhere: Mapping[str, str]) -> Invalid:

@@ -24,7 +24,7 @@ from bender.core.connections import (
     parse_redirect_https,
 )
 from bender.core.kind import Kind
-from bender.core.model import Invalid, canonical_host, destination, parse_name, parse_port
+from bender.core.model import Invalid, canonical_host, destination, parse_name, parse_port, shown_name
 from bender.core.parsing import number as _number
 from bender.core.parsing import require_fields as _require_fields
 from bender.core.parsing import require_known as _require_known
@@ -327,7 +327,7 @@ def _host(host: Any) -> str:
 def _bind(text: str) -> Bind:
     if text.startswith("*:"):
         return Bind(None, parse_port(text[2:]))
-    host, port = _host_port(text)
+    host, port = _host_port(text, shown_name(text), "*:8080, 10.0.0.1:80 or [::1]:80")
     try:
         ip_address(host)
     except ValueError:
@@ -356,10 +356,12 @@ def _server(text: Any) -> tuple[str, int]:
     return destination(host), port
 
 
-def _host_port(text: Any) -> tuple[str, int]:
+def _host_port(
+    text: Any, what: str = "server", form: str = "host:port, with an address of IPv6 in brackets"
+) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise Invalid("server", "must be of the form host:port, with an address of IPv6 in brackets")
+        raise Invalid(what, f"must be of the form {form}")
     in_brackets, host, port = match.groups()
     return canonical_host(in_brackets or host), parse_port(port)
 

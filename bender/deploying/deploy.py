@@ -16,7 +16,6 @@ from bender.client import BenderError, Client, Consumer, NotFound, Refused, Regi
 from bender.client.drivers import APPLIED_S_MAX, Lack, until_applied
 from bender.client.reading import backend_of
 from bender.core.consumer import Report, down_by_most, labels, report_of
-from bender.core.fields import did_you_mean
 from bender.core.serving import canary_of
 from bender.deploying.holding import Changed, Hold
 from bender.deploying.interruption import command, interruption
@@ -271,9 +270,8 @@ class Deploy:
         versions = sorted({each.version for each in found if takes_traffic(each)})
         more = f" and {len(versions) - VERSIONS_LISTED_MAX} more" if len(versions) > VERSIONS_LISTED_MAX else ""
         listed = ", ".join(versions[:VERSIONS_LISTED_MAX])
-        near = did_you_mean(self._plan.version, versions)
         if versions:
-            return f"; versions with members: {listed}{more}{near}"
+            return f"; versions with members: {listed}{more}"
         anyway = "" if self._plan.members_min is not None else ": start them first, or add --force"
         return f"; no other version has members{anyway}"
 

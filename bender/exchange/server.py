@@ -37,6 +37,9 @@ from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
 IDLE_S_MAX = 60
 
+#: Where the API is if nothing else was chosen, for clients that came to the wrong port.
+API_PORT = 1729
+
 _PATH = PATH.encode()
 
 #: What is larger comes in pieces and takes its time anyway.
@@ -126,7 +129,9 @@ class Server:
     @_klein.handle_errors(HTTPException)  # type: ignore[arg-type]
     def _no_route(self, request: server.Request, failure: Failure) -> bytes:
         status = getattr(failure.value, "code", http.NOT_FOUND)
-        return _respond_with(request, status, Refusal("NOT_FOUND", f"peers POST to {PATH}, there is nothing else here"))
+        clients = f"clients use the port of --api, {API_PORT} by default"
+        text = f"this port is for peers, which POST to {PATH}, and there is nothing else here: {clients}"
+        return _respond_with(request, status, Refusal("NOT_FOUND", text))
 
     @_klein.handle_errors(Exception)  # type: ignore[arg-type]
     def _failed(self, request: server.Request, failure: Failure) -> bytes:

@@ -72,6 +72,11 @@ class Explaining(PairCase):
         why: str = self.ask("GET", EXPLAIN).json["why"]
         return why
 
+    def test_a_weight_of_zero(self) -> None:
+        """It is listed, and gets no traffic."""
+        self.ask("POST", "/registrations", {**WEB, "weight": 0})
+        self.assertTrue(self.why().endswith("; its weight is 0, so it gets no traffic"), self.why())
+
     def test_what_is_listed(self) -> None:
         """It says who heard from it, and how much is left; every node gives its account."""
         self.ask("POST", "/registrations", WEB, to=self.network.second)

@@ -161,6 +161,19 @@ class Twice(SynchronousTestCase):
         self.assertEqual(context.params, {"force": True, "meta": ("1", "2")})
 
 
+class Sources(SynchronousTestCase):
+    """An error names where the wrong value came from: the option, or the variable that stands for it."""
+
+    def test_option_and_variable(self) -> None:
+        for environment, arguments, source in (
+            ({"BENDER_NODES": "a:b:c"}, ["ls"], "'BENDER_NODES'"),
+            ({"BENDER_NODES": "h:1"}, ["ls", "--node=a:b:c"], "'--node'"),
+        ):
+            with CliRunner().isolation(env=environment), redirect_stderr(StringIO()) as said:
+                self.assertEqual(run(bender, arguments), 2)
+            self.assertIn(f"bender: invalid value for {source}: '[a:b:c]' is no node", said.getvalue())
+
+
 class Empty(SynchronousTestCase):
     """A file that declares nothing, as `bender export` leaves one where no node answers, is no valid file."""
 

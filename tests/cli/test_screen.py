@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import redirect_stderr
+from io import StringIO
 
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli.screen import Screen, clock, compact, ended, lasted, without_point
+from bender.core.forcing import FORCE_IN_API
 
 
 class Durations(SynchronousTestCase):
@@ -48,6 +51,12 @@ class Sentences(SynchronousTestCase):
             ("", ""),
         ):
             self.assertEqual(without_point(text), without)
+
+    def test_how_to_force_is_said_for_a_shell(self) -> None:
+        """And not as the API says it."""
+        with redirect_stderr(StringIO()) as said:
+            Screen(as_json=False).error(f"Nothing was changed; {FORCE_IN_API}")
+        self.assertEqual(said.getvalue(), "bender: Nothing was changed; add --force to do it all the same.\n")
 
     def test_one_mark_ends_a_sentence(self) -> None:
         """A question has its own."""

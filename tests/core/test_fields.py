@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.fields import CHARACTERS_MAX, LISTED_MAX, did_you_mean, names_at, unknown_field
+from bender.core.fields import CHARACTERS_MAX, LISTED_MAX, did_you_mean, in_words, names_at, unknown_field
 from bender.core.model import Invalid, decoded
 
 
@@ -74,3 +74,14 @@ class Inside(SynchronousTestCase):
         ):
             error = self.assertRaises(Invalid, decoded, decoder, sent, "a whole")
             self.assertEqual(str(error), f"{field}: sise: is not a field of {of}, did you mean size?")
+
+
+class Bounds(SynchronousTestCase):
+    def test_a_number_out_of_range(self) -> None:
+        """In words; all else is as it was."""
+        for message, words in (
+            ("Expected `float` <= 2592000.0", "must be at most 2592000"),
+            ("Expected `int` >= 1", "must be at least 1"),
+            ("Expected `int`, got `str`", "Expected `int`, got `str`"),
+        ):
+            self.assertEqual(in_words(message), words)

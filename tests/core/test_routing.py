@@ -198,6 +198,11 @@ class OfFrontends(RoutingCase):
         self.refused("bind", parse_bind, "*:80, *:81", "*:80\n", "*:80 ssl", "*:80,*:080", "[::1]:80,[0::1]:80")
         self.refused("bind", parse_bind, 80, ["*:80"], None, ",".join(f"*:{port}" for port in range(1, 22)))
 
+    def test_what_is_no_bind_is_named(self) -> None:
+        """An address that is listened on is no server."""
+        error = self.assertRaises(Invalid, parse_bind, "*:80,8000")
+        self.assertEqual(str(error), "bind: 8000: must be of the form *:8080, 10.0.0.1:80 or [::1]:80")
+
     def test_mode(self) -> None:
         """One of two."""
         self.assertEqual([parse_mode(mode) for mode in ("http", "tcp")], ["http", "tcp"])

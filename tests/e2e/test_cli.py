@@ -118,14 +118,17 @@ async def test_explaining(cluster: Cluster, shell: Shell) -> None:
     explained = json.loads(shell.done("explain", WEB, "--json", at(node)))
     assert explained.keys() == json.loads(await answered(node, f"/explain/{WEB_ID}")).keys()
 
-    shell.done("deregister", WEB, at(node))
+    shell.done("deregister", WEB, "--force", at(node))
     assert "\nderegistered since " in shell.done("explain", *WEB.split("/"), at(node))
     await until("it expires", lambda: shell.done("ls", at(node)) == "")
     gone = shell.done("explain", "brief/1/h/80", at(node))
     assert re.search(r"^expired ", gone, re.MULTILINE), gone
     assert "No backend sends to its version." in gone
     end = shell.bender("explain", "never/1/h/80", at(node))
-    assert (end.returncode, end.stderr) == (1, "bender: there is no registration/never/1/h/80.\n")
+    assert (end.returncode, end.stderr) == (
+        1,
+        "bender: there is no registration/never/1/h/80; nothing is registered.\n",
+    )
 
 
 @ensureDeferred
@@ -178,7 +181,28 @@ async def test_drain_and_up(cluster: Cluster, shell: Shell) -> None:
     end = shell.bender("up", id_, at(node))
     assert (end.returncode, end.stderr) == (1, f"bender: no operator has said anything of {id_}.\n")
     end = shell.bender("drain", "web/9/10.0.0.5/8080", at(node))
-    assert (end.returncode, end.stderr) == (1, "bender: there is no registration/web/9/10.0.0.5/8080.\n")
+    near = "; the nearest is web/1.2.0/10.0.0.5/8080"
+    assert (end.returncode, end.stderr) == (1, f"bender: there is no registration/web/9/10.0.0.5/8080{near}.\n")
+    end = shell.bender("drain", "wbe/1.2.0/10.0.0.5/8080", at(node))
+    assert end.stderr.endswith("; no instance of wbe is registered; the nearest is web.\n")
+
+
+@ensureDeferred
+async def test_the_last_member_stays(shared: Cluster, shell: Shell) -> None:
+    """To drain and to deregister it are refused alike, unless that is forced; another member may go."""
+    node = await empty(shared)
+    last, another = "last/1/10.0.0.5/8080", "last/1/10.0.0.6/8080"
+    await registered(node, last)
+    await registered(node, another)
+    assert (await node.call("PUT", "/backends/last", {"app": "last", "version": "1"})).status == 201
+    assert "is deregistered" in shell.done("deregister", another, at(node))
+    for command in ("drain", "deregister"):
+        end = shell.bender(command, last, at(node))
+        assert end.returncode == 1
+        assert f"registration/{last} is the last member that takes traffic of backend last: every" in end.stderr
+        assert end.stderr.endswith("Nothing was changed; add --force to do it all the same.\n")
+    assert "is deregistered" in shell.done("deregister", last, "--force", at(node))
+    assert (await node.call("DELETE", "/backends/last")).status == 204
 
 
 @ensureDeferred
