@@ -149,7 +149,7 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
         does = "add --force to remove all that there is" if prune else "nothing was changed"
         raise BenderError(f"{file.name} {DECLARES_NOTHING}; {does}")
     applier = _applier(session)
-    await applier.until_ready(wait)
+    await applier.until_ready(wait, lambda why: session.screen.warn(f"{why}; waiting for up to {wait:g} s"))
     contents = await applier.contents()
     for note in contents.notes:
         session.screen.warn(note)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -66,10 +67,27 @@ def require_once(context: click.Context, given: Sequence[click.Parameter]) -> No
             raise click.UsageError(f"{max(option.opts, key=len)} is given {often}: give it once{lists}", context)
 
 
+#: Options that every command has, and no group of commands.
+OF_COMMANDS = ("--node", "--json", "--token-file", "--ca", "--as")
+
+
 class Group(click.Group):
     """Shows its commands as they were added, what people need first, and all of what is said of each."""
 
     command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in OF_COMMANDS:
+                raise
+            names = self.list_commands(ctx)
+            at = next((at for at, word in enumerate(given) if word in names), len(given))
+            words = [*given[at : at + 1], *given[:at], *given[at + 1 :]]
+            such = f": {ctx.command_path} {shlex.join(words)}" if at < len(given) else ""
+            raise click.UsageError(f"give {error.option_name} after the command{such}") from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -93,6 +111,10 @@ class Group(click.Group):
 
 
 Group.group_class = Group
+
+
+class Unwritten(OSError):
+    """The output of a command that has changed something cannot be written."""
 
 
 class Lazy(NamedTuple):
@@ -180,7 +202,8 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except OSError as error:  # those of the network, and of files that are read, do not come to here
         if not isinstance(error, BrokenPipeError):  # a reader may stop at any time, as `head` does
-            Screen(as_json=False).error(f"what was asked for cannot be written ({error.strerror})")
+            what = "the registry was changed, but the output" if isinstance(error, Unwritten) else "what was asked for"
+            Screen(as_json=False).error(f"{what} cannot be written ({error.strerror})")
         return NOT_DONE
     finally:
         _discard_unwritten()

@@ -29,6 +29,9 @@ LOOKS_APART_S = 0.5
 #: a command by less than 2 s.
 STATUS_S_MAX = 1.5
 
+#: So long a node may take to find its peers when it has started.
+FINDING_S = 10.0
+
 KINDS = ("registrations", "backends", "frontends")
 
 
@@ -47,6 +50,9 @@ async def status(session: Session) -> None:
     One node is enough to find the others. The drivers of load balancers are named with what is wrong: a configuration
     that is refused, or held back, with the reason and what is served instead. With --json it is what that node says of
     itself and the others, and "consumers" is what it answers of those.
+
+    The status is 0 if a node answers, whatever it says of itself and of others; that of `bender diff` is 1 if nodes
+    differ or one does not answer.
     """
     own, reply = await session.client.read(reader(Status), "GET", "/status")
     if session.screen.as_json:
@@ -72,13 +78,21 @@ async def status(session: Session) -> None:
             continue
         for guarded in each.guarded:
             screen.say(f"{each.node} {_suspects(guarded)}.")
-    for seed in own.unanswered:
-        screen.say(f"{seed}, one of --peers, was never found by {own.node}.")
+    for line in missing_peers(own):
+        screen.say(line)
     for what, problem in own.problems.items():
         if not what.startswith("consumer/"):  # which all nodes are asked about below
             screen.say(f"{own.node} says of {what}: {problem}.")
     screen.aside(f"lags as {own.node} at {reply.node} hears them")
     _show_consumers(session, await asking, lost=not own.counts.frontends)
+
+
+def missing_peers(own: Status) -> list[str]:
+    """Return a sentence for each of --peers that a node has not found; none while it may be about to find them."""
+    if own.uptime_s < FINDING_S:
+        return []
+    found = "was never found" if own.ready else "was not found yet"
+    return [f"{seed}, one of --peers, {found} by {own.node}." for seed in own.unanswered]
 
 
 async def _listed_consumers(session: Session) -> list[Any] | None:

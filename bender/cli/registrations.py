@@ -70,7 +70,8 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
         ]
         for each in found
     ]
-    session.screen.table(INSTANCES.names, rows, caption=f"{len(rows)} at {reply.node}")
+    nothing = f"nothing {'matches' if meta or app else 'is registered'} (asked {reply.node})"
+    session.screen.table(INSTANCES.names, rows, caption=f"{len(rows)} at {reply.node}" if rows else nothing)
     return await _known(session, app, version, listed=bool(found))
 
 

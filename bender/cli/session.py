@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 import click
 import msgspec
 from attrs import define, field
+from click.core import ParameterSource
 
 from bender.cli import completing
+from bender.cli.grammar import Unwritten
 from bender.cli.loops import on_asyncio, on_reactor
 from bender.cli.screen import Screen
 from bender.cli.slow_nodes import in_order, remember
-from bender.client import BenderError, Client, Reply, parse_nodes
+from bender.client import BenderError, Client, Reply, Unavailable, parse_nodes
 from bender.client.nodes import API_PORT
 from bender.client.transport import Safety
 from bender.core.authors import NAME_CHARACTERS_MAX, signature
@@ -104,6 +106,8 @@ class Session:
     screen: Screen
     #: The nodes to ask, in the order in which they were given.
     nodes: tuple[str, ...]
+    #: Whether they were given at all, by --node or BENDER_NODES.
+    has_given_nodes: bool
     safety: Safety
     #: Both are there when the command begins; only what follows events has a reactor.
     client: Client = field(init=False)
@@ -236,7 +240,8 @@ def _with_options(command: Callable[..., Done], run: Callable[[Session, dict[str
     ) -> int:
         _let_there_be_streams()
         safety = Safety(token_of(token_file), None if ca is None else ca.read_bytes(), author or user_at_host())
-        return run(Session(Screen(as_json=as_json), nodes, safety), arguments)
+        given = click.get_current_context().get_parameter_source("nodes") is not ParameterSource.DEFAULT
+        return run(Session(Screen(as_json=as_json), nodes, given, safety), arguments)
 
     for option in reversed(OPTIONS):
         parsed = option(parsed)
@@ -276,8 +281,13 @@ async def _bounded(session: Session, later: Any, doing: Done) -> int:
     try:
         status = await doing
     except BenderError as error:
-        session.screen.error(str(error))
+        lost = isinstance(error, Unavailable) and not session.has_given_nodes
+        session.screen.error(f"{error}: name the nodes by --node or BENDER_NODES" if lost else str(error))
         return 1
+    except OSError as error:
+        if session.client.changes and not isinstance(error, BrokenPipeError):
+            raise Unwritten(error.errno, error.strerror) from error
+        raise
     finally:
         session.screen.end()
     session.tell_problems()

@@ -111,6 +111,8 @@ class Client:
         self._learns = learns
         #: How many requests were sent, to whichever nodes.
         self.requests = 0
+        #: How many of them have changed something, or may have.
+        self.changes = 0
         #: Called with each node that did not answer, and why, before the next one is tried. Set it to your own.
         self.on_problem: Callable[[str, str], None] = lambda _node, _problem: None
 
@@ -166,6 +168,7 @@ class Client:
         self.nodes.answered(node)
         if isinstance(answer, Refused):
             raise answer
+        self.changes += method != "GET"
         return answer
 
     async def _value(self, read: Reader[_T], method: str, path: str, body: object = None, **limits: Any) -> _T:

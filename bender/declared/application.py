@@ -60,16 +60,21 @@ class Applier:
     seconds: Callable[[], float]
     pause: Callable[[float], Awaitable[object]]
 
-    async def until_ready(self, within_s: float) -> None:
+    async def until_ready(self, within_s: float, on_wait: Callable[[str], None] = lambda _why: None) -> None:
         """Wait until a node is ready, and no other is still about to be; `within_s` seconds at most.
 
+        `on_wait` is called once, with a clause about what is waited for, if there is something.
         A node that was just started lacks what others have. What is set there may be older than what they have.
         """
         ends_at = self.seconds() + within_s
+        waits = False
         while self.seconds() < ends_at:
             found = [await self._is_ready(node) for node in self.client.nodes.in_turn()]
             if True in found and False not in found:
                 return
+            if not waits:
+                waits = True
+                on_wait("a node is not ready yet" if False in found else "no node answers yet")
             await self.pause(LOOKS_APART_S)
 
     async def _is_ready(self, node: str) -> bool | None:

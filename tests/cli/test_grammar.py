@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli import bender, grammar
 from bender.cli.commands import COMMANDS
-from bender.cli.grammar import Command, Group, first_sentence, run
+from bender.cli.grammar import OF_COMMANDS, Command, Group, first_sentence, run
+from bender.cli.session import OPTIONS
 
 WEB = "web/1.2.0/10.0.0.5/8080"
 
@@ -52,6 +53,30 @@ class Help(SynchronousTestCase):
             shown = self.shown(*path.split()[1:])
             for line in command.examples.splitlines():
                 self.assertIn(f"\n  {line}\n", shown)
+
+
+class Places(SynchronousTestCase):
+    def error(self, *arguments: str) -> str:
+        with redirect_stderr(StringIO()) as shown:
+            self.assertEqual(run(bender, arguments), 2)
+        return shown.getvalue()
+
+    def test_options_of_commands(self) -> None:
+        """One that is given before its command is shown where it belongs."""
+        for arguments, what in (
+            (("--json", "ls"), "give --json after the command: bender ls --json"),
+            (("--node", "10.0.0.1", "ls", "web"), "give --node after the command: bender ls --node 10.0.0.1 web"),
+            (("--node=a b", "ls"), "give --node after the command: bender ls '--node=a b'"),
+            (("backend", "--json", "ls"), "give --json after the command: bender backend ls --json"),
+            (("--json",), "give --json after the command"),
+        ):
+            self.assertEqual(self.error(*arguments), f"bender: {what}.\n")
+        self.assertIn("no such option", self.error("--jsn", "ls").lower())
+
+    def test_which_they_are(self) -> None:
+        """All that every command has."""
+        names = {name for option in OPTIONS for name in click.command()(option(lambda: None)).params[0].opts}
+        self.assertEqual(names, {*OF_COMMANDS})
 
 
 class Columns(SynchronousTestCase):

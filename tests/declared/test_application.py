@@ -223,16 +223,22 @@ class Readiness(ApplicationCase):
             self.start(host)
         begun = self.network.seconds()
         self.failure(self.applies(self.client(ONE)).contents(), Unavailable)
-        self.result(self.applier.until_ready(30), within_s=30)
+        whys: list[str] = []
+        self.result(self.applier.until_ready(30, whys.append), within_s=30)
+        self.assertEqual(whys, ["a node is not ready yet"])
         self.assertTrue(all(self.node(host).ready for host in (ONE, TWO)))
         self.assertLess(self.network.seconds() - begun, 31)
         self.result(self.applier.contents())
+        self.result(self.applier.until_ready(30, whys.append))
+        self.assertEqual(len(whys), 1)
 
     def test_it_does_not_wait_for_ever(self) -> None:
         """After its time it goes on, and what is asked next says why it cannot be done."""
         for host in ALL:
             self.machines[host].kill()
-        self.result(self.applier.until_ready(5), within_s=20)
+        whys: list[str] = []
+        self.result(self.applier.until_ready(5, whys.append), within_s=20)
+        self.assertEqual(whys, ["no node answers yet"])
         self.failure(self.applier.contents(), Unavailable, within_s=60)
 
     def test_a_state_from_a_file_ends_in_time(self) -> None:

@@ -470,6 +470,7 @@ async def test_watching_in_vain_says_so(cluster: Cluster, shell: Shell) -> None:
 @ensureDeferred
 async def test_tables_and_colours_are_for_terminals(shared: Cluster, shell: Shell) -> None:
     node = await empty(shared)
+    assert f"nothing is registered (asked 127.0.0.1:{node.api_port})" in shell.shown("ls", at(node))
     await registered(node, meta={"zone": "a"})
     plain = shell.done("ls", at(node))
     assert re.fullmatch(r"APP +VERSION .* META\nweb +1\.2\.0 .*\n", plain)
@@ -526,6 +527,9 @@ async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
     for command in (["ls", at(node)], ["ls", "--json", at(node)], ["ls", "--help"]):
         assert shell.written(">/dev/full", *command) == (1, why)
     assert shell.written(">&-", "ls", at(node)) == (0, "")
+    why = "bender: the registry was changed, but the output cannot be written (No space left on device).\n"
+    assert shell.written(">/dev/full", "register", "web/2/10.0.0.5/8080", at(node)) == (1, why)
+    assert "web/2/10.0.0.5/8080" in shell.bender("ls", "--json", at(node)).stdout
 
 
 # What is not understood.

@@ -1,0 +1,53 @@
+"""How a command ends that cannot be done, or whose output cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Coroutine
+from contextlib import redirect_stderr
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.cli.grammar import Unwritten
+from bender.cli.screen import Screen
+from bender.cli.session import Session, _bounded
+from bender.client import Unavailable
+from bender.client.transport import Safety
+
+
+class Ending(SynchronousTestCase):
+    def doing(self, error: Exception, *, has_given_nodes: bool = True, changes: int = 0) -> Deferred[int]:
+        session = Session(Screen(as_json=False), ("10.0.0.1:1729",), has_given_nodes, Safety(None, None, "anna"))
+        client: Any = SimpleNamespace(changes=changes)
+        session.client = client
+
+        async def command() -> int | None:
+            raise error
+
+        doing: Coroutine[Any, Any, int | None] = command()
+        return Deferred.fromCoroutine(_bounded(session, lambda _delay_s, _call: lambda: None, doing))
+
+    def said(self, error: Exception, **how: Any) -> str:
+        with redirect_stderr(StringIO()) as shown:
+            self.assertEqual(self.successResultOf(self.doing(error, **how)), 1)
+        return shown.getvalue()
+
+    def test_no_node(self) -> None:
+        """It is said how nodes are named, if none were."""
+        away = Unavailable({"127.0.0.1:1729": "does not answer (connection refused)"})
+        why = "bender: 127.0.0.1:1729 does not answer (connection refused)"
+        self.assertEqual(self.said(away), f"{why}.\n")
+        self.assertEqual(self.said(away, has_given_nodes=False), f"{why}: name the nodes by --node or BENDER_NODES.\n")
+
+    def test_output_that_cannot_be_written(self) -> None:
+        """Whether something was changed is known to the error; who stops reading knows it."""
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.failureResultOf(self.doing(full, changes=1), Unwritten)
+        for error, changes in ((full, 0), (BrokenPipeError(), 1)):
+            found = self.failureResultOf(self.doing(error, changes=changes), OSError).value
+            self.assertIs(found, error)
