@@ -30,7 +30,7 @@ async def test_the_next_node_is_asked(cluster: Cluster, shell: Shell) -> None:
     for _ in range(2):
         shown = shell.shown("ls", BENDER_NODES=both)
         assert refused in shown
-        assert f"0 at 127.0.0.1:{two.api_port}" in shown
+        assert f"(asked 127.0.0.1:{two.api_port})" in shown
     assert not (shell.home / "cache/bender/nodes.json").exists()
     assert shell.done("ls", "--json", BENDER_NODES=both) == "[]\n"
 
@@ -56,7 +56,7 @@ async def test_a_node_that_hangs_is_remembered(shared: Cluster, shell: Shell) ->
         assert [*remembered] == [hanging]
         shown = shell.shown("ls", BENDER_NODES=both)
         assert "has not answered" not in shown
-        assert f"0 at 127.0.0.1:{node.api_port}" in shown
+        assert f"(asked 127.0.0.1:{node.api_port})" in shown
 
 
 @ensureDeferred
