@@ -164,8 +164,7 @@ class _Lines(Progress):
         self._screen = screen
 
     def begins(self, found: Settings, look: Look) -> None:
-        canary = canary_of(found)
-        beside = {} if canary is None else {"canary": {"version": canary.version, "percent": canary.percent}}
+        beside = {} if canary_of(found) is None else {"canary": found["canary"]}
         self._tell("begins", backend=found["id"], serving=found["version"], **beside, **_shown(look))
 
     def plans(self, step: Step, number: int, of: int) -> None:

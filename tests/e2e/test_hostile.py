@@ -106,6 +106,10 @@ def test_more_that_is_no_answer(hostile: Hostile, bender: Commands, command: lis
         ask(hostile, bender, [*command, *options], 6)
 
 
+#: A deploy may learn of other nodes and other operators, and need not.
+OF_USE_TO_DEPLOYS = ("/status", "/backends/.*/history")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -121,7 +125,7 @@ def test_nothing_is_done_where_nothing_is_said(
 ) -> None:
     """Neither HTML nor a page that has moved is taken for an answer, by whichever request of the command."""
     for route in routes(hostile, bender, command):
-        if command[0] == "deploy" and GOOD[route][1] == "/status":  # it may learn of other nodes, and need not
+        if command[0] == "deploy" and GOOD[route][1] in OF_USE_TO_DEPLOYS:
             continue
         # The change is done by the time that a command asks for consumers.
         status = 0 if command[0] not in ("deploy", "status") and GOOD[route][1] == "/consumers" else 1
