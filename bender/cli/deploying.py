@@ -55,14 +55,14 @@ up_to_a_day = Duration("0s", "24h")
 )  # fmt: skip
 @click.option("--force", is_flag=True,
               help="Deploy a version that has no members, unless --min-members is given; and deploy although another "
-              "operator changed the backend in the last ten minutes.")  # fmt: skip
+              "operator set a canary in the last ten minutes.")  # fmt: skip
 @following
 async def deploy(
     session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **more: Any
 ) -> int:
     """Let a version serve a backend, at once or in steps, and go back if it turns out worse.
 
-    It changes nothing if there are too few members, or if another operator changed the backend in the last ten minutes,
+    It changes nothing if there are too few members, or if another operator set a canary in the last ten minutes,
     by the names in its history (see --as). While it watches it sets the backend back to what it found as soon
     as there are fewer members of the version to take traffic than at the beginning, most of them cannot be reached, or
     too many requests fail, as far as load balancers report that. If somebody else changes the backend it stops.

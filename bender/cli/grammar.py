@@ -56,13 +56,17 @@ class Command(click.Command):
 
 
 def require_once(context: click.Context, given: Sequence[click.Parameter]) -> None:
-    """Refuse an option that takes one value and is given several times; `given` are parameters as they were typed."""
+    """Refuse a file or list that is given several times, because only the last would count.
+
+    `given` are parameters as they were typed. Of other options the last counts, so that a script can add to a command.
+    """
     for option in context.command.get_params(context):
-        if not isinstance(option, click.Option) or option.multiple or option.is_flag or option.count:
+        is_list = isinstance(option, click.Option) and (option.metavar or "").endswith(",…")
+        if option.multiple or not (is_list or isinstance(option.type, click.Path | click.File)):
             continue
         times = given.count(option)
         if times > 1:
-            lists = ", with commas between its values" if (option.metavar or "").endswith(",…") else ""
+            lists = ", with commas between its values" if is_list else ""
             often = "twice" if times == 2 else f"{times} times"
             raise click.UsageError(f"{max(option.opts, key=len)} is given {often}: give it once{lists}", context)
 

@@ -1,7 +1,7 @@
 """Whether another operator is at work on a backend: its last change, if that was made by somebody else a moment ago.
 
 Names are what clients say of themselves, so this is a question to people and not a lock. A change without a name, as by
-curl, says nothing of who made it, and neither does the creation of a backend of a deploy.
+curl, says nothing of who made it. A change that leaves no canary is that of a deploy which is over.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from bender.client import Setting
 from bender.core.authors import name_in
 from bender.core.difference import differences
+from bender.core.serving import canary_of
 
 #: How long after a change of another operator a deploy asks: steps are watched for a minute each if not said otherwise.
 RECENT_S = 600.0
@@ -19,13 +20,14 @@ RECENT_S = 600.0
 def recent_change(history: Sequence[Setting], operator: str, now_ms: int) -> str | None:
     """Return who has made the last change of a backend, what and when, in a clause; None if it is no reason to stop.
 
-    `history` is the newest first. It is none if `operator` made it, nobody is named, or it is older than `RECENT_S`.
+    `history` is the newest first. A change is no reason if it leaves no canary, if `operator` made it, if nobody is
+    named, or if it is older than `RECENT_S`.
     """
     if len(history) < 2 or history[1].settings is None:
         return None
     last, before = history[:2]
     who, age_s = name_in(last.author), max(0.0, (now_ms - last.at_ms) / 1000)
-    if last.settings is None or not who or who == operator or age_s > RECENT_S:
+    if last.settings is None or canary_of(last.settings) is None or not who or who == operator or age_s > RECENT_S:
         return None
     what = ", ".join(differences(before.settings, last.settings)) or "another setting"
     ago = f"{age_s:.0f} s" if age_s < 120 else f"{age_s / 60:.0f} min"

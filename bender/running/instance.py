@@ -211,7 +211,7 @@ class Instance:
             wait_s = min(wait_s * LOOK_GROWTH, self._plan.check_apart_s)
             obstacle = await self._obstacle_at(host)
         if self._holding.holder is Holder.OTHER_BEFORE_IT:
-            self._log.warn("{clause}: it is taken for a proxy in front of the command.", clause=self._holding.clause)
+            self._log.warn("{clause}: it is taken for a proxy in front of it.", clause=self._holding.clause)
 
     async def _obstacle_at(self, host: str) -> _Obstacle | None:
         """Return what speaks against registering it at a host.

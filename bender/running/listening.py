@@ -17,9 +17,6 @@ TCP_TABLES = ("tcp", "tcp6")
 #: The state of a socket that listens.
 _LISTENS = "0A"
 
-#: The flag of a Unix socket that listens.
-_ACCEPTS = 1 << 16
-
 
 @frozen
 class Listener:
@@ -56,17 +53,6 @@ class SocketTable:
     def bound_addresses(self, port: int) -> list[str]:
         """Return the addresses at which some process accepts connections to the port."""
         return sorted({each.address for each in self.listeners(port)})
-
-    def listening_inodes(self) -> set[int]:
-        """Return the inodes of all sockets that accept connections, Unix sockets too."""
-        found = {each.inode for each in self.listeners()}
-        with suppress(OSError, ValueError), (self.root / "unix").open(encoding="utf-8", errors="replace") as lines:
-            next(lines, None)
-            for line in lines:
-                _, _, _, flags, _, _, inode, *_ = line.split()
-                if int(flags, 16) & _ACCEPTS:
-                    found.add(int(inode))
-        return found
 
     def _listeners(self, lines: Iterator[str], ending: str) -> Iterator[Listener]:
         """Return those of which the local address, as it is written in the table, ends so."""

@@ -1,10 +1,10 @@
 """Which process holds the port of the instance: one that the command has started, or another one.
 
 If another one does, its answers say nothing about the command, and the instance must not get traffic for them. That is
-certain in two cases only. A socket that was there before the command was started cannot be the command's, unless the
-command has inherited it or serves behind it, as behind a proxy. And a port that the command has held and holds no
-longer is lost to whoever holds it now. In all other cases nothing is concluded: the process may be a forwarder that
-belongs to the command, such as that of a container, or it may belong to another user, which hides what it holds.
+certain in one case only: a port that the command has held and holds no longer is lost to the process that holds it now.
+A process that held the port before the command was started may be a proxy in front of the command, or the service that
+the command stands for. In all other cases nothing is concluded: the process may be a forwarder that belongs to the
+command, such as that of a container, or it may belong to another user, which hides what it holds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Holder(Enum):
     COMMAND = auto()
     #: Certainly not the command.
     OTHER = auto()
-    #: A process that was there before, while the command listens elsewhere: a proxy in front of it, or a mistake.
+    #: A process that was there before: a proxy in front of the command, a service that it stands for, or a mistake.
     OTHER_BEFORE_IT = auto()
     #: A process that was not there before: a forwarder that belongs to the command, or a mistake.
     OTHER_SINCE = auto()
@@ -92,9 +92,7 @@ class PortHolder:
         clause = self._clause(inodes)
         if self._of_command is not None:
             return Holding(Holder.OTHER, clause)
-        if held.keys() & self._sockets.listening_inodes():
-            return Holding(Holder.OTHER_BEFORE_IT, clause)
-        return Holding(Holder.OTHER, f"{clause} (--any-process accepts that)")
+        return Holding(Holder.OTHER_BEFORE_IT, clause)
 
     def bound_addresses(self) -> list[str]:
         """Return the addresses at which some process accepts connections to the port, as far as that is known."""

@@ -356,10 +356,14 @@ class AnotherOperator(DeployCase):
         self.assertEqual((self.shop, self.told.lines), ({"version": "1", "2": 10}, []))
 
     def test_it_may_be_forced(self) -> None:
-        self.sets("anna@web1", meta={"note": "y"})
-        self.sets("anna@web1", meta={"note": "x"})
+        self.sets("anna@web1", canary={"version": "2", "percent": 10})
         self.begin(Plan("shop", "2", operator="bert@web2", force=True))
         self.assertEqual(self.shop, {"version": "2"})
+
+    def test_a_deploy_that_is_over(self) -> None:
+        """It left no canary."""
+        self.sets("anna@web1", meta={"note": "x"})
+        self.assertTrue(self.rehearse(Plan("shop", "2", operator="bert@web2")).done)
 
     def test_who_is_no_other(self) -> None:
         """The same operator, one without a name, and one who did that long ago."""

@@ -181,13 +181,14 @@ async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
     elsewhere = begin(host="127.0.0.2")
     begun[f"127.0.0.2:{elsewhere.port} refuses connections: port {elsewhere.port} is bound to 127.0.0.1."] = elsewhere
     begun[f"127.0.0.1:{closed.port} refuses connections."] = closed
-    begun[f"port {held.port} is held by process {os.getpid()} ("] = held
     for said, run in begun.items():
         await run.printed(said)
         assert said in run.stderr.partition("not registered yet: ")[2]
     assert "refuses connections" in json.loads(closed.stderr)["message"]
     for run in begun.values():
         await run.unlisted(node, within_s=0.1)
+    await held.listed(node)
+    assert f"port {held.port} is held by process {os.getpid()} (" in held.stderr
     holder.close()
     closed.signal(signal.SIGTERM)
     assert await closed.ended() == 128 + signal.SIGTERM

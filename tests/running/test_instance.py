@@ -157,7 +157,7 @@ class Holders(ReportingCase):
         self.port.holding = Holding(Holder.OTHER_BEFORE_IT, CLAUSE)
         self.serve()
         self.run_it()
-        self.assertEqual(self.lines, [f"{CLAUSE}: it is taken for a proxy in front of the command."])
+        self.assertEqual(self.lines, [f"{CLAUSE}: it is taken for a proxy in front of it."])
         self.network.pass_time(1)
         self.assertTrue(self.listed())
 

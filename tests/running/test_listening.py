@@ -23,13 +23,6 @@ SIX = (
 )
 
 
-UNIX = (
-    "Num       RefCount Protocol Flags    Type St Inode Path\n"
-    "00000000bba1d9e9: 00000002 00000000 00010000 0001 01 1001 /run/web socket\n"
-    "000000000e01b1a0: 00000003 00000000 00000000 0001 03 1002\n"
-)
-
-
 class Listening(SynchronousTestCase):
     def table(self, order: Literal["little", "big"] = "little", **texts: str) -> SocketTable:
         folder = Path(self.mktemp())
@@ -46,10 +39,8 @@ class Listening(SynchronousTestCase):
         self.assertEqual(table.bound_addresses(80), [])
 
     def test_inodes(self) -> None:
-        """They tell the sockets apart; those of Unix sockets that accept connections are known as well."""
-        table = self.table(tcp=FOUR, unix=UNIX)
-        self.assertEqual(table.listeners(8081), [Listener("10.0.0.9", 8081, 1732297)])
-        self.assertEqual(table.listening_inodes(), {1732297, 1001})
+        """They tell the sockets apart."""
+        self.assertEqual(self.table(tcp=FOUR).listeners(8081), [Listener("10.0.0.9", 8081, 1732297)])
 
     def test_what_a_socket_covers(self) -> None:
         """Its own address, or all; the one for all addresses of IPv6 takes those of IPv4 too, if it may."""
@@ -69,8 +60,7 @@ class Listening(SynchronousTestCase):
 
     def test_no_tables(self) -> None:
         """Nothing is known on other systems, or where the tables are of another form."""
-        self.assertEqual(SocketTable(Path("/there/is/no/such/folder")).listening_inodes(), set())
+        self.assertEqual(SocketTable(Path("/there/is/no/such/folder")).listeners(), [])
         for text in ("", "x\ny\n", f"{HEAD} 0: zz:1F90 0:0 0A {REST}"):
             self.assertEqual(self.table(tcp=text).bound_addresses(8080), [])
-            self.assertEqual(self.table(tcp=text, tcp6=FOUR, unix="x\ny\n").bound_addresses(8081), ["10.0.0.9"])
-            self.assertEqual(self.table(unix=text).listening_inodes(), set())
+            self.assertEqual(self.table(tcp=text, tcp6=FOUR).bound_addresses(8081), ["10.0.0.9"])

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from bender.running.listening import SocketTable
 from bender.running.port_holder import Holder, Holding, PortHolder
-from tests.running.test_listening import HEAD, UNIX
+from tests.running.test_listening import HEAD
 from tests.running.test_processes import TableCase
 
 HOST = "10.0.0.5"
 CLAUSE = "port 8080 is held by process 50 (nginx), which this command did not start"
 
-HIDDEN = "port 8080 is held by another process, which this command did not start (--any-process accepts that)"
+HIDDEN = "port 8080 is held by another process, which this command did not start"
 
 
 class HolderCase(TableCase):
@@ -64,12 +64,12 @@ class Concluding(HolderCase):
             self.assertEqual(self.look(), Holding(Holder.COMMAND))
 
     def test_a_socket_that_was_there_before(self) -> None:
-        """It is not the command's, as long as the command listens nowhere."""
+        """It is not the command's, which may stand for it."""
         self.hold(50, 1, name="nginx")
         self.listen(("00000000", 8080, 1))
         self.begin()
         self.hold(10, 7)
-        self.assertEqual(self.look(), Holding(Holder.OTHER, f"{CLAUSE} (--any-process accepts that)"))
+        self.assertEqual(self.look(), Holding(Holder.OTHER_BEFORE_IT, CLAUSE))
 
     def test_a_socket_that_was_there_before_and_that_it_inherits(self) -> None:
         """It is the command's, whoever else holds it."""
@@ -80,16 +80,12 @@ class Concluding(HolderCase):
         self.assertEqual(self.look(), Holding(Holder.COMMAND))
 
     def test_a_proxy_in_front_of_it(self) -> None:
-        """The command listens at another port, or at a Unix socket: it may serve from there."""
+        """The command listens at another port: it may serve from there."""
         self.hold(50, 1, name="nginx")
         self.listen(("00000000", 8080, 1))
         self.begin()
         self.hold(10, 2)
         self.listen(("00000000", 8080, 1), ("0100007F", 8081, 2))
-        self.assertEqual(self.look(), Holding(Holder.OTHER_BEFORE_IT, CLAUSE))
-        self.listen(("00000000", 8080, 1))
-        self.hold(10, 1001)
-        (self.net / "unix").write_text(UNIX)
         self.assertEqual(self.look(), Holding(Holder.OTHER_BEFORE_IT, CLAUSE))
 
     def test_a_socket_that_came_later(self) -> None:
@@ -121,7 +117,7 @@ class Concluding(HolderCase):
         self.listen(("00000000", 8080, 1))
         self.begin()
         self.hold(10)
-        self.assertEqual(self.look(), Holding(Holder.OTHER, HIDDEN))
+        self.assertEqual(self.look(), Holding(Holder.OTHER_BEFORE_IT, HIDDEN))
 
     def test_nothing_is_concluded_where_something_is_not_known(self) -> None:
         """The sockets or processes of the command, or whether the address is one of this machine."""
@@ -133,7 +129,7 @@ class Concluding(HolderCase):
         shutil.rmtree(self.root / "11" / "fd")
         (self.root / "11" / "fd").write_text("which cannot be listed")
         self.assertEqual(self.look(), Holding(Holder.UNKNOWN))
-        self.assertEqual(self.look([10]).holder, Holder.OTHER)
+        self.assertEqual(self.look([10]).holder, Holder.OTHER_BEFORE_IT)
         self.has_address = False
         self.assertEqual(self.look([10]), Holding(Holder.UNKNOWN))
 
