@@ -176,9 +176,9 @@ class Runner:
             after_s = self._reactor.seconds() - self._started_at
             how = f"was ended by {by}" if by else f"ended with status {status}" if status else "ended"
             self._log.warn(
-                "The command {how} after {after} s and was never registered: {reason}.",
+                "The command {how} {after} and was never registered: {reason}.",
                 how=how,
-                after=round(after_s, None if after_s >= 1 else 1),
+                after="at once" if after_s < 0.1 else f"after {round(after_s, None if after_s >= 1 else 1)} s",
                 reason=reason,
             )
         elif by is not None:

@@ -271,6 +271,11 @@ class Ends(ReportingCase):
             self.network.pass_time(3)
             line = f"The command {how} after 3 s and was never registered: {HOST}:8080 refuses connections."
             self.assertEqual(self.end(*end), [line])
+        for passed_s, after in ((0, "at once"), (0.25, "after 0.2 s")):
+            self.run_it()
+            self.network.pass_time(passed_s)
+            (line,) = self.end(3)
+            self.assertIn(f"ended with status 3 {after} and was never registered", line)
 
     def test_without_a_node(self) -> None:
         """The reason may be there."""
