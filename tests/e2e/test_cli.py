@@ -72,7 +72,11 @@ async def test_an_instance_is_registered_listed_and_deregistered(cluster: Cluste
     assert said == {"applied": ["n1", "n2"], "consumers": [], "missing": []}
     assert shell.done("deregister", "web/1.3.0/::1/80", "--json", here) == ""
     end = shell.bender("deregister", WEB, here)
-    assert (end.returncode, end.stdout, end.stderr) == (1, "", f"bender: there is no {WEB_ID}.\n")
+    assert (end.returncode, end.stdout, end.stderr) == (
+        1,
+        "",
+        f"bender: there is no {WEB_ID}; nothing is registered.\n",
+    )
 
 
 @ensureDeferred
