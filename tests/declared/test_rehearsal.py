@@ -140,6 +140,7 @@ class Warned(RehearsalCase):
         lacking = ["backend shop has no members: requests are answered 503 until there are"]
         document = Document({"shop": {**SHOP, "version": "2"}}, {"www": {"backend": "shop"}})
         self.assertEqual(self.warned(document), lacking)
+        self.assertEqual(self.warned(Document({"shop": {**SHOP, "version": "2"}})), lacking)
         self.registered.append(instance("2"))
         self.assertEqual(self.warned(document), [])
 
