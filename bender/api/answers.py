@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
-from bender.core.fields import did_you_mean
+from bender.core.fields import nearest_name
 from bender.core.model import Invalid, TooLarge, shown_name
 from bender.listing import Listing, LongListing
 from bender.node import Full, Node, NotReady, Succeeded
@@ -277,11 +277,11 @@ def require_known(names: Iterable[str], known: Collection[str], *, changes: bool
     for name in names:
         if name in known or (META_KEY in known and name.startswith("meta.")):
             continue
-        hint = did_you_mean(name, plain) or did_you_mean(name.partition(".")[0], plain)
-        hint = hint.replace("meta?", f"{META_KEY}?")
-        if hint or (changes and known):
+        nearest = nearest_name(name, plain) or nearest_name(name.partition(".")[0], plain)
+        if nearest or (changes and known):
+            hint = f", did you mean {META_KEY if nearest == 'meta' else nearest}?"
             takes = f"; it takes {', '.join(sorted(known))}"
-            raise Invalid(shown_name(name), f"is not a parameter of this request{hint or takes}")
+            raise Invalid(shown_name(name), f"is not a parameter of this request{hint if nearest else takes}")
 
 
 def fields_in_order(asked: Asked) -> list[tuple[str, str]]:

@@ -148,10 +148,11 @@ def one(node: Node, asked: Asked) -> Answer:
 def set_state(node: Node, asked: Asked) -> Answer:
     key = model.registration_key(_instance(asked))
     word = parse_word(asked.body)
-    if not (forced(asked) or node.word(key) is not None or node.account(key).says_something):
+    force = forced(asked)
+    if not (force or node.word(key) is not None or node.account(key).says_something):
         return not_found(key)
     harm = impact_at(node).of_state(key, word.state)
-    refusal = None if forced(asked) else refused_by(node, harm)
+    refusal = None if force else refused_by(node, harm)
     if refusal is not None:
         return refusal
     node.set_state(key, word, asked.author)

@@ -33,7 +33,7 @@ from bender.client.reading import (
     reader,
 )
 from bender.core.difference import differences
-from bender.core.fields import did_you_mean
+from bender.core.fields import nearest_name
 from bender.core.serving import canary_of
 
 #: What stands in columns of its own, or goes without saying.
@@ -408,9 +408,8 @@ async def _unserved(session: Session, id_: str, wanted: dict[str, Any]) -> list[
     kind, _, name = id_.partition("/")
     if kind != "frontend" or wanted.get("backend") is not None or wanted.get("rules"):
         return []
-    near = did_you_mean(name, [each.name for each in await session.client.frontends()])
-    meant = near.removeprefix(", did you mean ").removesuffix("?")
-    exists = f", the nearest name that exists is {meant}" if near else ""
+    near = nearest_name(name, [each.name for each in await session.client.frontends()])
+    exists = f", the nearest name that exists is {near}" if near else ""
     return [f"{id_} is new{exists}; it has no backend: requests are answered 503 until it has one"]
 
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from bender.client import Backend, Client, Registration
-from bender.core.serving import canary_of
+from bender.core.serving import versions_of
 
 #: Names that are listed where none is near.
 LISTED_MAX = 10
@@ -23,10 +23,7 @@ def versions_by_app(registrations: Iterable[Registration], backends: Iterable[Ba
     for registration in registrations:
         versions[registration.app].add(registration.version)
     for backend in backends:
-        versions[backend.app].add(backend.version)
-        canary = canary_of(backend.settings)
-        if canary is not None:
-            versions[backend.app].add(canary.version)
+        versions[backend.app].update(versions_of(backend.settings))
     return dict(versions)
 
 

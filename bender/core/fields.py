@@ -27,15 +27,21 @@ _BOUND = re.compile(r"Expected `(?:int|float)` (<=|>=|<|>) (-?[0-9.]+)")
 LISTED_MAX = 20
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ", did you mean …?" with the known name that comes nearest; an empty text where none does."""
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that comes nearest; None where none is near."""
     if len(name) > CHARACTERS_MAX:
-        return ""
+        return None
     from difflib import get_close_matches  # noqa: PLC0415 - only what is wrong needs it, and commands start without
 
     folded = {each.casefold(): each for each in known}
     nearest = get_close_matches(name.casefold(), folded, n=1, cutoff=ALIKE_MIN)
-    return f", did you mean {folded[nearest[0]]}?" if nearest else ""
+    return folded[nearest[0]] if nearest else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ", did you mean …?" with the known name that comes nearest; an empty text where none does."""
+    nearest = nearest_name(name, known)
+    return f", did you mean {nearest}?" if nearest else ""
 
 
 def unknown_field(of: str, name: str, known: Iterable[str]) -> str:

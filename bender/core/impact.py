@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from bender.core.fields import did_you_mean
-from bender.core.serving import AWAY, canary_of, servers_of
+from bender.core.fields import nearest_name
+from bender.core.serving import AWAY, backends_of_rules, canary_of, servers_of, versions_of
 
 #: Names that one sentence lists, and warnings that one answer has.
 NAMES_MAX = 5
@@ -88,10 +88,10 @@ class Impact:
         if before is None or _usual(before) == _usual(after):
             return None
         former, name = _usual(before), _usual(after)
-        serving = [each for each in (former, *_of_rules(before)) if each is not None and self._is_served(each)]
-        if not serving or (former not in serving and (name is None or self.listed.backend(name) is not None)):
-            return None
         backend = None if name is None else self.listed.backend(name)
+        serving = [each for each in (former, *_of_rules(before)) if each is not None and self._is_served(each)]
+        if not serving or (former not in serving and (name is None or backend is not None)):
+            return None
         if backend is not None and self.serves(backend):
             return None
         by = self.listed.backend(serving[0])
@@ -159,10 +159,8 @@ class Impact:
 
     def serves(self, backend: Settings, without: str | None = None) -> bool:
         """Return True if a member or server takes the traffic of a backend, `without` one registration."""
-        canary = canary_of(backend)
-        return self._stable(backend, without) or (
-            canary is not None and self._takes_traffic(backend["app"], canary.version, without)
-        )
+        versions = versions_of(backend)
+        return bool(self._fixed(backend)) or any(self._takes_traffic(backend["app"], of, without) for of in versions)
 
     def users(self, name: str) -> list[str]:
         """Return the names of the frontends that send to a backend."""
@@ -177,8 +175,7 @@ class Impact:
 
     def _fixed(self, backend: Settings) -> int:
         """Return the number of fixed servers that are not registered as well."""
-        canary, app = canary_of(backend), backend["app"]
-        versions = [backend["version"], *([] if canary is None else [canary.version])]
+        app, versions = backend["app"], versions_of(backend)
         places = [f"{each.host}/{each.port}" for each in servers_of(backend)]
         listed = self.listed.is_listed
         return sum(not any(listed(f"registration/{app}/{of}/{place}") for of in versions) for place in places)
@@ -189,8 +186,7 @@ class Impact:
 
     def _backends_of(self, app: str, version: str) -> Iterator[Settings]:
         for each in self.listed.objects("backend"):
-            canary = canary_of(each)
-            if each["app"] == app and version in (each["version"], canary and canary.version):
+            if each["app"] == app and version in versions_of(each):
                 yield each
 
     # Words.
@@ -239,15 +235,13 @@ class Impact:
         return f"backend {_some(names)}, which {'does' if len(names) == 1 else 'do'} not exist{hint}"
 
     def _nearest(self, name: str) -> str:
-        hint = did_you_mean(name, [each["name"] for each in self.listed.objects("backend")])
-        return f" ({hint.removeprefix(', ')})" if hint else ""
+        nearest = nearest_name(name, [each["name"] for each in self.listed.objects("backend")])
+        return f" (did you mean {nearest}?)" if nearest else ""
 
 
 def _of_rules(frontend: Settings) -> list[str]:
     """The backends that the rules of a frontend name, each once."""
-    rules = frontend.get("rules")
-    named = [rule.get("backend") for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
-    return [*dict.fromkeys(name for name in named if isinstance(name, str))]
+    return [*dict.fromkeys(name for _, name in backends_of_rules(frontend))]
 
 
 def _usual(frontend: Settings) -> str | None:

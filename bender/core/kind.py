@@ -66,7 +66,8 @@ class Kind:
 
     def unknown(self, kept: Mapping[str, Any]) -> list[str]:
         """Return the fields of an object that no client may send, as an older release may have kept some."""
-        return [field for field in kept if field not in self.fields]
+        known = self.fields
+        return [field for field in kept if field not in known]
 
     def require_known(self, sent: Mapping[str, Any], kept: Mapping[str, Any] = {}) -> None:
         """Raise `Invalid` for the first field that is not known, unless it takes one back that is `kept`."""

@@ -67,10 +67,24 @@ def canary_of(backend: Mapping[str, Any]) -> Canary | None:
     return None if canary is None or canary.version == backend["version"] else canary
 
 
+def versions_of(backend: Mapping[str, Any]) -> tuple[str, ...]:
+    """The versions of its app that serve a backend: its own, and that of its canary if it has one."""
+    canary = canary_of(backend)
+    return (backend["version"],) if canary is None else (backend["version"], canary.version)
+
+
 def servers_of(backend: Mapping[str, Any]) -> tuple[Server, ...]:
     """The fixed servers of a backend, without what an older node has kept there and cannot be one."""
     servers = backend.get("servers")
     return () if servers is None else kept_servers(servers)[0]
+
+
+def backends_of_rules(frontend: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """The backends that the rules of a frontend name, each with the index of its rule."""
+    rules = frontend.get("rules")
+    numbered = enumerate(rules) if isinstance(rules, list) else ()
+    named = [(at, rule.get("backend")) for at, rule in numbered if isinstance(rule, dict)]
+    return [(at, name) for at, name in named if isinstance(name, str)]
 
 
 def _kept(value: Any, parse: Callable[[Any], _T], none: _T) -> _T:

@@ -15,7 +15,7 @@ from bender.client.values import Word
 from bender.core.difference import differences
 from bender.core.kind import Kind
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.serving import canary_of
+from bender.core.serving import versions_of
 from bender.core.standing import UP
 from bender.core.timing import in_a_word
 from bender.declared.document import CLOCK_ERROR_MS, META, DeclaredState, Document, Fields, moment, same
@@ -212,8 +212,4 @@ def _rank(change: ConfigChange, contents: Contents) -> int:
 def _is_in_use(id_: str, contents: Contents) -> bool:
     """Return True if a backend sends to the version of an instance."""
     _, app, version, *_ = id_.split("/")
-    for fields in contents.backends.values():
-        canary = canary_of(fields)
-        if app == fields["app"] and version in (fields["version"], canary and canary.version):
-            return True
-    return False
+    return any(app == each["app"] and version in versions_of(each) for each in contents.backends.values())

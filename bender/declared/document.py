@@ -14,6 +14,7 @@ from attrs import frozen
 
 from bender.core.kind import Kind
 from bender.core.routing import BACKEND, FRONTEND
+from bender.core.serving import backends_of_rules
 from bender.core.standing import State
 from bender.core.states import LASTING_S
 
@@ -110,8 +111,4 @@ def backends_named(fields: Fields) -> list[tuple[tuple[str | int, ...], str]]:
     named: list[tuple[tuple[str | int, ...], str]] = []
     if isinstance(fields.get("backend"), str):
         named.append((("backend",), fields["backend"]))
-    rules = fields.get("rules")
-    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
-        if isinstance(rule, dict) and isinstance(rule.get("backend"), str):
-            named.append((("rules", number, "backend"), rule["backend"]))
-    return named
+    return [*named, *((("rules", at, "backend"), name) for at, name in backends_of_rules(fields))]

@@ -13,7 +13,7 @@ from attrs import define, frozen
 
 from bender.client.values import Registration
 from bender.core.impact import Impact
-from bender.core.serving import AWAY, canary_of
+from bender.core.serving import AWAY, versions_of
 from bender.core.standing import UP
 from bender.declared.comparison import ConfigChange, Contents
 from bender.declared.document import Fields, backends_named
@@ -147,6 +147,4 @@ class _Thought:
 
 
 def _versions(backend: Fields) -> set[Version]:
-    canary = canary_of(backend)
-    versions = [backend["version"], *([] if canary is None else [canary.version])]
-    return {(backend["app"], version) for version in versions}
+    return {(backend["app"], version) for version in versions_of(backend)}

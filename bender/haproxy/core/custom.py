@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import field, frozen
 
-from bender.core.fields import did_you_mean
+from bender.core.fields import did_you_mean, nearest_name
 from bender.core.model import Invalid, parse_name
 
 #: The files whose names say all; others name a frontend or backend.
@@ -139,11 +139,10 @@ def _why_misnamed(file: str) -> str | None:
 def _meant(file: str) -> str:
     """Suggest the name that comes nearest: with the same rest where the file is for one frontend or backend."""
     divided = _DIVIDED.fullmatch(file)
-    rest = "" if divided is None else divided[2]
-    nearest = did_you_mean(
-        "" if divided is None else divided[1], (each.removesuffix("-") for each in PREFIXES.values())
-    )
-    return f"{nearest.removesuffix('?')}-{rest}?" if nearest else did_you_mean(file, (GLOBAL, DEFAULTS, SECTIONS))
+    kind = None if divided is None else nearest_name(divided[1], PREFIXES)
+    if divided is None or kind is None:
+        return did_you_mean(file, (GLOBAL, DEFAULTS, SECTIONS))
+    return f", did you mean {PREFIXES[kind]}{divided[2]}?"
 
 
 def _problems(file: str, text: str) -> Iterator[str]:
