@@ -12,7 +12,7 @@ import msgspec
 
 from bender.cli import completing
 from bender.cli.columns import BACKEND_HISTORY, BACKENDS, FRONTEND_HISTORY, FRONTENDS, MEMBERS, RULES, Columns
-from bender.cli.effects import consumers_of, current, missing, say_differences, settings_of
+from bender.cli.effects import consumers_of, missing, say_differences, settings_of
 from bender.cli.grammar import Command, Group
 from bender.cli.screen import compact, day_and_clock
 from bender.cli.session import Session, asking
@@ -21,9 +21,9 @@ from bender.cli.words import Setting as Field
 from bender.client import Backend, BenderError, Consumer, Frontend, Member, NotFound, Reply, Setting
 from bender.client.asking import LIST_BYTES_MAX, forced, only_if, path_of
 from bender.client.drivers import found_down
+from bender.client.objects import current, reader_of
 from bender.client.reading import (
     Reader,
-    read_backend,
     read_backend_history,
     read_backends,
     read_frontend,
@@ -289,7 +289,7 @@ def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Seq
 @asking
 async def rollback(session: Session, name: str, *, force: bool) -> None:
     """Set a backend to what it was before; twice leads back to where it was."""
-    await _roll_back(session, read_backend, f"backend/{name}", force=force)
+    await _roll_back(session, f"backend/{name}", force=force)
 
 
 backend.add_command(rollback)
@@ -306,16 +306,17 @@ backend.add_command(rollback)
 @asking
 async def roll_back_frontend(session: Session, name: str, *, force: bool) -> None:
     """Set a frontend to what it was before; twice leads back to where it was."""
-    await _roll_back(session, read_frontend, f"frontend/{name}", force=force)
+    await _roll_back(session, f"frontend/{name}", force=force)
 
 
-async def _roll_back(session: Session, read: Reader[Backend | Frontend], id_: str, *, force: bool) -> None:
+async def _roll_back(session: Session, id_: str, *, force: bool) -> None:
+    read = reader_of(id_)
     try:
         before, _ = await session.client.read(read, "GET", path_of(id_))
     except NotFound as error:
         kind, _, name = id_.partition("/")
         other = "frontend" if kind == "backend" else "backend"
-        if await current(session, f"{other}/{name}") is None:
+        if await current(session.client, f"{other}/{name}") is None:
             raise
         raise BenderError(f"{error}: to set that back, bender {other} rollback {shlex.quote(name)}") from error
     # Should the answer be lost, the next node must not do it a second time.
@@ -332,7 +333,7 @@ async def _roll_back(session: Session, read: Reader[Backend | Frontend], id_: st
 
 
 def _say_how_to_end_a_canary(session: Session, what: Backend | Frontend) -> None:
-    """Whoever goes back wants one version most likely, and may not have thought of its canary."""
+    """Name the canary that came back with a setting, which an operator who goes back rarely wants."""
     canary = canary_of(what.settings) if isinstance(what, Backend) else None
     if canary is not None:
         gets = f"Its canary {canary.version} gets {float(canary.percent):g} % of the traffic"
@@ -386,8 +387,8 @@ async def _set(
     for key, value in fields:
         if key in options:
             raise click.UsageError(f"{key} is an option: give --{key.replace('_', '-')} {value}")
-    read: Reader[Backend | Frontend] = read_backend if id_.startswith("backend/") else read_frontend
-    found = await current(session, id_)
+    read = reader_of(id_)
+    found = await current(session.client, id_)
     before = settings_of(found)
     wanted = {key: value for key, value in options.items() if value is not None} | merged(before or {}, fields)
     # A part is put into what was found; if somebody else changes that meanwhile, it is not lost.

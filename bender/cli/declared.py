@@ -10,13 +10,14 @@ from typing import IO, Any
 import click
 import msgspec
 
-from bender.cli.effects import current, missing, settings_of
+from bender.cli.effects import missing, settings_of
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import Screen
 from bender.cli.session import Session, asking
 from bender.cli.words import Duration
 from bender.client import BenderError
-from bender.declared.application import Applier, Interrupted
+from bender.client.objects import current
+from bender.declared.application import Applier, Interrupted, rehearse
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, change_set, exported
 from bender.declared.document import Document
 from bender.declared.reading import Problem, Read, read
@@ -159,7 +160,7 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
     changes = change_set(found.document, contents, prune=prune)
     _refuse_to_remove_everything(changes, found.document, force=force)
     _show(session.screen, changes)
-    refused, foreseen = await applier.rehearse(changes.changes, contents)
+    refused, foreseen = await rehearse(session.client, changes.changes, contents)
     if refused and not force:
         return _say_refused(session.screen, changes, refused, dry_run=dry_run)
     if not session.screen.as_json:
@@ -184,7 +185,7 @@ async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[st
 
     async def lacking(change: ConfigChange) -> list[str]:
         try:
-            found = await current(session, change.id)
+            found = await current(session.client, change.id)
         except BenderError:  # it is set all the same
             return []
         return await missing(session, change.id, settings_of(found))

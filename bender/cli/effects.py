@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from bender.cli.session import Session
-from bender.client import Backend, BenderError, Consumer, Frontend, NotFound
-from bender.client.asking import path_of
+from bender.client import Backend, BenderError, Consumer, Frontend
 from bender.client.drivers import APPLIED_S_MAX, unable, until_applied
-from bender.client.reading import Reader, read_backend, read_frontend
+from bender.client.objects import current
 from bender.core.consumer import digest_of
 from bender.core.difference import differences
-
-
-async def current(session: Session, id_: str) -> Backend | Frontend | None:
-    """Return a backend or frontend as it is now, None where there is none."""
-    read: Reader[Backend | Frontend] = read_backend if id_.startswith("backend/") else read_frontend
-    try:
-        found, _ = await session.client.read(read, "GET", path_of(id_))
-    except NotFound:
-        return None
-    return found
 
 
 def settings_of(found: Backend | Frontend | None) -> dict[str, Any] | None:
@@ -44,7 +32,7 @@ async def missing(session: Session, id_: str, settings: dict[str, Any] | None, *
     try:
         within_s = APPLIED_S_MAX if changed else 0.0
         lacking = await until_applied(session.client.consumers, session.pause, id_, settings, within_s)
-        if lacking and changed and digest_of(settings_of(await current(session, id_))) != digest_of(settings):
+        if lacking and changed and digest_of(settings_of(await current(session.client, id_))) != digest_of(settings):
             return []  # somebody has changed it again: what drivers have is that by now
     except BenderError as error:  # it was set all the same
         return [f"it is not known whether load balancers have it: {error}; see bender status"]
@@ -56,14 +44,13 @@ async def last_member(session: Session, id_: str) -> str | None:
 
     It is judged as a node judges a drain. Nodes themselves let it end: a program that stops deregisters what it serves.
     """
-    from bender.declared.application import Applier  # noqa: PLC0415 - what sets something does without
+    from bender.declared.application import rehearse  # noqa: PLC0415 - what sets something does without
     from bender.declared.comparison import ConfigChange, Contents  # noqa: PLC0415
     from bender.declared.document import DeclaredState, declared_fields  # noqa: PLC0415
 
     backends = {each.name: declared_fields(each.settings) for each in await session.client.backends()}
     drain = ConfigChange("state", id_, None, {"state": "drain"}, DeclaredState("drain", 60.0))
-    applier = Applier(session.client, lambda: 0, time.monotonic, session.pause)
-    objections, _ = await applier.rehearse([drain], Contents(backends, {}, {}, 0))
+    objections, _ = await rehearse(session.client, [drain], Contents(backends, {}, {}, 0))
     return objections[0].why if objections else None
 
 

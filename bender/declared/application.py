@@ -14,9 +14,10 @@ from typing import Any
 from attrs import evolve, frozen
 
 from bender.addresses import NoAnswer
-from bender.client import Backend, BenderError, Client, Frontend, NotFound, Refused, Reply, Word
+from bender.client import BenderError, Client, NotFound, Refused, Reply, Word
 from bender.client.asking import forced, only_if, path_of
-from bender.client.reading import Reader, read_backend, read_frontend, read_nothing, reader
+from bender.client.objects import current, reader_of
+from bender.client.reading import read_nothing, reader
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.states import LASTING_S_MIN
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, changed_fields
@@ -46,6 +47,18 @@ class Interrupted(BenderError):
 
     def __str__(self) -> str:
         return f"{self.left[0].id}: {self.why}"
+
+
+async def rehearse(
+    client: Client, changes: Sequence[ConfigChange], contents: Contents
+) -> tuple[list[Objection], list[str]]:
+    """Return what the registry would refuse of the changes and warn of, by the members that it has now."""
+    versions = versions_concerned(changes, contents)
+    if len(versions) > LISTS_MAX:
+        members = [*await client.registrations()]
+    else:
+        members = [*chain(*[await client.registrations(app, version) for app, version in sorted(versions)])]
+    return objections(changes, contents, members), warnings(changes, contents, members)
 
 
 @frozen
@@ -95,15 +108,6 @@ class Applier:
             return Contents(backends, frontends, {}, self.wall_ms(), (f"{error.node} {_NO_STATES}",))
         return Contents(backends, frontends, {word.id: word for word in words}, self.wall_ms())
 
-    async def rehearse(self, changes: Sequence[ConfigChange], contents: Contents) -> tuple[list[Objection], list[str]]:
-        """Return what the registry would refuse of the changes and warn of, by the members that it has now."""
-        versions = versions_concerned(changes, contents)
-        if len(versions) > LISTS_MAX:
-            members = [*await self.client.registrations()]
-        else:
-            members = [*chain(*[await self.client.registrations(app, version) for app, version in sorted(versions)])]
-        return objections(changes, contents, members), warnings(changes, contents, members)
-
     async def tagged(self, changes: ChangeSet) -> ChangeSet:
         """Return the changes with the tags of what is changed; raises `BenderError` if that is not as compared."""
         return evolve(changes, changes=tuple([await self._tagged(change) for change in changes.changes]))
@@ -111,7 +115,7 @@ class Applier:
     async def _tagged(self, change: ConfigChange) -> ConfigChange:
         if change.kind == "state" or change.before is None:
             return change
-        found = await self._object(change)
+        found = await current(self.client, change.id)
         if found is None or not same(declared_fields(found.settings), change.before):
             raise BenderError(f"{change.id} was changed by somebody else just now: try again")
         return evolve(change, etag=found.etag)
@@ -139,10 +143,10 @@ class Applier:
         if change.action == "remove":
             return (await self.client.read(read_nothing, "DELETE", path, headers=only))[1]
         if change.action == "change":
-            return (await self.client.read(_reader(change), "PUT", path, _sent(change), headers=only))[1]
+            return (await self.client.read(reader_of(change.id), "PUT", path, _sent(change), headers=only))[1]
         created = {**(change.after or {}), "name": change.name}
         path = forced(f"/{change.kind}s", force=force)
-        return (await self.client.read(_reader(change), "POST", path, created))[1]
+        return (await self.client.read(reader_of(change.id), "POST", path, created))[1]
 
     async def _set_state(self, change: ConfigChange, *, force: bool) -> Reply:
         plain = f"{path_of(change.name)}/state"
@@ -172,21 +176,10 @@ class Applier:
         if change.kind == "state" or not isinstance(error, Refused) or error.code not in _OVERTAKEN:
             return False
         try:
-            found = await self._object(change)
+            found = await current(self.client, change.id)
         except BenderError:  # nobody knows, and the refusal is reported with what was done before
             return False
         return same(None if found is None else declared_fields(found.settings), change.after)
-
-    async def _object(self, change: ConfigChange) -> Backend | Frontend | None:
-        try:
-            found, _ = await self.client.read(_reader(change), "GET", path_of(change.id))
-        except NotFound:
-            return None
-        return found
-
-
-def _reader(change: ConfigChange) -> Reader[Backend | Frontend]:
-    return read_backend if change.kind == "backend" else read_frontend
 
 
 def _set_when(word: Word | None) -> tuple[str, float, int, str] | None:
