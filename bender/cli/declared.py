@@ -13,7 +13,7 @@ import msgspec
 from bender.cli.effects import missing, settings_of
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import Screen
-from bender.cli.session import Session, asking
+from bender.cli.session import Session, asking, wall_ms
 from bender.cli.words import Duration
 from bender.client import BenderError
 from bender.client.objects import current
@@ -36,11 +36,7 @@ _DONE = {"create": "created", "change": "changed", "remove": "removed"}
 
 
 def _applier(session: Session) -> Applier:
-    return Applier(session.client, _now_ms, time.monotonic, session.pause)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
+    return Applier(session.client, wall_ms, time.monotonic, session.pause)
 
 
 @click.command(
@@ -195,7 +191,7 @@ async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[st
 
 def _read(file: IO[bytes]) -> Read:
     try:
-        return read(file.read().decode("utf-8-sig"), _now_ms())
+        return read(file.read().decode("utf-8-sig"), wall_ms())
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         return Read(Document(), (Problem(line, "it is not UTF-8, as TOML is"),))

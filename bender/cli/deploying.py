@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +12,7 @@ from bender.cli import completing
 from bender.cli.configuration import name_argument
 from bender.cli.grammar import NOT_DONE, Command
 from bender.cli.screen import Screen, without_point
-from bender.cli.session import Session, following
+from bender.cli.session import Session, following, wall_ms
 from bender.cli.words import Duration, Name, Steps
 from bender.core.serving import canary_of
 from bender.deploying import REQUESTS_MIN, Deploy, Look, Plan, Progress, Step
@@ -73,7 +72,7 @@ async def deploy(
                 (session.safety.author or "").strip(" "))  # fmt: skip
     screen = session.screen
     progress = _Lines(screen) if screen.as_json else _Words(screen, plan)
-    doing = Deploy(session.reactor, session.client, plan, progress, session.client.consumers, _wall_ms)
+    doing = Deploy(session.reactor, session.client, plan, progress, session.client.consumers, wall_ms)
     try:
         outcome = await (doing.rehearse() if more["dry_run"] else doing.run())
     except CancelledError:
@@ -91,10 +90,6 @@ async def deploy(
         return NOT_DONE
     screen.aside(f"at {session.client.nodes.last}")
     return 0
-
-
-def _wall_ms() -> int:
-    return int(time.time() * 1000)
 
 
 class _Words(Progress):
@@ -189,7 +184,7 @@ class _Lines(Progress):
         self._tell(what, step=number, steps=of, version=step.version, percent=step.percent, seconds=step.watched_s)
 
     def _tell(self, what: str, **more: Any) -> None:
-        self._screen.json(msgspec.json.encode({"progress": what, "at": _wall_ms(), **more}))
+        self._screen.json(msgspec.json.encode({"progress": what, "at": wall_ms(), **more}))
 
 
 def _failing(count: Count) -> str:

@@ -6,6 +6,7 @@ import inspect
 import os
 import pwd
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -165,6 +166,11 @@ class Session:
 
 
 Done = Coroutine[Any, Any, int | None]
+
+
+def wall_ms() -> int:
+    """Return the time by the wall clock of this machine, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
 
 
 def asking(command: Callable[..., Done]) -> Callable[..., int]:

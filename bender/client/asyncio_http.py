@@ -68,7 +68,7 @@ class AsyncioHttp:
         bytes_max: int = ANSWER_BYTES_MAX,
     ) -> Reply:
         """Return the whole answer, of at most `bytes_max`, within `within_s` seconds. Raises `NoAnswer`."""
-        self.slow.add(node)  # until it has answered, or said no; whoever cancels this does not wait any longer
+        self.slow.add(node)  # until it has answered or refused; a request that is cancelled leaves it slow
         self.answered.discard(node)
         try:
             async with asyncio.timeout(within_s) as limit:

@@ -169,8 +169,8 @@ class Registrar(Service):
 
         `reason`, `wait_s` and what is returned are as in `Client.deregister`.
         Raises `Unavailable` where no node answers: then it ends with its ttl; and `Succeeded` where another instance,
-        such as a process that was started in its place, has registered under the id since. One that is not kept, or not
-        registered, is no error; None is returned for it.
+        such as a process that was started in its place, has registered under the id since. Returns None for an instance
+        that is not kept or not registered, which is not an error.
         """
         instance = self._instances.pop(id_, None)
         if instance is not None:

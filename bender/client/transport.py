@@ -19,7 +19,7 @@ from bender.client.values import Reply
 #: To connect to a node on the same network takes a millisecond, and one that is down should not hold up anybody.
 CONNECT_S_MAX = 2.0
 
-#: Of an answer that is no list: what a node knows of 10,000 others has 2 MB. What is longer comes from no node.
+#: Bytes of an answer that is not a list. The longest of a node, about 10,000 peers, has 2 MB.
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
 #: Of an answer that says why something is not done.

@@ -230,7 +230,7 @@ def _agree(frontend: Mapping[str, Any]) -> None:
         return
     try:
         known, encrypted = () if binds is None else parse_bind(binds), parse_tls(tls)
-    except Invalid:  # kept by an older node; whoever reads the field reports it
+    except Invalid:  # kept by an older node; the reader of the field reports it
         return
     speaking = with_tls(known, encrypted) if known else ()
     if frontend.get("redirect_https") and known and len(speaking) == len(known):

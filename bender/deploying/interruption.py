@@ -1,7 +1,7 @@
 """What to say where somebody else has changed a backend in the middle of a deploy.
 
-Whoever reads it has not made that change, and may be alone with it: who made it, what serves now, and the command that
-leads back to where the deploy began.
+The operator who reads it did not make that change. So it names who made it, what serves now, and the command that leads
+back to where the deploy began.
 """
 
 from __future__ import annotations

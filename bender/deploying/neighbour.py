@@ -18,10 +18,10 @@ RECENT_S = 600.0
 
 
 def recent_change(history: Sequence[Setting], operator: str, now_ms: int) -> str | None:
-    """Return who has made the last change of a backend, what and when, in a clause; None if it is no reason to stop.
+    """Return who made the last change of a backend, what and when, in a clause; None if a deploy need not stop for it.
 
-    `history` is the newest first. A change is no reason if it leaves no canary, if `operator` made it, if nobody is
-    named, or if it is older than `RECENT_S`.
+    `history` has the newest setting first. A deploy need not stop for a change that leaves no canary, that `operator`
+    or a client without a name made, or that is older than `RECENT_S`.
     """
     if len(history) < 2 or history[1].settings is None:
         return None

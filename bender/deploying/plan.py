@@ -26,8 +26,8 @@ class Plan:
     `steps` are percentages of the traffic that rise; without any the backend is switched at once. Each share is watched
     for `every_s` seconds, and the switch for `watch_s`. `members_min` is how many members the version has to have, None
     for one. `errors_max` is by how many per cent of its requests more than of the other version's may fail. `force`
-    lets the version serve without members, whatever served before, and begins whoever else has changed the backend just
-    now. `operator` is the name under which histories show it.
+    lets the version serve without members, and begins although another operator has changed the backend just now.
+    `operator` is the name under which histories show it.
     """
 
     name: str

@@ -311,7 +311,7 @@ class Driver(Service):
     def troubles(self) -> list[Trouble]:
         """Return why HAProxy is not as bender says now."""
         left_out = self.wanted.all_problems
-        # Before it was asked, or before there is a configuration to begin with, that HAProxy is silent is no fault.
+        # HAProxy may be silent before it is asked, and before there is a configuration with which it could begin.
         silence = "" if self.silence == NOT_ASKED or self.loader.files.written is None else self.silence
         return [*troubles(self.loader, held=self.held, silence=silence, left_out=left_out)]
 

@@ -35,8 +35,8 @@ def site(driver: Driver, reactor: Any) -> Site:
 def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
     """Whether HAProxy answers and has been as bender wants it, and the files can be written by which it stays so.
 
-    A configuration that HAProxy refuses is no reason not to be ready once it was: it serves what it had before, and
-    its members are still what bender says.
+    A driver that was ready stays ready when HAProxy refuses a configuration: HAProxy serves what it had before, and its
+    members are still what bender says.
     """
     unwritable = driver.loader.unwritable
     if driver.ready and not driver.silence and unwritable is None:

@@ -40,7 +40,7 @@ DOUBT_S = 1.0
 #: proxy: to find out can take some milliseconds of the processor.
 LOOK_AGAIN_S = 60.0
 
-#: Whoever holds the port then, it is not certain that it is the command, nor that it is not.
+#: With these it is not certain whether the process that holds the port is one of the command.
 _UNSURE = (Holder.UNKNOWN, Holder.OTHER_SINCE, Holder.OTHER_BEFORE_IT)
 
 #: How often it is looked at whether it is time to say why the instance is not registered.
@@ -60,6 +60,11 @@ class _Obstacle:
 
     reason: str
     sentence: str
+
+    @classmethod
+    def of(cls, clause: str) -> _Obstacle:
+        """Return the obstacle that one clause says, as it begins."""
+        return cls(clause, clause[:1].upper() + clause[1:])
 
 
 class Instance:
@@ -227,8 +232,7 @@ class Instance:
             self._holding = self._port.look(host, self._command)
             self._look_at = now + LOOK_AGAIN_S if self._holding.holder in _UNSURE else now
         if self._holding.holder is Holder.OTHER:
-            clause = self._holding.clause
-            return _Obstacle(clause, clause[:1].upper() + clause[1:])
+            return _Obstacle.of(self._holding.clause)
         return await self._other_app_at(host) if self._id is None else None
 
     async def _other_app_at(self, host: str) -> _Obstacle | None:
@@ -243,8 +247,7 @@ class Instance:
         if other is None:
             return None
         owner = f"port {plan.port} belongs to {other.app} {other.version} ({other.id})"
-        clause = escaped(f"{owner}; is --port wrong? (--any-process accepts that)")
-        return _Obstacle(clause, clause[:1].upper() + clause[1:])
+        return _Obstacle.of(escaped(f"{owner}; is --port wrong? (--any-process accepts that)"))
 
     def _check(self, host: str) -> Check:
         plan = self._plan

@@ -87,12 +87,11 @@ class PortHolder:
         for inode in inodes & held.keys():
             self._of_command = (*held[inode], inode)
             return Holding(Holder.COMMAND)
-        if self._of_command is None and not inodes <= self._before:
-            return Holding(Holder.OTHER_SINCE)
-        clause = self._clause(inodes)
         if self._of_command is not None:
-            return Holding(Holder.OTHER, clause)
-        return Holding(Holder.OTHER_BEFORE_IT, clause)
+            return Holding(Holder.OTHER, self._clause(inodes))
+        if inodes <= self._before:
+            return Holding(Holder.OTHER_BEFORE_IT, self._clause(inodes))
+        return Holding(Holder.OTHER_SINCE)
 
     def bound_addresses(self) -> list[str]:
         """Return the addresses at which some process accepts connections to the port, as far as that is known."""

@@ -35,29 +35,26 @@ class Reopening(SynchronousTestCase):
         self.addCleanup(file.close)
         return file
 
-    def texts(self) -> tuple[str, str]:
-        return self.renamed.read_text("utf-8"), self.path.read_text("utf-8")
-
-    def test_the_file_of_twistd(self) -> None:
-        """Lines go to a new file under the old name, and none is lost."""
-        file = self.file_of_twistd()
+    def write_around_a_rename(self, file: IO[Any]) -> None:
         log_files = self.log_files(file)
         file.write("before\n")
         self.path.rename(self.renamed)
         file.write("renamed\n")
         self.assertEqual(log_files.reopen(), [])
         file.write("after\n")
+
+    def texts(self) -> tuple[str, str]:
+        return self.renamed.read_text("utf-8"), self.path.read_text("utf-8")
+
+    def test_the_file_of_twistd(self) -> None:
+        """Lines go to a new file under the old name, and none is lost."""
+        self.write_around_a_rename(self.file_of_twistd())
         self.assertEqual(self.texts(), ("before\nrenamed\n", "after\n"))
 
     def test_the_file_of_twist(self) -> None:
         """An ordinary file is replaced behind the same descriptor."""
         with self.path.open("a") as file:
-            log_files = self.log_files(file)
-            file.write("before\n")
-            self.path.rename(self.renamed)
-            file.write("renamed\n")
-            self.assertEqual(log_files.reopen(), [])
-            file.write("after\n")
+            self.write_around_a_rename(file)
         self.assertEqual(self.texts(), ("before\nrenamed\n", "after\n"))
 
     def test_a_file_that_was_not_renamed(self) -> None:
