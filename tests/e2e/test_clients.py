@@ -74,6 +74,7 @@ async def test_a_watch_over_twenty_kills(cluster: Cluster) -> None:
     taking = Deferred.fromCoroutine(take(watch, told))
     async with watching([spared]) as watchers:
         await until("the watch is there", lambda: ("", "synced", "snapshot") in told)
+        await pause(2)  # before the first kill as well as between two, for it to ask where the other nodes stand
         churning = Churn(spared)
         for _ in range(KILLS):
             assert watch.node in addresses, f"it follows {watch.node}"
