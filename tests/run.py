@@ -116,9 +116,9 @@ def _sum(pattern: re.Pattern[str], line: str) -> int:
 def jobs() -> list[Job]:
     """Return what needs nothing but Python; what takes longest comes first."""
     return [
-        Job("unit tests", ["twisted.trial", *_unit_tests()]),
+        Job("unit tests", ["tests.unit", *_unit_tests()]),
         *_with_processes("not outside and not slow"),
-        Job("simulation", ["twisted.trial", "tests.simulation"]),
+        Job("simulation", ["tests.unit", "tests.simulation"]),
     ]
 
 
@@ -127,7 +127,7 @@ def outside() -> list[Job]:
     thorough = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "import effort" in path.read_text()]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in thorough]
     return [
-        Job("thorough tests", ["twisted.trial", *names], {"BENDER_TESTS": "thorough"}),
+        Job("thorough tests", ["tests.unit", *names], {"BENDER_TESTS": "thorough"}),
         *_with_processes("outside or slow"),
     ]
 
