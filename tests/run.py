@@ -26,8 +26,10 @@ ROOT = Path(__file__).parents[1]
 #: For two cores. Tests with real processes mostly wait, and those that compute take what is left.
 JOBS_AT_A_TIME = 3
 
-#: How many runners share the files with real processes. Each takes two seconds of CPU before its first test.
-RUNNERS = 4
+#: How many runners share the files with real processes, and how many those that need more time. Each takes three seconds
+#: of CPU before its first test.
+RUNNERS = 2
+RUNNERS_OUTSIDE = 4
 
 #: A job that takes longer hangs.
 JOB_S_MAX = 1500
@@ -117,7 +119,7 @@ def jobs() -> list[Job]:
     """Return what needs nothing but Python; what takes longest comes first."""
     return [
         Job("unit tests", ["tests.unit", *_unit_tests()]),
-        *_with_processes("not outside and not slow"),
+        *_with_processes("not outside and not slow", RUNNERS),
         Job("simulation", ["tests.unit", "tests.simulation"]),
     ]
 
@@ -128,13 +130,13 @@ def outside() -> list[Job]:
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in thorough]
     return [
         Job("thorough tests", ["tests.unit", *names], {"BENDER_TESTS": "thorough"}),
-        *_with_processes("outside or slow"),
+        *_with_processes("outside or slow", RUNNERS_OUTSIDE),
     ]
 
 
-def _with_processes(marks: str) -> list[Job]:
-    """Return a few runners, with about as much to do for each."""
-    shares: list[list[Path]] = [[] for _ in range(RUNNERS)]
+def _with_processes(marks: str, runners: int) -> list[Job]:
+    """Return some runners, with about as much to do for each."""
+    shares: list[list[Path]] = [[] for _ in range(runners)]
     for path in sorted((ROOT / "tests/e2e").glob("test_*.py"), key=_size, reverse=True):
         min(shares, key=lambda share: sum(map(_size, share))).append(path)
     return [Job(", ".join(each.name for each in share), ["pytest", "-q", "-m", marks, *share]) for share in shares]

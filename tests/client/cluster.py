@@ -74,7 +74,7 @@ class ClientCase(SynchronousTestCase):
         self.network = Network()
         self.incarnations = iter(range(1, 1000))
         self.machines = {host: Machine(self.network, host, next(self.incarnations)) for host in ALL}
-        self.network.pass_time(2)
+        self.network.pass_time(1)
         self.problems: list[tuple[str, str]] = []
 
     def node(self, host: str) -> Node:
