@@ -26,8 +26,7 @@ ROOT = Path(__file__).parents[1]
 #: For two cores. Tests with real processes mostly wait, and those that compute take what is left.
 JOBS_AT_A_TIME = 3
 
-#: How many runners share the files with real processes, and how many those that need more time. Each takes three seconds
-#: of CPU before its first test.
+#: How many runners share the files with real processes, and how many those that need more time.
 RUNNERS = 2
 RUNNERS_OUTSIDE = 4
 
