@@ -1,10 +1,10 @@
 """What a node costs in clusters of 5, 20 and 100, and how soon they agree: simulated, in this one process.
 
-Each node is a replica as it runs in `bender.node`, and every message is encoded and decoded by `bender.wire`, so bytes
-are those that a network would carry; the heads of HTTP are added, TCP's own bytes are not. Time is virtual: a message
-takes 0.2 to 2 ms and work takes none, so times to converge are those of idle machines. Rounds and sweeps come as in
-`bender.exchange.client` and `bender.expiry`. Processor time is that of replicas and messages at both ends, with this
-simulation's share (a few percent) and without that of HTTP; where others use the machine, it is rough.
+Each node is a replica as it runs in `bender.node.node`, and every message is encoded and decoded by `bender.wire`, so
+bytes are those that a network would carry; the heads of HTTP are added, TCP's own bytes are not. Time is virtual: a
+message takes 0.2 to 2 ms and work takes none, so times to converge are those of idle machines. Rounds and sweeps come
+as in `bender.exchange.client` and `bender.expiry`. Processor time is that of replicas and messages at both ends, with
+this simulation's share (a few percent) and without that of HTTP; where others use the machine, it is rough.
 
 The same cluster goes through all of it, as in `phases`. What is listed is checked after each of them, and whatever
 goes offline that is alive ends the measurement.

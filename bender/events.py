@@ -37,13 +37,13 @@ from bender.core.model import (
     registration,
 )
 from bender.core.timing import TTL_S_MAX
-from bender.journal import Entry
-from bender.journal import said as said_line
-from bender.node import Full, Node, NotReady
+from bender.node.consumer_table import Origin, origin_of
+from bender.node.event_stream import Stream
+from bender.node.journal import Entry
+from bender.node.journal import said as said_line
+from bender.node.node import Full, Node, NotReady
+from bender.node.subscription import Selection, Subscription
 from bender.prompt import limit_unsent, prompt_writer
-from bender.roster import Origin, origin_of
-from bender.stream import Stream
-from bender.subscription import Selection, Subscription
 from bender.turns import Turns
 
 #: One line of a client: a thousand ids of 255 bytes, as in a request over HTTP.

@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from bender.core.timing import Timing
-from bender.tally import Tally
+from bender.node.counters import Tally
 
 #: Sweeps in one interval. A lapse is noticed a quarter of an interval late at the most, and an idle sweep is cheap.
 SWEEPS_PER_INTERVAL = 4

@@ -30,7 +30,7 @@ from bender.events import EventsFactory
 from bender.exchange import Exchange
 from bender.expiry import Expiry
 from bender.limiting import limit_log
-from bender.node import Node, Sources
+from bender.node.node import Node, Sources
 from bender.process.checking import CHECK_CONFIG, end_checked
 from bender.process.signals import handle_signals
 from bender.service import NodeService, refuse, refuse_taken

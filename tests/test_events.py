@@ -16,8 +16,8 @@ from zope.interface.verify import verifyObject
 from bender import __version__
 from bender.core.model import Wanted
 from bender.events import LINE_BYTES_MAX, EventsFactory
-from bender.journal import Journal
-from bender.stream import STALLED_S
+from bender.node.event_stream import STALLED_S
+from bender.node.journal import Journal
 from bender.turns import Turns
 from tests.api.conversation import NOW_MS, Network
 from tests.turning import take_turn

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.timing import Timing
 from bender.expiry import Expiry
-from bender.tally import Tally
+from bender.node.counters import Tally
 
 
 class Swept:

@@ -16,8 +16,8 @@ from bender.api.answers import QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.commands import ROUTES
 from bender.core import account, connections, model, routing
 from bender.core.timing import TTL_S_MAX
-from bender.node import EVENTS_TOLD_MAX
-from bender.tally import Tally
+from bender.node.counters import Tally
+from bender.node.node import EVENTS_TOLD_MAX
 
 DOCS = Path(__file__).parents[1] / "docs"
 DOCUMENT: dict[str, Any] = yaml.safe_load((DOCS / "openapi.yaml").read_text("utf-8"))

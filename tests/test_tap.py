@@ -11,7 +11,7 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.model import Wanted
-from bender.node import Node, Sources
+from bender.node.node import Node, Sources
 from bender.service import NodeService, Refusal
 from bender.tap import Options, put_together
 

@@ -9,10 +9,10 @@ import msgspec
 from twisted.internet.task import Clock
 
 from bender.core.model import Wanted
-from bender.journal import Entry
-from bender.node import Node
-from bender.stream import Stream
-from bender.subscription import Selection, Subscription
+from bender.node.event_stream import Stream
+from bender.node.journal import Entry
+from bender.node.node import Node
+from bender.node.subscription import Selection, Subscription
 from bender.turns import Turns
 from tests.api.conversation import a_node
 

@@ -15,8 +15,8 @@ import msgspec
 
 from bender.core.fields import nearest_name
 from bender.core.model import Invalid, TooLarge, shown_name
-from bender.listing import Listing, LongListing
-from bender.node import Full, Node, NotReady, Succeeded
+from bender.node.listings import Listing, LongListing
+from bender.node.node import Full, Node, NotReady, Succeeded
 
 #: A body, except of renewals. Many times an entry, so that what is too large for one is told so in plain words.
 BODY_BYTES_MAX = 64 * 1024

@@ -32,7 +32,7 @@ from bender.api.answers import (
 )
 from bender.core.model import Invalid, TooLarge
 from bender.core.routing import BACKEND, FRONTEND
-from bender.node import Full, Node, NotReady, Succeeded
+from bender.node.node import Full, Node, NotReady, Succeeded
 
 
 @frozen

@@ -32,8 +32,8 @@ from bender.core.model import registration
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.serving import canary_of, servers_of
 from bender.core.standing import USUAL
-from bender.listing import SLICE, portions
-from bender.node import Node
+from bender.node.listings import SLICE, portions
+from bender.node.node import Node
 
 #: Objects among which the nearest name is looked for: that takes 10 µs for each, and anybody may ask for any name.
 NEAREST_AMONG_MAX = 500

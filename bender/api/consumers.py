@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from bender.api.answers import Answer, Asked, encode, listed, shown
-from bender.applying import shared_by
 from bender.core.consumer import Consumer, parse_confirmation, same_name
 from bender.core.model import parse_name
-from bender.node import Node
-from bender.roster import Origin
+from bender.node.consumer_table import Origin
+from bender.node.node import Node
+from bender.node.propagation import shared_by
 
 
 def confirm(node: Node, asked: Asked) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bender.api.answers import Answer, Asked, encode, listed, refused, shown
 from bender.core import model
-from bender.node import Node
+from bender.node.node import Node
 
 
 def guarded(node: Node, asked: Asked) -> Answer:

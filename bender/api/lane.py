@@ -24,7 +24,7 @@ from twisted.web.server import version as server
 
 from bender.api.answers import JSON_ALONE, Answer, Asked, refusal
 from bender.api.commands import Route, answer, find_hot
-from bender.node import Node
+from bender.node.node import Node
 
 #: Up to this size a request is waited for of which only a part has come, for many clients send the head on its own.
 PART_BYTES_MAX = 8 * 1024

@@ -14,7 +14,7 @@ from bender.core.kind import Kind
 from bender.core.routing import BACKEND
 from bender.core.serving import AWAY
 from bender.escaping import escaped_json
-from bender.node import Node
+from bender.node.node import Node
 
 #: The header that has what is allowed and rarely meant, as a list of sentences in JSON of ASCII.
 WARNINGS = b"X-Bender-Warnings"

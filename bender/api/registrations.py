@@ -33,9 +33,9 @@ from bender.core import model
 from bender.core.model import Wanted
 from bender.core.standing import USUAL, Standing
 from bender.core.states import key_of_state, parse_word, told
-from bender.explaining import explain
-from bender.listing import SLICE
-from bender.node import Node
+from bender.node.explain import explain
+from bender.node.listings import SLICE
+from bender.node.node import Node
 
 
 class _Repeated(msgspec.Struct):

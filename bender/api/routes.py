@@ -24,7 +24,7 @@ from bender.api.lane import Lane
 from bender.api.watch import watch
 from bender.core.authors import signature
 from bender.core.model import Invalid
-from bender.node import Node, NotReady
+from bender.node.node import Node, NotReady
 from bender.turns import Turns
 
 _log = Logger()

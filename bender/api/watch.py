@@ -1,6 +1,7 @@
 """`GET /events`: the events of a node as server-sent events, or one answer at a time as a long poll.
 
-Which events these are, and in what order, is decided in `bender.subscription`; here they only take the form of HTTP.
+Which events these are, and in what order, is decided in `bender.node.subscription`; here they only take the form of
+HTTP.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from twisted.logger import Logger
 from bender.api.answers import accepted, require_known, wait_s
 from bender.api.channel import Request
 from bender.core.model import Invalid
-from bender.journal import Entry
-from bender.node import Node
+from bender.node.consumer_table import origin_of
+from bender.node.event_stream import PIECE_BYTES, Stream
+from bender.node.journal import Entry
+from bender.node.node import Node
+from bender.node.subscription import Selection, Subscription
 from bender.prompt import limit_unsent
-from bender.roster import origin_of
-from bender.stream import PIECE_BYTES, Stream
-from bender.subscription import Selection, Subscription
 from bender.turns import Turns
 
 #: The first bytes of server-sent events, of which no event comes.

@@ -26,7 +26,7 @@ from bender.core.messages import Message, Request
 from bender.core.timing import Timing
 from bender.exchange.conditions import Conditions
 from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, Poster, Refusal, Refusing, Unanswered, Unreachable
-from bender.tally import Tally
+from bender.node.counters import Tally
 from bender.wire import Refused, Unsendable, Wire
 
 #: Requests under way to one peer: the core's four rounds and one push, and the second requests that go with rounds.

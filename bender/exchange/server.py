@@ -28,9 +28,9 @@ from bender.core.messages import Message
 from bender.exchange import lane
 from bender.exchange.conditions import Conditions
 from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
+from bender.node.counters import Tally
 from bender.paced import PacedChannel
 from bender.prompt import prompt_writer
-from bender.tally import Tally
 from bender.turns import Turns
 from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
 

@@ -20,7 +20,7 @@ from twisted.web.server import Site
 from bender.api import site
 from bender.core.messages import Request
 from bender.core.timing import Timing
-from bender.node import Node, Sources
+from bender.node.node import Node, Sources
 
 #: What the wall clock of all nodes shows.
 NOW_MS = 1_795_447_942_248

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api.answers import Answer, Asked
 from bender.api.commands import ROUTES, answer
-from bender.node import Node
+from bender.node.node import Node
 from tests.api.conversation import WEB, WEB_PATH, ApiCase, a_node
 
 ROUTE_AT = {route.path: route for route in ROUTES}

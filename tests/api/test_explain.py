@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.api import site
 from bender.core.account import Account, Unheard
 from bender.core.consumer import Awaited, Confirmation, Consumer
-from bender.node import Node
-from bender.subscription import Selection
+from bender.node.node import Node
+from bender.node.subscription import Selection
 from tests.api.conversation import (
     NOW_MS,
     WEB,

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
 from bender.core.account import Account, Unheard
-from bender.node import Node
-from bender.subscription import Selection, Subscription
+from bender.node.node import Node
+from bender.node.subscription import Selection, Subscription
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, Response, parsed, request
 
 #: A name that has to be escaped, in one way or another, wherever it stands.
@@ -35,7 +35,9 @@ class GuardCase(SynchronousTestCase):
         self.network.connected = False
         with capturedLogs() as logs:
             self.pass_time(13.5)
-        self.logged = [formatEvent(event) for event in logs if event["log_namespace"] == "bender.chronicle.Chronicle"]
+        self.logged = [
+            formatEvent(event) for event in logs if event["log_namespace"] == "bender.node.cluster_log.Chronicle"
+        ]
 
     async def account_of(self, address: str, key: str) -> Account | Unheard:
         return Unheard(address, address, "does not answer within 1 s")

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
 from bender.api.lane import HEAD_BYTES_MAX, PART_BYTES_MAX, Taken
-from bender.listing import OF_ONE_INSTANT_MAX
+from bender.node.listings import OF_ONE_INSTANT_MAX
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, a_node, parsed, request
 from tests.effort import effort
 

@@ -15,7 +15,7 @@ from bender.client import Client, Event, Watch
 from bender.core.timing import Timing
 from bender.exchange import Exchange
 from bender.expiry import Expiry
-from bender.node import Node, Sources
+from bender.node.node import Node, Sources
 from tests.exchange.network import Network
 
 ONE, TWO, THREE = "10.0.0.1", "10.0.0.2", "10.0.0.3"

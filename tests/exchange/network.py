@@ -32,7 +32,7 @@ from bender.core.consumer import Awaited, Consumer
 from bender.core.messages import Message, Request, Sender
 from bender.core.timing import Timing
 from bender.exchange.conditions import Conditions
-from bender.tally import Tally
+from bender.node.counters import Tally
 from bender.wire import Wire
 
 #: The host from which everybody's connections come.
@@ -229,7 +229,7 @@ class Network(MemoryReactorClock):
         client, server = pump.clientIO, pump.serverIO
         if client.paused or server.hostAddress.host in self.cut:
             return False
-        return client.has_something or server.has_something
+        return bool(client.has_something or server.has_something)
 
     def _connect(self) -> bool:
         reaching, self._reaching = self._reaching, []

@@ -10,7 +10,7 @@ from twisted.internet.error import CannotListenError
 from bender.core.model import Wanted
 from bender.core.timing import Timing
 from bender.exchange import Exchange
-from bender.node import Node, Sources
+from bender.node.node import Node, Sources
 from tests.exchange.network import Double, ExchangeCase, Stranger
 
 KEY = "registration/web/1/h/80"

@@ -12,9 +12,9 @@ from twisted.python.failure import Failure
 
 from bender.api.answers import Answer, Asked, Later
 from bender.api.commands import ROUTES, Route, answer
-from bender.journal import Entry
-from bender.stream import Stream
-from bender.subscription import Selection, Subscription
+from bender.node.event_stream import Stream
+from bender.node.journal import Entry
+from bender.node.subscription import Selection, Subscription
 from bender.turns import Turns
 from tests.hostile.cluster import Cluster, Faults, Honest
 

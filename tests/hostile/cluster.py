@@ -27,7 +27,7 @@ from bender.exchange.conditions import Conditions
 from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, PATH, Refusal, Refusing, Unreachable
 from bender.exchange.server import Server
 from bender.expiry import Expiry
-from bender.node import Node, Sources
+from bender.node.node import Node, Sources
 from bender.wire import Refused, Wire
 
 #: What the wall clock of all nodes shows when virtual time begins, which is at this many seconds.

@@ -1,4 +1,4 @@
-"""What clients of a node meet: commands, and waiting while it is not ready, as `bender.node` and its API do it.
+"""What clients of a node meet: commands, and waiting while it is not ready, as `bender.node.node` and its API do it.
 
 Bodies are made here, so that the oracle can tell from a body alone what it belongs to: every registration, and every
 change of one, gets a body that nothing else has.

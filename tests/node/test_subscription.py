@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.model import Invalid
 from bender.core.states import Word
-from bender.journal import Journal
-from bender.subscription import Selection, Subscription
+from bender.node.journal import Journal
+from bender.node.subscription import Selection, Subscription
 from tests.api.conversation import NOW_MS
 from tests.watched import ALL, EDGE, SITE, Watched, named, never, read
 

@@ -21,8 +21,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from bender.core.consumer import Confirmation, Consumer, Report
 from bender.core.model import Invalid
-from bender.journal import Journal
-from bender.roster import Known, Origin, Roster, Selecting
+from bender.node.consumer_table import Known, Origin, Roster, Selecting
+from bender.node.journal import Journal
 
 #: Who confirms and never followed a stream is connected for so long after each request: longer than the longest poll.
 PRESENT_S = 90.0

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 
 from bender.core.replica import Full
-from bender.journal import Entry
+from bender.node.journal import Entry
 
 #: Consumers at one node, including those that ended a while ago.
 CONSUMERS_MAX = 1000

@@ -6,17 +6,17 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.chronicle import (
+from bender.core.ledger import Claim, Ledger
+from bender.core.messages import Counter, Message, Sender, Setting
+from bender.core.model import Wanted
+from bender.node.cluster_log import (
     CONFLICT_IDS_MAX,
     CONFLICTS_SHOWN_MAX,
     CONSUMERS_LOGGED_APART_S,
     CONSUMERS_LOGGED_MAX,
 )
-from bender.core.ledger import Claim, Ledger
-from bender.core.messages import Counter, Message, Sender, Setting
-from bender.core.model import Wanted
-from bender.node import Node
-from bender.subscription import Selection
+from bender.node.node import Node
+from bender.node.subscription import Selection
 from tests.api.conversation import Network, a_node
 
 

@@ -20,8 +20,8 @@ from bender.core.consumer import parse_instance
 from bender.core.ledger import Claim
 from bender.core.model import parse_name, registration, registration_bytes
 from bender.core.standing import USUAL, Standing
-from bender.journal import Entry, said, snapshot_lines
-from bender.node import Node
+from bender.node.journal import Entry, said, snapshot_lines
+from bender.node.node import Node
 
 #: Stands at the end of a cursor that was given within a snapshot. To go on after half a snapshot is not possible, so
 #: such a cursor is never known and leads to a `reset`, as it should.

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.model import ENTRY_BYTES_MAX
 from bender.core.replica import Full
 from bender.core.view import Event
-from bender.journal import TOLD_AT_ONCE, Entry, Journal
+from bender.node.journal import TOLD_AT_ONCE, Entry, Journal
 
 AT_MS = 1_795_447_942_248
 

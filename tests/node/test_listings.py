@@ -8,11 +8,11 @@ from hashlib import blake2b
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender import listing
 from bender.core.ledger import Claim
 from bender.core.messages import Setting
 from bender.core.view import View
-from bender.listing import Listings, LongListing, gzip_pieces, portions
+from bender.node import listings
+from bender.node.listings import Listings, LongListing, gzip_pieces, portions
 
 
 class ListingCase(SynchronousTestCase):
@@ -59,7 +59,7 @@ class Short(ListingCase):
 
     def test_what_is_kept_is_bounded(self) -> None:
         """The list that was not asked for for the longest time goes first."""
-        self.patch(listing, "KEPT_BYTES_MAX", 700)
+        self.patch(listings, "KEPT_BYTES_MAX", 700)
         for app in "abcd":
             self.show(app, 1)
         first, second = (self.listings.listing(app, None) for app in "ab")
@@ -83,9 +83,9 @@ class Longest(ListingCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(listing, "AT_ONCE_MAX", 3)
-        self.patch(listing, "OF_ONE_INSTANT_MAX", 3)
-        self.patch(listing, "SLICE", 2)
+        self.patch(listings, "AT_ONCE_MAX", 3)
+        self.patch(listings, "OF_ONE_INSTANT_MAX", 3)
+        self.patch(listings, "SLICE", 2)
 
     def test_which(self) -> None:
         """Above so many registrations in it."""
@@ -161,8 +161,8 @@ class OfOneInstant(ListingCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(listing, "AT_ONCE_MAX", 3)
-        self.patch(listing, "SLICE", 2)
+        self.patch(listings, "AT_ONCE_MAX", 3)
+        self.patch(listings, "SLICE", 2)
 
     def made(self, long: LongListing) -> bytes:
         for _ in long.steps():
@@ -178,7 +178,7 @@ class OfOneInstant(ListingCase):
         self.show("api", 4, 2)
         self.drain("web", 3)
         body = self.made(self.listings.long_listing(None, None))
-        self.patch(listing, "AT_ONCE_MAX", 5)
+        self.patch(listings, "AT_ONCE_MAX", 5)
         self.assertEqual(Listings(self.view, "other").listing(None, None).body, body)
 
     def test_selected(self) -> None:
@@ -202,7 +202,7 @@ class OfOneInstant(ListingCase):
         for _ in long.steps():
             self.assertLessEqual(len(looked_at), 2)
             looked_at.clear()
-        self.patch(listing, "SLICE_BYTES", 12)
+        self.patch(listings, "SLICE_BYTES", 12)
         self.assertEqual([len(each) for each in portions([*self.view.groups("web")[0].values()])], [1] * 7)
 
     def test_changed_meanwhile(self) -> None:
@@ -236,7 +236,7 @@ class OfOneInstant(ListingCase):
 
     def test_what_is_kept_is_bounded(self) -> None:
         """One that would take most of what is kept is put together each time."""
-        self.patch(listing, "KEPT_BYTES_MAX", 1000)
+        self.patch(listings, "KEPT_BYTES_MAX", 1000)
         self.show("web", 1, 2, 3, 4)
         self.made(self.listings.long_listing("web", None))
         self.assertIsNone(self.listings.kept("web", None))
@@ -244,7 +244,7 @@ class OfOneInstant(ListingCase):
 
     def test_given_up(self) -> None:
         """Those that nobody takes to the end are forgotten when there are too many."""
-        self.patch(listing, "MAKING_MAX", 2)
+        self.patch(listings, "MAKING_MAX", 2)
         for app in "abc":
             self.show(app, 1, 2, 3, 4)
             next(self.listings.long_listing(app, None).steps())
@@ -253,7 +253,7 @@ class OfOneInstant(ListingCase):
     def test_one_fails(self) -> None:
         """Nobody is given a part of it."""
         self.show("web", 1, 2, 3, 4, body=b"{")
-        self.patch(listing, "registration", lambda *_: 1 / 0)
+        self.patch(listings, "registration", lambda *_: 1 / 0)
         first, second = self.listings.long_listing("web", None).steps(), self.listings.long_listing("web", None).steps()
         self.assertRaises(ZeroDivisionError, next, first)
         self.assertRaises(RuntimeError, next, second)

@@ -17,17 +17,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from bender import __version__
-from bender.applying import Applied, Applying, Ask
-from bender.chronicle import (
-    Chronicle,
-    conflict_problems,
-    same_name,
-    shared,
-    shared_addresses,
-    shared_names,
-    state,
-)
-from bender.consumers import Consumers
 from bender.core import consumer
 from bender.core.account import Account, Unheard, heard_s
 from bender.core.address_conflicts import AddressConflicts
@@ -42,10 +31,20 @@ from bender.core.states import Word, key_of_state, registration_of
 from bender.core.timing import Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import in_order
-from bender.journal import Journal
-from bender.listing import Listings
-from bender.spreading import Spreading
-from bender.tally import Tally
+from bender.node.cluster_log import (
+    Chronicle,
+    conflict_problems,
+    same_name,
+    shared,
+    shared_addresses,
+    shared_names,
+    state,
+)
+from bender.node.consumers import Consumers
+from bender.node.counters import Tally
+from bender.node.journal import Journal
+from bender.node.listings import Listings
+from bender.node.propagation import Applied, Applying, Ask, Spreading
 
 __all__ = ["Full", "Node", "NotReady", "Sources", "Succeeded"]
 

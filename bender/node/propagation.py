@@ -1,4 +1,4 @@
-"""Who has applied a change: the nodes, and the consumers of each.
+"""Who has a change: the peers that have the ledger of this node, and the nodes and consumers that have applied it.
 
 A node knows its own consumers alone, so it asks the others for theirs, and each answers when all of them have confirmed
 what the asker has done. Whoever turns out to be silent meanwhile is not waited for.
@@ -7,21 +7,22 @@ what the asker has done. Whoever turns out to be silent meanwhile is not waited 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from itertools import chain
+from heapq import heappop, heappush
+from itertools import chain, count
 from math import inf
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.consumers import Consumers
 from bender.core.consumer import Awaited, Consumer, labels, shared_names
 from bender.core.contacts import Contact
 from bender.core.replica import Replica
-from bender.journal import Journal
-from bender.spreading import Spreading
+from bender.node.consumers import Consumers
+from bender.node.journal import Journal
 
 #: Asks the node at an address for its consumers; None if it does not answer.
 Ask = Callable[[str, Awaited], Coroutine[Any, Any, tuple[Consumer, ...] | None]]
@@ -36,6 +37,93 @@ NO_KEY = "registration/-/-/localhost/1"
 #: How much later than the first word of a restarted program the last one of its earlier start may seem to be, because
 #: answers take a while.
 LATER_S_MAX = 1.0
+
+
+@frozen
+class Reached:
+    """The peers that have it, and those that did not say so; `unanswered` are configured ones that were never found."""
+
+    having: tuple[Contact, ...]
+    lacking: tuple[Contact, ...]
+    unanswered: tuple[str, ...]
+
+
+class Spreading:
+    """Waits until the peers of one replica have its ledger, for example before a deregistered instance is stopped.
+
+    What is waited for is looked at after everything that may have brought the peers on; what that costs does not grow
+    with the number of requests that wait.
+    """
+
+    def __init__(self, replica: Replica, clock: IReactorTime, monotonic: Callable[[], float]) -> None:
+        self._replica = replica
+        self._clock = clock
+        self._monotonic = monotonic
+        # By the version waited for; the number keeps those in order that wait for the same one.
+        self._waiting: list[tuple[int, int, Deferred[None]]] = []
+        self._numbers = count()
+        # By the incarnation and version of another node's ledger that is to come.
+        self._expecting: list[tuple[int, int, Deferred[None]]] = []
+
+    async def until_reached(self, version: int, within_s: float) -> Reached:
+        """Wait until all peers have this node's ledger up to `version`, but for those that are silent."""
+        if self._reached() < version and within_s > 0:
+            waiting: Deferred[None] = Deferred()
+            heappush(self._waiting, (version, next(self._numbers), waiting))
+            await self._wait(waiting, within_s)
+        return self._split(version)
+
+    async def until_here(self, incarnation: int, version: int, within_s: float) -> bool:
+        """Wait until this node shows what the ledger of another one was at `version`; whether it does."""
+        if not self._is_here(incarnation, version) and within_s > 0:
+            waiting: Deferred[None] = Deferred()
+            self._expecting.append((incarnation, version, waiting))
+            await self._wait(waiting, within_s)
+        return self._is_here(incarnation, version)
+
+    async def _wait(self, waiting: Deferred[None], within_s: float) -> None:
+        giving_up = self._clock.callLater(within_s, _wake, waiting)
+        try:
+            await waiting
+        finally:
+            if giving_up.active():
+                giving_up.cancel()
+
+    def note(self) -> None:
+        """Call this after everything that may have changed what this node has and the peers, or who is heard."""
+        if self._expecting:
+            came = [each for each in self._expecting if each[2].called or self._is_here(each[0], each[1])]
+            self._expecting = [each for each in self._expecting if each not in came]
+            for _, _, waiting in came:
+                _wake(waiting)
+        if not self._waiting:
+            return
+        reached = self._reached()
+        while self._waiting and (self._waiting[0][0] <= reached or self._waiting[0][2].called):
+            _wake(heappop(self._waiting)[2])
+
+    def end(self) -> None:
+        """Let nobody wait any longer, for this node stops."""
+        for _, _, waiting in (*self._waiting, *self._expecting):
+            _wake(waiting)
+        self._waiting, self._expecting = [], []
+
+    def _is_here(self, incarnation: int, version: int) -> bool:
+        return self._replica.ready and self._replica.shows(incarnation, version)
+
+    def _reached(self) -> float:
+        """The version up to which all peers have this node's ledger that are heard."""
+        return self._replica.reached(self._monotonic())
+
+    def _split(self, version: int) -> Reached:
+        replica = self._replica
+        having, lacking = replica.split(version)
+        return Reached(tuple(having), tuple(lacking), tuple(replica.links.unanswered()))
+
+
+def _wake(waiting: Deferred[None]) -> None:
+    if not waiting.called:
+        waiting.callback(None)
 
 
 @frozen

@@ -20,7 +20,7 @@ from bender.core.reasons import CHECK_FAILED
 from bender.core.standing import UP
 from bender.core.states import told
 from bender.core.timing import in_a_word
-from bender.node import Node
+from bender.node.node import Node
 
 #: Other registrations with the address of an instance that the sentence names.
 SAME_ADDRESS_NAMED_MAX = 4
