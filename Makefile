@@ -50,7 +50,7 @@ reference: .venv/ready
 	@mv build/cli.md docs/cli.md
 
 # What runs the core. Seeds and mutations would take seven minutes more, and cover nothing else.
-COVERING := tests.core tests.api tests.exchange tests.test_wire tests.node.test_node \
+COVERING := tests.core tests.api tests.exchange tests.exchange.test_wire tests.node.test_node \
 	tests.simulation.test_scenarios
 
 coverage: .venv/ready-dev

@@ -1,10 +1,11 @@
 """What a node costs in clusters of 5, 20 and 100, and how soon they agree: simulated, in this one process.
 
-Each node is a replica as it runs in `bender.node.node`, and every message is encoded and decoded by `bender.wire`, so
-bytes are those that a network would carry; the heads of HTTP are added, TCP's own bytes are not. Time is virtual: a
-message takes 0.2 to 2 ms and work takes none, so times to converge are those of idle machines. Rounds and sweeps come
-as in `bender.exchange.client` and `bender.expiry`. Processor time is that of replicas and messages at both ends, with
-this simulation's share (a few percent) and without that of HTTP; where others use the machine, it is rough.
+Each node is a replica as it runs in `bender.node.node`, and every message is encoded and decoded by
+`bender.exchange.wire`, so bytes are those that a network would carry; the heads of HTTP are added, TCP's own bytes are
+not. Time is virtual: a message takes 0.2 to 2 ms and work takes none, so times to converge are those of idle machines.
+Rounds and sweeps come as in `bender.exchange.client` and `bender.expiry`. Processor time is that of replicas and
+messages at both ends, with this simulation's share (a few percent) and without that of HTTP; where others use the
+machine, it is rough.
 
 The same cluster goes through all of it, as in `phases`. What is listed is checked after each of them, and whatever
 goes offline that is alive ends the measurement.
@@ -38,8 +39,8 @@ from bender.core.replica import Replica
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
 from bender.core.view import Event
 from bender.exchange.client import JITTER
+from bender.exchange.wire import Wire
 from bender.expiry import SWEEPS_PER_INTERVAL
-from bender.wire import Wire
 
 SIZES = (5, 20, 100)
 
@@ -51,7 +52,7 @@ SWEEP_S = INTERVAL_S / SWEEPS_PER_INTERVAL
 TRANSIT_S = (0.0002, 0.002)
 
 #: Bytes of HTTP before the bodies of a request and of its answer: as treq and Twisted write them for a round and what
-#: follows it, and as `bender.exchange.lane` does for a push. Counted on a connection between two nodes.
+#: follows it, and as `bender.exchange.push` does for a push. Counted on a connection between two nodes.
 ROUND_HEADS = (94, 139)
 PUSH_HEADS = (105, 75)
 

@@ -2,7 +2,7 @@
 
 A round is a request with heads and counters; its answer brings what the asker lacks, and a second request what the
 answering node lacks. A push is a request with a delta and settings alone, answered by the heads it led to. Bytes,
-wire versions and the cluster's name are the business of `bender.wire`.
+wire versions and the cluster's name are the business of `bender.exchange.wire`.
 """
 
 from __future__ import annotations

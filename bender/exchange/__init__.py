@@ -17,12 +17,12 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from bender.exchange.client import Asking, Client
-from bender.exchange.conditions import Conditions
-from bender.exchange.http import Poster
-from bender.exchange.seeds import Locating, Seeds
+from bender.exchange.discovery import Locating, Seeds
+from bender.exchange.peer_problems import Conditions
 from bender.exchange.server import Answering, Server
+from bender.exchange.transport import Poster
+from bender.exchange.wire import BODY_BYTES_MAX, Wire
 from bender.turns import Turns
-from bender.wire import BODY_BYTES_MAX, Wire
 
 __all__ = ["Exchange"]
 

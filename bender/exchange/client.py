@@ -24,10 +24,10 @@ from bender.core.consumer import Awaited, Consumer
 from bender.core.links import partners
 from bender.core.messages import Message, Request
 from bender.core.timing import Timing
-from bender.exchange.conditions import Conditions
-from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, Poster, Refusal, Refusing, Unanswered, Unreachable
+from bender.exchange.peer_problems import Conditions
+from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, Poster, Refusal, Refusing, Unanswered, Unreachable
+from bender.exchange.wire import Refused, Unsendable, Wire
 from bender.node.counters import Tally
-from bender.wire import Refused, Unsendable, Wire
 
 #: Requests under way to one peer: the core's four rounds and one push, and the second requests that go with rounds.
 #: With more, it hangs, and another one could only wait with them.

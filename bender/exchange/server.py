@@ -25,14 +25,14 @@ from werkzeug.exceptions import HTTPException
 from bender.core.account import Account
 from bender.core.consumer import Awaited, Consumer
 from bender.core.messages import Message
-from bender.exchange import lane
-from bender.exchange.conditions import Conditions
-from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
+from bender.exchange import push
+from bender.exchange.peer_problems import Conditions
+from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
+from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
 from bender.node.counters import Tally
 from bender.paced import PacedChannel
 from bender.prompt import prompt_writer
 from bender.turns import Turns
-from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
 
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
 IDLE_S_MAX = 60
@@ -197,13 +197,13 @@ class Channel(PacedChannel):
 
     def answer_at_once(self, held: bytes, at: int) -> int | None:
         """Answer a push, and leave all else to Twisted."""
-        push = lane.body_of(held, at, _PATH)
-        if push is None or push[1] - at >= PUSH_BYTES_MAX:
+        pushed = push.body_of(held, at, _PATH)
+        if pushed is None or pushed[1] - at >= PUSH_BYTES_MAX:
             return None
-        body, end = push
+        body, end = pushed
         self.resetTimeout()
         status, media_type, content = self.site.answer(body, self.transport.getPeer().host)
-        self._write(lane.answer(status, http.RESPONSES[status], media_type, content))
+        self._write(push.answer(status, http.RESPONSES[status], media_type, content))
         return end
 
 

@@ -31,9 +31,9 @@ from bender.core.account import Account, Unheard
 from bender.core.consumer import Awaited, Consumer
 from bender.core.messages import Message, Request, Sender
 from bender.core.timing import Timing
-from bender.exchange.conditions import Conditions
+from bender.exchange.peer_problems import Conditions
+from bender.exchange.wire import Wire
 from bender.node.counters import Tally
-from bender.wire import Wire
 
 #: The host from which everybody's connections come.
 HOST = "10.0.0.9"

@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from bender.core.account import Account, Unheard
 from bender.core.consumer import Awaited, Confirmation, Consumer
 from bender.exchange.client import Client
-from bender.exchange.http import Poster
+from bender.exchange.transport import Poster
+from bender.exchange.wire import WIRE_VERSION, Wire
 from bender.node.subscription import Selection
-from bender.wire import WIRE_VERSION, Wire
 from tests.exchange.network import LISTED, ExchangeCase, http_answer
 from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
 from tests.exchange.test_server import ServerCase

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 
 from bender.core.messages import Message, Request, Sender
 from bender.exchange.client import UNDER_WAY_MAX, Client
-from bender.exchange.conditions import FORGOTTEN_INTERVALS
-from bender.exchange.http import HEADERS_BYTES_MAX, IDLE_S_MAX, Poster
-from bender.wire import WIRE_VERSION, Wire
+from bender.exchange.peer_problems import FORGOTTEN_INTERVALS
+from bender.exchange.transport import HEADERS_BYTES_MAX, IDLE_S_MAX, Poster
+from bender.exchange.wire import WIRE_VERSION, Wire
 from tests.exchange.network import ExchangeCase, Stranger, http_answer
 
 PEER = "10.0.0.2:1730"

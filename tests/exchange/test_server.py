@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 
 from bender.core.messages import Message, Sender
 from bender.exchange.server import IDLE_S_MAX, Request, Server
+from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
 from bender.turns import Turns
-from bender.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
 from tests.exchange.network import HOST, ExchangeCase
 from tests.turning import take_turn
 

@@ -20,15 +20,15 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from bender import wire
 from bender.core.timing import Timing
+from bender.exchange import wire
 from bender.exchange.client import Client
-from bender.exchange.conditions import Conditions
-from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, PATH, Refusal, Refusing, Unreachable
+from bender.exchange.peer_problems import Conditions
 from bender.exchange.server import Server
+from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, PATH, Refusal, Refusing, Unreachable
+from bender.exchange.wire import Refused, Wire
 from bender.expiry import Expiry
 from bender.node.node import Node, Sources
-from bender.wire import Refused, Wire
 
 #: What the wall clock of all nodes shows when virtual time begins, which is at this many seconds.
 NOW_MS, STARTED_AT = 1_795_447_942_248, 2.0**20

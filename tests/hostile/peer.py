@@ -14,13 +14,13 @@ from typing import Any, Protocol
 import msgspec
 from attrs import Factory, define, frozen
 
-from bender import wire
 from bender.core.account import Account
 from bender.core.consumer import Awaited, Consumer
 from bender.core.entries import ROW
 from bender.core.ledger import NUMBER_MAX
 from bender.core.states import key_of_state
 from bender.core.timing import TTL_S_MAX
+from bender.exchange import wire
 from tests.hostile.shapes import UNSIGNED_MAX, Like, Map, Number, Of, Struct, shapes_of
 
 #: Incarnations, addresses and ids that the peer makes up, while it does not bring crowds.

@@ -20,9 +20,9 @@ from twisted.python.failure import Failure
 
 from bender.core.contacts import CONTACTS_MAX
 from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
-from bender.exchange.conditions import FORGOTTEN_INTERVALS
-from bender.exchange.http import ACCOUNT_PATH, CONSUMERS_PATH, Unreachable
-from bender.wire import BODY_BYTES_MAX, Refused, Wire
+from bender.exchange.peer_problems import FORGOTTEN_INTERVALS
+from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, Unreachable
+from bender.exchange.wire import BODY_BYTES_MAX, Refused, Wire
 from tests.hostile.clients import Api, Clients, Watcher, listed
 from tests.hostile.cluster import STEPS, Cluster, Honest, Stranger
 from tests.hostile.peer import Peer, Scene

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.messages import Counter, Message, Sender
 from bender.core.timing import Timing
-from bender.wire import Wire
+from bender.exchange.wire import Wire
 from tests.effort import effort
 from tests.hostile.cluster import Cluster
 from tests.hostile.storm import Plan, Storm

@@ -15,14 +15,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender import wire
 from bender.core.configuration import BUCKETS
 from bender.core.consumer import Consumer, Report
 from bender.core.entries import ROW, Entries
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import WHOLE, Counter, Message, Sender, Setting
 from bender.core.reasons import CHECK_FAILED
-from bender.wire import Malformed, OtherCluster, OtherVersion, Received, Refused, TooLarge, Unsendable, Wire
+from bender.exchange import wire
+from bender.exchange.wire import Malformed, OtherCluster, OtherVersion, Received, Refused, TooLarge, Unsendable, Wire
 
 N1 = Sender(2**64 - 1, "n1", "10.0.0.1:1730", 1729)
 KEY = "registration/web/1.2.0/10.0.0.5/8080"

@@ -29,7 +29,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from bender.addresses import split_host_port
-from bender.exchange.lane import Astray, Lanes
+from bender.exchange.push import Astray, Lanes
 from bender.prompt import PromptBody
 from bender.reaching import ReadyURL, cause_of, clause_of, endpoint_of
 

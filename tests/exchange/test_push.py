@@ -11,9 +11,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import StringTransport
 
 from bender.core.messages import Message, Sender
-from bender.exchange.http import Poster, Unanswered, Unreachable
-from bender.exchange.lane import ANSWER_BYTES_MAX, IDLE_S_MAX, body_of
+from bender.exchange.push import ANSWER_BYTES_MAX, IDLE_S_MAX, body_of
 from bender.exchange.server import Server
+from bender.exchange.transport import Poster, Unanswered, Unreachable
 from tests.exchange.network import HOST, ExchangeCase, Stranger, http_answer
 
 PEER = "10.0.0.2:1730"

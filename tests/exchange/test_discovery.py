@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bender.exchange.seeds import AGAIN_S, SOONER_S, Seeds
+from bender.exchange.discovery import AGAIN_S, SOONER_S, Seeds
 from tests.exchange.network import ExchangeCase
 
 SEED = "nodes.example:1730"
