@@ -20,12 +20,12 @@ from attrs import frozen
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
-from bender.addresses import host_port
 from bender.core.durations import FORM, parse_duration
 from bender.core.fields import did_you_mean
 from bender.core.guard import GUARD_S_MAX
 from bender.core.model import PORT_MAX, Invalid, canonical_host, parse_port
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+from bender.net.addresses import host_port
 
 #: Where peers are looked for that were named without a port.
 EXCHANGE_PORT = 1730

@@ -37,14 +37,14 @@ from bender.core.model import (
     registration,
 )
 from bender.core.timing import TTL_S_MAX
+from bender.net.eager_write import limit_unsent, prompt_writer
+from bender.net.fair_turns import Turns
 from bender.node.consumer_table import Origin, origin_of
 from bender.node.event_stream import Stream
 from bender.node.journal import Entry
 from bender.node.journal import said as said_line
 from bender.node.node import Full, Node, NotReady
 from bender.node.subscription import Selection, Subscription
-from bender.prompt import limit_unsent, prompt_writer
-from bender.turns import Turns
 
 #: One line of a client: a thousand ids of 255 bytes, as in a request over HTTP.
 LINE_BYTES_MAX = 256 * 1024

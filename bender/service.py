@@ -21,9 +21,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.addresses import host_port
 from bender.choices import Endpoint
 from bender.core.timing import Timing
+from bender.net.addresses import host_port
 
 #: Time between two looks of a leaving node at whether the last answers have been given.
 LOOK_S = 0.02

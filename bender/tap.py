@@ -30,12 +30,12 @@ from bender.events import EventsFactory
 from bender.exchange import Exchange
 from bender.expiry import Expiry
 from bender.limiting import limit_log
+from bender.net.fair_turns import Turns
 from bender.node.node import Node, Sources
 from bender.process.checking import CHECK_CONFIG, end_checked
 from bender.process.signals import handle_signals
 from bender.service import NodeService, refuse, refuse_taken
 from bender.steady import make_steady
-from bender.turns import Turns
 
 #: New connections in one turn; each takes some 60 µs with what its client is told first.
 ACCEPTED_AT_ONCE_MAX = 100

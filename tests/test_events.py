@@ -16,12 +16,12 @@ from zope.interface.verify import verifyObject
 from bender import __version__
 from bender.core.model import Wanted
 from bender.events import LINE_BYTES_MAX, EventsFactory
+from bender.net.fair_turns import Turns
 from bender.node.event_stream import STALLED_S
 from bender.node.journal import Journal
-from bender.turns import Turns
 from tests.api.conversation import NOW_MS, Network
-from tests.turning import take_turn
-from tests.watched import Watched, events, named, never
+from tests.net.reactor_turns import take_turn
+from tests.node.watched import Watched, events, named, never
 
 
 class Transport(StringTransport):

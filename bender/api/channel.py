@@ -23,9 +23,9 @@ from zope.interface import implementer
 from bender.api.answers import BODY_BYTES_MAX, Answer, refused
 from bender.api.commands import ROUTES
 from bender.api.lane import REMEMBERED_BYTES_MAX, Taken, Takes, reason
-from bender.paced import PacedChannel
-from bender.prompt import prompt_writer
-from bender.turns import Turns
+from bender.net.eager_write import prompt_writer
+from bender.net.fair_turns import Turns
+from bender.net.http_server import PacedChannel
 
 REQUEST_LINE_BYTES_MAX = 8 * 1024
 HEADERS_BYTES_MAX = 16 * 1024

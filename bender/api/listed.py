@@ -13,7 +13,7 @@ from bender.core.impact import NAMES_MAX, Impact, Settings
 from bender.core.kind import Kind
 from bender.core.routing import BACKEND
 from bender.core.serving import AWAY
-from bender.escaping import escaped_json
+from bender.net.escaping import escaped_json
 from bender.node.node import Node
 
 #: The header that has what is allowed and rarely meant, as a list of sentences in JSON of ASCII.

@@ -24,8 +24,8 @@ from bender.api.lane import Lane
 from bender.api.watch import watch
 from bender.core.authors import signature
 from bender.core.model import Invalid
+from bender.net.fair_turns import Turns
 from bender.node.node import Node, NotReady
-from bender.turns import Turns
 
 _log = Logger()
 

@@ -17,13 +17,13 @@ from twisted.logger import Logger
 from bender.api.answers import accepted, require_known, wait_s
 from bender.api.channel import Request
 from bender.core.model import Invalid
+from bender.net.eager_write import limit_unsent
+from bender.net.fair_turns import Turns
 from bender.node.consumer_table import origin_of
 from bender.node.event_stream import PIECE_BYTES, Stream
 from bender.node.journal import Entry
 from bender.node.node import Node
 from bender.node.subscription import Selection, Subscription
-from bender.prompt import limit_unsent
-from bender.turns import Turns
 
 #: The first bytes of server-sent events, of which no event comes.
 CONNECTED = b": connected\n\n"

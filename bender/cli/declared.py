@@ -23,7 +23,7 @@ from bender.declared.document import Document
 from bender.declared.reading import Problem, Read, read
 from bender.declared.rehearsal import Objection
 from bender.declared.writing import write
-from bender.escaping import escaped
+from bender.net.escaping import escaped
 
 #: Objects of which it is found out whether load balancers have them: each takes requests until they do.
 OBJECTS_FOLLOWED_MAX = 20

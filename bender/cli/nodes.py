@@ -9,7 +9,6 @@ from typing import Any
 import click
 import msgspec
 
-from bender.addresses import NoAnswer
 from bender.cli.columns import CONSUMERS, DIFFERENCES, NODES
 from bender.cli.grammar import Command
 from bender.cli.screen import ago, lasted, without_point
@@ -20,6 +19,7 @@ from bender.client.decoding import decoded
 from bender.client.drivers import problems_of, trouble_of
 from bender.client.reading import Peer, Status, check_body, reader, refusal_of
 from bender.core.consumer import labels, report_of
+from bender.net.addresses import NoAnswer
 
 #: Nodes may differ for a moment. So often, so far apart, they are asked again before it is said that they do.
 LOOKS = 3

@@ -17,7 +17,7 @@ import click
 
 from bender.cli.styled import Styled, joined, plain_table, styled, styles_of
 from bender.core.forcing import FORCE_HERE, FORCE_IN_API
-from bender.escaping import escaped_json
+from bender.net.escaping import escaped_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bender.escaping import escaped
+from bender.net.escaping import escaped
 
 #: Styles by name, as sequences for a terminal. `NO_COLOR` is about those in `_COLOURS` alone.
 _SEQUENCES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}

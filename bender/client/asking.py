@@ -16,7 +16,6 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from bender.addresses import NoAnswer
 from bender.client.nodes import API_PORT, NODES_MAX, Nodes, parse_nodes
 from bender.client.reading import (
     Explanation,
@@ -51,6 +50,7 @@ from bender.client.values import (
     Unavailable,
     Word,
 )
+from bender.net.addresses import NoAnswer
 
 if TYPE_CHECKING:
     from twisted.web.iweb import IAgent

@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 
 import h11
 
-from bender.addresses import NoAnswer
 from bender.client.transport import (
     ANSWER_BYTES_MAX,
     CONNECT_S_MAX,
@@ -33,6 +32,7 @@ from bender.client.transport import (
     warnings_in,
 )
 from bender.client.values import Reply
+from bender.net.addresses import NoAnswer
 
 #: A node that has not answered for so long may hang: the next one is asked as well.
 HEDGE_S = 0.3

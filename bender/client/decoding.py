@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from bender.addresses import NoAnswer
 from bender.core.model import DEPTH_MAX, is_shallow
+from bender.net.addresses import NoAnswer
 
 
 def decoded(body: bytes, type_: Any) -> Any:

@@ -34,8 +34,8 @@ from bender.client.transport import (
     warnings_in,
 )
 from bender.client.values import Reply
-from bender.prompt import PromptBody
-from bender.reaching import ReadyURL, endpoint_of, in_time
+from bender.net.eager_write import PromptBody
+from bender.net.endpoints import ReadyURL, endpoint_of, in_time
 
 #: Connections to one node: those of a client that asks for several things at once.
 CONNECTIONS_KEPT = 8

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, MutableSequence
 
-from bender.addresses import host_port
 from bender.core.model import Invalid, canonical_host, parse_port
+from bender.net.addresses import host_port
 
 #: Where a node's API is if nothing else was said.
 API_PORT = 1729

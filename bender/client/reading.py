@@ -9,7 +9,6 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from bender.addresses import NoAnswer
 from bender.client.decoding import converted, decoded, strange
 from bender.client.values import (
     Backend,
@@ -26,6 +25,7 @@ from bender.client.values import (
     Ttl,
 )
 from bender.core.model import DEPTH_MAX, is_shallow
+from bender.net.addresses import NoAnswer
 
 #: Of the sentence in which a node refuses something.
 MESSAGE_CHARACTERS_MAX = 10_000

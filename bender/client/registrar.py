@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from bender.client.asking import Client
 from bender.client.values import Applied, BenderError, NotFound, Refused, Registration, Unavailable
-from bender.escaping import escaped
+from bender.net.escaping import escaped
 
 #: Renewals within one ttl, of which all but one may be lost.
 RENEWALS_PER_TTL = 3

@@ -16,12 +16,12 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.addresses import NoAnswer
 from bender.client.decoding import decoded
 from bender.client.history import Change
 from bender.client.reading import check_body
 from bender.client.values import Milliseconds
-from bender.escaping import escaped
+from bender.net.addresses import NoAnswer
+from bender.net.escaping import escaped
 
 #: Nodes say something every 15 s at least. One that says nothing for longer than this is taken for gone.
 SILENCE_S_MAX = 20.0

@@ -13,8 +13,8 @@ from urllib.parse import quote
 import msgspec
 from attrs import frozen
 
-from bender.addresses import NoAnswer
 from bender.client.values import Reply
+from bender.net.addresses import NoAnswer
 
 #: To connect to a node on the same network takes a millisecond, and one that is down should not hold up anybody.
 CONNECT_S_MAX = 2.0

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from bender.addresses import NoAnswer
 from bender.client.decoding import decoded, require_shallow
 from bender.core.model import PORT_MAX, WEIGHT_MAX
 from bender.core.timing import TTL_S_MAX
+from bender.net.addresses import NoAnswer
 
 #: Milliseconds since the epoch, up to the last day that calendars know.
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]

@@ -26,13 +26,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.addresses import NoAnswer
 from bender.client.decoding import decoded
 from bender.client.history import Change, History
 from bender.client.reading import refusal_of
 from bender.client.stream import CURSOR_CHARACTERS_MAX, Said, Stream
 from bender.client.values import BenderError, Event, Refused, Reply
-from bender.reaching import in_time
+from bender.net.addresses import NoAnswer
+from bender.net.endpoints import in_time
 
 if TYPE_CHECKING:
     from bender.client.asking import Client

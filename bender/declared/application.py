@@ -13,7 +13,6 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from bender.addresses import NoAnswer
 from bender.client import BenderError, Client, NotFound, Refused, Reply, Word
 from bender.client.asking import forced, only_if, path_of
 from bender.client.objects import current, reader_of
@@ -23,6 +22,7 @@ from bender.core.states import LASTING_S_MIN
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
 from bender.declared.rehearsal import Objection, objections, versions_concerned, warnings
+from bender.net.addresses import NoAnswer
 
 #: Lists of the members of a version. If more are needed, all that is registered is fetched in one piece.
 LISTS_MAX = 20

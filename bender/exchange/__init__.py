@@ -22,7 +22,7 @@ from bender.exchange.peer_problems import Conditions
 from bender.exchange.server import Answering, Server
 from bender.exchange.transport import Poster
 from bender.exchange.wire import BODY_BYTES_MAX, Wire
-from bender.turns import Turns
+from bender.net.fair_turns import Turns
 
 __all__ = ["Exchange"]
 

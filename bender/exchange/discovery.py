@@ -21,7 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from bender.addresses import host_port, split_host_port
+from bender.net.addresses import host_port, split_host_port
 
 #: Seconds between two look-ups of a name.
 AGAIN_S = 30

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from bender.prompt import prompt_writer
+from bender.net.eager_write import prompt_writer
 
 #: An answer to a push says how far a few ledgers have come, which takes some hundred bytes.
 ANSWER_BYTES_MAX = 64 * 1024

@@ -29,10 +29,10 @@ from bender.exchange import push
 from bender.exchange.peer_problems import Conditions
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
 from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
+from bender.net.eager_write import prompt_writer
+from bender.net.fair_turns import Turns
+from bender.net.http_server import PacedChannel
 from bender.node.counters import Tally
-from bender.paced import PacedChannel
-from bender.prompt import prompt_writer
-from bender.turns import Turns
 
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
 IDLE_S_MAX = 60

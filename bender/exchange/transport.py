@@ -28,10 +28,10 @@ from twisted.web.http import OK, PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from bender.addresses import split_host_port
 from bender.exchange.push import Astray, Lanes
-from bender.prompt import PromptBody
-from bender.reaching import ReadyURL, cause_of, clause_of, endpoint_of
+from bender.net.addresses import split_host_port
+from bender.net.eager_write import PromptBody
+from bender.net.endpoints import ReadyURL, cause_of, clause_of, endpoint_of
 
 PATH = "/exchange"
 _PATH = PATH.encode()

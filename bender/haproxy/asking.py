@@ -11,7 +11,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.addresses import NoAnswer
 from bender.client import BenderError, Client
 from bender.client.asking import path_of
 from bender.client.decoding import decoded
@@ -19,6 +18,7 @@ from bender.client.values import Seconds
 from bender.core.standing import State
 from bender.haproxy.core.operators import Answer
 from bender.haproxy.driver import Driver
+from bender.net.addresses import NoAnswer
 
 #: Seconds between two looks at whether a node is to be asked.
 LOOK_S = 0.25

@@ -15,11 +15,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.addresses import NoAnswer
 from bender.client import BenderError, Client, Stand
 from bender.client.decoding import decoded
 from bender.client.reading import refusal_of
 from bender.haproxy.core.words import shown
+from bender.net.addresses import NoAnswer
 
 #: What a node may take for it, and how long it is let alone where it does not take it.
 ANSWER_S_MAX = 2.0

@@ -18,7 +18,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.addresses import NoAnswer
 from bender.client import Event, Stand
 from bender.haproxy.addresses import Addresses
 from bender.haproxy.consumer import Report
@@ -37,6 +36,7 @@ from bender.haproxy.programs import Vigil
 from bender.haproxy.reconciling import Outcome, Reconciler
 from bender.haproxy.runtime import Runtime
 from bender.haproxy.troubles import troubles
+from bender.net.addresses import NoAnswer
 
 #: Seconds between two looks at whether HAProxy is as it should be, where nothing else makes one look.
 CHECK_S = 2.0

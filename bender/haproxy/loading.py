@@ -19,7 +19,6 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.addresses import NoAnswer
 from bender.haproxy.core.custom import without_custom
 from bender.haproxy.core.health import Findings, findings_in, states
 from bender.haproxy.core.listening import Listened, listened_in
@@ -31,6 +30,7 @@ from bender.haproxy.files import Files, Refused, Unwritable, Written
 from bender.haproxy.reconciling import Reconciler
 from bender.haproxy.runtime import Runtime
 from bender.haproxy.supervisor import Failed, Reloading
+from bender.net.addresses import NoAnswer
 
 #: The file is rewritten, and HAProxy reloaded, at most so often.
 APART_S = 1.0

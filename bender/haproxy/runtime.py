@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from bender.haproxy.core.words import is_command
-from bender.reaching import in_time
+from bender.net.endpoints import in_time
 
 #: For the connection, and for the answers to one portion of commands: HAProxy takes milliseconds.
 ANSWER_S_MAX = 3.0

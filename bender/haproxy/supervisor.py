@@ -19,10 +19,10 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.addresses import NoAnswer
 from bender.haproxy.core.reality import Master, Unreadable, master_in
 from bender.haproxy.programs import CannotRun, Vigil, run
 from bender.haproxy.runtime import Runtime
+from bender.net.addresses import NoAnswer
 
 #: Seconds before HAProxy is started again: at first, and what that grows to while it does not stay.
 AGAIN_S_MIN = 0.05

@@ -12,11 +12,11 @@ from typing import Literal
 
 from twisted.logger import Logger
 
-from bender.addresses import host_port
 from bender.core import consumer
 from bender.core.address_conflicts import AddressConflicts, ConflictChanges
 from bender.core.contacts import Contact
 from bender.core.replica import Replica
+from bender.net.addresses import host_port
 
 #: Names of consumers that are remembered for having been logged as shared, and for how long after they were.
 CONSUMERS_LOGGED_MAX = 100

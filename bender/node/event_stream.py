@@ -13,12 +13,12 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from bender.core.replica import Full
+from bender.net.fair_turns import Turns
 from bender.node.consumer_table import Origin
 from bender.node.consumers import NOWHERE, Following
 from bender.node.journal import Entry, said
 from bender.node.node import Node
 from bender.node.subscription import Selection, Subscription
-from bender.turns import Turns
 
 #: Without an event for so long there is a tick, so that a cut is noticed and a filtered watcher's cursor moves on.
 TICK_S = 15

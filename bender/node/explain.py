@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 
-from bender.addresses import host_port
 from bender.core.account import Account, Held, Unheard
 from bender.core.consumer import Consumer, labels
 from bender.core.reasons import CHECK_FAILED
 from bender.core.standing import UP
 from bender.core.states import told
 from bender.core.timing import in_a_word
+from bender.net.addresses import host_port
 from bender.node.node import Node
 
 #: Other registrations with the address of an instance that the sentence names.

@@ -15,8 +15,8 @@ from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from bender.addresses import NoAnswer, host_port
-from bender.reaching import cause_of, endpoint_of, in_time
+from bender.net.addresses import NoAnswer, host_port
+from bender.net.endpoints import cause_of, endpoint_of, in_time
 
 #: Of a page, whose content does not matter.
 PAGE_BYTES_MAX = 1024 * 1024

@@ -16,9 +16,9 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
-from bender.addresses import host_port
 from bender.client import BenderError, Client, Refused, Registrar, Succeeded, Unavailable
-from bender.escaping import escaped
+from bender.net.addresses import host_port
+from bender.net.escaping import escaped
 from bender.running.background import in_background
 from bender.running.checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
 from bender.running.local_address import LocalAddress

@@ -15,9 +15,9 @@ from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as Connection
 from twisted.internet.task import deferLater
 
-from bender.addresses import NoAnswer, split_host_port
 from bender.client import Client, Unavailable
-from bender.reaching import endpoint_of, in_time
+from bender.net.addresses import NoAnswer, split_host_port
+from bender.net.endpoints import endpoint_of, in_time
 
 #: To find out by which address of this machine a node is reached: for one, and before all are tried again.
 CONNECT_S_MAX = 2.0

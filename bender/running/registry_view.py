@@ -11,10 +11,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 
-from bender.addresses import split_host_port
 from bender.client import BenderError, Client, Registration
 from bender.client.asking import apis
 from bender.client.reading import Status, reader
+from bender.net.addresses import split_host_port
 
 #: What nodes may take to answer; the instance waits for it.
 ANSWER_S_MAX = 3.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from bender.api import site
-from bender.paced import HELD_BYTES_MAX
-from bender.turns import Turns
+from bender.net.fair_turns import Turns
+from bender.net.http_server import HELD_BYTES_MAX
 from tests.api.conversation import WEB, WEB_PATH, ApiCase, Network, Response, parsed, request
-from tests.turning import take_turn
+from tests.net.reactor_turns import take_turn
 
 ALLOWED = {
     "/": "GET, HEAD, OPTIONS",

@@ -11,7 +11,7 @@ from bender.api import site
 from bender.node.event_stream import STALLED_S
 from bender.node.journal import Journal
 from tests.api.conversation import NOW_MS, ApiCase, Connection, Response, a_node, parsed, request
-from tests.watched import Watched, named, never
+from tests.node.watched import Watched, named, never
 
 STREAM = {"Accept": "text/event-stream"}
 

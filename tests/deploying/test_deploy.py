@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 
-from bender.addresses import NoAnswer
 from bender.client import Client, Consumer, NotFound, Reply, Unavailable
 from bender.core.model import Wanted
 from bender.deploying import Deploy, Look, Outcome, Plan, Progress, Step
 from bender.deploying.holding import UNANSWERED_S_MAX
 from bender.deploying.judging import Count
 from bender.deploying.plan import Settings
+from bender.net.addresses import NoAnswer
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
 
 #: In steps of which each is watched ten seconds.

@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 from bender.core.messages import Message, Sender
 from bender.exchange.server import IDLE_S_MAX, Request, Server
 from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
-from bender.turns import Turns
+from bender.net.fair_turns import Turns
 from tests.exchange.network import HOST, ExchangeCase
-from tests.turning import take_turn
+from tests.net.reactor_turns import take_turn
 
 PEER = "10.0.0.2:1730"
 ASKING = Message(Sender(2, "n2", PEER), ask=5.0)

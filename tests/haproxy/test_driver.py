@@ -16,7 +16,6 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
-from bender.addresses import NoAnswer
 from bender.client import Event, Stand
 from bender.haproxy import core
 from bender.haproxy.addresses import Addresses
@@ -31,6 +30,7 @@ from bender.haproxy.files import Files, Refused, states_beside
 from bender.haproxy.loading import AGAIN_S, BEGIN_S_MAX, Loader
 from bender.haproxy.runtime import Runtime
 from bender.haproxy.status import status
+from bender.net.addresses import NoAnswer
 from tests.exchange.network import Names
 from tests.haproxy.said import backend, frontend, instance, offline, online
 from tests.haproxy.standin import Endpoint, HAProxy, Reload, Server

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.addresses import NoAnswer
 from bender.haproxy.runtime import ANSWER_S_MAX, NOT_SENT, PORTION_BYTES_MAX, Conversation, Runtime, portions
+from bender.net.addresses import NoAnswer
 from tests.haproxy.standin import Endpoint, HAProxy, Server
 
 _T = TypeVar("_T")

@@ -12,10 +12,10 @@ from twisted.python.failure import Failure
 
 from bender.api.answers import Answer, Asked, Later
 from bender.api.commands import ROUTES, Route, answer
+from bender.net.fair_turns import Turns
 from bender.node.event_stream import Stream
 from bender.node.journal import Entry
 from bender.node.subscription import Selection, Subscription
-from bender.turns import Turns
 from tests.hostile.cluster import Cluster, Faults, Honest
 
 _ROUTES = {route.path: route for route in ROUTES}

@@ -15,7 +15,7 @@ from bender.node.consumers import PRESENT_S, REMEMBERED_S
 from bender.node.journal import Entry
 from bender.node.subscription import Selection
 from tests.api.conversation import NOW_MS
-from tests.watched import Watched, Window
+from tests.node.watched import Watched, Window
 
 KEY = "registration/web/1/10.0.0.1/80"
 REPORT = Report(("registration/web/1/h/1",), {"site": {"1": Counted(10, 2)}})

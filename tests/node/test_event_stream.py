@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.node.event_stream import PIECE_BYTES, STALLED_S, TICK_S, TRANSPORT_BYTES, WAITING_BYTES_MAX
 from bender.node.journal import Journal
 from tests.api.conversation import NOW_MS, Network
-from tests.watched import Watched, Window, named, never, read
+from tests.node.watched import Watched, Window, named, never, read
 
 #: A registration that makes an event of about this size.
 KILOBYTE: dict[str, Any] = {"meta": {"filling": "x" * 800}}

@@ -12,7 +12,7 @@ from bender.core.states import Word
 from bender.node.journal import Journal
 from bender.node.subscription import Selection, Subscription
 from tests.api.conversation import NOW_MS
-from tests.watched import ALL, EDGE, SITE, Watched, named, never, read
+from tests.node.watched import ALL, EDGE, SITE, Watched, named, never, read
 
 
 class SubscriptionCase(SynchronousTestCase):

@@ -8,8 +8,8 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.turns import Turns
-from tests.turning import take_turn
+from bender.net.fair_turns import Turns
+from tests.net.reactor_turns import take_turn
 
 
 class Pieces:

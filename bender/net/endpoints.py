@@ -15,7 +15,7 @@ from twisted.internet.error import TimeoutError as ConnectTimedOut
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web._newclient import ParseError
 
-from bender.addresses import NoAnswer
+from bender.net.addresses import NoAnswer
 
 #: Twisted's own. Whoever is in more of a hurry says so.
 CONNECT_S_MAX = 30.0

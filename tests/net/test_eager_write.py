@@ -6,7 +6,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.prompt import UNSENT_BYTES_MAX, limit_unsent, prompt_writer
+from bender.net.eager_write import UNSENT_BYTES_MAX, limit_unsent, prompt_writer
 
 # Nothing here has a socket, so that module is not imported.
 AF_UNIX, AF_INET = 1, 2

@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.addresses import NoAnswer
-from bender.reaching import clause_of, in_time
+from bender.net.addresses import NoAnswer
+from bender.net.endpoints import clause_of, in_time
 
 
 class InTime(SynchronousTestCase):

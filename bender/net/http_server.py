@@ -2,8 +2,8 @@
 
 Twisted's channel answers all requests in what was read before anything else happens, whether the client reads the
 answers or not. Here what was read is held, and acted upon request by request: as long as the client takes the answers,
-and as long as the connection has time in this turn (`bender.turns`). Each request goes to Twisted alone, which gives
-back what follows it, unless a server can answer it by itself.
+and as long as the connection has time in this turn (`bender.net.fair_turns`). Each request goes to Twisted alone, which
+gives back what follows it, unless a server can answer it by itself.
 
 Lines end as RFC 9112 (2.2) allows: with a bare LF too, as nginx, Apache, HAProxy and Go read them. Otherwise a client
 that sends them would wait for an answer, and the node for the end of the line.
@@ -18,7 +18,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from bender.turns import Turns
+from bender.net.fair_turns import Turns
 
 #: What is held while requests wait for their turn, or for the answer to the one before, and still more is read.
 HELD_BYTES_MAX = 64 * 1024

@@ -9,11 +9,11 @@ import msgspec
 from twisted.internet.task import Clock
 
 from bender.core.model import Wanted
+from bender.net.fair_turns import Turns
 from bender.node.event_stream import Stream
 from bender.node.journal import Entry
 from bender.node.node import Node
 from bender.node.subscription import Selection, Subscription
-from bender.turns import Turns
 from tests.api.conversation import a_node
 
 __all__ = ["ALL", "Watched", "Window", "a_node", "events", "named", "never", "read"]

@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.escaping import escaped, escaped_json, escaped_lines
+from bender.net.escaping import escaped, escaped_json, escaped_lines
 
 
 class Texts(SynchronousTestCase):
