@@ -3,8 +3,8 @@
 Each node is a replica as it runs in `bender.node.node`, and every message is encoded and decoded by
 `bender.exchange.wire`, so bytes are those that a network would carry; the heads of HTTP are added, TCP's own bytes are
 not. Time is virtual: a message takes 0.2 to 2 ms and work takes none, so times to converge are those of idle machines.
-Rounds and sweeps come as in `bender.exchange.client` and `bender.expiry`. Processor time is that of replicas and
-messages at both ends, with this simulation's share (a few percent) and without that of HTTP; where others use the
+Rounds and sweeps come as in `bender.exchange.client` and `bender.daemon.sweeper`. Processor time is that of replicas
+and messages at both ends, with this simulation's share (a few percent) and without that of HTTP; where others use the
 machine, it is rough.
 
 The same cluster goes through all of it, as in `phases`. What is listed is checked after each of them, and whatever
@@ -38,9 +38,9 @@ from bender.core.model import Wanted
 from bender.core.replica import Replica
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
 from bender.core.view import Event
+from bender.daemon.sweeper import SWEEPS_PER_INTERVAL
 from bender.exchange.client import JITTER
 from bender.exchange.wire import Wire
-from bender.expiry import SWEEPS_PER_INTERVAL
 
 SIZES = (5, 20, 100)
 

@@ -40,7 +40,7 @@ PURE |= {"msgspec", "operator", "re", "typing", "zlib"}
 CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "jinja2", "markupsafe"}}
 
 #: These know a node, and not each other; `tap` alone knows them.
-SHELLS = {"bender.api", "bender.events", "bender.exchange", "bender.expiry"}
+SHELLS = {"bender.api", "bender.events", "bender.exchange"}
 
 #: What people use a registry with. The daemon runs without any of it.
 AROUND = {"bender.cli", "bender.client", "bender.declared", "bender.deploying", "bender.haproxy", "bender.running"}
@@ -49,7 +49,7 @@ AROUND = {"bender.cli", "bender.client", "bender.declared", "bender.deploying", 
 AROUND_NEEDS = {"click", "jinja2", "markupsafe", "rich", "tomli_w"}
 
 #: They start the reactor, everybody else is handed it.
-STARTING = {"bender.tap", "bender.cli", "bender.haproxy.tap"}
+STARTING = {"bender.daemon.tap", "bender.cli", "bender.haproxy.tap"}
 
 FUNCTION_LINES_MAX = 50
 
@@ -156,14 +156,14 @@ class Layers(TidyCase):
                     if f"{name}.".startswith(f"{shell}.") and not source.within(shell):
                         yield f"imports {name}"
 
-        self.none([source for source in BENDER if source.name != "bender.tap"], foreign)
+        self.none([source for source in BENDER if source.name != "bender.daemon.tap"], foreign)
 
     def test_the_daemon_does_not_need_what_is_around_it(self) -> None:
         """Neither our own nor what that is made with; nor does what is around it need the daemon."""
 
         def foreign(source: Source) -> Iterator[str]:
             around = any(source.within(each) for each in AROUND)
-            wrong = {*SHELLS, "bender.node", "bender.tap"} if around else {*AROUND, *AROUND_NEEDS}
+            wrong = {*SHELLS, "bender.node", "bender.daemon.tap"} if around else {*AROUND, *AROUND_NEEDS}
             for name in source.imports():
                 if any(f"{name}.".startswith(f"{each}.") for each in wrong):
                     yield f"imports {name}"

@@ -99,7 +99,7 @@ class Client:
     ) -> None:
         if transport is None:  # with one, nothing of Twisted is imported: a short command must not wait for that
             from bender.client.http import Http  # noqa: PLC0415
-            from bender.steady import make_steady  # noqa: PLC0415
+            from bender.process.steady_clock import make_steady  # noqa: PLC0415
 
             make_steady(reactor)
             transport = Http(reactor, Safety(token, ca, author), agent)

@@ -1,1 +1,1 @@
-"""The daemon `twistd bender` around its node: what changes in it while it runs."""
+"""`twistd bender`: the options of a node, and the one place where it and its shells are put together."""

@@ -12,13 +12,13 @@ from shutil import which
 
 from attrs import frozen
 
-from bender.choices import Endpoint, Given, Unfit, parse_endpoint
 from bender.client import parse_nodes
 from bender.client.nodes import API_PORT
 from bender.core.model import Invalid, parse_name
 from bender.haproxy.core.machine import TIMEOUTS, Machine
 from bender.haproxy.machine_choices import machine_of, require_used
 from bender.haproxy.supervisor import MASTER
+from bender.process.options import Endpoint, Given, Unfit, parse_endpoint
 
 #: What systems take as the path of a Unix socket, with what HAProxy appends while it makes one.
 SOCKET_BYTES_MAX = 107 - len(MASTER) - len(".12345678.tmp")

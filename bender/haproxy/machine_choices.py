@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 
-from bender.choices import Unfit
 from bender.core.connections import MAXCONN_MAX, parse_maxconn, parse_timeout
 from bender.core.durations import parse_duration
 from bender.core.model import Invalid, parse_port
 from bender.core.routing import parse_bind
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
 from bender.haproxy.core.names import at
+from bender.process.options import Unfit
 
 #: Where HAProxy's own examples have the statistics.
 STATS_PORT = 8404

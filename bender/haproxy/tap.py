@@ -14,17 +14,14 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from attrs import evolve
 from twisted.application import strports
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.python import usage
 from twisted.web.server import Site
 
-from bender import __version__
-from bender.choices import Unfit, from_toml
 from bender.client import Client
 from bender.haproxy import core
 from bender.haproxy.addresses import Addresses
@@ -48,29 +45,29 @@ from bender.haproxy.reload import Reloader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.status import site
 from bender.haproxy.supervisor import MASTER, Command, Reloading, Supervisor
-from bender.limiting import limit_log
-from bender.process.checking import CHECK_CONFIG, end_checked
+from bender.process.base_options import BaseOptions
+from bender.process.lifecycle import refuse, refuse_taken, refusing
+from bender.process.log_limit import limit_log
+from bender.process.options import Unfit, from_toml
 from bender.process.signals import handle_signals
-from bender.service import refuse, refuse_taken, refusing
-from bender.steady import make_steady
+from bender.process.steady_clock import make_steady
 
 #: For `haproxy -v`, which takes some hundredths of a second.
 VERSION_S_MAX = 10.0
 
 
-class Options(usage.Options):
-    """The options as they were given; `chosen` is what they amount to."""
+class Options(BaseOptions):
+    """The options of a driver."""
 
-    synopsis = "[options]"
+    program = "bender-haproxy"
+    files_read = FILES_READ
     longdesc = "Keeps one HAProxy as bender says: its configuration by a file, its servers without a reload."
     optParameters = [
         [option, None, None, f"{takes} {doc}"]
         for option, (takes, doc) in OPTIONS.items()
         if takes is not None and option != "bender"
-    ] + [["config", None, None, "FILE with these options as TOML; the command line wins"]]
-    optFlags = [[option, None, doc] for option, (takes, doc) in OPTIONS.items() if takes is None] + [
-        ["check-config", None, CHECK_CONFIG]
     ]
+    optFlags = [[option, None, doc] for option, (takes, doc) in OPTIONS.items() if takes is None]
 
     chosen: Choices
 
@@ -79,35 +76,12 @@ class Options(usage.Options):
 
     opt_bender.__doc__ = f"{OPTIONS['bender'][0]} {OPTIONS['bender'][1]}"
 
-    def opt_version(self) -> None:
-        """Display bender's version and exit."""
-        print(f"bender {__version__}")  # noqa: T201
-        raise SystemExit(0)
-
-    def parseArgs(self, *arguments: str) -> None:
-        if arguments:
-            raise Unfit(f"{arguments[0]!r} is one argument too many: every option of bender-haproxy begins with --.")
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse, and end the process where they are unfit."""
-        try:
-            super().parseOptions(options)
-        except usage.UsageError as error:
-            refuse(f"{error}: see twistd bender-haproxy --help.")
-        except Unfit as error:
-            refuse(str(error))
-        if self["check-config"]:
-            _check(self.chosen)
-
-    def postOptions(self) -> None:
-        for option in ("config", *FILES_READ):  # the working directory may be another one when they are read again
-            if self[option] is not None:
-                self[option] = os.path.abspath(self[option])  # noqa: PTH100 - Path leaves `..` in it
-        self.chosen = self.choose()
+    def checked(self) -> str:
+        return _check(self.chosen)
 
     def choose(self) -> Choices:
         """Return what the command line and the files amount to at present. Raises `Unfit`."""
-        filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, "bender-haproxy")
+        filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
         texts, nodes, flags = from_file(filed)
         given = {option: self[option] for option in OPTIONS if isinstance(self.get(option), str)}
         said = frozenset(option for option, (takes, _) in OPTIONS.items() if takes is None and self[option])
@@ -257,8 +231,8 @@ def _renderer(choices: Choices, version: tuple[int, ...]) -> Renderer:
     return renderer
 
 
-def _check(choices: Choices) -> NoReturn:
-    """Check what is not checked without running HAProxy, and end the process."""
+def _check(choices: Choices) -> str:
+    """Check what is not checked without running HAProxy, and return what the configuration is."""
     for problem in () if choices.certificates is None else find(choices.certificates).problems.values():
         refuse(f"--certificates: {problem}.")
     custom = Custom() if choices.include is None else custom_in(choices.include)
@@ -279,7 +253,7 @@ def _check(choices: Choices) -> NoReturn:
         except Refused as error:
             why = located(str(error), rendered.text)
             refuse(f"{choices.haproxy} refuses the configuration that an empty registry gives: {why}.")
-    end_checked(f"nodes {', '.join(choices.nodes)}, output {choices.output}, socket {choices.socket}")
+    return f"nodes {', '.join(choices.nodes)}, output {choices.output}, socket {choices.socket}"
 
 
 def _client(choices: Choices, reactor: Any) -> Client:

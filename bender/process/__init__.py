@@ -1,1 +1,1 @@
-"""What every service under `twistd` needs around it, whatever it does: signals, and the files of the log."""
+"""What every service under `twistd` needs around it: options, how it starts and ends, signals, and its log."""

@@ -16,8 +16,9 @@ from typing import Any
 from attrs import frozen
 from twisted.logger import Logger, globalLogPublisher
 
-from bender.choices import Unfit
+from bender.process.lifecycle import leave_once
 from bender.process.log_files import LogFiles
+from bender.process.options import Unfit
 
 _log = Logger()
 
@@ -35,7 +36,7 @@ def handle_signals(reactor: Any, reread: Callable[[], Reread]) -> None:
 
     `reread` applies the configuration; it raises `Unfit` and changes nothing where the new one is not valid.
     """
-    leave = _leave_once(reactor)
+    leave = leave_once(reactor)
     reload = Reload(LogFiles(globalLogPublisher._observers), reread)  # noqa: SLF001 - there is no other way
     had_terminal = _has_terminal()
 
@@ -48,19 +49,6 @@ def handle_signals(reactor: Any, reread: Callable[[], Reread]) -> None:
     for number, act in ((signal.SIGTERM, leave), (signal.SIGINT, leave), (signal.SIGHUP, hang_up)):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, act)
-
-
-def _leave_once(reactor: Any) -> Callable[[int, FrameType | None], None]:
-    """End at the first signal, and take no notice of those that follow: Twisted would stop twice, and fail."""
-    told = False
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        if not told:
-            told = True
-            (reactor.sigInt if number == signal.SIGINT else reactor.sigTerm)(number, frame)
-
-    return leave
 
 
 def _has_terminal() -> bool:

@@ -13,8 +13,8 @@ from twisted.web.server import Request
 from bender.api import site
 from bender.client import Client, Event, Watch
 from bender.core.timing import Timing
+from bender.daemon.sweeper import Expiry
 from bender.exchange import Exchange
-from bender.expiry import Expiry
 from bender.node.node import Node, Sources
 from tests.exchange.network import Network
 

@@ -81,7 +81,7 @@ def test_check_config_starts_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["n.toml"]
 
 
-# What refuses to start. All the sentences are in tests/test_choices.py.
+# What refuses to start. All the sentences are in tests/daemon/test_options.py.
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.choices import Given, Unfit
 from bender.haproxy import files
 from bender.haproxy.choices import OPTIONS, SOCKET_BYTES_MAX, Choices, choose, from_file
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
 from bender.haproxy.files import held
 from bender.haproxy.tap import Options
-from bender.service import Refusal
+from bender.process.lifecycle import Refusal
+from bender.process.options import Given, Unfit
 
 
 class ChoicesCase(SynchronousTestCase):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from bender.choices import Unfit
 from bender.haproxy.choices import Choices
 from bender.haproxy.core.machine import Log
 from bender.haproxy.core.rendering import Renderer, Unrenderable
 from bender.haproxy.reload import Reloader
+from bender.process.options import Unfit
 from bender.process.signals import Reread
 from tests.haproxy.test_choices import ChoicesCase
 

@@ -21,13 +21,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from bender.core.timing import Timing
+from bender.daemon.sweeper import Expiry
 from bender.exchange import wire
 from bender.exchange.client import Client
 from bender.exchange.peer_problems import Conditions
 from bender.exchange.server import Server
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, PATH, Refusal, Refusing, Unreachable
 from bender.exchange.wire import Refused, Wire
-from bender.expiry import Expiry
 from bender.node.node import Node, Sources
 
 #: What the wall clock of all nodes shows when virtual time begins, which is at this many seconds.

@@ -8,8 +8,8 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
-from bender.choices import Unfit
 from bender.process.log_files import LogFiles
+from bender.process.options import Unfit
 from bender.process.signals import Reload, Reread
 
 

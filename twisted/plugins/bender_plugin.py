@@ -2,4 +2,4 @@
 
 from twisted.application.service import ServiceMaker
 
-bender = ServiceMaker("bender", "bender.tap", "A node of the masterless service registry.", "bender")
+bender = ServiceMaker("bender", "bender.daemon.tap", "A node of the masterless service registry.", "bender")

@@ -19,7 +19,8 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from bender.api.channel import Site
 from bender.core.timing import Timing
-from bender.service import NodeService, Refusal
+from bender.daemon.service import NodeService
+from bender.process.lifecycle import Refusal
 
 CLIENT = IPv4Address("TCP", "127.0.0.1", 50000)
 

@@ -7,23 +7,18 @@ is answered; and then the peers hear of it.
 
 from __future__ import annotations
 
-import socket
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from math import ceil
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.choices import Endpoint
 from bender.core.timing import Timing
-from bender.net.addresses import host_port
+from bender.process.lifecycle import refusing
 
 #: Time between two looks of a leaving node at whether the last answers have been given.
 LOOK_S = 0.02
@@ -33,22 +28,6 @@ LEAVING_MARGIN_S = 1.0
 
 #: The shells that clients come through; they close first.
 DOORS = ("api", "events")
-
-
-class Refusal(SystemExit, Exception):
-    """Why the process ends instead of starting, in one sentence.
-
-    It is a `SystemExit`, so that the interpreter prints the sentence alone to stderr and ends with status 1, and an
-    `Exception`, because only after those `twistd` removes its PID file.
-    """
-
-
-def refuse(sentence: str) -> NoReturn:
-    """End the process instead of starting."""
-    refusal = Refusal(f"bender: {sentence}")
-    if sys.stderr is not sys.__stderr__:  # the log has it by now, and the interpreter would speak to the log alone
-        print(refusal, file=sys.__stderr__)
-    raise refusal
 
 
 class Clients(Protocol):
@@ -142,33 +121,3 @@ class NodeService(MultiService):
     @property
     def _step_s(self) -> float:
         return self.node.timing.interval_s + LEAVING_MARGIN_S
-
-
-@contextmanager
-def refusing(name: str) -> Iterator[None]:
-    """Refuse to start where a shell cannot listen, and say which option to change."""
-    try:
-        yield
-    except CannotListenError as error:
-        place = _text(error.port) if error.interface is None else host_port(error.interface or "*", error.port)
-        reason = getattr(error.socketError, "strerror", None) or error.socketError
-        refuse(f"--{name} cannot listen on {place} ({reason}): choose another, or end what is in its way.")
-    except (OSError, OverflowError, TypeError, ValueError) as error:  # the lock of a Unix socket, an absurd backlog
-        refuse(f"--{name} cannot listen ({error}): choose another, or remove what is in its way.")
-
-
-def refuse_taken(name: str, endpoint: Endpoint) -> None:
-    """Refuse a port that is taken while there is a terminal to say it on: `twistd` goes into the background next."""
-    if not endpoint.port:
-        return
-    family = socket.AF_INET6 if ":" in endpoint.interface else socket.AF_INET
-    with socket.socket(family) as probe, refusing(name):
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((endpoint.interface, endpoint.port))
-        except OSError as error:
-            raise CannotListenError(endpoint.interface, endpoint.port, error) from error
-
-
-def _text(path: str | bytes) -> str:
-    return path if isinstance(path, str) else path.decode(errors="replace")

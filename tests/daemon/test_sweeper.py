@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.timing import Timing
-from bender.expiry import Expiry
+from bender.daemon.sweeper import Expiry
 from bender.node.counters import Tally
 
 

@@ -8,7 +8,7 @@ import weakref
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.collector import ALL_S, LONG_S, Collector
+from bender.daemon.gc_tuning import ALL_S, LONG_S, Collector
 
 
 class Cycle:

@@ -11,9 +11,10 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.model import Wanted
+from bender.daemon.service import NodeService
+from bender.daemon.tap import Options, put_together
 from bender.node.node import Node, Sources
-from bender.service import NodeService, Refusal
-from bender.tap import Options, put_together
+from bender.process.lifecycle import Refusal
 
 
 def parsed(*arguments: str) -> Options:
@@ -79,7 +80,7 @@ class Plugin(SynchronousTestCase):
         """`twistd` and `twist` know it by this name, and where its parts are."""
         (maker,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "bender"]
         assert isinstance(maker, ServiceMaker)
-        self.assertEqual(maker.module, "bender.tap")
+        self.assertEqual(maker.module, "bender.daemon.tap")
         self.assertIs(maker.options, Options)
 
 

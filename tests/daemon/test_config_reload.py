@@ -7,8 +7,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.choices import OPTIONS, Choices, Given, choose
-from bender.daemon.reload import AT_NEXT_START, Reloader
+from bender.daemon.config_reload import AT_NEXT_START, Reloader
+from bender.daemon.options import OPTIONS, Choices, choose
+from bender.process.options import Given
 from bender.process.signals import Reread
 
 

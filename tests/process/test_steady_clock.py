@@ -8,7 +8,7 @@ from twisted.python import runtime
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client import Client
-from bender.steady import make_steady
+from bender.process.steady_clock import make_steady
 
 
 class Reactor(ReactorBase):

@@ -6,12 +6,11 @@ mistake of the operator's ends the process here with one sentence.
 
 from __future__ import annotations
 
-import os
 import resource
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -20,22 +19,23 @@ from twisted.application import strports
 from twisted.application.service import IService
 from twisted.internet import tcp
 from twisted.logger import Logger
-from twisted.python import usage
 
-from bender import __version__, api
-from bender.choices import OPTIONS, Choices, Unfit, choose, from_command_line, from_toml
-from bender.collector import Collector
-from bender.daemon.reload import Reloader
+from bender import api
+from bender.daemon.config_reload import Reloader
+from bender.daemon.gc_tuning import Collector
+from bender.daemon.options import OPTIONS, Choices, choose, from_command_line
+from bender.daemon.service import NodeService
+from bender.daemon.sweeper import Expiry
 from bender.events import EventsFactory
 from bender.exchange import Exchange
-from bender.expiry import Expiry
-from bender.limiting import limit_log
 from bender.net.fair_turns import Turns
 from bender.node.node import Node, Sources
-from bender.process.checking import CHECK_CONFIG, end_checked
+from bender.process.base_options import BaseOptions
+from bender.process.lifecycle import refuse_taken
+from bender.process.log_limit import limit_log
+from bender.process.options import from_toml
 from bender.process.signals import handle_signals
-from bender.service import NodeService, refuse, refuse_taken
-from bender.steady import make_steady
+from bender.process.steady_clock import make_steady
 
 #: New connections in one turn; each takes some 60 µs with what its client is told first.
 ACCEPTED_AT_ONCE_MAX = 100
@@ -43,18 +43,18 @@ ACCEPTED_AT_ONCE_MAX = 100
 _log = Logger()
 
 
-class Options(usage.Options):
-    """The options as they were given; `chosen` is what they amount to."""
+class Options(BaseOptions):
+    """The options of a node."""
 
-    synopsis = "[options]"
+    program = "bender"
     longdesc = "Runs a node of bender, a masterless service registry."
     # An option that was not given must be told from one that was, because of --config; so no defaults here.
     optParameters = [
         [option, None, None, doc if default is None else f"{doc} [default: {default}]"]
         for option, (default, doc) in OPTIONS.items()
         if option not in ("insecure", "peers")
-    ] + [["config", None, None, "FILE with these options as TOML; the command line wins"]]
-    optFlags = [["insecure", None, OPTIONS["insecure"][1]], ["check-config", None, CHECK_CONFIG]]
+    ]
+    optFlags = [["insecure", None, OPTIONS["insecure"][1]]]
 
     chosen: Choices
 
@@ -63,37 +63,14 @@ class Options(usage.Options):
 
     opt_peers.__doc__ = OPTIONS["peers"][1]
 
-    def opt_version(self) -> None:
-        """Display bender's version and exit."""
-        print(f"bender {__version__}")  # noqa: T201
-        raise SystemExit(0)
-
-    def parseArgs(self, *arguments: str) -> None:
-        if arguments:
-            raise Unfit(f"{arguments[0]!r} is one argument too many: every option of bender begins with --.")
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse, and end the process where they are unfit."""
-        try:
-            super().parseOptions(options)
-        except usage.UsageError as error:
-            refuse(f"{error}: see twistd bender --help.")
-        except Unfit as error:
-            refuse(str(error))
-        if self["check-config"]:
-            end_checked(", ".join(f"--{name} {place.description}" for name, place in self.chosen.endpoints.items()))
-
-    def postOptions(self) -> None:
-        # The working directory is another one after `twistd` has gone into the background.
-        if self["config"] is not None:
-            self["config"] = os.path.abspath(self["config"])  # noqa: PTH100 - Path would follow links, or not
-        self.chosen = self.choose()
+    def checked(self) -> str:
+        return ", ".join(f"--{name} {place.description}" for name, place in self.chosen.endpoints.items())
 
     def choose(self) -> Choices:
         """Return what the command line and the file amount to at present. Raises `Unfit`."""
         said = {option: self.get(option) for option in OPTIONS}
         given = {option: from_command_line(option, value) for option, value in said.items() if value not in (None, 0)}
-        filed = {} if self["config"] is None else from_toml(self["config"])
+        filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
         return choose({**filed, **given}, socket.gethostname())
 
 

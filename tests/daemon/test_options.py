@@ -10,7 +10,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.choices import Choices, Given, Unfit, choose, from_command_line, from_toml
+from bender.daemon.options import OPTIONS, Choices, choose, from_command_line
+from bender.process.options import Given, Unfit, from_toml
 
 
 def chosen(**options: Any) -> Choices:
@@ -205,7 +206,7 @@ class Files(SynchronousTestCase):
     def given(self, text: str) -> dict[str, Given]:
         self.path = self.mktemp()
         Path(self.path).write_text(text)
-        return from_toml(self.path)
+        return from_toml(self.path, OPTIONS, "bender")
 
     def refused(self, text: str, *words: str) -> None:
         """A file with this text is refused, in one sentence with these words and the file's name in it."""
@@ -268,4 +269,4 @@ class Files(SynchronousTestCase):
 
     def test_a_file_that_is_not_there_is_refused(self) -> None:
         """The sentence says so."""
-        self.assertIn("No such file", str(self.assertRaises(Unfit, from_toml, "/nowhere.toml")))
+        self.assertIn("No such file", str(self.assertRaises(Unfit, from_toml, "/nowhere.toml", OPTIONS, "bender")))

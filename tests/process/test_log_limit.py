@@ -9,15 +9,15 @@ from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender import limiting
-from bender.limiting import LogLimiter, limit_log
+from bender.process import log_limit
+from bender.process.log_limit import LogLimiter, limit_log
 
 
 class LimitCase(SynchronousTestCase):
     """Three lines of a kind in 60 s, and one where there were more."""
 
     def setUp(self) -> None:
-        self.patch(limiting, "LINES_MAX", 3)
+        self.patch(log_limit, "LINES_MAX", 3)
         self.clock = Clock()
         self.events: list[LogEvent] = []
         observer: Any = self.events.append
@@ -93,7 +93,7 @@ class Flood(LimitCase):
 
     def test_too_many_kinds(self) -> None:
         """Beyond so many they are all the same."""
-        self.patch(limiting, "KINDS_MAX", 4)
+        self.patch(log_limit, "KINDS_MAX", 4)
         for n in range(20):
             self._log.info("x" * (n + 1))
         self.assertEqual(len(self.lines()), 4 + 3)
@@ -129,5 +129,5 @@ class Installed(SynchronousTestCase):
         limit_log(Clock())
         for _ in range(100):
             Logger("bender.here").info("The same.")
-        self.assertEqual(len(events), limiting.LINES_MAX)
+        self.assertEqual(len(events), log_limit.LINES_MAX)
         self.assertIsInstance(globalLogPublisher, LogPublisher)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from bender.choices import Choices
+from bender.daemon.options import Choices
 from bender.process.signals import Reread
 
 

@@ -1,31 +1,25 @@
 """What the operator chose: the options of a node, converted and checked.
 
-Everything that is wrong with them is found here, before anything listens or runs. `Unfit` says in one sentence what is
-wrong and what to do, and names the option as the operator wrote it: `--ttl`, or `ttl in FILE`.
+Everything that is wrong with them is found here, before anything listens or runs.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from ipaddress import ip_address
 from itertools import combinations
 from math import inf, isfinite
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.protocol import Factory
 
 from bender.core.durations import FORM, parse_duration
-from bender.core.fields import did_you_mean
 from bender.core.guard import GUARD_S_MAX
-from bender.core.model import PORT_MAX, Invalid, canonical_host, parse_port
+from bender.core.model import Invalid, canonical_host, parse_port
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.net.addresses import host_port
+from bender.process.options import Endpoint, Given, Unfit, address_is, flag_of, parse_endpoint, text_of
 
 #: Where peers are looked for that were named without a port.
 EXCHANGE_PORT = 1730
@@ -35,10 +29,6 @@ INTERVAL_S_MIN = 0.05
 
 #: TOML has integers of any size.
 _INTEGER_MAX = 2**63
-
-#: Connections that may wait to be accepted; the system cuts it to what it allows. When a node dies its clients all turn
-#: to the others within moments: with Twisted's 50, of 400 that came while one was busy for 0.3 s, 349 had to try again.
-BACKLOG = 4096
 
 #: Names are part of every message and of many log lines.
 NAME_LENGTH_MAX = 255
@@ -57,59 +47,6 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "guard": (0, "DURATION that members stay listed which would be hidden and are most of their app; 0 is off"),
     "insecure": (False, "allow addresses that other machines can reach, though nothing protects them"),
 }
-
-
-class Unfit(ValueError):
-    """An option, or several together, with which no node can be started."""
-
-
-@frozen
-class Given:
-    """A value, and where it was given, in words that begin a sentence about it."""
-
-    source: str
-    value: Any
-
-
-@frozen
-class Endpoint:
-    """Where to listen: Twisted's `description` of it, and what that means.
-
-    `interface` is an address ("" for all of them) and `port` that of TCP; a Unix socket has a `path` alone.
-    """
-
-    description: str
-    kind: str
-    interface: str = ""
-    port: int = 0
-    path: str = ""
-
-    @property
-    def listened(self) -> str:
-        """The description to listen with, which has a long backlog if it does not say."""
-        longer = f"{self.description}:backlog={BACKLOG}"
-        with suppress(TypeError):  # it says how many by the place of the number
-            if "backlog=" not in self.description:
-                serverFromString(_Seen(), longer)
-                return longer
-        return self.description
-
-    @property
-    def loopback(self) -> bool:
-        """Whether this machine alone can reach it."""
-        return self.kind == "unix" or self.interface == "localhost" or _address_is("is_loopback", self.interface)
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether it is open on all addresses of this machine."""
-        return self.kind != "unix" and (not self.interface or _address_is("is_unspecified", self.interface))
-
-    def meets(self, other: Endpoint) -> bool:
-        """Whether not both can be listened on."""
-        if self.path or other.path:
-            return self.path == other.path
-        overlap = self.interface == other.interface or self.everywhere or other.everywhere
-        return overlap and self.port == other.port != 0
 
 
 @frozen
@@ -135,7 +72,7 @@ class Choices:
     @property
     def api_port(self) -> int:
         """Where clients reach the API at the host that is advertised; 0 if they do not."""
-        alone = self.api.loopback and not (self.advertise == "localhost" or _address_is("is_loopback", self.advertise))
+        alone = self.api.loopback and not (self.advertise == "localhost" or address_is("is_loopback", self.advertise))
         return 0 if alone else self.api.port
 
     @property
@@ -164,7 +101,7 @@ def choose(given: Mapping[str, Given], host_name: str) -> Choices:
             interval_s=_seconds(chosen["interval"], INTERVAL_S_MIN), ttl_s=_seconds(chosen["ttl"], 0, TTL_S_MAX)
         ),
         guard_s=_seconds(chosen["guard"], 0, GUARD_S_MAX),
-        insecure=_flag(chosen["insecure"]),
+        insecure=flag_of(chosen["insecure"]),
     )
     _check_together(choices)
     return choices
@@ -200,42 +137,6 @@ def _check_together(choices: Choices) -> None:
 # Conversions, each of one given value.
 
 
-def parse_endpoint(given: Given) -> Endpoint:
-    """Where to listen. Raises `Unfit`."""
-    description = _text(given)
-    kind = description.partition(":")[0]
-    malformed = Unfit(f"{given.source} must be tcp:PORT:interface=ADDRESS, ssl:… or unix:PATH, not {description!r}.")
-    if kind not in ("tcp", "tcp6", "ssl", "unix"):  # of others we could not tell who can reach them
-        raise malformed
-    seen = _Seen()
-    try:
-        serverFromString(seen, description).listen(Factory())
-    except (TypeError, ValueError) as error:  # a part is missing, unknown, or not a number
-        raise malformed from error
-    except Exception as error:  # OpenSSL has errors of its own for keys and certificates
-        raise Unfit(f"{given.source} cannot be {description!r}: {_one_line(error)}.") from error
-    if not 0 <= seen.port <= PORT_MAX or (kind == "unix" and not seen.path):
-        raise malformed
-    return Endpoint(description, kind, seen.interface, seen.port, seen.path)
-
-
-class _Seen:
-    """Stands in for a reactor, so that Twisted itself says what a description means. It listens on nothing."""
-
-    def __init__(self) -> None:
-        self.interface = ""
-        self.port = 0
-        self.path = ""
-
-    def listenTCP(self, port: int, _factory: object, *, interface: str, **_: object) -> None:
-        self.port, self.interface = port, interface
-
-    listenSSL = listenTCP
-
-    def listenUNIX(self, address: str, _factory: object, **_: object) -> None:
-        self.path = address
-
-
 def _peers(given: Given) -> Iterable[str]:
     """The peers as `host:port`. A value is a list, on the command line with commas in it."""
     lists = [given.value] if isinstance(given.value, str) else given.value
@@ -262,18 +163,18 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _advertised(given: Given) -> str:
-    text = _text(given)
+    text = text_of(given)
     try:
         host = canonical_host(text)
     except Invalid as error:
         raise Unfit(f"{given.source} must be a host name or an address, without a port, not {text!r}.") from error
-    if _address_is("is_unspecified", host):
+    if address_is("is_unspecified", host):
         raise Unfit(f"{given.source} must be an address that peers can reach, not {text!r}.")
     return host
 
 
 def _name(given: Given) -> str:
-    name = _text(given)
+    name = text_of(given)
     if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable():
         raise Unfit(f"{given.source} must be 1 to {NAME_LENGTH_MAX} printable characters, not {name!r}.")
     return name
@@ -294,38 +195,7 @@ def _seconds(given: Given, at_least: float, at_most: float = inf) -> float:
     return float(value)
 
 
-def _flag(given: Given) -> bool:
-    if not isinstance(given.value, bool):
-        raise Unfit(f"{given.source} must be true or false, not {given.value!r}.")
-    return given.value
-
-
-def _text(given: Given) -> str:
-    if not isinstance(given.value, str) or "\0" in given.value:
-        raise Unfit(f"{given.source} must be a string without zeros in it, not {given.value!r}.")
-    return given.value
-
-
 # Where values come from.
-
-
-def from_toml(path: str, options: Iterable[str] = OPTIONS, program: str = "bender") -> dict[str, Given]:
-    """Return the options of a program that a TOML file has. Raises `Unfit`, also for other keys."""
-    try:
-        document = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise Unfit(f"--config {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise Unfit(f"--config {path} is not TOML: {_one_line(error)}.") from error
-    unknown = [key for key in document if key not in {*options}]
-    if unknown:
-        problems = "; ".join(_unknown(key, [*options], program) for key in unknown)
-        raise Unfit(f"{path}: {problems}. The options are {', '.join(options)}.")
-    return {key: Given(f"{key} in {path}", value) for key, value in document.items()}
-
-
-def _unknown(key: str, options: Sequence[str], program: str) -> str:
-    return f"{key!r} is not an option of {program}{did_you_mean(key.replace('_', '-'), options)}"
 
 
 def from_command_line(option: str, value: Any) -> Given:
@@ -336,18 +206,3 @@ def from_command_line(option: str, value: Any) -> Given:
     if option == "insecure":
         value = bool(value)
     return Given(f"--{option}", value)
-
-
-# Addresses.
-
-
-def _address_is(what: str, text: str) -> bool:
-    """Whether it is an address at all, and has this property of the standard library's."""
-    try:
-        return bool(getattr(ip_address(text), what))
-    except ValueError:
-        return False
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,69 @@
+"""The command line that all services under `twistd` share: a file with options, `--check-config`, `--version`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from twisted.python import usage
+
+from bender import __version__
+from bender.process.lifecycle import refuse
+from bender.process.options import Unfit
+
+
+class BaseOptions(usage.Options):
+    """The options of a program as they were given; `chosen` is what they amount to."""
+
+    #: The name after `twistd`.
+    program: str
+    #: The options that name files which are read again after SIGHUP.
+    files_read: Sequence[str] = ()
+
+    synopsis = "[options]"
+    optParameters = [["config", None, None, "FILE with these options as TOML; the command line wins"]]
+    optFlags = [["check-config", None, "check the options and all files they name, and exit without starting"]]
+
+    chosen: Any
+
+    def opt_version(self) -> None:
+        """Display bender's version and exit."""
+        print(f"bender {__version__}")  # noqa: T201
+        raise SystemExit(0)
+
+    def parseArgs(self, *arguments: str) -> None:
+        if arguments:
+            raise Unfit(f"{arguments[0]!r} is one argument too many: every option of {self.program} begins with --.")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse, and end the process where they are unfit."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            refuse(f"{error}: see twistd {self.program} --help.")
+        except Unfit as error:
+            refuse(str(error))
+        if self["check-config"]:
+            _end_checked(self.checked())
+
+    def postOptions(self) -> None:
+        for option in ("config", *self.files_read):  # the working directory may be another one when they are read
+            if self[option] is not None:
+                self[option] = os.path.abspath(self[option])  # noqa: PTH100 - Path leaves `..` in it, or follows links
+        self.chosen = self.choose()
+
+    def choose(self) -> Any:
+        """Return what the command line and the files amount to at present. Raises `Unfit`."""
+        raise NotImplementedError
+
+    def checked(self) -> str:
+        """Check more than `choose` does, and return what the configuration is. Refuses where it is not valid."""
+        raise NotImplementedError
+
+
+def _end_checked(what: str) -> NoReturn:
+    """End the process with status 0, and say that the configuration is valid, and what it is."""
+    print(f"The configuration is valid: {what}.")  # noqa: T201
+    sys.exit(0)

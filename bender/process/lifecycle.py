@@ -1,0 +1,75 @@
+"""How a service under `twistd` begins and ends: refusing to start, in one sentence, and leaving once."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+from twisted.internet.error import CannotListenError
+
+from bender.net.addresses import host_port
+from bender.process.options import Endpoint
+
+
+class Refusal(SystemExit, Exception):
+    """Why the process ends instead of starting, in one sentence.
+
+    It is a `SystemExit`, so that the interpreter prints the sentence alone to stderr and ends with status 1, and an
+    `Exception`, because only after those `twistd` removes its PID file.
+    """
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the process instead of starting."""
+    refusal = Refusal(f"bender: {sentence}")
+    if sys.stderr is not sys.__stderr__:  # the log has it by now, and the interpreter would speak to the log alone
+        print(refusal, file=sys.__stderr__)
+    raise refusal
+
+
+@contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """Refuse to start where a shell cannot listen, and say which option to change."""
+    try:
+        yield
+    except CannotListenError as error:
+        place = _text(error.port) if error.interface is None else host_port(error.interface or "*", error.port)
+        reason = getattr(error.socketError, "strerror", None) or error.socketError
+        refuse(f"--{name} cannot listen on {place} ({reason}): choose another, or end what is in its way.")
+    except (OSError, OverflowError, TypeError, ValueError) as error:  # the lock of a Unix socket, an absurd backlog
+        refuse(f"--{name} cannot listen ({error}): choose another, or remove what is in its way.")
+
+
+def refuse_taken(name: str, endpoint: Endpoint) -> None:
+    """Refuse a port that is taken while there is a terminal to say it on: `twistd` goes into the background next."""
+    if not endpoint.port:
+        return
+    family = socket.AF_INET6 if ":" in endpoint.interface else socket.AF_INET
+    with socket.socket(family) as probe, refusing(name):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((endpoint.interface, endpoint.port))
+        except OSError as error:
+            raise CannotListenError(endpoint.interface, endpoint.port, error) from error
+
+
+def _text(path: str | bytes) -> str:
+    return path if isinstance(path, str) else path.decode(errors="replace")
+
+
+def leave_once(reactor: Any) -> Callable[[int, FrameType | None], None]:
+    """End at the first signal, and take no notice of those that follow: Twisted would stop twice, and fail."""
+    told = False
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            (reactor.sigInt if number == signal.SIGINT else reactor.sigTerm)(number, frame)
+
+    return leave

@@ -1,0 +1,157 @@
+"""Options of a service under `twistd`, from the command line or a file, and the endpoints that they name.
+
+`Unfit` says in one sentence what is wrong with an option and what to do, and names the option as the operator wrote it:
+`--ttl`, or `ttl in FILE`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
+
+from bender.core.fields import did_you_mean
+from bender.core.model import PORT_MAX
+
+#: Connections that may wait to be accepted; the system cuts it to what it allows. When a node dies its clients all turn
+#: to the others within moments: with Twisted's 50, of 400 that came while one was busy for 0.3 s, 349 had to try again.
+BACKLOG = 4096
+
+
+class Unfit(ValueError):
+    """An option, or several together, with which no node can be started."""
+
+
+@frozen
+class Given:
+    """A value, and where it was given, in words that begin a sentence about it."""
+
+    source: str
+    value: Any
+
+
+@frozen
+class Endpoint:
+    """Where to listen: Twisted's `description` of it, and what that means.
+
+    `interface` is an address ("" for all of them) and `port` that of TCP; a Unix socket has a `path` alone.
+    """
+
+    description: str
+    kind: str
+    interface: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def listened(self) -> str:
+        """The description to listen with, which has a long backlog if it does not say."""
+        longer = f"{self.description}:backlog={BACKLOG}"
+        with suppress(TypeError):  # it says how many by the place of the number
+            if "backlog=" not in self.description:
+                serverFromString(_Seen(), longer)
+                return longer
+        return self.description
+
+    @property
+    def loopback(self) -> bool:
+        """Whether this machine alone can reach it."""
+        return self.kind == "unix" or self.interface == "localhost" or address_is("is_loopback", self.interface)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is open on all addresses of this machine."""
+        return self.kind != "unix" and (not self.interface or address_is("is_unspecified", self.interface))
+
+    def meets(self, other: Endpoint) -> bool:
+        """Whether not both can be listened on."""
+        if self.path or other.path:
+            return self.path == other.path
+        overlap = self.interface == other.interface or self.everywhere or other.everywhere
+        return overlap and self.port == other.port != 0
+
+
+def parse_endpoint(given: Given) -> Endpoint:
+    """Where to listen. Raises `Unfit`."""
+    description = text_of(given)
+    kind = description.partition(":")[0]
+    malformed = Unfit(f"{given.source} must be tcp:PORT:interface=ADDRESS, ssl:… or unix:PATH, not {description!r}.")
+    if kind not in ("tcp", "tcp6", "ssl", "unix"):  # of others we could not tell who can reach them
+        raise malformed
+    seen = _Seen()
+    try:
+        serverFromString(seen, description).listen(Factory())
+    except (TypeError, ValueError) as error:  # a part is missing, unknown, or not a number
+        raise malformed from error
+    except Exception as error:  # OpenSSL has errors of its own for keys and certificates
+        raise Unfit(f"{given.source} cannot be {description!r}: {_one_line(error)}.") from error
+    if not 0 <= seen.port <= PORT_MAX or (kind == "unix" and not seen.path):
+        raise malformed
+    return Endpoint(description, kind, seen.interface, seen.port, seen.path)
+
+
+class _Seen:
+    """Stands in for a reactor, so that Twisted itself says what a description means. It listens on nothing."""
+
+    def __init__(self) -> None:
+        self.interface = ""
+        self.port = 0
+        self.path = ""
+
+    def listenTCP(self, port: int, _factory: object, *, interface: str, **_: object) -> None:
+        self.port, self.interface = port, interface
+
+    listenSSL = listenTCP
+
+    def listenUNIX(self, address: str, _factory: object, **_: object) -> None:
+        self.path = address
+
+
+def flag_of(given: Given) -> bool:
+    if not isinstance(given.value, bool):
+        raise Unfit(f"{given.source} must be true or false, not {given.value!r}.")
+    return given.value
+
+
+def text_of(given: Given) -> str:
+    if not isinstance(given.value, str) or "\0" in given.value:
+        raise Unfit(f"{given.source} must be a string without zeros in it, not {given.value!r}.")
+    return given.value
+
+
+def from_toml(path: str, options: Iterable[str], program: str) -> dict[str, Given]:
+    """Return the options of a program that a TOML file has. Raises `Unfit`, also for other keys."""
+    try:
+        document = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise Unfit(f"--config {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise Unfit(f"--config {path} is not TOML: {_one_line(error)}.") from error
+    unknown = [key for key in document if key not in {*options}]
+    if unknown:
+        problems = "; ".join(_unknown(key, [*options], program) for key in unknown)
+        raise Unfit(f"{path}: {problems}. The options are {', '.join(options)}.")
+    return {key: Given(f"{key} in {path}", value) for key, value in document.items()}
+
+
+def _unknown(key: str, options: Sequence[str], program: str) -> str:
+    return f"{key!r} is not an option of {program}{did_you_mean(key.replace('_', '-'), options)}"
+
+
+def address_is(what: str, text: str) -> bool:
+    """Whether it is an address at all, and has this property of the standard library's."""
+    try:
+        return bool(getattr(ip_address(text), what))
+    except ValueError:
+        return False
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
