@@ -40,7 +40,7 @@ PURE |= {"msgspec", "operator", "re", "typing", "zlib"}
 CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "jinja2", "markupsafe"}}
 
 #: These know a node, and not each other; `tap` alone knows them.
-SHELLS = {"bender.api", "bender.events", "bender.exchange"}
+SHELLS = {"bender.api", "bender.line_protocol", "bender.exchange"}
 
 #: What people use a registry with. The daemon runs without any of it.
 AROUND = {"bender.cli", "bender.client", "bender.declared", "bender.deploying", "bender.haproxy", "bender.running"}

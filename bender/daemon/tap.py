@@ -26,8 +26,8 @@ from bender.daemon.gc_tuning import Collector
 from bender.daemon.options import OPTIONS, Choices, choose, from_command_line
 from bender.daemon.service import NodeService
 from bender.daemon.sweeper import Expiry
-from bender.events import EventsFactory
 from bender.exchange import Exchange
+from bender.line_protocol.connection import EventsFactory
 from bender.net.fair_turns import Turns
 from bender.node.node import Node, Sources
 from bender.process.base_options import BaseOptions

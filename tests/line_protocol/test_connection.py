@@ -15,7 +15,8 @@ from zope.interface.verify import verifyObject
 
 from bender import __version__
 from bender.core.model import Wanted
-from bender.events import LINE_BYTES_MAX, EventsFactory
+from bender.line_protocol.connection import EventsFactory
+from bender.line_protocol.messages import LINE_BYTES_MAX
 from bender.net.fair_turns import Turns
 from bender.node.event_stream import STALLED_S
 from bender.node.journal import Journal

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -30,13 +30,10 @@ from bender.core.model import (
     RENEWALS_MAX,
     Invalid,
     TooLarge,
-    Wanted,
     canonical_id,
-    invalid,
-    parse_wanted,
     registration,
 )
-from bender.core.timing import TTL_S_MAX
+from bender.line_protocol.messages import LINE_BYTES_MAX, ClientMessage, decode_line, parse_registration
 from bender.net.eager_write import limit_unsent, prompt_writer
 from bender.net.fair_turns import Turns
 from bender.node.consumer_table import Origin, origin_of
@@ -46,15 +43,8 @@ from bender.node.journal import said as said_line
 from bender.node.node import Full, Node, NotReady
 from bender.node.subscription import Selection, Subscription
 
-#: One line of a client: a thousand ids of 255 bytes, as in a request over HTTP.
-LINE_BYTES_MAX = 256 * 1024
-
 #: What is read while lines wait for their turn, before the client has to wait.
 HELD_BYTES_MAX = 64 * 1024
-
-#: How long a session may outlive its connection; longer than any ttl it would mean nothing.
-GRACE_S_MAX = TTL_S_MAX
-
 
 Sessions = dict[str, "Subscriber"]
 
@@ -214,7 +204,7 @@ class Subscriber(Protocol):
     def _waits(self, line: bytes) -> bool:
         """Do what a line says; whether it has to wait for that, because the node is not back from a pause yet."""
         try:
-            said = _decoded(line)
+            said = decode_line(line)
         except Invalid as error:
             self._refuse("INVALID", str(error))
             return False
@@ -225,7 +215,7 @@ class Subscriber(Protocol):
         self._do(said)
         return False
 
-    async def _do_later(self, said: _Line) -> None:
+    async def _do_later(self, said: ClientMessage) -> None:
         with suppress(NotReady):  # which is what the client is told then
             await self._node.until_ready()
         self._acting = False
@@ -233,7 +223,7 @@ class Subscriber(Protocol):
             self._do(said)
             self._turns.run(self)
 
-    def _do(self, said: _Line) -> None:
+    def _do(self, said: ClientMessage) -> None:
         try:
             if said.renew is not None:
                 self._renew(said.renew, said)
@@ -258,7 +248,7 @@ class Subscriber(Protocol):
         except NotReady:
             self._refuse("NOT_READY", "this node has not heard from all of its peers yet; ask another")
 
-    def _renew(self, ids: list[str], said: _Line) -> None:
+    def _renew(self, ids: list[str], said: ClientMessage) -> None:
         if len(ids) > RENEWALS_MAX:
             raise TooLarge(f"renew: at most {RENEWALS_MAX} ids in one line, these are {len(ids)}")
         unknown = self._node.renew_all(ids)
@@ -268,8 +258,8 @@ class Subscriber(Protocol):
             self._hold([id_ if id_ in self._graces_s else canonical_id(id_) for id_ in known], said.grace_s)
         self._write(said_line("renewed", renewed=len(ids) - len(unknown), unknown=unknown))
 
-    def _register(self, document: msgspec.Raw, said: _Line) -> None:
-        wanted = parse_wanted(_registered, bytes(document), self._node.timing)
+    def _register(self, document: msgspec.Raw, said: ClientMessage) -> None:
+        wanted = parse_registration(document, self._node.timing)
         session = said if said.session else wanted
         created, body = self._node.register(wanted)
         shown = registration(wanted.key, body, self._node.standing(wanted.key))
@@ -317,59 +307,3 @@ class Subscriber(Protocol):
 
     def _refuse(self, code: str, message: str) -> None:
         self._write(said_line("error", code=code, message=message))
-
-
-class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
-    app: str | None = None
-    version: str | None = None
-    snapshot: bool | Literal["always"] | None = None
-    since: str | None = None
-    name: str | None = None
-    instance: str | None = None
-
-
-_NOT_SAID = msgspec.Raw()
-
-
-class _Registered(Wanted, frozen=True, rename={"ttl_s": "ttl", "grace_s": "grace"}):
-    """What is registered; `session` and `grace` may stand here as well as in the line."""
-
-    session: bool = False
-    grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
-
-
-class _Line(msgspec.Struct, forbid_unknown_fields=True, rename={"grace_s": "grace"}):
-    """One of the first four; `report` goes with `ack`, the others with `renew` and `register`."""
-
-    subscribe: _Subscribe | Literal[False] | None = None
-    ack: str | None = None
-    renew: list[str] | None = None
-    register: msgspec.Raw = _NOT_SAID
-    report: Report | None = None
-    session: bool = False
-    grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
-
-
-_line = msgspec.json.Decoder(_Line)
-_registered = msgspec.json.Decoder(_Registered)
-
-
-def _decoded(line: bytes) -> _Line:
-    """What a line of a client says. Raises `Invalid`."""
-    if len(line) > LINE_BYTES_MAX:
-        raise Invalid("line", f"must not be longer than {LINE_BYTES_MAX} bytes")
-    try:
-        said = _line.decode(line)
-    except msgspec.ValidationError as error:
-        unknown = "unknown field" in str(error)
-        raise Invalid("line", str(invalid(str(error), _Line, "a line") if unknown else error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("line", f"is not JSON: {error}") from None
-    kinds = (said.subscribe is not None, said.ack is not None, said.renew is not None, said.register != _NOT_SAID)
-    if sum(kinds) != 1:
-        raise Invalid("line", "must have exactly one of subscribe, ack, renew and register")
-    if (said.subscribe is not None or said.ack is not None) and (said.session or said.grace_s):
-        raise Invalid("line", "can have session and grace with renew and register only")
-    if said.report is not None and said.ack is None:
-        raise Invalid("line", "can have report with ack only")
-    return said

@@ -1,0 +1,80 @@
+"""What clients may send on lines: one JSON object each, decoded and checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from bender.core.consumer import Report
+from bender.core.model import Invalid, Wanted, invalid, parse_wanted
+from bender.core.timing import TTL_S_MAX, Timing
+
+#: One line of a client: a thousand ids of 255 bytes, as in a request over HTTP.
+LINE_BYTES_MAX = 256 * 1024
+
+#: How long a session may outlive its connection; longer than any ttl it would mean nothing.
+GRACE_S_MAX = TTL_S_MAX
+
+
+class Subscribe(msgspec.Struct, forbid_unknown_fields=True):
+    """What a client subscribes to, as in the query of `GET /events`."""
+
+    app: str | None = None
+    version: str | None = None
+    snapshot: bool | Literal["always"] | None = None
+    since: str | None = None
+    name: str | None = None
+    instance: str | None = None
+
+
+NOT_GIVEN = msgspec.Raw()
+
+
+class RegisterMessage(Wanted, frozen=True, rename={"ttl_s": "ttl", "grace_s": "grace"}):
+    """What is registered; `session` and `grace` may stand here as well as in the line."""
+
+    session: bool = False
+    grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
+
+
+class ClientMessage(msgspec.Struct, forbid_unknown_fields=True, rename={"grace_s": "grace"}):
+    """One of the first four; `report` goes with `ack`, the others with `renew` and `register`."""
+
+    subscribe: Subscribe | Literal[False] | None = None
+    ack: str | None = None
+    renew: list[str] | None = None
+    register: msgspec.Raw = NOT_GIVEN
+    report: Report | None = None
+    session: bool = False
+    grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
+
+
+_line = msgspec.json.Decoder(ClientMessage)
+_registered = msgspec.json.Decoder(RegisterMessage)
+
+
+def parse_registration(document: msgspec.Raw, timing: Timing) -> RegisterMessage:
+    """Return what `register` asks for. Raises `Invalid`."""
+    return parse_wanted(_registered, bytes(document), timing)
+
+
+def decode_line(line: bytes) -> ClientMessage:
+    """Return the message in a line of a client. Raises `Invalid`."""
+    if len(line) > LINE_BYTES_MAX:
+        raise Invalid("line", f"must not be longer than {LINE_BYTES_MAX} bytes")
+    try:
+        said = _line.decode(line)
+    except msgspec.ValidationError as error:
+        unknown = "unknown field" in str(error)
+        raise Invalid("line", str(invalid(str(error), ClientMessage, "a line") if unknown else error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("line", f"is not JSON: {error}") from None
+    kinds = (said.subscribe is not None, said.ack is not None, said.renew is not None, said.register != NOT_GIVEN)
+    if sum(kinds) != 1:
+        raise Invalid("line", "must have exactly one of subscribe, ack, renew and register")
+    if (said.subscribe is not None or said.ack is not None) and (said.session or said.grace_s):
+        raise Invalid("line", "can have session and grace with renew and register only")
+    if said.report is not None and said.ack is None:
+        raise Invalid("line", "can have report with ack only")
+    return said
