@@ -12,8 +12,8 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender import __version__
-from bender.api.answers import QUERY_FIELDS_MAX, STATUS_OF_CODE
-from bender.api.commands import ROUTES
+from bender.api.responses import QUERY_FIELDS_MAX, STATUS_OF_CODE
+from bender.api.routes import ROUTES
 from bender.core import account, connections, model, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node.counters import Tally

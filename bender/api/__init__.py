@@ -1,5 +1,5 @@
-"""HTTP for clients: `commands` is what they can ask for, the rest brings it to them through Twisted and Klein."""
+"""HTTP for clients: `routes` lists what they can ask for, the rest answers it through Twisted and Klein."""
 
-from bender.api.routes import site
+from bender.api.app import site
 
 __all__ = ["site"]

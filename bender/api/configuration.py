@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from bender.api.answers import (
+from bender.api.impact import harm, impact_at, warned, warning_headers
+from bender.api.registrations import selected
+from bender.api.responses import (
     JSON_ALONE,
     Answer,
     Asked,
@@ -23,8 +25,6 @@ from bender.api.answers import (
     shown,
     stale,
 )
-from bender.api.listed import harm, impact_at, warned, warning_headers
-from bender.api.registrations import selected
 from bender.core import model, serving
 from bender.core.fields import did_you_mean
 from bender.core.kind import Kind, name_of, parse_members_min, parse_object

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bender.api.answers import Answer, Asked, encode, listed, shown
+from bender.api.responses import Answer, Asked, encode, listed, shown
 from bender.core.consumer import Consumer, parse_confirmation, same_name
 from bender.core.model import parse_name
 from bender.node.consumer_table import Origin

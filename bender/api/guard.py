@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bender.api.answers import Answer, Asked, encode, listed, refused, shown
+from bender.api.responses import Answer, Asked, encode, listed, refused, shown
 from bender.core import model
 from bender.node.node import Node
 

@@ -7,7 +7,8 @@ from functools import partial
 
 import msgspec
 
-from bender.api.answers import (
+from bender.api.impact import impact_at, refused_by, warning_headers
+from bender.api.responses import (
     JSON,
     JSON_ALONE,
     Answer,
@@ -28,7 +29,6 @@ from bender.api.answers import (
     shown,
     wait_s,
 )
-from bender.api.listed import impact_at, refused_by, warning_headers
 from bender.core import model
 from bender.core.model import Wanted
 from bender.core.standing import USUAL, Standing

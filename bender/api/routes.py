@@ -1,173 +1,190 @@
-"""The commands on Klein: every route of the one table, and the events.
+"""What clients can ask of a node over HTTP, whatever speaks HTTP with them.
 
-A request for a node that is ready is answered without a coroutine; it has to be quick, since each instance sends one
-every few seconds.
+`ROUTES` is the one table of it. A front (Klein's is `bender.api.routes`) reads requests, finds the route, waits until
+the node is ready unless the route is `at_once`, and lets `answer` do the rest; it never looks into a body. Nothing here
+knows Twisted's web, or raises: every request has an answer, and one that is refused has changed nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeGuard
-from urllib.parse import unquote
+from collections.abc import Collection, Mapping
 
-from klein import Klein
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.web.resource import IResource, Resource
-from werkzeug.exceptions import HTTPException
+from attrs import Factory, field, frozen
 
-from bender.api.answers import NO_ROUTE, NOT_READY, Answer, Answered, Asked, Later, refusal
-from bender.api.channel import Request, Site, respond, send
-from bender.api.commands import ROUTES, Route, answer, without_command
-from bender.api.lane import Lane
-from bender.api.watch import watch
-from bender.core.authors import signature
-from bender.core.model import Invalid
-from bender.net.fair_turns import Turns
-from bender.node.node import Node, NotReady
-
-_log = Logger()
-
-
-def site(node: Node, reactor: IReactorTime, turns: Turns | None = None) -> Site:
-    """What speaks HTTP with the clients of a node, in `turns` with all else that takes time there."""
-    turns = turns or Turns(reactor)
-    return Site(
-        _Paths(_Routes(node, reactor, turns).klein.resource(), node), Lane(node, reactor.seconds), reactor, turns
-    )
+from bender import __version__
+from bender.api import configuration, consumers, guard, registrations
+from bender.api.responses import (
+    BODY_BYTES_MAX,
+    META_KEY,
+    NOT_READY,
+    RENEWALS_BYTES_MAX,
+    Answer,
+    Answered,
+    Asked,
+    Command,
+    encode,
+    fields_in_order,
+    forced,
+    refusal,
+    refused,
+    require_known,
+    shown,
+)
+from bender.core.model import Invalid, TooLarge
+from bender.core.routing import BACKEND, FRONTEND
+from bender.node.node import Full, Node, NotReady, Succeeded
 
 
-class _Paths(Resource):
-    """Stands before Klein, which joins the decoded parts of a path and reads the slashes again."""
+@frozen
+class Route:
+    """A path, as Klein writes it, and what can be done with it.
 
-    isLeaf = True
+    `hot` is what is asked for all the time, `at_once` what answers while the node is not ready. Where `streams` is set,
+    the front itself answers GET and HEAD, for as long as it takes. `query` are the fields that the query may have, by
+    method.
+    """
 
-    def __init__(self, klein: IResource, node: Node) -> None:
-        super().__init__()
-        self._klein = klein
-        self._node = node
-
-    def render(self, request: Request) -> Any:
-        """Return a body, or that there will be one later."""
-        problem = _path_problem(request)
-        if problem is None:
-            return self._klein.render(request)
-        return respond(request, refusal(Invalid("path", problem)) if self._node.ready else NOT_READY)
+    path: str
+    commands: Mapping[str, Command]
+    hot: bool = False
+    at_once: bool = False
+    streams: bool = False
+    query: Mapping[str, Collection[str]] = {}
+    body_bytes_max: int = BODY_BYTES_MAX
+    allow: str = field(init=False, default=Factory(lambda route: _allow(route.commands), takes_self=True))
 
 
-def _path_problem(request: Request) -> str | None:
-    if not request.path.startswith(b"/"):
-        return "must begin with a slash"
-    parts = b" ".join(request.postpath or ())
-    if b"/" in parts:
-        return "must have no encoded slash in any of its parts"
+def _allow(methods: Mapping[str, Command]) -> str:
+    named = [name for method in methods for name in ((method, "HEAD") if method == "GET" else (method,))]
+    return ", ".join([*named, "OPTIONS"])
+
+
+def answer(node: Node, route: Route, asked: Asked) -> Answered:
+    """Do what a client asks for."""
+    command = route.commands.get("GET" if asked.method == "HEAD" else asked.method)
+    if command is None:
+        return without_command(route, asked)
     try:
-        parts.decode()
-    except UnicodeDecodeError:
-        return "must be UTF-8, percent-encoded"
-    return None
+        if asked.query:
+            _require_known(route, asked)
+        return command(node, asked)
+    except (Invalid, TooLarge, NotReady, Full, Succeeded) as error:
+        return refusal(error)
 
 
-class _Routes:
-    """What Klein calls for one site. The rules for paths are compiled once, which takes longer than all else here."""
+def _require_known(route: Route, asked: Asked) -> None:
+    """Raise `Invalid` if the query has a field that the request does not know, or a value of `force` that is none.
 
-    klein = Klein()
-
-    def __init__(self, node: Node, reactor: IReactorTime, turns: Turns) -> None:
-        self._node = node
-        self._reactor = reactor
-        self._turns = turns
-
-    async def stream(self, route: Route, request: Request, path: dict[str, str]) -> Any:
-        await self._node.until_ready()
-        if request.method in (b"GET", b"HEAD"):
-            return await watch(self._node, request, self._reactor, self._turns)
-        return respond(request, without_command(route, _asked(request, path, route)))
-
-    def command(self, route: Route, request: Request, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
-        if not (route.at_once or self._node.ready):
-            return self._once_ready(route, request, path)
-        answered = answer(self._node, route, _asked(request, path, route))
-        return respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)
-
-    async def _once_ready(self, route: Route, request: Request, path: dict[str, str]) -> bytes:
-        await self._node.until_ready()
-        answered = answer(self._node, route, _asked(request, path, route))
-        return respond(request, answered) if _is_whole(answered) else await self._at_length(request, answered)
-
-    async def _at_length(self, request: Request, answered: Answered) -> bytes:
-        if isinstance(answered, Later):
-            await self._turns.take(answered.steps)
-            answered = answered.answer()
-        elif not isinstance(answered, Answer):
-            answered = await answered
-        if answered.pieces is None or request.method == b"HEAD":
-            return respond(request, answered)
-        await send(request, answered, self._turns)
-        return b""
-
-    # Klein's types know of any IRequest; here all are our own.
-
-    @klein.handle_errors(HTTPException)  # type: ignore[arg-type]
-    async def _no_route(self, request: Request, failure: Failure) -> bytes:
-        """For when no route has a path, or Klein would send the client to another, in HTML."""
-        del failure
-        try:
-            await self._node.until_ready()
-        except NotReady:
-            return respond(request, NOT_READY)
-        return respond(request, NO_ROUTE)
-
-    @klein.handle_errors(Exception)  # type: ignore[arg-type]
-    def _failed(self, request: Request, failure: Failure) -> bytes:
-        """A coroutine raised: what refuses a request has its answer, all else is a mistake of ours."""
-        refused = refusal(failure.value)
-        if refused.status == 500:
-            _log.failure("A request for {path} failed.", failure, path=request.path)
-        return respond(request, refused)
+    `force` is looked at even where it decides nothing, such as before a tag that is stale.
+    """
+    method = "GET" if asked.method == "HEAD" else asked.method
+    known = route.query.get(method, ())
+    require_known((name for name, _ in fields_in_order(asked)), known, changes=method != "GET")
+    if "force" in known:
+        forced(asked)
 
 
-def _endpoint(route: Route) -> Callable[..., Any]:
-    take = _Routes.stream if route.streams else _Routes.command
-    return lambda routes, request, **path: take(routes, route, request, path)
+def without_command(route: Route, asked: Asked) -> Answer:
+    """The answer to a method that a route has no command for."""
+    allow = (b"Allow", route.allow.encode())
+    if asked.method == "OPTIONS":
+        return Answer(204, headers=(allow,))
+    return refused("METHOD_NOT_ALLOWED", f"{asked.method} is not possible here, but {route.allow}", allow)
 
 
-for _route in ROUTES:
-    _Routes.klein.route(_route.path, endpoint=_route.path)(_endpoint(_route))
+# The node itself.
 
 
-def _is_whole(answered: Answered) -> TypeGuard[Answer]:
-    """Whether an answer is there, in one piece."""
-    return isinstance(answered, Answer) and answered.pieces is None
+def _root(_node: Node, asked: Asked) -> Answer:
+    return shown(asked, encode({"name": "bender", "version": __version__}))
 
 
-def _asked(request: Request, path: dict[str, str], route: Route) -> Asked:
-    _, _, query = request.uri.partition(b"?")
-    address = getattr(request.getClientAddress(), "host", "unix")
-    return Asked(
-        request.method.decode("ascii"),
-        tuple(path.values()),
-        query.decode("latin-1"),
-        request.content.getvalue(),
-        _header(request, b"If-None-Match"),
-        _header(request, b"Accept-Encoding"),
-        # What is hot has no author; the lane, which takes nearly all of it, does not look at the name either.
-        address if route.hot else signature(_name(request), address),
-        _header(request, b"If-Match"),
-        address,
-    )
+def _status(node: Node, asked: Asked) -> Answer:
+    return shown(asked, encode(node.status()))
 
 
-def _header(request: Request, name: bytes) -> str | None:
-    values = request.requestHeaders.getRawHeaders(name)
-    return b",".join(values).decode("latin-1") if values else None
+def _ready(node: Node, asked: Asked) -> Answer:
+    return shown(asked, encode({"ready": True, "node": node.name})) if node.ready else NOT_READY
 
 
-def _name(request: Request) -> str | None:
-    """The name under which a client wants to be shown. Raises `Invalid` where it is not text."""
-    header = _header(request, b"X-Bender-As")
-    try:
-        return None if header is None else unquote(header.encode("latin-1").decode("ascii"), errors="strict")
-    except UnicodeDecodeError as error:
-        raise Invalid("X-Bender-As", "must be ASCII, with all else as percent-encoded UTF-8") from error
+def _streamed(_node: Node, _asked: Asked) -> Answer:
+    raise AssertionError("the front answers this")
+
+
+_INSTANCE = "/registrations/<app>/<version>/<host>/<port>"
+_FORCE = ("force",)
+_META = {"GET": (META_KEY,)}
+
+ROUTES = (
+    Route("/registrations", {"GET": registrations.listing, "POST": registrations.register}, hot=True, query=_META),
+    Route("/registrations/<app>", {"GET": registrations.listing}, hot=True, query=_META),
+    Route("/registrations/<app>/<version>", {"GET": registrations.listing}, hot=True, query=_META),
+    Route(
+        _INSTANCE,
+        {
+            "GET": registrations.one,
+            "POST": registrations.register_at,
+            "PUT": registrations.renew,
+            "DELETE": registrations.deregister,
+        },
+        hot=True,
+        query=_META | {"DELETE": ("wait", "instance", "reason")},
+    ),
+    Route(
+        _INSTANCE + "/state",
+        {"GET": registrations.one_state, "PUT": registrations.set_state, "DELETE": registrations.take_back_state},
+        query={"PUT": _FORCE},
+    ),
+    Route("/states", {"GET": registrations.all_states}),
+    Route("/explain" + _INSTANCE.replace("registrations", "registration"), {"GET": registrations.explained}),
+    Route("/renewals", {"POST": registrations.renew_all}, hot=True, body_bytes_max=RENEWALS_BYTES_MAX),
+    Route(
+        "/backends",
+        {"GET": configuration.all_of(BACKEND), "POST": configuration.create(BACKEND)},
+        query={"POST": _FORCE},
+    ),
+    Route(
+        "/backends/<name>",
+        {"GET": configuration.one(BACKEND), "PUT": configuration.put(BACKEND), "DELETE": configuration.remove(BACKEND)},
+        query={"PUT": _FORCE, "DELETE": _FORCE},
+    ),
+    Route("/backends/<name>/history", {"GET": configuration.history(BACKEND)}),
+    Route("/backends/<name>/rollback", {"POST": configuration.roll_back(BACKEND)}, query={"POST": _FORCE}),
+    Route("/backends/<name>/members", {"GET": configuration.members}),
+    Route(
+        "/frontends",
+        {"GET": configuration.all_of(FRONTEND), "POST": configuration.create(FRONTEND)},
+        query={"POST": _FORCE},
+    ),
+    Route(
+        "/frontends/<name>",
+        {
+            "GET": configuration.one(FRONTEND),
+            "PUT": configuration.put(FRONTEND),
+            "DELETE": configuration.remove(FRONTEND),
+        },
+        query={"PUT": _FORCE, "DELETE": _FORCE},
+    ),
+    Route("/frontends/<name>/history", {"GET": configuration.history(FRONTEND)}),
+    Route("/frontends/<name>/rollback", {"POST": configuration.roll_back(FRONTEND)}, query={"POST": _FORCE}),
+    Route("/guard", {"GET": guard.guarded}),
+    Route("/guard/<app>", {"GET": guard.guarded_app, "DELETE": guard.end}),
+    Route("/events", {"GET": _streamed}, streams=True),
+    Route("/consumers", {"GET": consumers.everybody}),
+    Route("/consumers/<name>", {"PUT": consumers.confirm}),
+    Route("/status", {"GET": _status}, at_once=True),
+    Route("/ready", {"GET": _ready}, hot=True, at_once=True),
+    Route("/", {"GET": _root}),
+)
+
+
+# What is hot, by the number of parts of its path and the first of them: whatever follows that is variable.
+_HOT = {(route.path.count("/"), route.path.split("/")[1]): route for route in ROUTES if route.hot}
+
+
+def find_hot(path: str) -> tuple[Route, tuple[str, ...]] | None:
+    """The hot route that a path takes which needs no decoding, and its variable parts; None where there is none."""
+    empty, *parts = path.split("/")
+    route = _HOT.get((len(parts), parts[0])) if parts and not empty else None
+    names = tuple(parts[1:])
+    return None if route is None or "" in names else (route, names)

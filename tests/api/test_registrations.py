@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from bender.api import site
-from bender.api.answers import Answer, Asked, Later
-from bender.api.commands import answer, find_hot
+from bender.api.responses import Answer, Asked, Later
+from bender.api.routes import answer, find_hot
 from bender.core.model import RENEWALS_MAX, Wanted
 from bender.node.listings import OF_ONE_INSTANT_MAX, SLICE
 from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase, Response, a_node, parsed, request

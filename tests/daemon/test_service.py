@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from bender.api.channel import Site
+from bender.api.server import Site
 from bender.core.timing import Timing
 from bender.daemon.service import NodeService
 from bender.process.lifecycle import Refusal

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from twisted.python.failure import Failure
 
-from bender.api.answers import Answer, Asked, Later
-from bender.api.commands import ROUTES, Route, answer
+from bender.api.responses import Answer, Asked, Later
+from bender.api.routes import ROUTES, Route, answer
 from bender.net.fair_turns import Turns
 from bender.node.event_stream import Stream
 from bender.node.journal import Entry

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
-from bender.api.lane import HEAD_BYTES_MAX, PART_BYTES_MAX, Taken
+from bender.api.fast_path import HEAD_BYTES_MAX, PART_BYTES_MAX, Taken
 from bender.node.listings import OF_ONE_INSTANT_MAX
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, a_node, parsed, request
 from tests.effort import effort

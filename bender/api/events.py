@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from bender.api.answers import accepted, require_known, wait_s
-from bender.api.channel import Request
+from bender.api.responses import accepted, require_known, wait_s
+from bender.api.server import Request
 from bender.core.model import Invalid
 from bender.net.eager_write import limit_unsent
 from bender.net.fair_turns import Turns

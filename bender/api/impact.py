@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bender.api.answers import Answer, Asked, Headers, encode, forced, refused
+from bender.api.responses import Answer, Asked, Headers, encode, forced, refused
 from bender.core.forcing import FORCE_IN_API
 from bender.core.impact import NAMES_MAX, Impact, Settings
 from bender.core.kind import Kind

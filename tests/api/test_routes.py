@@ -6,8 +6,8 @@ import msgspec
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.api.answers import Answer, Asked
-from bender.api.commands import ROUTES, answer
+from bender.api.responses import Answer, Asked
+from bender.api.routes import ROUTES, answer
 from bender.node.node import Node
 from tests.api.conversation import WEB, WEB_PATH, ApiCase, a_node
 

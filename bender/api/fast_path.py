@@ -22,8 +22,8 @@ from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from twisted.web.server import version as server
 
-from bender.api.answers import JSON_ALONE, Answer, Asked, refusal
-from bender.api.commands import Route, answer, find_hot
+from bender.api.responses import JSON_ALONE, Answer, Asked, refusal
+from bender.api.routes import Route, answer, find_hot
 from bender.node.node import Node
 
 #: Up to this size a request is waited for of which only a part has come, for many clients send the head on its own.

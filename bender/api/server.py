@@ -20,9 +20,9 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from bender.api.answers import BODY_BYTES_MAX, Answer, refused
-from bender.api.commands import ROUTES
-from bender.api.lane import REMEMBERED_BYTES_MAX, Taken, Takes, reason
+from bender.api.fast_path import REMEMBERED_BYTES_MAX, Taken, Takes, reason
+from bender.api.responses import BODY_BYTES_MAX, Answer, refused
+from bender.api.routes import ROUTES
 from bender.net.eager_write import prompt_writer
 from bender.net.fair_turns import Turns
 from bender.net.http_server import PacedChannel

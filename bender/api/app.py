@@ -1,0 +1,173 @@
+"""The commands on Klein: every route of the one table, and the events.
+
+A request for a node that is ready is answered without a coroutine; it has to be quick, since each instance sends one
+every few seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeGuard
+from urllib.parse import unquote
+
+from klein import Klein
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource, Resource
+from werkzeug.exceptions import HTTPException
+
+from bender.api.events import watch
+from bender.api.fast_path import Lane
+from bender.api.responses import NO_ROUTE, NOT_READY, Answer, Answered, Asked, Later, refusal
+from bender.api.routes import ROUTES, Route, answer, without_command
+from bender.api.server import Request, Site, respond, send
+from bender.core.authors import signature
+from bender.core.model import Invalid
+from bender.net.fair_turns import Turns
+from bender.node.node import Node, NotReady
+
+_log = Logger()
+
+
+def site(node: Node, reactor: IReactorTime, turns: Turns | None = None) -> Site:
+    """What speaks HTTP with the clients of a node, in `turns` with all else that takes time there."""
+    turns = turns or Turns(reactor)
+    return Site(
+        _Paths(_Routes(node, reactor, turns).klein.resource(), node), Lane(node, reactor.seconds), reactor, turns
+    )
+
+
+class _Paths(Resource):
+    """Stands before Klein, which joins the decoded parts of a path and reads the slashes again."""
+
+    isLeaf = True
+
+    def __init__(self, klein: IResource, node: Node) -> None:
+        super().__init__()
+        self._klein = klein
+        self._node = node
+
+    def render(self, request: Request) -> Any:
+        """Return a body, or that there will be one later."""
+        problem = _path_problem(request)
+        if problem is None:
+            return self._klein.render(request)
+        return respond(request, refusal(Invalid("path", problem)) if self._node.ready else NOT_READY)
+
+
+def _path_problem(request: Request) -> str | None:
+    if not request.path.startswith(b"/"):
+        return "must begin with a slash"
+    parts = b" ".join(request.postpath or ())
+    if b"/" in parts:
+        return "must have no encoded slash in any of its parts"
+    try:
+        parts.decode()
+    except UnicodeDecodeError:
+        return "must be UTF-8, percent-encoded"
+    return None
+
+
+class _Routes:
+    """What Klein calls for one site. The rules for paths are compiled once, which takes longer than all else here."""
+
+    klein = Klein()
+
+    def __init__(self, node: Node, reactor: IReactorTime, turns: Turns) -> None:
+        self._node = node
+        self._reactor = reactor
+        self._turns = turns
+
+    async def stream(self, route: Route, request: Request, path: dict[str, str]) -> Any:
+        await self._node.until_ready()
+        if request.method in (b"GET", b"HEAD"):
+            return await watch(self._node, request, self._reactor, self._turns)
+        return respond(request, without_command(route, _asked(request, path, route)))
+
+    def command(self, route: Route, request: Request, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
+        if not (route.at_once or self._node.ready):
+            return self._once_ready(route, request, path)
+        answered = answer(self._node, route, _asked(request, path, route))
+        return respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)
+
+    async def _once_ready(self, route: Route, request: Request, path: dict[str, str]) -> bytes:
+        await self._node.until_ready()
+        answered = answer(self._node, route, _asked(request, path, route))
+        return respond(request, answered) if _is_whole(answered) else await self._at_length(request, answered)
+
+    async def _at_length(self, request: Request, answered: Answered) -> bytes:
+        if isinstance(answered, Later):
+            await self._turns.take(answered.steps)
+            answered = answered.answer()
+        elif not isinstance(answered, Answer):
+            answered = await answered
+        if answered.pieces is None or request.method == b"HEAD":
+            return respond(request, answered)
+        await send(request, answered, self._turns)
+        return b""
+
+    # Klein's types know of any IRequest; here all are our own.
+
+    @klein.handle_errors(HTTPException)  # type: ignore[arg-type]
+    async def _no_route(self, request: Request, failure: Failure) -> bytes:
+        """For when no route has a path, or Klein would send the client to another, in HTML."""
+        del failure
+        try:
+            await self._node.until_ready()
+        except NotReady:
+            return respond(request, NOT_READY)
+        return respond(request, NO_ROUTE)
+
+    @klein.handle_errors(Exception)  # type: ignore[arg-type]
+    def _failed(self, request: Request, failure: Failure) -> bytes:
+        """A coroutine raised: what refuses a request has its answer, all else is a mistake of ours."""
+        refused = refusal(failure.value)
+        if refused.status == 500:
+            _log.failure("A request for {path} failed.", failure, path=request.path)
+        return respond(request, refused)
+
+
+def _endpoint(route: Route) -> Callable[..., Any]:
+    take = _Routes.stream if route.streams else _Routes.command
+    return lambda routes, request, **path: take(routes, route, request, path)
+
+
+for _route in ROUTES:
+    _Routes.klein.route(_route.path, endpoint=_route.path)(_endpoint(_route))
+
+
+def _is_whole(answered: Answered) -> TypeGuard[Answer]:
+    """Whether an answer is there, in one piece."""
+    return isinstance(answered, Answer) and answered.pieces is None
+
+
+def _asked(request: Request, path: dict[str, str], route: Route) -> Asked:
+    _, _, query = request.uri.partition(b"?")
+    address = getattr(request.getClientAddress(), "host", "unix")
+    return Asked(
+        request.method.decode("ascii"),
+        tuple(path.values()),
+        query.decode("latin-1"),
+        request.content.getvalue(),
+        _header(request, b"If-None-Match"),
+        _header(request, b"Accept-Encoding"),
+        # What is hot has no author; the lane, which takes nearly all of it, does not look at the name either.
+        address if route.hot else signature(_name(request), address),
+        _header(request, b"If-Match"),
+        address,
+    )
+
+
+def _header(request: Request, name: bytes) -> str | None:
+    values = request.requestHeaders.getRawHeaders(name)
+    return b",".join(values).decode("latin-1") if values else None
+
+
+def _name(request: Request) -> str | None:
+    """The name under which a client wants to be shown. Raises `Invalid` where it is not text."""
+    header = _header(request, b"X-Bender-As")
+    try:
+        return None if header is None else unquote(header.encode("latin-1").decode("ascii"), errors="strict")
+    except UnicodeDecodeError as error:
+        raise Invalid("X-Bender-As", "must be ASCII, with all else as percent-encoded UTF-8") from error
