@@ -53,7 +53,7 @@ def _within_a_second(context: click.Context, ask: Callable[[Client], Coroutine[A
     from bender.cli.slow_nodes import in_order  # noqa: PLC0415
     from bender.client import BenderError, Client, parse_nodes  # noqa: PLC0415
     from bender.client.asyncio_http import AsyncioHttp, hedged  # noqa: PLC0415
-    from bender.client.nodes import API_PORT  # noqa: PLC0415
+    from bender.client.node_list import API_PORT  # noqa: PLC0415
     from bender.client.transport import Safety  # noqa: PLC0415
 
     said = context.params
@@ -68,16 +68,16 @@ def _within_a_second(context: click.Context, ask: Callable[[Client], Coroutine[A
 
 
 async def _listed(client: Client, app: str | None = None, version: str | None = None) -> list[Registration]:
-    from bender.client.asking import list_path  # noqa: PLC0415 - as above
-    from bender.client.reading import reader  # noqa: PLC0415
-    from bender.client.values import Registration  # noqa: PLC0415
+    from bender.client.client import list_path  # noqa: PLC0415 - as above
+    from bender.client.responses import reader  # noqa: PLC0415
+    from bender.client.types import Registration  # noqa: PLC0415
 
     found, _ = await client.read(reader(list[Registration]), "GET", list_path(app, version, {}), bytes_max=BYTES_MAX)
     return found
 
 
 async def _if_any(asking: Awaitable[list[_T]]) -> list[_T]:
-    from bender.client.values import BenderError  # noqa: PLC0415 - as above
+    from bender.client.types import BenderError  # noqa: PLC0415 - as above
 
     try:
         return await asking
@@ -97,7 +97,7 @@ async def versions(client: Client, context: click.Context, _incomplete: str) -> 
     """Those of the app that was typed, or else of the app of the backend that was, or else of all."""
     app = context.params.get("app")
     if not app and (names := [context.params.get("name"), *context.args]) and names[-1]:
-        from bender.client.values import NotFound  # noqa: PLC0415 - as above
+        from bender.client.types import NotFound  # noqa: PLC0415 - as above
 
         with suppress(NotFound):
             app = (await client.backend(names[-1])).app
@@ -135,8 +135,8 @@ async def ids(client: Client, context: click.Context, incomplete: str) -> list[s
 @offering
 async def nodes(client: Client, _context: click.Context, incomplete: str) -> list[str]:
     """Nodes that a node knows, after those that were typed with a comma behind them."""
-    from bender.client.asking import apis  # noqa: PLC0415 - as above
-    from bender.client.reading import Status, reader  # noqa: PLC0415
+    from bender.client.client import apis  # noqa: PLC0415 - as above
+    from bender.client.responses import Status, reader  # noqa: PLC0415
 
     status, reply = await client.read(reader(Status), "GET", "/status")
     typed = incomplete.rpartition(",")[0]

@@ -19,10 +19,10 @@ from bender.cli.session import Session, asking
 from bender.cli.words import Name, merged, require_apart
 from bender.cli.words import Setting as Field
 from bender.client import Backend, BenderError, Consumer, Frontend, Member, NotFound, Reply, Setting
-from bender.client.asking import LIST_BYTES_MAX, forced, only_if, path_of
+from bender.client.client import LIST_BYTES_MAX, forced, only_if, path_of
 from bender.client.drivers import found_down
 from bender.client.objects import current, reader_of
-from bender.client.reading import (
+from bender.client.responses import (
     Reader,
     read_backend_history,
     read_backends,

@@ -11,8 +11,8 @@ from bender.cli.screen import lasted
 from bender.cli.session import Session, asking
 from bender.cli.words import Name
 from bender.client import Guarded
-from bender.client.asking import LIST_BYTES_MAX, guard_path
-from bender.client.reading import read_nothing, reader
+from bender.client.client import LIST_BYTES_MAX, guard_path
+from bender.client.responses import read_nothing, reader
 
 
 @click.group(cls=Group)

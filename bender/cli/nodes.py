@@ -14,10 +14,10 @@ from bender.cli.grammar import Command
 from bender.cli.screen import ago, lasted, without_point
 from bender.cli.session import Session, asking
 from bender.client import BenderError, Consumer, Guarded, NotFound
-from bender.client.asking import LIST_BYTES_MAX, apis
+from bender.client.client import LIST_BYTES_MAX, apis
 from bender.client.decoding import decoded
 from bender.client.drivers import problems_of, trouble_of
-from bender.client.reading import Peer, Status, check_body, reader, refusal_of
+from bender.client.responses import Peer, Status, check_body, reader, refusal_of
 from bender.core.consumer import labels, report_of
 from bender.net.addresses import NoAnswer
 

@@ -17,8 +17,8 @@ from bender.cli.session import Session, asking, following
 from bender.cli.styled import Styled, joined, styled
 from bender.cli.words import ID, PARTS, Duration, Events, Name, Pair, TextPair, fields, registration_id
 from bender.client import Applied, BenderError, Event, NotFound, Registration, Word
-from bender.client.asking import LIST_BYTES_MAX, explain_path, forced, list_path, path_of
-from bender.client.reading import Account, Explanation, Seen, Serves, read_nothing, reader
+from bender.client.client import LIST_BYTES_MAX, explain_path, forced, list_path, path_of
+from bender.client.responses import Account, Explanation, Seen, Serves, read_nothing, reader
 from bender.core.difference import differences
 from bender.core.forcing import FORCE_HERE
 from bender.core.standing import UP

@@ -23,7 +23,7 @@ from bender.cli.loops import on_asyncio, on_reactor
 from bender.cli.screen import Screen
 from bender.cli.slow_nodes import in_order, remember
 from bender.client import BenderError, Client, Reply, Unavailable, parse_nodes
-from bender.client.nodes import API_PORT
+from bender.client.node_list import API_PORT
 from bender.client.transport import Safety
 from bender.core.authors import NAME_CHARACTERS_MAX, signature
 from bender.core.model import Invalid

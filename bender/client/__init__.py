@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bender.client.asking import Client
-from bender.client.nodes import parse_nodes
-from bender.client.values import (
+from bender.client.client import Client
+from bender.client.node_list import parse_nodes
+from bender.client.types import (
     Applied,
     Backend,
     BenderError,
@@ -31,7 +31,7 @@ from bender.client.values import (
 
 if TYPE_CHECKING:
     from bender.client.registrar import Registrar
-    from bender.client.watching import Stand, Watch
+    from bender.client.watch import Stand, Watch
 
 __all__ = [
     "Applied",
@@ -65,7 +65,7 @@ def __getattr__(name: str) -> Any:
 
         return Registrar
     if name in ("Stand", "Watch"):
-        from bender.client import watching  # noqa: PLC0415
+        from bender.client import watch  # noqa: PLC0415
 
-        return getattr(watching, name)
+        return getattr(watch, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,8 @@
 """Requests to nodes on asyncio, for commands that ask a node or two and end.
 
 To import Twisted's reactor takes more of the processor than all else that such a command does, several times over. The
-limits, the headers and the words for what goes wrong are those of `bender.client.http`. Each request has a connection
-of its own. Nothing is ever sent twice here.
+limits, the headers and the words for what goes wrong are those of `bender.client.twisted_http`. Each request has a
+connection of its own. Nothing is ever sent twice here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bender.client.transport import (
     too_long,
     warnings_in,
 )
-from bender.client.values import Reply
+from bender.client.types import Reply
 from bender.net.addresses import NoAnswer
 
 #: A node that has not answered for so long may hang: the next one is asked as well.

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from bender.client.values import Consumer, NotFound
+from bender.client.types import Consumer, NotFound
 from bender.core.consumer import Report, ReportedProblem, digest_of, down_by_most, labels, report_of
 
 #: How long a driver may take to apply a change, and the time between two looks at what it reports.

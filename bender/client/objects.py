@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bender.client.asking import Client, path_of
-from bender.client.reading import Reader, read_backend, read_frontend
-from bender.client.values import Backend, Frontend, NotFound
+from bender.client.client import Client, path_of
+from bender.client.responses import Reader, read_backend, read_frontend
+from bender.client.types import Backend, Frontend, NotFound
 
 
 def reader_of(id_: str) -> Reader[Backend | Frontend]:

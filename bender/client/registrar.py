@@ -22,8 +22,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.client.asking import Client
-from bender.client.values import Applied, BenderError, NotFound, Refused, Registration, Unavailable
+from bender.client.client import Client
+from bender.client.types import Applied, BenderError, NotFound, Refused, Registration, Unavailable
 from bender.net.escaping import escaped
 
 #: Renewals within one ttl, of which all but one may be lost.

@@ -1,7 +1,7 @@
 """What a client asks of a transport: one request to one node, in bounded time and with a bounded answer.
 
-`bender.client.http` is the transport on Twisted's reactor, `bender.client.asyncio_http` the one for commands that end
-after a few requests. The limits and the token are the same for both.
+`bender.client.twisted_http` is the transport on Twisted's reactor, `bender.client.asyncio_http` the one for commands
+that end after a few requests. The limits and the token are the same for both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 from attrs import frozen
 
-from bender.client.values import Reply
+from bender.client.types import Reply
 from bender.net.addresses import NoAnswer
 
 #: To connect to a node on the same network takes a millisecond, and one that is down should not hold up anybody.

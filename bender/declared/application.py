@@ -14,9 +14,9 @@ from typing import Any
 from attrs import evolve, frozen
 
 from bender.client import BenderError, Client, NotFound, Refused, Reply, Word
-from bender.client.asking import forced, only_if, path_of
+from bender.client.client import forced, only_if, path_of
 from bender.client.objects import current, reader_of
-from bender.client.reading import read_nothing, reader
+from bender.client.responses import read_nothing, reader
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.states import LASTING_S_MIN
 from bender.declared.comparison import ChangeSet, ConfigChange, Contents, changed_fields

@@ -11,7 +11,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from bender.client.values import Word
+from bender.client.types import Word
 from bender.core.difference import differences
 from bender.core.kind import Kind
 from bender.core.routing import BACKEND, FRONTEND

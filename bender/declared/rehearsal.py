@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define, frozen
 
-from bender.client.values import Registration
+from bender.client.types import Registration
 from bender.core.impact import Impact
 from bender.core.serving import AWAY, versions_of
 from bender.core.standing import UP

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from bender.client import BenderError, Client, Consumer, NotFound, Refused, Registration
 from bender.client.drivers import APPLIED_S_MAX, Lack, until_applied
-from bender.client.reading import backend_of
+from bender.client.responses import backend_of
 from bender.core.consumer import Report, down_by_most, labels, report_of
 from bender.core.serving import canary_of
 from bender.deploying.holding import Changed, Hold

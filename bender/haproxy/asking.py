@@ -12,9 +12,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import BenderError, Client
-from bender.client.asking import path_of
+from bender.client.client import path_of
 from bender.client.decoding import decoded
-from bender.client.values import Seconds
+from bender.client.types import Seconds
 from bender.core.standing import State
 from bender.haproxy.core.operators import Answer
 from bender.haproxy.driver import Driver

@@ -13,7 +13,7 @@ from shutil import which
 from attrs import frozen
 
 from bender.client import parse_nodes
-from bender.client.nodes import API_PORT
+from bender.client.node_list import API_PORT
 from bender.core.model import Invalid, parse_name
 from bender.haproxy.core.machine import TIMEOUTS, Machine
 from bender.haproxy.machine_choices import machine_of, require_used

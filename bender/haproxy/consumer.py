@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from bender.client import BenderError, Client, Stand
 from bender.client.decoding import decoded
-from bender.client.reading import refusal_of
+from bender.client.responses import refusal_of
 from bender.haproxy.core.words import shown
 from bender.net.addresses import NoAnswer
 

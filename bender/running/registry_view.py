@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 
 from bender.client import BenderError, Client, Registration
-from bender.client.asking import apis
-from bender.client.reading import Status, reader
+from bender.client.client import apis
+from bender.client.responses import Status, reader
 from bender.net.addresses import split_host_port
 
 #: What nodes may take to answer; the instance waits for it.

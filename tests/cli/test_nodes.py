@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli.nodes import missing_peers
-from bender.client.reading import Counts, Status
+from bender.client.responses import Counts, Status
 
 
 class MissingPeers(SynchronousTestCase):

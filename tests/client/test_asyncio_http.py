@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client.asyncio_http import TOGETHER_MAX, AsyncioHttp, hedged, read_reply
 from bender.client.transport import REFUSAL_BYTES_MAX, Safety, TooLong
-from bender.client.values import Reply
+from bender.client.types import Reply
 from bender.net.addresses import NoAnswer
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from bender.client.decoding import converted, decoded, strange
-from bender.client.values import (
+from bender.client.types import (
     Backend,
     Frontend,
     Guarded,

@@ -12,9 +12,9 @@ from twisted.web.server import Site
 
 from bender.api import site
 from bender.client import Client, NotFound, Refused, Unavailable, parse_nodes
-from bender.client.http import Collecting
-from bender.client.nodes import NODES_MAX, Nodes
+from bender.client.node_list import NODES_MAX, Nodes
 from bender.client.transport import TooLong
+from bender.client.twisted_http import Collecting
 from bender.core.consumer import Confirmation, Report
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page

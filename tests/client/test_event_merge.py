@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.client.history import LAG_S, TOLD_MAX, TOLD_S, Change, History, Told, overlap
+from bender.client.event_merge import LAG_S, TOLD_MAX, TOLD_S, Change, History, Told, overlap
 
 
 def body(id_: str, **fields: Any) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from bender.client.nodes import API_PORT, NODES_MAX, Nodes, parse_nodes
-from bender.client.reading import (
+from bender.client.node_list import API_PORT, NODES_MAX, Nodes, parse_nodes
+from bender.client.responses import (
     Explanation,
     Reader,
     Renewals,
@@ -34,7 +34,7 @@ from bender.client.reading import (
     refusal_of,
 )
 from bender.client.transport import ANSWER_BYTES_MAX, Safety, Seeking, Transport, one_by_one
-from bender.client.values import (
+from bender.client.types import (
     Applied,
     Backend,
     BenderError,
@@ -55,7 +55,7 @@ from bender.net.addresses import NoAnswer
 if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
 
-    from bender.client.watching import Watch
+    from bender.client.watch import Watch
 
 #: What a node may take to answer; it needs a millisecond, and an interval when it is back from a pause.
 ANSWER_S_MAX = 5.0
@@ -98,7 +98,7 @@ class Client:
         seeking: Seeking = one_by_one,
     ) -> None:
         if transport is None:  # with one, nothing of Twisted is imported: a short command must not wait for that
-            from bender.client.http import Http  # noqa: PLC0415
+            from bender.client.twisted_http import Http  # noqa: PLC0415
             from bender.process.steady_clock import make_steady  # noqa: PLC0415
 
             make_steady(reactor)
@@ -439,7 +439,7 @@ class Client:
         `instance`, a token of up to 64 letters, digits, dashes and underscores, tells it apart from another program
         with this name; a random one is chosen if none is given.
         """
-        from bender.client.watching import Watch  # noqa: PLC0415 - it needs Twisted
+        from bender.client.watch import Watch  # noqa: PLC0415 - it needs Twisted
 
         return Watch(self, app, version, name=name, instance=instance)
 

@@ -11,9 +11,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
-from bender.client import Client, Refused, Stand, Watch, watching
-from bender.client.stream import LINE_BYTES_MAX, SILENCE_S_MAX, UNREADABLE_MAX, Stream
-from bender.client.watching import BEGINNING_S_MAX, FOLLOWED_S_MAX, LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
+from bender.client import Client, Refused, Stand, Watch, watch
+from bender.client.sse import LINE_BYTES_MAX, SILENCE_S_MAX, UNREADABLE_MAX, Stream
+from bender.client.watch import BEGINNING_S_MAX, FOLLOWED_S_MAX, LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page, Watcher
 
@@ -459,7 +459,7 @@ class Elsewhere(WatchCase):
 
     def test_more_than_any_node_lists(self) -> None:
         """It does not fill the memory."""
-        self.patch(watching, "LISTED_MAX", 2)
+        self.patch(watch, "LISTED_MAX", 2)
         for port in (1, 2, 3):
             self.up(port)
         watcher = self.watch(self.client(ONE, learns=False))

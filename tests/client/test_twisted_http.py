@@ -9,8 +9,8 @@ from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.client.http import Http
 from bender.client.transport import Safety
+from bender.client.twisted_http import Http
 
 
 class Log(SynchronousTestCase):

@@ -17,9 +17,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from bender.client.decoding import decoded
-from bender.client.history import Change
-from bender.client.reading import check_body
-from bender.client.values import Milliseconds
+from bender.client.event_merge import Change
+from bender.client.responses import check_body
+from bender.client.types import Milliseconds
 from bender.net.addresses import NoAnswer
 from bender.net.escaping import escaped
 

@@ -2,8 +2,8 @@
 
 A watcher is connected to one node. When that connection ends it goes on at the same node where it stood, or at another
 one: of those it has asked from time to time where they stand, so it can ask for all that they told since then, and
-`bender.client.history` finds out what of that is news. So nothing is missing and nothing is there twice, as far as any
-node still knows what happened.
+`bender.client.event_merge` finds out what of that is news. So nothing is missing and nothing is there twice, as far as
+any node still knows what happened.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client.decoding import decoded
-from bender.client.history import Change, History
-from bender.client.reading import refusal_of
-from bender.client.stream import CURSOR_CHARACTERS_MAX, Said, Stream
-from bender.client.values import BenderError, Event, Refused, Reply
+from bender.client.event_merge import Change, History
+from bender.client.responses import refusal_of
+from bender.client.sse import CURSOR_CHARACTERS_MAX, Said, Stream
+from bender.client.types import BenderError, Event, Refused, Reply
 from bender.net.addresses import NoAnswer
 from bender.net.endpoints import in_time
 
 if TYPE_CHECKING:
-    from bender.client.asking import Client
+    from bender.client.client import Client
 
 #: What a node may take until its answer begins.
 BEGINNING_S_MAX = 5.0

@@ -33,7 +33,7 @@ from bender.client.transport import (
     too_long,
     warnings_in,
 )
-from bender.client.values import Reply
+from bender.client.types import Reply
 from bender.net.eager_write import PromptBody
 from bender.net.endpoints import ReadyURL, endpoint_of, in_time
 
