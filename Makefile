@@ -20,12 +20,12 @@ run: .venv/ready
 	@exec $(BIN)/python demo/run.py --nodes $(NODES)
 
 test: .venv/ready-test
-	@exec $(BIN)/python tests/run.py
+	@exec $(BIN)/python tests/suite.py
 
 test-deps: .deps/ready .deps/debian/ready
 
 test-outside: .venv/ready-test .deps/ready .deps/debian/ready
-	@exec $(BIN)/python tests/run.py outside
+	@exec $(BIN)/python tests/suite.py outside
 
 bench: .venv/ready-bench
 	@exec $(BIN)/python -m bench $(BENCH)

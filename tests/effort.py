@@ -9,5 +9,5 @@ _T = TypeVar("_T")
 
 
 def effort(daily: _T, thorough: _T) -> _T:
-    """Return the second amount where the variable BENDER_TESTS is `thorough`, as `tests/run.py outside` sets it."""
+    """Return the second amount where the variable BENDER_TESTS is `thorough`, as `tests/suite.py outside` sets it."""
     return thorough if os.environ.get("BENDER_TESTS") == "thorough" else daily

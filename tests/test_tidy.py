@@ -43,7 +43,7 @@ CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "ji
 SHELLS = {"bender.api", "bender.line_protocol", "bender.exchange"}
 
 #: What people use a registry with. The daemon runs without any of it.
-AROUND = {"bender.cli", "bender.client", "bender.declared", "bender.deploying", "bender.haproxy", "bender.running"}
+AROUND = {"bender.cli", "bender.client", "bender.declared", "bender.deploying", "bender.haproxy", "bender.run"}
 
 #: What those need alone, and the daemon never imports.
 AROUND_NEEDS = {"click", "jinja2", "markupsafe", "rich", "tomli_w"}
@@ -119,7 +119,7 @@ def called_by_twisted() -> set[str]:
 BENDER = sources("bender")
 TESTS = sources("tests")
 E2E = [source for source in TESTS if source.within("tests.e2e")]
-UNIT_TESTS = [source for source in TESTS if source not in E2E and source.name != "tests.run"]
+UNIT_TESTS = [source for source in TESTS if source not in E2E and source.name != "tests.suite"]
 
 
 class TidyCase(SynchronousTestCase):

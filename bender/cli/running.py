@@ -26,7 +26,7 @@ from bender.client import BenderError, Client
 from bender.core.model import Invalid
 from bender.core.timing import Timing
 from bender.net.escaping import escaped, escaped_lines
-from bender.running import CannotStart, Command, Plan, Runner, on_child_ended
+from bender.run import CannotStart, Command, Plan, Runner, on_child_ended
 
 #: What is passed on, or ends the command. One that was ignored when this process began stays so.
 SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGTSTP")

@@ -12,7 +12,7 @@ import pexpect
 import pytest
 import pytest_twisted
 
-from bender.running.processes import ProcessTable
+from bender.run.process_table import ProcessTable
 from tests.e2e.nodes import Cluster, environment, until
 from tests.e2e.runs import SERVING, bender, one
 

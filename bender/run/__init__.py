@@ -4,8 +4,8 @@
 registry is away, slow or refuses never keeps it from starting, going on or ending.
 """
 
-from bender.running.command import CannotStart, Command, on_child_ended
-from bender.running.plan import Plan
-from bender.running.runner import Runner
+from bender.run.plan import Plan
+from bender.run.process_group import CannotStart, Command, on_child_ended
+from bender.run.supervisor import Runner
 
 __all__ = ["CannotStart", "Command", "Plan", "Runner", "on_child_ended"]

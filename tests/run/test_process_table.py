@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.running.processes import Process, ProcessTable
+from bender.run.process_table import Process, ProcessTable
 
 
 class TableCase(SynchronousTestCase):

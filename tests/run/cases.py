@@ -13,11 +13,11 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 
-from bender.running import Plan, Runner
-from bender.running.listening import SocketTable
-from bender.running.local_address import LocalAddress
-from bender.running.port_holder import Holder, Holding, PortHolder
-from bender.running.processes import Process
+from bender.run import Plan, Runner
+from bender.run.local_address import LocalAddress
+from bender.run.port_holder import Holder, Holding, PortHolder
+from bender.run.process_table import Process
+from bender.run.socket_table import SocketTable
 from tests.client.cluster import ALL, THREE, ClientCase
 
 HOST = "10.9.9.9"
@@ -153,7 +153,7 @@ class Lines:
     lines: list[str] = field(factory=list)
 
     def __call__(self, event: LogEvent) -> None:
-        if event["log_namespace"].startswith("bender.running") and event["log_level"] >= self.least:
+        if event["log_namespace"].startswith("bender.run") and event["log_level"] >= self.least:
             self.lines.append(formatEvent(event))
 
 

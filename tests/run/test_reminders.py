@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.running.reminding import Reminder
+from bender.run.reminders import Reminder
 
 
 class Reminding(SynchronousTestCase):

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from bender.running.listening import SocketTable
-from bender.running.port_holder import Holder, Holding, PortHolder
-from tests.running.test_listening import HEAD
-from tests.running.test_processes import TableCase
+from bender.run.port_holder import Holder, Holding, PortHolder
+from bender.run.socket_table import SocketTable
+from tests.run.test_process_table import TableCase
+from tests.run.test_socket_table import HEAD
 
 HOST = "10.0.0.5"
 CLAUSE = "port 8080 is held by process 50 (nginx), which this command did not start"

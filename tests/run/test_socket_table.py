@@ -7,7 +7,7 @@ from typing import Literal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.running.listening import Listener, SocketTable
+from bender.run.socket_table import Listener, SocketTable
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 REST = "00000000:00000000 00:00000000 00000000     0        0 1732297 1 00000000d7d14d56 100 0 0 10 0\n"

@@ -14,9 +14,9 @@ from enum import Enum, auto
 
 from attrs import frozen
 
-from bender.running.listening import SocketTable
-from bender.running.local_address import is_local_address
-from bender.running.processes import ProcessTable
+from bender.run.local_address import is_local_address
+from bender.run.process_table import ProcessTable
+from bender.run.socket_table import SocketTable
 
 
 class Holder(Enum):

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from twisted.internet.interfaces import IReactorFromThreads
 
-from bender.running.processes import Process, ProcessTable, adopt_orphans
+from bender.run.process_table import Process, ProcessTable, adopt_orphans
 
 #: What a shell answers for a command that is not there, and for one that cannot be executed.
 NOT_FOUND = 127

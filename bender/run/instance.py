@@ -19,13 +19,13 @@ from twisted.logger import Logger, LogLevel
 from bender.client import BenderError, Client, Refused, Registrar, Succeeded, Unavailable
 from bender.net.addresses import host_port
 from bender.net.escaping import escaped
-from bender.running.background import in_background
-from bender.running.checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
-from bender.running.local_address import LocalAddress
-from bender.running.plan import Plan
-from bender.running.port_holder import Holder, Holding, PortHolder
-from bender.running.registry_view import RegistryView, is_loopback
-from bender.running.reminding import Reminder
+from bender.run.background import in_background
+from bender.run.health_checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
+from bender.run.local_address import LocalAddress
+from bender.run.plan import Plan
+from bender.run.port_holder import Holder, Holding, PortHolder
+from bender.run.registry_view import RegistryView, is_loopback
+from bender.run.reminders import Reminder
 
 #: Before the instance serves for the first time it is looked at after so long, and then more and more rarely, up to the
 #: time between two checks: one that starts in a second is registered in the same second, and one that takes a minute

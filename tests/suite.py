@@ -1,8 +1,8 @@
 """Runs the tests, a few jobs at a time, and ends with a line that says how many passed.
 
-`python tests/run.py` runs all that need nothing but Python: the unit tests and the simulation under trial, and the
-tests with real processes under pytest. `python tests/run.py outside` runs those that need other people's programs, and
-those that take too long for every day. The status is 0 only where every job ended well and had tests that passed.
+`python tests/suite.py` runs all that need nothing but Python: the unit tests and the simulation under trial, and the
+tests with real processes under pytest. `python tests/suite.py outside` runs those that need other people's programs,
+and those that take too long for every day. The status is 0 only where every job ended well and had tests that passed.
 """
 
 from __future__ import annotations

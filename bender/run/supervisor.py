@@ -18,13 +18,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import Client
-from bender.running.background import in_background
-from bender.running.command import suspend
-from bender.running.instance import Instance
-from bender.running.local_address import LocalAddress
-from bender.running.plan import Plan
-from bender.running.port_holder import PortHolder
-from bender.running.processes import Process
+from bender.run.background import in_background
+from bender.run.instance import Instance
+from bender.run.local_address import LocalAddress
+from bender.run.plan import Plan
+from bender.run.port_holder import PortHolder
+from bender.run.process_group import suspend
+from bender.run.process_table import Process
 
 #: These end the command, after its instance; all others that can be are passed on at once.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)

@@ -6,8 +6,8 @@ import signal
 
 from twisted.logger import LogLevel
 
-from bender.running.processes import Process
-from tests.running.cases import ReportingCase
+from bender.run.process_table import Process
+from tests.run.cases import ReportingCase
 
 DAEMON = Process(101, 1, 101, "serve")
 WORKER = Process(102, 101, 101, "worker")

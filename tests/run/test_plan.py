@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.model import Invalid
-from bender.running import Plan
+from bender.run import Plan
 
 
 def plan(**fields: Any) -> Plan:

@@ -8,9 +8,9 @@ from typing import Any
 from twisted.logger import LogLevel
 from twisted.web.server import Site
 
-from bender.running.port_holder import Holder, Holding
+from bender.run.port_holder import Holder, Holding
 from tests.client.cluster import ALL, ONE, THREE, TWO
-from tests.running.cases import HOST, ID, Page, ReportingCase
+from tests.run.cases import HOST, ID, Page, ReportingCase
 
 CLAUSE = "port 8080 is held by process 4711 (nginx), which this command did not start"
 OLD, NEW = "10.0.0.9", "10.0.0.8"

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.web.server import Site
 
 from tests.client.cluster import ALL, ONE, THREE, TWO
-from tests.running.cases import HOST, ID, Page, ReportingCase, RunnerCase
+from tests.run.cases import HOST, ID, Page, ReportingCase, RunnerCase
 
 
 class Registering(RunnerCase):
