@@ -43,7 +43,7 @@ CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "ji
 SHELLS = {"bender.api", "bender.line_protocol", "bender.exchange"}
 
 #: What people use a registry with. The daemon runs without any of it.
-AROUND = {"bender.cli", "bender.client", "bender.declared", "bender.deploying", "bender.haproxy", "bender.run"}
+AROUND = {"bender.cli", "bender.client", "bender.declared", "bender.deploy", "bender.haproxy", "bender.run"}
 
 #: What those need alone, and the daemon never imports.
 AROUND_NEEDS = {"click", "jinja2", "markupsafe", "rich", "tomli_w"}

@@ -15,10 +15,10 @@ from bender.cli.screen import Screen, without_point
 from bender.cli.session import Session, following, wall_ms
 from bender.cli.words import Duration, Name, Steps
 from bender.core.serving import canary_of
-from bender.deploying import REQUESTS_MIN, Deploy, Look, Plan, Progress, Step
-from bender.deploying.interruption import serving
-from bender.deploying.judging import Count, members
-from bender.deploying.plan import Settings, told
+from bender.deploy import REQUESTS_MIN, Deploy, Look, Plan, Progress, Step
+from bender.deploy.analysis import Count, members
+from bender.deploy.interruption import serving
+from bender.deploy.plan import Settings, told
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

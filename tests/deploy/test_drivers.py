@@ -7,9 +7,9 @@ from typing import Any
 
 from bender.client import Consumer
 from bender.core.consumer import digest_of
-from bender.deploying import Plan
+from bender.deploy import Plan
 from tests.client.cluster import THREE
-from tests.deploying.test_deploy import DeployCase, consumer
+from tests.deploy.test_deploy import DeployCase, consumer
 
 
 class Drivers(DeployCase):

@@ -17,11 +17,11 @@ from bender.client.drivers import APPLIED_S_MAX, Lack, until_applied
 from bender.client.responses import backend_of
 from bender.core.consumer import Report, down_by_most, labels, report_of
 from bender.core.serving import canary_of
-from bender.deploying.holding import Changed, Hold
-from bender.deploying.interruption import command, interruption
-from bender.deploying.judging import Look, Rates, counts, members, worse
-from bender.deploying.neighbour import recent_change
-from bender.deploying.plan import Plan, Settings, Step, are_same, told, way_back
+from bender.deploy.analysis import Look, Rates, counts, members, worse
+from bender.deploy.backend_update import Changed, Hold
+from bender.deploy.concurrent_change import recent_change
+from bender.deploy.interruption import command, interruption
+from bender.deploy.plan import Plan, Settings, Step, are_same, told, way_back
 
 #: Between two looks; those who send traffic report every other second.
 LOOK_S = 1.0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.deploying.plan import Plan, are_same, told, way_back
+from bender.deploy.plan import Plan, are_same, told, way_back
 
 SHOP: dict[str, Any] = {"id": "backend/shop", "name": "shop", "app": "web", "version": "1"}
 

@@ -10,10 +10,10 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from bender.client import Client, Consumer, NotFound, Reply, Unavailable
 from bender.core.model import Wanted
-from bender.deploying import Deploy, Look, Outcome, Plan, Progress, Step
-from bender.deploying.holding import UNANSWERED_S_MAX
-from bender.deploying.judging import Count
-from bender.deploying.plan import Settings
+from bender.deploy import Deploy, Look, Outcome, Plan, Progress, Step
+from bender.deploy.analysis import Count
+from bender.deploy.backend_update import UNANSWERED_S_MAX
+from bender.deploy.plan import Settings
 from bender.net.addresses import NoAnswer
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
 

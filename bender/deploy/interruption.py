@@ -15,8 +15,8 @@ import msgspec
 from bender.client import BenderError, Client
 from bender.core.difference import differences
 from bender.core.serving import canary_of
-from bender.deploying.holding import Changed
-from bender.deploying.plan import Settings, are_same, told
+from bender.deploy.backend_update import Changed
+from bender.deploy.plan import Settings, are_same, told
 
 #: Fields that say which version serves; others that somebody has changed are left to them.
 _VERSION_FIELDS = ("app", "version", "canary")

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from bender.client import Backend, Client, NotFound, Refused, Reply, Unavailable
 from bender.client.client import forced, only_if, path_of
 from bender.client.responses import read_backend
-from bender.deploying.plan import Settings, are_same
+from bender.deploy.plan import Settings, are_same
 
 #: How long no node may answer. Traffic goes on meanwhile as it was.
 UNANSWERED_S_MAX = 30.0
