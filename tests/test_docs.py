@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli import bender
-from bender.cli.grammar import Command
+from bender.cli.click_base import Command
 from bender.cli.reference import reference
 from bender.client import Client
 from bender.client.transport import one_by_one

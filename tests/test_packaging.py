@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.running import run
+from bender.cli.run import run
 from bender.daemon.options import OPTIONS, choose
 from bender.process.options import from_toml
 

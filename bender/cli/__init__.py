@@ -8,8 +8,8 @@ was not understood.
 import gc
 import sys
 
+from bender.cli.click_base import as_utf8, run
 from bender.cli.commands import bender
-from bender.cli.grammar import as_utf8, run
 
 __all__ = ["bender", "main"]
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import click
 
 from bender import __version__
-from bender.cli.grammar import Lazy, LazyGroup
+from bender.cli.click_base import Lazy, LazyGroup
 
 COMMANDS: Mapping[str, Lazy] = {
-    "run": Lazy("bender.cli.running:run", "Run COMMAND, and keep its instance registered while it serves."),
+    "run": Lazy("bender.cli.run:run", "Run COMMAND, and keep its instance registered while it serves."),
     "ls": Lazy("bender.cli.registrations:ls", "List what is registered, of an APP or a VERSION of it if said."),
     "watch": Lazy(
         "bender.cli.registrations:watch", "Follow what changes, through nodes that come and go, until Ctrl-C."
@@ -36,7 +36,7 @@ COMMANDS: Mapping[str, Lazy] = {
         "bender.cli.configuration:frontend", "Set, list and remove frontends: what backend is behind an entrance."
     ),
     "deploy": Lazy(
-        "bender.cli.deploying:deploy",
+        "bender.cli.deploy:deploy",
         "Let a version serve a backend, at once or in steps, and go back if it turns out worse.",
     ),
     "rollback": Lazy(
@@ -62,7 +62,7 @@ COMMANDS: Mapping[str, Lazy] = {
         "events.",
     ),
     "diff": Lazy("bender.cli.nodes:diff", "Show what nodes disagree on: nothing, and status 0, if they do not."),
-    "completion": Lazy("bender.cli.shells:completion", "Print what makes a SHELL complete commands and options."),
+    "completion": Lazy("bender.cli.completion:completion", "Print what makes a SHELL complete commands and options."),
 }
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

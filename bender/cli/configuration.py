@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from bender.cli import completing
+from bender.cli import suggestions
+from bender.cli.change_report import consumers_of, missing, say_differences, settings_of
+from bender.cli.click_base import Command, Group
 from bender.cli.columns import BACKEND_HISTORY, BACKENDS, FRONTEND_HISTORY, FRONTENDS, MEMBERS, RULES, Columns
-from bender.cli.effects import consumers_of, missing, say_differences, settings_of
-from bender.cli.grammar import Command, Group
-from bender.cli.screen import compact, day_and_clock
+from bender.cli.output import compact, day_and_clock
+from bender.cli.params import Name, merged, require_apart
+from bender.cli.params import Setting as Field
 from bender.cli.session import Session, asking
-from bender.cli.words import Name, merged, require_apart
-from bender.cli.words import Setting as Field
 from bender.client import Backend, BenderError, Consumer, Frontend, Member, NotFound, Reply, Setting
 from bender.client.client import LIST_BYTES_MAX, forced, only_if, path_of
 from bender.client.drivers import found_down
@@ -55,7 +55,7 @@ fields_argument = click.argument(
 
 
 def name_argument(of: str, *, required: bool = True) -> Callable[[Asked], Asked]:
-    complete = completing.backends if of == "backend" else completing.frontends
+    complete = suggestions.backends if of == "backend" else suggestions.frontends
     return click.argument(
         "name", required=required, type=Name(), shell_complete=complete, help=f"The name of the {of}."
     )
@@ -81,9 +81,9 @@ def frontend() -> None:
     """,
 )
 @name_argument("backend")
-@click.option("--app", shell_complete=completing.apps, help="The app; needed for a new one.")
+@click.option("--app", shell_complete=suggestions.apps, help="The app; needed for a new one.")
 @click.option(
-    "--version", shell_complete=completing.versions, help="The version that serves; to change it is a deploy."
+    "--version", shell_complete=suggestions.versions, help="The version that serves; to change it is a deploy."
 )
 @click.option(
     "--min-members",
@@ -120,7 +120,7 @@ async def set_backend(
     """,
 )
 @name_argument("frontend")
-@click.option("--backend", shell_complete=completing.backends, help="The backend behind it.")
+@click.option("--backend", shell_complete=suggestions.backends, help="The backend behind it.")
 @fields_argument
 @force_option
 @asking

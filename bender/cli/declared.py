@@ -10,11 +10,11 @@ from typing import IO, Any
 import click
 import msgspec
 
-from bender.cli.effects import missing, settings_of
-from bender.cli.grammar import NOT_DONE, Command
-from bender.cli.screen import Screen
+from bender.cli.change_report import missing, settings_of
+from bender.cli.click_base import NOT_DONE, Command
+from bender.cli.output import Screen
+from bender.cli.params import Duration
 from bender.cli.session import Session, asking, wall_ms
-from bender.cli.words import Duration
 from bender.client import BenderError
 from bender.client.objects import current
 from bender.declared.application import Applier, Interrupted, rehearse

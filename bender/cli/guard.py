@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from bender.cli import completing
+from bender.cli import suggestions
+from bender.cli.click_base import Group
 from bender.cli.columns import GUARDED
-from bender.cli.grammar import Group
-from bender.cli.screen import lasted
+from bender.cli.output import lasted
+from bender.cli.params import Name
 from bender.cli.session import Session, asking
-from bender.cli.words import Name
 from bender.client import Guarded
 from bender.client.client import LIST_BYTES_MAX, guard_path
 from bender.client.responses import read_nothing, reader
@@ -47,7 +47,7 @@ async def list_guarded(session: Session) -> None:
     bender guard end web
     """,
 )
-@click.argument("app", type=Name(), shell_complete=completing.guarded_apps, help="The app.")
+@click.argument("app", type=Name(), shell_complete=suggestions.guarded_apps, help="The app.")
 @asking
 async def end_guard(session: Session, app: str) -> None:
     """Have the suspects of an app hidden now, on all nodes that are connected.

@@ -9,9 +9,9 @@ from typing import Any
 import click
 import msgspec
 
+from bender.cli.click_base import Command
 from bender.cli.columns import CONSUMERS, DIFFERENCES, NODES
-from bender.cli.grammar import Command
-from bender.cli.screen import ago, lasted, without_point
+from bender.cli.output import ago, lasted, without_point
 from bender.cli.session import Session, asking
 from bender.client import BenderError, Consumer, Guarded, NotFound
 from bender.client.client import LIST_BYTES_MAX, apis

@@ -11,8 +11,8 @@ from inspect import cleandoc
 
 import click
 
+from bender.cli.click_base import Command, first_sentence
 from bender.cli.commands import bender
-from bender.cli.grammar import Command, first_sentence
 from bender.cli.session import OPTIONS
 
 COMMON = "Options of every command"

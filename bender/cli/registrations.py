@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from bender.cli import completing
+from bender.cli import suggestions
+from bender.cli.click_base import NOT_DONE, Command
 from bender.cli.columns import ACCOUNTS, EVENTS, INSTANCES, LAST_EVENTS
-from bender.cli.grammar import NOT_DONE, Command
-from bender.cli.screen import ago, clock, compact, lasted
+from bender.cli.output import ago, clock, compact, lasted
+from bender.cli.params import ID, PARTS, Duration, Events, Name, Pair, TextPair, fields, registration_id
 from bender.cli.session import Session, asking, following
-from bender.cli.styled import Styled, joined, styled
-from bender.cli.words import ID, PARTS, Duration, Events, Name, Pair, TextPair, fields, registration_id
+from bender.cli.styled_text import Styled, joined, styled
 from bender.client import Applied, BenderError, Event, NotFound, Registration, Word
 from bender.client.client import LIST_BYTES_MAX, explain_path, forced, list_path, path_of
 from bender.client.responses import Account, Explanation, Seen, Serves, read_nothing, reader
@@ -27,15 +27,15 @@ _T = TypeVar("_T")
 
 _ID_HELP = "The instance, by its id, or by its parts as four words."
 
-id_argument = click.argument("id", nargs=-1, required=True, metavar=ID, shell_complete=completing.ids, help=_ID_HELP)
+id_argument = click.argument("id", nargs=-1, required=True, metavar=ID, shell_complete=suggestions.ids, help=_ID_HELP)
 app_argument = click.argument(
-    "app", required=False, type=Name(), shell_complete=completing.apps, help="The app; all if not said."
+    "app", required=False, type=Name(), shell_complete=suggestions.apps, help="The app; all if not said."
 )
 version_argument = click.argument(
     "version",
     required=False,
     type=Name(),
-    shell_complete=completing.versions,
+    shell_complete=suggestions.versions,
     help="The version of it; all if not said.",
 )
 
@@ -79,7 +79,7 @@ async def _known(session: Session, app: str | None, version: str | None, *, list
     """Return the status of a list: an error, with the nearest names, for an app or a version that nobody knows."""
     if listed or app is None:
         return 0
-    from bender.cli.known import nearest, versions_by_app  # noqa: PLC0415 - seldom needed
+    from bender.cli.similar_names import nearest, versions_by_app  # noqa: PLC0415 - seldom needed
 
     versions = versions_by_app(await session.client.registrations(), await session.client.backends())
     if app not in versions:
@@ -208,7 +208,7 @@ async def _about(session: Session, id_: str, doing: Awaitable[_T]) -> _T:
     try:
         return await doing
     except NotFound as error:
-        from bender.cli.known import instances_near  # noqa: PLC0415 - seldom needed
+        from bender.cli.similar_names import instances_near  # noqa: PLC0415 - seldom needed
 
         raise BenderError(f"{error}{await instances_near(session.client, id_)}") from error
 
@@ -257,13 +257,13 @@ def _show_events(session: Session, nodes: Sequence[Account]) -> None:
     "id",
     nargs=-1,
     metavar=f"[{ID}]",
-    shell_complete=completing.ids,
+    shell_complete=suggestions.ids,
     help=_ID_HELP,
 )
 @click.option(
-    "--app", shell_complete=completing.apps, help="The app that it is an instance of, if it is not named by its id."
+    "--app", shell_complete=suggestions.apps, help="The app that it is an instance of, if it is not named by its id."
 )
-@click.option("--version", shell_complete=completing.versions, help="The version of the app.")
+@click.option("--version", shell_complete=suggestions.versions, help="The version of the app.")
 @click.option("--host", metavar="ADDRESS", help="Its address, or the name of its host.")
 @click.option("--port", metavar="NUMBER", help="The port at which it serves.")
 @click.option("--ttl", type=Duration(), metavar="DURATION", help="How long it stays without being renewed.")
@@ -406,7 +406,7 @@ async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None
 
 
 async def _last(session: Session, id_: str) -> str | None:
-    from bender.cli.effects import last_member  # noqa: PLC0415 - what only lists does without
+    from bender.cli.change_report import last_member  # noqa: PLC0415 - what only lists does without
 
     return await last_member(session, id_)
 
@@ -425,7 +425,7 @@ async def _set_state(session: Session, id_: str, state: str, for_s: float | None
 
 
 async def _warn_of_unable_drivers(session: Session) -> None:
-    from bender.cli.effects import warn_of_unable_drivers  # noqa: PLC0415 - what only lists does without
+    from bender.cli.change_report import warn_of_unable_drivers  # noqa: PLC0415 - what only lists does without
 
     await warn_of_unable_drivers(session)
 

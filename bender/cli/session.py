@@ -17,10 +17,10 @@ import msgspec
 from attrs import define, field
 from click.core import ParameterSource
 
-from bender.cli import completing
-from bender.cli.grammar import Unwritten
-from bender.cli.loops import on_asyncio, on_reactor
-from bender.cli.screen import Screen
+from bender.cli import suggestions
+from bender.cli.click_base import Unwritten
+from bender.cli.event_loop import on_asyncio, on_reactor
+from bender.cli.output import Screen
 from bender.cli.slow_nodes import in_order, remember
 from bender.client import BenderError, Client, Reply, Unavailable, parse_nodes
 from bender.client.node_list import API_PORT
@@ -67,7 +67,7 @@ OPTIONS = (
         "--node",
         "nodes",
         metavar="HOST:PORT,…",
-        shell_complete=completing.nodes,
+        shell_complete=suggestions.nodes,
         type=Nodes(),
         default=f"127.0.0.1:{API_PORT}",
         show_default=True,

@@ -13,8 +13,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.grammar import Unwritten
-from bender.cli.screen import Screen
+from bender.cli.click_base import Unwritten
+from bender.cli.output import Screen
 from bender.cli.session import Session, _bounded
 from bender.client import Unavailable
 from bender.client.transport import Safety

@@ -551,7 +551,7 @@ async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
 def test_what_is_not_understood(shell: Shell, arguments: list[str], why: str) -> None:
-    """It is said in one sentence which word that is. The others are in tests/cli/test_grammar.py."""
+    """It is said in one sentence which word that is. The others are in tests/cli/test_click_base.py."""
     end = shell.bender(*arguments)
     assert (end.returncode, end.stdout) == (2, "")
     assert is_sentence(end.stderr), end.stderr

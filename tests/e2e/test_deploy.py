@@ -246,7 +246,7 @@ async def test_names_that_would_be_markup(cluster: Cluster, shell: Shell) -> Non
 
 
 def test_what_are_no_steps(shell: Shell) -> None:
-    """It is said in a sentence. The others are in tests/cli/test_words.py."""
+    """It is said in a sentence. The others are in tests/cli/test_params.py."""
     end = shell.bender("deploy", "shop", "2", "--steps=25,5")
     assert (end.returncode, end.stdout) == (2, "")
     assert is_sentence(end.stderr), end.stderr

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bender.cli.styled import Styled, joined, plain_table, styled, styles_of
+from bender.cli.styled_text import Styled, joined, plain_table, styled, styles_of
 from bender.core.forcing import FORCE_HERE, FORCE_IN_API
 from bender.net.escaping import escaped_json
 
@@ -85,7 +85,7 @@ class Screen:
         """One row to a line; nothing where there is none, but for what is said about it on a terminal."""
         self.end()
         if rows and self.is_terminal:
-            from bender.cli.rich_screen import print_table  # noqa: PLC0415 - see there
+            from bender.cli.rich_output import print_table  # noqa: PLC0415 - see there
 
             print_table(columns, rows)
         elif rows:
@@ -143,7 +143,7 @@ class Screen:
             self._take_back = later(PATIENCE_S, self._show_sign)
 
     def _show_sign(self) -> None:
-        from bender.cli.rich_screen import waiting_sign  # noqa: PLC0415 - see there
+        from bender.cli.rich_output import waiting_sign  # noqa: PLC0415 - see there
 
         self._take_back = None
         self._sign = waiting_sign("waiting for an answer")
@@ -153,7 +153,7 @@ class Screen:
         """For who sits before a terminal, a bar that is drawn anew in its place; it goes when it is stopped."""
         if not self.is_terminal:
             return None
-        from bender.cli.rich_screen import progress_bar  # noqa: PLC0415 - see there
+        from bender.cli.rich_output import progress_bar  # noqa: PLC0415 - see there
 
         self.end()
         return progress_bar()

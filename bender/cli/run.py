@@ -17,11 +17,11 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
-from bender.cli import completing
-from bender.cli.grammar import Command as Documented
-from bender.cli.screen import json_for
+from bender.cli import suggestions
+from bender.cli.click_base import Command as Documented
+from bender.cli.output import json_for
+from bender.cli.params import Duration, Pair, fields
 from bender.cli.session import TOKEN, Session, following
-from bender.cli.words import Duration, Pair, fields
 from bender.client import BenderError, Client
 from bender.core.model import Invalid
 from bender.core.timing import Timing
@@ -60,8 +60,8 @@ class TypedDuration(Duration):
     bender run --app web --version 1.2.0 --port 8080 --check /health --drain 3 -- ./serve --port 8080
     """,
 )
-@click.option("--app", required=True, shell_complete=completing.apps, help="The app that it is an instance of.")
-@click.option("--version", required=True, shell_complete=completing.versions, help="The version of the app.")
+@click.option("--app", required=True, shell_complete=suggestions.apps, help="The app that it is an instance of.")
+@click.option("--version", required=True, shell_complete=suggestions.versions, help="The version of the app.")
 @click.option(
     "--port", required=True, type=click.IntRange(1, 65535), metavar="NUMBER", help="The port at which it serves."
 )

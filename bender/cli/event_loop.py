@@ -10,7 +10,7 @@ import gc
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from bender.cli.grammar import INTERRUPTED
+from bender.cli.click_base import INTERRUPTED
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

@@ -7,7 +7,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.styled import Styled, cell_width, joined, plain_table, styled, styles_of
+from bender.cli.styled_text import Styled, cell_width, joined, plain_table, styled, styles_of
 
 
 class Terminal(StringIO):

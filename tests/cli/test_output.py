@@ -9,7 +9,7 @@ from io import StringIO
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.screen import Screen, clock, compact, ended, lasted, without_point
+from bender.cli.output import Screen, clock, compact, ended, lasted, without_point
 from bender.core.forcing import FORCE_IN_API
 
 

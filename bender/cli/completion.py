@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from bender.cli.grammar import Command
+from bender.cli.click_base import Command
 
 
 @click.command(

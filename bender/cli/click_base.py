@@ -21,7 +21,7 @@ from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 from click.shell_completion import CompletionItem
 
 from bender.cli.columns import Columns
-from bender.cli.screen import Screen, use_streams_safely, without_point
+from bender.cli.output import Screen, use_streams_safely, without_point
 
 #: What a shell shows for a command that Ctrl-C has ended.
 INTERRUPTED = 130

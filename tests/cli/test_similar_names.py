@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.known import LISTED_MAX, nearest, versions_by_app
+from bender.cli.similar_names import LISTED_MAX, nearest, versions_by_app
 from bender.client import Backend, Registration
 
 

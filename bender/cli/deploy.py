@@ -8,12 +8,12 @@ import click
 import msgspec
 from twisted.internet.defer import CancelledError
 
-from bender.cli import completing
+from bender.cli import suggestions
+from bender.cli.click_base import NOT_DONE, Command
 from bender.cli.configuration import name_argument
-from bender.cli.grammar import NOT_DONE, Command
-from bender.cli.screen import Screen, without_point
+from bender.cli.output import Screen, without_point
+from bender.cli.params import Duration, Name, Steps
 from bender.cli.session import Session, following, wall_ms
-from bender.cli.words import Duration, Name, Steps
 from bender.core.serving import canary_of
 from bender.deploy import REQUESTS_MIN, Deploy, Look, Plan, Progress, Step
 from bender.deploy.analysis import Count, members
@@ -35,7 +35,7 @@ up_to_a_day = Duration("0s", "24h")
     """,
 )
 @name_argument("backend")
-@click.argument("version", type=Name(), shell_complete=completing.versions, help="The version that is to serve.")
+@click.argument("version", type=Name(), shell_complete=suggestions.versions, help="The version that is to serve.")
 @click.option("--min-members", type=click.IntRange(0), metavar="NUMBER",
               help="How many members the version needs; one by default.",
 )  # fmt: skip

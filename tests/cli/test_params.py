@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.grammar import as_utf8
-from bender.cli.words import (
+from bender.cli.click_base import as_utf8
+from bender.cli.params import (
     Duration,
     Events,
     Name,

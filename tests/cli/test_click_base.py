@@ -12,9 +12,9 @@ import click
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli import bender, grammar
+from bender.cli import bender, click_base
+from bender.cli.click_base import OF_COMMANDS, Command, Group, first_sentence, run
 from bender.cli.commands import COMMANDS
-from bender.cli.grammar import OF_COMMANDS, Command, Group, first_sentence, run
 from bender.cli.session import OPTIONS
 
 WEB = "web/1.2.0/10.0.0.5/8080"
@@ -83,7 +83,7 @@ class Columns(SynchronousTestCase):
     def test_each_is_explained(self) -> None:
         """In the help of the command that prints it: no table is printed with columns that are only named in place."""
         tables = 0
-        for path in sorted(Path(grammar.__file__).parent.glob("*.py")):
+        for path in sorted(Path(click_base.__file__).parent.glob("*.py")):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "table":
                     tables += 1

@@ -15,7 +15,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from bender.cli.styled import styled
+from bender.cli.styled_text import styled
 
 #: Wider than any table is without a limit.
 UNLIMITED_WIDTH = 10_000
