@@ -44,8 +44,8 @@ async def last_member(session: Session, id_: str) -> str | None:
 
     It is judged as a node judges a drain. Nodes themselves let it end: a program that stops deregisters what it serves.
     """
-    from bender.declared.application import rehearse  # noqa: PLC0415 - what sets something does without
-    from bender.declared.comparison import ConfigChange, Contents  # noqa: PLC0415
+    from bender.declared.apply import rehearse  # noqa: PLC0415 - what sets something does without
+    from bender.declared.diff import ConfigChange, Contents  # noqa: PLC0415
     from bender.declared.document import DeclaredState, declared_fields  # noqa: PLC0415
 
     backends = {each.name: declared_fields(each.settings) for each in await session.client.backends()}

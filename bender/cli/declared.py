@@ -17,12 +17,12 @@ from bender.cli.params import Duration
 from bender.cli.session import Session, asking, wall_ms
 from bender.client import BenderError
 from bender.client.objects import current
-from bender.declared.application import Applier, Interrupted, rehearse
-from bender.declared.comparison import ChangeSet, ConfigChange, Contents, change_set, exported
+from bender.declared.apply import Applier, Interrupted, rehearse
+from bender.declared.diff import ChangeSet, ConfigChange, Contents, change_set, exported
 from bender.declared.document import Document
-from bender.declared.reading import Problem, Read, read
-from bender.declared.rehearsal import Objection
-from bender.declared.writing import write
+from bender.declared.parser import Problem, Read, read
+from bender.declared.preflight import Objection
+from bender.declared.writer import write
 from bender.net.escaping import escaped
 
 #: Objects of which it is found out whether load balancers have them: each takes requests until they do.

@@ -19,9 +19,9 @@ from bender.client.objects import current, reader_of
 from bender.client.responses import read_nothing, reader
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.states import LASTING_S_MIN
-from bender.declared.comparison import ChangeSet, ConfigChange, Contents, changed_fields
+from bender.declared.diff import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
-from bender.declared.rehearsal import Objection, objections, versions_concerned, warnings
+from bender.declared.preflight import Objection, objections, versions_concerned, warnings
 from bender.net.addresses import NoAnswer
 
 #: Lists of the members of a version. If more are needed, all that is registered is fetched in one piece.

@@ -12,8 +12,8 @@ from twisted.web.static import Data
 
 from bender.client import Client, Reply, Unavailable
 from bender.core.states import Word
-from bender.declared.application import Applier, Interrupted
-from bender.declared.comparison import ChangeSet, change_set, exported
+from bender.declared.apply import Applier, Interrupted
+from bender.declared.diff import ChangeSet, change_set, exported
 from bender.declared.document import DeclaredState, Document
 from tests.client.cluster import ALL, ONE, TWO, ClientCase, Page
 

@@ -8,9 +8,9 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client import Registration, Word
-from bender.declared.comparison import Contents, change_set
+from bender.declared.diff import Contents, change_set
 from bender.declared.document import DeclaredState, Document
-from bender.declared.rehearsal import objections, versions_concerned, warnings
+from bender.declared.preflight import objections, versions_concerned, warnings
 
 SHOP = {"app": "web", "version": "1"}
 

@@ -36,7 +36,7 @@ from bender.declared.document import (
     Fields,
     backends_named,
 )
-from bender.declared.lines import Path, lines_of
+from bender.declared.line_numbers import Path, lines_of
 
 _STATE_FIELDS = ("state", "for", "until")
 _STATE_KEY = "APP/VERSION/HOST/PORT"

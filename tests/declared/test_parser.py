@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.declared.document import DeclaredState, Document
-from bender.declared.lines import lines_of
-from bender.declared.reading import read
+from bender.declared.line_numbers import lines_of
+from bender.declared.parser import read
 
 NOW_MS = 1_796_000_000_000
 

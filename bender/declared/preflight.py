@@ -15,7 +15,7 @@ from bender.client.types import Registration
 from bender.core.impact import Impact
 from bender.core.serving import AWAY, versions_of
 from bender.core.standing import UP
-from bender.declared.comparison import ConfigChange, Contents
+from bender.declared.diff import ConfigChange, Contents
 from bender.declared.document import Fields, backends_named
 
 #: An app and a version of it.

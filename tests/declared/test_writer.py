@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.declared.document import DeclaredState, Document, declared_fields
-from bender.declared.reading import read
-from bender.declared.writing import HEADER, write
+from bender.declared.parser import read
+from bender.declared.writer import HEADER, write
 
 NOW_MS = 1_795_447_900_000
 
