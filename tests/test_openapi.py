@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender import __version__
 from bender.api.responses import QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.routes import ROUTES
-from bender.core import account, connections, model, routing
+from bender.core import connections, diagnosis, model, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node.counters import Tally
 from bender.node.node import EVENTS_TOLD_MAX
@@ -115,9 +115,9 @@ class Words(SynchronousTestCase):
 
     def test_an_account_has_the_fields_that_it_is_told_with(self) -> None:
         """All of them, always; besides, whether the node answered at all."""
-        for part in (account.Held, account.Seen, account.Heard, account.Happened):
+        for part in (diagnosis.Held, diagnosis.Seen, diagnosis.Heard, diagnosis.Happened):
             self._assert_fields(part.__name__, *part.__struct_encode_fields__)
-        for whole in (account.Account, account.Unheard):
+        for whole in (diagnosis.Account, diagnosis.Unheard):
             self._assert_fields(whole.__name__, "answered", *whole.__struct_encode_fields__)
 
     def test_what_was_done_since_the_start_is_what_is_counted(self) -> None:

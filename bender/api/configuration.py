@@ -25,13 +25,13 @@ from bender.api.responses import (
     shown,
     stale,
 )
-from bender.core import model, serving
-from bender.core.fields import did_you_mean
-from bender.core.kind import Kind, name_of, parse_members_min, parse_object
+from bender.core import model
+from bender.core.kinds import Kind, name_of, parse_members_min, parse_object
+from bender.core.members import canary_of, servers_of, weighted_members
 from bender.core.model import registration
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.serving import canary_of, servers_of
-from bender.core.standing import USUAL
+from bender.core.spelling import did_you_mean
+from bender.core.status import USUAL
 from bender.node.listings import SLICE, portions
 from bender.node.node import Node
 
@@ -206,7 +206,7 @@ def members(node: Node, asked: Asked) -> Answer | Later:
                 shown = [registration(c.key, c.body, standings.get(c.key, USUAL)) for c in portion]
                 registrations.extend(map(msgspec.json.decode, shown))
                 yield
-        weighted = iter(serving.members(backend, *read))
+        weighted = iter(weighted_members(backend, *read))
         while batch := [*islice(weighted, SLICE)]:
             found.extend(map(encode, batch))
             yield

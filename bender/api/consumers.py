@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bender.api.responses import Answer, Asked, encode, listed, shown
-from bender.core.consumer import Consumer, parse_confirmation, same_name
+from bender.core.consumers import Consumer, parse_confirmation, same_name
 from bender.core.model import parse_name
 from bender.node.consumer_table import Origin
 from bender.node.node import Node

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from bender.api.responses import Answer, Asked, Headers, encode, forced, refused
-from bender.core.forcing import FORCE_IN_API
+from bender.core.force import FORCE_IN_API
 from bender.core.impact import NAMES_MAX, Impact, Settings
-from bender.core.kind import Kind
+from bender.core.kinds import Kind
+from bender.core.members import AWAY
 from bender.core.routing import BACKEND
-from bender.core.serving import AWAY
 from bender.net.escaping import escaped_json
 from bender.node.node import Node
 

@@ -30,9 +30,9 @@ from bender.api.responses import (
     wait_s,
 )
 from bender.core import model
+from bender.core.admin_state import key_of_state, parse_word, told
 from bender.core.model import Wanted
-from bender.core.standing import USUAL, Standing
-from bender.core.states import key_of_state, parse_word, told
+from bender.core.status import USUAL, Standing
 from bender.node.explain import explain
 from bender.node.listings import SLICE
 from bender.node.node import Node

@@ -9,7 +9,7 @@ from bender.cli.session import Session
 from bender.client import Backend, BenderError, Consumer, Frontend
 from bender.client.drivers import APPLIED_S_MAX, unable, until_applied
 from bender.client.objects import current
-from bender.core.consumer import digest_of
+from bender.core.consumers import digest_of
 from bender.core.difference import differences
 
 

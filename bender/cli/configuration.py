@@ -33,8 +33,8 @@ from bender.client.responses import (
     reader,
 )
 from bender.core.difference import differences
-from bender.core.fields import nearest_name
-from bender.core.serving import canary_of
+from bender.core.members import canary_of
+from bender.core.spelling import nearest_name
 
 #: What stands in columns of its own, or goes without saying.
 _SHOWN = {"id", "resource", "name", "app", "version", "backend"}

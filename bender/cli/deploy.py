@@ -14,7 +14,7 @@ from bender.cli.configuration import name_argument
 from bender.cli.output import Screen, without_point
 from bender.cli.params import Duration, Name, Steps
 from bender.cli.session import Session, following, wall_ms
-from bender.core.serving import canary_of
+from bender.core.members import canary_of
 from bender.deploy import REQUESTS_MIN, Deploy, Look, Plan, Progress, Step
 from bender.deploy.analysis import Count, members
 from bender.deploy.interruption import serving

@@ -18,7 +18,7 @@ from bender.client.client import LIST_BYTES_MAX, apis
 from bender.client.decoding import decoded
 from bender.client.drivers import problems_of, trouble_of
 from bender.client.responses import Peer, Status, check_body, reader, refusal_of
-from bender.core.consumer import labels, report_of
+from bender.core.consumers import labels, report_of
 from bender.net.addresses import NoAnswer
 
 #: Nodes may differ for a moment. So often, so far apart, they are asked again before it is said that they do.

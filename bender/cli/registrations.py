@@ -20,8 +20,8 @@ from bender.client import Applied, BenderError, Event, NotFound, Registration, W
 from bender.client.client import LIST_BYTES_MAX, explain_path, forced, list_path, path_of
 from bender.client.responses import Account, Explanation, Seen, Serves, read_nothing, reader
 from bender.core.difference import differences
-from bender.core.forcing import FORCE_HERE
-from bender.core.standing import UP
+from bender.core.force import FORCE_HERE
+from bender.core.status import UP
 
 _T = TypeVar("_T")
 

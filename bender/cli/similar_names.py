@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from bender.client import Backend, Client, Registration
-from bender.core.serving import versions_of
+from bender.core.members import versions_of
 
 #: Names that are listed where none is near.
 LISTED_MAX = 10

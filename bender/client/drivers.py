@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from bender.client.types import Consumer, NotFound
-from bender.core.consumer import Report, ReportedProblem, digest_of, down_by_most, labels, report_of
+from bender.core.consumers import Report, ReportedProblem, digest_of, down_by_most, labels, report_of
 
 #: How long a driver may take to apply a change, and the time between two looks at what it reports.
 APPLIED_S_MAX = 5.0

@@ -18,10 +18,10 @@ from math import inf
 import msgspec
 from attrs import evolve
 
-from bender.core.contacts import Contact, Contacts, covered
 from bender.core.guard import Guard, app_of
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, Dot, End, Entry, Head, Ledger, Rank
+from bender.core.peers import Contact, Contacts, covered
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import Index, View

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil, sqrt
 
-from bender.core.contacts import Contacts
 from bender.core.messages import Request, Setting
+from bender.core.peers import Contacts
 
 #: Rounds under way to one address. More than one, because a lost answer must not hold up the next ask for its whole
 #: time limit; few, because a peer that hangs must not be buried.

@@ -20,9 +20,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from bender.core.fields import in_words, names_at, unknown_field
 from bender.core.reasons import CHECK_FAILED
-from bender.core.standing import USUAL, Standing
+from bender.core.spelling import in_words, names_at, unknown_field
+from bender.core.status import USUAL, Standing
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 
 #: One object as JSON. Every node holds all of them, and an event with one must fit the 16 KiB that line protocols

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from bender.core.fields import unknown_field
 from bender.core.model import Invalid, shown_name
+from bender.core.spelling import unknown_field
 
 _T = TypeVar("_T")
 

@@ -14,16 +14,16 @@ from math import inf
 
 from attrs import evolve
 
-from bender.core.account import Account, Marks, account
 from bender.core.address_conflicts import address_of
 from bender.core.claims import Claims
 from bender.core.configuration import KEYS_MAX, Configuration
-from bender.core.contacts import Contact, Contacts
+from bender.core.diagnosis import Account, Marks, account
+from bender.core.gossip import INVALID_KEPT_S, Rounds
 from bender.core.guard import LIFTED, Guarded, guarded_app, key_of_guard
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.links import Links
 from bender.core.messages import Counter, Message, Request, Sender, Setting
-from bender.core.rounds import INVALID_KEPT_S, Rounds
+from bender.core.peers import Contact, Contacts
 from bender.core.timing import ABSENCE_S_MAX, Timing
 from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import Event, View

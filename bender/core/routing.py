@@ -23,7 +23,7 @@ from bender.core.connections import (
     parse_maxconn,
     parse_redirect_https,
 )
-from bender.core.kind import Kind
+from bender.core.kinds import Kind
 from bender.core.model import Invalid, canonical_host, destination, parse_name, parse_port, shown_name
 from bender.core.parsing import number as _number
 from bender.core.parsing import require_fields as _require_fields

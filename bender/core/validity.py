@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
+from bender.core.admin_state import registration_of
 from bender.core.guard import guarded_app
-from bender.core.kind import Kind
+from bender.core.kinds import Kind
 from bender.core.ledger import End, Entry
 from bender.core.messages import Setting
 from bender.core.model import (
@@ -33,7 +34,6 @@ from bender.core.model import (
     registration_key,
 )
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.states import registration_of
 from bender.core.timing import TTL_S_MAX
 
 #: One setting, or one registration with all that its key says. Clients may send 4 KiB; an event with more than this

@@ -16,13 +16,13 @@ from typing import Literal
 import msgspec
 
 from bender.core.address_conflicts import AddressIndex
+from bender.core.admin_state import registration_of, state_in
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, Dot, End, Entry
 from bender.core.messages import Setting
 from bender.core.model import registration
 from bender.core.reasons import CHECK_FAILED
-from bender.core.standing import UP, USUAL, Standing, State, standing_of
-from bender.core.states import registration_of, state_in
+from bender.core.status import UP, USUAL, Standing, State, standing_of
 
 What = Literal["online", "offline", "changed", "created", "removed"]
 Reason = Literal["registered", "expired", "deregistered", "check-failed", "node-lost", "restored", "configured"]

@@ -17,8 +17,8 @@ from bender.client import BenderError, Client, NotFound, Refused, Reply, Word
 from bender.client.client import forced, only_if, path_of
 from bender.client.objects import current, reader_of
 from bender.client.responses import read_nothing, reader
+from bender.core.admin_state import LASTING_S_MIN
 from bender.core.configuration import LASTING_S_MAX
-from bender.core.states import LASTING_S_MIN
 from bender.declared.diff import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
 from bender.declared.preflight import Objection, objections, versions_concerned, warnings

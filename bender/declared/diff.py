@@ -13,10 +13,10 @@ from attrs import frozen
 
 from bender.client.types import Word
 from bender.core.difference import differences
-from bender.core.kind import Kind
+from bender.core.kinds import Kind
+from bender.core.members import versions_of
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.serving import versions_of
-from bender.core.standing import UP
+from bender.core.status import UP
 from bender.core.timing import in_a_word
 from bender.declared.document import CLOCK_ERROR_MS, META, DeclaredState, Document, Fields, moment, same
 

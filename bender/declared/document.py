@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from bender.core.kind import Kind
+from bender.core.admin_state import LASTING_S
+from bender.core.kinds import Kind
+from bender.core.members import backends_of_rules
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.serving import backends_of_rules
-from bender.core.standing import State
-from bender.core.states import LASTING_S
+from bender.core.status import State
 
 ObjectKind = Literal["backend", "frontend"]
 

@@ -13,8 +13,8 @@ from attrs import define, frozen
 
 from bender.client.types import Registration
 from bender.core.impact import Impact
-from bender.core.serving import AWAY, versions_of
-from bender.core.standing import UP
+from bender.core.members import AWAY, versions_of
+from bender.core.status import UP
 from bender.declared.diff import ConfigChange, Contents
 from bender.declared.document import Fields, backends_named
 

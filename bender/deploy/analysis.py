@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import evolve, field, frozen
 
-from bender.core.consumer import Report
+from bender.core.consumers import Report
 
 #: With fewer requests than that a share of errors says nothing: of 100, three fail at a rate of 0.2 % once in a
 #: thousand times.

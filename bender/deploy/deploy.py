@@ -15,8 +15,8 @@ from attrs import frozen
 from bender.client import BenderError, Client, Consumer, NotFound, Refused, Registration
 from bender.client.drivers import APPLIED_S_MAX, Lack, until_applied
 from bender.client.responses import backend_of
-from bender.core.consumer import Report, down_by_most, labels, report_of
-from bender.core.serving import canary_of
+from bender.core.consumers import Report, down_by_most, labels, report_of
+from bender.core.members import canary_of
 from bender.deploy.analysis import Look, Rates, counts, members, worse
 from bender.deploy.backend_update import Changed, Hold
 from bender.deploy.concurrent_change import recent_change

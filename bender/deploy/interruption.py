@@ -14,7 +14,7 @@ import msgspec
 
 from bender.client import BenderError, Client
 from bender.core.difference import differences
-from bender.core.serving import canary_of
+from bender.core.members import canary_of
 from bender.deploy.backend_update import Changed
 from bender.deploy.plan import Settings, are_same, told
 

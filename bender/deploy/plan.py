@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from bender.core.serving import canary_of
+from bender.core.members import canary_of
 
 #: The share at which a version is no canary any more.
 ALL = 100

@@ -19,8 +19,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from bender.core.account import Account, Unheard
-from bender.core.consumer import Awaited, Consumer
+from bender.core.consumers import Awaited, Consumer
+from bender.core.diagnosis import Account, Unheard
 from bender.core.links import partners
 from bender.core.messages import Message, Request
 from bender.core.timing import Timing

@@ -22,8 +22,8 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
-from bender.core.account import Account
-from bender.core.consumer import Awaited, Consumer
+from bender.core.consumers import Awaited, Consumer
+from bender.core.diagnosis import Account
 from bender.core.messages import Message
 from bender.exchange import push
 from bender.exchange.peer_problems import Conditions

@@ -29,9 +29,9 @@ import msgspec
 from attrs import field, frozen
 from msgspec import Meta
 
-from bender.core.account import Account
 from bender.core.configuration import BUCKETS, LASTING_S_MAX
-from bender.core.consumer import Awaited, Consumer
+from bender.core.consumers import Awaited, Consumer
+from bender.core.diagnosis import Account
 from bender.core.entries import ROW
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import AGE_S_MAX, WHOLE, Counter, Message, Sender, Setting

@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from bender import __version__
-from bender.core.consumer import Confirmation, Report
+from bender.core.consumers import Confirmation, Report
 from bender.core.model import (
     RENEWALS_MAX,
     Invalid,

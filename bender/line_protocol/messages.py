@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from bender.core.consumer import Report
+from bender.core.consumers import Report
 from bender.core.model import Invalid, Wanted, invalid, parse_wanted
 from bender.core.timing import TTL_S_MAX, Timing
 

@@ -12,9 +12,9 @@ from typing import Literal
 
 from twisted.logger import Logger
 
-from bender.core import consumer
+from bender.core import consumers
 from bender.core.address_conflicts import AddressConflicts, ConflictChanges
-from bender.core.contacts import Contact
+from bender.core.peers import Contact
 from bender.core.replica import Replica
 from bender.net.addresses import host_port
 
@@ -169,7 +169,7 @@ class Chronicle:
             if name not in self._consumers:
                 if len(self._consumers) >= CONSUMERS_LOGGED_MAX:
                     continue
-                problem = consumer.same_name(name, instances)
+                problem = consumers.same_name(name, instances)
                 self._log.warn("Consumer name {name} is shared: {problem}.", name=name, problem=problem)
             self._consumers[name] = now
         if self._consumers:

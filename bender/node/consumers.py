@@ -19,7 +19,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from bender.core.consumer import Confirmation, Consumer, Report
+from bender.core.consumers import Confirmation, Consumer, Report
 from bender.core.model import Invalid
 from bender.node.consumer_table import Known, Origin, Roster, Selecting
 from bender.node.journal import Journal

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 
-from bender.core.account import Account, Held, Unheard
-from bender.core.consumer import Consumer, labels
+from bender.core.admin_state import told
+from bender.core.consumers import Consumer, labels
+from bender.core.diagnosis import Account, Held, Unheard
 from bender.core.reasons import CHECK_FAILED
-from bender.core.standing import UP
-from bender.core.states import told
+from bender.core.status import UP
 from bender.core.timing import in_a_word
 from bender.net.addresses import host_port
 from bender.node.node import Node

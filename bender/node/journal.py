@@ -20,7 +20,7 @@ from typing import Protocol
 import msgspec
 from twisted.logger import Logger
 
-from bender.core.account import Happened
+from bender.core.diagnosis import Happened
 from bender.core.model import registration
 from bender.core.replica import Full
 from bender.core.view import Event

@@ -14,7 +14,7 @@ from typing import Any
 
 from bender.core.ledger import Claim
 from bender.core.model import registration, registration_bytes
-from bender.core.standing import USUAL, Standing
+from bender.core.status import USUAL, Standing
 from bender.core.view import View, in_order
 
 #: Registrations in a list that is put together in one go: 60 KB, in 0.15 ms, or 0.3 ms if their meta is looked at.

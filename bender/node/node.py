@@ -17,17 +17,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from bender import __version__
-from bender.core import consumer
-from bender.core.account import Account, Unheard, heard_s
+from bender.core import consumers
 from bender.core.address_conflicts import AddressConflicts
-from bender.core.consumer import Awaited, Consumer
-from bender.core.contacts import Contact
+from bender.core.admin_state import Word, key_of_state, registration_of
+from bender.core.consumers import Awaited, Consumer
+from bender.core.diagnosis import Account, Unheard, heard_s
 from bender.core.ledger import Claim
 from bender.core.messages import Message, Request, Sender, Setting
 from bender.core.model import Wanted, canonical_id, instance_of
+from bender.core.peers import Contact
 from bender.core.replica import Full, NotReady, Replica
-from bender.core.standing import Standing
-from bender.core.states import Word, key_of_state, registration_of
+from bender.core.status import Standing
 from bender.core.timing import Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import in_order
@@ -437,12 +437,12 @@ class Node:
     def _all_problems(self, now: float) -> dict[str, str]:
         addresses = shared_addresses(self.replica, now).items()
         names = shared_names(self.replica, now).items()
-        consumers = self.shared_consumers().items()
+        programs = self.shared_consumers().items()
         return (
             self._problems
             | {address: shared(names) for address, names in addresses}
             | {f"node/{name}": same_name(addresses) for name, addresses in names}
-            | {f"consumer/{name}": consumer.same_name(name, instances) for name, instances in consumers}
+            | {f"consumer/{name}": consumers.same_name(name, instances) for name, instances in programs}
             | conflict_problems(self._conflicts)
             | self.replica.invalid(now)
         )

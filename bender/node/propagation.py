@@ -18,8 +18,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.core.consumer import Awaited, Consumer, labels, shared_names
-from bender.core.contacts import Contact
+from bender.core.consumers import Awaited, Consumer, labels, shared_names
+from bender.core.peers import Contact
 from bender.core.replica import Replica
 from bender.node.consumers import Consumers
 from bender.node.journal import Journal

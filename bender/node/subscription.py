@@ -16,10 +16,10 @@ from typing import Literal, TypeVar
 
 from attrs import frozen
 
-from bender.core.consumer import parse_instance
+from bender.core.consumers import parse_instance
 from bender.core.ledger import Claim
 from bender.core.model import parse_name, registration, registration_bytes
-from bender.core.standing import USUAL, Standing
+from bender.core.status import USUAL, Standing
 from bender.node.journal import Entry, said, snapshot_lines
 from bender.node.node import Node
 

@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
-from bender.core.account import Account, Unheard
-from bender.core.consumer import Awaited, Confirmation, Consumer
+from bender.core.consumers import Awaited, Confirmation, Consumer
+from bender.core.diagnosis import Account, Unheard
 from bender.node.node import Node
 from bender.node.subscription import Selection
 from tests.api.conversation import (

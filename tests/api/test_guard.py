@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
-from bender.core.account import Account, Unheard
+from bender.core.diagnosis import Account, Unheard
 from bender.node.node import Node
 from bender.node.subscription import Selection, Subscription
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, Response, parsed, request

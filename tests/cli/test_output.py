@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli.output import Screen, clock, compact, ended, lasted, without_point
-from bender.core.forcing import FORCE_IN_API
+from bender.core.force import FORCE_IN_API
 
 
 class Durations(SynchronousTestCase):

@@ -15,7 +15,7 @@ from bender.client import Client, NotFound, Refused, Unavailable, parse_nodes
 from bender.client.node_list import NODES_MAX, Nodes
 from bender.client.transport import TooLong
 from bender.client.twisted_http import Collecting
-from bender.core.consumer import Confirmation, Report
+from bender.core.consumers import Confirmation, Report
 from bender.core.model import Wanted
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
 from tests.exchange.network import Stranger

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client import Consumer, NotFound
 from bender.client.drivers import APPLIED_S_MAX, LOOK_S, problems_of, trouble_of, unable, until_applied
-from bender.core.consumer import digest_of
+from bender.core.consumers import digest_of
 
 SHOP = {"id": "backend/shop", "name": "shop", "app": "web", "version": "1"}
 REFUSED = {"kind": "refused", "why": "line 3: no", "since": 1000, "instead": "HAProxy goes on with the old one"}

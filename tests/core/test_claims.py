@@ -5,11 +5,11 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import KEYS_PER_SLICE, Claims
-from bender.core.contacts import Contact, Contacts
 from bender.core.guard import Guarded
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, Copy, Delta, Dot, End, Gap, Head, Ledger
 from bender.core.messages import Counter
+from bender.core.peers import Contact, Contacts
 from bender.core.timing import TTL_S_MAX, Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import View

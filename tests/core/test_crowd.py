@@ -6,12 +6,12 @@ from random import Random
 
 from attrs import evolve
 
-from bender.core.contacts import CONTACTS_MAX
 from bender.core.ledger import Head
 from bender.core.links import UNREACHED_MAX, partners
 from bender.core.messages import Counter, Message, Request
+from bender.core.peers import CONTACTS_MAX
 from tests.core.cluster import KEY, Cluster
-from tests.core.test_rounds import NOW, RoundsCase, counter, ledger, sender
+from tests.core.test_gossip import NOW, RoundsCase, counter, ledger, sender
 
 
 class Full(RoundsCase):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bender.core.claims import Claims
-from bender.core.contacts import Contacts
+from bender.core.gossip import INVALID_KEPT_S, INVALID_REMEMBERED_MAX
 from bender.core.ledger import NUMBER_MAX, Claim, Head, Ledger
 from bender.core.messages import Message, Sender, Setting
-from bender.core.rounds import INVALID_KEPT_S, INVALID_REMEMBERED_MAX
+from bender.core.peers import Contacts
 from bender.core.timing import Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import View

@@ -6,9 +6,9 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.contacts import Contacts
 from bender.core.links import ALL_MAX, UNREACHED_MAX, Link, Links, partners
 from bender.core.messages import Counter, Message, Request, Sender, Setting
+from bender.core.peers import Contacts
 from bender.core.timing import Timing
 
 ADDRESSES = [f"n{i}:1730" for i in range(100)]

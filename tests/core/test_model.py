@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core import kind, model
-from bender.core.consumer import Report, parse_confirmation
+from bender.core import kinds, model
+from bender.core.admin_state import parse_word
+from bender.core.consumers import Report, parse_confirmation
 from bender.core.model import Invalid, Terms, TooLarge, Wanted
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.standing import USUAL, standing_of
-from bender.core.states import parse_word
+from bender.core.status import USUAL, standing_of
 from bender.core.timing import Timing
 
 TIMING = Timing()
@@ -261,8 +261,8 @@ class Documents(ModelCase):
             lambda: body_of(model.parse_registration(document, TIMING)),
             lambda: body_of(model.parse_registration_at(path, document, TIMING)),
             lambda: model.parse_renewals(document),
-            lambda: BACKEND.body("x", kind.parse_object(document)),
-            lambda: FRONTEND.body(kind.name_of(kind.parse_object(document)), kind.parse_object(document)),
+            lambda: BACKEND.body("x", kinds.parse_object(document)),
+            lambda: FRONTEND.body(kinds.name_of(kinds.parse_object(document)), kinds.parse_object(document)),
         ):
             try:
                 parse()
@@ -393,7 +393,7 @@ class Configured(ModelCase):
 
     def test_deep(self) -> None:
         """A user's own fields may be deep, but not beyond what others can read."""
-        deep = [kind.parse_object(b'{"y":' * levels + b"1" + b"}" * levels) for levels in (20, 21)]
+        deep = [kinds.parse_object(b'{"y":' * levels + b"1" + b"}" * levels) for levels in (20, 21)]
         FRONTEND.body("edge", {"meta": deep[0]})
         self.invalid("meta", FRONTEND.body, "edge", {"meta": deep[1]})
 
@@ -485,19 +485,19 @@ class Parsing(ModelCase):
 
     def test_members_min(self) -> None:
         """A million at most."""
-        self.assertEqual([kind.parse_members_min(n) for n in (None, 0, 1, 1_000_000)], [0, 0, 1, 1_000_000])
+        self.assertEqual([kinds.parse_members_min(n) for n in (None, 0, 1, 1_000_000)], [0, 0, 1, 1_000_000])
         for number in (-1, 1_000_001, True, 1.0, "1"):
-            self.invalid("min_members", kind.parse_members_min, number)
+            self.invalid("min_members", kinds.parse_members_min, number)
 
     def test_names(self) -> None:
-        self.assertEqual((model.parse_name("name", "n" * 255), kind.name_of({"name": "x"})), ("n" * 255, "x"))
+        self.assertEqual((model.parse_name("name", "n" * 255), kinds.name_of({"name": "x"})), ("n" * 255, "x"))
         for name in (None, 1, "", "n" * 256, "a/b", ".", "..", "a\n"):
             self.invalid("name", model.parse_name, "name", name)
-            self.invalid("name", kind.name_of, {"name": name})
+            self.invalid("name", kinds.name_of, {"name": name})
 
     def test_objects(self) -> None:
-        self.assertEqual([kind.parse_object(document) for document in (b"", b" ", b'{"a": 1}')], [{}, {}, {"a": 1}])
-        self.invalid("body", kind.parse_object, b"[]")
+        self.assertEqual([kinds.parse_object(document) for document in (b"", b" ", b'{"a": 1}')], [{}, {}, {"a": 1}])
+        self.invalid("body", kinds.parse_object, b"[]")
 
     def test_says_nothing(self) -> None:
         """What says nothing leaves everything as it is."""
@@ -514,7 +514,7 @@ class Parsing(ModelCase):
         )
         self.invalid("ids", model.parse_renewals, b'{"ids": [1]}')
         self.assertIn("is not JSON", self.invalid("body", model.parse_renewals, b"{"))
-        self.assertIn("too deep", self.invalid("body", kind.parse_object, b'{"a":' + b"[" * 100_000))
+        self.assertIn("too deep", self.invalid("body", kinds.parse_object, b'{"a":' + b"[" * 100_000))
 
     def test_deep(self) -> None:
         """Twenty levels at most, of lists and objects, the outermost included."""

@@ -8,9 +8,9 @@ from math import inf
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import KEYS_PER_SLICE
-from bender.core.contacts import Contact
 from bender.core.ledger import Claim, End, Head, Ledger
 from bender.core.messages import Counter, Message, Request, Sender, Setting
+from bender.core.peers import Contact
 from bender.core.replica import BEATS_BEYOND, NotReady, Replica
 from bender.core.timing import Timing
 from tests.core.cluster import BODY, KEY, TTL_S, Cluster

@@ -10,9 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.admin_state import key_of_state, parse_word
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.guard import LIFTED, key_of_guard
-from bender.core.kind import parse_object
+from bender.core.kinds import parse_object
 from bender.core.ledger import Claim, End
 from bender.core.messages import Setting
 from bender.core.model import (
@@ -25,7 +26,6 @@ from bender.core.model import (
     registration_bytes,
 )
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.states import key_of_state, parse_word
 from bender.core.timing import TTL_S_MAX, Timing
 from bender.core.validity import BODY_BYTES_MAX, UNCHECKED, VALIDITY, problem_of_entry, problem_of_setting
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, End, Entry
 from bender.core.messages import Setting
-from bender.core.standing import USUAL, Standing, standing_of
+from bender.core.status import USUAL, Standing, standing_of
 from bender.core.view import Event, Index, View, in_order
 
 KEY = "registration/web/1.0/10.0.0.5/80"

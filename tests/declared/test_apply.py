@@ -11,7 +11,7 @@ from twisted.web.server import Site
 from twisted.web.static import Data
 
 from bender.client import Client, Reply, Unavailable
-from bender.core.states import Word
+from bender.core.admin_state import Word
 from bender.declared.apply import Applier, Interrupted
 from bender.declared.diff import ChangeSet, change_set, exported
 from bender.declared.document import DeclaredState, Document

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.consumer import Counted, Report, down_by_most, report_of
+from bender.core.consumers import Counted, Report, down_by_most, report_of
 from bender.deploy.analysis import REQUESTS_MIN, Count, Look, Rates, counts, members, worse
 
 LEAST = REQUESTS_MIN

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bender.client import Consumer
-from bender.core.consumer import digest_of
+from bender.core.consumers import digest_of
 from bender.deploy import Plan
 from tests.client.cluster import THREE
 from tests.deploy.test_deploy import DeployCase, consumer

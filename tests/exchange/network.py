@@ -27,8 +27,8 @@ from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from bender.core.account import Account, Unheard
-from bender.core.consumer import Awaited, Consumer
+from bender.core.consumers import Awaited, Consumer
+from bender.core.diagnosis import Account, Unheard
 from bender.core.messages import Message, Request, Sender
 from bender.core.timing import Timing
 from bender.exchange.peer_problems import Conditions

@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec import msgpack
 from twisted.internet.defer import Deferred
 
-from bender.core.account import Account, Unheard
-from bender.core.consumer import Awaited, Confirmation, Consumer
+from bender.core.consumers import Awaited, Confirmation, Consumer
+from bender.core.diagnosis import Account, Unheard
 from bender.exchange.client import Client
 from bender.exchange.transport import Poster
 from bender.exchange.wire import WIRE_VERSION, Wire

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.configuration import BUCKETS
-from bender.core.consumer import Consumer, Report
+from bender.core.consumers import Consumer, Report
 from bender.core.entries import ROW, Entries
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import WHOLE, Counter, Message, Sender, Setting

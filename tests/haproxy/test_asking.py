@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bender.core.admin_state import Word
 from bender.core.model import Wanted
-from bender.core.states import Word
 from bender.haproxy.asking import States
 from bender.haproxy.core.operators import Answer
 from tests.client.cluster import ALL, ONE, TWO, ClientCase

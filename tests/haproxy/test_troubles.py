@@ -9,7 +9,7 @@ from typing import Any
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.consumer import digest_of
+from bender.core.consumers import digest_of
 from bender.haproxy.core.condition import AGAIN_S, HELD, LEFT_OUT, REFUSED, UNREACHABLE, UNWRITABLE
 from bender.haproxy.core.shape import Door, Shape
 from bender.haproxy.driver import CHECK_S

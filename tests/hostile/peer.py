@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import msgspec
 from attrs import Factory, define, frozen
 
-from bender.core.account import Account
-from bender.core.consumer import Awaited, Consumer
+from bender.core.admin_state import key_of_state
+from bender.core.consumers import Awaited, Consumer
+from bender.core.diagnosis import Account
 from bender.core.entries import ROW
 from bender.core.ledger import NUMBER_MAX
-from bender.core.states import key_of_state
 from bender.core.timing import TTL_S_MAX
 from bender.exchange import wire
 from tests.hostile.shapes import UNSIGNED_MAX, Like, Map, Number, Of, Struct, shapes_of

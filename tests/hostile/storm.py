@@ -18,7 +18,7 @@ from attrs import Factory, define
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from bender.core.contacts import CONTACTS_MAX
+from bender.core.peers import CONTACTS_MAX
 from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
 from bender.exchange.peer_problems import FORGOTTEN_INTERVALS
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, Unreachable

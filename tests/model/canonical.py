@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from bender.core.contacts import Contact
 from bender.core.entries import Entries
 from bender.core.leases import Leases
 from bender.core.links import FAILURES_IN_A_ROW, Link
 from bender.core.messages import Counter
+from bender.core.peers import Contact
 from bender.core.view import View
 from tests.model.promises import INTERVAL_S, KEY, TTL_S
 from tests.model.world import DURATION_S_MAX, World

@@ -1,4 +1,4 @@
-"""Change the core by machine and list what no test notices: python -m tests.mutants claims rounds --out FILE.
+"""Change the core by machine and list what no test notices: python -m tests.mutants claims gossip --out FILE.
 
 Results are written to a file as they come, and so is what each test runs, to another. What is in these files is not
 tried again: remove them when the core has changed.

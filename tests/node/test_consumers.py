@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.consumer import Confirmation, Consumer, Counted, Report, parse_confirmation
+from bender.core.consumers import Confirmation, Consumer, Counted, Report, parse_confirmation
 from bender.core.model import Invalid
 from bender.core.replica import Full
 from bender.node import consumer_table

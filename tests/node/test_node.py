@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.account import Account, Unheard
-from bender.core.consumer import Awaited, Consumer
+from bender.core.consumers import Awaited, Consumer
+from bender.core.diagnosis import Account, Unheard
 from bender.core.ledger import Head
 from bender.core.messages import Counter, Message, Sender
 from bender.core.model import Wanted, registration

@@ -7,8 +7,8 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.admin_state import Word
 from bender.core.model import Invalid
-from bender.core.states import Word
 from bender.node.journal import Journal
 from bender.node.subscription import Selection, Subscription
 from tests.api.conversation import NOW_MS

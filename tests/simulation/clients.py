@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve
 
+from bender.core.admin_state import key_of_state
 from bender.core.reasons import CHECK_FAILED
 from bender.core.replica import NotReady
-from bender.core.states import key_of_state
 from tests.simulation.front import Wanted, configure, deregister, lift_guard, register, renew, shorten, when_ready
 
 if TYPE_CHECKING:

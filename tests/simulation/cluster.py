@@ -21,7 +21,7 @@ from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.links import partners
 from bender.core.messages import Sender
 from bender.core.replica import Replica
-from bender.core.standing import State, standing_of
+from bender.core.status import State, standing_of
 from bender.core.timing import Timing
 from tests.simulation.knowledge import Life
 from tests.simulation.network import Network

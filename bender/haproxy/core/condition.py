@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from attrs import define, field, frozen
 
-from bender.core.consumer import PROBLEMS_MAX, SETTINGS_MAX, digest_of
+from bender.core.consumers import PROBLEMS_MAX, SETTINGS_MAX, digest_of
 
 #: Bytes of problems, and of settings, in one report as JSON, and characters of each reason.
 PROBLEMS_BYTES_MAX = 10 * 1024
@@ -23,7 +23,7 @@ REASON_CHARACTERS_MAX = 1000
 #: Before a report with problems is sent again: a node drops it with the stream of the driver, which may come back.
 AGAIN_S = 10.0
 
-#: Kinds of problems, as `bender.core.consumer` has them.
+#: Kinds of problems, as `bender.core.consumers` has them.
 REFUSED, HELD, UNWRITABLE, UNREACHABLE, LEFT_OUT = "refused", "held", "unwritable", "unreachable", "left-out"
 
 

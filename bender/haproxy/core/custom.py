@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import field, frozen
 
-from bender.core.fields import did_you_mean, nearest_name
 from bender.core.model import Invalid, parse_name
+from bender.core.spelling import did_you_mean, nearest_name
 
 #: The files whose names say all; others name a frontend or backend.
 GLOBAL, DEFAULTS, SECTIONS = "global.cfg", "defaults.cfg", "sections.cfg"

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from attrs import define, field, frozen
 
-from bender.core.standing import UP, State
-from bender.core.states import LASTING_S
+from bender.core.admin_state import LASTING_S
+from bender.core.status import UP, State
 
 #: Seconds between two questions about a state: where its end is not known or bender has lost it, and otherwise. An
 #: operator who sets a state again for another time makes no event.

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar, get_args
 from attrs import define, evolve, field, frozen
 
 from bender.core.model import PORT_MAX, WEIGHT_MAX, Invalid, destination, parse_name
-from bender.core.standing import UP, State
+from bender.core.status import UP, State
 from bender.haproxy.core.operators import Answer, Operators
 from bender.haproxy.core.settings import Backend, Frontend, backend_of, frontend_of
 from bender.haproxy.core.words import shown

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from attrs import define, field, frozen
 
-from bender.core.consumer import REPORT_BYTES_MAX, REPORTED_MAX
+from bender.core.consumers import REPORT_BYTES_MAX, REPORTED_MAX
 from bender.haproxy.core.condition import PROBLEMS_BYTES_MAX, SETTINGS_BYTES_MAX
 from bender.haproxy.core.progress import Place
 from bender.haproxy.core.reality import Row

@@ -1,6 +1,6 @@
 """The servers of a backend: who they are, and how much of the load each gets now.
 
-Who serves, and with what weight, is decided in `bender.core.serving`, as it is for everybody. What is added here is
+Who serves, and with what weight, is decided in `bender.core.members`, as it is for everybody. What is added here is
 time: a server that is new in a backend with `slow_start` begins with little and gets more in steps.
 """
 
@@ -12,9 +12,9 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
+from bender.core.members import serving as weighted
 from bender.core.model import WEIGHT_MAX
-from bender.core.serving import serving as weighted
-from bender.core.standing import State
+from bender.core.status import State
 from bender.haproxy.core.names import safe
 from bender.haproxy.core.registry import Instance, Registry
 from bender.haproxy.core.settings import Backend

@@ -22,6 +22,7 @@ from bender.core.connections import (
     parse_maxconn,
     parse_redirect_https,
 )
+from bender.core.members import Service
 from bender.core.model import Invalid, parse_name
 from bender.core.routing import (
     Balance,
@@ -40,7 +41,6 @@ from bender.core.routing import (
     parse_tls,
     with_tls,
 )
-from bender.core.serving import Service
 from bender.haproxy.core.names import at
 from bender.haproxy.core.words import quoted
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.consumer import PROBLEMS_MAX, REPORT_BYTES_MAX, SETTINGS_MAX, Report, digest_of
+from bender.core.consumers import PROBLEMS_MAX, REPORT_BYTES_MAX, SETTINGS_MAX, Report, digest_of
 from bender.haproxy.core.condition import LEFT_OUT, REFUSED, UNREACHABLE, Condition, Trouble
 
 #: As many bytes as a name can have, and more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.states import LASTING_S
+from bender.core.admin_state import LASTING_S
 from bender.haproxy.core.operators import ASK_AGAIN_S, LOOK_AGAIN_S, Answer, Operators
 
 NOT_KNOWN = Answer(removed=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.consumer import REPORT_BYTES_MAX, REPORTED_MAX, Report
+from bender.core.consumers import REPORT_BYTES_MAX, REPORTED_MAX, Report
 from bender.haproxy.core.reality import Row
 from bender.haproxy.core.report import Counts
 from bender.haproxy.core.settings import BALANCE

@@ -8,9 +8,9 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.members import Service
 from bender.core.model import Invalid
 from bender.core.routing import Balance, Canary, Health, Server
-from bender.core.serving import Service
 from bender.haproxy.core.settings import BALANCE, Frontend, backend_of, frontend_of
 from tests.haproxy.said import HOSTILE
 

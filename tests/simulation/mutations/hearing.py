@@ -7,11 +7,11 @@ from typing import Any
 from attrs import evolve
 
 from bender.core.claims import Claims
-from bender.core.contacts import Contact, Contacts
+from bender.core.gossip import Rounds
 from bender.core.ledger import Delta
 from bender.core.links import Link
 from bender.core.messages import Counter, Message
-from bender.core.rounds import Rounds
+from bender.core.peers import Contact, Contacts
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
 from tests.simulation.scenarios import hearing as scenarios
 

@@ -7,10 +7,10 @@ from math import inf
 from typing import Any
 
 from bender.core.claims import Claims
-from bender.core.contacts import Contact, Contacts, covered
+from bender.core.gossip import Rounds
 from bender.core.ledger import Claim, Delta, Dot, Head
+from bender.core.peers import Contact, Contacts, covered
 from bender.core.replica import Replica
-from bender.core.rounds import Rounds
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
 from tests.simulation.scenarios import lapsing as scenarios
 

@@ -7,10 +7,10 @@ from typing import Any
 from attrs import evolve
 
 from bender.core.claims import Claims
-from bender.core.contacts import Contact, Contacts
+from bender.core.gossip import Rounds
 from bender.core.links import Links
 from bender.core.messages import Counter, Sender
-from bender.core.rounds import Rounds
+from bender.core.peers import Contact, Contacts
 from bender.core.timing import Timing
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import leaving as scenarios

@@ -8,12 +8,12 @@ from typing import Any
 from attrs import evolve
 
 from bender.core.claims import Claims
-from bender.core.contacts import Contacts
+from bender.core.gossip import Rounds
 from bender.core.leases import Leases
 from bender.core.links import Links
 from bender.core.messages import Counter, Message, Sender
+from bender.core.peers import Contacts
 from bender.core.replica import Replica
-from bender.core.rounds import Rounds
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.patches import patched
 from tests.simulation.scenarios import pauses as scenarios

@@ -7,14 +7,14 @@ from typing import Any
 
 from attrs import evolve
 
-from bender.core import claims, configuration, rounds
+from bender.core import claims, configuration, gossip
 from bender.core.claims import Claims
 from bender.core.configuration import KEPT_LONGER_S, LASTING_S_MAX, Configuration
-from bender.core.contacts import Contact
+from bender.core.gossip import Rounds
 from bender.core.ledger import Copy, Delta, Entry
 from bender.core.links import Link, Links
 from bender.core.messages import Message, Setting
-from bender.core.rounds import Rounds
+from bender.core.peers import Contact
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import peers as scenarios
 
@@ -99,7 +99,7 @@ MUTATIONS = {
         "peers", (Claims, "compare", around(_compared_always)), shown_by=scenarios.a_checksum_that_is_made_up
     ),
     "contacts without end": mutation(
-        "peers", (rounds, "CONTACTS_MAX", instead(inf)), shown_by=scenarios.more_contacts_than_may_be
+        "peers", (gossip, "CONTACTS_MAX", instead(inf)), shown_by=scenarios.more_contacts_than_may_be
     ),
     "all addresses are tried": mutation(
         "peers", (Links, "addresses", around(_all_addresses)), shown_by=scenarios.addresses_that_are_made_up

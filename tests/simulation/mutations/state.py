@@ -10,11 +10,11 @@ from attrs import evolve
 from bender.core import configuration, ledger
 from bender.core.claims import Claims
 from bender.core.configuration import Configuration
-from bender.core.contacts import Contact, covered
+from bender.core.gossip import Rounds
 from bender.core.ledger import Claim, Copy, Delta, Entry, Ledger
 from bender.core.links import Link
 from bender.core.messages import Message, Setting
-from bender.core.rounds import Rounds
+from bender.core.peers import Contact, covered
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.patches import patched
 from tests.simulation.scenarios import state as scenarios

@@ -5,9 +5,9 @@ from __future__ import annotations
 from attrs import evolve
 
 from bender.core.claims import Claims
+from bender.core.gossip import Rounds
 from bender.core.ledger import Ledger
 from bender.core.messages import Message
-from bender.core.rounds import Rounds
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import surpassed as scenarios
 

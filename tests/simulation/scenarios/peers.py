@@ -6,13 +6,13 @@ from contextlib import suppress
 
 from attrs import evolve
 
+from bender.core.admin_state import key_of_state
 from bender.core.configuration import BUCKETS, DIGESTS_MAX, LASTING_S_MAX, SETTINGS_PER_KEY_MAX, Configuration, bucket
-from bender.core.contacts import CONTACTS_MAX
 from bender.core.ledger import NUMBER_MAX
 from bender.core.links import UNREACHED_MAX
 from bender.core.messages import Counter, Message, Request, Sender, Setting
+from bender.core.peers import CONTACTS_MAX
 from bender.core.replica import Full
-from bender.core.states import key_of_state
 from tests.core.cluster import TTL_S
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation.scenarios import KEY, OTHER_KEY, Lossy

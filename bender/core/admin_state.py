@@ -14,7 +14,7 @@ from attrs import frozen
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.messages import Setting
 from bender.core.model import decoded
-from bender.core.standing import UP, State
+from bender.core.status import UP, State
 
 #: How long an operator's word lasts if he does not say: a day.
 LASTING_S = 24 * 3600.0

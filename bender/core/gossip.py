@@ -17,10 +17,10 @@ from attrs import evolve, frozen
 
 from bender.core.claims import Claims
 from bender.core.configuration import BUCKETS, Configuration, digest_of, size_of
-from bender.core.contacts import CONTACTS_MAX, Contact, Contacts
 from bender.core.ledger import Delta, Gap, Head, Ledger, Outdated
 from bender.core.links import ROUNDS_OPEN_MAX, Link, Links
 from bender.core.messages import AGE_S_MAX, WHOLE, Counter, Message, Request, Sender, Setting, Window
+from bender.core.peers import CONTACTS_MAX, Contact, Contacts
 from bender.core.validity import UNCHECKED, Validity
 
 #: Settings in one message, and their bytes.

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core import serving
+from bender.core import members
 from bender.core.model import WEIGHT_MAX
 from bender.core.weights import shared
 
@@ -28,7 +28,7 @@ def weights(
     backend: Mapping[str, Any], stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]] = ()
 ) -> dict[int, int]:
     """The weights of those that serve, by port."""
-    return {each["port"]: each["weight"] for each in serving.members(backend, stable, canary)}
+    return {each["port"]: each["weight"] for each in members.weighted_members(backend, stable, canary)}
 
 
 class States(SynchronousTestCase):
@@ -57,7 +57,7 @@ class Canaries(SynchronousTestCase):
         """Without a canary, or with one of the version itself, or what is none, members weigh what they ask for."""
         for canary in (None, {"version": "1", "percent": 50}, "2", {"version": "2", "percent": 1000}):
             backend = {**SITE, "canary": canary}
-            self.assertIsNone(serving.canary_of(backend))
+            self.assertIsNone(members.canary_of(backend))
             self.assertEqual(weights(backend, [member(1, weight=3)], [member(2)]), {1: 3})
 
     @given(
@@ -70,7 +70,7 @@ class Canaries(SynchronousTestCase):
         ones = [member(10 + i, weight=weight) for i, weight in enumerate(stable)][::-1]
         others = [member(20 + i, "2", weight) for i, weight in enumerate(canary)]
         before = repr((ones, others))
-        found = serving.members({**SITE, "canary": {"version": "2", "percent": percent}}, ones, others)
+        found = members.weighted_members({**SITE, "canary": {"version": "2", "percent": percent}}, ones, others)
         self.assertEqual([each["id"] for each in found], sorted(each["id"] for each in ones + others))
         of_ones, of_others = shared(stable[::-1], canary, Fraction(percent))
         self.assertEqual([each["weight"] for each in found], of_ones[::-1] + of_others)
@@ -80,7 +80,8 @@ class Canaries(SynchronousTestCase):
 class FixedServers(SynchronousTestCase):
     def test_as_members(self) -> None:
         """They come after those that are registered, marked as what they are."""
-        first, *fixed = serving.members({**SITE, "servers": ["Db.example:5432", "[2001:DB8::1]:80"]}, [member(1)], ())
+        site = {**SITE, "servers": ["Db.example:5432", "[2001:DB8::1]:80"]}
+        first, *fixed = members.weighted_members(site, [member(1)], ())
         self.assertEqual(first, member(1))
         shown = {"resource": "Server", "app": "web", "version": "1", "weight": 1}
         shown |= {"state": "up", "meta": {}, "fixed": True}
@@ -95,7 +96,7 @@ class FixedServers(SynchronousTestCase):
     def test_registered_as_well(self) -> None:
         """One that is a member already is that alone, of whichever version and in whatever state."""
         backend = {**SITE, "servers": ["10.0.0.5:1", "10.0.0.5:2", "10.0.0.5:3"], "canary": CANARY}
-        found = serving.members(backend, [member(1, state="drain")], [member(2, "2")])
+        found = members.weighted_members(backend, [member(1, state="drain")], [member(2, "2")])
         self.assertEqual([each.get("fixed", False) for each in found], [False, False, True])
         self.assertEqual([each["weight"] for each in found], [0, 85, 255])
 

@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import Claims
 from bender.core.configuration import Configuration
-from bender.core.contacts import Contact, Contacts
+from bender.core.gossip import INVALID_REMEMBERED_MAX, SETTINGS_PER_MESSAGE_MAX, Rounds
 from bender.core.ledger import Claim, Delta, Head, Ledger
 from bender.core.links import Links
 from bender.core.messages import AGE_S_MAX, Counter, Message, Request, Sender, Setting
-from bender.core.rounds import INVALID_REMEMBERED_MAX, SETTINGS_PER_MESSAGE_MAX, Rounds
+from bender.core.peers import Contact, Contacts
 from bender.core.timing import Timing
 from bender.core.validity import Validity
 from bender.core.view import View

@@ -6,7 +6,7 @@ from msgspec import ValidationError, convert, to_builtins
 from msgspec.json import encode
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.consumer import (
+from bender.core.consumers import (
     REPORT_BYTES_MAX,
     REPORTED_MAX,
     Awaited,

@@ -30,7 +30,7 @@ class Service:
     servers: tuple[Server, ...]
 
 
-def members(
+def weighted_members(
     backend: Mapping[str, Any], stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the members of a backend as it is kept; see `serving`."""

@@ -11,10 +11,10 @@ from bisect import bisect_left
 import msgspec
 
 from bender.core.claims import Claims
-from bender.core.contacts import Contact, Contacts
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, Dot, End
 from bender.core.messages import Sender
+from bender.core.peers import Contact, Contacts
 from bender.core.reasons import CHECK_FAILED
 
 #: Marks that are kept. Beyond that every other one goes, and what is old is told less exactly.

@@ -6,8 +6,8 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.contacts import Contact, Contacts, covered
 from bender.core.messages import Counter, Sender
+from bender.core.peers import Contact, Contacts, covered
 from bender.core.timing import Timing
 
 HERE = "n1:1730"

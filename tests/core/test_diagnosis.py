@@ -8,10 +8,10 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.account import FORGOTTEN, MARKS_MAX, Account, Heard, Marks, Seen, heard_s
-from bender.core.contacts import Contact
+from bender.core.diagnosis import FORGOTTEN, MARKS_MAX, Account, Heard, Marks, Seen, heard_s
 from bender.core.ledger import Claim
 from bender.core.messages import Counter, Sender
+from bender.core.peers import Contact
 from bender.core.reasons import CHECK_FAILED
 from bender.core.replica import Replica
 from bender.core.timing import Timing

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.admin_state import LASTING_S, LASTING_S_MIN, Word, key_of_state, parse_word, registration_of, told
 from bender.core.configuration import KEPT_LONGER_S, LASTING_S_MAX
 from bender.core.messages import Setting
 from bender.core.model import Invalid
-from bender.core.states import LASTING_S, LASTING_S_MIN, Word, key_of_state, parse_word, registration_of, told
 from tests.core.cluster import BODY, KEY, Cluster
 
 STATE_KEY = key_of_state(KEY)
