@@ -19,23 +19,23 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import Event, Stand
-from bender.haproxy.addresses import Addresses
-from bender.haproxy.consumer import Report
+from bender.haproxy.acknowledger import Report
+from bender.haproxy.core.actual_state import Process, Row, Unreadable
 from bender.haproxy.core.condition import Condition, Trouble
+from bender.haproxy.core.desired_state import Wanted
 from bender.haproxy.core.machine import Machine
-from bender.haproxy.core.progress import Leaving, Progress
-from bender.haproxy.core.reality import Process, Row, Unreadable
+from bender.haproxy.core.pending_acks import Leaving, Progress
 from bender.haproxy.core.registry import Said
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer
 from bender.haproxy.core.report import Counts
-from bender.haproxy.core.shape import Pool
-from bender.haproxy.core.wanted import Wanted
-from bender.haproxy.core.words import shown
-from bender.haproxy.loading import Loader
-from bender.haproxy.programs import Vigil
-from bender.haproxy.reconciling import Outcome, Reconciler
+from bender.haproxy.core.safe_text import shown
+from bender.haproxy.core.topology import Pool
+from bender.haproxy.name_resolution import Addresses
+from bender.haproxy.problems import troubles
+from bender.haproxy.processes import Vigil
+from bender.haproxy.reconciler import Outcome, Reconciler
+from bender.haproxy.reloader import Loader
 from bender.haproxy.runtime import Runtime
-from bender.haproxy.troubles import troubles
 from bender.net.addresses import NoAnswer
 
 #: Seconds between two looks at whether HAProxy is as it should be, where nothing else makes one look.
@@ -71,7 +71,7 @@ class Following(Protocol):
 
 
 class Acknowledging(Protocol):
-    """What tells bender how far HAProxy has got, as `bender.haproxy.consumer.Consumer` does."""
+    """What tells bender how far HAProxy has got, as `bender.haproxy.acknowledger.Consumer` does."""
 
     name: str
     acknowledged: Stand | None

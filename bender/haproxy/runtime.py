@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from bender.haproxy.core.words import is_command
+from bender.haproxy.core.safe_text import is_command
 from bender.net.endpoints import in_time
 
 #: For the connection, and for the answers to one portion of commands: HAProxy takes milliseconds.

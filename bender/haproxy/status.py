@@ -13,10 +13,10 @@ import msgspec
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from bender.haproxy.core.reality import Row
+from bender.haproxy.core.actual_state import Row
 from bender.haproxy.core.registry import kept
 from bender.haproxy.driver import Driver
-from bender.haproxy.loading import WRITE_AGAIN_S_MAX
+from bender.haproxy.reloader import WRITE_AGAIN_S_MAX
 
 #: A request has no body that matters, and no reason to take longer.
 REQUEST_S_MAX = 30.0

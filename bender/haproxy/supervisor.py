@@ -19,8 +19,8 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from bender.haproxy.core.reality import Master, Unreadable, master_in
-from bender.haproxy.programs import CannotRun, Vigil, run
+from bender.haproxy.core.actual_state import Master, Unreadable, master_in
+from bender.haproxy.processes import CannotRun, Vigil, run
 from bender.haproxy.runtime import Runtime
 from bender.net.addresses import NoAnswer
 

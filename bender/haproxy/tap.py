@@ -24,25 +24,25 @@ from twisted.web.server import Site
 
 from bender.client import Client
 from bender.haproxy import core
-from bender.haproxy.addresses import Addresses
-from bender.haproxy.asking import Asker, States
-from bender.haproxy.binding import why_not
+from bender.haproxy.acknowledger import Consumer
+from bender.haproxy.bind_check import why_not
 from bender.haproxy.certificates import Store, certificates_beside, find
-from bender.haproxy.choices import FILES_READ, OPTIONS, Choices, choose, from_file
-from bender.haproxy.consumer import Consumer
+from bender.haproxy.config_file import Files, Refused, check, check_now, held, states_beside
+from bender.haproxy.config_reload import Reloader
+from bender.haproxy.core.actual_state import version_in
 from bender.haproxy.core.custom import Custom, located
+from bender.haproxy.core.desired_state import Wanted
 from bender.haproxy.core.listening import Listened, listened_in
-from bender.haproxy.core.reality import version_in
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
-from bender.haproxy.core.shape import Shape
-from bender.haproxy.core.wanted import Wanted
+from bender.haproxy.core.topology import Shape
 from bender.haproxy.driver import Driver
-from bender.haproxy.files import Files, Refused, check, check_now, held, states_beside
-from bender.haproxy.loading import Loader
-from bender.haproxy.local import LocalAddresses
+from bender.haproxy.local_addresses import LocalAddresses
 from bender.haproxy.machine_files import MachineFiles, custom_in
-from bender.haproxy.reload import Reloader
+from bender.haproxy.name_resolution import Addresses
+from bender.haproxy.options import FILES_READ, OPTIONS, Choices, choose, from_file
+from bender.haproxy.reloader import Loader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
+from bender.haproxy.state_reader import Asker, States
 from bender.haproxy.status import site
 from bender.haproxy.supervisor import MASTER, Command, Reloading, Supervisor
 from bender.process.base_options import BaseOptions

@@ -23,7 +23,7 @@ from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from bender.haproxy.binding import why_not
+from bender.haproxy.bind_check import why_not
 from tests.e2e.balancing import NODES, Driver, Place, driven, together
 from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, pause, until
 from tests.e2e.traffic import traffic

@@ -16,8 +16,8 @@ from bender.haproxy.core.health import Findings
 from bender.haproxy.core.rendering import Renderer
 from bender.haproxy.core.servers import Server
 from bender.haproxy.core.settings import backend_of, frontend_of
-from bender.haproxy.core.shape import Shape, shape, slots_for
-from bender.haproxy.reconciling import Outcome, Reconciler
+from bender.haproxy.core.topology import Shape, shape, slots_for
+from bender.haproxy.reconciler import Outcome, Reconciler
 from bender.haproxy.runtime import Runtime
 from tests.e2e.balancing import Instance, Place, haproxy, together
 from tests.e2e.nodes import pause, until

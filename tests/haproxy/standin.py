@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from bender.haproxy.files import Files
+from bender.haproxy.config_file import Files
 from bender.haproxy.supervisor import Failed
 
 COLUMNS = (

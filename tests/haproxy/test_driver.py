@@ -18,17 +18,17 @@ from zope.interface import provider
 
 from bender.client import Event, Stand
 from bender.haproxy import core
-from bender.haproxy.addresses import Addresses
-from bender.haproxy.asking import Asker
-from bender.haproxy.core.operators import Answer
-from bender.haproxy.core.progress import BUSY_S_MAX
+from bender.haproxy.config_file import Files, Refused, states_beside
+from bender.haproxy.core.admin_states import Answer
+from bender.haproxy.core.desired_state import Wanted
+from bender.haproxy.core.pending_acks import BUSY_S_MAX
 from bender.haproxy.core.registry import KEPT_S, Said, kept
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer
-from bender.haproxy.core.wanted import Wanted
 from bender.haproxy.driver import CHECK_S, QUIET_S, Driver
-from bender.haproxy.files import Files, Refused, states_beside
-from bender.haproxy.loading import AGAIN_S, BEGIN_S_MAX, Loader
+from bender.haproxy.name_resolution import Addresses
+from bender.haproxy.reloader import AGAIN_S, BEGIN_S_MAX, Loader
 from bender.haproxy.runtime import Runtime
+from bender.haproxy.state_reader import Asker
 from bender.haproxy.status import status
 from bender.net.addresses import NoAnswer
 from tests.exchange.network import Names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bender.haproxy.core.custom import Custom, custom_of
 from bender.haproxy.core.machine import Machine
 from bender.haproxy.driver import CHECK_S
-from bender.haproxy.loading import AGAIN_S
+from bender.haproxy.reloader import AGAIN_S
 from tests.haproxy.said import online
 from tests.haproxy.test_driver import SHOP, SYNCED, A, B, DriverCase
 

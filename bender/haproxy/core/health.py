@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, evolve, field
 
-from bender.haproxy.core.reality import CHECK_STATE, Found, Process, servers_in
+from bender.haproxy.core.actual_state import CHECK_STATE, Found, Process, servers_in
 from bender.haproxy.core.rendering import placed
 from bender.haproxy.core.servers import Server
-from bender.haproxy.core.shape import Pool
+from bender.haproxy.core.topology import Pool
 
 #: The columns of a file of states that every version of HAProxy reads.
 _COLUMNS = (

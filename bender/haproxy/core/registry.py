@@ -20,9 +20,9 @@ from attrs import define, evolve, field, frozen
 
 from bender.core.model import PORT_MAX, WEIGHT_MAX, Invalid, destination, parse_name
 from bender.core.status import UP, State
-from bender.haproxy.core.operators import Answer, Operators
+from bender.haproxy.core.admin_states import Answer, Operators
+from bender.haproxy.core.safe_text import shown
 from bender.haproxy.core.settings import Backend, Frontend, backend_of, frontend_of
-from bender.haproxy.core.words import shown
 
 #: Reasons for which an instance is gone.
 GONE = ("expired", "deregistered", "check-failed")

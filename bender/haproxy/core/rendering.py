@@ -38,9 +38,9 @@ from bender.haproxy.core.custom import DEFAULTS, GLOBAL, SECTIONS, file_of
 from bender.haproxy.core.listening import Listened, listened_in
 from bender.haproxy.core.machine import Log, Machine
 from bender.haproxy.core.names import at
+from bender.haproxy.core.safe_text import Fragment, formatted, quoted, readable, rendered, word
 from bender.haproxy.core.servers import Server
-from bender.haproxy.core.shape import NOWHERE, Door, Pool, Route, Shape
-from bender.haproxy.core.words import Fragment, formatted, quoted, readable, rendered, word
+from bender.haproxy.core.topology import NOWHERE, Door, Pool, Route, Shape
 
 #: What the description begins with; the rest says which shape it is.
 DESCRIPTION = "bender-haproxy"

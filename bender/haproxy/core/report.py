@@ -16,11 +16,11 @@ import msgspec
 from attrs import define, field, frozen
 
 from bender.core.consumers import REPORT_BYTES_MAX, REPORTED_MAX
+from bender.haproxy.core.actual_state import Row
 from bender.haproxy.core.condition import PROBLEMS_BYTES_MAX, SETTINGS_BYTES_MAX
-from bender.haproxy.core.progress import Place
-from bender.haproxy.core.reality import Row
+from bender.haproxy.core.pending_acks import Place
 from bender.haproxy.core.servers import Server
-from bender.haproxy.core.shape import Pool
+from bender.haproxy.core.topology import Pool
 
 #: Bytes for all of this in a report, beside what the driver says of itself; how many of them ids may have, and what
 #: numbers and punctuation of one count can have at most.

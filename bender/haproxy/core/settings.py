@@ -42,7 +42,7 @@ from bender.core.routing import (
     with_tls,
 )
 from bender.haproxy.core.names import at
-from bender.haproxy.core.words import quoted
+from bender.haproxy.core.safe_text import quoted
 
 Mode = Literal["http", "tcp"]
 

@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.binds import beside
 from bender.haproxy.core.machine import Machine
-from bender.haproxy.core.shape import Door, Shape
-from tests.haproxy.core.test_shape import places, shaped
+from bender.haproxy.core.topology import Door, Shape
+from tests.haproxy.core.test_topology import places, shaped
 from tests.haproxy.said import frontend
 
 TAKEN = "another program listens there"

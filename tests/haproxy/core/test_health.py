@@ -8,10 +8,10 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.routing import Health
+from bender.haproxy.core.actual_state import Found, Process, Unreadable
 from bender.haproxy.core.health import Findings, findings_in, held_back, states
-from bender.haproxy.core.reality import Found, Process, Unreadable
 from bender.haproxy.core.settings import BALANCE
-from bender.haproxy.core.shape import Pool
+from bender.haproxy.core.topology import Pool
 from tests.haproxy.said import server
 
 POOL = Pool("shop", "shop", "http", BALANCE, False, Health("/health", 0.5))

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy import core
+from bender.haproxy.core.actual_state import Found
+from bender.haproxy.core.desired_state import Wanted
+from bender.haproxy.core.diff import deletion, plan
 from bender.haproxy.core.machine import Log, Machine
-from bender.haproxy.core.planning import deletion, plan
-from bender.haproxy.core.reality import Found
 from bender.haproxy.core.registry import Said
 from bender.haproxy.core.rendering import Renderer
-from bender.haproxy.core.wanted import Wanted
 from tests.effort import effort
 from tests.haproxy.said import HOSTILE, backend, frontend, instance, online
 

@@ -12,7 +12,7 @@ from bender.haproxy.core.custom import Custom, custom_of
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
 from bender.haproxy.core.registry import Registry, Said
 from bender.haproxy.core.rendering import Renderer, Unrenderable, duration
-from bender.haproxy.core.shape import Shape, shape
+from bender.haproxy.core.topology import Shape, shape
 from tests.haproxy.said import backend, frontend, server
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")

@@ -8,10 +8,10 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.consumers import REPORT_BYTES_MAX, REPORTED_MAX, Report
-from bender.haproxy.core.reality import Row
+from bender.haproxy.core.actual_state import Row
 from bender.haproxy.core.report import Counts
 from bender.haproxy.core.settings import BALANCE
-from bender.haproxy.core.shape import Pool
+from bender.haproxy.core.topology import Pool
 from tests.haproxy.said import HOSTILE, server
 
 POOL = Pool("shop:tcp", "shop", "tcp", BALANCE, False, None)

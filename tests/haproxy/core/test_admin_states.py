@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.admin_state import LASTING_S
-from bender.haproxy.core.operators import ASK_AGAIN_S, LOOK_AGAIN_S, Answer, Operators
+from bender.haproxy.core.admin_states import ASK_AGAIN_S, LOOK_AGAIN_S, Answer, Operators
 
 NOT_KNOWN = Answer(removed=False)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.haproxy.core.desired_state import BIND_AGAIN_S, Wanted
 from bender.haproxy.core.listening import listened_in
-from bender.haproxy.core.shape import Shape
-from bender.haproxy.core.wanted import BIND_AGAIN_S, Wanted
+from bender.haproxy.core.topology import Shape
 from tests.haproxy.said import backend, frontend, online
 
 

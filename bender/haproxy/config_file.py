@@ -14,7 +14,7 @@ from twisted.internet.defer import DeferredLock
 
 from bender.haproxy.core.custom import located
 from bender.haproxy.core.rendering import Rendered
-from bender.haproxy.programs import CannotRun, run
+from bender.haproxy.processes import CannotRun, run
 
 #: For `haproxy -c`, which takes some hundredths of a second.
 CHECK_S_MAX = 20.0

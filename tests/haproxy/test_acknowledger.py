@@ -7,7 +7,7 @@ from twisted.web.server import Site
 
 from bender.client import Stand
 from bender.core.model import Wanted
-from bender.haproxy.consumer import AGAIN_S, Consumer
+from bender.haproxy.acknowledger import AGAIN_S, Consumer
 from tests.client.cluster import ALL, ONE, TWO, ClientCase, Page, Watcher
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.core.progress import BUSY_S_MAX, LOOK_LATER_S, LOOK_S, Leaving, Progress
+from bender.haproxy.core.pending_acks import BUSY_S_MAX, LOOK_LATER_S, LOOK_S, Leaving, Progress
 
 A, B = ("shop", "a"), ("shop", "b")
 

@@ -16,7 +16,7 @@ from bender.client import parse_nodes
 from bender.client.node_list import API_PORT
 from bender.core.model import Invalid, parse_name
 from bender.haproxy.core.machine import TIMEOUTS, Machine
-from bender.haproxy.machine_choices import machine_of, require_used
+from bender.haproxy.machine_options import machine_of, require_used
 from bender.haproxy.supervisor import MASTER
 from bender.process.options import Endpoint, Given, Unfit, parse_endpoint
 

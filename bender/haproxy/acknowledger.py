@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from bender.client import BenderError, Client, Stand
 from bender.client.decoding import decoded
 from bender.client.responses import refusal_of
-from bender.haproxy.core.words import shown
+from bender.haproxy.core.safe_text import shown
 from bender.net.addresses import NoAnswer
 
 #: What a node may take for it, and how long it is let alone where it does not take it.

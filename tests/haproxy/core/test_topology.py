@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.haproxy import core
 from bender.haproxy.core.registry import Registry, Said
 from bender.haproxy.core.rendering import Renderer, Unrenderable, placed
+from bender.haproxy.core.safe_text import quoted
 from bender.haproxy.core.settings import BALANCE
-from bender.haproxy.core.shape import Shape, shape, slots_for
-from bender.haproxy.core.words import quoted
+from bender.haproxy.core.topology import Shape, shape, slots_for
 from tests.haproxy.said import HOSTILE, backend, frontend, server
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bender.core.admin_state import Word
 from bender.core.model import Wanted
-from bender.haproxy.asking import States
-from bender.haproxy.core.operators import Answer
+from bender.haproxy.core.admin_states import Answer
+from bender.haproxy.state_reader import States
 from tests.client.cluster import ALL, ONE, TWO, ClientCase
 
 ID = "registration/web/1/::1/80"

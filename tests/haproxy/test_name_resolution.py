@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.addresses import AGAIN_S, ASKED_S, FRESH_S, Addresses
+from bender.haproxy.name_resolution import AGAIN_S, ASKED_S, FRESH_S, Addresses
 from tests.exchange.network import Network
 
 

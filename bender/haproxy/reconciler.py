@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
+from bender.haproxy.core.actual_state import Found, Process, Row, by_pool, pools_in, process_in, rows_in, servers_in
+from bender.haproxy.core.diff import Plan, deletion, plan, refusal
 from bender.haproxy.core.health import Findings
-from bender.haproxy.core.planning import Plan, deletion, plan, refusal
-from bender.haproxy.core.progress import Place
-from bender.haproxy.core.reality import Found, Process, Row, by_pool, pools_in, process_in, rows_in, servers_in
+from bender.haproxy.core.pending_acks import Place
 from bender.haproxy.core.servers import Server
-from bender.haproxy.core.shape import Pool
+from bender.haproxy.core.topology import Pool
 from bender.haproxy.runtime import Conversation
 
 #: Pools whose servers are asked for one by one; for more of them all are.

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
+from bender.haproxy.core.actual_state import Found
 from bender.haproxy.core.health import held_back, where
-from bender.haproxy.core.reality import Found
 from bender.haproxy.core.rendering import parameters, place
 from bender.haproxy.core.servers import Server
-from bender.haproxy.core.shape import Pool
+from bender.haproxy.core.topology import Pool
 
 #: What HAProxy answers to commands that it has carried out, or begins with.
 _DONE = ("New server registered.", "Server deleted.", "IP changed", "port changed", "no need to change")

@@ -7,8 +7,8 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.haproxy.config_file import Files, Refused, states_beside
 from bender.haproxy.core.rendering import Rendered
-from bender.haproxy.files import Files, Refused, states_beside
 
 
 class Writing(SynchronousTestCase):

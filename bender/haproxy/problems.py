@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator, Mapping
 
 from bender.haproxy.core.condition import HELD, LEFT_OUT, REFUSED, UNREACHABLE, UNWRITABLE, Trouble
-from bender.haproxy.core.shape import Shape
-from bender.haproxy.loading import Loader
+from bender.haproxy.core.topology import Shape
+from bender.haproxy.reloader import Loader
 
 #: Frontends that are named as what HAProxy serves meanwhile.
 NAMED_MAX = 5

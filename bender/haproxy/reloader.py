@@ -19,15 +19,15 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from bender.haproxy.config_file import Files, Refused, Unwritable, Written
+from bender.haproxy.core.actual_state import Process, Unreadable
 from bender.haproxy.core.custom import without_custom
 from bender.haproxy.core.health import Findings, findings_in, states
 from bender.haproxy.core.listening import Listened, listened_in
-from bender.haproxy.core.reality import Process, Unreadable
 from bender.haproxy.core.rendering import DESCRIPTION, Rendered, Renderer, Unrenderable
 from bender.haproxy.core.servers import Server
-from bender.haproxy.core.shape import STATS, Pool, Shape
-from bender.haproxy.files import Files, Refused, Unwritable, Written
-from bender.haproxy.reconciling import Reconciler
+from bender.haproxy.core.topology import STATS, Pool, Shape
+from bender.haproxy.reconciler import Reconciler
 from bender.haproxy.runtime import Runtime
 from bender.haproxy.supervisor import Failed, Reloading
 from bender.net.addresses import NoAnswer

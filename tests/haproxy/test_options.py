@@ -7,10 +7,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy import files
-from bender.haproxy.choices import OPTIONS, SOCKET_BYTES_MAX, Choices, choose, from_file
+from bender.haproxy import config_file
+from bender.haproxy.config_file import held
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
-from bender.haproxy.files import held
+from bender.haproxy.options import OPTIONS, SOCKET_BYTES_MAX, Choices, choose, from_file
 from bender.haproxy.tap import Options
 from bender.process.lifecycle import Refusal
 from bender.process.options import Given, Unfit
@@ -219,7 +219,7 @@ class OneAtATime(ChoicesCase):
         output = self.folder / "cfg"
         lock = held(output)
         self.addCleanup(lock.close)
-        self.assertIn(str(output), str(self.assertRaises(files.Refused, held, output)))
+        self.assertIn(str(output), str(self.assertRaises(config_file.Refused, held, output)))
         held(self.folder / "other").close()
         lock.close()
         held(output).close()

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from attrs import fields
 
-from bender.haproxy.choices import Choices
 from bender.haproxy.core.rendering import Renderer
+from bender.haproxy.options import Choices
 from bender.process.signals import Reread
 
 #: The options that a driver takes over while it runs.

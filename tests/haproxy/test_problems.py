@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.consumers import digest_of
 from bender.haproxy.core.condition import AGAIN_S, HELD, LEFT_OUT, REFUSED, UNREACHABLE, UNWRITABLE
-from bender.haproxy.core.shape import Door, Shape
+from bender.haproxy.core.topology import Door, Shape
 from bender.haproxy.driver import CHECK_S
-from bender.haproxy.loading import WRITE_AGAIN_S_MAX
+from bender.haproxy.problems import serving
+from bender.haproxy.reloader import WRITE_AGAIN_S_MAX
 from bender.haproxy.status import readiness
-from bender.haproxy.troubles import serving
 from tests.haproxy.said import backend, frontend, online
 from tests.haproxy.test_driver import SHOP, SYNCED, B, DriverCase
 

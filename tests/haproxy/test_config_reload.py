@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from bender.haproxy.choices import Choices
+from bender.haproxy.config_reload import Reloader
 from bender.haproxy.core.machine import Log
 from bender.haproxy.core.rendering import Renderer, Unrenderable
-from bender.haproxy.reload import Reloader
+from bender.haproxy.options import Choices
 from bender.process.options import Unfit
 from bender.process.signals import Reread
-from tests.haproxy.test_choices import ChoicesCase
+from tests.haproxy.test_options import ChoicesCase
 
 VERSION = (2, 6, 12)
 

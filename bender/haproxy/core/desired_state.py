@@ -8,12 +8,12 @@ from typing import Any
 
 from attrs import define, field
 
+from bender.haproxy.core.admin_states import Answer
 from bender.haproxy.core.listening import Listened, Places, listened_in
 from bender.haproxy.core.machine import Machine
-from bender.haproxy.core.operators import Answer
 from bender.haproxy.core.registry import Registry, Said
 from bender.haproxy.core.servers import Ramps, Server, serving
-from bender.haproxy.core.shape import Shape, shape, slots_for
+from bender.haproxy.core.topology import Shape, shape, slots_for
 
 #: Seconds before it is looked again whether an address can be listened on.
 BIND_AGAIN_S = 5.0

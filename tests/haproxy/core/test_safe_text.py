@@ -8,9 +8,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.names import safe
 from bender.haproxy.core.rendering import Renderer, Unrenderable
+from bender.haproxy.core.safe_text import (
+    SHOWN_CHARACTERS_MAX,
+    Unsafe,
+    formatted,
+    is_command,
+    quoted,
+    readable,
+    shown,
+    word,
+)
 from bender.haproxy.core.settings import backend_of
-from bender.haproxy.core.shape import Shape, shape
-from bender.haproxy.core.words import SHOWN_CHARACTERS_MAX, Unsafe, formatted, is_command, quoted, readable, shown, word
+from bender.haproxy.core.topology import Shape, shape
 from tests.haproxy.said import HOSTILE, backend, server
 
 CONTROL = ["\n", "\r", "\0", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\ud800"]

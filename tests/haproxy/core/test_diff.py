@@ -8,8 +8,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.routing import Health
-from bender.haproxy.core.planning import Plan, deletion, plan, refusal
-from bender.haproxy.core.reality import (
+from bender.haproxy.core.actual_state import (
     Found,
     Process,
     Unreadable,
@@ -20,8 +19,9 @@ from bender.haproxy.core.reality import (
     servers_in,
     version_in,
 )
+from bender.haproxy.core.diff import Plan, deletion, plan, refusal
 from bender.haproxy.core.settings import BALANCE
-from bender.haproxy.core.shape import Pool
+from bender.haproxy.core.topology import Pool
 from tests.haproxy.said import server
 
 POOL = Pool("shop", "shop", "http", BALANCE, False, None)

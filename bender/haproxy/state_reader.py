@@ -16,7 +16,7 @@ from bender.client.client import path_of
 from bender.client.decoding import decoded
 from bender.client.types import Seconds
 from bender.core.status import State
-from bender.haproxy.core.operators import Answer
+from bender.haproxy.core.admin_states import Answer
 from bender.haproxy.driver import Driver
 from bender.net.addresses import NoAnswer
 
