@@ -39,11 +39,23 @@ PURE |= {"msgspec", "operator", "re", "typing", "zlib"}
 #: What decides and does nothing, and what each may use besides.
 CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "jinja2", "markupsafe"}}
 
-#: These know a node, and not each other; `tap` alone knows them.
-SHELLS = {"bender.api", "bender.line_protocol", "bender.exchange"}
+#: What each package of bender may import of the others: only what is below it. `docs/architecture.md` draws it.
+BELOW_NODE = {"core", "net"}
+BELOW_CLIENT = {"process", *BELOW_NODE}
+LAYERS = {
+    "daemon": {"api", "line_protocol", "exchange", "node", *BELOW_CLIENT},
+    "cli": {"run", "deploy", "declared", "client", *BELOW_CLIENT},
+    **{shell: {"node", *BELOW_NODE} for shell in ("api", "line_protocol", "exchange")},
+    **{user: {"client", *BELOW_CLIENT} for user in ("haproxy", "run", "deploy", "declared")},
+    "node": BELOW_NODE,
+    "client": BELOW_CLIENT,
+    "process": BELOW_NODE,
+    "core": set[str](),
+    "net": set[str](),
+}
 
 #: What people use a registry with. The daemon runs without any of it.
-AROUND = {"bender.cli", "bender.client", "bender.declared", "bender.deploy", "bender.haproxy", "bender.run"}
+AROUND = {"cli", "client", "declared", "deploy", "haproxy", "run"}
 
 #: What those need alone, and the daemon never imports.
 AROUND_NEEDS = {"click", "jinja2", "markupsafe", "rich", "tomli_w"}
@@ -67,6 +79,8 @@ class Source:
     def __init__(self, path: Path) -> None:
         self.name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         self.text = path.read_text("utf-8")
+        #: The package of bender that it is in; empty for the top, and for what is not bender's.
+        self.package = self.name.partition(".")[2].partition(".")[0] if self.name.startswith("bender.") else ""
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
@@ -147,28 +161,31 @@ class Layers(TidyCase):
 
         self.none([source for source in BENDER if any(source.within(core) for core in CORES)], impure)
 
-    def test_shells_do_not_know_each_other(self) -> None:
-        """They meet in `tap` and nowhere else."""
+    def test_a_package_imports_only_from_those_below_it(self) -> None:
+        """So shells of a node do not know each other, nor what is around the daemon."""
 
-        def foreign(source: Source) -> Iterator[str]:
+        def from_above(source: Source) -> Iterator[str]:
+            package = source.package
             for name in source.imports():
-                for shell in SHELLS:
-                    if f"{name}.".startswith(f"{shell}.") and not source.within(shell):
-                        yield f"imports {name}"
-
-        self.none([source for source in BENDER if source.name != "bender.daemon.tap"], foreign)
-
-    def test_the_daemon_does_not_need_what_is_around_it(self) -> None:
-        """Neither our own nor what that is made with; nor does what is around it need the daemon."""
-
-        def foreign(source: Source) -> Iterator[str]:
-            around = any(source.within(each) for each in AROUND)
-            wrong = {*SHELLS, "bender.node", "bender.daemon.tap"} if around else {*AROUND, *AROUND_NEEDS}
-            for name in source.imports():
-                if any(f"{name}.".startswith(f"{each}.") for each in wrong):
+                top, _, rest = name.partition(".")
+                other = rest.partition(".")[0]
+                if top == "bender" and other in LAYERS and other not in {package, *LAYERS[package]}:
                     yield f"imports {name}"
 
-        self.none(BENDER, foreign)
+        self.none([source for source in BENDER if source.package], from_above)
+
+    def test_every_package_has_its_layer(self) -> None:
+        """There are no loose modules beside them."""
+        self.assertEqual({source.package for source in BENDER}, {"", *LAYERS})
+        self.assertEqual([source.name for source in BENDER if not source.package], ["bender"])
+
+    def test_the_daemon_does_not_need_what_others_are_made_with(self) -> None:
+        """It starts without the libraries of the command line and of templates."""
+
+        def unneeded(source: Source) -> Iterator[str]:
+            yield from (f"imports {name}" for name in source.imports() if name.partition(".")[0] in AROUND_NEEDS)
+
+        self.none([source for source in BENDER if source.package not in AROUND], unneeded)
 
     def test_the_global_reactor_is_known_where_the_process_starts(self) -> None:
         """All others are handed one."""
