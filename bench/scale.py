@@ -33,11 +33,11 @@ from bench.figures import Target, arguments, print_table, say, spread, write
 from bench.nodes import id_of, instance
 from bender.core.ledger import Claim, Delta, Head
 from bender.core.links import partners
-from bender.core.messages import Counter, Message, Request, Sender
-from bender.core.model import Wanted
+from bender.core.messages import Counter, Message, OutgoingMessage, Sender
+from bender.core.model import RegistrationRequest
 from bender.core.replica import Replica
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
-from bender.core.view import Event
+from bender.core.view import ViewEvent
 from bender.daemon.sweeper import SWEEPS_PER_INTERVAL
 from bender.exchange.client import JITTER
 from bender.exchange.wire import Wire
@@ -162,7 +162,7 @@ class Exchange:
     """A request under way, from whom and since when."""
 
     node: Node
-    request: Request
+    request: OutgoingMessage
     sent_at: float
 
     @property
@@ -259,7 +259,7 @@ class Cluster:
         for request in node.replica.take_requests():
             self._send(Exchange(node, request, self.now))
 
-    def _note(self, node: Node, event: Event) -> None:
+    def _note(self, node: Node, event: ViewEvent) -> None:
         if event.what == "offline" and event.key in self.alive:
             raise SystemExit(
                 f"With {len(self.nodes)} nodes, {node.identity.name} says that {event.key} is offline "
@@ -719,7 +719,7 @@ class Acquainted:
         for request in node.take_requests():
             self._answer(node, request)
 
-    def _answer(self, node: Replica, request: Request) -> None:
+    def _answer(self, node: Replica, request: OutgoingMessage) -> None:
         heads = request.message.heads or {node.identity.incarnation: node.claims.ledger.head}
         node.answered(self._now, request, Message(self._by_address[request.address], heads))
 
@@ -756,11 +756,11 @@ class Acquainted:
         self._answer_all(other)
         return size, tell_s + answered_s * (1 + len(pushes)), heard_s
 
-    def _exchange(self, request: Request) -> int:
+    def _exchange(self, request: OutgoingMessage) -> int:
         size, _, _ = self._carry(request)
         return size
 
-    def _carry(self, request: Request) -> tuple[int, float, float]:
+    def _carry(self, request: OutgoingMessage) -> tuple[int, float, float]:
         """Carry a request from the one to the other, and its answer back; the times that the other and the one take."""
         node, other = self._pair
         wire, other_wire = self._wires
@@ -807,7 +807,7 @@ def _address(number: int) -> str:
 def body(number: int, node: str, ttl_s: float = TIMING.ttl_s) -> bytes:
     """The terms of an instance, as the node where it registers encodes them."""
     app, version, host, port = instance(number)
-    wanted = Wanted(app, version, host, port, meta={"zone": "a"})
+    wanted = RegistrationRequest(app, version, host, port, meta={"zone": "a"})
     terms = wanted.applied_to(None, ttl_s=ttl_s, node=node, now_ms=REGISTERED_MS + number)
     return terms.encode(wanted.key)
 

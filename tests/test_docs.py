@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli import bender
-from bender.cli.click_base import Command
+from bender.cli.click_base import BenderCommand
 from bender.cli.reference import reference
 from bender.client import Client
 from bender.client.transport import one_by_one
@@ -70,8 +70,8 @@ class CommandLine(SynchronousTestCase):
     def test_every_command_and_option_says_what_it_does(self) -> None:
         """And has an example."""
         for path, command in bender.tree("bender"):
-            self.assertIsInstance(command, Command, path)
-            assert isinstance(command, Command)
+            self.assertIsInstance(command, BenderCommand, path)
+            assert isinstance(command, BenderCommand)
             self.assertTrue(command.help, path)
             self.assertIn(path, command.examples)
             for parameter in command.params:

@@ -16,7 +16,7 @@ from bender.api.responses import QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.routes import ROUTES
 from bender.core import connections, diagnosis, model, routing
 from bender.core.timing import TTL_S_MAX
-from bender.node.counters import Tally
+from bender.node.counters import Counters
 from bender.node.node import EVENTS_TOLD_MAX
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -115,14 +115,20 @@ class Words(SynchronousTestCase):
 
     def test_an_account_has_the_fields_that_it_is_told_with(self) -> None:
         """All of them, always; besides, whether the node answered at all."""
-        for part in (diagnosis.Held, diagnosis.Seen, diagnosis.Heard, diagnosis.Happened):
-            self._assert_fields(part.__name__, *part.__struct_encode_fields__)
-        for whole in (diagnosis.Account, diagnosis.Unheard):
-            self._assert_fields(whole.__name__, "answered", *whole.__struct_encode_fields__)
+        parts = {
+            "Held": diagnosis.HeldClaim,
+            "Seen": diagnosis.SeenClaim,
+            "Heard": diagnosis.Heard,
+            "Happened": diagnosis.PastEvent,
+        }
+        for name, part in parts.items():
+            self._assert_fields(name, *part.__struct_encode_fields__)
+        for name, whole in {"Account": diagnosis.NodeDiagnosis, "Unheard": diagnosis.NoDiagnosis}.items():
+            self._assert_fields(name, "answered", *whole.__struct_encode_fields__)
 
     def test_what_was_done_since_the_start_is_what_is_counted(self) -> None:
         """Each number under its name."""
-        self._assert_fields("Tally", *Tally().shown())
+        self._assert_fields("Tally", *Counters().shown())
 
     def _assert_fields(self, name: str, *fields: str) -> None:
         self.assertEqual([*SCHEMAS[name]["properties"]], [*fields])

@@ -18,10 +18,18 @@ from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
 from bender.api.events import watch
-from bender.api.fast_path import Lane
-from bender.api.responses import NO_ROUTE, NOT_READY, Answer, Answered, Asked, Later, refusal
+from bender.api.fast_path import FastPath
+from bender.api.responses import (
+    NO_ROUTE,
+    NOT_READY,
+    Answered,
+    ApiRequest,
+    ApiResponse,
+    DeferredResponse,
+    error_response,
+)
 from bender.api.routes import ROUTES, Route, answer, without_command
-from bender.api.server import Request, Site, respond, send
+from bender.api.server import ApiSite, HttpRequest, respond, send
 from bender.core.authors import signature
 from bender.core.model import Invalid
 from bender.net.fair_turns import Turns
@@ -30,11 +38,11 @@ from bender.node.node import Node, NotReady
 _log = Logger()
 
 
-def site(node: Node, reactor: IReactorTime, turns: Turns | None = None) -> Site:
+def site(node: Node, reactor: IReactorTime, turns: Turns | None = None) -> ApiSite:
     """What speaks HTTP with the clients of a node, in `turns` with all else that takes time there."""
     turns = turns or Turns(reactor)
-    return Site(
-        _Paths(_Routes(node, reactor, turns).klein.resource(), node), Lane(node, reactor.seconds), reactor, turns
+    return ApiSite(
+        _Paths(_Routes(node, reactor, turns).klein.resource(), node), FastPath(node, reactor.seconds), reactor, turns
     )
 
 
@@ -48,15 +56,15 @@ class _Paths(Resource):
         self._klein = klein
         self._node = node
 
-    def render(self, request: Request) -> Any:
+    def render(self, request: HttpRequest) -> Any:
         """Return a body, or that there will be one later."""
         problem = _path_problem(request)
         if problem is None:
             return self._klein.render(request)
-        return respond(request, refusal(Invalid("path", problem)) if self._node.ready else NOT_READY)
+        return respond(request, error_response(Invalid("path", problem)) if self._node.ready else NOT_READY)
 
 
-def _path_problem(request: Request) -> str | None:
+def _path_problem(request: HttpRequest) -> str | None:
     if not request.path.startswith(b"/"):
         return "must begin with a slash"
     parts = b" ".join(request.postpath or ())
@@ -79,28 +87,28 @@ class _Routes:
         self._reactor = reactor
         self._turns = turns
 
-    async def stream(self, route: Route, request: Request, path: dict[str, str]) -> Any:
+    async def stream(self, route: Route, request: HttpRequest, path: dict[str, str]) -> Any:
         await self._node.until_ready()
         if request.method in (b"GET", b"HEAD"):
             return await watch(self._node, request, self._reactor, self._turns)
         return respond(request, without_command(route, _asked(request, path, route)))
 
-    def command(self, route: Route, request: Request, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
+    def command(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
         if not (route.at_once or self._node.ready):
             return self._once_ready(route, request, path)
         answered = answer(self._node, route, _asked(request, path, route))
         return respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)
 
-    async def _once_ready(self, route: Route, request: Request, path: dict[str, str]) -> bytes:
+    async def _once_ready(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes:
         await self._node.until_ready()
         answered = answer(self._node, route, _asked(request, path, route))
         return respond(request, answered) if _is_whole(answered) else await self._at_length(request, answered)
 
-    async def _at_length(self, request: Request, answered: Answered) -> bytes:
-        if isinstance(answered, Later):
+    async def _at_length(self, request: HttpRequest, answered: Answered) -> bytes:
+        if isinstance(answered, DeferredResponse):
             await self._turns.take(answered.steps)
             answered = answered.answer()
-        elif not isinstance(answered, Answer):
+        elif not isinstance(answered, ApiResponse):
             answered = await answered
         if answered.pieces is None or request.method == b"HEAD":
             return respond(request, answered)
@@ -110,7 +118,7 @@ class _Routes:
     # Klein's types know of any IRequest; here all are our own.
 
     @klein.handle_errors(HTTPException)  # type: ignore[arg-type]
-    async def _no_route(self, request: Request, failure: Failure) -> bytes:
+    async def _no_route(self, request: HttpRequest, failure: Failure) -> bytes:
         """For when no route has a path, or Klein would send the client to another, in HTML."""
         del failure
         try:
@@ -120,9 +128,9 @@ class _Routes:
         return respond(request, NO_ROUTE)
 
     @klein.handle_errors(Exception)  # type: ignore[arg-type]
-    def _failed(self, request: Request, failure: Failure) -> bytes:
+    def _failed(self, request: HttpRequest, failure: Failure) -> bytes:
         """A coroutine raised: what refuses a request has its answer, all else is a mistake of ours."""
-        refused = refusal(failure.value)
+        refused = error_response(failure.value)
         if refused.status == 500:
             _log.failure("A request for {path} failed.", failure, path=request.path)
         return respond(request, refused)
@@ -137,15 +145,15 @@ for _route in ROUTES:
     _Routes.klein.route(_route.path, endpoint=_route.path)(_endpoint(_route))
 
 
-def _is_whole(answered: Answered) -> TypeGuard[Answer]:
+def _is_whole(answered: Answered) -> TypeGuard[ApiResponse]:
     """Whether an answer is there, in one piece."""
-    return isinstance(answered, Answer) and answered.pieces is None
+    return isinstance(answered, ApiResponse) and answered.pieces is None
 
 
-def _asked(request: Request, path: dict[str, str], route: Route) -> Asked:
+def _asked(request: HttpRequest, path: dict[str, str], route: Route) -> ApiRequest:
     _, _, query = request.uri.partition(b"?")
     address = getattr(request.getClientAddress(), "host", "unix")
-    return Asked(
+    return ApiRequest(
         request.method.decode("ascii"),
         tuple(path.values()),
         query.decode("latin-1"),
@@ -159,12 +167,12 @@ def _asked(request: Request, path: dict[str, str], route: Route) -> Asked:
     )
 
 
-def _header(request: Request, name: bytes) -> str | None:
+def _header(request: HttpRequest, name: bytes) -> str | None:
     values = request.requestHeaders.getRawHeaders(name)
     return b",".join(values).decode("latin-1") if values else None
 
 
-def _name(request: Request) -> str | None:
+def _name(request: HttpRequest) -> str | None:
     """The name under which a client wants to be shown. Raises `Invalid` where it is not text."""
     header = _header(request, b"X-Bender-As")
     try:

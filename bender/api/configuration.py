@@ -12,17 +12,17 @@ from bender.api.impact import harm, impact_at, warned, warning_headers
 from bender.api.registrations import selected
 from bender.api.responses import (
     JSON_ALONE,
-    Answer,
-    Asked,
+    ApiRequest,
+    ApiResponse,
     Command,
-    Later,
+    DeferredResponse,
+    array_response,
     encode,
-    listed,
-    located,
+    json_response,
+    located_response,
     location,
-    not_found,
-    refused,
-    shown,
+    not_found_response,
+    refusal_response,
     stale,
 )
 from bender.core import model
@@ -47,14 +47,14 @@ _named = msgspec.json.Decoder(_Named)
 
 
 def create(kind: Kind) -> Command:
-    def create(node: Node, asked: Asked) -> Answer:
+    def create(node: Node, asked: ApiRequest) -> ApiResponse:
         sent = parse_object(asked.body)
         kind.require_known(sent)
         name = name_of(sent)
         members_min = _members_min(kind, sent)
         body = kind.body(name, sent)
         if node.configured(kind.key(name)) is not None:
-            return refused("CONFLICT", f"there is a {kind.name} {name} already")
+            return refusal_response("CONFLICT", f"there is a {kind.name} {name} already")
         refusal = _too_few(node, body, members_min) or harm(node, asked, kind, None, body)
         if refusal is not None:
             return refusal
@@ -65,7 +65,7 @@ def create(kind: Kind) -> Command:
 
 
 def put(kind: Kind) -> Command:
-    def put(node: Node, asked: Asked) -> Answer:
+    def put(node: Node, asked: ApiRequest) -> ApiResponse:
         (name,) = asked.path
         key = kind.key(name)
         existing = node.configured(key)
@@ -89,7 +89,7 @@ def _members_min(kind: Kind, sent: dict[str, Any]) -> int:
     return parse_members_min(sent.pop("min_members", None)) if kind is BACKEND else 0
 
 
-def _too_few(node: Node, body: bytes, members_min: int) -> Answer | None:
+def _too_few(node: Node, body: bytes, members_min: int) -> ApiResponse | None:
     """The answer to who wants a version to serve that has fewer members than he asks for."""
     if not members_min:
         return None
@@ -99,13 +99,13 @@ def _too_few(node: Node, body: bytes, members_min: int) -> Answer | None:
     if online >= members_min:
         return None
     text = f"of {app} {version} {online} are online, and {members_min} are wanted: nothing was changed"
-    return refused("CONFLICT", text, online=online, min_members=members_min)
+    return refusal_response("CONFLICT", text, online=online, min_members=members_min)
 
 
 def history(kind: Kind) -> Command:
     """The last settings, newest first: each what it was, when, and by whom; `null` for a removal."""
 
-    def history(node: Node, asked: Asked) -> Answer:
+    def history(node: Node, asked: ApiRequest) -> ApiResponse:
         key = _key(kind, asked)
         settings = node.history(key)
         if not settings:
@@ -114,7 +114,7 @@ def history(kind: Kind) -> Command:
             encode({"at": each.at_ms, "author": each.author, kind.name: each.body and msgspec.Raw(each.body)})
             for each in settings
         )
-        return listed(asked, told)
+        return array_response(asked, told)
 
     return history
 
@@ -122,7 +122,7 @@ def history(kind: Kind) -> Command:
 def roll_back(kind: Kind) -> Command:
     """Back to the setting before, as a new one; so twice leads to where one was."""
 
-    def roll_back(node: Node, asked: Asked) -> Answer:
+    def roll_back(node: Node, asked: ApiRequest) -> ApiResponse:
         key = _key(kind, asked)
         model.require_nothing(asked.body, "for what to go back to is known here")
         existing = node.configured(key)
@@ -133,7 +133,7 @@ def roll_back(kind: Kind) -> Command:
             return refusal
         before = next((each.body for each in node.history(key)[1:]), None)
         if before is None:
-            return refused("CONFLICT", f"{key} has no setting before this one")
+            return refusal_response("CONFLICT", f"{key} has no setting before this one")
         refusal = harm(node, asked, kind, existing, before, back=True)
         if refusal is not None:
             return refusal
@@ -143,21 +143,21 @@ def roll_back(kind: Kind) -> Command:
     return roll_back
 
 
-def _changed(node: Node, kind: Kind, body: bytes) -> Answer:
-    return Answer(200, body, (*JSON_ALONE, *warned(node, kind, body)))
+def _changed(node: Node, kind: Kind, body: bytes) -> ApiResponse:
+    return ApiResponse(200, body, (*JSON_ALONE, *warned(node, kind, body)))
 
 
-def _created(node: Node, kind: Kind, name: str, body: bytes) -> Answer:
+def _created(node: Node, kind: Kind, name: str, body: bytes) -> ApiResponse:
     """201 with the object, and in the body too where it is, as clients of the original expect it of a frontend."""
     key, warnings = kind.key(name), warned(node, kind, body)
     if kind is FRONTEND:
         document: dict[str, Any] = msgspec.json.decode(body)
         body = encode(document | {"location": location(key).decode()})
-    return located(201, body, key, warnings)
+    return located_response(201, body, key, warnings)
 
 
 def remove(kind: Kind) -> Command:
-    def remove(node: Node, asked: Asked) -> Answer:
+    def remove(node: Node, asked: ApiRequest) -> ApiResponse:
         key = _key(kind, asked)
         existing = node.configured(key)
         refusal = stale(asked, existing, key)
@@ -170,24 +170,24 @@ def remove(kind: Kind) -> Command:
             return refusal
         node.configure(key, None, asked.author)
         warnings = impact_at(node).warnings_of_removal(asked.path[0]) if kind is BACKEND else []
-        return Answer(204, headers=warning_headers(warnings))
+        return ApiResponse(204, headers=warning_headers(warnings))
 
     return remove
 
 
 def one(kind: Kind) -> Command:
-    def one(node: Node, asked: Asked) -> Answer:
+    def one(node: Node, asked: ApiRequest) -> ApiResponse:
         body = node.configured(_key(kind, asked))
-        return _absent(node, kind, asked) if body is None else shown(asked, body)
+        return _absent(node, kind, asked) if body is None else json_response(asked, body)
 
     return one
 
 
 def all_of(kind: Kind) -> Command:
-    return lambda node, asked: listed(asked, node.configuration(kind.name))
+    return lambda node, asked: array_response(asked, node.configuration(kind.name))
 
 
-def members(node: Node, asked: Asked) -> Answer | Later:
+def members(node: Node, asked: ApiRequest) -> ApiResponse | DeferredResponse:
     body = node.configured(_key(BACKEND, asked))
     if body is None:
         return _absent(node, BACKEND, asked)
@@ -211,21 +211,21 @@ def members(node: Node, asked: Asked) -> Answer | Later:
             found.extend(map(encode, batch))
             yield
 
-    return Later(steps(), lambda: listed(asked, found))
+    return DeferredResponse(steps(), lambda: array_response(asked, found))
 
 
-def _absent(node: Node, kind: Kind, asked: Asked) -> Answer:
+def _absent(node: Node, kind: Kind, asked: ApiRequest) -> ApiResponse:
     """Return 404 for an object that does not exist, with the name that was probably meant, or its kind."""
     (name,) = asked.path
     other = FRONTEND if kind is BACKEND else BACKEND
     if node.configured(other.key(name)) is not None:
-        return not_found(kind.key(name), f", but there is a {other.key(name)}")
+        return not_found_response(kind.key(name), f", but there is a {other.key(name)}")
     bodies = node.configuration(kind.name)
     if len(bodies) > NEAREST_AMONG_MAX:
-        return not_found(kind.key(name))
-    return not_found(kind.key(name), did_you_mean(name, [_named.decode(body).name for body in bodies]))
+        return not_found_response(kind.key(name))
+    return not_found_response(kind.key(name), did_you_mean(name, [_named.decode(body).name for body in bodies]))
 
 
-def _key(kind: Kind, asked: Asked) -> str:
+def _key(kind: Kind, asked: ApiRequest) -> str:
     (name,) = asked.path
     return kind.key(model.parse_name("name", name))

@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bender.api.responses import Answer, Asked, encode, listed, shown
-from bender.core.consumers import Consumer, parse_confirmation, same_name
+from bender.api.responses import ApiRequest, ApiResponse, array_response, encode, json_response
+from bender.core.consumers import ConsumerState, parse_confirmation, same_name
 from bender.core.model import parse_name
 from bender.node.consumer_table import Origin
 from bender.node.node import Node
 from bender.node.propagation import shared_by
 
 
-def confirm(node: Node, asked: Asked) -> Answer:
+def confirm(node: Node, asked: ApiRequest) -> ApiResponse:
     (name,) = asked.path
     name = parse_name("name", name)
     confirmed = node.consumers.confirm(name, parse_confirmation(asked.body), Origin(asked.address))
-    return shown(asked, encode(_fields(confirmed, node.shared_consumers(name))))
+    return json_response(asked, encode(_fields(confirmed, node.shared_consumers(name))))
 
 
-async def everybody(node: Node, asked: Asked) -> Answer:
+async def everybody(node: Node, asked: ApiRequest) -> ApiResponse:
     consumers = await node.all_consumers()
     shared = shared_by(consumers)
-    return listed(asked, [encode(_fields(each, shared)) for each in consumers])
+    return array_response(asked, [encode(_fields(each, shared)) for each in consumers])
 
 
-def _fields(consumer: Consumer, shared: Mapping[str, list[str]]) -> dict[str, Any]:
+def _fields(consumer: ConsumerState, shared: Mapping[str, list[str]]) -> dict[str, Any]:
     """What is of interest to clients: what one has `applied` is an answer to a question that they did not ask."""
     instances = shared.get(consumer.name)
     return {

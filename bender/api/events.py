@@ -15,12 +15,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from bender.api.responses import accepted, require_known, wait_s
-from bender.api.server import Request
+from bender.api.server import HttpRequest
 from bender.core.model import Invalid
 from bender.net.eager_write import limit_unsent
 from bender.net.fair_turns import Turns
 from bender.node.consumer_table import origin_of
-from bender.node.event_stream import PIECE_BYTES, Stream
+from bender.node.event_stream import PIECE_BYTES, EventStream
 from bender.node.journal import Entry
 from bender.node.node import Node
 from bender.node.subscription import Selection, Subscription
@@ -39,7 +39,7 @@ _SNAPSHOTS["always"] = "always"
 _log = Logger()
 
 
-async def watch(node: Node, request: Request, reactor: IReactorTime, turns: Turns) -> None:
+async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: Turns) -> None:
     """Answer `GET` or `HEAD` of the events of a node that is ready; whoever calls this finishes the request afterwards.
 
     Raises `Invalid` and `Full`, both before anything is written.
@@ -75,9 +75,9 @@ async def watch(node: Node, request: Request, reactor: IReactorTime, turns: Turn
 class _ServerSent:
     """A response that goes on until one of the two leaves."""
 
-    def __init__(self, node: Node, turns: Turns, request: Request, clock: IReactorTime) -> None:
+    def __init__(self, node: Node, turns: Turns, request: HttpRequest, clock: IReactorTime) -> None:
         self.done: Deferred[None] = Deferred()
-        self.stream = Stream(node, turns, clock, self, origin_of(request.getClientAddress()), ticks=True)
+        self.stream = EventStream(node, turns, clock, self, origin_of(request.getClientAddress()), ticks=True)
         self._request = request
 
     def send(self, entries: Sequence[Entry]) -> None:
@@ -99,9 +99,9 @@ class _ServerSent:
 class _Poll:
     """A response with what is owed, or else with the first that comes within `wait_s`."""
 
-    def __init__(self, node: Node, turns: Turns, request: Request, clock: IReactorTime, wait_s: float) -> None:
+    def __init__(self, node: Node, turns: Turns, request: HttpRequest, clock: IReactorTime, wait_s: float) -> None:
         self.done: Deferred[None] = Deferred()
-        self.stream = Stream(node, turns, clock, self, origin_of(request.getClientAddress()), ticks=False)
+        self.stream = EventStream(node, turns, clock, self, origin_of(request.getClientAddress()), ticks=False)
         self._node = node
         self._request = request
         self._clock = clock
@@ -153,19 +153,19 @@ class _Poll:
         self.done.callback(None)
 
 
-def _drop(request: Request) -> None:
+def _drop(request: HttpRequest) -> None:
     _log.info("The watcher at {peer} does not read and is dropped.", peer=request.getClientAddress())
     transport: Any = request.channel.transport
     transport.abortConnection()
 
 
-def _accepts_server_sent(request: Request) -> bool:
+def _accepts_server_sent(request: HttpRequest) -> bool:
     """Whether the client says so; to one that takes anything a long poll is what it can best make use of."""
     header = b",".join(request.requestHeaders.getRawHeaders(b"Accept", [])).decode("latin-1")
     return any(takes for media_type, takes in accepted(header) if media_type == "text/event-stream")
 
 
-def _selection(request: Request, fields: Mapping[str, str], *, server_sent: bool) -> Selection:
+def _selection(request: HttpRequest, fields: Mapping[str, str], *, server_sent: bool) -> Selection:
     since = fields.get("since")
     snapshot = fields.get("snapshot", "false")
     if snapshot not in _SNAPSHOTS:
@@ -187,7 +187,7 @@ def _wait_s(fields: Mapping[str, str]) -> float:
     return within_s if "since" in fields else 0
 
 
-def _fields(request: Request) -> dict[str, str]:
+def _fields(request: HttpRequest) -> dict[str, str]:
     """The fields of the query that mean something here. What is no UTF-8 cannot be any name, flag, number or cursor."""
     _, _, query = request.uri.decode("utf-8", "surrogateescape").partition("?")
     fields: dict[str, str] = {}

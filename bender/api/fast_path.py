@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from twisted.web.server import version as server
 
-from bender.api.responses import JSON_ALONE, Answer, Asked, refusal
+from bender.api.responses import JSON_ALONE, ApiRequest, ApiResponse, error_response
 from bender.api.routes import Route, answer, find_hot
 from bender.node.node import Node
 
@@ -50,25 +50,25 @@ _DIGITS = re.compile(rb"[0-9]{1,9}")
 _NOT_PLAIN = frozenset({b"expect", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
 
 
-class Taken(msgspec.Struct, frozen=True, gc=False):
+class ParsedRequest(msgspec.Struct, frozen=True, gc=False):
     """A request that the lane has taken."""
 
     route: Route
-    asked: Asked
+    asked: ApiRequest
     path: str
 
 
 class Takes(Protocol):
     """What a connection wants of a lane."""
 
-    def take_whole(self, read: bytes) -> Taken | None: ...
+    def take_whole(self, read: bytes) -> ParsedRequest | None: ...
 
-    def take(self, read: bytes, at: int) -> tuple[Taken | None, int]: ...
+    def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]: ...
 
-    def answer(self, taken: Taken) -> bytes | None: ...
+    def answer(self, taken: ParsedRequest) -> bytes | None: ...
 
 
-class Lane:
+class FastPath:
     """Takes plain requests for a node and answers them; one for all connections, for it keeps nothing between two."""
 
     _log = Logger()
@@ -80,7 +80,7 @@ class Lane:
         self.take_whole = lru_cache(REMEMBERED_MAX)(_whole)
         self._heads = _Heads(seconds)
 
-    def take(self, read: bytes, at: int) -> tuple[Taken | None, int]:
+    def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
         """Return the request that begins at `at`, and where it ends.
 
         Without a request, return `at` if the rest of it has to come first, and -1 if it is for Twisted. It takes time
@@ -100,7 +100,7 @@ class Lane:
         taken = self.take_whole(request) if len(request) <= REMEMBERED_BYTES_MAX else _whole(request)
         return taken, -1 if taken is None else end
 
-    def answer(self, taken: Taken) -> bytes | None:
+    def answer(self, taken: ParsedRequest) -> bytes | None:
         """The response to a request; None where it is for Twisted to wait, or to send it piece by piece."""
         if not (taken.route.at_once or self._node.ready):
             return None
@@ -108,8 +108,8 @@ class Lane:
             answered = answer(self._node, taken.route, taken.asked)
         except Exception as error:
             self._log.failure("A request for {path} failed.", path=taken.path)
-            answered = refusal(error)
-        if isinstance(answered, Answer) and answered.pieces is None:
+            answered = error_response(error)
+        if isinstance(answered, ApiResponse) and answered.pieces is None:
             return self._heads.response(answered)
         if isinstance(answered, Coroutine):
             answered.close()  # it has not begun
@@ -134,14 +134,14 @@ class _Parsed(msgspec.Struct, frozen=True):
     encodings: str | None
 
 
-def _whole(request: bytes) -> Taken | None:
+def _whole(request: bytes) -> ParsedRequest | None:
     """What is exactly one request, with nothing after it; None where it is for Twisted, or is not that."""
     head, end, body = request.partition(b"\r\n\r\n")
     parsed = _parsed(head + end)
     if parsed is None or len(body) != parsed.length:
         return None
-    asked = Asked(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
-    return Taken(parsed.route, asked, parsed.path)
+    asked = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
+    return ParsedRequest(parsed.route, asked, parsed.path)
 
 
 def _begins(part: bytes) -> bool:
@@ -190,7 +190,7 @@ class _Heads:
         self._second = -1
         self._heads: dict[int, bytes] = {}
 
-    def response(self, answer: Answer) -> bytes:
+    def response(self, answer: ApiResponse) -> bytes:
         second = int(self._seconds())
         if second != self._second:
             self._second = second

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bender.api.responses import Answer, Asked, Headers, encode, forced, refused
+from bender.api.responses import ApiRequest, ApiResponse, Headers, encode, forced, refusal_response
 from bender.core.force import FORCE_IN_API
 from bender.core.impact import NAMES_MAX, Impact, Settings
 from bender.core.kinds import Kind
@@ -62,8 +62,8 @@ def impact_at(node: Node) -> Impact:
 
 
 def harm(
-    node: Node, asked: Asked, kind: Kind, before: bytes | None, after: bytes | None, *, back: bool = False
-) -> Answer | None:
+    node: Node, asked: ApiRequest, kind: Kind, before: bytes | None, after: bytes | None, *, back: bool = False
+) -> ApiResponse | None:
     """Return the refusal of a change that would take traffic away, None if it would not or is forced.
 
     `before` and `after` are the encoded object, None where there is none; `back` is for one that is set back.
@@ -78,12 +78,12 @@ def harm(
     return refused_by(node, impact.of_backend(old, new, back=back) if kind is BACKEND else impact.of_frontend(old, new))
 
 
-def refused_by(node: Node, why: str | None) -> Answer | None:
+def refused_by(node: Node, why: str | None) -> ApiResponse | None:
     """Return the refusal of a change for a reason, None where there is none."""
     if why is None:
         return None
     text = f"{why} (as {node.name} lists them). Nothing was changed; {FORCE_IN_API}"
-    return refused("CONFLICT", text)
+    return refusal_response("CONFLICT", text)
 
 
 def warned(node: Node, kind: Kind, body: bytes) -> Headers:

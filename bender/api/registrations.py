@@ -11,28 +11,28 @@ from bender.api.impact import impact_at, refused_by, warning_headers
 from bender.api.responses import (
     JSON,
     JSON_ALONE,
-    Answer,
     Answered,
-    Asked,
+    ApiRequest,
+    ApiResponse,
+    DeferredResponse,
     Headers,
-    Later,
+    array_response,
     encode,
     fields,
     fields_in_order,
     forced,
-    list_of,
-    listed,
+    json_response,
+    list_response,
     location,
-    long_list_of,
-    not_found,
-    refused,
-    shown,
+    long_list_response,
+    not_found_response,
+    refusal_response,
     wait_s,
 )
 from bender.core import model
 from bender.core.admin_state import key_of_state, parse_word, told
-from bender.core.model import Wanted
-from bender.core.status import USUAL, Standing
+from bender.core.model import RegistrationRequest
+from bender.core.status import USUAL, RegistrationStatus
 from bender.node.explain import explain
 from bender.node.listings import SLICE
 from bender.node.node import Node
@@ -42,10 +42,10 @@ class _Repeated(msgspec.Struct):
     """What a request says of an instance, and what that came to the last time: terms, standing, and how it is shown."""
 
     key: str
-    wanted: Wanted | None = None
+    wanted: RegistrationRequest | None = None
     headers: Headers = JSON_ALONE
     terms: bytes = b""
-    standing: Standing = USUAL
+    standing: RegistrationStatus = USUAL
     shown: bytes = b""
 
     def register(self, node: Node) -> bool:
@@ -74,35 +74,35 @@ class _Repeated(msgspec.Struct):
             self.terms, self.standing, self.shown = terms, standing, model.registration(self.key, terms, standing)
 
 
-def register(node: Node, asked: Asked) -> Answer:
+def register(node: Node, asked: ApiRequest) -> ApiResponse:
     repeated: _Repeated | None = asked.parsed
     if repeated is None:
         wanted = model.parse_registration(asked.body, node.timing)
         headers = (JSON, (b"Location", location(wanted.key)))
         repeated = asked.parsed = _Repeated(wanted.key, wanted, headers)
     created = repeated.register(node)
-    return Answer(201 if created else 200, repeated.shown, repeated.headers)
+    return ApiResponse(201 if created else 200, repeated.shown, repeated.headers)
 
 
-def register_at(node: Node, asked: Asked) -> Answer:
+def register_at(node: Node, asked: ApiRequest) -> ApiResponse:
     repeated: _Repeated | None = asked.parsed
     if repeated is None:
         wanted = model.parse_registration_at(_instance(asked), asked.body, node.timing)
         repeated = asked.parsed = _Repeated(wanted.key, wanted)
     repeated.register(node)
-    return Answer(200, repeated.shown, JSON_ALONE)
+    return ApiResponse(200, repeated.shown, JSON_ALONE)
 
 
-def renew(node: Node, asked: Asked) -> Answer:
+def renew(node: Node, asked: ApiRequest) -> ApiResponse:
     repeated: _Repeated | None = asked.parsed
     if repeated is None:
         key = model.registration_key(_instance(asked))
         model.require_nothing(asked.body, "for PUT only renews: POST can change ttl, weight and meta")
         repeated = asked.parsed = _Repeated(key)
-    return Answer(200, repeated.shown, JSON_ALONE) if repeated.renew(node) else not_found(repeated.key)
+    return ApiResponse(200, repeated.shown, JSON_ALONE) if repeated.renew(node) else not_found_response(repeated.key)
 
 
-def deregister(node: Node, asked: Asked) -> Answered:
+def deregister(node: Node, asked: ApiRequest) -> Answered:
     key = model.registration_key(_instance(asked))
     sent = fields(asked)
     within, instance, reason = sent.get("wait"), sent.get("instance"), sent.get("reason")
@@ -113,44 +113,44 @@ def deregister(node: Node, asked: Asked) -> Answered:
     remove = partial(node.deregister, key, instance=instance, reason=reason)
     if within is not None:
         return _deregister_everywhere(node, key, remove, wait_s(within))
-    return Answer(204) if remove() else not_found(key)
+    return ApiResponse(204) if remove() else not_found_response(key)
 
 
-async def _deregister_everywhere(node: Node, key: str, remove: Callable[[], bool], within_s: float) -> Answer:
+async def _deregister_everywhere(node: Node, key: str, remove: Callable[[], bool], within_s: float) -> ApiResponse:
     """Answer when all nodes that are heard have it, or after `within_s`, and say which they are."""
     if not remove():
-        return not_found(key)
+        return not_found_response(key)
     applied = await node.until_applied(key, within_s)
     said = {"applied": applied.nodes, "consumers": applied.consumers, "missing": applied.missing}
-    return Answer(200, encode(said), JSON_ALONE)
+    return ApiResponse(200, encode(said), JSON_ALONE)
 
 
-async def explained(node: Node, asked: Asked) -> Answer:
+async def explained(node: Node, asked: ApiRequest) -> ApiResponse:
     key = model.registration_key(_instance(asked))
     found = await explain(node, key)
-    return not_found(key) if found is None else shown(asked, encode(found))
+    return not_found_response(key) if found is None else json_response(asked, encode(found))
 
 
-def renew_all(node: Node, asked: Asked) -> Answer:
+def renew_all(node: Node, asked: ApiRequest) -> ApiResponse:
     ids = model.parse_renewals(asked.body)
     unknown = node.renew_all(ids)
-    return Answer(200, encode({"renewed": len(ids) - len(unknown), "unknown": unknown}), JSON_ALONE)
+    return ApiResponse(200, encode({"renewed": len(ids) - len(unknown), "unknown": unknown}), JSON_ALONE)
 
 
-def one(node: Node, asked: Asked) -> Answer:
+def one(node: Node, asked: ApiRequest) -> ApiResponse:
     key = model.registration_key(_instance(asked))
     claim = node.claim(key)
     if claim is None or not model.has_meta(claim.body, _meta_wanted(asked)):
-        return not_found(key)
-    return shown(asked, node.shown(claim))
+        return not_found_response(key)
+    return json_response(asked, node.shown(claim))
 
 
-def set_state(node: Node, asked: Asked) -> Answer:
+def set_state(node: Node, asked: ApiRequest) -> ApiResponse:
     key = model.registration_key(_instance(asked))
     word = parse_word(asked.body)
     force = forced(asked)
     if not (force or node.word(key) is not None or node.account(key).says_something):
-        return not_found(key)
+        return not_found_response(key)
     harm = impact_at(node).of_state(key, word.state)
     refusal = None if force else refused_by(node, harm)
     if refusal is not None:
@@ -160,7 +160,7 @@ def set_state(node: Node, asked: Asked) -> Answer:
     return msgspec.structs.replace(shown_word, headers=(*shown_word.headers, *warning_headers([harm] if harm else [])))
 
 
-def all_states(node: Node, asked: Asked) -> Later:
+def all_states(node: Node, asked: ApiRequest) -> DeferredResponse:
     """Answer with the states that operators have set, also those of instances that are not registered."""
     found: list[bytes] = []
 
@@ -172,30 +172,30 @@ def all_states(node: Node, asked: Asked) -> Later:
             if number % SLICE == 0:
                 yield
 
-    return Later(steps(), lambda: listed(asked, found))
+    return DeferredResponse(steps(), lambda: array_response(asked, found))
 
 
-def one_state(node: Node, asked: Asked) -> Answer:
+def one_state(node: Node, asked: ApiRequest) -> ApiResponse:
     return _word(node, asked, model.registration_key(_instance(asked)))
 
 
-def take_back_state(node: Node, asked: Asked) -> Answer:
+def take_back_state(node: Node, asked: ApiRequest) -> ApiResponse:
     key = model.registration_key(_instance(asked))
-    return Answer(204) if node.take_back_state(key, asked.author) else _no_word(node, key)
+    return ApiResponse(204) if node.take_back_state(key, asked.author) else _no_word(node, key)
 
 
-def _word(node: Node, asked: Asked, key: str) -> Answer:
+def _word(node: Node, asked: ApiRequest, key: str) -> ApiResponse:
     found = node.word(key)
-    return _no_word(node, key) if found is None else shown(asked, encode(told(key, *found)))
+    return _no_word(node, key) if found is None else json_response(asked, encode(told(key, *found)))
 
 
-def _no_word(node: Node, key: str) -> Answer:
+def _no_word(node: Node, key: str) -> ApiResponse:
     """`removed` tells a state that was taken back, or whose time is over, from one of which this node knows nothing."""
     removed = bool(node.history(key_of_state(key)))
-    return refused("NOT_FOUND", f"no operator has said anything of {key}", removed=removed)
+    return refusal_response("NOT_FOUND", f"no operator has said anything of {key}", removed=removed)
 
 
-def listing(node: Node, asked: Asked) -> Answer | Later:
+def listing(node: Node, asked: ApiRequest) -> ApiResponse | DeferredResponse:
     names = [model.parse_name(field, name) for field, name in zip(("app", "version"), asked.path, strict=False)]
     wanted = _meta_wanted(asked)
     app, version = (*names, None, None)[:2]
@@ -203,26 +203,26 @@ def listing(node: Node, asked: Asked) -> Answer | Later:
 
 
 def selected(
-    node: Node, asked: Asked, app: str | None, version: str | None, admits: Callable[[bytes], bool] | None = None
-) -> Answer | Later:
+    node: Node, asked: ApiRequest, app: str | None, version: str | None, admits: Callable[[bytes], bool] | None = None
+) -> ApiResponse | DeferredResponse:
     """The registrations of an app or version, or all; of them only those whose encoded terms `admits` lets pass."""
     listings = node.listings
     if listings.is_long(app, version):
         kept = listings.kept(app, version) if admits is None else None
         if kept is not None:
-            return long_list_of(asked, kept)
+            return long_list_response(asked, kept)
         long = listings.long_listing(app, version, admits)
-        return Later(long.steps(), lambda: long_list_of(asked, long))
+        return DeferredResponse(long.steps(), lambda: long_list_response(asked, long))
     if admits is not None:
         claims = (claim for claim in node.claims(app, version) if admits(claim.body))
-        return listed(asked, map(node.shown, claims))
-    return list_of(asked, listings.listing(app, version))
+        return array_response(asked, map(node.shown, claims))
+    return list_response(asked, listings.listing(app, version))
 
 
-def _instance(asked: Asked) -> tuple[str, str, str, str]:
+def _instance(asked: ApiRequest) -> tuple[str, str, str, str]:
     app, version, host, port = asked.path
     return app, version, host, port
 
 
-def _meta_wanted(asked: Asked) -> list[tuple[str, str]]:
+def _meta_wanted(asked: ApiRequest) -> list[tuple[str, str]]:
     return [(name.removeprefix("meta."), value) for name, value in fields_in_order(asked) if name.startswith("meta.")]

@@ -16,7 +16,7 @@ import msgspec
 from bender.core.model import Invalid, TooLarge, shown_name
 from bender.core.spelling import nearest_name
 from bender.node.listings import Listing, LongListing
-from bender.node.node import Full, Node, NotReady, Succeeded
+from bender.node.node import Full, InstanceReplaced, Node, NotReady
 
 #: A body, except of renewals. Many times an entry, so that what is too large for one is told so in plain words.
 BODY_BYTES_MAX = 64 * 1024
@@ -73,7 +73,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 # Structs and not attrs classes: one of each is made for every request, in a fifth of the time.
-class Asked(msgspec.Struct):
+class ApiRequest(msgspec.Struct):
     """A request for one of `ROUTES`.
 
     `path` are the variable parts of its path, decoded; `query` what came after `?`; `etags`, `encodings` and `only_if`
@@ -96,7 +96,7 @@ class Asked(msgspec.Struct):
     parsed: Any = None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ApiResponse(msgspec.Struct, frozen=True):
     """A whole response, except for what every response of a front has. Without a body only where there can be none.
 
     A body that is too long to be in one piece comes in several: then `pieces` makes them, and `length` is their sum if
@@ -110,50 +110,50 @@ class Answer(msgspec.Struct, frozen=True):
     length: int | None = None
 
 
-class Later(msgspec.Struct, frozen=True):
+class DeferredResponse(msgspec.Struct, frozen=True):
     """An answer that takes a while: take the steps, other work between them, and then ask for it."""
 
     steps: Iterator[None]
-    answer: Callable[[], Answer]
+    answer: Callable[[], ApiResponse]
 
 
 #: The last is an answer that waits for other nodes, or for time: nothing of the command is done before it is awaited.
-Answered = Answer | Later | Coroutine[Any, Any, Answer]
+Answered = ApiResponse | DeferredResponse | Coroutine[Any, Any, ApiResponse]
 
-Command = Callable[[Node, Asked], Answered]
+Command = Callable[[Node, ApiRequest], Answered]
 
 
-def refusal(error: BaseException | None) -> Answer:
+def error_response(error: BaseException | None) -> ApiResponse:
     """The answer to a request that ended in an error."""
     if isinstance(error, Invalid):
-        return refused("INVALID", str(error))
+        return refusal_response("INVALID", str(error))
     if isinstance(error, TooLarge):
-        return refused("TOO_LARGE", str(error))
+        return refusal_response("TOO_LARGE", str(error))
     if isinstance(error, NotReady):
         return NOT_READY
-    if isinstance(error, Succeeded):
-        return refused("CONFLICT", str(error))
+    if isinstance(error, InstanceReplaced):
+        return refusal_response("CONFLICT", str(error))
     if isinstance(error, Full):
-        return refused("BUSY", str(error) or "this node has as many entries as it may hold")
-    return refused("INTERNAL", "this should not have happened; the node's log says more")
+        return refusal_response("BUSY", str(error) or "this node has as many entries as it may hold")
+    return refusal_response("INTERNAL", "this should not have happened; the node's log says more")
 
 
-def refused(code: str, message: str, *headers: tuple[bytes, bytes], **more: int) -> Answer:
+def refusal_response(code: str, message: str, *headers: tuple[bytes, bytes], **more: int) -> ApiResponse:
     """Why something is not done; `more` are numbers and truth values that a program may want to know."""
-    return Answer(STATUS_OF_CODE[code], encode({"code": code, "message": message, **more}), (JSON, *headers))
+    return ApiResponse(STATUS_OF_CODE[code], encode({"code": code, "message": message, **more}), (JSON, *headers))
 
 
-NO_ROUTE = refused("NOT_FOUND", "there is nothing at this path")
-NOT_READY = refused(
+NO_ROUTE = refusal_response("NOT_FOUND", "there is nothing at this path")
+NOT_READY = refusal_response(
     "NOT_READY",
     "this node has not heard from all of its peers yet, GET /status names them; ask another",
     (b"Retry-After", RETRY_AFTER),
 )
 
 
-def shown(asked: Asked, body: bytes) -> Answer:
+def json_response(asked: ApiRequest, body: bytes) -> ApiResponse:
     """One object. The tag follows from the content alone, so it is the same on all nodes."""
-    return or_unchanged(asked, Answer(200, body, (JSON, (b"ETag", etag_of(body).encode()))))
+    return or_not_modified(asked, ApiResponse(200, body, (JSON, (b"ETag", etag_of(body).encode()))))
 
 
 def etag_of(body: bytes) -> str:
@@ -161,54 +161,54 @@ def etag_of(body: bytes) -> str:
     return f'"{blake2b(body, digest_size=12).hexdigest()}"'
 
 
-def stale(asked: Asked, existing: bytes | None, id_: str) -> Answer | None:
+def stale(asked: ApiRequest, existing: bytes | None, id_: str) -> ApiResponse | None:
     """The answer to who wants to change something only as he knows it, and it is not so any more."""
     if asked.only_if is None or (existing is not None and _is_among(etag_of(existing), asked.only_if)):
         return None
     present = "does not exist" if existing is None else "is not as If-Match says any more"
-    return refused("STALE", f"{id_} {present}: GET it, and decide again")
+    return refusal_response("STALE", f"{id_} {present}: GET it, and decide again")
 
 
-def or_unchanged(asked: Asked, answer: Answer) -> Answer:
+def or_not_modified(asked: ApiRequest, answer: ApiResponse) -> ApiResponse:
     """An answer with a tag; without its content if the client has that already."""
     if asked.etags is None:
         return answer
     about = tuple(header for header in answer.headers if header[0] in _ABOUT_UNCHANGED)
-    return Answer(304, headers=about) if _is_among(dict(about)[b"ETag"].decode(), asked.etags) else answer
+    return ApiResponse(304, headers=about) if _is_among(dict(about)[b"ETag"].decode(), asked.etags) else answer
 
 
 def _is_among(etag: str, etags: str) -> bool:
     return any(each.strip().removeprefix("W/") in (etag, "*") for each in etags.split(","))
 
 
-def not_found(id_: str, hint: str = "") -> Answer:
+def not_found_response(id_: str, hint: str = "") -> ApiResponse:
     """Return 404; `hint` is the end of the sentence, such as the name that was meant."""
-    return refused("NOT_FOUND", f"there is no {id_}{hint}")
+    return refusal_response("NOT_FOUND", f"there is no {id_}{hint}")
 
 
-def listed(asked: Asked, bodies: Iterable[bytes]) -> Answer:
-    return list_of(asked, Listing(bodies))
+def array_response(asked: ApiRequest, bodies: Iterable[bytes]) -> ApiResponse:
+    return list_response(asked, Listing(bodies))
 
 
-def list_of(asked: Asked, listing: Listing) -> Answer:
+def list_response(asked: ApiRequest, listing: Listing) -> ApiResponse:
     """A list that was made before; deflated for who says so, where it is worth while."""
     deflates = len(listing.body) > DEFLATE_OVER_BYTES
     gzipped = deflates and _accepts_gzip(asked)
-    answer: Answer | None = listing.answers.get(gzipped)
+    answer: ApiResponse | None = listing.answers.get(gzipped)
     if answer is None:
         headers = _about_list(listing.etag, gzipped=gzipped, deflates=deflates)
-        answer = listing.answers[gzipped] = Answer(200, listing.gzipped if gzipped else listing.body, headers)
-    return or_unchanged(asked, answer)
+        answer = listing.answers[gzipped] = ApiResponse(200, listing.gzipped if gzipped else listing.body, headers)
+    return or_not_modified(asked, answer)
 
 
-def long_list_of(asked: Asked, listing: LongListing) -> Answer:
+def long_list_response(asked: ApiRequest, listing: LongListing) -> ApiResponse:
     """The same, of one that was made in slices, and is sent in pieces if there are several."""
     if listing.length <= ONE_PIECE_BYTES_MAX:
-        return list_of(asked, listing.whole())
+        return list_response(asked, listing.whole())
     gzipped = _accepts_gzip(asked)
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=True)
     pieces = listing.gzipped() if gzipped else listing.pieces()
-    return or_unchanged(asked, Answer(200, b"", headers, pieces, None if gzipped else listing.length))
+    return or_not_modified(asked, ApiResponse(200, b"", headers, pieces, None if gzipped else listing.length))
 
 
 def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:
@@ -219,7 +219,7 @@ def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:
     return (*headers, (b"Content-Encoding", b"gzip")) if gzipped else headers
 
 
-def _accepts_gzip(asked: Asked) -> bool:
+def _accepts_gzip(asked: ApiRequest) -> bool:
     """Whether the client says that it can read it. A `*` alone says little about what it can do."""
     return next((takes for name, takes in accepted(asked.encodings or "") if name in ("gzip", "x-gzip")), False)
 
@@ -238,7 +238,7 @@ def wait_s(text: str) -> float:
     return min(float(text), WAIT_S_MAX)
 
 
-def forced(asked: Asked) -> bool:
+def forced(asked: ApiRequest) -> bool:
     """Return whether the query has `force`, without a value or with `1` or `true`. Raises `Invalid`."""
     value = fields(asked).get("force")
     if value not in (None, "", "1", "true"):
@@ -246,8 +246,8 @@ def forced(asked: Asked) -> bool:
     return value is not None
 
 
-def located(status: int, body: bytes, id_: str, more: Headers = ()) -> Answer:
-    return Answer(status, body, (JSON, (b"Location", location(id_)), *more))
+def located_response(status: int, body: bytes, id_: str, more: Headers = ()) -> ApiResponse:
+    return ApiResponse(status, body, (JSON, (b"Location", location(id_)), *more))
 
 
 def location(id_: str) -> bytes:
@@ -256,7 +256,7 @@ def location(id_: str) -> bytes:
     return f"/{kind}s/{quote(name, safe='/:')}".encode()
 
 
-def fields(asked: Asked) -> dict[str, str]:
+def fields(asked: ApiRequest) -> dict[str, str]:
     """The fields of the query. Raises `Invalid` where one stands there twice."""
     found: dict[str, str] = {}
     for name, value in fields_in_order(asked):
@@ -284,7 +284,7 @@ def require_known(names: Iterable[str], known: Collection[str], *, changes: bool
             raise Invalid(shown_name(name), f"is not a parameter of this request{hint if nearest else takes}")
 
 
-def fields_in_order(asked: Asked) -> list[tuple[str, str]]:
+def fields_in_order(asked: ApiRequest) -> list[tuple[str, str]]:
     if not asked.query:
         return []
     try:

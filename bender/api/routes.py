@@ -18,21 +18,21 @@ from bender.api.responses import (
     META_KEY,
     NOT_READY,
     RENEWALS_BYTES_MAX,
-    Answer,
     Answered,
-    Asked,
+    ApiRequest,
+    ApiResponse,
     Command,
     encode,
+    error_response,
     fields_in_order,
     forced,
-    refusal,
-    refused,
+    json_response,
+    refusal_response,
     require_known,
-    shown,
 )
 from bender.core.model import Invalid, TooLarge
 from bender.core.routing import BACKEND, FRONTEND
-from bender.node.node import Full, Node, NotReady, Succeeded
+from bender.node.node import Full, InstanceReplaced, Node, NotReady
 
 
 @frozen
@@ -59,7 +59,7 @@ def _allow(methods: Mapping[str, Command]) -> str:
     return ", ".join([*named, "OPTIONS"])
 
 
-def answer(node: Node, route: Route, asked: Asked) -> Answered:
+def answer(node: Node, route: Route, asked: ApiRequest) -> Answered:
     """Do what a client asks for."""
     command = route.commands.get("GET" if asked.method == "HEAD" else asked.method)
     if command is None:
@@ -68,11 +68,11 @@ def answer(node: Node, route: Route, asked: Asked) -> Answered:
         if asked.query:
             _require_known(route, asked)
         return command(node, asked)
-    except (Invalid, TooLarge, NotReady, Full, Succeeded) as error:
-        return refusal(error)
+    except (Invalid, TooLarge, NotReady, Full, InstanceReplaced) as error:
+        return error_response(error)
 
 
-def _require_known(route: Route, asked: Asked) -> None:
+def _require_known(route: Route, asked: ApiRequest) -> None:
     """Raise `Invalid` if the query has a field that the request does not know, or a value of `force` that is none.
 
     `force` is looked at even where it decides nothing, such as before a tag that is stale.
@@ -84,30 +84,30 @@ def _require_known(route: Route, asked: Asked) -> None:
         forced(asked)
 
 
-def without_command(route: Route, asked: Asked) -> Answer:
+def without_command(route: Route, asked: ApiRequest) -> ApiResponse:
     """The answer to a method that a route has no command for."""
     allow = (b"Allow", route.allow.encode())
     if asked.method == "OPTIONS":
-        return Answer(204, headers=(allow,))
-    return refused("METHOD_NOT_ALLOWED", f"{asked.method} is not possible here, but {route.allow}", allow)
+        return ApiResponse(204, headers=(allow,))
+    return refusal_response("METHOD_NOT_ALLOWED", f"{asked.method} is not possible here, but {route.allow}", allow)
 
 
 # The node itself.
 
 
-def _root(_node: Node, asked: Asked) -> Answer:
-    return shown(asked, encode({"name": "bender", "version": __version__}))
+def _root(_node: Node, asked: ApiRequest) -> ApiResponse:
+    return json_response(asked, encode({"name": "bender", "version": __version__}))
 
 
-def _status(node: Node, asked: Asked) -> Answer:
-    return shown(asked, encode(node.status()))
+def _status(node: Node, asked: ApiRequest) -> ApiResponse:
+    return json_response(asked, encode(node.status()))
 
 
-def _ready(node: Node, asked: Asked) -> Answer:
-    return shown(asked, encode({"ready": True, "node": node.name})) if node.ready else NOT_READY
+def _ready(node: Node, asked: ApiRequest) -> ApiResponse:
+    return json_response(asked, encode({"ready": True, "node": node.name})) if node.ready else NOT_READY
 
 
-def _streamed(_node: Node, _asked: Asked) -> Answer:
+def _streamed(_node: Node, _asked: ApiRequest) -> ApiResponse:
     raise AssertionError("the front answers this")
 
 

@@ -20,8 +20,8 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from bender.api.fast_path import REMEMBERED_BYTES_MAX, Taken, Takes, reason
-from bender.api.responses import BODY_BYTES_MAX, Answer, refused
+from bender.api.fast_path import REMEMBERED_BYTES_MAX, ParsedRequest, Takes, reason
+from bender.api.responses import BODY_BYTES_MAX, ApiResponse, refusal_response
 from bender.api.routes import ROUTES
 from bender.net.eager_write import prompt_writer
 from bender.net.fair_turns import Turns
@@ -48,7 +48,7 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SCHEME_AND_HOST = re.compile(rb"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
-def _bare(answer: Answer) -> bytes:
+def _bare(answer: ApiResponse) -> bytes:
     """A response where there is no request."""
     headers = [*answer.headers, (b"Content-Length", b"%d" % len(answer.body)), (b"Connection", b"close")]
     lines = [b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers)]
@@ -56,11 +56,11 @@ def _bare(answer: Answer) -> bytes:
 
 
 _NO_REQUEST = _bare(
-    refused("INVALID", "this is no request of HTTP/1.1, or one whose first line or headers are too long")
+    refusal_response("INVALID", "this is no request of HTTP/1.1, or one whose first line or headers are too long")
 )
 
 
-def respond(request: server.Request, answer: Answer) -> bytes:
+def respond(request: server.Request, answer: ApiResponse) -> bytes:
     """Set everything of an answer but the body, which is returned."""
     request.setResponseCode(answer.status, reason(answer.status))
     headers = request.responseHeaders
@@ -72,7 +72,7 @@ def respond(request: server.Request, answer: Answer) -> bytes:
     return answer.body
 
 
-async def send(request: Request, answer: Answer, turns: Turns) -> None:
+async def send(request: HttpRequest, answer: ApiResponse, turns: Turns) -> None:
     """Send an answer in pieces, as fast as the client takes them; whoever calls this finishes the request then."""
     assert answer.pieces is not None
     respond(request, answer)
@@ -91,7 +91,7 @@ async def send(request: Request, answer: Answer, turns: Turns) -> None:
 class _Sender:
     """Writes the next piece as long as the client takes what was written."""
 
-    def __init__(self, request: Request, pieces: Iterator[bytes], turns: Turns) -> None:
+    def __init__(self, request: HttpRequest, pieces: Iterator[bytes], turns: Turns) -> None:
         self.done: Deferred[None] = Deferred()
         self._request = request
         self._pieces = pieces
@@ -126,7 +126,7 @@ class _Sender:
         """The client does not take more at present, or has it all."""
 
 
-class Request(server.Request):
+class HttpRequest(server.Request):
     """One request, which keeps no more of its body than it may."""
 
     content: BytesIO
@@ -157,7 +157,7 @@ class Request(server.Request):
         self._refused = True
         self.channel.persistent = 0
         self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        self.write(respond(self, refused("TOO_LARGE", f"a body may have {self.body_bytes_max} bytes here")))
+        self.write(respond(self, refusal_response("TOO_LARGE", f"a body may have {self.body_bytes_max} bytes here")))
 
     def process(self) -> None:
         if self._refused:
@@ -173,14 +173,14 @@ class Request(server.Request):
 
 
 @implementer(IHalfCloseableProtocol)
-class Channel(PacedChannel):
+class ApiChannel(PacedChannel):
     """One connection. A client may close its half of it when it has said all, as `nc` does, and is answered."""
 
     #: With the CR at the end of a line.
     MAX_LENGTH = max(REQUEST_LINE_BYTES_MAX, HEADERS_BYTES_MAX) + 1
     #: Their bytes are counted; Twisted would count them as well, and draw the line at 500.
     maxHeaders = HEADERS_BYTES_MAX
-    site: Site
+    site: ApiSite
     _said_all = False
     #: When the time limit was last moved for a request of the lane.
     _timed_at = -inf
@@ -206,7 +206,7 @@ class Channel(PacedChannel):
             return at if end == at else None
         return end if self._answer(taken) else None
 
-    def _answer(self, taken: Taken) -> bool:
+    def _answer(self, taken: ParsedRequest) -> bool:
         """Answer a request of the lane; False if it is for Twisted."""
         response = self.site.lane.answer(taken)
         if response is None:
@@ -290,14 +290,14 @@ class Channel(PacedChannel):
             request.refuse_body()
 
 
-class Site(server.Site):
+class ApiSite(server.Site):
     """The factory of these connections. It logs no requests: there are hundreds in a second, all of them alike."""
 
     noisy = False
     #: The connections that are open.
-    channels: dict[Channel, None]
-    protocol = Channel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
-    requestFactory = Request
+    channels: dict[ApiChannel, None]
+    protocol = ApiChannel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
+    requestFactory = HttpRequest
 
     def __init__(self, resource: IResource, lane: Takes, reactor: IReactorTime, turns: Turns | None = None) -> None:
         self.channels = {}

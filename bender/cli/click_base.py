@@ -21,7 +21,7 @@ from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 from click.shell_completion import CompletionItem
 
 from bender.cli.columns import Columns
-from bender.cli.output import Screen, use_streams_safely, without_point
+from bender.cli.output import Output, use_streams_safely, without_point
 
 #: What a shell shows for a command that Ctrl-C has ended.
 INTERRUPTED = 130
@@ -30,7 +30,7 @@ NOT_DONE = 1
 NOT_UNDERSTOOD = 2
 
 
-class Command(click.Command):
+class BenderCommand(click.Command):
     """A command whose help ends with the columns of what it prints, and with examples, a line each."""
 
     def __init__(self, *arguments: Any, examples: str = "", columns: Sequence[Columns] = (), **settings: Any) -> None:
@@ -78,7 +78,7 @@ OF_COMMANDS = ("--node", "--json", "--token-file", "--ca", "--as")
 class Group(click.Group):
     """Shows its commands as they were added, what people need first, and all of what is said of each."""
 
-    command_class = Command
+    command_class = BenderCommand
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given = [*args]
@@ -200,14 +200,14 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         error.show()
         return NOT_UNDERSTOOD
     except click.ClickException as error:
-        Screen(as_json=False).error(_sentence(error))
+        Output(as_json=False).error(_sentence(error))
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
     except OSError as error:  # those of the network, and of files that are read, do not come to here
         if not isinstance(error, BrokenPipeError):  # a reader may stop at any time, as `head` does
             what = "the registry was changed, but the output" if isinstance(error, Unwritten) else "what was asked for"
-            Screen(as_json=False).error(f"{what} cannot be written ({error.strerror})")
+            Output(as_json=False).error(f"{what} cannot be written ({error.strerror})")
         return NOT_DONE
     finally:
         _discard_unwritten()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from bender.cli.click_base import Command
+from bender.cli.click_base import BenderCommand
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     examples="""
     bender completion bash > ~/.local/share/bash-completion/completions/bender
     bender completion zsh > "${fpath[1]}/_bender"

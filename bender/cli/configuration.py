@@ -12,11 +12,11 @@ import msgspec
 
 from bender.cli import suggestions
 from bender.cli.change_report import consumers_of, missing, say_differences, settings_of
-from bender.cli.click_base import Command, Group
+from bender.cli.click_base import BenderCommand, Group
 from bender.cli.columns import BACKEND_HISTORY, BACKENDS, FRONTEND_HISTORY, FRONTENDS, MEMBERS, RULES, Columns
 from bender.cli.output import compact, day_and_clock
 from bender.cli.params import Name, merged, require_apart
-from bender.cli.params import Setting as Field
+from bender.cli.params import SettingParam as Field
 from bender.cli.session import Session, asking
 from bender.client import Backend, BenderError, Consumer, Frontend, Member, NotFound, Reply, Setting
 from bender.client.client import LIST_BYTES_MAX, forced, only_if, path_of
@@ -278,7 +278,7 @@ def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Seq
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     examples="""
     bender rollback shop
     bender backend rollback shop

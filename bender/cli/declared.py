@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from bender.cli.change_report import missing, settings_of
-from bender.cli.click_base import NOT_DONE, Command
-from bender.cli.output import Screen
+from bender.cli.click_base import NOT_DONE, BenderCommand
+from bender.cli.output import Output
 from bender.cli.params import Duration
 from bender.cli.session import Session, asking, wall_ms
 from bender.client import BenderError
@@ -20,8 +20,8 @@ from bender.client.objects import current
 from bender.declared.apply import Applier, Interrupted, rehearse
 from bender.declared.diff import ChangeSet, ConfigChange, Contents, change_set, exported
 from bender.declared.document import Document
-from bender.declared.parser import Problem, Read, read
-from bender.declared.preflight import Objection
+from bender.declared.parser import ParsedFile, Problem, read
+from bender.declared.preflight import PreflightProblem
 from bender.declared.writer import write
 from bender.net.escaping import escaped
 
@@ -40,7 +40,7 @@ def _applier(session: Session) -> Applier:
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     examples="""
     bender export >shop.toml
     bender export >new.toml && mv new.toml shop.toml
@@ -79,7 +79,7 @@ def _as_json(document: Document) -> dict[str, Any]:
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     examples="""
     bender check shop.toml
     """,
@@ -92,7 +92,7 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
     It prints all problems at once, each with its line: syntax, unknown fields, values, and backends that frontends name
     and the file does not have. The status is 1 if there are any.
     """
-    screen = Screen(as_json=as_json)
+    screen = Output(as_json=as_json)
     found = _read(file)
     problems = [*found.problems, *(problem for _, problem in found.unresolved)]
     if found.document.is_empty and not problems:
@@ -109,7 +109,7 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
 
 @click.command(
     "apply",
-    cls=Command,
+    cls=BenderCommand,
     examples="""
     bender apply -f shop.toml --dry-run
     bender apply -f shop.toml
@@ -189,16 +189,16 @@ async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[st
     return [*dict.fromkeys(chain(*await session.together(map(lacking, objects))))]
 
 
-def _read(file: IO[bytes]) -> Read:
+def _read(file: IO[bytes]) -> ParsedFile:
     try:
         return read(file.read().decode("utf-8-sig"), wall_ms())
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        return Read(Document(), (Problem(line, "it is not UTF-8, as TOML is"),))
+        return ParsedFile(Document(), (Problem(line, "it is not UTF-8, as TOML is"),))
 
 
 def _say_problems(
-    screen: Screen, file: str, problems: Sequence[Problem], then: str = ", and nothing was changed"
+    screen: Output, file: str, problems: Sequence[Problem], then: str = ", and nothing was changed"
 ) -> int:
     """Say what is wrong with a file, a line each, as editors know it from compilers."""
     screen.end()
@@ -208,7 +208,7 @@ def _say_problems(
     return NOT_DONE
 
 
-def _problems(found: Read, contents: Contents, *, prune: bool) -> list[Problem]:
+def _problems(found: ParsedFile, contents: Contents, *, prune: bool) -> list[Problem]:
     """What the frontends of a file refer to and nobody has; with --prune, what only the registry has will go."""
     known = set() if prune else {*contents.backends}
     return [problem for backend, problem in found.unresolved if backend not in known]
@@ -225,7 +225,7 @@ def _refuse_to_remove_everything(changes: ChangeSet, document: Document, *, forc
 # What is said of changes.
 
 
-def _show(screen: Screen, changes: ChangeSet) -> None:
+def _show(screen: Output, changes: ChangeSet) -> None:
     if screen.as_json:
         return
     for change in changes.changes:
@@ -235,7 +235,7 @@ def _show(screen: Screen, changes: ChangeSet) -> None:
 
 
 def _conclude(
-    screen: Screen, changes: ChangeSet, warnings: Sequence[str], *, said: Sequence[str], dry_run: bool
+    screen: Output, changes: ChangeSet, warnings: Sequence[str], *, said: Sequence[str], dry_run: bool
 ) -> None:
     """Say what was done. `warnings` are all there are, for JSON; those that were `said` are not repeated for people."""
     if screen.as_json:
@@ -264,7 +264,7 @@ def _summary(changes: Iterable[ConfigChange], would: str = "") -> str:
     return ", ".join(f"{counts[action]} {would}{word}" for action, word in _DONE.items() if action in counts)
 
 
-def _say_refused(screen: Screen, changes: ChangeSet, refused: Sequence[Objection], *, dry_run: bool) -> int:
+def _say_refused(screen: Output, changes: ChangeSet, refused: Sequence[PreflightProblem], *, dry_run: bool) -> int:
     """Say what the registry would refuse. Nothing is changed then, also nothing of the rest."""
     why = [each.why if each.why.startswith(each.change.id) else f"{each.change.id}: {each.why}" for each in refused]
     if screen.as_json:
@@ -275,7 +275,7 @@ def _say_refused(screen: Screen, changes: ChangeSet, refused: Sequence[Objection
     return NOT_DONE
 
 
-def _say_interrupted(screen: Screen, changes: ChangeSet, error: Interrupted) -> int:
+def _say_interrupted(screen: Output, changes: ChangeSet, error: Interrupted) -> int:
     if screen.as_json:
         _tell_json(screen, changes, error.done, dry_run=False, error=str(error))
     screen.error(str(error))
@@ -285,7 +285,7 @@ def _say_interrupted(screen: Screen, changes: ChangeSet, error: Interrupted) -> 
 
 
 def _tell_json(
-    screen: Screen,
+    screen: Output,
     changes: ChangeSet,
     done: Sequence[ConfigChange],
     *,

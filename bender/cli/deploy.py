@@ -9,14 +9,14 @@ import msgspec
 from twisted.internet.defer import CancelledError
 
 from bender.cli import suggestions
-from bender.cli.click_base import NOT_DONE, Command
+from bender.cli.click_base import NOT_DONE, BenderCommand
 from bender.cli.configuration import name_argument
-from bender.cli.output import Screen, without_point
+from bender.cli.output import Output, without_point
 from bender.cli.params import Duration, Name, Steps
 from bender.cli.session import Session, following, wall_ms
 from bender.core.members import canary_of
-from bender.deploy import REQUESTS_MIN, Deploy, Look, Plan, Progress, Step
-from bender.deploy.analysis import Count, members
+from bender.deploy import REQUESTS_MIN, Deploy, DeployPlan, DeployProgress, Observation, Step
+from bender.deploy.analysis import RequestCount, members
 from bender.deploy.interruption import serving
 from bender.deploy.plan import Settings, told
 
@@ -27,7 +27,7 @@ up_to_a_day = Duration("0s", "24h")
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     examples="""
     bender deploy shop 1.3.0 --min-members 3
     bender deploy shop 1.3.0 --steps 5,25,100 --every 60
@@ -68,7 +68,7 @@ async def deploy(
 
     Ctrl-C leaves the backend as it is; the same command again goes on with the next larger step.
     """
-    plan = Plan(name, version, steps, every, watch, more["min_members"], more["errors_max"], more["force"],
+    plan = DeployPlan(name, version, steps, every, watch, more["min_members"], more["errors_max"], more["force"],
                 (session.safety.author or "").strip(" "))  # fmt: skip
     screen = session.screen
     progress = _Lines(screen) if screen.as_json else _Words(screen, plan)
@@ -92,10 +92,10 @@ async def deploy(
     return 0
 
 
-class _Words(Progress):
+class _Words(DeployProgress):
     """What happens, a line each, and below them on a terminal a bar for the time that a step is still watched."""
 
-    def __init__(self, screen: Screen, plan: Plan) -> None:
+    def __init__(self, screen: Output, plan: DeployPlan) -> None:
         self._screen = screen
         self._plan = plan
         self._version = self._serving = ""
@@ -103,7 +103,7 @@ class _Words(Progress):
         self._bar: Bar | None = None
         self._task: Any = None
 
-    def begins(self, found: Settings, look: Look) -> None:
+    def begins(self, found: Settings, look: Observation) -> None:
         app, self._serving = found["app"], found["version"]
         self._version = f"{app} {self._plan.version}"
         self._screen.say(f"{found['id']} serves {serving(found)}; {self._version} has {members(look.members)}.")
@@ -118,7 +118,7 @@ class _Words(Progress):
         gets = "serves alone" if step.switches else f"gets {told(step.percent)} of the traffic"
         self._screen.say(f"{self._step}: {self._version} {gets}, and is watched for {step.watched_s:g} s.")
 
-    def sees(self, step: Step, look: Look, left_s: float) -> None:
+    def sees(self, step: Step, look: Observation, left_s: float) -> None:
         said = f"{left_s:3.0f} s left, {self._seen(look)}"
         if self._bar is None:
             self._bar = self._screen.bar()
@@ -129,7 +129,7 @@ class _Words(Progress):
         self._bar.update(self._task, completed=step.watched_s - left_s, said=said)
         self._bar.refresh()
 
-    def keeps(self, step: Step, look: Look) -> None:
+    def keeps(self, step: Step, look: Observation) -> None:
         self.stop()
         if not look.members:
             self._screen.say(f"{self._step}: {self._version} still has no members after {step.watched_s:g} s.")
@@ -146,19 +146,19 @@ class _Words(Progress):
             self._bar.stop()
         self._bar = None
 
-    def _seen(self, look: Look) -> str:
+    def _seen(self, look: Observation) -> str:
         down = f", {look.down} not reached" if look.down else ""
         errors = f", {_failing(look.errors)} ({self._serving}: {_failing(look.usual)})" if look.reported else ""
         return f"{members(look.members)}{down}{errors}"
 
 
-class _Lines(Progress):
+class _Lines(DeployProgress):
     """What happens as JSON, an object each on a line."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Output) -> None:
         self._screen = screen
 
-    def begins(self, found: Settings, look: Look) -> None:
+    def begins(self, found: Settings, look: Observation) -> None:
         beside = {} if canary_of(found) is None else {"canary": found["canary"]}
         self._tell("begins", backend=found["id"], serving=found["version"], **beside, **_shown(look))
 
@@ -168,10 +168,10 @@ class _Lines(Progress):
     def takes(self, step: Step, number: int, of: int) -> None:
         self._tell_step("step", step, number, of)
 
-    def sees(self, step: Step, look: Look, left_s: float) -> None:
+    def sees(self, step: Step, look: Observation, left_s: float) -> None:
         """Only what comes of it is told."""
 
-    def keeps(self, step: Step, look: Look) -> None:
+    def keeps(self, step: Step, look: Observation) -> None:
         self._tell("well", version=step.version, percent=step.percent, **_shown(look))
 
     def notes(self, text: str) -> None:
@@ -187,10 +187,10 @@ class _Lines(Progress):
         self._screen.json(msgspec.json.encode({"progress": what, "at": wall_ms(), **more}))
 
 
-def _failing(count: Count) -> str:
+def _failing(count: RequestCount) -> str:
     return f"{count.percent:.1f} % of {count.requests} failed" if count.requests else "no requests"
 
 
-def _shown(look: Look) -> dict[str, Any]:
+def _shown(look: Observation) -> dict[str, Any]:
     shown: dict[str, Any] = {"members": look.members, "down": look.down}
     return {**shown, "errors": look.errors, "usual": look.usual} if look.reported else shown

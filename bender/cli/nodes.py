@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from bender.cli.click_base import Command
+from bender.cli.click_base import BenderCommand
 from bender.cli.columns import CONSUMERS, DIFFERENCES, NODES
 from bender.cli.output import ago, lasted, without_point
 from bender.cli.session import Session, asking
@@ -17,7 +17,7 @@ from bender.client import BenderError, Consumer, Guarded, NotFound
 from bender.client.client import LIST_BYTES_MAX, apis
 from bender.client.decoding import decoded
 from bender.client.drivers import problems_of, trouble_of
-from bender.client.responses import Peer, Status, check_body, reader, refusal_of
+from bender.client.responses import NodeStatus, PeerStatus, check_body, reader, refusal_of
 from bender.core.consumers import labels, report_of
 from bender.net.addresses import NoAnswer
 
@@ -36,7 +36,7 @@ KINDS = ("registrations", "backends", "frontends")
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     columns=(NODES, CONSUMERS),
     examples="""
     bender status
@@ -54,7 +54,7 @@ async def status(session: Session) -> None:
     The status is 0 if a node answers, whatever it says of itself and of others; that of `bender diff` is 1 if nodes
     differ or one does not answer.
     """
-    own, reply = await session.client.read(reader(Status), "GET", "/status")
+    own, reply = await session.client.read(reader(NodeStatus), "GET", "/status")
     if session.screen.as_json:
         session.screen.json(msgspec.json.encode(reply.json() | {"consumers": await _listed_consumers(session)}))
         return
@@ -87,7 +87,7 @@ async def status(session: Session) -> None:
     _show_consumers(session, await asking, lost=not own.counts.frontends)
 
 
-def missing_peers(own: Status) -> list[str]:
+def missing_peers(own: NodeStatus) -> list[str]:
     """Return a sentence for each of --peers that a node has not found; none while it may be about to find them."""
     if own.uptime_s < FINDING_S:
         return []
@@ -154,7 +154,7 @@ def _suspects(guarded: Guarded) -> str:
     return f"lists {members} of {guarded.app} as suspect, for another {lasted(guarded.left_s)} at most"
 
 
-def _row(screen: Any, node: str, found: Status | str, peer: Peer | None) -> list[Any]:
+def _row(screen: Any, node: str, found: NodeStatus | str, peer: PeerStatus | None) -> list[Any]:
     lag = "" if peer is None else lasted(peer.lag)
     if isinstance(found, str):
         return [peer.node if peer else "", node, screen.coloured("away"), lag, *[""] * 5]
@@ -164,16 +164,16 @@ def _row(screen: Any, node: str, found: Status | str, peer: Peer | None) -> list
     return [*(found.node, node, state, lag, found.digest[:8], counts.registrations, counts.claims, up), found.version]
 
 
-def _all_nodes(session: Session, own: Status) -> list[str]:
+def _all_nodes(session: Session, own: NodeStatus) -> list[str]:
     """Those that were configured, and those that the one which answered knows of."""
     return [*dict.fromkeys([*session.nodes, *apis(own)])]
 
 
-async def _statuses(session: Session, nodes: list[str]) -> dict[str, Status | str]:
+async def _statuses(session: Session, nodes: list[str]) -> dict[str, NodeStatus | str]:
     """What each says of itself, or why it does not answer."""
-    read = reader(Status)
+    read = reader(NodeStatus)
 
-    async def one(node: str) -> Status | str:
+    async def one(node: str) -> NodeStatus | str:
         try:
             return read(await session.client.ask(node, "GET", "/status", within_s=STATUS_S_MAX))
         except NoAnswer as no_answer:
@@ -184,7 +184,7 @@ async def _statuses(session: Session, nodes: list[str]) -> dict[str, Status | st
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     columns=(DIFFERENCES,),
     examples="""
     bender diff
@@ -197,7 +197,7 @@ async def diff(session: Session) -> int:
 
     One node is enough to find the others. The status is 1 if they disagree, or if one of them does not answer.
     """
-    own, _ = await session.client.read(reader(Status), "GET", "/status")
+    own, _ = await session.client.read(reader(NodeStatus), "GET", "/status")
     nodes = _all_nodes(session, own)
     away: dict[str, str] = {}
     for look in range(LOOKS):
@@ -205,7 +205,7 @@ async def diff(session: Session) -> int:
             await session.pause(LOOKS_APART_S)
         found = await _statuses(session, [node for node in nodes if node not in away])
         away |= {node: problem for node, problem in found.items() if isinstance(problem, str)}
-        statuses = {node: status for node, status in found.items() if isinstance(status, Status)}
+        statuses = {node: status for node, status in found.items() if isinstance(status, NodeStatus)}
         if len({status.digest for status in statuses.values()}) == 1:
             break
     else:

@@ -61,7 +61,7 @@ def use_streams_safely() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-class Screen:
+class Output:
     """Where one command says what it has to say."""
 
     def __init__(self, *, as_json: bool) -> None:

@@ -73,7 +73,7 @@ class TextPair(Pair):
         return key, str(value).partition("=")[2] if isinstance(value, str) else value[1]
 
 
-class Setting(Pair):
+class SettingParam(Pair):
     """`KEY=VALUE` of a backend or frontend, where `KEY.KEY=VALUE` is a part of what is an object.
 
     What can only be text is text: `canary.version=2` is the version "2".

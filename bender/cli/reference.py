@@ -11,7 +11,7 @@ from inspect import cleandoc
 
 import click
 
-from bender.cli.click_base import Command, first_sentence
+from bender.cli.click_base import BenderCommand, first_sentence
 from bender.cli.commands import bender
 from bender.cli.session import OPTIONS
 
@@ -97,11 +97,11 @@ def _section(path: str, command: click.Command, common: Container[str | None]) -
         yield ""
     elif shares:
         yield f"It has the {also} alone.\n"
-    for columns in command.columns if isinstance(command, Command) else ():
+    for columns in command.columns if isinstance(command, BenderCommand) else ():
         yield f"| {columns.of or 'Column'} | Meaning |\n|---|---|"
         yield from (f"| {name} | {_coded(meaning)} |" for name, meaning in columns.meanings.items())
         yield ""
-    if isinstance(command, Command) and command.examples:
+    if isinstance(command, BenderCommand) and command.examples:
         yield f"Examples:\n\n```sh\n{command.examples}\n```\n"
 
 

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from bender.cli import suggestions
-from bender.cli.click_base import NOT_DONE, Command
+from bender.cli.click_base import NOT_DONE, BenderCommand
 from bender.cli.columns import ACCOUNTS, EVENTS, INSTANCES, LAST_EVENTS
 from bender.cli.output import ago, clock, compact, lasted
 from bender.cli.params import ID, PARTS, Duration, Events, Name, Pair, TextPair, fields, registration_id
@@ -18,7 +18,7 @@ from bender.cli.session import Session, asking, following
 from bender.cli.styled_text import Styled, joined, styled
 from bender.client import Applied, BenderError, Event, NotFound, Registration, Word
 from bender.client.client import LIST_BYTES_MAX, explain_path, forced, list_path, path_of
-from bender.client.responses import Account, Explanation, Seen, Serves, read_nothing, reader
+from bender.client.responses import Diagnosis, Explanation, PeerClaim, Serves, read_nothing, reader
 from bender.core.difference import differences
 from bender.core.force import FORCE_HERE
 from bender.core.status import UP
@@ -41,7 +41,7 @@ version_argument = click.argument(
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     columns=(INSTANCES,),
     examples="""
     bender ls
@@ -100,7 +100,7 @@ def _state(session: Session, registration: Registration) -> Styled:
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     columns=(EVENTS,),
     examples="""
     bender watch
@@ -169,7 +169,7 @@ def _fields(screen: Any, event: Event) -> list[Styled]:
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     columns=(ACCOUNTS, LAST_EVENTS),
     examples="""
     bender explain web/1.2.0/10.0.0.5/8080
@@ -213,7 +213,7 @@ async def _about(session: Session, id_: str, doing: Awaitable[_T]) -> _T:
         raise BenderError(f"{error}{await instances_near(session.client, id_)}") from error
 
 
-def _account(screen: Any, account: Account) -> list[object]:
+def _account(screen: Any, account: Diagnosis) -> list[object]:
     if not account.answered:
         return [account.node, screen.coloured("away"), "", "", "", account.problem]
     claim = account.claim
@@ -223,7 +223,7 @@ def _account(screen: Any, account: Account) -> list[object]:
     return [account.node, lists, *own, "; ".join([*seen, *(f"deregistered at {name}" for name in account.ended)])]
 
 
-def _seen(seen: Seen) -> str:
+def _seen(seen: PeerClaim) -> str:
     who = f"{seen.node} before its restart" if seen.earlier else seen.node
     if seen.counts:
         return f"{who} holds it"
@@ -234,7 +234,7 @@ def _behind(backend: Serves) -> str:
     return f" behind frontend {', '.join(backend.frontends)}" if backend.frontends else ""
 
 
-def _show_events(session: Session, nodes: Sequence[Account]) -> None:
+def _show_events(session: Session, nodes: Sequence[Diagnosis]) -> None:
     screen = session.screen
     rows = [
         [screen.dim(clock(event.at_ms)), account.node, screen.coloured(event.event), event.reason]
@@ -247,7 +247,7 @@ def _show_events(session: Session, nodes: Sequence[Account]) -> None:
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     examples="""
     bender register web/1.2.0/10.0.0.5/8080
     bender register --app web --version 1.2.0 --host 10.0.0.5 --port 8080 --ttl 60 --meta zone=a
@@ -307,7 +307,7 @@ def _named(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     examples="""
     bender deregister web/1.2.0/10.0.0.5/8080
     bender deregister web/1.2.0/10.0.0.5/8080 --wait 5
@@ -347,7 +347,7 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None, 
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     examples="""
     bender drain web/1.2.0/10.0.0.5/8080
     bender drain web/1.2.0/10.0.0.5/8080 --for 10m
@@ -377,7 +377,7 @@ async def drain(
 
 
 @click.command(
-    cls=Command,
+    cls=BenderCommand,
     examples="""
     bender up web/1.2.0/10.0.0.5/8080
     bender up web/1.2.0/10.0.0.5/8080 --for 10m

@@ -18,7 +18,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from zope.interface import implementer
 
 from bender.cli import suggestions
-from bender.cli.click_base import Command as Documented
+from bender.cli.click_base import BenderCommand as Documented
 from bender.cli.output import json_for
 from bender.cli.params import Duration, Pair, fields
 from bender.cli.session import TOKEN, Session, following
@@ -26,7 +26,7 @@ from bender.client import BenderError, Client
 from bender.core.model import Invalid
 from bender.core.timing import Timing
 from bender.net.escaping import escaped, escaped_lines
-from bender.run import CannotStart, Command, Plan, Runner, on_child_ended
+from bender.run import CannotStart, CommandSupervisor, ProcessGroup, RunPlan, on_child_ended
 
 #: What is passed on, or ends the command. One that was ignored when this process began stays so.
 SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGTSTP")
@@ -112,7 +112,7 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
         [_Told(as_json=session.screen.as_json)], redirectStandardIO=False, discardBuffer=True
     )
     try:
-        runner = Runner(session.reactor, session.client, plan, partial(_start, session.reactor, arguments))
+        runner = CommandSupervisor(session.reactor, session.client, plan, partial(_start, session.reactor, arguments))
     except CannotStart as error:
         session.screen.error(f"{error}.")
         return error.status
@@ -127,16 +127,16 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
         raise
 
 
-def _start(reactor: Any, arguments: Sequence[str], on_end: Callable[[int], None]) -> Command:
+def _start(reactor: Any, arguments: Sequence[str], on_end: Callable[[int], None]) -> ProcessGroup:
     # The token is for the registry; the command, and all that it starts, could print it or be made to.
     environment = {name: value for name, value in os.environ.items() if name != TOKEN}
-    command = Command(arguments, environment, on_end)
+    command = ProcessGroup(arguments, environment, on_end)
     on_child_ended(reactor, command.reap)
     return command
 
 
-def _plan(said: dict[str, Any]) -> Plan:
-    return Plan(
+def _plan(said: dict[str, Any]) -> RunPlan:
+    return RunPlan(
         app=said["app"],
         version=said["version"],
         port=said["port"],
@@ -156,7 +156,7 @@ def _plan(said: dict[str, Any]) -> Plan:
     )
 
 
-async def _require_valid(plan: Plan, client: Client, ttl: Typed | None) -> None:
+async def _require_valid(plan: RunPlan, client: Client, ttl: Typed | None) -> None:
     """Refuse options that nodes would refuse, before the command starts. Raises `click.BadParameter`.
 
     Nodes are asked only about a ttl that some of them accept and most do not.

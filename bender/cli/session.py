@@ -20,11 +20,11 @@ from click.core import ParameterSource
 from bender.cli import suggestions
 from bender.cli.click_base import Unwritten
 from bender.cli.event_loop import on_asyncio, on_reactor
-from bender.cli.output import Screen
+from bender.cli.output import Output
 from bender.cli.slow_nodes import in_order, remember
 from bender.client import BenderError, Client, Reply, Unavailable, parse_nodes
 from bender.client.node_list import API_PORT
-from bender.client.transport import Safety
+from bender.client.transport import ConnectionSecurity
 from bender.core.authors import NAME_CHARACTERS_MAX, signature
 from bender.core.model import Invalid
 
@@ -37,7 +37,7 @@ AT_ONCE_MAX = 50
 _T = TypeVar("_T")
 
 
-class Nodes(click.ParamType[tuple[str, ...]]):
+class NodesParam(click.ParamType[tuple[str, ...]]):
     """Nodes, as `parse_nodes` takes them."""
 
     name = "nodes"
@@ -68,7 +68,7 @@ OPTIONS = (
         "nodes",
         metavar="HOST:PORT,…",
         shell_complete=suggestions.nodes,
-        type=Nodes(),
+        type=NodesParam(),
         default=f"127.0.0.1:{API_PORT}",
         show_default=True,
         envvar="BENDER_NODES",
@@ -104,12 +104,12 @@ OPTIONS = (
 class Session:
     """One command on its way."""
 
-    screen: Screen
+    screen: Output
     #: The nodes to ask, in the order in which they were given.
     nodes: tuple[str, ...]
     #: Whether they were given at all, by --node or BENDER_NODES.
     has_given_nodes: bool
-    safety: Safety
+    safety: ConnectionSecurity
     #: Both are there when the command begins; only what follows events has a reactor.
     client: Client = field(init=False)
     reactor: Any = field(init=False, default=None)
@@ -245,9 +245,11 @@ def _with_options(command: Callable[..., Done], run: Callable[[Session, dict[str
         **arguments: Any,
     ) -> int:
         _let_there_be_streams()
-        safety = Safety(token_of(token_file), None if ca is None else ca.read_bytes(), author or user_at_host())
+        safety = ConnectionSecurity(
+            token_of(token_file), None if ca is None else ca.read_bytes(), author or user_at_host()
+        )
         given = click.get_current_context().get_parameter_source("nodes") is not ParameterSource.DEFAULT
-        return run(Session(Screen(as_json=as_json), nodes, given, safety), arguments)
+        return run(Session(Output(as_json=as_json), nodes, given, safety), arguments)
 
     for option in reversed(OPTIONS):
         parsed = option(parsed)

@@ -54,13 +54,13 @@ def _within_a_second(context: click.Context, ask: Callable[[Client], Coroutine[A
     from bender.client import BenderError, Client, parse_nodes  # noqa: PLC0415
     from bender.client.asyncio_http import AsyncioHttp, hedged  # noqa: PLC0415
     from bender.client.node_list import API_PORT  # noqa: PLC0415
-    from bender.client.transport import Safety  # noqa: PLC0415
+    from bender.client.transport import ConnectionSecurity  # noqa: PLC0415
 
     said = context.params
     try:
         nodes = said.get("nodes") or parse_nodes(os.environ.get("BENDER_NODES") or f"127.0.0.1:{API_PORT}")
         ca = said.get("ca")
-        safety = Safety(token_of(said.get("token_file")), None if ca is None else ca.read_bytes())
+        safety = ConnectionSecurity(token_of(said.get("token_file")), None if ca is None else ca.read_bytes())
         client = Client(None, in_order(nodes), shuffle=lambda _: None, transport=AsyncioHttp(safety), seeking=hedged)
         return asyncio.run(asyncio.wait_for(ask(client), WITHIN_S))
     except (BenderError, TimeoutError, ValueError, OSError, click.ClickException):
@@ -136,9 +136,9 @@ async def ids(client: Client, context: click.Context, incomplete: str) -> list[s
 async def nodes(client: Client, _context: click.Context, incomplete: str) -> list[str]:
     """Nodes that a node knows, after those that were typed with a comma behind them."""
     from bender.client.client import apis  # noqa: PLC0415 - as above
-    from bender.client.responses import Status, reader  # noqa: PLC0415
+    from bender.client.responses import NodeStatus, reader  # noqa: PLC0415
 
-    status, reply = await client.read(reader(Status), "GET", "/status")
+    status, reply = await client.read(reader(NodeStatus), "GET", "/status")
     typed = incomplete.rpartition(",")[0]
     before = f"{typed}," if typed else ""
     return [before + node for node in (reply.node, *apis(status)) if node not in typed.split(",")]

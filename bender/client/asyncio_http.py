@@ -25,7 +25,7 @@ from bender.client.transport import (
     ANSWER_BYTES_MAX,
     CONNECT_S_MAX,
     WARNINGS,
-    Safety,
+    ConnectionSecurity,
     TooLong,
     body_bytes_max,
     too_long,
@@ -50,7 +50,7 @@ _T = TypeVar("_T")
 class AsyncioHttp:
     """Requests to nodes. Raises `ValueError` if the certificates in `safety` cannot be read."""
 
-    def __init__(self, safety: Safety) -> None:
+    def __init__(self, safety: ConnectionSecurity) -> None:
         self._safety = safety
         self._trusted = None if safety.ca is None else _trusting(safety.ca)
         #: Nodes that took too long when they were asked last, and those that have answered in time.

@@ -16,12 +16,12 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from bender.client.node_list import API_PORT, NODES_MAX, Nodes, parse_nodes
+from bender.client.node_list import API_PORT, NODES_MAX, NodeList, parse_nodes
 from bender.client.responses import (
     Explanation,
+    NodeStatus,
     Reader,
     Renewals,
-    Status,
     read_as_dict,
     read_backend,
     read_backend_history,
@@ -33,7 +33,7 @@ from bender.client.responses import (
     reader,
     refusal_of,
 )
-from bender.client.transport import ANSWER_BYTES_MAX, Safety, Seeking, Transport, one_by_one
+from bender.client.transport import ANSWER_BYTES_MAX, ConnectionSecurity, NodeSearch, Transport, one_by_one
 from bender.client.types import (
     Applied,
     Backend,
@@ -95,15 +95,15 @@ class Client:
         learns: bool = True,
         agent: IAgent | None = None,
         transport: Transport | None = None,
-        seeking: Seeking = one_by_one,
+        seeking: NodeSearch = one_by_one,
     ) -> None:
         if transport is None:  # with one, nothing of Twisted is imported: a short command must not wait for that
             from bender.client.twisted_http import Http  # noqa: PLC0415
             from bender.process.steady_clock import make_steady  # noqa: PLC0415
 
             make_steady(reactor)
-            transport = Http(reactor, Safety(token, ca, author), agent)
-        self.nodes = Nodes(nodes, shuffle or _shuffle())
+            transport = Http(reactor, ConnectionSecurity(token, ca, author), agent)
+        self.nodes = NodeList(nodes, shuffle or _shuffle())
         self.http = transport
         self.reactor = reactor
         self._seeking = seeking
@@ -413,7 +413,7 @@ class Client:
 
     async def status(self) -> dict[str, Any]:
         """How the node that answers is, and how it sees the others, as `GET /status` answers it."""
-        return await self._value(read_as_dict(Status), "GET", "/status")
+        return await self._value(read_as_dict(NodeStatus), "GET", "/status")
 
     async def learn(self) -> None:
         """Find out where the other nodes are, to go on there when those that were given do not answer.
@@ -423,7 +423,7 @@ class Client:
         if not self._learns:
             return
         with suppress(BenderError):
-            self.nodes.learn(apis(await self._value(reader(Status), "GET", "/status")))
+            self.nodes.learn(apis(await self._value(reader(NodeStatus), "GET", "/status")))
 
     def watch(
         self,
@@ -450,7 +450,7 @@ def _shuffle() -> Callable[[MutableSequence[str]], None]:
     return random.shuffle
 
 
-def apis(status: Status) -> list[str]:
+def apis(status: NodeStatus) -> list[str]:
     """Where clients reach the other nodes, as far as a node's status says; `NODES_MAX` of them at most."""
     found: list[str] = []
     for peer in status.peers:

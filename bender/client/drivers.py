@@ -55,14 +55,14 @@ class Lack:
 
 
 @frozen
-class Looked:
+class DriversBehind:
     """Drivers that do not have a change for a known reason, and the names of those that may have it in a moment."""
 
     lacking: tuple[Lack, ...]
     waiting: tuple[str, ...]
 
 
-def look(consumers: Sequence[Consumer], id_: str, digest: str, *, last: bool = False) -> Looked:
+def look(consumers: Sequence[Consumer], id_: str, digest: str, *, last: bool = False) -> DriversBehind:
     """See which of the drivers that are connected have a backend or frontend as `digest` stands for it.
 
     The `last` look takes what may pass by itself for what it is.
@@ -80,7 +80,7 @@ def look(consumers: Sequence[Consumer], id_: str, digest: str, *, last: bool = F
         else:
             text = f"{driver} {_DOES_WITH_CHANGE[problem.kind]}: {_reason(problem)}"
             lacking.append(Lack(driver, text, refuses=problem.kind == "refused"))
-    return Looked((*lacking,), (*waiting,))
+    return DriversBehind((*lacking,), (*waiting,))
 
 
 async def until_applied(

@@ -54,7 +54,7 @@ class Change:
 
 
 @frozen
-class Told:
+class ReportedChange:
     """A change, and the watcher's own time when it was told."""
 
     at: float
@@ -66,7 +66,7 @@ class History:
 
     def __init__(self) -> None:
         self.shown: dict[str, Change] = {}
-        self._told: deque[Told] = deque()
+        self._told: deque[ReportedChange] = deque()
         self._complete_since = float("-inf")
 
     def note(self, change: Change, now: float) -> bool:
@@ -77,7 +77,7 @@ class History:
             del self.shown[change.id]
         else:
             self.shown[change.id] = change
-        self._told.append(Told(now, change))
+        self._told.append(ReportedChange(now, change))
         while len(self._told) > TOLD_MAX or self._told[0].at < now - TOLD_S:
             self._complete_since = self._told.popleft().at
         return True
@@ -97,7 +97,7 @@ class History:
 
         Call `note` with each, before the next is taken.
         """
-        told: dict[str, list[Told]] = defaultdict(list)
+        told: dict[str, list[ReportedChange]] = defaultdict(list)
         for one in self._told:
             if one.at > since - LAG_S:
                 told[one.change.id].append(one)
@@ -126,7 +126,7 @@ class History:
                 yield _missed(change, change.event, at_ms)
 
 
-def overlap(told: Sequence[Told], missed: Sequence[Change], since: float) -> int:
+def overlap(told: Sequence[ReportedChange], missed: Sequence[Change], since: float) -> int:
     """How many of another node's changes of one id since a time, from the first, were told or are no news any more.
 
     All after the one that was told last are news; of several that say the same, the one counts before which most is
@@ -142,7 +142,7 @@ def overlap(told: Sequence[Told], missed: Sequence[Change], since: float) -> int
     return 1 + max(places, key=lambda i: (_in_common(told, missed[: i + 1]), -abs(missed[i].at_ms - last.at_ms)))
 
 
-def _in_common(told: Sequence[Told], missed: Sequence[Change]) -> int:
+def _in_common(told: Sequence[ReportedChange], missed: Sequence[Change]) -> int:
     """How many are the same, counted from the end."""
     common = 0
     for one, other in zip(reversed(told), reversed(missed), strict=False):

@@ -45,7 +45,7 @@ def _node(text: str) -> str:
     return f"{scheme or ''}{there}"
 
 
-class Nodes:
+class NodeList:
     """The nodes that are known, as `parse_nodes` gives them, in the order in which they are tried.
 
     `shuffle` puts those that were configured into an order, best another one for each client, so that not all ask the

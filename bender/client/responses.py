@@ -158,7 +158,7 @@ def refusal_of(reply: Reply) -> Refused | None:
 # What is in `GET /status` and `GET /explain/…`, as far as it is used here.
 
 
-class Peer(msgspec.Struct):
+class PeerStatus(msgspec.Struct):
     """Another node, as one sees it."""
 
     node: str
@@ -167,7 +167,7 @@ class Peer(msgspec.Struct):
     lag: Seconds | None = None
 
 
-class Counts(msgspec.Struct):
+class NodeCounts(msgspec.Struct):
     """How much a node has."""
 
     registrations: Number
@@ -175,7 +175,7 @@ class Counts(msgspec.Struct):
     claims: Number
 
 
-class Status(msgspec.Struct, rename={"uptime_s": "uptime"}):
+class NodeStatus(msgspec.Struct, rename={"uptime_s": "uptime"}):
     """How a node is, and how it sees the others."""
 
     node: str
@@ -183,14 +183,14 @@ class Status(msgspec.Struct, rename={"uptime_s": "uptime"}):
     ready: bool
     uptime_s: Seconds
     digest: str
-    counts: Counts
-    peers: Sequence[Peer]
+    counts: NodeCounts
+    peers: Sequence[PeerStatus]
     problems: Mapping[str, str] = {}
     unanswered: Sequence[str] = ()
     guarded: Sequence[Guarded] = ()
 
 
-class Held(msgspec.Struct, rename={"ttl_s": "ttl", "held_s": "held", "renewed_s": "renewed", "left_s": "left"}):
+class OwnClaim(msgspec.Struct, rename={"ttl_s": "ttl", "held_s": "held", "renewed_s": "renewed", "left_s": "left"}):
     """A node's own claim."""
 
     ttl_s: Ttl
@@ -199,7 +199,7 @@ class Held(msgspec.Struct, rename={"ttl_s": "ttl", "held_s": "held", "renewed_s"
     left_s: Seconds
 
 
-class Seen(msgspec.Struct, rename={"heard_s": "heard"}):
+class PeerClaim(msgspec.Struct, rename={"heard_s": "heard"}):
     """Another node's claim, as a node sees it."""
 
     node: str
@@ -209,7 +209,7 @@ class Seen(msgspec.Struct, rename={"heard_s": "heard"}):
     heard_s: Seconds | None = None
 
 
-class Happened(msgspec.Struct, rename={"at_ms": "at"}):
+class RecentEvent(msgspec.Struct, rename={"at_ms": "at"}):
     """One of the last events of an instance."""
 
     event: str
@@ -217,7 +217,7 @@ class Happened(msgspec.Struct, rename={"at_ms": "at"}):
     reason: str
 
 
-class Account(msgspec.Struct):
+class Diagnosis(msgspec.Struct):
     """What a node knows of an instance; `problem` alone says why, where it did not answer."""
 
     node: str
@@ -225,10 +225,10 @@ class Account(msgspec.Struct):
     problem: str = ""
     listed: bool = False
     hidden: bool = False
-    claim: Held | None = None
-    sees: Sequence[Seen] = ()
+    claim: OwnClaim | None = None
+    sees: Sequence[PeerClaim] = ()
     ended: Sequence[str] = ()
-    events: Sequence[Happened] = ()
+    events: Sequence[RecentEvent] = ()
 
 
 class Serves(msgspec.Struct, rename={"role": "as"}):
@@ -245,7 +245,7 @@ class Explanation(msgspec.Struct):
     id: str
     listed: bool
     why: str
-    nodes: Sequence[Account]
+    nodes: Sequence[Diagnosis]
     backends: Sequence[Serves] = ()
 
 

@@ -37,7 +37,7 @@ READABLE_S_MAX = 5.0
 CURSOR_CHARACTERS_MAX = 1000
 
 
-class Said(msgspec.Struct):
+class SseEvent(msgspec.Struct):
     """One event of a node."""
 
     event: str
@@ -67,7 +67,7 @@ class Said(msgspec.Struct):
         return None
 
 
-class Stream(Protocol):
+class SseStream(Protocol):
     """Server-sent events as they come, each handed to `hear` with what has changed.
 
     `ended` fires when there are no more. `on_unreadable` is called with the id that an event is about which cannot be
@@ -79,7 +79,7 @@ class Stream(Protocol):
     def __init__(
         self,
         clock: Any,
-        hear: Callable[[Said, Change | None], None],
+        hear: Callable[[SseEvent, Change | None], None],
         on_unreadable: Callable[[str, str], None] = lambda _id, _problem: None,
     ) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self.end())
@@ -130,7 +130,7 @@ class Stream(Protocol):
     def _read(self, document: bytes) -> None:
         id_ = ""
         try:
-            said = decoded(document, Said)
+            said = decoded(document, SseEvent)
             id_ = said.id
             change = said.change()
         except NoAnswer as no_answer:

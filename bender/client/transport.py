@@ -45,7 +45,7 @@ def warnings_in(header: str | None) -> tuple[str, ...]:
 
 
 @frozen
-class Safety:
+class ConnectionSecurity:
     """How to speak with nodes: `token` is shown to them, `ca` (PEM) must have signed their certificates.
 
     With `ca`, nodes without a scheme are spoken to by TLS. `author` is the name that histories show for settings.
@@ -103,7 +103,7 @@ def too_long(bytes_max: int) -> TooLong:
     return TooLong(f"its answer has more than {bytes_max // 1024} KiB")
 
 
-class Seeking(Protocol):
+class NodeSearch(Protocol):
     """A way to find a node that answers."""
 
     async def __call__(

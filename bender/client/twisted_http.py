@@ -28,7 +28,7 @@ from bender.client.transport import (
     ANSWER_BYTES_MAX,
     CONNECT_S_MAX,
     WARNINGS,
-    Safety,
+    ConnectionSecurity,
     body_bytes_max,
     too_long,
     warnings_in,
@@ -49,7 +49,7 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-
 class Http:
     """Requests to nodes. `agent` is for who has one already, such as a test."""
 
-    def __init__(self, reactor: Any, safety: Safety, agent: IAgent | None = None) -> None:
+    def __init__(self, reactor: Any, safety: ConnectionSecurity, agent: IAgent | None = None) -> None:
         self._reactor = reactor
         self._safety = safety
         self._pool = HTTPConnectionPool(reactor)
@@ -90,7 +90,7 @@ class Http:
         self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], bytes_max: int
     ) -> Reply:
         response = await self._send(node, method, path, body, headers)
-        collecting = Collecting(body_bytes_max(response.code, bytes_max))
+        collecting = BodyCollector(body_bytes_max(response.code, bytes_max))
         response.deliverBody(collecting)
         content = await collecting.content
         etag = response.headers.getRawHeaders("ETag", [None])[0]
@@ -113,7 +113,7 @@ class Http:
         await cast("Deferred[None]", self._pool.closeCachedConnections())
 
 
-class Collecting(Protocol):
+class BodyCollector(Protocol):
     """The body of an answer that has an end, as `content`; that fails with `TooLong` if it has more than so much."""
 
     def __init__(self, bytes_max: int = ANSWER_BYTES_MAX) -> None:

@@ -29,7 +29,7 @@ from twisted.logger import Logger
 from bender.client.decoding import decoded
 from bender.client.event_merge import Change, History
 from bender.client.responses import refusal_of
-from bender.client.sse import CURSOR_CHARACTERS_MAX, Said, Stream
+from bender.client.sse import CURSOR_CHARACTERS_MAX, SseEvent, SseStream
 from bender.client.types import BenderError, Event, Refused, Reply
 from bender.net.addresses import NoAnswer
 from bender.net.endpoints import in_time
@@ -133,7 +133,7 @@ class Watch(AsyncIterator[Event]):
         self._error: BenderError | None = None
         self._tasks: list[Deferred[None]] = []
         self._closed = False
-        self._stream: Stream | None = None
+        self._stream: SseStream | None = None
         #: Called where no node can be followed, with each and why not, once until one can again. Set it to your own.
         self.on_away: Callable[[dict[str, str]], None] = lambda _problems: None
         #: Called for each event that cannot be read, with the node that sent it, the id that it is about (empty if that
@@ -276,7 +276,7 @@ class Watch(AsyncIterator[Event]):
         goes_on = node == self.node and self._cursor is not None
         stood_at, since = (0.0, self._cursor) if goes_on else self._stood(node)
         merging = _Merging(goes_on, stood_at) if self._history.shown or self._synced else None
-        stream = Stream(
+        stream = SseStream(
             self._clock,
             lambda said, change: self._heard(said, change, node, merging),
             lambda id_, problem: self.on_unreadable(node, id_, problem),
@@ -308,7 +308,7 @@ class Watch(AsyncIterator[Event]):
             raise NoAnswer(stream.unreadable or "tells nothing")
         return True
 
-    async def _refused(self, node: str, status: int, stream: Stream) -> None:
+    async def _refused(self, node: str, status: int, stream: SseStream) -> None:
         await in_time(self._clock, stream.ended, BEGINNING_S_MAX)
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             raise NoAnswer(
@@ -321,7 +321,7 @@ class Watch(AsyncIterator[Event]):
 
     # What a node says.
 
-    def _heard(self, said: Said, change: Change | None, node: str, merging: _Merging | None) -> None:
+    def _heard(self, said: SseEvent, change: Change | None, node: str, merging: _Merging | None) -> None:
         if said.event == "reset":
             if merging is not None:
                 self._begin_anew(merging, node)
@@ -468,7 +468,7 @@ class _Merging:
         self.missed: list[Change] = []
         self.present: list[Change] = []
 
-    def take(self, said: Said, change: Change | None) -> bool:
+    def take(self, said: SseEvent, change: Change | None) -> bool:
         """Whether that was all."""
         if change is not None:
             (self.present if said.snapshot else self.missed).append(change)

@@ -12,7 +12,7 @@ import msgspec
 from attrs import frozen
 
 from bender.core.configuration import LASTING_S_MAX
-from bender.core.messages import Setting
+from bender.core.messages import ConfigSetting
 from bender.core.model import decoded
 from bender.core.status import UP, State
 
@@ -27,7 +27,7 @@ _PREFIX = "state"
 
 
 @frozen
-class Word:
+class Override:
     """An operator's word on an instance, and for how many seconds he gives it."""
 
     state: State
@@ -42,13 +42,13 @@ class _Sent(msgspec.Struct, forbid_unknown_fields=True, rename={"lasts_s": "for"
 _sent = msgspec.json.Decoder(_Sent)
 
 
-def parse_word(document: bytes) -> Word:
+def parse_word(document: bytes) -> Override:
     """The body of `PUT …/state`."""
     sent = decoded(_sent, document, "a state")
-    return Word(sent.state, LASTING_S if sent.lasts_s is None else sent.lasts_s)
+    return Override(sent.state, LASTING_S if sent.lasts_s is None else sent.lasts_s)
 
 
-def told(registration: str, setting: Setting, left_s: float) -> dict[str, Any]:
+def told(registration: str, setting: ConfigSetting, left_s: float) -> dict[str, Any]:
     """An operator's word on a registration as everybody sees it."""
     return {
         "id": registration,
@@ -71,7 +71,7 @@ def registration_of(key: str) -> str | None:
     return f"registration/{path}" if slash and kind == _PREFIX else None
 
 
-def state_in(setting: Setting | None) -> State:
+def state_in(setting: ConfigSetting | None) -> State:
     """The state that a setting says; one that this node does not know changes nothing."""
     said = b"" if setting is None or setting.body is None else setting.body
     return cast(State, said.decode()) if said.decode("ascii", "replace") in _STATES else UP

@@ -21,7 +21,7 @@ from attrs import evolve
 from bender.core.guard import Guard, app_of
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, Dot, End, Entry, Head, Ledger, Rank
-from bender.core.peers import Contact, Contacts, covered
+from bender.core.peers import Peer, Peers, covered
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import Index, View
@@ -38,7 +38,7 @@ class Claims:
         self,
         incarnation: int,
         timing: Timing,
-        contacts: Contacts,
+        contacts: Peers,
         view: View,
         now: float,
         before: int | None = None,
@@ -380,13 +380,11 @@ class Claims:
         )
 
     @staticmethod
-    def _confirmed(asked: Iterable[Contact]) -> float:
+    def _confirmed(asked: Iterable[Peer]) -> float:
         """What everybody had heard by this time is here."""
         return min((contact.echoed for contact in asked), default=inf)
 
-    def _is_over(
-        self, lease: Lease, ended_at: float | None, asked: list[Contact], confirmed: float, now: float
-    ) -> bool:
+    def _is_over(self, lease: Lease, ended_at: float | None, asked: list[Peer], confirmed: float, now: float) -> bool:
         if isinstance(lease.entry, End):
             return self._end_is_over(lease, lease.entry, now)
         if ended_at is not None:
@@ -398,7 +396,7 @@ class Claims:
             return True
         return confirmed >= lease.deadline and self._replaced_everywhere(lease.entry, asked, now)
 
-    def _replaced_everywhere(self, claim: Claim, asked: list[Contact], now: float) -> bool:
+    def _replaced_everywhere(self, claim: Claim, asked: list[Peer], now: float) -> bool:
         """Whether nobody asked could see this claim go before the others of its key have come, and say the same."""
         ended = _ended_roots(self.index.entries(claim.key))
         others = [
@@ -409,7 +407,7 @@ class Claims:
         followed = all(other.rank >= claim.rank for other in others)
         return followed and covered((other.dot for other in others), asked)
 
-    def _ended_is_over(self, claim: Claim, ended_at: float, asked: list[Contact], now: float) -> bool:
+    def _ended_is_over(self, claim: Claim, ended_at: float, asked: list[Peer], now: float) -> bool:
         """A claim that was ended goes when all have the end, or they would take it for expired."""
         ends = [end.dot for end in self.index.entries(claim.key) if isinstance(end, End) and claim.root in end.roots]
         return now >= ended_at + self._timing.patience_s or (bool(ends) and covered(ends, asked))
@@ -480,7 +478,7 @@ class Claims:
                 self._started_over_at[incarnation] = now
                 ledger.start_over()
 
-    def give_up_pages(self, delta: Delta, contact: Contact, now: float) -> None:
+    def give_up_pages(self, delta: Delta, contact: Peer, now: float) -> None:
         """Let a delta like this one, which is older than the pages of a copy, complete it when it comes again.
 
         Nobody can bring the rest of the pages, for the contact whose ledger it is has gone. What came in them stays,
@@ -494,11 +492,11 @@ class Claims:
         ledger = self.ledgers.get(node)
         return ledger.entries.get(n) if ledger else None
 
-    def brief(self, delta: Delta, contact: Contact) -> Delta:
+    def brief(self, delta: Delta, contact: Peer) -> Delta:
         """The same with copies in the place of claims that say what others say which a contact has shown to have."""
         return evolve(delta, added=tuple([self._brief(entry, contact) for entry in delta.added]))
 
-    def _brief(self, entry: Entry | Copy, contact: Contact) -> Entry | Copy:
+    def _brief(self, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
         if isinstance(entry, Claim):
             for other in self.index.entries(entry.key):
                 if other is not entry and isinstance(other, Claim) and other.rank == entry.rank:  # noqa: SIM102
@@ -522,7 +520,7 @@ class Claims:
             if ledger.complete and ledger.version > heads.get(incarnation, nothing).version
         ]
 
-    def heard_again(self, contact: Contact, horizon_s: float, now: float) -> None:
+    def heard_again(self, contact: Peer, horizon_s: float, now: float) -> None:
         """Look again at what did not count while the contact's horizon was still `horizon_s`."""
         present_s = self._contacts.horizon_s(contact, now)
         if horizon_s >= TTL_INTERVALS_MIN * self._timing.interval_s:
@@ -542,11 +540,11 @@ class Claims:
         if self.guard.on:
             self.stale |= self.guard.over(now)
 
-    def ttl_max_s(self, contact: Contact) -> float:
+    def ttl_max_s(self, contact: Peer) -> float:
         """The longest ttl of a contact's claims, 0 if there are none; no longer than any that is valid."""
         return min(self._ttls(contact)[-1], TTL_S_MAX) if self._ttls(contact) else 0.0
 
-    def forget(self, contact: Contact) -> None:
+    def forget(self, contact: Peer) -> None:
         """Drop a ledger whole. Its entries leave the index in slices."""
         ledger = self.ledgers.pop(contact.incarnation, None)
         self.invalid.pop(contact.incarnation, None)
@@ -591,14 +589,14 @@ class Claims:
             self.refresh(key, now)
         return len(keys)
 
-    def _ttls(self, contact: Contact) -> list[float]:
+    def _ttls(self, contact: Peer) -> list[float]:
         if contact.ttls is None:
             ledger = self.ledgers.get(contact.incarnation)
             entries = ledger.entries.values() if ledger else ()
             contact.ttls = sorted({entry.ttl_s for entry in entries if isinstance(entry, Claim)})
         return contact.ttls
 
-    def _look_again(self, contact: Contact, above_s: float, up_to_s: float) -> None:
+    def _look_again(self, contact: Peer, above_s: float, up_to_s: float) -> None:
         ledger = self.ledgers.get(contact.incarnation)
         for entry in ledger.entries.values() if ledger else ():
             if isinstance(entry, Claim) and above_s < entry.ttl_s <= up_to_s:

@@ -27,7 +27,7 @@ from attrs import evolve
 
 from bender.core.authors import client_of
 from bender.core.ledger import NUMBER_MAX
-from bender.core.messages import AGE_S_MAX, WHOLE, Setting, SettingRank, Window
+from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, SettingRank, Window
 
 #: Settings kept of each key; the history that people can go back in.
 SETTINGS_PER_KEY_MAX = 20
@@ -72,7 +72,7 @@ class Configuration:
         self.keys_max = keys_max
         #: The bytes of all settings that last for ever, and besides as many of others.
         self.bytes_max = bytes_max
-        self._settings: dict[str, tuple[Setting, ...]] = {}
+        self._settings: dict[str, tuple[ConfigSetting, ...]] = {}
         # How many keys there are that last for ever, or do not; of these by the client of the latest setting; and the
         # bytes of all settings, likewise and by their own clients.
         self._keys_of_group: Counter[bool] = Counter()
@@ -80,7 +80,7 @@ class Configuration:
         self._bytes_of_group: Counter[bool] = Counter()
         self._bytes_of_client: Counter[tuple[bool, str]] = Counter()
         # All settings by their digests.
-        self._buckets: list[dict[int, Setting]] = [{} for _ in range(BUCKETS)]
+        self._buckets: list[dict[int, ConfigSetting]] = [{} for _ in range(BUCKETS)]
         self._digests = [0] * BUCKETS
         # When those were made that do not last for ever, on this node's clock; when to look at their keys again, and
         # the first of these times.
@@ -100,7 +100,7 @@ class Configuration:
     def __iter__(self) -> Iterator[str]:
         return iter(self._settings)
 
-    def obstacle(self, setting: Setting) -> str | None:
+    def obstacle(self, setting: ConfigSetting) -> str | None:
         """Return why a client may not make a setting here, None if it may: the limits for all, and for its client."""
         lasting, client = setting.lasts_s is None, client_of(setting.author)
         if setting.rev > NUMBER_MAX:  # which takes a peer that makes numbers up
@@ -120,11 +120,11 @@ class Configuration:
             return f"{self._keys_of_client[lasting, client]} {what} were set from {client}, as many as one client may"
         return None
 
-    def settings(self, key: str) -> tuple[Setting, ...]:
+    def settings(self, key: str) -> tuple[ConfigSetting, ...]:
         """The settings of a key, the largest first."""
         return self._settings.get(key, ())
 
-    def current(self, key: str, now: float) -> Setting | None:
+    def current(self, key: str, now: float) -> ConfigSetting | None:
         """The setting that speaks; None where there is none, the key was removed, or its time is over."""
         latest = self._settings.get(key)
         if not latest or latest[0].body is None:
@@ -132,11 +132,11 @@ class Configuration:
         over = latest[0].lasts_s is not None and self.age_s(latest[0], now) >= latest[0].lasts_s
         return None if over else latest[0]
 
-    def age_s(self, setting: Setting, now: float) -> float:
+    def age_s(self, setting: ConfigSetting, now: float) -> float:
         """How long ago a setting was made; 0 of one that lasts for ever."""
         return now - self._made_at.get((setting.key, setting.rank), now)
 
-    def told(self, settings: Iterable[Setting], now: float) -> tuple[Setting, ...]:
+    def told(self, settings: Iterable[ConfigSetting], now: float) -> tuple[ConfigSetting, ...]:
         """Settings as they are told to another node at this moment."""
         return tuple(
             each if each.lasts_s is None else evolve(each, age_s=min(self.age_s(each, now), AGE_S_MAX))
@@ -166,7 +166,7 @@ class Configuration:
         left = (kept_s(each) - KEPT_LONGER_S - self.age_s(each, now) for each in self.settings(key))
         return max(left, default=0.0)
 
-    def join(self, setting: Setting, now: float) -> bool:
+    def join(self, setting: ConfigSetting, now: float) -> bool:
         """Take in a setting; whether that changed anything."""
         before = self._settings.get(setting.key, ())
         after = _joined(before, setting)
@@ -179,14 +179,14 @@ class Configuration:
             self._schedule(setting.key, now)
         return True
 
-    def _is_refused(self, setting: Setting) -> bool:
+    def _is_refused(self, setting: ConfigSetting) -> bool:
         """Whether a setting of an unknown key is so old that it is forgotten here, or there are far too many."""
         forgotten = setting.lasts_s is not None and setting.age_s >= kept_s(setting)
         lasting = setting.lasts_s is None
         too_many = self._keys_of_group[lasting] >= PEERS_TIMES * self.keys_max
         return forgotten or too_many or self._bytes_of_group[lasting] >= PEERS_TIMES * self.bytes_max
 
-    def _replace(self, key: str, before: tuple[Setting, ...], after: tuple[Setting, ...]) -> None:
+    def _replace(self, key: str, before: tuple[ConfigSetting, ...], after: tuple[ConfigSetting, ...]) -> None:
         for gone in {*before} - {*after}:
             number, digest = self._turn(gone, -1)
             self._buckets[number].pop(digest, None)  # a peer may have made up two with the same
@@ -204,7 +204,7 @@ class Configuration:
         else:
             del self._settings[key]
 
-    def _turn(self, setting: Setting, by: int) -> tuple[int, int]:
+    def _turn(self, setting: ConfigSetting, by: int) -> tuple[int, int]:
         """Put a setting into the digests and counts (`by` is 1), or take it out (-1); its bucket and its digest."""
         lasting, size = setting.lasts_s is None, size_of(setting)
         self._bytes_of_group[lasting] += by * size
@@ -242,7 +242,7 @@ class Configuration:
             number for number, (mine, other) in enumerate(zip(self._digests, digests, strict=True)) if mine != other
         ]
 
-    def bucket(self, number: int, known: Collection[int] = (), within: Window = WHOLE) -> list[Setting]:
+    def bucket(self, number: int, known: Collection[int] = (), within: Window = WHOLE) -> list[ConfigSetting]:
         """The settings in a bucket whose digests are within a window, but for those whose digests are `known`."""
         first, last = within
         return [
@@ -271,12 +271,12 @@ def bucket(key: str) -> int:
     return crc32(key.encode()) % BUCKETS
 
 
-def size_of(setting: Setting) -> int:
+def size_of(setting: ConfigSetting) -> int:
     """The bytes that a setting takes in a message, about."""
     return len(setting.body or b"") + len(setting.key) + len(setting.author) + 40
 
 
-def kept_s(setting: Setting) -> float:
+def kept_s(setting: ConfigSetting) -> float:
     """How old a setting that ends by itself becomes before its key is forgotten.
 
     The first one of a key has replaced nothing, and the removal of a state lasts for as long as any that it removes is
@@ -293,7 +293,7 @@ def _count(counter: Counter[_T], what: _T, by: int) -> None:
         del counter[what]
 
 
-def _joined(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
+def _joined(settings: tuple[ConfigSetting, ...], new: ConfigSetting) -> tuple[ConfigSetting, ...]:
     if any(setting.rank == new.rank for setting in settings):
         return settings
     ordered = sorted((*settings, new), key=lambda setting: setting.rank, reverse=True)[:SETTINGS_PER_KEY_MAX]
@@ -303,7 +303,7 @@ def _joined(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
     return tuple(ordered)
 
 
-def digest_of(setting: Setting) -> int:
+def digest_of(setting: ConfigSetting) -> int:
     """Return 64 bits that are equal, for all practical purposes, only where two settings are."""
     named = repr((setting.key, setting.rank)).encode()
     return int.from_bytes(blake2b(named, digest_size=8).digest(), "big")

@@ -111,7 +111,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
         return None if self.backends is msgspec.UNSET else self.backends
 
 
-class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
+class ConsumerState(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     """One who acts on the events of a node, as that node sees it.
 
     It has confirmed all events up to `cursor` (None: nothing yet), by `at_ms` since the epoch; `behind` are those that

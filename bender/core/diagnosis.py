@@ -14,7 +14,7 @@ from bender.core.claims import Claims
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, Dot, End
 from bender.core.messages import Sender
-from bender.core.peers import Contact, Contacts
+from bender.core.peers import Peer, Peers
 from bender.core.reasons import CHECK_FAILED
 
 #: Marks that are kept. Beyond that every other one goes, and what is old is told less exactly.
@@ -24,7 +24,7 @@ MARKS_MAX = 4096
 FORGOTTEN = "?"
 
 
-class Held(msgspec.Struct, frozen=True, rename={"held_s": "held", "renewed_s": "renewed", "left_s": "left"}):
+class HeldClaim(msgspec.Struct, frozen=True, rename={"held_s": "held", "renewed_s": "renewed", "left_s": "left"}):
     """A node's own claim: for how long it has held it as it is now, how long ago it heard the instance, what is left.
 
     `speaks` says that it is the one that is listed, or says the same. All in seconds; 0 left of a claim that is due and
@@ -39,7 +39,7 @@ class Held(msgspec.Struct, frozen=True, rename={"held_s": "held", "renewed_s": "
     speaks: bool
 
 
-class Seen(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
+class SeenClaim(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
     """A claim of another node's, as it is seen here: `heard_s` is how long ago that node was heard, if ever.
 
     `earlier` says that this was an earlier start of that node, which was started again since. `counts` says whether the
@@ -63,7 +63,7 @@ class Heard(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
     left: bool
 
 
-class Happened(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
+class PastEvent(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     """An event of the id; `at_ms` is the wall clock's time there, since the epoch."""
 
     event: str
@@ -71,7 +71,7 @@ class Happened(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     reason: str
 
 
-class Account(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}):
+class NodeDiagnosis(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}):
     """All that one node knows of an id.
 
     `hidden` says that it is hidden as `node-lost`; `ended` names the nodes that deregistrations were sent to, as long
@@ -85,11 +85,11 @@ class Account(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}):
     ready: bool
     listed: bool
     hidden: bool
-    claim: Held | None
-    sees: tuple[Seen, ...]
+    claim: HeldClaim | None
+    sees: tuple[SeenClaim, ...]
     ended: tuple[str, ...]
     hears: tuple[Heard, ...]
-    events: tuple[Happened, ...] = ()
+    events: tuple[PastEvent, ...] = ()
     suspect_s: float | None = None
     check_failed: bool = False
 
@@ -99,7 +99,7 @@ class Account(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}):
         return known or bool(self.sees or self.ended or self.events)
 
 
-class Unheard(msgspec.Struct, frozen=True):
+class NoDiagnosis(msgspec.Struct, frozen=True):
     """A node that gave no account, and why."""
 
     node: str
@@ -133,9 +133,9 @@ class Marks:
         return self._times[place] if place < len(self._times) else now
 
 
-def account(
-    key: str, me: Sender, claims: Claims, contacts: Contacts, marks: Marks, now: float, *, ready: bool
-) -> Account:
+def diagnose(
+    key: str, me: Sender, claims: Claims, contacts: Peers, marks: Marks, now: float, *, ready: bool
+) -> NodeDiagnosis:
     """What `me` knows of `key` at the time `now`."""
     entries = claims.index.entries(key)
     ends = [entry for entry in entries if isinstance(entry, End)]
@@ -145,7 +145,7 @@ def account(
     suspect = claims.guard.suspect(key)
     others = [entry for entry in entries if isinstance(entry, Claim) and entry.node != me.incarnation]
     names = {me.incarnation: me.name, **{contact.incarnation: contact.name for contact in contacts}}
-    return Account(
+    return NodeDiagnosis(
         node=me.name,
         address=me.address,
         ready=ready,
@@ -164,10 +164,10 @@ def account(
     )
 
 
-def _held(lease: Lease, winner: Claim | None, marks: Marks, now: float) -> Held:
+def _held(lease: Lease, winner: Claim | None, marks: Marks, now: float) -> HeldClaim:
     claim = lease.entry
     assert isinstance(claim, Claim)
-    return Held(
+    return HeldClaim(
         ttl=claim.ttl_s,
         held_s=round(now - marks.added_at(claim.n, now), 3),
         renewed_s=round(max(0.0, now - (lease.deadline - claim.ttl_s)), 3),
@@ -177,14 +177,14 @@ def _held(lease: Lease, winner: Claim | None, marks: Marks, now: float) -> Held:
     )
 
 
-def _seen(claim: Claim, contacts: Contacts, ended: set[Dot], now: float) -> Seen:
+def _seen(claim: Claim, contacts: Peers, ended: set[Dot], now: float) -> SeenClaim:
     contact = contacts.get(claim.node)
     counts = claim.root not in ended and contacts.counts(claim.node, claim.ttl_s, now)
     why = None if counts else "ended" if claim.root in ended else "silent"
     earlier = contact is not None and contacts.succeeded(contact)
-    return Seen(contact.name if contact else FORGOTTEN, earlier, claim.rev, counts, why, heard_s(contact, now))
+    return SeenClaim(contact.name if contact else FORGOTTEN, earlier, claim.rev, counts, why, heard_s(contact, now))
 
 
-def heard_s(contact: Contact | None, now: float) -> float | None:
+def heard_s(contact: Peer | None, now: float) -> float | None:
     """How long ago a node was heard; None where it never was."""
     return None if contact is None or contact.beats < 0 else round(now - contact.heard_at, 3)

@@ -19,8 +19,8 @@ from bender.core.claims import Claims
 from bender.core.configuration import BUCKETS, Configuration, digest_of, size_of
 from bender.core.ledger import Delta, Gap, Head, Ledger, Outdated
 from bender.core.links import ROUNDS_OPEN_MAX, Link, Links
-from bender.core.messages import AGE_S_MAX, WHOLE, Counter, Message, Request, Sender, Setting, Window
-from bender.core.peers import CONTACTS_MAX, Contact, Contacts
+from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, Counter, Message, OutgoingMessage, Sender, Window
+from bender.core.peers import CONTACTS_MAX, Peer, Peers
 from bender.core.validity import UNCHECKED, Validity
 
 #: Settings in one message, and their bytes.
@@ -38,7 +38,7 @@ INVALID_KEPT_S = 60.0
 
 
 @frozen
-class Taken:
+class MessageEffect:
     """What a message changed: whether all of it fitted, whether a ledger advanced, and which settings are new."""
 
     fits: bool
@@ -54,13 +54,13 @@ class Lacking:
     whole: bool
 
 
-class Rounds:
+class Gossip:
     """This node's half of all conversations."""
 
     def __init__(
         self,
         identity: Sender,
-        contacts: Contacts,
+        contacts: Peers,
         claims: Claims,
         configuration: Configuration,
         links: Links,
@@ -87,13 +87,13 @@ class Rounds:
         # Where a seed is this node it hears its own asks, maybe late, when it has given them up.
         self._asks: deque[float] = deque(maxlen=ASKS_REMEMBERED_MAX)
         #: What was not taken yet.
-        self.requests: list[Request] = []
+        self.requests: list[OutgoingMessage] = []
         #: When the last page came that was not the last of its ledger.
         self.paged_at = -inf
         #: Whether this node has said good-bye.
         self.left = False
 
-    def take_requests(self) -> list[Request]:
+    def take_requests(self) -> list[OutgoingMessage]:
         requests, self.requests = self.requests, []
         return requests
 
@@ -142,7 +142,7 @@ class Rounds:
         for link in links:
             self._send(link, greeting)
 
-    def announce(self, setting: Setting, now: float) -> None:
+    def announce(self, setting: ConfigSetting, now: float) -> None:
         """Send a new setting with the next push to everybody who is known."""
         for link in self._links:
             if self._known(link) is not None:
@@ -166,17 +166,17 @@ class Rounds:
                     if message.for_all:
                         made[version] = message
                 link.pushed = ledger.version
-                link.push = Request(link.address, message, link.limit(self._interval_s), push=True)
+                link.push = OutgoingMessage(link.address, message, link.limit(self._interval_s), push=True)
                 self.requests.append(link.push)
 
-    def _known(self, link: Link) -> Contact | None:
+    def _known(self, link: Link) -> Peer | None:
         """Who takes pushes at a link, if anybody was found there and has not failed to answer since."""
         if link.failed or link.incarnation is None:
             return None
         contact = self._contacts.get(link.incarnation)
         return None if contact is None or contact.gone else contact
 
-    def _push_message(self, link: Link, contact: Contact, now: float) -> Message:
+    def _push_message(self, link: Link, contact: Peer, now: float) -> Message:
         ledger = self._claims.ledger
         version = self._shown(contact)
         # Should it not have any more what the copies are of, the next round repairs that.
@@ -192,11 +192,11 @@ class Rounds:
         return Message(self._identity, counters=counters, deltas=deltas, settings=settings)
 
     def _send(self, link: Link, message: Message, compares: float | None = None) -> None:
-        request = Request(link.address, message, link.limit(self._interval_s), compares=compares)
+        request = OutgoingMessage(link.address, message, link.limit(self._interval_s), compares=compares)
         link.rounds.add(request)
         self.requests.append(request)
 
-    def _shown(self, contact: Contact) -> int:
+    def _shown(self, contact: Peer) -> int:
         """The version of this node's own ledger that a contact has shown to have."""
         return contact.heads.get(self._identity.incarnation, 0)
 
@@ -226,7 +226,7 @@ class Rounds:
             return self._acknowledgement(message, now), brought.settings
         return self._answer(message, message.heads, now, ask=ask or self.waiting(now)), brought.settings
 
-    def answered(self, request: Request, answer: Message, now: float) -> tuple[str, ...]:
+    def answered(self, request: OutgoingMessage, answer: Message, now: float) -> tuple[str, ...]:
         """A request was answered. Returns the keys of settings that are new here."""
         link = self._links.answered(request.address, answer.sender.incarnation)
         link.succeed(request, now)
@@ -270,7 +270,7 @@ class Rounds:
         age_s = now - self._beat_at
         return Counter(own.incarnation, own.name, own.address, self._beats, age_s, self.left, api_port=own.api_port)
 
-    def _counter(self, contact: Contact, now: float) -> Counter:
+    def _counter(self, contact: Peer, now: float) -> Counter:
         """News of a contact. A pause of this node's makes it no younger."""
         age_s = min(max(0.0, now - (contact.heard_at - contact.shift_s)), AGE_S_MAX)
         ttl_max_s = self._claims.ttl_max_s(contact) if self._contacts.silent(contact, now) else 0.0
@@ -313,7 +313,7 @@ class Rounds:
             partial=len(page) < len(settings),
         )
 
-    def _second_request(self, link: Link, request: Request, answer: Message, now: float) -> None:
+    def _second_request(self, link: Link, request: OutgoingMessage, answer: Message, now: float) -> None:
         """Give the answerer of a round what it lacks in its turn."""
         lacking = self._lacking(answer.heads or {}, answer.sender.incarnation)
         echo = answer.ask if lacking.whole else None
@@ -341,21 +341,21 @@ class Rounds:
         if contact is not None:
             contact.agreed = max(contact.agreed, asked_at)
 
-    def _bring(self, link: Link, request: Request, answer: Message) -> None:
+    def _bring(self, link: Link, request: OutgoingMessage, answer: Message) -> None:
         """Where a bucket was named by its digests only, push what the answerer has shown to lack."""
         if request.message.known and not link.unsent:
             shown = {*answer.known, *map(digest_of, answer.settings)}
             number, window = request.message.buckets[0], request.message.window
             link.unsent += self._fitting(self._configuration.bucket(number, shown, window))
 
-    def _continue(self, link: Link, request: Request, answer: Message, now: float, *, again: bool) -> None:
+    def _continue(self, link: Link, request: OutgoingMessage, answer: Message, now: float, *, again: bool) -> None:
         """Go on at once where a second request was a page only and has brought the other on, or brought settings."""
         heads = answer.heads or {}
         pages = [delta for delta in request.message.deltas if not delta.whole]
         if again or any(heads.get(page.incarnation, Head()).reach > page.base for page in pages):
             self.ask([link.address], now)
 
-    def _pushed(self, link: Link, request: Request) -> None:
+    def _pushed(self, link: Link, request: OutgoingMessage) -> None:
         """If a push was a page only, the rest goes with the next one."""
         contact = self._contacts.get(link.incarnation or 0)
         for delta in request.message.deltas:
@@ -384,14 +384,16 @@ class Rounds:
         contact = self._contacts.get(ledger.incarnation)
         return ledger.incarnation != peer and contact is not None and contact.beats >= 0
 
-    def _buckets_in_turn(self, link: Link, differing: Iterable[int]) -> tuple[tuple[int, ...], tuple[Setting, ...]]:
+    def _buckets_in_turn(
+        self, link: Link, differing: Iterable[int]
+    ) -> tuple[tuple[int, ...], tuple[ConfigSetting, ...]]:
         """As many of the buckets that differ as fit into a message, and all that is in them here.
 
         They are taken in turn, so that one that goes on differing does not hold up others. One that has too much for a
         message comes alone, and without its settings.
         """
         buckets: list[int] = []
-        settings: list[Setting] = []
+        settings: list[ConfigSetting] = []
         size = 0
         for number in sorted(differing, key=lambda number: (number - link.bucket) % BUCKETS):
             few = len(settings) + self._configuration.count(number) <= self._settings_max
@@ -419,7 +421,7 @@ class Rounds:
             link.digests[number] = window[1] + 1
         return window, tuple(self._configuration.digests(number, window))
 
-    def _fitting(self, settings: Sequence[Setting]) -> Sequence[Setting]:
+    def _fitting(self, settings: Sequence[ConfigSetting]) -> Sequence[ConfigSetting]:
         """As many of these as fit into a message, from the first on; one at least."""
         size = 0
         for i, setting in enumerate(settings):
@@ -430,7 +432,7 @@ class Rounds:
 
     # What messages change here.
 
-    def _take(self, message: Message, now: float, *, late: bool = False) -> Taken:
+    def _take(self, message: Message, now: float, *, late: bool = False) -> MessageEffect:
         own = self._identity.incarnation
         heads = message.heads or {}
         for counter in message.counters:
@@ -452,7 +454,7 @@ class Rounds:
             self._claims.refresh(key, now)
         if sender is not None and message.echo is not None and fits:
             sender.echoed = max(sender.echoed, message.echo)
-        return Taken(fits, advanced, settings)
+        return MessageEffect(fits, advanced, settings)
 
     def _meet(self, counter: Counter, now: float, *, itself: bool) -> None:
         """Take in news of an incarnation, which may be unknown.
@@ -468,7 +470,7 @@ class Rounds:
             self._claims.forget(dispensable)
         self._contacts.meet(counter, now)
 
-    def _valid(self, message: Message, now: float) -> list[Setting]:
+    def _valid(self, message: Message, now: float) -> list[ConfigSetting]:
         """The settings of a message that are valid; what is wrong with others is noted, by the sender's address."""
         valid = []
         for setting in message.settings:
@@ -488,7 +490,7 @@ class Rounds:
         for address in [address for address, (_, at) in self.invalid.items() if at <= before]:
             del self.invalid[address]
 
-    def _note_heads(self, sender: Contact, heads: Mapping[int, Head]) -> None:
+    def _note_heads(self, sender: Peer, heads: Mapping[int, Head]) -> None:
         """Remember what a peer has shown to have. Of who was forgotten here nothing more is kept."""
         for incarnation, head in heads.items():
             if incarnation == self._identity.incarnation or incarnation in self._contacts:

@@ -77,7 +77,7 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
 
 
 @frozen
-class Guarded:
+class GuardedApp:
     """An app with suspects: how many, and the seconds until the last of them is hidden."""
 
     app: str
@@ -137,10 +137,10 @@ class Guard:
         """Those that have suspects."""
         return [*self._suspects]
 
-    def guarded(self, now: float) -> list[Guarded]:
+    def guarded(self, now: float) -> list[GuardedApp]:
         """The apps that have suspects, in order."""
         return [
-            Guarded(app, len(of_app), max(suspect.over_at for suspect in of_app.values()) - now)
+            GuardedApp(app, len(of_app), max(suspect.over_at for suspect in of_app.values()) - now)
             for app, of_app in sorted(self._suspects.items())
         ]
 

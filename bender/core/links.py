@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil, sqrt
 
-from bender.core.messages import Request, Setting
-from bender.core.peers import Contacts
+from bender.core.messages import ConfigSetting, OutgoingMessage
+from bender.core.peers import Peers
 
 #: Rounds under way to one address. More than one, because a lost answer must not hold up the next ask for its whole
 #: time limit; few, because a peer that hangs must not be buried.
@@ -74,10 +74,10 @@ class Link:
     def __init__(self, address: str) -> None:
         self.address = address
         self.incarnation: int | None = None
-        self.rounds: set[Request] = set()
-        self.push: Request | None = None
+        self.rounds: set[OutgoingMessage] = set()
+        self.push: OutgoingMessage | None = None
         self.pushed = 0
-        self.unsent: list[Setting] = []
+        self.unsent: list[ConfigSetting] = []
         self.failed = False
         self.failures = 0
         self.answer_s = 0.0
@@ -95,21 +95,21 @@ class Link:
             return longest_s
         return min(max(LIMIT_INTERVALS * interval_s, 2 * self.answer_s), longest_s)
 
-    def succeed(self, request: Request, now: float) -> None:
+    def succeed(self, request: OutgoingMessage, now: float) -> None:
         """A request was answered."""
         self._close(request)
         self.failures = 0
         if request.message.ask is not None:
             self.answer_s = now - request.message.ask
 
-    def fail(self, request: Request) -> None:
+    def fail(self, request: OutgoingMessage) -> None:
         """A request got no answer. What it carried comes with the next round that gets one."""
         self._close(request)
         self.failed = True
         self.failures += 1
         self.unsent.clear()
 
-    def _close(self, request: Request) -> None:
+    def _close(self, request: OutgoingMessage) -> None:
         """A request is no longer under way."""
         self.rounds.discard(request)
         if self.push is request:
@@ -179,7 +179,7 @@ class Links:
         found = {self[address].incarnation for address in (*seeds, *self.expected)}
         return {incarnation for incarnation in found if incarnation not in (None, self._incarnation)}
 
-    def addresses(self, contacts: Contacts) -> list[str]:
+    def addresses(self, contacts: Peers) -> list[str]:
         """One address for each node that is worth trying, this one's own left out; a few of those never reached."""
         found: dict[str, None] = {}
         unreached: dict[str, None] = {}
@@ -203,7 +203,7 @@ class Links:
         link = self._links.get(address)
         return 0 if link is None else link.failures + len(link.rounds)
 
-    def forget(self, contacts: Contacts) -> None:
+    def forget(self, contacts: Peers) -> None:
         """Let go of addresses that nobody has any more, and to which nothing is under way."""
         wanted = {address for addresses in self.seeds.values() for address in addresses}
         wanted.update(self.expected)

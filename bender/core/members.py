@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from bender.core.model import Invalid
-from bender.core.routing import Canary, Server, kept_servers, parse_canary
+from bender.core.routing import Canary, FixedServer, kept_servers, parse_canary
 from bender.core.weights import shared
 
 #: Members in these states get no traffic, whatever they ask for.
@@ -21,25 +21,25 @@ _T = TypeVar("_T")
 
 
 @frozen
-class Service:
+class ServedVersions:
     """The fields of a backend that say who serves it. `canary` is of another version than `version`, or None."""
 
     app: str
     version: str
     canary: Canary | None
-    servers: tuple[Server, ...]
+    servers: tuple[FixedServer, ...]
 
 
 def weighted_members(
     backend: Mapping[str, Any], stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the members of a backend as it is kept; see `serving`."""
-    service = Service(backend["app"], backend["version"], canary_of(backend), servers_of(backend))
+    service = ServedVersions(backend["app"], backend["version"], canary_of(backend), servers_of(backend))
     return serving(service, stable, canary)
 
 
 def serving(
-    service: Service, stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
+    service: ServedVersions, stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """All who serve a backend, in order of id, each with the weight (0 to 256) that it is to have.
 
@@ -73,7 +73,7 @@ def versions_of(backend: Mapping[str, Any]) -> tuple[str, ...]:
     return (backend["version"],) if canary is None else (backend["version"], canary.version)
 
 
-def servers_of(backend: Mapping[str, Any]) -> tuple[Server, ...]:
+def servers_of(backend: Mapping[str, Any]) -> tuple[FixedServer, ...]:
     """The fixed servers of a backend, without what an older node has kept there and cannot be one."""
     servers = backend.get("servers")
     return () if servers is None else kept_servers(servers)[0]
@@ -99,7 +99,7 @@ def _asked(member: Mapping[str, Any]) -> int:
     return 0 if member.get("state") in AWAY else int(member["weight"])
 
 
-def _fixed(service: Service, registered: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _fixed(service: ServedVersions, registered: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The fixed servers as members, without those that are registered."""
     known = {(member["host"], member["port"]) for member in registered}
     return [

@@ -59,7 +59,7 @@ SettingRank = tuple[int, int, int, str, bytes, float]
 
 
 @frozen
-class Setting:
+class ConfigSetting:
     """One setting of a configuration key (`backend/NAME`, `frontend/NAME`, `state/…`); `body` is None if removed.
 
     `at_ms` (milliseconds since the epoch) and `author` are for people, nothing is decided by them. One that lasts for
@@ -103,7 +103,7 @@ class Message:
     digest: int | None = None
     bucket_digests: tuple[int, ...] = ()
     buckets: tuple[int, ...] = ()
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[ConfigSetting, ...] = ()
     known: tuple[int, ...] = ()
     window: Window = WHOLE
     partial: bool = False
@@ -115,7 +115,7 @@ class Message:
 
 
 @frozen(eq=False)
-class Request:
+class OutgoingMessage:
     """A message to be sent to `address`. Its sender reports exactly once: the answer, or that none came in time.
 
     `limit_s` is how long the sender waits for the answer. `compares` is the ask of the round in which configurations

@@ -22,7 +22,7 @@ import msgspec
 
 from bender.core.reasons import CHECK_FAILED
 from bender.core.spelling import in_words, names_at, unknown_field
-from bender.core.status import USUAL, Standing
+from bender.core.status import USUAL, RegistrationStatus
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 
 #: One object as JSON. Every node holds all of them, and an event with one must fit the 16 KiB that line protocols
@@ -77,7 +77,7 @@ _ELSEWHERE = {
 }
 
 _T = TypeVar("_T")
-_W = TypeVar("_W", bound="Wanted")
+_W = TypeVar("_W", bound="RegistrationRequest")
 
 
 class Invalid(ValueError):
@@ -121,7 +121,7 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, rename={"ttl_s": "t
         return _terms.decode(body)
 
 
-def registration(key: str, body: bytes, standing: Standing = USUAL) -> bytes:
+def registration(key: str, body: bytes, standing: RegistrationStatus = USUAL) -> bytes:
     """A registration as everybody sees it, as compact JSON; `body` are its encoded terms.
 
     It is made when somebody looks: what the key says too would be more than half of all that is kept of it.
@@ -129,7 +129,7 @@ def registration(key: str, body: bytes, standing: Standing = USUAL) -> bytes:
     return b"%b%b%b}" % (_named(key), body[1:-1], standing.json)
 
 
-def registration_bytes(key: str, body: bytes, standing: Standing = USUAL) -> int:
+def registration_bytes(key: str, body: bytes, standing: RegistrationStatus = USUAL) -> int:
     """How long that is."""
     if key.isascii() and '"' not in key and "\\" not in key:
         return _NAMED_BYTES + 2 * len(key) + len(body) + len(standing.json)
@@ -152,7 +152,7 @@ _NAMED_BYTES = len('{"id":"","resource":"Registration","app":"","version":"","ho
 )
 
 
-class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"ttl_s": "ttl"}):
+class RegistrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"ttl_s": "ttl"}):
     """What a client asks for when it registers an instance; None where it said nothing."""
 
     app: str
@@ -231,7 +231,7 @@ class _Instance(msgspec.Struct):
 _encoder = msgspec.json.Encoder(order="deterministic")
 _plain_encoder = msgspec.json.Encoder()
 _terms = msgspec.json.Decoder(Terms)
-_wanted = msgspec.json.Decoder(Wanted)
+_wanted = msgspec.json.Decoder(RegistrationRequest)
 _sent = msgspec.json.Decoder(_Sent)
 _ids = msgspec.json.Decoder(_Ids)
 _meta = msgspec.json.Decoder(_Meta)
@@ -239,7 +239,7 @@ _instance = msgspec.json.Decoder(_Instance)
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
-def parse_registration(document: bytes, timing: Timing) -> Wanted:
+def parse_registration(document: bytes, timing: Timing) -> RegistrationRequest:
     """The body of `POST /registrations`."""
     return parse_wanted(_wanted, document, timing)
 
@@ -257,12 +257,12 @@ def parse_wanted(decoder: msgspec.json.Decoder[_W], document: bytes, timing: Tim
     return wanted
 
 
-def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timing: Timing) -> Wanted:
+def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timing: Timing) -> RegistrationRequest:
     """An app, a version, a host and a port from a path, decoded, with a body that may be empty."""
     app, version, host, port = path
     require_name("app", app)
     require_name("version", version)
-    instance = Wanted(app, version, destination(host), parse_port(port))
+    instance = RegistrationRequest(app, version, destination(host), parse_port(port))
     if not document.strip():
         return instance
     terms = decoded(_sent, document, "a registration", _ELSEWHERE)
@@ -474,7 +474,7 @@ def require_name(field: str, name: object) -> None:
         raise Invalid(field, "must be printable characters without /, and not . or ..")
 
 
-def _require_terms(terms: Wanted | _Sent, timing: Timing) -> None:
+def _require_terms(terms: RegistrationRequest | _Sent, timing: Timing) -> None:
     ttl_s_min = TTL_INTERVALS_MIN * timing.interval_s
     if terms.ttl_s is not None and not ttl_s_min <= terms.ttl_s <= TTL_S_MAX:
         raise Invalid("ttl", f"must be {ttl_s_min:g} to {TTL_S_MAX:g} seconds")

@@ -18,7 +18,7 @@ from bender.core.timing import Timing
 CONTACTS_MAX = 2_000
 
 
-class Contact:
+class Peer:
     """What this node knows of one other incarnation. All times are this node's.
 
     It has made `beats` heartbeats, the last of them at `heard_at`; `known_beats` and `known_at` are the same with those
@@ -89,16 +89,16 @@ class Contact:
         self.replaced, self.replaced_at = True, at
 
 
-class Contacts:
+class Peers:
     """All contacts, by incarnation."""
 
     def __init__(self, address: str, timing: Timing) -> None:
         """`address` is this node's own."""
         self._address = address
         self._timing = timing
-        self._by_incarnation: dict[int, Contact] = {}
+        self._by_incarnation: dict[int, Peer] = {}
 
-    def __iter__(self) -> Iterator[Contact]:
+    def __iter__(self) -> Iterator[Peer]:
         return iter(self._by_incarnation.values())
 
     def __len__(self) -> int:
@@ -107,7 +107,7 @@ class Contacts:
     def __contains__(self, incarnation: int) -> bool:
         return incarnation in self._by_incarnation
 
-    def get(self, incarnation: int) -> Contact | None:
+    def get(self, incarnation: int) -> Peer | None:
         return self._by_incarnation.get(incarnation)
 
     def meet(self, counter: Counter, now: float) -> None:
@@ -116,7 +116,7 @@ class Contacts:
         if contact is None:
             if counter.age_s >= self._timing.ledger_kept_s(counter.ttl_max_s):
                 return
-            contact = Contact(counter.incarnation, counter.name, counter.address, now, counter.api_port)
+            contact = Peer(counter.incarnation, counter.name, counter.address, now, counter.api_port)
             contact.left = counter.left
             if counter.address == self._address:  # most likely an earlier start of this node
                 contact.replace(now)
@@ -127,7 +127,7 @@ class Contacts:
         elif counter.beats == contact.known_beats:
             contact.known_at = min(contact.known_at, known_at)
 
-    def dispensable(self, now: float) -> Contact | None:
+    def dispensable(self, now: float) -> Peer | None:
         """Return the contact that is missed least if it is forgotten early, None if all are needed.
 
         It is one that never spoke to this node itself, or else one that is silent; of several, the one of which nothing
@@ -136,12 +136,12 @@ class Contacts:
         candidates = [contact for contact in self if contact.message_at == -inf or self.silent(contact, now)]
         return min(candidates, key=lambda contact: (contact.message_at > -inf, contact.known_at), default=None)
 
-    def forget(self, contact: Contact) -> None:
+    def forget(self, contact: Peer) -> None:
         del self._by_incarnation[contact.incarnation]
         for other in self:
             other.heads.pop(contact.incarnation, None)
 
-    def message_from(self, sender: Sender, now: float) -> Contact | None:
+    def message_from(self, sender: Sender, now: float) -> Peer | None:
         """Note that something came from `sender`; None where it is not known yet."""
         contact = self._by_incarnation.get(sender.incarnation)
         if contact is not None:
@@ -183,7 +183,7 @@ class Contacts:
             contact.replaced = False
         return anew
 
-    def succeeded(self, contact: Contact) -> bool:
+    def succeeded(self, contact: Peer) -> bool:
         """Whether a contact is gone, and its address that of another incarnation now, maybe this one."""
         others = (other for other in self if not other.gone)
         return contact.gone and (contact.address == self._address or contact.address in {o.address for o in others})
@@ -212,13 +212,13 @@ class Contacts:
                 shared[each] = sorted(addresses)
         return shared
 
-    def _beside_each_other(self, key: Callable[[Contact], str], now: float) -> dict[str, list[Contact]]:
+    def _beside_each_other(self, key: Callable[[Peer], str], now: float) -> dict[str, list[Peer]]:
         """Return the contacts that live at the same time, by what they have in common, also where one alone has it.
 
         Two incarnations that were heard a while after each became known live both: a restart looks different, because
         the earlier incarnation is not heard any more.
         """
-        alike: dict[str, list[Contact]] = {}
+        alike: dict[str, list[Peer]] = {}
         for contact in self:
             if not self.silent(contact, now):
                 alike.setdefault(key(contact), []).append(contact)
@@ -229,11 +229,11 @@ class Contacts:
                 beside[each] = contacts
         return beside
 
-    def silent(self, contact: Contact, now: float) -> bool:
+    def silent(self, contact: Peer, now: float) -> bool:
         """Whether nothing was heard of a node for so long that it is treated as away."""
         return contact.gone or now >= contact.heard_at + self._timing.silent_s
 
-    def horizon_s(self, contact: Contact, now: float) -> float:
+    def horizon_s(self, contact: Peer, now: float) -> float:
         """Claims of a contact with a ttl up to this no longer count."""
         return now - contact.heard_at - self._timing.silent_s
 
@@ -252,15 +252,15 @@ class Contacts:
         contact = self._by_incarnation.get(incarnation)
         return contact is not None and not self.silent(contact, now)
 
-    def awaited(self, now: float) -> list[Contact]:
+    def awaited(self, now: float) -> list[Peer]:
         """Those whose word is needed before this node may speak."""
         return [contact for contact in self if self.lately_alive(contact, now)]
 
-    def lately_alive(self, contact: Contact, now: float) -> bool:
+    def lately_alive(self, contact: Peer, now: float) -> bool:
         """Whether a contact is not silent, or would not be if all that is said of it were believed already."""
         return not contact.gone and max(contact.known_at, contact.message_at) > now - self._timing.silent_s
 
-    def asked(self, now: float) -> list[Contact]:
+    def asked(self, now: float) -> list[Peer]:
         """Those whose word is needed before a claim lapses: anything came from them lately."""
         since = now - self._timing.asked_s
         return [contact for contact in self if not contact.gone and max(contact.heard_at, contact.message_at) > since]
@@ -273,18 +273,18 @@ class Contacts:
             contact.known_at += gap_s
             contact.message_at += gap_s
 
-    def unshift(self, contact: Contact) -> None:
+    def unshift(self, contact: Peer) -> None:
         """Others were asked, or have said it: a contact was heard when it was heard."""
         contact.heard_at -= contact.shift_s
         contact.known_at -= contact.shift_s
         contact.shift_s = 0.0
 
-    def forgettable(self, contact: Contact, ttl_max_s: float, now: float) -> bool:
+    def forgettable(self, contact: Peer, ttl_max_s: float, now: float) -> bool:
         """Whether a contact was not heard of for so long that nobody needs its ledger any more (rule 8)."""
         return now > contact.known_at + self._timing.ledger_kept_s(ttl_max_s)
 
 
-def covered(dots: Iterable[Dot], contacts: Iterable[Contact]) -> bool:
+def covered(dots: Iterable[Dot], contacts: Iterable[Peer]) -> bool:
     """Whether each of `contacts` has shown that it has all of `dots`."""
     wanted = [*dots]
     return all(

@@ -17,16 +17,16 @@ from attrs import evolve
 from bender.core.address_conflicts import address_of
 from bender.core.claims import Claims
 from bender.core.configuration import KEYS_MAX, Configuration
-from bender.core.diagnosis import Account, Marks, account
-from bender.core.gossip import INVALID_KEPT_S, Rounds
-from bender.core.guard import LIFTED, Guarded, guarded_app, key_of_guard
+from bender.core.diagnosis import Marks, NodeDiagnosis, diagnose
+from bender.core.gossip import INVALID_KEPT_S, Gossip
+from bender.core.guard import LIFTED, GuardedApp, guarded_app, key_of_guard
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.links import Links
-from bender.core.messages import Counter, Message, Request, Sender, Setting
-from bender.core.peers import Contact, Contacts
+from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
+from bender.core.peers import Peer, Peers
 from bender.core.timing import ABSENCE_S_MAX, Timing
 from bender.core.validity import UNCHECKED, Validity
-from bender.core.view import Event, View
+from bender.core.view import View, ViewEvent
 
 #: An incarnation that two processes speak as is ended with so many more heartbeats than either has counted: more than
 #: the other can make before it hears of that.
@@ -88,7 +88,7 @@ class Replica:
         `before` is the one in whose place it comes, and `expected` are the addresses of the peers which that one knew.
         """
         self.identity = identity
-        self.contacts = Contacts(identity.address, self.timing)
+        self.contacts = Peers(identity.address, self.timing)
         self.claims = Claims(
             identity.incarnation,
             self.timing,
@@ -101,7 +101,7 @@ class Replica:
         )
         self.links = Links(identity.incarnation, identity.address, seeds)
         parts = (self.contacts, self.claims, self.configuration, self.links)
-        self.rounds = Rounds(identity, *parts, self.timing.interval_s, now, self._page_entries_max, self._validity)
+        self.rounds = Gossip(identity, *parts, self.timing.interval_s, now, self._page_entries_max, self._validity)
         # The heartbeats of another process that speaks as this incarnation, if there is one.
         self._surpassed_by: int | None = None
         self.links.expected = tuple(expected)
@@ -209,7 +209,7 @@ class Replica:
         """
         self._require_ready(now)
         rev = self.configuration.rev_next(key)
-        setting = Setting(key, rev, self.identity.incarnation, at_ms, author, body, lasts_s)
+        setting = ConfigSetting(key, rev, self.identity.incarnation, at_ms, author, body, lasts_s)
         obstacle = self.configuration.obstacle(setting)
         if obstacle is not None:
             raise Full(obstacle)
@@ -262,20 +262,20 @@ class Replica:
         claim = self.claims.hidden(key)
         return claim.body if claim else None
 
-    def setting(self, key: str) -> Setting | None:
+    def setting(self, key: str) -> ConfigSetting | None:
         return self.view.setting(key)
 
-    def settings(self, kind: str) -> list[Setting]:
+    def settings(self, kind: str) -> list[ConfigSetting]:
         return self.view.settings(kind)
 
-    def word(self, now: float, key: str) -> tuple[Setting, float] | None:
+    def word(self, now: float, key: str) -> tuple[ConfigSetting, float] | None:
         """What is set under a key that lasts for a while, and the seconds that are left of it; None if nothing is."""
         setting = self.configuration.current(key, now)
         if setting is None or setting.lasts_s is None:
             return None
         return setting, setting.lasts_s - self.configuration.age_s(setting, now)
 
-    def history(self, key: str) -> tuple[Setting, ...]:
+    def history(self, key: str) -> tuple[ConfigSetting, ...]:
         """The settings of a configuration key, newest first."""
         return self.configuration.settings(key)
 
@@ -284,13 +284,13 @@ class Replica:
         self.guard_s = guard_s
         self.claims.set_guard_duration(guard_s)
 
-    def guarded(self, now: float) -> list[Guarded]:
+    def guarded(self, now: float) -> list[GuardedApp]:
         """The apps with members that are listed on suspicion."""
         return self.claims.guard.guarded(now)
 
-    def account(self, now: float, key: str) -> Account:
+    def account(self, now: float, key: str) -> NodeDiagnosis:
         """What is known here of an id."""
-        return account(key, self.identity, self.claims, self.contacts, self._marks, now, ready=self.ready)
+        return diagnose(key, self.identity, self.claims, self.contacts, self._marks, now, ready=self.ready)
 
     def reached(self, now: float) -> float:
         """The version of this node's own ledger that every peer has shown to have, but for those that are silent."""
@@ -298,7 +298,7 @@ class Replica:
         heard = (contact for contact in self.contacts if not self.contacts.silent(contact, now))
         return min((contact.heads.get(own, 0) for contact in heard), default=inf)
 
-    def split(self, version: int) -> tuple[list[Contact], list[Contact]]:
+    def split(self, version: int) -> tuple[list[Peer], list[Peer]]:
         """The peers that have shown to have this node's own ledger as it was at `version`, and those that have not."""
         own = self.identity.incarnation
         present = [contact for contact in self.contacts if not contact.gone]
@@ -480,11 +480,11 @@ class Replica:
         """To whom rounds go."""
         return self.links.addresses(self.contacts)
 
-    def take_requests(self) -> list[Request]:
+    def take_requests(self) -> list[OutgoingMessage]:
         """The requests to be sent now, each to be reported once as `answered` or `failed`."""
         return self.rounds.take_requests()
 
-    def take_events(self) -> list[Event]:
+    def take_events(self) -> list[ViewEvent]:
         return self.view.take_events()
 
     def receive(self, now: float, message: Message, taken: Callable[[], None] = lambda: None) -> Message:
@@ -500,7 +500,7 @@ class Replica:
         self._progress(now, settings)
         return answer
 
-    def answered(self, now: float, request: Request, answer: Message) -> None:
+    def answered(self, now: float, request: OutgoingMessage, answer: Message) -> None:
         """A request of this node's was answered."""
         self._notice(now)
         if not self._is_own(request):
@@ -510,7 +510,7 @@ class Replica:
             return
         self._progress(now, self.rounds.answered(request, answer, now))
 
-    def _is_own(self, request: Request) -> bool:
+    def _is_own(self, request: OutgoingMessage) -> bool:
         """Whether this incarnation made a request, and not the one before it."""
         return request.message.sender.incarnation == self.identity.incarnation
 
@@ -520,7 +520,7 @@ class Replica:
             self._surpassed_by = max(beats, self._surpassed_by or 0)
         return beats is not None
 
-    def failed(self, now: float, request: Request) -> None:
+    def failed(self, now: float, request: OutgoingMessage) -> None:
         """A request of this node's was refused, not answered in time, or answered with rubbish."""
         self._notice(now)
         if not self._is_own(request):

@@ -72,7 +72,7 @@ class Canary:
 
 
 @frozen
-class Server:
+class FixedServer:
     """A server that is always there, whether anybody registers it or not."""
 
     host: str
@@ -156,25 +156,25 @@ def parse_slow_start(seconds: Any) -> float:
     return _number("slow_start", seconds, 0, SLOW_START_S_MAX)
 
 
-def parse_servers(servers: Any) -> tuple[Server, ...]:
+def parse_servers(servers: Any) -> tuple[FixedServer, ...]:
     """Fixed servers, a list of `host:port`, with an address of IPv6 in brackets. Each must be a `destination`."""
     if not isinstance(servers, list) or len(servers) > SERVERS_MAX:
         raise Invalid("servers", _SERVERS_FORM)
-    return _different("servers", [Server(*each) for each in _each("servers", _server, servers)])
+    return _different("servers", [FixedServer(*each) for each in _each("servers", _server, servers)])
 
 
-def kept_servers(servers: Any) -> tuple[tuple[Server, ...], tuple[str, ...]]:
+def kept_servers(servers: Any) -> tuple[tuple[FixedServer, ...], tuple[str, ...]]:
     """Return the fixed servers of a backend as it is kept, and what is wrong with others, which are left out.
 
     An older node may have accepted what is refused now. That must not remove the servers beside it.
     """
     if not isinstance(servers, list) or len(servers) > SERVERS_MAX:
         return (), (f"servers: {_SERVERS_FORM}",)
-    found: dict[Server, None] = {}
+    found: dict[FixedServer, None] = {}
     problems: list[str] = []
     for i, each in enumerate(servers, start=1):
         try:
-            found[Server(*_server(each))] = None
+            found[FixedServer(*_server(each))] = None
         except Invalid as error:
             problems.append(f"servers: number {i}: {error}")
     return (*found,), (*problems,)

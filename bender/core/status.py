@@ -16,7 +16,7 @@ UP: State = "up"
 
 
 @frozen
-class Standing:
+class RegistrationStatus:
     """How a registration stands at a node. There are few, and `standing_of` gives the same object for the same.
 
     `state` is an operator's word. `suspect` says that no node which had heard from the instance is heard any more, and
@@ -28,17 +28,17 @@ class Standing:
     json: bytes
 
 
-def standing_of(state: State, *, suspect: bool) -> Standing:
+def status_of(state: State, *, suspect: bool) -> RegistrationStatus:
     return _STANDINGS[state, suspect]
 
 
 _SUSPECT = b',"suspect":true'
 
 _STANDINGS = {
-    (state, suspect): Standing(state, suspect, b',"state":"%b"%b' % (state.encode(), _SUSPECT * suspect))
+    (state, suspect): RegistrationStatus(state, suspect, b',"state":"%b"%b' % (state.encode(), _SUSPECT * suspect))
     for state in get_args(State)
     for suspect in (False, True)
 }
 
 #: That of nearly all registrations.
-USUAL = standing_of(UP, suspect=False)
+USUAL = status_of(UP, suspect=False)

@@ -21,7 +21,7 @@ from bender.core.admin_state import registration_of
 from bender.core.guard import guarded_app
 from bender.core.kinds import Kind
 from bender.core.ledger import End, Entry
-from bender.core.messages import Setting
+from bender.core.messages import ConfigSetting
 from bender.core.model import (
     DEPTH_MAX,
     WEIGHT_MAX,
@@ -74,7 +74,7 @@ class Validity:
     """The checks of entries and of settings. Each returns what is wrong, as a clause, or None."""
 
     of_entry: Callable[[Entry], str | None]
-    of_setting: Callable[[Setting], str | None]
+    of_setting: Callable[[ConfigSetting], str | None]
 
 
 def problem_of_entry(entry: Entry) -> str | None:
@@ -111,7 +111,7 @@ def problem_of_terms(body: bytes, ttl_s: float) -> str | None:
     return None if terms.node.isprintable() else "the name of its node is not printable"
 
 
-def problem_of_setting(setting: Setting) -> str | None:
+def problem_of_setting(setting: ConfigSetting) -> str | None:
     """Return why a setting of a peer cannot be used, None if it can."""
     kind, slash, path = setting.key.partition("/")
     if not slash or not _KIND.fullmatch(kind) or not path.isprintable():
@@ -163,7 +163,7 @@ def _is_registration(key: str) -> bool:
         return False
 
 
-def _of_object(setting: Setting, name: str, kind: Kind) -> str | None:
+def _of_object(setting: ConfigSetting, name: str, kind: Kind) -> str | None:
     if setting.lasts_s is not None:
         return "it ends by itself, which no backend or frontend does"
     try:
@@ -175,21 +175,21 @@ def _of_object(setting: Setting, name: str, kind: Kind) -> str | None:
     return None
 
 
-def _of_backend(setting: Setting, name: str) -> str | None:
+def _of_backend(setting: ConfigSetting, name: str) -> str | None:
     return _of_object(setting, name, BACKEND)
 
 
-def _of_frontend(setting: Setting, name: str) -> str | None:
+def _of_frontend(setting: ConfigSetting, name: str) -> str | None:
     return _of_object(setting, name, FRONTEND)
 
 
-def _of_state(setting: Setting, _: str) -> str | None:
+def _of_state(setting: ConfigSetting, _: str) -> str | None:
     if not _is_registration(registration_of(setting.key) or ""):
         return f"its key {setting.key[:100]!a} is not that of an instance's state"
     return _of_word(setting)
 
 
-def _of_guard(setting: Setting, _: str) -> str | None:
+def _of_guard(setting: ConfigSetting, _: str) -> str | None:
     try:
         parse_name("app", guarded_app(setting.key))
     except Invalid as error:
@@ -197,7 +197,7 @@ def _of_guard(setting: Setting, _: str) -> str | None:
     return _of_word(setting)
 
 
-def _of_word(setting: Setting) -> str | None:
+def _of_word(setting: ConfigSetting) -> str | None:
     if setting.lasts_s is None:
         return "it does not end by itself, as every state does"
     if setting.body is not None and not (setting.body.isascii() and setting.body.decode("ascii").isidentifier()):
@@ -205,7 +205,7 @@ def _of_word(setting: Setting) -> str | None:
     return None
 
 
-_CHECKS: dict[str, Callable[[Setting, str], str | None]] = {
+_CHECKS: dict[str, Callable[[ConfigSetting, str], str | None]] = {
     "backend": _of_backend,
     "frontend": _of_frontend,
     "state": _of_state,

@@ -19,17 +19,17 @@ from bender.core.address_conflicts import AddressIndex
 from bender.core.admin_state import registration_of, state_in
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, Dot, End, Entry
-from bender.core.messages import Setting
+from bender.core.messages import ConfigSetting
 from bender.core.model import registration
 from bender.core.reasons import CHECK_FAILED
-from bender.core.status import UP, USUAL, Standing, State, standing_of
+from bender.core.status import UP, USUAL, RegistrationStatus, State, status_of
 
 What = Literal["online", "offline", "changed", "created", "removed"]
 Reason = Literal["registered", "expired", "deregistered", "check-failed", "node-lost", "restored", "configured"]
 
 
 # A Struct, like claims: a node that starts makes 100,000 at once.
-class Event(msgspec.Struct, frozen=True, gc=False):
+class ViewEvent(msgspec.Struct, frozen=True, gc=False):
     """One change of what is shown. `body` is that of the claim or setting; of what went, as it was last.
 
     `standing` is that of a registration.
@@ -39,7 +39,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     key: str
     body: bytes
     reason: Reason
-    standing: Standing = USUAL
+    standing: RegistrationStatus = USUAL
 
 
 #: A dict that doubles with 700,000 keys in it takes 50 ms, one with a sixty-fourth of them less than one.
@@ -118,20 +118,20 @@ class View:
         # By the key without host and port, that is by app and version: this is what people list.
         self._groups: dict[str, Group] = {}
         self._apps: dict[str, _App] = {}
-        self._settings: dict[str, Setting] = {}
+        self._settings: dict[str, ConfigSetting] = {}
         # Of all registrations with another standing than the usual one; of those not shown, what an operator says.
-        self._standings: dict[str, Standing] = {}
+        self._standings: dict[str, RegistrationStatus] = {}
         # Roots of what was hidden as `node-lost`, to tell `restored` from `registered`.
         self._hidden: dict[str, Dot] = {}
         #: What was not taken yet.
-        self.events: list[Event] = []
+        self.events: list[ViewEvent] = []
         #: The keys of all that is shown, by host and port.
         self.addresses = AddressIndex()
         self._stamp = 0
         #: How many registrations are shown.
         self.count = 0
 
-    def take_events(self) -> list[Event]:
+    def take_events(self) -> list[ViewEvent]:
         events, self.events = self.events, []
         return events
 
@@ -140,11 +140,11 @@ class View:
         group = self._groups.get(_group(key))
         return group.get(key) if group else None
 
-    def standing(self, key: str) -> Standing:
+    def standing(self, key: str) -> RegistrationStatus:
         """What is to be said of a registration beside its terms."""
         return self._standings.get(key, USUAL)
 
-    def standings(self) -> dict[str, Standing]:
+    def standings(self) -> dict[str, RegistrationStatus]:
         """The standing at this moment of all registrations with another one than the usual, shown or not."""
         return self._standings.copy()
 
@@ -196,10 +196,10 @@ class View:
         """The keys of all registrations that are shown or hidden."""
         return [*self.shown(), *self._hidden]
 
-    def setting(self, key: str) -> Setting | None:
+    def setting(self, key: str) -> ConfigSetting | None:
         return self._settings.get(key)
 
-    def settings(self, kind: str) -> list[Setting]:
+    def settings(self, kind: str) -> list[ConfigSetting]:
         """The settings of a kind (`backend`, `frontend`) that are shown, in order of key."""
         return [self._settings[key] for key in sorted(self._settings) if key.startswith(kind + "/")]
 
@@ -235,7 +235,7 @@ class View:
         elif turned:
             self._tell("changed", key, winner.body, "node-lost" if suspect else "restored")
 
-    def configure(self, key: str, setting: Setting | None) -> None:
+    def configure(self, key: str, setting: ConfigSetting | None) -> None:
         """Show a setting, or none. An operator's word on a registration is shown with that."""
         of = registration_of(key)
         if of is not None:
@@ -245,13 +245,13 @@ class View:
         if setting is None or setting.body is None:
             if old is not None and old.body is not None:
                 del self._settings[key]
-                self.events.append(Event("removed", key, old.body, "configured"))
+                self.events.append(ViewEvent("removed", key, old.body, "configured"))
             return
         self._settings[key] = setting
         if old is None:
-            self.events.append(Event("created", key, setting.body, "configured"))
+            self.events.append(ViewEvent("created", key, setting.body, "configured"))
         elif old.body != setting.body:
-            self.events.append(Event("changed", key, setting.body, "configured"))
+            self.events.append(ViewEvent("changed", key, setting.body, "configured"))
 
     def _set_state(self, key: str, state: State) -> None:
         claim = self.claim(key)
@@ -260,7 +260,7 @@ class View:
 
     def _stand(self, key: str, state: State, *, suspect: bool) -> bool:
         """Let a registration have this standing; whether it had another."""
-        before, standing = self.standing(key), standing_of(state, suspect=suspect)
+        before, standing = self.standing(key), status_of(state, suspect=suspect)
         if standing is before:
             return False
         if standing is USUAL:
@@ -273,7 +273,7 @@ class View:
 
     def _tell(self, what: What, key: str, body: bytes, reason: Reason) -> None:
         """Make an event of a registration."""
-        self.events.append(Event(what, key, body, reason, self.standing(key)))
+        self.events.append(ViewEvent(what, key, body, reason, self.standing(key)))
 
     def _take_away(self, old: Claim, reason: Reason) -> None:
         name = _group(old.key)

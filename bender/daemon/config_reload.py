@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from bender.daemon.options import Choices
+from bender.daemon.options import NodeOptions
 from bender.process.signals import Reread
 
 
@@ -22,7 +22,7 @@ class RunningExchange(Protocol):
 
 
 #: The options that a node takes over at its next start, as strings for people.
-AT_NEXT_START: dict[str, Callable[[Choices], str]] = {
+AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
     "api": lambda choices: choices.api.description,
     "exchange": lambda choices: choices.exchange.description,
     "events": lambda choices: choices.events.description,
@@ -34,22 +34,22 @@ AT_NEXT_START: dict[str, Callable[[Choices], str]] = {
 }
 
 
-class Reloader:
+class NodeReloader:
     """Changes the options of a node that was started with `choices`."""
 
-    def __init__(self, choices: Choices, node: RunningNode, exchange: RunningExchange) -> None:
+    def __init__(self, choices: NodeOptions, node: RunningNode, exchange: RunningExchange) -> None:
         self._started_with = choices
         self._now = choices
         self._node = node
         self._exchange = exchange
 
-    def apply(self, chosen: Choices) -> Reread:
+    def apply(self, chosen: NodeOptions) -> Reread:
         """Apply the options that can change while the node runs, and name the others that differ."""
         before, self._now = self._now, chosen
         changed = [*self._apply_peers(before, chosen), *self._apply_guard(before, chosen)]
         return Reread(changed, [*self._later(chosen)])
 
-    def _apply_peers(self, before: Choices, chosen: Choices) -> Sequence[str]:
+    def _apply_peers(self, before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
         added = [peer for peer in chosen.peers if peer not in before.peers]
         removed = [peer for peer in before.peers if peer not in chosen.peers]
         if not (added or removed):
@@ -59,13 +59,13 @@ class Reloader:
             f"--peers: {', '.join(peers)} {what}" for peers, what in ((added, "added"), (removed, "removed")) if peers
         ]
 
-    def _apply_guard(self, before: Choices, chosen: Choices) -> Sequence[str]:
+    def _apply_guard(self, before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
         if chosen.guard_s == before.guard_s:
             return ()
         self._node.set_guard_duration(chosen.guard_s)
         return [f"--guard: {chosen.guard_s:g} instead of {before.guard_s:g}"]
 
-    def _later(self, chosen: Choices) -> Sequence[str]:
+    def _later(self, chosen: NodeOptions) -> Sequence[str]:
         """What differs from the start, also where an earlier reread has said so."""
         pairs = {option: (of(self._started_with), of(chosen)) for option, of in AT_NEXT_START.items()}
         return [f"--{option} {new} instead of {old}" for option, (old, new) in pairs.items() if new != old]

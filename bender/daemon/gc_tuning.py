@@ -25,7 +25,7 @@ ALL_S = 3600.0
 _OLDEST = 2
 
 
-class Collector(Service):
+class GcTuning(Service):
     """Watches over the collector. `cpu_s` is a clock of this thread's processor time."""
 
     def __init__(self, reactor: IReactorTime, cpu_s: Callable[[], float]) -> None:

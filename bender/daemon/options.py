@@ -19,7 +19,7 @@ from bender.core.guard import GUARD_S_MAX
 from bender.core.model import Invalid, canonical_host, parse_port
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.net.addresses import host_port
-from bender.process.options import Endpoint, Given, Unfit, address_is, flag_of, parse_endpoint, text_of
+from bender.process.options import Endpoint, OptionError, RawOption, address_is, flag_of, parse_endpoint, text_of
 
 #: Where peers are looked for that were named without a port.
 EXCHANGE_PORT = 1730
@@ -50,7 +50,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
 
 
 @frozen
-class Choices:
+class NodeOptions:
     """All options of one node, each fit for itself and together with the others."""
 
     api: Endpoint
@@ -80,16 +80,16 @@ class Choices:
         return {"api": self.api, "exchange": self.exchange, "events": self.events}
 
 
-def choose(given: Mapping[str, Given], host_name: str) -> Choices:
-    """Fill in the defaults, convert and check. Raises `Unfit`."""
-    unsaid = {option: Given(f"--{option}", default) for option, (default, _) in OPTIONS.items()}
+def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
+    """Fill in the defaults, convert and check. Raises `OptionError`."""
+    unsaid = {option: RawOption(f"--{option}", default) for option, (default, _) in OPTIONS.items()}
     chosen = {**unsaid, **given}
     api, exchange, events = (parse_endpoint(chosen[option]) for option in ("api", "exchange", "events"))
     if "advertise" in given:
         advertise = _advertised(given["advertise"])
     else:
         advertise = host_name if exchange.everywhere or not exchange.interface else exchange.interface
-    choices = Choices(
+    choices = NodeOptions(
         api=api,
         exchange=exchange,
         events=events,
@@ -107,28 +107,28 @@ def choose(given: Mapping[str, Given], host_name: str) -> Choices:
     return choices
 
 
-def _check_together(choices: Choices) -> None:
+def _check_together(choices: NodeOptions) -> None:
     timing = choices.timing
     ttl_s_min = TTL_INTERVALS_MIN * timing.interval_s
     if timing.ttl_s < ttl_s_min:
-        raise Unfit(
+        raise OptionError(
             f"--ttl {timing.ttl_s:g} is less than {TTL_INTERVALS_MIN} times --interval {timing.interval_s:g}: "
             f"choose a ttl of {ttl_s_min:g} or more, or a shorter interval."
         )
     for (one, place), (other, taken) in combinations(choices.endpoints.items(), 2):
         if place.meets(taken):
-            raise Unfit(
+            raise OptionError(
                 f"--{one} {place.description} and --{other} {taken.description} are in each other's way: give each a "
                 "port of its own."
             )
     for option, endpoint in choices.endpoints.items():
         if not endpoint.loopback and not choices.insecure:
-            raise Unfit(
+            raise OptionError(
                 f"--{option} {endpoint.description} can be reached from other machines and nothing protects it: choose "
                 "interface=127.0.0.1 or a unix: socket, or add --insecure if all who can reach it may do anything."
             )
     if choices.peers and (choices.exchange.kind == "ssl" or not choices.exchange.port):
-        raise Unfit(
+        raise OptionError(
             f"--peers cannot reach this node at --exchange {choices.exchange.description}, for they speak plain HTTP "
             "to a fixed port: choose tcp:PORT:interface=ADDRESS, or leave out --peers."
         )
@@ -137,17 +137,19 @@ def _check_together(choices: Choices) -> None:
 # Conversions, each of one given value.
 
 
-def _peers(given: Given) -> Iterable[str]:
+def _peers(given: RawOption) -> Iterable[str]:
     """The peers as `host:port`. A value is a list, on the command line with commas in it."""
     lists = [given.value] if isinstance(given.value, str) else given.value
     if not isinstance(lists, list | tuple) or not all(isinstance(each, str) for each in lists):
-        raise Unfit(f"{given.source} must be a list of HOST:PORT, not {given.value!r}.")
+        raise OptionError(f"{given.source} must be a list of HOST:PORT, not {given.value!r}.")
     for text in [peer.strip() for each in lists for peer in each.split(",")]:
         host, port = _split(text)
         try:
             yield host_port(canonical_host(host), parse_port(port))
         except Invalid as error:
-            raise Unfit(f"{given.source} must be HOST or HOST:PORT, with commas between them, not {text!r}.") from error
+            raise OptionError(
+                f"{given.source} must be HOST or HOST:PORT, with commas between them, not {text!r}."
+            ) from error
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -162,25 +164,25 @@ def _split(text: str) -> tuple[str, str]:
     return host, str(EXCHANGE_PORT) if port is None else port
 
 
-def _advertised(given: Given) -> str:
+def _advertised(given: RawOption) -> str:
     text = text_of(given)
     try:
         host = canonical_host(text)
     except Invalid as error:
-        raise Unfit(f"{given.source} must be a host name or an address, without a port, not {text!r}.") from error
+        raise OptionError(f"{given.source} must be a host name or an address, without a port, not {text!r}.") from error
     if address_is("is_unspecified", host):
-        raise Unfit(f"{given.source} must be an address that peers can reach, not {text!r}.")
+        raise OptionError(f"{given.source} must be an address that peers can reach, not {text!r}.")
     return host
 
 
-def _name(given: Given) -> str:
+def _name(given: RawOption) -> str:
     name = text_of(given)
     if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable():
-        raise Unfit(f"{given.source} must be 1 to {NAME_LENGTH_MAX} printable characters, not {name!r}.")
+        raise OptionError(f"{given.source} must be 1 to {NAME_LENGTH_MAX} printable characters, not {name!r}.")
     return name
 
 
-def _seconds(given: Given, at_least: float, at_most: float = inf) -> float:
+def _seconds(given: RawOption, at_least: float, at_most: float = inf) -> float:
     value = given.value
     if isinstance(value, str):
         with suppress(ValueError):
@@ -188,21 +190,21 @@ def _seconds(given: Given, at_least: float, at_most: float = inf) -> float:
     if isinstance(value, int) and abs(value) > _INTEGER_MAX:
         value = inf  # no float is that large, and Python might refuse to print it
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise Unfit(f"{given.source} must be {FORM}, not {given.value!r}.")
+        raise OptionError(f"{given.source} must be {FORM}, not {given.value!r}.")
     if not at_least <= value <= at_most:
         limit = f"at least {at_least:g}" if value < at_least else f"at most {at_most:g}"
-        raise Unfit(f"{given.source} must be {limit} seconds, not {value:g}.")
+        raise OptionError(f"{given.source} must be {limit} seconds, not {value:g}.")
     return float(value)
 
 
 # Where values come from.
 
 
-def from_command_line(option: str, value: Any) -> Given:
+def from_command_line(option: str, value: Any) -> RawOption:
     """Everything is text there, also numbers."""
     if option in ("ttl", "interval", "guard"):
         with suppress(ValueError):
             value = float(value)
     if option == "insecure":
         value = bool(value)
-    return Given(f"--{option}", value)
+    return RawOption(f"--{option}", value)

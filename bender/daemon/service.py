@@ -30,7 +30,7 @@ LEAVING_MARGIN_S = 1.0
 DOORS = ("api", "events")
 
 
-class Clients(Protocol):
+class ClientConnections(Protocol):
     """What clients come through.
 
     `end_idle` closes the connections on which nobody waits, and says whether any is left, also with an answer on its
@@ -40,7 +40,7 @@ class Clients(Protocol):
     def end_idle(self) -> bool: ...
 
 
-class Leaver(Protocol):
+class LeavingNode(Protocol):
     """What a node offers here. `leave` tells its peers, by way of the exchange."""
 
     @property
@@ -64,9 +64,9 @@ class NodeService(MultiService):
     def __init__(
         self,
         reactor: IReactorTime,
-        node: Leaver,
+        node: LeavingNode,
         shells: Mapping[str, IService],
-        clients: Clients,
+        clients: ClientConnections,
     ) -> None:
         super().__init__()
         self._reactor = reactor

@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from bender.core.timing import Timing
-from bender.node.counters import Tally
+from bender.node.counters import Counters
 
 #: Sweeps in one interval. A lapse is noticed a quarter of an interval late at the most, and an idle sweep is cheap.
 SWEEPS_PER_INTERVAL = 4
@@ -25,7 +25,7 @@ class Sweeping(Protocol):
     """What a node offers here. `sweep` does one slice and says whether there is more to do at once."""
 
     @property
-    def tally(self) -> Tally: ...
+    def tally(self) -> Counters: ...
 
     @property
     def timing(self) -> Timing: ...

@@ -21,9 +21,9 @@ from twisted.internet import tcp
 from twisted.logger import Logger
 
 from bender import api
-from bender.daemon.config_reload import Reloader
-from bender.daemon.gc_tuning import Collector
-from bender.daemon.options import OPTIONS, Choices, choose, from_command_line
+from bender.daemon.config_reload import NodeReloader
+from bender.daemon.gc_tuning import GcTuning
+from bender.daemon.options import OPTIONS, NodeOptions, choose, from_command_line
 from bender.daemon.service import NodeService
 from bender.daemon.sweeper import Expiry
 from bender.exchange import Exchange
@@ -43,7 +43,7 @@ ACCEPTED_AT_ONCE_MAX = 100
 _log = Logger()
 
 
-class Options(BaseOptions):
+class NodeCommandLine(BaseOptions):
     """The options of a node."""
 
     program = "bender"
@@ -56,7 +56,7 @@ class Options(BaseOptions):
     ]
     optFlags = [["insecure", None, OPTIONS["insecure"][1]]]
 
-    chosen: Choices
+    chosen: NodeOptions
 
     def opt_peers(self, peers: str) -> None:
         self.setdefault("peers", []).append(peers)
@@ -66,15 +66,19 @@ class Options(BaseOptions):
     def checked(self) -> str:
         return ", ".join(f"--{name} {place.description}" for name, place in self.chosen.endpoints.items())
 
-    def choose(self) -> Choices:
-        """Return what the command line and the file amount to at present. Raises `Unfit`."""
+    def choose(self) -> NodeOptions:
+        """Return what the command line and the file amount to at present. Raises `OptionError`."""
         said = {option: self.get(option) for option in OPTIONS}
         given = {option: from_command_line(option, value) for option, value in said.items() if value not in (None, 0)}
         filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
         return choose({**filed, **given}, socket.gethostname())
 
 
-def makeService(options: Options) -> IService:
+#: The name that Twisted looks for.
+Options = NodeCommandLine
+
+
+def makeService(options: NodeCommandLine) -> IService:
     """The service that `twistd` and `twist` run."""
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
@@ -94,7 +98,7 @@ def makeService(options: Options) -> IService:
     return service
 
 
-def put_together(choices: Choices, reactor: Any, sources: Sources) -> tuple[NodeService, Reloader]:
+def put_together(choices: NodeOptions, reactor: Any, sources: Sources) -> tuple[NodeService, NodeReloader]:
     """Return a node with its shells, which listens on nothing before it is started, and what changes its options."""
     node = Node(
         reactor,
@@ -118,14 +122,14 @@ def put_together(choices: Choices, reactor: Any, sources: Sources) -> tuple[Node
         turns=turns,
     )
     shells = {
-        "collector": Collector(reactor, time.thread_time),
+        "collector": GcTuning(reactor, time.thread_time),
         "api": strports.service(choices.api.listened, clients, reactor=reactor),
         "events": strports.service(choices.events.listened, EventsFactory(node, reactor, turns), reactor=reactor),
         "exchange": exchange,
         "expiry": Expiry(reactor, node),
     }
     _tell(choices)
-    return NodeService(reactor, node, shells, clients), Reloader(choices, node, exchange)
+    return NodeService(reactor, node, shells, clients), NodeReloader(choices, node, exchange)
 
 
 def _monotonic() -> Callable[[], float]:
@@ -157,7 +161,7 @@ class _AcceptedAtOnce:
         vars(port)["numberAccepts"] = number
 
 
-def _tell(choices: Choices) -> None:
+def _tell(choices: NodeOptions) -> None:
     """Begin the log with who this is, and with what is allowed and may yet be a mistake."""
     _log.info(
         "Node {node} of cluster {cluster}: clients at {api}, events at {events}, peers find it at {address}.",

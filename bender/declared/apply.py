@@ -21,7 +21,7 @@ from bender.core.admin_state import LASTING_S_MIN
 from bender.core.configuration import LASTING_S_MAX
 from bender.declared.diff import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
-from bender.declared.preflight import Objection, objections, versions_concerned, warnings
+from bender.declared.preflight import PreflightProblem, objections, versions_concerned, warnings
 from bender.net.addresses import NoAnswer
 
 #: Lists of the members of a version. If more are needed, all that is registered is fetched in one piece.
@@ -51,7 +51,7 @@ class Interrupted(BenderError):
 
 async def rehearse(
     client: Client, changes: Sequence[ConfigChange], contents: Contents
-) -> tuple[list[Objection], list[str]]:
+) -> tuple[list[PreflightProblem], list[str]]:
     """Return what the registry would refuse of the changes and warn of, by the members that it has now."""
     versions = versions_concerned(changes, contents)
     if len(versions) > LISTS_MAX:

@@ -67,7 +67,7 @@ class Problem:
 
 
 @frozen
-class Read:
+class ParsedFile:
     """What was read: a document, complete if there are no problems.
 
     `unresolved` has a problem for each backend that a frontend names and the file does not have, by the backend's name.
@@ -78,7 +78,7 @@ class Read:
     unresolved: tuple[tuple[str, Problem], ...] = ()
 
 
-def read(text: str, now_ms: int) -> Read:
+def read(text: str, now_ms: int) -> ParsedFile:
     """Read a file; never raises. `now_ms` is by the wall clock, for the ends of states."""
     try:
         return _read(text, now_ms)
@@ -88,15 +88,15 @@ def read(text: str, now_ms: int) -> Read:
         problem = Problem(None, "it has tables or arrays too deep inside each other")
     except ValueError:  # Python's limit, which tomllib passes on
         problem = Problem(None, f"it has a number of more than {sys.get_int_max_str_digits()} digits")
-    return Read(Document(), (problem,))
+    return ParsedFile(Document(), (problem,))
 
 
-def _read(text: str, now_ms: int) -> Read:
+def _read(text: str, now_ms: int) -> ParsedFile:
     content = tomllib.loads(text)
     reader = _Reader(lines_of(text), now_ms)
     document = reader.document(content)
     unresolved = tuple(reader.unresolved(document))
-    return Read(document, tuple(sorted(reader.problems, key=lambda problem: problem.line or 0)), unresolved)
+    return ParsedFile(document, tuple(sorted(reader.problems, key=lambda problem: problem.line or 0)), unresolved)
 
 
 def _syntax_problem(text: str, message: str) -> Problem:

@@ -23,7 +23,7 @@ Version = tuple[str, str]
 
 
 @frozen
-class Objection:
+class PreflightProblem:
     """A change that a node would refuse, and why."""
 
     change: ConfigChange
@@ -50,7 +50,7 @@ def versions_concerned(changes: Iterable[ConfigChange], contents: Contents) -> s
 
 def objections(
     changes: Iterable[ConfigChange], contents: Contents, registrations: Iterable[Registration]
-) -> list[Objection]:
+) -> list[PreflightProblem]:
     """Return what a node would refuse if the changes were made one after the other.
 
     `registrations` are the members of at least the versions concerned. A change that would be refused counts as made
@@ -61,7 +61,7 @@ def objections(
     for change in changes:
         why = _judged(change, thought)
         if why is not None:
-            found.append(Objection(change, why))
+            found.append(PreflightProblem(change, why))
         thought.make(change)
     return found
 

@@ -3,8 +3,8 @@
 What the steps are (`plan`) and what is worse (`judging`) is pure; `deploy` asks nodes and takes its time between.
 """
 
-from bender.deploy.analysis import REQUESTS_MIN, Look
-from bender.deploy.deploy import LOOK_S, Deploy, Outcome, Progress
-from bender.deploy.plan import Plan, Step
+from bender.deploy.analysis import REQUESTS_MIN, Observation
+from bender.deploy.deploy import LOOK_S, Deploy, DeployOutcome, DeployProgress
+from bender.deploy.plan import DeployPlan, Step
 
-__all__ = ["LOOK_S", "REQUESTS_MIN", "Deploy", "Look", "Outcome", "Plan", "Progress", "Step"]
+__all__ = ["LOOK_S", "REQUESTS_MIN", "Deploy", "DeployOutcome", "DeployPlan", "DeployProgress", "Observation", "Step"]

@@ -22,20 +22,20 @@ PLAIN_PERCENT = 50.0
 
 
 @frozen
-class Count:
+class RequestCount:
     """Requests, and how many of them failed."""
 
     requests: int = 0
     errors: int = 0
 
-    def plus(self, other: Count) -> Count:
-        return Count(self.requests + other.requests, self.errors + other.errors)
+    def plus(self, other: RequestCount) -> RequestCount:
+        return RequestCount(self.requests + other.requests, self.errors + other.errors)
 
-    def since(self, before: Count) -> Count:
+    def since(self, before: RequestCount) -> RequestCount:
         """What came after `before`; all of it if whoever counts has begun anew."""
         if self.requests < before.requests or self.errors < before.errors:
             return self
-        return Count(self.requests - before.requests, self.errors - before.errors)
+        return RequestCount(self.requests - before.requests, self.errors - before.errors)
 
     @property
     def percent(self) -> float:
@@ -43,23 +43,23 @@ class Count:
         return 100 * self.errors / self.requests if self.requests else 0.0
 
 
-NOTHING = Count()
+NOTHING = RequestCount()
 
 
-def counts(report: Report, backend: str) -> dict[str, Count]:
+def counts(report: Report, backend: str) -> dict[str, RequestCount]:
     """What a report counts of a backend, by version."""
     counted = (report.counted or {}).get(backend, {})
-    return {version: Count(each.requests, each.errors) for version, each in counted.items()}
+    return {version: RequestCount(each.requests, each.errors) for version, each in counted.items()}
 
 
 @frozen
 class Rates:
     """What was reported of the versions of one backend: by whom last, and in all since some moment."""
 
-    _last: Mapping[tuple[str, str], Count] = field(factory=dict)
-    _since: Mapping[str, Count] = field(factory=dict)
+    _last: Mapping[tuple[str, str], RequestCount] = field(factory=dict)
+    _since: Mapping[str, RequestCount] = field(factory=dict)
 
-    def followed(self, reports: Mapping[str, Mapping[str, Count]]) -> Rates:
+    def followed(self, reports: Mapping[str, Mapping[str, RequestCount]]) -> Rates:
         """With what is reported now: counts by reporter and version. What is heard for the first time is the start."""
         last, since = dict(self._last), dict(self._since)
         for reporter, counts in reports.items():
@@ -73,22 +73,22 @@ class Rates:
         """The same, counted from this moment."""
         return evolve(self, since={})
 
-    def since(self, version: str) -> Count:
+    def since(self, version: str) -> RequestCount:
         """What was counted of a version since the moment."""
         return self._since.get(version, NOTHING)
 
-    def ever(self, version: str) -> Count:
+    def ever(self, version: str) -> RequestCount:
         """All that those who report have counted of it."""
         return _sum(count for (_, of), count in self._last.items() if of == version)
 
-    def usual(self, version: str) -> Count:
+    def usual(self, version: str) -> RequestCount:
         """What it is measured by: what was counted since the moment, or all of it if that is too little."""
         since = self.since(version)
         return since if since.requests >= REQUESTS_MIN else self.ever(version)
 
 
 @frozen
-class Look:
+class Observation:
     """What is to be seen of a version at one moment.
 
     `members` are those that are online and take traffic, and `down` how many of these cannot be reached. `errors` are
@@ -97,8 +97,8 @@ class Look:
 
     members: int
     down: int = 0
-    errors: Count = NOTHING
-    usual: Count = NOTHING
+    errors: RequestCount = NOTHING
+    usual: RequestCount = NOTHING
     reported: bool = False
 
     @property
@@ -107,7 +107,7 @@ class Look:
         return self.errors.requests >= REQUESTS_MIN
 
 
-def worse(look: Look, *, members_min: int, errors_max: float) -> str | None:
+def worse(look: Observation, *, members_min: int, errors_max: float) -> str | None:
     """Why a version is worse than it may be, in a clause that follows its name; None where it is not."""
     if look.members < members_min:
         return f"has {members(look.members)} left of {members_min}"
@@ -126,7 +126,7 @@ def members(number: int) -> str:
     return "1 member" if number == 1 else f"{number or 'no'} members"
 
 
-def _sum(counts: Iterable[Count]) -> Count:
+def _sum(counts: Iterable[RequestCount]) -> RequestCount:
     total = NOTHING
     for count in counts:
         total = total.plus(count)

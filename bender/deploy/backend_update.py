@@ -1,7 +1,8 @@
 """One backend, changed only as it was last seen.
 
 A change is done once, whichever node takes it: if an answer is lost, the next node refuses what was done already. And
-it never undoes somebody else's: a backend that is not as it was left here raises `Changed`, and is not touched again.
+it never undoes somebody else's: a backend that is not as it was left here raises `ChangedMeanwhile`, and is not touched
+again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LOOKED_AGAIN_S = 0.25
 _T = TypeVar("_T")
 
 
-class Changed(Exception):
+class ChangedMeanwhile(Exception):
     """Somebody else has changed the backend. The message is a sentence without its point.
 
     The backend is as it was `seen`, None where it was removed.
@@ -67,7 +68,10 @@ class Hold:
         self.found = self.settings = found.settings
 
     async def is_as_set(self) -> bool:
-        """Whether it still is as it was set here. False at a node that does not know of that yet; raises `Changed`."""
+        """Return True if it still is as it was set here, False at a node that does not know that yet.
+
+        Raises `ChangedMeanwhile`.
+        """
         seen, reply = await self.patiently(self._seen)
         if are_same(seen.settings, self.settings):
             self.reply = reply
@@ -88,7 +92,7 @@ class Hold:
         self.under_way = True  # and stays so if that ends without an answer
         try:
             node = await self._put({**change, **(condition or {})}, wanted, force=force)
-        except (Changed, Refused):
+        except (ChangedMeanwhile, Refused):
             self.under_way = False
             raise
         self.under_way = False
@@ -141,14 +145,14 @@ class Hold:
         try:
             return await self._get()
         except NotFound:
-            raise Changed(f"{self.id} was removed by somebody else", None) from None
+            raise ChangedMeanwhile(f"{self.id} was removed by somebody else", None) from None
 
     async def _get(self) -> tuple[Backend, Reply]:
         return await self._client.read(read_backend, "GET", path_of(self.id))
 
-    def _changed(self, seen: Backend, reply: Reply) -> Changed:
+    def _changed(self, seen: Backend, reply: Reply) -> ChangedMeanwhile:
         self.reply = reply
-        return Changed(f"{self.id} was changed by somebody else", seen.settings)
+        return ChangedMeanwhile(f"{self.id} was changed by somebody else", seen.settings)
 
     @property
     def _now(self) -> float:

@@ -17,11 +17,11 @@ from bender.client.drivers import APPLIED_S_MAX, Lack, until_applied
 from bender.client.responses import backend_of
 from bender.core.consumers import Report, down_by_most, labels, report_of
 from bender.core.members import canary_of
-from bender.deploy.analysis import Look, Rates, counts, members, worse
-from bender.deploy.backend_update import Changed, Hold
+from bender.deploy.analysis import Observation, Rates, counts, members, worse
+from bender.deploy.backend_update import ChangedMeanwhile, Hold
 from bender.deploy.concurrent_change import recent_change
 from bender.deploy.interruption import command, interruption
-from bender.deploy.plan import Plan, Settings, Step, are_same, told, way_back
+from bender.deploy.plan import DeployPlan, Settings, Step, are_same, told, way_back
 
 #: Between two looks; those who send traffic report every other second.
 LOOK_S = 1.0
@@ -40,10 +40,10 @@ def takes_traffic(registration: Registration) -> bool:
     return registration.state == "up" and bool(registration.weight)
 
 
-class Progress(Protocol):
+class DeployProgress(Protocol):
     """Who is told what happens."""
 
-    def begins(self, found: Settings, look: Look) -> None:
+    def begins(self, found: Settings, look: Observation) -> None:
         """A backend as it was found, and the new version's members."""
 
     def plans(self, step: Step, number: int, of: int) -> None:
@@ -52,10 +52,10 @@ class Progress(Protocol):
     def takes(self, step: Step, number: int, of: int) -> None:
         """A step is done, and will be watched."""
 
-    def sees(self, step: Step, look: Look, left_s: float) -> None:
+    def sees(self, step: Step, look: Observation, left_s: float) -> None:
         """What was seen last, and how long the step will still be watched."""
 
-    def keeps(self, step: Step, look: Look) -> None:
+    def keeps(self, step: Step, look: Observation) -> None:
         """A step was watched to its end, and all is well."""
 
     def notes(self, text: str) -> None:
@@ -63,7 +63,7 @@ class Progress(Protocol):
 
 
 @frozen
-class Outcome:
+class DeployOutcome:
     """Whether the version serves as was wanted, a sentence about that without its point, and the backend as JSON."""
 
     done: bool
@@ -93,8 +93,8 @@ class Deploy:
         self,
         reactor: Any,
         client: Client,
-        plan: Plan,
-        progress: Progress,
+        plan: DeployPlan,
+        progress: DeployProgress,
         reports: Callable[[], Awaitable[Sequence[Consumer]]],
         wall_ms: Callable[[], int],
     ) -> None:
@@ -107,24 +107,24 @@ class Deploy:
         self._hold = Hold(reactor, client, plan.name, lambda problem: progress.notes(f"{problem}; it goes on trying."))
         self._members_min = 0
         self._rates = Rates()
-        self._look = Look(0)
+        self._look = Observation(0)
         # Consumers that were there a while ago.
         self._gone: list[str] = []
 
-    async def run(self) -> Outcome:
+    async def run(self) -> DeployOutcome:
         """Do it. Raises `BenderError` where nothing could be begun."""
         begun = await self._begun()
-        if isinstance(begun, Outcome):
+        if isinstance(begun, DeployOutcome):
             return begun
         try:
             return await self._all_of(begun.ahead, begun.members_wanted)
-        except (BenderError, Changed) as error:
+        except (BenderError, ChangedMeanwhile) as error:
             return self._failed(await self._left(error))
 
-    async def rehearse(self) -> Outcome:
+    async def rehearse(self) -> DeployOutcome:
         """Report what would be done, and change nothing. It is done if the deploy could begin. Raises as `run` does."""
         begun = await self._begun()
-        if isinstance(begun, Outcome):
+        if isinstance(begun, DeployOutcome):
             return begun
         if not self._look.members:
             self._progress.notes(f"{self._new} has no members: its requests would be answered 503.")
@@ -134,9 +134,9 @@ class Deploy:
         for step in begun.ahead:
             settings = {**settings, **step.change(settings)}
         serves = self._serving(settings)
-        return Outcome(True, f"Nothing was changed: {self._hold.id} would serve {serves}", self._hold.reply.body)
+        return DeployOutcome(True, f"Nothing was changed: {self._hold.id} would serve {serves}", self._hold.reply.body)
 
-    async def _begun(self) -> _Begun | Outcome:
+    async def _begun(self) -> _Begun | DeployOutcome:
         """See whether it can be done, and report what is found; an outcome where there is nothing to do."""
         await self._hold.find()
         found = self._hold.found
@@ -173,7 +173,7 @@ class Deploy:
 
     # The steps.
 
-    async def _all_of(self, ahead: Sequence[Step], wanted: int) -> Outcome:
+    async def _all_of(self, ahead: Sequence[Step], wanted: int) -> DeployOutcome:
         try:
             for number, step in enumerate(ahead, start=1):
                 await self._take(step, wanted)
@@ -187,7 +187,7 @@ class Deploy:
         lacking = [lack.text for lack in await self._lacking(LAST_LOOK_S) if not lack.has]
         if lacking:
             return self._failed(f"{serves}, but not everywhere: {'; '.join(lacking)}")
-        return Outcome(True, serves, self._hold.reply.body)
+        return DeployOutcome(True, serves, self._hold.reply.body)
 
     def _tell_of_those_who_are_gone(self) -> None:
         for name in self._gone:
@@ -232,7 +232,7 @@ class Deploy:
                 if why is not None:
                     raise _Worse(why)
 
-    async def _gone_back(self, why: str) -> Outcome:
+    async def _gone_back(self, why: str) -> DeployOutcome:
         back = self._way_back()
         if not back:
             return self._failed(f"{self._new} {why}: nothing was changed")
@@ -241,7 +241,7 @@ class Deploy:
             return self._failed(f"{self._new} {why}, but {left}")
         try:
             await self._hold.change(back, force=True)  # whether anybody is there was looked at
-        except (BenderError, Changed) as error:
+        except (BenderError, ChangedMeanwhile) as error:
             return self._failed(f"{self._new} {why}, but {await self._left(error)}")
         return self._failed(f"{self._new} {why}: {self._hold.id} is back at {self._serving()}")
 
@@ -275,14 +275,14 @@ class Deploy:
         anyway = "" if self._plan.members_min is not None else ": start them first, or add --force"
         return f"; no other version has members{anyway}"
 
-    async def _looked(self) -> Look:
+    async def _looked(self) -> Observation:
         name, version, serving = self._plan.name, self._plan.version, self._hold.found["version"]
         found = await self._taking_traffic(version)
         reports = await self._reported()
         self._rates = self._rates.followed({by: counts(report, name) for by, report in reports.items()})
         down = len(down_by_most(reports.values(), [each.id for each in found]))
         errors, usual = self._rates.since(version), self._rates.usual(serving)
-        return Look(len(found), down, errors, usual, reported=bool(reports))
+        return Observation(len(found), down, errors, usual, reported=bool(reports))
 
     async def _taking_traffic(self, version: str) -> list[Registration]:
         found = await self._client.registrations(self._hold.found["app"], version)
@@ -320,17 +320,17 @@ class Deploy:
         canary = f", and {told(share)} of the traffic at {self._plan.version}" if share else ""
         return f"{settings['app']} {settings['version']}{canary}"
 
-    async def _there_already(self) -> Outcome:
+    async def _there_already(self) -> DeployOutcome:
         """There is nothing to do; it is done if there are as many members as wanted, if that was said."""
         if self._hold.found["version"] == self._plan.version:
             text = f"{self._hold.id} serves {self._new} already"
         else:
             text = f"{self._hold.id} is where these steps end already: {self._serving()}"
         wanted = self._plan.members_min or 0
-        self._look = Look(len(await self._taking_traffic(self._plan.version)) if wanted else 0)
+        self._look = Observation(len(await self._taking_traffic(self._plan.version)) if wanted else 0)
         if self._look.members < wanted:
             return self._failed(f"{text}, but {self._lacks(wanted)}")
-        return Outcome(True, text, self._hold.reply.body)
+        return DeployOutcome(True, text, self._hold.reply.body)
 
     def _lacks(self, wanted: int) -> str:
         return f"{self._new} has {members(self._look.members)} to take traffic, and needs {wanted}"
@@ -342,11 +342,11 @@ class Deploy:
             gets = f"which gets {told(float(canary.percent))} of the traffic"
             self._progress.notes(f"The canary {canary.version}, {gets}, ends with the first step.")
 
-    async def _left(self, error: BenderError | Changed) -> str:
+    async def _left(self, error: BenderError | ChangedMeanwhile) -> str:
         """Why it does not go on, and what that means for the backend."""
-        if isinstance(error, Changed):
+        if isinstance(error, ChangedMeanwhile):
             return await interruption(self._client, self._plan.name, self._hold.found, self._hold.settings, error)
         return f"{error}: {self.whereabouts()}"
 
-    def _failed(self, text: str) -> Outcome:
-        return Outcome(False, text, self._hold.reply.body)
+    def _failed(self, text: str) -> DeployOutcome:
+        return DeployOutcome(False, text, self._hold.reply.body)

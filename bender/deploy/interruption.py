@@ -15,7 +15,7 @@ import msgspec
 from bender.client import BenderError, Client
 from bender.core.difference import differences
 from bender.core.members import canary_of
-from bender.deploy.backend_update import Changed
+from bender.deploy.backend_update import ChangedMeanwhile
 from bender.deploy.plan import Settings, are_same, told
 
 #: Fields that say which version serves; others that somebody has changed are left to them.
@@ -25,7 +25,7 @@ _VERSION_FIELDS = ("app", "version", "canary")
 _NAMES = ("id", "resource", "name", "app", "version")
 
 
-async def interruption(client: Client, name: str, found: Settings, mine: Settings, changed: Changed) -> str:
+async def interruption(client: Client, name: str, found: Settings, mine: Settings, changed: ChangedMeanwhile) -> str:
     """Return who has `changed` a backend, what serves now and the way back to what was `found`, in a sentence.
 
     `mine` is how the deploy had set it last.

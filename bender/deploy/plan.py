@@ -20,7 +20,7 @@ Settings = Mapping[str, Any]
 
 
 @frozen
-class Plan:
+class DeployPlan:
     """What somebody wants of a deploy.
 
     `steps` are percentages of the traffic that rise; without any the backend is switched at once. Each share is watched
@@ -92,7 +92,7 @@ class Step:
         return {"version": self.version, **ended}
 
 
-def way_back(plan: Plan, found: Settings) -> dict[str, Any]:
+def way_back(plan: DeployPlan, found: Settings) -> dict[str, Any]:
     """What is to be changed to come back to what was found at the beginning.
 
     Where that had the version as its canary already, from an earlier deploy, then to what it was without it.

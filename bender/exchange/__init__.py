@@ -16,18 +16,18 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from bender.exchange.client import Asking, Client
-from bender.exchange.discovery import Locating, Seeds
-from bender.exchange.peer_problems import Conditions
-from bender.exchange.server import Answering, Server
-from bender.exchange.transport import Poster
+from bender.exchange.client import GossipClient, SendingNode
+from bender.exchange.discovery import LocatingNode, Seeds
+from bender.exchange.peer_problems import PeerProblems
+from bender.exchange.server import AnsweringNode, GossipServer
+from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import BODY_BYTES_MAX, Wire
 from bender.net.fair_turns import Turns
 
 __all__ = ["Exchange"]
 
 
-class ExchangingNode(Answering, Asking, Locating, Protocol):
+class ExchangingNode(AnsweringNode, SendingNode, LocatingNode, Protocol):
     """What a node offers here."""
 
     def peer_problem(self, address: str, problem: str | None) -> None: ...
@@ -53,16 +53,16 @@ class Exchange(MultiService):
     ) -> None:
         super().__init__()
         wire = Wire(cluster, node.timing.interval_s)
-        conditions = Conditions(reactor, node.timing.interval_s, node.peer_problem)
-        site = Server(node, wire, conditions).site(reactor, turns)
+        conditions = PeerProblems(reactor, node.timing.interval_s, node.peer_problem)
+        site = GossipServer(node, wire, conditions).site(reactor, turns)
         if isinstance(endpoint, str):
             endpoint = serverFromString(reactor, endpoint)
-        self._poster = Poster(reactor, BODY_BYTES_MAX)
+        self._poster = PeerTransport(reactor, BODY_BYTES_MAX)
         self._listener = StreamServerEndpointService(endpoint, site)
         # As twisted.application.strports does it: a port in use must end the process, not be a line of the log.
         self._listener._raiseSynchronously = True  # noqa: SLF001
         self._seeds = Seeds(reactor, node, seeds)
-        self._client = Client(reactor, node, wire, self._poster, conditions, chance)
+        self._client = GossipClient(reactor, node, wire, self._poster, conditions, chance)
         for part in (self._listener, self._seeds, self._client):
             part.setServiceParent(self)
 

@@ -19,15 +19,23 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from bender.core.consumers import Awaited, Consumer
-from bender.core.diagnosis import Account, Unheard
+from bender.core.consumers import Awaited, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.links import partners
-from bender.core.messages import Message, Request
+from bender.core.messages import Message, OutgoingMessage
 from bender.core.timing import Timing
-from bender.exchange.peer_problems import Conditions
-from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, Poster, Refusal, Refusing, Unanswered, Unreachable
-from bender.exchange.wire import Refused, Unsendable, Wire
-from bender.node.counters import Tally
+from bender.exchange.peer_problems import PeerProblems
+from bender.exchange.transport import (
+    ACCOUNT_PATH,
+    CONSUMERS_PATH,
+    PeerRefusal,
+    PeerTransport,
+    RefusedByPeer,
+    Unanswered,
+    Unreachable,
+)
+from bender.exchange.wire import MessageRefused, Unsendable, Wire
+from bender.node.counters import Counters
 
 #: Requests under way to one peer: the core's four rounds and one push, and the second requests that go with rounds.
 #: With more, it hangs, and another one could only wait with them.
@@ -40,15 +48,15 @@ ON_THE_WAY_S = 0.05
 JITTER = 0.1
 
 
-class Asking(Protocol):
+class SendingNode(Protocol):
     """What a node offers here."""
 
-    on_requests: Callable[[list[Request]], None]
-    ask_account: Callable[[str, str], Coroutine[Any, Any, Account | Unheard]]
-    ask_consumers: Callable[[str, Awaited], Coroutine[Any, Any, tuple[Consumer, ...] | None]]
+    on_requests: Callable[[list[OutgoingMessage]], None]
+    ask_account: Callable[[str, str], Coroutine[Any, Any, NodeDiagnosis | NoDiagnosis]]
+    ask_consumers: Callable[[str, Awaited], Coroutine[Any, Any, tuple[ConsumerState, ...] | None]]
 
     @property
-    def tally(self) -> Tally: ...
+    def tally(self) -> Counters: ...
 
     @property
     def timing(self) -> Timing: ...
@@ -57,12 +65,12 @@ class Asking(Protocol):
 
     def begin_round(self, addresses: Iterable[str] | None = None) -> None: ...
 
-    def answered(self, request: Request, answer: Message) -> None: ...
+    def answered(self, request: OutgoingMessage, answer: Message) -> None: ...
 
-    def failed(self, request: Request) -> None: ...
+    def failed(self, request: OutgoingMessage) -> None: ...
 
 
-class Client(Service):
+class GossipClient(Service):
     """Carries the requests of `node`, and lets it begin its rounds.
 
     `chance` gives numbers between 0 and 1.
@@ -73,10 +81,10 @@ class Client(Service):
     def __init__(
         self,
         reactor: Any,
-        node: Asking,
+        node: SendingNode,
         wire: Wire,
-        poster: Poster,
-        conditions: Conditions,
+        poster: PeerTransport,
+        conditions: PeerProblems,
         chance: Callable[[], float],
     ) -> None:
         self._reactor = reactor
@@ -86,7 +94,7 @@ class Client(Service):
         self._conditions = conditions
         self._chance = chance
         self._limit_s = node.timing.interval_s
-        self._under_way: dict[Request, Deferred[None] | None] = {}
+        self._under_way: dict[OutgoingMessage, Deferred[None] | None] = {}
         self._under_way_to: Counter[str] = Counter()
         # The last message as it was sent, for a push goes to many.
         self._encoded: tuple[Message, bytes] | None = None
@@ -147,9 +155,9 @@ class Client(Service):
 
     # Requests.
 
-    def send(self, requests: Iterable[Request]) -> None:
+    def send(self, requests: Iterable[OutgoingMessage]) -> None:
         """Carry requests to where they go. Nothing is reported before this returns."""
-        posted: list[tuple[Request, Deferred[bytes]]] = []
+        posted: list[tuple[OutgoingMessage, Deferred[bytes]]] = []
         for request in requests:
             if self._ended or self._under_way_to[request.address] >= UNDER_WAY_MAX:
                 self._reactor.callLater(0, self._report, request, None)
@@ -161,7 +169,7 @@ class Client(Service):
         for request, posting in posted:
             self._under_way[request] = Deferred.fromCoroutine(self._carry(request, posting))
 
-    def _post(self, request: Request) -> Deferred[bytes]:
+    def _post(self, request: OutgoingMessage) -> Deferred[bytes]:
         if self._encoded is None or self._encoded[0] is not request.message:
             self._encoded = (request.message, self._wire.encode(request.message))
         self._node.tally.bytes_sent += len(self._encoded[1])
@@ -169,7 +177,7 @@ class Client(Service):
             return self._poster.push(request.address, self._encoded[1])
         return Deferred.fromCoroutine(self._poster.post(request.address, self._encoded[1]))
 
-    async def _carry(self, request: Request, posting: Deferred[bytes]) -> None:
+    async def _carry(self, request: OutgoingMessage, posting: Deferred[bytes]) -> None:
         answer = None
         try:
             answer = await self._answer(request, posting)
@@ -183,7 +191,7 @@ class Client(Service):
         else:
             self._finish(request, answer)
 
-    async def ask_account(self, address: str, key: str) -> Account | Unheard:
+    async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         """What the node at an address knows of an id. No answer is no condition of the peer's: rounds find that out."""
         posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.inquiry(key), ACCOUNT_PATH))
         try:
@@ -192,23 +200,23 @@ class Client(Service):
             problem = f"does not answer within {self._limit_s:g} s"
         except Unanswered as unanswered:
             problem = unanswered.text
-        except Refusing as refusing:
+        except RefusedByPeer as refusing:
             problem = f"refuses this node: {refusing.refusal.message}"
-        except Refused as refused:
+        except MessageRefused as refused:
             problem = refused.reason
-        return Unheard(address, address, problem)
+        return NoDiagnosis(address, address, problem)
 
-    async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[Consumer, ...] | None:
+    async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         """The consumers of the node at an address, when they have acted on something; None if it does not say."""
         limit_s = max(awaited.within_s, self._limit_s)
         awaited = msgspec.structs.replace(awaited, within_s=max(0.0, awaited.within_s - ON_THE_WAY_S))
         posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.awaiting(awaited), CONSUMERS_PATH))
         try:
             return self._wire.consumers_in(await posting.addTimeout(limit_s, self._reactor))
-        except (TimedOut, Unanswered, Refusing, Refused):
+        except (TimedOut, Unanswered, RefusedByPeer, MessageRefused):
             return None
 
-    async def _answer(self, request: Request, posting: Deferred[bytes]) -> Message | None:
+    async def _answer(self, request: OutgoingMessage, posting: Deferred[bytes]) -> Message | None:
         """The answer; None, and a condition of the peer's, where there is none to be had."""
         address, conditions = request.address, self._conditions
         try:
@@ -221,9 +229,9 @@ class Client(Service):
             conditions.out_of_reach(address, unreachable.text)
         except Unanswered as unanswered:
             conditions.trouble(address, "answers", unanswered.text, kind=unanswered.kind)
-        except Refusing as refusing:
+        except RefusedByPeer as refusing:
             self._refused(address, refusing.refusal)
-        except Refused as refused:
+        except MessageRefused as refused:
             conditions.refused(address, "answers", refused)
         except Unsendable as unsendable:
             conditions.trouble(address, "answers", f"would need {unsendable}", kind="unsendable")
@@ -233,17 +241,17 @@ class Client(Service):
             return received.message
         return None
 
-    def _refused(self, address: str, refusal: Refusal) -> None:
+    def _refused(self, address: str, refusal: PeerRefusal) -> None:
         """Find out why, so that both nodes say the same, and once where both ask."""
         try:
             if refusal.wire is not None and refusal.cluster is not None:
                 self._wire.check(refusal.wire, refusal.cluster)
-        except Refused as refused:
+        except MessageRefused as refused:
             self._conditions.refused(address, "answers", refused)
         else:
             self._conditions.trouble(address, "answers", f"refuses this node: {refusal.message}", kind=refusal.code)
 
-    def _finish(self, request: Request, answer: Message | None) -> None:
+    def _finish(self, request: OutgoingMessage, answer: Message | None) -> None:
         del self._under_way[request]
         self._under_way_to[request.address] -= 1
         if not self._under_way_to[request.address]:
@@ -254,7 +262,7 @@ class Client(Service):
             for idle in waiting:
                 idle.callback(None)
 
-    def _report(self, request: Request, answer: Message | None) -> None:
+    def _report(self, request: OutgoingMessage, answer: Message | None) -> None:
         try:
             if answer is None:
                 self._node.failed(request)

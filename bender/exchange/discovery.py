@@ -30,7 +30,7 @@ AGAIN_S = 30
 SOONER_S = 5
 
 
-class Locating(Protocol):
+class LocatingNode(Protocol):
     """What a node offers here."""
 
     def located(self, seed: str, addresses: Sequence[str]) -> None: ...
@@ -45,7 +45,7 @@ class Seeds(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, node: Locating, seeds: Sequence[str]) -> None:
+    def __init__(self, reactor: Any, node: LocatingNode, seeds: Sequence[str]) -> None:
         self._reactor = reactor
         self._node = node
         self._seeds = tuple(dict.fromkeys(seeds))

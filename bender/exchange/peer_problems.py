@@ -13,7 +13,7 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from bender.exchange.wire import OtherCluster, OtherVersion, Refused
+from bender.exchange.wire import MessageRefused, OtherCluster, OtherVersion
 
 #: Intervals for which a peer was out of reach before that is worth a word: a restart, or a lost packet, is not.
 PATIENCE_INTERVALS = 2
@@ -43,7 +43,7 @@ class _Condition:
     seen_s: float
 
 
-class Conditions:
+class PeerProblems:
     """What is wrong with which peer, by topic and kind: it is the same thing while these are the same.
 
     `tell` is called with an address and all that is wrong there, or None, at each change. Texts are clauses about the
@@ -74,7 +74,7 @@ class Conditions:
             if address in self._conditions:
                 self._settle(address, topic)
 
-    def refused(self, address: str, topic: str, refused: Refused) -> None:
+    def refused(self, address: str, topic: str, refused: MessageRefused) -> None:
         """A message was refused; `topic` is that of what is neither about the wire version nor about the cluster."""
         shared = _TOPICS.get(type(refused))
         kind = refused.reason if shared else type(refused).__name__

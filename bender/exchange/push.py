@@ -41,7 +41,7 @@ _LOOKS_LIKE_AN_ANSWER = re.compile(
 )
 
 
-class Astray(Exception):
+class UnexpectedAnswer(Exception):
     """What came back is not what a node answers to a push."""
 
 
@@ -61,10 +61,10 @@ def answer(status: int, reason: bytes, media_type: bytes, body: bytes) -> bytes:
     return _ANSWER % (status, reason, media_type, len(body), body)
 
 
-class Lane(Protocol):
+class PushConnection(Protocol):
     """A connection with one request at a time on it. `ended` is called with it when it is no more."""
 
-    def __init__(self, ended: Callable[[Lane], None]) -> None:
+    def __init__(self, ended: Callable[[PushConnection], None]) -> None:
         self._ended = ended
         self._answer: Deferred[bytes] | None = None
         self._read = b""
@@ -99,7 +99,7 @@ class Lane(Protocol):
         elif waiting is None or missing < 0 or (b"\r\n\r\n" in self._read and head is None):
             self.end()
             if waiting:
-                waiting.errback(Astray("answers a push as no node does"))
+                waiting.errback(UnexpectedAnswer("answers a push as no node does"))
         else:
             self._answer = waiting
 
@@ -110,16 +110,16 @@ class Lane(Protocol):
             answer.errback(reason)
 
 
-class Lanes:
+class PushConnections:
     """The connections to peers at `host:port`, one to each."""
 
     def __init__(self, seconds: Callable[[], float], endpoint: Callable[[str], IStreamClientEndpoint]) -> None:
         self._seconds = seconds
         self._endpoint = endpoint
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, PushConnection] = {}
 
     def post(self, address: str, path: bytes, media_type: bytes, body: bytes) -> Deferred[bytes]:
-        """The body of the answer; fails with `Astray`, and all that can happen to a connection.
+        """The body of the answer; fails with `UnexpectedAnswer`, and all that can happen to a connection.
 
         Where there is a connection the request is written when this returns.
         """
@@ -135,19 +135,19 @@ class Lanes:
         lane = await self._open(address)
         return self._keep(await lane.ask(request), address, lane)
 
-    def _keep(self, answer: bytes, address: str, lane: Lane) -> bytes:
+    def _keep(self, answer: bytes, address: str, lane: PushConnection) -> bytes:
         """Let a connection whose answer came take the next request."""
         lane.used_at = self._seconds()
         self._lanes[address] = lane
         return answer
 
-    async def _open(self, address: str) -> Lane:
-        factory = Factory.forProtocol(lambda: Lane(partial(self._forget, address)))
+    async def _open(self, address: str) -> PushConnection:
+        factory = Factory.forProtocol(lambda: PushConnection(partial(self._forget, address)))
         factory.noisy = False
         lane: Any = await self._endpoint(address).connect(factory)
-        return cast(Lane, lane)
+        return cast(PushConnection, lane)
 
-    def _forget(self, address: str, lane: Lane) -> None:
+    def _forget(self, address: str, lane: PushConnection) -> None:
         if self._lanes.get(address) is lane:
             del self._lanes[address]
 

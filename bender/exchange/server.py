@@ -22,17 +22,25 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
-from bender.core.consumers import Awaited, Consumer
-from bender.core.diagnosis import Account
+from bender.core.consumers import Awaited, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis
 from bender.core.messages import Message
 from bender.exchange import push
-from bender.exchange.peer_problems import Conditions
-from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, Refusal
-from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, OtherCluster, OtherVersion, Refused, TooLarge, Wire
+from bender.exchange.peer_problems import PeerProblems
+from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, PeerRefusal
+from bender.exchange.wire import (
+    BODY_BYTES_MAX,
+    WIRE_VERSION,
+    MessageRefused,
+    MessageTooLarge,
+    OtherCluster,
+    OtherVersion,
+    Wire,
+)
 from bender.net.eager_write import prompt_writer
 from bender.net.fair_turns import Turns
 from bender.net.http_server import PacedChannel
-from bender.node.counters import Tally
+from bender.node.counters import Counters
 
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
 IDLE_S_MAX = 60
@@ -45,59 +53,59 @@ _PATH = PATH.encode()
 #: What is larger comes in pieces and takes its time anyway.
 PUSH_BYTES_MAX = 64 * 1024
 
-_STATUSES = {OtherCluster: http.CONFLICT, OtherVersion: http.CONFLICT, TooLarge: http.REQUEST_ENTITY_TOO_LARGE}
+_STATUSES = {OtherCluster: http.CONFLICT, OtherVersion: http.CONFLICT, MessageTooLarge: http.REQUEST_ENTITY_TOO_LARGE}
 
 _CODES = {http.CONFLICT: "CONFLICT", http.REQUEST_ENTITY_TOO_LARGE: "TOO_LARGE", http.BAD_REQUEST: "INVALID"}
 
 
-class Answering(Protocol):
+class AnsweringNode(Protocol):
     """What a node offers here."""
 
     @property
-    def tally(self) -> Tally: ...
+    def tally(self) -> Counters: ...
 
     def receive(self, message: Message) -> Message: ...
 
-    def account(self, key: str) -> Account: ...
+    def account(self, key: str) -> NodeDiagnosis: ...
 
-    async def awaited_consumers(self, awaited: Awaited) -> tuple[Consumer, ...]: ...
+    async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]: ...
 
 
-class Server:
+class GossipServer:
     """Answers peers."""
 
     _log = Logger()
     _klein = Klein()
 
-    def __init__(self, node: Answering, wire: Wire, conditions: Conditions) -> None:
+    def __init__(self, node: AnsweringNode, wire: Wire, conditions: PeerProblems) -> None:
         self._node = node
         self._wire = wire
         self._conditions = conditions
 
-    def site(self, reactor: IReactorTime, turns: Turns | None = None) -> Site:
+    def site(self, reactor: IReactorTime, turns: Turns | None = None) -> PeerSite:
         """Return what peers connect to; `turns` are those of all that takes time at the node."""
-        return Site(self._klein.resource(), reactor, turns or Turns(reactor), self._conditions, self._answer)
+        return PeerSite(self._klein.resource(), reactor, turns or Turns(reactor), self._conditions, self._answer)
 
     @_klein.route(PATH, methods=["POST"])
-    def exchange(self, request: Request) -> bytes:
+    def exchange(self, request: PeerRequest) -> bytes:
         """A message for a message."""
         return _respond(request, *self._answer(request.content.read(), request.getClientAddress().host))
 
     @_klein.route(ACCOUNT_PATH, methods=["POST"])
-    def account(self, request: Request) -> bytes:
+    def account(self, request: PeerRequest) -> bytes:
         """What this node knows of an id, for a peer that was asked to explain it."""
         try:
             key = self._wire.inquired(request.content.read())
-        except Refused as refused:
+        except MessageRefused as refused:
             return _respond(request, *self._refuse(refused, request.getClientAddress().host))
         return _respond(request, http.OK, MEDIA_TYPE, self._wire.account_out(self._node.account(key)))
 
     @_klein.route(CONSUMERS_PATH, methods=["POST"])
-    async def consumers(self, request: Request) -> bytes:
+    async def consumers(self, request: PeerRequest) -> bytes:
         """This node's consumers, for a peer that waits for them."""
         try:
             awaited = self._wire.awaited(request.content.read())
-        except Refused as refused:
+        except MessageRefused as refused:
             return _respond(request, *self._refuse(refused, request.getClientAddress().host))
         consumers = await self._node.awaited_consumers(awaited)
         return _respond(request, http.OK, MEDIA_TYPE, self._wire.consumers_out(consumers))
@@ -106,7 +114,7 @@ class Server:
         """Status, media type and body of the answer to what `host` sent."""
         try:
             received = self._wire.decode(body)
-        except Refused as refused:
+        except MessageRefused as refused:
             return self._refuse(refused, host)
         answer = self._node.receive(received.message)
         address = received.message.sender.address
@@ -118,12 +126,12 @@ class Server:
         tally.bytes_sent += len(encoded)
         return http.OK, MEDIA_TYPE, encoded
 
-    def _refuse(self, refused: Refused, host: str) -> tuple[int, bytes, bytes]:
+    def _refuse(self, refused: MessageRefused, host: str) -> tuple[int, bytes, bytes]:
         address = refused.sender.address if refused.sender else host
         self._conditions.refused(address, "asks", refused)
         status = _STATUSES.get(type(refused), http.BAD_REQUEST)
         message = f"the sender {refused.reason}"
-        refusal = Refusal(_CODES[status], message, WIRE_VERSION, self._wire.cluster)
+        refusal = PeerRefusal(_CODES[status], message, WIRE_VERSION, self._wire.cluster)
         return status, REFUSAL_TYPE, msgspec.json.encode(refusal)
 
     @_klein.handle_errors(HTTPException)  # type: ignore[arg-type]
@@ -131,15 +139,17 @@ class Server:
         status = getattr(failure.value, "code", http.NOT_FOUND)
         clients = f"clients use the port of --api, {API_PORT} by default"
         text = f"this port is for peers, which POST to {PATH}, and there is nothing else here: {clients}"
-        return _respond_with(request, status, Refusal("NOT_FOUND", text))
+        return _respond_with(request, status, PeerRefusal("NOT_FOUND", text))
 
     @_klein.handle_errors(Exception)  # type: ignore[arg-type]
     def _failed(self, request: server.Request, failure: Failure) -> bytes:
         self._log.failure("A peer's request failed.", failure)
-        return _respond_with(request, http.INTERNAL_SERVER_ERROR, Refusal("FAILED", "it failed, and its log says why"))
+        return _respond_with(
+            request, http.INTERNAL_SERVER_ERROR, PeerRefusal("FAILED", "it failed, and its log says why")
+        )
 
 
-def _respond_with(request: server.Request, status: int, refusal: Refusal) -> bytes:
+def _respond_with(request: server.Request, status: int, refusal: PeerRefusal) -> bytes:
     return _respond(request, status, REFUSAL_TYPE, msgspec.json.encode(refusal))
 
 
@@ -151,7 +161,7 @@ def _respond(request: server.Request, status: int, media_type: bytes, body: byte
     return body
 
 
-class Request(server.Request):
+class PeerRequest(server.Request):
     """One request, whose body is kept in memory and no longer than a message can be."""
 
     content: BytesIO
@@ -186,10 +196,10 @@ class Request(server.Request):
         return b"localhost"
 
 
-class Channel(PacedChannel):
+class PeerChannel(PacedChannel):
     """One connection. Pushes that come in one piece are answered without any more ado."""
 
-    site: Site
+    site: PeerSite
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -207,19 +217,19 @@ class Channel(PacedChannel):
         return end
 
 
-class Site(server.Site):
+class PeerSite(server.Site):
     """The factory of peers' connections. It logs no requests: there are hundreds in a second, all of them alike."""
 
     noisy = False
-    protocol = Channel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
-    requestFactory = Request
+    protocol = PeerChannel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
+    requestFactory = PeerRequest
 
     def __init__(
         self,
         resource: IResource,
         reactor: IReactorTime,
         turns: Turns,
-        conditions: Conditions,
+        conditions: PeerProblems,
         answer: Callable[[bytes, str], tuple[int, bytes, bytes]],
     ) -> None:
         super().__init__(resource, timeout=IDLE_S_MAX, reactor=reactor)
@@ -228,7 +238,7 @@ class Site(server.Site):
         self.answer = answer
 
     def too_large(self, host: str) -> None:
-        self._conditions.trouble(host, "asks", f"sends over {BODY_BYTES_MAX} bytes", kind=TooLarge.__name__)
+        self._conditions.trouble(host, "asks", f"sends over {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__)
 
     def log(self, request: http.Request) -> None:
         """Twisted would write a line."""

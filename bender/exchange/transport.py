@@ -28,7 +28,7 @@ from twisted.web.http import OK, PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from bender.exchange.push import Astray, Lanes
+from bender.exchange.push import PushConnections, UnexpectedAnswer
 from bender.net.addresses import split_host_port
 from bender.net.eager_write import PromptBody
 from bender.net.endpoints import ReadyURL, cause_of, clause_of, endpoint_of
@@ -82,7 +82,7 @@ class Unreachable(Unanswered):
         super().__init__("unreachable", text)
 
 
-class Refusal(msgspec.Struct, omit_defaults=True):
+class PeerRefusal(msgspec.Struct, omit_defaults=True):
     """Why a node does not answer a request, and what it is itself."""
 
     code: str
@@ -91,10 +91,10 @@ class Refusal(msgspec.Struct, omit_defaults=True):
     cluster: str | None = None
 
 
-class Refusing(Exception):
+class RefusedByPeer(Exception):
     """The peer gave a reason for not answering."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: PeerRefusal) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
 
@@ -103,7 +103,7 @@ class Endless(Exception):
     """More bytes came in answer to one request than any node sends."""
 
 
-class Poster:
+class PeerTransport:
     """Posts bodies to peers at `host:port`, and brings back theirs. It keeps connections that are in order."""
 
     def __init__(self, reactor: Any, response_bytes_max: int) -> None:
@@ -115,12 +115,12 @@ class Poster:
         self._cookies = _NoCookies()
         self._reactor = reactor
         endpoints = _Endpoints(reactor, HEADERS_BYTES_MAX + response_bytes_max)
-        self._lanes = Lanes(reactor.seconds, lambda address: endpoint_of(reactor, *split_host_port(address)))
+        self._lanes = PushConnections(reactor.seconds, lambda address: endpoint_of(reactor, *split_host_port(address)))
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self._client = HTTPClient(agent, self._cookies, data_to_body_producer=PromptBody)
 
     async def post(self, address: str, body: bytes, path: str = PATH) -> bytes:
-        """The body of the answer. Raises `Unanswered` or `Refusing`, with the reason.
+        """The body of the answer. Raises `Unanswered` or `RefusedByPeer`, with the reason.
 
         Cancelled at any time, or failing, it ends the connection: nothing is sent after what was not answered.
         """
@@ -134,7 +134,7 @@ class Poster:
                 reactor=self._reactor,
             )
             return await self._content(response)
-        except (CancelledError, Unanswered, Refusing):
+        except (CancelledError, Unanswered, RefusedByPeer):
             raise
         except Exception as error:
             raise _unanswered(error) from error
@@ -153,7 +153,7 @@ class Poster:
         response.deliverBody(received)
         content = await received.content
         if response.code != OK:
-            raise Refusing(_refusal(content))
+            raise RefusedByPeer(_refusal(content))
         return content
 
     def _bytes_max(self, response: Any) -> int:
@@ -294,20 +294,20 @@ class _Endpoints:
 
 def _failed_push(failure: Failure) -> NoReturn:
     error = failure.value
-    if isinstance(error, Astray):
+    if isinstance(error, UnexpectedAnswer):
         raise Unanswered("astray", str(error)) from error
     if error is None or isinstance(error, CancelledError):
         raise CancelledError
     raise _unanswered(error) from error
 
 
-def _refusal(content: bytes) -> Refusal:
+def _refusal(content: bytes) -> PeerRefusal:
     try:
-        refusal = msgspec.json.decode(content, type=Refusal)
+        refusal = msgspec.json.decode(content, type=PeerRefusal)
     except (ValueError, RecursionError):
-        return Refusal("UNKNOWN", "it gives no reason")
+        return PeerRefusal("UNKNOWN", "it gives no reason")
     cluster = None if refusal.cluster is None else _shown(refusal.cluster)
-    return Refusal(_shown(refusal.code), _shown(refusal.message), refusal.wire, cluster)
+    return PeerRefusal(_shown(refusal.code), _shown(refusal.message), refusal.wire, cluster)
 
 
 def _header(response: Any, name: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 Whatever the network brings is bounded here, in size, in count and in range, and becomes typed messages or is refused
 whole: nothing behind this module meets a value that no node could have sent. It must never let an exception but
-`Refused` out for bytes that somebody else made, and it never decides what a message means.
+`MessageRefused` out for bytes that somebody else made, and it never decides what a message means.
 
     envelope  [version, cluster, interval_s, [incarnation, name, address, api_port], payload]
     payload   the message's parts as an array, or the same deflated in a binary string
@@ -30,11 +30,11 @@ from attrs import field, frozen
 from msgspec import Meta
 
 from bender.core.configuration import BUCKETS, LASTING_S_MAX
-from bender.core.consumers import Awaited, Consumer
-from bender.core.diagnosis import Account
+from bender.core.consumers import Awaited, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
-from bender.core.messages import AGE_S_MAX, WHOLE, Counter, Message, Sender, Setting
+from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, Counter, Message, Sender
 from bender.core.model import PORT_MAX
 from bender.core.reasons import CHECK_FAILED
 from bender.core.timing import TTL_S_MAX
@@ -104,7 +104,7 @@ _Masks = Annotated[list[_Incarnation], Meta(max_length=LIVE_MAX)]
 _RowSteps = Annotated[list[_Number], Meta(max_length=LIVE_MAX)]
 
 
-class Refused(Exception):
+class MessageRefused(Exception):
     """What came is no message for this node. Nothing was changed.
 
     `reason` is a clause that begins with a verb, and `sender` says who it was, where that could be read.
@@ -116,19 +116,19 @@ class Refused(Exception):
         self.sender = sender
 
 
-class Malformed(Refused):
+class Malformed(MessageRefused):
     """It is not what any node of ours sends."""
 
 
-class TooLarge(Refused):
+class MessageTooLarge(MessageRefused):
     """It is beyond what any node of ours sends."""
 
 
-class OtherVersion(Refused):
+class OtherVersion(MessageRefused):
     """The wire versions are too far apart."""
 
 
-class OtherCluster(Refused):
+class OtherCluster(MessageRefused):
     """It is meant for another cluster."""
 
 
@@ -264,9 +264,9 @@ _envelopes = msgspec.msgpack.Decoder(_Envelope)
 _versions = msgspec.msgpack.Decoder(_Version)
 _messages = msgspec.msgpack.Decoder(_Message)
 _inquiries = msgspec.msgpack.Decoder(_Inquiry)
-_accounts = msgspec.msgpack.Decoder(Account)
+_accounts = msgspec.msgpack.Decoder(NodeDiagnosis)
 _awaitings = msgspec.msgpack.Decoder(_Awaiting)
-_consumers = msgspec.msgpack.Decoder(tuple[Consumer, ...])
+_consumers = msgspec.msgpack.Decoder(tuple[ConsumerState, ...])
 _binaries = msgspec.msgpack.Decoder(bytes)
 
 # One object for each that is known, because ends are many.
@@ -306,16 +306,16 @@ class Wire:
         return body
 
     def decode(self, body: bytes) -> Received:
-        """What was sent. Raises `Refused`, in one of its forms, and nothing else."""
+        """What was sent. Raises `MessageRefused`, in one of its forms, and nothing else."""
         if len(body) > self.body_bytes_max:
-            raise TooLarge(f"sends {len(body)} bytes, {self.body_bytes_max} are possible")
+            raise MessageTooLarge(f"sends {len(body)} bytes, {self.body_bytes_max} are possible")
         envelope = _envelope(body)
         who = envelope.sender
         sender = Sender(who.incarnation, who.name, who.address, who.api_port)
         try:
             self.check(envelope.version, envelope.cluster)
             message = self._message_in(sender, _messages.decode(_inflated(envelope.payload, self.payload_bytes_max)))
-        except Refused as refused:
+        except MessageRefused as refused:
             refused.sender = sender
             raise
         except (ValueError, RecursionError) as error:
@@ -327,7 +327,7 @@ class Wire:
         return _encoded((WIRE_VERSION, self.cluster, key))
 
     def inquired(self, body: bytes) -> str:
-        """The id that is asked about. Raises `Refused`."""
+        """The id that is asked about. Raises `MessageRefused`."""
         inquiry = _decoded(_inquiries, body, "asks nothing that can be understood")
         self.check(inquiry.version, inquiry.cluster)
         return inquiry.key
@@ -337,13 +337,13 @@ class Wire:
         return _encoded((WIRE_VERSION, self.cluster, awaited))
 
     def awaited(self, body: bytes) -> Awaited:
-        """What its consumers are to have acted on. Raises `Refused`."""
+        """What its consumers are to have acted on. Raises `MessageRefused`."""
         awaiting = _decoded(_awaitings, body, "asks nothing that can be understood")
         self.check(awaiting.version, awaiting.cluster)
         return awaiting.awaited
 
     @staticmethod
-    def consumers_out(consumers: Iterable[Consumer]) -> bytes:
+    def consumers_out(consumers: Iterable[ConsumerState]) -> bytes:
         """The answer to that. Reports are left out where a peer would not take so much."""
         told = [*consumers]
         encoded = _encoded(told)
@@ -352,22 +352,22 @@ class Wire:
         return _encoded([msgspec.structs.replace(consumer, report=None) for consumer in told])
 
     @staticmethod
-    def consumers_in(body: bytes) -> tuple[Consumer, ...]:
+    def consumers_in(body: bytes) -> tuple[ConsumerState, ...]:
         """What was answered. Raises `Malformed`."""
         return _decoded(_consumers, body, "names no consumers")
 
     @staticmethod
-    def account_out(account: Account) -> bytes:
+    def account_out(account: NodeDiagnosis) -> bytes:
         """The answer to that."""
         return _encoded(account)
 
     @staticmethod
-    def account_in(body: bytes) -> Account:
+    def account_in(body: bytes) -> NodeDiagnosis:
         """What was answered. Raises `Malformed`."""
         return _decoded(_accounts, body, "gives no account")
 
     def check(self, version: int, cluster: str) -> None:
-        """Raises `Refused` where nodes with this wire version and of this cluster do not talk to this one."""
+        """Raises `MessageRefused` where nodes with this wire version and of this cluster do not talk to this one."""
         _check_version(version)
         if cluster != self.cluster:
             raise OtherCluster(f"belongs to cluster {cluster!r}, this node to {self.cluster!r}")
@@ -392,7 +392,7 @@ class Wire:
             bucket_digests=tuple(message.bucket_digests),
             buckets=tuple(message.buckets),
             settings=tuple(
-                Setting(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body, s.lasts_s, s.age_s)
+                ConfigSetting(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body, s.lasts_s, s.age_s)
                 for s in message.settings
             ),
             known=tuple(message.known),
@@ -481,7 +481,7 @@ def _inflated(payload: msgspec.Raw, bytes_max: int) -> bytes | msgspec.Raw:
     except zlib.error as error:
         raise Malformed(f"sends no message ({error})") from error
     if len(inflated) > bytes_max:
-        raise TooLarge(f"sends what inflates to more than {bytes_max} bytes")
+        raise MessageTooLarge(f"sends what inflates to more than {bytes_max} bytes")
     if not inflating.eof or inflating.unused_data:
         raise Malformed("sends no message (deflated data of another length)")
     return inflated

@@ -37,7 +37,7 @@ class _Told(msgspec.Struct):
     warning: str | None = None
 
 
-class Consumer:
+class Acknowledger:
     """One consumer, by its name and instance."""
 
     _log = Logger()

@@ -34,12 +34,12 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _LOCKED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
 
-#: The name in `Found.problems` of what is wrong with all of it.
+#: The name in `FoundCertificates.problems` of what is wrong with all of it.
 _ALL = ""
 
 
 @frozen
-class Found:
+class FoundCertificates:
     """By name, the certificates that can be used, each with its chain and key, and what is wrong with others."""
 
     usable: Mapping[str, bytes]
@@ -47,7 +47,7 @@ class Found:
 
 
 @frozen
-class Taken:
+class StoredCertificates:
     """The folder with the copies, None if there are none; and by name, what cannot be used."""
 
     folder: Path | None
@@ -71,7 +71,7 @@ def signature(source: Path) -> tuple[object, ...]:
     return (*found,)
 
 
-def find(source: Path) -> Found:
+def find(source: Path) -> FoundCertificates:
     """Read and check the certificates in a file or a folder."""
     usable: dict[str, bytes] = {}
     problems: dict[str, str] = {}
@@ -92,16 +92,16 @@ def find(source: Path) -> Found:
             f"{source} has no certificate: expected are files .pem with a certificate, its chain and its key, or "
             f"folders with {_CHAIN} and {_KEY}"
         )
-    return Found(usable, problems)
+    return FoundCertificates(usable, problems)
 
 
-class Store:
+class CertificateStore:
     """The copies, in a folder that this user alone can read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def take(self, source: Path, in_use: str = "") -> Taken:
+    def take(self, source: Path, in_use: str = "") -> StoredCertificates:
         """Copy the certificates. Of one that cannot be used the copy before stays, if there is any.
 
         Sets of copies that the text `in_use` names are kept, as are the last ones. Raises `OSError` where nothing can
@@ -119,10 +119,10 @@ class Store:
             then = "what was there before stays in use" if kept else "it is left out"
             problems[f"certificates/{name}" if name else "certificates"] = f"{problem}; {then}"
         if not usable:
-            return Taken(None, problems)
+            return StoredCertificates(None, problems)
         folder = self._write(usable)
         self._forget(folder, in_use)
-        return Taken(folder, problems)
+        return StoredCertificates(folder, problems)
 
     def last(self) -> Path | None:
         """Return the folder with the last copies, None if there are none that can be read."""

@@ -26,11 +26,11 @@ _HEADING = "# "
 _WHOSE = ", written by twistd bender-haproxy, which overwrites what is changed here."
 
 
-class Refused(Exception):
+class ConfigRefused(Exception):
     """HAProxy does not take a configuration; the message is what it says."""
 
 
-class Unwritable(Refused):
+class Unwritable(ConfigRefused):
     """A file cannot be written; the message names it and says why."""
 
 
@@ -45,7 +45,7 @@ class Written:
 def held(output: Path) -> IO[str]:
     """Keep any other driver from this file, until what is returned is closed or this process ends, however it does.
 
-    Raises `Refused` where another one has it: each would undo what the other does, and end the other's HAProxy.
+    Raises `ConfigRefused` where another one has it: each would undo what the other does, and end the other's HAProxy.
     """
     path = output.with_name(f".{output.name}.lock")
     try:
@@ -56,7 +56,9 @@ def held(output: Path) -> IO[str]:
         flock(lock, LOCK_EX | LOCK_NB)
     except OSError as error:
         lock.close()
-        raise Refused(f"another driver keeps {output}: end that first, or give this one files of its own") from error
+        raise ConfigRefused(
+            f"another driver keeps {output}: end that first, or give this one files of its own"
+        ) from error
     return lock
 
 
@@ -70,7 +72,7 @@ def _store(file: Path, text: str) -> None:
 
 
 class Files:
-    """The configuration in the file `output`. `check` is awaited with a draft of it, and raises `Refused`.
+    """The configuration in the file `output`. `check` is awaited with a draft of it, and raises `ConfigRefused`.
 
     `store` writes a text into a file, and raises `OSError`.
     """
@@ -88,7 +90,7 @@ class Files:
         self.states = _text(states_beside(output))
 
     async def replace(self, rendered: Rendered) -> Written | None:
-        """Write a configuration, if HAProxy takes it; returns what was there before. Raises `Refused`.
+        """Write a configuration, if HAProxy takes it; returns what was there before. Raises `ConfigRefused`.
 
         Nothing is changed where it is refused, or where it is there already.
         """
@@ -114,11 +116,11 @@ class Files:
         return before
 
     async def _check_draft(self, draft: Path, text: str) -> None:
-        """Raises `Refused`, which names the file and line where a line of the operator's own is wrong."""
+        """Raises `ConfigRefused`, which names the file and line where a line of the operator's own is wrong."""
         try:
             await self._check(draft)
-        except Refused as refused:
-            raise Refused(located(str(refused), text)) from None
+        except ConfigRefused as refused:
+            raise ConfigRefused(located(str(refused), text)) from None
 
     def restore(self, before: Written | None) -> None:
         """Bring back what was there. Without anything before, what is there stays. Raises `Unwritable`."""
@@ -162,16 +164,16 @@ def _text(file: Path) -> str | None:
 
 
 async def check(reactor: Any, haproxy: str, draft: Path) -> None:
-    """Have the program `haproxy` look whether it can load a configuration. Raises `Refused`."""
+    """Have the program `haproxy` look whether it can load a configuration. Raises `ConfigRefused`."""
     try:
         ran = await run(reactor, _checking(haproxy, draft), CHECK_S_MAX)
     except CannotRun as error:
-        raise Refused(f"{haproxy} {error}") from error
+        raise ConfigRefused(f"{haproxy} {error}") from error
     _require_taken(haproxy, draft, ran.status, ran.output)
 
 
 def check_now(haproxy: str, draft: Path) -> None:
-    """Do the same before there is a reactor. Raises `Refused`."""
+    """Do the same before there is a reactor. Raises `ConfigRefused`."""
     try:
         ran = subprocess.run(  # noqa: S603 - the operator names the program
             _checking(haproxy, draft),
@@ -181,7 +183,7 @@ def check_now(haproxy: str, draft: Path) -> None:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise Refused(f"{haproxy} cannot be run ({error})") from error
+        raise ConfigRefused(f"{haproxy} cannot be run ({error})") from error
     _require_taken(haproxy, draft, ran.returncode, ran.stdout.decode("utf-8", "replace"))
 
 
@@ -192,4 +194,4 @@ def _checking(haproxy: str, draft: Path) -> list[str]:
 def _require_taken(haproxy: str, draft: Path, status: int, output: str) -> None:
     if status != 0:
         said = " ".join(output.replace(f"{draft}:", "line ").split())
-        raise Refused(said[:WHY_CHARACTERS_MAX] or f"{haproxy} ended with status {status}")
+        raise ConfigRefused(said[:WHY_CHARACTERS_MAX] or f"{haproxy} ended with status {status}")

@@ -8,16 +8,17 @@ from typing import Protocol
 from attrs import fields
 
 from bender.haproxy.core.rendering import Renderer
-from bender.haproxy.options import Choices
+from bender.haproxy.options import DriverOptions
 from bender.process.signals import Reread
 
 #: The options that a driver takes over while it runs.
 _AT_ONCE = ("template", "machine", "certificates", "include")
 
-#: Those of them that are parts of `Choices.machine`.
+#: Those of them that are parts of `DriverOptions.machine`.
 _OF_MACHINE = ("log", "stats", "maxconn", "timeouts")
 
-#: Fields of `Choices` whose option has another name, or whose value is not shown: a template is long, a token secret.
+#: Fields of `DriverOptions` whose option has another name, or whose value is not shown: a template is long, a token
+#: secret.
 _OPTIONS = {"nodes": "bender", "haproxy": "check", "runs": "run", "token": "token-file"}
 
 
@@ -27,19 +28,19 @@ class RunningDriver(Protocol):
     def use_renderer(self, renderer: Renderer) -> None: ...
 
 
-class Reloader:
+class DriverReloader:
     """Changes the options of a driver that was started with `choices`.
 
-    `renderer_of` gives the renderer of the template that options name, and raises `Unfit` if it cannot be rendered.
-    `use_machine` has the driver take what the options say of the machine.
+    `renderer_of` gives the renderer of the template that options name, and raises `OptionError` if it cannot be
+    rendered. `use_machine` has the driver take what the options say of the machine.
     """
 
     def __init__(
         self,
-        choices: Choices,
-        renderer_of: Callable[[Choices], Renderer],
+        choices: DriverOptions,
+        renderer_of: Callable[[DriverOptions], Renderer],
         driver: RunningDriver,
-        use_machine: Callable[[Choices], None] = lambda _chosen: None,
+        use_machine: Callable[[DriverOptions], None] = lambda _chosen: None,
     ) -> None:
         self._started_with = choices
         self._now = choices
@@ -47,10 +48,10 @@ class Reloader:
         self._driver = driver
         self._use_machine = use_machine
 
-    def apply(self, chosen: Choices) -> Reread:
+    def apply(self, chosen: DriverOptions) -> Reread:
         """Apply the options that can change while the driver runs, and name the others that differ.
 
-        Raises `Unfit`, and changes nothing then.
+        Raises `OptionError`, and changes nothing then.
         """
         renderer = None if chosen.template == self._now.template else self._renderer_of(chosen)
         changed = [] if renderer is None else ["--template"]
@@ -60,7 +61,7 @@ class Reloader:
         self._now = chosen
         return Reread(changed, [*map(_named, self._differing(chosen))])
 
-    def _change_machine(self, chosen: Choices) -> list[str]:
+    def _change_machine(self, chosen: DriverOptions) -> list[str]:
         """Apply what the machine adds to HAProxy's configuration, and return the options that differ."""
         now = self._now
         changed = [name for name in _OF_MACHINE if getattr(chosen.machine, name) != getattr(now.machine, name)]
@@ -69,8 +70,8 @@ class Reloader:
             self._use_machine(chosen)
         return [f"--{name}" for name in changed]
 
-    def _differing(self, chosen: Choices) -> list[str]:
-        names = [each.name for each in fields(Choices) if each.name not in _AT_ONCE]
+    def _differing(self, chosen: DriverOptions) -> list[str]:
+        names = [each.name for each in fields(DriverOptions) if each.name not in _AT_ONCE]
         return [name for name in names if getattr(chosen, name) != getattr(self._started_with, name)]
 
 

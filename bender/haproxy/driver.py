@@ -20,21 +20,21 @@ from twisted.logger import Logger
 
 from bender.client import Event, Stand
 from bender.haproxy.acknowledger import Report
-from bender.haproxy.core.actual_state import Process, Row, Unreadable
-from bender.haproxy.core.condition import Condition, Trouble
-from bender.haproxy.core.desired_state import Wanted
+from bender.haproxy.core.actual_state import HaproxyProcess, Row, Unreadable
+from bender.haproxy.core.condition import Condition, DriverProblem
+from bender.haproxy.core.desired_state import DesiredState
 from bender.haproxy.core.machine import Machine
-from bender.haproxy.core.pending_acks import Leaving, Progress
-from bender.haproxy.core.registry import Said
+from bender.haproxy.core.pending_acks import Leaving, PendingAcks
+from bender.haproxy.core.registry import ReceivedEvent
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer
-from bender.haproxy.core.report import Counts
+from bender.haproxy.core.report import TrafficCounts
 from bender.haproxy.core.safe_text import shown
 from bender.haproxy.core.topology import Pool
-from bender.haproxy.name_resolution import Addresses
+from bender.haproxy.name_resolution import AddressResolver
 from bender.haproxy.problems import troubles
-from bender.haproxy.processes import Vigil
-from bender.haproxy.reconciler import Outcome, Reconciler
-from bender.haproxy.reloader import Loader
+from bender.haproxy.processes import ProcessWatch
+from bender.haproxy.reconciler import ReconcileOutcome, Reconciler
+from bender.haproxy.reloader import HaproxyReloader
 from bender.haproxy.runtime import Runtime
 from bender.net.addresses import NoAnswer
 
@@ -56,7 +56,7 @@ NOT_ASKED = "has not been asked yet"
 REFUSED_MAX = 10
 
 
-class Following(Protocol):
+class FollowedEvents(Protocol):
     """What a watcher of bender offers here, as `bender.client.Watch` does."""
 
     node: str | None
@@ -95,12 +95,12 @@ class Driver(Service):
         self,
         reactor: Any,
         *,
-        watch: Following,
+        watch: FollowedEvents,
         consumer: Acknowledging,
-        wanted: Wanted,
-        addresses: Addresses,
+        wanted: DesiredState,
+        addresses: AddressResolver,
         runtime: Runtime,
-        loader: Loader,
+        loader: HaproxyReloader,
         reporting: bool,
     ) -> None:
         self.watch = watch
@@ -108,13 +108,13 @@ class Driver(Service):
         self.wanted = wanted
         self.loader = loader
         #: The process that answered last; None while none does, and then why not.
-        self.process: Process | None = None
+        self.process: HaproxyProcess | None = None
         self.silence = NOT_ASKED
         #: Commands that HAProxy did not carry out, with its answers, the last of them.
         self.refused: deque[str] = deque(maxlen=REFUSED_MAX)
         #: What HAProxy has counted, as it said last.
         self.rows: list[Row] = []
-        self.counts = Counts()
+        self.counts = TrafficCounts()
         #: Whether bender has said all that it knows, and whether HAProxy was what it is to be at some time after that.
         self.synced = self.ready = False
         #: Why HAProxy is left alone though bender has said all that it knows.
@@ -131,14 +131,14 @@ class Driver(Service):
         self._condition = Condition()
         self._followed: str | None = None
         self._stand: Stand | None = None
-        self._progress: Progress[Stand] = Progress()
+        self._progress: PendingAcks[Stand] = PendingAcks()
         self._leaving = Leaving()
         self._everything = True
         self._check_at = self._look_at = self._again_at = -inf
         # Until when somebody may not be done yet who sets up again what bender has lost.
         self._quiet_at = -inf
         self._again_s = AGAIN_S_MIN
-        self._vigil: Vigil | None = None
+        self._vigil: ProcessWatch | None = None
         self._poked: Deferred[None] | None = None
         self._running: list[Deferred[None]] = []
 
@@ -199,7 +199,7 @@ class Driver(Service):
             kind: Any = event.kind
             if self.held is not None and kind != "registration":
                 self._quiet_at = now + QUIET_S
-            self.wanted.take(Said(event.event, kind, event.id, event.reason, event.body), now)
+            self.wanted.take(ReceivedEvent(event.event, kind, event.id, event.reason, event.body), now)
             if kind != "registration":
                 self._condition.receive(event.id, None if event.event == "removed" else event.body)
         self.poke()
@@ -308,7 +308,7 @@ class Driver(Service):
         if self._condition.is_due(self._has, self._reactor.seconds()):
             self.consumer.tell()
 
-    def troubles(self) -> list[Trouble]:
+    def troubles(self) -> list[DriverProblem]:
         """Return why HAProxy is not as bender says now."""
         left_out = self.wanted.all_problems
         # HAProxy may be silent before it is asked, and before there is a configuration with which it could begin.
@@ -436,7 +436,7 @@ class Driver(Service):
             return [*shape.pools]
         return [pool for pool in shape.pools if pool.title in changed or pool.name in self._leaving.pools]
 
-    def _conclude(self, outcome: Outcome, pools: list[Pool]) -> None:
+    def _conclude(self, outcome: ReconcileOutcome, pools: list[Pool]) -> None:
         now = self._reactor.seconds()
         self._leaving.look([pool.name for pool in pools], outcome.leaving, outcome.busy, now)
         self._look_at = self._leaving.look_at(now) or inf
@@ -447,7 +447,7 @@ class Driver(Service):
                 self._log.error("HAProxy did not carry out: {words}", words=words)
                 self.refused.append(words)
 
-    def _meet(self, process: Process) -> None:
+    def _meet(self, process: HaproxyProcess) -> None:
         """This is who answers now."""
         self.silence = ""
         if process.is_the_same(self.process):
@@ -477,7 +477,7 @@ class Driver(Service):
             self._vigil = None
         if pid is not None:
             try:
-                self._vigil = Vigil(self._reactor, pid, self._gone)
+                self._vigil = ProcessWatch(self._reactor, pid, self._gone)
             except OSError:  # it is gone already, or its number means nothing here; the next look says which
                 self._vigil = None
 

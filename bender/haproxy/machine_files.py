@@ -14,7 +14,7 @@ from attrs import evolve
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-from bender.haproxy.certificates import Store, signature
+from bender.haproxy.certificates import CertificateStore, signature
 from bender.haproxy.core.custom import SUFFIX, Custom, custom_of
 from bender.haproxy.core.machine import Machine
 
@@ -33,7 +33,7 @@ class MachineFiles(Service):
     def __init__(
         self,
         reactor: Any,
-        store: Store,
+        store: CertificateStore,
         on_change: Callable[[Machine, Mapping[str, str]], None],
         in_use: Callable[[], str] = lambda: "",
     ) -> None:

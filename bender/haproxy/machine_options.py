@@ -1,4 +1,4 @@
-"""The options about the machine that HAProxy is on, converted and checked. Raises `Unfit`, as `choices` does."""
+"""The options about the machine that HAProxy is on, converted and checked. Raises `OptionError`, as `choices` does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bender.core.model import Invalid, parse_port
 from bender.core.routing import parse_bind
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
 from bender.haproxy.core.names import at
-from bender.process.options import Unfit
+from bender.process.options import OptionError
 
 #: Where HAProxy's own examples have the statistics.
 STATS_PORT = 8404
@@ -51,7 +51,7 @@ def require_used(given: Mapping[str, str], template: str | None) -> None:
     """Refuse an option that a template of the operator's own does not use, because it would have no effect."""
     for option, use in _USES.items():
         if option in given and template is not None and use not in template:
-            raise Unfit(
+            raise OptionError(
                 f"--{option} does nothing with this --template, in which there is no {use}: copy the lines with it "
                 f"from the built-in template, or leave out --{option}."
             )
@@ -62,13 +62,15 @@ def _log(text: str | None) -> Log | None:
         return None
     target, comma, facility = text.partition(",")
     if comma and facility not in _FACILITIES:
-        raise Unfit(f"--log {text}: {facility!r} is not a facility of syslog: choose one of {', '.join(_FACILITIES)}.")
+        raise OptionError(
+            f"--log {text}: {facility!r} is not a facility of syslog: choose one of {', '.join(_FACILITIES)}."
+        )
     facility = facility or "local0"
     if target in _OUTPUTS:
         return Log(target, facility, "raw")
     if target.startswith("/"):
         if not target.isprintable():
-            raise Unfit(f"--log {text!r} must be a path of printable characters.")
+            raise OptionError(f"--log {text!r} must be a path of printable characters.")
         return Log(target, facility)
     return Log(_log_address(text, target), facility)
 
@@ -82,11 +84,11 @@ def _log_address(text: str, target: str) -> str:
         try:
             port = parse_port(after) if colon else LOG_PORT
         except Invalid as error:
-            raise Unfit(f"--log {text}: {error}.") from error
+            raise OptionError(f"--log {text}: {error}.") from error
     try:
         return at(str(ip_address("127.0.0.1" if host == "localhost" else host)), port)
     except ValueError:
-        raise Unfit(
+        raise OptionError(
             f"--log {text} must be ADDRESS[:PORT], the path of a socket such as /dev/log, stdout or stderr, optionally "
             "with a comma and a facility such as local3. Names are refused, because HAProxy does not start while one "
             "cannot be resolved."
@@ -98,7 +100,7 @@ def _stats(text: str | None, *, insecure: bool) -> str | None:
         return None
     address, port = _stats_place(text)
     if not insecure and (address is None or not ip_address(address).is_loopback):
-        raise Unfit(
+        raise OptionError(
             f"--stats {text} can be reached from other machines and nothing protects it: choose 127.0.0.1, or add "
             "--insecure if all who can reach it may read it."
         )
@@ -112,7 +114,7 @@ def _stats_place(text: str) -> tuple[str | None, int]:
             return (None if wanted == "*" else str(ip_address(wanted.strip("[]")))), STATS_PORT
         (bind,) = parse_bind(wanted)
     except (Invalid, ValueError):
-        raise Unfit(
+        raise OptionError(
             f"--stats {text} must be PORT, ADDRESS or ADDRESS:PORT, with an address of IPv6 in brackets."
         ) from None
     return bind.address, bind.port
@@ -132,7 +134,7 @@ def _maxconn(text: str | None) -> int | None:
     try:
         return parse_maxconn(int(text))
     except ValueError:
-        raise Unfit(f"--maxconn {text} must be a number from 1 to {MAXCONN_MAX}.") from None
+        raise OptionError(f"--maxconn {text} must be a number from 1 to {MAXCONN_MAX}.") from None
 
 
 def _timeouts(text: str | None) -> Mapping[str, float]:
@@ -141,12 +143,12 @@ def _timeouts(text: str | None) -> Mapping[str, float]:
         name, _, value = each.strip().partition("=")
         name = name.replace("-", "_")
         if name not in TIMEOUTS or not value:
-            raise Unfit(
+            raise OptionError(
                 f"--timeouts {each!r} must be NAME=SECONDS, such as server=30 or tunnel=2h, where NAME is one of "
                 f"{', '.join(TIMEOUTS)}."
             )
         try:
             timeouts[name] = parse_timeout(name, parse_duration(value))
         except ValueError as error:
-            raise Unfit(f"--timeouts {error}.") from None
+            raise OptionError(f"--timeouts {error}.") from None
     return timeouts

@@ -24,7 +24,7 @@ AGAIN_S = 2.0
 ASKED_S = 120.0
 
 
-class Addresses:
+class AddressResolver:
     """The addresses of hosts. `on_change` is called with a name when its address is another one."""
 
     _log = Logger()

@@ -1,6 +1,6 @@
 """What the operator chose for a driver of HAProxy, converted and checked before anything happens.
 
-`Unfit` says in one sentence what is wrong and what to do.
+`OptionError` says in one sentence what is wrong and what to do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bender.core.model import Invalid, parse_name
 from bender.haproxy.core.machine import TIMEOUTS, Machine
 from bender.haproxy.machine_options import machine_of, require_used
 from bender.haproxy.supervisor import MASTER
-from bender.process.options import Endpoint, Given, Unfit, parse_endpoint
+from bender.process.options import Endpoint, OptionError, RawOption, parse_endpoint
 
 #: What systems take as the path of a Unix socket, with what HAProxy appends while it makes one.
 SOCKET_BYTES_MAX = 107 - len(MASTER) - len(".12345678.tmp")
@@ -57,7 +57,7 @@ FILES_READ = ("template", "token-file", "ca", "certificates", "include")
 
 
 @frozen
-class Choices:
+class DriverOptions:
     """All options of one driver, each fit for itself and together with the others."""
 
     nodes: tuple[str, ...]
@@ -84,17 +84,19 @@ def choose(
     *,
     host_name: str,
     environment: Mapping[str, str],
-) -> Choices:
-    """Convert and check what was said: options with a value, values of `--bender`, and flags. Raises `Unfit`."""
+) -> DriverOptions:
+    """Convert and check what was said: options with a value, values of `--bender`, and flags. Raises `OptionError`."""
     for option in ("output", "socket"):
         if option not in given:
-            raise Unfit(f"--{option} is needed: {OPTIONS[option][0]} {OPTIONS[option][1].removesuffix('; needed')}.")
+            raise OptionError(
+                f"--{option} is needed: {OPTIONS[option][0]} {OPTIONS[option][1].removesuffix('; needed')}."
+            )
     if "run" in given and "reload" in given:
-        raise Unfit("--run and --reload exclude each other: what is started here is reloaded here.")
+        raise OptionError("--run and --reload exclude each other: what is started here is reloaded here.")
     insecure = "insecure" in flags
     template = _read_text("template", given.get("template"))
     require_used(given, template)
-    return Choices(
+    return DriverOptions(
         nodes=_nodes(nodes, environment.get("BENDER_NODES")),
         output=_output(given["output"]),
         socket=_socket(given["socket"], runs="run" in given),
@@ -113,10 +115,10 @@ def choose(
     )
 
 
-def from_file(filed: Mapping[str, Given]) -> tuple[dict[str, str], Sequence[str], frozenset[str]]:
+def from_file(filed: Mapping[str, RawOption]) -> tuple[dict[str, str], Sequence[str], frozenset[str]]:
     """Return what a file says in the form that `choose` takes: options with a value, nodes and flags.
 
-    Raises `Unfit` where a value has the wrong type.
+    Raises `OptionError` where a value has the wrong type.
     """
     texts: dict[str, str] = {}
     nodes: list[str] = []
@@ -126,19 +128,19 @@ def from_file(filed: Mapping[str, Given]) -> tuple[dict[str, str], Sequence[str]
             nodes = _node_list(given)
         elif OPTIONS[option][0] is None:
             if not isinstance(given.value, bool):
-                raise Unfit(f"{given.source} must be true or false, not {given.value!r}.")
+                raise OptionError(f"{given.source} must be true or false, not {given.value!r}.")
             flags |= {option} if given.value else set()
         elif isinstance(given.value, bool) or not isinstance(given.value, str | int | float):
-            raise Unfit(f"{given.source} must be a string, not {given.value!r}.")
+            raise OptionError(f"{given.source} must be a string, not {given.value!r}.")
         else:
             texts[option] = str(given.value)
     return texts, nodes, frozenset(flags)
 
 
-def _node_list(given: Given) -> list[str]:
+def _node_list(given: RawOption) -> list[str]:
     values = [given.value] if isinstance(given.value, str) else given.value
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise Unfit(f"{given.source} must be a list of nodes, each a string, not {given.value!r}.")
+        raise OptionError(f"{given.source} must be a list of nodes, each a string, not {given.value!r}.")
     return values
 
 
@@ -149,30 +151,32 @@ def _nodes(nodes: Sequence[str], usual: str | None) -> tuple[str, ...]:
         try:
             found |= dict.fromkeys(parse_nodes(text))
         except ValueError as error:
-            raise Unfit(f"{where} {error}.") from error
+            raise OptionError(f"{where} {error}.") from error
     return (*found,)
 
 
 def _output(text: str) -> Path:
     path = Path(text).absolute()
     if path.is_dir() or not path.name:
-        raise Unfit(f"--output {text} is a folder: name a file in it.")
+        raise OptionError(f"--output {text} is a folder: name a file in it.")
     if not _may_write_to(path.parent):
-        raise Unfit(f"--output {text} cannot be written: there is no folder {path.parent} that this user may write to.")
+        raise OptionError(
+            f"--output {text} cannot be written: there is no folder {path.parent} that this user may write to."
+        )
     return path
 
 
 def _socket(text: str, *, runs: bool) -> Path:
     path = Path(text).absolute()
     if not str(path).isprintable() or "," in str(path) or len(os.fsencode(path)) > SOCKET_BYTES_MAX:
-        raise Unfit(
+        raise OptionError(
             f"--socket {text!r} must be a path of printable characters, without a comma, of at most "
             f"{SOCKET_BYTES_MAX} bytes."
         )
     if path.is_dir():
-        raise Unfit(f"--socket {text} is a folder: name a file in it.")
+        raise OptionError(f"--socket {text} is a folder: name a file in it.")
     if runs and not _may_write_to(path.parent):
-        raise Unfit(
+        raise OptionError(
             f"--socket {text} cannot be made by the HAProxy that --run starts: there is no folder {path.parent} that "
             "this user may write to."
         )
@@ -188,18 +192,20 @@ def _program(given: Mapping[str, str], path: str | None) -> str:
     name = given.get("run", "haproxy") if option is None else given[option]
     found = which(name, path=path)
     if found is None and option is None:
-        raise Unfit("haproxy is not there to check configurations with: install it, or say where it is by --check.")
+        raise OptionError(
+            "haproxy is not there to check configurations with: install it, or say where it is by --check."
+        )
     if found is None:
-        raise Unfit(f"--{option} {name} is no program that can be run.")
+        raise OptionError(f"--{option} {name} is no program that can be run.")
     return str(Path(found).absolute())
 
 
 def _status(text: str | None, *, insecure: bool) -> Endpoint | None:
     if text is None:
         return None
-    endpoint = parse_endpoint(Given("--status", text))
+    endpoint = parse_endpoint(RawOption("--status", text))
     if not endpoint.loopback and not insecure:
-        raise Unfit(
+        raise OptionError(
             f"--status {text} can be reached from other machines and nothing protects it: choose interface=127.0.0.1 "
             "or a unix: socket, or add --insecure if all who can reach it may read it."
         )
@@ -210,7 +216,7 @@ def _name(text: str) -> str:
     try:
         return parse_name("name", text)
     except Invalid as error:
-        raise Unfit(f"--{error}.") from error
+        raise OptionError(f"--{error}.") from error
 
 
 def _there(option: str, text: str | None, *, folder: bool = False) -> Path | None:
@@ -218,7 +224,7 @@ def _there(option: str, text: str | None, *, folder: bool = False) -> Path | Non
         return None
     path = Path(text).absolute()
     if not (path.is_dir() or (path.is_file() and not folder)):
-        raise Unfit(f"--{option} {text} does not exist, or is not a {'folder' if folder else 'file or folder'}.")
+        raise OptionError(f"--{option} {text} does not exist, or is not a {'folder' if folder else 'file or folder'}.")
     return path
 
 
@@ -228,7 +234,7 @@ def _token(path: str | None, environment: Mapping[str, str]) -> str | None:
         return environment.get("BENDER_TOKEN") or None
     token = text.strip()
     if not (token and token.isascii() and token.isprintable()):
-        raise Unfit(f"--token-file {path} holds no token, which is one line of ASCII.")
+        raise OptionError(f"--token-file {path} holds no token, which is one line of ASCII.")
     return token
 
 
@@ -237,11 +243,11 @@ def _read_text(option: str, path: str | None) -> str | None:
     try:
         return None if content is None else content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Unfit(f"--{option} {path} is not UTF-8 ({error}).") from error
+        raise OptionError(f"--{option} {path} is not UTF-8 ({error}).") from error
 
 
 def _read(option: str, path: str | None) -> bytes | None:
     try:
         return None if path is None else Path(path).read_bytes()
     except OSError as error:
-        raise Unfit(f"--{option} {path} cannot be read: {error.strerror}.") from error
+        raise OptionError(f"--{option} {path} cannot be read: {error.strerror}.") from error

@@ -8,15 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 
-from bender.haproxy.core.condition import HELD, LEFT_OUT, REFUSED, UNREACHABLE, UNWRITABLE, Trouble
-from bender.haproxy.core.topology import Shape
-from bender.haproxy.reloader import Loader
+from bender.haproxy.core.condition import HELD, LEFT_OUT, REFUSED, UNREACHABLE, UNWRITABLE, DriverProblem
+from bender.haproxy.core.topology import Topology
+from bender.haproxy.reloader import HaproxyReloader
 
 #: Frontends that are named as what HAProxy serves meanwhile.
 NAMED_MAX = 5
 
 
-def troubles(loader: Loader, *, held: str | None, silence: str, left_out: Mapping[str, str]) -> Iterator[Trouble]:
+def troubles(
+    loader: HaproxyReloader, *, held: str | None, silence: str, left_out: Mapping[str, str]
+) -> Iterator[DriverProblem]:
     """Return all problems, those about the whole of HAProxy first.
 
     `held` says why the driver leaves HAProxy alone, `silence` why that does not answer, both empty where they do not
@@ -24,19 +26,19 @@ def troubles(loader: Loader, *, held: str | None, silence: str, left_out: Mappin
     """
     refusal = loader.refusal
     if held:
-        yield Trouble(HELD, held, instead=f"HAProxy goes on with what {loader.files.output} has")
+        yield DriverProblem(HELD, held, instead=f"HAProxy goes on with what {loader.files.output} has")
     if silence:
-        yield Trouble(UNREACHABLE, f"HAProxy {silence}")
+        yield DriverProblem(UNREACHABLE, f"HAProxy {silence}")
     if loader.unwritable is not None:
         instead = "HAProxy has the members as bender says, but begins with older ones when it is started again"
-        yield Trouble(UNWRITABLE, loader.unwritable, instead=instead if refusal is None else serving(loader))
+        yield DriverProblem(UNWRITABLE, loader.unwritable, instead=instead if refusal is None else serving(loader))
     if refusal is not None and not refusal.unwritten:
-        yield Trouble(REFUSED, refusal.why, instead=serving(loader))
+        yield DriverProblem(REFUSED, refusal.why, instead=serving(loader))
     for id_, why in left_out.items():
-        yield Trouble(LEFT_OUT, why, id_)
+        yield DriverProblem(LEFT_OUT, why, id_)
 
 
-def serving(loader: Loader) -> str:
+def serving(loader: HaproxyReloader) -> str:
     """Return what HAProxy goes on with, in a clause."""
     since = "" if loader.loaded_ms is None else f" of {_clock(loader.loaded_ms)}"
     if loader.loaded is None:
@@ -44,7 +46,7 @@ def serving(loader: Loader) -> str:
     return f"HAProxy goes on with the configuration{since}, {_frontends(loader.loaded)}"
 
 
-def _frontends(shape: Shape) -> str:
+def _frontends(shape: Topology) -> str:
     names = [f"{door.title} ({', '.join(door.binds)})" for door in shape.doors[:NAMED_MAX]]
     more = len(shape.doors) - NAMED_MAX
     names += [f"{more} more"] if more > 0 else []

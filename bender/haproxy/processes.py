@@ -26,14 +26,14 @@ class CannotRun(Exception):
 
 
 @frozen
-class Ran:
+class ProgramResult:
     """What a program ended with, and what it printed."""
 
     status: int
     output: str
 
 
-async def run(reactor: Any, arguments: Sequence[str], within_s: float) -> Ran:
+async def run(reactor: Any, arguments: Sequence[str], within_s: float) -> ProgramResult:
     """Run a program and wait for its end; it is killed if that takes longer. Raises `CannotRun`."""
     running = _Running()
     try:
@@ -49,7 +49,7 @@ async def run(reactor: Any, arguments: Sequence[str], within_s: float) -> Ran:
     output = running.output.decode("utf-8", "replace")
     if running.killed:
         raise CannotRun(f"did not end within {within_s:g} s")
-    return Ran(status, output)
+    return ProgramResult(status, output)
 
 
 class _Running(ProcessProtocol):
@@ -72,7 +72,7 @@ class _Running(ProcessProtocol):
             process.signalProcess("KILL")
 
 
-class Vigil:
+class ProcessWatch:
     """Calls `on_end` when a process has ended, whoever started it. A process of another machine's seems to go on.
 
     Raises `ProcessLookupError` if there is none.

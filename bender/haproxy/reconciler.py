@@ -11,11 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from bender.haproxy.core.actual_state import Found, Process, Row, by_pool, pools_in, process_in, rows_in, servers_in
-from bender.haproxy.core.diff import Plan, deletion, plan, refusal
+from bender.haproxy.core.actual_state import (
+    ActualServer,
+    HaproxyProcess,
+    Row,
+    by_pool,
+    pools_in,
+    process_in,
+    rows_in,
+    servers_in,
+)
+from bender.haproxy.core.diff import CommandPlan, deletion, plan, refusal
 from bender.haproxy.core.health import Findings
 from bender.haproxy.core.pending_acks import Place
-from bender.haproxy.core.servers import Server
+from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 from bender.haproxy.runtime import Conversation
 
@@ -27,7 +36,7 @@ _EXPERIMENTAL = (2, 5)
 
 
 @frozen
-class Outcome:
+class ReconcileOutcome:
     """How HAProxy is now, as far as the pools are concerned that were asked about.
 
     `leaving` get no new requests and are to be deleted; of these `busy` have requests, and `drained` got some until
@@ -40,7 +49,7 @@ class Outcome:
     drained: frozenset[Place]
     refused: tuple[str, ...]
     homeless: tuple[str, ...]
-    last: Mapping[str, Sequence[Found]]
+    last: Mapping[str, Sequence[ActualServer]]
 
 
 @define
@@ -49,29 +58,29 @@ class Reconciler:
 
     talk: Conversation
     on_rows: Callable[[Sequence[Row]], None] = lambda _rows: None
-    _process: Process | None = None
+    _process: HaproxyProcess | None = None
     _refused: list[str] = field(factory=list)
 
     _log = Logger()
 
-    async def process(self) -> Process:
+    async def process(self) -> HaproxyProcess:
         """Who answers."""
         (answer,) = await self.talk.ask(["show info"])
         self._process = process_in(answer)
         return self._process
 
-    async def found(self) -> dict[str, list[Found]]:
+    async def found(self) -> dict[str, list[ActualServer]]:
         """All servers, by the name of their pool."""
         (state,) = await self.talk.ask(["show servers state"])
         return by_pool(servers_in(state))
 
-    def _answering(self) -> Process:
+    def _answering(self) -> HaproxyProcess:
         assert self._process is not None, "ask who answers first"
         return self._process
 
     async def reconcile(
-        self, pools: Sequence[Pool], servers: Mapping[str, Sequence[Server]], findings: Findings
-    ) -> Outcome:
+        self, pools: Sequence[Pool], servers: Mapping[str, Sequence[DesiredServer]], findings: Findings
+    ) -> ReconcileOutcome:
         """Make the servers of these pools those that are given, by name of the pool.
 
         `findings` says which of them another process of HAProxy had found down.
@@ -86,7 +95,7 @@ class Reconciler:
         await self._do([command for pool in present for command in plans[pool.name].commands])
         leaving, busy = await self._delete(present, plans, found)
         out = {(pool, server.name) for pool, servers_ in found.items() for server in servers_ if server.out}
-        return Outcome(
+        return ReconcileOutcome(
             leaving=frozenset(leaving),
             busy=frozenset(busy),
             drained=frozenset({(name, each) for name, planned in plans.items() for each in planned.leaving} - out),
@@ -100,7 +109,7 @@ class Reconciler:
         (answer,) = await self.talk.ask(["show stat -1 4 -1"])
         return rows_in(answer)
 
-    async def _look(self, pools: Sequence[Pool]) -> tuple[set[str], dict[str, list[Found]]]:
+    async def _look(self, pools: Sequence[Pool]) -> tuple[set[str], dict[str, list[ActualServer]]]:
         """The names of the pools that there are, and the servers of these."""
         if len(pools) > POOLS_MAX:
             backends, state = await self.talk.ask(["show backend", "show servers state"])
@@ -112,7 +121,7 @@ class Reconciler:
         return there, found
 
     async def _delete(
-        self, pools: Sequence[Pool], plans: Mapping[str, Plan], found: Mapping[str, Sequence[Found]]
+        self, pools: Sequence[Pool], plans: Mapping[str, CommandPlan], found: Mapping[str, Sequence[ActualServer]]
     ) -> tuple[set[Place], set[Place]]:
         """Delete what leaves and has no session; returns who is still there, and who of them has one."""
         left = [pool for pool in pools if plans[pool.name].leaving]

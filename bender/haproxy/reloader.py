@@ -19,17 +19,17 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.haproxy.config_file import Files, Refused, Unwritable, Written
-from bender.haproxy.core.actual_state import Process, Unreadable
+from bender.haproxy.config_file import ConfigRefused, Files, Unwritable, Written
+from bender.haproxy.core.actual_state import HaproxyProcess, Unreadable
 from bender.haproxy.core.custom import without_custom
 from bender.haproxy.core.health import Findings, findings_in, states
-from bender.haproxy.core.listening import Listened, listened_in
+from bender.haproxy.core.listening import ListeningPlace, listened_in
 from bender.haproxy.core.rendering import DESCRIPTION, Rendered, Renderer, Unrenderable
-from bender.haproxy.core.servers import Server
-from bender.haproxy.core.topology import STATS, Pool, Shape
+from bender.haproxy.core.servers import DesiredServer
+from bender.haproxy.core.topology import STATS, Pool, Topology
 from bender.haproxy.reconciler import Reconciler
 from bender.haproxy.runtime import Runtime
-from bender.haproxy.supervisor import Failed, Reloading
+from bender.haproxy.supervisor import HaproxyControl, ReloadFailed
 from bender.net.addresses import NoAnswer
 
 #: The file is rewritten, and HAProxy reloaded, at most so often.
@@ -56,11 +56,11 @@ BEGIN_AGAIN_S_MAX = 3600.0
 #: What begins a section by which HAProxy listens to others than operators.
 _LISTENING = re.compile(rf"^\s*(frontend|listen)\s+(?!{STATS}$)", re.MULTILINE)
 
-ServersIn = Callable[[Shape], Mapping[str, Sequence[Server]]]
+ServersIn = Callable[[Topology], Mapping[str, Sequence[DesiredServer]]]
 
 
 @frozen
-class Refusal:
+class RefusedTopology:
     """A shape that HAProxy did not take, by its description: why not, since when, and when it is tried again.
 
     It is `unwritten` if HAProxy was not even asked, for the file cannot be written.
@@ -73,7 +73,7 @@ class Refusal:
     unwritten: bool = False
 
 
-class Loader:
+class HaproxyReloader:
     """Has HAProxy load what is `wanted`. `servers_in` gives the servers of a shape as they are to be now."""
 
     _log = Logger()
@@ -85,17 +85,17 @@ class Loader:
         runtime: Runtime,
         renderer: Renderer,
         files: Files,
-        reloading: Reloading,
+        reloading: HaproxyControl,
         servers_in: ServersIn,
         wall_ms: Callable[[], int],
     ) -> None:
         self.files = files
         self.reloading = reloading
         #: What HAProxy is to have, and has, as far as that is known.
-        self.wanted = Shape()
-        self.loaded: Shape | None = None
+        self.wanted = Topology()
+        self.loaded: Topology | None = None
         self.reloads = 0
-        self.refusal: Refusal | None = None
+        self.refusal: RefusedTopology | None = None
         #: When HAProxy began with what it has, if that was here; ms since the epoch.
         self.loaded_ms: int | None = None
         #: Why the file could not be rewritten with other servers alone; None if it could.
@@ -114,19 +114,19 @@ class Loader:
         self._servers_in = servers_in
         self.wall_ms = wall_ms
         # Where it listens by what was written last.
-        self._listened: tuple[Written | None, frozenset[Listened]] = None, frozenset()
+        self._listened: tuple[Written | None, frozenset[ListeningPlace]] = None, frozenset()
         self._description = ""
         self._begin_again_s = AGAIN_S
         self._write_again_s = WRITE_AGAIN_S_MIN
         # The shape in the file, if it was written by this process or is the one that is wanted.
-        self._filed: Shape | None = None
+        self._filed: Topology | None = None
         self._wrote_at = self._loaded_at = -inf
         # Since when something else is wanted, if it was not tried yet. What is wanted later does not put it off.
         self._wanted_at: float | None = None
         self._rewriting: Deferred[None] | None = None
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> Topology:
         """What HAProxy has; or else what it is to have, as far as it has the same."""
         return self.wanted if self.loaded is None else self.loaded
 
@@ -135,7 +135,7 @@ class Loader:
         """Which file cannot be written, and why; None if all can."""
         return self.unwritten or self.states_problem
 
-    def has(self, id_: str, process: Process | None) -> bool:
+    def has(self, id_: str, process: HaproxyProcess | None) -> bool:
         """Whether HAProxy's configuration has all that is wanted of one of bender's backends or frontends."""
         if self.settled(process):
             return True
@@ -150,7 +150,7 @@ class Loader:
         return written is not None and _LISTENING.search(without_custom(written.text)) is not None
 
     @property
-    def listened(self) -> frozenset[Listened]:
+    def listened(self) -> frozenset[ListeningPlace]:
         """Where HAProxy listens by the file that is there, and by what is wanted."""
         written = self.files.written
         if self._listened[0] is not written:
@@ -167,7 +167,7 @@ class Loader:
         self._filed = None
         self.refusal = None
 
-    def want(self, shape: Shape, process: Process | None) -> None:
+    def want(self, shape: Topology, process: HaproxyProcess | None) -> None:
         """This is wanted now."""
         self.wanted = shape
         before = self._description
@@ -189,17 +189,17 @@ class Loader:
         elif self._wanted_at is None:
             self._wanted_at = self._reactor.seconds()
 
-    def meet(self, process: Process | None) -> None:
+    def meet(self, process: HaproxyProcess | None) -> None:
         """HAProxy is this process now: see what it runs with."""
         if process is not None and self._runs(process):
             self.loaded = self.wanted
             self.refusal = None
 
-    def due_at(self, process: Process | None) -> float:
+    def due_at(self, process: HaproxyProcess | None) -> float:
         """When something is to be done; infinity if nothing is."""
         return min(self._load_at(process), self._rewrite_at())
 
-    async def do(self, process: Process | None) -> Process | None:
+    async def do(self, process: HaproxyProcess | None) -> HaproxyProcess | None:
         """Do what is due; returns the process that has begun because of that, if one has."""
         if self._load_at(process) <= self._reactor.seconds():
             return await self._load(process)
@@ -222,7 +222,7 @@ class Loader:
         self._rewriting = rewriting = Deferred.fromCoroutine(self.rewrite())
         rewriting.addBoth(done)
 
-    def _load_at(self, process: Process | None) -> float:
+    def _load_at(self, process: HaproxyProcess | None) -> float:
         if not self._wants(process):
             return inf
         again_at = self.refusal.again_at if self.refusal is not None else -inf
@@ -244,7 +244,7 @@ class Loader:
         self.keep_states(self._filed.pools, servers)
         try:
             await self._write(self._renderer.render(self._filed, servers))
-        except (Refused, Unrenderable) as error:
+        except (ConfigRefused, Unrenderable) as error:
             self.stale = True
             if self.problem != str(error):
                 self._log.error("The file stays as it is: {why}", why=str(error))
@@ -261,7 +261,7 @@ class Loader:
             self._write_again_s = min(2 * self._write_again_s, WRITE_AGAIN_S_MAX) if again else WRITE_AGAIN_S_MIN
             self.unwritten = str(error)
             raise
-        except Refused:
+        except ConfigRefused:
             self._can_be_written()
             raise
         self._can_be_written()
@@ -272,35 +272,35 @@ class Loader:
             self._log.info("{output} can be written again.", output=str(self.files.output))
         self.unwritten = None
 
-    def keep_states(self, pools: Iterable[Pool], servers: Mapping[str, Sequence[Server]]) -> None:
+    def keep_states(self, pools: Iterable[Pool], servers: Mapping[str, Sequence[DesiredServer]]) -> None:
         """Write which of these servers are down, for the next time that HAProxy begins, whoever starts it."""
         try:
             self.files.keep_states(states(pools, servers, self.findings))
-        except Refused as error:
+        except ConfigRefused as error:
             if self.states_problem != str(error):
                 self._log.error("HAProxy would begin with all servers up: {why}.", why=str(error))
             self.states_problem = str(error)
         else:
             self.states_problem = None
 
-    def settled(self, process: Process | None) -> bool:
+    def settled(self, process: HaproxyProcess | None) -> bool:
         """Whether HAProxy has what it is to have."""
         return process is not None and self._runs(process)
 
-    def _wants(self, process: Process | None) -> bool:
+    def _wants(self, process: HaproxyProcess | None) -> bool:
         """Whether HAProxy is to begin with another shape than it has; if it does not answer, than it would."""
         return not (self._is_filed() if process is None else self._runs(process))
 
     def _is_filed(self) -> bool:
         return self.files.written is not None and self.files.written.description == self._description
 
-    def _runs(self, process: Process) -> bool:
+    def _runs(self, process: HaproxyProcess) -> bool:
         """Whether it runs with what is wanted: by its own word or, where its template lets it say none, by ours."""
         if process.description.startswith(DESCRIPTION):
             return process.description == self._description
         return self._is_filed() and self.loaded in (None, self.wanted)
 
-    async def _load(self, process: Process | None) -> Process | None:
+    async def _load(self, process: HaproxyProcess | None) -> HaproxyProcess | None:
         self._loaded_at = self._wrote_at = self._reactor.seconds()
         self._wanted_at = None
         shape, description, filed = self.wanted, self._description, self._filed
@@ -308,7 +308,7 @@ class Loader:
         servers = self._servers_in(shape)
         try:
             before = await self._write(self._renderer.render(shape, servers))
-        except (Refused, Unrenderable) as error:
+        except (ConfigRefused, Unrenderable) as error:
             self.stale = True
             unwritten = isinstance(error, Unwritable)
             again_s = self._write_again_s if unwritten else AGAIN_S
@@ -320,7 +320,7 @@ class Loader:
         self.keep_states(shape.pools, servers)
         try:
             begun = await self._begin(process)
-        except Failed as failed:
+        except ReloadFailed as failed:
             if self.reloading.able:
                 self._filed = filed
                 self._back_to(before, description, str(failed))
@@ -346,8 +346,8 @@ class Loader:
                     process, {pool: self.findings.last(process, pool, each) for pool, each in found.items()}
                 )
 
-    async def _begin(self, process: Process | None) -> Process:
-        """Have HAProxy begin with what is in the file; returns the process that has. Raises `Failed`."""
+    async def _begin(self, process: HaproxyProcess | None) -> HaproxyProcess:
+        """Have HAProxy begin with what is in the file; returns the process that has. Raises `ReloadFailed`."""
         self.reloading.begin()
         await self.reloading.reload(running=process is not None)
         ends_at = self._reactor.seconds() + BEGIN_S_MAX
@@ -362,13 +362,13 @@ class Loader:
                 if not begun.is_the_same(process) and not begun.stopping:
                     return begun
             await self.reloading.check()
-        raise Failed(f"HAProxy did not begin within {BEGIN_S_MAX:g} s")
+        raise ReloadFailed(f"HAProxy did not begin within {BEGIN_S_MAX:g} s")
 
     def _back_to(self, before: Written | None, description: str, why: str) -> None:
         self.stale = True
         try:
             self.files.restore(before)
-        except Refused as error:
+        except ConfigRefused as error:
             self.unwritten = str(error)
             why = f"{why}; and {error}"
         self._refuse(description, why, self._reactor.seconds() + self._begin_again_s)
@@ -379,7 +379,7 @@ class Loader:
             self._log.error("HAProxy goes on with what it has: {why}", why=why)
         elif self.refusal.description == description:
             at_ms = self.refusal.at_ms
-        self.refusal = Refusal(description, why, at_ms, again_at, unwritten)
+        self.refusal = RefusedTopology(description, why, at_ms, again_at, unwritten)
 
 
 def _findings(text: str | None) -> Findings:

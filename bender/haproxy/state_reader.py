@@ -16,7 +16,7 @@ from bender.client.client import path_of
 from bender.client.decoding import decoded
 from bender.client.types import Seconds
 from bender.core.status import State
-from bender.haproxy.core.admin_states import Answer
+from bender.haproxy.core.admin_states import StateAnswer
 from bender.haproxy.driver import Driver
 from bender.net.addresses import NoAnswer
 
@@ -37,36 +37,36 @@ class _NotSet(msgspec.Struct):
     removed: bool | None = None
 
 
-class States:
+class StateSource:
     """The states of instances, at any node."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def ask(self, node: str, id_: str) -> Answer:
+    async def ask(self, node: str, id_: str) -> StateAnswer:
         """Ask one node for the state of an instance. Raises `NoAnswer`, also for an unfit answer."""
         reply = await self._client.ask(node, "GET", f"{path_of(id_)}/state", within_s=ANSWER_S_MAX)
         if reply.status == HTTPStatus.OK:
             found: _Set = decoded(reply.body, _Set)
-            return Answer(found.state, found.left_s)
+            return StateAnswer(found.state, found.left_s)
         if reply.status == HTTPStatus.NOT_FOUND:
             not_set: _NotSet = decoded(reply.body, _NotSet)
-            return Answer(removed=not_set.removed)
+            return StateAnswer(removed=not_set.removed)
         raise NoAnswer(f"answers with status {reply.status}")
 
 
-class Asking(Protocol):
-    """What asks a node, as `States` does."""
+class StateQuery(Protocol):
+    """What asks a node, as `StateSource` does."""
 
-    async def ask(self, node: str, id_: str) -> Answer: ...
+    async def ask(self, node: str, id_: str) -> StateAnswer: ...
 
 
-class Asker(Service):
+class StateReader(Service):
     """Asks the node that a driver follows, wherever the driver's `Operators` have a question."""
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, states: Asking, driver: Driver) -> None:
+    def __init__(self, reactor: Any, states: StateQuery, driver: Driver) -> None:
         self._reactor = reactor
         self._states = states
         self._driver = driver

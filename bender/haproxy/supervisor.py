@@ -1,8 +1,8 @@
 """How HAProxy is started, and has it begin again with another configuration.
 
-`Supervisor` runs it: a master with workers, so that a reload breaks off no request, in a session of its own, so that it
-outlives this process when that is killed, and is found again through the master's socket by the next one. `Command` is
-for an HAProxy that others run.
+`HaproxySupervisor` runs it: a master with workers, so that a reload breaks off no request, in a session of its own, so
+that it outlives this process when that is killed, and is found again through the master's socket by the next one.
+`ReloadCommand` is for an HAProxy that others run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.haproxy.core.actual_state import Master, Unreadable, master_in
-from bender.haproxy.processes import CannotRun, Vigil, run
+from bender.haproxy.processes import CannotRun, ProcessWatch, run
 from bender.haproxy.runtime import Runtime
 from bender.net.addresses import NoAnswer
 
@@ -48,11 +48,11 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 MASTER = ".master"
 
 
-class Failed(Exception):
+class ReloadFailed(Exception):
     """HAProxy did not begin again. The message is a sentence without its end."""
 
 
-class Reloading(Protocol):
+class HaproxyControl(Protocol):
     """What has HAProxy begin again with the configuration that is there now."""
 
     #: How often HAProxy was started here.
@@ -66,16 +66,16 @@ class Reloading(Protocol):
         """There is a configuration: HAProxy may be started, if that is done here."""
 
     async def reload(self, *, running: bool) -> None:
-        """Tell HAProxy, which may be `running`. Raises `Failed` where it is known at once that it did not listen."""
+        """Tell HAProxy, which may be `running`, to load it. Raises `ReloadFailed` if that fails at once."""
 
     async def check(self) -> None:
-        """Raises `Failed` where it is known by now that it did not take it."""
+        """Raises `ReloadFailed` where it is known by now that it did not take it."""
 
     async def end(self) -> None:
         """This process ends."""
 
 
-class Command:
+class ReloadCommand:
     """A command that reloads an HAProxy which others run; without one they have to."""
 
     def __init__(self, reactor: Any, command: str | None) -> None:
@@ -93,14 +93,14 @@ class Command:
     async def reload(self, *, running: bool) -> None:
         del running  # the command may be one that starts it
         if self._command is None:
-            raise Failed("there is neither --reload nor --run: HAProxy has to be reloaded by hand")
+            raise ReloadFailed("there is neither --reload nor --run: HAProxy has to be reloaded by hand")
         try:
             ran = await run(self._reactor, ["/bin/sh", "-c", self._command], COMMAND_S_MAX)
         except CannotRun as error:
-            raise Failed(f"--reload {self._command!r} {error}") from error
+            raise ReloadFailed(f"--reload {self._command!r} {error}") from error
         if ran.status != 0:
             said = " ".join(ran.output.split())[:SAID_CHARACTERS_MAX]
-            raise Failed(f"--reload {self._command!r} ended with status {ran.status}{said and f': {said}'}")
+            raise ReloadFailed(f"--reload {self._command!r} ended with status {ran.status}{said and f': {said}'}")
 
     async def check(self) -> None:
         """Nothing is known of it."""
@@ -109,7 +109,7 @@ class Command:
         """It goes on."""
 
 
-class Supervisor:
+class HaproxySupervisor:
     """Runs HAProxy. `before_start` is awaited each time before it is started, and `on_start` called afterwards."""
 
     _log = Logger()
@@ -146,7 +146,7 @@ class Supervisor:
     async def check(self) -> None:
         with suppress(NoAnswer, Unreadable):  # while it begins again there is none
             if (await self._find()).failed > self._failed:
-                raise Failed("HAProxy could not begin with it, and says why in its own log")
+                raise ReloadFailed("HAProxy could not begin with it, and says why in its own log")
 
     async def end(self) -> None:
         if self._keeping is not None:
@@ -192,7 +192,7 @@ class Supervisor:
             pid = self._start()
             self.starts += 1
             self._log.info("HAProxy is started as {pid}.", pid=pid)
-        Vigil(self._reactor, pid, self._ended)
+        ProcessWatch(self._reactor, pid, self._ended)
         self._pid = pid
         self.on_start()
         await self._until_ended()

@@ -24,31 +24,31 @@ from twisted.web.server import Site
 
 from bender.client import Client
 from bender.haproxy import core
-from bender.haproxy.acknowledger import Consumer
+from bender.haproxy.acknowledger import Acknowledger
 from bender.haproxy.bind_check import why_not
-from bender.haproxy.certificates import Store, certificates_beside, find
-from bender.haproxy.config_file import Files, Refused, check, check_now, held, states_beside
-from bender.haproxy.config_reload import Reloader
+from bender.haproxy.certificates import CertificateStore, certificates_beside, find
+from bender.haproxy.config_file import ConfigRefused, Files, check, check_now, held, states_beside
+from bender.haproxy.config_reload import DriverReloader
 from bender.haproxy.core.actual_state import version_in
 from bender.haproxy.core.custom import Custom, located
-from bender.haproxy.core.desired_state import Wanted
-from bender.haproxy.core.listening import Listened, listened_in
+from bender.haproxy.core.desired_state import DesiredState
+from bender.haproxy.core.listening import ListeningPlace, listened_in
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
-from bender.haproxy.core.topology import Shape
+from bender.haproxy.core.topology import Topology
 from bender.haproxy.driver import Driver
 from bender.haproxy.local_addresses import LocalAddresses
 from bender.haproxy.machine_files import MachineFiles, custom_in
-from bender.haproxy.name_resolution import Addresses
-from bender.haproxy.options import FILES_READ, OPTIONS, Choices, choose, from_file
-from bender.haproxy.reloader import Loader
+from bender.haproxy.name_resolution import AddressResolver
+from bender.haproxy.options import FILES_READ, OPTIONS, DriverOptions, choose, from_file
+from bender.haproxy.reloader import HaproxyReloader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
-from bender.haproxy.state_reader import Asker, States
+from bender.haproxy.state_reader import StateReader, StateSource
 from bender.haproxy.status import site
-from bender.haproxy.supervisor import MASTER, Command, Reloading, Supervisor
+from bender.haproxy.supervisor import MASTER, HaproxyControl, HaproxySupervisor, ReloadCommand
 from bender.process.base_options import BaseOptions
 from bender.process.lifecycle import refuse, refuse_taken, refusing
 from bender.process.log_limit import limit_log
-from bender.process.options import Unfit, from_toml
+from bender.process.options import OptionError, from_toml
 from bender.process.signals import handle_signals
 from bender.process.steady_clock import make_steady
 
@@ -56,7 +56,7 @@ from bender.process.steady_clock import make_steady
 VERSION_S_MAX = 10.0
 
 
-class Options(BaseOptions):
+class DriverCommandLine(BaseOptions):
     """The options of a driver."""
 
     program = "bender-haproxy"
@@ -69,7 +69,7 @@ class Options(BaseOptions):
     ]
     optFlags = [[option, None, doc] for option, (takes, doc) in OPTIONS.items() if takes is None]
 
-    chosen: Choices
+    chosen: DriverOptions
 
     def opt_bender(self, url: str) -> None:
         self.setdefault("bender", []).append(url)
@@ -79,8 +79,8 @@ class Options(BaseOptions):
     def checked(self) -> str:
         return _check(self.chosen)
 
-    def choose(self) -> Choices:
-        """Return what the command line and the files amount to at present. Raises `Unfit`."""
+    def choose(self) -> DriverOptions:
+        """Return what the command line and the files amount to at present. Raises `OptionError`."""
         filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
         texts, nodes, flags = from_file(filed)
         given = {option: self[option] for option in OPTIONS if isinstance(self.get(option), str)}
@@ -94,7 +94,11 @@ class Options(BaseOptions):
         )
 
 
-def makeService(options: Options) -> IService:
+#: The name that Twisted looks for.
+Options = DriverCommandLine
+
+
+def makeService(options: DriverCommandLine) -> IService:
     """The service that `twistd` and `twist` run."""
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
@@ -104,11 +108,11 @@ def makeService(options: Options) -> IService:
     version = _version(options.chosen.haproxy)
     try:
         lock = held(options.chosen.output)
-    except Refused as error:
+    except ConfigRefused as error:
         refuse(f"{error}.")
     try:
         service = put_together(options.chosen, version, reactor)
-    except Unfit as error:
+    except OptionError as error:
         refuse(str(error))
     service.lock = lock
     reactor.callWhenRunning(handle_signals, reactor, lambda: service.reloader.apply(options.choose()))
@@ -116,13 +120,13 @@ def makeService(options: Options) -> IService:
     return service
 
 
-def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> Together:
+def put_together(choices: DriverOptions, version: tuple[int, ...], reactor: Any) -> DriverService:
     """A driver with its status, which does nothing before it is started."""
     client = _client(choices, reactor)
-    addresses = Addresses(reactor)
+    addresses = AddressResolver(reactor)
     # One that others run may be another user's, with whom addresses cannot be shared.
     shares = choices.runs and "noreuseport" not in (choices.template or "")
-    wanted = Wanted(
+    wanted = DesiredState(
         addresses.address_of,
         why_not,
         shares=shares,
@@ -132,7 +136,7 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> To
     )
     runtime = Runtime(reactor, UNIXClientEndpoint(reactor, str(choices.socket), ANSWER_S_MAX))
     reloading = _reloading(choices, reactor)
-    loader = Loader(
+    loader = HaproxyReloader(
         reactor,
         runtime=runtime,
         renderer=_renderer(choices, version),
@@ -145,52 +149,52 @@ def put_together(choices: Choices, version: tuple[int, ...], reactor: Any) -> To
     driver = Driver(
         reactor,
         watch=watch,
-        consumer=Consumer(client, choices.name, watch.instance),
+        consumer=Acknowledger(client, choices.name, watch.instance),
         wanted=wanted,
         addresses=addresses,
         runtime=runtime,
         loader=loader,
         reporting=choices.report,
     )
-    if isinstance(reloading, Supervisor):
+    if isinstance(reloading, HaproxySupervisor):
         reloading.before_start, reloading.on_start = loader.rewrite, driver.poke
     files = _machine_files(choices, driver, reactor)
     use_machine = partial(_use_machine, files)
     use_machine(choices)
-    together = Together(
-        [driver, Asker(reactor, States(client), driver), files], site(driver, reactor), choices, reactor
+    together = DriverService(
+        [driver, StateReader(reactor, StateSource(client), driver), files], site(driver, reactor), choices, reactor
     )
-    together.reloader = Reloader(choices, partial(_renderer, version=version), driver, use_machine)
+    together.reloader = DriverReloader(choices, partial(_renderer, version=version), driver, use_machine)
     return together
 
 
-def _machine_files(choices: Choices, driver: Driver, reactor: Any) -> MachineFiles:
+def _machine_files(choices: DriverOptions, driver: Driver, reactor: Any) -> MachineFiles:
     def in_use() -> str:
         written = driver.loader.files.written
         return "" if written is None else written.text
 
-    return MachineFiles(reactor, Store(certificates_beside(choices.output)), driver.use_machine, in_use)
+    return MachineFiles(reactor, CertificateStore(certificates_beside(choices.output)), driver.use_machine, in_use)
 
 
-def _use_machine(files: MachineFiles, choices: Choices) -> None:
-    """Have a driver take what these options say of the machine. Raises `Unfit`."""
+def _use_machine(files: MachineFiles, choices: DriverOptions) -> None:
+    """Have a driver take what these options say of the machine. Raises `OptionError`."""
     stats = choices.machine.stats
     if stats is not None and stats not in files.in_use() and (why := why_not(stats, shared=False)) is not None:
-        raise Unfit(f"--stats {stats} cannot be listened on, for {why}: choose another port or address.")
+        raise OptionError(f"--stats {stats} cannot be listened on, for {why}: choose another port or address.")
     exporter = stats is not None and _has_exporter(choices.haproxy)
     files.use(evolve(choices.machine, exporter=exporter), choices.certificates, choices.include)
 
 
-class Together(MultiService):
+class DriverService(MultiService):
     """A driver, and where it is told how things are. `lock` keeps others from its files for as long as it is there.
 
     `reloader` changes the options of the driver.
     """
 
     lock: IO[str]
-    reloader: Reloader
+    reloader: DriverReloader
 
-    def __init__(self, services: Sequence[IService], page: Site, choices: Choices, reactor: Any) -> None:
+    def __init__(self, services: Sequence[IService], page: Site, choices: DriverOptions, reactor: Any) -> None:
         super().__init__()
         for service in services:
             service.setServiceParent(self)
@@ -203,7 +207,7 @@ class Together(MultiService):
             super().privilegedStartService()
 
 
-def _beside(choices: Choices) -> frozenset[Listened]:
+def _beside(choices: DriverOptions) -> frozenset[ListeningPlace]:
     """Where this driver listens, which is for operators alone."""
     if choices.status is None or choices.status.kind == "unix":
         return frozenset()
@@ -211,27 +215,27 @@ def _beside(choices: Choices) -> frozenset[Listened]:
     return frozenset(evolve(each, owner="the driver tells its --status") for each in listened_in(f"bind {bind}"))
 
 
-def _reloading(choices: Choices, reactor: Any) -> Reloading:
+def _reloading(choices: DriverOptions, reactor: Any) -> HaproxyControl:
     if not choices.runs:
-        return Command(reactor, choices.reload)
+        return ReloadCommand(reactor, choices.reload)
     master = Runtime(reactor, UNIXClientEndpoint(reactor, f"{choices.socket}{MASTER}", ANSWER_S_MAX))
-    return Supervisor(reactor, choices.haproxy, choices.output, choices.socket, master)
+    return HaproxySupervisor(reactor, choices.haproxy, choices.output, choices.socket, master)
 
 
-def _renderer(choices: Choices, version: tuple[int, ...]) -> Renderer:
-    """By the operator's template, or by ours. Raises `Unfit` for one that cannot be rendered at all."""
+def _renderer(choices: DriverOptions, version: tuple[int, ...]) -> Renderer:
+    """By the operator's template, or by ours. Raises `OptionError` for one that cannot be rendered at all."""
     template = choices.template
     if template is None:
         template = resources.files(core).joinpath("haproxy.cfg.j2").read_text("utf-8")
     try:
         renderer = Renderer(template, str(choices.socket), str(states_beside(choices.output)), version)
-        renderer.description(Shape())
+        renderer.description(Topology())
     except Unrenderable as error:
-        raise Unfit(f"--template {error}.") from error
+        raise OptionError(f"--template {error}.") from error
     return renderer
 
 
-def _check(choices: Choices) -> str:
+def _check(choices: DriverOptions) -> str:
     """Check what is not checked without running HAProxy, and return what the configuration is."""
     for problem in () if choices.certificates is None else find(choices.certificates).problems.values():
         refuse(f"--certificates: {problem}.")
@@ -241,22 +245,22 @@ def _check(choices: Choices) -> str:
     for file, why in custom.misnamed().items():
         refuse(f"--include: {file} {why}{'' if why.endswith('?') else '.'}")
     try:
-        shape = Shape(machine=evolve(choices.machine, custom=custom))
+        shape = Topology(machine=evolve(choices.machine, custom=custom))
         rendered = _renderer(choices, _version(choices.haproxy)).render(shape, {})
-    except (Unfit, Unrenderable) as error:
+    except (OptionError, Unrenderable) as error:
         refuse(str(error))
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".cfg") as draft:
         draft.write(rendered.text)
         draft.flush()
         try:
             check_now(choices.haproxy, Path(draft.name))
-        except Refused as error:
+        except ConfigRefused as error:
             why = located(str(error), rendered.text)
             refuse(f"{choices.haproxy} refuses the configuration that an empty registry gives: {why}.")
     return f"nodes {', '.join(choices.nodes)}, output {choices.output}, socket {choices.socket}"
 
 
-def _client(choices: Choices, reactor: Any) -> Client:
+def _client(choices: DriverOptions, reactor: Any) -> Client:
     try:
         return Client(reactor, choices.nodes, token=choices.token, ca=choices.ca)
     except ValueError as error:

@@ -37,7 +37,7 @@ from bender.line_protocol.messages import LINE_BYTES_MAX, ClientMessage, decode_
 from bender.net.eager_write import limit_unsent, prompt_writer
 from bender.net.fair_turns import Turns
 from bender.node.consumer_table import Origin, origin_of
-from bender.node.event_stream import Stream
+from bender.node.event_stream import EventStream
 from bender.node.journal import Entry
 from bender.node.journal import said as said_line
 from bender.node.node import Full, Node, NotReady
@@ -78,7 +78,7 @@ class Subscriber(Protocol):
     def __init__(self, node: Node, turns: Turns, clock: IReactorTime, sessions: Sessions, origin: Origin) -> None:
         self._node = node
         self._turns = turns
-        self._stream = Stream(node, turns, clock, self, origin, ticks=True)
+        self._stream = EventStream(node, turns, clock, self, origin, ticks=True)
         self._sessions = sessions
         # What this connection has sessions of, with the seconds that they have after it.
         self._graces_s: dict[str, float] = {}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from bender.core.consumers import Report
-from bender.core.model import Invalid, Wanted, invalid, parse_wanted
+from bender.core.model import Invalid, RegistrationRequest, invalid, parse_wanted
 from bender.core.timing import TTL_S_MAX, Timing
 
 #: One line of a client: a thousand ids of 255 bytes, as in a request over HTTP.
@@ -31,7 +31,7 @@ class Subscribe(msgspec.Struct, forbid_unknown_fields=True):
 NOT_GIVEN = msgspec.Raw()
 
 
-class RegisterMessage(Wanted, frozen=True, rename={"ttl_s": "ttl", "grace_s": "grace"}):
+class RegisterMessage(RegistrationRequest, frozen=True, rename={"ttl_s": "ttl", "grace_s": "grace"}):
     """What is registered; `session` and `grace` may stand here as well as in the line."""
 
     session: bool = False

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from bender.core import consumers
 from bender.core.address_conflicts import AddressConflicts, ConflictChanges
-from bender.core.peers import Contact
+from bender.core.peers import Peer
 from bender.core.replica import Replica
 from bender.net.addresses import host_port
 
@@ -29,7 +29,7 @@ CONFLICT_IDS_MAX = 4
 State = Literal["heard", "silent", "left", "replaced"]
 
 
-def state(replica: Replica, contact: Contact, now: float) -> State:
+def state(replica: Replica, contact: Peer, now: float) -> State:
     """How this node sees another incarnation; `replaced` is one at whose address another is now."""
     if contact.gone:
         return "replaced" if contact.replaced or replica.contacts.succeeded(contact) else "left"
@@ -86,7 +86,7 @@ def _host_port(address: str) -> str:
     return host_port(host, int(port))
 
 
-class Chronicle:
+class ClusterLog:
     """Looks at a replica from time to time and logs what has changed."""
 
     _log = Logger()

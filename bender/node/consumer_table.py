@@ -119,7 +119,7 @@ class Known:
         return bool(self.streams) or (not self.has_streamed and now < self.present_until)
 
 
-class Roster:
+class ConsumerTable:
     """All consumers of one node, within the limits."""
 
     def __init__(self) -> None:

@@ -19,9 +19,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from bender.core.consumers import Confirmation, Consumer, Report
+from bender.core.consumers import Confirmation, ConsumerState, Report
 from bender.core.model import Invalid
-from bender.node.consumer_table import Known, Origin, Roster, Selecting
+from bender.node.consumer_table import ConsumerTable, Known, Origin, Selecting
 from bender.node.journal import Journal
 
 #: Who confirms and never followed a stream is connected for so long after each request: longer than the longest poll.
@@ -53,7 +53,7 @@ class Consumers:
         self._node = node
         self._journal = journal
         self._clock = clock
-        self._roster = Roster()
+        self._roster = ConsumerTable()
         self._waiting: list[_Waiting] = []
         self._openings = count(1)
         #: How many were added so far.
@@ -63,7 +63,7 @@ class Consumers:
 
     def connect(
         self, name: str, selects: Selecting, origin: Origin = NOWHERE, instance: str | None = None
-    ) -> Following:
+    ) -> ConsumerStream:
         """Begin a stream of a consumer. Raises `Full`.
 
         A consumer without another stream may have been started anew, and know nothing: it has to confirm again.
@@ -76,7 +76,7 @@ class Consumers:
         known.has_streamed = True
         known.opened = next(self._openings)
         known.alive_at = known.seen_at = self._clock.seconds()
-        return Following(self, known, selects)
+        return ConsumerStream(self, known, selects)
 
     def end_stream(self, known: Known, selects: Selecting) -> None:
         """Note the end of a stream."""
@@ -84,14 +84,14 @@ class Consumers:
         known.seen_at = self._clock.seconds()
         self._look()
 
-    def confirm(self, name: str, said: Confirmation, origin: Origin = NOWHERE) -> Consumer:
+    def confirm(self, name: str, said: Confirmation, origin: Origin = NOWHERE) -> ConsumerState:
         """Note that a consumer has acted on all events up to a cursor, and its report. Raises `Invalid` and `Full`.
 
         Without a cursor only the report is noted.
         """
         return self.confirm_as(self._confirming(name, origin, said.instance), name, said, origin)
 
-    def confirm_as(self, found: Known | None, name: str, said: Confirmation, origin: Origin) -> Consumer:
+    def confirm_as(self, found: Known | None, name: str, said: Confirmation, origin: Origin) -> ConsumerState:
         """Note the same of a consumer that was found already, or was not."""
         now = self._clock.seconds()
         position = None if said.cursor is None else self._journal.position(said.cursor)
@@ -157,7 +157,7 @@ class Consumers:
 
     # What others want to know.
 
-    def shown(self, key: str = "", number: int = 0) -> tuple[Consumer, ...]:
+    def shown(self, key: str = "", number: int = 0) -> tuple[ConsumerState, ...]:
         """All of them, in order of name; whether each has applied what happened to a key, up to the event `number`.
 
         Whoever asks about a key is not told what they report, which may be much.
@@ -180,7 +180,7 @@ class Consumers:
         """Return the names that more than one has, connected or not."""
         return self._roster.several()
 
-    async def until_applied(self, key: str, number: int, within_s: float) -> tuple[Consumer, ...]:
+    async def until_applied(self, key: str, number: int, within_s: float) -> tuple[ConsumerState, ...]:
         """Wait until all that are connected have applied this, for `within_s` at most; all of them as they are then."""
         waiting = _Waiting(key, number)
         if within_s > 0 and self._lacking(waiting):
@@ -223,9 +223,9 @@ class Consumers:
         later = map(self._journal.entry, range(number, known.position, -1))  # the last of them says it, mostly
         return not any(not streams or entry is None or any(each.admits(entry) for each in streams) for entry in later)
 
-    def _shown(self, known: Known, key: str = "", number: int = 0) -> Consumer:
+    def _shown(self, known: Known, key: str = "", number: int = 0) -> ConsumerState:
         position, journal, now = known.position, self._journal, self._clock.seconds()
-        return Consumer(
+        return ConsumerState(
             name=known.name,
             node=self._node,
             connected=known.is_connected(now),
@@ -241,7 +241,7 @@ class Consumers:
 
 
 @define(eq=False)
-class Following:
+class ConsumerStream:
     """A stream of a consumer, and what its client confirms by way of it."""
 
     _consumers: Consumers
@@ -249,7 +249,7 @@ class Following:
     _selects: Selecting
     _ended: bool = False
 
-    def confirm(self, said: Confirmation) -> Consumer:
+    def confirm(self, said: Confirmation) -> ConsumerState:
         """Note how far the client has got, also after its stream. Raises `Invalid` and `Full`."""
         known = self._known
         return self._consumers.confirm_as(known if known.listed else None, known.name, said, known.origin)

@@ -8,7 +8,7 @@ from attrs import asdict, define
 
 
 @define
-class Tally:
+class Counters:
     """Counted by whoever does it.
 
     `requests` are those to peers, rounds and pushes alike: `answered` ones, and those that `failed`. `received` are

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from bender.core.replica import Full
 from bender.net.fair_turns import Turns
 from bender.node.consumer_table import Origin
-from bender.node.consumers import NOWHERE, Following
+from bender.node.consumers import NOWHERE, ConsumerStream
 from bender.node.journal import Entry, said
 from bender.node.node import Node
 from bender.node.subscription import Selection, Subscription
@@ -61,7 +61,7 @@ class Outlet(Protocol):
 
 
 @implementer(IPushProducer)
-class Stream:
+class EventStream:
     """Follows one subscription after another and sends what they owe to `outlet`; its transport's producer.
 
     A subscription begins where the one before it is `live`, that is, was given all that it was owed: follow another
@@ -87,7 +87,7 @@ class Stream:
         self._looking: IDelayedCall | None = None
         self._ticking = clock.callLater(TICK_S, self._tick) if ticks else None
         #: What the client is as a consumer; None if it followed last without a name.
-        self.consumer: Following | None = None
+        self.consumer: ConsumerStream | None = None
 
     def follow(self, subscription: Subscription) -> None:
         """Give the client what it is owed by this subscription. Raises `Full`."""
@@ -106,7 +106,7 @@ class Stream:
         self.live = False
         self._give()
 
-    def _connect(self, name: str, selection: Selection) -> Following:
+    def _connect(self, name: str, selection: Selection) -> ConsumerStream:
         return self._node.consumers.connect(name, selection, self._origin, selection.instance)
 
     def rest(self) -> None:

@@ -14,8 +14,8 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 
 from bender.core.admin_state import told
-from bender.core.consumers import Consumer, labels
-from bender.core.diagnosis import Account, Held, Unheard
+from bender.core.consumers import ConsumerState, labels
+from bender.core.diagnosis import HeldClaim, NodeDiagnosis, NoDiagnosis
 from bender.core.reasons import CHECK_FAILED
 from bender.core.status import UP
 from bender.core.timing import in_a_word
@@ -33,7 +33,7 @@ async def explain(node: Node, key: str) -> dict[str, Any] | None:
         Deferred.fromCoroutine(node.all_consumers()),
     ]
     accounts, consumers = await gatherResults(asking, consumeErrors=True)
-    answered = [account for account in accounts if isinstance(account, Account)]
+    answered = [account for account in accounts if isinstance(account, NodeDiagnosis)]
     if not any(account.says_something for account in answered):
         return None
     shown = node.registration(key)
@@ -44,7 +44,7 @@ async def explain(node: Node, key: str) -> dict[str, Any] | None:
     return {
         "id": key,
         "listed": shown is not None,
-        "why": _why(answered, [account for account in accounts if isinstance(account, Unheard)])
+        "why": _why(answered, [account for account in accounts if isinstance(account, NoDiagnosis)])
         + _said(said)
         + _weight(shown)
         + _found(checked)
@@ -54,11 +54,11 @@ async def explain(node: Node, key: str) -> dict[str, Any] | None:
         "checks": checked,
         "same_address": same_address,
         "backends": _backends(node, key),
-        "nodes": [{"answered": isinstance(account, Account), **_fields(account)} for account in accounts],
+        "nodes": [{"answered": isinstance(account, NodeDiagnosis), **_fields(account)} for account in accounts],
     }
 
 
-def _fields(account: Account | Unheard) -> dict[str, Any]:
+def _fields(account: NodeDiagnosis | NoDiagnosis) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(account)
     return fields
 
@@ -66,7 +66,7 @@ def _fields(account: Account | Unheard) -> dict[str, Any]:
 # The sentence.
 
 
-def _why(accounts: Sequence[Account], unheard: Sequence[Unheard]) -> str:
+def _why(accounts: Sequence[NodeDiagnosis], unheard: Sequence[NoDiagnosis]) -> str:
     """The first account is that of the node which was asked."""
     asked = accounts[0]
     sentence = _why_listed(accounts) if asked.listed else _why_not_listed(asked, accounts)
@@ -78,7 +78,7 @@ def _why(accounts: Sequence[Account], unheard: Sequence[Unheard]) -> str:
     return sentence
 
 
-def _why_listed(accounts: Sequence[Account]) -> str:
+def _why_listed(accounts: Sequence[NodeDiagnosis]) -> str:
     asked = accounts[0]
     if asked.suspect_s is not None:
         lost = f": {_lost(asked)}" if _lost(asked) else ""
@@ -94,13 +94,13 @@ def _why_listed(accounts: Sequence[Account]) -> str:
     return f"listed: {account.node} heard from it {_seconds(claim.renewed_s)} ago, {_left(claim)}"
 
 
-def _left(claim: Held) -> str:
+def _left(claim: HeldClaim) -> str:
     if claim.left_s > 0:
         return f"and it has {_seconds(claim.left_s)} left of its ttl of {claim.ttl:g} s"
     return f"its ttl of {claim.ttl:g} s is over, and the other nodes are asked whether they heard from it"
 
 
-def _why_not_listed(asked: Account, accounts: Sequence[Account]) -> str:
+def _why_not_listed(asked: NodeDiagnosis, accounts: Sequence[NodeDiagnosis]) -> str:
     last = next((happened for happened in asked.events if happened.event == "offline"), None)
     since = "" if last is None else f" since {_time(last.at_ms)}"
     lost = _lost(asked)
@@ -119,7 +119,7 @@ def _why_not_listed(asked: Account, accounts: Sequence[Account]) -> str:
     return f"not listed at {asked.node}, which knows nothing of it"
 
 
-def _lost(account: Account) -> str:
+def _lost(account: NodeDiagnosis) -> str:
     """The nodes that a node does not hear, and whose word would count if it did."""
     return ", ".join(f"{seen.node} ({_ago(seen.heard_s)})" for seen in account.sees if seen.why == "silent")
 
@@ -139,7 +139,7 @@ def _weight(shown: bytes | None) -> str:
     return "; its weight is 0, so it gets no traffic" if weight == 0 else ""
 
 
-def _checked(key: str, consumers: Iterable[Consumer]) -> list[dict[str, Any]]:
+def _checked(key: str, consumers: Iterable[ConsumerState]) -> list[dict[str, Any]]:
     """What those load balancers find that report on their checks."""
     finding = [(each, None if each.report is None else each.report.found_down) for each in consumers if each.connected]
     reports = [(each, down) for each, down in finding if down is not None]

@@ -20,10 +20,10 @@ from typing import Protocol
 import msgspec
 from twisted.logger import Logger
 
-from bender.core.diagnosis import Happened
+from bender.core.diagnosis import PastEvent
 from bender.core.model import registration
 from bender.core.replica import Full
-from bender.core.view import Event
+from bender.core.view import ViewEvent
 
 #: Events that are kept, and their bytes: at 200 events a second a watcher may be away for 50 s.
 EVENTS_MAX = 10_000
@@ -51,7 +51,7 @@ class Entry:
         self.version = version
 
     @classmethod
-    def told(cls, event: Event, cursor: str, at_ms: int) -> Entry:
+    def told(cls, event: ViewEvent, cursor: str, at_ms: int) -> Entry:
         """A change of visibility at a time."""
         app, version = _app_and_version(event)
         return cls(cursor, _line(event, at_ms, cursor), app, version)
@@ -61,7 +61,7 @@ class Entry:
         return len(self.line)
 
 
-def _app_and_version(event: Event) -> tuple[str, str] | tuple[None, None]:
+def _app_and_version(event: ViewEvent) -> tuple[str, str] | tuple[None, None]:
     kind, *path = event.key.split("/")
     return (path[0], path[1]) if kind == "registration" else (None, None)
 
@@ -74,14 +74,14 @@ _FORM_BYTES_ABOUT = 250
 _FORM = b'{"event":"%b","cursor":"%b","at":%b,"reason":"%b","%b":%b}\n'
 
 
-def _line(event: Event, at_ms: int, cursor: str) -> bytes:
+def _line(event: ViewEvent, at_ms: int, cursor: str) -> bytes:
     kind = event.key.partition("/")[0]
     parts = (event.what, cursor, str(at_ms), event.reason, kind)
     body = registration(event.key, event.body, event.standing) if kind == "registration" else event.body
     return _FORM % (*(part.encode() for part in parts), body)
 
 
-class Listener(Protocol):
+class JournalListener(Protocol):
     """Who is told of events: `heard` says that there are some, and `closed` that there will be no more.
 
     What came up to the event number `since` it has been told of before, or was not concerned by.
@@ -119,18 +119,18 @@ class Journal:
         self.told = 0
         self._later = later
         # The others of the present round, and the number of the last event that it tells of.
-        self._untold: Iterator[Listener] | None = None
+        self._untold: Iterator[JournalListener] | None = None
         self._telling = 0
         self._prefix = prefix
         self._events_max = events_max
         self._bytes_max = bytes_max
         self._listeners_max = listeners_max
         # Each is encoded for the first who wants it; until then there is only what happened, and when.
-        self._entries: dict[int, Entry | tuple[Event, int]] = {}
+        self._entries: dict[int, Entry | tuple[ViewEvent, int]] = {}
         self._bytes = 0
         # By app, because thousands may listen to one app each; dicts, because they keep the order.
-        self._listeners: dict[str | None, dict[Listener, None]] = {None: {}}
-        self._app_of: dict[Listener, str | None] = {}
+        self._listeners: dict[str | None, dict[JournalListener, None]] = {None: {}}
+        self._app_of: dict[JournalListener, str | None] = {}
 
     @property
     def listeners(self) -> int:
@@ -139,7 +139,7 @@ class Journal:
 
     # Writing.
 
-    def append(self, events: Iterable[Event]) -> None:
+    def append(self, events: Iterable[ViewEvent]) -> None:
         """Number and keep these events, and tell all who listen, one event after the other."""
         at_ms = self.wall_ms()
         for event in events:
@@ -155,7 +155,7 @@ class Journal:
         for listener in tuple(self._app_of):
             listener.closed()
 
-    def _keep(self, event: Event, at_ms: int) -> None:
+    def _keep(self, event: ViewEvent, at_ms: int) -> None:
         self._entries[self.number] = (event, at_ms)
         self._bytes += _bytes_about(event)
         while len(self._entries) > self._events_max or self._bytes > self._bytes_max:
@@ -190,7 +190,7 @@ class Journal:
                 self._tell_one(listener)
         self._later(self._go_round)
 
-    def _tell_one(self, listener: Listener) -> None:
+    def _tell_one(self, listener: JournalListener) -> None:
         """Tell a listener; one that fails, because of a defect, must not keep the others from being told."""
         try:
             listener.heard(self.told)
@@ -230,7 +230,7 @@ class Journal:
             return entry
         return found
 
-    def happened(self, key: str, count_max: int) -> tuple[Happened, ...]:
+    def happened(self, key: str, count_max: int) -> tuple[PastEvent, ...]:
         """The last events of one id, newest first, as far as they are held. It takes up to 5 ms."""
         newest_first = (self._entries[number] for number in range(self.number, self.number - len(self._entries), -1))
         mark = b'"id":"%b",' % msgspec.json.encode(key)[1:-1]
@@ -239,7 +239,7 @@ class Journal:
 
     # Listening.
 
-    def listen(self, listener: Listener, app: str | None = None) -> None:
+    def listen(self, listener: JournalListener, app: str | None = None) -> None:
         """Tell `listener` of everything from now on, or of the registrations of one app only.
 
         Who listens already listens so from now on. Raises `Full` where too many others do.
@@ -250,7 +250,7 @@ class Journal:
         self._listeners.setdefault(app, {})[listener] = None
         self._app_of[listener] = app
 
-    def unlisten(self, listener: Listener) -> None:
+    def unlisten(self, listener: JournalListener) -> None:
         """Tell `listener` nothing more; it need not listen."""
         if listener not in self._app_of:
             return
@@ -260,19 +260,19 @@ class Journal:
             del self._listeners[app]
 
 
-def _bytes_about(event: Event) -> int:
+def _bytes_about(event: ViewEvent) -> int:
     return _FORM_BYTES_ABOUT + 2 * len(event.key) + len(event.body)
 
 
-def _is_of(entry: Entry | tuple[Event, int], key: str, mark: bytes) -> bool:
+def _is_of(entry: Entry | tuple[ViewEvent, int], key: str, mark: bytes) -> bool:
     return mark in entry.line if isinstance(entry, Entry) else entry[0].key == key
 
 
-def _happened(entry: Entry | tuple[Event, int]) -> Happened:
+def _happened(entry: Entry | tuple[ViewEvent, int]) -> PastEvent:
     if isinstance(entry, Entry):
-        return msgspec.json.decode(entry.line, type=Happened)
+        return msgspec.json.decode(entry.line, type=PastEvent)
     event, at_ms = entry
-    return Happened(event.what, at_ms, event.reason)
+    return PastEvent(event.what, at_ms, event.reason)
 
 
 def said(event: str, **fields: object) -> bytes:

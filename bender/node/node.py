@@ -19,20 +19,20 @@ from twisted.logger import Logger
 from bender import __version__
 from bender.core import consumers
 from bender.core.address_conflicts import AddressConflicts
-from bender.core.admin_state import Word, key_of_state, registration_of
-from bender.core.consumers import Awaited, Consumer
-from bender.core.diagnosis import Account, Unheard, heard_s
+from bender.core.admin_state import Override, key_of_state, registration_of
+from bender.core.consumers import Awaited, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis, heard_s
 from bender.core.ledger import Claim
-from bender.core.messages import Message, Request, Sender, Setting
-from bender.core.model import Wanted, canonical_id, instance_of
-from bender.core.peers import Contact
+from bender.core.messages import ConfigSetting, Message, OutgoingMessage, Sender
+from bender.core.model import RegistrationRequest, canonical_id, instance_of
+from bender.core.peers import Peer
 from bender.core.replica import Full, NotReady, Replica
-from bender.core.status import Standing
+from bender.core.status import RegistrationStatus
 from bender.core.timing import Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import in_order
 from bender.node.cluster_log import (
-    Chronicle,
+    ClusterLog,
     conflict_problems,
     same_name,
     shared,
@@ -41,12 +41,12 @@ from bender.node.cluster_log import (
     state,
 )
 from bender.node.consumers import Consumers
-from bender.node.counters import Tally
+from bender.node.counters import Counters
 from bender.node.journal import Journal
 from bender.node.listings import Listings
-from bender.node.propagation import Applied, Applying, Ask, Spreading
+from bender.node.propagation import AppliedBy, Ask, ChangePropagation, LedgerPropagation
 
-__all__ = ["Full", "Node", "NotReady", "Sources", "Succeeded"]
+__all__ = ["Full", "InstanceReplaced", "Node", "NotReady", "Sources"]
 
 #: Events of one id that are told in an account of it.
 EVENTS_TOLD_MAX = 20
@@ -55,7 +55,7 @@ EVENTS_TOLD_MAX = 20
 REGISTRATIONS_MAX = 1_000_000
 
 
-class Succeeded(Exception):
+class InstanceReplaced(Exception):
     """Another instance has registered under the id since. Nothing was changed."""
 
 
@@ -111,15 +111,17 @@ class Node:
         self.journal = Journal(f"{incarnation:016x}", sources.wall_ms, partial(clock.callLater, 0))
         self.consumers = Consumers(name, self.journal, clock)
         self.listings = Listings(self.replica.view, f"{incarnation:016x}")
-        self._chronicle = Chronicle(self.replica, sources.monotonic)
-        self._spreading = Spreading(self.replica, clock, sources.monotonic)
+        self._chronicle = ClusterLog(self.replica, sources.monotonic)
+        self._spreading = LedgerPropagation(self.replica, clock, sources.monotonic)
         self._conflicts = AddressConflicts(self.replica.view.addresses, self._ttl_s, timing)
-        self._applying = Applying(self.replica, self.journal, self.consumers, self._spreading, sources.monotonic)
-        self.tally = Tally()
+        self._applying = ChangePropagation(
+            self.replica, self.journal, self.consumers, self._spreading, sources.monotonic
+        )
+        self.tally = Counters()
         #: Called with the requests to be sent to peers whenever there are any.
-        self.on_requests: Callable[[list[Request]], None] = lambda _: None
+        self.on_requests: Callable[[list[OutgoingMessage]], None] = lambda _: None
         #: Asks the node at an address for its account of an id.
-        self.ask_account: Callable[[str, str], Coroutine[Any, Any, Account | Unheard]] = _unasked
+        self.ask_account: Callable[[str, str], Coroutine[Any, Any, NodeDiagnosis | NoDiagnosis]] = _unasked
         #: Asks the node at an address for its consumers, when they have acted on something; None if it does not answer.
         self.ask_consumers: Ask = _nobody
 
@@ -164,7 +166,7 @@ class Node:
             self._pass_on()
             raise
 
-    def register(self, wanted: Wanted) -> tuple[bool, bytes]:
+    def register(self, wanted: RegistrationRequest) -> tuple[bool, bytes]:
         """Hear from an instance. Returns whether it was not listed here, and its encoded terms.
 
         Raises `Full` where too many registrations were made at this node already.
@@ -220,26 +222,26 @@ class Node:
     def deregister(self, key: str, *, instance: str | None = None, reason: str | None = None) -> bool:
         """Remove an instance, for a reason that all nodes announce if one is given; False if it is not known.
 
-        With the token `instance` only that one: raises `Succeeded` where the registration has another token. One
+        With the token `instance` only that one: raises `InstanceReplaced` where the registration has another token. One
         without a token is removed, because it may be that of this instance, renewed by a node that knows no tokens.
         """
         now = self._now()
         self._require_ready(now)
         existing = None if instance is None else self.replica.winner(now, key)
         if existing is not None and instance_of(existing) not in (None, instance):
-            raise Succeeded(f"another instance of {key} has registered under that id since; nothing is removed")
+            raise InstanceReplaced(f"another instance of {key} has registered under that id since; nothing is removed")
         removed = self.replica.deregister(now, key, reason)
         self._pass_on()
         return removed
 
-    async def until_applied(self, key: str, within_s: float) -> Applied:
+    async def until_applied(self, key: str, within_s: float) -> AppliedBy:
         """Wait until all nodes that are heard, and all consumers of theirs, have what was done to a key here before.
 
         They have `within_s` for it.
         """
         return await self._applying.until_applied(self.ask_consumers, key, within_s)
 
-    async def all_consumers(self) -> list[Consumer]:
+    async def all_consumers(self) -> list[ConsumerState]:
         """The consumers of all nodes that answer, in order of name."""
         return await self._applying.consumers(self.ask_consumers)
 
@@ -247,7 +249,7 @@ class Node:
         """Return the instances of each name, or of one, that several connected consumers have, one of them here."""
         return self._applying.shared(name)
 
-    async def awaited_consumers(self, awaited: Awaited) -> tuple[Consumer, ...]:
+    async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
         """This node's consumers, when they have confirmed what is awaited, or as soon as its time is over."""
         return await self._applying.awaited(awaited)
 
@@ -256,7 +258,7 @@ class Node:
         self.replica.configure(self._now(), key, body, author, self._sources.wall_ms())
         self._pass_on()
 
-    def set_state(self, registration: str, word: Word, author: str) -> None:
+    def set_state(self, registration: str, word: Override, author: str) -> None:
         """Take an operator's word on a registration. Raises `Full` where too many are kept."""
         self._set_state(registration, word.state.encode(), author, word.lasts_s)
 
@@ -314,11 +316,11 @@ class Node:
         """The registration that a claim speaks for, as clients see it."""
         return self.replica.view.registration(claim)
 
-    def standing(self, key: str) -> Standing:
+    def standing(self, key: str) -> RegistrationStatus:
         """What is to be said of a registration beside its terms, listed or not."""
         return self.replica.view.standing(key)
 
-    def standings(self) -> dict[str, Standing]:
+    def standings(self) -> dict[str, RegistrationStatus]:
         """The standing at this moment of all registrations with another one than the usual."""
         return self.replica.view.standings()
 
@@ -326,7 +328,7 @@ class Node:
         """Whether no operator says anything else of what is listed of a version."""
         return self.replica.view.all_up(app, version)
 
-    def word(self, key: str) -> tuple[Setting, float] | None:
+    def word(self, key: str) -> tuple[ConfigSetting, float] | None:
         """An operator's word on a registration, and the seconds that are left of it, if there is one."""
         return self.replica.word(self._now(), key_of_state(key))
 
@@ -353,7 +355,7 @@ class Node:
         setting = self.replica.setting(key)
         return setting.body if setting else None
 
-    def history(self, key: str) -> tuple[Setting, ...]:
+    def history(self, key: str) -> tuple[ConfigSetting, ...]:
         """The settings of a configuration key, newest first; without a body where it was removed."""
         return self.replica.history(key)
 
@@ -380,12 +382,12 @@ class Node:
         claim = self.claim(key)
         return self.timing.ttl_s if claim is None else claim.ttl_s
 
-    def account(self, key: str) -> Account:
+    def account(self, key: str) -> NodeDiagnosis:
         """All that this node knows of an id."""
         events = self.journal.happened(key, EVENTS_TOLD_MAX)
         return msgspec.structs.replace(self.replica.account(self._now(), key), events=events)
 
-    async def accounts(self, key: str) -> list[Account | Unheard]:
+    async def accounts(self, key: str) -> list[NodeDiagnosis | NoDiagnosis]:
         """All that any node knows of an id, this one first; peers are asked for it, those that have left are not."""
         asked = [contact for contact in self.replica.contacts if not contact.gone]
         asking = [Deferred.fromCoroutine(self._account_of(contact, key)) for contact in asked]
@@ -393,9 +395,9 @@ class Node:
         answers = await gatherResults(asking)
         return [own, *map(_named, asked, answers)]
 
-    async def _account_of(self, contact: Contact, key: str) -> Account | Unheard:
+    async def _account_of(self, contact: Peer, key: str) -> NodeDiagnosis | NoDiagnosis:
         if not self.replica.links.has_reached(contact.address):
-            return Unheard(contact.name, contact.address, "was never reached from this node")
+            return NoDiagnosis(contact.name, contact.address, "was never reached from this node")
         return await self.ask_account(contact.address, key)
 
     def status(self) -> dict[str, Any]:
@@ -447,7 +449,7 @@ class Node:
             | self.replica.invalid(now)
         )
 
-    def _peer_status(self, contact: Contact, now: float) -> dict[str, Any]:
+    def _peer_status(self, contact: Peer, now: float) -> dict[str, Any]:
         return {
             "node": contact.name,
             "address": contact.address,
@@ -487,12 +489,12 @@ class Node:
         self._pass_on()
         return answer
 
-    def answered(self, request: Request, answer: Message) -> None:
+    def answered(self, request: OutgoingMessage, answer: Message) -> None:
         self.tally.answered += 1
         self.replica.answered(self._now(), request, answer)
         self._pass_on()
 
-    def failed(self, request: Request) -> None:
+    def failed(self, request: OutgoingMessage) -> None:
         self.tally.failed += 1
         self.replica.failed(self._now(), request)
         self._pass_on()
@@ -554,20 +556,20 @@ class Node:
                 deferred.callback(None)
 
 
-def _named(contact: Contact, answer: Account | Unheard) -> Account | Unheard:
+def _named(contact: Peer, answer: NodeDiagnosis | NoDiagnosis) -> NodeDiagnosis | NoDiagnosis:
     """Who did not answer has a name all the same."""
-    return answer if isinstance(answer, Account) else msgspec.structs.replace(answer, node=contact.name)
+    return answer if isinstance(answer, NodeDiagnosis) else msgspec.structs.replace(answer, node=contact.name)
 
 
-def _api(whose: Sender | Contact) -> str | None:
+def _api(whose: Sender | Peer) -> str | None:
     """The `host:port` where clients reach a node; None where they do not from elsewhere."""
     host, _, _ = whose.address.rpartition(":")
     return f"{host}:{whose.api_port}" if whose.api_port else None
 
 
-async def _nobody(_address: str, _awaited: Awaited) -> tuple[Consumer, ...] | None:
+async def _nobody(_address: str, _awaited: Awaited) -> tuple[ConsumerState, ...] | None:
     return ()
 
 
-async def _unasked(address: str, _key: str) -> Account | Unheard:
-    return Unheard(address, address, "nobody is asked before this node exchanges anything with its peers")
+async def _unasked(address: str, _key: str) -> NodeDiagnosis | NoDiagnosis:
+    return NoDiagnosis(address, address, "nobody is asked before this node exchanges anything with its peers")

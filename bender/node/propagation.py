@@ -18,14 +18,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.core.consumers import Awaited, Consumer, labels, shared_names
-from bender.core.peers import Contact
+from bender.core.consumers import Awaited, ConsumerState, labels, shared_names
+from bender.core.peers import Peer
 from bender.core.replica import Replica
 from bender.node.consumers import Consumers
 from bender.node.journal import Journal
 
 #: Asks the node at an address for its consumers; None if it does not answer.
-Ask = Callable[[str, Awaited], Coroutine[Any, Any, tuple[Consumer, ...] | None]]
+Ask = Callable[[str, Awaited], Coroutine[Any, Any, tuple[ConsumerState, ...] | None]]
 
 #: Seconds between two looks at the consumers of other nodes: at most, and at least, where this node has a new one.
 LOOKS_APART_S = 30.0
@@ -40,15 +40,15 @@ LATER_S_MAX = 1.0
 
 
 @frozen
-class Reached:
+class ReachedPeers:
     """The peers that have it, and those that did not say so; `unanswered` are configured ones that were never found."""
 
-    having: tuple[Contact, ...]
-    lacking: tuple[Contact, ...]
+    having: tuple[Peer, ...]
+    lacking: tuple[Peer, ...]
     unanswered: tuple[str, ...]
 
 
-class Spreading:
+class LedgerPropagation:
     """Waits until the peers of one replica have its ledger, for example before a deregistered instance is stopped.
 
     What is waited for is looked at after everything that may have brought the peers on; what that costs does not grow
@@ -65,7 +65,7 @@ class Spreading:
         # By the incarnation and version of another node's ledger that is to come.
         self._expecting: list[tuple[int, int, Deferred[None]]] = []
 
-    async def until_reached(self, version: int, within_s: float) -> Reached:
+    async def until_reached(self, version: int, within_s: float) -> ReachedPeers:
         """Wait until all peers have this node's ledger up to `version`, but for those that are silent."""
         if self._reached() < version and within_s > 0:
             waiting: Deferred[None] = Deferred()
@@ -115,10 +115,10 @@ class Spreading:
         """The version up to which all peers have this node's ledger that are heard."""
         return self._replica.reached(self._monotonic())
 
-    def _split(self, version: int) -> Reached:
+    def _split(self, version: int) -> ReachedPeers:
         replica = self._replica
         having, lacking = replica.split(version)
-        return Reached(tuple(having), tuple(lacking), tuple(replica.links.unanswered()))
+        return ReachedPeers(tuple(having), tuple(lacking), tuple(replica.links.unanswered()))
 
 
 def _wake(waiting: Deferred[None]) -> None:
@@ -127,7 +127,7 @@ def _wake(waiting: Deferred[None]) -> None:
 
 
 @frozen
-class Applied:
+class AppliedBy:
     """Who has applied a change: nodes, this one first, and consumers; and who did not say so, all by name.
 
     Nodes of the same name have their address after it, and consumers their instance, in parentheses. A peer that was
@@ -143,7 +143,7 @@ class Applied:
 class _Found:
     """A consumer at some node; it was first there at `began_at`, and last alive at `alive_at`, by this node's clock."""
 
-    consumer: Consumer
+    consumer: ConsumerState
     began_at: float
     alive_at: float
 
@@ -151,7 +151,7 @@ class _Found:
 _Asking = Deferred[list[_Found] | None]
 
 
-class Applying:
+class ChangePropagation:
     """Finds out for one node."""
 
     _log = Logger()
@@ -161,7 +161,7 @@ class Applying:
         replica: Replica,
         journal: Journal,
         consumers: Consumers,
-        spreading: Spreading,
+        spreading: LedgerPropagation,
         monotonic: Callable[[], float],
     ) -> None:
         self._replica = replica
@@ -176,7 +176,7 @@ class Applying:
         self._looked_after = 0
         self._looking: Deferred[None] | None = None
 
-    async def until_applied(self, ask: Ask, key: str, within_s: float) -> Applied:
+    async def until_applied(self, ask: Ask, key: str, within_s: float) -> AppliedBy:
         """Wait until all have what was done to a key here before, so many seconds at most, but for who is silent."""
         replica = self._replica
         version = replica.claims.ledger.version
@@ -195,13 +195,13 @@ class Applying:
         done = [each.connected and each.applied for each in consumers]
         lacking = dict.fromkeys(label for label, applied in zip(called, done, strict=True) if not applied)
         name = self._node_names([*reached.having, *reached.lacking, *untold])
-        return Applied(
+        return AppliedBy(
             (name(None), *(name(contact) for contact in reached.having if contact not in untold)),
             tuple(dict.fromkeys(label for label in called if label not in lacking)),
             tuple(dict.fromkeys([*map(name, [*reached.lacking, *untold]), *reached.unanswered, *lacking])),
         )
 
-    async def consumers(self, ask: Ask) -> list[Consumer]:
+    async def consumers(self, ask: Ask) -> list[ConsumerState]:
         """The consumers of all nodes that answer, in order of name."""
         own, asking = self._begun(self.awaited(Awaited())), self._ask(ask, Awaited())
         try:
@@ -245,14 +245,14 @@ class Applying:
     def _looked(self, _: None) -> None:
         self._looking = None
 
-    async def awaited(self, awaited: Awaited) -> tuple[Consumer, ...]:
+    async def awaited(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
         """This node's consumers, when they have confirmed what is awaited, or as soon as its time is over."""
         until = self._monotonic() + awaited.within_s
         await self._spreading.until_here(awaited.incarnation, awaited.version, awaited.within_s)
         left_s = max(0.0, until - self._monotonic())
         return await self._consumers.until_applied(awaited.key, self._journal.number, left_s)
 
-    def _ask(self, ask: Ask, awaited: Awaited) -> dict[Contact, _Asking]:
+    def _ask(self, ask: Ask, awaited: Awaited) -> dict[Peer, _Asking]:
         """Ask those that are heard. An address that never answered is not tried: of a peer there nothing is known."""
         now, contacts, links = self._monotonic(), self._replica.contacts, self._replica.links
         heard = (contact for contact in contacts if not contacts.silent(contact, now))
@@ -261,7 +261,7 @@ class Applying:
             for contact in heard
         }
 
-    def _begun(self, asking: Coroutine[Any, Any, tuple[Consumer, ...] | None]) -> _Asking:
+    def _begun(self, asking: Coroutine[Any, Any, tuple[ConsumerState, ...] | None]) -> _Asking:
         """What this comes to; None once it is cancelled."""
 
         async def unless_cancelled() -> list[_Found] | None:
@@ -277,26 +277,26 @@ class Applying:
 
         return Deferred.fromCoroutine(unless_cancelled())
 
-    def _node_names(self, contacts: Iterable[Contact]) -> Callable[[Contact | None], str]:
+    def _node_names(self, contacts: Iterable[Peer]) -> Callable[[Peer | None], str]:
         """Return what gives the name of a peer, or of this node for None, with its address where several have it."""
         identity = self._replica.identity
         addresses: dict[str, set[str]] = {identity.name: {identity.address}}
         for contact in contacts:
             addresses.setdefault(contact.name, set()).add(contact.address)
 
-        def name(contact: Contact | None) -> str:
+        def name(contact: Peer | None) -> str:
             node = identity if contact is None else contact
             return node.name if len(addresses[node.name]) == 1 else f"{node.name} ({node.address})"
 
         return name
 
 
-def shared_by(consumers: Iterable[Consumer]) -> dict[str, list[str]]:
+def shared_by(consumers: Iterable[ConsumerState]) -> dict[str, list[str]]:
     """Return the instances of the names that several connected consumers have, by name."""
     return shared_names((each.name, each.instance) for each in consumers if each.connected)
 
 
-async def _gathered(own: _Asking, asking: Mapping[Contact, _Asking]) -> tuple[list[_Found], list[Contact]]:
+async def _gathered(own: _Asking, asking: Mapping[Peer, _Asking]) -> tuple[list[_Found], list[Peer]]:
     """The consumers of all who have said which they have, and the nodes that did not."""
     known = [*(await own or ())]
     untold = []

@@ -19,7 +19,7 @@ from attrs import frozen
 from bender.core.consumers import parse_instance
 from bender.core.ledger import Claim
 from bender.core.model import parse_name, registration, registration_bytes
-from bender.core.status import USUAL, Standing
+from bender.core.status import USUAL, RegistrationStatus
 from bender.node.journal import Entry, said, snapshot_lines
 from bender.node.node import Node
 
@@ -84,7 +84,7 @@ class Subscription:
         self._snapshot: Iterator[Entry] = iter(())
         # What of a snapshot was not taken yet, backwards.
         self._claims: list[Claim] = []
-        self._standings: dict[str, Standing] = {}
+        self._standings: dict[str, RegistrationStatus] = {}
         self._configured: dict[str, list[bytes]] = {}
 
     @property

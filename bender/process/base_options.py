@@ -11,7 +11,7 @@ from twisted.python import usage
 
 from bender import __version__
 from bender.process.lifecycle import refuse
-from bender.process.options import Unfit
+from bender.process.options import OptionError
 
 
 class BaseOptions(usage.Options):
@@ -35,7 +35,9 @@ class BaseOptions(usage.Options):
 
     def parseArgs(self, *arguments: str) -> None:
         if arguments:
-            raise Unfit(f"{arguments[0]!r} is one argument too many: every option of {self.program} begins with --.")
+            raise OptionError(
+                f"{arguments[0]!r} is one argument too many: every option of {self.program} begins with --."
+            )
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse, and end the process where they are unfit."""
@@ -43,7 +45,7 @@ class BaseOptions(usage.Options):
             super().parseOptions(options)
         except usage.UsageError as error:
             refuse(f"{error}: see twistd {self.program} --help.")
-        except Unfit as error:
+        except OptionError as error:
             refuse(str(error))
         if self["check-config"]:
             _end_checked(self.checked())
@@ -55,7 +57,7 @@ class BaseOptions(usage.Options):
         self.chosen = self.choose()
 
     def choose(self) -> Any:
-        """Return what the command line and the files amount to at present. Raises `Unfit`."""
+        """Return what the command line and the files amount to at present. Raises `OptionError`."""
         raise NotImplementedError
 
     def checked(self) -> str:

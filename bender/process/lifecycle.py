@@ -16,7 +16,7 @@ from bender.net.addresses import host_port
 from bender.process.options import Endpoint
 
 
-class Refusal(SystemExit, Exception):
+class StartRefused(SystemExit, Exception):
     """Why the process ends instead of starting, in one sentence.
 
     It is a `SystemExit`, so that the interpreter prints the sentence alone to stderr and ends with status 1, and an
@@ -26,7 +26,7 @@ class Refusal(SystemExit, Exception):
 
 def refuse(sentence: str) -> NoReturn:
     """End the process instead of starting."""
-    refusal = Refusal(f"bender: {sentence}")
+    refusal = StartRefused(f"bender: {sentence}")
     if sys.stderr is not sys.__stderr__:  # the log has it by now, and the interpreter would speak to the log alone
         print(refusal, file=sys.__stderr__)
     raise refusal

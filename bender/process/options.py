@@ -1,7 +1,7 @@
 """Options of a service under `twistd`, from the command line or a file, and the endpoints that they name.
 
-`Unfit` says in one sentence what is wrong with an option and what to do, and names the option as the operator wrote it:
-`--ttl`, or `ttl in FILE`.
+`OptionError` says in one sentence what is wrong with an option and what to do, and names the option as the operator
+wrote it: `--ttl`, or `ttl in FILE`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from bender.core.spelling import did_you_mean
 BACKLOG = 4096
 
 
-class Unfit(ValueError):
+class OptionError(ValueError):
     """An option, or several together, with which no node can be started."""
 
 
 @frozen
-class Given:
+class RawOption:
     """A value, and where it was given, in words that begin a sentence about it."""
 
     source: str
@@ -78,11 +78,13 @@ class Endpoint:
         return overlap and self.port == other.port != 0
 
 
-def parse_endpoint(given: Given) -> Endpoint:
-    """Where to listen. Raises `Unfit`."""
+def parse_endpoint(given: RawOption) -> Endpoint:
+    """Where to listen. Raises `OptionError`."""
     description = text_of(given)
     kind = description.partition(":")[0]
-    malformed = Unfit(f"{given.source} must be tcp:PORT:interface=ADDRESS, ssl:… or unix:PATH, not {description!r}.")
+    malformed = OptionError(
+        f"{given.source} must be tcp:PORT:interface=ADDRESS, ssl:… or unix:PATH, not {description!r}."
+    )
     if kind not in ("tcp", "tcp6", "ssl", "unix"):  # of others we could not tell who can reach them
         raise malformed
     seen = _Seen()
@@ -91,7 +93,7 @@ def parse_endpoint(given: Given) -> Endpoint:
     except (TypeError, ValueError) as error:  # a part is missing, unknown, or not a number
         raise malformed from error
     except Exception as error:  # OpenSSL has errors of its own for keys and certificates
-        raise Unfit(f"{given.source} cannot be {description!r}: {_one_line(error)}.") from error
+        raise OptionError(f"{given.source} cannot be {description!r}: {_one_line(error)}.") from error
     if not 0 <= seen.port <= PORT_MAX or (kind == "unix" and not seen.path):
         raise malformed
     return Endpoint(description, kind, seen.interface, seen.port, seen.path)
@@ -114,31 +116,31 @@ class _Seen:
         self.path = address
 
 
-def flag_of(given: Given) -> bool:
+def flag_of(given: RawOption) -> bool:
     if not isinstance(given.value, bool):
-        raise Unfit(f"{given.source} must be true or false, not {given.value!r}.")
+        raise OptionError(f"{given.source} must be true or false, not {given.value!r}.")
     return given.value
 
 
-def text_of(given: Given) -> str:
+def text_of(given: RawOption) -> str:
     if not isinstance(given.value, str) or "\0" in given.value:
-        raise Unfit(f"{given.source} must be a string without zeros in it, not {given.value!r}.")
+        raise OptionError(f"{given.source} must be a string without zeros in it, not {given.value!r}.")
     return given.value
 
 
-def from_toml(path: str, options: Iterable[str], program: str) -> dict[str, Given]:
-    """Return the options of a program that a TOML file has. Raises `Unfit`, also for other keys."""
+def from_toml(path: str, options: Iterable[str], program: str) -> dict[str, RawOption]:
+    """Return the options of a program that a TOML file has. Raises `OptionError`, also for other keys."""
     try:
         document = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise Unfit(f"--config {path} cannot be read: {error.strerror}.") from error
+        raise OptionError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise Unfit(f"--config {path} is not TOML: {_one_line(error)}.") from error
+        raise OptionError(f"--config {path} is not TOML: {_one_line(error)}.") from error
     unknown = [key for key in document if key not in {*options}]
     if unknown:
         problems = "; ".join(_unknown(key, [*options], program) for key in unknown)
-        raise Unfit(f"{path}: {problems}. The options are {', '.join(options)}.")
-    return {key: Given(f"{key} in {path}", value) for key, value in document.items()}
+        raise OptionError(f"{path}: {problems}. The options are {', '.join(options)}.")
+    return {key: RawOption(f"{key} in {path}", value) for key, value in document.items()}
 
 
 def _unknown(key: str, options: Sequence[str], program: str) -> str:

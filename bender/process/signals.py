@@ -18,7 +18,7 @@ from twisted.logger import Logger, globalLogPublisher
 
 from bender.process.lifecycle import leave_once
 from bender.process.log_files import LogFiles
-from bender.process.options import Unfit
+from bender.process.options import OptionError
 
 _log = Logger()
 
@@ -34,7 +34,7 @@ class Reread:
 def handle_signals(reactor: Any, reread: Callable[[], Reread]) -> None:
     """Handle signals from now on. Call it when the reactor runs, after the log observers are set up.
 
-    `reread` applies the configuration; it raises `Unfit` and changes nothing where the new one is not valid.
+    `reread` applies the configuration; it raises `OptionError` and changes nothing where the new one is not valid.
     """
     leave = leave_once(reactor)
     reload = Reload(LogFiles(globalLogPublisher._observers), reread)  # noqa: SLF001 - there is no other way
@@ -72,7 +72,7 @@ class Reload:
             _log.error("After SIGHUP {problem}: the log goes on in the old file.", problem=problem)
         try:
             reread = self._reread()
-        except Unfit as error:
+        except OptionError as error:
             _log.error("Configuration not changed after SIGHUP: {error}", error=str(error))
             return
         except Exception:  # the service goes on as it is

@@ -22,11 +22,11 @@ from bender.net.endpoints import cause_of, endpoint_of, in_time
 PAGE_BYTES_MAX = 1024 * 1024
 
 
-class Failed(Exception):
+class CheckFailed(Exception):
     """It does not serve. The message is a clause about it that begins with a verb."""
 
 
-class RefusesConnections(Failed):
+class RefusesConnections(CheckFailed):
     """No process listens at its address and port."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class RefusesConnections(Failed):
 
 
 class Check(Protocol):
-    """One way to find out. `check` raises `Failed`."""
+    """One way to find out. `check` raises `CheckFailed`."""
 
     async def check(self) -> None: ...
 
@@ -74,7 +74,7 @@ class HttpCheck:
         response: Any = await _in_time(asking, self.within_s, self.reactor)
         response.deliverBody(_Unwanted(self.reactor, self.within_s))
         if not 200 <= response.code <= 399:
-            raise Failed(f"answers {self.path} with {response.code}")
+            raise CheckFailed(f"answers {self.path} with {response.code}")
 
 
 async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Any) -> Any:
@@ -83,7 +83,7 @@ async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Any) -> Any
     except NoAnswer as no_answer:
         if isinstance(cause_of(no_answer.__cause__ or no_answer), Refusal):
             raise RefusesConnections from no_answer
-        raise Failed(str(no_answer)) from no_answer
+        raise CheckFailed(str(no_answer)) from no_answer
 
 
 class _Unwanted(Connection):

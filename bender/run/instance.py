@@ -20,9 +20,9 @@ from bender.client import BenderError, Client, Refused, Registrar, Succeeded, Un
 from bender.net.addresses import host_port
 from bender.net.escaping import escaped
 from bender.run.background import in_background
-from bender.run.health_checks import Check, Failed, HttpCheck, RefusesConnections, TcpCheck
+from bender.run.health_checks import Check, CheckFailed, HttpCheck, RefusesConnections, TcpCheck
 from bender.run.local_address import LocalAddress
-from bender.run.plan import Plan
+from bender.run.plan import RunPlan
 from bender.run.port_holder import Holder, Holding, PortHolder
 from bender.run.registry_view import RegistryView, is_loopback
 from bender.run.reminders import Reminder
@@ -67,7 +67,7 @@ class _Obstacle:
         return cls(clause, clause[:1].upper() + clause[1:])
 
 
-class Instance:
+class InstanceKeeper:
     """Keeps the instance of a plan registered while it serves, from `start` to `stop`.
 
     `command` returns the numbers of all processes of the command, or None where they are not known.
@@ -79,7 +79,7 @@ class Instance:
         self,
         reactor: Any,
         client: Client,
-        plan: Plan,
+        plan: RunPlan,
         command: Callable[[], Iterable[int] | None],
         port: PortHolder,
         address: LocalAddress,
@@ -255,19 +255,19 @@ class Instance:
             return TcpCheck(self._reactor, host, plan.port, plan.check_s_max)
         return HttpCheck(self._reactor, host, plan.port, plan.check_path, plan.check_s_max)
 
-    async def _problem(self, check: Check) -> Failed | None:
+    async def _problem(self, check: Check) -> CheckFailed | None:
         try:
             await check.check()
-        except Failed as failed:
+        except CheckFailed as failed:
             return failed
         except CancelledError:
             raise
         except Exception as error:
             self._log.failure("This should not have happened; it is checked again.")
-            return Failed(f"cannot be checked ({error})")
+            return CheckFailed(f"cannot be checked ({error})")
         return None
 
-    def _account(self, host: str, problem: Failed) -> str:
+    def _account(self, host: str, problem: CheckFailed) -> str:
         """Return the problem as a sentence without its end, with the place where the command listens instead."""
         port = self._plan.port
         text = f"{host_port(host, port)} {problem}"

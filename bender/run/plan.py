@@ -22,7 +22,7 @@ _ANY_HOST = "127.0.0.1"
 
 
 @frozen
-class Plan:
+class RunPlan:
     """What is to be registered and checked. Durations are seconds.
 
     Without a `host` it is the local address of the connection to a node. With a `check_path` the instance is checked by

@@ -47,7 +47,7 @@ class CannotStart(Exception):
         self.status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
 
 
-class Command:
+class ProcessGroup:
     """A command that runs. `on_exit` is called with its exit status, 128 + N if signal N has ended it.
 
     If it is followed into the background then, `on_exit` is called again with the status of each process that ends

@@ -13,7 +13,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 
 from bender.client import BenderError, Client, Registration
 from bender.client.client import apis
-from bender.client.responses import Status, reader
+from bender.client.responses import NodeStatus, reader
 from bender.net.addresses import split_host_port
 
 #: What nodes may take to answer; the instance waits for it.
@@ -46,7 +46,7 @@ class RegistryView:
     async def has_other_machines(self) -> bool:
         """Return True if a node that answers has peers at other addresses than loopback."""
         try:
-            status = await self._in_time(self._client.read(reader(Status), "GET", "/status"))
+            status = await self._in_time(self._client.read(reader(NodeStatus), "GET", "/status"))
         except (BenderError, TimedOut):
             return False
         return any(not is_loopback(split_host_port(node.rpartition("//")[2])[0]) for node in apis(status[0]))

@@ -19,7 +19,7 @@ _LISTENS = "0A"
 
 
 @frozen
-class Listener:
+class ListeningSocket:
     """A socket that accepts connections at an address; 0.0.0.0 and :: are all addresses."""
 
     address: str
@@ -41,9 +41,9 @@ class SocketTable:
     root: Path = Path("/proc/net")
     byte_order: Literal["little", "big"] = sys.byteorder
 
-    def listeners(self, port: int | None = None) -> list[Listener]:
+    def listeners(self, port: int | None = None) -> list[ListeningSocket]:
         """Return the sockets that accept connections to a port, or to any."""
-        found: list[Listener] = []
+        found: list[ListeningSocket] = []
         for table in TCP_TABLES:
             with suppress(OSError, ValueError), (self.root / table).open(encoding="ascii") as lines:
                 next(lines, None)
@@ -54,7 +54,7 @@ class SocketTable:
         """Return the addresses at which some process accepts connections to the port."""
         return sorted({each.address for each in self.listeners(port)})
 
-    def _listeners(self, lines: Iterator[str], ending: str) -> Iterator[Listener]:
+    def _listeners(self, lines: Iterator[str], ending: str) -> Iterator[ListeningSocket]:
         """Return those of which the local address, as it is written in the table, ends so."""
         for line in lines:
             _, local, _, state, _, _, _, _, _, inode, *_ = line.split()
@@ -63,7 +63,7 @@ class SocketTable:
             if not local.endswith(ending):
                 continue
             address, _, number = local.partition(":")
-            yield Listener(self._address(address), int(number, 16), int(inode))
+            yield ListeningSocket(self._address(address), int(number, 16), int(inode))
 
     def _address(self, digits: str) -> str:
         """Return the address that is written as words of 32 bits in the byte order of the machine."""

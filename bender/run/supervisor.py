@@ -19,9 +19,9 @@ from twisted.logger import Logger
 
 from bender.client import Client
 from bender.run.background import in_background
-from bender.run.instance import Instance
+from bender.run.instance import InstanceKeeper
 from bender.run.local_address import LocalAddress
-from bender.run.plan import Plan
+from bender.run.plan import RunPlan
 from bender.run.port_holder import PortHolder
 from bender.run.process_group import suspend
 from bender.run.process_table import Process
@@ -36,7 +36,7 @@ REST_LOOK_S = 0.1
 REST_S_MAX = 10.0
 
 
-class Runs(Protocol):
+class RunningCommand(Protocol):
     """A command that runs; see `Command`."""
 
     @property
@@ -52,7 +52,7 @@ class Runs(Protocol):
 Exited = Callable[[int], None]
 
 
-class Runner:
+class CommandSupervisor:
     """Runs one command as planned. `done` fires with the status to end with.
 
     The caller passes signals to `signalled`.
@@ -64,8 +64,8 @@ class Runner:
         self,
         reactor: Any,
         client: Client,
-        plan: Plan,
-        start: Callable[[Exited], Runs],
+        plan: RunPlan,
+        start: Callable[[Exited], RunningCommand],
         *,
         port: PortHolder | None = None,
         address: LocalAddress | None = None,
@@ -88,7 +88,7 @@ class Runner:
         self._is_followed = self._is_over = False
         self._kill_at: float | None = None
         address = address or LocalAddress(reactor, client)
-        self._instance = Instance(reactor, client, plan, self._pids, self._port, address)
+        self._instance = InstanceKeeper(reactor, client, plan, self._pids, self._port, address)
         self.command = start(self._exited)
         self._instance.start()
 

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
 from bender.api import site
-from bender.core.messages import Request
+from bender.core.messages import OutgoingMessage
 from bender.core.timing import Timing
 from bender.node.node import Node, Sources
 
@@ -172,8 +172,8 @@ class Network:
         self.first = node
         node.on_requests = self._carrier(node)
 
-    def _carrier(self, sender: Node) -> Callable[[list[Request]], None]:
-        def carry(requests: list[Request]) -> None:
+    def _carrier(self, sender: Node) -> Callable[[list[OutgoingMessage]], None]:
+        def carry(requests: list[OutgoingMessage]) -> None:
             receiver = self.first if sender is self.second else self.second
             for request in requests:
                 self._held.append(partial(self._deliver, sender, request, receiver))
@@ -183,7 +183,7 @@ class Network:
         return carry
 
     @staticmethod
-    def _deliver(sender: Node, request: Request, receiver: Node) -> None:
+    def _deliver(sender: Node, request: OutgoingMessage, receiver: Node) -> None:
         sender.answered(request, receiver.receive(request.message))
 
     def reconnect(self) -> None:

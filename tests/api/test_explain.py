@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
-from bender.core.consumers import Awaited, Confirmation, Consumer
-from bender.core.diagnosis import Account, Unheard
+from bender.core.consumers import Awaited, Confirmation, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.node.node import Node
 from bender.node.subscription import Selection
 from tests.api.conversation import (
@@ -41,12 +41,12 @@ class PairCase(SynchronousTestCase):
         first.ask_consumers = partial(self.consumers_of, second)
         self.pass_time(2)
 
-    async def account_of(self, node: Node, address: str, key: str) -> Account | Unheard:
+    async def account_of(self, node: Node, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         if self.network.connected:
             return node.account(key)
-        return Unheard(address, address, "does not answer within 1 s")
+        return NoDiagnosis(address, address, "does not answer within 1 s")
 
-    async def consumers_of(self, node: Node, address: str, awaited: Awaited) -> tuple[Consumer, ...] | None:
+    async def consumers_of(self, node: Node, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         return await node.awaited_consumers(awaited)
 
     def pass_time(self, seconds: float) -> None:

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
-from bender.api.fast_path import HEAD_BYTES_MAX, PART_BYTES_MAX, Taken
+from bender.api.fast_path import HEAD_BYTES_MAX, PART_BYTES_MAX, ParsedRequest
 from bender.node.listings import OF_ONE_INSTANT_MAX
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, a_node, parsed, request
 from tests.effort import effort
@@ -126,18 +126,18 @@ class Counted:
         self._lane = lane
         self.asked = self.taken = 0
 
-    def take_whole(self, read: bytes) -> Taken | None:
-        taken: Taken | None = self._lane.take_whole(read)
+    def take_whole(self, read: bytes) -> ParsedRequest | None:
+        taken: ParsedRequest | None = self._lane.take_whole(read)
         self.taken += taken is not None
         return taken
 
-    def take(self, read: bytes, at: int) -> tuple[Taken | None, int]:
+    def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
         self.asked += 1
-        taken: tuple[Taken | None, int] = self._lane.take(read, at)
+        taken: tuple[ParsedRequest | None, int] = self._lane.take(read, at)
         self.taken += taken[0] is not None
         return taken
 
-    def answer(self, taken: Taken) -> bytes | None:
+    def answer(self, taken: ParsedRequest) -> bytes | None:
         answer: bytes | None = self._lane.answer(taken)
         return answer
 
@@ -153,7 +153,7 @@ class LongWay:
         del read, at
         return None, -1
 
-    def answer(self, taken: Taken) -> None:
+    def answer(self, taken: ParsedRequest) -> None:
         raise AssertionError("nothing was taken")
 
 

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
-from bender.core.diagnosis import Account, Unheard
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.node.node import Node
 from bender.node.subscription import Selection, Subscription
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, Response, parsed, request
@@ -36,11 +36,11 @@ class GuardCase(SynchronousTestCase):
         with capturedLogs() as logs:
             self.pass_time(13.5)
         self.logged = [
-            formatEvent(event) for event in logs if event["log_namespace"] == "bender.node.cluster_log.Chronicle"
+            formatEvent(event) for event in logs if event["log_namespace"] == "bender.node.cluster_log.ClusterLog"
         ]
 
-    async def account_of(self, address: str, key: str) -> Account | Unheard:
-        return Unheard(address, address, "does not answer within 1 s")
+    async def account_of(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
+        return NoDiagnosis(address, address, "does not answer within 1 s")
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(int(4 * seconds)):

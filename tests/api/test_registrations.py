@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from bender.api import site
-from bender.api.responses import Answer, Asked, Later
+from bender.api.responses import ApiRequest, ApiResponse, DeferredResponse
 from bender.api.routes import answer, find_hot
-from bender.core.model import RENEWALS_MAX, Wanted
+from bender.core.model import RENEWALS_MAX, RegistrationRequest
 from bender.node.listings import OF_ONE_INSTANT_MAX, SLICE
 from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase, Response, a_node, parsed, request
 
@@ -454,7 +454,7 @@ class Deflated(ApiCase):
 
     def fill(self, count: int) -> None:
         for port in range(1, count + 1):
-            self.node.register(Wanted("web", "1.2.0", "10.0.0.5", port))
+            self.node.register(RegistrationRequest("web", "1.2.0", "10.0.0.5", port))
 
     def test_for_who_accepts_it(self) -> None:
         """It is the same list, in another form with a tag of its own; caches are told what the form depends on."""
@@ -492,13 +492,15 @@ class ListsOfOneInstant(ApiCase):
     def setUp(self) -> None:
         super().setUp()
         for port in range(1, self.COUNT + 1):
-            self.node.register(Wanted("web", "1.2.0", "10.0.0.5", port, meta={"odd": str(port % 2), "port": port}))
+            self.node.register(
+                RegistrationRequest("web", "1.2.0", "10.0.0.5", port, meta={"odd": str(port % 2), "port": port})
+            )
 
-    def later(self, path: str) -> Later:
+    def later(self, path: str) -> DeferredResponse:
         """The answer, which takes a while."""
         route, names = find_hot(path.partition("?")[0]) or self.fail()
-        answered = answer(self.node, route, Asked("GET", names, path.partition("?")[2]))
-        assert isinstance(answered, Later)
+        answered = answer(self.node, route, ApiRequest("GET", names, path.partition("?")[2]))
+        assert isinstance(answered, DeferredResponse)
         return answered
 
     def test_filtered(self) -> None:
@@ -509,7 +511,7 @@ class ListsOfOneInstant(ApiCase):
         first, second = (self.ask("GET", f"/registrations?meta.port={port}") for port in (7, 1000))
         self.assertEqual([each["port"] for each in first.json], [7])
         self.assertEqual(second.json, [])
-        self.node.register(Wanted("api", "1", "h", 1))
+        self.node.register(RegistrationRequest("api", "1", "h", 1))
         etag = first.headers["etag"]
         self.assertEqual(self.ask("GET", "/registrations?meta.port=7", If_None_Match=etag).status, 304)
 
@@ -518,8 +520,8 @@ class ListsOfOneInstant(ApiCase):
         later = self.later("/registrations")
         self.assertGreaterEqual(len([*later.steps]), 2)
         route, _ = find_hot("/registrations") or self.fail()
-        kept = answer(self.node, route, Asked("GET"))
-        assert isinstance(kept, Answer)
+        kept = answer(self.node, route, ApiRequest("GET"))
+        assert isinstance(kept, ApiResponse)
         assert kept.pieces is not None
         self.assertGreater(len([*kept.pieces]), 2)
         response = self.ask("GET", "/registrations")
@@ -543,7 +545,7 @@ class LongLists(ApiCase):
     def setUp(self) -> None:
         super().setUp()
         for port in range(1, OF_ONE_INSTANT_MAX + 2):
-            self.node.register(Wanted("web", "1.2.0", "10.0.0.5", port, meta={"odd": str(port % 2)}))
+            self.node.register(RegistrationRequest("web", "1.2.0", "10.0.0.5", port, meta={"odd": str(port % 2)}))
 
     def ask_long(self, method: str, path: str, **headers: str) -> Response:
         connection = self.connect()
@@ -561,7 +563,7 @@ class LongLists(ApiCase):
         etag = response.headers["etag"]
         unchanged = self.ask_long("GET", "/registrations", If_None_Match=etag)
         self.assertEqual((unchanged.status, unchanged.body), (304, b""))
-        self.node.register(Wanted("api", "1", "h", 1))
+        self.node.register(RegistrationRequest("api", "1", "h", 1))
         self.assertEqual(self.ask_long("GET", "/registrations", If_None_Match=etag).status, 200)
 
     def test_selected(self) -> None:

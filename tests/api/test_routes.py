@@ -6,7 +6,7 @@ import msgspec
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.api.responses import Answer, Asked
+from bender.api.responses import ApiRequest, ApiResponse
 from bender.api.routes import ROUTES, answer
 from bender.node.node import Node
 from tests.api.conversation import WEB, WEB_PATH, ApiCase, a_node
@@ -18,12 +18,12 @@ class Commands(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def register(self, node: Node, **changed: object) -> Answer:
-        return self.answer(node, Asked("POST", body=msgspec.json.encode({**WEB, **changed})))
+    def register(self, node: Node, **changed: object) -> ApiResponse:
+        return self.answer(node, ApiRequest("POST", body=msgspec.json.encode({**WEB, **changed})))
 
-    def answer(self, node: Node, asked: Asked) -> Answer:
+    def answer(self, node: Node, asked: ApiRequest) -> ApiResponse:
         answered = answer(node, ROUTE_AT["/registrations"], asked)
-        assert isinstance(answered, Answer)
+        assert isinstance(answered, ApiResponse)
         return answered
 
     def test_done(self) -> None:
@@ -40,7 +40,7 @@ class Commands(SynchronousTestCase):
             (self.register(node, meta={"x": "y" * 4096}), "TOO_LARGE"),
             (self.register(full), "BUSY"),
             (self.register(starting), "NOT_READY"),
-            (self.answer(node, Asked("BREW")), "METHOD_NOT_ALLOWED"),
+            (self.answer(node, ApiRequest("BREW")), "METHOD_NOT_ALLOWED"),
         ):
             self.assertEqual(msgspec.json.decode(refused.body)["code"], code)
             self.assertEqual(dict(refused.headers)[b"Content-Type"], b"application/json")

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli import bender, click_base
-from bender.cli.click_base import OF_COMMANDS, Command, Group, first_sentence, run
+from bender.cli.click_base import OF_COMMANDS, BenderCommand, Group, first_sentence, run
 from bender.cli.commands import COMMANDS
 from bender.cli.session import OPTIONS
 
@@ -49,7 +49,7 @@ class Help(SynchronousTestCase):
     def test_examples_stand_as_they_are(self) -> None:
         """A line each, to be copied."""
         for path, command in bender.tree("bender"):
-            assert isinstance(command, Command)
+            assert isinstance(command, BenderCommand)
             shown = self.shown(*path.split()[1:])
             for line in command.examples.splitlines():
                 self.assertIn(f"\n  {line}\n", shown)
@@ -89,7 +89,7 @@ class Columns(SynchronousTestCase):
                     tables += 1
                     texts = [each.value for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)]
                     self.assertEqual([text for text in texts if isinstance(text, str)], [], path)
-        commands = [command for _, command in bender.tree("bender") if isinstance(command, Command)]
+        commands = [command for _, command in bender.tree("bender") if isinstance(command, BenderCommand)]
         explained = [columns for command in commands for columns in command.columns]
         self.assertGreaterEqual(len({id(columns) for columns in explained}), tables)
 
@@ -184,7 +184,7 @@ class Twice(SynchronousTestCase):
             click.Option(["--meta"], multiple=True),
             click.Option(["--app"]),
         ]
-        command = Command("x", params=[*options])
+        command = BenderCommand("x", params=[*options])
         context = command.make_context("x", ["--force", "--force", "--meta=1", "--meta=2", "--app=a", "--app=b"])
         self.assertEqual(context.params, {"force": True, "meta": ("1", "2"), "app": "b"})
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli.nodes import missing_peers
-from bender.client.responses import Counts, Status
+from bender.client.responses import NodeCounts, NodeStatus
 
 
 class MissingPeers(SynchronousTestCase):
-    def status(self, uptime_s: float, *, ready: bool) -> Status:
-        return Status("n1", "0.1", ready, uptime_s, "0" * 16, Counts(0, 0, 0), peers=[], unanswered=["10.0.0.2:1730"])
+    def status(self, uptime_s: float, *, ready: bool) -> NodeStatus:
+        return NodeStatus(
+            "n1", "0.1", ready, uptime_s, "0" * 16, NodeCounts(0, 0, 0), peers=[], unanswered=["10.0.0.2:1730"]
+        )
 
     def test_just_after_a_start(self) -> None:
         """Nothing is said of a peer that may be found in the next moment."""

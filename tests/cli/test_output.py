@@ -9,7 +9,7 @@ from io import StringIO
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.output import Screen, clock, compact, ended, lasted, without_point
+from bender.cli.output import Output, clock, compact, ended, lasted, without_point
 from bender.core.force import FORCE_IN_API
 
 
@@ -55,7 +55,7 @@ class Sentences(SynchronousTestCase):
     def test_how_to_force_is_said_for_a_shell(self) -> None:
         """And not as the API says it."""
         with redirect_stderr(StringIO()) as said:
-            Screen(as_json=False).error(f"Nothing was changed; {FORCE_IN_API}")
+            Output(as_json=False).error(f"Nothing was changed; {FORCE_IN_API}")
         self.assertEqual(said.getvalue(), "bender: Nothing was changed; add --force to do it all the same.\n")
 
     def test_one_mark_ends_a_sentence(self) -> None:
@@ -69,5 +69,5 @@ class Json(SynchronousTestCase):
         """Whether the answer has one or not, so that a prompt or another answer begins on a line of its own."""
         for body in (b"[]", b"[]\n"):
             with CliRunner().isolation() as (out, *_):
-                Screen(as_json=True).json(body)
+                Output(as_json=True).json(body)
                 self.assertEqual(out.getvalue(), b"[]\n")

@@ -11,7 +11,7 @@ from bender.cli.params import (
     Events,
     Name,
     Pair,
-    Setting,
+    SettingParam,
     Steps,
     TextPair,
     fields,
@@ -121,7 +121,7 @@ class Settings(WordCase):
     """`KEY=VALUE` of backends and frontends."""
 
     def pairs(self, *words: str) -> list[tuple[str, object]]:
-        return [Setting().convert(word, None, None) for word in words]
+        return [SettingParam().convert(word, None, None) for word in words]
 
     def test_parts_of_an_object_have_dots_between_their_keys(self) -> None:
         """They are put into what is there."""
@@ -147,7 +147,7 @@ class Settings(WordCase):
         pairs = self.pairs("balance.x=1")
         self.refused("'balance' is not an object, and has no 'x'", merged, {"balance": "random"}, pairs)
         for word in (".a=1", "a.=1", "a..b=1"):
-            self.refused("is not a KEY, or several with dots", Setting().convert, word, None, None)
+            self.refused("is not a KEY, or several with dots", SettingParam().convert, word, None, None)
 
     def test_a_whole_and_a_part_of_it(self) -> None:
         """Which of them counts would depend on their order."""

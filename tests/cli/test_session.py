@@ -14,15 +14,17 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli.click_base import Unwritten
-from bender.cli.output import Screen
+from bender.cli.output import Output
 from bender.cli.session import Session, _bounded
 from bender.client import Unavailable
-from bender.client.transport import Safety
+from bender.client.transport import ConnectionSecurity
 
 
 class Ending(SynchronousTestCase):
     def doing(self, error: Exception, *, has_given_nodes: bool = True, changes: int = 0) -> Deferred[int]:
-        session = Session(Screen(as_json=False), ("10.0.0.1:1729",), has_given_nodes, Safety(None, None, "anna"))
+        session = Session(
+            Output(as_json=False), ("10.0.0.1:1729",), has_given_nodes, ConnectionSecurity(None, None, "anna")
+        )
         client: Any = SimpleNamespace(changes=changes)
         session.client = client
 

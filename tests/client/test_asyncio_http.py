@@ -9,7 +9,7 @@ import h11
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client.asyncio_http import TOGETHER_MAX, AsyncioHttp, hedged, read_reply
-from bender.client.transport import REFUSAL_BYTES_MAX, Safety, TooLong
+from bender.client.transport import REFUSAL_BYTES_MAX, ConnectionSecurity, TooLong
 from bender.client.types import Reply
 from bender.net.addresses import NoAnswer
 
@@ -130,5 +130,5 @@ class Authorities(SynchronousTestCase):
         """And not when the first node is asked."""
         broken = b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
         for pem, why in ((os.urandom(9), "holds no certificate"), (broken, "cannot be read")):
-            error = self.assertRaises(ValueError, AsyncioHttp, Safety(ca=pem))
+            error = self.assertRaises(ValueError, AsyncioHttp, ConnectionSecurity(ca=pem))
             self.assertIn(why, str(error))

@@ -12,11 +12,11 @@ from twisted.web.server import Site
 
 from bender.api import site
 from bender.client import Client, NotFound, Refused, Unavailable, parse_nodes
-from bender.client.node_list import NODES_MAX, Nodes
+from bender.client.node_list import NODES_MAX, NodeList
 from bender.client.transport import TooLong
-from bender.client.twisted_http import Collecting
+from bender.client.twisted_http import BodyCollector
 from bender.core.consumers import Confirmation, Report
-from bender.core.model import Wanted
+from bender.core.model import RegistrationRequest
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
 from tests.exchange.network import Stranger
 
@@ -47,7 +47,7 @@ class Names(SynchronousTestCase):
 
 class Turns(SynchronousTestCase):
     def setUp(self) -> None:
-        self.nodes = Nodes("abc", lambda _: None)
+        self.nodes = NodeList("abc", lambda _: None)
 
     def test_the_one_that_answered_last_comes_first(self) -> None:
         """Then those that follow it."""
@@ -64,7 +64,7 @@ class Turns(SynchronousTestCase):
 
     def test_there_is_one_at_least(self) -> None:
         """None is a mistake of the caller's."""
-        self.assertRaises(ValueError, Nodes, [], lambda _: None)
+        self.assertRaises(ValueError, NodeList, [], lambda _: None)
 
 
 class Calls(ClientCase):
@@ -321,7 +321,7 @@ class Strange(ClientCase):
 
     def test_what_has_no_end(self) -> None:
         """It is over when it is longer than any answer."""
-        collecting = Collecting(1024 * 1024)
+        collecting = BodyCollector(1024 * 1024)
         collecting.makeConnection(transport := StringTransport())
         collecting.dataReceived(b" " * 1024 * 1024)
         self.assertNoResult(collecting.content)
@@ -344,7 +344,7 @@ class Strange(ClientCase):
 class Listed(ClientCase):
     def test_what_another_node_registered(self) -> None:
         """It does not matter which is asked."""
-        self.node(THREE).register(Wanted(*WEB))
+        self.node(THREE).register(RegistrationRequest(*WEB))
         self.network.settle()
         self.assertEqual(self.result(self.client(ONE).registration(WEB_ID)).node, "n3")
 

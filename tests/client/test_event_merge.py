@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.client.event_merge import LAG_S, TOLD_MAX, TOLD_S, Change, History, Told, overlap
+from bender.client.event_merge import LAG_S, TOLD_MAX, TOLD_S, Change, History, ReportedChange, overlap
 
 
 def body(id_: str, **fields: Any) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def changes(texts: str) -> list[Change]:
     return [change(text) for text in texts.split()]
 
 
-def told(texts: str, at: float) -> list[Told]:
-    return [Told(at, each) for each in changes(texts)]
+def told(texts: str, at: float) -> list[ReportedChange]:
+    return [ReportedChange(at, each) for each in changes(texts)]
 
 
 def in_short(change: Change) -> str:
@@ -64,15 +64,15 @@ class Overlaps(SynchronousTestCase):
     def test_what_was_told_of_a_snapshot(self) -> None:
         """The event that led to it is as good as told."""
         snapshot = Change("online", "registration", "a", "snapshot", body("a", weight=1), 0)
-        self.assertEqual(overlap([Told(10.0, snapshot)], changes("a -a"), 0.0), 1)
+        self.assertEqual(overlap([ReportedChange(10.0, snapshot)], changes("a -a"), 0.0), 1)
 
     def test_several_that_are_the_same(self) -> None:
         """The one with most before it that is the same is the one; of two, that which is nearest in time."""
         self.assertEqual(self.news("a -a a", "a -a a -a"), "-a")
         self.assertEqual(self.news("-a a -a", "a -a a"), "a")
         missed = [change("-a", 1000), change("a", 2000), change("-a", 3000)]
-        self.assertEqual(overlap([Told(10.0, change("-a", 900))], missed, 0.0), 1)
-        self.assertEqual(overlap([Told(10.0, change("-a", 3100))], missed, 0.0), 3)
+        self.assertEqual(overlap([ReportedChange(10.0, change("-a", 900))], missed, 0.0), 1)
+        self.assertEqual(overlap([ReportedChange(10.0, change("-a", 3100))], missed, 0.0), 3)
 
 
 class Histories(SynchronousTestCase):

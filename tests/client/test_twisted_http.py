@@ -9,7 +9,7 @@ from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.client.transport import Safety
+from bender.client.transport import ConnectionSecurity
 from bender.client.twisted_http import Http
 
 
@@ -21,7 +21,7 @@ class Log(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, told)
         for node in ("127.0.0.1:1729", "https://127.0.0.1:1729"):
             reactor: Any = MemoryReactorClock()
-            http = Http(reactor, Safety())
+            http = Http(reactor, ConnectionSecurity())
             asking = Deferred.fromCoroutine(http.ask(node, "GET", "/ready", None, {}, 5.0))
             ((_, _, factory, *_),) = reactor.tcpClients
             factory.doStart()

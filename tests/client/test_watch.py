@@ -12,14 +12,14 @@ from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
 from bender.client import Client, Refused, Stand, Watch, watch
-from bender.client.sse import LINE_BYTES_MAX, SILENCE_S_MAX, UNREADABLE_MAX, Stream
+from bender.client.sse import LINE_BYTES_MAX, SILENCE_S_MAX, UNREADABLE_MAX, SseStream
 from bender.client.watch import BEGINNING_S_MAX, FOLLOWED_S_MAX, LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
-from bender.core.model import Wanted
+from bender.core.model import RegistrationRequest
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page, Watcher
 
 
-def instance(port: int, version: str = "1") -> Wanted:
-    return Wanted("web", version, "10.9.9.9", port)
+def instance(port: int, version: str = "1") -> RegistrationRequest:
+    return RegistrationRequest("web", version, "10.9.9.9", port)
 
 
 class WatchCase(ClientCase):
@@ -408,7 +408,7 @@ class Elsewhere(WatchCase):
         """They are passed over, and those around them are not."""
         heard: list[str] = []
         problems: list[str] = []
-        stream = Stream(self.network, lambda said, _: heard.append(said.event), lambda _, why: problems.append(why))
+        stream = SseStream(self.network, lambda said, _: heard.append(said.event), lambda _, why: problems.append(why))
         stream.makeConnection(StringTransport())
         deep = b'{"event": "x", "backend": ' + b"[" * 100_000
         of_another_shape = (
@@ -424,7 +424,7 @@ class Elsewhere(WatchCase):
 
     def test_nothing_that_can_be_read(self) -> None:
         """Such a stream ends after a while."""
-        stream = Stream(self.network, lambda *_: None)
+        stream = SseStream(self.network, lambda *_: None)
         stream.makeConnection(StringTransport())
         stream.dataReceived(b"data: x\n" * UNREADABLE_MAX)
         self.assertFalse(stream.ended.called)
@@ -470,7 +470,7 @@ class Elsewhere(WatchCase):
         """One in a while, or comments, keep no watcher waiting that has another node to go to."""
         for drop in (b"d", b": still here\n\n"):
             transport = StringTransport()
-            stream = Stream(self.network, lambda *_: None)
+            stream = SseStream(self.network, lambda *_: None)
             stream.makeConnection(transport)
             for _ in range(4):
                 self.assertFalse(stream.ended.called)
@@ -491,7 +491,7 @@ class Elsewhere(WatchCase):
     def test_a_line_without_an_end(self) -> None:
         """It is not kept for ever."""
         transport = StringTransport()
-        stream = Stream(self.network, lambda *_: None)
+        stream = SseStream(self.network, lambda *_: None)
         stream.makeConnection(transport)
         for _ in range(LINE_BYTES_MAX // 1024):
             stream.dataReceived(bytes(1024))

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bender.core.ledger import DELTA_ENTRIES_MAX
-from bender.core.messages import Message, Request, Sender
+from bender.core.messages import Message, OutgoingMessage, Sender
 from bender.core.replica import Replica
 from bender.core.timing import Timing
 from bender.core.validity import UNCHECKED, VALIDITY
-from bender.core.view import Event
+from bender.core.view import ViewEvent
 
 KEY = "registration/web/1.0/10.0.0.5/80"
 BODY = b'{"id":"registration/web/1.0/10.0.0.5/80"}'
@@ -40,8 +40,8 @@ class Cluster:
         self.page_entries_max = page_entries_max
         self.cut: set[str] = set()
         self.replicas: dict[str, Replica] = {}
-        self.events: dict[str, list[Event]] = {}
-        self.sent: list[Request] = []
+        self.events: dict[str, list[ViewEvent]] = {}
+        self.sent: list[OutgoingMessage] = []
         for i, name in enumerate(names):
             self.start(name, i + 1, names if seeds else "")
         self.rounds()
@@ -81,14 +81,14 @@ class Cluster:
         for name, replica in self.replicas.items():
             self.events[name] += replica.take_events()
 
-    def carry(self, name: str, request: Request) -> None:
+    def carry(self, name: str, request: OutgoingMessage) -> None:
         answer = None if name in self.cut else self.answer(request)
         if answer is None:
             self.replicas[name].failed(self.now, request)
         else:
             self.replicas[name].answered(self.now, request, answer)
 
-    def answer(self, request: Request) -> Message | None:
+    def answer(self, request: OutgoingMessage) -> Message | None:
         if request.address in self.cut or request.address not in self.replicas:
             return None
         return self.replicas[request.address].receive(self.now, request.message)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.admin_state import LASTING_S, LASTING_S_MIN, Word, key_of_state, parse_word, registration_of, told
+from bender.core.admin_state import LASTING_S, LASTING_S_MIN, Override, key_of_state, parse_word, registration_of, told
 from bender.core.configuration import KEPT_LONGER_S, LASTING_S_MAX
-from bender.core.messages import Setting
+from bender.core.messages import ConfigSetting
 from bender.core.model import Invalid
 from tests.core.cluster import BODY, KEY, Cluster
 
@@ -18,9 +18,9 @@ class ParsingTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """One of three states, for a day unless said otherwise."""
-        self.assertEqual(parse_word(b'{"state": "drain"}'), Word("drain", LASTING_S))
-        self.assertEqual(parse_word(b'{"state": "maint", "for": 60}'), Word("maint", 60.0))
-        self.assertEqual(parse_word(b'{"state": "up", "for": null}'), Word("up", LASTING_S))
+        self.assertEqual(parse_word(b'{"state": "drain"}'), Override("drain", LASTING_S))
+        self.assertEqual(parse_word(b'{"state": "maint", "for": 60}'), Override("maint", 60.0))
+        self.assertEqual(parse_word(b'{"state": "up", "for": null}'), Override("up", LASTING_S))
 
     def test_what_is_none(self) -> None:
         """It is refused, and the field is named."""
@@ -40,7 +40,7 @@ class ParsingTests(SynchronousTestCase):
 
     def test_told(self) -> None:
         """As everybody sees it: what is left is never less than nothing, to the millisecond."""
-        setting = Setting(STATE_KEY, 1, 1, 7, "ops", b"drain", 60.0)
+        setting = ConfigSetting(STATE_KEY, 1, 1, 7, "ops", b"drain", 60.0)
         said = {"id": KEY, "state": "drain", "for": 60.0, "left": 0.123, "at": 7, "author": "ops"}
         self.assertEqual(told(KEY, setting, 0.12344), said)
         self.assertEqual(told(KEY, setting, -1.0), {**said, "left": 0.0})

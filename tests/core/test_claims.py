@@ -5,11 +5,11 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import KEYS_PER_SLICE, Claims
-from bender.core.guard import Guarded
+from bender.core.guard import GuardedApp
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, Copy, Delta, Dot, End, Gap, Head, Ledger
 from bender.core.messages import Counter
-from bender.core.peers import Contact, Contacts
+from bender.core.peers import Peer, Peers
 from bender.core.timing import TTL_S_MAX, Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import View
@@ -27,12 +27,12 @@ class ClaimsCase(SynchronousTestCase):
 
     def begin(self, guard_s: float = 0.0, interval_s: float = 1.0) -> None:
         timing = Timing(interval_s, 10.0)
-        self.contacts = Contacts("n1:1730", timing)
+        self.contacts = Peers("n1:1730", timing)
         self.view = View()
         self.claims = Claims(1, timing, self.contacts, self.view, NOW, guard_s=guard_s)
         self.others: dict[int, Ledger] = {}
 
-    def hear(self, number: int, at: float = NOW) -> Contact:
+    def hear(self, number: int, at: float = NOW) -> Peer:
         counter = Counter(number, f"n{number}", f"n{number}:1730", int(10 * at), 0.0)
         self.contacts.meet(counter, at)
         self.contacts.hear(counter, at)
@@ -86,7 +86,7 @@ class Beginning(ClaimsCase):
     def test_inherited(self) -> None:
         """What the incarnation before knew is remembered for as long as others' ledgers are, by the usual ttl."""
         self.claims.register(KEY, BODY, TTL_S, NOW)
-        claims = Claims(9, Timing(0.1, 0.5), Contacts("n1:1730", Timing()), self.view, NOW, 1)
+        claims = Claims(9, Timing(0.1, 0.5), Peers("n1:1730", Timing()), self.view, NOW, 1)
         claims.informed = True
         self.assertFalse(claims.guard.on)
         claims.settle(NOW + Timing(0.1, 0.5).ledger_kept_s(0.0))
@@ -727,7 +727,7 @@ class Guarding(ClaimsCase):
         while self.claims.settle(at) or self.claims.judge(at):
             pass
 
-    def told(self, number: int, at: float, key: str = KEY, ttl_s: float = TTL_S) -> Contact:
+    def told(self, number: int, at: float, key: str = KEY, ttl_s: float = TTL_S) -> Peer:
         contact = self.hear(number, at)
         self.tell(number, key, ttl_s=ttl_s)
         self.claims.refresh(key, at)
@@ -738,14 +738,14 @@ class Guarding(ClaimsCase):
         self.told(2, NOW)
         self.told(3, NOW + 2.0)
         self.pass_on_to(NOW + 15.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [Guarded("web", 1, 20.0)])
+        self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [GuardedApp("web", 1, 20.0)])
 
     def test_beside_an_end(self) -> None:
         """An end of another registration has no part in that."""
         self.told(2, NOW)
         self.end(2, (2, 9))
         self.pass_on_to(NOW + 13.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 13.0), [Guarded("web", 1, 20.0)])
+        self.assertEqual(self.claims.guard.guarded(NOW + 13.0), [GuardedApp("web", 1, 20.0)])
 
     def test_where_its_node_has_left(self) -> None:
         """Nobody can be renewing there, so it has expired."""
@@ -763,7 +763,7 @@ class Guarding(ClaimsCase):
         self.assertEqual(self.view.shown(), [first, third])
         self.claims.refresh(second, NOW + 14.0)
         self.pass_on_to(NOW + 18.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 18.0), [Guarded("web", 1, 20.0)])
+        self.assertEqual(self.claims.guard.guarded(NOW + 18.0), [GuardedApp("web", 1, 20.0)])
 
     def test_one_of_its_nodes_is_forgotten(self) -> None:
         """That may have a claim still, and so it stays."""
@@ -775,7 +775,7 @@ class Guarding(ClaimsCase):
         self.contacts.forget(two)
         self.claims.forget(two)
         self.pass_on_to(NOW + 14.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [Guarded("web", 1, 19.0)])
+        self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
 
     def test_the_last_of_its_nodes_is_forgotten(self) -> None:
         """When the others have let go, it is over when the time of that one was to be."""
@@ -787,7 +787,7 @@ class Guarding(ClaimsCase):
         self.others[3].remove(1)
         self.join(3)
         self.claims.refresh(KEY, NOW + 15.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [Guarded("web", 1, 18.0)])
+        self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [GuardedApp("web", 1, 18.0)])
 
     def test_heard_of_again_without_its_ledger(self) -> None:
         """Who was forgotten may have the claim still; that of another, which had left, has no part in the time."""
@@ -800,7 +800,7 @@ class Guarding(ClaimsCase):
         self.pass_on_to(NOW + 14.0)
         self.contacts.meet(Counter(2, "n2", "n2:1730", 1, 0.0), NOW + 14.0)
         self.claims.refresh(KEY, NOW + 14.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [Guarded("web", 1, 19.0)])
+        self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
 
     def test_registered_again_elsewhere(self) -> None:
         """What this node knows of an earlier registration says nothing of this one."""
@@ -808,7 +808,7 @@ class Guarding(ClaimsCase):
         self.claims.deregister(KEY, NOW)
         self.told(2, NOW)
         self.pass_on_to(NOW + 13.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 13.0), [Guarded("web", 1, 20.0)])
+        self.assertEqual(self.claims.guard.guarded(NOW + 13.0), [GuardedApp("web", 1, 20.0)])
 
     def test_beside_one_whose_node_has_left(self) -> None:
         """That is not out of sight: it is known to go, so the other is only half of them."""

@@ -21,7 +21,7 @@ from bender.core.configuration import (
     size_of,
 )
 from bender.core.ledger import NUMBER_MAX
-from bender.core.messages import AGE_S_MAX, WHOLE, Setting
+from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting
 
 NOW = 1000.0
 DAY_S = 24 * 3600.0
@@ -30,11 +30,11 @@ DAY_S = 24 * 3600.0
 REPLACED_KEPT_S = LASTING_S_MAX + KEPT_LONGER_S
 
 
-def setting(rev: int, body: bytes | None = b"{}", key: str = "backend/web", incarnation: int = 1) -> Setting:
-    return Setting(key, rev, incarnation, 1795447942248, "ops", body)
+def setting(rev: int, body: bytes | None = b"{}", key: str = "backend/web", incarnation: int = 1) -> ConfigSetting:
+    return ConfigSetting(key, rev, incarnation, 1795447942248, "ops", body)
 
 
-def configured(*settings: Setting) -> Configuration:
+def configured(*settings: ConfigSetting) -> Configuration:
     configuration = Configuration()
     for each in settings:
         configuration.join(each, NOW)
@@ -60,20 +60,22 @@ class LawTests(SynchronousTestCase):
     """Joining is a union with a rule for what may be dropped."""
 
     @given(st.lists(any_setting, max_size=60), st.data())
-    def test_any_order(self, settings: list[Setting], data: st.DataObject) -> None:
+    def test_any_order(self, settings: list[ConfigSetting], data: st.DataObject) -> None:
         """Whatever the order, and however often, the same settings lead to the same state."""
         again = data.draw(st.permutations(settings + settings[:5]))
         self.assertEqual(state(configured(*settings)), state(configured(*again)))
 
     @given(st.lists(any_setting, max_size=30), st.lists(any_setting, max_size=30), st.lists(any_setting, max_size=30))
-    def test_joined_in_parts(self, one: list[Setting], two: list[Setting], three: list[Setting]) -> None:
+    def test_joined_in_parts(
+        self, one: list[ConfigSetting], two: list[ConfigSetting], three: list[ConfigSetting]
+    ) -> None:
         """It does not matter which states were joined first."""
         left = configured(*self.kept(one, two), *three)
         right = configured(*one, *self.kept(two, three))
         self.assertEqual(state(left), state(right))
 
     @staticmethod
-    def kept(*parts: list[Setting]) -> list[Setting]:
+    def kept(*parts: list[ConfigSetting]) -> list[ConfigSetting]:
         joined = configured(*(each for part in parts for each in part))
         return [each for key in joined for each in joined.settings(key)]
 
@@ -126,7 +128,7 @@ class WordTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.configuration = Configuration()
         for rev, day in ((1, 0), (2, 20)):
-            self.configuration.join(Setting("state/x", rev, 1, 0, "ops", b"drain", DAY_S), day * DAY_S)
+            self.configuration.join(ConfigSetting("state/x", rev, 1, 0, "ops", b"drain", DAY_S), day * DAY_S)
 
     def test_over(self) -> None:
         """When its time is over it does not speak any more, and its key is due once."""
@@ -188,7 +190,7 @@ class LimitTests(SynchronousTestCase):
         """A new key has room while there are fewer than may be; a known one always has."""
         configuration = Configuration(2)
         for key, author in (("backend/a", "one"), ("backend/b", "other")):
-            made = Setting(key, 1, 1, 0, author, b"{}")
+            made = ConfigSetting(key, 1, 1, 0, author, b"{}")
             self.assertIsNone(configuration.obstacle(made))
             configuration.join(made, NOW)
         self.assertIsNone(configuration.obstacle(setting(2, key="backend/a")))
@@ -196,7 +198,7 @@ class LimitTests(SynchronousTestCase):
             configuration.obstacle(setting(1, key="backend/c")),
             "2 names of backends and frontends are kept, as many as can be",
         )
-        self.assertIsNone(configuration.obstacle(Setting("state/x", 1, 1, 0, "ops", b"drain", 60.0)))
+        self.assertIsNone(configuration.obstacle(ConfigSetting("state/x", 1, 1, 0, "ops", b"drain", 60.0)))
         self.assertEqual((configuration.keys_max, Configuration().digest), (2, 0))
 
     def test_bytes(self) -> None:
@@ -217,10 +219,12 @@ class QuotaTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.configuration = Configuration(10)
 
-    def made(self, key: str, author: str = "one", body: bytes | None = b"{}", lasts_s: float | None = None) -> Setting:
-        return Setting(key, self.configuration.rev_next(key), 1, 0, author, body, lasts_s)
+    def made(
+        self, key: str, author: str = "one", body: bytes | None = b"{}", lasts_s: float | None = None
+    ) -> ConfigSetting:
+        return ConfigSetting(key, self.configuration.rev_next(key), 1, 0, author, body, lasts_s)
 
-    def join(self, *settings: Setting) -> None:
+    def join(self, *settings: ConfigSetting) -> None:
         for each in settings:
             self.assertTrue(self.configuration.join(each, NOW))
 
@@ -255,8 +259,8 @@ class QuotaTests(SynchronousTestCase):
 
     def test_size(self) -> None:
         """A setting takes its body, key and author, and some more."""
-        self.assertEqual(size_of(Setting("backend/a", 1, 1, 0, "ops", b"body")), 4 + 9 + 3 + 40)
-        self.assertEqual(size_of(Setting("backend/a", 1, 1, 0, "", None)), 9 + 40)
+        self.assertEqual(size_of(ConfigSetting("backend/a", 1, 1, 0, "ops", b"body")), 4 + 9 + 3 + 40)
+        self.assertEqual(size_of(ConfigSetting("backend/a", 1, 1, 0, "", None)), 9 + 40)
 
     def test_one_at_least(self) -> None:
         """However few there may be."""
@@ -334,7 +338,7 @@ class QuotaTests(SynchronousTestCase):
         first = self.made("state/a", body=b"drain", lasts_s=60.0)
         self.configuration = Configuration(100, bytes_max=10 * size_of(first))
         self.join(first)
-        self.join(*(Setting("state/a", rev, 1, 0, "one", b"drain", 60.0) for rev in range(2, 21)))
+        self.join(*(ConfigSetting("state/a", rev, 1, 0, "one", b"drain", 60.0) for rev in range(2, 21)))
         self.assertEqual(self.obstacle("backend/a"), "")
         self.assertEqual(
             self.obstacle("state/a", "two", b"drain", 60.0),
@@ -349,7 +353,7 @@ class QuotaTests(SynchronousTestCase):
 
     def test_rev(self) -> None:
         """After the largest there is none. Only a peer can have made that up."""
-        self.join(Setting("backend/a", NUMBER_MAX - 1, 1, 0, "one", b"{}"))
+        self.join(ConfigSetting("backend/a", NUMBER_MAX - 1, 1, 0, "one", b"{}"))
         self.assertEqual(self.obstacle("backend/a"), "")
         self.join(self.made("backend/a"))
         problem = "backend/a was changed too often to be changed again: use another name"
@@ -360,25 +364,25 @@ class PeersTests(SynchronousTestCase):
     """What peers bring is taken beyond the limits for clients, but not without end."""
 
     def taken(self, configuration: Configuration, keys: str, count: int, lasts_s: float | None = None) -> int:
-        made = (Setting(f"{keys}/{i}", 1, 1, 0, "ops", b"drain", lasts_s) for i in range(count))
+        made = (ConfigSetting(f"{keys}/{i}", 1, 1, 0, "ops", b"drain", lasts_s) for i in range(count))
         return sum(configuration.join(each, NOW) for each in made)
 
     def test_names(self) -> None:
         """Twice as many; what is known may be changed always."""
         configuration = Configuration(10)
         self.assertEqual(self.taken(configuration, "backend", 30), 20)
-        self.assertTrue(configuration.join(Setting("backend/0", 2, 1, 0, "ops", None), NOW))
+        self.assertTrue(configuration.join(ConfigSetting("backend/0", 2, 1, 0, "ops", None), NOW))
         self.assertEqual(self.taken(configuration, "state", 30, 60.0), 20)
-        self.assertTrue(configuration.join(Setting("state/0", 2, 1, 0, "ops", None, 60.0), NOW))
+        self.assertTrue(configuration.join(ConfigSetting("state/0", 2, 1, 0, "ops", None, 60.0), NOW))
         self.assertEqual(len(configuration), 40)
 
     def test_bytes(self) -> None:
         """Twice as many, of states and of others."""
-        size = size_of(Setting("backend/0", 1, 1, 0, "ops", b"drain"))
+        size = size_of(ConfigSetting("backend/0", 1, 1, 0, "ops", b"drain"))
         configuration = Configuration(100, bytes_max=5 * size)
         self.assertEqual(self.taken(configuration, "backend", 10), 10)
         self.assertEqual(self.taken(configuration, "frontend", 10), 0)
-        self.assertTrue(configuration.join(Setting("backend/0", 2, 1, 0, "ops", b"x"), NOW))
+        self.assertTrue(configuration.join(ConfigSetting("backend/0", 2, 1, 0, "ops", b"x"), NOW))
         self.assertGreater(self.taken(configuration, "state", 50, 60.0), 9)
         self.assertLess(len(configuration), 25)
 
@@ -434,7 +438,7 @@ class WindowTests(SynchronousTestCase):
         """A window holds 8,192: one of 64 KiB on the network."""
         self.assertEqual(DIGESTS_MAX, 8192)
         configuration = Configuration()
-        digests: dict[int, Setting] = {digest: setting(digest) for digest in range(1, DIGESTS_MAX + 1)}
+        digests: dict[int, ConfigSetting] = {digest: setting(digest) for digest in range(1, DIGESTS_MAX + 1)}
         configuration._buckets[3] = digests
         self.assertEqual(configuration.window(3, 0), WHOLE)
         self.assertEqual(configuration.window(3, 1), (1, WHOLE[1]))
@@ -451,8 +455,10 @@ class LastingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.configuration = Configuration()
 
-    def join(self, rev: int = 1, lasts_s: float = 60.0, age_s: float = 0.0, at: float = NOW, key: str = "") -> Setting:
-        made = Setting(key or self.key, rev, 1, 0, "ops", b"drain", lasts_s, age_s)
+    def join(
+        self, rev: int = 1, lasts_s: float = 60.0, age_s: float = 0.0, at: float = NOW, key: str = ""
+    ) -> ConfigSetting:
+        made = ConfigSetting(key or self.key, rev, 1, 0, "ops", b"drain", lasts_s, age_s)
         self.assertTrue(self.configuration.join(made, at))
         return made
 
@@ -507,9 +513,9 @@ class LastingTests(SynchronousTestCase):
 
     def test_too_old(self) -> None:
         """What is to be forgotten is not taken; of what lasts for ever the age says nothing."""
-        old = Setting(self.key, 1, 1, 0, "ops", b"drain", 60.0, REPLACED_KEPT_S)
+        old = ConfigSetting(self.key, 1, 1, 0, "ops", b"drain", 60.0, REPLACED_KEPT_S)
         self.assertFalse(self.configuration.join(old, NOW))
-        self.assertTrue(self.configuration.join(Setting("b", 1, 1, 0, "ops", b"", None, REPLACED_KEPT_S), NOW))
+        self.assertTrue(self.configuration.join(ConfigSetting("b", 1, 1, 0, "ops", b"", None, REPLACED_KEPT_S), NOW))
         self.assertEqual(([*self.configuration], self.configuration._made_at), (["b"], {}))
 
     def test_too_old_here(self) -> None:
@@ -521,23 +527,23 @@ class LastingTests(SynchronousTestCase):
             (2, REPLACED_KEPT_S - 0.1, True),
             (2, REPLACED_KEPT_S, False),
         ):
-            old = Setting(f"state/{rev}/{age_s}", rev, 1, 0, "ops", b"drain", 60.0, age_s)
+            old = ConfigSetting(f"state/{rev}/{age_s}", rev, 1, 0, "ops", b"drain", 60.0, age_s)
             self.assertEqual(self.configuration.join(old, NOW), taken, (rev, age_s))
-        removal = Setting("state/r", 7, 1, 0, "ops", None, 60.0, 660.0)
+        removal = ConfigSetting("state/r", 7, 1, 0, "ops", None, 60.0, 660.0)
         self.assertFalse(self.configuration.join(removal, NOW))
 
     def test_too_old_of_a_known_key(self) -> None:
         """What other nodes keep with a key that is kept here, is taken: digests must become equal."""
         self.join(5)
-        old = Setting(self.key, 1, 1, 0, "ops", b"drain", 60.0, 5000.0)
+        old = ConfigSetting(self.key, 1, 1, 0, "ops", b"drain", 60.0, 5000.0)
         self.assertTrue(self.configuration.join(old, NOW))
         self.assertEqual([each.rev for each in self.configuration.settings(self.key)], [5, 1])
         self.assertEqual(self.configuration.left_s(self.key, NOW), LASTING_S_MAX)
 
     def test_over_at_once(self) -> None:
         """Kinds that are not known here may last for ever or not: what is too old by then is forgotten at once."""
-        self.configuration.join(Setting("policy/x", 1, 1, 0, "ops", b"{}"), NOW)
-        self.configuration.join(Setting("policy/x", 2, 1, 0, "ops", None, 60.0, 5000.0), NOW)
+        self.configuration.join(ConfigSetting("policy/x", 1, 1, 0, "ops", b"{}"), NOW)
+        self.configuration.join(ConfigSetting("policy/x", 2, 1, 0, "ops", None, 60.0, 5000.0), NOW)
         self.assertEqual((len(self.configuration), self.configuration.digest, self.configuration._made_at), (0, 0, {}))
 
     def test_removal(self) -> None:
@@ -545,21 +551,21 @@ class LastingTests(SynchronousTestCase):
         self.join(lasts_s=60.0, age_s=10.0)
         left_s = self.configuration.left_s(self.key, NOW + 20.0)
         self.assertEqual((left_s, self.configuration.left_s("state/other", NOW)), (30.0, 0.0))
-        self.configuration.join(Setting(self.key, 2, 1, 0, "ops", None, left_s), NOW + 20.0)
+        self.configuration.join(ConfigSetting(self.key, 2, 1, 0, "ops", None, left_s), NOW + 20.0)
         self.assertEqual(self.configuration.left_s(self.key, NOW + 30.0), 20.0)
         self.configuration.due(NOW + 20.0 + 30.0 + KEPT_LONGER_S - 0.1)
         self.assertIn(self.key, self.configuration)
         self.configuration.due(NOW + 20.0 + 30.0 + KEPT_LONGER_S)
         self.assertNotIn(self.key, self.configuration)
 
-    def taken_back(self, *settings: Setting) -> Configuration:
+    def taken_back(self, *settings: ConfigSetting) -> Configuration:
         """A node that was cut off and keeps these, which were removed elsewhere a minute after the first."""
         elsewhere = configured(*settings)
         for each in settings:
             self.configuration.join(each, NOW)
         left_s = self.configuration.left_s(self.key, NOW + 60.0)
         rev = self.configuration.rev_next(self.key)
-        self.configuration.join(Setting(self.key, rev, 1, 0, "ops", None, left_s), NOW + 60.0)
+        self.configuration.join(ConfigSetting(self.key, rev, 1, 0, "ops", None, left_s), NOW + 60.0)
         return elsewhere
 
     def heal(self, elsewhere: Configuration, at: float) -> None:
@@ -570,7 +576,7 @@ class LastingTests(SynchronousTestCase):
 
     def test_removal_of_a_later_one(self) -> None:
         """A node that was cut off keeps it, though it is over: it must not come before what was set meanwhile."""
-        settings = [Setting(self.key, rev, 1, 0, "ops", b"drain", 3600.0) for rev in (1, 2)]
+        settings = [ConfigSetting(self.key, rev, 1, 0, "ops", b"drain", 3600.0) for rev in (1, 2)]
         elsewhere = self.taken_back(*settings)
         self.configuration.due(NOW + 7000.0)
         self.join(self.configuration.rev_next(self.key), DAY_S, at=NOW + 7000.0)
@@ -579,9 +585,9 @@ class LastingTests(SynchronousTestCase):
 
     def test_removal_of_more_than_are_kept(self) -> None:
         """What no history has any more may speak longest on a node that was cut off."""
-        old = Setting(self.key, 1, 1, 0, "ops", b"drain", LASTING_S_MAX)
+        old = ConfigSetting(self.key, 1, 1, 0, "ops", b"drain", LASTING_S_MAX)
         elsewhere = configured(old)
-        self.taken_back(old, *(Setting(self.key, rev, 1, 0, "ops", b"maint", 60.0) for rev in range(2, 30)))
+        self.taken_back(old, *(ConfigSetting(self.key, rev, 1, 0, "ops", b"maint", 60.0) for rev in range(2, 30)))
         self.configuration.due(NOW + 7000.0)
         self.heal(elsewhere, NOW + 8000.0)
         self.assertIsNone(self.configuration.current(self.key, NOW + 8000.0))
@@ -595,7 +601,7 @@ class LastingTests(SynchronousTestCase):
     def test_an_end_of_what_lasts_for_ever(self) -> None:
         """Kinds that are not known here may have both. A removal that is long over leaves nothing of the key."""
         self.configuration.join(setting(1, key="later/x"), NOW)
-        removal = Setting("later/x", 2, 1, 0, "ops", None, 60.0, AGE_S_MAX)
+        removal = ConfigSetting("later/x", 2, 1, 0, "ops", None, 60.0, AGE_S_MAX)
         self.assertTrue(self.configuration.join(removal, NOW))
         self.assertNotIn("later/x", self.configuration)
         self.assertEqual(state(self.configuration), state(Configuration()))

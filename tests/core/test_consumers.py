@@ -11,7 +11,7 @@ from bender.core.consumers import (
     REPORTED_MAX,
     Awaited,
     Confirmation,
-    Consumer,
+    ConsumerState,
     Counted,
     Report,
     digest_of,
@@ -87,17 +87,17 @@ class Instances(SynchronousTestCase):
 
     def test_not_known(self) -> None:
         """A node that knows of none says nothing of it."""
-        consumer = Consumer("edge", "n1", True, True, None, 0, 0)
+        consumer = ConsumerState("edge", "n1", True, True, None, 0, 0)
         self.assertEqual((consumer.instance, consumer.age_s, consumer.idle_s), ("", 0.0, 0.0))
 
     def test_ages(self) -> None:
         """From none to thirty years."""
         for age_s, possible in ((0.0, True), (1e9, True), (-0.1, False), (1.1e9, False)):
-            fields = to_builtins(Consumer("edge", "n1", True, True, None, 0, 0, None, "a", age_s, age_s))
+            fields = to_builtins(ConsumerState("edge", "n1", True, True, None, 0, 0, None, "a", age_s, age_s))
             if possible:
-                self.assertEqual(convert(fields, Consumer).idle_s, age_s)
+                self.assertEqual(convert(fields, ConsumerState).idle_s, age_s)
             else:
-                self.assertRaises(ValidationError, convert, fields, Consumer)
+                self.assertRaises(ValidationError, convert, fields, ConsumerState)
 
     def test_labels(self) -> None:
         """The name alone, where no other instance has it."""

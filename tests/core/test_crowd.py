@@ -8,7 +8,7 @@ from attrs import evolve
 
 from bender.core.ledger import Head
 from bender.core.links import UNREACHED_MAX, partners
-from bender.core.messages import Counter, Message, Request
+from bender.core.messages import Counter, Message, OutgoingMessage
 from bender.core.peers import CONTACTS_MAX
 from tests.core.cluster import KEY, Cluster
 from tests.core.test_gossip import NOW, RoundsCase, counter, ledger, sender
@@ -167,6 +167,6 @@ class Acquainting(Cluster):
         others = ((a.links, b) for a in self.replicas.values() for b in self.replicas if b != a.identity.name)
         return sum(links.has_reached(address) for links, address in others)
 
-    def carry(self, name: str, request: Request) -> None:
+    def carry(self, name: str, request: OutgoingMessage) -> None:
         if request.address in self.replicas:
             super().carry(name, request)

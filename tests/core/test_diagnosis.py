@@ -8,10 +8,10 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.diagnosis import FORGOTTEN, MARKS_MAX, Account, Heard, Marks, Seen, heard_s
+from bender.core.diagnosis import FORGOTTEN, MARKS_MAX, Heard, Marks, NodeDiagnosis, SeenClaim, heard_s
 from bender.core.ledger import Claim
 from bender.core.messages import Counter, Sender
-from bender.core.peers import Contact
+from bender.core.peers import Peer
 from bender.core.reasons import CHECK_FAILED
 from bender.core.replica import Replica
 from bender.core.timing import Timing
@@ -22,7 +22,7 @@ class Accounts(SynchronousTestCase):
     def setUp(self) -> None:
         self.cluster = Cluster("abc")
 
-    def account(self, name: str) -> Account:
+    def account(self, name: str) -> NodeDiagnosis:
         return self.cluster[name].account(self.cluster.now, KEY)
 
     def claim(self, name: str) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class ByHand(SynchronousTestCase):
         self.replica = Replica(Sender(1, "a", "a"), Timing(), self.now, guard_s=20.0)
         self.hear(2, "b")
 
-    def hear(self, incarnation: int, name: str, beats: int = 1) -> Contact:
+    def hear(self, incarnation: int, name: str, beats: int = 1) -> Peer:
         counter = Counter(incarnation, name, name, beats, 0.0)
         self.replica.contacts.meet(counter, self.now)
         self.replica.contacts.hear(counter, self.now)
@@ -199,7 +199,7 @@ class ByHand(SynchronousTestCase):
         self.replica.claims.index.add(Claim(incarnation, 1, KEY, BODY, TTL_S, 1, incarnation, 1))
         self.replica.claims.refresh(KEY, self.now)
 
-    def account(self, at: float) -> Account:
+    def account(self, at: float) -> NodeDiagnosis:
         return self.replica.account(at, KEY)
 
     def test_to_the_millisecond(self) -> None:
@@ -238,7 +238,7 @@ class ByHand(SynchronousTestCase):
     def test_of_a_node_that_is_forgotten(self) -> None:
         """Its name is not known, and it was never heard."""
         self.see(9)
-        self.assertEqual(self.account(self.now).sees, (Seen(FORGOTTEN, False, 1, False, "silent", None),))
+        self.assertEqual(self.account(self.now).sees, (SeenClaim(FORGOTTEN, False, 1, False, "silent", None),))
 
     def test_heard(self) -> None:
         """A node may be known and not heard; the first heartbeat is the one with number 0."""
@@ -250,7 +250,7 @@ class ByHand(SynchronousTestCase):
     def test_says_something(self) -> None:
         """Whatever it knows of the id is something."""
         nothing = self.account(self.now)
-        seen = Seen("b", False, 1, False, "silent", None)
+        seen = SeenClaim("b", False, 1, False, "silent", None)
         self.assertFalse(nothing.says_something)
         for known in (replace(nothing, sees=(seen,)), replace(nothing, ended=("b",)), replace(nothing, hidden=True)):
             self.assertTrue(known.says_something)

@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import Claims
 from bender.core.configuration import Configuration
-from bender.core.gossip import INVALID_REMEMBERED_MAX, SETTINGS_PER_MESSAGE_MAX, Rounds
+from bender.core.gossip import INVALID_REMEMBERED_MAX, SETTINGS_PER_MESSAGE_MAX, Gossip
 from bender.core.ledger import Claim, Delta, Head, Ledger
 from bender.core.links import Links
-from bender.core.messages import AGE_S_MAX, Counter, Message, Request, Sender, Setting
-from bender.core.peers import Contact, Contacts
+from bender.core.messages import AGE_S_MAX, ConfigSetting, Counter, Message, OutgoingMessage, Sender
+from bender.core.peers import Peer, Peers
 from bender.core.timing import Timing
 from bender.core.validity import Validity
 from bender.core.view import View
@@ -27,8 +27,8 @@ def sender(number: int) -> Sender:
     return Sender(number, f"n{number}", f"n{number}:1730", 1700 + number)
 
 
-def setting(key: str = "backend/web", rev: int = 1) -> Setting:
-    return Setting(key, rev, 9, 0, "ops", b"{}")
+def setting(key: str = "backend/web", rev: int = 1) -> ConfigSetting:
+    return ConfigSetting(key, rev, 9, 0, "ops", b"{}")
 
 
 def counter(number: int, beats: int, age_s: float = 0.0) -> Counter:
@@ -50,14 +50,14 @@ class RoundsCase(SynchronousTestCase):
 
     def begin(self, page_entries_max: int = 1000) -> None:
         timing = Timing(INTERVAL_S, 20.0)
-        self.contacts = Contacts("n1:1730", timing)
+        self.contacts = Peers("n1:1730", timing)
         self.claims = Claims(1, timing, self.contacts, View(), NOW)
         self.configuration = Configuration(1000)
         self.links = Links(1, "n1:1730", {})
         parts = (self.contacts, self.claims, self.configuration, self.links)
-        self.rounds = Rounds(sender(1), *parts, INTERVAL_S, NOW, page_entries_max)
+        self.rounds = Gossip(sender(1), *parts, INTERVAL_S, NOW, page_entries_max)
 
-    def meet(self, number: int, beats: int = 5, age_s: float = 0.0) -> Contact:
+    def meet(self, number: int, beats: int = 5, age_s: float = 0.0) -> Peer:
         """Somebody who was heard, and found at its address."""
         self.contacts.meet(counter(number, beats, age_s), NOW)
         self.contacts.hear(counter(number, beats, age_s), NOW)
@@ -78,7 +78,7 @@ class RoundsCase(SynchronousTestCase):
     ) -> tuple[Message, tuple[str, ...]]:
         return self.rounds.receive(message, at, taken=lambda: None, ask=ask, late=late)
 
-    def asked(self, number: int = 2) -> Request:
+    def asked(self, number: int = 2) -> OutgoingMessage:
         """A round with somebody is under way."""
         self.rounds.ask([f"n{number}:1730"], NOW)
         (request,) = self.rounds.take_requests()
@@ -564,7 +564,7 @@ class Invalid(RoundsCase):
 class Answered(RoundsCase):
     """A peer answers a round, and gets what it lacks in its turn."""
 
-    def answer(self, request: Request, message: Message, at: float = NOW) -> list[Message]:
+    def answer(self, request: OutgoingMessage, message: Message, at: float = NOW) -> list[Message]:
         self.rounds.answered(request, message, at)
         return [request.message for request in self.rounds.take_requests()]
 
@@ -609,7 +609,7 @@ class Answered(RoundsCase):
         (second,) = self.answer(self.asked(), self.message())
         self.assertEqual((second.heads, second.counters, second.echo), (None, (counter(3, 5),), None))
         self.assertEqual([delta.incarnation for delta in second.deltas], [3])
-        taken = Request("n2:1730", second, INTERVAL_S)
+        taken = OutgoingMessage("n2:1730", second, INTERVAL_S)
         self.assertEqual(self.answer(taken, Message(sender(2), {3: Head(1, 1)})), [])
         self.assertEqual(self.answer(self.asked(), self.message(heads={3: Head(1, 1)})), [])
 

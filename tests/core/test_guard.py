@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.guard import GUARD_S_MAX, Guard, Guarded, guarded_app, key_of_guard
+from bender.core.guard import GUARD_S_MAX, Guard, GuardedApp, guarded_app, key_of_guard
 from tests.core.cluster import BODY, Cluster
 
 GUARD_S = 30.0
@@ -295,7 +295,7 @@ class Ending(SuspectCase):
 
     def test_what_is_left(self) -> None:
         """It is told by app, with how many there are and how long it takes at most."""
-        self.assertEqual(self.cluster["a"].guarded(self.cluster.now), [Guarded("web", 2, GUARD_S - 0.5)])
+        self.assertEqual(self.cluster["a"].guarded(self.cluster.now), [GuardedApp("web", 2, GUARD_S - 0.5)])
         self.run_for(GUARD_S)
         self.assertEqual(self.cluster["a"].guarded(self.cluster.now), [])
 
@@ -542,7 +542,7 @@ class ByHand(SynchronousTestCase):
         self.assertEqual((self.lose(1), self.guard.undecided, self.guard.apps), ("undecided", True, []))
         self.assertEqual(self.judge(1), (1, [member(1)]))
         self.assertEqual((self.lose(1), self.guard.undecided, self.guard.apps), ("suspect", False, ["web"]))
-        self.assertEqual(self.guard.guarded(105.0), [Guarded("web", 1, 15.0)])
+        self.assertEqual(self.guard.guarded(105.0), [GuardedApp("web", 1, 15.0)])
 
     def test_until_the_last(self) -> None:
         """What is left of the guard is that of the last suspect."""
@@ -551,7 +551,7 @@ class ByHand(SynchronousTestCase):
         self.judge(1, 2)
         self.lose(1, 100.0)
         self.lose(2, 97.0)
-        self.assertEqual(self.guard.guarded(105.0), [Guarded("web", 2, 15.0)])
+        self.assertEqual(self.guard.guarded(105.0), [GuardedApp("web", 2, 15.0)])
 
     def test_over(self) -> None:
         """A suspect is hidden when its time has come, which never becomes later."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bender.core.claims import Claims
 from bender.core.gossip import INVALID_KEPT_S, INVALID_REMEMBERED_MAX
 from bender.core.ledger import NUMBER_MAX, Claim, Head, Ledger
-from bender.core.messages import Message, Sender, Setting
-from bender.core.peers import Contacts
+from bender.core.messages import ConfigSetting, Message, Sender
+from bender.core.peers import Peers
 from bender.core.timing import Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import View
@@ -28,7 +28,7 @@ class Entries(ClaimsCase):
 
     def begin(self, guard_s: float = 0.0, interval_s: float = 1.0) -> None:
         timing = Timing(interval_s, 10.0)
-        self.contacts = Contacts("n1:1730", timing)
+        self.contacts = Peers("n1:1730", timing)
         self.view = View()
         self.claims = Claims(1, timing, self.contacts, self.view, NOW, guard_s=guard_s, validity=VALIDITY)
         self.others: dict[int, Ledger] = {}
@@ -309,15 +309,15 @@ class Settings(ClaimsCase):
     def setUp(self) -> None:
         self.cluster = Cluster("abc", checking="ab")
 
-    def bring(self, setting: Setting, address: str = "c", incarnation: int = 3) -> None:
+    def bring(self, setting: ConfigSetting, address: str = "c", incarnation: int = 3) -> None:
         message = Message(Sender(incarnation, "c", address), settings=(setting,))
         self.cluster["a"].receive(self.cluster.now, message)
 
     def test_left_out(self) -> None:
         """Nothing is kept or shown of it, others in the same message are, and it is reported for a minute."""
         a, now = self.cluster["a"], self.cluster.now
-        good = Setting("backend/web", 1, 3, 0, "ops", BACKEND)
-        a.receive(now, Message(Sender(3, "c", "c"), settings=(Setting("x", 1, 3, 0, "ops", b"{}"), good)))
+        good = ConfigSetting("backend/web", 1, 3, 0, "ops", BACKEND)
+        a.receive(now, Message(Sender(3, "c", "c"), settings=(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), good)))
         self.assertEqual(([*a.configuration], a.settings("backend")), (["backend/web"], [good]))
         problem = "sends a setting that is left out: its key 'x' is not that of a setting"
         self.assertEqual((a.invalid(now), a.invalid(now + INVALID_KEPT_S - 0.1)), ({"c": problem}, {"c": problem}))
@@ -325,7 +325,7 @@ class Settings(ClaimsCase):
 
     def test_other_kinds(self) -> None:
         """Those of a later release are kept, passed on, and not shown."""
-        self.bring(Setting("policy/x", 1, 3, 0, "ops", b"anything"))
+        self.bring(ConfigSetting("policy/x", 1, 3, 0, "ops", b"anything"))
         self.cluster.rounds()
         for name in "ab":
             self.assertIn("policy/x", self.cluster[name].configuration)
@@ -335,7 +335,7 @@ class Settings(ClaimsCase):
 
     def test_agreement_with_the_rest(self) -> None:
         """A node that starts beside a peer with such a setting is ready within a round, with all others."""
-        self.cluster["c"].configuration.join(Setting("x", 1, 3, 0, "ops", b"{}"), 0.0)
+        self.cluster["c"].configuration.join(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), 0.0)
         self.cluster["c"].configure(self.cluster.now, "backend/web", BACKEND, "ops", 0)
         self.cluster.settle()
         self.cluster.checking += "z"
@@ -348,10 +348,10 @@ class Settings(ClaimsCase):
         """A hundred are remembered, and of those that are over none, so the next is reported too."""
         a = self.cluster["a"]
         for i in range(INVALID_REMEMBERED_MAX + 50):
-            self.bring(Setting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
+            self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
         self.assertEqual((len(a.rounds.invalid), INVALID_REMEMBERED_MAX), (100, 100))
         self.cluster.now += INVALID_KEPT_S
-        self.bring(Setting("x", 1, 3, 0, "ops", b"{}"), "d")
+        self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), "d")
         self.assertEqual([*a.invalid(self.cluster.now)], ["d"])
         self.assertLessEqual(len(a.rounds.invalid), 100)
 
@@ -359,8 +359,8 @@ class Settings(ClaimsCase):
         """An address that is reported stays so from the last one on."""
         a = self.cluster["a"]
         for i in range(INVALID_REMEMBERED_MAX):
-            self.bring(Setting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
+            self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
         self.cluster.now += 30.0
-        self.bring(Setting("y", 1, 3, 0, "ops", b"{}"), "c7")
+        self.bring(ConfigSetting("y", 1, 3, 0, "ops", b"{}"), "c7")
         self.assertEqual([*a.invalid(self.cluster.now + 31.0)], ["c7"])
         self.assertIn("'y'", a.invalid(self.cluster.now + 31.0)["c7"])

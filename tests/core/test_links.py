@@ -7,8 +7,8 @@ import random
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.links import ALL_MAX, UNREACHED_MAX, Link, Links, partners
-from bender.core.messages import Counter, Message, Request, Sender, Setting
-from bender.core.peers import Contacts
+from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
+from bender.core.peers import Peers
 from bender.core.timing import Timing
 
 ADDRESSES = [f"n{i}:1730" for i in range(100)]
@@ -38,8 +38,8 @@ class Limits(SynchronousTestCase):
     def setUp(self) -> None:
         self.link = Link("n1:1730")
 
-    def request(self, asked_at: float | None = 1000.0) -> Request:
-        return Request("n1:1730", Message(Sender(1, "n2", "n2:1730"), ask=asked_at), 2.0)
+    def request(self, asked_at: float | None = 1000.0) -> OutgoingMessage:
+        return OutgoingMessage("n1:1730", Message(Sender(1, "n2", "n2:1730"), ask=asked_at), 2.0)
 
     def lose(self, times: int) -> None:
         for _ in range(times):
@@ -89,10 +89,10 @@ class Failing(SynchronousTestCase):
     def setUp(self) -> None:
         self.links = Links(1, "n1:1730", {})
         self.link = self.links["n2:1730"]
-        self.request = Request("n2:1730", Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0)
+        self.request = OutgoingMessage("n2:1730", Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0)
         self.link.rounds.add(self.request)
         self.link.push = self.request
-        self.link.unsent.append(Setting("backend/b", 1, 1, 0, "ops", b"{}"))
+        self.link.unsent.append(ConfigSetting("backend/b", 1, 1, 0, "ops", b"{}"))
 
     def test_failed(self) -> None:
         self.link.fail(self.request)
@@ -101,7 +101,7 @@ class Failing(SynchronousTestCase):
 
     def test_another_push(self) -> None:
         """The end of a round is not that of a push."""
-        other = Request("n2:1730", Message(Sender(1, "n1", "n1:1730")), 2.0, push=True)
+        other = OutgoingMessage("n2:1730", Message(Sender(1, "n1", "n1:1730")), 2.0, push=True)
         self.link.push = other
         self.link.succeed(self.request, 1001.0)
         self.assertEqual((self.link.rounds, self.link.push), (set(), other))
@@ -117,7 +117,7 @@ class Where(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.links = Links(1, "n1:1730", {"nodes": ("n2:1730", "n3:1730"), "nowhere": ()})
-        self.contacts = Contacts("n1:1730", Timing())
+        self.contacts = Peers("n1:1730", Timing())
 
     def meet(self, incarnation: int, address: str) -> None:
         self.contacts.meet(Counter(incarnation, address, address, 1, 0.0, left=False), 1000.0)
@@ -176,7 +176,7 @@ class Where(SynchronousTestCase):
 
     def test_not_forgotten(self) -> None:
         """A link stays while something is under way to it, and while a new incarnation waits for who is there."""
-        request = Request("n5:1730", Message(Sender(1, "n1", "n1:1730")), 2.0)
+        request = OutgoingMessage("n5:1730", Message(Sender(1, "n1", "n1:1730")), 2.0)
         self.links["n5:1730"].rounds.add(request)
         self.links["n6:1730"].push = request
         self.links.expected = ("n7:1730",)
@@ -191,7 +191,7 @@ class Unreached(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.links = Links(1, "n1:1730", {"nodes": ("seed:1730",)})
-        self.contacts = Contacts("n1:1730", Timing())
+        self.contacts = Peers("n1:1730", Timing())
 
     def meet(self, *incarnations: int) -> None:
         for i in incarnations:
@@ -203,7 +203,7 @@ class Unreached(SynchronousTestCase):
 
     def lose(self, *addresses: str) -> None:
         for address in addresses:
-            self.links[address].fail(Request(address, Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0))
+            self.links[address].fail(OutgoingMessage(address, Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0))
 
     def asked(self) -> list[str]:
         return self.links.addresses(self.contacts)
@@ -242,7 +242,7 @@ class Unreached(SynchronousTestCase):
         for _ in range(3):
             tried = self.asked()[1:]
             for address in tried:
-                request = Request(address, Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0)
+                request = OutgoingMessage(address, Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0)
                 self.links[address].rounds.add(request)
             seen += tried
         self.assertEqual(seen, [f"n{i}:1730" for i in range(2, 62)])

@@ -13,13 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core import kinds, model
 from bender.core.admin_state import parse_word
 from bender.core.consumers import Report, parse_confirmation
-from bender.core.model import Invalid, Terms, TooLarge, Wanted
+from bender.core.model import Invalid, RegistrationRequest, Terms, TooLarge
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.status import USUAL, standing_of
+from bender.core.status import USUAL, status_of
 from bender.core.timing import Timing
 
 TIMING = Timing()
-WEB = Wanted("web", "1.0", "10.0.0.5", 80)
+WEB = RegistrationRequest("web", "1.0", "10.0.0.5", 80)
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
@@ -32,11 +32,11 @@ fields = st.sampled_from(["app", "version", "host", "port", "ttl", "weight", "me
 documents = st.binary(max_size=40) | st.dictionaries(fields, json, max_size=8).map(msgspec.json.encode)
 
 
-def new(wanted: Wanted = WEB) -> Terms:
+def new(wanted: RegistrationRequest = WEB) -> Terms:
     return wanted.applied_to(None, ttl_s=10.0, node="n1", now_ms=1)
 
 
-def body_of(wanted: Wanted) -> bytes:
+def body_of(wanted: RegistrationRequest) -> bytes:
     return new(wanted).encode(wanted.key)
 
 
@@ -136,7 +136,7 @@ class UnknownFields(ModelCase):
 
     WEB = {"app": "web", "version": "1.0", "host": "10.0.0.5", "port": 80}
 
-    def registered(self, more: dict[str, Any], *, at: bool) -> Wanted:
+    def registered(self, more: dict[str, Any], *, at: bool) -> RegistrationRequest:
         if at:
             path = ("web", "1.0", "10.0.0.5", "80")
             return model.parse_registration_at(path, msgspec.json.encode(more), TIMING)
@@ -287,7 +287,7 @@ class Documents(ModelCase):
     @given(names, names, st.integers(1, 65_535), st.dictionaries(st.text(max_size=8), json, max_size=4))
     def test_shown(self, app: str, version: str, port: int, meta: dict[str, Any]) -> None:
         """What clients see is one JSON object with all fields in order, whatever needs escaping in them."""
-        wanted = Wanted(app, version, "h", port, meta=meta)
+        wanted = RegistrationRequest(app, version, "h", port, meta=meta)
         try:
             body = body_of(wanted)
         except TooLarge:
@@ -302,8 +302,8 @@ class Documents(ModelCase):
         }
         for standing, said in (
             (USUAL, {"state": "up"}),
-            (standing_of("maint", suspect=False), {"state": "maint"}),
-            (standing_of("drain", suspect=True), {"state": "drain", "suspect": True}),
+            (status_of("maint", suspect=False), {"state": "maint"}),
+            (status_of("drain", suspect=True), {"state": "drain", "suspect": True}),
         ):
             shown = msgspec.json.encode({**named, **msgspec.json.decode(body), **said})
             self.assertEqual(model.registration(wanted.key, body, standing), shown)
@@ -326,7 +326,7 @@ class Applying(ModelCase):
 
     def test_existing(self) -> None:
         """What is asked for replaces what was; where and when it began stays."""
-        before = body_of(Wanted("web", "1.0", "10.0.0.5", 80, 20.0, 5, {"a": 1}))
+        before = body_of(RegistrationRequest("web", "1.0", "10.0.0.5", 80, 20.0, 5, {"a": 1}))
         wanted = {"ttl_s": 30.0, "weight": 0, "meta": {}}
         for field, value in wanted.items():
             changed = msgspec.structs.replace(WEB, **{field: value})
@@ -335,7 +335,7 @@ class Applying(ModelCase):
 
     def test_another_instance(self) -> None:
         """It keeps what was, but when and where it began; the same one keeps that too."""
-        before = body_of(Wanted("web", "1.0", "10.0.0.5", 80, 20.0, 5, {"a": 1}, instance="old"))
+        before = body_of(RegistrationRequest("web", "1.0", "10.0.0.5", 80, 20.0, 5, {"a": 1}, instance="old"))
         for token, began in (("old", (1, "n1")), (None, (1, "n1")), ("new", (2, "n2"))):
             wanted = msgspec.structs.replace(WEB, instance=token, weight=6)
             after = wanted.applied_to(before, ttl_s=7.0, node="n2", now_ms=2)
@@ -404,7 +404,7 @@ class Quoted(ModelCase):
     def test_shown(self) -> None:
         """A registration is JSON with the names as they are, and as long as was said."""
         for app in ("web", 'w"b', "w\\b", "wéb"):
-            wanted = Wanted(app, "1.0", "10.0.0.5", 80)
+            wanted = RegistrationRequest(app, "1.0", "10.0.0.5", 80)
             shown = model.registration(wanted.key, body_of(wanted))
             said = msgspec.json.decode(shown)
             self.assertEqual((said["id"], said["app"], said["port"]), (wanted.key, app, 80))
@@ -416,16 +416,16 @@ class Parsing(ModelCase):
 
     path = ("web", "1.0", "10.0.0.5", "80")
 
-    def parse(self, **sent: Any) -> Wanted:
+    def parse(self, **sent: Any) -> RegistrationRequest:
         fields = {"app": "web", "version": "1.0", "host": "10.0.0.5", "port": 80, **sent}
         return model.parse_registration(msgspec.json.encode(fields), TIMING)
 
-    def parse_at(self, **sent: Any) -> Wanted:
+    def parse_at(self, **sent: Any) -> RegistrationRequest:
         return model.parse_registration_at(self.path, msgspec.json.encode(sent) if sent else b" ", TIMING)
 
     def test_registration(self) -> None:
         self.assertEqual(self.parse(), WEB)
-        self.assertEqual(self.parse(host="Web.Example."), Wanted("web", "1.0", "web.example", 80))
+        self.assertEqual(self.parse(host="Web.Example."), RegistrationRequest("web", "1.0", "web.example", 80))
         self.assertEqual([self.parse(ttl=ttl, weight=256).ttl_s for ttl in (4, 3600)], [4.0, 3600.0])
 
     def test_wrong(self) -> None:
@@ -455,7 +455,7 @@ class Parsing(ModelCase):
         """What the body says too has to be the same, a host in whatever form."""
         self.assertEqual(self.parse_at(), WEB)
         self.assertEqual(self.parse_at(app="web", version="1.0", host="10.0.0.5", port=80), WEB)
-        self.assertEqual(self.parse_at(ttl=20, weight=0, meta={}), Wanted(*self.path[:3], 80, 20.0, 0, {}))
+        self.assertEqual(self.parse_at(ttl=20, weight=0, meta={}), RegistrationRequest(*self.path[:3], 80, 20.0, 0, {}))
         named = ("web", "1.0", "Web.Example", "80")
         same = model.parse_registration_at(named, b'{"host": "WEB.example."}', TIMING)
         self.assertEqual(same.host, "web.example")
@@ -502,9 +502,9 @@ class Parsing(ModelCase):
     def test_says_nothing(self) -> None:
         """What says nothing leaves everything as it is."""
         self.assertTrue(WEB.says_nothing)
-        self.assertFalse(Wanted(*self.path[:3], 80, ttl_s=10.0).says_nothing)
-        self.assertFalse(Wanted(*self.path[:3], 80, weight=1).says_nothing)
-        self.assertFalse(Wanted(*self.path[:3], 80, meta={}).says_nothing)
+        self.assertFalse(RegistrationRequest(*self.path[:3], 80, ttl_s=10.0).says_nothing)
+        self.assertFalse(RegistrationRequest(*self.path[:3], 80, weight=1).says_nothing)
+        self.assertFalse(RegistrationRequest(*self.path[:3], 80, meta={}).says_nothing)
 
     def test_missing(self) -> None:
         """It is named where a document lacks a field, or has another type there."""

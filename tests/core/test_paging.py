@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.configuration import BUCKETS, DIGESTS_MAX, SETTINGS_PER_KEY_MAX, bucket, size_of
 from bender.core.gossip import SETTINGS_BYTES_MAX, SETTINGS_PER_MESSAGE_MAX
 from bender.core.ledger import DELTA_ENTRIES_MAX
-from bender.core.messages import WHOLE, Message, Request, Setting
+from bender.core.messages import WHOLE, ConfigSetting, Message, OutgoingMessage
 from bender.exchange import wire
 from tests.core.cluster import Cluster
 
@@ -34,8 +34,8 @@ def names(number: int, count: int, kind: str = "backend") -> list[str]:
     return found
 
 
-def settings(keys: Iterable[str], revs: int = 1, body: bytes = b"{}", incarnation: int = 9) -> list[Setting]:
-    return [Setting(key, rev, incarnation, 0, "ops", body) for key in keys for rev in range(1, revs + 1)]
+def settings(keys: Iterable[str], revs: int = 1, body: bytes = b"{}", incarnation: int = 9) -> list[ConfigSetting]:
+    return [ConfigSetting(key, rev, incarnation, 0, "ops", body) for key in keys for rev in range(1, revs + 1)]
 
 
 class Crowded(Cluster):
@@ -49,18 +49,18 @@ class Crowded(Cluster):
         super().__init__(names, page_entries_max=page_entries_max)
         self.sent.clear()
 
-    def join(self, name: str, made: Iterable[Setting]) -> None:
+    def join(self, name: str, made: Iterable[ConfigSetting]) -> None:
         """Let a node have settings of which nothing is pushed."""
         for each in made:
             assert self[name].configuration.join(each, self.now)
 
-    def carry(self, name: str, request: Request) -> None:
+    def carry(self, name: str, request: OutgoingMessage) -> None:
         if name in self.asking or name == "z" or request.push:
             super().carry(name, request)
         else:
             self[name].failed(self.now, request)
 
-    def answer(self, request: Request) -> Message | None:
+    def answer(self, request: OutgoingMessage) -> Message | None:
         answer = super().answer(request)
         if answer is not None:
             self.answers.append(answer)
@@ -83,7 +83,9 @@ class Crowded(Cluster):
 class PagesTests(SynchronousTestCase):
     """Two nodes come to have the same, whichever of them asks."""
 
-    def both(self, here: list[Setting], there: list[Setting], most: int, page_entries_max: int = 10) -> None:
+    def both(
+        self, here: list[ConfigSetting], there: list[ConfigSetting], most: int, page_entries_max: int = 10
+    ) -> None:
         for asking in ("ab", "a", "b"):
             cluster = Crowded("ab", page_entries_max=page_entries_max)
             cluster.asking = asking
@@ -148,14 +150,14 @@ class PagesTests(SynchronousTestCase):
 class BytesTests(SynchronousTestCase):
     """A message has a megabyte of settings, whichever way they go; and one at least."""
 
-    def halves(self, numbers: tuple[int, int], more: int) -> list[Setting]:
+    def halves(self, numbers: tuple[int, int], more: int) -> list[ConfigSetting]:
         """Two settings that fill a message exactly, or by so many bytes too much, in these buckets."""
         keys = [names(numbers[0], 1)[0], names(numbers[1], 2)[1]]
         empty = settings(keys, body=b"")
         lengths = [SETTINGS_BYTES_MAX // 2 - size_of(each) for each in empty]
         return [evolve(each, body=b"x" * (length + more)) for each, length in zip(empty, lengths, strict=True)]
 
-    def asked(self, asking: str, numbers: tuple[int, int], more: int) -> tuple[Request, Message]:
+    def asked(self, asking: str, numbers: tuple[int, int], more: int) -> tuple[OutgoingMessage, Message]:
         """The first second request of a node with the other, where a has both, and its answer."""
         cluster = Crowded("ab")
         cluster.asking = asking
@@ -238,7 +240,7 @@ class TurnsTests(SynchronousTestCase):
         cluster.asking = "a"
         join = cluster["b"].configuration.join
 
-        def drops(setting: Setting, now: float) -> bool:
+        def drops(setting: ConfigSetting, now: float) -> bool:
             return bucket(setting.key) != 0 and join(setting, now)
 
         cluster["b"].configuration.join = drops  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ from math import inf
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.messages import Counter, Sender
-from bender.core.peers import Contact, Contacts, covered
+from bender.core.peers import Peer, Peers, covered
 from bender.core.timing import Timing
 
 HERE = "n1:1730"
@@ -22,15 +22,15 @@ class ContactsCase(SynchronousTestCase):
     """A node whose rounds are two seconds apart: others are silent after six."""
 
     def setUp(self) -> None:
-        self.contacts = Contacts(HERE, Timing(2.0, 20.0))
+        self.contacts = Peers(HERE, Timing(2.0, 20.0))
 
-    def meet(self, number: int, beats: int = 5, at: float = NOW, age_s: float = 0.0) -> Contact:
+    def meet(self, number: int, beats: int = 5, at: float = NOW, age_s: float = 0.0) -> Peer:
         """Somebody who is heard at once."""
         self.contacts.meet(counter(beats, age_s, number), at)
         self.contacts.hear(counter(beats, age_s, number), at)
         return self.contact(number)
 
-    def contact(self, number: int) -> Contact:
+    def contact(self, number: int) -> Peer:
         contact = self.contacts.get(number)
         assert contact is not None
         return contact
@@ -42,7 +42,7 @@ class ContactsCase(SynchronousTestCase):
 class Meeting(ContactsCase):
     def test_at_first(self) -> None:
         """Nothing is known of a contact but who and where it is."""
-        contact = Contact(2, "n2", "n2:1730", NOW)
+        contact = Peer(2, "n2", "n2:1730", NOW)
         self.assertEqual((contact.api_port, contact.left, contact.known_beats), (0, False, -1))
         self.assertEqual((contact.known_at, contact.hidden_s, contact.ttls), (-inf, -inf, None))
 

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import KEYS_PER_SLICE
 from bender.core.ledger import Claim, End, Head, Ledger
-from bender.core.messages import Counter, Message, Request, Sender, Setting
-from bender.core.peers import Contact
+from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
+from bender.core.peers import Peer
 from bender.core.replica import BEATS_BEYOND, NotReady, Replica
 from bender.core.timing import Timing
 from tests.core.cluster import BODY, KEY, TTL_S, Cluster
@@ -35,7 +35,7 @@ class ReplicaCase(SynchronousTestCase):
         for seed in seeds:
             self.replica.located(seed, [seed])
 
-    def meet(self, number: int, at: float = NOW) -> Contact:
+    def meet(self, number: int, at: float = NOW) -> Peer:
         """A peer is heard, and what it was asked because of that is under way no more."""
         self.say(number, at)
         for request in self.replica.take_requests():
@@ -48,14 +48,14 @@ class ReplicaCase(SynchronousTestCase):
         digest = self.replica.configuration.digest
         return self.replica.receive(at, Message(sender(number), heads or {}, (counter,), digest=digest))
 
-    def answer(self, request: Request, number: int, at: float) -> None:
+    def answer(self, request: OutgoingMessage, number: int, at: float) -> None:
         """A peer answers all that it is asked, and agrees."""
         counter = Counter(number, f"n{number}", f"n{number}:1730", int(10 * at), 0.0)
         digest = self.replica.configuration.digest
         told = Message(sender(number), {}, (counter,), echo=request.message.ask, digest=digest)
         self.replica.answered(at, request, told)
 
-    def contact(self, number: int) -> Contact:
+    def contact(self, number: int) -> Peer:
         contact = self.replica.contacts.get(number)
         assert contact is not None
         return contact
@@ -181,7 +181,7 @@ class Starting(ReplicaCase):
 
     def test_settings_wait(self) -> None:
         """What is set meanwhile is shown when it is ready, and once."""
-        web = Setting("backend/web", 1, 2, 0, "ops", b"{}")
+        web = ConfigSetting("backend/web", 1, 2, 0, "ops", b"{}")
         self.replica.receive(NOW, Message(sender(2), settings=(web,)))
         self.assertEqual((self.replica.settings("backend"), self.replica.take_events()), ([], []))
         self.sweep_until(4.5)

@@ -18,9 +18,9 @@ from bender.core.routing import (
     Balance,
     Bind,
     Canary,
+    FixedServer,
     Health,
     Rule,
-    Server,
     kept_servers,
     parse_balance,
     parse_bind,
@@ -133,7 +133,7 @@ class OfBackends(RoutingCase):
         """A host or an address and a port, in one form however they are written."""
         self.assertEqual(
             parse_servers(["Db.Example.:5432", "10.0.0.1:80", "[2001:DB8:0::1]:080"]),
-            (Server("db.example", 5432), Server("10.0.0.1", 80), Server("2001:db8::1", 80)),
+            (FixedServer("db.example", 5432), FixedServer("10.0.0.1", 80), FixedServer("2001:db8::1", 80)),
         )
         self.assertEqual(parse_servers([]), ())
         self.assertEqual(len(parse_servers([f"h:{port}" for port in range(1, 101)])), 100)
@@ -150,7 +150,7 @@ class OfBackends(RoutingCase):
         for text in ("0.0.0.0:80", "[::]:80", "224.0.0.1:80", "[ff02::1]:80", "255.255.255.255:80"):
             self.refused("servers", parse_servers, [text])
             servers, (problem,) = kept_servers(["a:1", text, "a.:1"])
-            self.assertEqual(servers, (Server("a", 1),))
+            self.assertEqual(servers, (FixedServer("a", 1),))
             self.assertTrue(problem.startswith("servers: number 2: host: must be where"), problem)
         wrong: tuple[Any, ...] = ("a:1", {}, ["a:1"] * 101)
         for value in wrong:

@@ -15,7 +15,7 @@ from bender.core.configuration import LASTING_S_MAX
 from bender.core.guard import LIFTED, key_of_guard
 from bender.core.kinds import parse_object
 from bender.core.ledger import Claim, End
-from bender.core.messages import Setting
+from bender.core.messages import ConfigSetting
 from bender.core.model import (
     DEPTH_MAX,
     NAME_CHARACTERS_MAX,
@@ -47,16 +47,16 @@ def terms(**changes: Any) -> bytes:
     return msgspec.json.encode({field: value for field, value in said.items() if value is not None})
 
 
-def backend(body: bytes | None = BACKEND_BODY, key: str = "backend/web", rev: int = 1) -> Setting:
-    return Setting(key, rev, 2, 0, "ops", body)
+def backend(body: bytes | None = BACKEND_BODY, key: str = "backend/web", rev: int = 1) -> ConfigSetting:
+    return ConfigSetting(key, rev, 2, 0, "ops", body)
 
 
-def frontend(body: bytes) -> Setting:
-    return Setting("frontend/f", 1, 2, 0, "ops", body)
+def frontend(body: bytes) -> ConfigSetting:
+    return ConfigSetting("frontend/f", 1, 2, 0, "ops", body)
 
 
-def word(body: bytes | None = b"drain", key: str = "", lasts_s: float | None = 60.0) -> Setting:
-    return Setting(key or key_of_state(KEY), 1, 2, 0, "ops", body, lasts_s)
+def word(body: bytes | None = b"drain", key: str = "", lasts_s: float | None = 60.0) -> ConfigSetting:
+    return ConfigSetting(key or key_of_state(KEY), 1, 2, 0, "ops", body, lasts_s)
 
 
 # What clients send.
@@ -155,7 +155,7 @@ class WhatNodesMake(SynchronousTestCase):
             body = FRONTEND.body(name, parse_object(json.dumps({**more, **some, "backend": of}).encode()))
         except (Invalid, TooLarge):
             return
-        self.assertIsNone(problem_of_setting(Setting(FRONTEND.key(name), 1, 2, 0, "ops", body)))
+        self.assertIsNone(problem_of_setting(ConfigSetting(FRONTEND.key(name), 1, 2, 0, "ops", body)))
 
     def test_states(self) -> None:
         """Each of them, for the shortest and the longest time, and their removal."""
@@ -183,7 +183,7 @@ class WhatNodesMake(SynchronousTestCase):
         """Fields that this one does not know pass, so those of a later one are shown as they are."""
         self.assertIsNone(problem_of_entry(claim(terms(zone="a", more={"deep": nested(DEPTH_MAX - 1)}))))
         self.assertIsNone(problem_of_setting(backend(BACKEND_BODY[:-1] + b',"canary":"none yet","later":{}}')))
-        self.assertIsNone(problem_of_setting(Setting("policy/x", 1, 2, 0, "ops", b"anything \xff", None)))
+        self.assertIsNone(problem_of_setting(ConfigSetting("policy/x", 1, 2, 0, "ops", b"anything \xff", None)))
 
 
 @st.composite
@@ -252,8 +252,8 @@ class WhateverPasses(SynchronousTestCase):
         key = "/".join([kind, *path])
         for problem in (
             problem_of_entry(claim(body, key)),
-            problem_of_setting(Setting(key, 1, 2, 0, "ops", body, lasts_s)),
-            problem_of_setting(Setting(key, 1, 2, 0, "ops", None, lasts_s)),
+            problem_of_setting(ConfigSetting(key, 1, 2, 0, "ops", body, lasts_s)),
+            problem_of_setting(ConfigSetting(key, 1, 2, 0, "ops", None, lasts_s)),
         ):
             self.assertTrue(problem is None or 0 < len(problem) < 700)
 
@@ -431,16 +431,17 @@ class RefusedSettings(SynchronousTestCase):
             "1/x",
         ):
             self.assertEqual(
-                problem_of_setting(Setting(key, 1, 2, 0, "ops", b"{}")),
+                problem_of_setting(ConfigSetting(key, 1, 2, 0, "ops", b"{}")),
                 f"its key {key[:100]!a} is not that of a setting",
             )
-        self.assertIsNone(problem_of_setting(Setting(f"{'a' * 32}/x", 1, 2, 0, "ops", b"{}")))
+        self.assertIsNone(problem_of_setting(ConfigSetting(f"{'a' * 32}/x", 1, 2, 0, "ops", b"{}")))
 
     def test_long_keys(self) -> None:
         """A hundred characters of them are said."""
         shown = "a" * 100
         self.assertEqual(
-            problem_of_setting(Setting("a" * 101, 1, 2, 0, "ops", b"{}")), f"its key '{shown}' is not that of a setting"
+            problem_of_setting(ConfigSetting("a" * 101, 1, 2, 0, "ops", b"{}")),
+            f"its key '{shown}' is not that of a setting",
         )
         key = "state/" + "a" * 95
         self.assertEqual(problem_of_setting(word(key=key)), f"its key '{key[:-1]}' is not that of an instance's state")
@@ -456,7 +457,7 @@ class RefusedSettings(SynchronousTestCase):
     def test_rev(self) -> None:
         """The first is 1, of whatever kind."""
         self.assertEqual(problem_of_setting(backend(rev=0)), "its revision is 0")
-        self.assertEqual(problem_of_setting(Setting("policy/x", 0, 2, 0, "ops", b"")), "its revision is 0")
+        self.assertEqual(problem_of_setting(ConfigSetting("policy/x", 0, 2, 0, "ops", b"")), "its revision is 0")
 
     def test_author(self) -> None:
         """It stands in histories, which people read on terminals."""
@@ -467,16 +468,16 @@ class RefusedSettings(SynchronousTestCase):
             ("a\u202eb", "its author is not printable"),
         ):
             for key in ("backend/web", "policy/x"):
-                self.assertEqual(problem_of_setting(Setting(key, 1, 2, 0, author, BACKEND_BODY)), problem)
+                self.assertEqual(problem_of_setting(ConfigSetting(key, 1, 2, 0, author, BACKEND_BODY)), problem)
 
     def test_lasting(self) -> None:
         """Backends and frontends last for ever, states and what lifts a guard do not."""
         self.assertEqual(
-            problem_of_setting(Setting("backend/web", 1, 2, 0, "ops", BACKEND_BODY, 60.0)),
+            problem_of_setting(ConfigSetting("backend/web", 1, 2, 0, "ops", BACKEND_BODY, 60.0)),
             "it ends by itself, which no backend or frontend does",
         )
         self.assertEqual(
-            problem_of_setting(Setting("frontend/f", 1, 2, 0, "ops", None, 60.0)),
+            problem_of_setting(ConfigSetting("frontend/f", 1, 2, 0, "ops", None, 60.0)),
             "it ends by itself, which no backend or frontend does",
         )
         for key in ("", "guard/web"):

@@ -7,9 +7,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, End, Entry
-from bender.core.messages import Setting
-from bender.core.status import USUAL, Standing, standing_of
-from bender.core.view import Event, Index, View, in_order
+from bender.core.messages import ConfigSetting
+from bender.core.status import USUAL, RegistrationStatus, status_of
+from bender.core.view import Index, View, ViewEvent, in_order
 
 KEY = "registration/web/1.0/10.0.0.5/80"
 
@@ -28,14 +28,14 @@ class RegistrationTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.view = View()
 
-    def show(self, winner: Claim | None, *entries: Entry) -> list[Event]:
+    def show(self, winner: Claim | None, *entries: Entry) -> list[ViewEvent]:
         self.view.show(KEY, winner, entries)
         return self.view.take_events()
 
     def test_registered(self) -> None:
         """What is shown for the first time is registered."""
         one = claim()
-        self.assertEqual(self.show(one, one), [Event("online", KEY, b"{}", "registered")])
+        self.assertEqual(self.show(one, one), [ViewEvent("online", KEY, b"{}", "registered")])
         self.assertEqual((self.view.count, self.view.shown()), (1, [KEY]))
 
     def test_unchanged(self) -> None:
@@ -50,26 +50,26 @@ class RegistrationTests(SynchronousTestCase):
         """Another body is a change."""
         one, other = claim(), claim(2, rev=2, body=b"new")
         self.show(one, one)
-        self.assertEqual(self.show(other, one, other), [Event("changed", KEY, b"new", "registered")])
+        self.assertEqual(self.show(other, one, other), [ViewEvent("changed", KEY, b"new", "registered")])
 
     def test_changed_back(self) -> None:
         """Where the larger claim has gone, the change says why it did."""
         one, other = claim(), claim(2, rev=2, body=b"new")
         self.show(other, one, other)
-        self.assertEqual(self.show(one, one), [Event("changed", KEY, b"{}", "expired")])
+        self.assertEqual(self.show(one, one), [ViewEvent("changed", KEY, b"{}", "expired")])
 
     def test_expired(self) -> None:
         """What nobody holds a claim of has expired."""
         one = claim()
         self.show(one, one)
-        self.assertEqual(self.show(None), [Event("offline", KEY, b"{}", "expired")])
+        self.assertEqual(self.show(None), [ViewEvent("offline", KEY, b"{}", "expired")])
         self.assertEqual((self.view.count, self.view.groups(), self.view.groups("web")), (0, [], []))
 
     def test_deregistered(self) -> None:
         """What an end names was deregistered, whether or not claims are left."""
         one = claim()
         self.show(one, one)
-        self.assertEqual(self.show(None, end(one), one), [Event("offline", KEY, b"{}", "deregistered")])
+        self.assertEqual(self.show(None, end(one), one), [ViewEvent("offline", KEY, b"{}", "deregistered")])
 
     def test_deregistered_because_a_check_failed(self) -> None:
         """That is so if all ends that name it say so. A reason that is not known here says nothing."""
@@ -88,33 +88,33 @@ class RegistrationTests(SynchronousTestCase):
         """What has claims that do not count is lost with its nodes."""
         one = claim()
         self.show(one, one)
-        self.assertEqual(self.show(None, one), [Event("offline", KEY, b"{}", "node-lost")])
+        self.assertEqual(self.show(None, one), [ViewEvent("offline", KEY, b"{}", "node-lost")])
 
     def test_changed_out_of_hearing(self) -> None:
         """What has claims that do not count, of another registration than was shown, is lost with its nodes as well."""
         one, other = claim(), claim(2, rev=2, body=b"new")
         self.show(one, one)
-        self.assertEqual(self.show(None, other), [Event("offline", KEY, b"{}", "node-lost")])
+        self.assertEqual(self.show(None, other), [ViewEvent("offline", KEY, b"{}", "node-lost")])
 
     def test_expired_beside_an_end(self) -> None:
         """A claim that was ended says nothing about one that has expired."""
         one, ended = claim(), claim(2)
         self.show(one, one)
-        self.assertEqual(self.show(None, end(ended), ended), [Event("offline", KEY, b"{}", "expired")])
+        self.assertEqual(self.show(None, end(ended), ended), [ViewEvent("offline", KEY, b"{}", "expired")])
 
     def test_restored(self) -> None:
         """What was lost and is heard of again is restored."""
         one = claim()
         self.show(one, one)
         self.show(None, one)
-        self.assertEqual(self.show(one, one), [Event("online", KEY, b"{}", "restored")])
+        self.assertEqual(self.show(one, one), [ViewEvent("online", KEY, b"{}", "restored")])
 
     def test_registered_anew_after_a_loss(self) -> None:
         """What was lost and begins anew is registered, not restored."""
         one, anew = claim(), claim(2, rev=2)
         self.show(one, one)
         self.show(None, one)
-        self.assertEqual(self.show(anew, one, anew), [Event("online", KEY, b"{}", "registered")])
+        self.assertEqual(self.show(anew, one, anew), [ViewEvent("online", KEY, b"{}", "registered")])
 
     def test_lost_and_expired(self) -> None:
         """What expired while it was lost was gone: it is not restored by coming again."""
@@ -122,7 +122,7 @@ class RegistrationTests(SynchronousTestCase):
         self.show(one, one)
         self.show(None, one)
         self.assertEqual(self.show(None), [])
-        self.assertEqual(self.show(one, one), [Event("online", KEY, b"{}", "registered")])
+        self.assertEqual(self.show(one, one), [ViewEvent("online", KEY, b"{}", "registered")])
 
     def test_never_shown(self) -> None:
         """What was not shown does not go."""
@@ -227,7 +227,7 @@ class CountTests(SynchronousTestCase):
         stamps = [self.view.stamp("a")]
         self.view.show(self.keys[0], None, ())
         stamps.append(self.view.stamp("a"))
-        self.view.configure("state/a/1/10.0.0.1/80", Setting("state", 1, 1, 0, "ops", b"drain", 60.0))
+        self.view.configure("state/a/1/10.0.0.1/80", ConfigSetting("state", 1, 1, 0, "ops", b"drain", 60.0))
         stamps.append(self.view.stamp("a"))
         self.assertEqual((len({*stamps}), self.view.stamp()), (3, stamps[-1]))
 
@@ -249,20 +249,20 @@ class StandingTests(SynchronousTestCase):
         self.view.show(KEY, claim(), ())
         self.view.take_events()
 
-    def set(self, state: bytes | None, key: str = "state/web/1.0/10.0.0.5/80") -> list[Event]:
-        self.view.configure(key, None if state is None else Setting(key, 1, 1, 0, "ops", state, 60.0))
+    def set(self, state: bytes | None, key: str = "state/web/1.0/10.0.0.5/80") -> list[ViewEvent]:
+        self.view.configure(key, None if state is None else ConfigSetting(key, 1, 1, 0, "ops", state, 60.0))
         return self.view.take_events()
 
-    def show(self, winner: Claim | None, *entries: Entry, lost: bool = False, suspect: bool = False) -> list[Event]:
+    def show(self, winner: Claim | None, *entries: Entry, lost: bool = False, suspect: bool = False) -> list[ViewEvent]:
         self.view.show(KEY, winner, entries, lost=lost, suspect=suspect)
         return self.view.take_events()
 
-    def event(self, what: str, reason: str, standing: Standing) -> Event:
-        return Event(what, KEY, b"{}", reason, standing)  # type: ignore[arg-type]
+    def event(self, what: str, reason: str, standing: RegistrationStatus) -> ViewEvent:
+        return ViewEvent(what, KEY, b"{}", reason, standing)  # type: ignore[arg-type]
 
     def test_word(self) -> None:
         """An operator's word is announced once, as a change, and is not shown as a setting."""
-        drained = standing_of("drain", suspect=False)
+        drained = status_of("drain", suspect=False)
         self.assertEqual(self.set(b"drain"), [self.event("changed", "configured", drained)])
         self.assertEqual((self.set(b"drain"), self.view.setting("state/web/1.0/10.0.0.5/80")), ([], None))
         self.assertEqual((self.view.standing(KEY), self.view.standings()), (drained, {KEY: drained}))
@@ -288,7 +288,7 @@ class StandingTests(SynchronousTestCase):
 
     def test_suspect(self) -> None:
         """What is feared is a change, once, and so is that it was for nothing."""
-        suspect, one = standing_of("up", suspect=True), claim()
+        suspect, one = status_of("up", suspect=True), claim()
         self.show(one)
         self.assertEqual(self.show(one, suspect=True), [self.event("changed", "node-lost", suspect)])
         self.assertEqual(self.show(one, suspect=True), [])
@@ -300,8 +300,8 @@ class StandingTests(SynchronousTestCase):
         self.set(b"drain")
         self.show(one, suspect=True)
         gone = self.show(None, lost=True)
-        self.assertEqual(gone, [self.event("offline", "node-lost", standing_of("drain", suspect=True))])
-        self.assertEqual(self.view.standing(KEY), standing_of("drain", suspect=False))
+        self.assertEqual(gone, [self.event("offline", "node-lost", status_of("drain", suspect=True))])
+        self.assertEqual(self.view.standing(KEY), status_of("drain", suspect=False))
 
     def test_changed_back_beside_an_end(self) -> None:
         """Of the reasons why a claim does not speak any more only its own counts."""
@@ -320,27 +320,27 @@ class SettingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.view = View()
 
-    def configure(self, body: bytes | None, rev: int = 1) -> list[Event]:
-        self.view.configure("backend/b", Setting("backend/b", rev, 1, 0, "ops", body))
+    def configure(self, body: bytes | None, rev: int = 1) -> list[ViewEvent]:
+        self.view.configure("backend/b", ConfigSetting("backend/b", rev, 1, 0, "ops", body))
         return self.view.take_events()
 
     def test_created(self) -> None:
         """The first setting creates."""
-        self.assertEqual(self.configure(b"1"), [Event("created", "backend/b", b"1", "configured")])
+        self.assertEqual(self.configure(b"1"), [ViewEvent("created", "backend/b", b"1", "configured")])
         self.assertEqual([each.key for each in self.view.settings("backend")], ["backend/b"])
         self.assertEqual(self.view.settings("frontend"), [])
 
     def test_changed(self) -> None:
         """Another body changes, the same one is no event."""
         self.configure(b"1")
-        self.assertEqual(self.configure(b"2", 2), [Event("changed", "backend/b", b"2", "configured")])
-        self.assertEqual(self.view.setting("backend/b"), Setting("backend/b", 2, 1, 0, "ops", b"2"))
+        self.assertEqual(self.configure(b"2", 2), [ViewEvent("changed", "backend/b", b"2", "configured")])
+        self.assertEqual(self.view.setting("backend/b"), ConfigSetting("backend/b", 2, 1, 0, "ops", b"2"))
         self.assertEqual(self.configure(b"2", 3), [])
 
     def test_removed(self) -> None:
         """A removal removes, once, and tells what there was."""
         self.configure(b"1")
-        self.assertEqual(self.configure(None, 2), [Event("removed", "backend/b", b"1", "configured")])
+        self.assertEqual(self.configure(None, 2), [ViewEvent("removed", "backend/b", b"1", "configured")])
         self.assertEqual(self.configure(None, 3), [])
         self.assertIsNone(self.view.setting("backend/b"))
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.daemon.config_reload import AT_NEXT_START, Reloader
-from bender.daemon.options import OPTIONS, Choices, choose
-from bender.process.options import Given
+from bender.daemon.config_reload import AT_NEXT_START, NodeReloader
+from bender.daemon.options import OPTIONS, NodeOptions, choose
+from bender.process.options import RawOption
 from bender.process.signals import Reread
 
 
@@ -26,14 +26,14 @@ class Running:
         self.told.append([*seeds])
 
 
-def chosen(**values: Any) -> Choices:
-    return choose({option: Given(f"--{option}", value) for option, value in values.items()}, "box")
+def chosen(**values: Any) -> NodeOptions:
+    return choose({option: RawOption(f"--{option}", value) for option, value in values.items()}, "box")
 
 
 class Reloading(SynchronousTestCase):
     def setUp(self) -> None:
         self.running = Running()
-        self.reloader = Reloader(chosen(peers="a,b"), self.running, self.running)
+        self.reloader = NodeReloader(chosen(peers="a,b"), self.running, self.running)
 
     def test_peers(self) -> None:
         """Those that are new are tried from now on, others not any more; the log names both."""

@@ -8,7 +8,7 @@ import weakref
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.daemon.gc_tuning import ALL_S, LONG_S, Collector
+from bender.daemon.gc_tuning import ALL_S, LONG_S, GcTuning
 
 
 class Cycle:
@@ -24,7 +24,7 @@ class SettingAside(SynchronousTestCase):
         gc.unfreeze()
         self.now_s = 0.0
         self.clock = Clock()
-        self.collector = Collector(self.clock, lambda: self.now_s)
+        self.collector = GcTuning(self.clock, lambda: self.now_s)
 
     def start(self) -> None:
         self.collector.startService()

@@ -10,11 +10,11 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.daemon.options import OPTIONS, Choices, choose, from_command_line
-from bender.process.options import Given, Unfit, from_toml
+from bender.daemon.options import OPTIONS, NodeOptions, choose, from_command_line
+from bender.process.options import OptionError, RawOption, from_toml
 
 
-def chosen(**options: Any) -> Choices:
+def chosen(**options: Any) -> NodeOptions:
     """What these options of a command line amount to on the host `box`."""
     return choose({option: from_command_line(option, value) for option, value in options.items()}, "box")
 
@@ -22,7 +22,7 @@ def chosen(**options: Any) -> Choices:
 class Refusing(SynchronousTestCase):
     def refused(self, *words: str, **options: Any) -> None:
         """These options are refused, in one sentence with these words in it."""
-        sentence = str(self.assertRaises(Unfit, chosen, **options))
+        sentence = str(self.assertRaises(OptionError, chosen, **options))
         for word in words:
             self.assertIn(word, sentence)
         self.assertNotIn("\n", sentence)
@@ -203,14 +203,14 @@ class Names(Refusing):
 
 
 class Files(SynchronousTestCase):
-    def given(self, text: str) -> dict[str, Given]:
+    def given(self, text: str) -> dict[str, RawOption]:
         self.path = self.mktemp()
         Path(self.path).write_text(text)
         return from_toml(self.path, OPTIONS, "bender")
 
     def refused(self, text: str, *words: str) -> None:
         """A file with this text is refused, in one sentence with these words and the file's name in it."""
-        sentence = str(self.assertRaises(Unfit, lambda: choose(self.given(text), "box")))
+        sentence = str(self.assertRaises(OptionError, lambda: choose(self.given(text), "box")))
         for word in (*words, self.path):
             self.assertIn(word, sentence)
         self.assertNotIn("\n", sentence)
@@ -269,4 +269,6 @@ class Files(SynchronousTestCase):
 
     def test_a_file_that_is_not_there_is_refused(self) -> None:
         """The sentence says so."""
-        self.assertIn("No such file", str(self.assertRaises(Unfit, from_toml, "/nowhere.toml", OPTIONS, "bender")))
+        self.assertIn(
+            "No such file", str(self.assertRaises(OptionError, from_toml, "/nowhere.toml", OPTIONS, "bender"))
+        )

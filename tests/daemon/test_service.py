@@ -17,10 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from bender.api.server import Site
+from bender.api.server import ApiSite
 from bender.core.timing import Timing
 from bender.daemon.service import NodeService
-from bender.process.lifecycle import Refusal
+from bender.process.lifecycle import StartRefused
 
 CLIENT = IPv4Address("TCP", "127.0.0.1", 50000)
 
@@ -95,14 +95,14 @@ class ServiceCase(SynchronousTestCase):
         self.clock = Clock()
         self.order: list[str] = []
 
-    def service(self, clients: Site | None = None, **shells: Shell) -> NodeService:
+    def service(self, clients: ApiSite | None = None, **shells: Shell) -> NodeService:
         """A service with four shells, of which these stand in for the plain ones."""
         names = ("api", "events", "exchange", "expiry")
         return NodeService(
             self.clock,
             Node(self.order),
             {name: shells.get(name) or Shell(self.order) for name in names},
-            clients or Site(Resource(), NoLane(), self.clock),
+            clients or ApiSite(Resource(), NoLane(), self.clock),
         )
 
 
@@ -119,7 +119,7 @@ class Beginning(ServiceCase):
         error = CannotListenError("127.0.0.1", 1731, OSError(errno.EADDRINUSE, "Address already in use"))
         service = self.service(events=Shell(self.order, refuses=error))
         for start in (service.privilegedStartService, service.startService):
-            refusal = self.assertRaises(Refusal, start)
+            refusal = self.assertRaises(StartRefused, start)
             self.assertEqual(
                 str(refusal),
                 "bender: --events cannot listen on 127.0.0.1:1731 (Address already in use): "
@@ -137,15 +137,15 @@ class Beginning(ServiceCase):
             (OverflowError("signed integer is greater than maximum"), "greater than maximum"),
         ):
             service = self.service(exchange=Shell(self.order, refuses=error))
-            sentence = str(self.assertRaises(Refusal, service.startService))
+            sentence = str(self.assertRaises(StartRefused, service.startService))
             self.assertIn("--exchange cannot listen", sentence)
             self.assertIn(words, sentence)
 
     def test_a_refusal_ends_the_process_though_twisted_catches_it(self) -> None:
         """As an `Exception` it makes `twistd` tidy up, as a `SystemExit` it leaves no traceback."""
-        self.assertTrue(issubclass(Refusal, Exception))
-        self.assertTrue(issubclass(Refusal, SystemExit))
-        self.assertEqual(Refusal("why").code, "why")
+        self.assertTrue(issubclass(StartRefused, Exception))
+        self.assertTrue(issubclass(StartRefused, SystemExit))
+        self.assertEqual(StartRefused("why").code, "why")
 
 
 class Leaving(ServiceCase):
@@ -194,7 +194,7 @@ class Connection(StringTransport):
         super().__init__(peerAddress=CLIENT)
         self._reads = reads
 
-    def connect(self, clients: Site) -> None:
+    def connect(self, clients: ApiSite) -> None:
         protocol = clients.buildProtocol(CLIENT)
         assert protocol is not None
         self._protocol = protocol
@@ -220,7 +220,7 @@ class Clients(ServiceCase):
     def setUp(self) -> None:
         super().setUp()
         self.resource = Later()
-        self.clients = Site(self.resource, NoLane(), self.clock)
+        self.clients = ApiSite(self.resource, NoLane(), self.clock)
 
     def connect(self, *paths: str, reads: bool = True) -> Connection:
         """A connection on which these requests came in."""

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.timing import Timing
 from bender.daemon.sweeper import Expiry
-from bender.node.counters import Tally
+from bender.node.counters import Counters
 
 
 class Swept:
@@ -18,7 +18,7 @@ class Swept:
     timing = Timing(interval_s=1.0, ttl_s=10.0)
 
     def __init__(self, clock: Clock, answers: list[Callable[[], bool]]) -> None:
-        self.tally = Tally()
+        self.tally = Counters()
         self.sweeps: list[float] = []
         self._clock = clock
         self._answers = answers

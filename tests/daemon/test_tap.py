@@ -10,15 +10,15 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.model import Wanted
+from bender.core.model import RegistrationRequest
 from bender.daemon.service import NodeService
-from bender.daemon.tap import Options, put_together
+from bender.daemon.tap import NodeCommandLine, put_together
 from bender.node.node import Node, Sources
-from bender.process.lifecycle import Refusal
+from bender.process.lifecycle import StartRefused
 
 
-def parsed(*arguments: str) -> Options:
-    options = Options()
+def parsed(*arguments: str) -> NodeCommandLine:
+    options = NodeCommandLine()
     options.parseOptions(list(arguments))
     return options
 
@@ -26,7 +26,7 @@ def parsed(*arguments: str) -> Options:
 class Parsing(SynchronousTestCase):
     def refused(self, *arguments: str) -> str:
         """These end the process, with one sentence."""
-        sentence = str(self.assertRaises(Refusal, parsed, *arguments))
+        sentence = str(self.assertRaises(StartRefused, parsed, *arguments))
         self.assertTrue(sentence.startswith("bender: ") and sentence.endswith("."), sentence)
         self.assertNotIn("\n", sentence)
         return sentence
@@ -71,7 +71,7 @@ class Parsing(SynchronousTestCase):
 
     def test_the_sentence_is_what_the_interpreter_prints(self) -> None:
         """It prints the code of a `SystemExit` that is no number, and ends with status 1."""
-        refusal = self.assertRaises(Refusal, parsed, "--bogus")
+        refusal = self.assertRaises(StartRefused, parsed, "--bogus")
         self.assertEqual(refusal.code, str(refusal))
 
 
@@ -81,7 +81,7 @@ class Plugin(SynchronousTestCase):
         (maker,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "bender"]
         assert isinstance(maker, ServiceMaker)
         self.assertEqual(maker.module, "bender.daemon.tap")
-        self.assertIs(maker.options, Options)
+        self.assertIs(maker.options, NodeCommandLine)
 
 
 class PutTogether(SynchronousTestCase):
@@ -123,7 +123,7 @@ class PutTogether(SynchronousTestCase):
         service.startService()
         self.reactor.advance(0.5)
         assert isinstance(service.node, Node)
-        service.node.register(Wanted("web", "1.0.0", "127.0.0.1", 80))
+        service.node.register(RegistrationRequest("web", "1.0.0", "127.0.0.1", 80))
         self.reactor.pump([0.25] * 15)
         self.assertEqual(len(service.node.claims()), 1)
         self.reactor.pump([0.25] * 5)

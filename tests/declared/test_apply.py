@@ -11,7 +11,7 @@ from twisted.web.server import Site
 from twisted.web.static import Data
 
 from bender.client import Client, Reply, Unavailable
-from bender.core.admin_state import Word
+from bender.core.admin_state import Override
 from bender.declared.apply import Applier, Interrupted
 from bender.declared.diff import ChangeSet, change_set, exported
 from bender.declared.document import DeclaredState, Document
@@ -162,7 +162,7 @@ class Meanwhile(ApplicationCase):
     def test_a_state(self) -> None:
         """One that was set or taken back since it was compared stays as it is."""
         changes = self.compared(Document({}, {}, {ID: DeclaredState("maint", 60.0)}))
-        self.node(ONE).set_state(ID, Word("drain", 600.0), "anna")
+        self.node(ONE).set_state(ID, Override("drain", 600.0), "anna")
         self.network.pass_time(2)
         self.assertIn("state/web/1/10.9.9.9/80: somebody else", str(self.interrupted(changes)))
         self.assertEqual(self.result(self.asking.state(ID)).state, "drain")
@@ -248,5 +248,5 @@ class Readiness(ApplicationCase):
         found = self.node(ONE).word(ID)
         assert found is not None
         self.assertAlmostEqual(found[1], 60, delta=1)
-        self.node(ONE).set_state(ID, Word("drain", 5.0), "anna")
+        self.node(ONE).set_state(ID, Override("drain", 5.0), "anna")
         self.assertEqual(self.compared(Document({}, {}, {ID: DeclaredState("drain", 5.0)})).changes, ())

@@ -9,30 +9,30 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 
 from bender.client import Client, Consumer, NotFound, Reply, Unavailable
-from bender.core.model import Wanted
-from bender.deploy import Deploy, Look, Outcome, Plan, Progress, Step
-from bender.deploy.analysis import Count
+from bender.core.model import RegistrationRequest
+from bender.deploy import Deploy, DeployOutcome, DeployPlan, DeployProgress, Observation, Step
+from bender.deploy.analysis import RequestCount
 from bender.deploy.backend_update import UNANSWERED_S_MAX
 from bender.deploy.plan import Settings
 from bender.net.addresses import NoAnswer
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase
 
 #: In steps of which each is watched ten seconds.
-STEPS = Plan("shop", "2", steps=(5, 25, 100), every_s=10, watch_s=5)
+STEPS = DeployPlan("shop", "2", steps=(5, 25, 100), every_s=10, watch_s=5)
 
 
 #: The backend before anything was done.
 OLD = b'{"id":"backend/shop","resource":"Backend","name":"shop","app":"web","version":"1","meta":{"note":"x"}}'
 
 
-class Told(Progress):
+class Told(DeployProgress):
     """Keeps what it is told, in short."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.seen: list[tuple[float, float]] = []
 
-    def begins(self, found: Settings, look: Look) -> None:
+    def begins(self, found: Settings, look: Observation) -> None:
         self.lines.append(f"begins at {found['version']} with {look.members}")
 
     def plans(self, step: Step, number: int, of: int) -> None:
@@ -41,10 +41,10 @@ class Told(Progress):
     def takes(self, step: Step, number: int, of: int) -> None:
         self.lines.append(f"{number}/{of} takes {step.percent:g}")
 
-    def sees(self, step: Step, look: Look, left_s: float) -> None:
+    def sees(self, step: Step, look: Observation, left_s: float) -> None:
         self.seen.append((step.percent, left_s))
 
-    def keeps(self, step: Step, look: Look) -> None:
+    def keeps(self, step: Step, look: Observation) -> None:
         self.lines.append(f"keeps {step.percent:g}")
 
     def notes(self, text: str) -> None:
@@ -55,7 +55,7 @@ class Edge:
     """A load balancer that reports, or none where it is None."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, Count] | None = None
+        self.counts: dict[str, RequestCount] | None = None
         self.down: list[str] = []
 
     async def reports(self) -> Sequence[Consumer]:
@@ -114,11 +114,11 @@ class DeployCase(ClientCase):
         self.set(app="web", version="1", meta={"note": "x"})
         self.told = Told()
         self.edge = Edge()
-        self.doing: Deferred[Outcome] = Deferred()
+        self.doing: Deferred[DeployOutcome] = Deferred()
         self.deploy: Deploy
 
     def register(self, version: str, port: int) -> None:
-        self.node(THREE).register(Wanted("web", version, "10.0.0.9", port, ttl_s=3600.0))
+        self.node(THREE).register(RegistrationRequest("web", version, "10.0.0.9", port, ttl_s=3600.0))
         self.network.settle()
 
     def lose(self, version: str, port: int) -> None:
@@ -146,7 +146,7 @@ class DeployCase(ClientCase):
     def wayward(self) -> Wayward:
         return Wayward(self.network, [f"{host}:1729" for host in ALL], shuffle=lambda _: None)
 
-    def begin(self, plan: Plan = STEPS, client: Client | None = None) -> None:
+    def begin(self, plan: DeployPlan = STEPS, client: Client | None = None) -> None:
         self.deploy = Deploy(
             self.network, client or self.client(*ALL), plan, self.told, self.edge.reports, self.wall_ms
         )
@@ -156,11 +156,11 @@ class DeployCase(ClientCase):
     def wall_ms(self) -> int:
         return int(self.network.seconds() * 1000)
 
-    def rehearse(self, plan: Plan = STEPS) -> Outcome:
+    def rehearse(self, plan: DeployPlan = STEPS) -> DeployOutcome:
         self.deploy = Deploy(self.network, self.client(*ALL), plan, self.told, self.edge.reports, self.wall_ms)
         return self.result(self.deploy.rehearse())
 
-    def outcome(self, within_s: float = 0) -> Outcome:
+    def outcome(self, within_s: float = 0) -> DeployOutcome:
         if not self.doing.called:
             self.network.pass_time(within_s)
         return self.successResultOf(self.doing)
@@ -188,33 +188,33 @@ class Rehearsing(DeployCase):
         self.assertEqual((outcome.done, outcome.text), (True, text))
         self.assertEqual(self.told.lines[0], "begins at 1 with 3")
         self.assertEqual(self.told.lines[-3:], ["1/3 would take 5", "2/3 would take 25", "3/3 would take 100"])
-        canary = self.rehearse(Plan("shop", "2", steps=(5,)))
+        canary = self.rehearse(DeployPlan("shop", "2", steps=(5,)))
         self.assertEqual(
             canary.text, "Nothing was changed: backend/shop would serve web 1, and 5 % of the traffic at 2"
         )
 
     def test_what_could_not_begin(self) -> None:
         """With the sentence that the deploy itself would end with."""
-        for plan in (Plan("shop", "2", members_min=4), Plan("shop", "3")):
+        for plan in (DeployPlan("shop", "2", members_min=4), DeployPlan("shop", "3")):
             outcome = self.rehearse(plan)
             self.assertFalse(outcome.done)
             self.assertIn("to take traffic, and needs", outcome.text)
 
     def test_forced(self) -> None:
         """It could begin, and what that would do is told."""
-        self.assertTrue(self.rehearse(Plan("shop", "3", force=True)).done)
+        self.assertTrue(self.rehearse(DeployPlan("shop", "3", force=True)).done)
         self.assertIn("web 3 has no members: its requests would be answered 503.", self.told.lines)
 
 
 class Forced(DeployCase):
     def test_without_members(self) -> None:
         """The version serves all the same."""
-        self.begin(Plan("shop", "3", force=True))
+        self.begin(DeployPlan("shop", "3", force=True))
         self.assertEqual(self.shop, {"version": "3"})
 
     def test_conditions(self) -> None:
         """A number of members that is asked for is needed all the same."""
-        self.begin(Plan("shop", "3", members_min=1, force=True))
+        self.begin(DeployPlan("shop", "3", members_min=1, force=True))
         self.assertIn("needs 1", self.failed())
         self.assertEqual(self.shop, {"version": "1"})
 
@@ -222,7 +222,7 @@ class Forced(DeployCase):
 class Going(DeployCase):
     def test_at_once(self) -> None:
         """It is switched, watched for some seconds, and done."""
-        self.begin(Plan("shop", "2", watch_s=5))
+        self.begin(DeployPlan("shop", "2", watch_s=5))
         self.assertEqual(self.shop, {"version": "2"})
         self.network.pass_time(4.75)
         self.assertNoResult(self.doing)
@@ -235,7 +235,7 @@ class Going(DeployCase):
 
     def test_not_watched(self) -> None:
         """Then it is done as soon as it is switched."""
-        self.begin(Plan("shop", "2", watch_s=0))
+        self.begin(DeployPlan("shop", "2", watch_s=0))
         self.assertTrue(self.outcome().done)
         self.assertEqual(self.shop, {"version": "2"})
 
@@ -258,11 +258,11 @@ class Going(DeployCase):
 
     def test_no_further(self) -> None:
         """Steps may end before all."""
-        self.begin(Plan("shop", "2", steps=(25,), every_s=3))
+        self.begin(DeployPlan("shop", "2", steps=(25,), every_s=3))
         outcome = self.outcome(3)
         said = "backend/shop serves web 1, and 25 % of the traffic at 2"
         self.assertEqual((outcome.done, outcome.text, self.shop), (True, said, {"version": "1", "2": 25}))
-        self.begin(Plan("shop", "2", steps=(25,), every_s=3))
+        self.begin(DeployPlan("shop", "2", steps=(25,), every_s=3))
         self.assertIn("where these steps end already", self.outcome().text)
 
     def test_gone_on_with(self) -> None:
@@ -273,23 +273,23 @@ class Going(DeployCase):
 
     def test_what_serves_already(self) -> None:
         """There is nothing to do, which is said."""
-        self.begin(Plan("shop", "1"))
+        self.begin(DeployPlan("shop", "1"))
         outcome = self.outcome()
         self.assertEqual((outcome.done, outcome.text), (True, "backend/shop serves web 1 already"))
         self.assertEqual(self.settings, 1)
 
     def test_what_serves_already_with_too_few_members(self) -> None:
         """The number that is wanted is checked all the same."""
-        self.begin(Plan("shop", "1", members_min=3))
+        self.begin(DeployPlan("shop", "1", members_min=3))
         lacks = "web 1 has 2 members to take traffic, and needs 3"
         self.assertEqual(self.failed(), f"backend/shop serves web 1 already, but {lacks}")
-        self.begin(Plan("shop", "1", members_min=2))
+        self.begin(DeployPlan("shop", "1", members_min=2))
         self.assertTrue(self.outcome().done)
 
     def test_what_serves_but_not_alone(self) -> None:
         """The canary is ended, which leads out of steps that were stopped."""
         self.set(canary={"version": "2", "percent": 20})
-        self.begin(Plan("shop", "1"))
+        self.begin(DeployPlan("shop", "1"))
         self.assertEqual(self.shop, {"version": "1"})
         self.network.pass_time(5)
         self.assertEqual(self.outcome().text, "backend/shop serves web 1")
@@ -297,7 +297,7 @@ class Going(DeployCase):
     def test_who_is_gone(self) -> None:
         """Whose traffic stays where it was is told, before and after."""
         self.edge.counts = {}
-        self.begin(Plan("shop", "2"))
+        self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(6)
         said = [line for line in self.told.lines if line.startswith("gone is gone")]
         self.assertEqual((len(said), self.outcome().done), (2, True))
@@ -316,7 +316,7 @@ class Going(DeployCase):
             ]
 
         self.edge.reports = reports  # type: ignore[method-assign]
-        self.begin(Plan("shop", "2", steps=(5, 100), every_s=10))
+        self.begin(DeployPlan("shop", "2", steps=(5, 100), every_s=10))
         self.network.pass_time(2)
         errors = 500
         self.assertIn("backend/shop is back at web 1", self.failed(10))
@@ -325,15 +325,15 @@ class Going(DeployCase):
         """It ends with the switch."""
         self.set(canary={"version": "3", "percent": 5})
         ends = "The canary 3, which gets 5 % of the traffic, ends with the first step."
-        self.rehearse(Plan("shop", "2"))
+        self.rehearse(DeployPlan("shop", "2"))
         self.assertIn(ends, self.told.lines)
-        self.begin(Plan("shop", "2"))
+        self.begin(DeployPlan("shop", "2"))
         self.assertEqual(self.shop, {"version": "2"})
         self.assertEqual(self.told.lines.count(ends), 2)
 
     def test_what_is_not_there(self) -> None:
         """It cannot be begun."""
-        self.begin(Plan("nobody", "2"))
+        self.begin(DeployPlan("nobody", "2"))
         self.failureResultOf(self.doing, NotFound)
 
 
@@ -348,7 +348,7 @@ class AnotherOperator(DeployCase):
         """Who, what and when is said, also in a dry run, and nothing is changed."""
         self.sets("anna@web1", canary={"version": "2", "percent": 10})
         self.network.pass_time(3)
-        plan = Plan("shop", "2", operator="bert@web2")
+        plan = DeployPlan("shop", "2", operator="bert@web2")
         self.begin(plan)
         said = self.failed()
         self.assertIn("anna@web1 set canary 10 % of 2, 3 s ago: a deploy of another operator may be under way", said)
@@ -357,20 +357,20 @@ class AnotherOperator(DeployCase):
 
     def test_it_may_be_forced(self) -> None:
         self.sets("anna@web1", canary={"version": "2", "percent": 10})
-        self.begin(Plan("shop", "2", operator="bert@web2", force=True))
+        self.begin(DeployPlan("shop", "2", operator="bert@web2", force=True))
         self.assertEqual(self.shop, {"version": "2"})
 
     def test_a_deploy_that_is_over(self) -> None:
         """It left no canary."""
         self.sets("anna@web1", meta={"note": "x"})
-        self.assertTrue(self.rehearse(Plan("shop", "2", operator="bert@web2")).done)
+        self.assertTrue(self.rehearse(DeployPlan("shop", "2", operator="bert@web2")).done)
 
     def test_who_is_no_other(self) -> None:
         """The same operator, one without a name, and one who did that long ago."""
         for author, waits_s in (("bert@web2", 0), (None, 0), ("anna@web1", 601)):
             self.sets(author, canary={"version": "2", "percent": 10})
             self.network.pass_time(waits_s)
-            self.assertTrue(self.rehearse(Plan("shop", "2", operator="bert@web2")).done, author)
+            self.assertTrue(self.rehearse(DeployPlan("shop", "2", operator="bert@web2")).done, author)
             self.sets(None, canary=None)
 
 
@@ -380,41 +380,41 @@ class TooFew(DeployCase):
     def test_fewer_than_wanted(self) -> None:
         """Nothing is changed, in steps or not."""
         for steps in ((), (5, 100)):
-            self.begin(Plan("shop", "2", steps=steps, members_min=4))
+            self.begin(DeployPlan("shop", "2", steps=steps, members_min=4))
             self.assertEqual(self.failed(), "web 2 has 3 members to take traffic, and needs 4: nothing was changed")
-        self.begin(Plan("shop", "2", members_min=3))
+        self.begin(DeployPlan("shop", "2", members_min=3))
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 2))
 
     def test_who_takes_no_traffic(self) -> None:
         """Members that are drained are none."""
         self.result(self.client(THREE).call("PUT", "/registrations/web/2/10.0.0.9/1/state", {"state": "drain"}))
-        self.begin(Plan("shop", "2", members_min=3))
+        self.begin(DeployPlan("shop", "2", members_min=3))
         self.assertIn("has 2 members to take traffic", self.failed())
         self.result(self.client(THREE).register("web", "2", "10.0.0.9", 2, weight=0))
         self.network.settle()
-        self.begin(Plan("shop", "2", members_min=2))
+        self.begin(DeployPlan("shop", "2", members_min=2))
         self.assertIn("has 1 member to take traffic", self.failed())
 
     def test_nobody(self) -> None:
         """One is needed, if nothing else is said, whoever serves now."""
-        self.begin(Plan("shop", "3"))
+        self.begin(DeployPlan("shop", "3"))
         self.assertEqual(
             self.failed(),
             "web 3 has no members to take traffic, and needs 1: nothing was changed; versions with members: 1, 2",
         )
-        self.begin(Plan("shop", "3", members_min=0))
+        self.begin(DeployPlan("shop", "3", members_min=0))
         self.assertEqual(self.shop, {"version": "3"})
-        self.begin(Plan("shop", "4"))
+        self.begin(DeployPlan("shop", "4"))
         self.assertIn("web 4 has no members to take traffic, and needs 1: nothing was changed", self.failed())
         for version, port in (("1", 1), ("1", 2), ("1", 3), ("2", 1), ("2", 2), ("2", 3)):
             self.lose(version, port)
-        self.begin(Plan("shop", "4"))
+        self.begin(DeployPlan("shop", "4"))
         self.assertTrue(
             self.failed().endswith(
                 "nothing was changed; no other version has members: start them first, or add --force"
             )
         )
-        self.begin(Plan("shop", "4", members_min=1))
+        self.begin(DeployPlan("shop", "4", members_min=1))
         self.assertTrue(self.failed().endswith("no other version has members"))
         self.assertEqual(self.shop, {"version": "3"})
 
@@ -422,7 +422,7 @@ class TooFew(DeployCase):
         """Nodes know it, and it goes back."""
         client = self.wayward()
         client.on_change = lambda change: self.lose("2", 1) if b"min_members" in change else None
-        self.begin(Plan("shop", "2", steps=(5, 100), every_s=0, members_min=3), client)
+        self.begin(DeployPlan("shop", "2", steps=(5, 100), every_s=0, members_min=3), client)
         self.assertEqual(self.failed(), "web 2 has too few members by now: backend/shop is back at web 1")
         self.assertEqual((self.shop, self.settings), ({"version": "1"}, 3))
 
@@ -432,7 +432,7 @@ class Worse(DeployCase):
 
     def test_members_lost(self) -> None:
         """As soon as there are fewer than at the beginning, whatever was wanted."""
-        self.begin(Plan("shop", "2", steps=(5, 25, 100), every_s=10, members_min=1))
+        self.begin(DeployPlan("shop", "2", steps=(5, 25, 100), every_s=10, members_min=1))
         self.network.pass_time(12)
         self.assertEqual(self.shop, {"version": "1", "2": 25})
         self.lose("2", 1)
@@ -443,7 +443,7 @@ class Worse(DeployCase):
     def test_members_lost_after_the_switch(self) -> None:
         """It goes back to what it found, another's canary included."""
         self.set(canary={"version": "3", "percent": 5})
-        self.begin(Plan("shop", "2"))
+        self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(2)
         self.lose("2", 1)
         self.assertIn("is back at web 1", self.failed(1))
@@ -467,26 +467,26 @@ class Worse(DeployCase):
 
     def test_errors(self) -> None:
         """When more requests fail than of the other version since the step began."""
-        self.edge.counts = {"1": Count(10_000, 100), "2": Count(0, 0)}
+        self.edge.counts = {"1": RequestCount(10_000, 100), "2": RequestCount(0, 0)}
         self.begin()
         self.assertNotIn("so it goes by the members alone", " ".join(self.told.lines))
         self.network.pass_time(2)
-        self.edge.counts = {"1": Count(12_000, 120), "2": Count(100, 3)}
+        self.edge.counts = {"1": RequestCount(12_000, 120), "2": RequestCount(100, 3)}
         self.network.pass_time(2)
         self.assertEqual(self.shop, {"version": "1", "2": 5})
-        self.edge.counts = {"1": Count(12_000, 120), "2": Count(100, 4)}
+        self.edge.counts = {"1": RequestCount(12_000, 120), "2": RequestCount(100, 4)}
         said = "web 2 fails in 4.0 % of its requests, against 1.0 %: backend/shop is back at web 1"
         self.assertEqual(self.failed(1), said)
         self.assertEqual(self.shop, {"version": "1"})
 
     def test_errors_of_an_earlier_step(self) -> None:
         """Each step is looked at for itself."""
-        self.edge.counts = {"1": Count(10_000, 0), "2": Count(0, 0)}
+        self.edge.counts = {"1": RequestCount(10_000, 0), "2": RequestCount(0, 0)}
         self.begin()
         self.network.pass_time(9)
-        self.edge.counts = {"1": Count(12_000, 0), "2": Count(99, 40)}
+        self.edge.counts = {"1": RequestCount(12_000, 0), "2": RequestCount(99, 40)}
         self.network.pass_time(2)
-        self.edge.counts = {"1": Count(14_000, 0), "2": Count(199, 40)}
+        self.edge.counts = {"1": RequestCount(14_000, 0), "2": RequestCount(199, 40)}
         self.network.pass_time(2)
         self.assertEqual(self.shop, {"version": "1", "2": 25})
 
@@ -499,7 +499,7 @@ class Worse(DeployCase):
 
     def test_nobody_to_go_back_to(self) -> None:
         """Then it stays where it is, for it would be worse still; fixed servers are somebody."""
-        self.begin(Plan("shop", "2"))
+        self.begin(DeployPlan("shop", "2"))
         for port in (1, 2):
             self.lose("1", port)
         self.lose("2", 1)
@@ -508,7 +508,7 @@ class Worse(DeployCase):
         self.assertIn("bender backend set shop --version 1 goes back", said)
         self.assertEqual(self.shop, {"version": "2"})
         self.set(version="1", servers=["10.0.0.9:5"])
-        self.begin(Plan("shop", "2"))
+        self.begin(DeployPlan("shop", "2"))
         self.lose("2", 2)
         self.assertIn("is back at web 1", self.failed(1))
 
@@ -540,7 +540,7 @@ class Others(DeployCase):
 
     def test_a_rollback(self) -> None:
         """That too is somebody's will."""
-        self.begin(Plan("shop", "2"))
+        self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(2)
         self.result(self.client(ONE).roll_back_backend("shop"))
         said = self.failed(1)
@@ -706,7 +706,7 @@ class Stopped(DeployCase):
     def test_after_the_switch(self) -> None:
         """How to go back, to another's canary too."""
         self.set(canary={"version": "3", "percent": 5})
-        self.begin(Plan("shop", "2"))
+        self.begin(DeployPlan("shop", "2"))
         command = """bender backend set shop --version 1 'canary={"version":"3","percent":5}' goes back"""
         self.assertEqual(self.stopped(), f"backend/shop is left with web 2; {command}")
 

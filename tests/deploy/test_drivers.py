@@ -7,7 +7,7 @@ from typing import Any
 
 from bender.client import Consumer
 from bender.core.consumers import digest_of
-from bender.deploy import Plan
+from bender.deploy import DeployPlan
 from tests.client.cluster import THREE
 from tests.deploy.test_deploy import DeployCase, consumer
 
@@ -31,7 +31,7 @@ class Drivers(DeployCase):
 
     def test_all_have_it(self) -> None:
         """There is nothing to say, and nothing is waited for."""
-        self.begin(Plan("shop", "2"))
+        self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(0.1)
         self.assertIn("1/1 takes 100", self.told.lines)
         self.assertEqual(self.outcome(6).text, "backend/shop serves web 2")
@@ -47,7 +47,7 @@ class Drivers(DeployCase):
     def test_one_does_not_have_it(self) -> None:
         """It serves elsewhere, which is said, and in the end it is not done."""
         self.taken = ["1"]
-        self.begin(Plan("shop", "2"))
+        self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(4)
         self.assertNotIn("1/1 takes 100", self.told.lines)
         self.network.pass_time(4)
@@ -58,7 +58,7 @@ class Drivers(DeployCase):
     def test_one_has_it_later(self) -> None:
         """Then it is done."""
         self.taken = ["1"]
-        self.begin(Plan("shop", "2"))
+        self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(8)
         self.taken = ["1", "2"]
         self.assertTrue(self.outcome(10).done)

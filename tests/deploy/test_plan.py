@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.deploy.plan import Plan, are_same, told, way_back
+from bender.deploy.plan import DeployPlan, are_same, told, way_back
 
 SHOP: dict[str, Any] = {"id": "backend/shop", "name": "shop", "app": "web", "version": "1"}
 
@@ -17,43 +17,43 @@ def with_canary(version: str, percent: float) -> dict[str, Any]:
     return {**SHOP, "canary": {"version": version, "percent": percent}}
 
 
-def percents(plan: Plan, settings: dict[str, Any]) -> list[float]:
+def percents(plan: DeployPlan, settings: dict[str, Any]) -> list[float]:
     return [step.percent for step in plan.ahead(settings)]
 
 
 class Steps(SynchronousTestCase):
     def test_at_once(self) -> None:
         """Without steps it is one, and watched as long as a switch is."""
-        (step,) = Plan("shop", "2", watch_s=7).ahead(SHOP)
+        (step,) = DeployPlan("shop", "2", watch_s=7).ahead(SHOP)
         self.assertEqual((step.percent, step.watched_s, step.switches), (100, 7, True))
 
     def test_one_after_the_other(self) -> None:
         """Each share is watched as long as was said, and the switch in its own time."""
-        steps = Plan("shop", "2", steps=(5, 25, 100), every_s=60, watch_s=7).ahead(SHOP)
+        steps = DeployPlan("shop", "2", steps=(5, 25, 100), every_s=60, watch_s=7).ahead(SHOP)
         self.assertEqual([(step.percent, step.watched_s) for step in steps], [(5, 60), (25, 60), (100, 7)])
         self.assertEqual([step.switches for step in steps], [False, False, True])
 
     def test_gone_on_with(self) -> None:
         """What a deploy that was stopped has done already is not done again."""
-        plan = Plan("shop", "2", steps=(5, 25, 100))
+        plan = DeployPlan("shop", "2", steps=(5, 25, 100))
         for share, ahead in ((1, [5, 25, 100]), (5, [25, 100]), (24.9, [25, 100]), (25, [100]), (100, [100])):
             self.assertEqual(percents(plan, with_canary("2", share)), ahead)
-        self.assertEqual(percents(Plan("shop", "2", steps=(5, 25)), with_canary("2", 25)), [])
-        self.assertEqual(percents(Plan("shop", "2"), with_canary("2", 25)), [100])
+        self.assertEqual(percents(DeployPlan("shop", "2", steps=(5, 25)), with_canary("2", 25)), [])
+        self.assertEqual(percents(DeployPlan("shop", "2"), with_canary("2", 25)), [100])
 
     def test_another_s_canary(self) -> None:
         """It begins with the first step."""
-        self.assertEqual(percents(Plan("shop", "2", steps=(5, 100)), with_canary("3", 50)), [5, 100])
+        self.assertEqual(percents(DeployPlan("shop", "2", steps=(5, 100)), with_canary("3", 50)), [5, 100])
 
     def test_what_serves_already(self) -> None:
         """There is nothing to do, but to end a canary."""
-        self.assertEqual(percents(Plan("shop", "1", steps=(5, 100)), SHOP), [])
-        self.assertEqual(percents(Plan("shop", "1", steps=(5, 100)), with_canary("2", 5)), [100])
+        self.assertEqual(percents(DeployPlan("shop", "1", steps=(5, 100)), SHOP), [])
+        self.assertEqual(percents(DeployPlan("shop", "1", steps=(5, 100)), with_canary("2", 5)), [100])
 
     @given(st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True).map(sorted), st.integers(0, 5))
     def test_stopped_anywhere(self, steps: list[int], done: int) -> None:
         """What was done before and what is done after it together are all steps."""
-        plan = Plan("shop", "2", steps=tuple(steps))
+        plan = DeployPlan("shop", "2", steps=tuple(steps))
         before = [step for step in plan.ahead(SHOP) if not step.switches][:done]
         settings = SHOP
         for step in before:
@@ -69,18 +69,18 @@ class Steps(SynchronousTestCase):
 class Changes(SynchronousTestCase):
     def test_a_share(self) -> None:
         """It is a canary."""
-        (step, *_) = Plan("shop", "2", steps=(2.5, 100)).ahead(SHOP)
+        (step, *_) = DeployPlan("shop", "2", steps=(2.5, 100)).ahead(SHOP)
         self.assertEqual(step.change(SHOP), {"canary": {"version": "2", "percent": 2.5}})
 
     def test_the_switch(self) -> None:
         """It ends a canary, if there is one."""
-        (step,) = Plan("shop", "2").ahead(SHOP)
+        (step,) = DeployPlan("shop", "2").ahead(SHOP)
         self.assertEqual(step.change(SHOP), {"version": "2"})
         self.assertEqual(step.change(with_canary("3", 5)), {"version": "2", "canary": None})
 
     def test_back(self) -> None:
         """To what was found, another's canary included; but not to an earlier share of the same version."""
-        plan = Plan("shop", "2")
+        plan = DeployPlan("shop", "2")
         self.assertEqual(way_back(plan, SHOP), {"version": "1", "canary": None})
         other = with_canary("3", 50)
         self.assertEqual(way_back(plan, other), {"version": "1", "canary": other["canary"]})

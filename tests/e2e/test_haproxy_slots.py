@@ -14,10 +14,10 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from bender.haproxy import core
 from bender.haproxy.core.health import Findings
 from bender.haproxy.core.rendering import Renderer
-from bender.haproxy.core.servers import Server
+from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.settings import backend_of, frontend_of
-from bender.haproxy.core.topology import Shape, shape, slots_for
-from bender.haproxy.reconciler import Outcome, Reconciler
+from bender.haproxy.core.topology import Topology, shape, slots_for
+from bender.haproxy.reconciler import ReconcileOutcome, Reconciler
 from bender.haproxy.runtime import Runtime
 from tests.e2e.balancing import Instance, Place, haproxy, together
 from tests.e2e.nodes import pause, until
@@ -29,11 +29,11 @@ pytestmark = pytest.mark.outside
 OLD = (2, 4, 0)
 
 
-def server(instance: Instance, weight: int = 1) -> Server:
-    return Server(instance.name, instance.path, "1", "127.0.0.1", instance.port, weight, "up")
+def server(instance: Instance, weight: int = 1) -> DesiredServer:
+    return DesiredServer(instance.name, instance.path, "1", "127.0.0.1", instance.port, weight, "up")
 
 
-def shop(place: Place, servers: int) -> tuple[Shape, int]:
+def shop(place: Place, servers: int) -> tuple[Topology, int]:
     """A shop with room for so many, and the port that is listened on."""
     port = place.ports.take()
     backend = {"name": "shop", "app": "web", "version": "1", "health": {"path": "/health", "interval": 0.2}}
@@ -60,7 +60,7 @@ async def test_servers_come_and_go_in_slots(place: Place) -> None:
     any_reactor: Any = reactor
     runtime = Runtime(any_reactor, UNIXClientEndpoint(any_reactor, str(socket)))
 
-    async def reconcile(*servers: Server) -> Outcome:
+    async def reconcile(*servers: DesiredServer) -> ReconcileOutcome:
         async with runtime.conversation() as talk:
             reconciler = Reconciler(talk)
             await reconciler.process()
@@ -80,11 +80,11 @@ async def test_servers_come_and_go_in_slots(place: Place) -> None:
     assert asking.failed == []
 
 
-def _names(servers: Sequence[Server]) -> set[str]:
+def _names(servers: Sequence[DesiredServer]) -> set[str]:
     return {server.name for server in servers}
 
 
-async def _until_left(reconcile: Any, servers: Sequence[Server]) -> None:
+async def _until_left(reconcile: Any, servers: Sequence[DesiredServer]) -> None:
     """Until nobody is there any more who has to go."""
     outcome = await reconcile(*servers)
     while outcome.leaving:

@@ -27,13 +27,13 @@ from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from bender.core.consumers import Awaited, Consumer
-from bender.core.diagnosis import Account, Unheard
-from bender.core.messages import Message, Request, Sender
+from bender.core.consumers import Awaited, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.core.messages import Message, OutgoingMessage, Sender
 from bender.core.timing import Timing
-from bender.exchange.peer_problems import Conditions
+from bender.exchange.peer_problems import PeerProblems
 from bender.exchange.wire import Wire
-from bender.node.counters import Tally
+from bender.node.counters import Counters
 
 #: The host from which everybody's connections come.
 HOST = "10.0.0.9"
@@ -300,15 +300,15 @@ class Double:
 
     def __init__(self, address: str = "10.0.0.1:1730") -> None:
         self.sender = Sender(1, "n1", address)
-        self.tally = Tally()
-        self.ask_account: Callable[[str, str], Coroutine[Any, Any, Account | Unheard]]
-        self.ask_consumers: Callable[[str, Awaited], Coroutine[Any, Any, tuple[Consumer, ...] | None]]
-        self.on_requests: Callable[[list[Request]], None] = lambda _: None
+        self.tally = Counters()
+        self.ask_account: Callable[[str, str], Coroutine[Any, Any, NodeDiagnosis | NoDiagnosis]]
+        self.ask_consumers: Callable[[str, Awaited], Coroutine[Any, Any, tuple[ConsumerState, ...] | None]]
+        self.on_requests: Callable[[list[OutgoingMessage]], None] = lambda _: None
         self.rounds: list[Any] = []
         self.on_round: Callable[[], None] = lambda: None
         self.on_report: Callable[[], None] = lambda: None
         self.received: list[Message] = []
-        self.reports: list[tuple[Request, Message | None]] = []
+        self.reports: list[tuple[OutgoingMessage, Message | None]] = []
         self.seeds: list[tuple[str, list[str]]] = []
         self.problems: dict[str, str | None] = {}
         self.known: list[str] = []
@@ -325,8 +325,8 @@ class Double:
         self.on_report()
         return Message(self.sender, ask=7.0)
 
-    def account(self, key: str) -> Account:
-        return Account(
+    def account(self, key: str) -> NodeDiagnosis:
+        return NodeDiagnosis(
             node="n1",
             address=self.sender.address,
             ready=True,
@@ -338,14 +338,14 @@ class Double:
             hears=(),
         )
 
-    async def awaited_consumers(self, awaited: Awaited) -> tuple[Consumer, ...]:
-        return (Consumer(awaited.key, "n1", connected=True, applied=False, cursor=None, behind=0, at_ms=0),)
+    async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
+        return (ConsumerState(awaited.key, "n1", connected=True, applied=False, cursor=None, behind=0, at_ms=0),)
 
-    def answered(self, request: Request, answer: Message) -> None:
+    def answered(self, request: OutgoingMessage, answer: Message) -> None:
         self.reports.append((request, answer))
         self.on_report()
 
-    def failed(self, request: Request) -> None:
+    def failed(self, request: OutgoingMessage) -> None:
         self.reports.append((request, None))
         self.on_report()
 
@@ -378,20 +378,20 @@ class ExchangeCase(SynchronousTestCase):
         self.network = Network()
         self.node = Double()
         self.wire = Wire("bender", 1.0)
-        self.conditions = Conditions(self.network, 1.0, self.node.peer_problem)
+        self.conditions = PeerProblems(self.network, 1.0, self.node.peer_problem)
         self.lines: list[str] = []
 
         observer = Lines(self.lines)
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
-    def request(self, address: str = "10.0.0.2:1730") -> Request:
-        return Request(address, Message(self.node.sender, ask=1.0), 1.0)
+    def request(self, address: str = "10.0.0.2:1730") -> OutgoingMessage:
+        return OutgoingMessage(address, Message(self.node.sender, ask=1.0), 1.0)
 
     def stranger(self, saying: bytes | None = None, *, host: str = "10.0.0.2", hanging_up: bool = False) -> Stranger:
         stranger = Stranger(saying, hanging_up=hanging_up)
         self.network.listening[host, 1730] = stranger
         return stranger
 
-    def failures(self) -> list[Request]:
+    def failures(self) -> list[OutgoingMessage]:
         return [request for request, answer in self.node.reports if answer is None]

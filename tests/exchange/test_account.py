@@ -5,10 +5,10 @@ from __future__ import annotations
 from msgspec import msgpack
 from twisted.internet.defer import Deferred
 
-from bender.core.consumers import Awaited, Confirmation, Consumer
-from bender.core.diagnosis import Account, Unheard
-from bender.exchange.client import Client
-from bender.exchange.transport import Poster
+from bender.core.consumers import Awaited, Confirmation, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.exchange.client import GossipClient
+from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import WIRE_VERSION, Wire
 from bender.node.subscription import Selection
 from tests.exchange.network import LISTED, ExchangeCase, http_answer
@@ -134,7 +134,7 @@ class Asking(ExchangeOfNodes):
         asking = Deferred.fromCoroutine(nodes[0].accounts(KEY))
         self.network.settle()
         own, other = self.successResultOf(asking)
-        assert isinstance(own, Account) and isinstance(other, Account)
+        assert isinstance(own, NodeDiagnosis) and isinstance(other, NodeDiagnosis)
         self.assertEqual((own.node, own.listed, own.claim), ("10.0.0.1", True, None))
         self.assertEqual((other.node, other.claim is not None, len(other.events)), ("10.0.0.2", True, 1))
 
@@ -142,10 +142,10 @@ class Asking(ExchangeOfNodes):
 class Answers(ExchangeCase):
     """What a peer may answer."""
 
-    def consumers(self, saying: bytes | None) -> tuple[Consumer, ...] | None:
+    def consumers(self, saying: bytes | None) -> tuple[ConsumerState, ...] | None:
         self.stranger(saying)
-        poster = Poster(self.network, 1000)
-        client = Client(self.network, self.node, self.wire, poster, self.conditions, lambda: 0.5)
+        poster = PeerTransport(self.network, 1000)
+        client = GossipClient(self.network, self.node, self.wire, poster, self.conditions, lambda: 0.5)
         asking = Deferred.fromCoroutine(client.ask_consumers("10.0.0.2:1730", AWAITED))
         self.network.pass_time(3)
         answer = self.successResultOf(asking)
@@ -161,14 +161,14 @@ class Answers(ExchangeCase):
 
     def ask(self, saying: bytes | None, *, hanging_up: bool = False) -> str:
         self.stranger(saying, hanging_up=hanging_up)
-        poster = Poster(self.network, 1000)
-        client = Client(self.network, self.node, self.wire, poster, self.conditions, lambda: 0.5)
+        poster = PeerTransport(self.network, 1000)
+        client = GossipClient(self.network, self.node, self.wire, poster, self.conditions, lambda: 0.5)
         asking = Deferred.fromCoroutine(client.ask_account("10.0.0.2:1730", LISTED))
         self.network.pass_time(1)
         answer = self.successResultOf(asking)
         poster.close()
         self.network.settle()
-        assert isinstance(answer, Unheard)
+        assert isinstance(answer, NoDiagnosis)
         return answer.problem
 
     def test_no_answer_at_all(self) -> None:

@@ -7,10 +7,10 @@ import json
 
 from twisted.internet.defer import Deferred
 
-from bender.core.messages import Message, Request, Sender
-from bender.exchange.client import UNDER_WAY_MAX, Client
+from bender.core.messages import Message, OutgoingMessage, Sender
+from bender.exchange.client import UNDER_WAY_MAX, GossipClient
 from bender.exchange.peer_problems import FORGOTTEN_INTERVALS
-from bender.exchange.transport import HEADERS_BYTES_MAX, IDLE_S_MAX, Poster
+from bender.exchange.transport import HEADERS_BYTES_MAX, IDLE_S_MAX, PeerTransport
 from bender.exchange.wire import WIRE_VERSION, Wire
 from tests.exchange.network import ExchangeCase, Stranger, http_answer
 
@@ -36,18 +36,18 @@ class ClientCase(ExchangeCase):
         self.chances: list[float] = []
         self.client = self.speaking(self.wire)
 
-    def speaking(self, wire: Wire) -> Client:
+    def speaking(self, wire: Wire) -> GossipClient:
         """A client with another wire than usual."""
-        return Client(
+        return GossipClient(
             self.network,
             self.node,
             wire,
-            Poster(self.network, RESPONSE_BYTES_MAX),
+            PeerTransport(self.network, RESPONSE_BYTES_MAX),
             self.conditions,
             lambda: self.chances.pop(0) if self.chances else 0.0,
         )
 
-    def send(self, *requests: Request) -> None:
+    def send(self, *requests: OutgoingMessage) -> None:
         self.client.send(list(requests))
         self.network.settle()
 
@@ -399,7 +399,7 @@ class Company(ClientCase):
 
     def test_a_message_that_cannot_be_sent_fails(self) -> None:
         """A fault of this node's own is logged, and reported like any failure."""
-        request = Request(PEER, Message(Sender(2**70, "n1", "h:1")), 1.0)
+        request = OutgoingMessage(PEER, Message(Sender(2**70, "n1", "h:1")), 1.0)
         self.send(request)
         self.assertEqual(self.node.reports, [(request, None)])
         self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 1)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from twisted.application.service import IService
 from twisted.internet.error import CannotListenError
 
-from bender.core.model import Wanted
+from bender.core.model import RegistrationRequest
 from bender.core.timing import Timing
 from bender.exchange import Exchange
 from bender.node.node import Node, Sources
 from tests.exchange.network import Double, ExchangeCase, Stranger
 
 KEY = "registration/web/1/h/80"
-WEB = Wanted("web", "1", "h", 80, None, None, None)
+WEB = RegistrationRequest("web", "1", "h", 80, None, None, None)
 
 
 class ExchangeOfNodes(ExchangeCase):

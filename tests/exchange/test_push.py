@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 
 from bender.core.messages import Message, Sender
 from bender.exchange.push import ANSWER_BYTES_MAX, IDLE_S_MAX, body_of
-from bender.exchange.server import Server
-from bender.exchange.transport import Poster, Unanswered, Unreachable
+from bender.exchange.server import GossipServer
+from bender.exchange.transport import PeerTransport, Unanswered, Unreachable
 from tests.exchange.network import HOST, ExchangeCase, Stranger, http_answer
 
 PEER = "10.0.0.2:1730"
@@ -29,7 +29,7 @@ class Requests(ExchangeCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.site = Server(self.node, self.wire, self.conditions).site(self.network)
+        self.site = GossipServer(self.node, self.wire, self.conditions).site(self.network)
         self.body = self.wire.encode(Message(Sender(2, "n2", PEER)))
         self.request_bytes = HEAD % len(self.body) + self.body
 
@@ -94,7 +94,7 @@ class Answers(ExchangeCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.poster = Poster(self.network, 1000)
+        self.poster = PeerTransport(self.network, 1000)
 
     def push(self, body: bytes = b"body") -> Deferred[bytes]:
         pushing = self.poster.push(PEER, body)

@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from bender.core.messages import Message, Sender
-from bender.exchange.server import IDLE_S_MAX, Request, Server
+from bender.exchange.server import IDLE_S_MAX, GossipServer, PeerRequest
 from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
 from bender.net.fair_turns import Turns
 from tests.exchange.network import HOST, ExchangeCase
@@ -30,7 +30,7 @@ ASKING = Message(Sender(2, "n2", PEER), ask=5.0)
 class ServerCase(ExchangeCase):
     def setUp(self) -> None:
         super().setUp()
-        self.site = Server(self.node, self.wire, self.conditions).site(self.network)
+        self.site = GossipServer(self.node, self.wire, self.conditions).site(self.network)
 
     def call(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str, bytes]:
         """Status, media type and body of what the resource answers."""
@@ -182,7 +182,7 @@ class Connections(ServerCase):
         """Nothing of a node's ever is."""
         channel, _ = self.connect()
         for length in (f"Content-Length: {BODY_BYTES_MAX}", "Transfer-Encoding: chunked"):
-            request = Request(channel)
+            request = PeerRequest(channel)
             request.gotLength(None if "chunked" in length else BODY_BYTES_MAX)
             self.assertIsInstance(request.content, BytesIO)
 
@@ -228,7 +228,7 @@ class Budgets(ServerCase):
         self.clock = Clock()
         self.worked_s = 0.0
         turns = Turns(self.clock, each_s=1, all_s=4, seconds=self.seconds)
-        self.site = Server(self.node, self.wire, self.conditions).site(self.network, turns)
+        self.site = GossipServer(self.node, self.wire, self.conditions).site(self.network, turns)
 
     def seconds(self) -> float:
         """Pass as if a message had been received since this was asked last."""

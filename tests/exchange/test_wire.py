@@ -16,13 +16,22 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.configuration import BUCKETS
-from bender.core.consumers import Consumer, Report
+from bender.core.consumers import ConsumerState, Report
 from bender.core.entries import ROW, Entries
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
-from bender.core.messages import WHOLE, Counter, Message, Sender, Setting
+from bender.core.messages import WHOLE, ConfigSetting, Counter, Message, Sender
 from bender.core.reasons import CHECK_FAILED
 from bender.exchange import wire
-from bender.exchange.wire import Malformed, OtherCluster, OtherVersion, Received, Refused, TooLarge, Unsendable, Wire
+from bender.exchange.wire import (
+    Malformed,
+    MessageRefused,
+    MessageTooLarge,
+    OtherCluster,
+    OtherVersion,
+    Received,
+    Unsendable,
+    Wire,
+)
 
 N1 = Sender(2**64 - 1, "n1", "10.0.0.1:1730", 1729)
 KEY = "registration/web/1.2.0/10.0.0.5/8080"
@@ -69,8 +78,8 @@ FULL = Message(
     bucket_digests=tuple(range(BUCKETS)),
     buckets=(0, 255),
     settings=(
-        Setting("backend/web", 2, 7, 1795447942248, "ops", BODY),
-        Setting("state/web/1/h/1", 3, 7, 0, "", None, 3600.0, 2.5),
+        ConfigSetting("backend/web", 2, 7, 1795447942248, "ops", BODY),
+        ConfigSetting("state/web/1/h/1", 3, 7, 0, "", None, 3600.0, 2.5),
     ),
     known=(1, 2**64 - 1),
     window=(1, 2**64 - 2),
@@ -158,7 +167,7 @@ messages = st.builds(
     bucket_digests=st.just(()) | st.lists(incarnations, min_size=BUCKETS, max_size=BUCKETS).map(tuple),
     buckets=st.lists(st.integers(0, BUCKETS - 1), max_size=4).map(tuple),
     settings=st.lists(
-        st.builds(Setting, keys, numbers, incarnations, numbers, names, st.none() | bodies), max_size=4
+        st.builds(ConfigSetting, keys, numbers, incarnations, numbers, names, st.none() | bodies), max_size=4
     ).map(tuple),
     known=st.lists(incarnations, max_size=4).map(tuple),
     window=st.just(WHOLE) | st.tuples(incarnations, incarnations),
@@ -269,7 +278,7 @@ class Consumers(SynchronousTestCase):
     def test_more_reports_than_a_peer_takes(self) -> None:
         """They are left out, and who has made them is told."""
         report = Report(("a" * 60_000,))
-        many = tuple(Consumer(f"c{i}", "n2", True, True, None, 0, 0, report) for i in range(300))
+        many = tuple(ConsumerState(f"c{i}", "n2", True, True, None, 0, 0, report) for i in range(300))
         told = Wire.consumers_in(Wire.consumers_out(many))
         self.assertEqual(told, tuple(msgspec.structs.replace(each, report=None) for each in many))
         self.assertEqual(Wire.consumers_in(Wire.consumers_out(many[:2])), many[:2])
@@ -278,7 +287,7 @@ class Consumers(SynchronousTestCase):
         """They say nothing of instances, and pass over what they do not know."""
         before = {"name": "c", "node": "n2", "connected": True, "applied": True, "cursor": None, "behind": 0, "at": 0}
         (told,) = Wire.consumers_in(msgspec.msgpack.encode([{**before, "report": None, "anything": 1}]))
-        self.assertEqual(told, Consumer("c", "n2", True, True, None, 0, 0))
+        self.assertEqual(told, ConsumerState("c", "n2", True, True, None, 0, 0))
         self.assertEqual((told.instance, told.age_s, told.idle_s), ("", 0.0, 0.0))
         (sent,) = msgspec.msgpack.decode(Wire.consumers_out([told]))
         self.assertLessEqual(before.items(), sent.items())
@@ -286,7 +295,7 @@ class Consumers(SynchronousTestCase):
     def test_an_instance_that_is_none(self) -> None:
         """It would end up in log lines, so it is refused with the rest."""
         for instance in ("a\nb", "a b", "x" * 256):
-            bad = Consumer("c", "n2", True, True, None, 0, 0, None, instance)
+            bad = ConsumerState("c", "n2", True, True, None, 0, 0, None, instance)
             self.assertRaises(Malformed, Wire.consumers_in, Wire.consumers_out([bad]))
 
 
@@ -295,7 +304,7 @@ class Unsendables(SynchronousTestCase):
 
     def test_more_than_others_inflate(self) -> None:
         """Bodies that deflate to next to nothing count in full."""
-        settings = tuple(Setting(f"backend/{i}", 1, 7, 0, "", b"x" * 16_000) for i in range(10))
+        settings = tuple(ConfigSetting(f"backend/{i}", 1, 7, 0, "", b"x" * 16_000) for i in range(10))
         self.assertRaises(
             Unsendable, Wire("bender", 1.0, payload_bytes_max=160_000).encode, Message(N1, settings=settings)
         )
@@ -303,7 +312,7 @@ class Unsendables(SynchronousTestCase):
     def test_more_than_others_receive(self) -> None:
         """Bodies that do not deflate are too many much sooner."""
         noise = Random(1)
-        settings = tuple(Setting(f"backend/{i}", 1, 7, 0, "", noise.randbytes(16_000)) for i in range(10))
+        settings = tuple(ConfigSetting(f"backend/{i}", 1, 7, 0, "", noise.randbytes(16_000)) for i in range(10))
         self.assertRaises(
             Unsendable, Wire("bender", 1.0, body_bytes_max=160_000).encode, Message(N1, settings=settings)
         )
@@ -349,9 +358,9 @@ class OtherNodes(SynchronousTestCase):
 
 
 class Rubbish(SynchronousTestCase):
-    def refused(self, body: bytes, as_what: type[Refused] = Malformed) -> Refused:
+    def refused(self, body: bytes, as_what: type[MessageRefused] = Malformed) -> MessageRefused:
         """It is, with a reason that can be shown."""
-        refused: Refused = self.assertRaises(as_what, spoken().decode, body)
+        refused: MessageRefused = self.assertRaises(as_what, spoken().decode, body)
         self.assertLess(len(refused.reason), 300)
         self.assertTrue(refused.reason.startswith("sends "))
         return refused
@@ -359,7 +368,7 @@ class Rubbish(SynchronousTestCase):
     @given(st.binary(max_size=200))
     def test_no_bytes_raise_anything_else(self, body: bytes) -> None:
         """Whatever comes is read or refused."""
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(MessageRefused):
             spoken().decode(body)
 
     @given(messages, st.data())
@@ -369,7 +378,7 @@ class Rubbish(SynchronousTestCase):
         start = drawn.draw(st.integers(0, len(body)))
         stop = drawn.draw(st.integers(start, min(len(body), start + 4)))
         body[start:stop] = drawn.draw(st.binary(max_size=4))
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(MessageRefused):
             spoken().decode(bytes(body))
 
     def test_half_a_message_is_refused_wherever_it_ends(self) -> None:
@@ -403,14 +412,14 @@ class Rubbish(SynchronousTestCase):
 
     def test_a_message_over_the_limit_is_not_looked_at(self) -> None:
         """Not even at its first byte."""
-        self.refused(b"\0" * (wire.BODY_BYTES_MAX + 1), TooLarge)
+        self.refused(b"\0" * (wire.BODY_BYTES_MAX + 1), MessageTooLarge)
 
     def test_what_inflates_beyond_the_limit_is_refused(self) -> None:
         """A few kilobytes are not inflated any further than a message can be."""
         bomb = changed(PAYLOAD, zlib.compress(b"\0" * 20_000_000))
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
-        self.assertRaises(TooLarge, Wire("bender", 1.0, payload_bytes_max=100_000).decode, bomb)
+        self.assertRaises(MessageTooLarge, Wire("bender", 1.0, payload_bytes_max=100_000).decode, bomb)
         self.assertLess(tracemalloc.get_traced_memory()[1], 1_000_000)
 
     def test_deflated_rubbish_is_refused(self) -> None:

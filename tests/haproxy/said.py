@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bender.haproxy.core.registry import Said
-from bender.haproxy.core.servers import Server
+from bender.haproxy.core.registry import ReceivedEvent
+from bender.haproxy.core.servers import DesiredServer
 
 #: Printable, and everything that means something to somebody.
 HOSTILE = """a b'"\\#{}%[x];é$(HOME)|&~__,=*?<>!`^@:"""
@@ -25,25 +25,27 @@ def instance(port: int, version: str = "1", **more: Any) -> dict[str, Any]:
     }
 
 
-def online(port: int, version: str = "1", **more: Any) -> Said:
+def online(port: int, version: str = "1", **more: Any) -> ReceivedEvent:
     body = instance(port, version, **more)
-    return Said("online", "registration", body["id"], "registered", body)
+    return ReceivedEvent("online", "registration", body["id"], "registered", body)
 
 
-def offline(port: int, reason: str, version: str = "1", **more: Any) -> Said:
+def offline(port: int, reason: str, version: str = "1", **more: Any) -> ReceivedEvent:
     body = instance(port, version, **more)
-    return Said("offline", "registration", body["id"], reason, body)
+    return ReceivedEvent("offline", "registration", body["id"], reason, body)
 
 
-def backend(name: str, event: str = "created", reason: str = "configured", **fields: Any) -> Said:
+def backend(name: str, event: str = "created", reason: str = "configured", **fields: Any) -> ReceivedEvent:
     body = {"id": f"backend/{name}", "name": name, "app": "web", "version": "1", **fields}
-    return Said(event, "backend", f"backend/{name}", reason, body)
+    return ReceivedEvent(event, "backend", f"backend/{name}", reason, body)
 
 
-def frontend(name: str, event: str = "created", reason: str = "configured", **fields: Any) -> Said:
-    return Said(event, "frontend", f"frontend/{name}", reason, {"id": f"frontend/{name}", "name": name, **fields})
+def frontend(name: str, event: str = "created", reason: str = "configured", **fields: Any) -> ReceivedEvent:
+    return ReceivedEvent(
+        event, "frontend", f"frontend/{name}", reason, {"id": f"frontend/{name}", "name": name, **fields}
+    )
 
 
-def server(name: str, **more: Any) -> Server:
+def server(name: str, **more: Any) -> DesiredServer:
     fields = {"id": f"registration/{name}", "version": "1", "address": "10.0.0.1", "port": 80, "weight": 1}
-    return Server(name, **{**fields, "state": "up", **more})
+    return DesiredServer(name, **{**fields, "state": "up", **more})

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from bender.haproxy.config_file import Files
-from bender.haproxy.supervisor import Failed
+from bender.haproxy.supervisor import ReloadFailed
 
 COLUMNS = (
     "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight "
@@ -241,7 +241,7 @@ class Reload:
 
     async def reload(self, *, running: bool) -> None:
         if self.problem is not None:
-            raise Failed(self.problem)
+            raise ReloadFailed(self.problem)
         if running:
             self.reloads += 1
             self._load()

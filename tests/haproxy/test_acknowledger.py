@@ -6,8 +6,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.web.server import Site
 
 from bender.client import Stand
-from bender.core.model import Wanted
-from bender.haproxy.acknowledger import AGAIN_S, Consumer
+from bender.core.model import RegistrationRequest
+from bender.haproxy.acknowledger import AGAIN_S, Acknowledger
 from tests.client.cluster import ALL, ONE, TWO, ClientCase, Page, Watcher
 
 
@@ -16,7 +16,7 @@ class Telling(ClientCase):
         super().setUp()
         self.client_of_all = self.client(*ALL)
         self.watcher = Watcher(self.client_of_all.watch(name="edge 1"))
-        self.consumer = Consumer(self.client_of_all, "edge 1", self.watcher.watch.instance)
+        self.consumer = Acknowledger(self.client_of_all, "edge 1", self.watcher.watch.instance)
         self.addCleanup(self.end)
         self.network.pass_time(1)
 
@@ -27,7 +27,7 @@ class Telling(ClientCase):
 
     def up(self, port: int) -> Stand:
         """Where the watcher stands after that."""
-        self.node(ONE).register(Wanted("web", "1", "10.9.9.9", port))
+        self.node(ONE).register(RegistrationRequest("web", "1", "10.9.9.9", port))
         self.network.settle()
         stand = self.watcher.watch.taken
         assert stand is not None
@@ -47,7 +47,7 @@ class Telling(ClientCase):
     def test_another_driver_of_the_same_name(self) -> None:
         """Each confirms for itself, and has a problem as long as the other one is there, which the log says once."""
         other = Watcher(self.client_of_all.watch(name="edge 1"))
-        consumer = Consumer(self.client_of_all, "edge 1", other.watch.instance)
+        consumer = Acknowledger(self.client_of_all, "edge 1", other.watch.instance)
         self.network.pass_time(1)
         with capturedLogs() as logs:
             for port in (1, 2):
@@ -150,7 +150,7 @@ class Older(ClientCase):
         """It is let alone for a while, and it is said once."""
         page = Page(404, b'{"code": "NOT_FOUND", "message": "there is no such page"}')
         self.network.listenTCP(80, Site(page, reactor=self.network), interface="10.0.0.8")
-        consumer = Consumer(self.client(ONE), "edge")
+        consumer = Acknowledger(self.client(ONE), "edge")
         self.addCleanup(consumer.close)
         for cursor in ("1", "2", "3"):
             consumer.acknowledge(Stand("10.0.0.8:80", cursor))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.certificates import Store, certificates_beside, find, signature
+from bender.haproxy.certificates import CertificateStore, certificates_beside, find, signature
 
 AUTHORITY = trustme.CA()
 LEAVES = [AUTHORITY.issue_cert(f"shop{number}.example") for number in range(3)]
@@ -125,7 +125,7 @@ class Copies(CertificatesCase):
     def setUp(self) -> None:
         super().setUp()
         self.place = self.folder / "edge.cfg.certificates"
-        self.store = Store(self.place)
+        self.store = CertificateStore(self.place)
         self.source = self.folder / "source"
         self.put("source/shop.pem", whole(0))
 
@@ -155,7 +155,7 @@ class Copies(CertificatesCase):
         self.store.take(self.source)
         self.put("source/shop.pem", chain(0))
         self.put("source/other.pem", whole(2))
-        taken = Store(self.place).take(self.source)
+        taken = CertificateStore(self.place).take(self.source)
         self.assertEqual(self.content(taken.folder), {"shop.pem.pem": whole(0), "other.pem.pem": whole(2)})
         self.assertIn("stays in use", taken.problems["certificates/shop.pem"])
 

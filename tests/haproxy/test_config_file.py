@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.config_file import Files, Refused, states_beside
+from bender.haproxy.config_file import ConfigRefused, Files, states_beside
 from bender.haproxy.core.rendering import Rendered
 
 
@@ -23,7 +23,7 @@ class Writing(SynchronousTestCase):
         if self.waiting is not None:
             await self.waiting
         if "bad" in draft.read_text():  # noqa: ASYNC240 - it is small
-            raise Refused("bad")
+            raise ConfigRefused("bad")
 
     def replace(self, text: str) -> Deferred[object]:
         return Deferred.fromCoroutine(self.files.replace(Rendered(text, f"shape of {text}")))
@@ -48,14 +48,14 @@ class Writing(SynchronousTestCase):
         self.files.keep_states("one")
         self.assertFalse(file.exists())
         states_beside(self.output).mkdir()
-        self.assertRaises(Refused, self.files.keep_states, "two")
+        self.assertRaises(ConfigRefused, self.files.keep_states, "two")
         self.assertEqual((self.files.states, [*self.output.parent.glob(".*.draft")]), ("one", []))
 
     def test_what_is_bad_is_not(self) -> None:
         """What was there stays, and nothing else is left behind."""
         self.successResultOf(self.replace("one"))
         good = self.output.read_text()
-        self.failureResultOf(self.replace("bad"), Refused)
+        self.failureResultOf(self.replace("bad"), ConfigRefused)
         self.assertEqual((self.output.read_text(), getattr(self.files.written, "text", "")), (good, good))
         self.assertEqual([*self.output.parent.glob(f".{self.output.name}*")], [])
 
@@ -98,5 +98,5 @@ class Writing(SynchronousTestCase):
     def test_where_nothing_can_be_written(self) -> None:
         """It is said, and is a refusal like others."""
         files = Files(self.output / "none" / "cfg", self.check)
-        error = self.failureResultOf(Deferred.fromCoroutine(files.replace(Rendered("a", "b"))), Refused)
+        error = self.failureResultOf(Deferred.fromCoroutine(files.replace(Rendered("a", "b"))), ConfigRefused)
         self.assertIn("cannot be written", str(error.value))

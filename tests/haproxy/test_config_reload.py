@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from bender.haproxy.config_reload import Reloader
+from bender.haproxy.config_reload import DriverReloader
 from bender.haproxy.core.machine import Log
 from bender.haproxy.core.rendering import Renderer, Unrenderable
-from bender.haproxy.options import Choices
-from bender.process.options import Unfit
+from bender.haproxy.options import DriverOptions
+from bender.process.options import OptionError
 from bender.process.signals import Reread
 from tests.haproxy.test_options import ChoicesCase
 
 VERSION = (2, 6, 12)
 
 
-def renderer_of(choices: Choices) -> Renderer:
+def renderer_of(choices: DriverOptions) -> Renderer:
     try:
         return Renderer(choices.template or "", "/run/h.sock", "/states", VERSION)
     except Unrenderable as error:
-        raise Unfit(f"--template {error}.") from error
+        raise OptionError(f"--template {error}.") from error
 
 
 class Running:
@@ -37,7 +37,7 @@ class Reloading(ChoicesCase):
         super().setUp()
         self.running = Running()
         self.choices = self.chosen()
-        self.reloader = Reloader(self.choices, renderer_of, self.running)
+        self.reloader = DriverReloader(self.choices, renderer_of, self.running)
 
     def test_the_template(self) -> None:
         """It is rendered from now on."""
@@ -48,13 +48,13 @@ class Reloading(ChoicesCase):
     def test_a_template_that_is_none(self) -> None:
         """Nothing is changed, and it is looked at again the next time."""
         for _ in range(2):
-            self.assertRaises(Unfit, self.reloader.apply, evolve(self.choices, template="{% x %}"))
+            self.assertRaises(OptionError, self.reloader.apply, evolve(self.choices, template="{% x %}"))
         self.assertEqual(self.running.renderers, [])
 
     def test_what_the_machine_adds(self) -> None:
         """It is rendered from now on, and each option is named that differs."""
-        used: list[Choices] = []
-        reloader = Reloader(self.choices, renderer_of, self.running, used.append)
+        used: list[DriverOptions] = []
+        reloader = DriverReloader(self.choices, renderer_of, self.running, used.append)
         self.assertEqual(reloader.apply(self.choices), Reread([], []))
         machine = evolve(self.choices.machine, log=Log("stdout"), maxconn=7)
         other = evolve(self.choices, machine=machine, include=self.folder)
@@ -63,15 +63,15 @@ class Reloading(ChoicesCase):
 
     def test_a_machine_that_is_unfit(self) -> None:
         """Then the template stays as it is too, and both are taken the next time."""
-        unfit = [Unfit("--stats 127.0.0.1:80 cannot be listened on.")]
+        unfit = [OptionError("--stats 127.0.0.1:80 cannot be listened on.")]
 
-        def use(_chosen: Choices) -> None:
+        def use(_chosen: DriverOptions) -> None:
             if unfit:
                 raise unfit.pop()
 
-        reloader = Reloader(self.choices, renderer_of, self.running, use)
+        reloader = DriverReloader(self.choices, renderer_of, self.running, use)
         other = evolve(self.choices, template="# x", machine=evolve(self.choices.machine, stats="127.0.0.1:80"))
-        self.assertRaises(Unfit, reloader.apply, other)
+        self.assertRaises(OptionError, reloader.apply, other)
         self.assertEqual(self.running.renderers, [])
         self.assertEqual(reloader.apply(other), Reread(["--template", "--stats"], []))
         self.assertEqual(len(self.running.renderers), 1)

@@ -18,17 +18,17 @@ from zope.interface import provider
 
 from bender.client import Event, Stand
 from bender.haproxy import core
-from bender.haproxy.config_file import Files, Refused, states_beside
-from bender.haproxy.core.admin_states import Answer
-from bender.haproxy.core.desired_state import Wanted
+from bender.haproxy.config_file import ConfigRefused, Files, states_beside
+from bender.haproxy.core.admin_states import StateAnswer
+from bender.haproxy.core.desired_state import DesiredState
 from bender.haproxy.core.pending_acks import BUSY_S_MAX
-from bender.haproxy.core.registry import KEPT_S, Said, kept
+from bender.haproxy.core.registry import KEPT_S, ReceivedEvent, kept
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer
 from bender.haproxy.driver import CHECK_S, QUIET_S, Driver
-from bender.haproxy.name_resolution import Addresses
-from bender.haproxy.reloader import AGAIN_S, BEGIN_S_MAX, Loader
+from bender.haproxy.name_resolution import AddressResolver
+from bender.haproxy.reloader import AGAIN_S, BEGIN_S_MAX, HaproxyReloader
 from bender.haproxy.runtime import Runtime
-from bender.haproxy.state_reader import Asker
+from bender.haproxy.state_reader import StateReader
 from bender.haproxy.status import status
 from bender.net.addresses import NoAnswer
 from tests.exchange.network import Names
@@ -69,7 +69,7 @@ class Watched:
         self.taken = Stand(NODE, str(self._number))
         self.on_taken()
 
-    def tell(self, *said: Said) -> None:
+    def tell(self, *said: ReceivedEvent) -> None:
         for each in said:
             self._number += 1
             self._events.append(Event(each.event, each.kind, each.id, each.reason, 0, dict(each.body), NODE))
@@ -108,17 +108,17 @@ class Asked:
     """Stands in for `States`: what a node answers of any state."""
 
     def __init__(self) -> None:
-        self.answer: Answer | None = Answer(removed=False)
+        self.answer: StateAnswer | None = StateAnswer(removed=False)
         self.asked: list[str] = []
 
-    async def ask(self, node: str, id_: str) -> Answer:
+    async def ask(self, node: str, id_: str) -> StateAnswer:
         self.asked.append(id_)
         if self.answer is None:
             raise NoAnswer("does not answer")
         return self.answer
 
 
-SYNCED = Said("synced", "registration", "", "snapshot", {})
+SYNCED = ReceivedEvent("synced", "registration", "", "snapshot", {})
 SHOP = (backend("shop"), frontend("www", backend="shop", bind="*:80"))
 A, B, C = (f"1:10.0.0.1:{port}" for port in (1, 2, 3))
 ID = "registration/web/1/10.0.0.1/2"
@@ -152,10 +152,10 @@ class DriverCase(SynchronousTestCase):
         self.watch, self.told, self.states = Watched(), Told(), Asked()
         runtime = Runtime(self.clock, Endpoint(self.haproxy))
         self.files = self.reload.files = Files(self.output, self.check, self.store)
-        addresses = Addresses(self.clock)
+        addresses = AddressResolver(self.clock)
         version = tuple(map(int, self.version.split(".")))
-        wanted = Wanted(addresses.address_of, with_slots=version < DYNAMIC_SINCE)
-        self.loader = Loader(
+        wanted = DesiredState(addresses.address_of, with_slots=version < DYNAMIC_SINCE)
+        self.loader = HaproxyReloader(
             self.clock,
             runtime=runtime,
             renderer=Renderer(TEMPLATE, "/s", "/states", version),
@@ -175,7 +175,7 @@ class DriverCase(SynchronousTestCase):
             reporting=reporting,
         )
         self.driver.startService()
-        self.asker = Asker(self.clock, self.states, self.driver)
+        self.asker = StateReader(self.clock, self.states, self.driver)
         self.asker.startService()
         self.addCleanup(self.asker.stopService)
         self.settle()
@@ -184,7 +184,7 @@ class DriverCase(SynchronousTestCase):
         text = draft.read_text()  # noqa: ASYNC240 - it is small
         self.checked.append(text)
         if self.bad in text:
-            raise Refused("it has bad words")
+            raise ConfigRefused("it has bad words")
 
     def store(self, file: Path, text: str) -> None:
         """Write a file to a disk that may be full."""
@@ -204,7 +204,7 @@ class DriverCase(SynchronousTestCase):
             raise AssertionError("something happens without end")
         self.clock.advance(ends_at - self.clock.seconds())
 
-    def tell(self, *said: Said) -> None:
+    def tell(self, *said: ReceivedEvent) -> None:
         self.watch.tell(*said)
         self.settle()
 
@@ -420,9 +420,11 @@ class Hostile(DriverCase):
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         bad = instance(2, state="ready; show env")
-        evil = Said("created", "backend", "backend/a\nb", "configured", {"name": "a\nb", "app": "web", "version": "1"})
+        evil = ReceivedEvent(
+            "created", "backend", "backend/a\nb", "configured", {"name": "a\nb", "app": "web", "version": "1"}
+        )
         for _ in range(3):
-            self.tell(Said("online", "registration", bad["id"], "registered", bad), evil, online(3))
+            self.tell(ReceivedEvent("online", "registration", bad["id"], "registered", bad), evil, online(3))
             self.settle(3)
         self.assertEqual({*self.servers()}, {A, C})
         said = [line for line in lines if "left out" in line]
@@ -766,18 +768,18 @@ class States(DriverCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.states.answer = Answer("maint", 60.0)
+        self.states.answer = StateAnswer("maint", 60.0)
         self.serve(1, 2)
         self.tell(self.changed("maint"))
         self.settle(2)
         self.haproxy.commands()
 
-    def changed(self, state: str, reason: str = "configured") -> Said:
+    def changed(self, state: str, reason: str = "configured") -> ReceivedEvent:
         return evolve(online(2, state=state), event="changed", reason=reason)
 
     def lose(self) -> None:
         """Bender is restarted; then B registers."""
-        self.states.answer = Answer(removed=False)
+        self.states.answer = StateAnswer(removed=False)
         self.tell(offline(2, "missed"), online(2))
         self.settle(2)
 
@@ -796,10 +798,10 @@ class States(DriverCase):
     def test_what_a_node_says_positively(self) -> None:
         """That it was removed, in an event or when it is asked; that another one is set; and that it is set again."""
         for answer, out in (
-            (Answer(removed=True), False),
-            (Answer("up", 60.0), False),
-            (Answer("maint", 60.0), True),
-            (Answer(removed=None), False),
+            (StateAnswer(removed=True), False),
+            (StateAnswer("up", 60.0), False),
+            (StateAnswer("maint", 60.0), True),
+            (StateAnswer(removed=None), False),
         ):
             self.tell(self.changed("maint"))
             self.lose()
@@ -817,7 +819,7 @@ class States(DriverCase):
         self.tell(offline(2, "deregistered"), online(2))
         self.settle(10)
         self.assertTrue(self.out())
-        self.states.answer = Answer(removed=True)
+        self.states.answer = StateAnswer(removed=True)
         self.settle(2)
         self.assertFalse(self.out())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.certificates import Store
+from bender.haproxy.certificates import CertificateStore
 from bender.haproxy.core.machine import Log, Machine
 from bender.haproxy.machine_files import LOOK_S, MachineFiles, custom_in
 from tests.haproxy.test_certificates import chain, whole
@@ -27,7 +27,7 @@ class Watching(SynchronousTestCase):
         self.changes: list[tuple[Machine, Mapping[str, str]]] = []
         self.files = MachineFiles(
             self.clock,
-            Store(self.folder / "copies"),
+            CertificateStore(self.folder / "copies"),
             lambda machine, problems: self.changes.append((machine, problems)),
         )
         self.files.use(MACHINE, self.source, self.include)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.name_resolution import AGAIN_S, ASKED_S, FRESH_S, Addresses
+from bender.haproxy.name_resolution import AGAIN_S, ASKED_S, FRESH_S, AddressResolver
 from tests.exchange.network import Network
 
 
 class LookingUp(SynchronousTestCase):
     def setUp(self) -> None:
         self.network = Network()
-        self.addresses = Addresses(self.network)
+        self.addresses = AddressResolver(self.network)
         self.changed: list[str] = []
         self.addresses.on_change = self.changed.append
         self.names = self.network.names

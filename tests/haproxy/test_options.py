@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.haproxy import config_file
 from bender.haproxy.config_file import held
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
-from bender.haproxy.options import OPTIONS, SOCKET_BYTES_MAX, Choices, choose, from_file
-from bender.haproxy.tap import Options
-from bender.process.lifecycle import Refusal
-from bender.process.options import Given, Unfit
+from bender.haproxy.options import OPTIONS, SOCKET_BYTES_MAX, DriverOptions, choose, from_file
+from bender.haproxy.tap import DriverCommandLine
+from bender.process.lifecycle import StartRefused
+from bender.process.options import OptionError, RawOption
 
 
 class ChoicesCase(SynchronousTestCase):
@@ -26,7 +26,7 @@ class ChoicesCase(SynchronousTestCase):
         self.environment = {"PATH": "/none"}
         self.given = {"output": str(self.folder / "cfg"), "socket": "/run/h.sock", "check": str(self.haproxy)}
 
-    def chosen(self, *flags: str, nodes: tuple[str, ...] = (), **given: str | None) -> Choices:
+    def chosen(self, *flags: str, nodes: tuple[str, ...] = (), **given: str | None) -> DriverOptions:
         said = {**self.given, **{name.replace("_", "-"): value for name, value in given.items()}}
         known = {name: value for name, value in said.items() if value is not None}
         return choose(known, nodes, frozenset(flags), host_name="box", environment=self.environment)
@@ -34,7 +34,7 @@ class ChoicesCase(SynchronousTestCase):
     def refused(
         self, *words: str, flags: tuple[str, ...] = (), nodes: tuple[str, ...] = (), **given: str | None
     ) -> None:
-        sentence = str(self.assertRaises(Unfit, self.chosen, *flags, nodes=nodes, **given))
+        sentence = str(self.assertRaises(OptionError, self.chosen, *flags, nodes=nodes, **given))
         for word in words:
             self.assertIn(word, sentence)
         self.assertNotIn("\n", sentence)
@@ -219,15 +219,15 @@ class OneAtATime(ChoicesCase):
         output = self.folder / "cfg"
         lock = held(output)
         self.addCleanup(lock.close)
-        self.assertIn(str(output), str(self.assertRaises(config_file.Refused, held, output)))
+        self.assertIn(str(output), str(self.assertRaises(config_file.ConfigRefused, held, output)))
         held(self.folder / "other").close()
         lock.close()
         held(output).close()
 
 
 class CommandLine(ChoicesCase):
-    def parse(self, *arguments: str) -> Options:
-        options = Options()
+    def parse(self, *arguments: str) -> DriverCommandLine:
+        options = DriverCommandLine()
         given = [f"--{name}={value}" for name, value in self.given.items()]
         options.parseOptions([*given, *arguments])
         return options
@@ -239,22 +239,24 @@ class CommandLine(ChoicesCase):
 
     def test_every_option_is_in_the_help(self) -> None:
         """With what it takes."""
-        text = " ".join(Options().getUsage().split())
+        text = " ".join(DriverCommandLine().getUsage().split())
         for option, (takes, _) in OPTIONS.items():
             self.assertIn(f"--{option}{'=' if takes else ''}", text)
 
     def test_mistakes_end_the_process(self) -> None:
         """With one sentence."""
-        self.assertIn("argument too many", str(self.assertRaises(Refusal, self.parse, "word")))
-        self.assertIn("see twistd bender-haproxy --help", str(self.assertRaises(Refusal, self.parse, "--none")))
-        self.assertIn("--name", str(self.assertRaises(Refusal, self.parse, "--name=a/b")))
+        self.assertIn("argument too many", str(self.assertRaises(StartRefused, self.parse, "word")))
+        self.assertIn("see twistd bender-haproxy --help", str(self.assertRaises(StartRefused, self.parse, "--none")))
+        self.assertIn("--name", str(self.assertRaises(StartRefused, self.parse, "--name=a/b")))
 
 
 class Files(SynchronousTestCase):
     """What a file of TOML says in the form of the command line."""
 
     def given(self, **values: Any) -> tuple[dict[str, str], list[str], frozenset[str]]:
-        texts, nodes, flags = from_file({name: Given(f"{name} in edge.toml", value) for name, value in values.items()})
+        texts, nodes, flags = from_file(
+            {name: RawOption(f"{name} in edge.toml", value) for name, value in values.items()}
+        )
         return texts, [*nodes], flags
 
     def test_values_nodes_and_flags(self) -> None:
@@ -268,6 +270,6 @@ class Files(SynchronousTestCase):
     def test_a_value_of_another_type_is_refused(self) -> None:
         """The sentence names the key and the file."""
         for name, value in {"output": True, "bender": [1], "report": "yes", "name": ["edge"]}.items():
-            sentence = str(self.assertRaises(Unfit, self.given, **{name: value}))
+            sentence = str(self.assertRaises(OptionError, self.given, **{name: value}))
             self.assertIn(f"{name} in edge.toml must be", sentence)
             self.assertIn(repr(value), sentence)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.consumers import digest_of
 from bender.haproxy.core.condition import AGAIN_S, HELD, LEFT_OUT, REFUSED, UNREACHABLE, UNWRITABLE
-from bender.haproxy.core.topology import Door, Shape
+from bender.haproxy.core.topology import Door, Topology
 from bender.haproxy.driver import CHECK_S
 from bender.haproxy.problems import serving
 from bender.haproxy.reloader import WRITE_AGAIN_S_MAX
@@ -44,7 +44,7 @@ class TroubleCase(DriverCase):
 class Serving(SynchronousTestCase):
     """What HAProxy goes on with, in a clause."""
 
-    def serving(self, shape: Shape | None) -> str:
+    def serving(self, shape: Topology | None) -> str:
         loader: Any = SimpleNamespace(loaded=shape, loaded_ms=0)
         return serving(loader)
 
@@ -56,11 +56,11 @@ class Serving(SynchronousTestCase):
         """Some are named, and the others counted."""
         doors = tuple(Door(f"w{i}:in", f"w{i}", "http", (f"*:{i}",), "p", ()) for i in range(1, 8))
         begins = "HAProxy goes on with the configuration of 1970-01-01 00:00:00 UTC, which has"
-        self.assertEqual(self.serving(Shape()), f"{begins} no frontend")
-        self.assertEqual(self.serving(Shape(doors[:1])), f"{begins} frontend w1 (*:1)")
+        self.assertEqual(self.serving(Topology()), f"{begins} no frontend")
+        self.assertEqual(self.serving(Topology(doors[:1])), f"{begins} frontend w1 (*:1)")
         named = "frontends w1 (*:1), w2 (*:2), w3 (*:3), w4 (*:4), w5 (*:5)"
-        self.assertEqual(self.serving(Shape(doors[:5])), f"{begins} {named}")
-        self.assertEqual(self.serving(Shape(doors)), f"{begins} {named}, 2 more")
+        self.assertEqual(self.serving(Topology(doors[:5])), f"{begins} {named}")
+        self.assertEqual(self.serving(Topology(doors)), f"{begins} {named}, 2 more")
 
 
 class FullDisk(TroubleCase):

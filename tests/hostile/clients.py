@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from twisted.python.failure import Failure
 
-from bender.api.responses import Answer, Asked, Later
+from bender.api.responses import ApiRequest, ApiResponse, DeferredResponse
 from bender.api.routes import ROUTES, Route, answer
 from bender.net.fair_turns import Turns
-from bender.node.event_stream import Stream
+from bender.node.event_stream import EventStream
 from bender.node.journal import Entry
 from bender.node.subscription import Selection, Subscription
 from tests.hostile.cluster import Cluster, Faults, Honest
@@ -31,30 +31,30 @@ class Api:
         self._faults = cluster.faults
         self.asked = 0
 
-    def ask(self, honest: Honest, route: Route, asked: Asked) -> Answer:
+    def ask(self, honest: Honest, route: Route, asked: ApiRequest) -> ApiResponse:
         """An answer whose pieces are in its body. One that takes time lets it pass."""
         self.asked += 1
         node = honest.node
         try:
             if not (route.at_once or node.ready):
-                return Answer(503)
+                return ApiResponse(503)
             answered = answer(node, route, asked)
-            if isinstance(answered, Later):
+            if isinstance(answered, DeferredResponse):
                 for _ in answered.steps:
                     pass
                 answered = answered.answer()
-            elif not isinstance(answered, Answer):
+            elif not isinstance(answered, ApiResponse):
                 answered = self._cluster.finished(answered)
-            assert isinstance(answered, Answer)
+            assert isinstance(answered, ApiResponse)
             body = answered.body if answered.pieces is None else b"".join(answered.pieces)
         except Exception:
             self._faults.raised(f"{asked.method} {route.path}", Failure())
-            return Answer(500)
+            return ApiResponse(500)
         if answered.status == 500:
             self._faults.add(f"{asked.method} {route.path} answers 500", f"{asked.path} {body!r}")
         if body and (b"Content-Encoding", b"gzip") not in answered.headers:
             self._read(body, f"{asked.method} {route.path}")
-        return Answer(answered.status, body, answered.headers)
+        return ApiResponse(answered.status, body, answered.headers)
 
     def _read(self, body: bytes, what: str) -> None:
         try:
@@ -93,7 +93,7 @@ class Api:
                         continue  # the front answers these; watchers see to it
                     body = b'{"x' if method in ("POST", "PUT") else b""
                     of = ("none", *path[1:]) if method == "DELETE" and path else path
-                    statuses[self.ask(honest, route, Asked(method, of, "", body, author="somebody")).status] += 1
+                    statuses[self.ask(honest, route, ApiRequest(method, of, "", body, author="somebody")).status] += 1
         return statuses
 
 
@@ -145,7 +145,9 @@ class Clients:
         home = self._random.randrange(3) if self._random.random() < 0.1 else instance.home
         for i in range(3):
             honest = self._cluster.nodes[(home + i) % 3]
-            status = self._api.ask(honest, _INSTANCE, Asked(method, instance.path, "", body, author="10.0.9.1")).status
+            status = self._api.ask(
+                honest, _INSTANCE, ApiRequest(method, instance.path, "", body, author="10.0.9.1")
+            ).status
             self.statuses[f"{method} {status}"] += 1
             if status != 503:
                 return status
@@ -176,17 +178,23 @@ class Clients:
         what = choose.randrange(4)
         if what == 0:
             body = msgspec.json.encode({"app": "web", "version": str(choose.randint(1, 2)), "balance": "roundrobin"})
-            self._api.ask(honest, _ROUTES["/backends/<name>"], Asked("PUT", ("site",), "", body, author="10.0.9.2"))
+            self._api.ask(
+                honest, _ROUTES["/backends/<name>"], ApiRequest("PUT", ("site",), "", body, author="10.0.9.2")
+            )
         elif what == 1:
-            self._api.ask(honest, _ROUTES["/backends/<name>/rollback"], Asked("POST", ("site",), author="10.0.9.2"))
+            self._api.ask(
+                honest, _ROUTES["/backends/<name>/rollback"], ApiRequest("POST", ("site",), author="10.0.9.2")
+            )
         elif what == 2:
             body = msgspec.json.encode({"backend": "site", "bind": {"port": 80}})
-            self._api.ask(honest, _ROUTES["/frontends/<name>"], Asked("PUT", ("edge",), "", body, author="10.0.9.2"))
+            self._api.ask(
+                honest, _ROUTES["/frontends/<name>"], ApiRequest("PUT", ("edge",), "", body, author="10.0.9.2")
+            )
         else:
             state = _ROUTES["/registrations/<app>/<version>/<host>/<port>/state"]
             path, method = choose.choice(self.instances).path, choose.choice(("PUT", "PUT", "DELETE"))
             body = b'{"state":"drain","for":60}' if method == "PUT" else b""
-            self._api.ask(honest, state, Asked(method, path, "", body, author="10.0.9.2"))
+            self._api.ask(honest, state, ApiRequest(method, path, "", body, author="10.0.9.2"))
 
 
 class _Shown(msgspec.Struct, forbid_unknown_fields=False):
@@ -225,7 +233,7 @@ class Watcher:
         self.number: int | None = None
         self.count = 0
         self.closed = False
-        self._stream = Stream(honest.node, Turns(cluster.clock), cluster.clock, self, ticks=True)
+        self._stream = EventStream(honest.node, Turns(cluster.clock), cluster.clock, self, ticks=True)
         self._stream.follow(Subscription(honest.node, Selection(**selection)))
 
     def send(self, entries: Sequence[Entry]) -> None:

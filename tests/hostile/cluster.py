@@ -23,11 +23,11 @@ from zope.interface import implementer
 from bender.core.timing import Timing
 from bender.daemon.sweeper import Expiry
 from bender.exchange import wire
-from bender.exchange.client import Client
-from bender.exchange.peer_problems import Conditions
-from bender.exchange.server import Server
-from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, PATH, Refusal, Refusing, Unreachable
-from bender.exchange.wire import Refused, Wire
+from bender.exchange.client import GossipClient
+from bender.exchange.peer_problems import PeerProblems
+from bender.exchange.server import GossipServer
+from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, PATH, PeerRefusal, RefusedByPeer, Unreachable
+from bender.exchange.wire import MessageRefused, Wire
 from bender.node.node import Node, Sources
 
 #: What the wall clock of all nodes shows when virtual time begins, which is at this many seconds.
@@ -138,7 +138,7 @@ class Network:
         self.longest = max(self.longest, len(body))
         try:
             self._checking.decode(body)
-        except Refused as refused:
+        except MessageRefused as refused:
             self._faults.add(f"an honest node sends what others refuse: {str(refused)[:100]}", f"{what}: {refused}")
 
     def _arrive(self, address: str, body: bytes, path: str, answered: Deferred[bytes]) -> None:
@@ -153,7 +153,7 @@ class Network:
                     return
                 answering = Deferred()
                 answering.callback(answer)
-        except (Unreachable, Refusing) as error:
+        except (Unreachable, RefusedByPeer) as error:
             answering = Deferred()
             answering.errback(Failure(error))
         answering.addCallbacks(self._back, self._failed, callbackArgs=(answered,), errbackArgs=(answered,))
@@ -162,7 +162,7 @@ class Network:
         self._clock.callLater(self._delay_s, _fire, answered, answer)
 
     def _failed(self, failure: Failure, answered: Deferred[bytes]) -> None:
-        if not failure.check(Unreachable, Refusing):
+        if not failure.check(Unreachable, RefusedByPeer):
             self._faults.raised("an answer to a peer", failure)
             failure = Failure(Unreachable("fails"))
         self._clock.callLater(self._delay_s, _fail, answered, failure)
@@ -197,9 +197,9 @@ class Honest:
         self._faults = faults
         self._network = network
         self.wire = Wire("bender", timing.interval_s)
-        self.conditions = Conditions(clock, timing.interval_s, self.node.peer_problem)
-        self._server = Server(self.node, self.wire, self.conditions)
-        self.client = Client(clock, self.node, self.wire, Post(network), self.conditions, chance.random)  # type: ignore[arg-type]
+        self.conditions = PeerProblems(clock, timing.interval_s, self.node.peer_problem)
+        self._server = GossipServer(self.node, self.wire, self.conditions)
+        self.client = GossipClient(clock, self.node, self.wire, Post(network), self.conditions, chance.random)  # type: ignore[arg-type]
         self._expiry = Expiry(clock, self.node)
         #: The asks that it made lately.
         self.echoes: list[float] = []
@@ -253,9 +253,9 @@ class Honest:
             return self.wire.consumers_out(await self.node.awaited_consumers(self.wire.awaited(body)))
         status, _, answer = self._server._answer(body, self.address)
         if status != 200:
-            refusal = msgspec.json.decode(answer, type=Refusal)
+            refusal = msgspec.json.decode(answer, type=PeerRefusal)
             self._faults.add(f"an honest node refuses another: {refusal.message[:100]}", refusal.message)
-            raise Refusing(refusal)
+            raise RefusedByPeer(refusal)
         self._network.check(answer, "an answer")
         return answer
 

@@ -15,8 +15,8 @@ import msgspec
 from attrs import Factory, define, frozen
 
 from bender.core.admin_state import key_of_state
-from bender.core.consumers import Awaited, Consumer
-from bender.core.diagnosis import Account
+from bender.core.consumers import Awaited, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
 from bender.core.ledger import NUMBER_MAX
 from bender.core.timing import TTL_S_MAX
@@ -132,7 +132,7 @@ class Peer:
         self.ttl_max_s = 3 * TTL_S_MAX
         self.invented = [self._invent() for _ in range(INVENTED)]
         self.scene = Scene([], [])
-        roots = (wire._Message, wire._Sender, Account, Consumer, Awaited)
+        roots = (wire._Message, wire._Sender, NodeDiagnosis, ConsumerState, Awaited)
         self._shapes = shapes_of(roots, shapes, number, LIKE)
         self._makers: dict[str, Callable[[], Any]] = self._all_makers()
 
@@ -162,10 +162,10 @@ class Peer:
         return msgspec.msgpack.encode((1, "bender", self._interval_s, sender, msgspec.Raw(encoded)))
 
     def account(self) -> bytes:
-        return msgspec.msgpack.encode(self._filled(Of("Account"), as_map=True))
+        return msgspec.msgpack.encode(self._filled(Of("NodeDiagnosis"), as_map=True))
 
     def consumers(self) -> bytes:
-        consumers = [self._filled(Of("Consumer"), as_map=True) for _ in range(self._random.randint(0, 3))]
+        consumers = [self._filled(Of("ConsumerState"), as_map=True) for _ in range(self._random.randint(0, 3))]
         return msgspec.msgpack.encode(consumers)
 
     def awaited(self) -> bytes:

@@ -22,7 +22,7 @@ from bender.core.peers import CONTACTS_MAX
 from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
 from bender.exchange.peer_problems import FORGOTTEN_INTERVALS
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, Unreachable
-from bender.exchange.wire import BODY_BYTES_MAX, Refused, Wire
+from bender.exchange.wire import BODY_BYTES_MAX, MessageRefused, Wire
 from tests.hostile.clients import Api, Clients, Watcher, listed
 from tests.hostile.cluster import STEPS, Cluster, Honest, Stranger
 from tests.hostile.peer import Peer, Scene
@@ -213,7 +213,7 @@ class Storm:
             Deferred.fromCoroutine(honest.answer_peer(make(), path)).addErrback(self._not_answered)
 
     def _not_answered(self, failure: Failure) -> None:
-        if failure.check(Refused):
+        if failure.check(MessageRefused):
             self.figures.kinds["another request is refused"] += 1
         else:
             self.faults.raised("another request", failure)
@@ -228,7 +228,7 @@ class Storm:
             return
         try:
             self._wire.decode(body)
-        except Refused as refused:
+        except MessageRefused as refused:
             self.figures.kinds[str(refused).partition("(")[0][:60]] += 1
         else:
             self.figures.kinds["taken"] += 1

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from bender import __version__
-from bender.core.model import Wanted
+from bender.core.model import RegistrationRequest
 from bender.line_protocol.connection import EventsFactory
 from bender.line_protocol.messages import LINE_BYTES_MAX
 from bender.net.fair_turns import Turns
@@ -633,7 +633,7 @@ class Agents(EventsCase):
         for renew in (False, True):
             agent = self.agent()
             self.tell(agent, register={**self.WEB, "instance": "a"}, session=True)
-            self.watched.node.register(Wanted(**self.WEB, instance="b"))
+            self.watched.node.register(RegistrationRequest(**self.WEB, instance="b"))
             if renew:
                 self.tell(agent, renew=[self.ID], session=True)
             agent.lose()

@@ -18,7 +18,7 @@ from bender.core.entries import Entries
 from bender.core.leases import Leases
 from bender.core.links import FAILURES_IN_A_ROW, Link
 from bender.core.messages import Counter
-from bender.core.peers import Contact
+from bender.core.peers import Peer
 from bender.core.view import View
 from tests.model.promises import INTERVAL_S, KEY, TTL_S
 from tests.model.world import DURATION_S_MAX, World
@@ -57,7 +57,7 @@ class _Plain:
             Leases: self._leases,
             Link: self._link,
             View: lambda view: self.all((view.claim(KEY), view.hidden_root(KEY))),
-            Contact: self._heard,
+            Peer: self._heard,
             Counter: self._heard,
             **dict.fromkeys((list, tuple, deque), self.all),
             **dict.fromkeys((set, frozenset), lambda values: sorted(self.all(values))),
@@ -78,7 +78,7 @@ class _Plain:
         failures = min(link.failures, FAILURES_IN_A_ROW)
         return [link.incarnation, link.pushed, link.failed, failures, link.push is None]
 
-    def _heard(self, heard: Contact | Counter) -> Any:
+    def _heard(self, heard: Peer | Counter) -> Any:
         own = self._beats.get(heard.incarnation, 0)
         beats = (heard.beats, getattr(heard, "known_beats", -1))
         return self.all(_values(heard)) + [count - own if count >= 0 else None for count in beats]

@@ -25,7 +25,7 @@ from math import inf
 from attrs import define, frozen
 
 from bender.core.timing import Timing
-from bender.core.view import Event
+from bender.core.view import ViewEvent
 
 KEY = "registration/web/1.0/10.0.0.5/80"
 
@@ -179,7 +179,7 @@ class Promises:
 
     # What is announced and listed.
 
-    def happened(self, name: str, event: Event, now: float) -> None:
+    def happened(self, name: str, event: ViewEvent, now: float) -> None:
         """Check an event against those before it."""
         body, before = Body.parse(event.body), self.shown.pop(name, None)
         if event.what != "offline":

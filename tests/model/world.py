@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import combinations, permutations
 
 from bender.core.ledger import Claim
-from bender.core.messages import Request, Sender
+from bender.core.messages import OutgoingMessage, Sender
 from bender.core.replica import Replica
 from tests.model.promises import INTERVAL_S, KEY, SHORT_TTL_S, TIMING, TTL_S, Promises
 
@@ -54,12 +54,12 @@ class Node:
     def __init__(self, incarnation: int, name: str, names: str, now: float) -> None:
         peers = [peer for peer in names if peer != name]
         self.name = name
-        self.under_way: list[tuple[float, Request]] = []
+        self.under_way: list[tuple[float, OutgoingMessage]] = []
         self.replica = Replica(Sender(incarnation, name, name), TIMING, now, peers)
         for peer in peers:
             self.replica.located(peer, [peer])
 
-    def requests(self, address: str) -> list[tuple[float, Request]]:
+    def requests(self, address: str) -> list[tuple[float, OutgoingMessage]]:
         return [sent for sent in self.under_way if sent[1].address == address]
 
 
@@ -221,6 +221,6 @@ class World:
                 node.replica.failed(self.now, lost[0][1])
                 self._collect(node.name)
 
-    def _is_lost(self, node: Node, sent_at: float, request: Request) -> bool:
+    def _is_lost(self, node: Node, sent_at: float, request: OutgoingMessage) -> bool:
         link = "".join(sorted(node.name + request.address))
         return link in self.cut_links or self.now >= sent_at + request.limit_s

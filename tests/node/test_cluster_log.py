@@ -7,8 +7,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.ledger import Claim, Ledger
-from bender.core.messages import Counter, Message, Sender, Setting
-from bender.core.model import Wanted
+from bender.core.messages import ConfigSetting, Counter, Message, Sender
+from bender.core.model import RegistrationRequest
 from bender.node.cluster_log import (
     CONFLICT_IDS_MAX,
     CONFLICTS_SHOWN_MAX,
@@ -207,7 +207,7 @@ class SameAddress(ChronicleCase):
         self.node = a_node(self.clock)
         self.pass_time(1, self.node)
 
-    def said(self, seconds: int, *instances: Wanted) -> list[str]:
+    def said(self, seconds: int, *instances: RegistrationRequest) -> list[str]:
         """What is logged while these are renewed every five seconds."""
         lines = []
         for _ in range(0, seconds, 5):
@@ -216,8 +216,8 @@ class SameAddress(ChronicleCase):
             lines += self.lines(5, self.node, of=self.node)
         return lines
 
-    def at(self, app: str, port: int = 80) -> Wanted:
-        return Wanted(app, "1", "::5", port)
+    def at(self, app: str, port: int = 80) -> RegistrationRequest:
+        return RegistrationRequest(app, "1", "::5", port)
 
     def test_side_by_side(self) -> None:
         """It is said once when both have been renewed, with what to do, and in the status as long as it is so."""
@@ -236,7 +236,7 @@ class SameAddress(ChronicleCase):
 
     def test_a_new_version_at_the_same_port(self) -> None:
         """The old one is not renewed any more, so nothing is said."""
-        old, new = self.at("web"), Wanted("web", "2", "::5", 80)
+        old, new = self.at("web"), RegistrationRequest("web", "2", "::5", 80)
         self.assertEqual(self.said(20, old) + self.said(60, new), [])
 
     def test_very_many(self) -> None:
@@ -296,7 +296,7 @@ class Invalid(ChronicleCase):
         self.node = a_node(self.clock, "n1")
         self.peer = Sender(1001, "n2", "10.0.0.2:1730")
         self.ledger = Ledger(1001)
-        self.settings: tuple[Setting, ...] = ()
+        self.settings: tuple[ConfigSetting, ...] = ()
         self.beats = 0
 
     def pass_time(self, seconds: float, *nodes: Node) -> None:
@@ -334,7 +334,7 @@ class Invalid(ChronicleCase):
 
     def test_settings(self) -> None:
         """What is sent again and again is said once, and is over a minute after the last."""
-        self.settings = (Setting("x", 1, 1001, 0, "ops", b"{}"),)
+        self.settings = (ConfigSetting("x", 1, 1001, 0, "ops", b"{}"),)
         problem = "sends a setting that is left out: its key 'x' is not that of a setting"
         self.assertEqual(self.said(100), [f"Peer 10.0.0.2:1730 {problem}."])
         self.settings = ()

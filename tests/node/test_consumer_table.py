@@ -7,13 +7,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.replica import Full
 from bender.node import consumer_table
-from bender.node.consumer_table import Known, Origin, Roster, origin_of
+from bender.node.consumer_table import ConsumerTable, Known, Origin, origin_of
 from bender.node.subscription import Selection
 
 
 class RosterCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.roster = Roster()
+        self.roster = ConsumerTable()
         self.now = 0.0
         for name, value in (("CONSUMERS_MAX", 4), ("CONSUMERS_OF_CLIENT_MAX", 3)):
             self.patch(consumer_table, name, value)
@@ -159,7 +159,7 @@ class Origins(SynchronousTestCase):
 
     def test_labels(self) -> None:
         """No two of a name are the same."""
-        consumer_table = Roster()
+        consumer_table = ConsumerTable()
         for label in ("10.0.0.1", "10.0.0.1#2"):
             self.assertEqual(consumer_table.label("edge", Origin("10.0.0.1")), label)
             consumer_table.add(Known("edge", label, False, Origin("10.0.0.1"), 0.0, 0), 0.0, streaming=True)

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.consumers import Confirmation, Consumer, Counted, Report, parse_confirmation
+from bender.core.consumers import Confirmation, ConsumerState, Counted, Report, parse_confirmation
 from bender.core.model import Invalid
 from bender.core.replica import Full
 from bender.node import consumer_table
@@ -28,7 +28,7 @@ class ConsumersCase(SynchronousTestCase):
         self.journal = self.watched.journal
         self.consumers = self.watched.node.consumers
 
-    def confirm(self, name: str = "edge", report: Report | None = None) -> Consumer:
+    def confirm(self, name: str = "edge", report: Report | None = None) -> ConsumerState:
         return self.consumers.confirm(name, Confirmation(self.journal.cursor, report))
 
     def shown(self) -> list[tuple[str, bool, int]]:
@@ -86,7 +86,7 @@ class Confirming(ConsumersCase):
         self.watched.down()
         said = self.consumers.shown()[0]
         cursor = self.journal.cursor_at(1)
-        self.assertEqual(said, Consumer("edge", "n1", True, True, cursor, 1, NOW_MS, REPORT, "unix"))
+        self.assertEqual(said, ConsumerState("edge", "n1", True, True, cursor, 1, NOW_MS, REPORT, "unix"))
         self.assertEqual(self.confirm().report, REPORT)
 
     def test_cursors_that_are_none(self) -> None:
@@ -217,7 +217,7 @@ class Connecting(ConsumersCase):
 class Waiting(ConsumersCase):
     """For all that are connected."""
 
-    def wait(self, within_s: float = 5) -> Deferred[tuple[Consumer, ...]]:
+    def wait(self, within_s: float = 5) -> Deferred[tuple[ConsumerState, ...]]:
         return Deferred.fromCoroutine(self.consumers.until_applied(KEY, self.journal.number, within_s))
 
     def test_nobody(self) -> None:

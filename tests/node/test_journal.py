@@ -10,14 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.model import ENTRY_BYTES_MAX
 from bender.core.replica import Full
-from bender.core.view import Event
+from bender.core.view import ViewEvent
 from bender.node.journal import TOLD_AT_ONCE, Entry, Journal
 
 AT_MS = 1_795_447_942_248
 
 
-def online(n: int = 1, app: str = "web", version: str = "1", body: bytes = b"{}") -> Event:
-    return Event("online", f"registration/{app}/{version}/10.0.0.1/{n}", body, "registered")
+def online(n: int = 1, app: str = "web", version: str = "1", body: bytes = b"{}") -> ViewEvent:
+    return ViewEvent("online", f"registration/{app}/{version}/10.0.0.1/{n}", body, "registered")
 
 
 class Ear:
@@ -49,7 +49,7 @@ class JournalCase(SynchronousTestCase):
         self.later: list[Callable[[], None]] = []
         self.journal = Journal("k3f9", lambda: AT_MS, self.later.append, events_max=3)
 
-    def append(self, *events: Event) -> list[Entry]:
+    def append(self, *events: ViewEvent) -> list[Entry]:
         """Append, and look at what became of it."""
         self.journal.append(events)
         first = self.journal.number + 1 - len(events)
@@ -73,8 +73,8 @@ class Writing(JournalCase):
     def test_of_a_backend_or_frontend(self) -> None:
         """They stand in the place of the registration, and have no app to filter by."""
         entries = self.append(
-            Event("created", "backend/site", b'{"app":"web"}', "configured"),
-            Event("removed", "frontend/edge", b"{}", "configured"),
+            ViewEvent("created", "backend/site", b'{"app":"web"}', "configured"),
+            ViewEvent("removed", "frontend/edge", b"{}", "configured"),
         )
         said = [msgspec.json.decode(entry.line) for entry in entries]
         self.assertEqual([[*each][-1] for each in said], ["backend", "frontend"])
@@ -85,7 +85,9 @@ class Writing(JournalCase):
     def test_a_body_is_spliced_in_as_it_is(self) -> None:
         """Its bytes are what clients get for the object, whatever the order and form of its fields."""
         body = '{ "z": 1.0, "a": "ü\\u00fc/\\/" }'.encode()
-        created, online_ = self.append(Event("created", "backend/site", body, "configured"), online(app="ü", body=body))
+        created, online_ = self.append(
+            ViewEvent("created", "backend/site", body, "configured"), online(app="ü", body=body)
+        )
         self.assertIn(b'"backend":' + body + b"}\n", created.line)
         self.assertTrue(online_.line.endswith(b'"port":1,' + body[1:-1] + b',"state":"up"}}\n'))
         self.assertEqual(online_.size, len(online_.line))
@@ -164,14 +166,14 @@ class Listening(JournalCase):
         self.append(online(1))
         ear = Ear(self.journal)
         self.journal.listen(ear)
-        self.append(online(2), Event("created", "backend/site", b"{}", "configured"))
+        self.append(online(2), ViewEvent("created", "backend/site", b"{}", "configured"))
         self.assertEqual(ear.cursors, ["k3f9-2", "k3f9-3"])
 
     def test_to_one_app(self) -> None:
         """It hears of that app's registrations alone, in all versions."""
         ear = Ear(self.journal, "web")
         self.journal.listen(ear, "web")
-        self.append(online(1, "web", "1"), online(2, "api"), Event("created", "backend/site", b"{}", "configured"))
+        self.append(online(1, "web", "1"), online(2, "api"), ViewEvent("created", "backend/site", b"{}", "configured"))
         self.append(online(3, "web", "2"))
         self.assertEqual(ear.cursors, ["k3f9-1", "k3f9-4"])
 

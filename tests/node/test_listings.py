@@ -9,7 +9,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.ledger import Claim
-from bender.core.messages import Setting
+from bender.core.messages import ConfigSetting
 from bender.core.view import View
 from bender.node import listings
 from bender.node.listings import Listings, LongListing, gzip_pieces, portions
@@ -27,7 +27,7 @@ class ListingCase(SynchronousTestCase):
 
     def drain(self, app: str, port: int) -> None:
         key = f"state/{app}/1/h/{port}"
-        self.view.configure(key, Setting(key, 1, 1, 0, "ops", b"drain", 60.0))
+        self.view.configure(key, ConfigSetting(key, 1, 1, 0, "ops", b"drain", 60.0))
 
     def ports(self, body: bytes) -> list[int]:
         return [each["port"] for each in msgspec.json.decode(body)]

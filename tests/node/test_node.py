@@ -8,15 +8,15 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.consumers import Awaited, Consumer
-from bender.core.diagnosis import Account, Unheard
+from bender.core.consumers import Awaited, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.ledger import Head
 from bender.core.messages import Counter, Message, Sender
-from bender.core.model import Wanted, registration
+from bender.core.model import RegistrationRequest, registration
 from tests.api.conversation import Network, a_node
 
-WEB = Wanted("web", "1", "10.0.0.5", 80)
-WEIGHTLESS = Wanted("web", "1", "10.0.0.5", 80, weight=0, meta={"zone": "a"})
+WEB = RegistrationRequest("web", "1", "10.0.0.5", 80)
+WEIGHTLESS = RegistrationRequest("web", "1", "10.0.0.5", 80, weight=0, meta={"zone": "a"})
 
 
 class Hidden(SynchronousTestCase):
@@ -73,7 +73,7 @@ class Checked(SynchronousTestCase):
         for node in (network.first, network.second):
             node.sweep()
         meta = {"\x7f\x00\u2028": ["\\ud800", "\U0001f600", "}}\n{", 2**64, 1e308, -0.5, None]}
-        _, body = network.first.register(Wanted("web", "1", "10.0.0.5", 80, meta=meta))
+        _, body = network.first.register(RegistrationRequest("web", "1", "10.0.0.5", 80, meta=meta))
         self.assertEqual(network.second.registration(WEB.key), registration(WEB.key, body))
         self.assertEqual(network.second.status()["problems"], {})
 
@@ -164,25 +164,25 @@ class Unreached(SynchronousTestCase):
             counter = Counter(1001, "n2", "10.0.0.2:1730", beats, 0.0)
             self.node.receive(Message(Sender(1001, "n2", "10.0.0.2:1730"), heads=heads, counters=(counter,)))
 
-    async def account_of(self, address: str, key: str) -> Account | Unheard:
+    async def account_of(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         self.asked.append(address)
-        return Unheard(address, address, "does not answer within 1 s")
+        return NoDiagnosis(address, address, "does not answer within 1 s")
 
-    async def consumers_of(self, address: str, awaited: Awaited) -> tuple[Consumer, ...] | None:
+    async def consumers_of(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         self.asked.append(address)
         return ()
 
     def test_account(self) -> None:
         """It is named, and not asked."""
         accounts = self.successResultOf(Deferred.fromCoroutine(self.node.accounts(WEB.key)))
-        self.assertEqual(accounts[1:], [Unheard("n2", "10.0.0.2:1730", "was never reached from this node")])
+        self.assertEqual(accounts[1:], [NoDiagnosis("n2", "10.0.0.2:1730", "was never reached from this node")])
         self.assertEqual(self.asked, [])
 
     def test_account_when_it_was_found(self) -> None:
         """It is asked even if it does not answer by now."""
         self.node.replica.links.answered("10.0.0.2:1730", 1001)
         accounts = self.successResultOf(Deferred.fromCoroutine(self.node.accounts(WEB.key)))
-        self.assertEqual(accounts[1:], [Unheard("n2", "10.0.0.2:1730", "does not answer within 1 s")])
+        self.assertEqual(accounts[1:], [NoDiagnosis("n2", "10.0.0.2:1730", "does not answer within 1 s")])
 
     def test_applied(self) -> None:
         """It has the change, but of its consumers nothing is known: it is missing."""

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.admin_state import Word
+from bender.core.admin_state import Override
 from bender.core.model import Invalid
 from bender.node.journal import Journal
 from bender.node.subscription import Selection, Subscription
@@ -152,7 +152,7 @@ class Snapshots(SubscriptionCase):
         subscription = self.subscribe(snapshot=True, app="web")
         taken = subscription.take(1)
         key = "registration/web/2/10.0.0.1/2"
-        self.watched.node.set_state(key, Word("drain", 60.0), "ops")
+        self.watched.node.set_state(key, Override("drain", 60.0), "ops")
         while piece := subscription.take(1):
             taken += piece
         said = [(each["event"], each["registration"]["state"]) for each in read(taken) if "registration" in each]

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from twisted.internet.task import Clock
 
-from bender.core.model import Wanted
+from bender.core.model import RegistrationRequest
 from bender.net.fair_turns import Turns
-from bender.node.event_stream import Stream
+from bender.node.event_stream import EventStream
 from bender.node.journal import Entry
 from bender.node.node import Node
 from bender.node.subscription import Selection, Subscription
@@ -33,10 +33,10 @@ class Watched:
         self.journal = self.node.journal
 
     def up(self, app: str = "web", version: str = "1", port: int = 80, **wanted: Any) -> None:
-        self.node.register(Wanted(app, version, "10.0.0.1", port, **wanted))
+        self.node.register(RegistrationRequest(app, version, "10.0.0.1", port, **wanted))
 
     def down(self, app: str = "web", version: str = "1", port: int = 80) -> None:
-        self.node.deregister(Wanted(app, version, "10.0.0.1", port).key)
+        self.node.deregister(RegistrationRequest(app, version, "10.0.0.1", port).key)
 
     def configure(self) -> None:
         """One backend and one frontend."""
@@ -48,7 +48,7 @@ class Window:
     """An outlet that keeps what it is sent, and has enough after so many pieces."""
 
     def __init__(self, node: Node, clock: Clock, *, ticks: bool = False) -> None:
-        self.stream = Stream(node, Turns(clock), clock, self, ticks=ticks)
+        self.stream = EventStream(node, Turns(clock), clock, self, ticks=ticks)
         self.sent: list[Entry] = []
         self.pieces_left: float = float("inf")
         self.dropped = self.ended = False

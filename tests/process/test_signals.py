@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
 from bender.process.log_files import LogFiles
-from bender.process.options import Unfit
+from bender.process.options import OptionError
 from bender.process.signals import Reload, Reread
 
 
@@ -56,7 +56,7 @@ class Reloading(SynchronousTestCase):
         """The sentence says what is wrong with it."""
 
         def reread() -> Reread:
-            raise Unfit("ttl in n1.toml must be a number of seconds, not 'x'.")
+            raise OptionError("ttl in n1.toml must be a number of seconds, not 'x'.")
 
         self.assertEqual(
             self.said(reread),

@@ -1,4 +1,4 @@
-"""A command and its place in the registry, on a network in memory: what the tests of `Runner` have in common."""
+"""A command and its place in the registry, on a network in memory, for the tests of `CommandSupervisor`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 
-from bender.run import Plan, Runner
+from bender.run import CommandSupervisor, RunPlan
 from bender.run.local_address import LocalAddress
 from bender.run.port_holder import Holder, Holding, PortHolder
 from bender.run.process_table import Process
@@ -106,9 +106,9 @@ class RunnerCase(ClientCase):
         #: The sockets and processes of this machine, beyond the network in memory.
         self.port = Port()
 
-    def run_it(self, **plan: Any) -> Runner:
+    def run_it(self, **plan: Any) -> CommandSupervisor:
         asking = self.client(*ALL)
-        planned = Plan(**{"app": "web", "version": "1", "port": 8080, "host": HOST, **plan})
+        planned = RunPlan(**{"app": "web", "version": "1", "port": 8080, "host": HOST, **plan})
         self.suspended = 0
         self.addresses = ["10.0.0.9"]
         address = LocalAddress(
@@ -117,7 +117,7 @@ class RunnerCase(ClientCase):
             route=lambda _host: self.addresses[0] or None,
             is_local=lambda host: host in self.addresses,
         )
-        self.runner = Runner(
+        self.runner = CommandSupervisor(
             self.network, asking, planned, self.start_command, port=self.port, address=address, suspend=self.suspend
         )
         self.done: Deferred[int] = self.runner.done

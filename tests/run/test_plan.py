@@ -8,11 +8,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.model import Invalid
-from bender.run import Plan
+from bender.run import RunPlan
 
 
-def plan(**fields: Any) -> Plan:
-    return Plan(**{"app": "web", "version": "1", "port": 8080, **fields})
+def plan(**fields: Any) -> RunPlan:
+    return RunPlan(**{"app": "web", "version": "1", "port": 8080, **fields})
 
 
 class Validity(SynchronousTestCase):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.run.socket_table import Listener, SocketTable
+from bender.run.socket_table import ListeningSocket, SocketTable
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 REST = "00000000:00000000 00:00000000 00000000     0        0 1732297 1 00000000d7d14d56 100 0 0 10 0\n"
@@ -40,7 +40,7 @@ class Listening(SynchronousTestCase):
 
     def test_inodes(self) -> None:
         """They tell the sockets apart."""
-        self.assertEqual(self.table(tcp=FOUR).listeners(8081), [Listener("10.0.0.9", 8081, 1732297)])
+        self.assertEqual(self.table(tcp=FOUR).listeners(8081), [ListeningSocket("10.0.0.9", 8081, 1732297)])
 
     def test_what_a_socket_covers(self) -> None:
         """Its own address, or all; the one for all addresses of IPv6 takes those of IPv4 too, if it may."""
@@ -48,7 +48,7 @@ class Listening(SynchronousTestCase):
             (bound, host)
             for bound in ("10.0.0.5", "0.0.0.0", "::", "::1")
             for host in ("10.0.0.5", "10.0.0.6", "::1")
-            if Listener(bound, 80, 1).covers(host)
+            if ListeningSocket(bound, 80, 1).covers(host)
         }
         everything = {("0.0.0.0", "10.0.0.5"), ("0.0.0.0", "10.0.0.6"), ("::", "10.0.0.5"), ("::", "10.0.0.6")}
         self.assertEqual(covered, {("10.0.0.5", "10.0.0.5"), ("::1", "::1"), ("::", "::1"), *everything})

@@ -21,7 +21,7 @@ from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.links import partners
 from bender.core.messages import Sender
 from bender.core.replica import Replica
-from bender.core.status import State, standing_of
+from bender.core.status import State, status_of
 from bender.core.timing import Timing
 from tests.simulation.knowledge import Life
 from tests.simulation.network import Network
@@ -388,7 +388,7 @@ def _copied(replica: Replica) -> Replica:
         memo[id(lease.entry)] = lease.entry
     for state in get_args(State):  # there is one object for each, and they are told apart by identity
         for suspect in (False, True):
-            memo[id(standing_of(state, suspect=suspect))] = standing_of(state, suspect=suspect)
+            memo[id(status_of(state, suspect=suspect))] = status_of(state, suspect=suspect)
     copies = {key: memo[key] for key in originals}
     copied = deepcopy(replica, memo)
     for key, copy in copies.items():

@@ -18,7 +18,7 @@ from copy import copy
 from math import inf
 
 from bender.core.messages import Message
-from bender.core.view import Event
+from bender.core.view import ViewEvent
 
 #: The last moments of lives that are known for certain, by number.
 Must = Mapping[int, float]
@@ -76,7 +76,7 @@ class Life:
         #: When a peer's life last answered an ask: the time at which that was asked.
         self.echoed: dict[int, float] = {}
         # What it has announced, and how it took back what it had.
-        self.events: list[Event] = []
+        self.events: list[ViewEvent] = []
         self.shown: dict[str, bytes] = {}
         self.shown_settings: dict[str, bytes] = {}
         self.states: dict[str, str] = {}

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bender.core.ledger import Head
-from bender.core.messages import Message, Request
+from bender.core.messages import Message, OutgoingMessage
 from tests.simulation.knowledge import Life, May
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Exchange:
 
     __slots__ = ("boot", "life", "may", "must", "node", "over", "request", "sent_at", "settings", "to")
 
-    def __init__(self, node: Node, to: str, request: Request, sent_at: float) -> None:
+    def __init__(self, node: Node, to: str, request: OutgoingMessage, sent_at: float) -> None:
         """`to` is the name of the node at the request's address, or the address where there is none."""
         self.node = node
         self.to = to
@@ -61,9 +61,9 @@ class Network:
         #: Requests that were sent, for comparison with what a change may cost.
         self.sent = 0
         #: What the answerer of a round knew of settings, by the second request that it led to.
-        self._compared: dict[Request, tuple[Life, frozenset[int]]] = {}
+        self._compared: dict[OutgoingMessage, tuple[Life, frozenset[int]]] = {}
 
-    def send(self, node: Node, request: Request) -> None:
+    def send(self, node: Node, request: OutgoingMessage) -> None:
         cluster, weather = self._cluster, self._cluster.weather
         target = cluster.behind(request.address)
         exchange = Exchange(node, target.name if target else request.address, request, cluster.now)

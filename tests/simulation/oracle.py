@@ -64,10 +64,10 @@ from bender.core.admin_state import registration_of, state_in
 from bender.core.configuration import SETTINGS_PER_KEY_MAX, kept_s
 from bender.core.guard import app_of, key_of_guard
 from bender.core.ledger import Claim, End
-from bender.core.messages import Setting, SettingRank
+from bender.core.messages import ConfigSetting, SettingRank
 from bender.core.reasons import CHECK_FAILED
 from bender.core.status import UP
-from bender.core.view import Event, in_order
+from bender.core.view import ViewEvent, in_order
 from tests.simulation.front import Wanted
 from tests.simulation.knowledge import Life
 from tests.simulation.records import CLOCKS, FORGOTTEN_S, Record, Registration, Unit
@@ -124,7 +124,7 @@ class Oracle:
         self.delays: list[Delay] = []
         self.counts: Counter[str] = Counter()
         #: Every setting that was ever made; lives know them by their place here. And when those were made that last.
-        self.writes: list[Setting] = []
+        self.writes: list[ConfigSetting] = []
         self._made_at: dict[tuple[str, SettingRank], float] = {}
         self.commands: Counter[Life] = Counter()
         self._bodies = 0
@@ -427,13 +427,13 @@ class Oracle:
 
     # Events: P4, P5, and again P2 and P3.
 
-    def event(self, node: Node, event: Event) -> None:
+    def event(self, node: Node, event: ViewEvent) -> None:
         known = len(self.broken)
         self._event(node, event)
         if node.life.unaware:  # it cannot know better
             del self.broken[known:]
 
-    def _event(self, node: Node, event: Event) -> None:
+    def _event(self, node: Node, event: ViewEvent) -> None:
         life, key = node.life, event.key
         self.counts[event.what] += 1
         life.events.append(event)
@@ -463,7 +463,7 @@ class Oracle:
         else:
             self._offline(node, record, event)
 
-    def _online(self, life: Life, record: Record, event: Event) -> None:
+    def _online(self, life: Life, record: Record, event: ViewEvent) -> None:
         key, unit = event.key, record.units[event.body]
         if key in life.shown:
             self.fail("P5", f"{life} announces {key} twice")
@@ -487,7 +487,7 @@ class Oracle:
         if self.now > record.last_at + record.ttl_s_max * (1 + CLOCKS) and before and before[1] != "node-lost":
             life.ghosts[key] = self.now
 
-    def _changed(self, life: Life, record: Record, event: Event) -> None:
+    def _changed(self, life: Life, record: Record, event: ViewEvent) -> None:
         key, unit = event.key, record.units[event.body]
         old = life.shown.get(key)
         if old is None or old == event.body:
@@ -510,7 +510,7 @@ class Oracle:
         ):
             self.fail("P5", f"{life} goes back to {event.body!r} of {key} from {old!r}, which replaced it")
 
-    def _offline(self, node: Node, record: Record, event: Event) -> None:
+    def _offline(self, node: Node, record: Record, event: ViewEvent) -> None:
         life, key, unit = node.life, event.key, record.units[event.body]
         if event.reason == "node-lost":
             self._check_hidden(node, record, event)
@@ -535,7 +535,7 @@ class Oracle:
 
     # The guard: P6, and again P2 and P3.
 
-    def _turned(self, node: Node, record: Record, event: Event) -> None:
+    def _turned(self, node: Node, record: Record, event: ViewEvent) -> None:
         """A registration became suspect, or is that no more."""
         life, key, unit = node.life, event.key, record.units[event.body]
         expected = ("node-lost", False) if event.standing.suspect else ("restored", True)
@@ -554,7 +554,7 @@ class Oracle:
             self._check_reason(life, record, unit, event)
             life.suspects[key] = (self.now, self._guarded_for_certain(life, record))
 
-    def _check_hidden(self, node: Node, record: Record, event: Event) -> None:
+    def _check_hidden(self, node: Node, record: Record, event: ViewEvent) -> None:
         """What was suspect is not hidden before its time, and most of an app not without it."""
         life, key = node.life, event.key
         guarded = [entry for entry in node.replica.claims.index.entries(key) if isinstance(entry, Claim)]
@@ -640,7 +640,7 @@ class Oracle:
         if known and not self._ends_are_over(registration):
             self.fail("P4", f"{life} announces {key}, of which it knows that it was deregistered")
 
-    def _check_reason(self, life: Life, record: Record, unit: Unit, event: Event) -> None:
+    def _check_reason(self, life: Life, record: Record, unit: Unit, event: ViewEvent) -> None:
         if event.reason in ENDED:
             ends = unit.registration.ends
             known = {
@@ -833,7 +833,7 @@ class Oracle:
 
     # Configuration: P7.
 
-    def _setting_event(self, life: Life, event: Event) -> None:
+    def _setting_event(self, life: Life, event: ViewEvent) -> None:
         old = life.shown_settings.get(event.key)
         fits = {
             "created": old is None,
@@ -855,7 +855,7 @@ class Oracle:
         if self._checked.get(life) == state:
             return
         self._checked[life] = state
-        known: dict[str, list[Setting]] = defaultdict(list)
+        known: dict[str, list[ConfigSetting]] = defaultdict(list)
         for number in life.settings:
             known[self.writes[number].key].append(self.writes[number])
         for key, settings in known.items():
@@ -873,7 +873,7 @@ class Oracle:
 
     # What operators say of instances, which lasts for a while: P7 again, and P5.
 
-    def _state_changed(self, life: Life, event: Event) -> None:
+    def _state_changed(self, life: Life, event: ViewEvent) -> None:
         known = life.states[event.key], life.shown.get(event.key)
         suspect = event.key in life.suspects
         if event.what != "changed" or event.standing.state == known[0] or event.body != known[1]:
@@ -884,7 +884,7 @@ class Oracle:
 
     def _check_states(self, node: Node) -> None:
         life, replica = node.life, node.replica
-        known: dict[str, list[Setting]] = defaultdict(list)
+        known: dict[str, list[ConfigSetting]] = defaultdict(list)
         for number in life.settings:
             if self.writes[number].lasts_s is not None:
                 known[self.writes[number].key].append(self.writes[number])
@@ -902,7 +902,7 @@ class Oracle:
             if said and shown != UP and self._is_over(said):
                 self.fail("P7", f"{life} shows {shown} for {key}, which is over")
 
-    def remembered(self, settings: Iterable[Setting]) -> tuple[Setting, ...]:
+    def remembered(self, settings: Iterable[ConfigSetting]) -> tuple[ConfigSetting, ...]:
         """What must be left of settings of one key, but for those that a node may have forgotten by any clock."""
         return tuple(
             setting
@@ -911,12 +911,12 @@ class Oracle:
             or self.now - self._made_at[setting.key, setting.rank] < kept_s(setting) * (1 - CLOCKS)
         )
 
-    def _lasts(self, setting: Setting) -> bool:
+    def _lasts(self, setting: ConfigSetting) -> bool:
         """Whether the time that a setting was given cannot be over yet by any clock."""
         age_s = self.now - self._made_at[setting.key, setting.rank]
         return age_s < (setting.lasts_s or inf) * (1 - CLOCKS)
 
-    def _is_over(self, setting: Setting) -> bool:
+    def _is_over(self, setting: ConfigSetting) -> bool:
         """Whether it must be over: time may go by on the way, more where a node was paused, and until the sweep."""
         made_at = self._made_at[setting.key, setting.rank]
         paused_s = sum(life.pauses_after(made_at, self.now) for life in self.lives)
@@ -934,9 +934,9 @@ def acquainted(life: Life, others: Iterable[Life]) -> bool:
     return all(other is life or other.number in life.may for other in others)
 
 
-def history_of(settings: Iterable[Setting]) -> list[Setting]:
+def history_of(settings: Iterable[ConfigSetting]) -> list[ConfigSetting]:
     """What must be left of settings of one key: the 20 largest, down to the largest removal."""
-    kept: list[Setting] = []
+    kept: list[ConfigSetting] = []
     for setting in sorted({each.rank: each for each in settings}.values(), key=lambda each: each.rank, reverse=True):
         kept.append(setting)
         if setting.body is None or len(kept) == SETTINGS_PER_KEY_MAX:
@@ -944,5 +944,5 @@ def history_of(settings: Iterable[Setting]) -> list[Setting]:
     return kept
 
 
-def _body(setting: Setting | None) -> bytes | None:
+def _body(setting: ConfigSetting | None) -> bytes | None:
     return setting.body if setting else None

@@ -32,7 +32,7 @@ class Unreadable(ValueError):
 
 
 @frozen
-class Process:
+class HaproxyProcess:
     """One start of HAProxy; another one has another `pid` or time. `stopping` says that it is on its way out."""
 
     pid: int
@@ -41,12 +41,12 @@ class Process:
     description: str
     stopping: bool
 
-    def is_the_same(self, other: Process | None) -> bool:
+    def is_the_same(self, other: HaproxyProcess | None) -> bool:
         return other is not None and (self.pid, self.started_at_s) == (other.pid, other.started_at_s)
 
 
 @frozen
-class Found:
+class ActualServer:
     """A server as HAProxy has it. `pool_id` is HAProxy's number of its pool.
 
     `down` says that it takes no requests because of its checks or, where it has none yet, of an order; it is true in
@@ -110,11 +110,11 @@ class Master:
     failed: int
 
 
-def process_in(answer: str) -> Process:
+def process_in(answer: str) -> HaproxyProcess:
     """From `show info`."""
     said = {key: value.strip() for key, _, value in (line.partition(":") for line in answer.splitlines())}
     try:
-        return Process(
+        return HaproxyProcess(
             int(said["Pid"]),
             int(said.get("Start_time_sec", 0)),
             version_in(said["Version"]),
@@ -137,7 +137,7 @@ def version_in(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def servers_in(answer: str) -> list[Found]:
+def servers_in(answer: str) -> list[ActualServer]:
     """From `show servers state`."""
     lines = answer.splitlines()
     if len(lines) < 2 or lines[0] != "1":
@@ -149,9 +149,9 @@ def servers_in(answer: str) -> list[Found]:
         raise Unreadable(f"show servers state: {_shown(answer)}") from error
 
 
-def _found(fields: Mapping[str, str]) -> Found:
+def _found(fields: Mapping[str, str]) -> ActualServer:
     admin = int(fields["srv_admin_state"])
-    return Found(
+    return ActualServer(
         fields["be_name"],
         int(fields["be_id"]),
         fields["srv_name"],
@@ -216,8 +216,8 @@ def master_in(answer: str) -> Master:
     raise Unreadable(f"show proc: {_shown(answer)}")
 
 
-def by_pool(found: Sequence[Found]) -> dict[str, list[Found]]:
-    pools: dict[str, list[Found]] = {}
+def by_pool(found: Sequence[ActualServer]) -> dict[str, list[ActualServer]]:
+    pools: dict[str, list[ActualServer]] = {}
     for server in found:
         pools.setdefault(server.pool, []).append(server)
     return pools

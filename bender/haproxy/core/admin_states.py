@@ -22,7 +22,7 @@ LOOK_AGAIN_S = 30.0
 
 
 @frozen
-class Answer:
+class StateAnswer:
     """What a node says of an instance when it is asked: the state that is set, and for how many seconds more.
 
     Without a state, `removed` says whether one was set and has ended; None where the node cannot tell.
@@ -48,7 +48,7 @@ class _Set:
 
 
 @define
-class Operators:
+class AdminStates:
     """The states that are not `up`, by the ids of registrations, whether these are listed or not."""
 
     _set: dict[str, _Set] = field(factory=dict)
@@ -68,7 +68,7 @@ class Operators:
             before.until = now + LASTING_S if before.until is None else before.until
         return before.state
 
-    def answer(self, id_: str, answer: Answer, asked_at: float, now: float) -> State | None:
+    def answer(self, id_: str, answer: StateAnswer, asked_at: float, now: float) -> State | None:
         """Take in what a node says that was asked then; returns the state that holds if that is another one now.
 
         What an event has said since is newer.

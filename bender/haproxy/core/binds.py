@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from bender.haproxy.core.listening import plain
 from bender.haproxy.core.machine import Machine
-from bender.haproxy.core.settings import Frontend
+from bender.haproxy.core.settings import FrontendSettings
 
 #: Addresses that a problem names. A frontend may have more.
 NAMED_MAX = 5
@@ -30,12 +30,12 @@ class _Lack:
 
 
 def served(
-    frontends: Mapping[str, Frontend],
+    frontends: Mapping[str, FrontendSettings],
     problems: dict[str, str],
     holders: Mapping[str, str],
     why_not: WhyNot,
     machine: Machine,
-) -> Iterator[Frontend]:
+) -> Iterator[FrontendSettings]:
     """Yield the frontends that can be used, each with the addresses that it can have, and add what is wrong by id.
 
     `holders` are the names of frontends by the addresses that they have in HAProxy now, which they keep. `why_not` says
@@ -93,7 +93,7 @@ def _without_port(bind: str) -> str:
     return f"{bind.rpartition(':')[0]}:0"
 
 
-def _on_machine(frontend: Frontend, machine: Machine) -> tuple[list[str], list[_Lack]]:
+def _on_machine(frontend: FrontendSettings, machine: Machine) -> tuple[list[str], list[_Lack]]:
     """The addresses that this machine's options leave, and why others are not among them."""
     binds, lacks = [*frontend.binds], []
     if frontend.tls and machine.certificates is None:
@@ -116,14 +116,14 @@ def _why_lacking(
     return None if why is None else f"nobody can listen at {bind}: {why}"
 
 
-def _without_lost_redirect(left: Frontend, frontend: Frontend) -> Frontend:
+def _without_lost_redirect(left: FrontendSettings, frontend: FrontendSettings) -> FrontendSettings:
     """A redirect to an address of the frontend itself that is left out would lead nowhere: it is left out as well."""
     declared, had = ({_port(bind) for bind in tls} for tls in (frontend.tls, {*frontend.tls} & {*left.binds}))
     lost = {str(frontend.redirect_port)} & declared - had
     return evolve(left, redirect_port=None) if lost else left
 
 
-def _said(left: Frontend, frontend: Frontend, lacks: list[_Lack]) -> Iterator[str]:
+def _said(left: FrontendSettings, frontend: FrontendSettings, lacks: list[_Lack]) -> Iterator[str]:
     if not lacks:
         return
     if not left.binds:

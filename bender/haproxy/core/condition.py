@@ -28,7 +28,7 @@ REFUSED, HELD, UNWRITABLE, UNREACHABLE, LEFT_OUT = "refused", "held", "unwritabl
 
 
 @frozen
-class Trouble:
+class DriverProblem:
     """Why HAProxy is not as bender says: the kind, the reason, what it is about and what is served instead."""
 
     kind: str
@@ -46,7 +46,7 @@ class Condition:
     # Those of them of which HAProxy's servers were not made what they are to be yet.
     _pending: set[str] = field(factory=set)
     _since_ms: dict[tuple[str, str | None], int] = field(factory=dict)
-    _troubles: tuple[Trouble, ...] = ()
+    _troubles: tuple[DriverProblem, ...] = ()
     # What was sent last, and when.
     _sent: dict[str, Any] = field(factory=dict)
     _sent_at: float = -inf
@@ -65,7 +65,7 @@ class Condition:
         """Note that HAProxy's servers are what all settings so far say."""
         self._pending.clear()
 
-    def note(self, troubles: Iterable[Trouble], at_ms: int) -> None:
+    def note(self, troubles: Iterable[DriverProblem], at_ms: int) -> None:
         """Note the problems that there are at this moment, the most important first."""
         self._troubles = (*troubles,)
         present = {(each.kind, each.id) for each in self._troubles}
@@ -95,7 +95,7 @@ class Condition:
         report = self.report(has)
         return report != self._sent or (bool(report["problems"]) and now >= self._sent_at + AGAIN_S)
 
-    def _problem(self, trouble: Trouble) -> dict[str, Any]:
+    def _problem(self, trouble: DriverProblem) -> dict[str, Any]:
         problem: dict[str, Any] = {
             "kind": trouble.kind,
             "why": trouble.why[:REASON_CHARACTERS_MAX],

@@ -8,19 +8,19 @@ from typing import Any
 
 from attrs import define, field
 
-from bender.haproxy.core.admin_states import Answer
-from bender.haproxy.core.listening import Listened, Places, listened_in
+from bender.haproxy.core.admin_states import StateAnswer
+from bender.haproxy.core.listening import ListeningPlace, ListeningPlaces, listened_in
 from bender.haproxy.core.machine import Machine
-from bender.haproxy.core.registry import Registry, Said
-from bender.haproxy.core.servers import Ramps, Server, serving
-from bender.haproxy.core.topology import Shape, shape, slots_for
+from bender.haproxy.core.registry import ReceivedEvent, Registry
+from bender.haproxy.core.servers import DesiredServer, Ramps, serving
+from bender.haproxy.core.topology import Topology, shape, slots_for
 
 #: Seconds before it is looked again whether an address can be listened on.
 BIND_AGAIN_S = 5.0
 
 
 @define
-class Wanted:
+class DesiredState:
     """All that is wanted. `address_of` gives the address of a host, None if it is not known yet.
 
     `why_not` says why an address cannot be listened on; `shares` that those which HAProxy has itself do not seem so.
@@ -33,7 +33,7 @@ class Wanted:
     shares: bool = False
     with_slots: bool = False
     is_local: Callable[[str], bool] = lambda _address: False
-    beside: frozenset[Listened] = frozenset()
+    beside: frozenset[ListeningPlace] = frozenset()
     #: What the machine that HAProxy is on adds, and by id what of that cannot be used.
     machine: Machine = field(factory=Machine)
     machine_problems: dict[str, str] = field(factory=dict)
@@ -48,7 +48,7 @@ class Wanted:
     homeless: dict[str, list[str]] = field(factory=dict)
     #: Of backends, by name, the ids of members that are HAProxy itself, each with how that is known.
     itself: dict[str, dict[str, str]] = field(factory=dict)
-    _places: Places = field(factory=Places)
+    _places: ListeningPlaces = field(factory=ListeningPlaces)
     _ramps: Ramps = field(factory=Ramps)
     _slow_starts: dict[str, float] = field(factory=dict)
     # When the weights of a backend's servers are others.
@@ -58,7 +58,7 @@ class Wanted:
     # When to look again whether addresses can be listened on.
     _bind_at: float = inf
 
-    def take(self, said: Said, now: float) -> None:
+    def take(self, said: ReceivedEvent, now: float) -> None:
         """Take in an event."""
         names = self.registry.take(said, now)
         self.changed |= names
@@ -69,7 +69,7 @@ class Wanted:
             for name in names:
                 self._take_backend(name)
 
-    def answer(self, id_: str, answer: Answer, asked_at: float, now: float) -> None:
+    def answer(self, id_: str, answer: StateAnswer, asked_at: float, now: float) -> None:
         """Take in what a node says of the state of an instance, when it was asked for that."""
         self.changed |= self.registry.answer(id_, answer, asked_at, now)
 
@@ -100,7 +100,7 @@ class Wanted:
         del host
         self.changed |= self.registry.backends.keys()
 
-    def servers(self, name: str, now: float) -> list[Server]:
+    def servers(self, name: str, now: float) -> list[DesiredServer]:
         """The servers of a backend as they are to be now, in order of name."""
         backend = self.registry.backends.get(name)
         if backend is None:
@@ -118,14 +118,14 @@ class Wanted:
             self._grow_at[name] = grow_at
         return ramped
 
-    def avoid(self, listened: frozenset[Listened]) -> None:
+    def avoid(self, listened: frozenset[ListeningPlace]) -> None:
         """HAProxy listens at these places: no server may be there."""
         listened |= self.beside
         if listened != self._places.listened:
-            self._places = Places(listened)
+            self._places = ListeningPlaces(listened)
             self.changed |= self.registry.backends.keys()
 
-    def _without_itself(self, name: str, servers: list[Server]) -> list[Server]:
+    def _without_itself(self, name: str, servers: list[DesiredServer]) -> list[DesiredServer]:
         """The servers that are not HAProxy itself, with the weights that they have beside those."""
         itself: dict[str, str] = {}
         for server in servers:
@@ -139,17 +139,17 @@ class Wanted:
         self.itself[name] = itself
         return [server for server in servers if server.id not in itself]
 
-    def servers_in(self, shape: Shape, now: float) -> Mapping[str, list[Server]]:
+    def servers_in(self, shape: Topology, now: float) -> Mapping[str, list[DesiredServer]]:
         """The servers of all pools, by the name of the pool."""
         return {pool.name: self.servers(pool.title, now) for pool in shape.pools}
 
-    def shape(self, before: Shape | None, now: float) -> Shape:
+    def shape(self, before: Topology | None, now: float) -> Topology:
         """The shape that is wanted; addresses that are listened on in the shape `before` stay where they are.
 
         Without one it is not known which HAProxy has beside those at which it listens by its file (`avoid`).
         """
         if before is None and self.shares:
-            before = Shape()
+            before = Topology()
         if self.with_slots:
             for name in self.registry.backends:
                 self._slots[name] = slots_for(max(1, len(self.servers(name, now))), self._slots.get(name, 0))

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
-from bender.haproxy.core.actual_state import Found
+from bender.haproxy.core.actual_state import ActualServer
 from bender.haproxy.core.health import held_back, where
 from bender.haproxy.core.rendering import parameters, place
-from bender.haproxy.core.servers import Server
+from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 
 #: What HAProxy answers to commands that it has carried out, or begins with.
@@ -28,7 +28,7 @@ _DONE = ("New server registered.", "Server deleted.", "IP changed", "port change
 
 
 @frozen
-class Plan:
+class CommandPlan:
     """`commands` in their order; after them, `leaving` are the servers that get no new requests and are to be deleted.
 
     `homeless` are the ids of those for which there is no slot.
@@ -39,7 +39,12 @@ class Plan:
     homeless: tuple[str, ...] = ()
 
 
-def plan(pool: Pool, wanted: Sequence[Server], found: Sequence[Found], last: Sequence[Found] | None = None) -> Plan:
+def plan(
+    pool: Pool,
+    wanted: Sequence[DesiredServer],
+    found: Sequence[ActualServer],
+    last: Sequence[ActualServer] | None = None,
+) -> CommandPlan:
     """How the servers `found` in a pool become those that are `wanted`, but for the deletion of what is not.
 
     `last` says how they were, where that is not how this process of HAProxy has them (`Findings.last`).
@@ -58,7 +63,7 @@ def plan(pool: Pool, wanted: Sequence[Server], found: Sequence[Found], last: Seq
             commands += _added(pool, server, held=server.name in held)
     leaving = [other for other in found if other.name not in names and not (pool.slots and other.maint)]
     commands += [f"set server {pool.name}/{other.name} state drain" for other in leaving if not other.out]
-    return Plan((*commands,), tuple(other.name for other in leaving), (*homeless,))
+    return CommandPlan((*commands,), tuple(other.name for other in leaving), (*homeless,))
 
 
 def deletion(pool: Pool, idle: Iterable[str]) -> list[str]:
@@ -77,7 +82,7 @@ def refusal(answer: str) -> str | None:
     return None if not text or text.startswith(_DONE) else text
 
 
-def _added(pool: Pool, server: Server, *, held: bool) -> Iterator[str]:
+def _added(pool: Pool, server: DesiredServer, *, held: bool) -> Iterator[str]:
     name = f"{pool.name}/{server.name}"
     yield f"add server {name} {place(server)} {parameters(server, pool)}"
     if pool.health is not None:
@@ -86,7 +91,7 @@ def _added(pool: Pool, server: Server, *, held: bool) -> Iterator[str]:
         yield from _out_of_maintenance(name, server, held=held)
 
 
-def _changed(pool: Pool, server: Server, found: Found, *, held: bool) -> Iterator[str]:
+def _changed(pool: Pool, server: DesiredServer, found: ActualServer, *, held: bool) -> Iterator[str]:
     """The address changes before the state, or the first requests would go to the old one."""
     name = f"{pool.name}/{server.name}"
     if held and not found.maint and not found.down:
@@ -106,7 +111,7 @@ def _changed(pool: Pool, server: Server, found: Found, *, held: bool) -> Iterato
             yield f"set server {name} health up"
 
 
-def _out_of_maintenance(name: str, server: Server, *, held: bool) -> Iterator[str]:
+def _out_of_maintenance(name: str, server: DesiredServer, *, held: bool) -> Iterator[str]:
     if held:
         yield f"set server {name} state drain"
         yield f"set server {name} health down"
@@ -114,11 +119,11 @@ def _out_of_maintenance(name: str, server: Server, *, held: bool) -> Iterator[st
         yield _state(name, server)
 
 
-def _state(name: str, server: Server) -> str:
+def _state(name: str, server: DesiredServer) -> str:
     return f"set server {name} state {'ready' if server.state == 'up' else server.state}"
 
 
-def _in_slots(wanted: Sequence[Server], found: Sequence[Found]) -> tuple[list[Server], list[str]]:
+def _in_slots(wanted: Sequence[DesiredServer], found: Sequence[ActualServer]) -> tuple[list[DesiredServer], list[str]]:
     """The servers by the names of their slots: each in the one that has its address, or else in one that is free."""
     used = {where(slot): slot.name for slot in reversed(found)}
     kept = {server.name: used[where(server)] for server in wanted if where(server) in used}

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, evolve, field
 
-from bender.haproxy.core.actual_state import CHECK_STATE, Found, Process, servers_in
+from bender.haproxy.core.actual_state import CHECK_STATE, ActualServer, HaproxyProcess, servers_in
 from bender.haproxy.core.rendering import placed
-from bender.haproxy.core.servers import Server
+from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 
 #: The columns of a file of states that every version of HAProxy reads.
@@ -29,12 +29,12 @@ _COLUMNS = (
 _UNCHECKED = 1, 0
 
 
-def where(server: Server | Found) -> tuple[str | None, int]:
+def where(server: DesiredServer | ActualServer) -> tuple[str | None, int]:
     """Return a server's address and port, by which servers in slots are told apart."""
     return server.address, server.port
 
 
-def held_back(pool: Pool, wanted: Iterable[Server], last: Iterable[Found]) -> frozenset[str]:
+def held_back(pool: Pool, wanted: Iterable[DesiredServer], last: Iterable[ActualServer]) -> frozenset[str]:
     """Return the names of the wanted servers that are to be down until a check finds them up.
 
     `last` is how the servers of the pool were when they were looked at last.
@@ -63,10 +63,10 @@ def held_back(pool: Pool, wanted: Iterable[Server], last: Iterable[Found]) -> fr
 class Findings:
     """How the servers of each pool were when they were looked at last, and the process of HAProxy that had them so."""
 
-    process: Process | None = None
-    found: dict[str, Sequence[Found]] = field(factory=dict)
+    process: HaproxyProcess | None = None
+    found: dict[str, Sequence[ActualServer]] = field(factory=dict)
 
-    def last(self, process: Process, pool: str, found: Sequence[Found]) -> list[Found]:
+    def last(self, process: HaproxyProcess, pool: str, found: Sequence[ActualServer]) -> list[ActualServer]:
         """Return how the servers of a pool were last: as `process` has them, or as the process before it had them.
 
         A process that was started with a file of states has them as before anyhow. Another one has not.
@@ -74,20 +74,20 @@ class Findings:
         before = {} if process.is_the_same(self.process) else {where(each): each for each in self.found.get(pool, ())}
         return [_resumed(each, before.get(where(each))) for each in found]
 
-    def take(self, process: Process, found: Mapping[str, Sequence[Found]]) -> None:
+    def take(self, process: HaproxyProcess, found: Mapping[str, Sequence[ActualServer]]) -> None:
         """Remember how the servers of some pools are; of all of them if this is another process."""
         if not process.is_the_same(self.process):
             self.process, self.found = process, {}
         self.found |= found
 
 
-def _resumed(found: Found, before: Found | None) -> Found:
+def _resumed(found: ActualServer, before: ActualServer | None) -> ActualServer:
     if before is None or before.maint or not before.down or not found.unchecked or found.down:
         return found
     return evolve(found, down=True, check_status=before.check_status, check_result=before.check_result)
 
 
-def states(pools: Iterable[Pool], servers: Mapping[str, Sequence[Server]], findings: Findings) -> str:
+def states(pools: Iterable[Pool], servers: Mapping[str, Sequence[DesiredServer]], findings: Findings) -> str:
     """Return the file from which HAProxy takes which of these servers are down when it begins."""
     lines = ["1", f"# {_COLUMNS}"]
     for pool in pools:
@@ -101,13 +101,13 @@ def states(pools: Iterable[Pool], servers: Mapping[str, Sequence[Server]], findi
 
 def findings_in(text: str) -> Findings:
     """Return what such a file says. Raises `Unreadable`."""
-    found: dict[str, list[Found]] = {}
+    found: dict[str, list[ActualServer]] = {}
     for each in servers_in(text):
         found.setdefault(each.pool, []).append(each)
     return Findings(found={**found})
 
 
-def _line(pool: Pool, server: Server, before: Found | None) -> str:
+def _line(pool: Pool, server: DesiredServer, before: ActualServer | None) -> str:
     failing = before is not None and before.failing
     status, result = (before.check_status, before.check_result) if before is not None and failing else _UNCHECKED
     weight = server.weight if server.state == "up" else 0

@@ -26,7 +26,7 @@ _Address = IPv4Address | IPv6Address
 
 
 @frozen
-class Listened:
+class ListeningPlace:
     """A place at which something listens that must not be a server; `owner` says what, as a clause.
 
     Without an `address` it is every address of this machine of these families.
@@ -50,15 +50,15 @@ class Listened:
 
 
 @frozen
-class Places:
+class ListeningPlaces:
     """All places at which HAProxy and its driver listen."""
 
-    listened: frozenset[Listened] = frozenset()
-    _by_port: Mapping[int, tuple[Listened, ...]] = field(init=False, eq=False, repr=False)
+    listened: frozenset[ListeningPlace] = frozenset()
+    _by_port: Mapping[int, tuple[ListeningPlace, ...]] = field(init=False, eq=False, repr=False)
 
     @_by_port.default
-    def _find_ports(self) -> Mapping[int, tuple[Listened, ...]]:
-        found: dict[int, tuple[Listened, ...]] = {}
+    def _find_ports(self) -> Mapping[int, tuple[ListeningPlace, ...]]:
+        found: dict[int, tuple[ListeningPlace, ...]] = {}
         for each in sorted(self.listened, key=lambda each: (each.owner, each.port)):
             for port in range(each.port, max(each.port, each.last_port) + 1):
                 found[port] = (*found.get(port, ()), each)
@@ -77,7 +77,7 @@ class Places:
         return None if owner is None else f"{address}, port {port}, is where {owner}"
 
 
-def listened_in(text: str) -> frozenset[Listened]:
+def listened_in(text: str) -> frozenset[ListeningPlace]:
     """Return the places at which HAProxy listens with this configuration, as far as it says so in plain addresses."""
     return frozenset(
         listened
@@ -87,7 +87,7 @@ def listened_in(text: str) -> frozenset[Listened]:
     )
 
 
-def _listened(word: str, *, v6only: bool) -> Iterator[Listened]:
+def _listened(word: str, *, v6only: bool) -> Iterator[ListeningPlace]:
     match = _PLACE.fullmatch(word)
     if match is None:
         return
@@ -97,7 +97,7 @@ def _listened(word: str, *, v6only: bool) -> Iterator[Listened]:
         return
     host = host.removeprefix("[").removesuffix("]")
     if host in ("", "*"):
-        yield Listened(owner, port, ipv4=family != "6", ipv6=family == "6", last_port=last_port)
+        yield ListeningPlace(owner, port, ipv4=family != "6", ipv6=family == "6", last_port=last_port)
     for address in _LOOPBACK if host == "localhost" else (host,):
         try:
             found = plain(ip_address(address))
@@ -105,9 +105,9 @@ def _listened(word: str, *, v6only: bool) -> Iterator[Listened]:
             continue
         if found.is_unspecified:  # that of IPv6 takes connections of both, unless it is told not to
             ipv6 = found.version == 6
-            yield Listened(owner, port, ipv4=not (ipv6 and v6only), ipv6=ipv6, last_port=last_port)
+            yield ListeningPlace(owner, port, ipv4=not (ipv6 and v6only), ipv6=ipv6, last_port=last_port)
         else:
-            yield Listened(owner, port, str(found), last_port=last_port)
+            yield ListeningPlace(owner, port, str(found), last_port=last_port)
 
 
 def plain(address: _Address) -> _Address:

@@ -64,7 +64,7 @@ class Leaving:
 
 
 @define
-class Progress(Generic[_Stand]):
+class PendingAcks(Generic[_Stand]):
     """Places in bender's events, oldest first, of which all is done but for requests at servers taken away."""
 
     _pending: deque[_Pending[_Stand]] = field(factory=deque)

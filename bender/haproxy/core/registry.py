@@ -20,9 +20,9 @@ from attrs import define, evolve, field, frozen
 
 from bender.core.model import PORT_MAX, WEIGHT_MAX, Invalid, destination, parse_name
 from bender.core.status import UP, State
-from bender.haproxy.core.admin_states import Answer, Operators
+from bender.haproxy.core.admin_states import AdminStates, StateAnswer
 from bender.haproxy.core.safe_text import shown
-from bender.haproxy.core.settings import Backend, Frontend, backend_of, frontend_of
+from bender.haproxy.core.settings import BackendSettings, FrontendSettings, backend_of, frontend_of
 
 #: Reasons for which an instance is gone.
 GONE = ("expired", "deregistered", "check-failed")
@@ -45,11 +45,11 @@ _APPEARS = {
 }
 _GOES = {"registration": "offline", "backend": "removed", "frontend": "removed"}
 
-_T = TypeVar("_T", Backend, Frontend)
+_T = TypeVar("_T", BackendSettings, FrontendSettings)
 
 
 @frozen
-class Said:
+class ReceivedEvent:
     """One event as it was received: `body` is what it is about, and may hold anything."""
 
     event: str
@@ -60,7 +60,7 @@ class Said:
 
 
 @frozen
-class Instance:
+class RegisteredInstance:
     """A registration, as far as it matters here."""
 
     id: str
@@ -72,7 +72,7 @@ class Instance:
     state: State
 
 
-def instance_of(body: Mapping[str, Any]) -> Instance:
+def instance_of(body: Mapping[str, Any]) -> RegisteredInstance:
     """Return a registration. Raises `Invalid`."""
     app, version = (parse_name(field, body.get(field)) for field in ("app", "version"))
     host = body.get("host")
@@ -83,7 +83,9 @@ def instance_of(body: Mapping[str, Any]) -> Instance:
     if not isinstance(state, str) or state not in _STATES:
         raise Invalid("state", f"must be {', '.join(map(str, _STATES))}")
     weight = _number("weight", body.get("weight"), 0, WEIGHT_MAX)
-    return Instance(f"registration/{app}/{version}/{host}/{port}", app, version, host, port, weight, _STATES[state])
+    return RegisteredInstance(
+        f"registration/{app}/{version}/{host}/{port}", app, version, host, port, weight, _STATES[state]
+    )
 
 
 def _number(field: str, number: object, at_least: int, at_most: int) -> int:
@@ -96,14 +98,14 @@ def _number(field: str, number: object, at_least: int, at_most: int) -> int:
 class Registry:
     """Registrations, backends and frontends, by what was said of them last."""
 
-    backends: dict[str, Backend] = field(factory=dict)
-    frontends: dict[str, Frontend] = field(factory=dict)
+    backends: dict[str, BackendSettings] = field(factory=dict)
+    frontends: dict[str, FrontendSettings] = field(factory=dict)
     #: Backends and frontends, by id, that bender does not know any more though nobody has removed them.
     missing: set[str] = field(factory=set)
     #: By id, fit to be shown, what was wrong with the last event about it.
     problems: dict[str, str] = field(factory=dict)
-    operators: Operators = field(factory=Operators)
-    _registrations: dict[str, Instance] = field(factory=dict)
+    operators: AdminStates = field(factory=AdminStates)
+    _registrations: dict[str, RegisteredInstance] = field(factory=dict)
     _of_version: dict[tuple[str, str], set[str]] = field(factory=dict)
     _of_app: dict[str, set[str]] = field(factory=dict)
     # Registrations that are not listed, with the time until which they are kept.
@@ -114,7 +116,7 @@ class Registry:
         """Registrations that bender does not list any more, with the time until which they are kept."""
         return self._lost
 
-    def registrations(self, app: str, version: str) -> list[Instance]:
+    def registrations(self, app: str, version: str) -> list[RegisteredInstance]:
         """Those of a version, in order of id."""
         return [self._registrations[id_] for id_ in sorted(self._of_version.get((app, version), ()))]
 
@@ -122,7 +124,7 @@ class Registry:
         """The names of the backends that an app serves."""
         return frozenset(self._of_app.get(app, ()))
 
-    def take(self, said: Said, now: float) -> frozenset[str]:
+    def take(self, said: ReceivedEvent, now: float) -> frozenset[str]:
         """Take in an event; returns the names of the backends that it may have changed, themselves or their servers.
 
         An event that cannot be understood changes nothing, and `problems` says why.
@@ -157,7 +159,7 @@ class Registry:
             changed |= self._set_state(id_, UP)
         return frozenset(changed)
 
-    def answer(self, id_: str, answer: Answer, asked_at: float, now: float) -> frozenset[str]:
+    def answer(self, id_: str, answer: StateAnswer, asked_at: float, now: float) -> frozenset[str]:
         """Take in what a node says of the state of an instance; returns the names of the backends that it serves."""
         state = self.operators.answer(id_, answer, asked_at, now)
         return frozenset() if state is None else self._set_state(id_, state)
@@ -166,7 +168,7 @@ class Registry:
         """A node is followed again after a time in which none was: what is lost gets all of its time once more."""
         self._lost = dict.fromkeys(self._lost, now + KEPT_S)
 
-    def _take(self, said: Said, now: float) -> frozenset[str]:
+    def _take(self, said: ReceivedEvent, now: float) -> frozenset[str]:
         if said.kind not in _GOES:
             raise Invalid("kind", f"must be {', '.join(_GOES)}")
         if said.event == _GOES[said.kind]:
@@ -180,7 +182,7 @@ class Registry:
         self._set(self.frontends, said, frontend_of(said.body))
         return frozenset()
 
-    def _take_away(self, said: Said, now: float) -> frozenset[str]:
+    def _take_away(self, said: ReceivedEvent, now: float) -> frozenset[str]:
         """What is not known any more goes by its id alone, whatever else the event holds."""
         if said.kind == "registration":
             if said.reason in GONE:
@@ -202,7 +204,7 @@ class Registry:
         self._of_app[gone.service.app].discard(name)
         return frozenset({name})
 
-    def _take_registration(self, said: Said, now: float) -> frozenset[str]:
+    def _take_registration(self, said: ReceivedEvent, now: float) -> frozenset[str]:
         instance = instance_of(said.body)
         _require_id(said, instance.id)
         self._lost.pop(said.id, None)
@@ -231,7 +233,7 @@ class Registry:
             del self._of_version[version]
         return self.backends_of(instance.app)
 
-    def _set_backend(self, said: Said, backend: Backend) -> frozenset[str]:
+    def _set_backend(self, said: ReceivedEvent, backend: BackendSettings) -> frozenset[str]:
         before = self.backends.get(backend.name)
         self._set(self.backends, said, backend)
         if before is not None:
@@ -239,13 +241,13 @@ class Registry:
         self._of_app.setdefault(backend.service.app, set()).add(backend.name)
         return frozenset({backend.name})
 
-    def _set(self, objects: dict[str, _T], said: Said, value: _T) -> None:
+    def _set(self, objects: dict[str, _T], said: ReceivedEvent, value: _T) -> None:
         _require_id(said, f"{said.kind}/{value.name}")
         self.missing.discard(said.id)
         objects[value.name] = value
 
 
-def _require_id(said: Said, id_: str) -> None:
+def _require_id(said: ReceivedEvent, id_: str) -> None:
     if said.id != id_:
         raise Invalid("id", f"must be {id_}, by what else it says")
 

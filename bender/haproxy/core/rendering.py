@@ -35,12 +35,12 @@ from markupsafe import Markup
 from bender.core.connections import HTTPS_PORT
 from bender.core.routing import Balance, Rule
 from bender.haproxy.core.custom import DEFAULTS, GLOBAL, SECTIONS, file_of
-from bender.haproxy.core.listening import Listened, listened_in
+from bender.haproxy.core.listening import ListeningPlace, listened_in
 from bender.haproxy.core.machine import Log, Machine
 from bender.haproxy.core.names import at
 from bender.haproxy.core.safe_text import Fragment, formatted, quoted, readable, rendered, word
-from bender.haproxy.core.servers import Server
-from bender.haproxy.core.topology import NOWHERE, Door, Pool, Route, Shape
+from bender.haproxy.core.servers import DesiredServer
+from bender.haproxy.core.topology import NOWHERE, Door, Pool, PoolRoute, Topology
 
 #: What the description begins with; the rest says which shape it is.
 DESCRIPTION = "bender-haproxy"
@@ -80,7 +80,7 @@ class Renderer:
         self._socket = socket
         self._states = states
         self._version = version
-        self._described: tuple[Shape | None, str, frozenset[Listened]] = None, "", frozenset()
+        self._described: tuple[Topology | None, str, frozenset[ListeningPlace]] = None, "", frozenset()
         environment = ImmutableSandboxedEnvironment(
             autoescape=True,  # by which Jinja2 tells apart what a template puts together; `rendered` does the rest
             finalize=rendered,
@@ -107,15 +107,15 @@ class Renderer:
         except TemplateError as error:
             raise Unrenderable(f"is no template ({error})") from error
 
-    def description(self, shape: Shape) -> str:
+    def description(self, shape: Topology) -> str:
         """What stands for a shape. It also is another one with another template."""
         return self._describe(shape)[0]
 
-    def listened(self, shape: Shape) -> frozenset[Listened]:
+    def listened(self, shape: Topology) -> frozenset[ListeningPlace]:
         """Where HAProxy listens that has this shape."""
         return self._describe(shape)[1]
 
-    def _describe(self, shape: Shape) -> tuple[str, frozenset[Listened]]:
+    def _describe(self, shape: Topology) -> tuple[str, frozenset[ListeningPlace]]:
         known, description, listened = self._described
         if known is not shape:  # the one that is asked for again and again
             bare = self._render(shape, {}, DESCRIPTION)
@@ -124,12 +124,12 @@ class Renderer:
             self._described = shape, description, listened
         return description, listened
 
-    def render(self, shape: Shape, servers: Mapping[str, Sequence[Server]]) -> Rendered:
+    def render(self, shape: Topology, servers: Mapping[str, Sequence[DesiredServer]]) -> Rendered:
         """The configuration with these servers, by the name of their pool."""
         description = self.description(shape)
         return Rendered(self._render(shape, servers, description), description)
 
-    def _render(self, shape: Shape, servers: Mapping[str, Sequence[Server]], description: str) -> str:
+    def _render(self, shape: Topology, servers: Mapping[str, Sequence[DesiredServer]], description: str) -> str:
         machine = shape.machine
         if machine.custom.problem is not None:
             raise Unrenderable(f"cannot be rendered with the lines of --include: {machine.custom.problem}")
@@ -177,7 +177,7 @@ class Renderer:
         return f"req.hdr(host),{'host_only' if self._version >= DYNAMIC_SINCE else 'field(1,:)'}"
 
 
-def _custom(shape: Shape) -> dict[str, object]:
+def _custom(shape: Topology) -> dict[str, object]:
     """The lines of the operator's, which are printed as they are."""
 
     def lines(file: str) -> list[Markup]:
@@ -199,11 +199,11 @@ def _readable_door(door: Door, machine: Machine) -> Door:
     protocols = " alpn h2,http/1.1" if door.mode == "http" else ""
     tls = f" ssl crt {quoted(machine.certificates)}{protocols}"
     binds = tuple(Fragment(f"{word(bind)}{tls}") if bind in door.tls else bind for bind in door.binds)
-    routes = [Route(evolve(route.rule, backend=readable(route.rule.backend)), route.pool) for route in door.routes]
+    routes = [PoolRoute(evolve(route.rule, backend=readable(route.rule.backend)), route.pool) for route in door.routes]
     return evolve(door, title=readable(door.title), routes=(*routes,), binds=binds)
 
 
-def _readable_server(server: Server) -> Server:
+def _readable_server(server: DesiredServer) -> DesiredServer:
     id_, version = readable(server.id), readable(server.version)
     return server if (id_, version) == (server.id, server.version) else evolve(server, id=id_, version=version)
 
@@ -217,13 +217,13 @@ def balanced(balance: Balance) -> Fragment:
     return Fragment(word(f"{balance.algorithm}({balance.argument})"))
 
 
-def place(server: Server) -> Fragment:
+def place(server: DesiredServer) -> Fragment:
     """Where a server is, as HAProxy writes it."""
     assert server.address is not None, "nobody knows where it is"
     return Fragment(word(at(server.address, server.port)))
 
 
-def parameters(server: Server, pool: Pool) -> Fragment:
+def parameters(server: DesiredServer, pool: Pool) -> Fragment:
     """What is said of a server beside where it is."""
     every_ms = 0 if pool.health is None else max(round(1000 * pool.health.interval_s), CHECK_APART_MS_MIN)
     check = f" check inter {every_ms}ms rise 2 fall 3" if every_ms else ""
@@ -244,15 +244,17 @@ def destination(log: Log) -> Fragment:
     return Fragment(f"{quoted(log.target)}{form} {word(log.facility)}")
 
 
-def placed(servers: Sequence[Server], slots: int) -> Sequence[Server]:
+def placed(servers: Sequence[DesiredServer], slots: int) -> Sequence[DesiredServer]:
     """The servers that have an address, or in so many slots, those that are not used in maintenance."""
     servers = [server for server in servers if server.address is not None]
     if not slots:
         return servers
-    unused = Server("", "", "", UNUSED_ADDRESS, UNUSED_PORT, 1, "maint")
+    unused = DesiredServer("", "", "", UNUSED_ADDRESS, UNUSED_PORT, 1, "maint")
     filled = [*servers[:slots], *[unused] * (slots - len(servers))]
     return [_in_slot(server, number) for number, server in enumerate(filled, 1)]
 
 
-def _in_slot(server: Server, number: int) -> Server:
-    return Server(f"slot{number}", server.id, server.version, server.address, server.port, server.weight, server.state)
+def _in_slot(server: DesiredServer, number: int) -> DesiredServer:
+    return DesiredServer(
+        f"slot{number}", server.id, server.version, server.address, server.port, server.weight, server.state
+    )

@@ -19,7 +19,7 @@ from bender.core.consumers import REPORT_BYTES_MAX, REPORTED_MAX
 from bender.haproxy.core.actual_state import Row
 from bender.haproxy.core.condition import PROBLEMS_BYTES_MAX, SETTINGS_BYTES_MAX
 from bender.haproxy.core.pending_acks import Place
-from bender.haproxy.core.servers import Server
+from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 
 #: Bytes for all of this in a report, beside what the driver says of itself; how many of them ids may have, and what
@@ -30,7 +30,7 @@ _COUNT_BYTES = 80
 
 
 @define
-class Count:
+class VersionCount:
     """Of one version of a backend."""
 
     requests: int = 0
@@ -47,24 +47,24 @@ class Owner:
 
 
 @define
-class Counts:
+class TrafficCounts:
     """Totals by backend and version, and who is down."""
 
     #: By HAProxy's names of its pool and itself, whose each server is.
     owners: dict[Place, Owner] = field(factory=dict)
     began: bool = False
     # By backend and version, who has had requests last at the end.
-    _totals: dict[tuple[str, str], Count] = field(factory=dict)
+    _totals: dict[tuple[str, str], VersionCount] = field(factory=dict)
     # What was counted of a server when it was last looked at.
     _seen: dict[Place, tuple[int, int]] = field(factory=dict)
     _down: frozenset[Place] = frozenset()
 
-    def own(self, pool: Pool, servers: Iterable[Server]) -> None:
+    def own(self, pool: Pool, servers: Iterable[DesiredServer]) -> None:
         """These are servers of a pool."""
         for server in servers:
             self.owners[pool.name, server.name] = Owner(pool.title, server.version, server.id)
 
-    def keep(self, pools: Mapping[str, Iterable[Server]], leaving: Collection[Place]) -> None:
+    def keep(self, pools: Mapping[str, Iterable[DesiredServer]], leaving: Collection[Place]) -> None:
         """These are all servers of these pools, but for those that are `leaving` and not deleted yet."""
         kept = {(pool, server.name) for pool, servers in pools.items() for server in servers}
         for place in [place for place in self.owners if place[0] in pools]:
@@ -102,7 +102,7 @@ class Counts:
         key = owner.backend, owner.version
         total = self._totals.get(key)
         if total is None:
-            total = self._totals[key] = Count()
+            total = self._totals[key] = VersionCount()
         elif row.requests > requests:
             self._totals[key] = self._totals.pop(key)
         total.requests += row.requests - requests

@@ -16,8 +16,8 @@ from bender.core.members import serving as weighted
 from bender.core.model import WEIGHT_MAX
 from bender.core.status import State
 from bender.haproxy.core.names import safe
-from bender.haproxy.core.registry import Instance, Registry
-from bender.haproxy.core.settings import Backend
+from bender.haproxy.core.registry import RegisteredInstance, Registry
+from bender.haproxy.core.settings import BackendSettings
 
 #: In how many steps a weight grows.
 STEPS = 10
@@ -27,7 +27,7 @@ _ROUNDING_S = 1e-6
 
 
 @frozen
-class Server:
+class DesiredServer:
     """A server as it is to be. `name` is the one that HAProxy knows it by, `id` bender's of the member.
 
     `address` is of IPv4 or IPv6, without brackets; None where its host has none that is known. Such a server is not
@@ -44,8 +44,8 @@ class Server:
 
 
 def serving(
-    registry: Registry, backend: Backend, address_of: Callable[[str], str | None]
-) -> tuple[list[Server], list[str]]:
+    registry: Registry, backend: BackendSettings, address_of: Callable[[str], str | None]
+) -> tuple[list[DesiredServer], list[str]]:
     """The servers of a backend, in order of name, with the weights that they have in the end; and who has no address.
 
     `address_of` gives the address of a host, None if it is not known.
@@ -53,7 +53,7 @@ def serving(
     service = backend.service
     stable = registry.registrations(service.app, service.version)
     beside = registry.registrations(service.app, service.canary.version) if service.canary is not None else []
-    found: dict[str, Server] = {}
+    found: dict[str, DesiredServer] = {}
     unknown = []
     for member in weighted(service, [*map(_as_member, stable)], [*map(_as_member, beside)]):
         server = _server(member, address_of(member["host"]))
@@ -63,7 +63,7 @@ def serving(
     return [found[name] for name in sorted(found)], unknown
 
 
-def _as_member(instance: Instance) -> dict[str, Any]:
+def _as_member(instance: RegisteredInstance) -> dict[str, Any]:
     return {
         "id": instance.id,
         "version": instance.version,
@@ -74,10 +74,12 @@ def _as_member(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _server(member: Mapping[str, Any], address: str | None) -> Server:
+def _server(member: Mapping[str, Any], address: str | None) -> DesiredServer:
     host, port = member["host"], member["port"]
     parts = (host, str(port)) if member.get("fixed") else (member["version"], host, str(port))
-    return Server(safe(*parts), member["id"], member["version"], address, port, member["weight"], member["state"])
+    return DesiredServer(
+        safe(*parts), member["id"], member["version"], address, port, member["weight"], member["state"]
+    )
 
 
 @define
@@ -86,7 +88,7 @@ class Ramps:
 
     _since: dict[str, dict[str, float]] = field(factory=dict)
 
-    def begin(self, backend: str, servers: Sequence[Server]) -> None:
+    def begin(self, backend: str, servers: Sequence[DesiredServer]) -> None:
         """These were there before anybody looked."""
         self._since[backend] = {server.name: -inf for server in servers}
 
@@ -94,8 +96,8 @@ class Ramps:
         self._since.pop(backend, None)
 
     def ramped(
-        self, backend: str, servers: Sequence[Server], slow_start_s: float, now: float
-    ) -> tuple[list[Server], float | None]:
+        self, backend: str, servers: Sequence[DesiredServer], slow_start_s: float, now: float
+    ) -> tuple[list[DesiredServer], float | None]:
         """The servers with the weights that they have now, and when that changes; None if it does not.
 
         All weights are as large as they can be, or there would be nothing between 0 and the 1 that most ask for.

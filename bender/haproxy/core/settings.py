@@ -22,7 +22,7 @@ from bender.core.connections import (
     parse_maxconn,
     parse_redirect_https,
 )
-from bender.core.members import Service
+from bender.core.members import ServedVersions
 from bender.core.model import Invalid, parse_name
 from bender.core.routing import (
     Balance,
@@ -64,11 +64,11 @@ class Unusable(ValueError):
 
 
 @frozen
-class Backend:
+class BackendSettings:
     """Who serves a backend, how its servers are used, and what of it cannot be used."""
 
     name: str
-    service: Service
+    service: ServedVersions
     balance: Balance = BALANCE
     health: Health | None = None
     slow_start_s: float = 0.0
@@ -90,7 +90,7 @@ class Backend:
 
 
 @frozen
-class Frontend:
+class FrontendSettings:
     """What is listened on, and where requests go: to the backend of the first rule that fits, or to `backend`.
 
     A frontend with a `problem` cannot be used, and has nothing else. `problems` are fields that it goes on without.
@@ -112,7 +112,7 @@ class Frontend:
     problem: str | None = None
 
 
-def backend_of(body: Mapping[str, Any]) -> Backend:
+def backend_of(body: Mapping[str, Any]) -> BackendSettings:
     """Return a backend, without the fields that cannot be used. Raises `Invalid` where it cannot be used at all."""
     problems: list[str] = []
     read = _tolerant(body, problems)
@@ -120,7 +120,7 @@ def backend_of(body: Mapping[str, Any]) -> Backend:
     canary: Canary | None = read("canary", parse_canary, None)
     servers, unusable = ((), ()) if body.get("servers") is None else kept_servers(body["servers"])
     problems += unusable
-    service = Service(
+    service = ServedVersions(
         app,
         version,
         None if canary is None or canary.version == version else canary,
@@ -131,19 +131,19 @@ def backend_of(body: Mapping[str, Any]) -> Backend:
     slow_start_s = read("slow_start", parse_slow_start, 0.0)
     timeouts = read("timeouts", parse_backend_timeouts, {})
     maxconn = read("maxconn", parse_maxconn, None)
-    return Backend(name, service, balance, health, slow_start_s, timeouts, maxconn, (*problems,))
+    return BackendSettings(name, service, balance, health, slow_start_s, timeouts, maxconn, (*problems,))
 
 
-def frontend_of(body: Mapping[str, Any]) -> Frontend:
+def frontend_of(body: Mapping[str, Any]) -> FrontendSettings:
     """Return a frontend, or one with a problem. Raises `Invalid` where it has no name."""
     name = parse_name("name", body.get("name"))
     try:
         return _frontend(name, body)
     except Unusable as unusable:
-        return Frontend(name, problem=str(unusable))
+        return FrontendSettings(name, problem=str(unusable))
 
 
-def _frontend(name: str, body: Mapping[str, Any]) -> Frontend:
+def _frontend(name: str, body: Mapping[str, Any]) -> FrontendSettings:
     mode: Any = _read(body, "mode", parse_mode, "http")
     binds: tuple[Bind, ...] = _read(body, "bind", parse_bind, ())
     rules: tuple[Rule, ...] = _read(body, "rules", parse_rules, ())
@@ -159,7 +159,7 @@ def _frontend(name: str, body: Mapping[str, Any]) -> Frontend:
     problems: list[str] = []
     read = _tolerant(body, problems)
     timeouts = read("timeouts", parse_frontend_timeouts, {})
-    return Frontend(
+    return FrontendSettings(
         name,
         mode,
         tuple(map(_place, binds)),

@@ -15,7 +15,7 @@ from bender.core.routing import Balance, Health, Rule
 from bender.haproxy.core.binds import WhyNot, beside, beside_unknown, served
 from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.names import safe
-from bender.haproxy.core.settings import BALANCE, Backend, Frontend, Mode
+from bender.haproxy.core.settings import BALANCE, BackendSettings, FrontendSettings, Mode
 
 #: What answers 503. No other backend can have these names, for what follows the mark in those is a hash.
 NOWHERE: Mapping[Mode, str] = {"http": "bender__nowhere", "tcp": "bender__nowhere:tcp"}
@@ -50,7 +50,7 @@ class Pool:
 
 
 @frozen
-class Route:
+class PoolRoute:
     """What sends requests to the pool of this name."""
 
     rule: Rule
@@ -70,7 +70,7 @@ class Door:
     mode: Mode
     binds: tuple[str, ...]
     pool: str
-    routes: tuple[Route, ...]
+    routes: tuple[PoolRoute, ...]
     tls: tuple[str, ...] = ()
     redirect_port: int | None = None
     forwardfor: bool = True
@@ -81,7 +81,7 @@ class Door:
 
 
 @frozen
-class Shape:
+class Topology:
     """All of them, in order of name, and what the machine adds."""
 
     doors: tuple[Door, ...] = ()
@@ -99,14 +99,14 @@ class Shape:
 
 
 def shape(
-    backends: Mapping[str, Backend],
-    frontends: Mapping[str, Frontend],
+    backends: Mapping[str, BackendSettings],
+    frontends: Mapping[str, FrontendSettings],
     slots_of: Mapping[str, int] | None = None,
-    before: Shape | None = None,
+    before: Topology | None = None,
     why_not: WhyNot = lambda _bind: None,
     machine: Machine | None = None,
     filed: Callable[[str], bool] = lambda _bind: False,
-) -> tuple[Shape, dict[str, str]]:
+) -> tuple[Topology, dict[str, str]]:
     """What is to be rendered, and by id what of backends and frontends cannot be used.
 
     `slots_of` says by the name of a backend how many slots it gets, where servers cannot be added. Of frontends that
@@ -123,7 +123,7 @@ def shape(
     machine = machine or Machine()
     for file, why in machine.custom.unused(frontends, known).items():
         problems[f"include/{file}"] = why
-    holders = {bind: door.title for door in (before or Shape()).doors for bind in door.binds}
+    holders = {bind: door.title for door in (before or Topology()).doors for bind in door.binds}
     asked = beside_unknown(filed, why_not) if before is None else beside(holders, why_not)
     usable = [*served(frontends, problems, holders, asked, machine)]
     modes: dict[str, set[Mode]] = {name: set() for name in known}
@@ -137,7 +137,7 @@ def shape(
         for mode in (sorted(modes[name]) or ["http"])
     ]
     doors = [_door(frontend, modes) for frontend in usable]
-    return Shape(tuple(doors), tuple(sorted(pools, key=lambda pool: pool.name)), machine), problems
+    return Topology(tuple(doors), tuple(sorted(pools, key=lambda pool: pool.name)), machine), problems
 
 
 def slots_for(servers: int, before: int) -> int:
@@ -150,7 +150,7 @@ def slots_for(servers: int, before: int) -> int:
     return wanted
 
 
-def _pool(backend: Backend, mode: Mode, problems: dict[str, str], slots: int) -> Pool:
+def _pool(backend: BackendSettings, mode: Mode, problems: dict[str, str], slots: int) -> Pool:
     name = safe(backend.name) + (_TCP if mode == "tcp" else "")
     balance, hashed = backend.balance, backend.hashed
     if mode == "tcp" and backend.of_requests:
@@ -170,13 +170,13 @@ def _pool(backend: Backend, mode: Mode, problems: dict[str, str], slots: int) ->
     )
 
 
-def _door(frontend: Frontend, modes: Mapping[str, set[Mode]]) -> Door:
+def _door(frontend: FrontendSettings, modes: Mapping[str, set[Mode]]) -> Door:
     def pool(backend: str | None) -> str:
         if backend is None or backend not in modes:
             return NOWHERE[frontend.mode]
         return safe(backend) + (_TCP if frontend.mode == "tcp" else "")
 
-    routes = tuple(Route(rule, pool(rule.backend)) for rule in frontend.rules)
+    routes = tuple(PoolRoute(rule, pool(rule.backend)) for rule in frontend.rules)
     return Door(
         safe(frontend.name) + _FRONTEND,
         frontend.name,

@@ -5,23 +5,23 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.admin_state import LASTING_S
-from bender.haproxy.core.admin_states import ASK_AGAIN_S, LOOK_AGAIN_S, Answer, Operators
+from bender.haproxy.core.admin_states import ASK_AGAIN_S, LOOK_AGAIN_S, AdminStates, StateAnswer
 
-NOT_KNOWN = Answer(removed=False)
+NOT_KNOWN = StateAnswer(removed=False)
 
 
 class OperatorsCase(SynchronousTestCase):
     """One instance, that was set to maintenance at 10 for a minute."""
 
     def setUp(self) -> None:
-        self.operators = Operators()
+        self.operators = AdminStates()
         self.operators.take("a", "maint", 10, certain=True)
-        self.operators.answer("a", Answer("maint", 60.0), 10, 10)
+        self.operators.answer("a", StateAnswer("maint", 60.0), 10, 10)
 
     def reported(self, state: str, now: float, *, certain: bool = False) -> str:
         return self.operators.take("a", state, now, certain=certain)  # type: ignore[arg-type]
 
-    def answered(self, answer: Answer, now: float) -> str | None:
+    def answered(self, answer: StateAnswer, now: float) -> str | None:
         return self.operators.answer("a", answer, now, now)
 
 
@@ -63,7 +63,7 @@ class Answers(OperatorsCase):
         """Then it is asked from time to time, for it may be set for another time, of which no event tells."""
         self.assertEqual(self.operators.to_ask(9.9 + LOOK_AGAIN_S), [])
         self.assertEqual(self.operators.to_ask(10 + LOOK_AGAIN_S), ["a"])
-        self.assertIsNone(self.answered(Answer("maint", 900.0), 40))
+        self.assertIsNone(self.answered(StateAnswer("maint", 900.0), 40))
         self.reported("up", 50)
         self.assertEqual(self.operators.lost(), {"a": 940})
 
@@ -78,10 +78,10 @@ class Answers(OperatorsCase):
     def test_the_node_knows_more(self) -> None:
         """That it has ended, that there is another one, or it is an older node, which is believed."""
         for answer, state in (
-            (Answer(removed=True), "up"),
-            (Answer(), "up"),
-            (Answer("up", 9.0), "up"),
-            (Answer("drain", 9.0), "drain"),
+            (StateAnswer(removed=True), "up"),
+            (StateAnswer(), "up"),
+            (StateAnswer("up", 9.0), "up"),
+            (StateAnswer("drain", 9.0), "drain"),
         ):
             self.setUp()
             self.reported("up", 20)
@@ -91,7 +91,7 @@ class Answers(OperatorsCase):
         """It is newer than the answer."""
         self.reported("up", 20)
         self.reported("drain", 20.2)
-        self.assertIsNone(self.operators.answer("a", Answer(removed=True), 20.1, 20.3))
+        self.assertIsNone(self.operators.answer("a", StateAnswer(removed=True), 20.1, 20.3))
         self.assertEqual(self.reported("up", 21), "drain")
 
     def test_an_instance_that_does_not_come_back(self) -> None:

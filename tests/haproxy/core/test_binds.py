@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.binds import beside
 from bender.haproxy.core.machine import Machine
-from bender.haproxy.core.topology import Door, Shape
+from bender.haproxy.core.topology import Door, Topology
 from tests.haproxy.core.test_topology import places, shaped
 from tests.haproxy.said import frontend
 
@@ -31,7 +31,7 @@ class Asking(SynchronousTestCase):
 
     def served(self, bind: str, before: str | None = "", **more: Any) -> tuple[dict[str, tuple[str, ...]], str | None]:
         """Where a frontend `www` is, and what is wrong, after one that had the addresses `before` in HAProxy."""
-        shape_before = shaped(frontend("www", bind=before))[0] if before else None if before is None else Shape()
+        shape_before = shaped(frontend("www", bind=before))[0] if before else None if before is None else Topology()
         found, problems = shaped(
             frontend("www", bind=bind, **more.pop("fields", {})), before=shape_before, why_not=self.why_not, **more
         )
@@ -101,7 +101,7 @@ class Encrypted(Asking):
     """What is declared to speak TLS never does without, and costs nothing else."""
 
     def door(self, bind: str, **fields: Any) -> tuple[Door, str]:
-        found, problems = shaped(frontend("www", bind=bind, **fields), before=Shape(), why_not=self.why_not)
+        found, problems = shaped(frontend("www", bind=bind, **fields), before=Topology(), why_not=self.why_not)
         (door,) = found.doors
         return door, problems["frontend/www"]
 
@@ -119,7 +119,7 @@ class Encrypted(Asking):
         self.assertIn("is served at *:80 only, without its redirect to HTTPS: there is no certificate", problem)
         found, problems = shaped(
             frontend("www", bind="*:80,*:81", tls="*:81", redirect_https=True),
-            before=Shape(), why_not=self.why_not, machine=Machine(certificates="/c"),
+            before=Topology(), why_not=self.why_not, machine=Machine(certificates="/c"),
         )  # fmt: skip
         self.assertEqual(([each.redirect_port for each in found.doors], places(found)), ([None], {"www": ("*:80",)}))
         self.assertIn("without its redirect", problems["frontend/www"])
@@ -131,6 +131,6 @@ class Encrypted(Asking):
         self.assertNotIn("redirect", problem)
         found, _ = shaped(
             frontend("www", bind="*:80,*:443,10.0.0.1:443", tls="*:443,10.0.0.1:443", redirect_https=True),
-            before=Shape(), why_not=self.why_not, machine=Machine(certificates="/c"),
+            before=Topology(), why_not=self.why_not, machine=Machine(certificates="/c"),
         )  # fmt: skip
         self.assertEqual([(each.redirect_port, each.binds) for each in found.doors], [(443, ("*:80", "*:443"))])

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.routing import Health
 from bender.haproxy.core.actual_state import (
-    Found,
-    Process,
+    ActualServer,
+    HaproxyProcess,
     Unreadable,
     by_pool,
     master_in,
@@ -19,7 +19,7 @@ from bender.haproxy.core.actual_state import (
     servers_in,
     version_in,
 )
-from bender.haproxy.core.diff import Plan, deletion, plan, refusal
+from bender.haproxy.core.diff import CommandPlan, deletion, plan, refusal
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.topology import Pool
 from tests.haproxy.said import server
@@ -29,10 +29,10 @@ CHECKED = evolve(POOL, health=Health("/health", 0.5))
 SLOTS = evolve(POOL, slots=3)
 
 
-def found(name: str, **more: Any) -> Found:
+def found(name: str, **more: Any) -> ActualServer:
     fields: dict[str, Any] = {"pool_id": 3, "address": "10.0.0.1", "port": 80, "weight": 1}
     flags = {"maint": False, "drain": False, "checked": False}
-    return Found("shop", name=name, **{**fields, **flags, **more})
+    return ActualServer("shop", name=name, **{**fields, **flags, **more})
 
 
 class Planning(SynchronousTestCase):
@@ -123,8 +123,8 @@ class Planning(SynchronousTestCase):
     def test_a_server_of_whom_nobody_knows_where_it_is(self) -> None:
         """It stays where it is, with the weight that it is to have, and is not added."""
         nowhere = server("a", address=None, weight=3)
-        self.assertEqual(plan(POOL, [nowhere], [found("a")]), Plan(("set server shop/a weight 3",)))
-        self.assertEqual(plan(POOL, [nowhere], []), Plan(()))
+        self.assertEqual(plan(POOL, [nowhere], [found("a")]), CommandPlan(("set server shop/a weight 3",)))
+        self.assertEqual(plan(POOL, [nowhere], []), CommandPlan(()))
 
     def test_states(self) -> None:
         """Each leads to each other."""
@@ -198,7 +198,7 @@ class Answers(SynchronousTestCase):
             "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 7\nnode: vm\ndescription: a: b\nStopping: 0\n"
             "Start_time_sec: 9\n"
         )
-        self.assertEqual(process_in(answer), Process(7, 9, (2, 6, 12), "a: b", False))
+        self.assertEqual(process_in(answer), HaproxyProcess(7, 9, (2, 6, 12), "a: b", False))
         self.assertTrue(process_in(answer).is_the_same(process_in(answer)))
         self.assertFalse(process_in(answer).is_the_same(process_in(answer.replace("9", "10"))))
         self.assertFalse(process_in(answer).is_the_same(None))

@@ -8,21 +8,21 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.routing import Health
-from bender.haproxy.core.actual_state import Found, Process, Unreadable
+from bender.haproxy.core.actual_state import ActualServer, HaproxyProcess, Unreadable
 from bender.haproxy.core.health import Findings, findings_in, held_back, states
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.topology import Pool
 from tests.haproxy.said import server
 
 POOL = Pool("shop", "shop", "http", BALANCE, False, Health("/health", 0.5))
-ONE, OTHER = (Process(pid, 7, (2, 6), "", False) for pid in (1, 2))
+ONE, OTHER = (HaproxyProcess(pid, 7, (2, 6), "", False) for pid in (1, 2))
 
 FAILED, PASSED = {"down": True, "check_status": 17, "check_result": 2}, {"check_status": 15, "check_result": 3}
 
 
-def found(port: int, **more: Any) -> Found:
+def found(port: int, **more: Any) -> ActualServer:
     fields = {"pool_id": 3, "address": "10.0.0.1", "weight": 1, "maint": False, "drain": False, "checked": True}
-    return Found("shop", name=str(port), port=port, **{**fields, **more})
+    return ActualServer("shop", name=str(port), port=port, **{**fields, **more})
 
 
 def wanted(*ports: int, **more: Any) -> list[Any]:
@@ -32,7 +32,7 @@ def wanted(*ports: int, **more: Any) -> list[Any]:
 class HeldBack(SynchronousTestCase):
     """Servers 1 to 3; the first is up unless said otherwise."""
 
-    def held(self, *last: Found, **more: Any) -> str:
+    def held(self, *last: ActualServer, **more: Any) -> str:
         return "".join(sorted(held_back(POOL, wanted(1, 2, 3, **more), last)))
 
     def test_those_that_checks_have_found_down(self) -> None:
@@ -97,7 +97,7 @@ class Remembering(SynchronousTestCase):
 
 
 class File(SynchronousTestCase):
-    def written(self, pool: Pool, *last: Found, **more: Any) -> str:
+    def written(self, pool: Pool, *last: ActualServer, **more: Any) -> str:
         findings = Findings(found={"shop": last})
         return states([pool], {"shop": wanted(1, 2, 3, **more)}, findings)
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy import core
-from bender.haproxy.core.actual_state import Found
-from bender.haproxy.core.desired_state import Wanted
+from bender.haproxy.core.actual_state import ActualServer
+from bender.haproxy.core.desired_state import DesiredState
 from bender.haproxy.core.diff import deletion, plan
 from bender.haproxy.core.machine import Log, Machine
-from bender.haproxy.core.registry import Said
+from bender.haproxy.core.registry import ReceivedEvent
 from bender.haproxy.core.rendering import Renderer
 from tests.effort import effort
 from tests.haproxy.said import HOSTILE, backend, frontend, instance, online
@@ -131,7 +131,7 @@ reasons = st.sampled_from(["configured", "expired", "deregistered", "missed"]) |
 
 
 @st.composite
-def said(draw: st.DrawFn) -> Said:
+def said(draw: st.DrawFn) -> ReceivedEvent:
     """An event about one of what there is, of which some fields are others; or about anything."""
     body: dict[str, Any] = dict(
         draw(st.sampled_from([backend("shop"), frontend("www", backend="shop", bind="*:80"), online(1)])).body
@@ -144,7 +144,7 @@ def said(draw: st.DrawFn) -> Said:
     if draw(st.integers(0, 9)) == 0:
         kind = draw(kinds)
     event = {"registration": "online"}.get(kind, "created") if draw(st.integers(0, 4)) else draw(events)
-    return Said(event, kind, id_ if isinstance(id_, str) else repr(id_), draw(reasons), body)
+    return ReceivedEvent(event, kind, id_ if isinstance(id_, str) else repr(id_), draw(reasons), body)
 
 
 def _id(kind: str, body: Mapping[str, Any]) -> str:
@@ -154,32 +154,34 @@ def _id(kind: str, body: Mapping[str, Any]) -> str:
 
 
 class HostileCase(SynchronousTestCase):
-    def wanted(self, *events: Said) -> Wanted:
-        wanted = Wanted(lambda host: host if re.fullmatch(r"[0-9a-f.:]+", host) else None, machine=MACHINE)
+    def wanted(self, *events: ReceivedEvent) -> DesiredState:
+        wanted = DesiredState(lambda host: host if re.fullmatch(r"[0-9a-f.:]+", host) else None, machine=MACHINE)
         for event in (backend("shop"), frontend("www", backend="shop", bind="*:80"), online(1), *events):
             wanted.take(event, 0)
         return wanted
 
-    def lines(self, wanted: Wanted) -> list[str]:
+    def lines(self, wanted: DesiredState) -> list[str]:
         """What is rendered."""
         found = wanted.shape(None, 0)
         return RENDERER.render(found, wanted.servers_in(found, 0)).text.splitlines()
 
-    def commands(self, wanted: Wanted) -> list[str]:
+    def commands(self, wanted: DesiredState) -> list[str]:
         """All that would be said to HAProxies that have nothing, or only what is not wanted or is wrong."""
         commands: list[str] = []
         found = wanted.shape(None, 0)
         for pool in found.pools:
             servers = wanted.servers(pool.title, 0)
             flags = {"maint": True, "drain": False, "checked": False}
-            there = [Found(pool.name, 3, server.name, "10.9.9.9", 9, 255, **flags) for server in servers]
+            there = [ActualServer(pool.name, 3, server.name, "10.9.9.9", 9, 255, **flags) for server in servers]
             commands += plan(pool, servers, []).commands
             commands += plan(pool, servers, there).commands
-            gone = plan(pool, [], [Found(pool.name, 3, each.name, "::", 9, 1, False, False, False) for each in servers])
+            gone = plan(
+                pool, [], [ActualServer(pool.name, 3, each.name, "::", 9, 1, False, False, False) for each in servers]
+            )
             commands += [*gone.commands, *deletion(pool, gone.leaving)]
         return commands
 
-    def assert_safe(self, wanted: Wanted) -> None:
+    def assert_safe(self, wanted: DesiredState) -> None:
         for line in self.lines(wanted):
             self.assertRegex(line, rf"\A(?:{FORMS.pattern})\Z")
         for command in self.commands(wanted):
@@ -223,7 +225,7 @@ class Examples(HostileCase):
 
     def left_out(self, **fields: Any) -> None:
         body = instance(2) | fields
-        event = Said("online", "registration", _id("registration", body), "registered", body)
+        event = ReceivedEvent("online", "registration", _id("registration", body), "registered", body)
         wanted = self.wanted(event)
         self.assert_safe(wanted)
         self.assertEqual([server.port for server in wanted.servers("shop", 0)], [1], fields)
@@ -233,16 +235,16 @@ class Examples(HostileCase):
     def test_one_that_is_there_already(self) -> None:
         """It stays as it is until something is said of it that can be understood."""
         body = instance(1, weight="7; show env")
-        wanted = self.wanted(Said("changed", "registration", body["id"], "registered", body))
+        wanted = self.wanted(ReceivedEvent("changed", "registration", body["id"], "registered", body))
         self.assertEqual([server.weight for server in wanted.servers("shop", 0)], [1])
         self.assertEqual([*wanted.all_problems], [body["id"]])
-        wanted.take(Said("changed", "registration", body["id"], "registered", instance(1, weight=7)), 1)
+        wanted.take(ReceivedEvent("changed", "registration", body["id"], "registered", instance(1, weight=7)), 1)
         self.assertEqual([server.weight for server in wanted.servers("shop", 0)], [7])
         self.assertEqual(wanted.all_problems, {})
 
     def test_one_under_another_s_id(self) -> None:
         """It is left out, and the other one stays."""
-        event = Said("online", "registration", online(1).id, "registered", instance(2))
+        event = ReceivedEvent("online", "registration", online(1).id, "registered", instance(2))
         wanted = self.wanted(event)
         self.assertEqual([server.port for server in wanted.servers("shop", 0)], [1])
         self.assertIn("must be registration/web/1/10.0.0.1/2", wanted.all_problems[online(1).id])
@@ -282,13 +284,13 @@ class Examples(HostileCase):
 
     def test_very_many(self) -> None:
         """They are not all remembered."""
-        wanted = self.wanted(*(Said("?", "registration", f"{i}", "", {}) for i in range(1000)))
+        wanted = self.wanted(*(ReceivedEvent("?", "registration", f"{i}", "", {}) for i in range(1000)))
         self.assertLess(len(wanted.all_problems), 300)
         self.assertIn("more", wanted.all_problems["…"])
 
     def test_they_are_new_once(self) -> None:
         """Whoever logs them does so once for each."""
-        wanted = self.wanted(Said("online", "registration", "x\x1b", "", {}))
+        wanted = self.wanted(ReceivedEvent("online", "registration", "x\x1b", "", {}))
         self.assertEqual([*wanted.new_problems()], ["x\\x1b"])
         self.assertEqual(wanted.new_problems(), {})
 
@@ -296,6 +298,6 @@ class Examples(HostileCase):
 class Anything(HostileCase):
     @settings(max_examples=effort(120, 400), deadline=None)
     @given(st.lists(said(), max_size=6))
-    def test_whatever_is_said(self, events: list[Said]) -> None:
+    def test_whatever_is_said(self, events: list[ReceivedEvent]) -> None:
         """Each line and each command has one of the forms that there are, and nothing is raised."""
         self.assert_safe(self.wanted(*events))

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.core.listening import Places, listened_in
+from bender.haproxy.core.listening import ListeningPlaces, listened_in
 
 MINE = {"10.0.0.1", "2001:db8::1"}
 
 
 def why_not(text: str, address: str, port: int) -> str | None:
-    return Places(listened_in(text)).why_not(address, port, MINE.__contains__)
+    return ListeningPlaces(listened_in(text)).why_not(address, port, MINE.__contains__)
 
 
 class Binds(SynchronousTestCase):
@@ -69,4 +69,4 @@ class Binds(SynchronousTestCase):
     @given(st.text("bind *:80[]0.,-@ipv46tcp\n' ", max_size=40))
     def test_anything(self, text: str) -> None:
         """Nothing is raised."""
-        Places(listened_in(f"bind {text}")).why_not("127.0.0.1", 80, MINE.__contains__)
+        ListeningPlaces(listened_in(f"bind {text}")).why_not("127.0.0.1", 80, MINE.__contains__)

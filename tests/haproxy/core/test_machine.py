@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.haproxy import core
 from bender.haproxy.core.custom import Custom, custom_of
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
-from bender.haproxy.core.registry import Registry, Said
+from bender.haproxy.core.registry import ReceivedEvent, Registry
 from bender.haproxy.core.rendering import Renderer, Unrenderable, duration
-from bender.haproxy.core.topology import Shape, shape
+from bender.haproxy.core.topology import Topology, shape
 from tests.haproxy.said import backend, frontend, server
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
@@ -23,7 +23,9 @@ WWW = frontend("www", backend="shop", bind="*:80")
 CERTIFICATES = "/var/lib/edge certificates/1"
 
 
-def rendered(*said: Said, template: str = TEMPLATE, version: tuple[int, ...] = (2, 6), **machine: Any) -> list[str]:
+def rendered(
+    *said: ReceivedEvent, template: str = TEMPLATE, version: tuple[int, ...] = (2, 6), **machine: Any
+) -> list[str]:
     """The lines of a configuration, without what is around them."""
     found, problems = shaped(*said, **machine)
     assert not problems, problems
@@ -31,7 +33,7 @@ def rendered(*said: Said, template: str = TEMPLATE, version: tuple[int, ...] = (
     return [*map(str.strip, Renderer(template, "/s", "/states", version).render(found, servers).text.splitlines())]
 
 
-def shaped(*said: Said, **machine: Any) -> tuple[Shape, dict[str, str]]:
+def shaped(*said: ReceivedEvent, **machine: Any) -> tuple[Topology, dict[str, str]]:
     registry = Registry()
     for each in said:
         registry.take(each, 0)

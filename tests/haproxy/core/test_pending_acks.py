@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.core.pending_acks import BUSY_S_MAX, LOOK_LATER_S, LOOK_S, Leaving, Progress
+from bender.haproxy.core.pending_acks import BUSY_S_MAX, LOOK_LATER_S, LOOK_S, Leaving, PendingAcks
 
 A, B = ("shop", "a"), ("shop", "b")
 
 
 class Told(SynchronousTestCase):
     def setUp(self) -> None:
-        self.progress: Progress[str] = Progress()
+        self.progress: PendingAcks[str] = PendingAcks()
 
     def test_nothing_was_taken_away(self) -> None:
         """It is told at once, and once."""

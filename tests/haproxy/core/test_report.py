@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.consumers import REPORT_BYTES_MAX, REPORTED_MAX, Report
 from bender.haproxy.core.actual_state import Row
-from bender.haproxy.core.report import Counts
+from bender.haproxy.core.report import TrafficCounts
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.topology import Pool
 from tests.haproxy.said import HOSTILE, server
@@ -23,7 +23,7 @@ def row(requests: int, errors: int = 10, name: str = "a", **more: str) -> Row:
 
 class Counting(SynchronousTestCase):
     def setUp(self) -> None:
-        self.counts = Counts()
+        self.counts = TrafficCounts()
         self.own("a", "b")
         self.counts.take_all([row(100)])
 

@@ -19,7 +19,7 @@ from bender.haproxy.core.safe_text import (
     word,
 )
 from bender.haproxy.core.settings import backend_of
-from bender.haproxy.core.topology import Shape, shape
+from bender.haproxy.core.topology import Topology, shape
 from tests.haproxy.said import HOSTILE, backend, server
 
 CONTROL = ["\n", "\r", "\0", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\ud800"]
@@ -136,5 +136,5 @@ class Templates(SynchronousTestCase):
 class Descriptions(SynchronousTestCase):
     def test_as_it_is(self) -> None:
         """It may stand without quotes, as HAProxy takes the rest of the line."""
-        rendered = Renderer("description {{ description }}\n", "/s", "/states", (2, 6)).render(Shape(), {})
+        rendered = Renderer("description {{ description }}\n", "/s", "/states", (2, 6)).render(Topology(), {})
         self.assertEqual(rendered.text, f"description {rendered.description}\n")

@@ -8,10 +8,10 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.members import Service
+from bender.core.members import ServedVersions
 from bender.core.model import Invalid
-from bender.core.routing import Balance, Canary, Health, Server
-from bender.haproxy.core.settings import BALANCE, Frontend, backend_of, frontend_of
+from bender.core.routing import Balance, Canary, FixedServer, Health
+from bender.haproxy.core.settings import BALANCE, FrontendSettings, backend_of, frontend_of
 from tests.haproxy.said import HOSTILE
 
 SHOP = {"name": "shop", "app": "web", "version": "1"}
@@ -26,7 +26,7 @@ class Backends(SynchronousTestCase):
         """It shares out in turn, without checks."""
         backend = backend_of(SHOP)
         self.assertEqual((backend.balance, backend.health, backend.slow_start_s), (BALANCE, None, 0))
-        self.assertEqual((backend.service, backend.problems), (Service("web", "1", None, ()), ()))
+        self.assertEqual((backend.service, backend.problems), (ServedVersions("web", "1", None, ()), ()))
 
     def test_a_backend_that_says_all(self) -> None:
         """As the API takes it."""
@@ -41,7 +41,7 @@ class Backends(SynchronousTestCase):
         self.assertEqual(backend.balance, Balance("hdr", "X-User"))
         self.assertEqual((backend.health, backend.slow_start_s), (Health("/health", 0.5), 5))
         self.assertEqual((backend.service.canary, backend.problems), (Canary("2", Fraction(5)), ()))
-        self.assertEqual(backend.service.servers, (Server("db.example", 80),))
+        self.assertEqual(backend.service.servers, (FixedServer("db.example", 80),))
 
     def test_a_canary_of_the_version_itself(self) -> None:
         """It is none, and no problem."""
@@ -116,5 +116,5 @@ class Frontends(SynchronousTestCase):
 
     def unusable(self, field: str, body: dict[str, Any]) -> None:
         frontend = frontend_of({"name": "www", **body})
-        self.assertEqual(frontend, Frontend("www", problem=frontend.problem))
+        self.assertEqual(frontend, FrontendSettings("www", problem=frontend.problem))
         self.assertTrue(str(frontend.problem).startswith(field), (body, frontend.problem))

@@ -8,24 +8,24 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy import core
-from bender.haproxy.core.registry import Registry, Said
+from bender.haproxy.core.registry import ReceivedEvent, Registry
 from bender.haproxy.core.rendering import Renderer, Unrenderable, placed
 from bender.haproxy.core.safe_text import quoted
 from bender.haproxy.core.settings import BALANCE
-from bender.haproxy.core.topology import Shape, shape, slots_for
+from bender.haproxy.core.topology import Topology, shape, slots_for
 from tests.haproxy.said import HOSTILE, backend, frontend, server
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 
 
-def shaped(*said: Said, **more: Any) -> tuple[Shape, dict[str, str]]:
+def shaped(*said: ReceivedEvent, **more: Any) -> tuple[Topology, dict[str, str]]:
     registry = Registry()
     for each in said:
         registry.take(each, 0)
     return shape(registry.backends, registry.frontends, **more)
 
 
-def places(found: Shape) -> dict[str, tuple[str, ...]]:
+def places(found: Topology) -> dict[str, tuple[str, ...]]:
     """At which addresses each frontend is served."""
     return {door.title: door.binds for door in found.doors}
 
@@ -116,7 +116,7 @@ class Texts(SynchronousTestCase):
         self.assertNotEqual(bare.text, full.text)
         self.assertEqual(bare.description, full.description)
         self.assertIn(bare.description, bare.text)
-        self.assertNotEqual(self.renderer.description(Shape()), bare.description)
+        self.assertNotEqual(self.renderer.description(Topology()), bare.description)
         other = Renderer(TEMPLATE + "# mine\n", "/run/haproxy.sock", "/run/states", (2, 6, 12))
         self.assertNotEqual(other.description(self.shape), bare.description)
 

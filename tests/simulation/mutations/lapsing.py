@@ -7,22 +7,22 @@ from math import inf
 from typing import Any
 
 from bender.core.claims import Claims
-from bender.core.gossip import Rounds
+from bender.core.gossip import Gossip
 from bender.core.ledger import Claim, Delta, Dot, Head
-from bender.core.peers import Contact, Contacts, covered
+from bender.core.peers import Peer, Peers, covered
 from bender.core.replica import Replica
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
 from tests.simulation.scenarios import lapsing as scenarios
 
 
-def _answered_by_anything(original: Changed, contacts: Contacts, sender: Any, now: float) -> Any:
+def _answered_by_anything(original: Changed, contacts: Peers, sender: Any, now: float) -> Any:
     contact = original(contacts, sender, now)
     if contact is not None:
         contact.echoed = now
     return contact
 
 
-def _covered_by_one(dots: Iterable[Dot], contacts: Iterable[Contact]) -> bool:
+def _covered_by_one(dots: Iterable[Dot], contacts: Iterable[Peer]) -> bool:
     wanted = [*dots]
     return not wanted or all(
         any(contact.incarnation == i or contact.heads.get(i, 0) >= n for i, n in wanted) for contact in contacts
@@ -38,34 +38,34 @@ def _others(claims: Claims, claim: Claim, now: float) -> list[Claim]:
     ]
 
 
-def _replaced_by_one(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+def _replaced_by_one(claims: Claims, claim: Claim, asked: list[Peer], now: float) -> bool:
     return _covered_by_one((other.dot for other in _others(claims, claim, now)), asked)
 
 
-def _gone_before_all_have_followed(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+def _gone_before_all_have_followed(claims: Claims, claim: Claim, asked: list[Peer], now: float) -> bool:
     return covered((other.dot for other in _others(claims, claim, now)), asked)
 
 
-def _waits_beside_what_was_ended(claims: Claims, claim: Claim, asked: list[Contact], now: float) -> bool:
+def _waits_beside_what_was_ended(claims: Claims, claim: Claim, asked: list[Peer], now: float) -> bool:
     others = _others(claims, claim, now)
     return all(other.rank >= claim.rank for other in others) and covered((other.dot for other in others), asked)
 
 
-def _has_what_it_takes_ahead(original: Changed, rounds: Rounds, sender: Contact, heads: Mapping[int, Head]) -> None:
+def _has_what_it_takes_ahead(original: Changed, rounds: Gossip, sender: Peer, heads: Mapping[int, Head]) -> None:
     original(rounds, sender, {incarnation: Head(head.reach, head.reach) for incarnation, head in heads.items()})
 
 
-def _asked_if_heard(contacts: Contacts, now: float) -> list[Contact]:
+def _asked_if_heard(contacts: Peers, now: float) -> list[Peer]:
     since = now - contacts._timing.asked_s
     return [contact for contact in contacts if not contact.gone and contact.heard_at > since]
 
 
-def _asked_if_it_sent_something(contacts: Contacts, now: float) -> list[Contact]:
+def _asked_if_it_sent_something(contacts: Peers, now: float) -> list[Peer]:
     since = now - contacts._timing.asked_s
     return [contact for contact in contacts if not contact.gone and contact.message_at > since]
 
 
-def _all_fits(original: Changed, rounds: Rounds, deltas: Iterable[Delta], now: float) -> Any:
+def _all_fits(original: Changed, rounds: Gossip, deltas: Iterable[Delta], now: float) -> Any:
     _, *rest = original(rounds, deltas, now)
     return (True, *rest)
 
@@ -78,7 +78,7 @@ MUTATIONS = {
     "nobody is asked": mutation("3", (Claims, "_confirmed", instead(staticmethod(lambda asked: inf))), first_seed=28),
     "anything is an answer": mutation(
         "3",
-        (Contacts, "message_from", around(_answered_by_anything)),
+        (Peers, "message_from", around(_answered_by_anything)),
         shown_by=scenarios.the_answer_to_an_older_question_is_none,
     ),
     "only who is heard is asked": mutation(
@@ -105,7 +105,7 @@ MUTATIONS = {
     "patience of 2·I": mutation("3", timing("patience_s", lambda timing: 2 * timing.interval_s), first_seed=69),
     "endless patience": mutation("3", timing("patience_s", lambda timing: 1e6 * timing.interval_s)),
     "who was replaced is waited for": mutation(
-        "3", (Contacts, "found", instead(lambda *_: None)), shown_by=scenarios.who_was_replaced_is_not_waited_for
+        "3", (Peers, "found", instead(lambda *_: None)), shown_by=scenarios.who_was_replaced_is_not_waited_for
     ),
     "an ended claim holds up others": mutation(
         "3",
@@ -114,22 +114,22 @@ MUTATIONS = {
     ),
     "what was taken ahead of its ledger was seen": mutation(
         "3",
-        (Rounds, "_note_heads", around(_has_what_it_takes_ahead)),
+        (Gossip, "_note_heads", around(_has_what_it_takes_ahead)),
         shown_by=scenarios.a_claim_without_its_ledger_was_not_seen,
     ),
     "only nodes that sent something are asked": mutation(
         "3",
-        (Contacts, "asked", instead(_asked_if_it_sent_something)),
+        (Peers, "asked", instead(_asked_if_it_sent_something)),
         shown_by=scenarios.a_node_heard_by_way_of_another_is_waited_for,
     ),
     "only nodes whose counters are believed are asked": mutation(
         "3",
-        (Contacts, "asked", instead(_asked_if_heard)),
+        (Peers, "asked", instead(_asked_if_heard)),
         shown_by=scenarios.a_node_that_sent_anything_is_waited_for,
     ),
     "what does not fit is an answer": mutation(
         "3",
-        (Rounds, "_join", around(_all_fits)),
+        (Gossip, "_join", around(_all_fits)),
         shown_by=scenarios.an_answer_that_does_not_fit_is_none,
     ),
 }

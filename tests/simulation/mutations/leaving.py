@@ -7,25 +7,25 @@ from typing import Any
 from attrs import evolve
 
 from bender.core.claims import Claims
-from bender.core.gossip import Rounds
+from bender.core.gossip import Gossip
 from bender.core.links import Links
 from bender.core.messages import Counter, Sender
-from bender.core.peers import Contact, Contacts
+from bender.core.peers import Peer, Peers
 from bender.core.timing import Timing
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import leaving as scenarios
 
 
-def _says_no_good_bye(original: Changed, rounds: Rounds, now: float) -> Any:
+def _says_no_good_bye(original: Changed, rounds: Gossip, now: float) -> Any:
     message = original(rounds, now)
     return evolve(message, counters=tuple(evolve(counter, left=False) for counter in message.counters))
 
 
-def _passes_on_its_conclusions(original: Changed, rounds: Rounds, contact: Contact, now: float) -> Any:
+def _passes_on_its_conclusions(original: Changed, rounds: Gossip, contact: Peer, now: float) -> Any:
     return evolve(original(rounds, contact, now), left=contact.gone)
 
 
-def _replaced_in_spite_of_a_message(original: Changed, contacts: Contacts, sender: Sender, now: float) -> Any:
+def _replaced_in_spite_of_a_message(original: Changed, contacts: Peers, sender: Sender, now: float) -> Any:
     contact = contacts.get(sender.incarnation)
     replaced = contact is not None and contact.replaced
     contact = original(contacts, sender, now)
@@ -34,72 +34,72 @@ def _replaced_in_spite_of_a_message(original: Changed, contacts: Contacts, sende
     return contact
 
 
-def _gone_with_its_node(original: Changed, contacts: Contacts, incarnation: int, ttl_s: float, now: float) -> Any:
+def _gone_with_its_node(original: Changed, contacts: Peers, incarnation: int, ttl_s: float, now: float) -> Any:
     contact = contacts.get(incarnation)
     return contact is not None and not contact.gone and original(contacts, incarnation, ttl_s, now)
 
 
-def _meets_the_forgotten(original: Changed, contacts: Contacts, counter: Counter, now: float) -> None:
+def _meets_the_forgotten(original: Changed, contacts: Peers, counter: Counter, now: float) -> None:
     if counter.incarnation not in contacts:
-        contact = Contact(counter.incarnation, counter.name, counter.address, now)
+        contact = Peer(counter.incarnation, counter.name, counter.address, now)
         contact.left = counter.left
         contacts._by_incarnation[counter.incarnation] = contact
     original(contacts, counter, now)
 
 
-def _first_age_known_stays(original: Changed, contacts: Contacts, counter: Counter, now: float) -> None:
+def _first_age_known_stays(original: Changed, contacts: Peers, counter: Counter, now: float) -> None:
     contact = contacts.get(counter.incarnation)
     if contact is None or counter.beats > contact.known_beats:
         original(contacts, counter, now)
 
 
-def _keeps_its_longest_ttl_to_itself(original: Changed, rounds: Rounds, contact: Contact, now: float) -> Any:
+def _keeps_its_longest_ttl_to_itself(original: Changed, rounds: Gossip, contact: Peer, now: float) -> Any:
     return evolve(original(rounds, contact, now), ttl_max_s=0.0)
 
 
-def _replaced_by_any_answer(contacts: Contacts, address: str, incarnation: int, since: float) -> None:
+def _replaced_by_any_answer(contacts: Peers, address: str, incarnation: int, since: float) -> None:
     for contact in contacts:
         if contact.address == address and contact.incarnation != incarnation:
             contact.replace(since)
 
 
-def _stays_where_it_was(original: Changed, contacts: Contacts, sender: Sender, now: float) -> Any:
+def _stays_where_it_was(original: Changed, contacts: Peers, sender: Sender, now: float) -> Any:
     contact = contacts.get(sender.incarnation)
     return original(contacts, evolve(sender, address=contact.address) if contact else sender, now)
 
 
 MUTATIONS = {
     "no good-bye": mutation(
-        "7", (Rounds, "_greeting", around(_says_no_good_bye)), shown_by=scenarios.who_left_is_not_waited_for
+        "7", (Gossip, "_greeting", around(_says_no_good_bye)), shown_by=scenarios.who_left_is_not_waited_for
     ),
     "that a node was replaced is passed on": mutation(
         "7",
-        (Rounds, "_counter", around(_passes_on_its_conclusions)),
+        (Gossip, "_counter", around(_passes_on_its_conclusions)),
         shown_by=scenarios.that_a_node_was_replaced_is_not_passed_on,
     ),
     "a message does not show that its node lives": mutation(
         "7",
-        (Contacts, "message_from", around(_replaced_in_spite_of_a_message)),
+        (Peers, "message_from", around(_replaced_in_spite_of_a_message)),
         shown_by=scenarios.a_message_from_a_node_shows_that_it_was_not_replaced,
     ),
-    "claims go with their node": mutation("7", (Contacts, "counts", around(_gone_with_its_node))),
+    "claims go with their node": mutation("7", (Peers, "counts", around(_gone_with_its_node))),
     "who left may be renewed at": mutation(
         "7",
         (Claims, "_may_be_renewed", instead(lambda *_: True)),
         shown_by=scenarios.what_stops_after_a_node_left_has_expired,
     ),
-    "nothing is forgotten": mutation("8", (Contacts, "forgettable", instead(lambda *_: False)), first_seed=21),
+    "nothing is forgotten": mutation("8", (Peers, "forgettable", instead(lambda *_: False)), first_seed=21),
     "the forgotten come back": mutation(
-        "8", (Contacts, "meet", around(_meets_the_forgotten)), shown_by=scenarios.who_was_forgotten_is_not_met_again
+        "8", (Peers, "meet", around(_meets_the_forgotten)), shown_by=scenarios.who_was_forgotten_is_not_met_again
     ),
     "the first age of somebody new stays": mutation(
         "8",
-        (Contacts, "meet", around(_first_age_known_stays)),
+        (Peers, "meet", around(_first_age_known_stays)),
         shown_by=scenarios.who_died_during_a_pause_is_forgotten_when_the_others_do,
     ),
     "the longest ttl does not travel": mutation(
         "8",
-        (Rounds, "_counter", around(_keeps_its_longest_ttl_to_itself)),
+        (Gossip, "_counter", around(_keeps_its_longest_ttl_to_itself)),
         shown_by=scenarios.a_newcomer_remembers_for_as_long_as_the_others,
     ),
     "nothing is inherited": mutation(
@@ -109,12 +109,12 @@ MUTATIONS = {
     ),
     "any answer replaces the others at its address": mutation(
         "7",
-        (Contacts, "found", instead(_replaced_by_any_answer)),
+        (Peers, "found", instead(_replaced_by_any_answer)),
         shown_by=scenarios.a_late_answer_of_an_earlier_start_replaces_nobody,
     ),
     "nodes do not move": mutation(
         "7",
-        (Contacts, "message_from", around(_stays_where_it_was)),
+        (Peers, "message_from", around(_stays_where_it_was)),
         shown_by=scenarios.a_node_that_moved_is_asked_at_its_new_address,
     ),
     "all ledgers are kept for as long": mutation(

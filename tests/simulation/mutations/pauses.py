@@ -8,11 +8,11 @@ from typing import Any
 from attrs import evolve
 
 from bender.core.claims import Claims
-from bender.core.gossip import Rounds
+from bender.core.gossip import Gossip
 from bender.core.leases import Leases
 from bender.core.links import Links
 from bender.core.messages import Counter, Message, Sender
-from bender.core.peers import Contacts
+from bender.core.peers import Peers
 from bender.core.replica import Replica
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.patches import patched
@@ -82,7 +82,7 @@ def _mute_after_the_last_pause_alone(original: Changed, replica: Replica, now: f
 
 
 def _ready_without_telling(original: Changed, replica: Replica, now: float) -> None:
-    with patched([(Rounds, "ask", instead(lambda *_: None))]):
+    with patched([(Gossip, "ask", instead(lambda *_: None))]):
         original(replica, now)
 
 
@@ -124,11 +124,11 @@ def _beats_before_it_lapses(original: Changed, replica: Replica, now: float) -> 
         replica.claims.lapse = lapse  # type: ignore[method-assign]
 
 
-def _believes_what_waited(original: Changed, rounds: Rounds, message: Message, now: float, **named: Any) -> Any:
+def _believes_what_waited(original: Changed, rounds: Gossip, message: Message, now: float, **named: Any) -> Any:
     return original(rounds, message, now, **{**named, "late": False})
 
 
-def _does_not_ask_who_waited(original: Changed, rounds: Rounds, message: Message, now: float, **named: Any) -> Any:
+def _does_not_ask_who_waited(original: Changed, rounds: Gossip, message: Message, now: float, **named: Any) -> Any:
     requests = [*rounds.requests]
     came_of_it = original(rounds, message, now, **named)
     if named["late"]:
@@ -136,7 +136,7 @@ def _does_not_ask_who_waited(original: Changed, rounds: Rounds, message: Message
     return came_of_it
 
 
-def _known_without_the_pause(original: Changed, contacts: Contacts, counter: Counter, now: float) -> None:
+def _known_without_the_pause(original: Changed, contacts: Peers, counter: Counter, now: float) -> None:
     contact = contacts.get(counter.incarnation)
     if contact is None:
         original(contacts, counter, now)
@@ -157,11 +157,11 @@ def _begins_without_its_peers(
     original(replica, identity, now, seeds, (), *rest)
 
 
-def _does_not_ask_back(original: Changed, rounds: Rounds, *arguments: Any, ask: bool) -> Any:
+def _does_not_ask_back(original: Changed, rounds: Gossip, *arguments: Any, ask: bool) -> Any:
     return original(rounds, *arguments, ask=False)
 
 
-def _echoes_with_a_page(original: Changed, rounds: Rounds, request: Message, *rest: Any, **named: Any) -> Any:
+def _echoes_with_a_page(original: Changed, rounds: Gossip, request: Message, *rest: Any, **named: Any) -> Any:
     return evolve(original(rounds, request, *rest, **named), echo=request.ask)
 
 
@@ -192,8 +192,8 @@ MUTATIONS = {
     "leases gain a pause of any length": mutation(
         "6", (Leases, "shift", around(_shifts_all)), shown_by=scenarios.what_died_before_a_long_pause_stays_dead
     ),
-    "others lose a pause": mutation("6", (Contacts, "shift", instead(lambda *_: None)), first_seed=85),
-    "others gain a pause for good": mutation("6", (Contacts, "unshift", instead(lambda *_: None))),
+    "others lose a pause": mutation("6", (Peers, "shift", instead(lambda *_: None)), first_seed=85),
+    "others gain a pause for good": mutation("6", (Peers, "unshift", instead(lambda *_: None))),
     "heartbeats after a long pause": mutation(
         "6",
         (Replica, "_return", around(_beats_while_mute)),
@@ -207,7 +207,7 @@ MUTATIONS = {
     ),
     "what is known at the end of a pause is older": mutation(
         "6",
-        (Contacts, "meet", around(_known_without_the_pause)),
+        (Peers, "meet", around(_known_without_the_pause)),
         shown_by=scenarios.news_at_the_end_of_a_pause_keeps_nobody_from_being_waited_for,
     ),
     "settings go with the incarnation that held them": mutation(
@@ -222,19 +222,19 @@ MUTATIONS = {
     ),
     "strangers who waited are not asked": mutation(
         "6",
-        (Rounds, "receive", around(_does_not_ask_who_waited)),
+        (Gossip, "receive", around(_does_not_ask_who_waited)),
         shown_by=scenarios.who_came_during_a_pause_is_met_after_it,
     ),
     "what waited is believed": mutation(
         "6",
-        (Rounds, "receive", around(_believes_what_waited)),
+        (Gossip, "receive", around(_believes_what_waited)),
         shown_by=scenarios.what_waited_during_a_long_absence_brings_back_nobody,
     ),
     "nobody asks back": mutation(
-        "6", (Rounds, "_answer", around(_does_not_ask_back)), shown_by=scenarios.who_cannot_ask_is_asked_back
+        "6", (Gossip, "_answer", around(_does_not_ask_back)), shown_by=scenarios.who_cannot_ask_is_asked_back
     ),
     "an echo with a page": mutation(
-        "6", (Rounds, "_answer", around(_echoes_with_a_page)), shown_by=scenarios.an_echo_comes_with_everything
+        "6", (Gossip, "_answer", around(_echoes_with_a_page)), shown_by=scenarios.an_echo_comes_with_everything
     ),
     "the same incarnation after ten minutes": mutation(
         "6",
@@ -273,7 +273,7 @@ MUTATIONS = {
     ),
     "an echo with some ledgers": mutation(
         "6",
-        (Rounds, "_lacking", around(_whole_with_whole_deltas)),
+        (Gossip, "_lacking", around(_whole_with_whole_deltas)),
         shown_by=scenarios.an_echo_comes_with_all_ledgers,
     ),
     "one address of a seed is enough": mutation(

@@ -10,11 +10,11 @@ from attrs import evolve
 from bender.core import claims, configuration, gossip
 from bender.core.claims import Claims
 from bender.core.configuration import KEPT_LONGER_S, LASTING_S_MAX, Configuration
-from bender.core.gossip import Rounds
+from bender.core.gossip import Gossip
 from bender.core.ledger import Copy, Delta, Entry
 from bender.core.links import Link, Links
-from bender.core.messages import Message, Setting
-from bender.core.peers import Contact
+from bender.core.messages import ConfigSetting, Message
+from bender.core.peers import Peer
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import peers as scenarios
 
@@ -29,7 +29,7 @@ def _joined_without_what_is_invalid(original: Changed, claims: Claims, delta: De
     return original(claims, evolve(delta, added=valid))
 
 
-def _forgotten_and_reported(original: Changed, claims: Claims, contact: Contact) -> None:
+def _forgotten_and_reported(original: Changed, claims: Claims, contact: Peer) -> None:
     invalid = {**claims.invalid}
     original(claims, contact)
     claims.invalid = invalid
@@ -44,26 +44,26 @@ def _left_to_speak(kept: Configuration, key: str, now: float) -> float:
     return max((float(each.lasts_s or 0) - kept.age_s(each, now) for each in kept.settings(key)), default=0.0)
 
 
-def _kept_for_long(_: Setting) -> float:
+def _kept_for_long(_: ConfigSetting) -> float:
     return LASTING_S_MAX + KEPT_LONGER_S
 
 
-def _never_partial(original: Changed, of: Rounds, request: Message, now: float) -> Message:
+def _never_partial(original: Changed, of: Gossip, request: Message, now: float) -> Message:
     answer: Message = original(of, request, now)
     return evolve(answer, partial=False)
 
 
-def _from_the_first(original: Changed, of: Rounds, link: Link, differing: Any) -> Any:
+def _from_the_first(original: Changed, of: Gossip, link: Link, differing: Any) -> Any:
     link.bucket = 0
     return original(of, link, differing)
 
 
-def _the_first_window(original: Changed, of: Rounds, link: Link, buckets: Any) -> Any:
+def _the_first_window(original: Changed, of: Gossip, link: Link, buckets: Any) -> Any:
     link.digests.clear()
     return original(of, link, buckets)
 
 
-def _all_valid(_: Rounds, message: Message, now: float) -> list[Setting]:
+def _all_valid(_: Gossip, message: Message, now: float) -> list[ConfigSetting]:
     return [*message.settings]
 
 
@@ -89,7 +89,7 @@ MUTATIONS = {
     ),
     "settings are not checked": mutation(
         "peers",
-        (Rounds, "_valid", instead(_all_valid)),
+        (Gossip, "_valid", instead(_all_valid)),
         shown_by=scenarios.a_setting_that_cannot_be_used_is_left_out,
     ),
     "revs without end": mutation(
@@ -130,20 +130,20 @@ MUTATIONS = {
     ),
     "a page is all": mutation(
         "peers",
-        (Rounds, "_acknowledgement", around(_never_partial)),
+        (Gossip, "_acknowledgement", around(_never_partial)),
         shown_by=scenarios.a_crowded_bucket_is_there_before_readiness,
     ),
     "nothing is brought of crowded buckets": mutation(
-        "peers", (Rounds, "_bring", instead(lambda *_: None)), shown_by=scenarios.a_crowded_bucket_is_brought
+        "peers", (Gossip, "_bring", instead(lambda *_: None)), shown_by=scenarios.a_crowded_bucket_is_brought
     ),
     "buckets always from the first": mutation(
         "peers",
-        (Rounds, "_buckets_in_turn", around(_from_the_first)),
+        (Gossip, "_buckets_in_turn", around(_from_the_first)),
         shown_by=scenarios.a_bucket_that_goes_on_differing,
     ),
     "always the first window": mutation(
         "peers",
-        (Rounds, "_window_in_turn", around(_the_first_window)),
+        (Gossip, "_window_in_turn", around(_the_first_window)),
         shown_by=scenarios.windows_of_a_very_crowded_bucket,
     ),
 }

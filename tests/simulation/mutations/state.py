@@ -10,11 +10,11 @@ from attrs import evolve
 from bender.core import configuration, ledger
 from bender.core.claims import Claims
 from bender.core.configuration import Configuration
-from bender.core.gossip import Rounds
+from bender.core.gossip import Gossip
 from bender.core.ledger import Claim, Copy, Delta, Entry, Ledger
 from bender.core.links import Link
-from bender.core.messages import Message, Setting
-from bender.core.peers import Contact, covered
+from bender.core.messages import ConfigSetting, Message
+from bender.core.peers import Peer, covered
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.patches import patched
 from tests.simulation.scenarios import state as scenarios
@@ -34,14 +34,14 @@ def _passed_over(entry: Entry | Copy, find: Callable[[int, int], Entry | None]) 
     return entry
 
 
-def _always_brief(original: Changed, claims: Claims, entry: Entry | Copy, contact: Contact) -> Entry | Copy:
+def _always_brief(original: Changed, claims: Claims, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
     alike = (
         [other for other in claims.index.entries(entry.key) if other is not entry] if isinstance(entry, Claim) else []
     )
     return Copy(entry.node, entry.n, alike[0].node, alike[0].n) if alike else entry
 
 
-def _brief_by_root(claims: Claims, entry: Entry | Copy, contact: Contact) -> Entry | Copy:
+def _brief_by_root(claims: Claims, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
     if isinstance(entry, Claim):
         others = [other for other in claims.index.entries(entry.key) if isinstance(other, Claim) and other is not entry]
         for other in others:
@@ -50,27 +50,27 @@ def _brief_by_root(claims: Claims, entry: Entry | Copy, contact: Contact) -> Ent
     return entry
 
 
-def _pushed_upon_the_last_push(original: Changed, rounds: Rounds, link: Link, contact: Contact, now: float) -> Any:
-    with patched([(Rounds, "_shown", instead(lambda *_: link.pushed))]):
+def _pushed_upon_the_last_push(original: Changed, rounds: Gossip, link: Link, contact: Peer, now: float) -> Any:
+    with patched([(Gossip, "_shown", instead(lambda *_: link.pushed))]):
         return original(rounds, link, contact, now)
 
 
-def _acknowledges_whole_ledgers(original: Changed, rounds: Rounds, request: Message, now: float) -> Any:
+def _acknowledges_whole_ledgers(original: Changed, rounds: Gossip, request: Message, now: float) -> Any:
     answer = original(rounds, request, now)
     return evolve(answer, heads={incarnation: head for incarnation, head in answer.heads.items() if head.version})
 
 
-def _gives_up_pages(claims: Claims, delta: Delta, contact: Contact, now: float) -> None:
+def _gives_up_pages(claims: Claims, delta: Delta, contact: Peer, now: float) -> None:
     claims.ledgers[delta.incarnation].give_up_pages()
 
 
-def _last_first(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:
+def _last_first(settings: tuple[ConfigSetting, ...], new: ConfigSetting) -> tuple[ConfigSetting, ...]:
     if any(setting.rank == new.rank for setting in settings):
         return settings
     return (new, *settings)[:20]
 
 
-def _removed_for_good(original: Changed, settings: Configuration, setting: Setting, now: float) -> Any:
+def _removed_for_good(original: Changed, settings: Configuration, setting: ConfigSetting, now: float) -> Any:
     changed = original(settings, setting, now)
     if setting.body is None:
         settings._settings.pop(setting.key, None)
@@ -85,7 +85,7 @@ def _over_for_good(original: Changed, kept: Configuration, now: float) -> Any:
     return keys
 
 
-def _told_as_new(_: Configuration, settings: Iterable[Setting], __: float) -> Any:
+def _told_as_new(_: Configuration, settings: Iterable[ConfigSetting], __: float) -> Any:
     return (*settings,)
 
 
@@ -133,12 +133,12 @@ MUTATIONS = {
     ),
     "pushes build on the last one": mutation(
         "state",
-        (Rounds, "_push_message", around(_pushed_upon_the_last_push)),
+        (Gossip, "_push_message", around(_pushed_upon_the_last_push)),
         shown_by=scenarios.a_push_builds_on_what_was_shown,
     ),
     "pages are not acknowledged": mutation(
         "state",
-        (Rounds, "_acknowledgement", around(_acknowledges_whole_ledgers)),
+        (Gossip, "_acknowledgement", around(_acknowledges_whole_ledgers)),
         shown_by=scenarios.pages_that_nobody_asked_for_follow_each_other_at_once,
     ),
 }

@@ -5,14 +5,14 @@ from __future__ import annotations
 from attrs import evolve
 
 from bender.core.claims import Claims
-from bender.core.gossip import Rounds
+from bender.core.gossip import Gossip
 from bender.core.ledger import Ledger
 from bender.core.messages import Message
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import surpassed as scenarios
 
 
-def _own_questions_are_not_told_apart(original: Changed, rounds: Rounds, message: Message) -> int | None:
+def _own_questions_are_not_told_apart(original: Changed, rounds: Gossip, message: Message) -> int | None:
     surpassed_by: int | None = original(rounds, evolve(message, ask=None))
     return surpassed_by
 
@@ -20,12 +20,12 @@ def _own_questions_are_not_told_apart(original: Changed, rounds: Rounds, message
 MUTATIONS = {
     "a node set back to a snapshot goes on": mutation(
         "10",
-        (Rounds, "surpassed", instead(lambda *_: None)),
+        (Gossip, "surpassed", instead(lambda *_: None)),
         shown_by=scenarios.a_node_set_back_to_a_snapshot_begins_anew,
     ),
     "questions in one's own name are overlooked": mutation(
         "10",
-        (Rounds, "surpassed", around(_own_questions_are_not_told_apart)),
+        (Gossip, "surpassed", around(_own_questions_are_not_told_apart)),
         shown_by=scenarios.a_clone_begins_anew,
     ),
     "checksums are not compared": mutation(

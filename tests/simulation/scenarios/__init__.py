@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bender.core.ledger import DELTA_ENTRIES_MAX
-from bender.core.messages import Request
+from bender.core.messages import OutgoingMessage
 from bender.core.timing import Timing
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation import front
@@ -122,10 +122,10 @@ class Lossy(ByHand):
     """A cluster by hand in which some requests get lost."""
 
     def __init__(self, names: str, *, page_entries_max: int = DELTA_ENTRIES_MAX) -> None:
-        self.loses: Callable[[str, Request], bool] = lambda asker, request: False
+        self.loses: Callable[[str, OutgoingMessage], bool] = lambda asker, request: False
         super().__init__(names, page_entries_max=page_entries_max)
 
-    def carry(self, name: str, request: Request) -> None:
+    def carry(self, name: str, request: OutgoingMessage) -> None:
         if self.loses(name, request):
             self.replicas[name].failed(self.now, request)
         else:

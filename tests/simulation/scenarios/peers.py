@@ -10,7 +10,7 @@ from bender.core.admin_state import key_of_state
 from bender.core.configuration import BUCKETS, DIGESTS_MAX, LASTING_S_MAX, SETTINGS_PER_KEY_MAX, Configuration, bucket
 from bender.core.ledger import NUMBER_MAX
 from bender.core.links import UNREACHED_MAX
-from bender.core.messages import Counter, Message, Request, Sender, Setting
+from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
 from bender.core.peers import CONTACTS_MAX
 from bender.core.replica import Full
 from tests.core.cluster import TTL_S
@@ -142,7 +142,7 @@ def one_client_uses_all_names() -> None:
     with suppress(Full):
         for i in range(100):
             replica.configure(1000.0, f"backend/{i}", b"{}", "one", 0)
-    obstacle = replica.configuration.obstacle(Setting("backend/other", 1, 1, 0, "other", b"{}"))
+    obstacle = replica.configuration.obstacle(ConfigSetting("backend/other", 1, 1, 0, "other", b"{}"))
     assert obstacle is None, obstacle
 
 
@@ -150,7 +150,7 @@ def a_peer_brings_more_names_than_may_be() -> None:
     """Twice as many as may be set at one node are taken, since others may have been full as well; and no more."""
     here = Configuration(10)
     for i in range(100):
-        here.join(Setting(f"backend/{i}", 1, 1, 0, "ops", b"{}"), 0.0)
+        here.join(ConfigSetting(f"backend/{i}", 1, 1, 0, "ops", b"{}"), 0.0)
     assert len(here) == 20, f"{len(here)} names are kept"
 
 
@@ -163,10 +163,10 @@ def a_removal_outlives_what_any_node_keeps() -> None:
     here, there = Configuration(), Configuration()
     for rev in (1, 2):
         for configuration in (here, there):
-            configuration.join(Setting(key, rev, 1, 0, "ops", b"drain", 3600.0), 0.0)
-    here.join(Setting(key, 3, 1, 0, "ops", None, here.left_s(key, 60.0)), 60.0)
+            configuration.join(ConfigSetting(key, rev, 1, 0, "ops", b"drain", 3600.0), 0.0)
+    here.join(ConfigSetting(key, 3, 1, 0, "ops", None, here.left_s(key, 60.0)), 60.0)
     here.due(7000.0)
-    here.join(Setting(key, here.rev_next(key), 1, 0, "ops", b"maint", 3600.0), 7000.0)
+    here.join(ConfigSetting(key, here.rev_next(key), 1, 0, "ops", b"maint", 3600.0), 7000.0)
     for each in there.told(there.settings(key), 7100.0):
         here.join(each, 7100.0)
     assert here.current(key, 7100.0) is not None, "a state that is over hides the one that was set later"
@@ -176,7 +176,7 @@ def a_state_that_was_forgotten_stays_so() -> None:
     """What comes again when it is forgotten is no news: a node would go on asking for more of it."""
     key = key_of_state(KEY)
     here = Configuration()
-    old = Setting(key, 1, 1, 0, "ops", b"drain", 60.0)
+    old = ConfigSetting(key, 1, 1, 0, "ops", b"drain", 60.0)
     here.join(old, 0.0)
     here.due(60.0)
     here.due(660.0)
@@ -188,7 +188,7 @@ def states_are_forgotten() -> None:
     """Ten minutes after their time is over there is room for others."""
     here = Configuration()
     for i in range(100):
-        here.join(Setting(f"state/{i}", 1, 1, 0, "ops", b"drain", 60.0), 0.0)
+        here.join(ConfigSetting(f"state/{i}", 1, 1, 0, "ops", b"drain", 60.0), 0.0)
     here.due(60.0)
     here.due(LASTING_S_MAX / 100)
     assert len(here) == 0, f"{len(here)} states are kept that are over"
@@ -227,7 +227,7 @@ def a_bucket_that_goes_on_differing() -> None:
     b = cluster["b"].configuration
     join = b.join
 
-    def drops(setting: Setting, now: float) -> bool:
+    def drops(setting: ConfigSetting, now: float) -> bool:
         return bucket(setting.key) != 0 and join(setting, now)
 
     b.join = drops  # type: ignore[method-assign]
@@ -251,7 +251,7 @@ def windows_of_a_very_crowded_bucket() -> None:
     assert cluster["a"].configuration.digest == cluster["b"].configuration.digest, "a and b differ for good"
 
 
-def _asked_by_b(asker: str, request: Request) -> bool:
+def _asked_by_b(asker: str, request: OutgoingMessage) -> bool:
     return asker == "b" and not request.push
 
 
@@ -265,4 +265,4 @@ def _join(cluster: ByHand, name: str, keys: list[str], revs: int = 1) -> None:
     """Let a node have settings of which nothing is pushed."""
     for key in keys:
         for rev in range(1, revs + 1):
-            cluster[name].configuration.join(Setting(key, rev, 9, 0, "ops", b"{}"), cluster.now)
+            cluster[name].configuration.join(ConfigSetting(key, rev, 9, 0, "ops", b"{}"), cluster.now)
