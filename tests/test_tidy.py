@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -224,6 +225,16 @@ class Style(TidyCase):
                     yield name
 
         self.none(BENDER, vague)
+
+    def test_no_class_name_stands_for_two_things(self) -> None:
+        """Of public classes; what is private is read beside its use."""
+        places = defaultdict(list)
+        for source in BENDER:
+            for each in source.classes:
+                if not each.name.startswith("_"):
+                    places[each.name].append(source.name)
+        self.assertGreater(len(places), 100)
+        self.assertEqual({name: modules for name, modules in places.items() if len(modules) > 1}, {})
 
     def test_functions_fit_a_screen(self) -> None:
         """A longer one hides two."""
