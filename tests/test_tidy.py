@@ -180,6 +180,18 @@ class Layers(TidyCase):
         self.assertEqual({source.package for source in BENDER}, {"", *LAYERS})
         self.assertEqual([source.name for source in BENDER if not source.package], ["bender"])
 
+    def test_a_package_has_no_name_that_is_a_module_of_it(self) -> None:
+        """When the module is imported, it takes the place of whatever the package calls so."""
+
+        def covered(source: Source) -> Iterator[str]:
+            modules = {each.name.rpartition(".")[2] for each in BENDER if each.name.rpartition(".")[0] == source.name}
+            imported = {name for name in source.imports() if name.rpartition(".")[0] != source.name}
+            names = {name.rpartition(".")[2] for name in imported} | {each.name for each in source.functions}
+            yield from (f"{name} is a module, too" for name in names & modules)
+
+        packages = {source.name.rpartition(".")[0] for source in BENDER}
+        self.none([source for source in BENDER if source.name in packages], covered)
+
     def test_the_daemon_does_not_need_what_others_are_made_with(self) -> None:
         """It starts without the libraries of the command line and of templates."""
 

@@ -8,7 +8,7 @@ was not understood.
 import gc
 import sys
 
-from bender.cli.click_base import as_utf8, run
+from bender.cli.click_base import as_utf8, run_command
 from bender.cli.commands import bender
 
 __all__ = ["bender", "main"]
@@ -19,4 +19,4 @@ def main() -> None:
     # Its imports make no garbage, and to look for some takes a tenth of the time of a short command. What runs longer
     # has the collector started again with its reactor.
     gc.disable()
-    sys.exit(run(bender, as_utf8(sys.argv[1:])))
+    sys.exit(run_command(bender, as_utf8(sys.argv[1:])))

@@ -188,7 +188,7 @@ def as_utf8(arguments: Iterable[str]) -> list[str]:
     return decoded
 
 
-def run(command: click.Command, arguments: Sequence[str]) -> int:
+def run_command(command: click.Command, arguments: Sequence[str]) -> int:
     """Do what was typed; returns the status to end with."""
     if sys.stdout is None:  # somebody has closed it, and wants to read nothing
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open to the end

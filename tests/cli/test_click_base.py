@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli import bender, click_base
-from bender.cli.click_base import OF_COMMANDS, BenderCommand, Group, first_sentence, run
+from bender.cli.click_base import OF_COMMANDS, BenderCommand, Group, first_sentence, run_command
 from bender.cli.commands import COMMANDS
 from bender.cli.session import OPTIONS
 
@@ -58,7 +58,7 @@ class Help(SynchronousTestCase):
 class Places(SynchronousTestCase):
     def error(self, *arguments: str) -> str:
         with redirect_stderr(StringIO()) as shown:
-            self.assertEqual(run(bender, arguments), 2)
+            self.assertEqual(run_command(bender, arguments), 2)
         return shown.getvalue()
 
     def test_options_of_commands(self) -> None:
@@ -105,7 +105,7 @@ class Mistakes(SynchronousTestCase):
         """What is said on stderr of a command that was not understood."""
         stderr = StringIO()
         with redirect_stderr(stderr):
-            self.assertEqual(run(bender, arguments), 2)
+            self.assertEqual(run_command(bender, arguments), 2)
         return stderr.getvalue()
 
     def test_each_is_one_sentence_that_names_the_word(self) -> None:
@@ -163,7 +163,7 @@ class Twice(SynchronousTestCase):
 
     def refusal(self, *arguments: str) -> str:
         with redirect_stderr(StringIO()) as said:
-            self.assertEqual(run(bender, arguments), 2)
+            self.assertEqual(run_command(bender, arguments), 2)
         return said.getvalue()
 
     def test_an_option(self) -> None:
@@ -198,7 +198,7 @@ class Sources(SynchronousTestCase):
             ({"BENDER_NODES": "h:1"}, ["ls", "--node=a:b:c"], "'--node'"),
         ):
             with CliRunner().isolation(env=environment), redirect_stderr(StringIO()) as said:
-                self.assertEqual(run(bender, arguments), 2)
+                self.assertEqual(run_command(bender, arguments), 2)
             self.assertIn(f"bender: invalid value for {source}: '[a:b:c]' is no node", said.getvalue())
 
 
@@ -213,5 +213,5 @@ class Empty(SynchronousTestCase):
                 apply = ["apply", "-f", str(file)]
                 for arguments in (["check", str(file)], apply, [*apply, "--prune"]):
                     with redirect_stderr(StringIO()) as said, redirect_stdout(StringIO()):
-                        self.assertEqual(run(bender, arguments), 1)
+                        self.assertEqual(run_command(bender, arguments), 1)
                     self.assertRegex(said.getvalue(), f"{file}:? declares nothing")
