@@ -32,6 +32,7 @@ from bender.client.types import (
 if TYPE_CHECKING:
     from bender.client.registrar import Registrar
     from bender.client.watch import Stand, Watch
+    from bender.process.steady_clock import make_steady
 
 __all__ = [
     "Applied",
@@ -54,6 +55,7 @@ __all__ = [
     "Unavailable",
     "Watch",
     "Word",
+    "make_steady",
     "parse_nodes",
 ]
 
@@ -68,4 +70,8 @@ def __getattr__(name: str) -> Any:
         from bender.client import watch  # noqa: PLC0415
 
         return getattr(watch, name)
+    if name == "make_steady":
+        from bender.process.steady_clock import make_steady  # noqa: PLC0415
+
+        return make_steady
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

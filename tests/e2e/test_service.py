@@ -223,7 +223,7 @@ def test_timers_run_on_a_clock_that_does_not_jump() -> None:
         import resource
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1, hard))
-        from bender import tap
+        from bender.daemon import tap
         options = tap.Options()
         # At ports of the system's choice: others may be taken, and this starts nothing.
         options.parseOptions([f"--{each}=tcp:0:interface=127.0.0.1" for each in ("api", "exchange", "events")])
