@@ -35,6 +35,8 @@ check: lint types coverage
 lint: .venv/ready-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
+	$(BIN)/validate-pyproject pyproject.toml
 
 types: .venv/ready-dev
 	$(BIN)/mypy
