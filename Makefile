@@ -37,6 +37,7 @@ lint: .venv/ready-dev
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
 	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/towncrier build --draft --version next >/dev/null
 
 types: .venv/ready-dev
 	$(BIN)/mypy
