@@ -1,3 +1,3 @@
 """A masterless, expiring service registry."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
