@@ -115,14 +115,14 @@ class Acknowledger:
             self.acknowledged, self.problem = stand or self.acknowledged, None
             if told.warning is not None:
                 # Not in the words of the node, for this ends up in the log.
-                self.problem = f"another program has the name {self.name}, too; give each driver its own --name"
-                self._complain("name", "Deregistrations that wait need the word of both: {problem}.")
+                self.problem = f"another program uses the name {self.name}: give each driver its own --name"
+                self._complain("name", "Deregistrations that wait need a confirmation from both: {problem}.")
             return 0.0
         unknown = refusal.status == HTTPStatus.NOT_FOUND
-        why = "does not know of consumers" if unknown else f"refuses it: {shown(str(refusal))}"
+        why = "does not support consumers" if unknown else f"refuses the confirmation: {shown(str(refusal))}"
         self.problem = f"{node} {why}"
         # Not by the text, which may differ each time.
-        self._complain((node, refusal.status), "How far HAProxy is cannot be told: {problem}.")
+        self._complain((node, refusal.status), "Confirmations cannot be sent: {problem}.")
         return UNKNOWN_S if unknown else AGAIN_S
 
     def _complain(self, about: object, line: str) -> None:
@@ -133,4 +133,4 @@ class Acknowledger:
 
     def _failed(self, failure: Any) -> None:
         if not failure.check(CancelledError):
-            self._log.failure("Telling how far HAProxy is failed; it is tried with the next event.", failure)
+            self._log.failure("Sending a confirmation failed; it is retried with the next event.", failure)

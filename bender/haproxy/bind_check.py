@@ -12,7 +12,7 @@ import socket
 _WHY = {
     errno.EADDRINUSE: "another program listens there",
     errno.EADDRNOTAVAIL: "this machine has no such address",
-    errno.EAFNOSUPPORT: "this machine has no addresses of that kind",
+    errno.EAFNOSUPPORT: "this machine has no addresses of that family",
 }
 
 

@@ -89,8 +89,8 @@ def find(source: Path) -> FoundCertificates:
         problems[_ALL] = f"{source} cannot be read: {error.strerror}"
     if not usable and not problems:
         problems[_ALL] = (
-            f"{source} has no certificate: expected are files .pem with a certificate, its chain and its key, or "
-            f"folders with {_CHAIN} and {_KEY}"
+            f"{source} has no certificate: add .pem files with a certificate, its chain and its key, or folders with "
+            f"{_CHAIN} and {_KEY}"
         )
     return FoundCertificates(usable, problems)
 
@@ -116,7 +116,7 @@ class CertificateStore:
             if name in before:
                 usable[name] = before[name]
             kept = name in before or (name == _ALL and before)
-            then = "what was there before stays in use" if kept else "it is left out"
+            then = "the previous copy stays in use" if kept else "it is left out"
             problems[f"certificates/{name}" if name else "certificates"] = f"{problem}; {then}"
         if not usable:
             return StoredCertificates(None, problems)

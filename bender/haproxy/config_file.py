@@ -56,9 +56,7 @@ def held(output: Path) -> IO[str]:
         flock(lock, LOCK_EX | LOCK_NB)
     except OSError as error:
         lock.close()
-        raise ConfigRefused(
-            f"another driver keeps {output}: end that first, or give this one files of its own"
-        ) from error
+        raise ConfigRefused(f"another driver uses {output}: stop it, or give this driver files of its own") from error
     return lock
 
 

@@ -177,7 +177,7 @@ class Driver(Service):
 
     def _ended(self, failure: Any) -> None:
         if not failure.check(CancelledError):
-            self._log.failure("This should not have happened, and nothing is done any more: start again.", failure)
+            self._log.failure("The driver has stopped working after an unexpected error: restart it.", failure)
 
     # What bender says.
 
@@ -186,7 +186,7 @@ class Driver(Service):
             try:
                 self._hear(event)
             except Exception:
-                self._log.failure("{id} cannot be understood and is passed over.", id=shown(event.id))
+                self._log.failure("An event about {id} could not be processed and is ignored.", id=shown(event.id))
 
     def _hear(self, event: Event) -> None:
         now = self._reactor.seconds()
@@ -194,7 +194,7 @@ class Driver(Service):
         if event.event == "synced":
             self.wanted.begin(now)
             self.synced = True
-            self._log.info("Following {node}, which has said all that it knows.", node=event.node)
+            self._log.info("Following {node}, which has sent its full state.", node=event.node)
         else:
             kind: Any = event.kind
             if self.held is not None and kind != "registration":
@@ -209,7 +209,7 @@ class Driver(Service):
         before, taken = self._followed, self.watch.taken
         self._followed = self.consumer.followed = None if taken is None else taken.node
         if self._followed != before and before is not None:
-            self._log.info("Following {node}, after {before}.", node=self._followed, before=before)
+            self._log.info("Following {node} instead of {before}.", node=self._followed, before=before)
         if self.behind_since is None:
             self.behind_since = self._reactor.seconds()
         self._stand = self.watch.taken
@@ -224,12 +224,12 @@ class Driver(Service):
 
     def _nobody(self, problems: Mapping[str, str]) -> None:
         self.away = dict(problems)
-        said = "; ".join(f"{node} {problem}" for node, problem in problems.items())
-        self._log.warn("No node can be followed, HAProxy is left as it is: {said}.", said=said)
+        reasons = "; ".join(f"{node} {problem}" for node, problem in problems.items())
+        self._log.warn("No node can be followed; HAProxy stays unchanged: {problems}.", problems=reasons)
 
     def _unreadable(self, node: str, id_: str, problem: str) -> None:
-        said = f"has sent an event that cannot be read: {problem}"
-        self.wanted.registry.note(id_ or node, f"{node} {said}" if id_ else said)
+        problem = f"sent an event that cannot be read: {problem}"
+        self.wanted.registry.note(id_ or node, f"{node} {problem}" if id_ else problem)
         self.poke()
 
     def _moved(self, host: str) -> None:
@@ -244,12 +244,12 @@ class Driver(Service):
         if self.ready or not (lost or self._reactor.seconds() < self._quiet_at):
             self.held = None
             return True
-        why = f"bender knows no frontend, but {self.loader.files.output} has some"
+        why = f"bender has no frontend, but {self.loader.files.output} has some"
         if not lost:
-            why = f"backends and frontends are being set again, until nothing more is set for {QUIET_S:g} s"
+            why = f"backends and frontends are being set again; waiting until none is set for {QUIET_S:g} s"
         if self.held != why:
             self.held = why
-            self._log.warn("HAProxy is left as it is: {why}.", why=why)
+            self._log.warn("HAProxy stays unchanged: {why}.", why=why)
         return False
 
     # Turns.
@@ -280,7 +280,7 @@ class Driver(Service):
             except CancelledError:
                 raise
             except Exception:
-                self._log.failure("A turn failed; the next one looks at everything.")
+                self._log.failure("A turn failed; the next one checks everything.")
                 self._later()
             self._complain()
             self._report_changes()
@@ -289,7 +289,7 @@ class Driver(Service):
     def _complain(self) -> None:
         """Log each problem once, for as long as it lasts."""
         for id_, problem in self.wanted.new_problems().items():
-            self._log.warn("{id} is left out, or a part of it: {problem}.", id=id_, problem=problem)
+            self._log.warn("{id} is left out, in whole or in part: {problem}.", id=id_, problem=problem)
 
     def _report(self) -> Report:
         counted = self.counts.report() if self._reporting else {}
@@ -442,17 +442,17 @@ class Driver(Service):
         self._look_at = self._leaving.look_at(now) or inf
         if outcome.homeless:
             self.wanted.reshaped = True
-        for words in outcome.refused:
-            if words not in self.refused:
-                self._log.error("HAProxy did not carry out: {words}", words=words)
-                self.refused.append(words)
+        for command in outcome.refused:
+            if command not in self.refused:
+                self._log.error("HAProxy did not carry out {command}", command=command)
+                self.refused.append(command)
 
     def _meet(self, process: HaproxyProcess) -> None:
         """This is who answers now."""
         self.silence = ""
         if process.is_the_same(self.process):
             return
-        self._log.info("HAProxy {pid} answers; all of it is looked at.", pid=process.pid)
+        self._log.info("HAProxy (process {pid}) answers; checking all of it.", pid=process.pid)
         self.counts.restarted()
         self.process = process
         self._everything = True

@@ -85,7 +85,7 @@ class MachineFiles(Service):
                 taken = self._store.take(self._certificates, self.in_use())
             except OSError as error:
                 folder = self._store.last()
-                then = "" if folder is None else "; what was there before stays in use"
+                then = "" if folder is None else "; the previous copies stay in use"
                 problems["certificates"] = f"cannot be copied ({error.strerror}){then}"
                 self._taken = None  # it is tried again at the next look
             else:

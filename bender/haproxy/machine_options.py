@@ -52,8 +52,8 @@ def require_used(given: Mapping[str, str], template: str | None) -> None:
     for option, use in _USES.items():
         if option in given and template is not None and use not in template:
             raise OptionError(
-                f"--{option} does nothing with this --template, in which there is no {use}: copy the lines with it "
-                f"from the built-in template, or leave out --{option}."
+                f"--{option} has no effect with this --template, which does not use {use}: copy the lines with it from "
+                f"the built-in template, or leave out --{option}."
             )
 
 
@@ -62,9 +62,7 @@ def _log(text: str | None) -> Log | None:
         return None
     target, comma, facility = text.partition(",")
     if comma and facility not in _FACILITIES:
-        raise OptionError(
-            f"--log {text}: {facility!r} is not a facility of syslog: choose one of {', '.join(_FACILITIES)}."
-        )
+        raise OptionError(f"--log {text}: {facility!r} is not a syslog facility: use one of {', '.join(_FACILITIES)}.")
     facility = facility or "local0"
     if target in _OUTPUTS:
         return Log(target, facility, "raw")
@@ -90,8 +88,8 @@ def _log_address(text: str, target: str) -> str:
     except ValueError:
         raise OptionError(
             f"--log {text} must be ADDRESS[:PORT], the path of a socket such as /dev/log, stdout or stderr, optionally "
-            "with a comma and a facility such as local3. Names are refused, because HAProxy does not start while one "
-            "cannot be resolved."
+            "with a comma and a facility such as local3. Host names are refused, because HAProxy does not start while "
+            "one cannot be resolved."
         ) from None
 
 
@@ -101,8 +99,8 @@ def _stats(text: str | None, *, insecure: bool) -> str | None:
     address, port = _stats_place(text)
     if not insecure and (address is None or not ip_address(address).is_loopback):
         raise OptionError(
-            f"--stats {text} can be reached from other machines and nothing protects it: choose 127.0.0.1, or add "
-            "--insecure if all who can reach it may read it."
+            f"--stats {text} can be reached from other machines and nothing protects it: use 127.0.0.1, or add "
+            "--insecure if every client that reaches it may read it."
         )
     return at("*" if address is None else address, port)
 
@@ -115,7 +113,7 @@ def _stats_place(text: str) -> tuple[str | None, int]:
         (bind,) = parse_bind(wanted)
     except (Invalid, ValueError):
         raise OptionError(
-            f"--stats {text} must be PORT, ADDRESS or ADDRESS:PORT, with an address of IPv6 in brackets."
+            f"--stats {text} must be PORT, ADDRESS or ADDRESS:PORT, with an IPv6 address in brackets."
         ) from None
     return bind.address, bind.port
 

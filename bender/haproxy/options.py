@@ -29,25 +29,28 @@ _TIMEOUTS = ", ".join(f"{name} ({seconds:g})" for name, seconds in TIMEOUTS.item
 OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "bender": (
         "URL",
-        f"of a node's API; repeatable, others stand in for it [default: BENDER_NODES, else 127.0.0.1:{API_PORT}]",
+        f"of a node's API; repeatable; any that answers is used [default: BENDER_NODES, else 127.0.0.1:{API_PORT}]",
     ),
-    "output": ("FILE", "with the configuration that is written for HAProxy; needed"),
-    "socket": ("FILE", "that is HAProxy's socket for the Runtime API; needed"),
-    "template": ("FILE", "with the configuration as a template of Jinja2; a good one is built in"),
-    "include": ("FOLDER", "with lines of your own, such as frontend-NAME.cfg, which are read whenever they change"),
-    "certificates": ("PATH", "of certificates for TLS, a file or a folder, which are loaded whenever they change"),
-    "log": ("WHERE", "HAProxy logs requests to: ADDRESS[:PORT] or a socket's path, perhaps with ,FACILITY; or stdout"),
-    "stats": ("[ADDRESS:]PORT", "with HAProxy's page of statistics, and /metrics for Prometheus"),
-    "maxconn": ("NUMBER", "of connections at the same time [default: HAProxy's own, by the limit of open files]"),
+    "output": ("FILE", "for HAProxy's configuration, which the driver writes; required"),
+    "socket": ("FILE", "of HAProxy's socket for the Runtime API; required"),
+    "template": ("FILE", "with a Jinja2 template of the configuration [default: the built-in one]"),
+    "include": ("FOLDER", "with lines of your own, such as frontend-NAME.cfg; read again when they change"),
+    "certificates": ("PATH", "of the TLS certificates, a file or a folder; loaded again when they change"),
+    "log": (
+        "WHERE",
+        "HAProxy logs requests: ADDRESS[:PORT], a socket's path or stdout; optionally with ,FACILITY",
+    ),
+    "stats": ("[ADDRESS:]PORT", "of HAProxy's statistics page, and of /metrics for Prometheus"),
+    "maxconn": ("NUMBER", "of concurrent connections [default: HAProxy's own, from the limit of open files]"),
     "timeouts": ("NAME=SECONDS,…", f"for frontends and backends that set none; the defaults are {_TIMEOUTS}"),
-    "reload": ("COMMAND", "of the shell that has HAProxy load the file again"),
-    "run": ("HAPROXY", "program to start and look after, instead of --reload; --socket is where it is to listen"),
-    "check": ("HAPROXY", "program that checks the configuration; that of --run if not said, or else haproxy"),
-    "status": ("ENDPOINT", "where it is told how things are, as JSON over HTTP"),
-    "name": ("NAME", "that bender knows this driver by; HOSTNAME-haproxy if not said"),
-    "report": (None, "tell bender what HAProxy finds out about instances, and what it counts"),
-    "token-file": ("FILE", "with the token to show to bender; that in BENDER_TOKEN if not said"),
-    "ca": ("FILE", "with the certificates (PEM) of who signed those of nodes, which are then spoken to by TLS"),
+    "reload": ("COMMAND", "for the shell that makes HAProxy load the file again"),
+    "run": ("HAPROXY", "program to start and supervise, instead of --reload; it listens at --socket"),
+    "check": ("HAPROXY", "program that checks the configuration [default: that of --run, else haproxy]"),
+    "status": ("ENDPOINT", "where the driver serves its status, as JSON over HTTP"),
+    "name": ("NAME", "of this driver in bender [default: HOSTNAME-haproxy]"),
+    "report": (None, "report to bender which instances HAProxy finds down, and what it counts"),
+    "token-file": ("FILE", "with the token to send to nodes [default: BENDER_TOKEN]"),
+    "ca": ("FILE", "with the CA certificates (PEM) that signed those of the nodes; connections then use TLS"),
     "insecure": (None, "allow a --status or --stats that other machines can reach"),
 }
 
@@ -89,10 +92,13 @@ def choose(
     for option in ("output", "socket"):
         if option not in given:
             raise OptionError(
-                f"--{option} is needed: {OPTIONS[option][0]} {OPTIONS[option][1].removesuffix('; needed')}."
+                f"--{option} is required: {OPTIONS[option][0]} {OPTIONS[option][1].removesuffix('; required')}."
             )
     if "run" in given and "reload" in given:
-        raise OptionError("--run and --reload exclude each other: what is started here is reloaded here.")
+        raise OptionError(
+            "--run and --reload exclude each other, because the driver itself reloads what --run starts: leave out "
+            "one of them."
+        )
     insecure = "insecure" in flags
     template = _read_text("template", given.get("template"))
     require_used(given, template)
@@ -161,7 +167,7 @@ def _output(text: str) -> Path:
         raise OptionError(f"--output {text} is a folder: name a file in it.")
     if not _may_write_to(path.parent):
         raise OptionError(
-            f"--output {text} cannot be written: there is no folder {path.parent} that this user may write to."
+            f"--output {text} cannot be written: create the folder {path.parent}, or let this user write to it."
         )
     return path
 
@@ -177,8 +183,8 @@ def _socket(text: str, *, runs: bool) -> Path:
         raise OptionError(f"--socket {text} is a folder: name a file in it.")
     if runs and not _may_write_to(path.parent):
         raise OptionError(
-            f"--socket {text} cannot be made by the HAProxy that --run starts: there is no folder {path.parent} that "
-            "this user may write to."
+            f"--socket {text} cannot be created by the HAProxy that --run starts: create the folder {path.parent}, or "
+            "let this user write to it."
         )
     return path
 
@@ -192,11 +198,9 @@ def _program(given: Mapping[str, str], path: str | None) -> str:
     name = given.get("run", "haproxy") if option is None else given[option]
     found = which(name, path=path)
     if found is None and option is None:
-        raise OptionError(
-            "haproxy is not there to check configurations with: install it, or say where it is by --check."
-        )
+        raise OptionError("haproxy, which checks configurations, is not in PATH: install it, or name it with --check.")
     if found is None:
-        raise OptionError(f"--{option} {name} is no program that can be run.")
+        raise OptionError(f"--{option} {name} is not an executable program: name HAProxy itself.")
     return str(Path(found).absolute())
 
 
@@ -206,8 +210,8 @@ def _status(text: str | None, *, insecure: bool) -> Endpoint | None:
     endpoint = parse_endpoint(RawOption("--status", text))
     if not endpoint.loopback and not insecure:
         raise OptionError(
-            f"--status {text} can be reached from other machines and nothing protects it: choose interface=127.0.0.1 "
-            "or a unix: socket, or add --insecure if all who can reach it may read it."
+            f"--status {text} can be reached from other machines and nothing protects it: use interface=127.0.0.1 "
+            "or a unix: socket, or add --insecure if every client that reaches it may read it."
         )
     return endpoint
 
@@ -234,7 +238,7 @@ def _token(path: str | None, environment: Mapping[str, str]) -> str | None:
         return environment.get("BENDER_TOKEN") or None
     token = text.strip()
     if not (token and token.isascii() and token.isprintable()):
-        raise OptionError(f"--token-file {path} holds no token, which is one line of ASCII.")
+        raise OptionError(f"--token-file {path} has no token: write one line of printable ASCII into it.")
     return token
 
 

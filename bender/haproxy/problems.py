@@ -26,11 +26,11 @@ def troubles(
     """
     refusal = loader.refusal
     if held:
-        yield DriverProblem(HELD, held, instead=f"HAProxy goes on with what {loader.files.output} has")
+        yield DriverProblem(HELD, held, instead=f"HAProxy keeps the configuration in {loader.files.output}")
     if silence:
         yield DriverProblem(UNREACHABLE, f"HAProxy {silence}")
     if loader.unwritable is not None:
-        instead = "HAProxy has the members as bender says, but begins with older ones when it is started again"
+        instead = "HAProxy has the current members, but would start with older ones"
         yield DriverProblem(UNWRITABLE, loader.unwritable, instead=instead if refusal is None else serving(loader))
     if refusal is not None and not refusal.unwritten:
         yield DriverProblem(REFUSED, refusal.why, instead=serving(loader))
@@ -42,8 +42,8 @@ def serving(loader: HaproxyReloader) -> str:
     """Return what HAProxy goes on with, in a clause."""
     since = "" if loader.loaded_ms is None else f" of {_clock(loader.loaded_ms)}"
     if loader.loaded is None:
-        return "HAProxy goes on with the configuration that it began with"
-    return f"HAProxy goes on with the configuration{since}, {_frontends(loader.loaded)}"
+        return "HAProxy keeps the configuration that it started with"
+    return f"HAProxy keeps the configuration{since}, {_frontends(loader.loaded)}"
 
 
 def _frontends(shape: Topology) -> str:

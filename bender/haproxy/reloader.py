@@ -217,7 +217,7 @@ class HaproxyReloader:
         def done(result: object) -> None:
             self._rewriting = None
             if isinstance(result, Failure) and not result.check(CancelledError):
-                self._log.failure("The file could not be rewritten.", result)
+                self._log.failure("The configuration file could not be rewritten.", result)
 
         self._rewriting = rewriting = Deferred.fromCoroutine(self.rewrite())
         rewriting.addBoth(done)
@@ -247,7 +247,7 @@ class HaproxyReloader:
         except (ConfigRefused, Unrenderable) as error:
             self.stale = True
             if self.problem != str(error):
-                self._log.error("The file stays as it is: {why}", why=str(error))
+                self._log.error("The configuration file stays unchanged: {why}", why=str(error))
             self.problem = str(error)
         else:
             self.problem = None
@@ -278,7 +278,7 @@ class HaproxyReloader:
             self.files.keep_states(states(pools, servers, self.findings))
         except ConfigRefused as error:
             if self.states_problem != str(error):
-                self._log.error("HAProxy would begin with all servers up: {why}.", why=str(error))
+                self._log.error("HAProxy would start with all servers up: {why}.", why=str(error))
             self.states_problem = str(error)
         else:
             self.states_problem = None
@@ -362,7 +362,7 @@ class HaproxyReloader:
                 if not begun.is_the_same(process) and not begun.stopping:
                     return begun
             await self.reloading.check()
-        raise ReloadFailed(f"HAProxy did not begin within {BEGIN_S_MAX:g} s")
+        raise ReloadFailed(f"HAProxy did not start within {BEGIN_S_MAX:g} s")
 
     def _back_to(self, before: Written | None, description: str, why: str) -> None:
         self.stale = True
@@ -376,7 +376,7 @@ class HaproxyReloader:
     def _refuse(self, description: str, why: str, again_at: float, *, unwritten: bool = False) -> None:
         at_ms = self.wall_ms()
         if self.refusal is None or self.refusal.why != why:
-            self._log.error("HAProxy goes on with what it has: {why}", why=why)
+            self._log.error("HAProxy keeps its configuration: {why}", why=why)
         elif self.refusal.description == description:
             at_ms = self.refusal.at_ms
         self.refusal = RefusedTopology(description, why, at_ms, again_at, unwritten)

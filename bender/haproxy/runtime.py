@@ -33,7 +33,7 @@ ANSWER_BYTES_MAX = 256 * 1024 * 1024
 PROMPT = b"\n> "
 
 #: The answer to a text that is not one command, in HAProxy's place.
-NOT_SENT = "It was not sent, for it is not one command."
+NOT_SENT = "Not sent: this is not exactly one command."
 
 
 class Runtime:

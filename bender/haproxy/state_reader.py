@@ -89,11 +89,11 @@ class StateReader(Service):
             try:
                 await self._ask()
             except (NoAnswer, BenderError) as error:
-                self._log.debug("A state could not be asked for: {why}.", why=str(error))
+                self._log.debug("A state could not be read: {why}.", why=str(error))
             except CancelledError:
                 raise
             except Exception:
-                self._log.failure("Asking for states failed; it is tried again.")
+                self._log.failure("Reading states failed; trying again.")
             await deferLater(self._reactor, LOOK_S)
 
     async def _ask(self) -> None:
@@ -114,8 +114,8 @@ class StateReader(Service):
         elif id_ not in self._complained:
             self._complained.add(id_)
             self._log.warn(
-                "bender has lost the state that was set of {id} and says that {id} is up. The state is kept for "
-                "{left_s:.0f} s more, or until one is set, such as by: bender up {instance} --for 60",
+                "bender has lost the state that was set for {id}, and reports it as up. The driver keeps the state for "
+                "another {left_s:.0f} s, or until a state is set, for example with: bender up {instance} --for 60",
                 id=id_,
                 instance=id_.removeprefix("registration/"),
                 left_s=until - self._driver.now(),

@@ -42,15 +42,15 @@ def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
     if driver.ready and not driver.silence and unwritable is None:
         return HTTPStatus.OK, {"ready": True}
     if not driver.synced:
-        why = "no node of bender has said yet all that it knows"
+        why = "no node has sent its full state yet"
     elif driver.held is not None:
         why = driver.held
     elif driver.silence:
         why = f"HAProxy {driver.silence}"
     elif unwritable is not None:
-        why = f"{unwritable}; it is tried again, with growing pauses of up to {WRITE_AGAIN_S_MAX:g} s"
+        why = f"{unwritable}; it is retried with growing pauses of up to {WRITE_AGAIN_S_MAX:g} s"
     else:
-        why = driver.loader.refusal.why if driver.loader.refusal is not None else "HAProxy is about to be told"
+        why = driver.loader.refusal.why if driver.loader.refusal is not None else "HAProxy is about to be updated"
     return HTTPStatus.SERVICE_UNAVAILABLE, {"code": "NOT_READY", "message": why}
 
 
@@ -99,7 +99,7 @@ def _haproxy(driver: Driver) -> dict[str, Any]:
 
 def _problems(driver: Driver) -> dict[str, str]:
     """By id of backends, frontends and registrations, what of them cannot be used or understood."""
-    without = {id_: "its host has no address that is known" for ids in driver.wanted.homeless.values() for id_ in ids}
+    without = {id_: "no usable address is known for its host" for ids in driver.wanted.homeless.values() for id_ in ids}
     return dict(sorted((driver.wanted.all_problems | without).items()))
 
 
@@ -156,7 +156,12 @@ class _Root(Resource):
     def getChild(self, path: bytes, request: Request) -> Resource:
         page: Any = self._pages.children.get(path)
         if page is None or request.postpath:
-            return _Page(lambda: (HTTPStatus.NOT_FOUND, {"code": "NOT_FOUND", "message": "there is no such page"}))
+            return _Page(
+                lambda: (
+                    HTTPStatus.NOT_FOUND,
+                    {"code": "NOT_FOUND", "message": "no such page: use /status or /ready"},
+                )
+            )
         found: Resource = page
         return found
 
@@ -172,7 +177,7 @@ class _Page(Resource):
         status, content = self._content()
         if request.method not in (b"GET", b"HEAD"):
             status = HTTPStatus.METHOD_NOT_ALLOWED
-            content = {"code": "METHOD_NOT_ALLOWED", "message": "this can be read, and nothing else"}
+            content = {"code": "METHOD_NOT_ALLOWED", "message": "use GET or HEAD"}
             request.setHeader(b"Allow", b"GET, HEAD")
         elif status == HTTPStatus.SERVICE_UNAVAILABLE:
             request.setHeader(b"Retry-After", b"1")

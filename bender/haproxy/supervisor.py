@@ -93,7 +93,7 @@ class ReloadCommand:
     async def reload(self, *, running: bool) -> None:
         del running  # the command may be one that starts it
         if self._command is None:
-            raise ReloadFailed("there is neither --reload nor --run: HAProxy has to be reloaded by hand")
+            raise ReloadFailed("neither --reload nor --run is set: reload HAProxy by hand")
         try:
             ran = await run(self._reactor, ["/bin/sh", "-c", self._command], COMMAND_S_MAX)
         except CannotRun as error:
@@ -146,7 +146,7 @@ class HaproxySupervisor:
     async def check(self) -> None:
         with suppress(NoAnswer, Unreadable):  # while it begins again there is none
             if (await self._find()).failed > self._failed:
-                raise ReloadFailed("HAProxy could not begin with it, and says why in its own log")
+                raise ReloadFailed("HAProxy could not start with it: its own log has the reason")
 
     async def end(self) -> None:
         if self._keeping is not None:
@@ -176,27 +176,27 @@ class HaproxySupervisor:
             except OSError as error:
                 self._log.error("HAProxy cannot be started ({error}).", error=error.strerror)
             except Exception:
-                self._log.failure("Running HAProxy failed; it is tried again.")
+                self._log.failure("Running HAProxy failed; trying again.")
             stayed = self._reactor.seconds() - began_at > STAYED_S
             again_s = AGAIN_S_MIN if stayed or not again_s else min(2 * again_s, AGAIN_S_MAX)
-            self._log.warn("HAProxy is started again in {seconds:g} s.", seconds=again_s)
+            self._log.warn("Restarting HAProxy in {seconds:g} s.", seconds=again_s)
 
     async def _run(self) -> None:
         """Adopt the HAProxy that is there, or start one, and wait for its end."""
         try:
             pid = (await self._find()).pid
-            self._log.info("HAProxy is running as {pid} and is kept.", pid=pid)
+            self._log.info("HAProxy already runs as process {pid}, which is kept.", pid=pid)
         except (NoAnswer, Unreadable):
             if self.before_start is not None:
                 await self.before_start()
             pid = self._start()
             self.starts += 1
-            self._log.info("HAProxy is started as {pid}.", pid=pid)
+            self._log.info("Started HAProxy as process {pid}.", pid=pid)
         ProcessWatch(self._reactor, pid, self._ended)
         self._pid = pid
         self.on_start()
         await self._until_ended()
-        self._log.warn("HAProxy {pid} has ended.", pid=pid)
+        self._log.warn("HAProxy (process {pid}) has ended.", pid=pid)
 
     def _start(self) -> int:
         """It reads nothing, and says what it has to say where this process does."""

@@ -61,7 +61,7 @@ class DriverCommandLine(BaseOptions):
 
     program = "bender-haproxy"
     files_read = FILES_READ
-    longdesc = "Keeps one HAProxy as bender says: its configuration by a file, its servers without a reload."
+    longdesc = "Configures one HAProxy from bender: its configuration file, and its servers without a reload."
     optParameters = [
         [option, None, None, f"{takes} {doc}"]
         for option, (takes, doc) in OPTIONS.items()
@@ -180,7 +180,7 @@ def _use_machine(files: MachineFiles, choices: DriverOptions) -> None:
     """Have a driver take what these options say of the machine. Raises `OptionError`."""
     stats = choices.machine.stats
     if stats is not None and stats not in files.in_use() and (why := why_not(stats, shared=False)) is not None:
-        raise OptionError(f"--stats {stats} cannot be listened on, for {why}: choose another port or address.")
+        raise OptionError(f"--stats {stats} cannot be used, because {why}: choose another port or address.")
     exporter = stats is not None and _has_exporter(choices.haproxy)
     files.use(evolve(choices.machine, exporter=exporter), choices.certificates, choices.include)
 
@@ -212,7 +212,7 @@ def _beside(choices: DriverOptions) -> frozenset[ListeningPlace]:
     if choices.status is None or choices.status.kind == "unix":
         return frozenset()
     bind = f"{choices.status.interface or '*'}:{choices.status.port}"
-    return frozenset(evolve(each, owner="the driver tells its --status") for each in listened_in(f"bind {bind}"))
+    return frozenset(evolve(each, owner="the driver serves its --status") for each in listened_in(f"bind {bind}"))
 
 
 def _reloading(choices: DriverOptions, reactor: Any) -> HaproxyControl:
@@ -256,7 +256,7 @@ def _check(choices: DriverOptions) -> str:
             check_now(choices.haproxy, Path(draft.name))
         except ConfigRefused as error:
             why = located(str(error), rendered.text)
-            refuse(f"{choices.haproxy} refuses the configuration that an empty registry gives: {why}.")
+            refuse(f"{choices.haproxy} refuses the configuration for an empty registry: {why}.")
     return f"nodes {', '.join(choices.nodes)}, output {choices.output}, socket {choices.socket}"
 
 
@@ -286,4 +286,4 @@ def _version(haproxy: str) -> tuple[int, ...]:
         ).stdout
         return version_in(said.partition(" version ")[2].partition(" ")[0])
     except (OSError, subprocess.SubprocessError, ValueError):
-        refuse(f"{haproxy} does not say with -v which version of HAProxy it is: name HAProxy itself.")
+        refuse(f"{haproxy} -v prints no version of HAProxy: name HAProxy itself with --run or --check.")

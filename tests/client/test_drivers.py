@@ -13,7 +13,7 @@ from bender.client.drivers import APPLIED_S_MAX, LOOK_S, problems_of, trouble_of
 from bender.core.consumers import digest_of
 
 SHOP = {"id": "backend/shop", "name": "shop", "app": "web", "version": "1"}
-REFUSED = {"kind": "refused", "why": "line 3: no", "since": 1000, "instead": "HAProxy goes on with the old one"}
+REFUSED = {"kind": "refused", "why": "line 3: no", "since": 1000, "instead": "HAProxy keeps the old one"}
 SILENT = {"kind": "unreachable", "why": "HAProxy does not answer", "since": 1000}
 
 
@@ -60,7 +60,7 @@ class Waiting(SynchronousTestCase):
     def test_refused(self) -> None:
         """A driver that refuses a change is named at once, with the reason and what it serves instead."""
         texts = self.wait([driver("a", REFUSED, applied=False), driver("b", applied=True)])
-        self.assertEqual(texts, ["a refuses it: line 3: no; HAProxy goes on with the old one"])
+        self.assertEqual(texts, ["a refuses it: line 3: no; HAProxy keeps the old one"])
         self.assertEqual((self.pauses, [each.refuses for each in self.lacking]), ([], [True]))
 
     def test_another_problem(self) -> None:
@@ -134,7 +134,7 @@ class Problems(SynchronousTestCase):
         self.assertEqual(
             said,
             [
-                "refuses the configuration, for 1 s: line 3: no; HAProxy goes on with the old one",
+                "refuses the configuration, for 1 s: line 3: no; HAProxy keeps the old one",
                 "leaves out frontend/www, or a part of it, for 2 s: bind: no",
                 "has a problem, for 3 s: who knows",
             ],

@@ -268,7 +268,7 @@ async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
             assert (await node.call("PUT", "/frontends/taken", wanted)).status == 201
             status = await driver.until("refusing", lambda status: status["problems"])
             assert status["problems"] == {
-                "frontend/taken": f"bind: nobody can listen at 127.0.0.1:{taken}: another program listens there"
+                "frontend/taken": f"bind: cannot listen at 127.0.0.1:{taken}: another program listens there"
             }
             await asking.until_asked(100)
         assert asking.failed == []
@@ -298,9 +298,9 @@ async def test_some_addresses_that_cannot_be_had(cluster: Cluster, place: Place)
         assert asking.failed == []
         assert status["problems"] == {
             "frontend/www": f"frontend/www is served at {binds[0]} only, without its redirect to HTTPS: "
-            f"there is no certificate for {binds[2]}: name the folder or file with it by --certificates; "
-            f"nobody can listen at {binds[1]}: another program listens there; "
-            f"nobody can listen at {foreign}: this machine has no such address"
+            f"there is no certificate for {binds[2]}: name its file or folder with --certificates; "
+            f"cannot listen at {binds[1]}: another program listens there; "
+            f"cannot listen at {foreign}: this machine has no such address"
         }
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", tls))
@@ -340,7 +340,7 @@ async def test_a_second_driver_with_the_same_files(cluster: Cluster, place: Plac
     other = place.driver([node])
     other.start()
     await other.ended()
-    assert "another driver keeps" in other.output
+    assert "another driver uses" in other.output
     assert (await driver.status())["ready"]
 
 

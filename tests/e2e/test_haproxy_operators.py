@@ -63,7 +63,7 @@ async def test_the_only_node_is_started_again(cluster: Cluster, place: Place, st
         await driver.until("keeping it", lambda status: kept(other) in status["kept"])
         await pause(ASKED_S)
         assert {*asking.answers()} == {f"1/{well.name}"}
-        assert f"{kept(other).removesuffix('/state')} is up" in driver.output
+        assert f"has lost the state that was set for {kept(other).removesuffix('/state')}" in driver.output
         await set_state(node, other, state)
         await driver.until("knowing it", lambda status: kept(other) not in status["kept"])
         assert {*asking.answers()} == {f"1/{well.name}"}

@@ -53,10 +53,10 @@ class Telling(ClientCase):
             for port in (1, 2):
                 self.consumer.acknowledge(self.up(port))
                 self.network.settle()
-        problem = "another program has the name edge 1, too; give each driver its own --name"
+        problem = "another program uses the name edge 1: give each driver its own --name"
         self.assertEqual(self.consumer.problem, problem)
         said = [formatEvent(event) for event in logs if "--name" in str(formatEvent(event))]
-        self.assertEqual(said, [f"Deregistrations that wait need the word of both: {problem}."])
+        self.assertEqual(said, [f"Deregistrations that wait need a confirmation from both: {problem}."])
         behind = {each.instance: each.behind for each in self.node(ONE).consumers.shown()}
         self.assertEqual(behind, {self.consumer.instance: 0, consumer.instance: 2})
         self.result(other.watch.aclose())
@@ -155,5 +155,5 @@ class Older(ClientCase):
         for cursor in ("1", "2", "3"):
             consumer.acknowledge(Stand("10.0.0.8:80", cursor))
             self.network.pass_time(1)
-        self.assertIn("does not know of consumers", str(consumer.problem))
+        self.assertIn("does not support consumers", str(consumer.problem))
         self.assertLessEqual(consumer._client.requests, 1)

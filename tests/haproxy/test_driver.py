@@ -266,7 +266,7 @@ class Beginning(DriverCase):
         self.tell(SYNCED)
         self.settle(10)
         self.assertEqual((self.haproxy.commands(), self.servers()), ([], {A: (0, 1)}))
-        self.assertIn("knows no frontend", str(self.driver.held))
+        self.assertIn("has no frontend", str(self.driver.held))
         self.assertFalse(self.driver.ready)
         self.tell(online(2), *SHOP)
         self.settle(QUIET_S + 0.5)
@@ -281,7 +281,7 @@ class Beginning(DriverCase):
         shop, www = SHOP
         self.tell(shop)
         self.settle(2 * QUIET_S)
-        self.assertIn("knows no frontend", str(self.driver.held))
+        self.assertIn("has no frontend", str(self.driver.held))
         self.tell(www)
         self.settle(QUIET_S - 1)
         self.tell(frontend("second", backend="shop", bind="*:81"))
@@ -429,8 +429,10 @@ class Hostile(DriverCase):
         self.assertEqual({*self.servers()}, {A, C})
         said = [line for line in lines if "left out" in line]
         name, state = said
-        self.assertTrue(name.startswith("backend/a\\nb is left out, or a part of it: name: must be printable"), name)
-        self.assertEqual(state, f"{bad['id']} is left out, or a part of it: state: must be up, drain, maint.")
+        self.assertTrue(
+            name.startswith("backend/a\\nb is left out, in whole or in part: name: must be printable"), name
+        )
+        self.assertEqual(state, f"{bad['id']} is left out, in whole or in part: state: must be up, drain, maint.")
         self.assertEqual([*status(self.driver)["problems"]], ["backend/a\\nb", bad["id"]])
 
     def test_an_event_that_cannot_be_read(self) -> None:
@@ -439,7 +441,7 @@ class Hostile(DriverCase):
         self.watch.on_unreadable(NODE, "", "Expected `str`\x1b")
         self.watch.on_unreadable(NODE, "backend/a\n", "Expected `str`")
         self.settle()
-        problem = "has sent an event that cannot be read: Expected `str`"
+        problem = "sent an event that cannot be read: Expected `str`"
         problems = {NODE: f"{problem}\\x1b", "backend/a\\n": f"{NODE} {problem}"}
         self.assertEqual(status(self.driver)["problems"], problems)
 
@@ -583,7 +585,7 @@ class Shapes(DriverCase):
         self.tell(backend("api"))
         self.settle(BEGIN_S_MAX + 1)
         self.assertEqual(self.output.read_text(), good)
-        self.assertIn("did not begin", getattr(self.loader.refusal, "why", ""))
+        self.assertIn("did not start", getattr(self.loader.refusal, "why", ""))
         self.assertEqual(self.reload.reloads, 1)
         self.settle(AGAIN_S + BEGIN_S_MAX)
         self.assertEqual(self.reload.reloads, 2)

@@ -72,8 +72,8 @@ class Chosen(ChoicesCase):
 class Refused(ChoicesCase):
     def test_what_is_needed(self) -> None:
         """Each is named, with what it is for."""
-        self.refused("--output is needed", "FILE", output=None)
-        self.refused("--socket is needed", "FILE", socket=None)
+        self.refused("--output is required", "FILE", output=None)
+        self.refused("--socket is required", "FILE", socket=None)
 
     def test_what_excludes_each_other(self) -> None:
         """Who starts HAProxy reloads it."""
@@ -109,14 +109,14 @@ class Refused(ChoicesCase):
         self.refused("--socket", "comma", socket="/run/a,b")
         self.refused("--socket", "is a folder", socket="/dev")
         for nowhere in ("/none/h.sock", "/dev/null/h.sock"):
-            self.refused("--socket", "--run", "may write to", socket=nowhere, run=str(self.haproxy))
+            self.refused("--socket", "--run", "write to it", socket=nowhere, run=str(self.haproxy))
             self.assertEqual(str(self.chosen(socket=nowhere).socket), nowhere)  # who starts HAProxy makes the folder
         self.assertEqual(str(self.chosen(socket="/" + "x" * (SOCKET_BYTES_MAX - 1)).socket)[:2], "/x")
 
     def test_programs(self) -> None:
         """They are looked for at the start, not when they are needed."""
-        self.refused("--run", "no program", check=None, run=str(self.folder / "none"))
-        self.refused("--check", "no program", check=str(self.folder))
+        self.refused("--run", "not an executable", check=None, run=str(self.folder / "none"))
+        self.refused("--check", "not an executable", check=str(self.folder))
         self.refused("install it", check=None)
         self.environment["PATH"] = str(self.folder)
         self.assertEqual(self.chosen(check=None).haproxy, str(self.haproxy))

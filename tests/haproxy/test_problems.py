@@ -20,7 +20,7 @@ from tests.haproxy.said import backend, frontend, online
 from tests.haproxy.test_driver import SHOP, SYNCED, B, DriverCase
 
 #: Why HAProxy is left alone while bender's configuration is restored.
-AGAIN = "backends and frontends are being set again, until nothing more is set for 3 s"
+AGAIN = "backends and frontends are being set again; waiting until none is set for 3 s"
 
 
 class TroubleCase(DriverCase):
@@ -50,12 +50,12 @@ class Serving(SynchronousTestCase):
 
     def test_what_is_not_known(self) -> None:
         """That is so where the driver was started after HAProxy."""
-        self.assertEqual(self.serving(None), "HAProxy goes on with the configuration that it began with")
+        self.assertEqual(self.serving(None), "HAProxy keeps the configuration that it started with")
 
     def test_frontends(self) -> None:
         """Some are named, and the others counted."""
         doors = tuple(Door(f"w{i}:in", f"w{i}", "http", (f"*:{i}",), "p", ()) for i in range(1, 8))
-        begins = "HAProxy goes on with the configuration of 1970-01-01 00:00:00 UTC, which has"
+        begins = "HAProxy keeps the configuration of 1970-01-01 00:00:00 UTC, which has"
         self.assertEqual(self.serving(Topology()), f"{begins} no frontend")
         self.assertEqual(self.serving(Topology(doors[:1])), f"{begins} frontend w1 (*:1)")
         named = "frontends w1 (*:1), w2 (*:2), w3 (*:3), w4 (*:4), w5 (*:5)"
@@ -77,14 +77,15 @@ class FullDisk(TroubleCase):
             why = f"{self.output} cannot be written (No space left on device)"
             self.assertIn(why, self.not_ready())
             problem = self.problems()[UNWRITABLE]
-            self.assertEqual((problem["why"], "begins with older ones" in problem["instead"]), (why, True))
+            self.assertEqual((problem["why"], "start with older ones" in problem["instead"]), (why, True))
             self.full = False
             self.settle(WRITE_AGAIN_S_MAX)
         self.assert_ready()
         self.assertIn(f"server {B} ", self.output.read_text())
         self.assertEqual(self.problems(), {})
         lines = [line for line in map(formatEvent, logs) if line and "written" in line]
-        self.assertEqual(lines, [f"The file stays as it is: {why}", f"{self.output} can be written again."])
+        unchanged = f"The configuration file stays unchanged: {why}"
+        self.assertEqual(lines, [unchanged, f"{self.output} can be written again."])
 
     def test_room_that_comes_soon(self) -> None:
         """A disk that was full for a moment costs a moment."""
@@ -172,7 +173,7 @@ class Reported(TroubleCase):
         self.tell(frontend("other", backend="shop", bind="*:80"))
         self.settle(2)
         problem = self.problems()[LEFT_OUT]
-        self.assertEqual((problem["id"], problem["why"]), ("frontend/other", "bind: *:80 is that of frontend/www"))
+        self.assertEqual((problem["id"], problem["why"]), ("frontend/other", "bind: *:80 is used by frontend/www"))
 
     def test_a_part_that_is_left_out(self) -> None:
         """No report has the setting as applied without naming the part."""
@@ -188,7 +189,7 @@ class Reported(TroubleCase):
             for report in self.told.reports
             if {"id": "frontend/www", "digest": digest, "applied": True} in report["settings"]
         ]
-        why = "frontend/www is served at *:80 only: *:82 is that of frontend/other"
+        why = "frontend/www is served at *:80 only: *:82 is used by frontend/other"
         self.assertEqual({*map(tuple, applied)}, {(why,)})
 
     def test_haproxy_that_is_not_started_yet(self) -> None:
@@ -216,7 +217,7 @@ class Reported(TroubleCase):
         self.begin()
         self.tell(backend("shop"), SYNCED)
         self.settle(3)
-        self.assertIn("bender knows no frontend", self.problems()[HELD]["why"])
+        self.assertIn("bender has no frontend", self.problems()[HELD]["why"])
         self.assertFalse(self.applied("backend/shop"))
         self.assertEqual([*self.problems()], [HELD])
         self.tell(*SHOP[1:], online(1))

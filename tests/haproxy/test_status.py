@@ -18,7 +18,7 @@ class Told(DriverCase):
 
     def test_before_bender_has_said_all(self) -> None:
         """It is not ready, and says why."""
-        self.assertIn("has said yet", self.why())
+        self.assertIn("full state yet", self.why())
 
     def test_all_is_well(self) -> None:
         """It tells of every server, whose it is and how it is."""

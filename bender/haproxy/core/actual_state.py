@@ -122,7 +122,7 @@ def process_in(answer: str) -> HaproxyProcess:
             said.get("Stopping", "0") != "0",
         )
     except (KeyError, ValueError) as error:
-        raise Unreadable(f"show info: {_shown(answer)}") from error
+        raise Unreadable(f"gives an unreadable answer to show info: {_shown(answer)}") from error
 
 
 def version_in(text: str) -> tuple[int, ...]:
@@ -141,12 +141,12 @@ def servers_in(answer: str) -> list[ActualServer]:
     """From `show servers state`."""
     lines = answer.splitlines()
     if len(lines) < 2 or lines[0] != "1":
-        raise Unreadable(f"show servers state: {_shown(answer)}")
+        raise Unreadable(f"gives an unreadable answer to show servers state: {_shown(answer)}")
     names = lines[1].removeprefix("# ").split()
     try:
         return [_found(dict(zip(names, line.split(), strict=True))) for line in lines[2:] if line]
     except (KeyError, ValueError) as error:
-        raise Unreadable(f"show servers state: {_shown(answer)}") from error
+        raise Unreadable(f"gives an unreadable answer to show servers state: {_shown(answer)}") from error
 
 
 def _found(fields: Mapping[str, str]) -> ActualServer:
@@ -171,7 +171,7 @@ def pools_in(answer: str) -> set[str]:
     """The names of all backends, from `show backend`."""
     first, _, rest = answer.lstrip().partition("\n")
     if first != "# name":
-        raise Unreadable(f"show backend: {_shown(answer)}")
+        raise Unreadable(f"gives an unreadable answer to show backend: {_shown(answer)}")
     return {*rest.split()}
 
 
@@ -179,11 +179,11 @@ def rows_in(answer: str) -> list[Row]:
     """Those of servers, from `show stat`."""
     read = csv.DictReader(answer.removeprefix("# ").splitlines())
     if "type" not in (read.fieldnames or ()):
-        raise Unreadable(f"show stat: {_shown(answer)}")
+        raise Unreadable(f"gives an unreadable answer to show stat: {_shown(answer)}")
     try:
         return [*_rows(read)]
     except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise Unreadable(f"show stat: {_shown(answer)}") from error
+        raise Unreadable(f"gives an unreadable answer to show stat: {_shown(answer)}") from error
 
 
 def _rows(read: Iterable[Mapping[str, str]]) -> Iterator[Row]:
@@ -213,7 +213,7 @@ def master_in(answer: str) -> Master:
         if len(words) > 1 and words[1] == "master" and words[0].isdigit():
             failed = line.partition("[failed:")[2].partition("]")[0].strip()
             return Master(int(words[0]), int(failed) if failed.isdigit() else 0)
-    raise Unreadable(f"show proc: {_shown(answer)}")
+    raise Unreadable(f"gives an unreadable answer to show proc: {_shown(answer)}")
 
 
 def by_pool(found: Sequence[ActualServer]) -> dict[str, list[ActualServer]]:

@@ -98,11 +98,11 @@ def _on_machine(frontend: FrontendSettings, machine: Machine) -> tuple[list[str]
     binds, lacks = [*frontend.binds], []
     if frontend.tls and machine.certificates is None:
         where = _listed(frontend.tls)
-        why = f"there is no certificate for {where}: name the folder or file with it by --certificates"
+        why = f"there is no certificate for {where}: name its file or folder with --certificates"
         lacks.append(_Lack("tls", why))
         binds = [bind for bind in binds if bind not in frontend.tls]
     if machine.stats in binds:
-        lacks.append(_Lack("bind", f"{machine.stats} is that of --stats"))
+        lacks.append(_Lack("bind", f"{machine.stats} is used by --stats"))
         binds.remove(machine.stats)
     return binds, lacks
 
@@ -111,9 +111,9 @@ def _why_lacking(
     name: str, bind: str, taken: Mapping[str, str], holders: Mapping[str, str], why_not: WhyNot
 ) -> str | None:
     if taken.get(bind, name) != name:
-        return f"{bind} is that of frontend/{taken[bind]}"
+        return f"{bind} is used by frontend/{taken[bind]}"
     why = None if bind in holders else why_not(bind)
-    return None if why is None else f"nobody can listen at {bind}: {why}"
+    return None if why is None else f"cannot listen at {bind}: {why}"
 
 
 def _without_lost_redirect(left: FrontendSettings, frontend: FrontendSettings) -> FrontendSettings:

@@ -156,8 +156,8 @@ def _problems(file: str, text: str) -> Iterator[str]:
         begun |= section is not None
         if kind == "sections":
             if line.strip() and not line.strip().startswith(("#", ".")) and not begun:
-                yield f"{file} line {number}: stands in no section: begin with one, such as listen or userlist"
+                yield f"{file} line {number}: is in no section: start with one, such as listen or userlist"
         elif section is not None:
             yield f"{file} line {number}: {section[1]} begins a section, which belongs in {SECTIONS}"
         if rule is not None and kind == "frontend":
-            yield f"{file} line {number}: {rule[1]} is the name of a rule of bender's: take another name"
+            yield f"{file} line {number}: {rule[1]} is reserved for the rules of bender: use another name"

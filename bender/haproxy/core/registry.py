@@ -90,7 +90,7 @@ def instance_of(body: Mapping[str, Any]) -> RegisteredInstance:
 
 def _number(field: str, number: object, at_least: int, at_most: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or not at_least <= number <= at_most:
-        raise Invalid(field, f"must be a number from {at_least} to {at_most}, without a point")
+        raise Invalid(field, f"must be an integer from {at_least} to {at_most}")
     return number
 
 
@@ -143,7 +143,7 @@ class Registry:
         if id_ in self.problems or len(self.problems) < PROBLEMS_MAX:
             self.problems[id_] = shown(problem)
         else:
-            self.problems[MORE] = "there are more than can be named here"
+            self.problems[MORE] = "there are more problems than can be listed"
 
     def due_at(self) -> float | None:
         """When the next of those that are kept is gone, or a state that is kept is over."""
@@ -249,7 +249,7 @@ class Registry:
 
 def _require_id(said: ReceivedEvent, id_: str) -> None:
     if said.id != id_:
-        raise Invalid("id", f"must be {id_}, by what else it says")
+        raise Invalid("id", f"must be {id_}, as the other fields say")
 
 
 def kept(registry: Registry) -> Iterator[str]:

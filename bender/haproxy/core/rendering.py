@@ -105,7 +105,7 @@ class Renderer:
         try:
             self._template = environment.from_string(template)
         except TemplateError as error:
-            raise Unrenderable(f"is no template ({error})") from error
+            raise Unrenderable(f"is not a valid template ({error})") from error
 
     def description(self, shape: Topology) -> str:
         """What stands for a shape. It also is another one with another template."""

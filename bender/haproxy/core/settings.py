@@ -149,7 +149,7 @@ def _frontend(name: str, body: Mapping[str, Any]) -> FrontendSettings:
     rules: tuple[Rule, ...] = _read(body, "rules", parse_rules, ())
     backend: str | None = _read(body, "backend", lambda name: parse_name("backend", name), None)
     if rules and mode == "tcp":
-        raise Unusable("rules: are for mode http alone")
+        raise Unusable("rules: need mode http")
     for i, rule in enumerate(rules, 1):
         # Not the name of a header: it is short.
         _require_room(f"rules: number {i}", str(rule.host or rule.path or (rule.header or ("", ""))[1]))
@@ -181,7 +181,7 @@ def _redirect_port(body: Mapping[str, Any], mode: str, tls: tuple[Bind, ...]) ->
     if not redirect:
         return None
     if mode == "tcp":
-        raise Unusable("redirect_https: is for mode http alone")
+        raise Unusable("redirect_https: needs mode http")
     if redirect is True:
         return tls[0].port if tls else HTTPS_PORT
     return int(redirect)
@@ -196,7 +196,7 @@ def _parse_health(value: Any) -> Health:
 def _require_room(what: str, text: str) -> None:
     """What characters become in the configuration counts, so some take more room than others."""
     if len(quoted(text).encode()) > VALUE_BYTES_MAX:
-        raise Unusable(f"{what}: takes more than {VALUE_BYTES_MAX} bytes, which HAProxy has no room for")
+        raise Unusable(f"{what}: takes more than {VALUE_BYTES_MAX} bytes, and does not fit into a line for HAProxy")
 
 
 def _tolerant(body: Mapping[str, Any], problems: list[str]) -> Callable[[str, Callable[[Any], Any], Any], Any]:

@@ -45,14 +45,14 @@ class Addresses(Asking):
         """The others are served, and the problem names both."""
         found, problem = self.served("127.0.0.1:80,*:81")
         self.assertEqual(found, {"www": ("127.0.0.1:80",)})
-        self.assertEqual(problem, f"frontend/www is served at 127.0.0.1:80 only: nobody can listen at *:81: {TAKEN}")
+        self.assertEqual(problem, f"frontend/www is served at 127.0.0.1:80 only: cannot listen at *:81: {TAKEN}")
 
     def test_none_that_is_left(self) -> None:
         """The frontend is left out, with all reasons."""
         found, problem = self.served("*:81,10.0.0.1:80")
         self.assertEqual(found, {})
         self.assertEqual(
-            problem, f"bind: nobody can listen at *:81: {TAKEN}; bind: nobody can listen at 10.0.0.1:80: {FOREIGN}"
+            problem, f"bind: cannot listen at *:81: {TAKEN}; bind: cannot listen at 10.0.0.1:80: {FOREIGN}"
         )
 
     def test_what_haproxy_has_already(self) -> None:
@@ -65,7 +65,7 @@ class Addresses(Asking):
         for before in ("127.0.0.1:80", "*:80", "0.0.0.0:80", "[::]:80", None):
             found, problem = self.served("127.0.0.1:80,10.0.0.1:80", before=before)
             self.assertEqual(found, {"www": ("127.0.0.1:80",)}, before)
-            self.assertIn(f"nobody can listen at 10.0.0.1:80: {FOREIGN}", str(problem))
+            self.assertIn(f"cannot listen at 10.0.0.1:80: {FOREIGN}", str(problem))
         self.assertIsNone(self.served("127.0.0.2:80,10.0.0.1:80", before="127.0.0.2:80,10.0.0.1:80")[1])
 
     def test_what_haproxy_s_own_addresses_hide(self) -> None:
@@ -89,12 +89,12 @@ class Addresses(Asking):
         """It is the only one that is missing."""
         found, problem = self.served("*:80,127.0.0.1:9", machine=Machine(stats="127.0.0.1:9"))
         self.assertEqual(found, {"www": ("*:80",)})
-        self.assertEqual(problem, "frontend/www is served at *:80 only: 127.0.0.1:9 is that of --stats")
+        self.assertEqual(problem, "frontend/www is served at *:80 only: 127.0.0.1:9 is used by --stats")
 
     def test_many(self) -> None:
         """A problem names a few of them."""
         _, problem = self.served(",".join(["*:81", *(f"*:{port}" for port in range(90, 100))]))
-        self.assertIn("is served at *:90, *:91, *:92, *:93, *:94, 5 more only: nobody", str(problem))
+        self.assertIn("is served at *:90, *:91, *:92, *:93, *:94, 5 more only: cannot", str(problem))
 
 
 class Encrypted(Asking):
@@ -109,7 +109,7 @@ class Encrypted(Asking):
         """The plain addresses are served as before, and a client still cannot claim to have come by TLS."""
         door, problem = self.door("*:80,*:443", tls="*:443")
         self.assertEqual((door.binds, door.tls), (("*:80",), ("*:443",)))
-        why = "there is no certificate for *:443: name the folder or file with it by --certificates"
+        why = "there is no certificate for *:443: name its file or folder with --certificates"
         self.assertEqual(problem, f"frontend/www is served at *:80 only: {why}")
 
     def test_a_redirect_that_would_lead_nowhere(self) -> None:

@@ -51,12 +51,12 @@ class Files(SynchronousTestCase):
 
     def test_lines_before_any_section(self) -> None:
         """In the file that is for sections they would belong to the frontend before them."""
-        self.assertIn("sections.cfg line 3: stands in no section", self.problem("sections.cfg", "# mine\n\nbind *:1"))
+        self.assertIn("sections.cfg line 3: is in no section", self.problem("sections.cfg", "# mine\n\nbind *:1"))
         self.assertIsNone(custom_of({"sections.cfg": "# mine\n.if true\nlisten x\n  bind *:1\n.endif"}).problem)
 
     def test_the_names_of_rules(self) -> None:
         """HAProxy takes conditions of one name together."""
-        self.assertIn("line 1: rule2 is the name", self.problem("frontend-www.cfg", "acl rule2 path /"))
+        self.assertIn("line 1: rule2 is reserved", self.problem("frontend-www.cfg", "acl rule2 path /"))
         self.assertIsNone(custom_of({"frontend-www.cfg": "acl rules path /"}).problem)
 
     def test_control_characters(self) -> None:

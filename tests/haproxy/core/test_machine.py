@@ -82,7 +82,7 @@ class Options(SynchronousTestCase):
         """No frontend gets it."""
         www = frontend("www", bind="127.0.0.1:8404")
         found, problems = shaped(www, stats="127.0.0.1:8404")
-        self.assertEqual((found.doors, problems), ((), {"frontend/www": "bind: 127.0.0.1:8404 is that of --stats"}))
+        self.assertEqual((found.doors, problems), ((), {"frontend/www": "bind: 127.0.0.1:8404 is used by --stats"}))
 
     def test_limits(self) -> None:
         """Each default is another one where the operator says so."""
@@ -156,7 +156,7 @@ class Fields(SynchronousTestCase):
         self.assertEqual(where(bind="*:80,*:444", tls="*:444", redirect_https=443), f"{host}%[pathq]")
         self.assertNotIn("redirect", " ".join(rendered(frontend("www", bind="*:80", redirect_https=False))))
         _, problems = shaped(frontend("www", bind="*:80", redirect_https=True, mode="tcp"))
-        self.assertIn("redirect_https: is for mode http alone", problems["frontend/www"])
+        self.assertIn("redirect_https: needs mode http", problems["frontend/www"])
 
     def test_forwardfor(self) -> None:
         """It can be switched off, with what says that there was TLS."""

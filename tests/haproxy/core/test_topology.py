@@ -70,7 +70,7 @@ class Shapes(SynchronousTestCase):
         before, _ = shaped(one)
         found, problems = shaped(one, other, before=before)
         self.assertEqual(places(found), {"a": ("*:81",), "b": ("*:80",)})
-        said = "frontend/a is served at *:81 only: *:80 is that of frontend/b"
+        said = "frontend/a is served at *:81 only: *:80 is used by frontend/b"
         self.assertEqual(problems, {"frontend/a": said})
         self.assertEqual(places(shaped(one, other)[0]), {"a": ("*:81", "*:80")})
         moved = frontend("b", bind="*:82")
@@ -153,7 +153,7 @@ class Texts(SynchronousTestCase):
 
     def test_a_template_that_is_none(self) -> None:
         """It is said what is wrong, and where."""
-        for template, word in {"{% if %}": "no template", "{{ nothing }}": "undefined", "{{ 1 // 0 }}": "Zero",
+        for template, word in {"{% if %}": "not a valid template", "{{ nothing }}": "undefined", "{{ 1 // 0 }}": "Zero",
                                "{{ shop.__class__.__mro__ }}": "rendered"}.items():  # fmt: skip
             error = self.assertRaises(Unrenderable, self.render_by, template)
             self.assertIn(word, str(error))
