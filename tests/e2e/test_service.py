@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
 import signal
 import socket
 import ssl
@@ -244,81 +242,6 @@ def test_timers_run_on_a_clock_that_does_not_jump() -> None:
     follows_the_wall_clock, limits = end.stdout.split()
     assert follows_the_wall_clock == "False"
     assert limits == "1"  # the soft limit on open files is the hard one
-
-
-# How it is installed.
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A copy of all that a package is made of, because building leaves its traces there."""
-    copy = tmp_path / "tree"
-    ignore = shutil.ignore_patterns("__pycache__", "dropin.cache")
-    for name in ("bender", "twisted"):
-        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
-    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, copy)
-    return copy
-
-
-@pytest.fixture
-def python(tmp_path: Path) -> str:
-    """The Python of a new environment, with the dependencies of the running one and without bender."""
-    place = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True, timeout=PATIENCE_S)
-    (packages,) = place.glob("lib/python*/site-packages")
-    others = [path for path in sys.path if path.endswith("-packages")]
-    (packages / "dependencies.pth").write_text("\n".join(others))
-    return str(place / "bin" / "python")
-
-
-def install(python: str, *what: str) -> None:
-    command = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-build-isolation"]
-    end = subprocess.run(
-        [*command, "--no-index", *what], text=True, capture_output=True, timeout=4 * PATIENCE_S, check=False
-    )
-    assert end.returncode == 0, end.stderr
-
-
-def printed(command: list[str], folder: Path) -> str:
-    return subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=PATIENCE_S, check=True).stdout
-
-
-async def runs(cluster: Cluster, python: str, path: str | None = None) -> None:
-    """A node runs under this Python, from a folder where bender is not, and with both runners."""
-    for runner in (
-        "twisted.scripts.twistd import run; run",
-        "twisted.application.twist._twist import Twist; Twist.main",
-    ):
-        node = cluster.node()
-        options = ["--nodaemon", "--pidfile="] if "twistd" in runner else []
-        node.command = [python, "-P", "-c", f"from {runner}()", *options, "bender"]
-        node.variables = {**os.environ, "PYTHONPATH": path or ""}
-        node.start()
-        await node.ready()
-        assert (await node.call("GET", "/")).body["version"] == __version__
-        assert await node.stop() == -signal.SIGTERM
-
-
-@ensureDeferred
-async def test_a_wheel_brings_twistd_bender(cluster: Cluster, tree: Path, python: str) -> None:
-    """And `bender`, the command line."""
-    install(python, str(tree))
-    shutil.rmtree(tree)
-    await runs(cluster, python)
-    assert printed([str(Path(python).with_name("bender")), "--version"], cluster.folder) == f"bender {__version__}\n"
-
-
-@ensureDeferred
-async def test_an_editable_install_brings_twistd_bender(cluster: Cluster, tree: Path, python: str) -> None:
-    install(python, "--editable", str(tree))
-    await runs(cluster, python)
-
-
-@ensureDeferred
-async def test_a_checkout_brings_twistd_bender(cluster: Cluster, tree: Path, python: str) -> None:
-    await runs(cluster, python, path=str(tree))
 
 
 # Who speaks to it.

@@ -1,0 +1,119 @@
+"""twistd finds both plugins, and a node runs, however bender is installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pytest_twisted import ensureDeferred
+
+from bender import __version__
+from tests.e2e.nodes import PATIENCE_S, ROOT, Cluster
+
+RUNNERS = {
+    "twistd": ("from twisted.scripts.twistd import run; run()", ["--nodaemon", "--pidfile="]),
+    "twist": ("from twisted.application.twist._twist import Twist; Twist.main()", []),
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the files that packages are made of, because building writes beside them."""
+    copy = tmp_path / "tree"
+    ignore = shutil.ignore_patterns("__pycache__", "dropin.cache")
+    for name in ("bender", "packaging", "twisted"):
+        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "NEWS.md", "README.md", "SECURITY.md"):
+        shutil.copy(ROOT / name, copy)
+    return copy
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> str:
+    """The Python of a new environment, with the dependencies of the running one and without bender."""
+    place = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True, timeout=PATIENCE_S)
+    (packages,) = place.glob("lib/python*/site-packages")
+    others = [path for path in sys.path if path.endswith("-packages")]
+    (packages / "dependencies.pth").write_text("\n".join(others))
+    return str(place / "bin" / "python")
+
+
+def printed(command: list[str], folder: Path, path: str = "") -> str:
+    end = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        text=True,
+        capture_output=True,
+        timeout=4 * PATIENCE_S,
+        check=False,
+    )
+    assert end.returncode == 0, end.stderr
+    return end.stdout
+
+
+def build(what: str, tree: Path) -> Path:
+    """Build a `wheel` or an `sdist`, and remove what it was built from."""
+    place = tree.with_name("dist")
+    place.mkdir()
+    printed([sys.executable, "-c", f"from setuptools.build_meta import *; build_{what}({str(place)!r})"], tree)
+    shutil.rmtree(tree)
+    (package,) = place.iterdir()
+    return package
+
+
+def install(python: str, *what: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-build-isolation"]
+    printed([*command, "--no-index", *map(str, what)], Path(python).parent)
+
+
+async def runs(cluster: Cluster, python: str, path: str = "") -> None:
+    """Both runners find the plugins and run a node under this Python, from a folder where bender is not."""
+    for code, options in RUNNERS.values():
+        runner = [python, "-P", "-c", code]
+        listed = re.findall(r"^ +(bender\S*) ", printed([*runner, "--help"], cluster.folder, path), re.MULTILINE)
+        assert listed == ["bender", "bender-haproxy"]
+        node = cluster.node()
+        node.command = [*runner, *options, "bender"]
+        node.variables = {**os.environ, "PYTHONPATH": path}
+        node.start()
+        await node.ready()
+        assert (await node.call("GET", "/")).body["version"] == __version__
+        assert await node.stop() == -signal.SIGTERM
+
+
+def has_command_line(python: str, folder: Path) -> None:
+    assert printed([str(Path(python).with_name("bender")), "--version"], folder) == f"bender {__version__}\n"
+
+
+@ensureDeferred
+async def test_a_wheel(cluster: Cluster, tree: Path, python: str) -> None:
+    install(python, build("wheel", tree))
+    await runs(cluster, python)
+    has_command_line(python, cluster.folder)
+
+
+@ensureDeferred
+async def test_a_source_distribution(cluster: Cluster, tree: Path, python: str) -> None:
+    install(python, build("sdist", tree))
+    await runs(cluster, python)
+    has_command_line(python, cluster.folder)
+
+
+@ensureDeferred
+async def test_an_editable_install(cluster: Cluster, tree: Path, python: str) -> None:
+    install(python, "--editable", tree)
+    await runs(cluster, python)
+    has_command_line(python, cluster.folder)
+
+
+@ensureDeferred
+async def test_a_checkout(cluster: Cluster, tree: Path, python: str) -> None:
+    await runs(cluster, python, path=str(tree))
