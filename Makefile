@@ -14,6 +14,7 @@ help:
 	@echo "make check          lint, types and coverage"
 	@echo "make docs           the documentation as HTML, in build/docs, and the man page, in build/man"
 	@echo "make reference      docs/cli.md, from what the commands say of themselves"
+	@echo "make dist           the source distribution and the wheel, in dist, checked"
 	@echo "make clean          remove all that was set up and left behind"
 
 run: .venv/ready
@@ -51,6 +52,12 @@ reference: .venv/ready
 	@mkdir -p build
 	$(BIN)/python -m bender.cli.reference >build/cli.md
 	@mv build/cli.md docs/cli.md
+
+dist: .venv/ready-dev
+	rm -rf dist build/lib build/bdist.*
+	$(BIN)/python -m build --installer pip
+	$(BIN)/twine check --strict dist/*
+	@ls -l dist
 
 # What runs the core. Seeds and mutations would take seven minutes more, and cover nothing else.
 COVERING := tests.core tests.api tests.exchange tests.exchange.test_wire tests.node.test_node \
@@ -101,4 +108,4 @@ clean:
 	tests/e2e/faketime.sh .deps/debian
 	@touch $@
 
-.PHONY: help run test test-deps test-outside bench check lint types docs reference coverage clean
+.PHONY: help run test test-deps test-outside bench check lint types docs reference dist coverage clean
