@@ -69,11 +69,11 @@ def _path_problem(request: HttpRequest) -> str | None:
         return "must begin with a slash"
     parts = b" ".join(request.postpath or ())
     if b"/" in parts:
-        return "must have no encoded slash in any of its parts"
+        return "must not contain an encoded slash (%2F)"
     try:
         parts.decode()
     except UnicodeDecodeError:
-        return "must be UTF-8, percent-encoded"
+        return "must be percent-encoded UTF-8"
     return None
 
 
@@ -178,4 +178,4 @@ def _name(request: HttpRequest) -> str | None:
     try:
         return None if header is None else unquote(header.encode("latin-1").decode("ascii"), errors="strict")
     except UnicodeDecodeError as error:
-        raise Invalid("X-Bender-As", "must be ASCII, with all else as percent-encoded UTF-8") from error
+        raise Invalid("X-Bender-As", "must be ASCII: percent-encode other characters as UTF-8") from error

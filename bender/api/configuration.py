@@ -54,7 +54,7 @@ def create(kind: Kind) -> Command:
         members_min = _members_min(kind, sent)
         body = kind.body(name, sent)
         if node.configured(kind.key(name)) is not None:
-            return refusal_response("CONFLICT", f"there is a {kind.name} {name} already")
+            return refusal_response("CONFLICT", f"{kind.name} {name} exists already: change it with PUT")
         refusal = _too_few(node, body, members_min) or harm(node, asked, kind, None, body)
         if refusal is not None:
             return refusal
@@ -98,7 +98,7 @@ def _too_few(node: Node, body: bytes, members_min: int) -> ApiResponse | None:
     online = node.count(app, version)
     if online >= members_min:
         return None
-    text = f"of {app} {version} {online} are online, and {members_min} are wanted: nothing was changed"
+    text = f"{app} {version} has {online} of {members_min} required members online: nothing was changed"
     return refusal_response("CONFLICT", text, online=online, min_members=members_min)
 
 
@@ -124,7 +124,7 @@ def roll_back(kind: Kind) -> Command:
 
     def roll_back(node: Node, asked: ApiRequest) -> ApiResponse:
         key = _key(kind, asked)
-        model.require_nothing(asked.body, "for what to go back to is known here")
+        model.require_nothing(asked.body, "because the node knows the previous setting")
         existing = node.configured(key)
         if existing is None:
             return _absent(node, kind, asked)
@@ -133,7 +133,7 @@ def roll_back(kind: Kind) -> Command:
             return refusal
         before = next((each.body for each in node.history(key)[1:]), None)
         if before is None:
-            return refusal_response("CONFLICT", f"{key} has no setting before this one")
+            return refusal_response("CONFLICT", f"{key} has no earlier setting to go back to")
         refusal = harm(node, asked, kind, existing, before, back=True)
         if refusal is not None:
             return refusal

@@ -154,7 +154,9 @@ class _Poll:
 
 
 def _drop(request: HttpRequest) -> None:
-    _log.info("The watcher at {peer} does not read and is dropped.", peer=request.getClientAddress())
+    _log.info(
+        "The watcher at {peer} does not read its events: closing its connection.", peer=request.getClientAddress()
+    )
     transport: Any = request.channel.transport
     transport.abortConnection()
 

@@ -82,7 +82,7 @@ def refused_by(node: Node, why: str | None) -> ApiResponse | None:
     """Return the refusal of a change for a reason, None where there is none."""
     if why is None:
         return None
-    text = f"{why} (as {node.name} lists them). Nothing was changed; {FORCE_IN_API}"
+    text = f"{why} (according to {node.name}). Nothing was changed; {FORCE_IN_API}"
     return refusal_response("CONFLICT", text)
 
 
@@ -95,7 +95,7 @@ def warned(node: Node, kind: Kind, body: bytes) -> Headers:
 
 def _unknown(kind: Kind, settings: Mapping[str, Any]) -> list[str]:
     return [
-        f"{field} is not a field of a {kind.name}, and means nothing: move it into meta, or take it back with null"
+        f"{field} is not a field of a {kind.name} and is ignored: move it into meta, or remove it with null"
         for field in kind.unknown(settings)
     ]
 

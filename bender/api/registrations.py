@@ -97,7 +97,7 @@ def renew(node: Node, asked: ApiRequest) -> ApiResponse:
     repeated: _Repeated | None = asked.parsed
     if repeated is None:
         key = model.registration_key(_instance(asked))
-        model.require_nothing(asked.body, "for PUT only renews: POST can change ttl, weight and meta")
+        model.require_nothing(asked.body, "because PUT only renews: change ttl, weight and meta with POST")
         repeated = asked.parsed = _Repeated(key)
     return ApiResponse(200, repeated.shown, JSON_ALONE) if repeated.renew(node) else not_found_response(repeated.key)
 
@@ -192,7 +192,7 @@ def _word(node: Node, asked: ApiRequest, key: str) -> ApiResponse:
 def _no_word(node: Node, key: str) -> ApiResponse:
     """`removed` tells a state that was taken back, or whose time is over, from one of which this node knows nothing."""
     removed = bool(node.history(key_of_state(key)))
-    return refusal_response("NOT_FOUND", f"no operator has said anything of {key}", removed=removed)
+    return refusal_response("NOT_FOUND", f"no operator has set a state for {key}", removed=removed)
 
 
 def listing(node: Node, asked: ApiRequest) -> ApiResponse | DeferredResponse:

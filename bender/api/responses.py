@@ -134,8 +134,10 @@ def error_response(error: BaseException | None) -> ApiResponse:
     if isinstance(error, InstanceReplaced):
         return refusal_response("CONFLICT", str(error))
     if isinstance(error, Full):
-        return refusal_response("BUSY", str(error) or "this node has as many entries as it may hold")
-    return refusal_response("INTERNAL", "this should not have happened; the node's log says more")
+        return refusal_response(
+            "BUSY", str(error) or "this node holds the maximum number of entries: remove some before you add others"
+        )
+    return refusal_response("INTERNAL", "the node failed because of a defect in bender: its log has the details")
 
 
 def refusal_response(code: str, message: str, *headers: tuple[bytes, bytes], **more: int) -> ApiResponse:
@@ -143,10 +145,10 @@ def refusal_response(code: str, message: str, *headers: tuple[bytes, bytes], **m
     return ApiResponse(STATUS_OF_CODE[code], encode({"code": code, "message": message, **more}), (JSON, *headers))
 
 
-NO_ROUTE = refusal_response("NOT_FOUND", "there is nothing at this path")
+NO_ROUTE = refusal_response("NOT_FOUND", "the API has no such path")
 NOT_READY = refusal_response(
     "NOT_READY",
-    "this node has not heard from all of its peers yet, GET /status names them; ask another",
+    "this node has not heard from all of its peers yet: ask another node, or try again; GET /status names them",
     (b"Retry-After", RETRY_AFTER),
 )
 
@@ -165,8 +167,8 @@ def stale(asked: ApiRequest, existing: bytes | None, id_: str) -> ApiResponse | 
     """The answer to who wants to change something only as he knows it, and it is not so any more."""
     if asked.only_if is None or (existing is not None and _is_among(etag_of(existing), asked.only_if)):
         return None
-    present = "does not exist" if existing is None else "is not as If-Match says any more"
-    return refusal_response("STALE", f"{id_} {present}: GET it, and decide again")
+    present = "does not exist" if existing is None else "has changed since the version in If-Match"
+    return refusal_response("STALE", f"{id_} {present}: GET it, then decide again")
 
 
 def or_not_modified(asked: ApiRequest, answer: ApiResponse) -> ApiResponse:
@@ -280,7 +282,7 @@ def require_known(names: Iterable[str], known: Collection[str], *, changes: bool
         nearest = nearest_name(name, plain) or nearest_name(name.partition(".")[0], plain)
         if nearest or (changes and known):
             hint = f", did you mean {META_KEY if nearest == 'meta' else nearest}?"
-            takes = f"; it takes {', '.join(sorted(known))}"
+            takes = f"; its parameters are {', '.join(sorted(known))}"
             raise Invalid(shown_name(name), f"is not a parameter of this request{hint if nearest else takes}")
 
 
@@ -290,4 +292,4 @@ def fields_in_order(asked: ApiRequest) -> list[tuple[str, str]]:
     try:
         return parse_qsl(asked.query, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
     except ValueError:
-        raise Invalid("query", f"must be at most {QUERY_FIELDS_MAX} fields in UTF-8, percent-encoded") from None
+        raise Invalid("query", f"must have at most {QUERY_FIELDS_MAX} parameters, in percent-encoded UTF-8") from None

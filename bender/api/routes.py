@@ -89,7 +89,9 @@ def without_command(route: Route, asked: ApiRequest) -> ApiResponse:
     allow = (b"Allow", route.allow.encode())
     if asked.method == "OPTIONS":
         return ApiResponse(204, headers=(allow,))
-    return refusal_response("METHOD_NOT_ALLOWED", f"{asked.method} is not possible here, but {route.allow}", allow)
+    return refusal_response(
+        "METHOD_NOT_ALLOWED", f"{asked.method} is not allowed here: use one of {route.allow}", allow
+    )
 
 
 # The node itself.

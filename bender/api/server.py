@@ -56,7 +56,7 @@ def _bare(answer: ApiResponse) -> bytes:
 
 
 _NO_REQUEST = _bare(
-    refusal_response("INVALID", "this is no request of HTTP/1.1, or one whose first line or headers are too long")
+    refusal_response("INVALID", "this is not a valid HTTP/1.1 request, or its request line or headers are too long")
 )
 
 
@@ -157,7 +157,11 @@ class HttpRequest(server.Request):
         self._refused = True
         self.channel.persistent = 0
         self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        self.write(respond(self, refusal_response("TOO_LARGE", f"a body may have {self.body_bytes_max} bytes here")))
+        self.write(
+            respond(
+                self, refusal_response("TOO_LARGE", f"the body must not be larger than {self.body_bytes_max} bytes")
+            )
+        )
 
     def process(self) -> None:
         if self._refused:

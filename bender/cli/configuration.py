@@ -411,7 +411,7 @@ async def _unserved(session: Session, id_: str, wanted: dict[str, Any]) -> list[
         return []
     near = nearest_name(name, [each.name for each in await session.client.frontends()])
     exists = f", the nearest name that exists is {near}" if near else ""
-    return [f"{id_} is new{exists}; it has no backend: requests are answered 503 until it has one"]
+    return [f"{id_} is new{exists}; it has no backend: requests get 503 until it has one"]
 
 
 def _say_set(session: Session, before: dict[str, Any] | None, what: Backend | Frontend, reply: Reply) -> None:

@@ -271,7 +271,7 @@ def _say_refused(screen: Output, changes: ChangeSet, refused: Sequence[Preflight
         _tell_json(screen, changes, (), dry_run=dry_run, error="; ".join(why))
     for each in why:
         screen.error(each)
-    screen.error("nothing was changed; add --force to do it all the same")
+    screen.error("nothing was changed; add --force to do it anyway")
     return NOT_DONE
 
 

@@ -246,7 +246,7 @@ def _clause(error: Exception) -> str:
         return f"certificate verify failed: {error.verify_message}"
     if isinstance(error, h11.RemoteProtocolError):
         closed = "closed" in str(error)
-        return "it closed the connection" if closed else "what it says is not HTTP"
+        return "it closed the connection" if closed else "its answer is not HTTP"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
     if isinstance(error, socket.gaierror):

@@ -40,14 +40,14 @@ def parse_backend_timeouts(timeouts: Any) -> Mapping[str, float]:
 def parse_timeout(name: str, seconds: Any) -> float:
     """Return the seconds of the timeout with this name. Raises `Invalid`."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= TIMEOUT_S_MAX:
-        raise Invalid(name, f"must be a number of seconds above 0 and up to {TIMEOUT_S_MAX}")
+        raise Invalid(name, f"must be a number of seconds greater than 0 and at most {TIMEOUT_S_MAX}")
     return seconds
 
 
 def parse_maxconn(connections: Any) -> int:
     """A number of connections at the same time."""
     if isinstance(connections, bool) or not isinstance(connections, int) or not 1 <= connections <= MAXCONN_MAX:
-        raise Invalid("maxconn", f"must be a number from 1 to {MAXCONN_MAX}, without a point")
+        raise Invalid("maxconn", f"must be an integer from 1 to {MAXCONN_MAX}")
     return connections
 
 
@@ -78,10 +78,10 @@ def _flag(field: str, value: Any) -> bool:
 
 def _timeouts(timeouts: Any, names: tuple[str, ...], others: tuple[str, ...], kind: str) -> Mapping[str, float]:
     if not isinstance(timeouts, dict):
-        raise Invalid("timeouts", f"must be an object with seconds for {', '.join(names)}, or some of these")
+        raise Invalid("timeouts", f"must be an object with any of {', '.join(names)}, in seconds")
     for name in timeouts:
         if name in others:
-            raise Invalid("timeouts", f"{name}: is set in the {kind}")
+            raise Invalid("timeouts", f"{name}: belongs in the {kind}")
     require_fields("timeouts", timeouts, names)
     given = {name: timeouts[name] for name in names if timeouts.get(name) is not None}
     return {name: within("timeouts", parse_timeout, name, seconds) for name, seconds in given.items()}

@@ -164,7 +164,7 @@ def parse_confirmation(document: bytes) -> Confirmation:
     """The body of `PUT /consumers/NAME`."""
     said: Confirmation = decoded(_confirmation, document, "a confirmation")
     if said.cursor is None and said.report is None:
-        raise Invalid("cursor", "is required where nothing is reported")
+        raise Invalid("cursor", "is required without a report")
     return said
 
 
@@ -197,7 +197,7 @@ def digest_of(settings: Mapping[str, Any] | None) -> str:
 def parse_instance(text: str) -> str:
     """Return what a client gives as its instance. Raises `Invalid`."""
     if not re.match(_INSTANCE, text):
-        raise Invalid("instance", "must be 1 to 64 letters, digits, dashes and underscores of ASCII")
+        raise Invalid("instance", "must be 1 to 64 ASCII letters, digits, dashes or underscores")
     return text
 
 
@@ -223,4 +223,6 @@ def same_name(name: str, instances: list[str]) -> str:
     named = [f"{name} ({instance})" for instance in instances[:LABELS_MAX]]
     more = len(instances) - LABELS_MAX
     named += [f"{more} more"] if more > 0 else []
-    return f"the consumers {', '.join(named[:-1])} and {named[-1]} have the same name; give each program its own"
+    return (
+        f"the consumers {', '.join(named[:-1])} and {named[-1]} have the same name: give each program a name of its own"
+    )

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 #: The end of a refusal by the API. The command line puts the other in its place.
-FORCE_IN_API = "?force does it all the same (bender: --force)"
-FORCE_HERE = "add --force to do it all the same"
+FORCE_IN_API = "add ?force to do it anyway (bender: --force)"
+FORCE_HERE = "add --force to do it anyway"

@@ -131,8 +131,8 @@ class Impact:
         if not self.serves(backend):
             listed = self.listed.count(app, backend["version"])
             if listed:
-                return [f"backend {name} {_idle(listed)}: requests are answered 503 until one does"]
-            return [f"backend {name} has no members: requests are answered 503 until there are"]
+                return [f"backend {name} {_idle(listed)}: requests get 503 until one does"]
+            return [f"backend {name} has no members: requests get 503 until there are"]
         canary = canary_of(backend)
         if canary is None or self._stable(backend):
             return []
@@ -146,14 +146,14 @@ class Impact:
             if backend is not None:
                 found += self.warnings_of_backend(backend)
             elif name is not None:
-                found.append(f"there is no backend {name}: requests are answered 503 until there is")
+                found.append(f"there is no backend {name}: requests get 503 until there is")
         return found
 
     def warnings_of_removal(self, name: str) -> list[str]:
         """Return what the removal of a backend leaves behind."""
         users = self.users(name)
         send = "sends" if len(users) == 1 else "send"
-        return [f"frontend {_some(users)} {send} to backend {name}: requests are answered 503"] if users else []
+        return [f"frontend {_some(users)} {send} to backend {name}: requests get 503"] if users else []
 
     # What serves.
 
@@ -209,7 +209,7 @@ class Impact:
     def _has(self, app: str, version: str) -> str:
         """Say that a version has no member that takes traffic."""
         listed = self.listed.count(app, version)
-        return f"{app} {version} {_idle(listed) if listed else 'has none'}"
+        return f"{app} {version} {_idle(listed) if listed else 'has no members'}"
 
     def _lack(self, name: str | None, backend: Settings | None) -> str:
         """Say why requests of a frontend would get no answer from this backend."""

@@ -99,13 +99,13 @@ class Kind:
         merged = {field: value for field, value in merged.items() if field not in removed}
         for field in self.needs:
             if existing is None and merged[field] is None:
-                raise Invalid(field, f"is required, for there is no {fixed['id']} yet")
+                raise Invalid(field, f"is required to create {fixed['id']}")
             require_name(field, merged[field])
         for field in self.may_have:
             if merged.get(field) is not None:
                 require_name(field, merged[field])
         if not isinstance(sent.get("meta"), dict | None):
-            raise Invalid("meta", "must be an object, with fields of your own, or null for none")
+            raise Invalid("meta", "must be an object with your own fields, or null for none")
         for field, check in self.checks.items():
             if sent.get(field) is not None:
                 check(sent[field])
@@ -127,7 +127,7 @@ def parse_members_min(number: object) -> int:
     if number is None:
         return 0
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MEMBERS_MIN_MAX:
-        raise Invalid("min_members", f"must be a number from 0 to {MEMBERS_MIN_MAX}, without a point")
+        raise Invalid("min_members", f"must be an integer from 0 to {MEMBERS_MIN_MAX}")
     return number
 
 

@@ -307,7 +307,7 @@ def parse_renewals(document: bytes) -> list[str]:
     """The ids in the body of `POST /renewals`, as they were sent. Raises `TooLarge` if there are too many."""
     ids = decoded(_ids, document, "renewals").ids
     if len(ids) > RENEWALS_MAX:
-        raise TooLarge(f"ids: at most {RENEWALS_MAX} in one request, these are {len(ids)}")
+        raise TooLarge(f"ids: at most {RENEWALS_MAX} in one request, this one has {len(ids)}")
     return ids
 
 
@@ -321,7 +321,7 @@ def parse_instance(token: str) -> str:
 def parse_reason(reason: str) -> str:
     """Return the reason that was sent with a deregistration. Raises `Invalid` for one that means nothing."""
     if reason != CHECK_FAILED:
-        raise Invalid("reason", f"must be {CHECK_FAILED}, or not be sent")
+        raise Invalid("reason", f"must be {CHECK_FAILED}, or left out")
     return reason
 
 
@@ -378,7 +378,9 @@ def destination(host: str) -> str:
     except ValueError:
         return canonical
     if not is_destination(address):
-        raise Invalid("host", f"must be where the instance is reached, not {_kind(address)} {canonical}")
+        raise Invalid(
+            "host", f"must be an address at which others reach the instance, not {_kind(address)} {canonical}"
+        )
     return canonical
 
 
@@ -421,7 +423,7 @@ def decoded(
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid("body", f"is not JSON: {error}") from None
     except RecursionError:
-        raise Invalid("body", "has lists or objects too deep inside each other") from None
+        raise Invalid("body", "has lists or objects that are nested too deeply") from None
 
 
 def invalid(message: str, kind: Any, of: str, elsewhere: Mapping[str, str] = {}) -> Invalid:
@@ -453,13 +455,13 @@ def shown_name(name: str) -> str:
 
 def _require_id(id_: str, key: str) -> None:
     if canonical_id(id_) != key:
-        raise Invalid("id", f"must be {key}, as the other fields say, or be left out")
+        raise Invalid("id", f"must be {key} to match the other fields, or be left out")
 
 
 def require_small(size: int, what: str) -> None:
     """Raise `TooLarge` if a `what` has more bytes than an entry may have."""
     if size > ENTRY_BYTES_MAX:
-        raise TooLarge(f"a {what} is at most {ENTRY_BYTES_MAX} bytes of JSON, this is {size}")
+        raise TooLarge(f"a {what} must not be larger than {ENTRY_BYTES_MAX} bytes of JSON, this one has {size}")
 
 
 def require_name(field: str, name: object) -> None:
@@ -487,7 +489,7 @@ def _require_terms(terms: RegistrationRequest | _Sent, timing: Timing) -> None:
 def require_shallow(field: str, value: object) -> None:
     """Raise `Invalid` if a value has too many lists or objects inside each other."""
     if not is_shallow(value, DEPTH_MAX):
-        raise Invalid(field, f"has more than {DEPTH_MAX} lists or objects inside each other")
+        raise Invalid(field, f"has lists or objects that are nested more than {DEPTH_MAX} deep")
 
 
 def is_shallow(value: object, levels: int) -> bool:

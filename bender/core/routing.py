@@ -131,7 +131,7 @@ def parse_balance(balance: Any) -> Balance:
     match = _BALANCES.fullmatch(balance) if isinstance(balance, str) else None
     if match is None:
         form = "roundrobin, leastconn, random, random(DRAWS), source, uri, hdr(NAME) or url_param(NAME)"
-        raise Invalid("balance", f"must be {form}: others go by no weights, or not while members come and go")
+        raise Invalid("balance", f"must be {form}: others ignore weights, or do not allow members to change")
     plain, drawn, draws, looked, name = match.groups()
     return Balance(plain or drawn or looked, draws or name)
 
@@ -140,7 +140,7 @@ def parse_health(health: Any) -> Health:
     """`{"path": "/health", "interval": 2, "host": "shop.example"}`; the interval (in seconds) and host are optional."""
     _require_fields("health", health, ("path", "interval", "host"))
     if not isinstance(health, dict) or "path" not in health:
-        raise Invalid("health", "must be an object with path and perhaps interval and host, or null for none")
+        raise Invalid("health", "must be an object with path and optionally interval and host, or null for none")
     path = _within("health", _matching, "path", health["path"], _PATH, "begin with / and be ASCII without spaces")
     interval_s, host = health.get("interval"), health.get("host")
     if interval_s is None:
@@ -157,7 +157,7 @@ def parse_slow_start(seconds: Any) -> float:
 
 
 def parse_servers(servers: Any) -> tuple[FixedServer, ...]:
-    """Fixed servers, a list of `host:port`, with an address of IPv6 in brackets. Each must be a `destination`."""
+    """Fixed servers, a list of `host:port`, with an IPv6 address in brackets. Each must be a `destination`."""
     if not isinstance(servers, list) or len(servers) > SERVERS_MAX:
         raise Invalid("servers", _SERVERS_FORM)
     return _different("servers", [FixedServer(*each) for each in _each("servers", _server, servers)])
@@ -184,7 +184,10 @@ def parse_bind(bind: Any) -> tuple[Bind, ...]:
     """`*:8080`, `10.0.0.1:80` or `[::1]:80`, or several with a comma between them."""
     texts = bind.split(",") if isinstance(bind, str) else []
     if not 1 <= len(texts) <= BINDS_MAX:
-        raise Invalid("bind", f"must be *:8080 or 10.0.0.1:80 or [::1]:80, or up to {BINDS_MAX} with commas between")
+        raise Invalid(
+            "bind",
+            f"must be an address such as *:8080, 10.0.0.1:80 or [::1]:80, or up to {BINDS_MAX} with commas between",
+        )
     return _different("bind", [_within("bind", _bind, text) for text in texts])
 
 
@@ -236,22 +239,22 @@ def _agree(frontend: Mapping[str, Any]) -> None:
     if frontend.get("redirect_https") and known and len(speaking) == len(known):
         raise Invalid(
             "redirect_https",
-            "has nothing to redirect, for every address of bind speaks TLS: name those that do in tls, or set "
-            "redirect_https at the frontend without TLS",
+            "has nothing to redirect, because every address of bind speaks TLS: list those that do in tls, or set "
+            "redirect_https in a frontend without TLS",
         )
 
 
 def _agree_with_tcp(frontend: Mapping[str, Any]) -> None:
     """Refuse what takes requests to look at, and not connections alone."""
     if frontend.get("rules"):
-        raise Invalid("rules", "are for mode http alone, for in tcp there is nothing to go by; null takes them back")
+        raise Invalid("rules", "need mode http, because mode tcp sees no requests; remove them with null")
     for field in ("redirect_https", "forwardfor"):
         if frontend.get(field):
-            raise Invalid(field, "is for mode http alone; null takes it back")
+            raise Invalid(field, "needs mode http; remove it with null")
     timeouts = frontend.get("timeouts")
     for name in timeouts if isinstance(timeouts, dict) else ():
         if name.startswith("http_"):
-            raise Invalid("timeouts", f"{name}: is for mode http alone")
+            raise Invalid("timeouts", f"{name}: needs mode http")
 
 
 #: Backends and frontends as the API takes them; `null` takes a field back.
@@ -331,14 +334,14 @@ def _bind(text: str) -> Bind:
     try:
         ip_address(host)
     except ValueError:
-        raise Invalid("host", f"must be * or an address, which {host} is not") from None
+        raise Invalid("host", f"must be * or an IP address, not {host}") from None
     return Bind(host, port)
 
 
 def _authority(text: Any) -> str:
     """What a request's `Host` says: a host, perhaps with a port, in one form."""
     if not isinstance(text, str):
-        raise Invalid("host", "must be a DNS name or an address, perhaps with a port")
+        raise Invalid("host", "must be a DNS name or an address, optionally with a port")
     match = _AUTHORITY.fullmatch(text)
     if match is None:  # an address of IPv6 alone, or nothing of the kind
         return _bracketed(canonical_host(text))
@@ -357,7 +360,7 @@ def _server(text: Any) -> tuple[str, int]:
 
 
 def _host_port(
-    text: Any, what: str = "server", form: str = "host:port, with an address of IPv6 in brackets"
+    text: Any, what: str = "server", form: str = "host:port, with an IPv6 address in brackets"
 ) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
@@ -374,5 +377,5 @@ def _matching(what: str, text: Any, pattern: re.Pattern[str], form: str) -> str:
 
 def _different(field: str, values: list[_T]) -> tuple[_T, ...]:
     if len({*values}) < len(values):
-        raise Invalid(field, "has one of them twice")
+        raise Invalid(field, "must not have the same entry twice")
     return (*values,)

@@ -53,7 +53,7 @@ def unknown_field(of: str, name: str, known: Iterable[str]) -> str:
     known = [each for each in known if each not in ("id", "resource")]  # which are taken, and never needed
     hint = did_you_mean(name, known)
     if not hint and 0 < len(known) <= LISTED_MAX:
-        hint = f", which has {', '.join(known)}"
+        hint = f", whose fields are {', '.join(known)}"
     own = f"{' F' if hint.endswith('?') else '; f'}ields of your own go into meta" if "meta" in known else ""
     return f"is not a field of {of}{hint}{own}"
 

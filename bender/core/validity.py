@@ -147,7 +147,7 @@ def _problem_of_json(body: bytes) -> str | None:
         kept = _object.decode(body)
         # Nearly no body has so many of them, wherever they stand.
         if body.count(b"{") + body.count(b"[") > DEPTH_MAX and not is_shallow(kept, DEPTH_MAX + 1):
-            return f"its body has more than {DEPTH_MAX} lists or objects inside each other"
+            return f"its body has lists or objects that are nested more than {DEPTH_MAX} deep"
     except (ValueError, RecursionError):
         return "its body is not an object of JSON in one line"
     return None

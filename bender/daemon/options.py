@@ -35,17 +35,17 @@ NAME_LENGTH_MAX = 255
 
 #: The option names, the defaults of all that have one, and what `--help` says of them.
 OPTIONS: Mapping[str, tuple[Any, str]] = {
-    "api": ("tcp:1729:interface=127.0.0.1", "ENDPOINT where clients speak HTTP"),
-    "exchange": (f"tcp:{EXCHANGE_PORT}:interface=127.0.0.1", "ENDPOINT where peers exchange state"),
-    "events": ("tcp:1731:interface=127.0.0.1", "ENDPOINT where events are told, a line each"),
+    "api": ("tcp:1729:interface=127.0.0.1", "ENDPOINT of the HTTP API"),
+    "exchange": (f"tcp:{EXCHANGE_PORT}:interface=127.0.0.1", "ENDPOINT at which peers exchange state"),
+    "events": ("tcp:1731:interface=127.0.0.1", "ENDPOINT of the line protocol: events, one JSON object per line"),
     "peers": ((), "HOST[:PORT],… exchange addresses of some peers; repeatable"),
-    "cluster": ("bender", "NAME of the cluster; a peer of another one is refused"),
-    "name": (None, "NAME of this node, for people; HOSTNAME:APIPORT if not said"),
-    "advertise": (None, "HOST under which peers reach this node; that of --exchange if not said, or the host name"),
-    "ttl": (10, "DURATION that a registration lasts if it does not say"),
-    "interval": (1, "DURATION between rounds; the same on all nodes"),
-    "guard": (0, "DURATION that members stay listed which would be hidden and are most of their app; 0 is off"),
-    "insecure": (False, "allow addresses that other machines can reach, though nothing protects them"),
+    "cluster": ("bender", "NAME of the cluster; peers of other clusters are refused"),
+    "name": (None, "NAME of this node in logs and lists [default: HOSTNAME:APIPORT]"),
+    "advertise": (None, "HOST at which peers reach this node [default: the host of --exchange, or the host name]"),
+    "ttl": (10, "DURATION of a registration that is sent without a ttl"),
+    "interval": (1, "DURATION between two rounds of the exchange; the same on all nodes"),
+    "guard": (0, "DURATION for which members stay listed when most of their app would be hidden; 0 turns it off"),
+    "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
 }
 
 
@@ -118,19 +118,19 @@ def _check_together(choices: NodeOptions) -> None:
     for (one, place), (other, taken) in combinations(choices.endpoints.items(), 2):
         if place.meets(taken):
             raise OptionError(
-                f"--{one} {place.description} and --{other} {taken.description} are in each other's way: give each a "
+                f"--{one} {place.description} and --{other} {taken.description} use the same address: give each a "
                 "port of its own."
             )
     for option, endpoint in choices.endpoints.items():
         if not endpoint.loopback and not choices.insecure:
             raise OptionError(
-                f"--{option} {endpoint.description} can be reached from other machines and nothing protects it: choose "
-                "interface=127.0.0.1 or a unix: socket, or add --insecure if all who can reach it may do anything."
+                f"--{option} {endpoint.description} can be reached from other machines and is not protected: choose "
+                "interface=127.0.0.1 or a unix: socket, or add --insecure if every client there may do anything."
             )
     if choices.peers and (choices.exchange.kind == "ssl" or not choices.exchange.port):
         raise OptionError(
-            f"--peers cannot reach this node at --exchange {choices.exchange.description}, for they speak plain HTTP "
-            "to a fixed port: choose tcp:PORT:interface=ADDRESS, or leave out --peers."
+            f"--peers cannot reach this node at --exchange {choices.exchange.description}, because peers speak plain "
+            "HTTP to a fixed port: choose tcp:PORT:interface=ADDRESS, or leave out --peers."
         )
 
 

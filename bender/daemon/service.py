@@ -94,7 +94,7 @@ class NodeService(MultiService):
         return Deferred.fromCoroutine(self._leave())
 
     async def _leave(self) -> None:
-        self._log.info("Node {node} leaves.", node=self.node.name)
+        self._log.info("Node {node} is leaving.", node=self.node.name)
         doors = [name for name in self._shells if name in DOORS]
         for name in doors:
             await self._end(name)
@@ -116,7 +116,7 @@ class NodeService(MultiService):
         try:
             await maybeDeferred(self._shells[name].stopService).addTimeout(self._step_s, self._reactor)
         except Exception:  # the steps that follow matter all the more
-            self._log.failure("Ending {shell} failed, the node goes on leaving.", shell=name)
+            self._log.failure("Stopping {shell} failed; the node continues to leave.", shell=name)
 
     @property
     def _step_s(self) -> float:

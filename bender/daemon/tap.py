@@ -164,7 +164,7 @@ class _AcceptedAtOnce:
 def _tell(choices: NodeOptions) -> None:
     """Begin the log with who this is, and with what is allowed and may yet be a mistake."""
     _log.info(
-        "Node {node} of cluster {cluster}: clients at {api}, events at {events}, peers find it at {address}.",
+        "Node {node} of cluster {cluster}: API at {api}, events at {events}, address for peers {address}.",
         node=choices.name,
         cluster=choices.cluster,
         api=choices.api.description,
@@ -174,7 +174,7 @@ def _tell(choices: NodeOptions) -> None:
     for option, endpoint in choices.endpoints.items():
         if not endpoint.loopback:
             _log.warn(
-                "--{option} {endpoint} can be reached from other machines, and nothing protects it.",
+                "--{option} {endpoint} can be reached from other machines and is not protected.",
                 option=option,
                 endpoint=endpoint.description,
             )

@@ -151,7 +151,7 @@ class GossipClient(Service):
         except Exception:
             self._node.tally.rounds_failed += 1
             failed = self._node.tally.rounds_failed
-            self._log.failure("A round failed, the next one comes in its time; {failed} so far.", failed=failed)
+            self._log.failure("A round failed; the next one follows as usual. Failed so far: {failed}.", failed=failed)
 
     # Requests.
 
@@ -234,7 +234,7 @@ class GossipClient(Service):
         except MessageRefused as refused:
             conditions.refused(address, "answers", refused)
         except Unsendable as unsendable:
-            conditions.trouble(address, "answers", f"would need {unsendable}", kind="unsendable")
+            conditions.trouble(address, "answers", f"needs {unsendable}", kind="unsendable")
         else:
             conditions.fine(address, "reach")
             conditions.understood(address, "answers", received.interval_s, self._wire.interval_s)

@@ -98,18 +98,18 @@ class Seeds(Service):
                 if found and found != known:
                     self._tell(seed, known, found)
                 elif not found and not missing:
-                    self._log.warn("{seed} stands for no address at present.", seed=seed)
+                    self._log.warn("{seed} does not resolve to any address.", seed=seed)
                 known, missing = found or known, not found
                 await deferLater(self._reactor, AGAIN_S if found else SOONER_S)
 
     def _tell(self, seed: str, known: list[str], found: list[str]) -> None:
-        self._log.info("{seed} stands for {addresses}.", seed=seed, addresses=", ".join(found))
+        self._log.info("{seed} resolves to {addresses}.", seed=seed, addresses=", ".join(found))
         try:
             self._node.located(seed, found)
             # At the start this is what the node waits for, with a whole interval to the next round.
             self._node.begin_round([address for address in found if address not in known])
         except Exception:
-            self._log.failure("Telling where {seed} is failed.", seed=seed)
+            self._log.failure("Passing on the addresses of {seed} failed.", seed=seed)
 
     async def _look_up(self, host: str, port: int) -> list[str]:
         """The addresses of a name, in order; none if there are none, or finding out fails."""

@@ -86,7 +86,7 @@ class PeerProblems:
         if theirs_s == ours_s:
             self.fine(address, "interval")
         else:
-            text = f"has an interval of {theirs_s:g} s, this node {ours_s:g} s"
+            text = f"has an interval of {theirs_s:g} s, but this node {ours_s:g} s"
             self.trouble(address, "interval", text, kind=text)
 
     def forget(self) -> None:
@@ -133,7 +133,7 @@ class PeerProblems:
         if not conditions:
             del self._conditions[address]
         if condition.text:
-            self._log.info("Over: peer {address} {problem}.", address=address, problem=condition.text)
+            self._log.info("Resolved: peer {address} {problem}.", address=address, problem=condition.text)
             self._show(address)
 
     def _show(self, address: str) -> None:

@@ -99,7 +99,7 @@ class PushConnection(Protocol):
         elif waiting is None or missing < 0 or (b"\r\n\r\n" in self._read and head is None):
             self.end()
             if waiting:
-                waiting.errback(UnexpectedAnswer("answers a push as no node does"))
+                waiting.errback(UnexpectedAnswer("sends an unexpected answer to a push"))
         else:
             self._answer = waiting
 

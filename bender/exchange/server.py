@@ -138,14 +138,14 @@ class GossipServer:
     def _no_route(self, request: server.Request, failure: Failure) -> bytes:
         status = getattr(failure.value, "code", http.NOT_FOUND)
         clients = f"clients use the port of --api, {API_PORT} by default"
-        text = f"this port is for peers, which POST to {PATH}, and there is nothing else here: {clients}"
+        text = f"this port is for peers alone, which POST to {PATH}: {clients}"
         return _respond_with(request, status, PeerRefusal("NOT_FOUND", text))
 
     @_klein.handle_errors(Exception)  # type: ignore[arg-type]
     def _failed(self, request: server.Request, failure: Failure) -> bytes:
         self._log.failure("A peer's request failed.", failure)
         return _respond_with(
-            request, http.INTERNAL_SERVER_ERROR, PeerRefusal("FAILED", "it failed, and its log says why")
+            request, http.INTERNAL_SERVER_ERROR, PeerRefusal("FAILED", "the request failed, its log has the details")
         )
 
 
@@ -238,7 +238,7 @@ class PeerSite(server.Site):
         self.answer = answer
 
     def too_large(self, host: str) -> None:
-        self._conditions.trouble(host, "asks", f"sends over {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__)
+        self._conditions.trouble(host, "asks", f"sends more than {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__)
 
     def log(self, request: http.Request) -> None:
         """Twisted would write a line."""

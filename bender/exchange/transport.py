@@ -305,7 +305,7 @@ def _refusal(content: bytes) -> PeerRefusal:
     try:
         refusal = msgspec.json.decode(content, type=PeerRefusal)
     except (ValueError, RecursionError):
-        return PeerRefusal("UNKNOWN", "it gives no reason")
+        return PeerRefusal("UNKNOWN", "without a reason")
     cluster = None if refusal.cluster is None else _shown(refusal.cluster)
     return PeerRefusal(_shown(refusal.code), _shown(refusal.message), refusal.wire, cluster)
 
@@ -327,9 +327,9 @@ def _unanswered(error: BaseException) -> Exception:
     if isinstance(cause, (CancelledError, ConnectingCancelledError)):
         return CancelledError()
     if isinstance(cause, Endless):
-        return Unanswered("endless", "answers without end")
+        return Unanswered("endless", "sends an answer that does not end")
     if isinstance(cause, PotentialDataLoss):
-        return Unanswered("rubbish", "does not say where its answer ends")
+        return Unanswered("rubbish", "does not give the length of its answer")
     if cause is error or isinstance(cause, ConnectionClosed):
         return Unreachable(f"does not answer ({_shown(clause_of(cause))})")
     return Unanswered("rubbish", "does not speak HTTP")

@@ -295,20 +295,20 @@ class Wire:
         """What to send. Raises `Unsendable` where nobody would take it."""
         payload = _encoded(_message_out(message))
         if len(payload) > self.payload_bytes_max:
-            raise Unsendable(f"a message of {len(payload)} bytes, {self.payload_bytes_max} are possible")
+            raise Unsendable(f"a message of {len(payload)} bytes, which is more than {self.payload_bytes_max}")
         if len(payload) > DEFLATE_OVER_BYTES:
             payload = _encoded(zlib.compress(payload, DEFLATE_LEVEL))
         who = message.sender
         sender = (who.incarnation, who.name, who.address, who.api_port)
         body = _encoded((WIRE_VERSION, self.cluster, self.interval_s, sender, msgspec.Raw(payload)))
         if len(body) > self.body_bytes_max:
-            raise Unsendable(f"a message of {len(body)} bytes deflated, {self.body_bytes_max} are possible")
+            raise Unsendable(f"a message of {len(body)} bytes deflated, which is more than {self.body_bytes_max}")
         return body
 
     def decode(self, body: bytes) -> Received:
         """What was sent. Raises `MessageRefused`, in one of its forms, and nothing else."""
         if len(body) > self.body_bytes_max:
-            raise MessageTooLarge(f"sends {len(body)} bytes, {self.body_bytes_max} are possible")
+            raise MessageTooLarge(f"sends {len(body)} bytes, which is more than {self.body_bytes_max}")
         envelope = _envelope(body)
         who = envelope.sender
         sender = Sender(who.incarnation, who.name, who.address, who.api_port)
@@ -319,7 +319,7 @@ class Wire:
             refused.sender = sender
             raise
         except (ValueError, RecursionError) as error:
-            raise Malformed(f"sends no message ({error})", sender) from error
+            raise Malformed(f"sends an invalid message ({error})", sender) from error
         return Received(message, envelope.interval_s)
 
     def inquiry(self, key: str) -> bytes:
@@ -328,7 +328,7 @@ class Wire:
 
     def inquired(self, body: bytes) -> str:
         """The id that is asked about. Raises `MessageRefused`."""
-        inquiry = _decoded(_inquiries, body, "asks nothing that can be understood")
+        inquiry = _decoded(_inquiries, body, "sends an invalid question")
         self.check(inquiry.version, inquiry.cluster)
         return inquiry.key
 
@@ -338,7 +338,7 @@ class Wire:
 
     def awaited(self, body: bytes) -> Awaited:
         """What its consumers are to have acted on. Raises `MessageRefused`."""
-        awaiting = _decoded(_awaitings, body, "asks nothing that can be understood")
+        awaiting = _decoded(_awaitings, body, "sends an invalid question")
         self.check(awaiting.version, awaiting.cluster)
         return awaiting.awaited
 
@@ -354,7 +354,7 @@ class Wire:
     @staticmethod
     def consumers_in(body: bytes) -> tuple[ConsumerState, ...]:
         """What was answered. Raises `Malformed`."""
-        return _decoded(_consumers, body, "names no consumers")
+        return _decoded(_consumers, body, "sends an invalid list of consumers")
 
     @staticmethod
     def account_out(account: NodeDiagnosis) -> bytes:
@@ -364,17 +364,17 @@ class Wire:
     @staticmethod
     def account_in(body: bytes) -> NodeDiagnosis:
         """What was answered. Raises `Malformed`."""
-        return _decoded(_accounts, body, "gives no account")
+        return _decoded(_accounts, body, "sends an invalid account")
 
     def check(self, version: int, cluster: str) -> None:
         """Raises `MessageRefused` where nodes with this wire version and of this cluster do not talk to this one."""
         _check_version(version)
         if cluster != self.cluster:
-            raise OtherCluster(f"belongs to cluster {cluster!r}, this node to {self.cluster!r}")
+            raise OtherCluster(f"belongs to cluster {cluster!r}, but this node to {self.cluster!r}")
 
     def _message_in(self, sender: Sender, message: _Message) -> Message:
         if len(message.bucket_digests) not in {0, BUCKETS}:
-            raise Malformed(f"sends the digests of {len(message.bucket_digests)} buckets, there are {BUCKETS}")
+            raise Malformed(f"sends the digests of {len(message.bucket_digests)} buckets instead of {BUCKETS}")
         for kept in (self._incarnations, self._ttls):
             if len(kept) > SHARED_MAX:
                 kept.clear()
@@ -458,7 +458,7 @@ def _envelope(body: bytes) -> _Envelope:
         return _envelopes.decode(body)
     except (ValueError, RecursionError) as error:
         _check_version_alone(body)
-        raise Malformed(f"sends no message ({error})") from error
+        raise Malformed(f"sends an invalid message ({error})") from error
 
 
 def _check_version_alone(body: bytes) -> None:
@@ -469,7 +469,7 @@ def _check_version_alone(body: bytes) -> None:
 
 def _check_version(version: int) -> None:
     if abs(version - WIRE_VERSION) > 1:
-        raise OtherVersion(f"speaks wire version {version}, this node {WIRE_VERSION}")
+        raise OtherVersion(f"speaks wire version {version}, but this node speaks {WIRE_VERSION}")
 
 
 def _inflated(payload: msgspec.Raw, bytes_max: int) -> bytes | msgspec.Raw:
@@ -479,11 +479,11 @@ def _inflated(payload: msgspec.Raw, bytes_max: int) -> bytes | msgspec.Raw:
     try:
         inflated = inflating.decompress(_binaries.decode(payload), bytes_max + 1)
     except zlib.error as error:
-        raise Malformed(f"sends no message ({error})") from error
+        raise Malformed(f"sends an invalid message ({error})") from error
     if len(inflated) > bytes_max:
-        raise MessageTooLarge(f"sends what inflates to more than {bytes_max} bytes")
+        raise MessageTooLarge(f"sends a message that inflates to more than {bytes_max} bytes")
     if not inflating.eof or inflating.unused_data:
-        raise Malformed("sends no message (deflated data of another length)")
+        raise Malformed("sends an invalid message (deflated data of another length)")
     return inflated
 
 

@@ -144,7 +144,9 @@ class Subscriber(Protocol):
             self._turns.run(self)
 
     def drop(self) -> None:
-        self._log.info("The subscriber at {peer} does not read and is dropped.", peer=self.transport.getPeer())
+        self._log.info(
+            "The subscriber at {peer} does not read its events: closing its connection.", peer=self.transport.getPeer()
+        )
         self.transport.abortConnection()
 
     def end(self) -> None:
@@ -246,11 +248,13 @@ class Subscriber(Protocol):
         except Full as error:
             self._refuse("BUSY", str(error))
         except NotReady:
-            self._refuse("NOT_READY", "this node has not heard from all of its peers yet; ask another")
+            self._refuse(
+                "NOT_READY", "this node has not heard from all of its peers yet: ask another node, or try again"
+            )
 
     def _renew(self, ids: list[str], said: ClientMessage) -> None:
         if len(ids) > RENEWALS_MAX:
-            raise TooLarge(f"renew: at most {RENEWALS_MAX} ids in one line, these are {len(ids)}")
+            raise TooLarge(f"renew: at most {RENEWALS_MAX} ids in one line, this one has {len(ids)}")
         unknown = self._node.renew_all(ids)
         if said.session:
             missed = {*unknown}
@@ -302,7 +306,7 @@ class Subscriber(Protocol):
 
     def _confirm(self, cursor: str, report: Report | None) -> None:
         if self._stream.consumer is None:
-            raise Invalid("ack", "subscribe with a name first, under which others can see it")
+            raise Invalid("ack", "needs a consumer: subscribe with a name first")
         self._stream.consumer.confirm(Confirmation(cursor, report))
 
     def _refuse(self, code: str, message: str) -> None:

@@ -74,7 +74,7 @@ def decode_line(line: bytes) -> ClientMessage:
     if sum(kinds) != 1:
         raise Invalid("line", "must have exactly one of subscribe, ack, renew and register")
     if (said.subscribe is not None or said.ack is not None) and (said.session or said.grace_s):
-        raise Invalid("line", "can have session and grace with renew and register only")
+        raise Invalid("line", "may have session and grace only with renew or register")
     if said.report is not None and said.ack is None:
-        raise Invalid("line", "can have report with ack only")
+        raise Invalid("line", "may have report only with ack")
     return said

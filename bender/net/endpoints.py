@@ -75,7 +75,7 @@ def _timed_out(_result: object, within_s: float) -> None:
 def clause_of(error: BaseException) -> str:
     """What went wrong, in the few words of whoever knows best."""
     if isinstance(error, ParseError):
-        return "what it says is not HTTP"
+        return "its answer is not HTTP"
     if isinstance(error, ConnectTimedOut):
         return "no connection in time"
     if isinstance(error, ConnectError) and isinstance(error.osError, int):

@@ -45,7 +45,7 @@ def shared_addresses(replica: Replica, now: float) -> dict[str, list[str]]:
 
 def shared(names: list[str]) -> str:
     """Say which nodes share an address, and what to do."""
-    return f"the nodes {' and '.join(names)} advertise it; give each its own with --advertise"
+    return f"the nodes {' and '.join(names)} advertise it: give each its own with --advertise"
 
 
 def shared_names(replica: Replica, now: float) -> dict[str, list[str]]:
@@ -55,7 +55,7 @@ def shared_names(replica: Replica, now: float) -> dict[str, list[str]]:
 
 def same_name(addresses: list[str]) -> str:
     """Say which nodes have the same name, and what to do."""
-    return f"the nodes at {' and '.join(addresses)} have the same name; give each its own with --name"
+    return f"the nodes at {' and '.join(addresses)} have the same name: give each its own with --name"
 
 
 def conflict_problems(conflicts: AddressConflicts) -> dict[str, str]:
@@ -78,7 +78,7 @@ def _conflict(keys: Sequence[str]) -> str:
     """Say which registrations have the same address, and what to do."""
     named, more = keys[:CONFLICT_IDS_MAX], len(keys) - CONFLICT_IDS_MAX
     ids = f"{', '.join(named)} and {more} more" if more > 0 else f"{', '.join(named[:-1])} and {named[-1]}"
-    return f"{ids} are all renewed with this address, where one process answers; stop what renews the wrong one"
+    return f"{ids} are all renewed with this address, where only one process can answer: stop renewing the wrong ones"
 
 
 def _host_port(address: str) -> str:
@@ -113,15 +113,18 @@ class ClusterLog:
             return
         if not replica.ready:
             self._log.info(
-                "This node was away for {away:.1f} s, and asks its peers what it missed.", away=replica.away_s
+                "This node was paused for {away:.1f} s: it asks its peers for what it missed.", away=replica.away_s
             )
             return
         now = self._monotonic()
         missing = replica.missing(now)
         if missing:
-            self._log.warn("Ready without word from {missing}: it may lack what they know.", missing=", ".join(missing))
+            self._log.warn(
+                "Ready, but {missing} did not answer: their registrations may be missing here.",
+                missing=", ".join(missing),
+            )
         else:
-            self._log.info("Ready, {waited:.2f} s after its start or return.", waited=replica.waited_s(now))
+            self._log.info("Ready, {waited:.2f} s after its start or a pause.", waited=replica.waited_s(now))
 
     def note_peers(self) -> None:
         """Call this with each sweep."""
@@ -147,7 +150,7 @@ class ClusterLog:
         for address in self._invalid.keys() - before.keys():
             self._log.warn("Peer {address} {problem}.", address=address, problem=self._invalid[address])
         for address in before.keys() - self._invalid.keys():
-            self._log.info("Over: peer {address} {problem}.", address=address, problem=before[address])
+            self._log.info("Resolved: peer {address} {problem}.", address=address, problem=before[address])
 
     def note_names(self) -> None:
         """Call this with each sweep."""
@@ -191,14 +194,14 @@ class ClusterLog:
         """Call this with each sweep."""
         before, self._guarded = self._guarded, {*self._replica.claims.guard.apps}
         for app in sorted(self._guarded - before):
-            self._log.warn("Most of {app} would be hidden, and stays listed as suspect.", app=app)
+            self._log.warn("Most members of {app} would be hidden: they stay listed as suspect (guard).", app=app)
         for app in sorted(before - self._guarded):
-            self._log.info("Nothing of {app} is suspect any more.", app=app)
+            self._log.info("No member of {app} is suspect any more (guard).", app=app)
 
 
 _LINES: dict[State, str] = {
     "heard": "Peer {peer} at {address} is heard.",
     "silent": "Peer {peer} at {address} is silent.",
     "left": "Peer {peer} at {address} has left.",
-    "replaced": "Peer {peer} at {address} was replaced by another start of it.",
+    "replaced": "Peer {peer} at {address} was replaced: a newer start has its address.",
 }

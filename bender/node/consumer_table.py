@@ -176,9 +176,7 @@ class ConsumerTable:
             own = [each for each in self if each.client == client]
             victim = self._victim(each for each in own if streaming or not each.is_connected(now))
             if victim is None:
-                raise Full(
-                    f"the client at {client} has {CONSUMERS_OF_CLIENT_MAX} consumers here, as many as one may have"
-                )
+                raise Full(f"the client at {client} has {CONSUMERS_OF_CLIENT_MAX} consumers here, which is the maximum")
             self.remove(victim)
         elif self._held.total() >= CONSUMERS_MAX:
             few = self._held[client] + 1
@@ -186,7 +184,7 @@ class ConsumerTable:
                 each for each in self if streaming or not each.is_connected(now) or self._held[each.client] > few
             )
             if victim is None:
-                raise Full(f"this node has {CONSUMERS_MAX} consumers, as many as it may have")
+                raise Full(f"this node has {CONSUMERS_MAX} consumers, which is the maximum")
             self.remove(victim)
         self._held[client] += 1
         known.listed = True
@@ -224,7 +222,7 @@ class ConsumerTable:
         if over > 0 and over > sum(len(each.report) for each in self._ended(client, known, now)):
             raise Full(
                 f"the reports of the client at {client} have more than {REPORTS_OF_CLIENT_BYTES_MAX} bytes, which is "
-                "what one client may have"
+                "the maximum for one client"
             )
 
     def keep_report(self, known: Known, report: bytes, now: float = 0.0) -> None:

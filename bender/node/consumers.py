@@ -96,7 +96,7 @@ class Consumers:
         now = self._clock.seconds()
         position = None if said.cursor is None else self._journal.position(said.cursor)
         if position is None and said.cursor is not None:
-            raise Invalid("cursor", "is none that this node has given, or so old that it is forgotten")
+            raise Invalid("cursor", "is not from this node, or too old: send the cursor of a later event")
         known = found or self._new(name, Origin(origin.host), said.instance)
         report = known.report if said.report is None else _encoded(said.report)
         self._roster.require_room(known, report, now)

@@ -246,7 +246,7 @@ class Journal:
         """
         self.unlisten(listener)
         if len(self._app_of) >= self._listeners_max:
-            raise Full(f"this node has {self._listeners_max} watchers, as many as it may have")
+            raise Full(f"this node has {self._listeners_max} watchers, which is the maximum")
         self._listeners.setdefault(app, {})[listener] = None
         self._app_of[listener] = app
 

@@ -229,7 +229,7 @@ class Node:
         self._require_ready(now)
         existing = None if instance is None else self.replica.winner(now, key)
         if existing is not None and instance_of(existing) not in (None, instance):
-            raise InstanceReplaced(f"another instance of {key} has registered under that id since; nothing is removed")
+            raise InstanceReplaced(f"another instance of {key} has registered under that id since: nothing was removed")
         removed = self.replica.deregister(now, key, reason)
         self._pass_on()
         return removed

@@ -36,7 +36,7 @@ class BaseOptions(usage.Options):
     def parseArgs(self, *arguments: str) -> None:
         if arguments:
             raise OptionError(
-                f"{arguments[0]!r} is one argument too many: every option of {self.program} begins with --."
+                f"{arguments[0]!r} is an unexpected argument: every option of {self.program} begins with --."
             )
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:

@@ -40,9 +40,11 @@ def refusing(name: str) -> Iterator[None]:
     except CannotListenError as error:
         place = _text(error.port) if error.interface is None else host_port(error.interface or "*", error.port)
         reason = getattr(error.socketError, "strerror", None) or error.socketError
-        refuse(f"--{name} cannot listen on {place} ({reason}): choose another, or end what is in its way.")
+        refuse(
+            f"--{name} cannot listen on {place} ({reason}): choose another address, or stop the process that uses it."
+        )
     except (OSError, OverflowError, TypeError, ValueError) as error:  # the lock of a Unix socket, an absurd backlog
-        refuse(f"--{name} cannot listen ({error}): choose another, or remove what is in its way.")
+        refuse(f"--{name} cannot listen ({error}): choose another endpoint, or remove what blocks it.")
 
 
 def refuse_taken(name: str, endpoint: Endpoint) -> None:

@@ -33,8 +33,8 @@ _NUMBERS = re.compile(r"[0-9]+")
 
 # What Twisted says three times for each connection that it must close, as it says it, and what is said instead.
 _NO_DESCRIPTORS = (
-    "No file descriptor is left: new connections are closed at once, others go on. The limit of {limit} open files is "
-    "too low (LimitNOFILE= of a systemd unit, ulimit -n of a shell)."
+    "No file descriptor is left: new connections are closed at once, existing ones go on. The limit of {limit} open "
+    "files is too low (LimitNOFILE= of a systemd unit, ulimit -n of a shell)."
 )
 _REWORDED = {
     "EMFILE encountered; releasing reserved file descriptor.": _NO_DESCRIPTORS,
@@ -106,7 +106,7 @@ class LogLimiter:
         return {
             **about,
             "log_time": self._clock.seconds(),
-            "log_format": "… and {count} more like it in the last {seconds:g} s: {like}",
+            "log_format": "{count} more lines like this in the last {seconds:g} s: {like}",
             "count": f"{lines.left_out:,}",
             "seconds": WINDOW_S,
             "like": lines.example.get("log_text", text) if text in ("", "{log_text}") else text,

@@ -124,7 +124,7 @@ def flag_of(given: RawOption) -> bool:
 
 def text_of(given: RawOption) -> str:
     if not isinstance(given.value, str) or "\0" in given.value:
-        raise OptionError(f"{given.source} must be a string without zeros in it, not {given.value!r}.")
+        raise OptionError(f"{given.source} must be a string without NUL characters, not {given.value!r}.")
     return given.value
 
 

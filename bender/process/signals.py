@@ -69,7 +69,7 @@ class Reload:
 
     def __call__(self) -> None:
         for problem in self._log_files.reopen():
-            _log.error("After SIGHUP {problem}: the log goes on in the old file.", problem=problem)
+            _log.error("After SIGHUP, {problem}: the log continues in the old file.", problem=problem)
         try:
             reread = self._reread()
         except OptionError as error:

@@ -115,7 +115,7 @@ class Deploys(ApiCase):
         self.assertEqual(self.ask("PUT", "/backends/site", {"version": "2"}, If_Match=etag).status, 200)
         for method, path in (("PUT", ""), ("DELETE", ""), ("POST", "/rollback")):
             response = self.ask(method, f"/backends/site{path}", {} if method == "PUT" else None, If_Match=etag)
-            self.assertIn("is not as If-Match says", self.refused("STALE", response))
+            self.assertIn("has changed since the version in If-Match", self.refused("STALE", response))
         self.assertEqual(self.version(), "2")
         self.assertEqual(self.ask("PUT", "/backends/site", {"version": "3"}, If_Match="*").status, 200)
         missing = self.ask("PUT", "/backends/other", {"app": "web", "version": "1"}, If_Match="*")
@@ -443,8 +443,8 @@ class Traffic(ApiCase):
     def test_a_version_without_members(self) -> None:
         """With the figures of this node, and what to do."""
         text = (
-            "backend/site serves web 1.2.0 with 1 member; web 1.3.0 has none: every request would get 503 (as n1 lists "
-            "them). Nothing was changed; ?force does it all the same (bender: --force)"
+            "backend/site serves web 1.2.0 with 1 member; web 1.3.0 has no members: every request would get 503 "
+            "(according to n1). Nothing was changed; add ?force to do it anyway (bender: --force)"
         )
         self.assertEqual(self.conflict("PUT", "/backends/site", {"version": "1.3.0"}), text)
         self.conflict("PUT", "/backends/site", {"canary": {"version": "1.3.0", "percent": 5}})
@@ -476,7 +476,7 @@ class Traffic(ApiCase):
         self.ask("POST", "/registrations", {**WEB, "version": "2"})
         self.ask("PUT", "/backends/site", {"version": "2"})
         self.ask("DELETE", WEB_PATH)
-        self.assertIn("web 1.2.0 has none", self.conflict("POST", "/backends/site/rollback"))
+        self.assertIn("web 1.2.0 has no members", self.conflict("POST", "/backends/site/rollback"))
         self.assertEqual(self.ask("POST", "/backends/site/rollback?force").json["version"], "1.2.0")
 
     def test_a_frontend(self) -> None:
@@ -503,7 +503,7 @@ class Traffic(ApiCase):
         self.invalid("force", self.ask("DELETE", "/backends/site?force=no"))
         response = self.ask("DELETE", "/backends/site?force")
         self.assertEqual(response.status, 204)
-        warning = "frontend edge sends to backend site: requests are answered 503"
+        warning = "frontend edge sends to backend site: requests get 503"
         self.assertEqual(msgspec.json.decode(response.headers["x-bender-warnings"]), [warning])
 
     def test_the_last_member(self) -> None:
@@ -520,13 +520,13 @@ class Traffic(ApiCase):
         """They come beside the object, which stays as it is, and in ASCII."""
         created = self.ask("PUT", "/backends/%C3%A9", {"app": "none", "version": "1"})
         (warning,) = msgspec.json.decode(created.headers["x-bender-warnings"])
-        self.assertEqual(warning, "backend é has no members: requests are answered 503 until there are")
+        self.assertEqual(warning, "backend é has no members: requests get 503 until there are")
         self.assertTrue(created.headers["x-bender-warnings"].isascii())
         self.assertEqual(created.body, self.ask("GET", "/backends/%C3%A9").body)
         self.assertNotIn("x-bender-warnings", self.ask("PUT", "/backends/site", {"balance": "source"}).headers)
         self.node.configure("backend/site", msgspec.json.encode({**SITE_SHOWN, "balanec": "x"}), "me")
         old = self.ask("PUT", "/backends/site", {"slow_start": 1}).headers["x-bender-warnings"]
-        self.assertIn("balanec is not a field of a backend, and means nothing", old)
+        self.assertIn("balanec is not a field of a backend and is ignored", old)
 
     def test_warnings_that_are_long(self) -> None:
         """As many are told as clients can read."""

@@ -155,7 +155,7 @@ class SharedNames(ApiCase):
         self.follow("name=edge&instance=a")
         self.follow("name=edge&instance=b")
         self.follow("name=rim&instance=c")
-        warning = "the consumers edge (a) and edge (b) have the same name; give each program its own"
+        warning = "the consumers edge (a) and edge (b) have the same name: give each program a name of its own"
         self.assertEqual([each["warning"] for each in self.ask("GET", "/consumers").json], [warning, warning, None])
         self.assertEqual(self.confirm(instance="a")["warning"], warning)
         self.assertIsNone(self.confirm("rim", instance="c")["warning"])
@@ -247,7 +247,7 @@ class SharedNames(ApiCase):
             first = self.follow("name=edge&instance=a")
             self.follow("name=edge&instance=b")
             self.pass_time(30)
-        problem = "the consumers edge (a) and edge (b) have the same name; give each program its own"
+        problem = "the consumers edge (a) and edge (b) have the same name: give each program a name of its own"
         said = [formatEvent(event) for event in logs if "have the same name" in str(formatEvent(event))]
         self.assertEqual(len(said), 1)
         self.assertEqual(self.ask("GET", "/status").json["problems"], {"consumer/edge": problem})

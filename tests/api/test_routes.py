@@ -62,7 +62,7 @@ class Queries(ApiCase):
         self.ask("POST", "/registrations", WEB)
         hint = "wiat: is not a parameter of this request, did you mean wait?"
         self.assertEqual(self.message("DELETE", f"{WEB_PATH}?wiat=5"), hint)
-        takes = "x: is not a parameter of this request; it takes instance, reason, wait"
+        takes = "x: is not a parameter of this request; its parameters are instance, reason, wait"
         self.assertEqual(self.message("DELETE", f"{WEB_PATH}?x"), takes)
         self.assertEqual(len(self.ask("GET", "/registrations").json), 1)
         backend = {"app": "web", "version": "1"}

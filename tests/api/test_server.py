@@ -220,7 +220,7 @@ class Limits(ApiCase):
     def bare(self, sent: bytes) -> None:
         """Expect what is refused before there is a request, in the form that all errors have."""
         response = self.exchange(sent)
-        self.assertIn("no request", self.refused("INVALID", response))
+        self.assertIn("not a valid HTTP/1.1 request", self.refused("INVALID", response))
         self.assertEqual(response.headers["connection"], "close")
         self.assertTrue(self.connection.closed)
 

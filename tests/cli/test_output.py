@@ -56,7 +56,7 @@ class Sentences(SynchronousTestCase):
         """And not as the API says it."""
         with redirect_stderr(StringIO()) as said:
             Output(as_json=False).error(f"Nothing was changed; {FORCE_IN_API}")
-        self.assertEqual(said.getvalue(), "bender: Nothing was changed; add --force to do it all the same.\n")
+        self.assertEqual(said.getvalue(), "bender: Nothing was changed; add --force to do it anyway.\n")
 
     def test_one_mark_ends_a_sentence(self) -> None:
         """A question has its own."""

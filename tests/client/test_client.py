@@ -207,7 +207,7 @@ class Nowhere(ClientCase):
         """It is not quoted: that may be long, and is of no use to anybody."""
         self.network.listenTCP(1731, Stranger(b'{"event":"hello","cursor":"x-1"}\n'), interface=ONE)
         error = self.failure(Client(self.network, [f"{ONE}:1731"]).register(*WEB), Unavailable)
-        self.assertEqual(str(error), "10.0.0.1:1731 does not answer (what it says is not HTTP)")
+        self.assertEqual(str(error), "10.0.0.1:1731 does not answer (its answer is not HTTP)")
 
     def test_one_that_is_not_ready(self) -> None:
         """It answers, but not for the cluster."""

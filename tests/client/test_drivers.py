@@ -111,7 +111,7 @@ class Waiting(SynchronousTestCase):
         """A node that knows of no consumers has nothing to say."""
 
         async def consumers() -> Sequence[Consumer]:
-            raise NotFound(404, "NOT_FOUND", "there is nothing at this path", "n1")
+            raise NotFound(404, "NOT_FOUND", "the API has no such path", "n1")
 
         async def pause(_seconds: float) -> None:
             raise AssertionError("there is nothing to wait for")

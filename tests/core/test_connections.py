@@ -42,9 +42,9 @@ class OneField(SynchronousTestCase):
     def test_a_timeout_of_the_other_kind(self) -> None:
         """It is refused with the place where it belongs."""
         error = self.assertRaises(Invalid, parse_frontend_timeouts, {"server": 5})
-        self.assertEqual(str(error), "timeouts: server: is set in the backend")
+        self.assertEqual(str(error), "timeouts: server: belongs in the backend")
         error = self.assertRaises(Invalid, parse_backend_timeouts, {"client": 5})
-        self.assertEqual(str(error), "timeouts: client: is set in the frontend")
+        self.assertEqual(str(error), "timeouts: client: belongs in the frontend")
         error = self.assertRaises(Invalid, parse_backend_timeouts, {"servr": 5})
         self.assertIn("did you mean server?", str(error))
 
@@ -52,7 +52,7 @@ class OneField(SynchronousTestCase):
         """It is a whole number."""
         self.assertEqual([parse_maxconn(1), parse_maxconn(MAXCONN_MAX)], [1, MAXCONN_MAX])
         self.refused("maxconn", parse_maxconn, *WRONG, 0, 1.0, True, MAXCONN_MAX + 1)
-        message = "maxconn: must be a number from 1 to 1000000, without a point"
+        message = "maxconn: must be an integer from 1 to 1000000"
         self.assertEqual(str(self.assertRaises(Invalid, parse_maxconn, 0)), message)
 
     def test_redirect_https(self) -> None:
@@ -92,9 +92,9 @@ class Together(SynchronousTestCase):
 
     def test_mode_tcp(self) -> None:
         """There are no requests to look at, but there may be TLS."""
-        self.refused("redirect_https: is for mode http alone", mode="tcp", redirect_https=True)
-        self.refused("forwardfor: is for mode http alone", mode="tcp", forwardfor=True)
-        self.refused("timeouts: http_request: is for mode http alone", mode="tcp", timeouts={"http_request": 1})
+        self.refused("redirect_https: needs mode http", mode="tcp", redirect_https=True)
+        self.refused("forwardfor: needs mode http", mode="tcp", forwardfor=True)
+        self.refused("timeouts: http_request: needs mode http", mode="tcp", timeouts={"http_request": 1})
         FRONTEND.body("www", {"mode": "tcp", "bind": "*:443", "tls": True, "forwardfor": False, "maxconn": 1})
 
     def test_what_an_older_node_has_kept(self) -> None:

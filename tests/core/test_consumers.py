@@ -113,7 +113,7 @@ class Instances(SynchronousTestCase):
 
     def test_warning(self) -> None:
         """It names up to five of them."""
-        problem = "have the same name; give each program its own"
+        problem = "have the same name: give each program a name of its own"
         self.assertEqual(same_name("e", ["a", "b"]), f"the consumers e (a) and e (b) {problem}")
         five = "e (a), e (b), e (c), e (d) and e (e)"
         self.assertEqual(same_name("e", [*"abcde"]), f"the consumers {five} {problem}")

@@ -64,8 +64,10 @@ class OfBackends(ImpactCase):
     def test_a_version_without_members(self) -> None:
         """It is refused while the backend serves, with the figures."""
         serving = "backend/shop serves web 1 with 3 members"
-        self.assertEqual(self.refused({"version": "3"}), f"{serving}; web 3 has none: every request would get 503")
-        self.assertEqual(self.refused({"app": "wbe"}), f"{serving}; wbe 1 has none: every request would get 503")
+        self.assertEqual(
+            self.refused({"version": "3"}), f"{serving}; web 3 has no members: every request would get 503"
+        )
+        self.assertEqual(self.refused({"app": "wbe"}), f"{serving}; wbe 1 has no members: every request would get 503")
         why = f"{serving}; web away has 2 members, none of which takes traffic: every request would get 503"
         self.assertEqual(self.refused({"version": "away"}), why)
         self.allowed({"version": "2"}, {"balance": "source"}, {})
@@ -79,7 +81,7 @@ class OfBackends(ImpactCase):
     def test_a_canary_without_members(self) -> None:
         """It is refused as soon as it is to get a share, and says what would become of that."""
         why = self.refused({"canary": {"version": "3", "percent": 20}})
-        self.assertIn("web 3 has none: it would get none of the 20 % of the traffic", why)
+        self.assertIn("web 3 has no members: it would get none of the 20 % of the traffic", why)
         self.refused({"canary": {"version": "3", "percent": 100}})
         self.allowed({"canary": {"version": "3", "percent": 0}}, {"canary": {"version": "2", "percent": 20}})
         self.allowed({"canary": {"version": "2", "percent": 100}}, {"canary": {"version": "1", "percent": 50}})
@@ -102,9 +104,11 @@ class OfBackends(ImpactCase):
         serving = "backend/shop serves web 3 with no members, and its canary web 2 with 1 member"
         why = f"{serving}; with this setting no member or server takes its traffic: every request would get 503"
         self.assertEqual(self.refused({"canary": None}, alone), why)
-        self.assertIn("web 4 has none: all requests would go to its canary 2", self.refused({"version": "4"}, alone))
+        self.assertIn(
+            "web 4 has no members: all requests would go to its canary 2", self.refused({"version": "4"}, alone)
+        )
         why = self.refused({"canary": {"version": "4", "percent": 20}}, alone)
-        self.assertTrue(why.endswith("web 4 has none: every request would get 503"), why)
+        self.assertTrue(why.endswith("web 4 has no members: every request would get 503"), why)
         self.allowed({"version": "2", "canary": None}, {"version": "1"}, before=alone)
 
     def test_fixed_servers(self) -> None:
@@ -252,14 +256,14 @@ class Warnings(ImpactCase):
         """Nobody serves it, or not as it says."""
         warned = self.impact.warnings_of_backend
         self.assertEqual(warned(SHOP), [])
-        none = "backend shop has no members: requests are answered 503 until there are"
+        none = "backend shop has no members: requests get 503 until there are"
         self.assertEqual(warned({**SHOP, "version": "3"}), [none])
-        away = "backend shop has 2 members, none of which takes traffic: requests are answered 503 until one does"
+        away = "backend shop has 2 members, none of which takes traffic: requests get 503 until one does"
         self.assertEqual(warned({**SHOP, "version": "away"}), [away])
         self.listing.members["web", "away"] = [0]
         self.assertIn("has 1 member, which takes no traffic: ", warned({**SHOP, "version": "away"})[0])
         self.assertEqual(warned({**SHOP, "canary": {"version": "3", "percent": 20}}), [])
-        alone = "web 3 has none: its canary 2 gets all requests to shop"
+        alone = "web 3 has no members: its canary 2 gets all requests to shop"
         self.assertEqual(warned({**SHOP, "version": "3", "canary": {"version": "2", "percent": 1}}), [alone])
 
     def test_of_a_frontend(self) -> None:
@@ -272,17 +276,17 @@ class Warnings(ImpactCase):
         self.assertEqual(
             self.impact.warnings_of_frontend({**WWW, "rules": rules}),
             [
-                "backend empty has no members: requests are answered 503 until there are",
-                "there is no backend gone: requests are answered 503 until there is",
+                "backend empty has no members: requests get 503 until there are",
+                "there is no backend gone: requests get 503 until there is",
             ],
         )
         self.assertEqual(self.impact.warnings_of_frontend({"name": "www", "backend": None}), [])
 
     def test_of_a_removal(self) -> None:
         """Frontends that still send there are named."""
-        left = "frontend www sends to backend shop: requests are answered 503"
+        left = "frontend www sends to backend shop: requests get 503"
         self.assertEqual(self.impact.warnings_of_removal("shop"), [left])
         self.listing.configured["frontend"].append({"name": "api", "backend": "shop"})
-        left = "frontend api, www send to backend shop: requests are answered 503"
+        left = "frontend api, www send to backend shop: requests get 503"
         self.assertEqual(self.impact.warnings_of_removal("shop"), [left])
         self.assertEqual(self.impact.warnings_of_removal("empty"), [])

@@ -150,7 +150,10 @@ class UnknownFields(ModelCase):
         for at in (False, True):
             hint = "is not a field of a registration, did you mean weight? Fields of your own go into meta"
             self.assertEqual(self.refused("wieght", 1, at=at), f"wieght: {hint}")
-            hint = "which has app, version, host, port, ttl, weight, meta, instance; fields of your own go into meta"
+            hint = (
+                "whose fields are app, version, host, port, ttl, weight, meta, instance; "
+                "fields of your own go into meta"
+            )
             self.assertIn(hint, self.refused("colour", "red", at=at))
 
     def test_what_a_registration_is_shown_with(self) -> None:
@@ -186,7 +189,7 @@ class UnknownFields(ModelCase):
             (BACKEND, "min_member", 2, "did you mean min_members?"),
             (BACKEND, "health", {"paht": "/"}, "health: paht: is not a field of health, did you mean path?"),
             (BACKEND, "canary", {"version": "2", "precent": 1}, "did you mean percent?"),
-            (BACKEND, "colour", "red", "which has name, app, version, canary,"),
+            (BACKEND, "colour", "red", "whose fields are name, app, version, canary,"),
             (FRONTEND, "bnid", "*:80", "is not a field of a frontend, did you mean bind?"),
             (
                 FRONTEND,
@@ -449,7 +452,10 @@ class Parsing(ModelCase):
         for host in ("127.0.0.1", "::1", "localhost", "0.0.0.5", "::ffff:10.0.0.1", "240.0.0.1", "10.255.255.255"):
             self.parse(host=host)
         error = self.assertRaises(Invalid, self.parse, host="0.0.0.0")
-        self.assertEqual(str(error), "host: must be where the instance is reached, not the unspecified address 0.0.0.0")
+        self.assertEqual(
+            str(error),
+            "host: must be an address at which others reach the instance, not the unspecified address 0.0.0.0",
+        )
 
     def test_at_a_path(self) -> None:
         """What the body says too has to be the same, a host in whatever form."""
@@ -540,7 +546,7 @@ class Bodies(ModelCase):
             (said["id"], said["name"], said["app"], said["meta"]), ("backend/shop", "shop", "web", {"n": 1})
         )
         message = self.invalid("version", self.body, {"app": "web"})
-        self.assertEqual(message, "version: is required, for there is no backend/shop yet")
+        self.assertEqual(message, "version: is required to create backend/shop")
         for version in (None, "", 1):
             self.invalid("version", self.body, {"app": "web", "version": version})
 

@@ -151,7 +151,7 @@ class OfBackends(RoutingCase):
             self.refused("servers", parse_servers, [text])
             servers, (problem,) = kept_servers(["a:1", text, "a.:1"])
             self.assertEqual(servers, (FixedServer("a", 1),))
-            self.assertTrue(problem.startswith("servers: number 2: host: must be where"), problem)
+            self.assertTrue(problem.startswith("servers: number 2: host: must be an address at which"), problem)
         wrong: tuple[Any, ...] = ("a:1", {}, ["a:1"] * 101)
         for value in wrong:
             self.assertEqual(kept_servers(value)[0], ())

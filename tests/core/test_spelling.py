@@ -37,9 +37,11 @@ class Unknown(SynchronousTestCase):
     def test_none_is_near(self) -> None:
         """All fields are listed, unless they are too many or there are none."""
         names = [f"field{number}" for number in range(LISTED_MAX)]
-        self.assertEqual(unknown_field("it", "xyz", names), f"is not a field of it, which has {', '.join(names)}")
+        self.assertEqual(
+            unknown_field("it", "xyz", names), f"is not a field of it, whose fields are {', '.join(names)}"
+        )
         self.assertEqual(unknown_field("it", "xyz", [*names, "more"]), "is not a field of it")
-        self.assertEqual(unknown_field("it", "xyz", ["one", "id"]), "is not a field of it, which has one")
+        self.assertEqual(unknown_field("it", "xyz", ["one", "id"]), "is not a field of it, whose fields are one")
         self.assertEqual(unknown_field("it", "xyz", []), "is not a field of it")
 
     def test_meta(self) -> None:
@@ -50,7 +52,7 @@ class Unknown(SynchronousTestCase):
         )
         self.assertEqual(
             unknown_field("it", "x", ["meta"]),
-            "is not a field of it, which has meta; fields of your own go into meta",
+            "is not a field of it, whose fields are meta; fields of your own go into meta",
         )
 
 

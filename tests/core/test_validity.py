@@ -391,7 +391,7 @@ class Refused(SynchronousTestCase):
     def test_depth(self) -> None:
         """As many levels as clients may send inside one field, and no more."""
         self.assertIsNone(problem_of_entry(claim(terms(x=nested(DEPTH_MAX)))))
-        problem = f"its body has more than {DEPTH_MAX} lists or objects inside each other"
+        problem = f"its body has lists or objects that are nested more than {DEPTH_MAX} deep"
         self.entry(problem, claim(terms(x=nested(DEPTH_MAX + 1))), claim(terms(meta={"x": nested(DEPTH_MAX)})))
         self.assertIsNone(problem_of_entry(claim(terms(x=[[]] * 100))))
         body = BACKEND_BODY[:-1] + b',"x":' + msgspec.json.encode(nested(DEPTH_MAX + 1)) + b"}"

@@ -123,7 +123,7 @@ class Beginning(ServiceCase):
             self.assertEqual(
                 str(refusal),
                 "bender: --events cannot listen on 127.0.0.1:1731 (Address already in use): "
-                "choose another, or end what is in its way.",
+                "choose another address, or stop the process that uses it.",
             )
 
     def test_all_that_can_be_wrong_with_listening_is_refused_so(self) -> None:

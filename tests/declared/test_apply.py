@@ -101,7 +101,7 @@ class Applying(ApplicationCase):
         page = Resource()
         for kind in ("backends", "frontends"):
             page.putChild(kind.encode(), Data(b"[]", "application/json"))
-        page.putChild(b"states", Page(404, b'{"code": "NOT_FOUND", "message": "there is nothing at this path"}'))
+        page.putChild(b"states", Page(404, b'{"code": "NOT_FOUND", "message": "the API has no such path"}'))
         self.network.listenTCP(1729, Site(page), interface="10.0.0.9")
         found = self.result(self.applies(self.client("10.0.0.9")).contents())
         self.assertEqual((found.backends, found.frontends, found.states), ({}, {}, {}))

@@ -125,7 +125,9 @@ class Mistakes(ReadingCase):
         for header in ("backends", "backends.shop.meta"):
             self.assertEqual(self.problems(f"[{header}{'.a' * 3000}]\n"), [f"f: {TOO_DEEP}"])
         deep = "[" * 30 + "]" * 30
-        self.wrong(SHOP + f"meta.a = {deep}\n", "4: backend/shop: meta: has more than 20 lists or objects")
+        self.wrong(
+            SHOP + f"meta.a = {deep}\n", "4: backend/shop: meta: has lists or objects that are nested more than 20 deep"
+        )
 
     def test_long_numbers(self) -> None:
         """What Python does not convert is a problem, and not a crash."""
@@ -162,7 +164,7 @@ rules = [{ path = "/", backend = "shop" }]
             "4: backend/a/b: name: must be printable",
             "6: backend/a/b: version: must be a string",
             "8: frontend/www: bind: ",
-            "10: frontend/www: rules: are for mode http alone",
+            "10: frontend/www: rules: need mode http",
         )
 
     def test_unknown_fields(self) -> None:
@@ -192,7 +194,9 @@ rules = [{ path = "/", backend = "shop" }]
 
     def test_size(self) -> None:
         """An object that a node would not keep is a problem of the object."""
-        self.wrong(f"\n{SHOP}meta.a = '{'x' * 4096}'\n", "2: backend/shop: a backend is at most 4096 bytes")
+        self.wrong(
+            f"\n{SHOP}meta.a = '{'x' * 4096}'\n", "2: backend/shop: a backend must not be larger than 4096 bytes"
+        )
 
     def test_references(self) -> None:
         """Each place that names a backend which the file does not have."""

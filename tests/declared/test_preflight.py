@@ -38,7 +38,7 @@ class Refusing(RehearsalCase):
     def test_a_version_without_members(self) -> None:
         """While another one serves, and with the figures that the registry would give."""
         (why,) = self.refused(Document({"shop": {**SHOP, "version": "2"}}))
-        self.assertIn("backend/shop: backend/shop serves web 1 with 1 member; web 2 has none", why)
+        self.assertIn("backend/shop: backend/shop serves web 1 with 1 member; web 2 has no members", why)
         self.registered.append(instance("2"))
         self.objects(Document({"shop": {**SHOP, "version": "2"}}))
         self.registered[-1] = instance("2", weight=0)
@@ -137,7 +137,7 @@ class Warned(RehearsalCase):
     def test_a_backend_without_members(self) -> None:
         """Also the frontend that sends to it would be warned of, in the same sentence, which is said once."""
         self.there = Contents({}, {}, {}, 0)
-        lacking = ["backend shop has no members: requests are answered 503 until there are"]
+        lacking = ["backend shop has no members: requests get 503 until there are"]
         document = Document({"shop": {**SHOP, "version": "2"}}, {"www": {"backend": "shop"}})
         self.assertEqual(self.warned(document), lacking)
         self.assertEqual(self.warned(Document({"shop": {**SHOP, "version": "2"}})), lacking)
@@ -146,7 +146,7 @@ class Warned(RehearsalCase):
 
     def test_what_a_removal_leaves_behind(self) -> None:
         """A frontend that stays, and sends to a backend that goes."""
-        left = ["frontend www sends to backend shop: requests are answered 503"]
+        left = ["frontend www sends to backend shop: requests get 503"]
         self.assertEqual(self.warned(Document({}, {"www": {"backend": "shop"}}), prune=True), left)
         self.assertEqual(self.warned(Document(), prune=True), [])
 

@@ -60,7 +60,7 @@ class Edge:
 
     async def reports(self) -> Sequence[Consumer]:
         if self.counts is None:
-            raise NotFound(404, "NOT_FOUND", "there is nothing at this path", "n1")
+            raise NotFound(404, "NOT_FOUND", "the API has no such path", "n1")
         counts = {v: {"requests": c.requests, "errors": c.errors} for v, c in self.counts.items()}
         report = {"down": self.down, "backends": {"shop": counts}}
         return [

@@ -146,7 +146,7 @@ async def test_status_shows_consumers_of_one_name(cluster: Cluster, shell: Shell
     lines = shell.done("status", at(nodes[0])).splitlines()
     shown = [line.split()[:4] for line in lines if line.startswith("edge")]
     assert shown == [["edge", "(a)", nodes[0].name, "connected"], ["edge", "(b)", nodes[1].name, "connected"]]
-    warning = "he consumers edge (a) and edge (b) have the same name; give each program its own"
+    warning = "he consumers edge (a) and edge (b) have the same name: give each program a name of its own"
     assert f"T{warning}." in lines
     assert shell.done("deregister", WEB, "--wait", "0.1", at(nodes[0])).count("edge (") == 2
     await until("it is logged", lambda: f"Consumer name edge is shared: t{warning}." in nodes[1].log)
@@ -183,7 +183,7 @@ async def test_drain_and_up(cluster: Cluster, shell: Shell) -> None:
     assert shell.done("up", id_, at(node)) == f"{id_} is up.\n"
     assert shell.table("ls", at(other))[0][4] == "up"
     end = shell.bender("up", id_, at(node))
-    assert (end.returncode, end.stderr) == (1, f"bender: no operator has said anything of {id_}.\n")
+    assert (end.returncode, end.stderr) == (1, f"bender: no operator has set a state for {id_}.\n")
     end = shell.bender("drain", "web/9/10.0.0.5/8080", at(node))
     near = "; the nearest is web/1.2.0/10.0.0.5/8080"
     assert (end.returncode, end.stderr) == (1, f"bender: there is no registration/web/9/10.0.0.5/8080{near}.\n")
@@ -204,7 +204,7 @@ async def test_the_last_member_stays(shared: Cluster, shell: Shell) -> None:
         end = shell.bender(command, last, at(node))
         assert end.returncode == 1
         assert f"registration/{last} is the last member that takes traffic of backend last: every" in end.stderr
-        assert end.stderr.endswith("Nothing was changed; add --force to do it all the same.\n")
+        assert end.stderr.endswith("Nothing was changed; add --force to do it anyway.\n")
     assert "is deregistered" in shell.done("deregister", last, "--force", at(node))
     assert (await node.call("DELETE", "/backends/last")).status == 204
 
@@ -246,8 +246,8 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     here = at(node)
     assert shell.done("backend", "ls", here) == shell.done("frontend", "ls", here) == ""
     end = shell.bender("backend", "set", "shop", "--app=web", here)
-    assert (end.returncode, end.stderr) == (1, "bender: version: is required, for there is no backend/shop yet.\n")
-    nobody = "bender: backend shop has no members: requests are answered 503 until there are.\n"
+    assert (end.returncode, end.stderr) == (1, "bender: version: is required to create backend/shop.\n")
+    nobody = "bender: backend shop has no members: requests get 503 until there are.\n"
     end = shell.bender("backend", "set", "shop", "--app=web", "--version=1", 'health={"path": "/"}', here)
     assert (end.returncode, end.stdout, end.stderr) == (0, "backend/shop is created: web 1.\n", nobody)
     await registered(node)
@@ -265,7 +265,7 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     assert shell.done("backend", "ls", "shop", "--json", here) == await answered(node, "/backends/shop/members") + "\n"
 
     end = shell.bender("backend", "set", "shop", "--version=2", "--min-members=1", here)
-    few = "bender: of web 2 0 are online, and 1 are wanted: nothing was changed.\n"
+    few = "bender: web 2 has 0 of 1 required members online: nothing was changed.\n"
     assert (end.returncode, end.stderr) == (1, few)
     way = "Its canary 2 gets 5 % of the traffic: bender backend set shop canary=null ends it.\n"
     back = f"backend/shop is set back: web 1.2.0, and 5 % at 2.\n  canary 5 % of 2\n{way}"
@@ -294,7 +294,7 @@ async def test_frontends(shared: Cluster, shell: Shell) -> None:
     assert (await node.call("PUT", "/backends/shop", {"app": "web", "version": "1"})).status == 201
     await registered(node, "web/1/10.0.0.5/8080")
     end = shell.bender("frontend", "set", "www", here)
-    unserved = "bender: frontend/www is new; it has no backend: requests are answered 503 until it has one.\n"
+    unserved = "bender: frontend/www is new; it has no backend: requests get 503 until it has one.\n"
     assert (end.returncode, end.stdout, end.stderr) == (0, "frontend/www is created: backend none yet.\n", unserved)
     said = shell.done("frontend", "set", "www", "--backend=shop", "bind=*:80", "--json", here)
     assert [json.loads(said)] == json.loads(await answered(node, "/frontends"))
@@ -307,7 +307,7 @@ async def test_frontends(shared: Cluster, shell: Shell) -> None:
         "bender: the rules of frontend/api name backend typo, which does not exist: the requests"
     )
     end = shell.bender(*wrong, "--force")
-    unknown = [f"bender: there is no backend {name}: requests are answered 503 until there is.\n" for name in WRONG]
+    unknown = [f"bender: there is no backend {name}: requests get 503 until there is.\n" for name in WRONG]
     assert (end.returncode, end.stdout, end.stderr) == (0, "frontend/api is created: backend tpyo.\n", "".join(unknown))
     forced = json.loads(shell.done(*wrong, "--force", "--json"))
     assert forced["warnings"] == [text.removeprefix("bender: ").removesuffix(".\n") for text in unknown]

@@ -88,7 +88,7 @@ async def test_files_that_are_not_applied(shared: Cluster, shell: Shell, tmp_pat
     applied = shell.bender("apply", "-f", str(file), here)
     assert applied.stdout.startswith("+ frontend/new\n    backend kept\n")
     assert applied.stdout.endswith("\nDone: 1 created.\n")
-    assert applied.stderr == "bender: backend kept has no members: requests are answered 503 until there are.\n"
+    assert applied.stderr == "bender: backend kept has no members: requests get 503 until there are.\n"
     file.write_text("")
     emptied = shell.bender("apply", "-f", str(file), "--prune", here)
     assert (emptied.returncode, emptied.stdout) == (1, "")
@@ -157,7 +157,7 @@ async def test_all_nodes_are_stopped_under_traffic(
 async def _restored(nodes: list[Node], shell: Shell, file: Path) -> None:
     """Apply the file as soon as the nodes are started; it waits until they are ready."""
     applied = await deferToThread(shell.bender, "apply", "-f", str(file), "--wait=60", at(*nodes))
-    warning = "bender: backend shop has no members: requests are answered 503 until there are.\n"
+    warning = "bender: backend shop has no members: requests get 503 until there are.\n"
     *waited, rest = applied.stderr.split("; waiting for up to 60 s.\n")  # unless they were ready before it could ask
     assert waited in ([], ["bender: a node is not ready yet"], ["bender: no node answers yet"]), applied.stderr
     assert (applied.returncode, rest) == (0, warning), applied.stderr

@@ -133,7 +133,7 @@ async def test_two_nodes_of_one_name(cluster: Cluster) -> None:
     assert said == {"applied": labels, "consumers": [], "missing": []}
 
     addresses = " and ".join(sorted(node.exchange for node in nodes))
-    problem = f"the nodes at {addresses} have the same name; give each its own with --name"
+    problem = f"the nodes at {addresses} have the same name: give each its own with --name"
     for node in nodes:
         await until("it is logged", lambda: f"Node name n is shared: {problem}." in node.log)  # noqa: B023
         assert (await node.call("GET", "/status")).body["problems"] == {"node/n": problem}

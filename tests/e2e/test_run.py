@@ -84,7 +84,7 @@ def test_options_that_no_node_accepts(forks: Forks) -> None:
         ("--host=http://10.0.0.5", "'--host': 'http://10.0.0.5' must be a DNS name or an IP address"),
         ("--host=0.0.0.0", "not the unspecified address 0.0.0.0"),
         ("--check=health", "'--check': 'health' must begin with /"),
-        (f"--meta={long}", "'--meta': a registration is at most 4096 bytes"),
+        (f"--meta={long}", "'--meta': a registration must not be larger than 4096 bytes"),
         ("--weight=257", "'--weight': 257 is not in the range"),
     ):
         ended = forks([*NOWHERE, option, "--", "echo", "started"], environment(), AT_ONCE_S)

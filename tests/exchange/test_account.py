@@ -109,7 +109,7 @@ class Asking(ExchangeOfNodes):
         applied = self.successResultOf(waiting)
         self.assertEqual((applied.consumers, applied.missing), (("edge (a)", "rim"), ("edge (b)",)))
         self.pass_time(1, nodes)
-        problem = "the consumers edge (a) and edge (b) have the same name; give each program its own"
+        problem = "the consumers edge (a) and edge (b) have the same name: give each program a name of its own"
         self.assertEqual([node.status()["problems"] for node in nodes], [{"consumer/edge": problem}] * 2)
 
     def test_nodes_of_one_name(self) -> None:
@@ -182,7 +182,7 @@ class Answers(ExchangeCase):
     def test_no_account(self) -> None:
         """What is something else is no account."""
         said = http_answer("200 OK", "application/msgpack", msgpack.encode({"node": "n2"}))
-        self.assertIn("gives no account", self.ask(said))
+        self.assertIn("sends an invalid account", self.ask(said))
 
     def test_a_node_that_does_not_know_of_accounts(self) -> None:
         """An older one says so."""

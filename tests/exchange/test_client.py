@@ -187,7 +187,7 @@ class Answers(ClientCase):
         self.stranger(answer(interval_s=2.5))
         self.send(self.request())
         self.assertEqual(self.node.reports[0][1], ANSWER)
-        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2.5 s, this node 1 s."])
+        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2.5 s, but this node 1 s."])
 
 
 class Failures(ClientCase):
@@ -246,7 +246,7 @@ class Failures(ClientCase):
         """Nobody can tell whether it was all of it."""
         body = self.wire.encode(ANSWER)
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\n\r\n"
-        self.failed(self.stranger(head + body, hanging_up=True), "does not say where its answer ends")
+        self.failed(self.stranger(head + body, hanging_up=True), "does not give the length of its answer")
 
     def test_html(self) -> None:
         """Somebody else's page is not read."""
@@ -288,21 +288,23 @@ class Failures(ClientCase):
     def test_no_message(self) -> None:
         """The right type, but rubbish."""
         page = http_answer("200 OK", "application/msgpack", b"<html>")
-        self.send_until_named(page, "sends no message (")
+        self.send_until_named(page, "sends an invalid message (")
 
     def test_another_wire_version(self) -> None:
         """It says so, and is left alone."""
-        page = refusal(message="the sender speaks wire version 1, this node 3", wire=WIRE_VERSION + 2, cluster="bender")
-        self.send_until_named(page, f"speaks wire version {WIRE_VERSION + 2}, this node {WIRE_VERSION}.")
+        page = refusal(
+            message="the sender speaks wire version 1, but this node speaks 3", wire=WIRE_VERSION + 2, cluster="bender"
+        )
+        self.send_until_named(page, f"speaks wire version {WIRE_VERSION + 2}, but this node speaks {WIRE_VERSION}.")
 
     def test_another_cluster(self) -> None:
         """It is named as it names itself."""
         page = refusal(message="the sender belongs to another", wire=WIRE_VERSION, cluster="green\n")
-        self.send_until_named(page, "belongs to cluster 'green?', this node to 'bender'.")
+        self.send_until_named(page, "belongs to cluster 'green?', but this node to 'bender'.")
 
     def test_another_cluster_that_answers_all_the_same(self) -> None:
         """It is refused here, too."""
-        self.send_until_named(answer(cluster="green"), "belongs to cluster 'green', this node to 'bender'.")
+        self.send_until_named(answer(cluster="green"), "belongs to cluster 'green', but this node to 'bender'.")
 
     def test_another_reason(self) -> None:
         """It is passed on, in one line."""
@@ -311,12 +313,12 @@ class Failures(ClientCase):
     def test_a_reason_that_is_none(self) -> None:
         """JSON of another kind."""
         page = http_answer("500 Internal Server Error", "application/json", b"[" * 900)
-        self.send_until_named(page, "refuses this node: it gives no reason.")
+        self.send_until_named(page, "refuses this node: without a reason.")
 
     def test_a_reason_without_end(self) -> None:
         """A sentence is read, not a book."""
         page = http_answer("500 Internal Server Error", "application/json", b"[" * 2000)
-        self.failed(self.stranger(page), "answers without end")
+        self.failed(self.stranger(page), "sends an answer that does not end")
 
     def send_until_named(self, page: bytes, line: str) -> None:
         """Such an answer was read to its end, so its connection may go on."""
@@ -332,7 +334,7 @@ class Failures(ClientCase):
 class Endlessness(ClientCase):
     """An answer is never read, or inflated, beyond its limit."""
 
-    def failed(self, saying: bytes, line: str = "answers without end") -> None:
+    def failed(self, saying: bytes, line: str = "sends an answer that does not end") -> None:
         peer = self.stranger(saying)
         self.send(self.request())
         self.assertEqual(len(self.failures()), 1)
@@ -413,7 +415,7 @@ class Company(ClientCase):
         self.assertEqual(self.node.reports, [(request, None) for request in requests])
         self.assertEqual(peer.requests, [])
         self.assertEqual(len(self.lines), 1)
-        self.assertIn("would need a message of", self.lines[0])
+        self.assertIn("needs a message of", self.lines[0])
 
 
 class Stopping(ClientCase):

@@ -49,7 +49,7 @@ class Names(SeedsCase):
         found = ["10.0.0.2:1730", "10.0.0.3:1730", "[fd00::2]:1730"]
         self.assertEqual(self.node.seeds, [(SEED, found)])
         self.assertEqual(self.node.rounds, [found])
-        self.assertEqual(self.lines, [f"{SEED} stands for {', '.join(found)}."])
+        self.assertEqual(self.lines, [f"{SEED} resolves to {', '.join(found)}."])
 
     def test_it_is_looked_up_again(self) -> None:
         """Every half minute; what changed is told, and a round begins with those that are new."""
@@ -74,7 +74,7 @@ class Names(SeedsCase):
         self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
         self.network.pump([SOONER_S])
         self.assertEqual(len(self.node.seeds), 1)
-        self.assertEqual(self.lines[1:], [f"{SEED} stands for no address at present."])
+        self.assertEqual(self.lines[1:], [f"{SEED} does not resolve to any address."])
 
     def test_a_name_that_is_not_known_yet_is_tried_sooner(self) -> None:
         """The machine behind it may just be starting."""

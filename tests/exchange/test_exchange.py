@@ -83,7 +83,7 @@ class Cluster(ExchangeOfNodes):
         self.pass_time(3, nodes)
         self.assertEqual([node.ready for node in nodes], [True, True])
         self.assertEqual([len(node.status()["peers"]) for node in nodes], [1, 1])
-        self.assertEqual([line for line in self.lines if "stands for" not in line], [])
+        self.assertEqual([line for line in self.lines if "resolves to" not in line], [])
 
     def test_a_peer_that_comes_later_is_found(self) -> None:
         """It was away when the first one started, which said so once."""
@@ -94,7 +94,7 @@ class Cluster(ExchangeOfNodes):
         two = self.node_at("10.0.0.2")
         self.pass_time(3, [one, two])
         self.assertTrue(two.registration(KEY))
-        self.assertEqual(len(self.lines_of("Over: ")), 1)
+        self.assertEqual(len(self.lines_of("Resolved: ")), 1)
         self.assertEqual(one.status()["problems"], {})
 
 
@@ -110,12 +110,12 @@ class Strangers(ExchangeOfNodes):
         self.assertEqual(
             sorted(self.lines),
             [
-                "Peer 10.0.0.1:1730 belongs to cluster 'blue', this node to 'green'.",
-                "Peer 10.0.0.2:1730 belongs to cluster 'green', this node to 'blue'.",
+                "Peer 10.0.0.1:1730 belongs to cluster 'blue', but this node to 'green'.",
+                "Peer 10.0.0.2:1730 belongs to cluster 'green', but this node to 'blue'.",
             ],
         )
         self.assertEqual(
-            blue.status()["problems"], {"10.0.0.2:1730": "belongs to cluster 'green', this node to 'blue'"}
+            blue.status()["problems"], {"10.0.0.2:1730": "belongs to cluster 'green', but this node to 'blue'"}
         )
 
     def test_a_peer_with_another_interval_is_named_once_on_both_sides(self) -> None:
@@ -129,11 +129,11 @@ class Strangers(ExchangeOfNodes):
         self.assertEqual(
             sorted(self.lines),
             [
-                "Peer 10.0.0.1:1730 has an interval of 1 s, this node 1.25 s.",
-                "Peer 10.0.0.2:1730 has an interval of 1.25 s, this node 1 s.",
+                "Peer 10.0.0.1:1730 has an interval of 1 s, but this node 1.25 s.",
+                "Peer 10.0.0.2:1730 has an interval of 1.25 s, but this node 1 s.",
             ],
         )
-        self.assertEqual(one.status()["problems"], {"10.0.0.2:1730": "has an interval of 1.25 s, this node 1 s"})
+        self.assertEqual(one.status()["problems"], {"10.0.0.2:1730": "has an interval of 1.25 s, but this node 1 s"})
 
     def test_strangers_disturb_nobody(self) -> None:
         """One that hangs, one that talks rubbish and one that is away: the others go on, and each is named once."""

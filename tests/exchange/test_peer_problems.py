@@ -61,14 +61,17 @@ class Naming(ExchangeCase):
 
     def test_the_cluster_is_one_topic_whoever_asks(self) -> None:
         """A peer of another cluster that asks and is asked is named once."""
-        refused = OtherCluster("belongs to cluster 'green', this node to 'bender'")
+        refused = OtherCluster("belongs to cluster 'green', but this node to 'bender'")
         self.conditions.refused(PEER, "asks", refused)
         self.conditions.refused(PEER, "answers", refused)
-        self.conditions.refused(PEER, "answers", Malformed("sends no message (1)"))
-        self.conditions.refused(PEER, "answers", Malformed("sends no message (2)"))
+        self.conditions.refused(PEER, "answers", Malformed("sends an invalid message (1)"))
+        self.conditions.refused(PEER, "answers", Malformed("sends an invalid message (2)"))
         self.assertEqual(
             self.lines,
-            [f"Peer {PEER} belongs to cluster 'green', this node to 'bender'.", f"Peer {PEER} sends no message (1)."],
+            [
+                f"Peer {PEER} belongs to cluster 'green', but this node to 'bender'.",
+                f"Peer {PEER} sends an invalid message (1).",
+            ],
         )
 
 
@@ -82,7 +85,7 @@ class Ending(ExchangeCase):
         self.network.advance(0.1)
         self.conditions.fine(PEER, "answers")
         self.assertEqual(self.node.problems, {PEER: None})
-        self.assertEqual(self.lines[1:], [f"Over: peer {PEER} answers with rubbish."])
+        self.assertEqual(self.lines[1:], [f"Resolved: peer {PEER} answers with rubbish."])
 
     def test_coming_and_going_is_one_condition(self) -> None:
         """A peer that is good and bad in turn fills no log."""
@@ -151,7 +154,7 @@ class Intervals(ExchangeCase):
         """A peer that is understood may have been started with another interval."""
         for _ in range(5):
             self.conditions.understood(PEER, "asks", 2.0, 1.0)
-        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2 s, this node 1 s."])
+        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2 s, but this node 1 s."])
         self.network.advance(3)
         self.conditions.understood(PEER, "asks", 1.0, 1.0)
         self.assertEqual(self.node.problems, {PEER: None})

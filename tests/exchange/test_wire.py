@@ -322,7 +322,7 @@ class OtherNodes(SynchronousTestCase):
     def test_another_cluster_is_refused_by_name(self) -> None:
         """The refusal names both clusters, and the sender is known."""
         refused = self.assertRaises(OtherCluster, spoken().decode, Wire("green", 1.0).encode(FULL))
-        self.assertEqual(refused.reason, "belongs to cluster 'green', this node to 'bender'")
+        self.assertEqual(refused.reason, "belongs to cluster 'green', but this node to 'bender'")
         self.assertEqual(refused.sender, N1)
 
     def test_the_next_wire_version_is_understood(self) -> None:
@@ -349,7 +349,9 @@ class OtherNodes(SynchronousTestCase):
     def test_a_version_further_away_is_refused(self) -> None:
         """Two versions newer is too much, and the sender is known."""
         refused = self.assertRaises(OtherVersion, spoken().decode, changed(VERSION, wire.WIRE_VERSION + 2))
-        self.assertEqual(refused.reason, f"speaks wire version {wire.WIRE_VERSION + 2}, this node {wire.WIRE_VERSION}")
+        self.assertEqual(
+            refused.reason, f"speaks wire version {wire.WIRE_VERSION + 2}, but this node speaks {wire.WIRE_VERSION}"
+        )
         self.assertEqual(refused.sender, N1)
 
     def test_a_version_from_a_distant_future_is_told_from_rubbish(self) -> None:

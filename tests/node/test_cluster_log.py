@@ -45,13 +45,13 @@ class Readiness(ChronicleCase):
     def test_a_node_alone(self) -> None:
         """It is ready from the beginning, and says so."""
         node = a_node(self.clock)
-        self.assertEqual(self.lines(3, node, of=node), ["Ready, 0.25 s after its start or return."])
+        self.assertEqual(self.lines(3, node, of=node), ["Ready, 0.25 s after its start or a pause."])
 
     def test_a_peer_that_never_answers(self) -> None:
         """Who must speak without having heard from everybody names them."""
         node = a_node(self.clock, seeds=("second:1730",))
         (line,) = self.lines(6, node, of=node)
-        self.assertEqual(line, "Ready without word from second:1730: it may lack what they know.")
+        self.assertEqual(line, "Ready, but second:1730 did not answer: their registrations may be missing here.")
 
     def test_a_pause(self) -> None:
         """It says for how long it was away, and that it is back; not how often it was asked meanwhile."""
@@ -69,8 +69,8 @@ class Readiness(ChronicleCase):
         self.assertEqual(
             said,
             [
-                "This node was away for 7.0 s, and asks its peers what it missed.",
-                "Ready, 0.00 s after its start or return.",
+                "This node was paused for 7.0 s: it asks its peers for what it missed.",
+                "Ready, 0.00 s after its start or a pause.",
             ],
         )
 
@@ -109,7 +109,10 @@ class Peers(ChronicleCase):
         lines = self.lines(3, again, self.second, of=self.second)
         self.assertEqual(
             sorted(lines),
-            ["Peer first at first:1730 is heard.", "Peer first at first:1730 was replaced by another start of it."],
+            [
+                "Peer first at first:1730 is heard.",
+                "Peer first at first:1730 was replaced: a newer start has its address.",
+            ],
         )
         self.assertEqual([peer["state"] for peer in self.second.status()["peers"]], ["heard"])
 
@@ -150,7 +153,7 @@ class Addresses(BesideEachOther):
 
     def test_shared(self) -> None:
         """It is said once, with what to do, in the log and in the status as long as it is so."""
-        problem = "the nodes n2 and n3 advertise it; give each its own with --advertise"
+        problem = "the nodes n2 and n3 advertise it: give each its own with --advertise"
         self.assertEqual(self.said(10), [f"Address 10.0.0.2:1730 is shared: {problem}."])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
         del self.heard[1]
@@ -159,7 +162,7 @@ class Addresses(BesideEachOther):
 
     def test_its_own(self) -> None:
         self.heard = [Sender(1001, "n2", "n1:1730")]
-        problem = "the nodes n1 and n2 advertise it; give each its own with --advertise"
+        problem = "the nodes n1 and n2 advertise it: give each its own with --advertise"
         self.assertEqual(self.said(10), [f"Address n1:1730 is shared: {problem}."])
 
     def test_a_restart(self) -> None:
@@ -179,7 +182,7 @@ class Names(BesideEachOther):
 
     def test_shared(self) -> None:
         """It is said once, with what to do, in the log and in the status as long as it is so."""
-        problem = "the nodes at 10.0.0.2:1730 and 10.0.0.3:1730 have the same name; give each its own with --name"
+        problem = "the nodes at 10.0.0.2:1730 and 10.0.0.3:1730 have the same name: give each its own with --name"
         self.assertEqual(self.said(10), [f"Node name n2 is shared: {problem}."])
         self.assertEqual(self.node.status()["problems"], {"node/n2": problem})
         del self.heard[1]
@@ -188,7 +191,7 @@ class Names(BesideEachOther):
 
     def test_its_own(self) -> None:
         self.heard = [Sender(1001, "n1", "10.0.0.2:1730")]
-        problem = "the nodes at 10.0.0.2:1730 and n1:1730 have the same name; give each its own with --name"
+        problem = "the nodes at 10.0.0.2:1730 and n1:1730 have the same name: give each its own with --name"
         self.assertEqual(self.said(10), [f"Node name n1 is shared: {problem}."])
 
     def test_a_restart(self) -> None:
@@ -226,8 +229,8 @@ class SameAddress(ChronicleCase):
         self.assertEqual(self.said(15, web, api), [])
         self.assertEqual(self.node.status()["problems"], {})
         problem = (
-            f"{api.key} and {web.key} are all renewed with this address, where one process answers; stop what renews "
-            "the wrong one"
+            f"{api.key} and {web.key} are all renewed with this address, where only one process can answer: stop "
+            "renewing the wrong ones"
         )
         self.assertEqual(self.said(20, web, api), [f"Several registrations have the address [::5]:80: {problem}."])
         self.assertEqual(self.node.status()["problems"], {"address/[::5]:80": problem})
@@ -267,7 +270,7 @@ class Consumers(ChronicleCase):
 
     def test_shared(self) -> None:
         """It is said once, with what to do, and again only if it was over for long."""
-        problem = "the consumers edge (a) and edge (b) have the same name; give each program its own"
+        problem = "the consumers edge (a) and edge (b) have the same name: give each program a name of its own"
         for end_s, said in ((5, 1), (5, 0), (CONSUMERS_LOGGED_APART_S + 1, 0), (1, 1)):
             streams = [self.node.consumers.connect("edge", Selection(), instance=each) for each in ("a", "b")]
             self.assertEqual(self.said(1), [f"Consumer name edge is shared: {problem}."] * said)
@@ -329,7 +332,7 @@ class Invalid(ChronicleCase):
         self.assertEqual(self.said(5), [])
         self.ledger.remove(2)
         problem = "has 1 entries that are left out, as one where its id 'y' is not that of a registration"
-        self.assertEqual(self.said(5), [f"Over: peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual(self.said(5), [f"Resolved: peer 10.0.0.2:1730 {problem}."])
         self.assertEqual((self.node.status()["problems"], self.said(5)), ({}, []))
 
     def test_settings(self) -> None:
@@ -340,7 +343,7 @@ class Invalid(ChronicleCase):
         self.settings = ()
         self.assertEqual(self.said(58), [])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
-        self.assertEqual(self.said(4), [f"Over: peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual(self.said(4), [f"Resolved: peer 10.0.0.2:1730 {problem}."])
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_forgotten(self) -> None:
@@ -351,7 +354,7 @@ class Invalid(ChronicleCase):
             super().pass_time(700, self.node)
         lines = [formatEvent(event) for event in logs if event["log_source"] is self.node._chronicle]
         self.assertEqual(
-            [line.split(" entries")[0] for line in lines if "left out" in line], ["Over: peer 10.0.0.2:1730 has 1"]
+            [line.split(" entries")[0] for line in lines if "left out" in line], ["Resolved: peer 10.0.0.2:1730 has 1"]
         )
         self.assertEqual(self.node.status()["problems"], {})
 

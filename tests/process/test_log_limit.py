@@ -46,13 +46,13 @@ class Flood(LimitCase):
             self._log.info("The client {n} is gone.", n=n)
         self.assertEqual(len(self.lines()), 3)
         self.clock.advance(60)
-        counted = "… and 1,234 more like it in the last 60 s: The client {n} is gone."
+        counted = "1,234 more lines like this in the last 60 s: The client {n} is gone."
         self.assertEqual(self.lines(), [counted])
         for n in range(5):
             self._log.info("The client {n} is gone.", n=n)
         self.assertEqual(self.lines(), ["The client 0 is gone."])
         self.clock.advance(60)
-        self.assertEqual(self.lines(), ["… and 4 more like it in the last 60 s: The client {n} is gone."])
+        self.assertEqual(self.lines(), ["4 more lines like this in the last 60 s: The client {n} is gone."])
         self.clock.advance(60)
         for n in range(5):
             self._log.info("The client {n} is gone.", n=n)
@@ -83,7 +83,7 @@ class Flood(LimitCase):
         self.limiter({"log_namespace": "log_legacy", "log_format": "{log_text}", "log_text": "Something else"})
         self.assertEqual(self.lines(), [*(f"Port {n} closed" for n in range(3)), "Something else"])
         self.clock.advance(60)
-        self.assertEqual(self.lines(), ["… and 2 more like it in the last 60 s: Port 0 closed"])
+        self.assertEqual(self.lines(), ["2 more lines like this in the last 60 s: Port 0 closed"])
 
     def test_what_is_printed(self) -> None:
         """A line of output is a part of something larger."""
@@ -111,7 +111,7 @@ class NoDescriptors(LimitCase):
         self.assertIn("LimitNOFILE=", line)
         self.clock.advance(60)
         (line,) = self.lines()
-        self.assertTrue(line.startswith("… and 39 more like it in the last 60 s: No file descriptor is left"), line)
+        self.assertTrue(line.startswith("39 more lines like this in the last 60 s: No file descriptor is left"), line)
 
 
 class Installed(SynchronousTestCase):

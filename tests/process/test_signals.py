@@ -77,7 +77,7 @@ class Reloading(SynchronousTestCase):
         problem, reread = self.said(Reread, Unopenable())
         self.assertEqual(
             problem,
-            "After SIGHUP the log file /var/log/node cannot be opened again (Permission denied): "
-            "the log goes on in the old file.",
+            "After SIGHUP, the log file /var/log/node cannot be opened again (Permission denied): "
+            "the log continues in the old file.",
         )
         self.assertEqual(reread, "Configuration reread after SIGHUP: nothing changed.")

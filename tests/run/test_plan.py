@@ -39,7 +39,9 @@ class Validity(SynchronousTestCase):
         for host in ("http://10.0.0.5", "10.0.0.5:80", "[::1]", "10.0.0.256", "fe80::1%eth0"):
             self.assertIn("host: must be a", self.problem(host=host))
         for host in ("0.0.0.0", "::", "224.0.0.1", "255.255.255.255"):
-            self.assertIn("host: must be where the instance is reached, not the", self.problem(host=host))
+            self.assertIn(
+                "host: must be an address at which others reach the instance, not the", self.problem(host=host)
+            )
 
     def test_numbers(self) -> None:
         """The least ttl depends on the interval of the nodes."""
@@ -59,11 +61,11 @@ class Validity(SynchronousTestCase):
 
     def test_meta(self) -> None:
         """All of the registration has to fit what nodes keep of one."""
-        self.assertIn("meta: a registration is at most 4096 bytes", self.problem(meta={"x": "y" * 5000}))
+        self.assertIn("meta: a registration must not be larger than 4096 bytes", self.problem(meta={"x": "y" * 5000}))
         deep: list[Any] = []
         for _ in range(30):
             deep = [deep]
-        self.assertIn("meta: has more than 20", self.problem(meta={"x": deep}))
+        self.assertIn("meta: has lists or objects that are nested more than 20 deep", self.problem(meta={"x": deep}))
 
     def test_checks(self) -> None:
         """They are paths as in the `health` of a backend."""
