@@ -2,6 +2,6 @@
 
 `core` decides and knows neither Twisted nor any file or socket: what bender has said, what HAProxy is to be because of
 that, the text of its configuration, and the commands that lead there from how it is. The modules here carry that out:
-`runtime` speaks with HAProxy, `files` writes its configuration, `supervisor` runs it, `consumer` tells bender how far
-it got, `status` tells everybody else, and `driver` has them do so in order. `tap` puts all of it together.
+`runtime` speaks with HAProxy, `config_file` writes its configuration, `supervisor` runs it, `acknowledger` confirms to
+bender what is done, `status` shows it to people, and `driver` decides when each does so. `tap` puts all of it together.
 """

@@ -31,7 +31,7 @@ UNKNOWN_S = 10.0
 Report = Mapping[str, Any]
 
 
-class _Told(msgspec.Struct):
+class _AcknowledgeReply(msgspec.Struct):
     """What a node answers, as far as it matters here."""
 
     warning: str | None = None
@@ -58,24 +58,24 @@ class Acknowledger:
         self._path = f"/consumers/{quote(name, safe='')}"
         self._stand: Stand | None = None
         self._due = False
-        self._telling: Deferred[None] | None = None
-        self._complained: set[object] = set()
+        self._sending: Deferred[None] | None = None
+        self._warned: set[object] = set()
 
     def acknowledge(self, stand: Stand) -> None:
         """All up to here is done. It is told also where it was before, for the stream may be another one."""
         self._stand = stand
-        self.tell()
+        self.send()
 
-    def tell(self) -> None:
+    def send(self) -> None:
         """Tell where it stands, and the report, also if both are the same as before."""
         self._due = True
-        if self._telling is None and self._node is not None:
-            self._telling = Deferred.fromCoroutine(self._tell_all())
-            self._telling.addErrback(self._failed)
+        if self._sending is None and self._node is not None:
+            self._sending = Deferred.fromCoroutine(self._send_until_done())
+            self._sending.addErrback(self._failed)
 
     def close(self) -> None:
-        if self._telling is not None:
-            self._telling.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
 
     @property
     def _node(self) -> str | None:
@@ -84,51 +84,51 @@ class Acknowledger:
             return self._stand.node
         return None if self.report is None else self.followed
 
-    async def _tell_all(self) -> None:
+    async def _send_until_done(self) -> None:
         try:
             while self._due and (node := self._node) is not None:
                 self._due = False
-                again_s = await self._tell(node)
+                again_s = await self._send(node)
                 if again_s:
                     await deferLater(self._client.reactor, again_s)
         finally:
-            self._telling = None
+            self._sending = None
 
-    async def _tell(self, node: str) -> float:
+    async def _send(self, node: str) -> float:
         """Tell it; returns for how long the node is to be let alone."""
         stand = self._stand if self._stand is not None and self._stand.node == node else None
-        said: dict[str, Any] = {} if stand is None else {"cursor": stand.cursor}
+        body: dict[str, Any] = {} if stand is None else {"cursor": stand.cursor}
         if self.instance is not None:
-            said["instance"] = self.instance
+            body["instance"] = self.instance
         if self.report is not None:
-            said["report"] = self.report()
-        content = msgspec.json.encode(said)
+            body["report"] = self.report()
+        content = msgspec.json.encode(body)
         try:
             reply = await self._client.ask(node, "PUT", self._path, content, within_s=ANSWER_S_MAX)
             refusal = refusal_of(reply)
-            told: _Told = _Told() if refusal else decoded(reply.body, _Told)
+            answer: _AcknowledgeReply = _AcknowledgeReply() if refusal else decoded(reply.body, _AcknowledgeReply)
         except (NoAnswer, BenderError) as error:
             self.problem = f"{node} {shown(str(error))}"
             self._due = True  # somebody may be waiting for it
             return AGAIN_S
         if refusal is None:
             self.acknowledged, self.problem = stand or self.acknowledged, None
-            if told.warning is not None:
+            if answer.warning is not None:
                 # Not in the words of the node, for this ends up in the log.
                 self.problem = f"another program uses the name {self.name}: give each driver its own --name"
-                self._complain("name", "Deregistrations that wait need a confirmation from both: {problem}.")
+                self._warn_once("name", "Deregistrations that wait need a confirmation from both: {problem}.")
             return 0.0
         unknown = refusal.status == HTTPStatus.NOT_FOUND
         why = "does not support consumers" if unknown else f"refuses the confirmation: {shown(str(refusal))}"
         self.problem = f"{node} {why}"
         # Not by the text, which may differ each time.
-        self._complain((node, refusal.status), "Confirmations cannot be sent: {problem}.")
+        self._warn_once((node, refusal.status), "Confirmations cannot be sent: {problem}.")
         return UNKNOWN_S if unknown else AGAIN_S
 
-    def _complain(self, about: object, line: str) -> None:
+    def _warn_once(self, about: object, line: str) -> None:
         """Log the problem, once for each thing that it is about."""
-        if about not in self._complained:
-            self._complained.add(about)
+        if about not in self._warned:
+            self._warned.add(about)
             self._log.warn(line, problem=self.problem)
 
     def _failed(self, failure: Any) -> None:

@@ -59,7 +59,7 @@ def certificates_beside(output: Path) -> Path:
     return output.absolute().with_name(f"{output.name}.certificates")
 
 
-def signature(source: Path) -> tuple[object, ...]:
+def file_signature(source: Path) -> tuple[object, ...]:
     """Return a value that is another one after any of the files was changed."""
     found: list[object] = []
     with suppress(OSError):
@@ -71,7 +71,7 @@ def signature(source: Path) -> tuple[object, ...]:
     return (*found,)
 
 
-def find(source: Path) -> FoundCertificates:
+def find_certificates(source: Path) -> FoundCertificates:
     """Read and check the certificates in a file or a folder."""
     usable: dict[str, bytes] = {}
     problems: dict[str, str] = {}
@@ -107,7 +107,7 @@ class CertificateStore:
         Sets of copies that the text `in_use` names are kept, as are the last ones. Raises `OSError` where nothing can
         be written.
         """
-        found = find(source)
+        found = find_certificates(source)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         before = self._last() if found.problems else {}
         usable = dict(before if _ALL in found.problems else found.usable)

@@ -14,7 +14,7 @@ from twisted.internet.defer import DeferredLock
 
 from bender.haproxy.core.custom import located
 from bender.haproxy.core.rendering import Rendered
-from bender.haproxy.processes import CannotRun, run
+from bender.haproxy.processes import CannotRun, run_program
 
 #: For `haproxy -c`, which takes some hundredths of a second.
 CHECK_S_MAX = 20.0
@@ -42,7 +42,7 @@ class Written:
     description: str | None
 
 
-def held(output: Path) -> IO[str]:
+def lock_output(output: Path) -> IO[str]:
     """Keep any other driver from this file, until what is returned is closed or this process ends, however it does.
 
     Raises `ConfigRefused` where another one has it: each would undo what the other does, and end the other's HAProxy.
@@ -164,17 +164,17 @@ def _text(file: Path) -> str | None:
 async def check(reactor: Any, haproxy: str, draft: Path) -> None:
     """Have the program `haproxy` look whether it can load a configuration. Raises `ConfigRefused`."""
     try:
-        ran = await run(reactor, _checking(haproxy, draft), CHECK_S_MAX)
+        ran = await run_program(reactor, _check_command(haproxy, draft), CHECK_S_MAX)
     except CannotRun as error:
         raise ConfigRefused(f"{haproxy} {error}") from error
-    _require_taken(haproxy, draft, ran.status, ran.output)
+    _require_accepted(haproxy, draft, ran.status, ran.output)
 
 
-def check_now(haproxy: str, draft: Path) -> None:
+def check_config_now(haproxy: str, draft: Path) -> None:
     """Do the same before there is a reactor. Raises `ConfigRefused`."""
     try:
         ran = subprocess.run(  # noqa: S603 - the operator names the program
-            _checking(haproxy, draft),
+            _check_command(haproxy, draft),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=CHECK_S_MAX,
@@ -182,14 +182,14 @@ def check_now(haproxy: str, draft: Path) -> None:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ConfigRefused(f"{haproxy} cannot be run ({error})") from error
-    _require_taken(haproxy, draft, ran.returncode, ran.stdout.decode("utf-8", "replace"))
+    _require_accepted(haproxy, draft, ran.returncode, ran.stdout.decode("utf-8", "replace"))
 
 
-def _checking(haproxy: str, draft: Path) -> list[str]:
+def _check_command(haproxy: str, draft: Path) -> list[str]:
     return [haproxy, "-c", "-f", str(draft)]
 
 
-def _require_taken(haproxy: str, draft: Path, status: int, output: str) -> None:
+def _require_accepted(haproxy: str, draft: Path, status: int, output: str) -> None:
     if status != 0:
-        said = " ".join(output.replace(f"{draft}:", "line ").split())
-        raise ConfigRefused(said[:WHY_CHARACTERS_MAX] or f"{haproxy} ended with status {status}")
+        output_text = " ".join(output.replace(f"{draft}:", "line ").split())
+        raise ConfigRefused(output_text[:WHY_CHARACTERS_MAX] or f"{haproxy} ended with status {status}")

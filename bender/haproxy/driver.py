@@ -31,7 +31,7 @@ from bender.haproxy.core.report import TrafficCounts
 from bender.haproxy.core.safe_text import shown
 from bender.haproxy.core.topology import Pool
 from bender.haproxy.name_resolution import AddressResolver
-from bender.haproxy.problems import troubles
+from bender.haproxy.problems import current_problems
 from bender.haproxy.processes import ProcessWatch
 from bender.haproxy.reconciler import ReconcileOutcome, Reconciler
 from bender.haproxy.reloader import HaproxyReloader
@@ -81,7 +81,7 @@ class Acknowledging(Protocol):
 
     def acknowledge(self, stand: Stand) -> None: ...
 
-    def tell(self) -> None: ...
+    def send(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -96,17 +96,17 @@ class Driver(Service):
         reactor: Any,
         *,
         watch: FollowedEvents,
-        consumer: Acknowledging,
-        wanted: DesiredState,
+        acknowledger: Acknowledging,
+        desired: DesiredState,
         addresses: AddressResolver,
         runtime: Runtime,
-        loader: HaproxyReloader,
+        reloader: HaproxyReloader,
         reporting: bool,
     ) -> None:
         self.watch = watch
-        self.consumer = consumer
-        self.wanted = wanted
-        self.loader = loader
+        self.acknowledger = acknowledger
+        self.desired = desired
+        self.reloader = reloader
         #: The process that answered last; None while none does, and then why not.
         self.process: HaproxyProcess | None = None
         self.silence = NOT_ASKED
@@ -127,19 +127,19 @@ class Driver(Service):
         self._addresses = addresses
         self._runtime = runtime
         self._reporting = reporting
-        consumer.report = self._report
+        acknowledger.report = self._report
         self._condition = Condition()
         self._followed: str | None = None
         self._stand: Stand | None = None
-        self._progress: PendingAcks[Stand] = PendingAcks()
+        self._pending_acks: PendingAcks[Stand] = PendingAcks()
         self._leaving = Leaving()
-        self._everything = True
+        self._check_all = True
         self._check_at = self._look_at = self._again_at = -inf
         # Until when somebody may not be done yet who sets up again what bender has lost.
         self._quiet_at = -inf
         self._again_s = AGAIN_S_MIN
-        self._vigil: ProcessWatch | None = None
-        self._poked: Deferred[None] | None = None
+        self._process_watch: ProcessWatch | None = None
+        self._woken: Deferred[None] | None = None
         self._running: list[Deferred[None]] = []
 
     def now(self) -> float:
@@ -151,15 +151,15 @@ class Driver(Service):
 
     def startService(self) -> None:
         super().startService()
-        self.watch.on_taken = self._taken
-        self.watch.on_away = self._nobody
-        self.watch.on_unreadable = self._unreadable
-        self._addresses.on_change = self._moved
-        if self.loader.files.written is not None:
-            self.loader.reloading.begin()
-        self._running = [Deferred.fromCoroutine(each) for each in (self._follow(), self._work())]
+        self.watch.on_taken = self._batch_taken
+        self.watch.on_away = self._no_node_is_followed
+        self.watch.on_unreadable = self._event_unreadable
+        self._addresses.on_change = self._address_changed
+        if self.reloader.files.written is not None:
+            self.reloader.control.begin()
+        self._running = [Deferred.fromCoroutine(each) for each in (self._follow(), self._run_turns())]
         for each in self._running:
-            each.addErrback(self._ended)
+            each.addErrback(self._loop_ended)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
@@ -169,13 +169,13 @@ class Driver(Service):
         for each in self._running:
             each.cancel()
         await self.watch.aclose()
-        self.consumer.close()
-        self.loader.close()
+        self.acknowledger.close()
+        self.reloader.close()
         self._addresses.close()
-        self._watch_over(None)
-        await self.loader.reloading.end()
+        self._watch_process(None)
+        await self.reloader.control.end()
 
-    def _ended(self, failure: Any) -> None:
+    def _loop_ended(self, failure: Any) -> None:
         if not failure.check(CancelledError):
             self._log.failure("The driver has stopped working after an unexpected error: restart it.", failure)
 
@@ -184,67 +184,67 @@ class Driver(Service):
     async def _follow(self) -> None:
         async for event in self.watch:
             try:
-                self._hear(event)
+                self._receive(event)
             except Exception:
                 self._log.failure("An event about {id} could not be processed and is ignored.", id=shown(event.id))
 
-    def _hear(self, event: Event) -> None:
+    def _receive(self, event: Event) -> None:
         now = self._reactor.seconds()
-        self._somebody()
+        self._node_is_followed()
         if event.event == "synced":
-            self.wanted.begin(now)
+            self.desired.begin(now)
             self.synced = True
             self._log.info("Following {node}, which has sent its full state.", node=event.node)
         else:
             kind: Any = event.kind
             if self.held is not None and kind != "registration":
                 self._quiet_at = now + QUIET_S
-            self.wanted.take(ReceivedEvent(event.event, kind, event.id, event.reason, event.body), now)
+            self.desired.take(ReceivedEvent(event.event, kind, event.id, event.reason, event.body), now)
             if kind != "registration":
                 self._condition.receive(event.id, None if event.event == "removed" else event.body)
-        self.poke()
+        self.wake()
 
-    def _taken(self) -> None:
-        self._somebody()
+    def _batch_taken(self) -> None:
+        self._node_is_followed()
         before, taken = self._followed, self.watch.taken
-        self._followed = self.consumer.followed = None if taken is None else taken.node
+        self._followed = self.acknowledger.followed = None if taken is None else taken.node
         if self._followed != before and before is not None:
             self._log.info("Following {node} instead of {before}.", node=self._followed, before=before)
         if self.behind_since is None:
             self.behind_since = self._reactor.seconds()
         self._stand = self.watch.taken
-        self.poke()
+        self.wake()
 
-    def _somebody(self) -> None:
+    def _node_is_followed(self) -> None:
         """A node is followed."""
         if self.away:
             self.away = {}
-            self.wanted.registry.heard_again(self._reactor.seconds())
+            self.desired.registry.heard_again(self._reactor.seconds())
             self._log.info("Following {node} again.", node=self.watch.node)
 
-    def _nobody(self, problems: Mapping[str, str]) -> None:
+    def _no_node_is_followed(self, problems: Mapping[str, str]) -> None:
         self.away = dict(problems)
         reasons = "; ".join(f"{node} {problem}" for node, problem in problems.items())
         self._log.warn("No node can be followed; HAProxy stays unchanged: {problems}.", problems=reasons)
 
-    def _unreadable(self, node: str, id_: str, problem: str) -> None:
+    def _event_unreadable(self, node: str, id_: str, problem: str) -> None:
         problem = f"sent an event that cannot be read: {problem}"
-        self.wanted.registry.note(id_ or node, f"{node} {problem}" if id_ else problem)
-        self.poke()
+        self.desired.registry.note(id_ or node, f"{node} {problem}" if id_ else problem)
+        self.wake()
 
-    def _moved(self, host: str) -> None:
-        self.wanted.moved(host)
-        self.poke()
+    def _address_changed(self, host: str) -> None:
+        self.desired.address_changed(host)
+        self.wake()
 
     def may_act(self) -> bool:
         """Whether bender has said enough for HAProxy to be touched."""
         if not self.synced:
             return False
-        lost = not self.wanted.registry.frontends and self.loader.listens
+        lost = not self.desired.registry.frontends and self.reloader.listens
         if self.ready or not (lost or self._reactor.seconds() < self._quiet_at):
             self.held = None
             return True
-        why = f"bender has no frontend, but {self.loader.files.output} has some"
+        why = f"bender has no frontend, but {self.reloader.files.output} has some"
         if not lost:
             why = f"backends and frontends are being set again; waiting until none is set for {QUIET_S:g} s"
         if self.held != why:
@@ -256,24 +256,24 @@ class Driver(Service):
 
     def use_renderer(self, renderer: Renderer) -> None:
         """Have HAProxy run with the configuration that another template gives."""
-        self.loader.use(renderer)
-        self.wanted.reshaped = True
-        self.poke()
+        self.reloader.use(renderer)
+        self.desired.topology_changed = True
+        self.wake()
 
     def use_machine(self, machine: Machine, problems: Mapping[str, str]) -> None:
         """Have HAProxy run with what the machine adds now; `problems` say by id what of that cannot be used."""
-        if (machine, problems) != (self.wanted.machine, self.wanted.machine_problems):
-            self.wanted.machine, self.wanted.machine_problems = machine, {**problems}
-            self.wanted.reshaped = True
-            self.poke()
+        if (machine, problems) != (self.desired.machine, self.desired.machine_problems):
+            self.desired.machine, self.desired.machine_problems = machine, {**problems}
+            self.desired.topology_changed = True
+            self.wake()
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """There may be something to do."""
-        poked, self._poked = self._poked, None
-        if poked is not None and not poked.called:
-            poked.callback(None)
+        woken, self._woken = self._woken, None
+        if woken is not None and not woken.called:
+            woken.callback(None)
 
-    async def _work(self) -> None:
+    async def _run_turns(self) -> None:
         while True:
             try:
                 await self._turn()
@@ -281,49 +281,49 @@ class Driver(Service):
                 raise
             except Exception:
                 self._log.failure("A turn failed; the next one checks everything.")
-                self._later()
-            self._complain()
+                self._retry_later()
+            self._log_problems()
             self._report_changes()
-            await self._rest()
+            await self._wait_for_work()
 
-    def _complain(self) -> None:
+    def _log_problems(self) -> None:
         """Log each problem once, for as long as it lasts."""
-        for id_, problem in self.wanted.new_problems().items():
+        for id_, problem in self.desired.new_problems().items():
             self._log.warn("{id} is left out, in whole or in part: {problem}.", id=id_, problem=problem)
 
     def _report(self) -> Report:
         counted = self.counts.report() if self._reporting else {}
         # A setting must not be there as applied without what is left out of it.
-        self._condition.note(self.troubles(), self.loader.wall_ms())
-        return counted | self._condition.sent(self._has, self._reactor.seconds())
+        self._condition.note(self.current_problems(), self.reloader.wall_ms())
+        return counted | self._condition.sent(self._is_applied, self._reactor.seconds())
 
-    def _has(self, id_: str) -> bool:
-        return self.held is None and self.loader.has(id_, self.process)
+    def _is_applied(self, id_: str) -> bool:
+        return self.held is None and self.reloader.has(id_, self.process)
 
     def _report_changes(self) -> None:
         """Report at once which settings HAProxy has and what is wrong, where that is not what was reported last."""
         if not self.synced or self.away:
             return
-        self._condition.note(self.troubles(), self.loader.wall_ms())
-        if self._condition.is_due(self._has, self._reactor.seconds()):
-            self.consumer.tell()
+        self._condition.note(self.current_problems(), self.reloader.wall_ms())
+        if self._condition.is_due(self._is_applied, self._reactor.seconds()):
+            self.acknowledger.send()
 
-    def troubles(self) -> list[DriverProblem]:
+    def current_problems(self) -> list[DriverProblem]:
         """Return why HAProxy is not as bender says now."""
-        left_out = self.wanted.all_problems
+        left_out = self.desired.all_problems
         # HAProxy may be silent before it is asked, and before there is a configuration with which it could begin.
-        silence = "" if self.silence == NOT_ASKED or self.loader.files.written is None else self.silence
-        return [*troubles(self.loader, held=self.held, silence=silence, left_out=left_out)]
+        silence = "" if self.silence == NOT_ASKED or self.reloader.files.written is None else self.silence
+        return [*current_problems(self.reloader, held=self.held, silence=silence, left_out=left_out)]
 
-    async def _rest(self) -> None:
+    async def _wait_for_work(self) -> None:
         """Until there is something to do, and all that came with it was taken."""
-        rest_s = self._due_at() - self._reactor.seconds()
-        if rest_s > 0:
-            poked: Deferred[None] = Deferred()
-            self._poked = poked
-            timer = self._reactor.callLater(rest_s, self.poke)
+        wait_s = self._due_at() - self._reactor.seconds()
+        if wait_s > 0:
+            woken: Deferred[None] = Deferred()
+            self._woken = woken
+            timer = self._reactor.callLater(wait_s, self.wake)
             try:
-                await poked
+                await woken
             finally:
                 if timer.active():
                     timer.cancel()
@@ -333,10 +333,10 @@ class Driver(Service):
         if not self.may_act():
             now: float = self._reactor.seconds()
             return self._quiet_at if now < self._quiet_at < now + CHECK_S else now + CHECK_S
-        if self.wanted.changed or self.wanted.reshaped or self._everything or self._stand is not None:
+        if self.desired.changed or self.desired.topology_changed or self._check_all or self._stand is not None:
             return self._again_at
-        at = [self._check_at, self.loader.due_at(self.process)]
-        others = self.wanted.due_at(lapsing=not self.away), self._progress.due_at()
+        at = [self._check_at, self.reloader.due_at(self.process)]
+        others = self.desired.due_at(lapsing=not self.away), self._pending_acks.due_at()
         at += [due_at for due_at in others if due_at is not None]
         if self._leaving.since:
             at.append(self._look_at)
@@ -344,110 +344,110 @@ class Driver(Service):
 
     async def _turn(self) -> None:
         now = self._reactor.seconds()
-        self.wanted.pass_time(now, lapsing=not self.away)
+        self.desired.pass_time(now, lapsing=not self.away)
         if not self.may_act() or now < self._again_at:
             return
-        if self.wanted.reshaped:
-            self.wanted.reshaped = False
-            self.wanted.avoid(self.loader.listened)  # by which it is known at first where HAProxy listens
-            self.loader.want(self.wanted.shape(self.loader.loaded, now), self.process)
-        self.wanted.avoid(self.loader.listened)
-        if self._has_work(now):
+        if self.desired.topology_changed:
+            self.desired.topology_changed = False
+            self.desired.avoid(self.reloader.listened)  # by which it is known at first where HAProxy listens
+            self.reloader.set_desired(self.desired.topology(self.reloader.loaded, now), self.process)
+        self.desired.avoid(self.reloader.listened)
+        if self._servers_are_due(now):
             await self._apply()
-        if not (self.wanted.changed or self._everything or self.wanted.reshaped):
-            self._condition.served()
-        self._tell()
-        if self._reactor.seconds() >= self.loader.due_at(self.process):
-            begun = await self.loader.do(self.process)
-            if begun is not None:
-                self._meet(begun)
-        self.ready = self.ready or (self.loader.settled(self.process) and not self._everything)
+        if not (self.desired.changed or self._check_all or self.desired.topology_changed):
+            self._condition.note_servers_applied()
+        self._acknowledge()
+        if self._reactor.seconds() >= self.reloader.due_at(self.process):
+            started = await self.reloader.do_due(self.process)
+            if started is not None:
+                self._process_answers(started)
+        self.ready = self.ready or (self.reloader.settled(self.process) and not self._check_all)
 
-    def _has_work(self, now: float) -> bool:
+    def _servers_are_due(self, now: float) -> bool:
         look = self._leaving.since and now >= self._look_at
-        return bool(self.wanted.changed or self._everything or look or now >= self._check_at)
+        return bool(self.desired.changed or self._check_all or look or now >= self._check_at)
 
-    def _later(self) -> None:
-        self._everything = True
+    def _retry_later(self) -> None:
+        self._check_all = True
         self._again_at = self._reactor.seconds() + self._again_s
         self._again_s = min(2 * self._again_s, AGAIN_S_MAX)
 
-    def _tell(self) -> None:
+    def _acknowledge(self) -> None:
         """Tell bender how far all is done."""
         now = self._reactor.seconds()
-        if self._stand is not None and not self.wanted.changed and not self._everything:
-            self._progress.did(self._stand, (), now)
+        if self._stand is not None and not self.desired.changed and not self._check_all:
+            self._pending_acks.add(self._stand, (), now)
             self._stand = None
-        done = self._progress.done(self._leaving.busy, now)
+        done = self._pending_acks.take_done(self._leaving.busy, now)
         if done is not None:
-            self.consumer.acknowledge(done)
-            self.behind_since = now if self._progress.waiting or self._stand is not None else None
+            self.acknowledger.acknowledge(done)
+            self.behind_since = now if self._pending_acks.waiting or self._stand is not None else None
 
     # Servers.
 
     async def _apply(self) -> None:
         """Have HAProxy's servers be what they are to be, as far as there is a reason to look."""
-        changed, self.wanted.changed = self.wanted.changed, set()
+        changed, self.desired.changed = self.desired.changed, set()
         stand, self._stand = self._stand, None
         try:
-            async with self._runtime.conversation() as talk:
-                await self._converse(Reconciler(talk, self.counts.take), changed, stand)
+            async with self._runtime.conversation() as conversation:
+                await self._converse(Reconciler(conversation, self.counts.take), changed, stand)
         except (NoAnswer, Unreadable) as error:
-            self._give_back(changed, stand)
-            self._unmeet(str(error))
-            self._later()
+            self._requeue(changed, stand)
+            self._process_is_silent(str(error))
+            self._retry_later()
         else:
             self._again_s = AGAIN_S_MIN
 
-    def _give_back(self, changed: set[str], stand: Stand | None) -> None:
+    def _requeue(self, changed: set[str], stand: Stand | None) -> None:
         """It was not done; what came meanwhile is newer."""
-        self.wanted.changed |= changed
+        self.desired.changed |= changed
         if self._stand is None:
             self._stand = stand
 
     async def _converse(self, reconciler: Reconciler, changed: set[str], stand: Stand | None) -> None:
         process = await reconciler.process()
-        self._meet(process)
-        everything = self._everything or self._reactor.seconds() >= self._check_at
-        pools = self._pools(changed, everything=everything)
+        self._process_answers(process)
+        check_all = self._check_all or self._reactor.seconds() >= self._check_at
+        pools = self._pools(changed, check_all=check_all)
         now = self._reactor.seconds()
-        servers = {pool.name: self.wanted.servers(pool.title, now) for pool in pools}
+        servers = {pool.name: self.desired.servers(pool.title, now) for pool in pools}
         for pool in pools:
             self.counts.own(pool, servers[pool.name])
-        outcome = await reconciler.reconcile(pools, servers, self.loader.findings)
-        self.loader.findings.take(process, outcome.last)
+        outcome = await reconciler.reconcile(pools, servers, self.reloader.findings)
+        self.reloader.findings.take(process, outcome.last)
         self.counts.keep(servers, outcome.leaving)
         self._conclude(outcome, pools)
-        self.loader.stale |= bool(changed)
+        self.reloader.stale |= bool(changed)
         if stand is not None:
-            self._progress.did(stand, outcome.drained & outcome.busy, self._reactor.seconds())
-        if everything:
-            self.loader.keep_states(pools, servers)
+            self._pending_acks.add(stand, outcome.drained & outcome.busy, self._reactor.seconds())
+        if check_all:
+            self.reloader.keep_states(pools, servers)
             self.rows = await reconciler.rows()
             self.counts.take_all(self.rows)
             if self._reporting:
-                self.consumer.tell()
-            self._everything = False
+                self.acknowledger.send()
+            self._check_all = False
             self._check_at = self._reactor.seconds() + CHECK_S
 
-    def _pools(self, changed: set[str], *, everything: bool) -> list[Pool]:
-        shape = self.loader.shape
-        if everything:
-            return [*shape.pools]
-        return [pool for pool in shape.pools if pool.title in changed or pool.name in self._leaving.pools]
+    def _pools(self, changed: set[str], *, check_all: bool) -> list[Pool]:
+        topology = self.reloader.topology
+        if check_all:
+            return [*topology.pools]
+        return [pool for pool in topology.pools if pool.title in changed or pool.name in self._leaving.pools]
 
     def _conclude(self, outcome: ReconcileOutcome, pools: list[Pool]) -> None:
         now = self._reactor.seconds()
-        self._leaving.look([pool.name for pool in pools], outcome.leaving, outcome.busy, now)
-        self._look_at = self._leaving.look_at(now) or inf
-        if outcome.homeless:
-            self.wanted.reshaped = True
+        self._leaving.update([pool.name for pool in pools], outcome.leaving, outcome.busy, now)
+        self._look_at = self._leaving.next_look_at(now) or inf
+        if outcome.without_slot:
+            self.desired.topology_changed = True
         for command in outcome.refused:
             if command not in self.refused:
                 self._log.error("HAProxy did not carry out {command}", command=command)
                 self.refused.append(command)
 
-    def _meet(self, process: HaproxyProcess) -> None:
+    def _process_answers(self, process: HaproxyProcess) -> None:
         """This is who answers now."""
         self.silence = ""
         if process.is_the_same(self.process):
@@ -455,34 +455,34 @@ class Driver(Service):
         self._log.info("HAProxy (process {pid}) answers; checking all of it.", pid=process.pid)
         self.counts.restarted()
         self.process = process
-        self._everything = True
+        self._check_all = True
         self._leaving.forget()
-        self._watch_over(process.pid)
+        self._watch_process(process.pid)
         with_slots = process.version < DYNAMIC_SINCE
-        if with_slots != self.wanted.with_slots:
-            self.wanted.with_slots = with_slots
-            self.wanted.reshaped = True
-        self.loader.meet(process)
+        if with_slots != self.desired.with_slots:
+            self.desired.with_slots = with_slots
+            self.desired.topology_changed = True
+        self.reloader.observe(process)
 
-    def _unmeet(self, why: str) -> None:
+    def _process_is_silent(self, why: str) -> None:
         if not self.silence:
             self._log.warn("HAProxy {why}.", why=why)
         self.silence = why
         self.process = None
 
-    def _watch_over(self, pid: int | None) -> None:
+    def _watch_process(self, pid: int | None) -> None:
         """Notice at once when this process ends."""
-        if self._vigil is not None:
-            self._vigil.close()
-            self._vigil = None
+        if self._process_watch is not None:
+            self._process_watch.close()
+            self._process_watch = None
         if pid is not None:
             try:
-                self._vigil = ProcessWatch(self._reactor, pid, self._gone)
+                self._process_watch = ProcessWatch(self._reactor, pid, self._process_ended)
             except OSError:  # it is gone already, or its number means nothing here; the next look says which
-                self._vigil = None
+                self._process_watch = None
 
-    def _gone(self) -> None:
-        self._vigil = None
-        self._everything = True
+    def _process_ended(self) -> None:
+        self._process_watch = None
+        self._check_all = True
         self._again_at = -inf
-        self.poke()
+        self.wake()

@@ -14,7 +14,7 @@ from attrs import evolve
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-from bender.haproxy.certificates import CertificateStore, signature
+from bender.haproxy.certificates import CertificateStore, file_signature
 from bender.haproxy.core.custom import SUFFIX, Custom, custom_of
 from bender.haproxy.core.machine import Machine
 
@@ -72,7 +72,7 @@ class MachineFiles(Service):
             self._take()
 
     def _state(self) -> object:
-        certificates = () if self._certificates is None else signature(self._certificates)
+        certificates = () if self._certificates is None else file_signature(self._certificates)
         return certificates, None if self._include is None else _read(self._include)
 
     def _take(self) -> None:

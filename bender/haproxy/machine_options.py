@@ -10,7 +10,7 @@ from bender.core.durations import parse_duration
 from bender.core.model import Invalid, parse_port
 from bender.core.routing import parse_bind
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
-from bender.haproxy.core.names import at
+from bender.haproxy.core.names import address_port
 from bender.process.options import OptionError
 
 #: Where HAProxy's own examples have the statistics.
@@ -84,7 +84,7 @@ def _log_address(text: str, target: str) -> str:
         except Invalid as error:
             raise OptionError(f"--log {text}: {error}.") from error
     try:
-        return at(str(ip_address("127.0.0.1" if host == "localhost" else host)), port)
+        return address_port(str(ip_address("127.0.0.1" if host == "localhost" else host)), port)
     except ValueError:
         raise OptionError(
             f"--log {text} must be ADDRESS[:PORT], the path of a socket such as /dev/log, stdout or stderr, optionally "
@@ -102,15 +102,15 @@ def _stats(text: str | None, *, insecure: bool) -> str | None:
             f"--stats {text} can be reached from other machines and nothing protects it: use 127.0.0.1, or add "
             "--insecure if every client that reaches it may read it."
         )
-    return at("*" if address is None else address, port)
+    return address_port("*" if address is None else address, port)
 
 
 def _stats_place(text: str) -> tuple[str | None, int]:
-    wanted = f"127.0.0.1:{text}" if text.isdigit() else text
+    place = f"127.0.0.1:{text}" if text.isdigit() else text
     try:
-        if wanted == "*" or _is_address(wanted.strip("[]")):
-            return (None if wanted == "*" else str(ip_address(wanted.strip("[]")))), STATS_PORT
-        (bind,) = parse_bind(wanted)
+        if place == "*" or _is_address(place.strip("[]")):
+            return (None if place == "*" else str(ip_address(place.strip("[]")))), STATS_PORT
+        (bind,) = parse_bind(place)
     except (Invalid, ValueError):
         raise OptionError(
             f"--stats {text} must be PORT, ADDRESS or ADDRESS:PORT, with an IPv6 address in brackets."

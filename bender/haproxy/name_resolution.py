@@ -60,11 +60,11 @@ class AddressResolver:
                 place.pop(host, None)
             return
         receiver = _Receiver()
-        receiver.done.addCallback(self._found, host)
+        receiver.done.addCallback(self._resolved, host)
         receiver.done.addErrback(lambda failure: self._log.failure("Looking up {host} failed.", failure, host=host))
         self._reactor.nameResolver.resolveHostName(receiver, host)
 
-    def _found(self, addresses: list[str], host: str) -> None:
+    def _resolved(self, addresses: list[str], host: str) -> None:
         """Of several the same one is used for as long as it is among them; those that nobody can be at do not count."""
         addresses = [address for address in addresses if is_destination(ip_address(address))]
         again_s = FRESH_S if addresses else AGAIN_S

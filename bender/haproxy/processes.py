@@ -33,7 +33,7 @@ class ProgramResult:
     output: str
 
 
-async def run(reactor: Any, arguments: Sequence[str], within_s: float) -> ProgramResult:
+async def run_program(reactor: Any, arguments: Sequence[str], within_s: float) -> ProgramResult:
     """Run a program and wait for its end; it is killed if that takes longer. Raises `CannotRun`."""
     running = _Running()
     try:

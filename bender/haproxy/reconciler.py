@@ -37,18 +37,18 @@ _EXPERIMENTAL = (2, 5)
 
 @frozen
 class ReconcileOutcome:
-    """How HAProxy is now, as far as the pools are concerned that were asked about.
+    """The state of the pools that were reconciled.
 
-    `leaving` get no new requests and are to be deleted; of these `busy` have requests, and `drained` got some until
-    now. `refused` are commands, each with the answer that HAProxy gave; `homeless` are ids of members for which there
-    is no slot; `last` is how the servers were, by name of the pool.
+    `leaving` are servers that get no new requests and are to be deleted; of these, `busy` still have requests, and
+    `drained` got new ones until now. `refused` are commands, each with HAProxy's answer; `without_slot` are ids of
+    members for which there is no slot; `last` is how the servers were before, by the name of their pool.
     """
 
     leaving: frozenset[Place]
     busy: frozenset[Place]
     drained: frozenset[Place]
     refused: tuple[str, ...]
-    homeless: tuple[str, ...]
+    without_slot: tuple[str, ...]
     last: Mapping[str, Sequence[ActualServer]]
 
 
@@ -56,7 +56,7 @@ class ReconcileOutcome:
 class Reconciler:
     """One conversation. `on_rows` is called with what HAProxy has counted before it is told to delete anything."""
 
-    talk: Conversation
+    conversation: Conversation
     on_rows: Callable[[Sequence[Row]], None] = lambda _rows: None
     _process: HaproxyProcess | None = None
     _refused: list[str] = field(factory=list)
@@ -65,13 +65,13 @@ class Reconciler:
 
     async def process(self) -> HaproxyProcess:
         """Who answers."""
-        (answer,) = await self.talk.ask(["show info"])
+        (answer,) = await self.conversation.ask(["show info"])
         self._process = process_in(answer)
         return self._process
 
     async def found(self) -> dict[str, list[ActualServer]]:
         """All servers, by the name of their pool."""
-        (state,) = await self.talk.ask(["show servers state"])
+        (state,) = await self.conversation.ask(["show servers state"])
         return by_pool(servers_in(state))
 
     def _answering(self) -> HaproxyProcess:
@@ -100,22 +100,22 @@ class Reconciler:
             busy=frozenset(busy),
             drained=frozenset({(name, each) for name, planned in plans.items() for each in planned.leaving} - out),
             refused=(*self._refused,),
-            homeless=tuple(id_ for planned in plans.values() for id_ in planned.homeless),
+            without_slot=tuple(id_ for planned in plans.values() for id_ in planned.without_slot),
             last=last,
         )
 
     async def rows(self) -> list[Row]:
         """What HAProxy has counted of all servers."""
-        (answer,) = await self.talk.ask(["show stat -1 4 -1"])
+        (answer,) = await self.conversation.ask(["show stat -1 4 -1"])
         return rows_in(answer)
 
     async def _look(self, pools: Sequence[Pool]) -> tuple[set[str], dict[str, list[ActualServer]]]:
         """The names of the pools that there are, and the servers of these."""
         if len(pools) > POOLS_MAX:
-            backends, state = await self.talk.ask(["show backend", "show servers state"])
+            backends, state = await self.conversation.ask(["show backend", "show servers state"])
             return pools_in(backends), by_pool(servers_in(state))
         asked = [f"show servers state {pool.name}" for pool in pools]
-        backends, *states = await self.talk.ask(["show backend", *asked])
+        backends, *states = await self.conversation.ask(["show backend", *asked])
         there = pools_in(backends)
         found = {pool.name: servers_in(state) for pool, state in zip(pools, states, strict=True) if pool.name in there}
         return there, found
@@ -128,7 +128,7 @@ class Reconciler:
         if not left:
             return set(), set()
         asked = [f"show stat {found[pool.name][0].pool_id} 4 -1" for pool in left]
-        rows = [row for answer in await self.talk.ask(asked) for row in rows_in(answer)]
+        rows = [row for answer in await self.conversation.ask(asked) for row in rows_in(answer)]
         self.on_rows(rows)
         sessions = {(row.pool, row.name): row.sessions for row in rows}
         leaving = {(pool.name, name) for pool in left for name in plans[pool.name].leaving}
@@ -138,23 +138,23 @@ class Reconciler:
             for pool in left
             for command in deletion(pool, sorted(name for owner, name in idle if owner == pool.name))
         ]
-        refused = await self._do(commands, telling=False)
+        refused = await self._do(commands, report_refusals=False)
         gone = {place for place in idle if f"del server {'/'.join(place)}" not in refused}
         return leaving - gone, leaving - idle
 
-    async def _do(self, commands: Sequence[str], *, telling: bool = True) -> set[str]:
+    async def _do(self, commands: Sequence[str], *, report_refusals: bool = True) -> set[str]:
         """Have HAProxy carry out commands; returns those that it refused."""
         if not commands:
             return set()
         if self._answering().version[:2] == _EXPERIMENTAL:
             commands = ["experimental-mode on", *commands]
-        answers = await self.talk.ask(commands)
+        answers = await self.conversation.ask(commands)
         refused = set()
         for command, answer in zip(commands, answers, strict=True):
             self._log.debug("{command}: {answer}", command=command, answer=answer)
             why = refusal(answer)
             if why is not None:
                 refused.add(command)
-                if telling:
+                if report_refusals:
                     self._refused.append(f"{command}: {why}")
         return refused

@@ -74,7 +74,7 @@ class RefusedTopology:
 
 
 class HaproxyReloader:
-    """Has HAProxy load what is `wanted`. `servers_in` gives the servers of a shape as they are to be now."""
+    """Has HAProxy load what is `desired`. `servers_in` gives the servers of a shape as they are to be now."""
 
     _log = Logger()
 
@@ -85,14 +85,14 @@ class HaproxyReloader:
         runtime: Runtime,
         renderer: Renderer,
         files: Files,
-        reloading: HaproxyControl,
+        control: HaproxyControl,
         servers_in: ServersIn,
         wall_ms: Callable[[], int],
     ) -> None:
         self.files = files
-        self.reloading = reloading
+        self.control = control
         #: What HAProxy is to have, and has, as far as that is known.
-        self.wanted = Topology()
+        self.desired = Topology()
         self.loaded: Topology | None = None
         self.reloads = 0
         self.refusal: RefusedTopology | None = None
@@ -119,16 +119,16 @@ class HaproxyReloader:
         self._begin_again_s = AGAIN_S
         self._write_again_s = WRITE_AGAIN_S_MIN
         # The shape in the file, if it was written by this process or is the one that is wanted.
-        self._filed: Topology | None = None
+        self._file_topology: Topology | None = None
         self._wrote_at = self._loaded_at = -inf
         # Since when something else is wanted, if it was not tried yet. What is wanted later does not put it off.
         self._wanted_at: float | None = None
         self._rewriting: Deferred[None] | None = None
 
     @property
-    def shape(self) -> Topology:
+    def topology(self) -> Topology:
         """What HAProxy has; or else what it is to have, as far as it has the same."""
-        return self.wanted if self.loaded is None else self.loaded
+        return self.desired if self.loaded is None else self.loaded
 
     @property
     def unwritable(self) -> str | None:
@@ -140,7 +140,7 @@ class HaproxyReloader:
         if self.settled(process):
             return True
         return (
-            process is not None and self.loaded is not None and self.loaded.parts_of(id_) == self.wanted.parts_of(id_)
+            process is not None and self.loaded is not None and self.loaded.parts_of(id_) == self.desired.parts_of(id_)
         )
 
     @property
@@ -156,7 +156,7 @@ class HaproxyReloader:
         if self._listened[0] is not written:
             self._listened = written, frozenset() if written is None else listened_in(written.text)
         try:
-            return self._listened[1] | self._renderer.listened(self.wanted)
+            return self._listened[1] | self._renderer.listened(self.desired)
         except Unrenderable:  # which is known and reported as soon as it is wanted
             return self._listened[1]
 
@@ -164,15 +164,15 @@ class HaproxyReloader:
         """Render by another template from now on, as soon as a shape is wanted again."""
         self._renderer = renderer
         self._description = ""
-        self._filed = None
+        self._file_topology = None
         self.refusal = None
 
-    def want(self, shape: Topology, process: HaproxyProcess | None) -> None:
+    def set_desired(self, topology: Topology, process: HaproxyProcess | None) -> None:
         """This is wanted now."""
-        self.wanted = shape
+        self.desired = topology
         before = self._description
         try:
-            self._description = self._renderer.description(shape)
+            self._description = self._renderer.description(topology)
         except Unrenderable as error:
             self._description = ""
             self._refuse("", f"the template {error}", inf)
@@ -181,25 +181,25 @@ class HaproxyReloader:
             self._begin_again_s = AGAIN_S
         if self.refusal is not None and self.refusal.description != self._description:
             self.refusal = None
-        if self._filed is None and self._is_filed():
-            self._filed = shape
-        self.meet(process)
-        if not self._wants(process):
+        if self._file_topology is None and self._file_is_desired():
+            self._file_topology = topology
+        self.observe(process)
+        if not self._needs_load(process):
             self._wanted_at = None
         elif self._wanted_at is None:
             self._wanted_at = self._reactor.seconds()
 
-    def meet(self, process: HaproxyProcess | None) -> None:
+    def observe(self, process: HaproxyProcess | None) -> None:
         """HAProxy is this process now: see what it runs with."""
-        if process is not None and self._runs(process):
-            self.loaded = self.wanted
+        if process is not None and self._runs_desired(process):
+            self.loaded = self.desired
             self.refusal = None
 
     def due_at(self, process: HaproxyProcess | None) -> float:
         """When something is to be done; infinity if nothing is."""
         return min(self._load_at(process), self._rewrite_at())
 
-    async def do(self, process: HaproxyProcess | None) -> HaproxyProcess | None:
+    async def do_due(self, process: HaproxyProcess | None) -> HaproxyProcess | None:
         """Do what is due; returns the process that has begun because of that, if one has."""
         if self._load_at(process) <= self._reactor.seconds():
             return await self._load(process)
@@ -223,27 +223,27 @@ class HaproxyReloader:
         rewriting.addBoth(done)
 
     def _load_at(self, process: HaproxyProcess | None) -> float:
-        if not self._wants(process):
+        if not self._needs_load(process):
             return inf
         again_at = self.refusal.again_at if self.refusal is not None else -inf
         together_at = self._wanted_at + TOGETHER_S if self._wanted_at is not None else -inf
         return max(self._loaded_at + APART_S, together_at, again_at)
 
     def _rewrite_at(self) -> float:
-        due = self.stale and self._filed is not None and self._rewriting is None
+        due = self.stale and self._file_topology is not None and self._rewriting is None
         again_s = AGAIN_S if self.unwritten is None else self._write_again_s
         return self._wrote_at + (APART_S if self.problem is None else again_s) if due else inf
 
     async def rewrite(self) -> None:
         """Have the file hold the servers as they are to be now, so that HAProxy comes back with them."""
         self._wrote_at = self._reactor.seconds()
-        if self._filed is None:
+        if self._file_topology is None:
             return
         self.stale = False
-        servers = self._servers_in(self._filed)
-        self.keep_states(self._filed.pools, servers)
+        servers = self._servers_in(self._file_topology)
+        self.keep_states(self._file_topology.pools, servers)
         try:
-            await self._write(self._renderer.render(self._filed, servers))
+            await self._write(self._renderer.render(self._file_topology, servers))
         except (ConfigRefused, Unrenderable) as error:
             self.stale = True
             if self.problem != str(error):
@@ -285,45 +285,45 @@ class HaproxyReloader:
 
     def settled(self, process: HaproxyProcess | None) -> bool:
         """Whether HAProxy has what it is to have."""
-        return process is not None and self._runs(process)
+        return process is not None and self._runs_desired(process)
 
-    def _wants(self, process: HaproxyProcess | None) -> bool:
+    def _needs_load(self, process: HaproxyProcess | None) -> bool:
         """Whether HAProxy is to begin with another shape than it has; if it does not answer, than it would."""
-        return not (self._is_filed() if process is None else self._runs(process))
+        return not (self._file_is_desired() if process is None else self._runs_desired(process))
 
-    def _is_filed(self) -> bool:
+    def _file_is_desired(self) -> bool:
         return self.files.written is not None and self.files.written.description == self._description
 
-    def _runs(self, process: HaproxyProcess) -> bool:
+    def _runs_desired(self, process: HaproxyProcess) -> bool:
         """Whether it runs with what is wanted: by its own word or, where its template lets it say none, by ours."""
         if process.description.startswith(DESCRIPTION):
             return process.description == self._description
-        return self._is_filed() and self.loaded in (None, self.wanted)
+        return self._file_is_desired() and self.loaded in (None, self.desired)
 
     async def _load(self, process: HaproxyProcess | None) -> HaproxyProcess | None:
         self._loaded_at = self._wrote_at = self._reactor.seconds()
         self._wanted_at = None
-        shape, description, filed = self.wanted, self._description, self._filed
+        topology, description, file_topology = self.desired, self._description, self._file_topology
         self.stale = False
-        servers = self._servers_in(shape)
+        servers = self._servers_in(topology)
         try:
-            before = await self._write(self._renderer.render(shape, servers))
+            before = await self._write(self._renderer.render(topology, servers))
         except (ConfigRefused, Unrenderable) as error:
             self.stale = True
             unwritten = isinstance(error, Unwritable)
             again_s = self._write_again_s if unwritten else AGAIN_S
             self._refuse(description, str(error), self._reactor.seconds() + again_s, unwritten=unwritten)
             return None
-        self._filed, self.problem = shape, None
+        self._file_topology, self.problem = topology, None
         if process is not None:
-            await self._look()
-        self.keep_states(shape.pools, servers)
+            await self._remember_servers()
+        self.keep_states(topology.pools, servers)
         try:
-            begun = await self._begin(process)
+            started = await self._begin(process)
         except ReloadFailed as failed:
-            if self.reloading.able:
-                self._filed = filed
-                self._back_to(before, description, str(failed))
+            if self.control.able:
+                self._file_topology = file_topology
+                self._restore(before, description, str(failed))
                 if process is not None:
                     self._begin_again_s = min(2 * self._begin_again_s, BEGIN_AGAIN_S_MAX)
             else:
@@ -331,15 +331,15 @@ class HaproxyReloader:
             return None
         if process is not None:
             self.reloads += 1
-        if begun.description == description or not begun.description.startswith(DESCRIPTION):
-            self.loaded, self.loaded_ms = shape, self.wall_ms()
-        return begun
+        if started.description == description or not started.description.startswith(DESCRIPTION):
+            self.loaded, self.loaded_ms = topology, self.wall_ms()
+        return started
 
-    async def _look(self) -> None:
+    async def _remember_servers(self) -> None:
         """See how HAProxy's servers are at this moment, which is the last before it begins again."""
         with suppress(NoAnswer, Unreadable):
-            async with self._runtime.conversation() as talk:
-                reconciler = Reconciler(talk)
+            async with self._runtime.conversation() as conversation:
+                reconciler = Reconciler(conversation)
                 process = await reconciler.process()
                 found = await reconciler.found()
                 self.findings.take(
@@ -348,23 +348,23 @@ class HaproxyReloader:
 
     async def _begin(self, process: HaproxyProcess | None) -> HaproxyProcess:
         """Have HAProxy begin with what is in the file; returns the process that has. Raises `ReloadFailed`."""
-        self.reloading.begin()
-        await self.reloading.reload(running=process is not None)
+        self.control.begin()
+        await self.control.reload(running=process is not None)
         ends_at = self._reactor.seconds() + BEGIN_S_MAX
         while self._reactor.seconds() < ends_at:
             await deferLater(self._reactor, BEGIN_LOOK_S)
             try:
-                async with self._runtime.conversation() as talk:
-                    begun = await Reconciler(talk).process()
+                async with self._runtime.conversation() as conversation:
+                    started = await Reconciler(conversation).process()
             except (NoAnswer, Unreadable):
                 pass
             else:
-                if not begun.is_the_same(process) and not begun.stopping:
-                    return begun
-            await self.reloading.check()
+                if not started.is_the_same(process) and not started.stopping:
+                    return started
+            await self.control.check()
         raise ReloadFailed(f"HAProxy did not start within {BEGIN_S_MAX:g} s")
 
-    def _back_to(self, before: Written | None, description: str, why: str) -> None:
+    def _restore(self, before: Written | None, description: str, why: str) -> None:
         self.stale = True
         try:
             self.files.restore(before)

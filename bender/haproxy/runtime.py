@@ -51,15 +51,15 @@ class Runtime:
         """The answer to one command, with nothing else said, as the process wants it that has the others."""
         if not is_command(command):
             return NOT_SENT
-        factory = Factory.forProtocol(_Once)
+        factory = Factory.forProtocol(_SingleAnswer)
         factory.noisy = False
-        once: Any = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
-        once.transport.write(f"{command}\n".encode())
-        once.transport.loseWriteConnection()
+        connection: Any = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
+        connection.transport.write(f"{command}\n".encode())
+        connection.transport.loseWriteConnection()
         try:
-            answer: bytes = await in_time(self._reactor, once.answer, ANSWER_S_MAX)
+            answer: bytes = await in_time(self._reactor, connection.answer, ANSWER_S_MAX)
         finally:
-            once.transport.abortConnection()
+            connection.transport.abortConnection()
         return answer.decode("utf-8", "replace")
 
 
@@ -69,24 +69,24 @@ class Conversation:
     def __init__(self, reactor: Any, endpoint: IStreamClientEndpoint) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
-        self._talk: Any = None
+        self._channel: Any = None
 
     async def __aenter__(self) -> Self:
-        factory = Factory.forProtocol(_Talk)
+        factory = Factory.forProtocol(_CommandChannel)
         factory.noisy = False
-        self._talk = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
-        self._talk.tell(["prompt"]).addErrback(lambda _: None)  # what is asked next fails in the same way
+        self._channel = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
+        self._channel.send(["prompt"]).addErrback(lambda _: None)  # what is asked next fails in the same way
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._talk.transport.loseConnection()
+        self._channel.transport.loseConnection()
 
     async def ask(self, commands: Sequence[str]) -> list[str]:
         """The answer to each of these commands, in their order; `NOT_SENT` for a text that is not one command."""
         sent = [command for command in commands if is_command(command)]
         answers: list[str] = []
         for portion in portions(sent):
-            answered = self._talk.tell(portion)
+            answered = self._channel.send(portion)
             answers += await in_time(self._reactor, answered, ANSWER_S_MAX)
         if len(sent) == len(commands):
             return answers
@@ -108,7 +108,7 @@ def portions(commands: Sequence[str]) -> Iterator[list[str]]:
         yield portion
 
 
-class _Talk(Protocol):
+class _CommandChannel(Protocol):
     """Splits what HAProxy says into answers, each of which ends with the prompt."""
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class _Talk(Protocol):
         self._awaited: deque[tuple[int, Deferred[list[str]]]] = deque()
         self._lost = False
 
-    def tell(self, commands: Sequence[str]) -> Deferred[list[str]]:
+    def send(self, commands: Sequence[str]) -> Deferred[list[str]]:
         answered: Deferred[list[str]] = Deferred()
         if self._lost:
             answered.errback(ConnectionDone())
@@ -154,19 +154,19 @@ class _Talk(Protocol):
                 answered.errback(reason)
 
 
-class _Once(Protocol):
+class _SingleAnswer(Protocol):
     """All that is said until the connection ends."""
 
     def __init__(self) -> None:
         self.answer: Deferred[bytes] = Deferred()
-        self._said = b""
+        self._received = b""
 
     def dataReceived(self, data: bytes) -> None:
-        self._said += data
+        self._received += data
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.answer.called:
             if reason.check(ConnectionDone):
-                self.answer.callback(self._said)
+                self.answer.callback(self._received)
             else:
                 self.answer.errback(reason)

@@ -71,7 +71,7 @@ class StateReader(Service):
         self._states = states
         self._driver = driver
         # Instances of which it was said that bender has lost their state.
-        self._complained: set[str] = set()
+        self._warned: set[str] = set()
         self._running: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -98,21 +98,21 @@ class StateReader(Service):
 
     async def _ask(self) -> None:
         driver = self._driver
-        for id_ in driver.wanted.registry.operators.to_ask(driver.now()):
+        for id_ in driver.desired.registry.operators.to_ask(driver.now()):
             if driver.watch.node is None or driver.away:
                 return
             asked_at = driver.now()
             answer = await self._states.ask(driver.watch.node, id_)
-            driver.wanted.answer(id_, answer, asked_at, driver.now())
-            driver.poke()
-            self._complain(id_)
+            driver.desired.answer(id_, answer, asked_at, driver.now())
+            driver.wake()
+            self._warn_of_loss(id_)
 
-    def _complain(self, id_: str) -> None:
-        until = self._driver.wanted.registry.operators.lost().get(id_)
+    def _warn_of_loss(self, id_: str) -> None:
+        until = self._driver.desired.registry.operators.lost().get(id_)
         if until is None:
-            self._complained.discard(id_)
-        elif id_ not in self._complained:
-            self._complained.add(id_)
+            self._warned.discard(id_)
+        elif id_ not in self._warned:
+            self._warned.add(id_)
             self._log.warn(
                 "bender has lost the state that was set for {id}, and reports it as up. The driver keeps the state for "
                 "another {left_s:.0f} s, or until a state is set, for example with: bender up {instance} --for 60",

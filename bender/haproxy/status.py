@@ -38,7 +38,7 @@ def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
     A driver that was ready stays ready when HAProxy refuses a configuration: HAProxy serves what it had before, and its
     members are still what bender says.
     """
-    unwritable = driver.loader.unwritable
+    unwritable = driver.reloader.unwritable
     if driver.ready and not driver.silence and unwritable is None:
         return HTTPStatus.OK, {"ready": True}
     if not driver.synced:
@@ -50,25 +50,25 @@ def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
     elif unwritable is not None:
         why = f"{unwritable}; it is retried with growing pauses of up to {WRITE_AGAIN_S_MAX:g} s"
     else:
-        why = driver.loader.refusal.why if driver.loader.refusal is not None else "HAProxy is about to be updated"
+        why = driver.reloader.refusal.why if driver.reloader.refusal is not None else "HAProxy is about to be updated"
     return HTTPStatus.SERVICE_UNAVAILABLE, {"code": "NOT_READY", "message": why}
 
 
 def status(driver: Driver) -> dict[str, Any]:
     """All that is known."""
-    watch, consumer, registry = driver.watch, driver.consumer, driver.wanted.registry
+    watch, acknowledger, registry = driver.watch, driver.acknowledger, driver.desired.registry
     behind = driver.behind_since
     return {
-        "name": consumer.name,
+        "name": acknowledger.name,
         "ready": readiness(driver)[0] == HTTPStatus.OK,
         "bender": {
             "node": watch.node,
             "synced": driver.synced,
             "cursor": watch.taken.cursor if watch.taken is not None else None,
-            "acknowledged": consumer.acknowledged.cursor if consumer.acknowledged is not None else None,
+            "acknowledged": acknowledger.acknowledged.cursor if acknowledger.acknowledged is not None else None,
             "lag": 0.0 if behind is None else round(driver.now() - behind, 3),
             "away": dict(driver.away),
-            "consumer_problem": consumer.problem,
+            "consumer_problem": acknowledger.problem,
         },
         "haproxy": _haproxy(driver),
         "held": driver.held,
@@ -80,33 +80,35 @@ def status(driver: Driver) -> dict[str, Any]:
 
 
 def _haproxy(driver: Driver) -> dict[str, Any]:
-    process, loader = driver.process, driver.loader
-    refusal = loader.refusal
+    process, reloader = driver.process, driver.reloader
+    refusal = reloader.refusal
     return {
         "answers": process is not None,
         "problem": f"HAProxy {driver.silence}" if driver.silence else None,
         "pid": None if process is None else process.pid,
         "version": None if process is None else ".".join(map(str, process.version)),
-        "starts": loader.reloading.starts,
-        "reloads": loader.reloads,
-        "settled": loader.settled(process),
+        "starts": reloader.control.starts,
+        "reloads": reloader.reloads,
+        "settled": reloader.settled(process),
         "refused": None if refusal is None else {"at": refusal.at_ms, "why": refusal.why},
-        "file": str(loader.files.output),
-        "file_problem": loader.problem or loader.states_problem,
+        "file": str(reloader.files.output),
+        "file_problem": reloader.problem or reloader.states_problem,
         "refused_commands": [*driver.refused],
     }
 
 
 def _problems(driver: Driver) -> dict[str, str]:
     """By id of backends, frontends and registrations, what of them cannot be used or understood."""
-    without = {id_: "no usable address is known for its host" for ids in driver.wanted.homeless.values() for id_ in ids}
-    return dict(sorted((driver.wanted.all_problems | without).items()))
+    without = {
+        id_: "no usable address is known for its host" for ids in driver.desired.without_address.values() for id_ in ids
+    }
+    return dict(sorted((driver.desired.all_problems | without).items()))
 
 
 def _frontends(driver: Driver) -> dict[str, Any]:
     return {
         door.title: {"haproxy": door.name, "binds": [*door.binds], "mode": door.mode, "haproxy_backend": door.pool}
-        for door in driver.loader.shape.doors
+        for door in driver.reloader.topology.doors
     }
 
 
@@ -115,7 +117,7 @@ def _backends(driver: Driver) -> dict[str, Any]:
     for row in driver.rows:
         by_pool.setdefault(row.pool, []).append(row)
     backends: dict[str, Any] = {}
-    for pool in driver.loader.shape.pools:
+    for pool in driver.reloader.topology.pools:
         backend = backends.setdefault(pool.title, {"haproxy": [], "servers": []})
         backend["haproxy"].append(pool.name)
         backend["servers"] += [_server(driver, row) for row in by_pool.get(pool.name, ())]

@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.haproxy.core.actual_state import Master, Unreadable, master_in
-from bender.haproxy.processes import CannotRun, ProcessWatch, run
+from bender.haproxy.processes import CannotRun, ProcessWatch, run_program
 from bender.haproxy.runtime import Runtime
 from bender.net.addresses import NoAnswer
 
@@ -95,7 +95,7 @@ class ReloadCommand:
         if self._command is None:
             raise ReloadFailed("neither --reload nor --run is set: reload HAProxy by hand")
         try:
-            ran = await run(self._reactor, ["/bin/sh", "-c", self._command], COMMAND_S_MAX)
+            ran = await run_program(self._reactor, ["/bin/sh", "-c", self._command], COMMAND_S_MAX)
         except CannotRun as error:
             raise ReloadFailed(f"--reload {self._command!r} {error}") from error
         if ran.status != 0:

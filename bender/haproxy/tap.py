@@ -26,8 +26,8 @@ from bender.client import Client
 from bender.haproxy import core
 from bender.haproxy.acknowledger import Acknowledger
 from bender.haproxy.bind_check import why_not
-from bender.haproxy.certificates import CertificateStore, certificates_beside, find
-from bender.haproxy.config_file import ConfigRefused, Files, check, check_now, held, states_beside
+from bender.haproxy.certificates import CertificateStore, certificates_beside, find_certificates
+from bender.haproxy.config_file import ConfigRefused, Files, check, check_config_now, lock_output, states_beside
 from bender.haproxy.config_reload import DriverReloader
 from bender.haproxy.core.actual_state import version_in
 from bender.haproxy.core.custom import Custom, located
@@ -84,11 +84,11 @@ class DriverCommandLine(BaseOptions):
         filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
         texts, nodes, flags = from_file(filed)
         given = {option: self[option] for option in OPTIONS if isinstance(self.get(option), str)}
-        said = frozenset(option for option, (takes, _) in OPTIONS.items() if takes is None and self[option])
+        printed = frozenset(option for option, (takes, _) in OPTIONS.items() if takes is None and self[option])
         return choose(
             texts | given,
             self.get("bender", nodes),
-            flags | said,
+            flags | printed,
             host_name=socket.gethostname(),
             environment=os.environ,
         )
@@ -107,162 +107,162 @@ def makeService(options: DriverCommandLine) -> IService:
         refuse_taken("status", options.chosen.status)
     version = _version(options.chosen.haproxy)
     try:
-        lock = held(options.chosen.output)
+        lock = lock_output(options.chosen.output)
     except ConfigRefused as error:
         refuse(f"{error}.")
     try:
-        service = put_together(options.chosen, version, reactor)
+        service = build_driver(options.chosen, version, reactor)
     except OptionError as error:
         refuse(str(error))
     service.lock = lock
-    reactor.callWhenRunning(handle_signals, reactor, lambda: service.reloader.apply(options.choose()))
+    reactor.callWhenRunning(handle_signals, reactor, lambda: service.option_reloader.apply(options.choose()))
     reactor.callWhenRunning(limit_log, reactor)
     return service
 
 
-def put_together(choices: DriverOptions, version: tuple[int, ...], reactor: Any) -> DriverService:
+def build_driver(chosen: DriverOptions, version: tuple[int, ...], reactor: Any) -> DriverService:
     """A driver with its status, which does nothing before it is started."""
-    client = _client(choices, reactor)
+    client = _client(chosen, reactor)
     addresses = AddressResolver(reactor)
     # One that others run may be another user's, with whom addresses cannot be shared.
-    shares = choices.runs and "noreuseport" not in (choices.template or "")
-    wanted = DesiredState(
+    shares = chosen.runs and "noreuseport" not in (chosen.template or "")
+    desired = DesiredState(
         addresses.address_of,
         why_not,
         shares=shares,
         with_slots=version < DYNAMIC_SINCE,
         is_local=LocalAddresses(reactor).has,
-        beside=_beside(choices),
+        beside=_own_places(chosen),
     )
-    runtime = Runtime(reactor, UNIXClientEndpoint(reactor, str(choices.socket), ANSWER_S_MAX))
-    reloading = _reloading(choices, reactor)
-    loader = HaproxyReloader(
+    runtime = Runtime(reactor, UNIXClientEndpoint(reactor, str(chosen.socket), ANSWER_S_MAX))
+    control = _control(chosen, reactor)
+    reloader = HaproxyReloader(
         reactor,
         runtime=runtime,
-        renderer=_renderer(choices, version),
-        files=Files(choices.output, partial(check, reactor, choices.haproxy)),
-        reloading=reloading,
-        servers_in=lambda shape: wanted.servers_in(shape, reactor.seconds()),
+        renderer=_renderer(chosen, version),
+        files=Files(chosen.output, partial(check, reactor, chosen.haproxy)),
+        control=control,
+        servers_in=lambda topology: desired.servers_in(topology, reactor.seconds()),
         wall_ms=lambda: time.time_ns() // 1_000_000,
     )
-    watch = client.watch(name=choices.name)
+    watch = client.watch(name=chosen.name)
     driver = Driver(
         reactor,
         watch=watch,
-        consumer=Acknowledger(client, choices.name, watch.instance),
-        wanted=wanted,
+        acknowledger=Acknowledger(client, chosen.name, watch.instance),
+        desired=desired,
         addresses=addresses,
         runtime=runtime,
-        loader=loader,
-        reporting=choices.report,
+        reloader=reloader,
+        reporting=chosen.report,
     )
-    if isinstance(reloading, HaproxySupervisor):
-        reloading.before_start, reloading.on_start = loader.rewrite, driver.poke
-    files = _machine_files(choices, driver, reactor)
+    if isinstance(control, HaproxySupervisor):
+        control.before_start, control.on_start = reloader.rewrite, driver.wake
+    files = _machine_files(chosen, driver, reactor)
     use_machine = partial(_use_machine, files)
-    use_machine(choices)
-    together = DriverService(
-        [driver, StateReader(reactor, StateSource(client), driver), files], site(driver, reactor), choices, reactor
+    use_machine(chosen)
+    service = DriverService(
+        [driver, StateReader(reactor, StateSource(client), driver), files], site(driver, reactor), chosen, reactor
     )
-    together.reloader = DriverReloader(choices, partial(_renderer, version=version), driver, use_machine)
-    return together
+    service.option_reloader = DriverReloader(chosen, partial(_renderer, version=version), driver, use_machine)
+    return service
 
 
-def _machine_files(choices: DriverOptions, driver: Driver, reactor: Any) -> MachineFiles:
+def _machine_files(chosen: DriverOptions, driver: Driver, reactor: Any) -> MachineFiles:
     def in_use() -> str:
-        written = driver.loader.files.written
+        written = driver.reloader.files.written
         return "" if written is None else written.text
 
-    return MachineFiles(reactor, CertificateStore(certificates_beside(choices.output)), driver.use_machine, in_use)
+    return MachineFiles(reactor, CertificateStore(certificates_beside(chosen.output)), driver.use_machine, in_use)
 
 
-def _use_machine(files: MachineFiles, choices: DriverOptions) -> None:
+def _use_machine(files: MachineFiles, chosen: DriverOptions) -> None:
     """Have a driver take what these options say of the machine. Raises `OptionError`."""
-    stats = choices.machine.stats
+    stats = chosen.machine.stats
     if stats is not None and stats not in files.in_use() and (why := why_not(stats, shared=False)) is not None:
         raise OptionError(f"--stats {stats} cannot be used, because {why}: choose another port or address.")
-    exporter = stats is not None and _has_exporter(choices.haproxy)
-    files.use(evolve(choices.machine, exporter=exporter), choices.certificates, choices.include)
+    exporter = stats is not None and _has_exporter(chosen.haproxy)
+    files.use(evolve(chosen.machine, exporter=exporter), chosen.certificates, chosen.include)
 
 
 class DriverService(MultiService):
     """A driver, and where it is told how things are. `lock` keeps others from its files for as long as it is there.
 
-    `reloader` changes the options of the driver.
+    `option_reloader` changes the options of the driver.
     """
 
     lock: IO[str]
-    reloader: DriverReloader
+    option_reloader: DriverReloader
 
-    def __init__(self, services: Sequence[IService], page: Site, choices: DriverOptions, reactor: Any) -> None:
+    def __init__(self, services: Sequence[IService], page: Site, chosen: DriverOptions, reactor: Any) -> None:
         super().__init__()
         for service in services:
             service.setServiceParent(self)
-        if choices.status is not None:
-            told = strports.service(choices.status.listened, page, reactor=reactor)
-            told.setServiceParent(self)
+        if chosen.status is not None:
+            status_service = strports.service(chosen.status.listened, page, reactor=reactor)
+            status_service.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         with refusing("status"):
             super().privilegedStartService()
 
 
-def _beside(choices: DriverOptions) -> frozenset[ListeningPlace]:
+def _own_places(chosen: DriverOptions) -> frozenset[ListeningPlace]:
     """Where this driver listens, which is for operators alone."""
-    if choices.status is None or choices.status.kind == "unix":
+    if chosen.status is None or chosen.status.kind == "unix":
         return frozenset()
-    bind = f"{choices.status.interface or '*'}:{choices.status.port}"
+    bind = f"{chosen.status.interface or '*'}:{chosen.status.port}"
     return frozenset(evolve(each, owner="the driver serves its --status") for each in listened_in(f"bind {bind}"))
 
 
-def _reloading(choices: DriverOptions, reactor: Any) -> HaproxyControl:
-    if not choices.runs:
-        return ReloadCommand(reactor, choices.reload)
-    master = Runtime(reactor, UNIXClientEndpoint(reactor, f"{choices.socket}{MASTER}", ANSWER_S_MAX))
-    return HaproxySupervisor(reactor, choices.haproxy, choices.output, choices.socket, master)
+def _control(chosen: DriverOptions, reactor: Any) -> HaproxyControl:
+    if not chosen.runs:
+        return ReloadCommand(reactor, chosen.reload)
+    master = Runtime(reactor, UNIXClientEndpoint(reactor, f"{chosen.socket}{MASTER}", ANSWER_S_MAX))
+    return HaproxySupervisor(reactor, chosen.haproxy, chosen.output, chosen.socket, master)
 
 
-def _renderer(choices: DriverOptions, version: tuple[int, ...]) -> Renderer:
+def _renderer(chosen: DriverOptions, version: tuple[int, ...]) -> Renderer:
     """By the operator's template, or by ours. Raises `OptionError` for one that cannot be rendered at all."""
-    template = choices.template
+    template = chosen.template
     if template is None:
         template = resources.files(core).joinpath("haproxy.cfg.j2").read_text("utf-8")
     try:
-        renderer = Renderer(template, str(choices.socket), str(states_beside(choices.output)), version)
+        renderer = Renderer(template, str(chosen.socket), str(states_beside(chosen.output)), version)
         renderer.description(Topology())
     except Unrenderable as error:
         raise OptionError(f"--template {error}.") from error
     return renderer
 
 
-def _check(choices: DriverOptions) -> str:
+def _check(chosen: DriverOptions) -> str:
     """Check what is not checked without running HAProxy, and return what the configuration is."""
-    for problem in () if choices.certificates is None else find(choices.certificates).problems.values():
+    for problem in () if chosen.certificates is None else find_certificates(chosen.certificates).problems.values():
         refuse(f"--certificates: {problem}.")
-    custom = Custom() if choices.include is None else custom_in(choices.include)
+    custom = Custom() if chosen.include is None else custom_in(chosen.include)
     if custom.problem is not None:
         refuse(f"--include: {custom.problem}.")
     for file, why in custom.misnamed().items():
         refuse(f"--include: {file} {why}{'' if why.endswith('?') else '.'}")
     try:
-        shape = Topology(machine=evolve(choices.machine, custom=custom))
-        rendered = _renderer(choices, _version(choices.haproxy)).render(shape, {})
+        topology = Topology(machine=evolve(chosen.machine, custom=custom))
+        rendered = _renderer(chosen, _version(chosen.haproxy)).render(topology, {})
     except (OptionError, Unrenderable) as error:
         refuse(str(error))
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".cfg") as draft:
         draft.write(rendered.text)
         draft.flush()
         try:
-            check_now(choices.haproxy, Path(draft.name))
+            check_config_now(chosen.haproxy, Path(draft.name))
         except ConfigRefused as error:
             why = located(str(error), rendered.text)
-            refuse(f"{choices.haproxy} refuses the configuration for an empty registry: {why}.")
-    return f"nodes {', '.join(choices.nodes)}, output {choices.output}, socket {choices.socket}"
+            refuse(f"{chosen.haproxy} refuses the configuration for an empty registry: {why}.")
+    return f"nodes {', '.join(chosen.nodes)}, output {chosen.output}, socket {chosen.socket}"
 
 
-def _client(choices: DriverOptions, reactor: Any) -> Client:
+def _client(chosen: DriverOptions, reactor: Any) -> Client:
     try:
-        return Client(reactor, choices.nodes, token=choices.token, ca=choices.ca)
+        return Client(reactor, chosen.nodes, token=chosen.token, ca=chosen.ca)
     except ValueError as error:
         refuse(f"--ca {error}.")
 
@@ -270,20 +270,20 @@ def _client(choices: DriverOptions, reactor: Any) -> Client:
 def _has_exporter(haproxy: str) -> bool:
     """Whether this HAProxy is built with what serves metrics to Prometheus."""
     try:
-        said = subprocess.run(  # noqa: S603 - the operator names the program
+        printed = subprocess.run(  # noqa: S603 - the operator names the program
             [haproxy, "-vv"], capture_output=True, timeout=VERSION_S_MAX, check=True, text=True
         ).stdout
     except (OSError, subprocess.SubprocessError, ValueError):
         return False
-    return "prometheus-exporter" in said
+    return "prometheus-exporter" in printed
 
 
 def _version(haproxy: str) -> tuple[int, ...]:
     """Which HAProxy this is."""
     try:
-        said = subprocess.run(  # noqa: S603 - the operator names the program
+        printed = subprocess.run(  # noqa: S603 - the operator names the program
             [haproxy, "-v"], capture_output=True, timeout=VERSION_S_MAX, check=True, text=True
         ).stdout
-        return version_in(said.partition(" version ")[2].partition(" ")[0])
+        return version_in(printed.partition(" version ")[2].partition(" ")[0])
     except (OSError, subprocess.SubprocessError, ValueError):
         refuse(f"{haproxy} -v prints no version of HAProxy: name HAProxy itself with --run or --check.")

@@ -12,7 +12,7 @@ import pytest_twisted
 from tests.e2e.balancing import NODES, Instance, Place, driven, instances, shop, together, versions
 from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, pause, until
 from tests.e2e.traffic import traffic
-from tests.haproxy.said import HOSTILE
+from tests.haproxy.events import HOSTILE
 
 pytestmark = pytest.mark.outside
 

@@ -13,7 +13,7 @@ import pytest_twisted
 from tests.e2e.balancing import Driver, Place, haproxy
 from tests.e2e.nodes import ROOT, pause, until
 from tests.e2e.traffic import traffic
-from tests.haproxy.said import instance
+from tests.haproxy.events import instance
 
 pytestmark = pytest.mark.outside
 

@@ -16,12 +16,12 @@ class Telling(ClientCase):
         super().setUp()
         self.client_of_all = self.client(*ALL)
         self.watcher = Watcher(self.client_of_all.watch(name="edge 1"))
-        self.consumer = Acknowledger(self.client_of_all, "edge 1", self.watcher.watch.instance)
+        self.acknowledger = Acknowledger(self.client_of_all, "edge 1", self.watcher.watch.instance)
         self.addCleanup(self.end)
         self.network.pass_time(1)
 
     def end(self) -> None:
-        self.consumer.close()
+        self.acknowledger.close()
         self.result(self.watcher.watch.aclose())
         self.successResultOf(self.watcher.taking)
 
@@ -35,11 +35,11 @@ class Telling(ClientCase):
 
     def test_how_far_it_is(self) -> None:
         """The node knows the consumer, and what it has acknowledged."""
-        self.consumer.acknowledge(self.up(1))
+        self.acknowledger.acknowledge(self.up(1))
         self.network.settle()
         (shown,) = self.node(ONE).consumers.shown()
         self.assertEqual((shown.name, shown.connected, shown.behind), ("edge 1", True, 0))
-        self.assertEqual(self.consumer.acknowledged, self.watcher.watch.taken)
+        self.assertEqual(self.acknowledger.acknowledged, self.watcher.watch.taken)
         self.up(2)
         (shown,) = self.node(ONE).consumers.shown()
         self.assertEqual(shown.behind, 1)
@@ -47,29 +47,29 @@ class Telling(ClientCase):
     def test_another_driver_of_the_same_name(self) -> None:
         """Each confirms for itself, and has a problem as long as the other one is there, which the log says once."""
         other = Watcher(self.client_of_all.watch(name="edge 1"))
-        consumer = Acknowledger(self.client_of_all, "edge 1", other.watch.instance)
+        acknowledger = Acknowledger(self.client_of_all, "edge 1", other.watch.instance)
         self.network.pass_time(1)
         with capturedLogs() as logs:
             for port in (1, 2):
-                self.consumer.acknowledge(self.up(port))
+                self.acknowledger.acknowledge(self.up(port))
                 self.network.settle()
         problem = "another program uses the name edge 1: give each driver its own --name"
-        self.assertEqual(self.consumer.problem, problem)
+        self.assertEqual(self.acknowledger.problem, problem)
         said = [formatEvent(event) for event in logs if "--name" in str(formatEvent(event))]
         self.assertEqual(said, [f"Deregistrations that wait need a confirmation from both: {problem}."])
         behind = {each.instance: each.behind for each in self.node(ONE).consumers.shown()}
-        self.assertEqual(behind, {self.consumer.instance: 0, consumer.instance: 2})
+        self.assertEqual(behind, {self.acknowledger.instance: 0, acknowledger.instance: 2})
         self.result(other.watch.aclose())
         self.successResultOf(other.taking)
         self.network.pass_time(1)
-        self.consumer.acknowledge(self.up(3))
+        self.acknowledger.acknowledge(self.up(3))
         self.network.settle()
-        self.assertIsNone(self.consumer.problem)
+        self.assertIsNone(self.acknowledger.problem)
 
     def test_what_is_reported(self) -> None:
         """It is told along with it."""
-        self.consumer.report = lambda: {"down": ["a"], "backends": {"shop": {"1": {"requests": 7, "errors": 1}}}}
-        self.consumer.acknowledge(self.up(1))
+        self.acknowledger.report = lambda: {"down": ["a"], "backends": {"shop": {"1": {"requests": 7, "errors": 1}}}}
+        self.acknowledger.acknowledge(self.up(1))
         self.network.settle()
         (shown,) = self.node(ONE).consumers.shown()
         assert shown.report is not None
@@ -77,29 +77,29 @@ class Telling(ClientCase):
 
     def test_a_report_before_anything_is_done(self) -> None:
         """It goes to the node that is followed, and confirms nothing."""
-        self.consumer.report = lambda: {"problems": [{"kind": "unreachable", "why": "gone", "since": 7}]}
-        self.consumer.tell()
+        self.acknowledger.report = lambda: {"problems": [{"kind": "unreachable", "why": "gone", "since": 7}]}
+        self.acknowledger.send()
         self.network.settle()
         self.assertEqual([each.report for each in self.node(ONE).consumers.shown()], [None])
         stand = self.up(1)
-        self.consumer.followed = stand.node
-        self.consumer.tell()
+        self.acknowledger.followed = stand.node
+        self.acknowledger.send()
         self.network.settle()
         (shown,) = self.node(ONE).consumers.shown()
         assert shown.report is not None
         self.assertEqual(([each.why for each in shown.report.problems], shown.cursor), (["gone"], None))
-        self.assertEqual((self.consumer.acknowledged, self.consumer.problem), (None, None))
-        self.consumer.acknowledge(stand)
+        self.assertEqual((self.acknowledger.acknowledged, self.acknowledger.problem), (None, None))
+        self.acknowledger.acknowledge(stand)
         self.network.settle()
-        self.assertEqual(self.consumer.acknowledged, stand)
+        self.assertEqual(self.acknowledger.acknowledged, stand)
 
     def test_a_report_after_another_node_is_followed(self) -> None:
         """The new node has it, though nothing of what that says is done yet."""
-        self.consumer.report = lambda: {"problems": [{"kind": "unreachable", "why": "gone", "since": 7}]}
-        self.consumer.acknowledge(self.up(1))
+        self.acknowledger.report = lambda: {"problems": [{"kind": "unreachable", "why": "gone", "since": 7}]}
+        self.acknowledger.acknowledge(self.up(1))
         self.network.settle()
-        self.consumer.followed = f"{TWO}:1729"
-        self.consumer.tell()
+        self.acknowledger.followed = f"{TWO}:1729"
+        self.acknowledger.send()
         self.network.settle()
         (shown,) = self.node(TWO).consumers.shown()
         assert shown.report is not None
@@ -109,26 +109,26 @@ class Telling(ClientCase):
         """One request is under way at a time, and the next one tells the last of them."""
         before = self.client_of_all.requests
         for port in range(1, 20):
-            self.consumer.acknowledge(self.up(port))
+            self.acknowledger.acknowledge(self.up(port))
         stand = self.watcher.watch.taken
         for _ in range(10):
             assert stand is not None
-            self.consumer.acknowledge(stand)
+            self.acknowledger.acknowledge(stand)
         self.network.settle()
-        self.assertEqual(self.consumer.acknowledged, stand)
+        self.assertEqual(self.acknowledger.acknowledged, stand)
         self.assertLess(self.client_of_all.requests - before, 25)
 
     def test_a_node_that_does_not_answer(self) -> None:
         """It is told again, for somebody may be waiting for it."""
         stand = self.up(1)
         self.network.cut = {ONE}
-        self.consumer.acknowledge(stand)
+        self.acknowledger.acknowledge(stand)
         self.network.pass_time(3)
-        self.assertIsNone(self.consumer.acknowledged)
-        self.assertIn("does not answer", str(self.consumer.problem))
+        self.assertIsNone(self.acknowledger.acknowledged)
+        self.assertIn("does not answer", str(self.acknowledger.problem))
         self.network.cut = set()
         self.network.pass_time(2 + 2 * AGAIN_S)
-        self.assertEqual((self.consumer.acknowledged, self.consumer.problem), (stand, None))
+        self.assertEqual((self.acknowledger.acknowledged, self.acknowledger.problem), (stand, None))
 
     def test_another_node(self) -> None:
         """Each is told in its own words."""
@@ -139,7 +139,7 @@ class Telling(ClientCase):
         stand = self.watcher.watch.taken
         assert stand is not None
         self.assertEqual(stand.node, f"{TWO}:1729")
-        self.consumer.acknowledge(stand)
+        self.acknowledger.acknowledge(stand)
         self.network.settle()
         (shown,) = self.node(TWO).consumers.shown()
         self.assertEqual((shown.name, shown.behind), ("edge 1", 0))
@@ -150,10 +150,10 @@ class Older(ClientCase):
         """It is let alone for a while, and it is said once."""
         page = Page(404, b'{"code": "NOT_FOUND", "message": "there is no such page"}')
         self.network.listenTCP(80, Site(page, reactor=self.network), interface="10.0.0.8")
-        consumer = Acknowledger(self.client(ONE), "edge")
-        self.addCleanup(consumer.close)
+        acknowledger = Acknowledger(self.client(ONE), "edge")
+        self.addCleanup(acknowledger.close)
         for cursor in ("1", "2", "3"):
-            consumer.acknowledge(Stand("10.0.0.8:80", cursor))
+            acknowledger.acknowledge(Stand("10.0.0.8:80", cursor))
             self.network.pass_time(1)
-        self.assertIn("does not support consumers", str(consumer.problem))
-        self.assertLessEqual(consumer._client.requests, 1)
+        self.assertIn("does not support consumers", str(acknowledger.problem))
+        self.assertLessEqual(acknowledger._client.requests, 1)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.certificates import CertificateStore, certificates_beside, find, signature
+from bender.haproxy.certificates import CertificateStore, certificates_beside, file_signature, find_certificates
 
 AUTHORITY = trustme.CA()
 LEAVES = [AUTHORITY.issue_cert(f"shop{number}.example") for number in range(3)]
@@ -49,8 +49,8 @@ class Finding(CertificatesCase):
         """One alone, or all of a folder."""
         file = self.put("shop.pem", whole(0))
         self.put("other.crt", whole(1))
-        self.assertEqual(find(file).usable, {"shop.pem": whole(0)})
-        self.assertEqual([*find(self.folder).usable], ["other.crt", "shop.pem"])
+        self.assertEqual(find_certificates(file).usable, {"shop.pem": whole(0)})
+        self.assertEqual([*find_certificates(self.folder).usable], ["other.crt", "shop.pem"])
 
     def test_keys_beside(self) -> None:
         """With either of the names that are usual."""
@@ -58,7 +58,7 @@ class Finding(CertificatesCase):
         self.put("a.key", key(0))
         self.put("b.pem", chain(1).rstrip())
         self.put("b.pem.key", key(1))
-        found = find(self.folder)
+        found = find_certificates(self.folder)
         self.assertEqual((found.problems, [*found.usable]), ({}, ["a.crt", "b.pem"]))
         self.assertEqual(found.usable["b.pem"], chain(1) + key(1))
 
@@ -69,9 +69,9 @@ class Finding(CertificatesCase):
             self.put(f"{name}/privkey.pem", key(number))
             self.put(f"{name}/cert.pem", chain(number))
         self.put("README", b"x")
-        found = find(self.folder)
+        found = find_certificates(self.folder)
         self.assertEqual((found.problems, [*found.usable]), ({}, ["a.example", "b.example"]))
-        self.assertEqual([*find(self.folder / "b.example").usable.values()], [chain(1) + key(1)])
+        self.assertEqual([*find_certificates(self.folder / "b.example").usable.values()], [chain(1) + key(1)])
 
     def test_what_is_no_certificate(self) -> None:
         """Keys and parameters are passed over."""
@@ -79,7 +79,7 @@ class Finding(CertificatesCase):
         self.put("key.pem", key(1))
         self.put("dh.pem", b"-----BEGIN DH PARAMETERS-----")
         self.put(".hidden.pem", whole(1))
-        found = find(self.folder)
+        found = find_certificates(self.folder)
         self.assertEqual((found.problems, [*found.usable]), ({}, ["a.pem"]))
 
     def test_what_is_wrong(self) -> None:
@@ -95,15 +95,15 @@ class Finding(CertificatesCase):
             ("cut.pem", whole(0)[:-200], "is not valid"),
         ):
             file = self.put(name, content)
-            found = find(self.folder)
+            found = find_certificates(self.folder)
             self.assertEqual(([*found.usable], [*found.problems]), (["good.pem"], [name]))
             self.assertIn(f"{file} {word}" if "valid" in word else word, found.problems[name])
             file.unlink()
 
     def test_nothing(self) -> None:
         """It is said what is expected."""
-        self.assertIn("fullchain.pem", find(self.folder).problems[""])
-        self.assertIn("cannot be read", find(self.folder / "none").problems[""])
+        self.assertIn("fullchain.pem", find_certificates(self.folder).problems[""])
+        self.assertIn("cannot be read", find_certificates(self.folder / "none").problems[""])
 
     def test_a_change_is_noticed(self) -> None:
         """Of certificates and keys, also where a link leads elsewhere."""
@@ -111,14 +111,14 @@ class Finding(CertificatesCase):
         self.put("archive/2.pem", whole(1))
         link = self.folder / "shop.pem"
         link.symlink_to("archive/1.pem")
-        before = signature(self.folder)
-        self.assertEqual(signature(self.folder), before)
+        before = file_signature(self.folder)
+        self.assertEqual(file_signature(self.folder), before)
         link.unlink()
         link.symlink_to("archive/2.pem")
-        self.assertNotEqual(signature(self.folder), before)
-        before = signature(self.folder)
+        self.assertNotEqual(file_signature(self.folder), before)
+        before = file_signature(self.folder)
         self.put("shop.key", key(0))
-        self.assertNotEqual(signature(self.folder), before)
+        self.assertNotEqual(file_signature(self.folder), before)
 
 
 class Copies(CertificatesCase):

@@ -32,7 +32,7 @@ from bender.haproxy.state_reader import StateReader
 from bender.haproxy.status import status
 from bender.net.addresses import NoAnswer
 from tests.exchange.network import Names
-from tests.haproxy.said import backend, frontend, instance, offline, online
+from tests.haproxy.events import backend, frontend, instance, offline, online
 from tests.haproxy.standin import Endpoint, HAProxy, Reload, Server
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
@@ -95,9 +95,9 @@ class Told:
 
     def acknowledge(self, stand: Stand) -> None:
         self.acknowledged = stand
-        self.tell()
+        self.send()
 
-    def tell(self) -> None:
+    def send(self) -> None:
         self.reports.append(self.report())
 
     def close(self) -> None:
@@ -154,24 +154,24 @@ class DriverCase(SynchronousTestCase):
         self.files = self.reload.files = Files(self.output, self.check, self.store)
         addresses = AddressResolver(self.clock)
         version = tuple(map(int, self.version.split(".")))
-        wanted = DesiredState(addresses.address_of, with_slots=version < DYNAMIC_SINCE)
-        self.loader = HaproxyReloader(
+        desired = DesiredState(addresses.address_of, with_slots=version < DYNAMIC_SINCE)
+        self.reloader = HaproxyReloader(
             self.clock,
             runtime=runtime,
             renderer=Renderer(TEMPLATE, "/s", "/states", version),
             files=self.files,
-            reloading=self.reload,
-            servers_in=lambda shape: wanted.servers_in(shape, self.clock.seconds()),
+            control=self.reload,
+            servers_in=lambda topology: desired.servers_in(topology, self.clock.seconds()),
             wall_ms=lambda: 0,
         )
         self.driver = Driver(
             self.clock,
             watch=self.watch,
-            consumer=self.told,
-            wanted=wanted,
+            acknowledger=self.told,
+            desired=desired,
             addresses=addresses,
             runtime=runtime,
-            loader=self.loader,
+            reloader=self.reloader,
             reporting=reporting,
         )
         self.driver.startService()
@@ -290,7 +290,7 @@ class Beginning(DriverCase):
         self.assertEqual(self.reload.reloads, 0)
         self.settle(2)
         self.assertIsNone(self.driver.held)
-        self.assertEqual({door.title for door in self.driver.loader.shape.doors}, {"www", "second"})
+        self.assertEqual({door.title for door in self.driver.reloader.topology.doors}, {"www", "second"})
 
     def test_a_file_that_is_not_ours(self) -> None:
         """It is loaded over only when there is something to say."""
@@ -500,7 +500,7 @@ class Shapes(DriverCase):
         self.settle(0.3)
         self.assertEqual(self.reload.reloads, 1)
         self.assertEqual(self.haproxy.servers("api"), {A: (0, 1)})
-        self.assertEqual(self.loader.reloads, 1)
+        self.assertEqual(self.reloader.reloads, 1)
 
     def test_many_in_a_row(self) -> None:
         """Not more than one reload a second."""
@@ -533,7 +533,7 @@ class Shapes(DriverCase):
         self.tell(backend("bad"))
         self.settle(5)
         self.assertEqual((self.output.read_text(), self.reload.reloads), (good, 0))
-        self.assertEqual(getattr(self.loader.refusal, "why", ""), "it has bad words")
+        self.assertEqual(getattr(self.reloader.refusal, "why", ""), "it has bad words")
         self.tell(online(2))
         self.settle(2)
         self.assertIn(f"server {B} ", self.output.read_text())
@@ -543,7 +543,7 @@ class Shapes(DriverCase):
         self.assertEqual(len([text for text in self.checked if "backend/bad" in text]), 2)
         self.tell(backend("bad", "removed"))
         self.settle(2)
-        self.assertIsNone(self.loader.refusal)
+        self.assertIsNone(self.reloader.refusal)
 
     def change_that_cannot_be_written(self) -> Path:
         """A server comes while something is in the draft's place: that."""
@@ -558,15 +558,15 @@ class Shapes(DriverCase):
     def test_a_file_that_cannot_be_written(self) -> None:
         """It is said, and tried again after a while."""
         in_the_way = self.change_that_cannot_be_written()
-        self.assertIn("cannot be written", str(self.loader.problem))
+        self.assertIn("cannot be written", str(self.reloader.problem))
         self.tell(backend("api"))
         self.settle(2)
-        self.assertIn("cannot be written", getattr(self.loader.refusal, "why", ""))
+        self.assertIn("cannot be written", getattr(self.reloader.refusal, "why", ""))
         in_the_way.rmdir()
         self.settle(AGAIN_S)
         self.assertIn("backend api", self.output.read_text())
         self.assertIn("api", self.haproxy.pools)
-        self.assertIsNone(self.loader.problem)
+        self.assertIsNone(self.reloader.problem)
 
     def test_a_file_with_other_servers_that_cannot_be_written(self) -> None:
         """It is written when it can be, though nothing else has changed by then."""
@@ -574,7 +574,7 @@ class Shapes(DriverCase):
         in_the_way.rmdir()
         self.settle(AGAIN_S)
         self.assertIn(f"server {B} ", self.output.read_text())
-        self.assertIsNone(self.loader.problem)
+        self.assertIsNone(self.reloader.problem)
 
     def test_what_haproxy_cannot_begin_with(self) -> None:
         """The file is as it was before; it is tried again after a while, and after twice of that."""
@@ -585,7 +585,7 @@ class Shapes(DriverCase):
         self.tell(backend("api"))
         self.settle(BEGIN_S_MAX + 1)
         self.assertEqual(self.output.read_text(), good)
-        self.assertIn("did not start", getattr(self.loader.refusal, "why", ""))
+        self.assertIn("did not start", getattr(self.reloader.refusal, "why", ""))
         self.assertEqual(self.reload.reloads, 1)
         self.settle(AGAIN_S + BEGIN_S_MAX)
         self.assertEqual(self.reload.reloads, 2)
@@ -593,7 +593,7 @@ class Shapes(DriverCase):
         self.assertEqual(self.reload.reloads, 2)
         self.reload.works = True
         self.settle(BEGIN_S_MAX)
-        self.assertIsNone(self.loader.refusal)
+        self.assertIsNone(self.reloader.refusal)
         self.assertIn("api", self.haproxy.pools)
 
     def test_what_haproxy_cannot_begin_with_after_another_driver(self) -> None:
@@ -622,7 +622,7 @@ class Shapes(DriverCase):
         self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
         self.haproxy.load(self.output.read_text())
         self.settle(CHECK_S)
-        self.assertIsNone(self.loader.refusal)
+        self.assertIsNone(self.reloader.refusal)
 
     def test_haproxy_begins_again_unnoticed(self) -> None:
         """Whatever is done next, all of it is looked at."""
@@ -719,13 +719,13 @@ class Checks(DriverCase):
         file.unlink()
         file.mkdir()
         self.settle(CHECK_S)
-        self.assertIn(f"{file} cannot be written", str(self.loader.states_problem))
+        self.assertIn(f"{file} cannot be written", str(self.reloader.states_problem))
         self.tell(frontend("other", backend="shop", bind="*:81"))
         self.settle(1)
         self.assertEqual(self.reload.reloads, 1)
         file.rmdir()
         self.settle(CHECK_S)
-        self.assertEqual((self.loader.states_problem, self.down()), (None, [B]))
+        self.assertEqual((self.reloader.states_problem, self.down()), (None, [B]))
 
 
 class WithoutBender(DriverCase):
@@ -791,11 +791,11 @@ class States(DriverCase):
     def test_bender_has_lost_it(self) -> None:
         """It stays until its time is over, is among what is kept, and that is said once."""
         self.lose()
-        self.assertEqual((self.out(), [*kept(self.driver.wanted.registry)]), (True, [f"{ID}/state"]))
+        self.assertEqual((self.out(), [*kept(self.driver.desired.registry)]), (True, [f"{ID}/state"]))
         self.settle(55)
         self.assertTrue(self.out())
         self.settle(4)
-        self.assertEqual((self.out(), [*kept(self.driver.wanted.registry)]), (False, []))
+        self.assertEqual((self.out(), [*kept(self.driver.desired.registry)]), (False, []))
 
     def test_what_a_node_says_positively(self) -> None:
         """That it was removed, in an event or when it is asked; that another one is set; and that it is set again."""
@@ -810,7 +810,7 @@ class States(DriverCase):
             self.assertTrue(self.out())
             self.states.answer = answer
             self.settle(4)
-            self.assertEqual((self.out(), [*kept(self.driver.wanted.registry)]), (out, []), answer)
+            self.assertEqual((self.out(), [*kept(self.driver.desired.registry)]), (out, []), answer)
             self.tell(self.changed("up"))
             self.settle(1)
             self.assertFalse(self.out())

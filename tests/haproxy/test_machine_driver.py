@@ -6,7 +6,7 @@ from bender.haproxy.core.custom import Custom, custom_of
 from bender.haproxy.core.machine import Machine
 from bender.haproxy.driver import CHECK_S
 from bender.haproxy.reloader import AGAIN_S
-from tests.haproxy.said import online
+from tests.haproxy.events import online
 from tests.haproxy.test_driver import SHOP, SYNCED, A, B, DriverCase
 
 STATS = Machine(stats="127.0.0.1:8404")
@@ -38,18 +38,18 @@ class Machines(DriverCase):
         self.serve(1)
         self.use(Machine(), certificates="there are none")
         self.assertEqual(
-            (self.driver.wanted.all_problems, self.reload.reloads), ({"certificates": "there are none"}, 0)
+            (self.driver.desired.all_problems, self.reload.reloads), ({"certificates": "there are none"}, 0)
         )
         self.use(Machine())
-        self.assertEqual(self.driver.wanted.all_problems, {})
+        self.assertEqual(self.driver.desired.all_problems, {})
 
     def test_what_haproxy_refuses(self) -> None:
         """The last good one stays in the file, also when servers change, and it is tried again."""
         self.serve(1)
         self.use(adding("global.cfg", "user haproxy"))
         self.use(adding("global.cfg", self.bad))
-        assert self.loader.refusal is not None
-        self.assertIn("bad words", self.loader.refusal.why)
+        assert self.reloader.refusal is not None
+        self.assertIn("bad words", self.reloader.refusal.why)
         self.tell(online(2))
         self.settle(2)
         self.assertEqual({*self.servers()}, {A, B})
@@ -59,19 +59,19 @@ class Machines(DriverCase):
         self.bad = "other words"
         self.settle(AGAIN_S)
         self.assertIn("no such words", self.text())
-        self.assertIsNone(self.loader.refusal)
+        self.assertIsNone(self.reloader.refusal)
 
     def test_lines_that_cannot_be_rendered(self) -> None:
         """The same; and what is mended is loaded at once."""
         self.serve(1)
         self.use(Machine(custom=Custom(problem="a.cfg line 1: is nothing")))
-        assert self.loader.refusal is not None
-        self.assertIn("a.cfg line 1: is nothing", self.loader.refusal.why)
+        assert self.reloader.refusal is not None
+        self.assertIn("a.cfg line 1: is nothing", self.reloader.refusal.why)
         self.tell(online(2))
         self.settle(2)
         self.assertEqual(({*self.servers()}, self.reload.reloads), ({A, B}, 0))
         self.use(adding("global.cfg", "user haproxy"))
-        self.assertEqual((self.loader.refusal, self.reload.reloads), (None, 1))
+        self.assertEqual((self.reloader.refusal, self.reload.reloads), (None, 1))
 
     def test_what_haproxy_cannot_begin_with(self) -> None:
         """It is taken back out of the file, and stays out when that is rewritten."""
@@ -79,7 +79,7 @@ class Machines(DriverCase):
         self.reload.problem = "it could not"
         self.use(adding("global.cfg", "user nobody"))
         self.settle(CHECK_S)
-        self.assertIsNotNone(self.loader.refusal)
+        self.assertIsNotNone(self.reloader.refusal)
         self.tell(online(2))
         self.settle(3)
         self.assertIn("10.0.0.1:2", self.text())

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy import config_file
-from bender.haproxy.config_file import held
+from bender.haproxy.config_file import lock_output
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
 from bender.haproxy.options import OPTIONS, SOCKET_BYTES_MAX, DriverOptions, choose, from_file
 from bender.haproxy.tap import DriverCommandLine
@@ -217,12 +217,12 @@ class OneAtATime(ChoicesCase):
     def test_files_of_another(self) -> None:
         """They are refused as long as that one is there."""
         output = self.folder / "cfg"
-        lock = held(output)
+        lock = lock_output(output)
         self.addCleanup(lock.close)
-        self.assertIn(str(output), str(self.assertRaises(config_file.ConfigRefused, held, output)))
-        held(self.folder / "other").close()
+        self.assertIn(str(output), str(self.assertRaises(config_file.ConfigRefused, lock_output, output)))
+        lock_output(self.folder / "other").close()
         lock.close()
-        held(output).close()
+        lock_output(output).close()
 
 
 class CommandLine(ChoicesCase):

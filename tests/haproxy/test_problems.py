@@ -13,10 +13,10 @@ from bender.core.consumers import digest_of
 from bender.haproxy.core.condition import AGAIN_S, HELD, LEFT_OUT, REFUSED, UNREACHABLE, UNWRITABLE
 from bender.haproxy.core.topology import Door, Topology
 from bender.haproxy.driver import CHECK_S
-from bender.haproxy.problems import serving
+from bender.haproxy.problems import served_instead
 from bender.haproxy.reloader import WRITE_AGAIN_S_MAX
 from bender.haproxy.status import readiness
-from tests.haproxy.said import backend, frontend, online
+from tests.haproxy.events import backend, frontend, online
 from tests.haproxy.test_driver import SHOP, SYNCED, B, DriverCase
 
 #: Why HAProxy is left alone while bender's configuration is restored.
@@ -44,9 +44,9 @@ class TroubleCase(DriverCase):
 class Serving(SynchronousTestCase):
     """What HAProxy goes on with, in a clause."""
 
-    def serving(self, shape: Topology | None) -> str:
-        loader: Any = SimpleNamespace(loaded=shape, loaded_ms=0)
-        return serving(loader)
+    def serving(self, topology: Topology | None) -> str:
+        reloader: Any = SimpleNamespace(loaded=topology, loaded_ms=0)
+        return served_instead(reloader)
 
     def test_what_is_not_known(self) -> None:
         """That is so where the driver was started after HAProxy."""

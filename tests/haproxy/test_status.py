@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from bender.haproxy.status import readiness, status
-from tests.haproxy.said import backend, frontend, offline, online
+from tests.haproxy.events import backend, frontend, offline, online
 from tests.haproxy.test_driver import NODE, SHOP, SYNCED, DriverCase
 
 

@@ -29,7 +29,7 @@ class _Lack:
     why: str
 
 
-def served(
+def served_frontends(
     frontends: Mapping[str, FrontendSettings],
     problems: dict[str, str],
     holders: Mapping[str, str],
@@ -57,9 +57,9 @@ def served(
             else:
                 lacks.append(_Lack("bind", why))
         left = _without_lost_redirect(evolve(frontend, binds=(*had,)), frontend)
-        said = [*frontend.problems, *_said(left, frontend, lacks)]
-        if said:
-            problems[f"frontend/{name}"] = "; ".join(said)
+        found_problems = [*frontend.problems, *_problems_of(left, frontend, lacks)]
+        if found_problems:
+            problems[f"frontend/{name}"] = "; ".join(found_problems)
         if had:
             taken |= dict.fromkeys(had, name)
             yield left
@@ -123,7 +123,7 @@ def _without_lost_redirect(left: FrontendSettings, frontend: FrontendSettings) -
     return evolve(left, redirect_port=None) if lost else left
 
 
-def _said(left: FrontendSettings, frontend: FrontendSettings, lacks: list[_Lack]) -> Iterator[str]:
+def _problems_of(left: FrontendSettings, frontend: FrontendSettings, lacks: list[_Lack]) -> Iterator[str]:
     if not lacks:
         return
     if not left.binds:

@@ -46,7 +46,7 @@ class Condition:
     # Those of them of which HAProxy's servers were not made what they are to be yet.
     _pending: set[str] = field(factory=set)
     _since_ms: dict[tuple[str, str | None], int] = field(factory=dict)
-    _troubles: tuple[DriverProblem, ...] = ()
+    _problems: tuple[DriverProblem, ...] = ()
     # What was sent last, and when.
     _sent: dict[str, Any] = field(factory=dict)
     _sent_at: float = -inf
@@ -61,21 +61,21 @@ class Condition:
             del self._received[first]
             self._pending.discard(first)
 
-    def served(self) -> None:
+    def note_servers_applied(self) -> None:
         """Note that HAProxy's servers are what all settings so far say."""
         self._pending.clear()
 
-    def note(self, troubles: Iterable[DriverProblem], at_ms: int) -> None:
+    def note(self, problems: Iterable[DriverProblem], at_ms: int) -> None:
         """Note the problems that there are at this moment, the most important first."""
-        self._troubles = (*troubles,)
-        present = {(each.kind, each.id) for each in self._troubles}
+        self._problems = (*problems,)
+        present = {(each.kind, each.id) for each in self._problems}
         self._since_ms = {key: since for key, since in self._since_ms.items() if key in present}
         for key in present:
             self._since_ms.setdefault(key, at_ms)
 
     def report(self, has: Callable[[str], bool]) -> dict[str, Any]:
         """Return the part of a report; `has` says whether HAProxy's configuration has all of a backend or frontend."""
-        problems = [self._problem(each) for each in self._troubles[:PROBLEMS_MAX]]
+        problems = [self._problem(each) for each in self._problems[:PROBLEMS_MAX]]
         settings = [
             {"id": id_, "digest": digest, "applied": id_ not in self._pending and has(id_)}
             for id_, digest in reversed(self._received.items())

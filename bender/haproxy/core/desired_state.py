@@ -12,8 +12,8 @@ from bender.haproxy.core.admin_states import StateAnswer
 from bender.haproxy.core.listening import ListeningPlace, ListeningPlaces, listened_in
 from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.registry import ReceivedEvent, Registry
-from bender.haproxy.core.servers import DesiredServer, Ramps, serving
-from bender.haproxy.core.topology import Topology, shape, slots_for
+from bender.haproxy.core.servers import DesiredServer, Ramps, desired_servers
+from bender.haproxy.core.topology import Topology, build_topology, slots_for
 
 #: Seconds before it is looked again whether an address can be listened on.
 BIND_AGAIN_S = 5.0
@@ -41,11 +41,11 @@ class DesiredState:
     #: The names of backends whose servers may be others than before. Who takes care of one takes it out.
     changed: set[str] = field(factory=set)
     #: Whether the shape may be another one; the same holds.
-    reshaped: bool = True
+    topology_changed: bool = True
     #: Of backends and frontends, by id, what cannot be used.
     problems: dict[str, str] = field(factory=dict)
     #: Of backends, by name, the ids of members of whom it is not known where they are.
-    homeless: dict[str, list[str]] = field(factory=dict)
+    without_address: dict[str, list[str]] = field(factory=dict)
     #: Of backends, by name, the ids of members that are HAProxy itself, each with how that is known.
     itself: dict[str, dict[str, str]] = field(factory=dict)
     _places: ListeningPlaces = field(factory=ListeningPlaces)
@@ -58,14 +58,14 @@ class DesiredState:
     # When to look again whether addresses can be listened on.
     _bind_at: float = inf
 
-    def take(self, said: ReceivedEvent, now: float) -> None:
+    def take(self, event: ReceivedEvent, now: float) -> None:
         """Take in an event."""
-        names = self.registry.take(said, now)
+        names = self.registry.take(event, now)
         self.changed |= names
-        if said.kind == "frontend":
-            self.reshaped = True
-        if said.kind == "backend":
-            self.reshaped = True
+        if event.kind == "frontend":
+            self.topology_changed = True
+        if event.kind == "backend":
+            self.topology_changed = True
             for name in names:
                 self._take_backend(name)
 
@@ -76,7 +76,7 @@ class DesiredState:
     def begin(self, now: float) -> None:
         """All that was there at first is known now; nothing of it is new."""
         for name, backend in self.registry.backends.items():
-            servers, _ = serving(self.registry, backend, self.address_of)
+            servers, _ = desired_servers(self.registry, backend, self.address_of)
             self._ramps.begin(name, servers)
         self.pass_time(now)
 
@@ -93,9 +93,9 @@ class DesiredState:
         for name in [name for name, at in self._grow_at.items() if at <= now]:
             del self._grow_at[name]
             self.changed.add(name)
-        self.reshaped |= self._bind_at <= now
+        self.topology_changed |= self._bind_at <= now
 
-    def moved(self, host: str) -> None:
+    def address_changed(self, host: str) -> None:
         """Another address is known of a host."""
         del host
         self.changed |= self.registry.backends.keys()
@@ -105,11 +105,11 @@ class DesiredState:
         backend = self.registry.backends.get(name)
         if backend is None:
             return []
-        found, unknown = serving(self.registry, backend, self.address_of)
-        if unknown:
-            self.homeless[name] = unknown
+        found, unresolved = desired_servers(self.registry, backend, self.address_of)
+        if unresolved:
+            self.without_address[name] = unresolved
         else:
-            self.homeless.pop(name, None)
+            self.without_address.pop(name, None)
         found = self._without_itself(name, found)
         ramped, grow_at = self._ramps.ramped(name, found, self._slow_starts.get(name, 0.0), now)
         if grow_at is None:
@@ -139,11 +139,11 @@ class DesiredState:
         self.itself[name] = itself
         return [server for server in servers if server.id not in itself]
 
-    def servers_in(self, shape: Topology, now: float) -> Mapping[str, list[DesiredServer]]:
+    def servers_in(self, topology: Topology, now: float) -> Mapping[str, list[DesiredServer]]:
         """The servers of all pools, by the name of the pool."""
-        return {pool.name: self.servers(pool.title, now) for pool in shape.pools}
+        return {pool.name: self.servers(pool.title, now) for pool in topology.pools}
 
-    def shape(self, before: Topology | None, now: float) -> Topology:
+    def topology(self, before: Topology | None, now: float) -> Topology:
         """The shape that is wanted; addresses that are listened on in the shape `before` stay where they are.
 
         Without one it is not known which HAProxy has beside those at which it listens by its file (`avoid`).
@@ -161,14 +161,14 @@ class DesiredState:
                 self._bind_at = now + BIND_AGAIN_S
             return why
 
-        found, self.problems = shape(
+        found, self.problems = build_topology(
             self.registry.backends,
             self.registry.frontends,
             self._slots,
             before,
             why_not,
             self.machine,
-            filed=lambda bind: listened_in(f"bind {bind}") <= self._places.listened,
+            is_in_file=lambda bind: listened_in(f"bind {bind}") <= self._places.listened,
         )
         return found
 
@@ -186,7 +186,7 @@ class DesiredState:
     def _take_backend(self, name: str) -> None:
         backend = self.registry.backends.get(name)
         if backend is None:
-            self._forget(name, (self._slow_starts, self._grow_at, self._slots, self.homeless, self.itself))
+            self._forget(name, (self._slow_starts, self._grow_at, self._slots, self.without_address, self.itself))
             self._ramps.forget(name)
             return
         self._slow_starts[name] = backend.slow_start_s

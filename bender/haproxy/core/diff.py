@@ -31,39 +31,39 @@ _DONE = ("New server registered.", "Server deleted.", "IP changed", "port change
 class CommandPlan:
     """`commands` in their order; after them, `leaving` are the servers that get no new requests and are to be deleted.
 
-    `homeless` are the ids of those for which there is no slot.
+    `without_slot` are the ids of those for which there is no slot.
     """
 
     commands: tuple[str, ...]
     leaving: tuple[str, ...] = ()
-    homeless: tuple[str, ...] = ()
+    without_slot: tuple[str, ...] = ()
 
 
 def plan(
     pool: Pool,
-    wanted: Sequence[DesiredServer],
+    desired: Sequence[DesiredServer],
     found: Sequence[ActualServer],
     last: Sequence[ActualServer] | None = None,
 ) -> CommandPlan:
-    """How the servers `found` in a pool become those that are `wanted`, but for the deletion of what is not.
+    """How the servers `found` in a pool become those that are `desired`, but for the deletion of what is not.
 
     `last` says how they were, where that is not how this process of HAProxy has them (`Findings.last`).
     """
-    homeless: list[str] = []
+    without_slot: list[str] = []
     if pool.slots:
-        wanted, homeless = _in_slots([server for server in wanted if server.address is not None], found)
+        desired, without_slot = _in_slots([server for server in desired if server.address is not None], found)
     present = {server.name: server for server in found}
-    names = {server.name for server in wanted}
-    held = held_back(pool, wanted, found if last is None else last)
+    names = {server.name for server in desired}
+    held = held_back(pool, desired, found if last is None else last)
     commands: list[str] = []
-    for server in wanted:
+    for server in desired:
         if server.name in present:
             commands += _changed(pool, server, present[server.name], held=server.name in held)
         elif server.address is not None:
             commands += _added(pool, server, held=server.name in held)
     leaving = [other for other in found if other.name not in names and not (pool.slots and other.maint)]
     commands += [f"set server {pool.name}/{other.name} state drain" for other in leaving if not other.out]
-    return CommandPlan((*commands,), tuple(other.name for other in leaving), (*homeless,))
+    return CommandPlan((*commands,), tuple(other.name for other in leaving), (*without_slot,))
 
 
 def deletion(pool: Pool, idle: Iterable[str]) -> list[str]:
@@ -123,16 +123,16 @@ def _state(name: str, server: DesiredServer) -> str:
     return f"set server {name} state {'ready' if server.state == 'up' else server.state}"
 
 
-def _in_slots(wanted: Sequence[DesiredServer], found: Sequence[ActualServer]) -> tuple[list[DesiredServer], list[str]]:
+def _in_slots(desired: Sequence[DesiredServer], found: Sequence[ActualServer]) -> tuple[list[DesiredServer], list[str]]:
     """The servers by the names of their slots: each in the one that has its address, or else in one that is free."""
     used = {where(slot): slot.name for slot in reversed(found)}
-    kept = {server.name: used[where(server)] for server in wanted if where(server) in used}
+    kept = {server.name: used[where(server)] for server in desired if where(server) in used}
     free = [slot.name for slot in found if slot.maint and slot.name not in kept.values()]
-    placed, homeless = [], []
-    for server in wanted:
+    placed, without_slot = [], []
+    for server in desired:
         name = kept.get(server.name) or (free.pop(0) if free else None)
         if name is None:
-            homeless.append(server.id)
+            without_slot.append(server.id)
         else:
             placed.append(evolve(server, name=name))
-    return placed, homeless
+    return placed, without_slot

@@ -34,7 +34,7 @@ def where(server: DesiredServer | ActualServer) -> tuple[str | None, int]:
     return server.address, server.port
 
 
-def held_back(pool: Pool, wanted: Iterable[DesiredServer], last: Iterable[ActualServer]) -> frozenset[str]:
+def held_back(pool: Pool, desired: Iterable[DesiredServer], last: Iterable[ActualServer]) -> frozenset[str]:
     """Return the names of the wanted servers that are to be down until a check finds them up.
 
     `last` is how the servers of the pool were when they were looked at last.
@@ -46,7 +46,7 @@ def held_back(pool: Pool, wanted: Iterable[DesiredServer], last: Iterable[Actual
     failing: set[str] = set()
     unchecked: set[str] = set()
     serving = False
-    for server in wanted:
+    for server in desired:
         before = named.get(server.name) if server.address is None else known.get(where(server))
         if server.state == "maint":
             continue

@@ -40,6 +40,6 @@ def safe(*parts: str) -> str:
     return f"{readable}{MARK}{b32encode(digest).decode().rstrip('=').lower()}"
 
 
-def at(address: str, port: int) -> str:
+def address_port(address: str, port: int) -> str:
     """A place as HAProxy writes it."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

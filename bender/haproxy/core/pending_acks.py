@@ -40,7 +40,7 @@ class Leaving:
     since: dict[Place, float] = field(factory=dict)
     busy: set[Place] = field(factory=set)
 
-    def look(self, pools: Iterable[str], leaving: Iterable[Place], busy: Iterable[Place], now: float) -> None:
+    def update(self, pools: Iterable[str], leaving: Iterable[Place], busy: Iterable[Place], now: float) -> None:
         """In these pools these are leaving, and of them these are busy."""
         looked_at = {*pools}
         kept = {place: since for place, since in self.since.items() if place[0] not in looked_at}
@@ -55,7 +55,7 @@ class Leaving:
     def pools(self) -> set[str]:
         return {pool for pool, _ in self.since}
 
-    def look_at(self, now: float) -> float | None:
+    def next_look_at(self, now: float) -> float | None:
         """When to look again; None if nobody leaves."""
         if not self.since:
             return None
@@ -69,11 +69,11 @@ class PendingAcks(Generic[_Stand]):
 
     _pending: deque[_Pending[_Stand]] = field(factory=deque)
 
-    def did(self, stand: _Stand, drained: Iterable[Place], now: float) -> None:
+    def add(self, stand: _Stand, drained: Iterable[Place], now: float) -> None:
         """HAProxy has answered all that the events up to here led to, and `drained` were taken away by that."""
         self._pending.append(_Pending(stand, now + BUSY_S_MAX, {*drained}))
 
-    def done(self, busy: Iterable[Place], now: float) -> _Stand | None:
+    def take_done(self, busy: Iterable[Place], now: float) -> _Stand | None:
         """The last place of which all is done; None if there is no new one. `busy` have requests now."""
         still = {*busy}
         done = None

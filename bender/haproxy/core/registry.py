@@ -124,17 +124,17 @@ class Registry:
         """The names of the backends that an app serves."""
         return frozenset(self._of_app.get(app, ()))
 
-    def take(self, said: ReceivedEvent, now: float) -> frozenset[str]:
+    def take(self, event: ReceivedEvent, now: float) -> frozenset[str]:
         """Take in an event; returns the names of the backends that it may have changed, themselves or their servers.
 
         An event that cannot be understood changes nothing, and `problems` says why.
         """
         try:
-            changed = self._take(said, now)
+            changed = self._take(event, now)
         except Invalid as error:
-            self.note(said.id, str(error))
+            self.note(event.id, str(error))
             return frozenset()
-        self.problems.pop(shown(said.id), None)
+        self.problems.pop(shown(event.id), None)
         return changed
 
     def note(self, id_: str, problem: str) -> None:
@@ -168,50 +168,50 @@ class Registry:
         """A node is followed again after a time in which none was: what is lost gets all of its time once more."""
         self._lost = dict.fromkeys(self._lost, now + KEPT_S)
 
-    def _take(self, said: ReceivedEvent, now: float) -> frozenset[str]:
-        if said.kind not in _GOES:
+    def _take(self, event: ReceivedEvent, now: float) -> frozenset[str]:
+        if event.kind not in _GOES:
             raise Invalid("kind", f"must be {', '.join(_GOES)}")
-        if said.event == _GOES[said.kind]:
-            return self._take_away(said, now)
-        if said.event not in _APPEARS[said.kind]:
-            raise Invalid("event", f"must be {', '.join((*_APPEARS[said.kind], _GOES[said.kind]))}")
-        if said.kind == "registration":
-            return self._take_registration(said, now)
-        if said.kind == "backend":
-            return self._set_backend(said, backend_of(said.body))
-        self._set(self.frontends, said, frontend_of(said.body))
+        if event.event == _GOES[event.kind]:
+            return self._take_away(event, now)
+        if event.event not in _APPEARS[event.kind]:
+            raise Invalid("event", f"must be {', '.join((*_APPEARS[event.kind], _GOES[event.kind]))}")
+        if event.kind == "registration":
+            return self._take_registration(event, now)
+        if event.kind == "backend":
+            return self._set_backend(event, backend_of(event.body))
+        self._set(self.frontends, event, frontend_of(event.body))
         return frozenset()
 
-    def _take_away(self, said: ReceivedEvent, now: float) -> frozenset[str]:
+    def _take_away(self, event: ReceivedEvent, now: float) -> frozenset[str]:
         """What is not known any more goes by its id alone, whatever else the event holds."""
-        if said.kind == "registration":
-            if said.reason in GONE:
-                return self._remove(said.id)
-            if said.id in self._registrations:
-                self._lost.setdefault(said.id, now + KEPT_S)
+        if event.kind == "registration":
+            if event.reason in GONE:
+                return self._remove(event.id)
+            if event.id in self._registrations:
+                self._lost.setdefault(event.id, now + KEPT_S)
             return frozenset()
-        name = said.id.partition("/")[2]
-        objects: dict[str, Any] = self.backends if said.kind == "backend" else self.frontends
-        if name not in objects or said.id != f"{said.kind}/{name}":
+        name = event.id.partition("/")[2]
+        objects: dict[str, Any] = self.backends if event.kind == "backend" else self.frontends
+        if name not in objects or event.id != f"{event.kind}/{name}":
             return frozenset()
-        if said.reason != "configured":
-            self.missing.add(said.id)
+        if event.reason != "configured":
+            self.missing.add(event.id)
             return frozenset()
-        self.missing.discard(said.id)
+        self.missing.discard(event.id)
         gone = objects.pop(name)
-        if said.kind == "frontend":
+        if event.kind == "frontend":
             return frozenset()
         self._of_app[gone.service.app].discard(name)
         return frozenset({name})
 
-    def _take_registration(self, said: ReceivedEvent, now: float) -> frozenset[str]:
-        instance = instance_of(said.body)
-        _require_id(said, instance.id)
-        self._lost.pop(said.id, None)
-        certain = said.event == "changed" and said.reason == "configured"
-        state = self.operators.take(said.id, instance.state, now, certain=certain)
-        self._registrations[said.id] = evolve(instance, state=state)
-        self._of_version.setdefault((instance.app, instance.version), set()).add(said.id)
+    def _take_registration(self, event: ReceivedEvent, now: float) -> frozenset[str]:
+        instance = instance_of(event.body)
+        _require_id(event, instance.id)
+        self._lost.pop(event.id, None)
+        certain = event.event == "changed" and event.reason == "configured"
+        state = self.operators.take(event.id, instance.state, now, certain=certain)
+        self._registrations[event.id] = evolve(instance, state=state)
+        self._of_version.setdefault((instance.app, instance.version), set()).add(event.id)
         return self.backends_of(instance.app)
 
     def _set_state(self, id_: str, state: State) -> frozenset[str]:
@@ -233,22 +233,22 @@ class Registry:
             del self._of_version[version]
         return self.backends_of(instance.app)
 
-    def _set_backend(self, said: ReceivedEvent, backend: BackendSettings) -> frozenset[str]:
+    def _set_backend(self, event: ReceivedEvent, backend: BackendSettings) -> frozenset[str]:
         before = self.backends.get(backend.name)
-        self._set(self.backends, said, backend)
+        self._set(self.backends, event, backend)
         if before is not None:
             self._of_app[before.service.app].discard(backend.name)
         self._of_app.setdefault(backend.service.app, set()).add(backend.name)
         return frozenset({backend.name})
 
-    def _set(self, objects: dict[str, _T], said: ReceivedEvent, value: _T) -> None:
-        _require_id(said, f"{said.kind}/{value.name}")
-        self.missing.discard(said.id)
+    def _set(self, objects: dict[str, _T], event: ReceivedEvent, value: _T) -> None:
+        _require_id(event, f"{event.kind}/{value.name}")
+        self.missing.discard(event.id)
         objects[value.name] = value
 
 
-def _require_id(said: ReceivedEvent, id_: str) -> None:
-    if said.id != id_:
+def _require_id(event: ReceivedEvent, id_: str) -> None:
+    if event.id != id_:
         raise Invalid("id", f"must be {id_}, as the other fields say")
 
 

@@ -2,8 +2,8 @@
 
 Templates are Jinja2, in a sandbox, and what they name and is not there is an error. They are given
 
-- `doors`, `pools` and `servers` (of each pool, by its name), as in `shape` and `servers`, and `nowhere`, the names by
-  mode of what answers 503;
+- `doors`, `pools` and `servers` (of each pool, by its name), as in `topology` and `servers`; `nowhere`, by mode the
+  names of the backends that answer 503;
 - `server_states`, the file from which HAProxy is to take which servers are down when it begins;
 - `description`, which should stand in `global` as it is, for by that the driver knows which configuration HAProxy runs
   with, and `socket`, where it is to listen for commands;
@@ -37,7 +37,7 @@ from bender.core.routing import Balance, Rule
 from bender.haproxy.core.custom import DEFAULTS, GLOBAL, SECTIONS, file_of
 from bender.haproxy.core.listening import ListeningPlace, listened_in
 from bender.haproxy.core.machine import Log, Machine
-from bender.haproxy.core.names import at
+from bender.haproxy.core.names import address_port
 from bender.haproxy.core.safe_text import Fragment, formatted, quoted, readable, rendered, word
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import NOWHERE, Door, Pool, PoolRoute, Topology
@@ -107,39 +107,39 @@ class Renderer:
         except TemplateError as error:
             raise Unrenderable(f"is not a valid template ({error})") from error
 
-    def description(self, shape: Topology) -> str:
+    def description(self, topology: Topology) -> str:
         """What stands for a shape. It also is another one with another template."""
-        return self._describe(shape)[0]
+        return self._describe(topology)[0]
 
-    def listened(self, shape: Topology) -> frozenset[ListeningPlace]:
+    def listened(self, topology: Topology) -> frozenset[ListeningPlace]:
         """Where HAProxy listens that has this shape."""
-        return self._describe(shape)[1]
+        return self._describe(topology)[1]
 
-    def _describe(self, shape: Topology) -> tuple[str, frozenset[ListeningPlace]]:
+    def _describe(self, topology: Topology) -> tuple[str, frozenset[ListeningPlace]]:
         known, description, listened = self._described
-        if known is not shape:  # the one that is asked for again and again
-            bare = self._render(shape, {}, DESCRIPTION)
+        if known is not topology:  # the one that is asked for again and again
+            bare = self._render(topology, {}, DESCRIPTION)
             description = f"{DESCRIPTION} {blake2b(bare.encode(), digest_size=12).hexdigest()}"
             listened = listened_in(bare)
-            self._described = shape, description, listened
+            self._described = topology, description, listened
         return description, listened
 
-    def render(self, shape: Topology, servers: Mapping[str, Sequence[DesiredServer]]) -> Rendered:
+    def render(self, topology: Topology, servers: Mapping[str, Sequence[DesiredServer]]) -> Rendered:
         """The configuration with these servers, by the name of their pool."""
-        description = self.description(shape)
-        return Rendered(self._render(shape, servers, description), description)
+        description = self.description(topology)
+        return Rendered(self._render(topology, servers, description), description)
 
-    def _render(self, shape: Topology, servers: Mapping[str, Sequence[DesiredServer]], description: str) -> str:
-        machine = shape.machine
+    def _render(self, topology: Topology, servers: Mapping[str, Sequence[DesiredServer]], description: str) -> str:
+        machine = topology.machine
         if machine.custom.problem is not None:
             raise Unrenderable(f"cannot be rendered with the lines of --include: {machine.custom.problem}")
         try:
             text = self._template.render(
-                doors=[_readable_door(door, machine) for door in shape.doors],
-                pools=[evolve(pool, title=readable(pool.title)) for pool in shape.pools],
+                doors=[_readable_door(door, machine) for door in topology.doors],
+                pools=[evolve(pool, title=readable(pool.title)) for pool in topology.pools],
                 servers={
                     pool.name: [*map(_readable_server, placed(servers.get(pool.name, ()), pool.slots))]
-                    for pool in shape.pools
+                    for pool in topology.pools
                 },
                 nowhere=NOWHERE,
                 socket=self._socket,
@@ -147,7 +147,7 @@ class Renderer:
                 description=Fragment(description),
                 version=self._version,
                 machine=machine,
-                custom=_custom(shape),
+                custom=_custom(topology),
             )
         except Exception as error:  # a template may do anything that Python can fail at
             raise Unrenderable(f"cannot be rendered ({type(error).__name__}: {error})") from error
@@ -177,19 +177,19 @@ class Renderer:
         return f"req.hdr(host),{'host_only' if self._version >= DYNAMIC_SINCE else 'field(1,:)'}"
 
 
-def _custom(shape: Topology) -> dict[str, object]:
+def _custom(topology: Topology) -> dict[str, object]:
     """The lines of the operator's, which are printed as they are."""
 
     def lines(file: str) -> list[Markup]:
-        return [Markup(line) for line in shape.machine.custom.lines(file)]  # noqa: S704 - nothing here is HTML
+        return [Markup(line) for line in topology.machine.custom.lines(file)]  # noqa: S704 - nothing here is HTML
 
     return {
         "globals": lines(GLOBAL),
         "defaults": lines(DEFAULTS),
         "sections": lines(SECTIONS),
         "of": {
-            **{door.name: lines(file_of("frontend", door.title)) for door in shape.doors},
-            **{pool.name: lines(file_of("backend", pool.title)) for pool in shape.pools},
+            **{door.name: lines(file_of("frontend", door.title)) for door in topology.doors},
+            **{pool.name: lines(file_of("backend", pool.title)) for pool in topology.pools},
         },
     }
 
@@ -220,7 +220,7 @@ def balanced(balance: Balance) -> Fragment:
 def place(server: DesiredServer) -> Fragment:
     """Where a server is, as HAProxy writes it."""
     assert server.address is not None, "nobody knows where it is"
-    return Fragment(word(at(server.address, server.port)))
+    return Fragment(word(address_port(server.address, server.port)))
 
 
 def parameters(server: DesiredServer, pool: Pool) -> Fragment:

@@ -43,7 +43,7 @@ class DesiredServer:
     state: State
 
 
-def serving(
+def desired_servers(
     registry: Registry, backend: BackendSettings, address_of: Callable[[str], str | None]
 ) -> tuple[list[DesiredServer], list[str]]:
     """The servers of a backend, in order of name, with the weights that they have in the end; and who has no address.

@@ -41,7 +41,7 @@ from bender.core.routing import (
     parse_tls,
     with_tls,
 )
-from bender.haproxy.core.names import at
+from bender.haproxy.core.names import address_port
 from bender.haproxy.core.safe_text import quoted
 
 Mode = Literal["http", "tcp"]
@@ -226,4 +226,4 @@ def _read(body: Mapping[str, Any], field: str, parse: Callable[[Any], _T], unsai
 
 
 def _place(bind: Bind) -> str:
-    return at("*" if bind.address is None else bind.address, bind.port)
+    return address_port("*" if bind.address is None else bind.address, bind.port)

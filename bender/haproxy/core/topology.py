@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from attrs import field, frozen
 
 from bender.core.routing import Balance, Health, Rule
-from bender.haproxy.core.binds import WhyNot, beside, beside_unknown, served
+from bender.haproxy.core.binds import WhyNot, beside, beside_unknown, served_frontends
 from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.names import safe
 from bender.haproxy.core.settings import BALANCE, BackendSettings, FrontendSettings, Mode
@@ -88,24 +88,21 @@ class Topology:
     pools: tuple[Pool, ...] = ()
     machine: Machine = field(factory=Machine)
 
-    def pools_of(self, title: str) -> tuple[Pool, ...]:
-        """Those of one of bender's backends."""
-        return tuple(pool for pool in self.pools if pool.title == title)
-
     def parts_of(self, id_: str) -> tuple[Pool | Door, ...]:
         """All that comes of one of bender's backends or frontends, by its id."""
         kind, _, title = id_.partition("/")
-        return self.pools_of(title) if kind == "backend" else tuple(door for door in self.doors if door.title == title)
+        parts: tuple[Pool | Door, ...] = self.pools if kind == "backend" else self.doors
+        return tuple(part for part in parts if part.title == title)
 
 
-def shape(
+def build_topology(
     backends: Mapping[str, BackendSettings],
     frontends: Mapping[str, FrontendSettings],
     slots_of: Mapping[str, int] | None = None,
     before: Topology | None = None,
     why_not: WhyNot = lambda _bind: None,
     machine: Machine | None = None,
-    filed: Callable[[str], bool] = lambda _bind: False,
+    is_in_file: Callable[[str], bool] = lambda _bind: False,
 ) -> tuple[Topology, dict[str, str]]:
     """What is to be rendered, and by id what of backends and frontends cannot be used.
 
@@ -113,7 +110,7 @@ def shape(
     want the same address, the one that has it in the shape `before` keeps it. `why_not` says why an address cannot be
     listened on; it is not asked about those of `before`, which HAProxy has itself. Without `before` it is not known
     which HAProxy has: then it is asked only whether an address is one of this machine, and not about those that are
-    `filed` in the configuration that HAProxy may run with.
+    `is_in_file` in the configuration that HAProxy may run with.
     """
     problems: dict[str, str] = {}
     known = dict(sorted(backends.items()))
@@ -123,9 +120,9 @@ def shape(
     machine = machine or Machine()
     for file, why in machine.custom.unused(frontends, known).items():
         problems[f"include/{file}"] = why
-    holders = {bind: door.title for door in (before or Topology()).doors for bind in door.binds}
-    asked = beside_unknown(filed, why_not) if before is None else beside(holders, why_not)
-    usable = [*served(frontends, problems, holders, asked, machine)]
+    owners = {bind: door.title for door in (before or Topology()).doors for bind in door.binds}
+    why_unusable = beside_unknown(is_in_file, why_not) if before is None else beside(owners, why_not)
+    usable = [*served_frontends(frontends, problems, owners, why_unusable, machine)]
     modes: dict[str, set[Mode]] = {name: set() for name in known}
     for frontend in usable:
         for used in (frontend.backend, *(rule.backend for rule in frontend.rules)):
@@ -144,18 +141,18 @@ def slots_for(servers: int, before: int) -> int:
     """How many slots a backend with so many servers gets: twice as many as it needs, and never fewer than `before`."""
     if servers <= before:
         return before
-    wanted = SLOTS_MIN
-    while wanted < 2 * servers:
-        wanted *= 2
-    return wanted
+    slots = SLOTS_MIN
+    while slots < 2 * servers:
+        slots *= 2
+    return slots
 
 
 def _pool(backend: BackendSettings, mode: Mode, problems: dict[str, str], slots: int) -> Pool:
     name = safe(backend.name) + (_TCP if mode == "tcp" else "")
     balance, hashed = backend.balance, backend.hashed
     if mode == "tcp" and backend.of_requests:
-        said = [problems[key]] if (key := f"backend/{backend.name}") in problems else []
-        problems[key] = "; ".join([*said, f"balance: {balance.algorithm} needs mode http"])
+        known_problems = [problems[key]] if (key := f"backend/{backend.name}") in problems else []
+        problems[key] = "; ".join([*known_problems, f"balance: {balance.algorithm} needs mode http"])
         balance, hashed = BALANCE, False
     return Pool(
         name,

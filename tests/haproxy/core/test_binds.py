@@ -10,7 +10,7 @@ from bender.haproxy.core.binds import beside
 from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.topology import Door, Topology
 from tests.haproxy.core.test_topology import places, shaped
-from tests.haproxy.said import frontend
+from tests.haproxy.events import frontend
 
 TAKEN = "another program listens there"
 FOREIGN = "this machine has no such address"
@@ -82,7 +82,7 @@ class Addresses(Asking):
 
     def test_what_the_file_has(self) -> None:
         """Where it is not known what HAProxy has, its file says where it may listen."""
-        found, problem = self.served("10.0.0.1:80", before=None, filed=lambda bind: bind == "10.0.0.1:80")
+        found, problem = self.served("10.0.0.1:80", before=None, is_in_file=lambda bind: bind == "10.0.0.1:80")
         self.assertEqual((found, problem, self.asked), ({"www": ("10.0.0.1:80",)}, None, []))
 
     def test_that_of_the_statistics(self) -> None:

@@ -29,7 +29,7 @@ class Settings(SynchronousTestCase):
         self.condition.receive("backend/shop", SHOP)
         digest = digest_of(SHOP)
         self.assertEqual(self.settings(), [("backend/shop", digest, False)])
-        self.condition.served()
+        self.condition.note_servers_applied()
         self.assertEqual(self.settings(has=False), [("backend/shop", digest, False)])
         self.assertEqual(self.settings(), [("backend/shop", digest, True)])
 

@@ -22,7 +22,7 @@ from bender.haproxy.core.actual_state import (
 from bender.haproxy.core.diff import CommandPlan, deletion, plan, refusal
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.topology import Pool
-from tests.haproxy.said import server
+from tests.haproxy.events import server
 
 POOL = Pool("shop", "shop", "http", BALANCE, False, None)
 CHECKED = evolve(POOL, health=Health("/health", 0.5))
@@ -76,23 +76,23 @@ class Planning(SynchronousTestCase):
         there = [found("a", checked=True), found("b", port=81, checked=True, maint=True, down=True)]
         commands = ["set server shop/b state drain", "set server shop/b health down", "set server shop/b state ready"]
         for state, expected in (("up", commands), ("drain", commands[:2])):
-            wanted = [server("a"), server("b", port=81, state=state)]
-            self.assertEqual([*plan(CHECKED, wanted, there).commands], expected)
+            desired = [server("a"), server("b", port=81, state=state)]
+            self.assertEqual([*plan(CHECKED, desired, there).commands], expected)
 
     def test_one_that_moves_beside_others(self) -> None:
         """It is down before it is at its new address."""
-        wanted = [server("a"), server("b", port=81)]
+        desired = [server("a"), server("b", port=81)]
         there = [found("a", checked=True), found("b", port=82, checked=True)]
         commands = ("set server shop/b health down", "set server shop/b addr 10.0.0.1 port 81")
-        self.assertEqual(plan(CHECKED, wanted, there).commands, commands)
+        self.assertEqual(plan(CHECKED, desired, there).commands, commands)
 
     def test_one_that_another_process_had_found_down(self) -> None:
         """This one is told, unless it knows."""
-        wanted = [server("a"), server("b", port=81)]
+        desired = [server("a"), server("b", port=81)]
         there = [found("a", checked=True), found("b", port=81, checked=True)]
         last = [there[0], evolve(there[1], down=True, check_result=2)]
-        self.assertEqual(plan(CHECKED, wanted, there, last).commands, ("set server shop/b health down",))
-        self.assertEqual(plan(CHECKED, wanted, last, last).commands, ())
+        self.assertEqual(plan(CHECKED, desired, there, last).commands, ("set server shop/b health down",))
+        self.assertEqual(plan(CHECKED, desired, last, last).commands, ())
 
     def test_one_that_waits_for_its_checks_when_the_others_go(self) -> None:
         """It takes requests now; one that has failed a check does not."""
@@ -129,16 +129,16 @@ class Planning(SynchronousTestCase):
     def test_states(self) -> None:
         """Each leads to each other."""
         for state, flags in {"up": {}, "drain": {"drain": True}, "maint": {"maint": True}}.items():
-            for wanted, word in {"up": "ready", "drain": "drain", "maint": "maint"}.items():
-                commands = plan(POOL, [server("a", state=wanted)], [found("a", **flags)]).commands
-                self.assertEqual(commands, () if wanted == state else (f"set server shop/a state {word}",))
+            for desired, word in {"up": "ready", "drain": "drain", "maint": "maint"}.items():
+                commands = plan(POOL, [server("a", state=desired)], [found("a", **flags)]).commands
+                self.assertEqual(commands, () if desired == state else (f"set server shop/a state {word}",))
 
     def test_one_comes_and_one_goes(self) -> None:
         """The new one first; the old one is drained once, and deleted later."""
-        wanted, old = [server("b")], found("a")
-        first = plan(POOL, wanted, [old])
+        desired, old = [server("b")], found("a")
+        first = plan(POOL, desired, [old])
         self.assertEqual((first.commands[-1], first.leaving), ("set server shop/a state drain", ("a",)))
-        then = plan(POOL, wanted, [evolve(old, drain=True), found("b")])
+        then = plan(POOL, desired, [evolve(old, drain=True), found("b")])
         self.assertEqual((then.commands, then.leaving), ((), ("a",)))
         self.assertEqual(deletion(POOL, ["a"]), ["set server shop/a state maint", "del server shop/a"])
 
@@ -188,7 +188,7 @@ class Slots(SynchronousTestCase):
     def test_without_a_slot(self) -> None:
         """It is said who has none."""
         planned = plan(SLOTS, [server("a"), server("b", port=81)], [found("slot1", port=81)])
-        self.assertEqual((planned.commands, planned.homeless), ((), ("registration/a",)))
+        self.assertEqual((planned.commands, planned.without_slot), ((), ("registration/a",)))
 
 
 class Answers(SynchronousTestCase):

@@ -12,7 +12,7 @@ from bender.haproxy.core.actual_state import ActualServer, HaproxyProcess, Unrea
 from bender.haproxy.core.health import Findings, findings_in, held_back, states
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.topology import Pool
-from tests.haproxy.said import server
+from tests.haproxy.events import server
 
 POOL = Pool("shop", "shop", "http", BALANCE, False, Health("/health", 0.5))
 ONE, OTHER = (HaproxyProcess(pid, 7, (2, 6), "", False) for pid in (1, 2))
@@ -25,7 +25,7 @@ def found(port: int, **more: Any) -> ActualServer:
     return ActualServer("shop", name=str(port), port=port, **{**fields, **more})
 
 
-def wanted(*ports: int, **more: Any) -> list[Any]:
+def desired(*ports: int, **more: Any) -> list[Any]:
     return [server(str(port), port=port, **more) for port in ports]
 
 
@@ -33,7 +33,7 @@ class HeldBack(SynchronousTestCase):
     """Servers 1 to 3; the first is up unless said otherwise."""
 
     def held(self, *last: ActualServer, **more: Any) -> str:
-        return "".join(sorted(held_back(POOL, wanted(1, 2, 3, **more), last)))
+        return "".join(sorted(held_back(POOL, desired(1, 2, 3, **more), last)))
 
     def test_those_that_checks_have_found_down(self) -> None:
         """They wait, also where there are no others."""
@@ -59,8 +59,8 @@ class HeldBack(SynchronousTestCase):
     def test_one_of_whom_it_is_not_known_where_it_is(self) -> None:
         """It is the one of its name, which stays where it is."""
         last = [found(1), found(2, address="10.0.0.9")]
-        self.assertEqual(held_back(POOL, [*wanted(1), *wanted(2, address=None)], last), frozenset())
-        self.assertEqual(held_back(POOL, [*wanted(3), *wanted(1, address=None)], last), {"3"})
+        self.assertEqual(held_back(POOL, [*desired(1), *desired(2, address=None)], last), frozenset())
+        self.assertEqual(held_back(POOL, [*desired(3), *desired(1, address=None)], last), {"3"})
 
     def test_who_takes_no_requests_is_not_another_one(self) -> None:
         """One that is drained, or weighs nothing."""
@@ -69,7 +69,7 @@ class HeldBack(SynchronousTestCase):
 
     def test_without_checks(self) -> None:
         """Nobody waits."""
-        self.assertEqual(held_back(evolve(POOL, health=None), wanted(1, 2), [found(1)]), frozenset())
+        self.assertEqual(held_back(evolve(POOL, health=None), desired(1, 2), [found(1)]), frozenset())
 
 
 class Remembering(SynchronousTestCase):
@@ -99,7 +99,7 @@ class Remembering(SynchronousTestCase):
 class File(SynchronousTestCase):
     def written(self, pool: Pool, *last: ActualServer, **more: Any) -> str:
         findings = Findings(found={"shop": last})
-        return states([pool], {"shop": wanted(1, 2, 3, **more)}, findings)
+        return states([pool], {"shop": desired(1, 2, 3, **more)}, findings)
 
     def test_what_is_down(self) -> None:
         """A line for each, with what its last check came to; it is read again as it was."""
@@ -113,7 +113,7 @@ class File(SynchronousTestCase):
         )
         again = findings_in(text)
         self.assertEqual([(each.name, each.failing) for each in again.found["shop"]], [("2", True), ("3", False)])
-        self.assertEqual(states([POOL], {"shop": wanted(1, 2)}, again).splitlines()[2:], text.splitlines()[2:3])
+        self.assertEqual(states([POOL], {"shop": desired(1, 2)}, again).splitlines()[2:], text.splitlines()[2:3])
 
     def test_the_weight_of_one_that_is_drained(self) -> None:
         """It is that which the configuration gives it."""

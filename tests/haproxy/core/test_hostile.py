@@ -19,7 +19,7 @@ from bender.haproxy.core.machine import Log, Machine
 from bender.haproxy.core.registry import ReceivedEvent
 from bender.haproxy.core.rendering import Renderer
 from tests.effort import effort
-from tests.haproxy.said import HOSTILE, backend, frontend, instance, online
+from tests.haproxy.events import HOSTILE, backend, frontend, instance, online
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 MACHINE = Machine(Log("127.0.0.1:514"), "127.0.0.1:8404", exporter=True, certificates="/certificates", maxconn=9)
@@ -154,23 +154,23 @@ def _id(kind: str, body: Mapping[str, Any]) -> str:
 
 
 class HostileCase(SynchronousTestCase):
-    def wanted(self, *events: ReceivedEvent) -> DesiredState:
-        wanted = DesiredState(lambda host: host if re.fullmatch(r"[0-9a-f.:]+", host) else None, machine=MACHINE)
+    def desired(self, *events: ReceivedEvent) -> DesiredState:
+        desired = DesiredState(lambda host: host if re.fullmatch(r"[0-9a-f.:]+", host) else None, machine=MACHINE)
         for event in (backend("shop"), frontend("www", backend="shop", bind="*:80"), online(1), *events):
-            wanted.take(event, 0)
-        return wanted
+            desired.take(event, 0)
+        return desired
 
-    def lines(self, wanted: DesiredState) -> list[str]:
+    def lines(self, desired: DesiredState) -> list[str]:
         """What is rendered."""
-        found = wanted.shape(None, 0)
-        return RENDERER.render(found, wanted.servers_in(found, 0)).text.splitlines()
+        found = desired.topology(None, 0)
+        return RENDERER.render(found, desired.servers_in(found, 0)).text.splitlines()
 
-    def commands(self, wanted: DesiredState) -> list[str]:
+    def commands(self, desired: DesiredState) -> list[str]:
         """All that would be said to HAProxies that have nothing, or only what is not wanted or is wrong."""
         commands: list[str] = []
-        found = wanted.shape(None, 0)
+        found = desired.topology(None, 0)
         for pool in found.pools:
-            servers = wanted.servers(pool.title, 0)
+            servers = desired.servers(pool.title, 0)
             flags = {"maint": True, "drain": False, "checked": False}
             there = [ActualServer(pool.name, 3, server.name, "10.9.9.9", 9, 255, **flags) for server in servers]
             commands += plan(pool, servers, []).commands
@@ -181,10 +181,10 @@ class HostileCase(SynchronousTestCase):
             commands += [*gone.commands, *deletion(pool, gone.leaving)]
         return commands
 
-    def assert_safe(self, wanted: DesiredState) -> None:
-        for line in self.lines(wanted):
+    def assert_safe(self, desired: DesiredState) -> None:
+        for line in self.lines(desired):
             self.assertRegex(line, rf"\A(?:{FORMS.pattern})\Z")
-        for command in self.commands(wanted):
+        for command in self.commands(desired):
             self.assertRegex(command, rf"\A(?:{COMMANDS.pattern})\Z")
 
 
@@ -194,17 +194,17 @@ class Examples(HostileCase):
     def test_a_name_that_goes_on_in_the_next_line(self) -> None:
         """Nothing of it is rendered, and the others are."""
         name = "x\n    external-check command /tmp/evil\n    option external-check\n#"
-        wanted = self.wanted(backend(name), frontend(name, bind="*:81"))
-        self.assert_safe(wanted)
-        self.assertNotIn("external-check", "\n".join(self.lines(wanted)))
-        self.assertIn("backend shop", self.lines(wanted))
-        self.assertEqual(len(wanted.all_problems), 2)
+        desired = self.desired(backend(name), frontend(name, bind="*:81"))
+        self.assert_safe(desired)
+        self.assertNotIn("external-check", "\n".join(self.lines(desired)))
+        self.assertIn("backend shop", self.lines(desired))
+        self.assertEqual(len(desired.all_problems), 2)
 
     def test_a_name_that_the_api_takes(self) -> None:
         """It is rendered, readable for people, and is nothing but a comment."""
-        wanted = self.wanted(backend("my; shop#é"))
-        self.assert_safe(wanted)
-        self.assertIn("# backend/my=3B=20shop=23é", self.lines(wanted))
+        desired = self.desired(backend("my; shop#é"))
+        self.assert_safe(desired)
+        self.assertIn("# backend/my=3B=20shop=23é", self.lines(desired))
 
     def test_a_port_that_is_a_text(self) -> None:
         """Its registration is left out."""
@@ -226,28 +226,28 @@ class Examples(HostileCase):
     def left_out(self, **fields: Any) -> None:
         body = instance(2) | fields
         event = ReceivedEvent("online", "registration", _id("registration", body), "registered", body)
-        wanted = self.wanted(event)
-        self.assert_safe(wanted)
-        self.assertEqual([server.port for server in wanted.servers("shop", 0)], [1], fields)
-        (problem,) = wanted.all_problems.values()
+        desired = self.desired(event)
+        self.assert_safe(desired)
+        self.assertEqual([server.port for server in desired.servers("shop", 0)], [1], fields)
+        (problem,) = desired.all_problems.values()
         self.assertIn(next(iter(fields)), problem)
 
     def test_one_that_is_there_already(self) -> None:
         """It stays as it is until something is said of it that can be understood."""
         body = instance(1, weight="7; show env")
-        wanted = self.wanted(ReceivedEvent("changed", "registration", body["id"], "registered", body))
-        self.assertEqual([server.weight for server in wanted.servers("shop", 0)], [1])
-        self.assertEqual([*wanted.all_problems], [body["id"]])
-        wanted.take(ReceivedEvent("changed", "registration", body["id"], "registered", instance(1, weight=7)), 1)
-        self.assertEqual([server.weight for server in wanted.servers("shop", 0)], [7])
-        self.assertEqual(wanted.all_problems, {})
+        desired = self.desired(ReceivedEvent("changed", "registration", body["id"], "registered", body))
+        self.assertEqual([server.weight for server in desired.servers("shop", 0)], [1])
+        self.assertEqual([*desired.all_problems], [body["id"]])
+        desired.take(ReceivedEvent("changed", "registration", body["id"], "registered", instance(1, weight=7)), 1)
+        self.assertEqual([server.weight for server in desired.servers("shop", 0)], [7])
+        self.assertEqual(desired.all_problems, {})
 
     def test_one_under_another_s_id(self) -> None:
         """It is left out, and the other one stays."""
         event = ReceivedEvent("online", "registration", online(1).id, "registered", instance(2))
-        wanted = self.wanted(event)
-        self.assertEqual([server.port for server in wanted.servers("shop", 0)], [1])
-        self.assertIn("must be registration/web/1/10.0.0.1/2", wanted.all_problems[online(1).id])
+        desired = self.desired(event)
+        self.assertEqual([server.port for server in desired.servers("shop", 0)], [1])
+        self.assertIn("must be registration/web/1/10.0.0.1/2", desired.all_problems[online(1).id])
 
     def test_fields_of_connections(self) -> None:
         """They are numbers and words of ours, whatever texts come in their place."""
@@ -261,13 +261,13 @@ class Examples(HostileCase):
             }
             for field, value in fields.items():
                 front = frontend("www", "changed", backend="shop", bind="*:80", **{field: value})
-                self.assert_safe(self.wanted(front, backend("shop", "changed", **{field: value})))
+                self.assert_safe(self.desired(front, backend("shop", "changed", **{field: value})))
         good = frontend(
             "www", "changed", backend="shop", bind="*:80,*:443", tls="*:443", redirect_https=True, maxconn=5
         )
-        wanted = self.wanted(good, backend("shop", "changed", maxconn=7, timeouts={"server": 0.25}))
-        self.assert_safe(wanted)
-        lines = self.lines(wanted)
+        desired = self.desired(good, backend("shop", "changed", maxconn=7, timeouts={"server": 0.25}))
+        self.assert_safe(desired)
+        lines = self.lines(desired)
         for line in (
             "    timeout server 250ms",
             "    bind *:443 ssl crt '/certificates' alpn h2,http/1.1",
@@ -277,22 +277,22 @@ class Examples(HostileCase):
 
     def test_a_fixed_server_that_is_none(self) -> None:
         """The others stay."""
-        wanted = self.wanted(backend("shop", "changed", servers=["10.0.0.8:80", "0.0.0.0:80", "a b:1", 7]))
-        self.assertEqual([each.name for each in wanted.servers("shop", 0)], ["10.0.0.8:80", "1:10.0.0.1:1"])
-        wanted.shape(None, 0)
-        self.assertIn("servers: number 2", wanted.all_problems["backend/shop"])
+        desired = self.desired(backend("shop", "changed", servers=["10.0.0.8:80", "0.0.0.0:80", "a b:1", 7]))
+        self.assertEqual([each.name for each in desired.servers("shop", 0)], ["10.0.0.8:80", "1:10.0.0.1:1"])
+        desired.topology(None, 0)
+        self.assertIn("servers: number 2", desired.all_problems["backend/shop"])
 
     def test_very_many(self) -> None:
         """They are not all remembered."""
-        wanted = self.wanted(*(ReceivedEvent("?", "registration", f"{i}", "", {}) for i in range(1000)))
-        self.assertLess(len(wanted.all_problems), 300)
-        self.assertIn("more", wanted.all_problems["…"])
+        desired = self.desired(*(ReceivedEvent("?", "registration", f"{i}", "", {}) for i in range(1000)))
+        self.assertLess(len(desired.all_problems), 300)
+        self.assertIn("more", desired.all_problems["…"])
 
     def test_they_are_new_once(self) -> None:
         """Whoever logs them does so once for each."""
-        wanted = self.wanted(ReceivedEvent("online", "registration", "x\x1b", "", {}))
-        self.assertEqual([*wanted.new_problems()], ["x\\x1b"])
-        self.assertEqual(wanted.new_problems(), {})
+        desired = self.desired(ReceivedEvent("online", "registration", "x\x1b", "", {}))
+        self.assertEqual([*desired.new_problems()], ["x\\x1b"])
+        self.assertEqual(desired.new_problems(), {})
 
 
 class Anything(HostileCase):
@@ -300,4 +300,4 @@ class Anything(HostileCase):
     @given(st.lists(said(), max_size=6))
     def test_whatever_is_said(self, events: list[ReceivedEvent]) -> None:
         """Each line and each command has one of the forms that there are, and nothing is raised."""
-        self.assert_safe(self.wanted(*events))
+        self.assert_safe(self.desired(*events))

@@ -12,8 +12,8 @@ from bender.haproxy.core.custom import Custom, custom_of
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
 from bender.haproxy.core.registry import ReceivedEvent, Registry
 from bender.haproxy.core.rendering import Renderer, Unrenderable, duration
-from bender.haproxy.core.topology import Topology, shape
-from tests.haproxy.said import backend, frontend, server
+from bender.haproxy.core.topology import Topology, build_topology
+from tests.haproxy.events import backend, frontend, server
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 
@@ -37,7 +37,7 @@ def shaped(*said: ReceivedEvent, **machine: Any) -> tuple[Topology, dict[str, st
     registry = Registry()
     for each in said:
         registry.take(each, 0)
-    return shape(registry.backends, registry.frontends, machine=Machine(**machine))
+    return build_topology(registry.backends, registry.frontends, machine=Machine(**machine))
 
 
 def section(name: str, lines: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.names import PLAIN_CHARACTERS_MAX, safe
-from tests.haproxy.said import HOSTILE
+from tests.haproxy.events import HOSTILE
 
 NAMES = ["a", "a.b", "a-b", "a_b", "a__b", "a b", "a:b", "a:b:c", "b", "c", "", "é", HOSTILE, "x" * 81, "x" * 255]
 

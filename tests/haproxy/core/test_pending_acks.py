@@ -15,24 +15,24 @@ class Told(SynchronousTestCase):
 
     def test_nothing_was_taken_away(self) -> None:
         """It is told at once, and once."""
-        self.progress.did("one", (), 0)
-        self.progress.did("two", (), 0)
-        self.assertEqual([self.progress.done((), 0), self.progress.done((), 0)], ["two", None])
+        self.progress.add("one", (), 0)
+        self.progress.add("two", (), 0)
+        self.assertEqual([self.progress.take_done((), 0), self.progress.take_done((), 0)], ["two", None])
 
     def test_a_server_with_requests(self) -> None:
         """It is told when they have ended, and what came after it not before that."""
-        self.progress.did("one", {A, B}, 0)
-        self.progress.did("two", (), 0)
-        self.assertEqual((self.progress.done({A, B}, 0.01), self.progress.done({B}, 0.02)), (None, None))
+        self.progress.add("one", {A, B}, 0)
+        self.progress.add("two", (), 0)
+        self.assertEqual((self.progress.take_done({A, B}, 0.01), self.progress.take_done({B}, 0.02)), (None, None))
         self.assertTrue(self.progress.waiting)
-        self.assertEqual(self.progress.done({A}, 0.03), "two")
+        self.assertEqual(self.progress.take_done({A}, 0.03), "two")
 
     def test_one_that_does_not_end(self) -> None:
         """It is told after a while."""
-        self.progress.did("one", {A}, 5)
+        self.progress.add("one", {A}, 5)
         self.assertEqual(self.progress.due_at(), 5 + BUSY_S_MAX)
-        self.assertIsNone(self.progress.done({A}, 4.99 + BUSY_S_MAX))
-        self.assertEqual(self.progress.done({A}, 5 + BUSY_S_MAX), "one")
+        self.assertIsNone(self.progress.take_done({A}, 4.99 + BUSY_S_MAX))
+        self.assertEqual(self.progress.take_done({A}, 5 + BUSY_S_MAX), "one")
         self.assertIsNone(self.progress.due_at())
 
 
@@ -40,20 +40,20 @@ class Looking(SynchronousTestCase):
     def test_often_at_first(self) -> None:
         """For as long as bender waits, and then now and again, until it is gone."""
         leaving = Leaving()
-        self.assertIsNone(leaving.look_at(0))
-        leaving.look(["shop"], {A}, {A}, 10)
-        self.assertEqual(leaving.look_at(10), 10 + LOOK_S)
-        leaving.look(["shop"], {A}, {A}, 20)
-        self.assertEqual(leaving.look_at(20), 20 + LOOK_LATER_S)
+        self.assertIsNone(leaving.next_look_at(0))
+        leaving.update(["shop"], {A}, {A}, 10)
+        self.assertEqual(leaving.next_look_at(10), 10 + LOOK_S)
+        leaving.update(["shop"], {A}, {A}, 20)
+        self.assertEqual(leaving.next_look_at(20), 20 + LOOK_LATER_S)
         self.assertEqual(leaving.pools, {"shop"})
-        leaving.look(["shop"], (), (), 30)
-        self.assertEqual((leaving.look_at(30), leaving.busy), (None, set()))
+        leaving.update(["shop"], (), (), 30)
+        self.assertEqual((leaving.next_look_at(30), leaving.busy), (None, set()))
 
     def test_pools_that_were_not_looked_at(self) -> None:
         """They are as they were."""
         leaving = Leaving()
-        leaving.look(["shop"], {A}, {A}, 0)
-        leaving.look(["api"], {("api", "c")}, (), 1)
+        leaving.update(["shop"], {A}, {A}, 0)
+        leaving.update(["api"], {("api", "c")}, (), 1)
         self.assertEqual((leaving.since, leaving.busy), ({A: 0, ("api", "c"): 1}, {A}))
         leaving.forget()
         self.assertEqual((leaving.since, leaving.busy), ({}, set()))

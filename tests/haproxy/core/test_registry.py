@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.registry import KEPT_S, Registry, kept
-from tests.haproxy.said import backend, frontend, offline, online
+from tests.haproxy.events import backend, frontend, offline, online
 
 
 class RegistryCase(SynchronousTestCase):

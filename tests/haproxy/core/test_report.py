@@ -12,7 +12,7 @@ from bender.haproxy.core.actual_state import Row
 from bender.haproxy.core.report import TrafficCounts
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.topology import Pool
-from tests.haproxy.said import HOSTILE, server
+from tests.haproxy.events import HOSTILE, server
 
 POOL = Pool("shop:tcp", "shop", "tcp", BALANCE, False, None)
 

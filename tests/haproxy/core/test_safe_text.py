@@ -19,8 +19,8 @@ from bender.haproxy.core.safe_text import (
     word,
 )
 from bender.haproxy.core.settings import backend_of
-from bender.haproxy.core.topology import Topology, shape
-from tests.haproxy.said import HOSTILE, backend, server
+from bender.haproxy.core.topology import Topology, build_topology
+from tests.haproxy.events import HOSTILE, backend, server
 
 CONTROL = ["\n", "\r", "\0", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\ud800"]
 
@@ -73,7 +73,7 @@ class Templates(SynchronousTestCase):
     """A template of somebody's own."""
 
     def render(self, template: str, name: str = HOSTILE, state: str = "up") -> str:
-        found, _ = shape({name: backend_of(backend(name).body)}, {})
+        found, _ = build_topology({name: backend_of(backend(name).body)}, {})
         servers = {pool.name: [server("a", id=HOSTILE, state=state)] for pool in found.pools}
         return Renderer(template, "/run/a b;c.sock", "/states", (2, 6)).render(found, servers).text
 

@@ -7,9 +7,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.registry import Registry
-from bender.haproxy.core.servers import Ramps, serving
+from bender.haproxy.core.servers import Ramps, desired_servers
 from bender.haproxy.core.settings import backend_of
-from tests.haproxy.said import HOSTILE, backend, online, server
+from tests.haproxy.events import HOSTILE, backend, online, server
 
 
 class Serving(SynchronousTestCase):
@@ -18,8 +18,10 @@ class Serving(SynchronousTestCase):
         for said in (online(1), online(2, state="drain"), online(3, "2"), online(4, HOSTILE)):
             self.registry.take(said, 0)
 
-    def serving(self, **fields: Any) -> dict[str, tuple[int, str]]:
-        servers, self.unknown = serving(self.registry, backend_of(backend("shop", **fields).body), self.address_of)
+    def by_name(self, **fields: Any) -> dict[str, tuple[int, str]]:
+        servers, self.unknown = desired_servers(
+            self.registry, backend_of(backend("shop", **fields).body), self.address_of
+        )
         return {each.name: (each.weight, each.state) for each in servers}
 
     def address_of(self, host: str) -> str | None:
@@ -27,26 +29,26 @@ class Serving(SynchronousTestCase):
 
     def test_members_with_their_states(self) -> None:
         """Who is drained gets nothing."""
-        self.assertEqual(self.serving(), {"1:10.0.0.1:1": (1, "up"), "1:10.0.0.1:2": (0, "drain")})
+        self.assertEqual(self.by_name(), {"1:10.0.0.1:1": (1, "up"), "1:10.0.0.1:2": (0, "drain")})
 
     def test_a_canary(self) -> None:
         """It gets its share of all."""
-        weights = self.serving(canary={"version": "2", "percent": 20})
+        weights = self.by_name(canary={"version": "2", "percent": 20})
         self.assertEqual(weights["2:10.0.0.1:3"][0] * 4, weights["1:10.0.0.1:1"][0])
 
     def test_fixed_servers(self) -> None:
         """They have names that no member can have."""
-        self.assertEqual([*self.serving(servers=["10.0.0.9:80"])], ["10.0.0.9:80", "1:10.0.0.1:1", "1:10.0.0.1:2"])
+        self.assertEqual([*self.by_name(servers=["10.0.0.9:80"])], ["10.0.0.9:80", "1:10.0.0.1:1", "1:10.0.0.1:2"])
 
     def test_hostile_versions(self) -> None:
         """There is a name for each."""
-        (name,) = self.serving(version=HOSTILE)
+        (name,) = self.by_name(version=HOSTILE)
         self.assertRegex(name, r"^[A-Za-z0-9.-]+__[a-z2-7]{26}$")
 
     def test_a_host_without_an_address(self) -> None:
         """It is said, and counts in the weights of all."""
         self.registry.take(online(5, host="unknown"), 0)
-        self.assertEqual(self.serving()["1:unknown:5"], (1, "up"))
+        self.assertEqual(self.by_name()["1:unknown:5"], (1, "up"))
         self.assertEqual(self.unknown, ["registration/web/1/unknown/5"])
 
 

@@ -12,7 +12,7 @@ from bender.core.members import ServedVersions
 from bender.core.model import Invalid
 from bender.core.routing import Balance, Canary, FixedServer, Health
 from bender.haproxy.core.settings import BALANCE, FrontendSettings, backend_of, frontend_of
-from tests.haproxy.said import HOSTILE
+from tests.haproxy.events import HOSTILE
 
 SHOP = {"name": "shop", "app": "web", "version": "1"}
 

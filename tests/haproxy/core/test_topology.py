@@ -12,8 +12,8 @@ from bender.haproxy.core.registry import ReceivedEvent, Registry
 from bender.haproxy.core.rendering import Renderer, Unrenderable, placed
 from bender.haproxy.core.safe_text import quoted
 from bender.haproxy.core.settings import BALANCE
-from bender.haproxy.core.topology import Topology, shape, slots_for
-from tests.haproxy.said import HOSTILE, backend, frontend, server
+from bender.haproxy.core.topology import Topology, build_topology, slots_for
+from tests.haproxy.events import HOSTILE, backend, frontend, server
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 
@@ -22,7 +22,7 @@ def shaped(*said: ReceivedEvent, **more: Any) -> tuple[Topology, dict[str, str]]
     registry = Registry()
     for each in said:
         registry.take(each, 0)
-    return shape(registry.backends, registry.frontends, **more)
+    return build_topology(registry.backends, registry.frontends, **more)
 
 
 def places(found: Topology) -> dict[str, tuple[str, ...]]:
@@ -47,7 +47,7 @@ class Shapes(SynchronousTestCase):
         )  # fmt: skip
         self.assertEqual([(each.name, each.mode) for each in found.pools],
                          [("a", "http"), ("a:tcp", "tcp"), ("b:tcp", "tcp"), ("c", "http")])  # fmt: skip
-        self.assertEqual([each.name for each in found.pools_of("a")], ["a", "a:tcp"])
+        self.assertEqual([each.name for each in found.parts_of("backend/a")], ["a", "a:tcp"])
 
     def test_a_backend_that_is_not_there(self) -> None:
         """Requests for it lead to where 503 is answered."""
@@ -90,7 +90,7 @@ class Shapes(SynchronousTestCase):
 class Texts(SynchronousTestCase):
     def setUp(self) -> None:
         self.renderer = Renderer(TEMPLATE, "/run/haproxy.sock", "/run/states", (2, 6, 12))
-        self.shape, _ = shaped(
+        self.topology, _ = shaped(
             backend("shop", balance="source", health={"path": "/he'alth"}),
             frontend("www", backend="shop", bind="*:80", rules=[
                 {"host": "a.example", "backend": "shop"}, {"path": "/-f", "backend": HOSTILE},
@@ -98,13 +98,13 @@ class Texts(SynchronousTestCase):
         )  # fmt: skip
 
     def lines(self, **servers: Any) -> list[str]:
-        return [line.strip() for line in self.renderer.render(self.shape, servers).text.splitlines()]
+        return [line.strip() for line in self.renderer.render(self.topology, servers).text.splitlines()]
 
     def test_the_same_state_has_the_same_text(self) -> None:
         """Byte by byte."""
         servers = {"shop": [server("a"), server("b")]}
         again = Renderer(TEMPLATE, "/run/haproxy.sock", "/run/states", (2, 6, 12))
-        self.assertEqual(self.renderer.render(self.shape, servers), again.render(self.shape, servers))
+        self.assertEqual(self.renderer.render(self.topology, servers), again.render(self.topology, servers))
 
     def test_processes_that_were_replaced(self) -> None:
         """They neither stay for ever nor pile up, whoever has a connection there."""
@@ -112,13 +112,13 @@ class Texts(SynchronousTestCase):
 
     def test_the_description_stands_for_the_shape_alone(self) -> None:
         """Servers that come and go take no reload; another template does."""
-        bare, full = (self.renderer.render(self.shape, each) for each in ({}, {"shop": [server("a")]}))
+        bare, full = (self.renderer.render(self.topology, each) for each in ({}, {"shop": [server("a")]}))
         self.assertNotEqual(bare.text, full.text)
         self.assertEqual(bare.description, full.description)
         self.assertIn(bare.description, bare.text)
         self.assertNotEqual(self.renderer.description(Topology()), bare.description)
         other = Renderer(TEMPLATE + "# mine\n", "/run/haproxy.sock", "/run/states", (2, 6, 12))
-        self.assertNotEqual(other.description(self.shape), bare.description)
+        self.assertNotEqual(other.description(self.topology), bare.description)
 
     def test_values_are_words_and_no_options(self) -> None:
         """Nothing ends a line, a word or a condition."""
@@ -132,9 +132,9 @@ class Texts(SynchronousTestCase):
 
     def test_the_host_of_a_health_check(self) -> None:
         """It is the backend's; a template of somebody's own that does not know of it goes on."""
-        self.shape, _ = shaped(backend("shop", health={"path": "/up", "host": "Shop.example:8080"}))
+        self.topology, _ = shaped(backend("shop", health={"path": "/up", "host": "Shop.example:8080"}))
         self.assertIn("http-check send meth GET uri '/up' ver HTTP/1.1 hdr Host 'shop.example:8080'", self.lines())
-        self.shape, problems = shaped(backend("shop", health={"path": "/up", "host": "a\nb"}))
+        self.topology, problems = shaped(backend("shop", health={"path": "/up", "host": "a\nb"}))
         self.assertNotIn("option httpchk", self.lines())
         self.assertEqual([*problems], ["backend/shop"])
 
@@ -159,4 +159,4 @@ class Texts(SynchronousTestCase):
             self.assertIn(word, str(error))
 
     def render_by(self, template: str) -> None:
-        Renderer(template, "/s", "/states", (2, 6)).render(self.shape, {})
+        Renderer(template, "/s", "/states", (2, 6)).render(self.topology, {})
