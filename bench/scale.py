@@ -31,6 +31,7 @@ from attrs import frozen
 
 from bench.figures import Target, arguments, print_table, say, spread, write
 from bench.nodes import id_of, instance
+from bender.core.claims import RegistrationUpdate
 from bender.core.ledger import Claim, Delta, Head
 from bender.core.links import partners
 from bender.core.messages import Counter, Message, OutgoingMessage, Sender
@@ -368,7 +369,8 @@ class Clients:
         cluster.alive.add(new.key)
         if watched:
             cluster.spreading[new.key] = Spreading(at, cluster.now, len(cluster.up) - 1)
-        at.replica.register(at.clock(cluster.now), new.key, body(new.number, at.identity.name, ttl_s), ttl_s)
+        terms = RegistrationUpdate(body(new.number, at.identity.name, ttl_s), ttl_s)
+        at.replica.register(at.clock(cluster.now), new.key, lambda *_: terms)
         cluster.drain(at)
         cluster.after(RENEW_EVERY_S, self._renew, new)
         return new
@@ -694,8 +696,8 @@ class Acquainted:
 
     def _register(self, node: Replica) -> None:
         self._registered += 1
-        terms = body(self._registered, node.identity.name)
-        node.register(self._now, id_of(self._registered), terms, TIMING.ttl_s)
+        terms = RegistrationUpdate(body(self._registered, node.identity.name), TIMING.ttl_s)
+        node.register(self._now, id_of(self._registered), lambda *_: terms)
 
     def pass_on(self) -> None:
         """A second passes, and the others' heartbeats go on."""

@@ -10,10 +10,11 @@ and done in slices, so that no single call takes long.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
 from math import inf
+from typing import NamedTuple
 
 import msgspec
 from attrs import evolve
@@ -29,6 +30,19 @@ from bender.core.view import Index, View
 #: How much one call does of work that has no other bound; a slice takes 2 to 5 ms, and several may meet in one turn.
 VISITS_PER_SLICE = 5000
 KEYS_PER_SLICE = 300
+
+
+class RegistrationUpdate(NamedTuple):
+    """What a registration is from now on; `succeeds` where it is another instance than the registered one."""
+
+    body: bytes
+    ttl_s: float
+    succeeds: bool = False
+
+
+#: Returns what a registration becomes, given its body if it is registered, else its body if it is hidden as
+#: `node-lost`. None, which is possible only if it is registered, renews it as it is.
+Merge = Callable[[bytes | None, bytes | None], RegistrationUpdate | None]
 
 
 class Claims:
@@ -100,29 +114,41 @@ class Claims:
         claims = [entry for entry in self.index.entries(key) if isinstance(entry, Claim) and entry.root == root]
         return max(claims, key=lambda claim: claim.rank, default=None)
 
-    def register(self, key: str, body: bytes, ttl_s: float, now: float, *, succeeds: bool = False) -> bool:
-        """Hear from `key`, with a body that may be new. Return True if it was not registered before.
+    def register(self, key: str, merge: Merge, now: float) -> tuple[bool, bytes]:
+        """Register, change or renew `key` as `merge` says. Return True if it was not registered before, and its body.
 
-        A change goes on with the same registration: it keeps the root, so a deregistration that does not know of the
-        change yet ends it all the same. With `succeeds` another instance takes the place of the one that is listed, so
-        a registration begins: a deregistration that does not know of it yet ends the one before, and not this one.
+        Nothing is changed if `merge` raises.
         """
         winner = self.winner(key, now)
-        if winner is not None and winner.body == body and winner.ttl_s == ttl_s:
-            self._hear_from(winner, now)
+        if winner is None:
+            hidden = self.hidden(key)
+            update = merge(None, hidden.body if hidden else None)
+            assert update is not None
         else:
-            root = winner.root if winner and not succeeds else None
-            rev = 1 + max((entry.rev for entry in self.index.entries(key)), default=winner.rev if winner else 0)
-            if rev > NUMBER_MAX:  # a peer made it up, and nobody can make a larger one: another registration begins
-                if winner is not None:
-                    self._end_registrations(key, winner, now)
-                rev, root = 1, None
-            self._claim(key, body, ttl_s, rev, root, now)
-            if winner is not None and winner.ttl_s > ttl_s:
-                # Elsewhere claims with the longer ttl may go on for a while: a deregistration has to know of that.
-                self._end(key, winner.ttl_s + self._timing.end_kept_s, rev, (), now)
-            self.refresh(key, now)
-        return winner is None
+            update = merge(winner.body, None)
+            if update is None or (winner.body == update.body and winner.ttl_s == update.ttl_s):
+                self._hear_from(winner, now)
+                return False, winner.body
+        self._update(key, winner, update, now)
+        return winner is None, update.body
+
+    def _update(self, key: str, winner: Claim | None, update: RegistrationUpdate, now: float) -> None:
+        """Put a claim that differs from the winner in its place.
+
+        A change keeps the registration's root, so a deregistration at a node that does not have the change yet ends it
+        all the same. A successor begins a registration: such a deregistration ends the one before, and not this one.
+        """
+        root = winner.root if winner and not update.succeeds else None
+        rev = 1 + max((entry.rev for entry in self.index.entries(key)), default=winner.rev if winner else 0)
+        if rev > NUMBER_MAX:  # a peer made it up, and nobody can make a larger one: another registration begins
+            if winner is not None:
+                self._end_registrations(key, winner, now)
+            rev, root = 1, None
+        self._claim(key, update.body, update.ttl_s, rev, root, now)
+        if winner is not None and winner.ttl_s > update.ttl_s:
+            # Elsewhere claims with the longer ttl may go on for a while: a deregistration has to know of that.
+            self._end(key, winner.ttl_s + self._timing.end_kept_s, rev, (), now)
+        self.refresh(key, now)
 
     def renew(self, key: str, now: float) -> Claim | None:
         """Hear from `key`; the claim that speaks for it, or None, and nothing is changed, if it is not registered."""

@@ -15,7 +15,7 @@ from math import inf
 from attrs import evolve
 
 from bender.core.address_conflicts import address_of
-from bender.core.claims import Claims
+from bender.core.claims import Claims, Merge
 from bender.core.configuration import KEYS_MAX, Configuration
 from bender.core.diagnosis import Marks, NodeDiagnosis, diagnose
 from bender.core.gossip import INVALID_KEPT_S, Gossip
@@ -150,15 +150,15 @@ class Replica:
 
     # Commands. They raise `NotReady`, and change nothing, where this node cannot speak for the cluster.
 
-    def register(self, now: float, key: str, body: bytes, ttl_s: float, *, succeeds: bool = False) -> bool:
-        """Hear from an instance, new or known; return True if it was not listed here before.
+    def register(self, now: float, key: str, merge: Merge) -> tuple[bool, bytes]:
+        """Register, change or renew an instance as `merge` says. Return True if it was not registered, and its body.
 
-        `succeeds` says that it is another instance than the one that is listed under this key.
+        `merge` is called once, on a node that is ready; nothing is changed if it raises.
         """
         self._require_ready(now)
-        created = self.claims.register(key, body, ttl_s, now, succeeds=succeeds)
+        registered = self.claims.register(key, merge, now)
         self.rounds.push(now)
-        return created
+        return registered
 
     def renew(self, now: float, key: str) -> bytes | None:
         """Hear from a known instance; its body, or None if it is not known."""
@@ -256,11 +256,6 @@ class Replica:
     def same_address(self, key: str) -> list[str]:
         """Return the keys of the other registrations that are listed with the host and port of this one."""
         return [other for other in self.view.addresses.at(address_of(key)) if other != key]
-
-    def hidden(self, key: str) -> bytes | None:
-        """The body of a registration that is hidden as `node-lost`, and may be alive elsewhere."""
-        claim = self.claims.hidden(key)
-        return claim.body if claim else None
 
     def setting(self, key: str) -> ConfigSetting | None:
         return self.view.setting(key)

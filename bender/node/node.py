@@ -20,6 +20,7 @@ from bender import __version__
 from bender.core import consumers
 from bender.core.address_conflicts import AddressConflicts
 from bender.core.admin_state import Override, key_of_state, registration_of
+from bender.core.claims import RegistrationUpdate
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis, heard_s
 from bender.core.ledger import Claim
@@ -171,28 +172,28 @@ class Node:
 
         Raises `Full` where too many registrations were made at this node already.
         """
-        now = self._now()
-        self._require_ready(now)
-        key = wanted.key
-        existing = self.replica.winner(now, key)
-        if existing is not None and wanted.says_nothing:
-            self.replica.renew(now, key)
+        try:
+            return self.replica.register(self._now(), wanted.key, partial(self._merged, wanted))
+        finally:
             self._pass_on()
-            return False, existing
-        if existing is None and len(self.replica.claims.ledger.entries) >= self._registrations_max:
+
+    def _merged(
+        self, wanted: RegistrationRequest, registered: bytes | None, hidden: bytes | None
+    ) -> RegistrationUpdate | None:
+        """Return what a registration becomes by a request; None to renew it as it is."""
+        if registered is not None and wanted.says_nothing:
+            return None
+        if registered is None and len(self.replica.claims.ledger.entries) >= self._registrations_max:
             raise Full
         terms = wanted.applied_to(
-            # What is hidden here may live elsewhere, and a heal must not bring it the defaults.
-            existing or self.replica.hidden(key),
+            # A registration that is hidden here may live elsewhere, and a heal must not give it the defaults.
+            registered or hidden,
             ttl_s=self.timing.ttl_s,
             node=self.name,
             now_ms=self._sources.wall_ms(),
         )
-        body = terms.encode(key)
-        succeeds = existing is not None and wanted.succeeds(existing)
-        created = self.replica.register(now, key, body, terms.ttl_s, succeeds=succeeds)
-        self._pass_on()
-        return created, body
+        succeeds = registered is not None and wanted.succeeds(registered)
+        return RegistrationUpdate(terms.encode(wanted.key), terms.ttl_s, succeeds)
 
     def renew(self, key: str) -> bytes | None:
         """Hear from a known instance; its encoded terms, or None if it is not known."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bender.core.claims import Merge, RegistrationUpdate
 from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.messages import Message, OutgoingMessage, Sender
 from bender.core.replica import Replica
@@ -17,6 +18,11 @@ from bender.core.view import ViewEvent
 KEY = "registration/web/1.0/10.0.0.5/80"
 BODY = b'{"id":"registration/web/1.0/10.0.0.5/80"}'
 TTL_S = 10.0
+
+
+def update(body: bytes, ttl_s: float, *, succeeds: bool = False) -> Merge:
+    """A registration that becomes this, whatever it was."""
+    return lambda _registered, _hidden: RegistrationUpdate(body, ttl_s, succeeds)
 
 
 class Cluster:
@@ -108,7 +114,7 @@ class Cluster:
                 self.rounds()
 
     def register(self, name: str, key: str = KEY, body: bytes = BODY, ttl_s: float = TTL_S) -> bool:
-        created = self.replicas[name].register(self.now, key, body, ttl_s)
+        created, _ = self.replicas[name].register(self.now, key, update(body, ttl_s))
         self.settle()
         return created
 

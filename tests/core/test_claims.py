@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.claims import KEYS_PER_SLICE, Claims
+from bender.core.claims import KEYS_PER_SLICE, Claims, RegistrationUpdate
 from bender.core.guard import GuardedApp
 from bender.core.leases import Lease
 from bender.core.ledger import Claim, Copy, Delta, Dot, End, Gap, Head, Ledger
@@ -13,7 +13,7 @@ from bender.core.peers import Peer, Peers
 from bender.core.timing import TTL_S_MAX, Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import View
-from tests.core.cluster import BODY, KEY, TTL_S
+from tests.core.cluster import BODY, KEY, TTL_S, update
 
 NOW = 1000.0
 OTHER_KEY = KEY.replace("10.0.0.5", "10.0.0.6")
@@ -77,6 +77,18 @@ class ClaimsCase(SynchronousTestCase):
         return [(e.what, e.reason) for e in self.view.take_events() if e.key == key]
 
 
+class Merging:
+    """Returns an update, and notes the bodies that it is given."""
+
+    def __init__(self, update: RegistrationUpdate | None) -> None:
+        self._update = update
+        self.bodies: list[tuple[bytes | None, bytes | None]] = []
+
+    def __call__(self, registered: bytes | None, hidden: bytes | None) -> RegistrationUpdate | None:
+        self.bodies.append((registered, hidden))
+        return self._update
+
+
 class Beginning(ClaimsCase):
     def test_at_first(self) -> None:
         """Nothing is held back, there is no guard, and nobody was heard."""
@@ -85,7 +97,7 @@ class Beginning(ClaimsCase):
 
     def test_inherited(self) -> None:
         """What the incarnation before knew is remembered for as long as others' ledgers are, by the usual ttl."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         claims = Claims(9, Timing(0.1, 0.5), Peers("n1:1730", Timing()), self.view, NOW, 1)
         claims.informed = True
         self.assertFalse(claims.guard.on)
@@ -107,7 +119,7 @@ class Beginning(ClaimsCase):
 
     def test_inherited_hidden(self) -> None:
         """What it had hidden stays so as long as somebody may tell of it."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.view.show(KEY, None, (), lost=True)
         claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
         claims.settle(NOW)
@@ -119,7 +131,7 @@ class Beginning(ClaimsCase):
     def test_taken_along_unseen(self) -> None:
         """A claim that was not shown yet is shown by the incarnation that goes on with it."""
         self.claims.holding = True
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
         claims.take_along(self.claims.leases)
         claims.settle(NOW)
@@ -168,8 +180,8 @@ class Winning(ClaimsCase):
 class Registering(ClaimsCase):
     def test_again(self) -> None:
         """The same again moves the deadline by the time that has gone."""
-        self.assertTrue(self.claims.register(KEY, BODY, TTL_S, NOW))
-        self.assertFalse(self.claims.register(KEY, BODY, TTL_S, NOW + 4.0))
+        self.assertTrue(self.claims.register(KEY, update(BODY, TTL_S), NOW)[0])
+        self.assertFalse(self.claims.register(KEY, update(BODY, TTL_S), NOW + 4.0)[0])
         self.assertEqual((self.lease().deadline, self.claims.ledger.version), (NOW + 14.0, 1))
 
     def test_rev(self) -> None:
@@ -177,29 +189,55 @@ class Registering(ClaimsCase):
         self.hear(2)
         self.tell(2)
         self.tell(3, rev=5)
-        self.claims.register(KEY, b"new", TTL_S, NOW)
+        self.claims.register(KEY, update(b"new", TTL_S), NOW)
         self.assertEqual(self.own(), [Claim(1, 1, KEY, b"new", TTL_S, 6, 2, 1)])
 
     def test_new(self) -> None:
         """What begins has rev 1, and its own dot as its root."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.assertEqual(self.own(), [Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)])
 
     def test_another_instance(self) -> None:
         """A registration begins, with a larger rev than all that is known, so that all claims follow it."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
-        self.assertFalse(self.claims.register(KEY, b"new", TTL_S, NOW, succeeds=True))
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        self.assertFalse(self.claims.register(KEY, update(b"new", TTL_S, succeeds=True), NOW)[0])
         self.assertEqual(self.own(), [Claim(1, 3, KEY, b"new", TTL_S, 2, 1, 3)])
         self.assertEqual(self.happened(), [("online", "registered"), ("changed", "registered")])
 
+    def test_merged_with_what_is_registered(self) -> None:
+        """The update is made of the body that is registered; without one the registration is renewed as it is."""
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        merge = Merging(None)
+        self.assertEqual(self.claims.register(KEY, merge, NOW + 4.0), (False, BODY))
+        self.assertEqual((merge.bodies, self.lease().deadline), ([(BODY, None)], NOW + 4.0 + TTL_S))
+
+    def test_merged_with_what_is_hidden(self) -> None:
+        """The update is made of the body that is hidden, because it may live elsewhere."""
+        self.hear(2)
+        self.tell(2)
+        self.claims.refresh(KEY, NOW)
+        self.claims.refresh(KEY, NOW + 13.0)
+        merge = Merging(RegistrationUpdate(b"new", TTL_S))
+        self.assertEqual(self.claims.register(KEY, merge, NOW + 13.0), (True, b"new"))
+        self.assertEqual(merge.bodies, [(None, BODY)])
+
+    def test_refused_by_the_merge(self) -> None:
+        """Nothing is changed where the terms cannot be made."""
+
+        def refuse(_registered: bytes | None, _hidden: bytes | None) -> RegistrationUpdate:
+            raise ValueError("no")
+
+        self.assertRaises(ValueError, self.claims.register, KEY, refuse, NOW)
+        self.assertEqual((self.own(), self.happened()), ([], []))
+
     def test_another_instance_where_none_is_listed(self) -> None:
-        self.assertTrue(self.claims.register(KEY, BODY, TTL_S, NOW, succeeds=True))
+        self.assertTrue(self.claims.register(KEY, update(BODY, TTL_S, succeeds=True), NOW)[0])
         self.assertEqual(self.own(), [Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)])
 
     def test_another_instance_and_the_end_of_the_one_before(self) -> None:
         """Who deregisters the one before, and does not know of this one, ends that alone."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
-        self.claims.register(KEY, b"new", TTL_S, NOW, succeeds=True)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        self.claims.register(KEY, update(b"new", TTL_S, succeeds=True), NOW)
         self.hear(2)
         self.end(2, (1, 1))
         self.claims.refresh(KEY, NOW)
@@ -208,15 +246,15 @@ class Registering(ClaimsCase):
 
     def test_shorter_ttl(self) -> None:
         """The longer one, and 8·I, is remembered by an end that ends nothing. It is looked at 4.5·I before."""
-        self.claims.register(KEY, BODY, 20.0, NOW)
-        self.claims.register(KEY, BODY, TTL_S, NOW + 1.0)
+        self.claims.register(KEY, update(BODY, 20.0), NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW + 1.0)
         self.assertEqual(self.own(), [Claim(1, 3, KEY, BODY, TTL_S, 2, 1, 1), End(1, 4, KEY, 28.0, 2, ())])
         (lease,) = (lease for lease in self.claims.leases if isinstance(lease.entry, End))
         self.assertEqual(lease.deadline, NOW + 29.0 - 4.5)
 
     def test_longer_ttl(self) -> None:
-        self.claims.register(KEY, BODY, TTL_S, NOW)
-        self.claims.register(KEY, BODY, 20.0, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        self.claims.register(KEY, update(BODY, 20.0), NOW)
         self.assertEqual([type(entry) for entry in self.own()], [Claim])
 
 
@@ -224,7 +262,7 @@ class RenewingAsIs(ClaimsCase):
     """The short way of nearly all requests."""
 
     def test_renewed(self) -> None:
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.assertTrue(self.claims.renew_as_is(KEY, BODY, NOW + 4.0))
         self.assertEqual(self.lease().deadline, NOW + 14.0)
 
@@ -236,13 +274,13 @@ class RenewingAsIs(ClaimsCase):
 
     def test_another_body(self) -> None:
         """Nothing is done, and the long way has to be taken."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.assertFalse(self.claims.renew_as_is(KEY, b"new", NOW + 4.0))
         self.assertEqual(self.lease().deadline, NOW + TTL_S)
 
     def test_not_current(self) -> None:
         """Its claim does not say what the winner says."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.lease().current = False
         self.assertFalse(self.claims.renew_as_is(KEY, BODY, NOW + 4.0))
         self.assertEqual(self.lease().deadline, NOW + TTL_S)
@@ -251,7 +289,7 @@ class RenewingAsIs(ClaimsCase):
 class Deregistering(ClaimsCase):
     def test_end(self) -> None:
         """It names all roots, has the largest rev, and is kept for the longest ttl and 8·I; one's own claim goes."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.tell(2, rev=4, ttl_s=30.0)
         self.assertTrue(self.claims.deregister(KEY, NOW))
         self.assertEqual(self.own(), [End(1, 3, KEY, 38.0, 4, ((1, 1), (2, 1)))])
@@ -260,7 +298,7 @@ class Deregistering(ClaimsCase):
 
     def test_after_an_end(self) -> None:
         """An end says itself how long it is kept."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.end(2, (2, 9), ttl_s=50.0)
         self.claims.deregister(KEY, NOW)
         self.assertEqual(self.own()[-1].ttl_s, 50.0)
@@ -276,7 +314,7 @@ class Deregistering(ClaimsCase):
 class Shortening(ClaimsCase):
     def test_own(self) -> None:
         """One's own claim ends earlier; of what others have heard nothing is changed."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.hear(2)
         self.tell(2, OTHER_KEY)
         for key in (KEY, OTHER_KEY):
@@ -289,7 +327,7 @@ class Following(ClaimsCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.hear(2)
 
     def test_follows(self) -> None:
@@ -334,7 +372,7 @@ class Lapsing(ClaimsCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
 
     def is_there(self) -> bool:
         return self.claims.index.lease(KEY) is not None
@@ -371,7 +409,7 @@ class Lapsing(ClaimsCase):
     def test_asked_about_one(self) -> None:
         """Ends, and claims that were ended, need no question; what is due from now on needs one."""
         self.hear(2, NOW + 9.0)
-        self.claims.register(OTHER_KEY, BODY, TTL_S, NOW)
+        self.claims.register(OTHER_KEY, update(BODY, TTL_S), NOW)
         self.claims.leases.due[self.lease(OTHER_KEY)] = NOW
         self.assertFalse(self.claims.unconfirmed(NOW + 10.0))
         self.claims.leases.due[self.lease()] = None
@@ -429,7 +467,7 @@ class Lapsing(ClaimsCase):
     def test_slices(self) -> None:
         """No more than a slice goes at once."""
         for i in range(KEYS_PER_SLICE):
-            self.claims.register(f"{KEY}{i}", BODY, TTL_S, NOW)
+            self.claims.register(f"{KEY}{i}", update(BODY, TTL_S), NOW)
         self.assertTrue(self.claims.lapse(NOW + 10.25))
         self.assertEqual(len(self.own()), 1)
         self.assertFalse(self.claims.lapse(NOW + 10.25))
@@ -441,7 +479,7 @@ class Ending(ClaimsCase):
 
     def test_own_claim(self) -> None:
         """One's own claim goes when all have the end."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         two, three = self.hear(2), self.hear(3)
         two.echoed = three.echoed = NOW + 90.0
         self.end(2, (1, 1))
@@ -454,7 +492,7 @@ class Ending(ClaimsCase):
 
     def test_own_claim_at_last(self) -> None:
         """Or 4.5·I after it was seen."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.hear(2)
         self.hear(3)
         self.end(2, (1, 1))
@@ -466,7 +504,7 @@ class Ending(ClaimsCase):
 
     def test_the_end_itself(self) -> None:
         """An end goes when its time is over, and not before what it ends has been gone for 4.5·I."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.tell(2, root=(1, 1))
         self.claims.deregister(KEY, NOW)
         self.claims.lapse(NOW + 13.75)
@@ -481,7 +519,7 @@ class Ending(ClaimsCase):
 
     def test_back_for_a_while(self) -> None:
         """What an end ends may come back after it was looked at, from a node that was cut off."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.claims.deregister(KEY, NOW)
         self.claims.lapse(NOW + 13.75)
         self.tell(2, root=(1, 1))
@@ -495,7 +533,7 @@ class Ending(ClaimsCase):
 
     def test_the_end_of_another(self) -> None:
         """A claim of another root keeps no end."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.claims.deregister(KEY, NOW)
         self.tell(2)
         self.claims.lapse(NOW + 13.75)
@@ -520,7 +558,7 @@ class Telling(ClaimsCase):
     def test_two_contents_of_a_version(self) -> None:
         """Of one that another node has with a larger checksum everything is taken in again; nothing is of the own."""
         self.tell(2)
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         checksums = {number: self.claims.head(number).checksum or 0 for number in (1, 2)}
         for version, off, expected in ((1, 0, 1), (1, -1, 1), (2, 1, 1), (1, 1, 0)):
             heads = {number: Head(version, version, checksum + off) for number, checksum in checksums.items()}
@@ -700,9 +738,9 @@ class Settling(ClaimsCase):
     def test_taken_along(self) -> None:
         """Claims and ends of the incarnation before go on, with their deadlines, before anything is hidden."""
         for i in range(KEYS_PER_SLICE):
-            self.claims.register(f"{KEY}{i}", BODY, TTL_S, NOW)
+            self.claims.register(f"{KEY}{i}", update(BODY, TTL_S), NOW)
         self.claims.deregister(f"{KEY}0", NOW)
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
         claims.take_along(self.claims.leases)
         self.assertTrue(claims.settle(NOW))
@@ -756,7 +794,7 @@ class Guarding(ClaimsCase):
     def test_looked_at_again(self) -> None:
         """What was hidden counts as lost, however often it is looked at."""
         first, second, third = (KEY.replace("10.0.0.5", f"10.0.0.{i}") for i in (1, 2, 3))
-        self.claims.register(first, BODY, 60.0, NOW)
+        self.claims.register(first, update(BODY, 60.0), NOW)
         self.told(2, NOW, second)
         self.told(3, NOW + 11.0, third, 4.0)
         self.pass_on_to(NOW + 13.0)
@@ -804,7 +842,7 @@ class Guarding(ClaimsCase):
 
     def test_registered_again_elsewhere(self) -> None:
         """What this node knows of an earlier registration says nothing of this one."""
-        self.claims.register(KEY, BODY, TTL_S, NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.claims.deregister(KEY, NOW)
         self.told(2, NOW)
         self.pass_on_to(NOW + 13.0)

@@ -15,7 +15,7 @@ from bender.core.peers import Peer
 from bender.core.reasons import CHECK_FAILED
 from bender.core.replica import Replica
 from bender.core.timing import Timing
-from tests.core.cluster import BODY, KEY, TTL_S, Cluster
+from tests.core.cluster import BODY, KEY, TTL_S, Cluster, update
 
 
 class Accounts(SynchronousTestCase):
@@ -204,7 +204,7 @@ class ByHand(SynchronousTestCase):
 
     def test_to_the_millisecond(self) -> None:
         """All times are rounded, and none is less than nothing."""
-        self.replica.register(self.now, KEY, BODY, TTL_S)
+        self.replica.register(self.now, KEY, update(BODY, TTL_S))
         self.replica._marks.note(1, self.now)
         account = self.account(1000.12344)
         assert account.claim is not None
@@ -224,7 +224,7 @@ class ByHand(SynchronousTestCase):
     def test_shorter_ttl(self) -> None:
         """An end that ends nothing is not told."""
         for ttl_s in (20.0, TTL_S):
-            self.replica.register(self.now, KEY, BODY, ttl_s)
+            self.replica.register(self.now, KEY, update(BODY, ttl_s))
         self.assertEqual(self.account(self.now).ended, ())
 
     def test_succeeded(self) -> None:

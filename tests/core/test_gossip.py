@@ -17,7 +17,7 @@ from bender.core.peers import Peer, Peers
 from bender.core.timing import Timing
 from bender.core.validity import Validity
 from bender.core.view import View
-from tests.core.cluster import BODY, KEY, TTL_S
+from tests.core.cluster import BODY, KEY, TTL_S, update
 
 NOW = 1000.0
 INTERVAL_S = 2.0
@@ -68,7 +68,7 @@ class RoundsCase(SynchronousTestCase):
 
     def register(self, *keys: str) -> None:
         for key in keys:
-            self.claims.register(key, BODY, TTL_S, NOW)
+            self.claims.register(key, update(BODY, TTL_S), NOW)
 
     def tell(self, told: Ledger) -> None:
         self.claims.join(told.delta(self.claims.head(told.incarnation)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.guard import GUARD_S_MAX, Guard, GuardedApp, guarded_app, key_of_guard
-from tests.core.cluster import BODY, Cluster
+from tests.core.cluster import BODY, Cluster, update
 
 GUARD_S = 30.0
 
@@ -498,9 +498,9 @@ class Many(SynchronousTestCase):
         for count_here, expected in ((600, 0), (1000, 0), (1001, 1001)):
             cluster = Cluster("ab", guard_s=GUARD_S)
             for number in range(1001):
-                cluster["b"].register(cluster.now, f"registration/web/1.0/h{number}/80", BODY, 10.0)
+                cluster["b"].register(cluster.now, f"registration/web/1.0/h{number}/80", update(BODY, 10.0))
             for number in range(count_here):
-                cluster["a"].register(cluster.now, f"registration/web/1.0/k{number}/80", BODY, 3600.0)
+                cluster["a"].register(cluster.now, f"registration/web/1.0/k{number}/80", update(BODY, 3600.0))
             cluster.settle()
             cluster.run(3)
             cluster.cut.add("b")

@@ -10,7 +10,7 @@ from bender.core.peers import Peers
 from bender.core.timing import Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import View
-from tests.core.cluster import KEY, TTL_S, Cluster
+from tests.core.cluster import KEY, TTL_S, Cluster, update
 from tests.core.test_claims import NOW, OTHER_KEY, ClaimsCase
 
 TERMS = b'{"ttl":10.0,"weight":1,"meta":{},"registered":5,"node":"n1"}'
@@ -76,7 +76,7 @@ class Entries(ClaimsCase):
         self.refresh(KEY)
         claim = self.claims.shown(KEY)
         self.assertEqual(claim and (claim.node, claim.body), (3, TERMS))
-        self.claims.register(KEY, NEWER, TTL_S, NOW)
+        self.claims.register(KEY, update(NEWER, TTL_S), NOW)
         self.assertEqual([entry.rev for entry in self.own()], [2])
 
     def test_end_of_a_valid_key(self) -> None:
@@ -152,7 +152,7 @@ class Entries(ClaimsCase):
     def test_never_copied(self) -> None:
         """A claim of this node's own is not told as a copy of one that is left out."""
         self.tell(2, body=BAD)
-        self.claims.register(KEY, TERMS, TTL_S, NOW)
+        self.claims.register(KEY, update(TERMS, TTL_S), NOW)
         contact = self.hear(3)
         contact.heads[2] = 1
         delta = self.claims.brief(self.claims.ledger.delta(Head()), contact)
@@ -285,14 +285,14 @@ class LargestRev(ClaimsCase):
         self.begin()
         self.hear(2)
         self.tell(2, body=TERMS, rev=NUMBER_MAX - 1)
-        self.claims.register(KEY, NEWER, TTL_S, NOW)
+        self.claims.register(KEY, update(NEWER, TTL_S), NOW)
         self.assertEqual(self.own(), [Claim(1, 1, KEY, NEWER, TTL_S, NUMBER_MAX, 2, 1)])
 
     def test_of_a_node_that_is_not_heard(self) -> None:
         """What begins ends nothing, for there is nothing to be seen."""
         self.begin()
         self.tell(2, body=TERMS, rev=NUMBER_MAX)
-        self.claims.register(KEY, NEWER, TTL_S, NOW)
+        self.claims.register(KEY, update(NEWER, TTL_S), NOW)
         self.assertEqual(self.own(), [Claim(1, 1, KEY, NEWER, TTL_S, 1, 1, 1)])
 
     def test_no_change(self) -> None:

@@ -13,7 +13,7 @@ from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessag
 from bender.core.peers import Peer
 from bender.core.replica import BEATS_BEYOND, NotReady, Replica
 from bender.core.timing import Timing
-from tests.core.cluster import BODY, KEY, TTL_S, Cluster
+from tests.core.cluster import BODY, KEY, TTL_S, Cluster, update
 
 NOW = 1000.0
 OTHER_KEY = KEY.replace("10.0.0.5", "10.0.0.6")
@@ -69,7 +69,7 @@ class Commands(ReplicaCase):
         """None is taken, and nothing is changed, while a node waits for others."""
         self.begin("n2:1730")
         commands: list[Callable[[], object]] = [
-            lambda: self.replica.register(NOW, KEY, BODY, TTL_S),
+            lambda: self.replica.register(NOW, KEY, update(BODY, TTL_S)),
             lambda: self.replica.renew(NOW, KEY),
             lambda: self.replica.renew_as_is(NOW, KEY, BODY),
             lambda: self.replica.renew_all(NOW, [KEY]),
@@ -96,21 +96,21 @@ class Commands(ReplicaCase):
         self.assertEqual(cluster["b"].take_requests(), [])
 
     def test_as_is(self) -> None:
-        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.replica.register(NOW, KEY, update(BODY, TTL_S))
         self.assertTrue(self.replica.renew_as_is(NOW + 1.0, KEY, BODY))
         self.assertFalse(self.replica.renew_as_is(NOW + 1.0, KEY, b"new"))
 
     def test_answers(self) -> None:
         """What was renewed is told with its body, what was deregistered as such."""
-        self.assertTrue(self.replica.register(NOW, KEY, BODY, TTL_S))
-        self.assertFalse(self.replica.register(NOW, KEY, BODY, TTL_S))
+        self.assertTrue(self.replica.register(NOW, KEY, update(BODY, TTL_S))[0])
+        self.assertFalse(self.replica.register(NOW, KEY, update(BODY, TTL_S))[0])
         self.assertEqual((self.replica.renew(NOW, KEY), self.replica.winner(NOW, KEY)), (BODY, BODY))
         self.assertEqual((self.replica.deregister(NOW, KEY), self.replica.deregister(NOW, KEY)), (True, False))
         self.assertEqual((self.replica.renew(NOW, KEY), self.replica.winner(NOW, KEY)), (None, None))
 
     def test_shortened(self) -> None:
         """A client that is gone has so much time left; a pause is noticed by that, too."""
-        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.replica.register(NOW, KEY, update(BODY, TTL_S))
         self.replica.shorten(NOW + 1.0, KEY, 2.0)
         (lease,) = self.replica.claims.leases
         self.assertEqual(lease.deadline, NOW + 3.0)
@@ -289,7 +289,7 @@ class Pausing(ReplicaCase):
     def setUp(self) -> None:
         super().setUp()
         self.meet(2)
-        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.replica.register(NOW, KEY, update(BODY, TTL_S))
         self.sent()
 
     def test_gap(self) -> None:
@@ -362,7 +362,7 @@ class Pausing(ReplicaCase):
 
     def test_back_late(self) -> None:
         """An instance that could not renew for its ttl gets no time back: it renews at another node."""
-        self.replica.register(NOW, OTHER_KEY, BODY, 8.0)
+        self.replica.register(NOW, OTHER_KEY, update(BODY, 8.0))
         self.replica.notice(NOW + 5.0)
         request = self.replica.take_requests()[0]
         for at in (6.0, 7.0, 8.0):
@@ -460,7 +460,7 @@ class Reading(ReplicaCase):
 
     def test_shows(self) -> None:
         """What is here and nothing waits to be shown."""
-        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.replica.register(NOW, KEY, update(BODY, TTL_S))
         self.assertEqual([self.replica.shows(1, version) for version in (0, 1, 2)], [True, True, False])
         self.replica.claims.stale[KEY] = None
         self.assertFalse(self.replica.shows(1, 1))
@@ -470,7 +470,7 @@ class Reading(ReplicaCase):
         digests = [self.replica.digest()]
         self.meet(2)
         self.assertEqual(self.replica.digest(), digests[0])
-        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.replica.register(NOW, KEY, update(BODY, TTL_S))
         digests.append(self.replica.digest())
         self.replica.configure(NOW, "backend/web", b"{}", "ops", 0)
         digests.append(self.replica.digest())
@@ -481,9 +481,10 @@ class Reading(ReplicaCase):
         cluster = Cluster("ab")
         cluster.register("a")
         cluster.cut = {"a"}
-        self.assertIsNone(cluster["b"].hidden(KEY))
+        self.assertIsNone(cluster["b"].claims.hidden(KEY))
         cluster.run(TTL_S + 4.0)
-        self.assertEqual((cluster["b"].winner(cluster.now, KEY), cluster["b"].hidden(KEY)), (None, BODY))
+        hidden = cluster["b"].claims.hidden(KEY)
+        self.assertEqual((cluster["b"].winner(cluster.now, KEY), hidden and hidden.body), (None, BODY))
 
     def test_partners(self) -> None:
         """A round goes to all, or to those that are named."""
@@ -501,7 +502,7 @@ class Anew(ReplicaCase):
     def setUp(self) -> None:
         super().setUp()
         self.meet(2)
-        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.replica.register(NOW, KEY, update(BODY, TTL_S))
         self.sent()
 
     def test_outlived(self) -> None:
@@ -591,7 +592,7 @@ class Forgetting(ReplicaCase):
     def test_many(self) -> None:
         """A sweep says whether there is more to do at once."""
         for i in range(KEYS_PER_SLICE + 1):
-            self.replica.register(NOW, f"{KEY}{i}", BODY, TTL_S)
+            self.replica.register(NOW, f"{KEY}{i}", update(BODY, TTL_S))
         self.replica._noticed_at = NOW + 10.25
         self.assertEqual([self.replica.sweep(NOW + 10.25) for _ in range(2)], [True, False])
         self.replica.claims._forgotten = [End(9, n, KEY, 18.0, 1, ()) for n in range(KEYS_PER_SLICE + 1)]
@@ -599,7 +600,7 @@ class Forgetting(ReplicaCase):
 
     def test_ends(self) -> None:
         """What is over goes with the sweep, without anybody's doing."""
-        self.replica.register(NOW, KEY, BODY, TTL_S)
+        self.replica.register(NOW, KEY, update(BODY, TTL_S))
         self.replica.deregister(NOW, KEY)
         for at in (NOW + 13.75, NOW + 18.5):
             self.replica._noticed_at = at

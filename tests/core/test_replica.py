@@ -11,7 +11,7 @@ from bender.core.ledger import Claim, Delta, End, Head
 from bender.core.messages import Counter, Message, Sender
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
-from tests.core.cluster import BODY, KEY, TTL_S, Cluster
+from tests.core.cluster import BODY, KEY, TTL_S, Cluster, update
 from tests.effort import effort
 
 
@@ -326,7 +326,7 @@ class PauseTests(SynchronousTestCase):
         """Events wait until it knows everything, and are the difference then."""
         self.cluster.cut = {"a"}
         self.cluster["b"].deregister(self.cluster.now, KEY)
-        self.cluster["b"].register(self.cluster.now, KEY, b"new", TTL_S)
+        self.cluster["b"].register(self.cluster.now, KEY, update(b"new", TTL_S))
         self.cluster.cut = set()
         self.cluster.now += 2.0
         self.cluster["a"].sweep(self.cluster.now)
@@ -375,7 +375,7 @@ class ReadinessTests(SynchronousTestCase):
         """When a node becomes ready it knows registrations and configuration, however many."""
         cluster = Cluster("a", seeds=False)
         for i in range(2500):
-            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", BODY, TTL_S)
+            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, TTL_S))
         for i in range(600):
             cluster["a"].configure(cluster.now, f"backend/b{i}", b"{}", "ops", 0)
         cluster.settle()
@@ -393,7 +393,7 @@ class ReadinessTests(SynchronousTestCase):
         """A first contact that takes its time is not cut off: a node does not list half of what there is."""
         cluster = Cluster("a", seeds=False)
         for i in range(7000):
-            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", BODY, 60.0)
+            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, 60.0))
         replica = cluster.start("b", 2, "a")
         replica.round(cluster.now)
         seconds = 0
@@ -547,7 +547,7 @@ class RoundTests(SynchronousTestCase):
         """While a push is under way the next changes wait and go together."""
         cluster = Cluster("ab")
         for i in range(3):
-            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", BODY, TTL_S)
+            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, TTL_S))
         cluster.settle()
         pushes = [len(request.message.deltas[0].added) for request in cluster.sent if request.push]
         self.assertEqual(pushes, [1, 2])
@@ -585,7 +585,8 @@ class Life(RuleBasedStateMachine):
 
     @rule(key=keys, body=st.sampled_from([b"1", b"2"]), ttl_s=st.sampled_from([4.0, 10.0]))
     def register(self, key: str, body: bytes, ttl_s: float) -> None:
-        assert self.replica.register(self.now, key, body, ttl_s) == (key not in self.bodies)
+        created = key not in self.bodies
+        assert self.replica.register(self.now, key, update(body, ttl_s)) == (created, body)
         self.deadlines[key] = self.now + ttl_s
         self.bodies[key] = body
         self.ttl_s = {**getattr(self, "ttl_s", {}), key: ttl_s}

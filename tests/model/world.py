@@ -13,6 +13,7 @@ from itertools import combinations, permutations
 from bender.core.ledger import Claim
 from bender.core.messages import OutgoingMessage, Sender
 from bender.core.replica import Replica
+from tests.core.cluster import update
 from tests.model.promises import INTERVAL_S, KEY, SHORT_TTL_S, TIMING, TTL_S, Promises
 
 Step = tuple[str, str]
@@ -121,7 +122,7 @@ class World:
     def _post(self, name: str, ttl_s: float) -> None:
         replica = self.nodes[name].replica
         body = self.promises.next_body(name, replica.winner(self.now, KEY), ttl_s)
-        replica.register(self.now, KEY, body, ttl_s)
+        replica.register(self.now, KEY, update(body, ttl_s))
         self.promises.accepted(name, body, self.now)
         self._collect(name)
 

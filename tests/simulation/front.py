@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from bender.core.claims import RegistrationUpdate
 from bender.core.guard import key_of_guard
 from bender.core.ledger import Claim
 from bender.core.replica import NotReady
@@ -54,23 +55,31 @@ def register(cluster: Cluster, node: Node, key: str, wanted: Wanted) -> bool:
     """POST; whether it was not listed there. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
-    if not replica.notice(now):
-        cluster.drain(node)
-        raise NotReady
-    existing = replica.winner(now, key)
     version = replica.claims.ledger.version
-    created = succeeds = False
-    if existing is not None:
-        before = _wanted(existing).instance
-        succeeds = wanted.instance not in (0, before)
-        wanted = wanted if succeeds else evolve(wanted, instance=before)
-    if existing is not None and _wanted(existing) == wanted:
-        body = existing
-        if not replica.renew_as_is(now, key, body):
-            created = replica.register(now, key, body, wanted.ttl_s)
-    else:
-        body = cluster.oracle.new_body(wanted)
-        created = replica.register(now, key, body, wanted.ttl_s, succeeds=succeeds)
+    existing: bytes | None = None
+    succeeds = False
+
+    def merge(registered: bytes | None, _hidden: bytes | None) -> RegistrationUpdate | None:
+        nonlocal existing, succeeds
+        existing = registered
+        if registered is not None and _repeats(wanted, registered):
+            return None
+        before = 0 if registered is None else _wanted(registered).instance
+        succeeds = registered is not None and wanted.instance not in (0, before)
+        update = evolve(wanted, instance=wanted.instance or before)
+        return RegistrationUpdate(cluster.oracle.new_body(update), update.ttl_s, succeeds)
+
+    try:
+        listed = replica.view.claim(key)
+        # A node remembers the bodies that clients repeat, and tries to renew them as they are first.
+        if listed is not None and _repeats(wanted, listed.body) and replica.renew_as_is(now, key, listed.body):
+            existing = listed.body
+            created, body = False, listed.body
+        else:
+            created, body = replica.register(now, key, merge)
+    except NotReady:
+        cluster.drain(node)
+        raise
     new = " created" if created else " in the place of another" if succeeds else ""
     cluster.say(f"POST {key} at {node.name}: {body!r}{new}")
     cluster.oracle.accepted(node, key, body, existing, version, succeeds=succeeds)
@@ -150,6 +159,12 @@ def lift_guard(cluster: Cluster, node: Node, app: str) -> None:
     cluster.say(f"guard of {app} lifted at {node.name}")
     cluster.oracle.configured(node, key_of_guard(app))
     cluster.drain(node)
+
+
+def _repeats(wanted: Wanted, body: bytes) -> bool:
+    """Whether a request changes nothing of what is registered; one without a token leaves that as it is."""
+    registered = _wanted(body)
+    return registered == evolve(wanted, instance=wanted.instance or registered.instance)
 
 
 def _wanted(body: bytes) -> Wanted:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bender.core.claims import Claims, _ended_roots, _rank
+from bender.core.claims import Claims, RegistrationUpdate, _ended_roots, _rank
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import Claim, Dot, End, Entry
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
@@ -66,9 +66,9 @@ def _changed_as_new(
 
 
 def _succeeded_as_changed(
-    original: Changed, claims: Claims, key: str, body: bytes, ttl_s: float, now: float, *, succeeds: bool
-) -> Any:
-    return original(claims, key, body, ttl_s, now)
+    original: Changed, claims: Claims, key: str, winner: Claim | None, update: RegistrationUpdate, now: float
+) -> None:
+    original(claims, key, winner, update._replace(succeeds=False), now)
 
 
 def _shorter_without_a_trace(original: Changed, claims: Claims, *arguments: Any, **named: Any) -> Any:
@@ -202,12 +202,12 @@ MUTATIONS = {
     ),
     "another instance goes on with the same registration": mutation(
         "1",
-        (Claims, "register", around(_succeeded_as_changed)),
+        (Claims, "_update", around(_succeeded_as_changed)),
         shown_by=scenarios.a_deregistration_ends_no_successor_that_it_does_not_know,
     ),
     "a change to a shorter ttl leaves no trace": mutation(
         "1",
-        (Claims, "register", around(_shorter_without_a_trace)),
+        (Claims, "_update", around(_shorter_without_a_trace)),
         shown_by=scenarios.an_end_is_kept_by_the_longest_ttl,
     ),
     "a registration takes an old root": mutation("1", (Claims, "_claim", around(_registered_with_an_old_root))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.cluster import BODY, TTL_S
+from tests.core.cluster import BODY, TTL_S, update
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation import front
 from tests.simulation.scenarios import KEY, OTHER_KEY, Stage
@@ -108,7 +108,7 @@ class MassLoss(ByHand):
         super().__init__("ab", guard_s=30.0)
         self.keys = [f"registration/web/1.0/h{i}/80" for i in range(700)]
         for i, key in enumerate(self.keys):
-            self["a" if i < 300 else "b"].register(self.now, key, BODY, 60.0 if i < 300 else TTL_S)
+            self["a" if i < 300 else "b"].register(self.now, key, update(BODY, 60.0 if i < 300 else TTL_S))
         self.rounds()
         self.cut = {"b"}
         self.run(TTL_S + 2.5)

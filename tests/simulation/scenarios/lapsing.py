@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from tests.core.cluster import BODY, TTL_S
+from tests.core.cluster import BODY, TTL_S, update
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation.scenarios import KEY, Lossy, Stage
 
@@ -188,7 +188,7 @@ def an_answer_that_does_not_fit_is_none() -> None:
     cluster.register("b")
     a, b = cluster["a"], cluster["b"]
     cluster.run(2.0)
-    b.register(cluster.now, KEY + "1", BODY, TTL_S)
+    b.register(cluster.now, KEY + "1", update(BODY, TTL_S))
     for push in b.take_requests():
         b.failed(cluster.now, push)
     cluster.now += 0.1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.cluster import BODY, TTL_S
+from tests.core.cluster import BODY, TTL_S, update
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation.scenarios import KEY, LONG_INTERVAL_S, Lossy, Stage
 
@@ -24,7 +24,7 @@ def an_echo_comes_with_everything() -> None:
     """A node that starts knows all registrations when it says that it is ready, however many pages they fill."""
     cluster = ByHand("a", seeds=False)
     for i in range(2500):
-        cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", BODY, TTL_S)
+        cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, TTL_S))
     b = cluster.start("b", 2, "a")
     b.round(cluster.now)
     while not b.ready:

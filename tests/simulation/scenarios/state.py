@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bender.core.ledger import Claim, Copy, Delta, Gap, Ledger
-from tests.core.cluster import BODY, TTL_S
+from tests.core.cluster import BODY, TTL_S, update
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation.scenarios import KEY, OTHER_KEY, Lossy, Stage
 
@@ -60,14 +60,14 @@ def a_push_builds_on_what_was_shown() -> None:
     """The first push got lost, and what repairs that is under way yet: the second one must fit all the same."""
     cluster = ByHand("ab")
     a, b = cluster["a"], cluster["b"]
-    a.register(cluster.now, KEY, BODY, TTL_S)
+    a.register(cluster.now, KEY, update(BODY, TTL_S))
     (first,) = a.take_requests()
     a.failed(cluster.now, first)
     a.round(cluster.now)
     (question,) = a.take_requests()
     a.answered(cluster.now, question, b.receive(cluster.now, question.message))
     a.take_requests()
-    a.register(cluster.now, OTHER_KEY, BODY, TTL_S)
+    a.register(cluster.now, OTHER_KEY, update(BODY, TTL_S))
     (second,) = a.take_requests()
     b.receive(cluster.now, second.message)
     assert b.view.count == 2, f"b lists {b.view.count} of 2"
