@@ -10,7 +10,7 @@ Large differences come in pages. After a page the next round follows at once, un
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 from attrs import evolve, frozen
@@ -44,6 +44,15 @@ class MessageEffect:
     fits: bool
     advanced: bool
     settings: tuple[str, ...]
+
+
+@frozen
+class Received:
+    """A peer's request that was taken in: which settings are new, and whether the way to the peer is not known yet."""
+
+    message: Message
+    settings: tuple[str, ...] = ()
+    is_from_stranger: bool = False
 
 
 @frozen
@@ -202,29 +211,33 @@ class Gossip:
 
     # Answers, to peers and from peers.
 
-    def receive(
-        self, message: Message, now: float, *, taken: Callable[[], None], ask: bool, late: bool
-    ) -> tuple[Message, tuple[str, ...]]:
-        """A peer's request. Returns the answer, and the keys of settings that are new here.
+    def take_in(self, message: Message, now: float, *, late: bool) -> Received:
+        """Take in a peer's request, which is to be answered at once.
 
-        `taken` is called when everything in it was taken in, and the answer is not made yet. With `ask` the answer asks
-        back: this node has reason to want everybody's word. `late` says that the request may have waited here while
-        this node was away, so that the ages in it say little.
+        `late` says that the request may have waited here while this node was away, so that the ages in it say little.
         """
         if message.sender.incarnation == self._identity.incarnation:
-            return self._greeting(now), ()  # should the other be a clone of this node, it finds that out by this
+            return Received(message)
         # Those that are known only by what others say of them are strangers, too, as far as the way to them goes.
         unknown_way = not self._links.has_reached(message.sender.address)
         stranger = message.sender.incarnation not in self._contacts or unknown_way
-        brought = self._take(message, now, late=late)
-        taken()
-        if stranger and self._links.may_try(message.sender.address):
-            # Somebody new: get to know the way there, so that pushes need not wait for the next round; or, if the
-            # request was late, find out whether it is still there.
+        return Received(message, self._take(message, now, late=late).settings, stranger)
+
+    def answer(self, received: Received, now: float, *, ask: bool) -> Message:
+        """Return the answer to a request that was taken in.
+
+        With `ask` it asks back, because this node waits for the answers of all peers.
+        """
+        message = received.message
+        if message.sender.incarnation == self._identity.incarnation:
+            return self._greeting(now)  # should the other be a clone of this node, it finds that out by this
+        if received.is_from_stranger and self._links.may_try(message.sender.address):
+            # Get to know the way there, so that pushes need not wait for the next round; or, if the request was late,
+            # find out whether the peer is still there.
             self.ask([message.sender.address], now)
         if message.heads is None:
-            return self._acknowledgement(message, now), brought.settings
-        return self._answer(message, message.heads, now, ask=ask or self.waiting(now)), brought.settings
+            return self._acknowledgement(message, now)
+        return self._answer(message, message.heads, now, ask=ask or self.waiting(now))
 
     def answered(self, request: OutgoingMessage, answer: Message, now: float) -> tuple[str, ...]:
         """A request was answered. Returns the keys of settings that are new here."""

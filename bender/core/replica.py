@@ -8,7 +8,7 @@ that this node was away (rule 6).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from math import inf
 
@@ -18,7 +18,7 @@ from bender.core.address_conflicts import address_of
 from bender.core.claims import Claims, Merge
 from bender.core.configuration import KEYS_MAX, Configuration
 from bender.core.diagnosis import Marks, NodeDiagnosis, diagnose
-from bender.core.gossip import INVALID_KEPT_S, Gossip
+from bender.core.gossip import INVALID_KEPT_S, Gossip, Received
 from bender.core.guard import LIFTED, GuardedApp, guarded_app, key_of_guard
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.links import Links
@@ -482,17 +482,27 @@ class Replica:
     def take_events(self) -> list[ViewEvent]:
         return self.view.take_events()
 
-    def receive(self, now: float, message: Message, taken: Callable[[], None] = lambda: None) -> Message:
-        """A peer's request; returns the answer to it.
+    def receive(self, now: float, message: Message) -> Message:
+        """Take in a peer's request and return the answer to it."""
+        return self.answer(now, self.take_in(now, message))
 
-        `taken` is called as soon as there may be events, which nobody need wait for the answer with.
+    def take_in(self, now: float, message: Message) -> Received | None:
+        """Take in a peer's request, after which there may be events. Give the result to `answer` before anything else.
+
+        None if this node was surpassed, and has taken in nothing.
         """
         self._notice(now)
         if self._is_surpassed(message):
+            return None
+        late = self.away_s > 0 and now < self._away_since + self.timing.backlog_s
+        return self.rounds.take_in(message, now, late=late)
+
+    def answer(self, now: float, received: Received | None) -> Message:
+        """Return the answer to a request that was taken in, and do what it has made possible."""
+        if received is None:
             return Message(self.identity)
-        waited = self.away_s > 0 and now < self._away_since + self.timing.backlog_s
-        answer, settings = self.rounds.receive(message, now, taken=taken, ask=not self.ready, late=waited)
-        self._progress(now, settings)
+        answer = self.rounds.answer(received, now, ask=not self.ready)
+        self._progress(now, received.settings)
         return answer
 
     def answered(self, now: float, request: OutgoingMessage, answer: Message) -> None:

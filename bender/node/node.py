@@ -486,7 +486,10 @@ class Node:
 
     def receive(self, message: Message) -> Message:
         """A peer's request; returns the answer to it."""
-        answer = self.replica.receive(self._now(), message, self._tell)
+        now = self._now()
+        received = self.replica.take_in(now, message)
+        self._tell()  # watchers need not wait for the answer
+        answer = self.replica.answer(now, received)
         self._pass_on()
         return answer
 

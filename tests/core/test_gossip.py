@@ -76,7 +76,8 @@ class RoundsCase(SynchronousTestCase):
     def receive(
         self, message: Message, at: float = NOW, *, ask: bool = False, late: bool = False
     ) -> tuple[Message, tuple[str, ...]]:
-        return self.rounds.receive(message, at, taken=lambda: None, ask=ask, late=late)
+        received = self.rounds.take_in(message, at, late=late)
+        return self.rounds.answer(received, at, ask=ask), received.settings
 
     def asked(self, number: int = 2) -> OutgoingMessage:
         """A round with somebody is under way."""
@@ -379,13 +380,10 @@ class Answering(RoundsCase):
         self.receive(self.greeting(4))
         self.assertEqual(self.sent(), ["n4:1730"])
 
-    def test_taken(self) -> None:
-        """Events need not wait for the answer."""
-        known: list[bool] = []
-        self.rounds.receive(
-            self.greeting(3), NOW, taken=lambda: known.append(3 in self.contacts), ask=False, late=False
-        )
-        self.assertEqual(known, [True])
+    def test_taken_in(self) -> None:
+        """Everything is taken in before the answer is made, so that events need not wait for it."""
+        self.rounds.take_in(self.greeting(3), NOW, late=False)
+        self.assertEqual((3 in self.contacts, self.sent()), (True, []))
 
     def test_late(self) -> None:
         """What may have waited here introduces nobody; who sent it is asked whether it is there."""
@@ -425,7 +423,7 @@ class Taking(RoundsCase):
     """What a message changes."""
 
     def take(self, message: Message, at: float = NOW) -> None:
-        self.rounds.receive(message, at, taken=lambda: None, ask=False, late=False)
+        self.rounds.answer(self.rounds.take_in(message, at, late=False), at, ask=False)
 
     def test_counters(self) -> None:
         """A counter is believed together with the version of the ledger that it came with."""

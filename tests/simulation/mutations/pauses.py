@@ -124,16 +124,13 @@ def _beats_before_it_lapses(original: Changed, replica: Replica, now: float) -> 
         replica.claims.lapse = lapse  # type: ignore[method-assign]
 
 
-def _believes_what_waited(original: Changed, rounds: Gossip, message: Message, now: float, **named: Any) -> Any:
-    return original(rounds, message, now, **{**named, "late": False})
+def _believes_what_waited(original: Changed, rounds: Gossip, message: Message, now: float, *, late: bool) -> Any:
+    return original(rounds, message, now, late=False)
 
 
-def _does_not_ask_who_waited(original: Changed, rounds: Gossip, message: Message, now: float, **named: Any) -> Any:
-    requests = [*rounds.requests]
-    came_of_it = original(rounds, message, now, **named)
-    if named["late"]:
-        rounds.requests = requests
-    return came_of_it
+def _does_not_ask_who_waited(original: Changed, rounds: Gossip, message: Message, now: float, *, late: bool) -> Any:
+    received = original(rounds, message, now, late=late)
+    return evolve(received, is_from_stranger=received.is_from_stranger and not late)
 
 
 def _known_without_the_pause(original: Changed, contacts: Peers, counter: Counter, now: float) -> None:
@@ -222,12 +219,12 @@ MUTATIONS = {
     ),
     "strangers who waited are not asked": mutation(
         "6",
-        (Gossip, "receive", around(_does_not_ask_who_waited)),
+        (Gossip, "take_in", around(_does_not_ask_who_waited)),
         shown_by=scenarios.who_came_during_a_pause_is_met_after_it,
     ),
     "what waited is believed": mutation(
         "6",
-        (Gossip, "receive", around(_believes_what_waited)),
+        (Gossip, "take_in", around(_believes_what_waited)),
         shown_by=scenarios.what_waited_during_a_long_absence_brings_back_nobody,
     ),
     "nobody asks back": mutation(
