@@ -47,7 +47,7 @@ class MessageEffect:
 
 
 @frozen
-class Received:
+class TakenRequest:
     """A peer's request that was taken in: which settings are new, and whether the way to the peer is not known yet."""
 
     message: Message
@@ -211,19 +211,19 @@ class Gossip:
 
     # Answers, to peers and from peers.
 
-    def take_in(self, message: Message, now: float, *, late: bool) -> Received:
+    def take_in(self, message: Message, now: float, *, late: bool) -> TakenRequest:
         """Take in a peer's request, which is to be answered at once.
 
         `late` says that the request may have waited here while this node was away, so that the ages in it say little.
         """
         if message.sender.incarnation == self._identity.incarnation:
-            return Received(message)
+            return TakenRequest(message)
         # Those that are known only by what others say of them are strangers, too, as far as the way to them goes.
         unknown_way = not self._links.has_reached(message.sender.address)
         stranger = message.sender.incarnation not in self._contacts or unknown_way
-        return Received(message, self._take(message, now, late=late).settings, stranger)
+        return TakenRequest(message, self._take(message, now, late=late).settings, stranger)
 
-    def answer(self, received: Received, now: float, *, ask: bool) -> Message:
+    def answer(self, received: TakenRequest, now: float, *, ask: bool) -> Message:
         """Return the answer to a request that was taken in.
 
         With `ask` it asks back, because this node waits for the answers of all peers.

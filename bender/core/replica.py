@@ -18,7 +18,7 @@ from bender.core.address_conflicts import address_of
 from bender.core.claims import Claims, Merge
 from bender.core.configuration import KEYS_MAX, Configuration
 from bender.core.diagnosis import Marks, NodeDiagnosis, diagnose
-from bender.core.gossip import INVALID_KEPT_S, Gossip, Received
+from bender.core.gossip import INVALID_KEPT_S, Gossip, TakenRequest
 from bender.core.guard import LIFTED, GuardedApp, guarded_app, key_of_guard
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.links import Links
@@ -486,7 +486,7 @@ class Replica:
         """Take in a peer's request and return the answer to it."""
         return self.answer(now, self.take_in(now, message))
 
-    def take_in(self, now: float, message: Message) -> Received | None:
+    def take_in(self, now: float, message: Message) -> TakenRequest | None:
         """Take in a peer's request, after which there may be events. Give the result to `answer` before anything else.
 
         None if this node was surpassed, and has taken in nothing.
@@ -497,7 +497,7 @@ class Replica:
         late = self.away_s > 0 and now < self._away_since + self.timing.backlog_s
         return self.rounds.take_in(message, now, late=late)
 
-    def answer(self, now: float, received: Received | None) -> Message:
+    def answer(self, now: float, received: TakenRequest | None) -> Message:
         """Return the answer to a request that was taken in, and do what it has made possible."""
         if received is None:
             return Message(self.identity)
