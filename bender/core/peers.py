@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
+from typing import Literal
 
 from bender.core.ledger import Dot
 from bender.core.messages import Counter, Sender
@@ -16,6 +17,9 @@ from bender.core.timing import Timing
 #: Incarnations that are known. With ten minutes until one is forgotten, 200 nodes may start ten times each in that
 #: time; a message that names all of them is well below what peers take (`wire.NODES_MAX`).
 CONTACTS_MAX = 2_000
+
+#: How a node sees another incarnation: `replaced` if another incarnation is at its address by now.
+PeerState = Literal["heard", "silent", "left", "replaced"]
 
 
 class Peer:
@@ -187,6 +191,12 @@ class Peers:
         """Whether a contact is gone, and its address that of another incarnation now, maybe this one."""
         others = (other for other in self if not other.gone)
         return contact.gone and (contact.address == self._address or contact.address in {o.address for o in others})
+
+    def state(self, contact: Peer, now: float) -> PeerState:
+        """Return how this node sees a peer."""
+        if contact.gone:
+            return "replaced" if contact.replaced or self.succeeded(contact) else "left"
+        return "silent" if self.silent(contact, now) else "heard"
 
     def sharing_addresses(self, now: float) -> dict[str, list[str]]:
         """Return the names of the nodes that advertise the same address while they live, by that address.

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Literal
 
 from twisted.logger import Logger
 
 from bender.core import consumers
 from bender.core.address_conflicts import AddressConflicts, ConflictChanges
-from bender.core.peers import Peer
+from bender.core.peers import PeerState
 from bender.core.replica import Replica
 from bender.net.addresses import host_port
 
@@ -25,15 +24,6 @@ CONSUMERS_LOGGED_APART_S = 600.0
 #: Conflicts of registrations that `/status` names one by one, and ids that it names of each.
 CONFLICTS_SHOWN_MAX = 20
 CONFLICT_IDS_MAX = 4
-
-State = Literal["heard", "silent", "left", "replaced"]
-
-
-def state(replica: Replica, contact: Peer, now: float) -> State:
-    """How this node sees another incarnation; `replaced` is one at whose address another is now."""
-    if contact.gone:
-        return "replaced" if contact.replaced or replica.contacts.succeeded(contact) else "left"
-    return "silent" if replica.contacts.silent(contact, now) else "heard"
 
 
 def shared_addresses(replica: Replica, now: float) -> dict[str, list[str]]:
@@ -95,7 +85,7 @@ class ClusterLog:
         self._replica = replica
         self._monotonic = monotonic
         self._ready = False
-        self._states: dict[int, State] = {}
+        self._states: dict[int, PeerState] = {}
         self._shared: dict[str, list[str]] = {}
         self._named: dict[str, list[str]] = {}
         # By name of consumers, when several were seen last to have it.
@@ -128,9 +118,9 @@ class ClusterLog:
 
     def note_peers(self) -> None:
         """Call this with each sweep."""
-        now, replica, before = self._monotonic(), self._replica, self._states
-        self._states = {contact.incarnation: state(replica, contact, now) for contact in replica.contacts}
-        for contact in replica.contacts:
+        now, contacts, before = self._monotonic(), self._replica.contacts, self._states
+        self._states = {contact.incarnation: contacts.state(contact, now) for contact in contacts}
+        for contact in contacts:
             present, known = self._states[contact.incarnation], before.get(contact.incarnation)
             if present != known and (known or present == "heard"):
                 self._log.info(_LINES[present], peer=contact.name, address=contact.address)
@@ -199,7 +189,7 @@ class ClusterLog:
             self._log.info("No member of {app} is suspect any more (guard).", app=app)
 
 
-_LINES: dict[State, str] = {
+_LINES: dict[PeerState, str] = {
     "heard": "Peer {peer} at {address} is heard.",
     "silent": "Peer {peer} at {address} is silent.",
     "left": "Peer {peer} at {address} has left.",

@@ -39,7 +39,6 @@ from bender.node.cluster_log import (
     shared,
     shared_addresses,
     shared_names,
-    state,
 )
 from bender.node.consumers import Consumers
 from bender.node.counters import Counters
@@ -430,7 +429,7 @@ class Node:
             "peers": [
                 self._peer_status(contact, now)
                 for contact in replica.contacts
-                if state(replica, contact, now) != "replaced"
+                if replica.contacts.state(contact, now) != "replaced"
             ],
             "problems": self._all_problems(now),
             "unanswered": replica.links.unanswered(),
@@ -456,7 +455,7 @@ class Node:
             "address": contact.address,
             "api": _api(contact),
             "incarnation": f"{contact.incarnation:016x}",
-            "state": state(self.replica, contact, now),
+            "state": self.replica.contacts.state(contact, now),
             "lag": heard_s(contact, now),
         }
 

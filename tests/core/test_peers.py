@@ -236,6 +236,20 @@ class Succeeding(ContactsCase):
         self.assertTrue(self.contacts.succeeded(gone))
 
 
+class State(ContactsCase):
+    def test_state(self) -> None:
+        """A peer is heard or silent while it is there; gone, it has left unless another one is at its address."""
+        peer, other = self.meet(2), self.meet(3)
+        states = [self.contacts.state(peer, NOW), self.contacts.state(peer, NOW + 3.0)]
+        peer.left = True
+        states.append(self.contacts.state(peer, NOW))
+        other.address = peer.address
+        states.append(self.contacts.state(peer, NOW))
+        self.assertEqual(states, ["heard", "silent", "left", "replaced"])
+        other.replace(NOW)
+        self.assertEqual(self.contacts.state(other, NOW), "replaced")
+
+
 class Sharing(ContactsCase):
     """Two that advertise one address are named when both are heard for three intervals after they were met."""
 
