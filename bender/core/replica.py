@@ -235,6 +235,39 @@ class Replica:
 
     # Reading.
 
+    @property
+    def version(self) -> int:
+        """The version of this node's own ledger."""
+        return self.claims.ledger.version
+
+    @property
+    def own_entry_count(self) -> int:
+        """How many claims and ends of this node there are."""
+        return len(self.claims.ledger.entries)
+
+    @property
+    def entry_count(self) -> int:
+        """How many claims and ends of all nodes there are."""
+        return sum(len(ledger.entries) for ledger in self.claims.ledgers.values())
+
+    @property
+    def has_left(self) -> bool:
+        """Whether this node has sent its last heartbeat."""
+        return self.rounds.left
+
+    @property
+    def guarded_apps(self) -> set[str]:
+        """The apps with members that are listed on suspicion."""
+        return {*self.claims.guard.apps}
+
+    def unanswered(self) -> list[str]:
+        """Return the configured seeds at which no node has answered."""
+        return self.links.unanswered()
+
+    def has_reached(self, address: str) -> bool:
+        """Whether a node ever answered at an address."""
+        return self.links.has_reached(address)
+
     def invalid(self, now: float) -> dict[str, str]:
         """Return what peers have sent, or hold, that this node cannot use, by their addresses."""
         found = {

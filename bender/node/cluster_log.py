@@ -99,7 +99,7 @@ class ClusterLog:
         if replica.ready == self._ready:
             return
         self._ready = replica.ready
-        if replica.rounds.left:
+        if replica.has_left:
             return
         if not replica.ready:
             self._log.info(
@@ -182,7 +182,7 @@ class ClusterLog:
 
     def note_guard(self) -> None:
         """Call this with each sweep."""
-        before, self._guarded = self._guarded, {*self._replica.claims.guard.apps}
+        before, self._guarded = self._guarded, self._replica.guarded_apps
         for app in sorted(self._guarded - before):
             self._log.warn("Most members of {app} would be hidden: they stay listed as suspect (guard).", app=app)
         for app in sorted(before - self._guarded):

@@ -139,7 +139,7 @@ class Node:
         """Wait for a node that is back from a pause, for an interval at most; otherwise raises `NotReady` at once."""
         if self.ready:
             return
-        if self.replica.starting or self.replica.rounds.left:
+        if self.replica.starting or self.replica.has_left:
             raise NotReady
         waiting: Deferred[None] = Deferred()
         self._waiting.append(waiting)
@@ -182,7 +182,7 @@ class Node:
         """Return what a registration becomes by a request; None to renew it as it is."""
         if registered is not None and wanted.says_nothing:
             return None
-        if registered is None and len(self.replica.claims.ledger.entries) >= self._registrations_max:
+        if registered is None and self.replica.own_entry_count >= self._registrations_max:
             raise Full
         terms = wanted.applied_to(
             # A registration that is hidden here may live elsewhere, and a heal must not give it the defaults.
@@ -278,7 +278,7 @@ class Node:
 
     def lift_guard(self, app: str, author: str) -> bool:
         """Hide the members of an app that are listed on suspicion, on all nodes; False if there are none here."""
-        if app not in self.replica.claims.guard.apps:
+        if app not in self.replica.guarded_apps:
             return False
         self.replica.lift_guard(self._now(), app, author, self._sources.wall_ms())
         self._pass_on()
@@ -396,7 +396,7 @@ class Node:
         return [own, *map(_named, asked, answers)]
 
     async def _account_of(self, contact: Peer, key: str) -> NodeDiagnosis | NoDiagnosis:
-        if not self.replica.links.has_reached(contact.address):
+        if not self.replica.has_reached(contact.address):
             return NoDiagnosis(contact.name, contact.address, "was never reached from this node")
         return await self.ask_account(contact.address, key)
 
@@ -421,8 +421,8 @@ class Node:
                 "registrations": replica.view.count,
                 "backends": len(replica.settings("backend")),
                 "frontends": len(replica.settings("frontend")),
-                "claims": sum(len(ledger.entries) for ledger in replica.claims.ledgers.values()),
-                "held": len(replica.claims.ledger.entries),
+                "claims": replica.entry_count,
+                "held": replica.own_entry_count,
                 "watchers": self.journal.listeners,
             },
             "since_start": self.tally.shown(),
@@ -432,7 +432,7 @@ class Node:
                 if replica.contacts.state(contact, now) != "replaced"
             ],
             "problems": self._all_problems(now),
-            "unanswered": replica.links.unanswered(),
+            "unanswered": replica.unanswered(),
             "guarded": self.guarded(),
         }
 
@@ -547,8 +547,7 @@ class Node:
         """Hand out what the replica has made: events, requests, and its readiness."""
         self._chronicle.note_readiness()
         # First what others wait for to tell their own watchers.
-        if self.replica.rounds.requests:
-            requests = self.replica.take_requests()
+        if requests := self.replica.take_requests():
             self.tally.requests += len(requests)
             self.on_requests(requests)
         self._tell()

@@ -118,7 +118,7 @@ class LedgerPropagation:
     def _split(self, version: int) -> ReachedPeers:
         replica = self._replica
         having, lacking = replica.split(version)
-        return ReachedPeers(tuple(having), tuple(lacking), tuple(replica.links.unanswered()))
+        return ReachedPeers(tuple(having), tuple(lacking), tuple(replica.unanswered()))
 
 
 def _wake(waiting: Deferred[None]) -> None:
@@ -179,13 +179,13 @@ class ChangePropagation:
     async def until_applied(self, ask: Ask, key: str, within_s: float) -> AppliedBy:
         """Wait until all have what was done to a key here before, so many seconds at most, but for who is silent."""
         replica = self._replica
-        version = replica.claims.ledger.version
+        version = replica.version
         awaited = Awaited(key, replica.identity.incarnation, version, within_s)
         own, asking = self._begun(self.awaited(awaited)), self._ask(ask, awaited)
         try:
             reached = await self._spreading.until_reached(version, within_s)
             for contact, answer in asking.items():
-                if contact not in reached.having or replica.rounds.left:
+                if contact not in reached.having or replica.has_left:
                     answer.cancel()
             found, untold = await _gathered(own, asking)
         finally:
@@ -254,10 +254,12 @@ class ChangePropagation:
 
     def _ask(self, ask: Ask, awaited: Awaited) -> dict[Peer, _Asking]:
         """Ask those that are heard. An address that never answered is not tried: of a peer there nothing is known."""
-        now, contacts, links = self._monotonic(), self._replica.contacts, self._replica.links
+        now, replica, contacts = self._monotonic(), self._replica, self._replica.contacts
         heard = (contact for contact in contacts if not contacts.silent(contact, now))
         return {
-            contact: self._begun(ask(contact.address, awaited)) if links.has_reached(contact.address) else succeed(None)
+            contact: self._begun(ask(contact.address, awaited))
+            if replica.has_reached(contact.address)
+            else succeed(None)
             for contact in heard
         }
 
