@@ -72,6 +72,25 @@ class Sources:
     incarnation: Callable[[], int]
 
 
+class _Turn:
+    """A call into the replica: it begins with the time, and ends with passing on what the replica has made.
+
+    Nothing passes on where nothing can have been made: where a node is ready, or renews what is registered as it is.
+    """
+
+    __slots__ = ("_begin", "_end")
+
+    def __init__(self, begin: Callable[[], float], end: Callable[[], None]) -> None:
+        self._begin = begin
+        self._end = end
+
+    def __enter__(self) -> float:
+        return self._begin()
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+
 class Node:
     """A replica that clients and peers can talk to through the shells."""
 
@@ -118,6 +137,7 @@ class Node:
             self.replica, self.journal, self.consumers, self._spreading, sources.monotonic
         )
         self.tally = Counters()
+        self._turn = _Turn(self._now, self._pass_on)
         #: Called with the requests to be sent to peers whenever there are any.
         self.on_requests: Callable[[list[OutgoingMessage]], None] = lambda _: None
         #: Asks the node at an address for its account of an id.
@@ -171,10 +191,8 @@ class Node:
 
         Raises `Full` where too many registrations were made at this node already.
         """
-        try:
-            return self.replica.register(self._now(), wanted.key, partial(self._merged, wanted))
-        finally:
-            self._pass_on()
+        with self._turn as now:
+            return self.replica.register(now, wanted.key, partial(self._merged, wanted))
 
     def _merged(
         self, wanted: RegistrationRequest, registered: bytes | None, hidden: bytes | None
@@ -196,28 +214,26 @@ class Node:
 
     def renew(self, key: str) -> bytes | None:
         """Hear from a known instance; its encoded terms, or None if it is not known."""
-        body = self.replica.renew(self._now(), key)
-        self._pass_on()
-        return body
+        with self._turn as now:
+            return self.replica.renew(now, key)
 
     def renew_all(self, ids: Sequence[str]) -> list[str]:
         """Hear from many instances; returns those that are not known, as they were spelled."""
-        unknown = self.replica.renew_all(self._now(), ids)
-        if unknown:
-            # Only what is not known as it stands is worth the time to find out whether it is spelled in another way.
-            spelled = {id_: canonical_id(id_) for id_ in unknown}
-            respelled = [canonical for id_, canonical in spelled.items() if canonical != id_]
-            gone = {*self.replica.renew_all(self._now(), respelled)} if respelled else set()
-            unknown = [id_ for id_ in unknown if spelled[id_] == id_ or spelled[id_] in gone]
-        self._pass_on()
-        return unknown
+        with self._turn as now:
+            unknown = self.replica.renew_all(now, ids)
+            if unknown:
+                # Only for these it is worth the time to find out whether they are spelled in another way.
+                spelled = {id_: canonical_id(id_) for id_ in unknown}
+                respelled = [canonical for id_, canonical in spelled.items() if canonical != id_]
+                gone = {*self.replica.renew_all(now, respelled)} if respelled else set()
+                unknown = [id_ for id_ in unknown if spelled[id_] == id_ or spelled[id_] in gone]
+            return unknown
 
     def shorten(self, keys: Iterable[str], left_s: float) -> None:
         """Let instances end here in `left_s` where nobody hears from them, whatever their ttl. Never `NotReady`."""
-        now = self._now()
-        for key in keys:
-            self.replica.shorten(now, key, left_s)
-        self._pass_on()
+        with self._turn as now:
+            for key in keys:
+                self.replica.shorten(now, key, left_s)
 
     def deregister(self, key: str, *, instance: str | None = None, reason: str | None = None) -> bool:
         """Remove an instance, for a reason that all nodes announce if one is given; False if it is not known.
@@ -225,14 +241,15 @@ class Node:
         With the token `instance` only that one: raises `InstanceReplaced` where the registration has another token. One
         without a token is removed, because it may be that of this instance, renewed by a node that knows no tokens.
         """
-        now = self._now()
-        self._require_ready(now)
-        existing = None if instance is None else self.replica.winner(now, key)
-        if existing is not None and instance_of(existing) not in (None, instance):
-            raise InstanceReplaced(f"another instance of {key} has registered under that id since: nothing was removed")
-        removed = self.replica.deregister(now, key, reason)
-        self._pass_on()
-        return removed
+        with self._turn as now:
+            if not self.replica.notice(now):
+                raise NotReady
+            existing = None if instance is None else self.replica.winner(now, key)
+            if existing is not None and instance_of(existing) not in (None, instance):
+                raise InstanceReplaced(
+                    f"another instance of {key} has registered under that id since: nothing was removed"
+                )
+            return self.replica.deregister(now, key, reason)
 
     async def until_applied(self, key: str, within_s: float) -> AppliedBy:
         """Wait until all nodes that are heard, and all consumers of theirs, have what was done to a key here before.
@@ -255,8 +272,8 @@ class Node:
 
     def configure(self, key: str, body: bytes | None, author: str) -> None:
         """Set a backend or frontend, or remove it with None. Raises `Full` where too many names were ever used."""
-        self.replica.configure(self._now(), key, body, author, self._sources.wall_ms())
-        self._pass_on()
+        with self._turn as now:
+            self.replica.configure(now, key, body, author, self._sources.wall_ms())
 
     def set_state(self, registration: str, word: Override, author: str) -> None:
         """Take an operator's word on a registration. Raises `Full` where too many are kept."""
@@ -273,28 +290,23 @@ class Node:
 
     def _set_state(self, registration: str, body: bytes | None, author: str, lasts_s: float) -> None:
         key = key_of_state(registration)
-        self.replica.configure(self._now(), key, body, author, self._sources.wall_ms(), lasts_s)
-        self._pass_on()
+        with self._turn as now:
+            self.replica.configure(now, key, body, author, self._sources.wall_ms(), lasts_s)
 
     def lift_guard(self, app: str, author: str) -> bool:
         """Hide the members of an app that are listed on suspicion, on all nodes; False if there are none here."""
         if app not in self.replica.guarded_apps:
             return False
-        self.replica.lift_guard(self._now(), app, author, self._sources.wall_ms())
-        self._pass_on()
+        with self._turn as now:
+            self.replica.lift_guard(now, app, author, self._sources.wall_ms())
         return True
 
     def leave(self) -> None:
         """Tell all peers that this node stops."""
-        self.replica.leave(self._now())
-        self._spreading.end()
-        self.consumers.end()
-        self._pass_on()
-
-    def _require_ready(self, now: float) -> None:
-        if not self.replica.notice(now):
-            self._pass_on()
-            raise NotReady
+        with self._turn as now:
+            self.replica.leave(now)
+            self._spreading.end()
+            self.consumers.end()
 
     # Reading.
 
@@ -464,13 +476,18 @@ class Node:
     def begin_round(self, addresses: Iterable[str] | None = None) -> None:
         """A heartbeat to `addresses`, or to all that are known."""
         self.tally.rounds += 1
-        self.replica.round(self._now(), addresses)
-        self._pass_on()
+        with self._turn as now:
+            self.replica.round(now, addresses)
 
     def sweep(self) -> bool:
         """Do what time brings; whether there is more to do at once."""
         self.tally.sweeps += 1
-        more = self.replica.sweep(self._now())
+        with self._turn as now:
+            more = self.replica.sweep(now)
+            self._note_changes(now)
+            return more
+
+    def _note_changes(self, now: float) -> None:
         self._chronicle.note_peers()
         self._chronicle.note_addresses()
         self._chronicle.note_names()
@@ -479,28 +496,24 @@ class Node:
         self._chronicle.note_guard()
         self._chronicle.note_invalid()
         if self.replica.ready:  # before that it may list what has ended elsewhere
-            self._chronicle.note_conflicts(self._conflicts, self._conflicts.look(self._now()))
-        self._pass_on()
-        return more
+            self._chronicle.note_conflicts(self._conflicts, self._conflicts.look(now))
 
     def receive(self, message: Message) -> Message:
         """A peer's request; returns the answer to it."""
-        now = self._now()
-        received = self.replica.take_in(now, message)
-        self._tell()  # watchers need not wait for the answer
-        answer = self.replica.answer(now, received)
-        self._pass_on()
-        return answer
+        with self._turn as now:
+            received = self.replica.take_in(now, message)
+            self._tell()  # watchers need not wait for the answer
+            return self.replica.answer(now, received)
 
     def answered(self, request: OutgoingMessage, answer: Message) -> None:
         self.tally.answered += 1
-        self.replica.answered(self._now(), request, answer)
-        self._pass_on()
+        with self._turn as now:
+            self.replica.answered(now, request, answer)
 
     def failed(self, request: OutgoingMessage) -> None:
         self.tally.failed += 1
-        self.replica.failed(self._now(), request)
-        self._pass_on()
+        with self._turn as now:
+            self.replica.failed(now, request)
 
     def addresses(self) -> list[str]:
         return self.replica.addresses()

@@ -240,7 +240,7 @@ class State(ContactsCase):
     def test_state(self) -> None:
         """A peer is heard or silent while it is there; gone, it has left unless another one is at its address."""
         peer, other = self.meet(2), self.meet(3)
-        states = [self.contacts.state(peer, NOW), self.contacts.state(peer, NOW + 3.0)]
+        states = [self.contacts.state(peer, NOW), self.contacts.state(peer, NOW + 60.0)]
         peer.left = True
         states.append(self.contacts.state(peer, NOW))
         other.address = peer.address
