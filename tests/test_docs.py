@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bender.client.transport import one_by_one
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+COLUMNS_MAX = 100
 
 
 class Links(SynchronousTestCase):
@@ -41,6 +43,19 @@ class Links(SynchronousTestCase):
             for target in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text("utf-8"), re.MULTILINE)
         }
         self.assertEqual(named - targets, set())
+
+
+class Width(SynchronousTestCase):
+    def test_text_is_wrapped_at_100_columns(self) -> None:
+        """Code, tables, headings and links may be longer, also code that is a line of its own in a text."""
+        long = [
+            f"{page.relative_to(ROOT)}:{number}"
+            for page in PAGES
+            if page.name not in ("cli.md", "haproxy.md")
+            for number, line in _text_lines(page)
+            if len(line) > COLUMNS_MAX and not re.match(r"(\||#|<!--|\S*$)", re.sub("`[^`]*`", "``", line.strip()))
+        ]
+        self.assertEqual(long, [])
 
 
 class Readme(SynchronousTestCase):
@@ -81,3 +96,17 @@ class CommandLine(SynchronousTestCase):
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _text_lines(page: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a page with their numbers, without those in blocks of code and in comments."""
+    end = ""
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        if end:
+            end = "" if end in line else end
+        elif line.strip().startswith("```"):
+            end = "```"
+        elif line.strip().startswith("<!--") and "-->" not in line:
+            end = "-->"
+        else:
+            yield number, line
