@@ -1,0 +1,188 @@
+"""How much configuration clients and peers may set."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.configuration import (
+    KEPT_LONGER_S,
+    Configuration,
+    size_of,
+)
+from bender.core.ledger import NUMBER_MAX
+from bender.core.messages import ConfigSetting
+from tests.core.settings import NOW
+
+
+class QuotaTests(SynchronousTestCase):
+    """One client may use a fifth of all that there is room for; what is there may be changed and removed always."""
+
+    def setUp(self) -> None:
+        self.configuration = Configuration(10)
+
+    def made(
+        self, key: str, author: str = "one", body: bytes | None = b"{}", lasts_s: float | None = None
+    ) -> ConfigSetting:
+        return ConfigSetting(key, self.configuration.rev_next(key), 1, 0, author, body, lasts_s)
+
+    def join(self, *settings: ConfigSetting) -> None:
+        for each in settings:
+            self.assertTrue(self.configuration.join(each, NOW))
+
+    def obstacle(self, key: str, author: str = "one", body: bytes | None = b"{}", lasts_s: float | None = None) -> str:
+        return self.configuration.obstacle(self.made(key, author, body, lasts_s)) or ""
+
+    def test_names(self) -> None:
+        """Ten names may be kept, so one client may have two, of which removed ones count too."""
+        self.join(self.made("backend/a"), self.made("frontend/a"))
+        self.join(self.made("backend/a", body=None))
+        problem = "2 names of backends and frontends were set from one, as many as one client may"
+        self.assertEqual(self.obstacle("backend/b"), problem)
+        self.assertEqual(self.obstacle("backend/b", body=None), problem)
+        for key in ("backend/a", "frontend/a"):
+            self.assertEqual(self.obstacle(key), "")
+        self.assertEqual(self.obstacle("backend/b", "other"), "")
+
+    def test_names_that_others_go_on_with(self) -> None:
+        """A name is that of the client that set it last."""
+        self.join(self.made("backend/a"), self.made("backend/b"), self.made("backend/a", "other"))
+        self.assertEqual(self.obstacle("backend/c"), "")
+        self.join(self.made("backend/c", "other"))
+        self.assertNotEqual(self.obstacle("backend/d", "other"), "")
+
+    def test_names_with_histories(self) -> None:
+        """A name counts once, however often it was set."""
+        for _ in range(4):
+            self.join(self.made("backend/a"))
+        self.assertEqual(self.obstacle("backend/b"), "")
+        self.join(self.made("backend/b"))
+        self.assertNotEqual(self.obstacle("backend/c"), "")
+
+    def test_size(self) -> None:
+        """A setting takes its body, key and author, and some more."""
+        self.assertEqual(size_of(ConfigSetting("backend/a", 1, 1, 0, "ops", b"body")), 4 + 9 + 3 + 40)
+        self.assertEqual(size_of(ConfigSetting("backend/a", 1, 1, 0, "", None)), 9 + 40)
+
+    def test_one_at_least(self) -> None:
+        """However few there may be."""
+        self.configuration = Configuration(4)
+        self.assertEqual(self.obstacle("backend/a"), "")
+        self.join(self.made("backend/a"))
+        self.assertNotEqual(self.obstacle("backend/b"), "")
+
+    def test_states(self) -> None:
+        """They have room of their own, for all clients and for each."""
+        for author in "vwxyz":
+            for number in "12":
+                self.join(self.made(f"backend/{author}{number}", author))
+        self.assertNotEqual(self.obstacle("backend/a", "new"), "")
+        self.assertEqual(self.obstacle("state/a", "v", lasts_s=60.0), "")
+        self.join(self.made("state/a", "v", b"drain", 60.0), self.made("state/b", "v", b"drain", 60.0))
+        problem = "2 states were set from v, as many as one client may"
+        self.assertEqual(self.obstacle("state/c", "v", lasts_s=60.0), problem)
+        for author in "wxyz":
+            for number in "12":
+                self.join(self.made(f"state/{author}{number}", author, lasts_s=60.0))
+        self.assertEqual(self.obstacle("state/c", "new", lasts_s=60.0), "10 states are kept, as many as can be")
+
+    def test_a_client_under_several_names(self) -> None:
+        """The name is what the client says: its limits go by its address."""
+        for number in "12":
+            self.join(self.made(f"state/{number}", f"name{number} (10.0.0.7)", b"drain", 60.0))
+        problem = "2 states were set from 10.0.0.7, as many as one client may"
+        for author in ("10.0.0.7", "other (10.0.0.7)", "a (10.9.9.9) (10.0.0.7)"):
+            self.assertEqual(self.obstacle("state/c", author, lasts_s=60.0), problem)
+        self.assertEqual(self.obstacle("state/c", "name1 (10.0.0.8)", lasts_s=60.0), "")
+
+    def test_states_that_are_over(self) -> None:
+        """Room is there again when they are forgotten."""
+        self.join(self.made("state/a", lasts_s=60.0), self.made("state/b", lasts_s=60.0))
+        self.configuration.due(NOW + 60.0)
+        self.assertNotEqual(self.obstacle("state/c", lasts_s=60.0), "")
+        self.configuration.due(NOW + 60.0 + KEPT_LONGER_S)
+        self.assertEqual(self.obstacle("state/c", lasts_s=60.0), "")
+        self.assertEqual((self.configuration._keys_of_client, self.configuration._bytes_of_client), ({}, {}))
+
+    def test_bytes(self) -> None:
+        """Histories count, for the client that made each setting; removals are taken always, and give room."""
+        first = self.made("backend/a")
+        self.configuration = Configuration(10, bytes_max=10 * size_of(first))
+        self.join(first)
+        self.assertEqual(self.obstacle("backend/a"), "")
+        self.join(self.made("backend/a"))
+        used = 2 * size_of(first)
+        problem = (
+            f"the backends and frontends that were set from one take {used} bytes, as many as those of one client may"
+        )
+        self.assertEqual(self.obstacle("backend/a"), problem)
+        self.assertEqual(self.obstacle("backend/a", "other"), "")
+        self.assertEqual(self.obstacle("backend/a", body=None), "")
+        self.join(self.made("backend/a", "other"))
+        self.assertEqual(self.obstacle("backend/a"), problem)
+        self.join(self.made("backend/a", "other", None))
+        self.assertEqual(self.obstacle("backend/a"), "")
+
+    def test_all_bytes(self) -> None:
+        """When all of them are used nobody may make more."""
+        first = self.made("backend/a")
+        self.configuration = Configuration(10, bytes_max=3 * size_of(first))
+        self.join(first, self.made("backend/a", "two"), self.made("backend/a", "333"))
+        total = 3 * size_of(first)
+        self.assertEqual(
+            self.obstacle("backend/b", "new"),
+            f"the backends and frontends of this cluster and their histories take {total} bytes, as many as may be",
+        )
+        self.assertEqual(self.obstacle("backend/a", "new", None), "")
+
+    def test_bytes_of_states(self) -> None:
+        """They take none from backends, and are limited as well."""
+        first = self.made("state/a", body=b"drain", lasts_s=60.0)
+        self.configuration = Configuration(100, bytes_max=10 * size_of(first))
+        self.join(first)
+        self.join(*(ConfigSetting("state/a", rev, 1, 0, "one", b"drain", 60.0) for rev in range(2, 21)))
+        self.assertEqual(self.obstacle("backend/a"), "")
+        self.assertEqual(
+            self.obstacle("state/a", "two", b"drain", 60.0),
+            f"the states of this cluster and their histories take {10 * size_of(first)} bytes, as many as may be",
+        )
+        self.configuration.bytes_max *= 10
+        self.assertEqual(
+            self.obstacle("state/b", body=b"drain", lasts_s=60.0),
+            f"the states that were set from one take {20 * size_of(first)} bytes, as many as those of one client may",
+        )
+        self.assertEqual(self.obstacle("state/a", body=None, lasts_s=60.0), "")
+
+    def test_rev(self) -> None:
+        """After the largest there is none. Only a peer can have made that up."""
+        self.join(ConfigSetting("backend/a", NUMBER_MAX - 1, 1, 0, "one", b"{}"))
+        self.assertEqual(self.obstacle("backend/a"), "")
+        self.join(self.made("backend/a"))
+        problem = "backend/a was changed too often to be changed again: use another name"
+        self.assertEqual((self.obstacle("backend/a"), self.obstacle("backend/a", body=None)), (problem, problem))
+
+
+class PeersTests(SynchronousTestCase):
+    """What peers bring is taken beyond the limits for clients, but not without end."""
+
+    def taken(self, configuration: Configuration, keys: str, count: int, lasts_s: float | None = None) -> int:
+        made = (ConfigSetting(f"{keys}/{i}", 1, 1, 0, "ops", b"drain", lasts_s) for i in range(count))
+        return sum(configuration.join(each, NOW) for each in made)
+
+    def test_names(self) -> None:
+        """Twice as many; what is known may be changed always."""
+        configuration = Configuration(10)
+        self.assertEqual(self.taken(configuration, "backend", 30), 20)
+        self.assertTrue(configuration.join(ConfigSetting("backend/0", 2, 1, 0, "ops", None), NOW))
+        self.assertEqual(self.taken(configuration, "state", 30, 60.0), 20)
+        self.assertTrue(configuration.join(ConfigSetting("state/0", 2, 1, 0, "ops", None, 60.0), NOW))
+        self.assertEqual(len(configuration), 40)
+
+    def test_bytes(self) -> None:
+        """Twice as many, of states and of others."""
+        size = size_of(ConfigSetting("backend/0", 1, 1, 0, "ops", b"drain"))
+        configuration = Configuration(100, bytes_max=5 * size)
+        self.assertEqual(self.taken(configuration, "backend", 10), 10)
+        self.assertEqual(self.taken(configuration, "frontend", 10), 0)
+        self.assertTrue(configuration.join(ConfigSetting("backend/0", 2, 1, 0, "ops", b"x"), NOW))
+        self.assertGreater(self.taken(configuration, "state", 50, 60.0), 9)
+        self.assertLess(len(configuration), 25)
