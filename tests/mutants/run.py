@@ -41,7 +41,7 @@ SEEDS = (1, 3, 5, 6, 7, 9, 11, 12)
 
 #: Property tests that take longer than all other tests together: tried last, and on what they are about alone.
 LONG = {
-    "ledger": "tests.core.test_ledger.CopiesTests.test_any_exchange_of_deltas",
+    "ledger": "tests.core.test_ledger_copies.CopiesTests.test_any_exchange_of_deltas",
     "replica": "tests.core.test_replica.LifeTests.test_any_life",
 }
 LONG_S = 30.0
