@@ -1,0 +1,22 @@
+"""What the tests of the model share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.model import Invalid, RegistrationRequest
+from bender.core.timing import Timing
+
+TIMING = Timing()
+WEB = RegistrationRequest("web", "1.0", "10.0.0.5", 80)
+
+
+class ModelCase(SynchronousTestCase):
+    def invalid(self, field: str, parse: Any, *args: Any) -> str:
+        """Expect that something is refused on account of a field, which its message names."""
+        error = self.assertRaises(Invalid, parse, *args)
+        self.assertEqual(error.field, field)
+        self.assertTrue(str(error).startswith(f"{field}: "), str(error))
+        return str(error)
