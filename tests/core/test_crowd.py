@@ -11,7 +11,7 @@ from bender.core.links import UNREACHED_MAX, partners
 from bender.core.messages import Counter, Message, OutgoingMessage
 from bender.core.peers import CONTACTS_MAX
 from tests.core.cluster import KEY, Cluster
-from tests.core.test_gossip import NOW, RoundsCase, counter, ledger, sender
+from tests.core.gossip_case import NOW, RoundsCase, counter, ledger, sender
 
 
 class Full(RoundsCase):

@@ -1,0 +1,85 @@
+"""Conversations of one node with peers that a test writes by hand."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.claims import Claims
+from bender.core.configuration import Configuration
+from bender.core.gossip import Gossip
+from bender.core.ledger import Claim, Ledger
+from bender.core.links import Links
+from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
+from bender.core.peers import Peer, Peers
+from bender.core.timing import Timing
+from bender.core.view import View
+from tests.core.cluster import BODY, TTL_S, update
+
+NOW = 1000.0
+INTERVAL_S = 2.0
+
+
+def sender(number: int) -> Sender:
+    return Sender(number, f"n{number}", f"n{number}:1730", 1700 + number)
+
+
+def setting(key: str = "backend/web", rev: int = 1) -> ConfigSetting:
+    return ConfigSetting(key, rev, 9, 0, "ops", b"{}")
+
+
+def counter(number: int, beats: int, age_s: float = 0.0) -> Counter:
+    return Counter(number, f"n{number}", f"n{number}:1730", beats, age_s, api_port=1700 + number)
+
+
+def ledger(number: int, *keys: str) -> Ledger:
+    made = Ledger(number)
+    for key in keys:
+        made.add(Claim(number, made.next_n, key, BODY, TTL_S, 1, number, made.next_n))
+    return made
+
+
+class RoundsCase(SynchronousTestCase):
+    """Node 1, to which others talk by hand."""
+
+    def setUp(self) -> None:
+        self.begin()
+
+    def begin(self, page_entries_max: int = 1000) -> None:
+        timing = Timing(INTERVAL_S, 20.0)
+        self.contacts = Peers("n1:1730", timing)
+        self.claims = Claims(1, timing, self.contacts, View(), NOW)
+        self.configuration = Configuration(1000)
+        self.links = Links(1, "n1:1730", {})
+        parts = (self.contacts, self.claims, self.configuration, self.links)
+        self.rounds = Gossip(sender(1), *parts, INTERVAL_S, NOW, page_entries_max)
+
+    def meet(self, number: int, beats: int = 5, age_s: float = 0.0) -> Peer:
+        """Somebody who was heard, and found at its address."""
+        self.contacts.meet(counter(number, beats, age_s), NOW)
+        self.contacts.hear(counter(number, beats, age_s), NOW)
+        self.links.answered(f"n{number}:1730", number)
+        contact = self.contacts.get(number)
+        assert contact is not None
+        return contact
+
+    def register(self, *keys: str) -> None:
+        for key in keys:
+            self.claims.register(key, update(BODY, TTL_S), NOW)
+
+    def tell(self, told: Ledger) -> None:
+        self.claims.join(told.delta(self.claims.head(told.incarnation)))
+
+    def receive(
+        self, message: Message, at: float = NOW, *, ask: bool = False, late: bool = False
+    ) -> tuple[Message, tuple[str, ...]]:
+        received = self.rounds.take_in(message, at, late=late)
+        return self.rounds.answer(received, at, ask=ask), received.settings
+
+    def asked(self, number: int = 2) -> OutgoingMessage:
+        """A round with somebody is under way."""
+        self.rounds.ask([f"n{number}:1730"], NOW)
+        (request,) = self.rounds.take_requests()
+        return request
+
+    def sent(self) -> list[str]:
+        return [request.address for request in self.rounds.take_requests()]

@@ -1,0 +1,423 @@
+"""The receiving half of conversations, message by message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bender.core.configuration import Configuration
+from bender.core.gossip import INVALID_REMEMBERED_MAX, SETTINGS_PER_MESSAGE_MAX
+from bender.core.ledger import Delta, Head
+from bender.core.messages import Counter, Message, OutgoingMessage
+from bender.core.validity import Validity
+from tests.core.cluster import KEY, TTL_S
+from tests.core.gossip_case import INTERVAL_S, NOW, RoundsCase, counter, ledger, sender, setting
+
+
+class Answering(RoundsCase):
+    """A peer's round."""
+
+    def greeting(self, number: int = 2, heads: Mapping[int, Head] | None = None, digest: int | None = None) -> Message:
+        digest = self.configuration.digest if digest is None else digest
+        return Message(sender(number), heads or {}, (counter(number, 6),), ask=NOW - 0.1, digest=digest)
+
+    def test_all_there_is(self) -> None:
+        """It gets what it lacks, the counters of whom it comes from, and the echo of its question."""
+        self.meet(2)
+        self.meet(3, beats=0)
+        self.register(KEY, KEY + "1")
+        self.tell(ledger(3, KEY))
+        answer, settings = self.receive(self.greeting())
+        self.assertEqual(([delta.incarnation for delta in answer.deltas], answer.echo), ([1, 3], NOW - 0.1))
+        self.assertEqual([each.incarnation for each in answer.counters], [1, 2, 3])
+        self.assertEqual((answer.ask, answer.bucket_digests, settings), (None, (), ()))
+        self.assertEqual(answer.heads, {1: Head(2, 2), 3: Head(1, 1)})
+        self.assertEqual(self.sent(), [])
+        self.assertIsNone(self.rounds.surpassed(Message(sender(2), {1: Head(2, 2)})))
+
+    def test_others_alone(self) -> None:
+        """What was passed on of others says nothing of what was sent of one's own."""
+        self.meet(2)
+        self.meet(3)
+        self.register(KEY)
+        self.tell(ledger(3, KEY, KEY + "1"))
+        self.receive(self.greeting(heads={1: Head(1, 1)}))
+        self.assertEqual(self.rounds.surpassed(Message(sender(2), {1: Head(1, 1)})), 0)
+
+    def test_a_page(self) -> None:
+        """A page has no echo, and neither has what leaves a ledger out."""
+        for page_entries_max, found in ((1, [1]), (2, [1]), (3, [1, 3])):
+            self.begin(page_entries_max)
+            self.meet(2)
+            self.meet(3)
+            self.register(KEY, KEY + "1")
+            self.tell(ledger(3, KEY))
+            answer, _ = self.receive(self.greeting())
+            self.assertEqual([delta.incarnation for delta in answer.deltas], found)
+            self.assertEqual(answer.echo is None, page_entries_max < 3)
+
+    def test_what_is_not_passed_on(self) -> None:
+        """Its own ledger, and those whose nodes are not heard."""
+        self.meet(2)
+        self.contacts.meet(counter(3, 5), NOW)
+        self.tell(ledger(2, KEY))
+        self.tell(ledger(3, KEY))
+        answer, _ = self.receive(self.greeting())
+        self.assertEqual((answer.deltas, answer.echo), ((), NOW - 0.1))
+
+    def test_another_configuration(self) -> None:
+        self.meet(2)
+        answer, _ = self.receive(self.greeting(digest=1))
+        self.assertEqual(answer.bucket_digests, self.configuration.bucket_digests)
+
+    def test_asks_back(self) -> None:
+        self.meet(2)
+        self.assertEqual(self.receive(self.greeting(), ask=True)[0].ask, NOW)
+
+    def test_asks_back_while_it_waits(self) -> None:
+        """It does while a claim is due here."""
+        self.meet(2)
+        self.register(KEY)
+        self.claims.lapse(NOW + TTL_S + 1.0)
+        self.assertTrue(self.rounds.waiting(NOW + TTL_S + 1.0))
+        answer, _ = self.receive(self.greeting(), NOW + TTL_S + 1.0)
+        self.assertEqual(answer.ask, NOW + TTL_S + 1.0)
+
+    def test_stranger(self) -> None:
+        """Who is new is asked in its turn, and so is who was heard of from others alone."""
+        self.receive(self.greeting(3))
+        self.assertEqual(self.sent(), ["n3:1730"])
+        self.contacts.meet(counter(4, 5), NOW)
+        self.receive(self.greeting(4))
+        self.assertEqual(self.sent(), ["n4:1730"])
+
+    def test_taken_in(self) -> None:
+        """Everything is taken in before the answer is made, so that events need not wait for it."""
+        self.rounds.take_in(self.greeting(3), NOW, late=False)
+        self.assertEqual((3 in self.contacts, self.sent()), (True, []))
+
+    def test_late(self) -> None:
+        """What may have waited here introduces nobody; who sent it is asked whether it is there."""
+        self.meet(2)
+        self.receive(self.greeting(3, {1: Head(0, 0)}), late=True)
+        self.assertEqual((3 in self.contacts, self.sent()), (False, ["n3:1730"]))
+        self.receive(self.greeting(2), late=True)
+        contact = self.contacts.get(2)
+        assert contact is not None
+        self.assertEqual((contact.beats, contact.known_beats), (6, 6))
+
+    def test_itself(self) -> None:
+        """A question of one's own is answered with a greeting, and nothing is taken of it."""
+        self.register(KEY)
+        answer, settings = self.receive(Message(sender(1), {}, (counter(2, 5),)))
+        self.assertEqual((answer.heads, answer.deltas, settings), ({1: Head(1, 1)}, (), ()))
+        self.assertEqual(len(self.contacts), 0)
+
+    def test_push(self) -> None:
+        """A push is answered by how far it has led, and by what is in the same buckets."""
+        self.meet(2)
+        here = setting("backend/here")
+        self.configuration.join(here, NOW)
+        number = next(i for i in range(256) if self.configuration.bucket(i))
+        push = Message(
+            sender(2), None, (counter(2, 6),), (ledger(2, KEY).delta(Head()),), buckets=(number,), settings=(setting(),)
+        )
+        answer, settings = self.receive(push)
+        self.assertEqual((answer.heads, settings), ({2: Head(1, 1)}, ("backend/web",)))
+        self.assertEqual(answer.settings, (here,))
+        self.assertEqual(self.receive(push)[1], ())
+        known = Message(sender(2), None, buckets=(number,), settings=(here,))
+        self.assertEqual(self.receive(known)[0].settings, ())
+
+
+class Taking(RoundsCase):
+    """What a message changes."""
+
+    def take(self, message: Message, at: float = NOW) -> None:
+        self.rounds.answer(self.rounds.take_in(message, at, late=False), at, ask=False)
+
+    def test_counters(self) -> None:
+        """A counter is believed together with the version of the ledger that it came with."""
+        self.meet(2)
+        self.contacts.meet(counter(3, 4), NOW)
+        three = self.contacts.get(3)
+        assert three is not None
+        self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 5),)))
+        self.assertEqual((three.beats, three.known_beats), (-1, 5))
+        told = ledger(3, KEY)
+        self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 5),), (told.delta(Head()),)))
+        self.assertEqual((three.beats, self.claims.shown(KEY)), (5, told.entries[1]))
+        self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 6),)))
+        self.assertEqual(three.beats, 6)
+
+    def test_no_news(self) -> None:
+        """The same heartbeat can be older than it seemed, also where its ledger is not here."""
+        two = self.meet(2)
+        self.take(Message(sender(2), {2: Head(5, 5)}, (counter(2, 5, 1.0),)))
+        self.assertEqual(two.heard_at, NOW - 1.0)
+
+    def test_without_heads(self) -> None:
+        """In a push it is the version of its delta."""
+        two = self.meet(2)
+        told = ledger(2, KEY, KEY + "1")
+        self.take(Message(sender(2), None, (counter(2, 6),), (told.delta(Head(1, 1)),)))
+        self.assertEqual((two.beats, self.claims.head(2)), (5, Head()))
+        self.take(Message(sender(2), None, (counter(2, 6),), (told.delta(Head()),)))
+        self.assertEqual((two.beats, self.claims.head(2)), (6, Head(2, 2)))
+
+    def test_own_counter(self) -> None:
+        """A node does not count itself among its contacts."""
+        self.meet(2)
+        self.take(Message(sender(2), {}, (counter(1, 5),)))
+        self.assertNotIn(1, self.contacts)
+
+    def test_heads(self) -> None:
+        """What a peer has shown is remembered, of whom this node knows, and never goes back."""
+        two = self.meet(2)
+        self.meet(3)
+        self.take(Message(sender(2), {1: Head(4, 4), 3: Head(7, 8), 9: Head(1, 1)}))
+        self.take(Message(sender(2), {1: Head(3, 3), 3: Head(9, 9)}))
+        self.assertEqual(two.heads, {1: 4, 3: 9})
+        two.heads.clear()
+        self.take(Message(sender(2), {1: Head(0, 2)}))
+        self.assertEqual(two.heads, {1: 0})
+
+    def test_echo(self) -> None:
+        """It counts where all that came with it fitted."""
+        two = self.meet(2)
+        gap = ledger(2, KEY, KEY + "1").delta(Head(1, 1))
+        self.take(Message(sender(2), {}, (), (gap,), echo=NOW))
+        self.assertEqual(two.echoed, float("-inf"))
+        for echo, known in ((NOW, NOW), (NOW - 1.0, NOW), (NOW + 1.0, NOW + 1.0)):
+            self.take(Message(sender(2), {}, echo=echo))
+            self.assertEqual(two.echoed, known)
+
+    def test_older_than_the_pages(self) -> None:
+        """It is an echo of nothing; once the ledger's own node is silent, what is older may complete the copy."""
+        two, three = self.meet(2), self.meet(3)
+        told = ledger(3, KEY, KEY + "1", KEY + "2")
+        older = told.delta(Head())
+        told.remove(1)
+        self.claims.join(told.delta(Head(), 1))
+        for at, head in ((NOW + 5.9, Head(0, 2)), (NOW + 6.0, Head())):
+            self.take(Message(sender(2), {}, (), (older,), echo=NOW), at)
+            self.assertEqual((two.echoed, self.claims.head(3)), (float("-inf"), head))
+        self.take(Message(sender(2), {}, (), (older,), echo=NOW), NOW + 6.0)
+        self.assertEqual((two.echoed, self.claims.head(3)), (NOW, Head(3, 3)))
+        self.assertFalse(three.gone)
+
+    def test_another_content(self) -> None:
+        """Of a version that a peer has with a larger checksum, everything is asked for."""
+        self.meet(2)
+        self.meet(3)
+        self.tell(ledger(3, KEY))
+        checksum = self.claims.head(3).checksum or 0
+        answer, _ = self.receive(Message(sender(2), {3: Head(1, 1, checksum + 1)}, ask=NOW))
+        self.assertEqual(answer.heads, {})
+
+    def test_ledgers_that_are_not_taken(self) -> None:
+        """One's own is not, nor that of nobody known."""
+        self.meet(2)
+        self.take(Message(sender(2), {}, (), (ledger(1, KEY).delta(Head()), ledger(9, KEY).delta(Head()))))
+        self.assertEqual([*self.claims.heads()], [])
+
+    def test_gap_beside_others(self) -> None:
+        """What does not fit keeps nothing else from being taken."""
+        self.meet(2)
+        self.meet(3)
+        deltas = (ledger(2, KEY, KEY + "1").delta(Head(1, 1)), ledger(3, KEY).delta(Head()))
+        self.take(Message(sender(2), {}, (), deltas))
+        self.assertEqual([*self.claims.heads()], [3])
+
+    def test_back_to_life(self) -> None:
+        """Who is heard again has its claims looked at again, whenever they were hidden."""
+        two = self.meet(2)
+        self.tell(ledger(2, KEY))
+        self.claims.refresh(KEY, NOW)
+        self.claims.refresh(KEY, NOW + 20.0)
+        self.assertIsNone(self.claims.shown(KEY))
+        self.take(Message(sender(2), {2: Head(1, 1)}, (counter(2, 9),)), NOW + 20.0)
+        self.claims.settle(NOW + 20.0)
+        self.assertIsNotNone(self.claims.shown(KEY))
+        self.assertEqual(two.beats, 9)
+
+
+class Invalid(RoundsCase):
+    """What is wrong with a setting is noted by the address of who sent it."""
+
+    def begin(self, page_entries_max: int = 1000) -> None:
+        super().begin(page_entries_max)
+        self.rounds._validity = Validity(lambda _: None, lambda each: None if each.rev else "it is wrong")
+
+    def send(self, number: int, at: float) -> None:
+        self.receive(Message(sender(number), settings=(setting(rev=0),)), at)
+
+    def test_the_latest(self) -> None:
+        """Of more addresses than are remembered those go first from which nothing wrong came for longest."""
+        for number in range(2, INVALID_REMEMBERED_MAX + 2):
+            self.send(number, NOW)
+        self.send(2, NOW + 1.0)
+        self.send(1000, NOW + 2.0)
+        self.assertEqual(len(self.rounds.invalid), INVALID_REMEMBERED_MAX)
+        self.assertNotIn("n3:1730", self.rounds.invalid)
+        self.assertEqual([*self.rounds.invalid][-2:], ["n2:1730", "n1000:1730"])
+
+    def test_forgotten(self) -> None:
+        """It goes some time after the last one came."""
+        self.send(2, NOW)
+        self.send(3, NOW + 1.0)
+        self.rounds.forget_invalid(NOW)
+        self.assertEqual(self.rounds.invalid, {"n3:1730": ("it is wrong", NOW + 1.0)})
+
+
+class Answered(RoundsCase):
+    """A peer answers a round, and gets what it lacks in its turn."""
+
+    def answer(self, request: OutgoingMessage, message: Message, at: float = NOW) -> list[Message]:
+        self.rounds.answered(request, message, at)
+        return [request.message for request in self.rounds.take_requests()]
+
+    def message(self, *deltas: Delta, heads: Mapping[int, Head] | None = None, digest: int | None = None) -> Message:
+        digest = self.configuration.digest if digest is None else digest
+        return Message(sender(2), heads or {}, (counter(2, 6),), deltas, digest=digest)
+
+    def test_found(self) -> None:
+        """Who answered is known to be there, and how long that took; another that was there before is not any more."""
+        self.contacts.meet(Counter(3, "n3", "n2:1730", 5, 9.0), NOW - 9.0)
+        request = self.asked()
+        self.assertEqual(self.answer(request, self.message(), NOW + 0.5), [])
+        link, former = self.links["n2:1730"], self.contacts.get(3)
+        self.assertEqual((link.incarnation, link.rounds, link.answer_s), (2, set(), 0.5))
+        self.assertEqual(former and former.replaced_at, NOW)
+        self.assertIn(2, self.contacts)
+
+    def test_itself(self) -> None:
+        """Where this node itself has answered, nothing else is made of it."""
+        request = self.asked()
+        self.assertEqual(self.rounds.answered(request, Message(sender(1), {}, (counter(2, 6),)), NOW), ())
+        self.assertEqual((self.links["n2:1730"].incarnation, len(self.contacts)), (1, 0))
+
+    def test_agreed(self) -> None:
+        """A peer with the same configuration agrees, as of the question."""
+        two = self.meet(2)
+        request = self.asked()
+        self.answer(request, self.message(digest=1))
+        self.assertEqual(two.agreed, float("-inf"))
+        self.answer(request, self.message())
+        self.assertEqual(two.agreed, NOW)
+        self.rounds.ask(["n2:1730"], NOW - 5.0)
+        (earlier,) = self.rounds.take_requests()
+        self.answer(earlier, self.message())
+        self.assertEqual(two.agreed, NOW)
+
+    def test_second_request(self) -> None:
+        """It has no heads, and a counter for each ledger in it."""
+        self.meet(2)
+        self.meet(3)
+        self.tell(ledger(3, KEY))
+        (second,) = self.answer(self.asked(), self.message())
+        self.assertEqual((second.heads, second.counters, second.echo), (None, (counter(3, 5),), None))
+        self.assertEqual([delta.incarnation for delta in second.deltas], [3])
+        taken = OutgoingMessage("n2:1730", second, INTERVAL_S)
+        self.assertEqual(self.answer(taken, Message(sender(2), {3: Head(1, 1)})), [])
+        self.assertEqual(self.answer(self.asked(), self.message(heads={3: Head(1, 1)})), [])
+
+    def test_asked_back(self) -> None:
+        """Who asks back gets its echo at once, unless there is more than a page."""
+        self.begin(page_entries_max=1)
+        self.meet(2)
+        asking = Message(sender(2), {}, digest=self.configuration.digest, ask=77.0)
+        (second,) = self.answer(self.asked(), asking)
+        self.assertEqual((second.echo, second.deltas), (77.0, ()))
+        self.register(KEY, KEY + "1")
+        (second,) = self.answer(self.asked(), asking)
+        self.assertEqual((second.echo, len(second.deltas)), (None, 1))
+
+    def test_buckets(self) -> None:
+        """Where the configurations differ all that is in the same bucket goes over, and what is new comes back."""
+        self.meet(2)
+        here = setting()
+        other = Configuration(1000)
+        self.configuration.join(here, NOW)
+        answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
+        (second,) = self.answer(self.asked(), answer)
+        self.assertEqual((len(second.buckets), second.settings, second.deltas), (1, (here,), ()))
+        self.assertEqual(self.configuration.bucket(second.buckets[0]), [here])
+
+    def test_many_buckets(self) -> None:
+        """As many as fit, and one at least."""
+        self.meet(2)
+        for i in range(2 * SETTINGS_PER_MESSAGE_MAX):
+            self.configuration.join(setting(f"backend/b{i}"), NOW)
+        other = Configuration(1000)
+        answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
+        (second,) = self.answer(self.asked(), answer)
+        following = self.configuration.bucket(self.configuration.differing(other.bucket_digests)[len(second.buckets)])
+        self.assertLessEqual(len(second.settings), SETTINGS_PER_MESSAGE_MAX)
+        self.assertGreater(len(second.settings) + len(following), SETTINGS_PER_MESSAGE_MAX)
+
+    def test_agreement(self) -> None:
+        """When all that differs was in the second request, the answer to that brings the configuration of the round."""
+        two = self.meet(2)
+        self.configuration.join(setting(), NOW)
+        other = Configuration(1000)
+        answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
+        self.rounds.answered(self.asked(), answer, NOW + 0.5)
+        (second,) = self.rounds.take_requests()
+        self.assertEqual((second.compares, two.agreed), (NOW, float("-inf")))
+        self.rounds.answered(second, Message(sender(2), {}), NOW + 1.0)
+        self.assertEqual(two.agreed, NOW)
+
+    def test_no_agreement(self) -> None:
+        """Not where more differs than was in it, or nothing of that was."""
+        self.meet(2)
+        self.register(KEY)
+        self.rounds.answered(self.asked(), self.message(), NOW)
+        (without,) = self.rounds.take_requests()
+        for i in range(2 * SETTINGS_PER_MESSAGE_MAX):
+            self.configuration.join(setting(f"backend/b{i}"), NOW)
+        other = Configuration(1000)
+        answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
+        self.rounds.answered(self.asked(), answer, NOW)
+        (partly,) = self.rounds.take_requests()
+        self.assertEqual((without.message.buckets, len(without.message.deltas), without.compares), ((), 1, None))
+        self.assertGreater(len(partly.message.buckets), 0)
+        self.assertIsNone(partly.compares)
+
+    def test_more_to_come(self) -> None:
+        """After a page the next round follows at once; not if it was no news."""
+        self.meet(2)
+        page = ledger(2, KEY, KEY + "1").delta(Head(), 1)
+        request = self.asked()
+        (following,) = self.answer(request, self.message(page, heads={2: Head(2, 2)}), NOW + 0.5)
+        self.assertEqual((following.ask, self.rounds.paged_at), (NOW + 0.5, NOW + 0.5))
+        self.assertEqual(self.answer(request, self.message(page, heads={2: Head(2, 2)})), [])
+
+    def test_more_to_come_of_one(self) -> None:
+        self.meet(2)
+        self.meet(3)
+        deltas = (ledger(3, KEY).delta(Head()), ledger(2, KEY, KEY + "1").delta(Head(), 1))
+        (following,) = self.answer(self.asked(), self.message(*deltas, heads={3: Head(1, 1), 2: Head(2, 2)}))
+        self.assertEqual(following.ask, NOW)
+
+    def test_all_has_come(self) -> None:
+        """After what was no page it does not."""
+        self.meet(2)
+        whole = ledger(2, KEY).delta(Head())
+        self.assertEqual(self.answer(self.asked(), self.message(whole, heads={2: Head(1, 1)})), [])
+        self.assertEqual(self.rounds.paged_at, float("-inf"))
+
+    def test_a_page_was_taken(self) -> None:
+        """A second request that was a page, and was taken, is followed by a round; and so is one that brought news."""
+        self.begin(page_entries_max=1)
+        self.meet(2)
+        self.register(KEY, KEY + "1")
+        self.rounds.answered(self.asked(), self.message(), NOW)
+        (second,) = self.rounds.take_requests()
+        for heads, asks in (({1: Head(0, 1)}, 1), ({}, 0), (None, 0)):
+            answer = Message(sender(2), heads)
+            self.assertEqual(len(self.answer(second, answer)), asks)
+        brought = Message(sender(2), {}, settings=(setting(),))
+        self.assertEqual(self.rounds.answered(second, brought, NOW), ("backend/web",))
+        self.assertEqual(self.sent(), ["n2:1730"])
+        self.assertEqual(self.rounds.answered(second, brought, NOW), ())
+        self.assertEqual(self.sent(), [])
