@@ -10,8 +10,8 @@ from bender.core.peers import Peers
 from bender.core.timing import Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import View
+from tests.core.claims_case import NOW, OTHER_KEY, ClaimsCase
 from tests.core.cluster import KEY, TTL_S, Cluster, update
-from tests.core.test_claims import NOW, OTHER_KEY, ClaimsCase
 
 TERMS = b'{"ttl":10.0,"weight":1,"meta":{},"registered":5,"node":"n1"}'
 NEWER = TERMS.replace(b"{}", b'{"v":2}')

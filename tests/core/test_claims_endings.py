@@ -1,0 +1,288 @@
+"""Rules 1 to 4: how registrations lapse and end, and what peers are told of it."""
+
+from __future__ import annotations
+
+from bender.core.claims import KEYS_PER_SLICE
+from bender.core.ledger import Claim, Copy, Delta, Gap, Head, Ledger
+from bender.core.timing import TTL_S_MAX
+from bender.core.validity import VALIDITY
+from tests.core.claims_case import NOW, OTHER_KEY, ClaimsCase
+from tests.core.cluster import BODY, KEY, TTL_S, update
+
+
+class Lapsing(ClaimsCase):
+    """Rule 3: a claim is over at NOW + 10."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+
+    def is_there(self) -> bool:
+        return self.claims.index.lease(KEY) is not None
+
+    def test_alone(self) -> None:
+        """With nobody to be asked it goes at once."""
+        self.assertFalse(self.claims.lapse(NOW + 10.0))
+        self.assertTrue(self.is_there())
+        self.assertFalse(self.claims.lapse(NOW + 10.25))
+        self.assertFalse(self.is_there())
+        self.assertEqual(self.happened(), [("online", "registered"), ("offline", "expired")])
+
+    def test_just_now(self) -> None:
+        """A deadline that has just come is over."""
+        self.claims.leases.due[self.lease()] = None
+        self.claims.end_due(NOW + 9.9)
+        self.assertEqual((self.is_there(), self.claims.leases.due), (True, {}))
+        self.claims.leases.due[self.lease()] = None
+        self.claims.end_due(NOW + 10.0)
+        self.assertFalse(self.is_there())
+
+    def test_asked(self) -> None:
+        """It waits for an answer to what was asked after its deadline."""
+        contact = self.hear(2, NOW + 9.0)
+        self.hear(3, NOW + 9.0).echoed = NOW + 30.0
+        contact.echoed = NOW + 9.9
+        self.claims.lapse(NOW + 10.25)
+        self.assertEqual((self.is_there(), self.claims.unconfirmed(NOW + 10.25)), (True, True))
+        contact.echoed = NOW + 10.0
+        self.assertFalse(self.claims.unconfirmed(NOW + 10.25))
+        self.claims.end_due(NOW + 10.25)
+        self.assertFalse(self.is_there())
+
+    def test_asked_about_one(self) -> None:
+        """Ends, and claims that were ended, need no question; what is due from now on needs one."""
+        self.hear(2, NOW + 9.0)
+        self.claims.register(OTHER_KEY, update(BODY, TTL_S), NOW)
+        self.claims.leases.due[self.lease(OTHER_KEY)] = NOW
+        self.assertFalse(self.claims.unconfirmed(NOW + 10.0))
+        self.claims.leases.due[self.lease()] = None
+        self.assertFalse(self.claims.unconfirmed(NOW + 9.9))
+        self.assertTrue(self.claims.unconfirmed(NOW + 10.0))
+
+    def test_no_answer(self) -> None:
+        """It waits for 4.5·I at most."""
+        self.hear(2, NOW + 9.0)
+        self.claims.lapse(NOW + 14.4)
+        self.assertTrue(self.is_there())
+        self.claims.lapse(NOW + 14.5)
+        self.assertFalse(self.is_there())
+
+    def test_renewed_while_due(self) -> None:
+        contact = self.hear(2, NOW + 9.0)
+        self.claims.lapse(NOW + 10.25)
+        self.lease().deadline = NOW + 20.0
+        contact.echoed = NOW + 30.0
+        self.claims.lapse(NOW + 10.5)
+        self.assertEqual((self.is_there(), self.claims.leases.due), (True, {}))
+        self.assertFalse(self.claims.unconfirmed(NOW + 10.5))
+        self.claims.lapse(NOW + 20.25)
+        self.assertFalse(self.is_there())
+
+    def test_another_of_the_same(self) -> None:
+        """Another claim of the key keeps it until all who were asked have shown that they have that one."""
+        two, three = self.hear(2, NOW + 9.0), self.hear(3, NOW + 9.0)
+        self.tell(2, root=(1, 1))
+        two.echoed = three.echoed = NOW + 10.0
+        self.claims.lapse(NOW + 10.25)
+        self.assertTrue(self.is_there())
+        three.heads[2] = 1
+        self.claims.lapse(NOW + 10.25)
+        self.assertFalse(self.is_there())
+
+    def test_another_of_less(self) -> None:
+        """One that says less has to follow first."""
+        two = self.hear(2, NOW + 9.0)
+        self.tell(2, root=(0, 9))
+        two.echoed = NOW + 10.0
+        self.claims.lapse(NOW + 10.25)
+        self.assertTrue(self.is_there())
+
+    def test_another_that_does_not_count(self) -> None:
+        """Claims that were ended, or whose node is not heard, are none."""
+        two = self.hear(2, NOW + 9.0)
+        self.tell(2, root=(0, 9))
+        self.end(2, (0, 9))
+        self.tell(3, root=(0, 8))
+        two.echoed = NOW + 10.0
+        self.claims.lapse(NOW + 10.25)
+        self.assertFalse(self.is_there())
+
+    def test_slices(self) -> None:
+        """No more than a slice goes at once."""
+        for i in range(KEYS_PER_SLICE):
+            self.claims.register(f"{KEY}{i}", update(BODY, TTL_S), NOW)
+        self.assertTrue(self.claims.lapse(NOW + 10.25))
+        self.assertEqual(len(self.own()), 1)
+        self.assertFalse(self.claims.lapse(NOW + 10.25))
+        self.assertEqual(self.own(), [])
+
+
+class Ending(ClaimsCase):
+    """Rule 4: what is over of what was ended."""
+
+    def test_own_claim(self) -> None:
+        """One's own claim goes when all have the end."""
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        two, three = self.hear(2), self.hear(3)
+        two.echoed = three.echoed = NOW + 90.0
+        self.end(2, (1, 1))
+        self.claims.refresh(KEY, NOW)
+        self.claims.end_due(NOW + 0.25)
+        self.assertEqual(len(self.own()), 1)
+        three.heads[2] = 1
+        self.claims.end_due(NOW + 0.25)
+        self.assertEqual(self.own(), [])
+
+    def test_own_claim_at_last(self) -> None:
+        """Or 4.5·I after it was seen."""
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        self.hear(2)
+        self.hear(3)
+        self.end(2, (1, 1))
+        self.claims.refresh(KEY, NOW + 1.0)
+        self.claims.end_due(NOW + 5.4)
+        self.assertEqual(len(self.own()), 1)
+        self.claims.end_due(NOW + 5.5)
+        self.assertEqual(self.own(), [])
+
+    def test_the_end_itself(self) -> None:
+        """An end goes when its time is over, and not before what it ends has been gone for 4.5·I."""
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        self.tell(2, root=(1, 1))
+        self.claims.deregister(KEY, NOW)
+        self.claims.lapse(NOW + 13.75)
+        self.claims.lapse(NOW + 17.9)
+        self.others[2].remove(1)
+        self.join(2)
+        for at in (18.5, 22.9):
+            self.claims.lapse(NOW + at)
+            self.assertEqual(len(self.own()), 1)
+        self.claims.lapse(NOW + 23.25)
+        self.assertEqual(self.own(), [])
+
+    def test_back_for_a_while(self) -> None:
+        """What an end ends may come back after it was looked at, from a node that was cut off."""
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        self.claims.deregister(KEY, NOW)
+        self.claims.lapse(NOW + 13.75)
+        self.tell(2, root=(1, 1))
+        self.claims.lapse(NOW + 18.5)
+        self.others[2].remove(1)
+        self.join(2)
+        self.claims.lapse(NOW + 23.25)
+        self.assertEqual(len(self.own()), 1)
+        self.claims.lapse(NOW + 28.0)
+        self.assertEqual(self.own(), [])
+
+    def test_the_end_of_another(self) -> None:
+        """A claim of another root keeps no end."""
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        self.claims.deregister(KEY, NOW)
+        self.tell(2)
+        self.claims.lapse(NOW + 13.75)
+        self.claims.lapse(NOW + 18.5)
+        self.assertEqual(self.own(), [])
+
+
+class Telling(ClaimsCase):
+    """What is taken from others, and handed on."""
+
+    def test_join(self) -> None:
+        """The keys of all that came or went, and the ttls are looked up again."""
+        contact = self.hear(2)
+        self.tell(2)
+        self.assertEqual(self.claims.ttl_max_s(contact), TTL_S)
+        self.others[2].remove(1)
+        self.others[2].add(Claim(2, 3, OTHER_KEY, BODY, 30.0, 1, 2, 3))
+        self.assertEqual([*self.join(2)], [KEY, OTHER_KEY])
+        self.assertEqual(self.claims.ttl_max_s(contact), 30.0)
+        self.assertEqual(self.claims.index.entries(KEY), ())
+
+    def test_two_contents_of_a_version(self) -> None:
+        """Of one that another node has with a larger checksum everything is taken in again; nothing is of the own."""
+        self.tell(2)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        checksums = {number: self.claims.head(number).checksum or 0 for number in (1, 2)}
+        for version, off, expected in ((1, 0, 1), (1, -1, 1), (2, 1, 1), (1, 1, 0)):
+            heads = {number: Head(version, version, checksum + off) for number, checksum in checksums.items()}
+            self.claims.compare({**heads, 9: Head(1, 1, 1)}, NOW)
+            self.assertEqual([self.claims.head(number).version for number in (1, 2)], [1, expected])
+        self.claims.compare({2: Head(0, 0, 2**64 - 1)}, NOW)
+        self.assertEqual([entry.node for entry in self.claims.index.entries(KEY)], [2, 1])
+
+    def test_content_that_is_not_told(self) -> None:
+        """Releases before this one do not say what is in their copies."""
+        self.tell(2)
+        self.claims.compare({2: Head(1, 1)}, NOW)
+        self.assertEqual(self.claims.head(2), Head(1, 1))
+
+    def test_pages_of_the_dead(self) -> None:
+        """They are given up for a delta that has as much, or when nothing of them counts any more."""
+        for later_s, gone in ((0.0, False), (12.9, False), (13.0, True)):
+            self.begin()
+            contact = self.hear(2)
+            ledger = self.others[2] = Ledger(2)
+            for n in range(1, 5):
+                ledger.add(Claim(2, n, f"{KEY}{n}", BODY, TTL_S, 1, 2, n))
+            self.claims.join(ledger.delta(Head(), 2))
+            for version in (1, 2):
+                self.assertEqual(self.claims.head(2), Head(0, 2))
+                self.claims.give_up_pages(Delta(2, 0, 0, version, version), contact, NOW + later_s)
+                given_up = gone or version == 2
+                self.assertEqual(self.claims.head(2), Head(0, 0) if given_up else Head(0, 2))
+                if given_up:
+                    break
+
+    def test_ttl_max(self) -> None:
+        """Ends have none."""
+        contact = self.hear(2)
+        self.assertEqual(self.claims.ttl_max_s(contact), 0.0)
+        contact.ttls = None
+        self.tell(2, ttl_s=20.0)
+        self.tell(2, OTHER_KEY)
+        self.end(2, (2, 1), ttl_s=90.0)
+        self.assertEqual(self.claims.ttl_max_s(contact), 20.0)
+
+    def test_ttl_beyond_all_that_are_valid(self) -> None:
+        """Peers would refuse a counter with it."""
+        contact = self.hear(2)
+        self.tell(2, ttl_s=3 * TTL_S_MAX)
+        self.assertEqual(self.claims.ttl_max_s(contact), TTL_S_MAX)
+
+    def test_ttl_of_a_claim_that_no_client_can_have(self) -> None:
+        """It is not valid: an end of it would be kept for longer than peers take."""
+        self.claims._validity = VALIDITY
+        self.hear(2)
+        for ttl_s, invalid in ((TTL_S_MAX, 0), (TTL_S_MAX + 1, 1)):
+            body = b'{"ttl":%.1f,"weight":1,"meta":{},"registered":1,"node":"n2"}' % ttl_s
+            self.tell(2, body=body, ttl_s=ttl_s)
+            self.assertEqual(sum(count for count, _ in self.claims.invalid.values()), invalid)
+
+    def test_brief(self) -> None:
+        """What says the same as a claim that the receiver has goes as a copy of that."""
+        claim = self.tell(2)
+        self.tell(3, root=(2, 1))
+        self.tell(4, body=b"new", root=(2, 1))
+        contact = self.hear(5)
+        told = self.others[3].delta(self.claims.head(9))
+        self.assertEqual(self.claims.brief(told, contact), told)
+        contact.heads[2] = 1
+        copy = claim.copied_by(3, 1)
+        self.assertIsInstance(copy, Copy)
+        self.assertEqual(self.claims.brief(told, contact).added, (copy,))
+        self.end(6, (9, 9))
+        for number in (4, 6):
+            other = self.others[number].delta(self.claims.head(9))
+            self.assertEqual(self.claims.brief(other, contact), other)
+
+    def test_copy_of_nothing(self) -> None:
+        """What is a copy of a claim in a ledger that is not here does not fit."""
+        copied = Delta(3, 0, 0, 1, 1, (Claim(2, 1, KEY, BODY, TTL_S, 1, 2, 1).copied_by(3, 1),))
+        self.assertRaises(Gap, self.claims.join, copied)
+
+    def test_heads(self) -> None:
+        """Of ledgers of which anything is here; others know less of those where their head is lower."""
+        self.tell(2)
+        self.assertEqual([*self.claims.heads()], [2])
+        self.assertEqual([ledger.incarnation for ledger in self.claims.ahead_of({})], [2])
+        self.assertEqual(self.claims.ahead_of(self.claims.heads()), [])

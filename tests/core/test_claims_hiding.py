@@ -1,0 +1,241 @@
+"""Rules 1 to 4: registrations that are hidden while their node is silent, or kept by the guard."""
+
+from __future__ import annotations
+
+from bender.core.claims import KEYS_PER_SLICE, Claims
+from bender.core.guard import GuardedApp
+from bender.core.messages import Counter
+from bender.core.peers import Peer
+from bender.core.timing import Timing
+from tests.core.claims_case import NOW, OTHER_KEY, ClaimsCase
+from tests.core.cluster import BODY, KEY, TTL_S, update
+
+
+class Hiding(ClaimsCase):
+    """Rule 5: claims of a silent node stop counting by their ttl."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.contact = self.hear(2)
+        self.tell(2)
+        self.tell(2, OTHER_KEY, ttl_s=20.0)
+        for key in (KEY, OTHER_KEY):
+            self.claims.refresh(key, NOW)
+
+    def hide(self, at: float) -> list[str]:
+        self.claims.hide(at)
+        self.claims.settle(at)
+        return self.view.shown()
+
+    def test_one_after_the_other(self) -> None:
+        self.assertEqual(self.hide(NOW + 12.9), [KEY, OTHER_KEY])
+        self.assertEqual(self.hide(NOW + 13.0), [OTHER_KEY])
+        self.assertEqual(self.hide(NOW + 22.9), [OTHER_KEY])
+        self.assertEqual(self.hide(NOW + 23.0), [])
+
+    def test_looked_at_once(self) -> None:
+        """What is hidden is not looked at again."""
+        self.hide(NOW + 13.0)
+        self.claims.hide(NOW + 13.25)
+        self.assertTrue(self.claims.settled)
+
+    def test_heard_again(self) -> None:
+        self.hide(NOW + 13.0)
+        self.hear(2, NOW + 14.0)
+        self.claims.heard_again(self.contact, 11.0, NOW + 14.0)
+        self.assertEqual([*self.claims.stale], [KEY])
+        self.assertEqual(self.hide(NOW + 14.0), [OTHER_KEY, KEY])
+        self.assertEqual(self.hide(NOW + 27.0), [OTHER_KEY])
+
+    def test_shortest(self) -> None:
+        """The shortest ttl there can be, four intervals, is hidden in time and comes back in time."""
+        self.begin(interval_s=0.5)
+        contact = self.hear(2)
+        self.tell(2, ttl_s=2.0)
+        self.claims.refresh(KEY, NOW)
+        self.assertEqual(self.hide(NOW + 3.25), [KEY])
+        self.assertEqual(self.hide(NOW + 3.5), [])
+        self.hear(2, NOW + 4.0)
+        self.claims.heard_again(contact, 2.0, NOW + 4.0)
+        self.assertEqual([*self.claims.stale], [KEY])
+
+    def test_nothing_to_hide(self) -> None:
+        """A contact of which no ledger is here has nothing to hide, to show or to forget."""
+        self.begin()
+        contact = self.hear(3)
+        self.claims.hide(NOW + 20.0)
+        self.claims.heard_again(contact, 17.0, NOW + 20.0)
+        self.claims.forget(contact)
+        self.assertTrue(self.claims.settled)
+
+    def test_forgotten(self) -> None:
+        """A ledger goes whole, and its entries with it."""
+        self.contacts.forget(self.contact)
+        self.claims.forget(self.contact)
+        self.assertFalse(self.claims.settled)
+        self.assertFalse(self.claims.settle(NOW))
+        self.assertEqual((self.view.shown(), len(self.claims.index), [*self.claims.ledgers]), ([], 0, [1]))
+
+
+class Settling(ClaimsCase):
+    """What may concern many is done in slices."""
+
+    def test_held_back(self) -> None:
+        """While nothing may be shown, what changes is put down."""
+        self.claims.holding = True
+        self.hear(2)
+        self.tell(2)
+        self.claims.refresh(KEY, NOW)
+        self.assertFalse(self.claims.settle(NOW))
+        self.assertEqual((self.view.shown(), self.claims.settled, self.claims.judge(NOW)), ([], False, False))
+        self.claims.holding = False
+        self.assertFalse(self.claims.settle(NOW))
+        self.assertEqual((self.view.shown(), self.claims.settled), ([KEY], True))
+
+    def test_slices(self) -> None:
+        self.hear(2)
+        for i in range(KEYS_PER_SLICE + 1):
+            self.claims.stale |= dict.fromkeys([self.tell(2, f"{KEY}{i}").key])
+        self.assertTrue(self.claims.settle(NOW))
+        self.assertEqual(self.view.count, KEYS_PER_SLICE)
+        self.assertFalse(self.claims.settle(NOW))
+        self.assertEqual(self.view.count, KEYS_PER_SLICE + 1)
+
+    def test_taken_along(self) -> None:
+        """Claims and ends of the incarnation before go on, with their deadlines, before anything is hidden."""
+        for i in range(KEYS_PER_SLICE):
+            self.claims.register(f"{KEY}{i}", update(BODY, TTL_S), NOW)
+        self.claims.deregister(f"{KEY}0", NOW)
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
+        claims.take_along(self.claims.leases)
+        self.assertTrue(claims.settle(NOW))
+        self.assertEqual((len(claims.ledger.entries), self.view.count), (KEYS_PER_SLICE, KEYS_PER_SLICE))
+        self.assertFalse(claims.settled)
+        while claims.settle(NOW):
+            pass
+        self.assertEqual(len(claims.ledger.entries), KEYS_PER_SLICE + 1)
+        self.assertEqual({entry.node for entry in claims.ledger.entries.values()}, {9})
+        self.assertEqual({lease.deadline for lease in claims.leases}, {NOW + TTL_S, NOW + 18.0 - 4.5})
+        self.assertEqual(self.view.count, KEYS_PER_SLICE)
+
+
+class Guarding(ClaimsCase):
+    """Rule 9, with twenty seconds on suspicion."""
+
+    def setUp(self) -> None:
+        self.begin(guard_s=20.0)
+
+    def pass_on_to(self, at: float) -> None:
+        self.claims.hide(at)
+        while self.claims.settle(at) or self.claims.judge(at):
+            pass
+
+    def told(self, number: int, at: float, key: str = KEY, ttl_s: float = TTL_S) -> Peer:
+        contact = self.hear(number, at)
+        self.tell(number, key, ttl_s=ttl_s)
+        self.claims.refresh(key, at)
+        return contact
+
+    def test_until_when(self) -> None:
+        """The last of its nodes that was heard decides."""
+        self.told(2, NOW)
+        self.told(3, NOW + 2.0)
+        self.pass_on_to(NOW + 15.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [GuardedApp("web", 1, 20.0)])
+
+    def test_beside_an_end(self) -> None:
+        """An end of another registration has no part in that."""
+        self.told(2, NOW)
+        self.end(2, (2, 9))
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 13.0), [GuardedApp("web", 1, 20.0)])
+
+    def test_where_its_node_has_left(self) -> None:
+        """Nobody can be renewing there, so it has expired."""
+        self.told(2, NOW).left = True
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual(self.happened(), [("online", "registered"), ("offline", "expired")])
+
+    def test_looked_at_again(self) -> None:
+        """What was hidden counts as lost, however often it is looked at."""
+        first, second, third = (KEY.replace("10.0.0.5", f"10.0.0.{i}") for i in (1, 2, 3))
+        self.claims.register(first, update(BODY, 60.0), NOW)
+        self.told(2, NOW, second)
+        self.told(3, NOW + 11.0, third, 4.0)
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual(self.view.shown(), [first, third])
+        self.claims.refresh(second, NOW + 14.0)
+        self.pass_on_to(NOW + 18.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 18.0), [GuardedApp("web", 1, 20.0)])
+
+    def test_one_of_its_nodes_is_forgotten(self) -> None:
+        """That may have a claim still, and so it stays."""
+        two = self.told(2, NOW)
+        self.told(3, NOW)
+        self.pass_on_to(NOW + 13.0)
+        self.others[3].remove(1)
+        self.join(3)
+        self.contacts.forget(two)
+        self.claims.forget(two)
+        self.pass_on_to(NOW + 14.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
+
+    def test_the_last_of_its_nodes_is_forgotten(self) -> None:
+        """When the others have let go, it is over when the time of that one was to be."""
+        two = self.told(2, NOW)
+        self.told(3, NOW + 2.0)
+        self.pass_on_to(NOW + 15.0)
+        self.contacts.forget(two)
+        self.claims.forget(two)
+        self.others[3].remove(1)
+        self.join(3)
+        self.claims.refresh(KEY, NOW + 15.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [GuardedApp("web", 1, 18.0)])
+
+    def test_heard_of_again_without_its_ledger(self) -> None:
+        """Who was forgotten may have the claim still; that of another, which had left, has no part in the time."""
+        contacts = (self.told(2, NOW), self.told(3, NOW))
+        contacts[1].left = True
+        self.pass_on_to(NOW + 13.0)
+        for contact in contacts:
+            self.contacts.forget(contact)
+            self.claims.forget(contact)
+        self.pass_on_to(NOW + 14.0)
+        self.contacts.meet(Counter(2, "n2", "n2:1730", 1, 0.0), NOW + 14.0)
+        self.claims.refresh(KEY, NOW + 14.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
+
+    def test_registered_again_elsewhere(self) -> None:
+        """What this node knows of an earlier registration says nothing of this one."""
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        self.claims.deregister(KEY, NOW)
+        self.told(2, NOW)
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual(self.claims.guard.guarded(NOW + 13.0), [GuardedApp("web", 1, 20.0)])
+
+    def test_beside_one_whose_node_has_left(self) -> None:
+        """That is not out of sight: it is known to go, so the other is only half of them."""
+        self.told(2, NOW, OTHER_KEY, 20.0).left = True
+        self.told(3, NOW)
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual((self.claims.guard.guarded(NOW + 13.0), self.view.shown()), ([], [OTHER_KEY]))
+
+    def first_slice(self, size: int) -> dict[str, int]:
+        """The suspects of two apps of that size after one call."""
+        self.setUp()
+        for app in "ab":
+            for i in range(size):
+                self.told(2, NOW, f"registration/{app}/1.0/10.0.0.{i}/80")
+        self.claims.hide(NOW + 13.0)
+        while self.claims.settle(NOW + 13.0):
+            pass
+        self.assertTrue(self.claims.judge(NOW + 13.0))
+        found = {each.app: each.suspects for each in self.claims.guard.guarded(NOW + 13.0)}
+        self.pass_on_to(NOW + 13.0)
+        self.assertEqual([each.suspects for each in self.claims.guard.guarded(NOW + 13.0)], [size, size])
+        return found
+
+    def test_slices(self) -> None:
+        """A call looks at 300 members, those that are to be shown as suspect included; the others follow."""
+        self.assertEqual([self.first_slice(size) for size in (100, 150, 200)], [{"a": 100}, {"a": 150}, {"a": 100}])
