@@ -1,0 +1,149 @@
+"""The mass-loss guard while nodes restart, are forgotten, or pause."""
+
+from __future__ import annotations
+
+from tests.core.guard_case import COUNTS_S, GUARD_S, GuardCase, member
+
+
+class Restarts(GuardCase):
+    """A node that died is started again, as another incarnation."""
+
+    def restart(self, name: str, incarnation: int) -> None:
+        self.cluster.start(name, incarnation, "abc")
+        self.cluster.cut.discard(name)
+        self.run_for(2)
+
+    def test_suspects_wait_for_their_instances(self) -> None:
+        """These may need a while to register there again: until they do, or the guard is over, they stay suspect."""
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+        self.homes.clear()
+        self.restart("b", 9)
+        self.cluster.register("b", member(1))
+        self.assertEqual((self.listed(), self.told()[2:]), ("1 2?", ["changed restored"]))
+        self.run_for(GUARD_S - 2)
+        self.assertEqual(self.told(2)[2:], ["offline node-lost suspect"])
+
+    def test_what_was_there_before(self) -> None:
+        """A claim of a start before is no reason to suspect what the node that was heard from it last has let go."""
+        self.live("b", 1)
+        self.cut("b")
+        self.run_for(1)
+        self.homes.clear()
+        self.restart("b", 9)
+        self.live("c", 1)
+        self.run_for(1)
+        self.cut("c")
+        self.homes.clear()
+        self.run_for(COUNTS_S + 5)
+        self.assertEqual(self.listed(), "1?")
+        self.heal()
+        self.run_for(2)
+        self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline expired suspect"]))
+
+
+class Forgetting(GuardCase):
+    """A guard may be longer than a silent node is remembered."""
+
+    guard_s = 1800.0
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.cluster.run(700.0)
+        self.assertEqual((len(self.cluster["a"].contacts), len(self.cluster["a"].claims.index)), (1, 0))
+
+    def test_stays(self) -> None:
+        """What nobody is left to tell of is suspect until the guard is over, and nothing is left of it then."""
+        self.assertEqual((self.listed(), self.told()), ("1? 2?", ["online registered", "changed node-lost suspect"]))
+        self.cluster.run(1800.0 - 680.0)
+        self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline node-lost suspect"]))
+        self.assertEqual(self.cluster["a"].view.known(), [])
+
+    def test_known_again(self) -> None:
+        """The node that was forgotten is heard again: what has lapsed there meanwhile is gone at once."""
+        self.heal()
+        self.cluster.run(1.0)
+        self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline expired suspect"]))
+
+    def test_renewed(self) -> None:
+        """An instance that comes is known, and one that is deregistered is gone."""
+        self.assertTrue(self.cluster.renew("a", member(1)))
+        self.assertTrue(self.cluster.deregister("a", member(2)))
+        self.assertEqual((self.listed(), self.listed("c")), ("1", "1"))
+        self.assertEqual(self.told(2)[2:], ["offline deregistered suspect"])
+
+    def test_changed(self) -> None:
+        """With another body it is the next revision of what was known."""
+        self.cluster.register("a", member(1), b"new")
+        shown = self.cluster["a"].claims.shown(member(1))
+        assert shown is not None
+        self.assertEqual((shown.body, shown.rev), (b"new", 2))
+
+
+class AtOnce(GuardCase):
+    """What a message brings about is judged with it, and not with the next sweep."""
+
+    def test_judged(self) -> None:
+        """Another node says that the last claim which counted is over."""
+        self.live("b", 1)
+        self.cut("b")
+        self.run_for(8.0)
+        self.assertTrue(self.cluster.renew("a", member(1)))
+        for _ in range(60):
+            self.cluster.run(0.25)
+            self.assertFalse(self.cluster["c"].claims.guard.undecided)
+        self.assertEqual(self.listed("c"), "1?")
+
+
+class ForgettingTheLiving(GuardCase):
+    """The node that is forgotten runs all the while, and its instances renew there."""
+
+    guard_s = 1800.0
+
+    def test_known_again(self) -> None:
+        """They are not suspect any more when the node is heard again."""
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.run_for(700.0)
+        self.assertEqual(self.listed(), "1? 2?")
+        self.heal()
+        self.cluster.run(1.0)
+        self.assertEqual((self.listed(), self.told()[2:]), ("1 2", ["changed restored"]))
+
+
+class Away(GuardCase):
+    """A pause of the node itself is nobody's time under guard."""
+
+    def test_back_from_a_pause(self) -> None:
+        """Who was lost meanwhile is guarded, until when it would be without the pause."""
+        self.live("b", 1, 2)
+        self.cluster.run(1)
+        died_at = self.cluster.now
+        del self.cluster.replicas["b"]
+        self.cluster.cut.add("a")
+        self.homes.clear()
+        replica = self.cluster.replicas.pop("a")
+        self.cluster.run(20)
+        self.cluster.replicas["a"] = replica
+        self.cluster.cut.clear()
+        self.cluster.run(6)
+        self.assertEqual((replica.ready, self.listed()), (True, "1? 2?"))
+        self.cluster.run(died_at + COUNTS_S + GUARD_S - 0.5 - self.cluster.now)
+        self.assertEqual(self.listed(), "1? 2?")
+        self.cluster.run(1)
+        self.assertEqual((self.listed(), self.listed("c")), ("", ""))
+
+    def test_started_anew(self) -> None:
+        """After so long an absence nothing is guarded that nobody can be asked about."""
+        self.live("b", 1, 2)
+        self.cut("b")
+        self.run_for(COUNTS_S + 0.5)
+        self.cluster.now += 700.0
+        self.cluster["a"].anew(77, self.cluster.now)
+        self.cluster.cut.add("c")
+        self.cluster.run(6)
+        self.assertEqual(self.listed(), "")
+        self.assertEqual(self.told()[1:], ["changed node-lost suspect", "offline node-lost suspect"])
