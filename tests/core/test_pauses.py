@@ -1,0 +1,233 @@
+"""A node by itself after a pause, and as a new incarnation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bender.core.claims import KEYS_PER_SLICE
+from bender.core.ledger import Claim, Head, Ledger
+from bender.core.messages import Counter, Message, Sender
+from bender.core.replica import BEATS_BEYOND, Replica
+from bender.core.timing import Timing
+from tests.core.cluster import BODY, KEY, TTL_S, update
+from tests.core.replica_case import NOW, OTHER_KEY, ReplicaCase, sender
+
+
+class Pausing(ReplicaCase):
+    """Rule 6: a gap of more than 1.5·I."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.meet(2)
+        self.replica.register(NOW, KEY, update(BODY, TTL_S))
+        self.sent()
+
+    def test_gap(self) -> None:
+        self.assertTrue(self.replica.notice(NOW + 1.5))
+        self.assertFalse(self.replica.notice(NOW + 3.125))
+        self.assertEqual((self.replica.away_s, self.replica.waited_s(NOW + 4.0)), (1.625, 0.875))
+        self.assertIn("n2:1730", self.sent())
+        self.assertEqual(self.replica.missing(NOW + 3.125), ["n2:1730"])
+
+    def test_noticed_by_all(self) -> None:
+        """Whatever this node does next notices it."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        done: list[Callable[[float], object]] = [
+            lambda at: self.answer(request, 2, at),
+            lambda at: self.replica.failed(at, request),
+            self.replica.round,
+            self.replica.sweep,
+            self.replica.leave,
+            lambda at: self.say(2, at),
+        ]
+        for do in done:
+            self.replica.away_s, self.replica.rounds.left = 0.0, False
+            do(self.replica._noticed_at + 5.0)
+            self.assertEqual(self.replica.away_s, 5.0)
+
+    def test_clock_set_back(self) -> None:
+        """A clock that goes back makes no gap, neither then nor when it catches up."""
+        self.replica.notice(NOW + 1.0)
+        self.replica.notice(NOW - 5.0)
+        self.assertTrue(self.replica.notice(NOW + 1.5))
+
+    def test_back(self) -> None:
+        """Deadlines move by the gap, and by the time until it is ready again; all else is as late as it was."""
+        self.replica.notice(NOW + 5.0)
+        (lease,) = self.replica.claims.leases
+        self.assertEqual((lease.deadline, self.contact(2).heard_at), (NOW + 15.0, NOW + 5.0))
+        request = self.replica.take_requests()[0]
+        self.answer(request, 2, NOW + 6.0)
+        self.assertTrue(self.replica.ready)
+        self.assertEqual((lease.deadline, self.contact(2).shift_s), (NOW + 16.0, 0.0))
+
+    def test_much_to_judge(self) -> None:
+        """What became suspect meanwhile is judged before: many went over to a node that came and died in the pause."""
+        self.replica = Replica(sender(1), Timing(), NOW, guard_s=20.0)
+        two, three = Ledger(2), Ledger(3)
+        for ledger in (two, three):
+            for n in range(1, 2 * KEYS_PER_SLICE + 2):
+                ledger.add(Claim(ledger.incarnation, n, f"{KEY}{n}", BODY, TTL_S, 1, 2, n))
+        self.meet(2)
+        counters = (Counter(2, "n2", "n2:1730", int(20 * NOW), 0.0), Counter(3, "n3", "n3:1730", 5, 15.0))
+        digest = self.replica.configuration.digest
+        self.replica.receive(NOW, Message(sender(2), {}, counters[:1], (two.delta(Head()),), digest=digest))
+        at = NOW + 40.0
+        self.replica.take_requests()
+        self.replica.notice(at)
+        for n in [*two.entries]:
+            two.remove(n)
+        deltas = (two.delta(Head(2 * KEYS_PER_SLICE + 1, 2 * KEYS_PER_SLICE + 1)), three.delta(Head()))
+        (request,) = self.replica.take_requests()
+        told = Message(sender(2), {}, counters, deltas, echo=request.message.ask, digest=digest)
+        self.replica.answered(at, request, told)
+        self.assertFalse(self.replica.ready)
+        while not self.replica.ready:
+            at += 0.01
+            self.replica.sweep(at)
+        self.assertFalse(self.replica.claims.guard.undecided)
+        (guarded,) = self.replica.guarded(at)
+        self.assertEqual(guarded.suspects, 2 * KEYS_PER_SLICE + 1)
+
+    def test_back_late(self) -> None:
+        """An instance that could not renew for its ttl gets no time back: it renews at another node."""
+        self.replica.register(NOW, OTHER_KEY, update(BODY, 8.0))
+        self.replica.notice(NOW + 5.0)
+        request = self.replica.take_requests()[0]
+        for at in (6.0, 7.0, 8.0):
+            self.replica.notice(NOW + at)
+        self.answer(request, 2, NOW + 9.0)
+        self.assertEqual([lease.deadline for lease in self.replica.claims.leases], [NOW + 19.0, NOW + 13.0])
+
+    def test_shorter_than_the_ttl(self) -> None:
+        """It goes on counting heartbeats meanwhile."""
+        self.replica.notice(NOW + 9.0)
+        before = self.beats(NOW + 9.0)
+        self.replica.round(NOW + 9.25)
+        self.assertEqual(self.beats(NOW + 9.25), before + 1)
+
+    def test_as_long_as_the_ttl(self) -> None:
+        """It must not be heard before it knows what became of its own."""
+        self.replica.notice(NOW + 10.0)
+        before = self.beats(NOW + 10.0)
+        self.replica.round(NOW + 10.25)
+        self.assertEqual(self.beats(NOW + 10.25), before)
+        self.replica.notice(NOW + 12.0)
+        self.replica.round(NOW + 12.0)
+        self.assertEqual(self.beats(NOW + 12.0), before)
+        self.replica.rounds.ask(["n2:1730"], NOW + 12.0)
+        self.answer(self.replica.take_requests()[0], 2, NOW + 12.0)
+        self.assertEqual((self.replica.ready, self.beats(NOW + 12.0)), (True, before + 1))
+        self.replica.round(NOW + 13.0)
+        self.assertEqual(self.beats(NOW + 13.0), before + 2)
+
+    def test_seeds_that_never_answered(self) -> None:
+        """They are waited for at a start alone."""
+        self.replica.located("n9:1730", ["n9:1730"])
+        self.replica.notice(NOW + 5.0)
+        request = next(each for each in self.replica.take_requests() if each.address == "n2:1730")
+        self.answer(request, 2, NOW + 5.0)
+        self.assertTrue(self.replica.ready)
+
+    def test_backlog_of_short_pauses(self) -> None:
+        """Whatever is a pause may have left a backlog."""
+        self.replica = Replica(sender(1), Timing(0.5), NOW)
+        self.meet(2)
+        self.replica.notice(NOW + 0.875)
+        self.say(3, NOW + 0.875)
+        self.assertNotIn(3, self.replica.contacts)
+
+    def beats(self, at: float) -> int:
+        self.replica.rounds.ask(["n2:1730"], at)
+        request = self.replica.take_requests()[-1]
+        for link in self.replica.links:
+            link.rounds.clear()
+        return request.message.counters[0].beats
+
+    def test_backlog(self) -> None:
+        """For half an interval requests may have waited here, and introduce nobody."""
+        self.replica.notice(NOW + 5.0)
+        self.say(3, NOW + 5.25)
+        self.assertNotIn(3, self.replica.contacts)
+        self.say(3, NOW + 5.5)
+        self.assertIn(3, self.replica.contacts)
+
+    def test_no_lapse(self) -> None:
+        """What was due before waits until it is ready."""
+        (lease,) = self.replica.claims.leases
+        self.replica.claims.leases.due[lease] = None
+        self.say(2, NOW + 25.0)
+        self.assertEqual(self.replica.claims.index.lease(KEY), lease)
+
+    def test_asks_back(self) -> None:
+        """Answers ask back as long as it is not ready."""
+        self.assertIsNone(self.say(2, NOW + 1.0).ask)
+        self.assertEqual(self.say(2, NOW + 5.0).ask, NOW + 5.0)
+
+
+class Anew(ReplicaCase):
+    """Going on as another incarnation."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.meet(2)
+        self.replica.register(NOW, KEY, update(BODY, TTL_S))
+        self.sent()
+
+    def test_outlived(self) -> None:
+        """After more than ten minutes."""
+        self.assertEqual([self.replica.outlived(NOW + s) for s in (600.0, 600.5)], [False, True])
+
+    def test_after_an_absence(self) -> None:
+        """It waits for those that the one before knew and that had not left, and keeps nothing of it."""
+        self.meet(3).left = True
+        self.replica.located("n4:1730", ["n4:1730"])
+        self.replica.anew(9, NOW + 700.0)
+        self.assertEqual((self.replica.identity, self.replica.away_s), (Sender(9, "n1", "n1:1730"), 700.0))
+        self.assertEqual(self.replica.links.expected, ("n2:1730",))
+        self.assertEqual((self.replica.claims.ledger.version, len(self.replica.contacts)), (0, 0))
+        self.assertFalse(self.replica.notice(NOW + 700.0))
+        self.assertEqual(self.sent(), [])
+
+    def test_what_nobody_tells_of(self) -> None:
+        """What the one before had listed is over when all have answered."""
+        self.replica.anew(9, NOW + 700.0)
+        self.replica.take_events()
+        self.replica.round(NOW + 700.0)
+        (request,) = self.replica.take_requests()
+        self.answer(request, 2, NOW + 700.1)
+        self.assertEqual([(e.what, e.reason) for e in self.replica.take_events()], [("offline", "expired")])
+        self.assertEqual(self.replica.links.expected, ())
+
+    def test_surpassed(self) -> None:
+        """It takes its claims along, and ends the former one for everybody, by more than either can have counted."""
+        self.say(2, NOW, heads={1: Head(9, 9)}, beats=99999)
+        self.assertTrue(self.replica.surpassed)
+        self.replica.anew(9, NOW + 0.5)
+        former = self.contact(1)
+        self.assertEqual((former.left, former.heard_at), (True, NOW + 0.5))
+        self.assertEqual(former.beats, BEATS_BEYOND)
+        self.assertFalse(self.replica.surpassed)
+        for _ in range(2):
+            self.replica.sweep(NOW + 5.0)
+        self.assertEqual([(e.node, e.key) for e in self.replica.claims.ledger.entries.values()], [(9, KEY)])
+        self.assertEqual((BEATS_BEYOND, [*self.replica.view.shown()]), (1000, [KEY]))
+
+    def test_surpassed_by_most(self) -> None:
+        """The most heartbeats that were heard of count, and nothing of such a message is taken."""
+        for beats in (50, 70, 60):
+            counter = Counter(1, "n1", "n1:1730", beats, 0.0)
+            answer = self.replica.receive(NOW, Message(sender(3), {}, (counter, Counter(3, "n3", "n3:1730", 1, 0.0))))
+            self.assertEqual(answer, Message(sender(1)))
+        self.assertNotIn(3, self.replica.contacts)
+        self.replica.anew(9, NOW)
+        self.assertEqual(self.contact(1).beats, 1070)
+
+    def test_surpassed_by_an_answer(self) -> None:
+        """The request has failed, and nothing of its answer is taken."""
+        self.replica.round(NOW)
+        (request,) = self.replica.take_requests()
+        self.replica.answered(NOW, request, Message(sender(2), {1: Head(9, 9)}, (Counter(3, "n3", "n3:1730", 1, 0.0),)))
+        self.assertEqual((self.replica.surpassed, self.replica.links["n2:1730"].failed), (True, True))
+        self.assertNotIn(3, self.replica.contacts)
