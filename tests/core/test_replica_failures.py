@@ -1,0 +1,269 @@
+"""A node while others fail, pause, restart or start again: its rules, one at a time."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.messages import Message, Sender
+from bender.core.replica import NotReady
+from tests.core.cluster import BODY, KEY, TTL_S, Cluster, update
+
+
+class LossTests(SynchronousTestCase):
+    """Rules 5, 7 and 8: nodes that fall silent, leave, and are forgotten."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("abc")
+        self.cluster.register("a")
+        self.cluster.run(1.0)
+
+    def test_hidden(self) -> None:
+        """What only a lost node has heard from is hidden a ttl and three intervals after the last word of that node."""
+        self.cluster.cut = {"a"}
+        self.cluster.run(TTL_S + 2.5)
+        self.assertEqual(self.cluster.listed()[-2:], "bc")
+        self.cluster.run(1.5)
+        self.assertEqual(self.cluster.happened("b")[1:], [("offline", "node-lost")])
+
+    def test_restored(self) -> None:
+        """It is back when the node is, if it was renewed there."""
+        self.cluster.cut = {"a"}
+        for _ in range(4):
+            self.cluster.run(4.0)
+            self.cluster["a"].renew(self.cluster.now, KEY)
+        self.cluster.cut = set()
+        self.cluster.run(1.0)
+        self.assertEqual(self.cluster.happened("b")[1:], [("offline", "node-lost"), ("online", "restored")])
+        self.assertEqual(self.cluster.happened("a"), [("online", "registered")])
+
+    def test_survives_elsewhere(self) -> None:
+        """What renews at another node stays online, whatever happened to the first one."""
+        self.cluster.cut = {"a"}
+        for _ in range(8):
+            self.cluster.run(4.0)
+            self.cluster.renew("b")
+        self.assertEqual(self.cluster.happened("c"), [("online", "registered")])
+
+    def test_leaving(self) -> None:
+        """A node that leaves is silent at once, and its claims count on until clients went elsewhere."""
+        self.cluster["a"].leave(self.cluster.now)
+        self.cluster.settle()
+        self.cluster.cut = {"a"}
+        contact = self.cluster["b"].contacts.get(1)
+        assert contact is not None
+        self.assertTrue(self.cluster["b"].contacts.silent(contact, self.cluster.now))
+        self.assertIn("b", self.cluster.listed())
+        self.assertRaises(NotReady, self.cluster["a"].renew, self.cluster.now, KEY)
+
+    def test_expired_after_a_restart(self) -> None:
+        """What stops after a node it had renewed at has started again has expired: nobody can be renewing there."""
+        self.cluster.renew("b")
+        self.cluster.cut = {"a"}
+        self.cluster.run(1.0)
+        self.cluster.start("a", 9, "abc")
+        self.cluster.cut = set()
+        for _ in range(5):
+            self.cluster.run(4.0)
+            self.cluster.renew("b")
+        self.cluster.run(TTL_S + 1.0)
+        for name in "bc":
+            self.assertEqual(self.cluster.happened(name)[1:], [("offline", "expired")])
+
+    def test_forgotten(self) -> None:
+        """A node that was not heard of for ten minutes more is forgotten with all it said."""
+        self.cluster.cut = {"a"}
+        self.cluster.run(TTL_S + 3 + 600 + 2)
+        self.assertEqual((len(self.cluster["b"].contacts), len(self.cluster["b"].claims.ledgers)), (1, 1))
+        self.assertEqual(len(self.cluster["b"].claims.index), 0)
+
+    def test_anew(self) -> None:
+        """A node that was away for over ten minutes goes on as another incarnation, and its events still alternate."""
+        self.cluster.cut = {"a"}
+        self.cluster.run(30.0)
+        self.cluster.now += 601.0
+        replica = self.cluster["a"]
+        self.assertTrue(replica.outlived(self.cluster.now))
+        replica.anew(99, self.cluster.now)
+        self.cluster.cut = set()
+        self.cluster.run(3.0)
+        self.assertTrue(replica.ready)
+        self.assertEqual(replica.identity.incarnation, 99)
+        self.assertEqual(self.cluster.happened("a"), [("online", "registered"), ("offline", "expired")])
+
+    def test_anew_and_alone(self) -> None:
+        """What it had listed is lost to a node that can ask nobody, and forgotten ten minutes later."""
+        self.cluster.register("b", KEY + "80")
+        self.cluster.cut = {"b", "c"}
+        self.cluster.now += 601.0
+        replica = self.cluster["a"]
+        replica.anew(99, self.cluster.now)
+        self.cluster.run(5.0)
+        self.assertTrue(replica.ready)
+        for key in (KEY, KEY + "80"):
+            self.assertEqual(self.cluster.happened("a", key)[-1], ("offline", "node-lost"))
+        self.cluster.run(TTL_S + 3 + 600)
+        self.assertEqual(replica.view.known(), [])
+
+
+class PauseTests(SynchronousTestCase):
+    """Rule 6: a node that was away does not blame others, and does not speak before it has listened."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("ab")
+        self.cluster.register("a")
+        self.cluster.run(1.0)
+
+    def test_not_ready(self) -> None:
+        """After a gap nothing is answered until every peer was."""
+        self.cluster.now += 3.0
+        self.assertRaises(NotReady, self.cluster["a"].renew, self.cluster.now, KEY)
+        self.cluster.settle()
+        self.assertTrue(self.cluster.renew("a"))
+
+    def test_noticed_at_any_input(self) -> None:
+        """A message is enough to notice it."""
+        self.cluster.now += 3.0
+        self.cluster["a"].receive(self.cluster.now, Message(Sender(2, "b", "b")))
+        self.assertFalse(self.cluster["a"].ready)
+
+    def test_alone(self) -> None:
+        """A node without any peers need not wait for anybody."""
+        single = Cluster("x", seeds=False)
+        single.now += 100.0
+        self.assertTrue(single["x"].notice(single.now))
+
+    def test_what_it_missed(self) -> None:
+        """Events wait until it knows everything, and are the difference then."""
+        self.cluster.cut = {"a"}
+        self.cluster["b"].deregister(self.cluster.now, KEY)
+        self.cluster["b"].register(self.cluster.now, KEY, update(b"new", TTL_S))
+        self.cluster.cut = set()
+        self.cluster.now += 2.0
+        self.cluster["a"].sweep(self.cluster.now)
+        self.cluster.settle()
+        self.cluster.run(1.0)
+        self.assertEqual(self.cluster.happened("a"), [("online", "registered"), ("changed", "registered")])
+
+    def test_leases_wait(self) -> None:
+        """What could not renew while the node was away keeps the time that it had left."""
+        self.cluster.run(8.0)
+        self.cluster.now += 5.0
+        self.cluster.run(0.5)
+        self.assertEqual(self.cluster.listed(), "ab")
+
+    def test_inputs_out_of_order(self) -> None:
+        """An input with an earlier time than the one before does not make the next gap longer."""
+        a, now = self.cluster["a"], self.cluster.now
+        for later_s in (1.0, 0.5, 2.25):
+            self.assertTrue(a.notice(now + later_s))
+
+
+class ReadinessTests(SynchronousTestCase):
+    """A start is a pause from nothing."""
+
+    def test_single(self) -> None:
+        """A node without seeds is ready at once."""
+        self.assertTrue(Cluster("a", seeds=False)["a"].ready)
+
+    def test_not_before_the_seeds(self) -> None:
+        """A node waits for each of its seeds, five intervals at most."""
+        cluster = Cluster("a", seeds=False)
+        replica = cluster.start("b", 2, "abz")
+        cluster.run(4.25)
+        self.assertFalse(replica.ready)
+        self.assertEqual(replica.links.unanswered(), ["z"])
+        cluster.run(0.5)
+        self.assertTrue(replica.ready)
+
+    def test_unlocated_seed(self) -> None:
+        """A seed whose name means nothing at present is waited for as well."""
+        replica = Cluster("a", seeds=False).start("b", 2, "")
+        replica.located("some.name:1730", [])
+        self.assertEqual(replica.links.unanswered(), ["some.name:1730"])
+
+    def test_knows_everything(self) -> None:
+        """When a node becomes ready it knows registrations and configuration, however many."""
+        cluster = Cluster("a", seeds=False)
+        for i in range(2500):
+            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, TTL_S))
+        for i in range(600):
+            cluster["a"].configure(cluster.now, f"backend/b{i}", b"{}", "ops", 0)
+        cluster.settle()
+        replica = cluster.start("b", 2, "a")
+        replica.round(cluster.now)
+        cluster.settle()
+        for _ in range(20):
+            if replica.sweep(cluster.now):
+                cluster.settle()
+        self.assertTrue(replica.ready)
+        self.assertEqual((replica.view.count, len(replica.settings("backend"))), (2500, 600))
+        self.assertEqual(replica.digest(), cluster["a"].digest())
+
+    def test_waits_while_pages_come(self) -> None:
+        """A first contact that takes its time is not cut off: a node does not list half of what there is."""
+        cluster = Cluster("a", seeds=False)
+        for i in range(7000):
+            cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, 60.0))
+        replica = cluster.start("b", 2, "a")
+        replica.round(cluster.now)
+        seconds = 0
+        while not replica.ready and seconds < 20:
+            seconds += 1
+            cluster.now += 1.0
+            one, *others = replica.take_requests()
+            cluster.carry("b", one)
+            for request in others:
+                replica.failed(cluster.now, request)
+            while replica.sweep(cluster.now):
+                pass
+        self.assertEqual((replica.view.count, seconds > 6), (7000, True))
+
+
+class AnewTests(SynchronousTestCase):
+    """A node goes on as another incarnation, which has heard nothing from anybody."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster("ab")
+        self.a, self.b = self.cluster["a"], self.cluster["b"]
+        self.cluster.register("b")
+        self.a.round(self.cluster.now)
+        (self.question,) = self.a.take_requests()
+        self.answer = self.b.receive(self.cluster.now, self.question.message)
+        self.cluster.now += 1.0
+        self.a.anew(9, self.cluster.now)
+
+    def test_waits_for_peers(self) -> None:
+        self.assertFalse(self.a.notice(self.cluster.now))
+        self.cluster.run(1.0)
+        self.assertTrue(self.a.notice(self.cluster.now))
+
+    def test_waits_for_peers_that_are_no_seeds(self) -> None:
+        """A node without seeds waits for the peers that the incarnation before it knew."""
+        cluster = Cluster("ab", seeds=False)
+        cluster["b"].located("a", ["a"])
+        cluster["b"].links.seeds["a"] = ("a",)
+        cluster.rounds()
+        self.assertEqual(len(cluster["a"].contacts), 1)
+        cluster.now += 700.0
+        cluster["a"].anew(9, cluster.now)
+        self.assertFalse(cluster["a"].notice(cluster.now))
+
+    def test_nobody_could_say(self) -> None:
+        """A peer asks, and none of its answers arrive: what is registered there is lost, and not expired."""
+        self.cluster.now += self.cluster.timing.interval_s
+        self.b.round(self.cluster.now)
+        for request in self.b.take_requests():
+            self.a.receive(self.cluster.now, request.message)
+        self.assertEqual({contact.incarnation for contact in self.a.contacts}, {1, 2})
+        for _ in range(20):
+            self.cluster.now += self.cluster.timing.interval_s / 4
+            self.a.sweep(self.cluster.now)
+        events = [(event.what, event.reason) for event in self.a.take_events()]
+        self.assertEqual((self.a.ready, events), (True, [("offline", "node-lost")]))
+
+    def test_answers_to_the_one_before(self) -> None:
+        """They are not for it: it is not ready for that, and nobody is unreachable."""
+        self.a.answered(self.cluster.now, self.question, self.answer)
+        self.assertEqual((self.a.notice(self.cluster.now), len(self.a.contacts)), (False, 0))
+        self.a.failed(self.cluster.now, self.question)
+        self.assertFalse(self.a.links["b"].failed)
