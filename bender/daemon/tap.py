@@ -100,6 +100,7 @@ def makeService(options: NodeCommandLine) -> IService:
 
 def put_together(choices: NodeOptions, reactor: Any, sources: Sources) -> tuple[NodeService, NodeReloader]:
     """Return a node with its shells, which listens on nothing before it is started, and what changes its options."""
+    turns = Turns(reactor)
     node = Node(
         reactor,
         sources,
@@ -110,17 +111,18 @@ def put_together(choices: NodeOptions, reactor: Any, sources: Sources) -> tuple[
         guard_s=choices.guard_s,
         cluster=choices.cluster,
         seeds=choices.peers,
+        exchange=partial(
+            Exchange,
+            reactor,
+            endpoint=choices.exchange.listened,
+            cluster=choices.cluster,
+            seeds=choices.peers,
+            turns=turns,
+        ),
     )
-    turns = Turns(reactor)
+    exchange = node.exchange
+    assert isinstance(exchange, Exchange)
     clients = api.site(node, reactor, turns)
-    exchange = Exchange(
-        reactor,
-        node,
-        endpoint=choices.exchange.listened,
-        cluster=choices.cluster,
-        seeds=choices.peers,
-        turns=turns,
-    )
     shells = {
         "collector": GcTuning(reactor, time.thread_time),
         "api": strports.service(choices.api.listened, clients, reactor=reactor),

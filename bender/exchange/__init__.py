@@ -7,7 +7,7 @@ node. Here is when a round begins, how a message gets there in time or not at al
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from twisted.application.internet import StreamServerEndpointService
@@ -16,6 +16,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from bender.core.consumers import Awaited, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.core.messages import OutgoingMessage
 from bender.exchange.client import GossipClient, SendingNode
 from bender.exchange.discovery import LocatingNode, Seeds
 from bender.exchange.peer_problems import PeerProblems
@@ -69,6 +72,18 @@ class Exchange(MultiService):
     def replace_seeds(self, seeds: Sequence[str]) -> None:
         """Try these seeds from now on, and no others; each is the `host:port` of a peer."""
         self._seeds.replace(seeds)
+
+    def send(self, requests: Iterable[OutgoingMessage]) -> None:
+        """Carry requests of the node to its peers."""
+        self._client.send(requests)
+
+    async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
+        """Return what the node at an address knows of an id."""
+        return await self._client.ask_account(address, key)
+
+    async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
+        """Return the consumers of the node at an address when they have acted on something; None without an answer."""
+        return await self._client.ask_consumers(address, awaited)
 
     def stopService(self) -> Deferred[None]:
         """Hear nobody new, and let what is under way be answered, within an interval."""

@@ -7,7 +7,7 @@ must never wait for a peer: one that hangs costs its requests their time limit a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -50,10 +50,6 @@ JITTER = 0.1
 
 class SendingNode(Protocol):
     """What a node offers here."""
-
-    on_requests: Callable[[list[OutgoingMessage]], None]
-    ask_account: Callable[[str, str], Coroutine[Any, Any, NodeDiagnosis | NoDiagnosis]]
-    ask_consumers: Callable[[str, Awaited], Coroutine[Any, Any, tuple[ConsumerState, ...] | None]]
 
     @property
     def tally(self) -> Counters: ...
@@ -107,9 +103,6 @@ class GossipClient(Service):
     def startService(self) -> None:
         """The first round begins at once: the node is not ready before it has heard from its peers."""
         super().startService()
-        self._node.on_requests = self.send
-        self._node.ask_account = self.ask_account
-        self._node.ask_consumers = self.ask_consumers
         self._round()
         self._rounds.start(self._limit_s, now=False)  # it ends only when it is stopped, for a tick never raises
 

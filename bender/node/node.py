@@ -6,7 +6,7 @@ know a node and not each other. A node does no input or output of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,8 @@ from bender.node.consumers import Consumers
 from bender.node.counters import Counters
 from bender.node.journal import Journal
 from bender.node.listings import Listings
-from bender.node.propagation import AppliedBy, Ask, ChangePropagation, LedgerPropagation
+from bender.node.peer_exchange import NoExchange, PeerExchange
+from bender.node.propagation import AppliedBy, ChangePropagation, LedgerPropagation
 
 __all__ = ["Full", "InstanceReplaced", "Node", "NotReady", "Sources"]
 
@@ -109,11 +110,12 @@ class Node:
         seeds: Sequence[str] = (),
         registrations_max: int = REGISTRATIONS_MAX,
         guard_s: float = 0.0,
+        exchange: Callable[[Node], PeerExchange] = NoExchange,
     ) -> None:
         """`name` is for people, `address` the `host:port` where peers reach this node, `seeds` that of some peers.
 
         `api_port` is where clients reach it at that host, 0 if they do not. What would be hidden, and is most of an
-        app, stays listed for `guard_s`.
+        app, stays listed for `guard_s`. `exchange` makes what reaches the peers of this node.
         """
         self._clock = clock
         self._sources = sources
@@ -138,12 +140,7 @@ class Node:
         )
         self.tally = Counters()
         self._turn = _Turn(self._now, self._pass_on)
-        #: Called with the requests to be sent to peers whenever there are any.
-        self.on_requests: Callable[[list[OutgoingMessage]], None] = lambda _: None
-        #: Asks the node at an address for its account of an id.
-        self.ask_account: Callable[[str, str], Coroutine[Any, Any, NodeDiagnosis | NoDiagnosis]] = _unasked
-        #: Asks the node at an address for its consumers, when they have acted on something; None if it does not answer.
-        self.ask_consumers: Ask = _nobody
+        self.exchange = exchange(self)
 
     # Readiness.
 
@@ -256,11 +253,11 @@ class Node:
 
         They have `within_s` for it.
         """
-        return await self._applying.until_applied(self.ask_consumers, key, within_s)
+        return await self._applying.until_applied(self.exchange.ask_consumers, key, within_s)
 
     async def all_consumers(self) -> list[ConsumerState]:
         """The consumers of all nodes that answer, in order of name."""
-        return await self._applying.consumers(self.ask_consumers)
+        return await self._applying.consumers(self.exchange.ask_consumers)
 
     def shared_consumers(self, name: str | None = None) -> Mapping[str, list[str]]:
         """Return the instances of each name, or of one, that several connected consumers have, one of them here."""
@@ -410,7 +407,7 @@ class Node:
     async def _account_of(self, contact: Peer, key: str) -> NodeDiagnosis | NoDiagnosis:
         if not self.replica.has_reached(contact.address):
             return NoDiagnosis(contact.name, contact.address, "was never reached from this node")
-        return await self.ask_account(contact.address, key)
+        return await self.exchange.ask_account(contact.address, key)
 
     def status(self) -> dict[str, Any]:
         """What `GET /status` shows; durations in seconds."""
@@ -491,7 +488,7 @@ class Node:
         self._chronicle.note_peers()
         self._chronicle.note_addresses()
         self._chronicle.note_names()
-        self._applying.look(self.ask_consumers)
+        self._applying.look(self.exchange.ask_consumers)
         self._chronicle.note_consumers(self.shared_consumers())
         self._chronicle.note_guard()
         self._chronicle.note_invalid()
@@ -562,7 +559,7 @@ class Node:
         # First what others wait for to tell their own watchers.
         if requests := self.replica.take_requests():
             self.tally.requests += len(requests)
-            self.on_requests(requests)
+            self.exchange.send(requests)
         self._tell()
         self._spreading.note()
         if self._waiting and self.replica.ready:
@@ -580,11 +577,3 @@ def _api(whose: Sender | Peer) -> str | None:
     """The `host:port` where clients reach a node; None where they do not from elsewhere."""
     host, _, _ = whose.address.rpartition(":")
     return f"{host}:{whose.api_port}" if whose.api_port else None
-
-
-async def _nobody(_address: str, _awaited: Awaited) -> tuple[ConsumerState, ...] | None:
-    return ()
-
-
-async def _unasked(address: str, _key: str) -> NodeDiagnosis | NoDiagnosis:
-    return NoDiagnosis(address, address, "nobody is asked before this node exchanges anything with its peers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from itertools import count
 from typing import Any
@@ -21,6 +21,7 @@ from bender.api import site
 from bender.core.messages import OutgoingMessage
 from bender.core.timing import Timing
 from bender.node.node import Node, Sources
+from bender.node.peer_exchange import NoExchange
 
 #: What the wall clock of all nodes shows.
 NOW_MS = 1_795_447_942_248
@@ -154,33 +155,45 @@ class ApiCase(SynchronousTestCase):
         self.assertEqual(self.refused("INVALID", response).split(":")[0], field)
 
 
+class Carrier:
+    """Carries what one node sends; what it asks other nodes for is up to the test."""
+
+    def __init__(self, node: Node, carry: Callable[[Node, list[OutgoingMessage]], None]) -> None:
+        self.send = partial(carry, node)
+        self.ask_account: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_account
+        self.ask_consumers: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_consumers
+
+
+def carrier_of(node: Node) -> Carrier:
+    assert isinstance(node.exchange, Carrier)
+    return node.exchange
+
+
 class Network:
     """Two nodes that can be cut off from each other; `first` has the other as its seed."""
 
     def __init__(self, clock: Clock, **options: Any) -> None:
         """Both have these `options`."""
         self.connected = True
-        self.first = a_node(clock, "first", seeds=("second:1730",), **options)
-        self.second = a_node(clock, "second", **options)
-        self.first.located("second:1730", ["second:1730"])
-        self.first.on_requests = self._carrier(self.first)
-        self.second.on_requests = self._carrier(self.second)
         self._held: list[Callable[[], None]] = []
+        self.first = self.start(clock, "first", seeds=("second:1730",), **options)
+        self.second = self.start(clock, "second", **options)
+        self.first.located("second:1730", ["second:1730"])
+
+    def start(self, clock: Clock, name: str, **options: Any) -> Node:
+        """A node of this network."""
+        return a_node(clock, name, exchange=lambda node: Carrier(node, self._carry), **options)
 
     def replace_first(self, node: Node) -> None:
         """Another start in the place of `first`."""
         self.first = node
-        node.on_requests = self._carrier(node)
 
-    def _carrier(self, sender: Node) -> Callable[[list[OutgoingMessage]], None]:
-        def carry(requests: list[OutgoingMessage]) -> None:
-            receiver = self.first if sender is self.second else self.second
-            for request in requests:
-                self._held.append(partial(self._deliver, sender, request, receiver))
-            if self.connected:
-                self.reconnect()
-
-        return carry
+    def _carry(self, sender: Node, requests: list[OutgoingMessage]) -> None:
+        receiver = self.first if sender is self.second else self.second
+        for request in requests:
+            self._held.append(partial(self._deliver, sender, request, receiver))
+        if self.connected:
+            self.reconnect()
 
     @staticmethod
     def _deliver(sender: Node, request: OutgoingMessage, receiver: Node) -> None:

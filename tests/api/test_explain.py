@@ -23,6 +23,7 @@ from tests.api.conversation import (
     Connection,
     Network,
     Response,
+    carrier_of,
     parsed,
     request,
 )
@@ -37,8 +38,8 @@ class PairCase(SynchronousTestCase):
         self.clock = Clock()
         self.network = Network(self.clock)
         first, second = self.network.first, self.network.second
-        first.ask_account = partial(self.account_of, second)
-        first.ask_consumers = partial(self.consumers_of, second)
+        carrier_of(first).ask_account = partial(self.account_of, second)
+        carrier_of(first).ask_consumers = partial(self.consumers_of, second)
         self.pass_time(2)
 
     async def account_of(self, node: Node, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
@@ -215,10 +216,8 @@ class Explaining(PairCase):
         self.ask("POST", "/registrations", WEB)
         self.network.connected = True  # for questions, while nothing is delivered
         self.assertTrue(self.why().endswith("; second does not list it"), self.why())
-        self.network.first.ask_account, self.network.second.ask_account = (
-            self.network.second.ask_account,
-            partial(self.account_of, self.network.first),
-        )
+        first, second = carrier_of(self.network.first), carrier_of(self.network.second)
+        first.ask_account, second.ask_account = second.ask_account, partial(self.account_of, self.network.first)
         why = self.ask("GET", EXPLAIN, to=self.network.second).json["why"]
         self.assertEqual(why, "not listed at second, which knows nothing of it; first does list it")
 
@@ -299,7 +298,7 @@ class DeregisteringEverywhere(PairCase):
         async def nothing(_address: str, _awaited: Awaited) -> None:
             return None
 
-        self.network.first.ask_consumers = nothing
+        carrier_of(self.network.first).ask_consumers = nothing
         answer = self.ask("DELETE", f"{WEB_PATH}?wait=5").json
         self.assertEqual(answer, {"applied": ["first"], "consumers": [], "missing": ["second"]})
 

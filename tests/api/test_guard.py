@@ -13,7 +13,7 @@ from bender.api import site
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.node.node import Node
 from bender.node.subscription import Selection, Subscription
-from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, Response, parsed, request
+from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, Response, carrier_of, parsed, request
 
 #: A name that has to be escaped, in one way or another, wherever it stands.
 ODD = 'a "b" %2F; ü'
@@ -27,7 +27,7 @@ class GuardCase(SynchronousTestCase):
         self.clock = Clock()
         self.network = Network(self.clock, guard_s=60.0)
         self.node = self.network.first
-        self.node.ask_account = self.account_of
+        carrier_of(self.node).ask_account = self.account_of
         self.pass_time(2)
         for wanted in ({**WEB, "meta": {"zone": "a"}}, {**WEB, "app": ODD, "port": 8081}):
             self.assertEqual(self.ask("POST", "/registrations", wanted, to=self.network.second).status, 201)

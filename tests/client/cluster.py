@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -33,12 +34,19 @@ class Machine:
         sources = Sources(network.seconds, lambda: int(network.seconds() * 1000), lambda: incarnation)
         seeds = tuple(f"{each}:1730" for each in ALL)
         address = f"{host}:1730"
+        endpoint = f"tcp:1730:interface={host}"
         self.node = Node(
-            network, sources, name=f"n{host[-1]}", address=address, api_port=1729, timing=Timing(), seeds=seeds
+            network,
+            sources,
+            name=f"n{host[-1]}",
+            address=address,
+            api_port=1729,
+            timing=Timing(),
+            seeds=seeds,
+            exchange=partial(Exchange, network, endpoint=endpoint, cluster="c", seeds=seeds, chance=lambda: 0.5),
         )
-        self._exchange = Exchange(
-            network, self.node, endpoint=f"tcp:1730:interface={host}", cluster="c", seeds=seeds, chance=lambda: 0.5
-        )
+        assert isinstance(self.node.exchange, Exchange)
+        self._exchange = self.node.exchange
         self._expiry = Expiry(network, self.node)
         self._api = network.listenTCP(1729, site(self.node, network), interface=host)
         self._exchange.startService()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import insort
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from math import ceil, inf
 from operator import attrgetter
 from typing import Any
@@ -28,7 +28,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from bender.core.consumers import Awaited, ConsumerState
-from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.core.diagnosis import NodeDiagnosis
 from bender.core.messages import Message, OutgoingMessage, Sender
 from bender.core.timing import Timing
 from bender.exchange.peer_problems import PeerProblems
@@ -301,9 +301,6 @@ class Double:
     def __init__(self, address: str = "10.0.0.1:1730") -> None:
         self.sender = Sender(1, "n1", address)
         self.tally = Counters()
-        self.ask_account: Callable[[str, str], Coroutine[Any, Any, NodeDiagnosis | NoDiagnosis]]
-        self.ask_consumers: Callable[[str, Awaited], Coroutine[Any, Any, tuple[ConsumerState, ...] | None]]
-        self.on_requests: Callable[[list[OutgoingMessage]], None] = lambda _: None
         self.rounds: list[Any] = []
         self.on_round: Callable[[], None] = lambda: None
         self.on_report: Callable[[], None] = lambda: None

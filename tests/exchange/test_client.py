@@ -108,7 +108,7 @@ class Rounds(ClientCase):
         """Those of the first round included."""
         self.stranger(answer())
         request = self.request()
-        self.node.on_round = lambda: self.node.on_requests([request])
+        self.node.on_round = lambda: self.client.send([request])
         self.client.startService()
         self.network.settle()
         self.assertEqual(self.node.reports, [(request, ANSWER)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from twisted.application.service import IService
 from twisted.internet.error import CannotListenError
@@ -36,10 +37,19 @@ class ExchangeOfNodes(ExchangeCase):
         """A node with an exchange at HOST:1730, whose name is HOST unless said."""
         sources = Sources(self.network.seconds, lambda: 0, lambda: next(self.incarnations))
         timing = Timing(interval_s=interval_s, ttl_s=10.0)
-        node = Node(self.network, sources, name=name or host, address=f"{host}:1730", timing=timing, seeds=seeds)
-        self.exchanges[host] = Exchange(
-            self.network, node, endpoint=f"tcp:1730:interface={host}", cluster=cluster, seeds=seeds, chance=lambda: 0.5
+        endpoint = f"tcp:1730:interface={host}"
+        exchange = partial(Exchange, self.network, endpoint=endpoint, cluster=cluster, seeds=seeds, chance=lambda: 0.5)
+        node = Node(
+            self.network,
+            sources,
+            name=name or host,
+            address=f"{host}:1730",
+            timing=timing,
+            seeds=seeds,
+            exchange=exchange,
         )
+        assert isinstance(node.exchange, Exchange)
+        self.exchanges[host] = node.exchange
         if start:
             self.exchanges[host].startService()
         return node

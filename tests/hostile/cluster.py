@@ -189,17 +189,28 @@ class Honest:
         self.address = ADDRESSES[number]
         self.name = f"n{number + 1}"
         seeds = [each for each in ADDRESSES if each != self.address]
+        self.wire = Wire("bender", timing.interval_s)
+
+        def exchange(node: Node) -> GossipClient:
+            self.conditions = PeerProblems(clock, timing.interval_s, node.peer_problem)
+            self.client = GossipClient(clock, node, self.wire, Post(network), self.conditions, chance.random)  # type: ignore[arg-type]
+            return self.client
+
         self.node = Node(
-            clock, sources, name=self.name, address=self.address, api_port=1728, timing=timing, seeds=seeds
+            clock,
+            sources,
+            name=self.name,
+            address=self.address,
+            api_port=1728,
+            timing=timing,
+            seeds=seeds,
+            exchange=exchange,
         )
         for seed in seeds:
             self.node.located(seed, [seed])
         self._faults = faults
         self._network = network
-        self.wire = Wire("bender", timing.interval_s)
-        self.conditions = PeerProblems(clock, timing.interval_s, self.node.peer_problem)
         self._server = GossipServer(self.node, self.wire, self.conditions)
-        self.client = GossipClient(clock, self.node, self.wire, Post(network), self.conditions, chance.random)  # type: ignore[arg-type]
         self._expiry = Expiry(clock, self.node)
         #: The asks that it made lately.
         self.echoes: list[float] = []

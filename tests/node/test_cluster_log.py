@@ -103,7 +103,7 @@ class Peers(ChronicleCase):
     def test_started_again(self) -> None:
         """The one before was replaced, and is in no status."""
         self.pass_time(3, self.first, self.second)
-        again = a_node(self.clock, "first", seeds=("second:1730",))
+        again = self.network.start(self.clock, "first", seeds=("second:1730",))
         again.located("second:1730", ["second:1730"])
         self.network.replace_first(again)
         lines = self.lines(3, again, self.second, of=self.second)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.ledger import Head
-from bender.core.messages import Counter, Message, Sender
+from bender.core.messages import Counter, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, registration
 from tests.api.conversation import Network, a_node
 
@@ -152,10 +152,8 @@ class Unreached(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.node = a_node(self.clock)
         self.asked: list[str] = []
-        self.node.ask_account = self.account_of
-        self.node.ask_consumers = self.consumers_of
+        self.node = a_node(self.clock, exchange=lambda _: self)
         self.node.sweep()
         self.node.register(WEB)
         own = self.node.replica.identity.incarnation
@@ -164,11 +162,14 @@ class Unreached(SynchronousTestCase):
             counter = Counter(1001, "n2", "10.0.0.2:1730", beats, 0.0)
             self.node.receive(Message(Sender(1001, "n2", "10.0.0.2:1730"), heads=heads, counters=(counter,)))
 
-    async def account_of(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
+    def send(self, requests: list[OutgoingMessage]) -> None:
+        pass
+
+    async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         self.asked.append(address)
         return NoDiagnosis(address, address, "does not answer within 1 s")
 
-    async def consumers_of(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
+    async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         self.asked.append(address)
         return ()
 
