@@ -1,0 +1,81 @@
+"""Connections of the line protocol on transports of memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.line_protocol.connection import EventsFactory
+from tests.node.watched import Watched, events, named
+
+
+class Transport(StringTransport):
+    """One that is full whenever it holds more than `full_bytes`, as those with a socket are."""
+
+    full_bytes = 1_000_000_000
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.producer is not None and len(self.value()) > self.full_bytes:
+            self.producer.pauseProducing()
+
+
+class Connected:
+    """A client of a node's line protocol."""
+
+    def __init__(self, factory: EventsFactory, full_bytes: int = 1_000_000_000) -> None:
+        self.transport = Transport()
+        self.transport.full_bytes = full_bytes
+        self.protocol = factory.buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+
+    def send(self, sent: bytes) -> None:
+        self.protocol.dataReceived(sent)
+
+    def subscribe(self, **selection: Any) -> None:
+        self.send(msgspec.json.encode({"subscribe": selection}) + b"\n")
+
+    def received(self) -> list[dict[str, Any]]:
+        """All events since this was asked last; then there is room for more."""
+        received = self.transport.value()
+        self.transport.clear()
+        if self.transport.producer is not None:
+            self.transport.producer.resumeProducing()
+        return events(received)
+
+    def named(self) -> list[str]:
+        return named(self.received())
+
+    def lose(self) -> None:
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    @property
+    def reading(self) -> bool:
+        """Whether the node would read what this client sent now."""
+        return self.transport.producerState == "producing"
+
+
+class EventsCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.watched = Watched(self.clock)
+        self.factory = EventsFactory(self.watched.node, self.clock)
+
+    def connect(self, full_bytes: int = 1_000_000_000) -> Connected:
+        """A client that has read its `hello`."""
+        connected = Connected(self.factory, full_bytes)
+        self.assertEqual(connected.named(), ["hello"])
+        return connected
+
+    def refused(self, connected: Connected) -> str:
+        """Expect one error line; returns its message."""
+        (error,) = connected.received()
+        self.assertEqual([*error], ["event", "code", "message"])
+        self.assertEqual((error["event"], error["code"]), ("error", "INVALID"))
+        return str(error["message"])
