@@ -6,8 +6,8 @@ from bender.haproxy.core.custom import Custom, custom_of
 from bender.haproxy.core.machine import Machine
 from bender.haproxy.driver import CHECK_S
 from bender.haproxy.reloader import AGAIN_S
+from tests.haproxy.driver_case import SHOP, SYNCED, A, B, DriverCase
 from tests.haproxy.events import online
-from tests.haproxy.test_driver import SHOP, SYNCED, A, B, DriverCase
 
 STATS = Machine(stats="127.0.0.1:8404")
 

@@ -16,8 +16,8 @@ from bender.haproxy.driver import CHECK_S
 from bender.haproxy.problems import served_instead
 from bender.haproxy.reloader import WRITE_AGAIN_S_MAX
 from bender.haproxy.status import readiness
+from tests.haproxy.driver_case import SHOP, SYNCED, B, DriverCase
 from tests.haproxy.events import backend, frontend, online
-from tests.haproxy.test_driver import SHOP, SYNCED, B, DriverCase
 
 #: Why HAProxy is left alone while bender's configuration is restored.
 AGAIN = "backends and frontends are being set again; waiting until none is set for 3 s"

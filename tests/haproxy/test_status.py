@@ -5,8 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from bender.haproxy.status import readiness, status
+from tests.haproxy.driver_case import NODE, SHOP, SYNCED, DriverCase
 from tests.haproxy.events import backend, frontend, offline, online
-from tests.haproxy.test_driver import NODE, SHOP, SYNCED, DriverCase
 
 
 class Told(DriverCase):

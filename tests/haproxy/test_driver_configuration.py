@@ -1,0 +1,186 @@
+"""When a driver writes HAProxy's configuration, and has it loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bender.client import Stand
+from bender.haproxy.driver import CHECK_S
+from bender.haproxy.reloader import AGAIN_S, BEGIN_S_MAX
+from tests.haproxy.driver_case import NODE, SHOP, SYNCED, A, B, DriverCase
+from tests.haproxy.events import backend, frontend, offline, online
+
+
+class Shapes(DriverCase):
+    def test_a_new_backend_takes_a_reload(self) -> None:
+        """One for what comes together, with the servers of that moment, and then it is looked at at once."""
+        self.serve(1)
+        self.settle(2)
+        self.tell(backend("api"))
+        self.settle(0.05)
+        self.tell(frontend("api", backend="api", bind="*:81"))
+        self.haproxy.pools["shop"][A].weight = 9
+        self.settle(0.3)
+        self.assertEqual(self.reload.reloads, 1)
+        self.assertEqual(self.haproxy.servers("api"), {A: (0, 1)})
+        self.assertEqual(self.reloader.reloads, 1)
+
+    def test_many_in_a_row(self) -> None:
+        """Not more than one reload a second."""
+        self.serve(1)
+        self.settle(2)
+        for i in range(20):
+            self.tell(backend(f"b{i}"))
+            self.settle(0.1)
+        self.settle(2)
+        self.assertLessEqual(self.reload.reloads, 4)
+        self.assertIn("b19", self.haproxy.pools)
+
+    def test_changes_without_an_end(self) -> None:
+        """They do not put off what takes a reload, whether they take one themselves or not."""
+        self.serve(1)
+        self.settle(2)
+        self.tell(frontend("late", backend="shop", bind="*:81"))
+        for i in range(30):
+            self.tell(backend("shop", "changed", canary={"version": "2", "percent": i}), backend(f"b{i}"))
+            self.settle(0.05)
+        self.assertIn("frontend late", self.output.read_text())
+        self.assertGreaterEqual(self.reload.reloads, 1)
+
+    def test_what_haproxy_refuses(self) -> None:
+        """The last good file stays, members go on changing in it, and it is tried again after a while."""
+        self.serve(1)
+        self.settle(2)
+        self.bad = "bad"
+        good = self.output.read_text()
+        self.tell(backend("bad"))
+        self.settle(5)
+        self.assertEqual((self.output.read_text(), self.reload.reloads), (good, 0))
+        self.assertEqual(getattr(self.reloader.refusal, "why", ""), "it has bad words")
+        self.tell(online(2))
+        self.settle(2)
+        self.assertIn(f"server {B} ", self.output.read_text())
+        self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
+        self.assertEqual(len([text for text in self.checked if "backend/bad" in text]), 1)
+        self.settle(AGAIN_S)
+        self.assertEqual(len([text for text in self.checked if "backend/bad" in text]), 2)
+        self.tell(backend("bad", "removed"))
+        self.settle(2)
+        self.assertIsNone(self.reloader.refusal)
+
+    def change_that_cannot_be_written(self) -> Path:
+        """A server comes while something is in the draft's place: that."""
+        self.serve(1)
+        self.settle(2)
+        in_the_way = self.output.with_name(f".{self.output.name}.draft")
+        in_the_way.mkdir()
+        self.tell(online(2))
+        self.settle(2)
+        return in_the_way
+
+    def test_a_file_that_cannot_be_written(self) -> None:
+        """It is said, and tried again after a while."""
+        in_the_way = self.change_that_cannot_be_written()
+        self.assertIn("cannot be written", str(self.reloader.problem))
+        self.tell(backend("api"))
+        self.settle(2)
+        self.assertIn("cannot be written", getattr(self.reloader.refusal, "why", ""))
+        in_the_way.rmdir()
+        self.settle(AGAIN_S)
+        self.assertIn("backend api", self.output.read_text())
+        self.assertIn("api", self.haproxy.pools)
+        self.assertIsNone(self.reloader.problem)
+
+    def test_a_file_with_other_servers_that_cannot_be_written(self) -> None:
+        """It is written when it can be, though nothing else has changed by then."""
+        in_the_way = self.change_that_cannot_be_written()
+        in_the_way.rmdir()
+        self.settle(AGAIN_S)
+        self.assertIn(f"server {B} ", self.output.read_text())
+        self.assertIsNone(self.reloader.problem)
+
+    def test_what_haproxy_cannot_begin_with(self) -> None:
+        """The file is as it was before; it is tried again after a while, and after twice of that."""
+        self.serve(1)
+        self.settle(2)
+        self.reload.works = False
+        good = self.output.read_text()
+        self.tell(backend("api"))
+        self.settle(BEGIN_S_MAX + 1)
+        self.assertEqual(self.output.read_text(), good)
+        self.assertIn("did not start", getattr(self.reloader.refusal, "why", ""))
+        self.assertEqual(self.reload.reloads, 1)
+        self.settle(AGAIN_S + BEGIN_S_MAX)
+        self.assertEqual(self.reload.reloads, 2)
+        self.settle(2 * AGAIN_S - 1)
+        self.assertEqual(self.reload.reloads, 2)
+        self.reload.works = True
+        self.settle(BEGIN_S_MAX)
+        self.assertIsNone(self.reloader.refusal)
+        self.assertIn("api", self.haproxy.pools)
+
+    def test_what_haproxy_cannot_begin_with_after_another_driver(self) -> None:
+        """The file is as that one left it, for this one cannot know how to write it."""
+        self.serve(1)
+        self.settle(2)
+        good = self.output.read_text()
+        self.begin()
+        self.reload.works = False
+        self.tell(*SHOP, online(1), backend("api"), SYNCED)
+        self.settle(1)
+        self.assertNotEqual(self.output.read_text(), good)
+        self.settle(BEGIN_S_MAX)
+        self.assertEqual(self.output.read_text(), good)
+        self.tell(online(2))
+        self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
+
+    def test_who_cannot_reload(self) -> None:
+        """It waits for somebody who does, with a file that is ready for that."""
+        self.serve(1)
+        self.settle(2)
+        self.reload.able, self.reload.problem = False, "by hand"
+        self.tell(backend("api"), online(2))
+        self.settle(5)
+        self.assertIn("backend api", self.output.read_text())
+        self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
+        self.haproxy.load(self.output.read_text())
+        self.settle(CHECK_S)
+        self.assertIsNone(self.reloader.refusal)
+
+    def test_haproxy_begins_again_unnoticed(self) -> None:
+        """Whatever is done next, all of it is looked at."""
+        self.tell(backend("api", app="api"))
+        self.serve(1)
+        self.settle(2)
+        text = self.output.read_text()
+        self.tell(online(2), offline(1, "expired"))
+        self.haproxy.load(text)
+        self.assertEqual(self.servers(), {A: (0, 1)})
+        self.tell(backend("api", "changed", app="api", version="2"))
+        self.assertEqual(self.servers(), {B: (0, 1)})
+
+    def test_bender_is_told_only_what_haproxy_has_answered(self) -> None:
+        """However long that takes."""
+        self.serve(1, 2)
+        before = self.told.acknowledged
+        self.haproxy.running = False
+        self.tell(offline(1, "deregistered"))
+        self.settle(10)
+        self.assertEqual(self.told.acknowledged, before)
+        self.haproxy.load(self.output.read_text())
+        self.settle(1.1)
+        self.assertEqual((self.told.acknowledged, {*self.servers()}), (Stand(NODE, "6"), {B}))
+
+    def test_haproxy_begins_again_by_itself(self) -> None:
+        """It comes back with the file, and what that lacks is put right at once."""
+        self.serve(1)
+        self.settle(2)
+        text = self.output.read_text()
+        self.haproxy.running = False
+        self.tell(online(2), offline(1, "expired"))
+        self.settle(3)
+        self.assertIn("refused", self.driver.silence)
+        self.haproxy.load(text)
+        self.settle(1.1)
+        self.assertEqual(self.servers(), {B: (0, 1)})
+        self.assertEqual(self.reload.reloads, 0)
