@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import twisted.test
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.daemon.options import OPTIONS, NodeOptions, choose, from_command_line
@@ -97,15 +95,6 @@ class Peers(Refusing):
 
 
 class Endpoints(Refusing):
-    def test_what_twisted_cannot_listen_on_is_refused(self) -> None:
-        """The sentence names the option, what was given and what could be."""
-        for endpoint in ("1729", "tcp", "tcp:http", "tcp:-1", "tcp:65536", "tcp:1:x=2", "unix:", "udp:1", "stdio:", ""):
-            self.refused("--api", "tcp:PORT:interface=ADDRESS", repr(endpoint), api=endpoint)
-
-    def test_a_certificate_that_is_not_there_is_refused(self) -> None:
-        """The sentence says which file is missing."""
-        self.refused("--api", "No such file", "/nowhere.pem", api="ssl:443:interface=127.0.0.1:privateKey=/nowhere.pem")
-
     def test_two_endpoints_in_one_place_are_refused(self) -> None:
         """The same port and an interface of both, or the same path."""
         for api, events in (
@@ -142,14 +131,6 @@ class Loopback(Refusing):
             ):
                 self.refused(f"--{option} {endpoint}", "--insecure", **{option: endpoint})
                 chosen(**{option: endpoint}, insecure=1)
-
-    def test_many_connections_may_wait(self) -> None:
-        """Unless the description says how many."""
-        said = {"tcp:9:127.0.0.1:50", "tcp6:9:50:\\:\\:1", "tcp:9:interface=127.0.0.1:backlog=7"}
-        for endpoint in ("tcp:9:interface=127.0.0.1", "tcp6:9:interface=\\:\\:1", "unix:/a", *said):
-            listened = chosen(api=endpoint).api.listened
-            self.assertEqual(listened, endpoint if endpoint in said else f"{endpoint}:backlog=4096")
-            serverFromString(MemoryReactor(), listened)
 
     def test_loopback_and_unix_sockets_need_nothing(self) -> None:
         """This machine alone can reach them."""
@@ -237,12 +218,6 @@ class Files(SynchronousTestCase):
         """As on the command line."""
         self.assertEqual(choose(self.given('peers = "a:1,b"'), "box").peers, ("a:1", "b:1730"))
 
-    def test_an_option_that_there_is_none_is_refused(self) -> None:
-        """A misspelt one must not pass for the default; the sentence says which there are."""
-        self.refused("tll = 10", "'tll'", "ttl", "interval")
-        self.refused("[node]\nttl = 10", "'node'")
-        self.refused('config = "more.toml"', "'config'")
-
     def test_a_value_of_another_type_is_refused(self) -> None:
         """What is in quotes must be a duration, and a boolean is no number."""
         for text, option, expected in (
@@ -262,13 +237,3 @@ class Files(SynchronousTestCase):
             ('peers = ["a", 7]', "peers in ", "list"),
         ):
             self.refused(text, option, expected)
-
-    def test_what_is_not_toml_is_refused(self) -> None:
-        """The sentence says where it goes wrong."""
-        self.refused("ttl = ten", "--config", "line 1")
-
-    def test_a_file_that_is_not_there_is_refused(self) -> None:
-        """The sentence says so."""
-        self.assertIn(
-            "No such file", str(self.assertRaises(OptionError, from_toml, "/nowhere.toml", OPTIONS, "bender"))
-        )

@@ -126,27 +126,6 @@ class Beginning(ServiceCase):
                 "choose another address, or stop the process that uses it.",
             )
 
-    def test_all_that_can_be_wrong_with_listening_is_refused_so(self) -> None:
-        """Other interfaces, Unix sockets, and the locks of those."""
-        for error, words in (
-            (CannotListenError("", 9, OSError(errno.EACCES, "Permission denied")), "on *:9 (Permission denied)"),
-            (CannotListenError("::1", 9, OSError(errno.EACCES, "No")), "on [::1]:9 (No)"),
-            (CannotListenError("nowhere", 9, "unknown"), "on nowhere:9 (unknown)"),
-            (CannotListenError(None, b"/run/a", "locked"), "on /run/a (locked)"),
-            (FileNotFoundError(errno.ENOENT, "No such file", "/a.lock"), "'/a.lock'"),
-            (OverflowError("signed integer is greater than maximum"), "greater than maximum"),
-        ):
-            service = self.service(exchange=Shell(self.order, refuses=error))
-            sentence = str(self.assertRaises(StartRefused, service.startService))
-            self.assertIn("--exchange cannot listen", sentence)
-            self.assertIn(words, sentence)
-
-    def test_a_refusal_ends_the_process_though_twisted_catches_it(self) -> None:
-        """As an `Exception` it makes `twistd` tidy up, as a `SystemExit` it leaves no traceback."""
-        self.assertTrue(issubclass(StartRefused, Exception))
-        self.assertTrue(issubclass(StartRefused, SystemExit))
-        self.assertEqual(StartRefused("why").code, "why")
-
 
 class Leaving(ServiceCase):
     def leave(self, service: NodeService) -> Deferred[None]:

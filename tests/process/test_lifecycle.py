@@ -1,0 +1,69 @@
+"""A service under twistd refuses to start, in one sentence, and stops once however many signals it gets."""
+
+from __future__ import annotations
+
+import errno
+import signal
+
+from twisted.internet.error import CannotListenError
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.process.lifecycle import StartRefused, leave_once, refusing
+
+
+class Refusing(SynchronousTestCase):
+    def refusal(self, error: Exception) -> str:
+        """The sentence with which a shell is refused that fails to listen with this error."""
+
+        def listen() -> None:
+            with refusing("exchange"):
+                raise error
+
+        return str(self.assertRaises(StartRefused, listen))
+
+    def test_every_failure_to_listen_is_refused(self) -> None:
+        """The sentence names the option and the place: an interface, a Unix socket, or its lock."""
+        for error, words in (
+            (CannotListenError("", 9, OSError(errno.EACCES, "Permission denied")), "on *:9 (Permission denied)"),
+            (CannotListenError("::1", 9, OSError(errno.EACCES, "No")), "on [::1]:9 (No)"),
+            (CannotListenError("nowhere", 9, "unknown"), "on nowhere:9 (unknown)"),
+            (CannotListenError(None, b"/run/a", "locked"), "on /run/a (locked)"),
+            (FileNotFoundError(errno.ENOENT, "No such file", "/a.lock"), "'/a.lock'"),
+            (OverflowError("signed integer is greater than maximum"), "greater than maximum"),
+        ):
+            sentence = self.refusal(error)
+            self.assertIn("--exchange cannot listen", sentence)
+            self.assertIn(words, sentence)
+
+    def test_a_refusal_ends_the_process_though_twisted_catches_it(self) -> None:
+        """As an `Exception` it makes `twistd` remove its PID file, as a `SystemExit` it leaves no traceback."""
+        self.assertTrue(issubclass(StartRefused, Exception))
+        self.assertTrue(issubclass(StartRefused, SystemExit))
+        self.assertEqual(StartRefused("why").code, "why")
+
+
+class Reactor:
+    """Notes the signals that it is stopped by."""
+
+    def __init__(self) -> None:
+        self.stopped_by: list[str] = []
+
+    def sigInt(self, number: int, frame: object = None) -> None:
+        self.stopped_by.append("SIGINT")
+
+    def sigTerm(self, number: int, frame: object = None) -> None:
+        self.stopped_by.append("SIGTERM")
+
+
+class LeavingOnce(SynchronousTestCase):
+    def test_only_the_first_signal_stops_the_reactor(self) -> None:
+        """A terminal signals the whole group, and a supervisor the process again."""
+        for numbers, stopped_by in (
+            ((signal.SIGINT, signal.SIGTERM), ["SIGINT"]),
+            ((signal.SIGTERM, signal.SIGTERM, signal.SIGINT), ["SIGTERM"]),
+        ):
+            reactor = Reactor()
+            leave = leave_once(reactor)
+            for number in numbers:
+                leave(number, None)
+            self.assertEqual(reactor.stopped_by, stopped_by)

@@ -1,0 +1,67 @@
+"""Options of any service under twistd: endpoints, files, and how wrong ones are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.process.options import Endpoint, OptionError, RawOption, from_toml, parse_endpoint
+
+
+def endpoint(description: str) -> Endpoint:
+    return parse_endpoint(RawOption("--api", description))
+
+
+class Endpoints(SynchronousTestCase):
+    def refused(self, description: str, *words: str) -> None:
+        """This endpoint is refused, in one sentence with these words in it."""
+        sentence = str(self.assertRaises(OptionError, endpoint, description))
+        for word in ("--api", *words):
+            self.assertIn(word, sentence)
+        self.assertNotIn("\n", sentence)
+        self.assertTrue(sentence.endswith("."), sentence)
+
+    def test_an_endpoint_that_twisted_cannot_listen_on_is_refused(self) -> None:
+        """The sentence names the option, the value and the form that it should have."""
+        for given in ("1729", "tcp", "tcp:http", "tcp:-1", "tcp:65536", "tcp:1:x=2", "unix:", "udp:1", "stdio:", ""):
+            self.refused(given, "tcp:PORT:interface=ADDRESS", repr(given))
+
+    def test_a_missing_certificate_is_refused(self) -> None:
+        """The sentence names the missing file."""
+        self.refused("ssl:443:interface=127.0.0.1:privateKey=/nowhere.pem", "No such file", "/nowhere.pem")
+
+    def test_many_connections_may_wait(self) -> None:
+        """The backlog is long unless the description has one."""
+        with_backlog = {"tcp:9:127.0.0.1:50", "tcp6:9:50:\\:\\:1", "tcp:9:interface=127.0.0.1:backlog=7"}
+        for given in ("tcp:9:interface=127.0.0.1", "tcp6:9:interface=\\:\\:1", "unix:/a", *with_backlog):
+            listened = endpoint(given).listened
+            self.assertEqual(listened, given if given in with_backlog else f"{given}:backlog=4096")
+            serverFromString(MemoryReactor(), listened)
+
+
+class Files(SynchronousTestCase):
+    def refused(self, text: str, *words: str) -> None:
+        """A file with this text is refused, in one sentence with these words and the file's name in it."""
+        path = self.mktemp()
+        Path(path).write_text(text)
+        sentence = str(self.assertRaises(OptionError, from_toml, path, ("ttl", "interval"), "bender"))
+        for word in (*words, path):
+            self.assertIn(word, sentence)
+        self.assertNotIn("\n", sentence)
+
+    def test_an_unknown_option_is_refused(self) -> None:
+        """A misspelled option must not leave the default in force; the sentence lists the options."""
+        self.refused("tll = 10", "'tll'", "ttl", "interval")
+        self.refused("[node]\nttl = 10", "'node'")
+        self.refused('config = "more.toml"', "'config'")
+
+    def test_a_file_that_is_not_toml_is_refused(self) -> None:
+        """The sentence names the line."""
+        self.refused("ttl = ten", "--config", "line 1")
+
+    def test_a_missing_file_is_refused(self) -> None:
+        """The sentence has the system's reason."""
+        self.assertIn("No such file", str(self.assertRaises(OptionError, from_toml, "/nowhere.toml", ("ttl",), "x")))
