@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender import __version__
 from bender.api.responses import QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.routes import ROUTES
-from bender.core import connections, diagnosis, model, routing
+from bender.core import connections, diagnosis, hosts, model, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node.counters import Counters
 from bender.node.node import EVENTS_TOLD_MAX
@@ -92,7 +92,7 @@ class Words(SynchronousTestCase):
     def test_limits_are_those_of_the_model(self) -> None:
         """A number that is in two places is the same in both."""
         self.assertEqual(SCHEMAS["Name"]["maxLength"], model.NAME_CHARACTERS_MAX)
-        self.assertEqual(SCHEMAS["Port"]["maximum"], model.PORT_MAX)
+        self.assertEqual(SCHEMAS["Port"]["maximum"], hosts.PORT_MAX)
         self.assertEqual(SCHEMAS["Weight"]["maximum"], model.WEIGHT_MAX)
         self.assertEqual(SCHEMAS["Ttl"]["maximum"], TTL_S_MAX)
         self.assertEqual(SCHEMAS["RenewalsWanted"]["properties"]["ids"]["maxItems"], model.RENEWALS_MAX)

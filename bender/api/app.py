@@ -31,7 +31,7 @@ from bender.api.responses import (
 from bender.api.routes import ROUTES, Route, answer, without_command
 from bender.api.server import ApiSite, HttpRequest, respond, send
 from bender.core.authors import signature
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 from bender.net.fair_turns import Turns
 from bender.node.node import Node, NotReady
 

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from bender.api.responses import accepted, require_known, wait_s
 from bender.api.server import HttpRequest
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 from bender.net.eager_write import limit_unsent
 from bender.net.fair_turns import Turns
 from bender.node.consumer_table import origin_of

@@ -30,7 +30,8 @@ from bender.api.responses import (
     refusal_response,
     require_known,
 )
-from bender.core.model import Invalid, TooLarge
+from bender.core.invalid import Invalid
+from bender.core.model import TooLarge
 from bender.core.routing import BACKEND, FRONTEND
 from bender.node.node import Full, InstanceReplaced, Node, NotReady
 

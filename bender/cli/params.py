@@ -13,7 +13,8 @@ import click
 import msgspec
 
 from bender.core.durations import parse_duration
-from bender.core.model import Invalid, parse_name, registration_key
+from bender.core.invalid import Invalid
+from bender.core.model import parse_name, registration_key
 
 PARTS = ("APP", "VERSION", "HOST", "PORT")
 ID = "/".join(PARTS)

@@ -23,7 +23,7 @@ from bender.cli.output import json_for
 from bender.cli.params import Duration, Pair, fields
 from bender.cli.session import TOKEN, Session, following
 from bender.client import BenderError, Client
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 from bender.core.timing import Timing
 from bender.net.escaping import escaped, escaped_lines
 from bender.run import CannotStart, CommandSupervisor, ProcessGroup, RunPlan, on_child_ended

@@ -26,7 +26,7 @@ from bender.client import BenderError, Client, Reply, Unavailable, parse_nodes
 from bender.client.node_list import API_PORT
 from bender.client.transport import ConnectionSecurity
 from bender.core.authors import NAME_CHARACTERS_MAX, signature
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 
 #: The variable that may hold the token.
 TOKEN = "BENDER_TOKEN"  # noqa: S105 - its name

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, MutableSequence
 
-from bender.core.model import Invalid, canonical_host, parse_port
+from bender.core.hosts import canonical_host, parse_port
+from bender.core.invalid import Invalid
 from bender.net.addresses import host_port
 
 #: Where a node's API is if nothing else was said.

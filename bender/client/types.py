@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import msgspec
 
 from bender.client.decoding import decoded, require_shallow
-from bender.core.model import PORT_MAX, WEIGHT_MAX
+from bender.core.hosts import PORT_MAX
+from bender.core.model import WEIGHT_MAX
 from bender.core.timing import TTL_S_MAX
 from bender.net.addresses import NoAnswer
 

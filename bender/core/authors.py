@@ -6,7 +6,7 @@ client go by the address alone.
 
 from __future__ import annotations
 
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 
 #: Characters of a name.
 NAME_CHARACTERS_MAX = 64

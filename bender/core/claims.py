@@ -20,12 +20,13 @@ import msgspec
 from attrs import evolve
 
 from bender.core.guard import Guard, app_of
+from bender.core.index import Index
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, Dot, End, Entry, Head, Ledger, Rank
 from bender.core.peers import Peer, Peers, covered
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.core.validity import UNCHECKED, Validity
-from bender.core.view import Index, View
+from bender.core.view import View
 
 #: How much one call does of work that has no other bound; a slice takes 2 to 5 ms, and several may meet in one turn.
 VISITS_PER_SLICE = 5000

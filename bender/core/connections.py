@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bender.core.model import PORT_MAX, Invalid
+from bender.core.hosts import PORT_MAX
+from bender.core.invalid import Invalid
 from bender.core.parsing import require_fields, within
 
 #: A day: longer than any connection is of use for, and well below HAProxy's own limit of 24 days.

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from bender.core.model import NAME_CHARACTERS_MAX, Invalid, decoded
+from bender.core.invalid import Invalid
+from bender.core.model import NAME_CHARACTERS_MAX, decoded
 
 #: Ids, and backends, in one report, which has to fit a request.
 REPORTED_MAX = 1000

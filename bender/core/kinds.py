@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from bender.core.model import Invalid, decoded, require_name, require_shallow, require_small, shown_name
+from bender.core.invalid import Invalid
+from bender.core.model import decoded, require_name, require_shallow, require_small, shown_name
 from bender.core.spelling import unknown_field
 
 #: Members that somebody may ask for; a node accepts no more registrations.

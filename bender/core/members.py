@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 from bender.core.routing import Canary, FixedServer, kept_servers, parse_canary
 from bender.core.weights import shared
 

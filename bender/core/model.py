@@ -15,11 +15,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from bender.core.hosts import PORT_MAX, canonical_host, destination, parse_port
+from bender.core.invalid import Invalid
 from bender.core.reasons import CHECK_FAILED
 from bender.core.spelling import in_words, names_at, unknown_field
 from bender.core.status import USUAL, RegistrationStatus
@@ -43,19 +44,9 @@ WEIGHT_MAX = 256
 #: Characters of the token by which an instance is told apart from another one with the same id: room for a UUID.
 INSTANCE_CHARACTERS_MAX = 64
 
-PORT_MAX = 65_535
-
-#: Hosts whose canonical form is remembered: finding it takes some 4 µs, and the same few thousand come again and again.
-_HOSTS_REMEMBERED = 4096
-
 # Of terms whose meta was looked at, so many, of up to so many bytes; each takes 1 KB, and 1 µs to read anew.
 _METAS_REMEMBERED = 8192
 _META_BYTES_REMEMBERED = 512
-
-# Labels of letters, digits, `-` and, because Docker and Windows have such names, `_`. What ends in a number is a bad
-# address and not a name (RFC 3696); resolvers take even a bare number up to ten digits for one.
-_DNS_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
-_DNS_NAME = re.compile(rf"(?!(.*\.)?[0-9]{{1,10}}\Z)(?=.{{1,253}}\Z){_DNS_LABEL}(\.{_DNS_LABEL})*\Z")
 
 # How msgspec says where it stumbled: "Expected `str`, got `int` - at `$.app`", "… missing required field `port`".
 _WHERE = re.compile(r" - at `(?:key in )?\$\.?([^.\[`]*).*`")
@@ -65,8 +56,6 @@ _PART = re.compile(r"\.([^.\[\]]+)|(\[)")
 
 #: Characters of an unknown field that are repeated to who sent it.
 _SHOWN_CHARACTERS_MAX = 100
-
-_BROADCAST = IPv4Address("255.255.255.255")
 
 #: Fields that a registration is shown with and that are not sent, each with what to do instead.
 _ELSEWHERE = {
@@ -78,14 +67,6 @@ _ELSEWHERE = {
 
 _T = TypeVar("_T")
 _W = TypeVar("_W", bound="RegistrationRequest")
-
-
-class Invalid(ValueError):
-    """What a client sent is not acceptable: `field` says which part of it, the message what is wrong."""
-
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}")
-        self.field = field
 
 
 class TooLarge(ValueError):
@@ -339,63 +320,6 @@ def parse_name(field: str, name: Any) -> str:
     """An app, a version, or the name of a backend or frontend."""
     require_name(field, name)
     return str(name)
-
-
-@lru_cache(_HOSTS_REMEMBERED)
-def canonical_host(host: str) -> str:
-    """A DNS name in lower case without a final dot, or an address in the form of `ipaddress`."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        name = host.lower().removesuffix(".")
-        if not host.isascii() or not _DNS_NAME.match(name):
-            raise Invalid("host", "must be a DNS name or an IP address, without brackets or a zone") from None
-        return name
-    if "%" in host:
-        raise Invalid("host", "must be an address without a zone")
-    return str(address)
-
-
-def is_destination(address: IPv4Address | IPv6Address) -> bool:
-    """Return True if an instance may be at an address: it is not unspecified, of a group or all of a network.
-
-    Connecting to an unspecified address leads to the machine itself or, in HAProxy, to where the client wanted to go.
-    An address of IPv6 with a zone means something on one machine alone.
-    """
-    if isinstance(address, IPv6Address):
-        if address.scope_id is not None:
-            return False
-        address = address.ipv4_mapped or address
-    return not (address.is_unspecified or address.is_multicast or address == _BROADCAST)
-
-
-@lru_cache(_HOSTS_REMEMBERED)
-def destination(host: str) -> str:
-    """Return the canonical form of a host at which an instance may be; see `is_destination`. Raises `Invalid`."""
-    canonical = canonical_host(host)
-    try:
-        address = ip_address(canonical)
-    except ValueError:
-        return canonical
-    if not is_destination(address):
-        raise Invalid(
-            "host", f"must be an address at which others reach the instance, not {_kind(address)} {canonical}"
-        )
-    return canonical
-
-
-def _kind(address: IPv4Address | IPv6Address) -> str:
-    plain = (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
-    if plain.is_unspecified:
-        return "the unspecified address"
-    return "the multicast address" if plain.is_multicast else "the broadcast address"
-
-
-def parse_port(port: str) -> int:
-    """A port from a path."""
-    if port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX:
-        return int(port)
-    raise Invalid("port", f"must be a number from 1 to {PORT_MAX}")
 
 
 @lru_cache(_METAS_REMEMBERED)

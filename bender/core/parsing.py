@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from bender.core.model import Invalid, shown_name
+from bender.core.invalid import Invalid
+from bender.core.model import shown_name
 from bender.core.spelling import unknown_field
 
 _T = TypeVar("_T")

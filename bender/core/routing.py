@@ -23,8 +23,10 @@ from bender.core.connections import (
     parse_maxconn,
     parse_redirect_https,
 )
+from bender.core.hosts import canonical_host, destination, parse_port
+from bender.core.invalid import Invalid
 from bender.core.kinds import Kind
-from bender.core.model import Invalid, canonical_host, destination, parse_name, parse_port, shown_name
+from bender.core.model import parse_name, shown_name
 from bender.core.parsing import number as _number
 from bender.core.parsing import require_fields as _require_fields
 from bender.core.parsing import require_known as _require_known

@@ -19,13 +19,13 @@ from attrs import frozen
 
 from bender.core.admin_state import registration_of
 from bender.core.guard import guarded_app
+from bender.core.invalid import Invalid
 from bender.core.kinds import Kind
 from bender.core.ledger import End, Entry
 from bender.core.messages import ConfigSetting
 from bender.core.model import (
     DEPTH_MAX,
     WEIGHT_MAX,
-    Invalid,
     Terms,
     is_instance,
     is_shallow,

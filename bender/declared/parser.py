@@ -20,8 +20,9 @@ from attrs import define, field, frozen
 from bender.core.admin_state import LASTING_S_MIN
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.durations import FORM, parse_duration
+from bender.core.invalid import Invalid
 from bender.core.kinds import Kind
-from bender.core.model import Invalid, TooLarge, registration_key
+from bender.core.model import TooLarge, registration_key
 from bender.core.spelling import did_you_mean, unknown_field
 from bender.core.status import State
 from bender.declared.document import (

@@ -33,9 +33,9 @@ from bender.core.configuration import BUCKETS, LASTING_S_MAX
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
+from bender.core.hosts import PORT_MAX
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, Counter, Message, Sender
-from bender.core.model import PORT_MAX
 from bender.core.reasons import CHECK_FAILED
 from bender.core.timing import TTL_S_MAX
 

@@ -7,7 +7,8 @@ from ipaddress import ip_address
 
 from bender.core.connections import MAXCONN_MAX, parse_maxconn, parse_timeout
 from bender.core.durations import parse_duration
-from bender.core.model import Invalid, parse_port
+from bender.core.hosts import parse_port
+from bender.core.invalid import Invalid
 from bender.core.routing import parse_bind
 from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
 from bender.haproxy.core.names import address_port

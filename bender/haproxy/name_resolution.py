@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionRe
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from bender.core.model import is_destination
+from bender.core.hosts import is_destination
 
 #: Seconds between two looks at a name, and if it was not found.
 FRESH_S = 30.0

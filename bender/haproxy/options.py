@@ -14,7 +14,8 @@ from attrs import frozen
 
 from bender.client import parse_nodes
 from bender.client.node_list import API_PORT
-from bender.core.model import Invalid, parse_name
+from bender.core.invalid import Invalid
+from bender.core.model import parse_name
 from bender.haproxy.core.machine import TIMEOUTS, Machine
 from bender.haproxy.machine_options import machine_of, require_used
 from bender.haproxy.supervisor import MASTER

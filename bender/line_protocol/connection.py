@@ -26,13 +26,8 @@ from zope.interface import implementer
 
 from bender import __version__
 from bender.core.consumers import Confirmation, Report
-from bender.core.model import (
-    RENEWALS_MAX,
-    Invalid,
-    TooLarge,
-    canonical_id,
-    registration,
-)
+from bender.core.invalid import Invalid
+from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
 from bender.line_protocol.messages import LINE_BYTES_MAX, ClientMessage, decode_line, parse_registration
 from bender.net.eager_write import limit_unsent, prompt_writer
 from bender.net.fair_turns import Turns

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from bender.core.consumers import Report
-from bender.core.model import Invalid, RegistrationRequest, invalid, parse_wanted
+from bender.core.invalid import Invalid
+from bender.core.model import RegistrationRequest, invalid, parse_wanted
 from bender.core.timing import TTL_S_MAX, Timing
 
 #: One line of a client: a thousand ids of 255 bytes, as in a request over HTTP.

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from bender.core.consumers import Confirmation, ConsumerState, Report
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 from bender.node.consumer_table import ConsumerTable, Known, Origin, Selecting
 from bender.node.journal import Journal
 

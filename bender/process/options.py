@@ -17,7 +17,7 @@ from attrs import frozen
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
-from bender.core.model import PORT_MAX
+from bender.core.hosts import PORT_MAX
 from bender.core.spelling import did_you_mean
 
 #: Connections that may wait to be accepted; the system cuts it to what it allows. When a node dies its clients all turn

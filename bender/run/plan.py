@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from bender.core.model import Invalid, TooLarge, parse_registration
+from bender.core.invalid import Invalid
+from bender.core.model import TooLarge, parse_registration
 from bender.core.routing import parse_health
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
 

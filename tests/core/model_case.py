@@ -6,7 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.model import Invalid, RegistrationRequest
+from bender.core.invalid import Invalid
+from bender.core.model import RegistrationRequest
 from bender.core.timing import Timing
 
 TIMING = Timing()

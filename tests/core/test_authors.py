@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.authors import client_of, signature
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 
 
 class Authors(SynchronousTestCase):

@@ -16,7 +16,7 @@ from bender.core.connections import (
     parse_maxconn,
     parse_redirect_https,
 )
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 from bender.core.routing import BACKEND, FRONTEND, Bind, parse_tls
 
 #: What is none of these fields.

@@ -21,7 +21,7 @@ from bender.core.consumers import (
     same_name,
     shared_names,
 )
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 
 
 def confirmation(requests: int = 0, errors: int = 0, name: str = "b") -> bytes:

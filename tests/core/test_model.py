@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -12,7 +11,8 @@ from hypothesis import strategies as st
 from bender.core import kinds, model
 from bender.core.admin_state import parse_word
 from bender.core.consumers import Report, parse_confirmation
-from bender.core.model import Invalid, RegistrationRequest, Terms, TooLarge
+from bender.core.invalid import Invalid
+from bender.core.model import RegistrationRequest, Terms, TooLarge
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.status import USUAL, status_of
 from bender.core.timing import Timing
@@ -35,76 +35,6 @@ def new(wanted: RegistrationRequest = WEB) -> Terms:
 
 def body_of(wanted: RegistrationRequest) -> bytes:
     return new(wanted).encode(wanted.key)
-
-
-class Hosts(ModelCase):
-    def test_names(self) -> None:
-        """A DNS name is kept in lower case without a final dot."""
-        for host, canonical in {
-            "localhost": "localhost",
-            "Web1.Example.ORG.": "web1.example.org",
-            "my_service-2": "my_service-2",
-            "3com.example": "3com.example",
-            "1.2.3.example": "1.2.3.example",
-            "604512349876": "604512349876",  # a container's name, longer than any number that is an address
-            "a" * 63: "a" * 63,
-            ".".join(["abc"] * 63): ".".join(["abc"] * 63),
-        }.items():
-            self.assertEqual(model.canonical_host(host), canonical)
-
-    def test_addresses(self) -> None:
-        """An address is kept in the form that `ipaddress` gives it."""
-        for host, canonical in {
-            "10.0.0.5": "10.0.0.5",
-            "::1": "::1",
-            "2001:DB8:0:0::0001": "2001:db8::1",
-            "FE80::1": "fe80::1",
-        }.items():
-            self.assertEqual(model.canonical_host(host), canonical)
-
-    def test_neither(self) -> None:
-        """What is neither is refused."""
-        for host in (
-            *("", ".", "..", "a..b", ".a", "a.b..", "-a", "a-", "a b", "a/b", "a:80", "é", "İ", "\u212a", "a\n", "a\0"),
-            *(
-                "[::1]",
-                "::1%eth0",
-                "fe80::1%1",
-                "1::2::3",
-                "10.0.0.256",
-                "10.0.0",
-                "010.0.0.1",
-                "1",
-                "4294967295",
-                "a.1",
-            ),
-            *("a" * 64, ".".join(["abc"] * 64), "http://a", "user@a", "*", "*.a", "a,b", "%", "x" * 70_000),
-        ):
-            self.invalid("host", model.canonical_host, host)
-
-    @given(st.ip_addresses())
-    def test_every_address(self, address: Any) -> None:
-        """Every spelling of an address is the same host."""
-        for spelled in {str(address), address.exploded, address.exploded.upper()}:
-            self.assertEqual(model.canonical_host(spelled), str(ip_address(str(address))))
-
-    @given(st.text(max_size=20) | st.from_regex(r"\A[a-zA-Z0-9._-]{1,30}\Z"))
-    def test_stays(self, host: str) -> None:
-        """What is canonical stays as it is, and nothing else is raised."""
-        try:
-            canonical = model.canonical_host(host)
-        except Invalid:
-            return
-        self.assertEqual(model.canonical_host(canonical), canonical)
-        self.assertEqual(canonical, canonical.lower())
-
-
-class Ports(ModelCase):
-    def test_ports(self) -> None:
-        """A port in a path is a number from 1 to 65535 in ASCII digits."""
-        self.assertEqual([model.parse_port(port) for port in ("1", "65535", "080")], [1, 65535, 80])
-        for port in ("", "0", "65536", "-1", "+1", " 1", "1.0", "1e3", "\u0661", "²", "1_0", "0" * 5000, "9" * 5000):
-            self.invalid("port", model.parse_port, port)
 
 
 class Names(ModelCase):

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from bender.core import kinds, model
-from bender.core.model import Invalid, RegistrationRequest, TooLarge
+from bender.core.invalid import Invalid
+from bender.core.model import RegistrationRequest, TooLarge
 from bender.core.routing import BACKEND, FRONTEND
 from tests.core.model_case import TIMING, WEB, ModelCase
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 from bender.core.routing import (
     BACKEND,
     FRONTEND,

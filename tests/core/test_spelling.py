@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.model import Invalid, decoded
+from bender.core.invalid import Invalid
+from bender.core.model import decoded
 from bender.core.spelling import CHARACTERS_MAX, LISTED_MAX, did_you_mean, in_words, names_at, unknown_field
 
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.admin_state import key_of_state, parse_word
 from bender.core.configuration import LASTING_S_MAX
 from bender.core.guard import LIFTED, key_of_guard
+from bender.core.invalid import Invalid
 from bender.core.kinds import parse_object
 from bender.core.ledger import End
 from bender.core.messages import ConfigSetting
@@ -20,7 +21,6 @@ from bender.core.model import (
     DEPTH_MAX,
     NAME_CHARACTERS_MAX,
     WEIGHT_MAX,
-    Invalid,
     TooLarge,
     parse_registration,
     registration_bytes,

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.consumers import Confirmation, ConsumerState, Counted, Report, parse_confirmation
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 from bender.core.replica import Full
 from bender.node import consumer_table
 from bender.node.consumers import PRESENT_S, REMEMBERED_S

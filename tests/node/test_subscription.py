@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.admin_state import Override
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 from bender.node.journal import Journal
 from bender.node.subscription import Selection, Subscription
 from tests.api.conversation import NOW_MS

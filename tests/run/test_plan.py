@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.model import Invalid
+from bender.core.invalid import Invalid
 from bender.run import RunPlan
 
 

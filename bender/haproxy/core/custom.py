@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import field, frozen
 
-from bender.core.model import Invalid, parse_name
+from bender.core.invalid import Invalid
+from bender.core.model import parse_name
 from bender.core.spelling import did_you_mean, nearest_name
 
 #: The files whose names say all; others name a frontend or backend.

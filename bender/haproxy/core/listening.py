@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from attrs import field, frozen
 
-from bender.core.model import PORT_MAX
+from bender.core.hosts import PORT_MAX
 
 #: What is behind `bind` and `stats socket`: the addresses, and options that matter.
 _LINE = re.compile(r"^[ \t]*(?:bind|stats[ \t]+socket)[ \t]+(\S+)([^\n]*)", re.MULTILINE)

@@ -18,7 +18,9 @@ from typing import Any, Literal, TypeVar, get_args
 
 from attrs import define, evolve, field, frozen
 
-from bender.core.model import PORT_MAX, WEIGHT_MAX, Invalid, destination, parse_name
+from bender.core.hosts import PORT_MAX, destination
+from bender.core.invalid import Invalid
+from bender.core.model import WEIGHT_MAX, parse_name
 from bender.core.status import UP, State
 from bender.haproxy.core.admin_states import AdminStates, StateAnswer
 from bender.haproxy.core.safe_text import shown

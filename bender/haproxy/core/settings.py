@@ -22,8 +22,9 @@ from bender.core.connections import (
     parse_maxconn,
     parse_redirect_https,
 )
+from bender.core.invalid import Invalid
 from bender.core.members import ServedVersions
-from bender.core.model import Invalid, parse_name
+from bender.core.model import parse_name
 from bender.core.routing import (
     Balance,
     Bind,

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.invalid import Invalid
 from bender.core.members import ServedVersions
-from bender.core.model import Invalid
 from bender.core.routing import Balance, Canary, FixedServer, Health
 from bender.haproxy.core.settings import BALANCE, FrontendSettings, backend_of, frontend_of
 from tests.haproxy.events import HOSTILE

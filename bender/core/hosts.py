@@ -1,0 +1,78 @@
+"""Hosts and ports: which are valid, and the one form of each in which they are kept."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from bender.core.invalid import Invalid
+
+PORT_MAX = 65_535
+
+#: Hosts whose canonical form is remembered: finding it takes some 4 µs, and the same few thousand come again and again.
+_HOSTS_REMEMBERED = 4096
+
+# Labels of letters, digits, `-` and, because Docker and Windows have such names, `_`. What ends in a number is a bad
+# address and not a name (RFC 3696); resolvers take even a bare number up to ten digits for one.
+_DNS_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_DNS_NAME = re.compile(rf"(?!(.*\.)?[0-9]{{1,10}}\Z)(?=.{{1,253}}\Z){_DNS_LABEL}(\.{_DNS_LABEL})*\Z")
+
+_BROADCAST = IPv4Address("255.255.255.255")
+
+
+@lru_cache(_HOSTS_REMEMBERED)
+def canonical_host(host: str) -> str:
+    """A DNS name in lower case without a final dot, or an address in the form of `ipaddress`."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        name = host.lower().removesuffix(".")
+        if not host.isascii() or not _DNS_NAME.match(name):
+            raise Invalid("host", "must be a DNS name or an IP address, without brackets or a zone") from None
+        return name
+    if "%" in host:
+        raise Invalid("host", "must be an address without a zone")
+    return str(address)
+
+
+def is_destination(address: IPv4Address | IPv6Address) -> bool:
+    """Return True if an instance may be at an address: it is not unspecified, of a group or all of a network.
+
+    Connecting to an unspecified address leads to the machine itself or, in HAProxy, to where the client wanted to go.
+    An address of IPv6 with a zone means something on one machine alone.
+    """
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return False
+        address = address.ipv4_mapped or address
+    return not (address.is_unspecified or address.is_multicast or address == _BROADCAST)
+
+
+@lru_cache(_HOSTS_REMEMBERED)
+def destination(host: str) -> str:
+    """Return the canonical form of a host at which an instance may be; see `is_destination`. Raises `Invalid`."""
+    canonical = canonical_host(host)
+    try:
+        address = ip_address(canonical)
+    except ValueError:
+        return canonical
+    if not is_destination(address):
+        raise Invalid(
+            "host", f"must be an address at which others reach the instance, not {_kind(address)} {canonical}"
+        )
+    return canonical
+
+
+def _kind(address: IPv4Address | IPv6Address) -> str:
+    plain = (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+    if plain.is_unspecified:
+        return "the unspecified address"
+    return "the multicast address" if plain.is_multicast else "the broadcast address"
+
+
+def parse_port(port: str) -> int:
+    """A port from a path."""
+    if port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX:
+        return int(port)
+    raise Invalid("port", f"must be a number from 1 to {PORT_MAX}")
