@@ -1,6 +1,6 @@
-"""Tells bender how far HAProxy has got, so that whoever deregisters an instance can wait until no request goes there.
+"""Confirms to bender what HAProxy has applied, so that a deregistration can wait until no request goes to an instance.
 
-One request at a time, to the node that is followed; what comes meanwhile is told with the next.
+It sends one request at a time, to the node that is followed; later confirmations go with the next request.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from bender.client.responses import refusal_of
 from bender.haproxy.core.safe_text import shown
 from bender.net.addresses import NoAnswer
 
-#: What a node may take for it, and how long it is let alone where it does not take it.
+#: Time limit for an answer, and the pause after a node has refused or not answered.
 ANSWER_S_MAX = 2.0
 AGAIN_S = 1.0
 
-#: The same for a node that does not know of consumers.
+#: The pause for a node that does not support consumers.
 UNKNOWN_S = 10.0
 
 Report = Mapping[str, Any]
 
 
 class _AcknowledgeReply(msgspec.Struct):
-    """What a node answers, as far as it matters here."""
+    """The part of a node's answer that is used here."""
 
     warning: str | None = None
 
@@ -43,16 +43,16 @@ class Acknowledger:
     _log = Logger()
 
     def __init__(self, client: Client, name: str, instance: str | None = None) -> None:
-        """`instance` is that of the watch whose events are confirmed."""
+        """Confirm the events of the watch that has this `instance`."""
         self.name = name
         self.instance = instance
-        #: What a node has been told last, and has taken.
+        #: The last position that a node has accepted.
         self.acknowledged: Stand | None = None
-        #: Why a node was not told, if it was not, or took it with a warning.
+        #: Why the last confirmation was not accepted, or the warning with which it was.
         self.problem: str | None = None
-        #: What is reported along with it; None for nothing.
+        #: Returns the report to send along; None to send none.
         self.report: Callable[[], Report] | None = None
-        #: The node that is followed, which takes the report also while nothing of what it says is done.
+        #: The node that is followed. It gets reports also before any of its events is applied.
         self.followed: str | None = None
         self._client = client
         self._path = f"/consumers/{quote(name, safe='')}"
@@ -62,12 +62,12 @@ class Acknowledger:
         self._warned: set[object] = set()
 
     def acknowledge(self, stand: Stand) -> None:
-        """All up to here is done. It is told also where it was before, for the stream may be another one."""
+        """Confirm all events up to this position, also if it is the same as before: the stream may be a new one."""
         self._stand = stand
         self.send()
 
     def send(self) -> None:
-        """Tell where it stands, and the report, also if both are the same as before."""
+        """Send the position and the report, also if both are the same as before."""
         self._due = True
         if self._sending is None and self._node is not None:
             self._sending = Deferred.fromCoroutine(self._send_until_done())
@@ -79,7 +79,7 @@ class Acknowledger:
 
     @property
     def _node(self) -> str | None:
-        """The node to tell; None where there is nothing to tell, or nobody."""
+        """The node to send to; None if there is nothing to send, or no node."""
         if self._stand is not None and self.followed in (None, self._stand.node):
             return self._stand.node
         return None if self.report is None else self.followed
@@ -95,7 +95,7 @@ class Acknowledger:
             self._sending = None
 
     async def _send(self, node: str) -> float:
-        """Tell it; returns for how long the node is to be let alone."""
+        """Send one request; return the seconds to wait before the next."""
         stand = self._stand if self._stand is not None and self._stand.node == node else None
         body: dict[str, Any] = {} if stand is None else {"cursor": stand.cursor}
         if self.instance is not None:
@@ -109,24 +109,24 @@ class Acknowledger:
             answer: _AcknowledgeReply = _AcknowledgeReply() if refusal else decoded(reply.body, _AcknowledgeReply)
         except (NoAnswer, BenderError) as error:
             self.problem = f"{node} {shown(str(error))}"
-            self._due = True  # somebody may be waiting for it
+            self._due = True  # a deregistration may be waiting for it
             return AGAIN_S
         if refusal is None:
             self.acknowledged, self.problem = stand or self.acknowledged, None
             if answer.warning is not None:
-                # Not in the words of the node, for this ends up in the log.
+                # Not the node's own text, because this goes into the log.
                 self.problem = f"another program uses the name {self.name}: give each driver its own --name"
                 self._warn_once("name", "Deregistrations that wait need a confirmation from both: {problem}.")
             return 0.0
         unknown = refusal.status == HTTPStatus.NOT_FOUND
         why = "does not support consumers" if unknown else f"refuses the confirmation: {shown(str(refusal))}"
         self.problem = f"{node} {why}"
-        # Not by the text, which may differ each time.
+        # Not keyed by the text, which may differ each time.
         self._warn_once((node, refusal.status), "Confirmations cannot be sent: {problem}.")
         return UNKNOWN_S if unknown else AGAIN_S
 
     def _warn_once(self, about: object, line: str) -> None:
-        """Log the problem, once for each thing that it is about."""
+        """Log the problem, once for each subject."""
         if about not in self._warned:
             self._warned.add(about)
             self._log.warn(line, problem=self.problem)

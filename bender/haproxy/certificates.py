@@ -1,8 +1,8 @@
-"""The certificates that HAProxy serves TLS with: found where the operator keeps them, checked, and copied.
+"""HAProxy's TLS certificates: found where the operator keeps them, checked, and copied.
 
 Each set of copies is a folder whose name is a hash of its content, so a renewed certificate is another configuration:
-HAProxy checks it and loads it without a lost request, or goes on with the one before. HAProxy reads copies alone, so a
-file that is half written, wrong or removed never keeps it from starting.
+HAProxy checks it and loads it without a lost request, or keeps the one before. HAProxy reads only copies, so a file
+that is half written, wrong or removed never keeps it from starting.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from bender.haproxy.core.names import safe
 #: Names of files that may be certificates.
 _SUFFIXES = (".pem", ".crt")
 
-#: What certbot calls its files, in a folder for each certificate.
+#: The names of certbot's files, in a folder for each certificate.
 _CHAIN, _KEY = "fullchain.pem", "privkey.pem"
 
-#: Sets that are kept: that before the last one is needed where HAProxy does not take the last one.
+#: Sets that are kept: the one before the last is needed where HAProxy refuses the last.
 _SETS_MAX = 3
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _LOCKED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
 
-#: The name in `FoundCertificates.problems` of what is wrong with all of it.
+#: The key in `FoundCertificates.problems` of a problem with all certificates.
 _ALL = ""
 
 
 @frozen
 class FoundCertificates:
-    """By name, the certificates that can be used, each with its chain and key, and what is wrong with others."""
+    """By name, the usable certificates, each with its chain and key, and the problems of the others."""
 
     usable: Mapping[str, bytes]
     problems: Mapping[str, str]
@@ -48,7 +48,7 @@ class FoundCertificates:
 
 @frozen
 class StoredCertificates:
-    """The folder with the copies, None if there are none; and by name, what cannot be used."""
+    """The folder with the copies, None if there are none; and by name, the problems of unusable certificates."""
 
     folder: Path | None
     problems: Mapping[str, str]
@@ -60,13 +60,13 @@ def certificates_beside(output: Path) -> Path:
 
 
 def file_signature(source: Path) -> tuple[object, ...]:
-    """Return a value that is another one after any of the files was changed."""
+    """Return a value that differs after any of the files has changed."""
     found: list[object] = []
     with suppress(OSError):
         for _, certificate, keys in _sources(source):
             for path in (certificate, *keys):
                 with suppress(OSError):
-                    state = path.stat()  # of what a link leads to: certbot has links
+                    state = path.stat()  # follows links: certbot has them
                     found.append((str(path), state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino))
     return (*found,)
 
@@ -79,7 +79,7 @@ def find_certificates(source: Path) -> FoundCertificates:
         for name, certificate, keys in _sources(source):
             try:
                 content = certificate.read_bytes()
-                if _CERTIFICATE.search(content):  # and is not a key alone, or parameters
+                if _CERTIFICATE.search(content):  # not a key alone, or DH parameters
                     usable[name] = _with_key(content, keys)
             except OSError as error:
                 problems[name] = f"{certificate} cannot be read: {error.strerror}"
@@ -96,16 +96,16 @@ def find_certificates(source: Path) -> FoundCertificates:
 
 
 class CertificateStore:
-    """The copies, in a folder that this user alone can read."""
+    """The copies, in a folder that only this user can read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def take(self, source: Path, in_use: str = "") -> StoredCertificates:
-        """Copy the certificates. Of one that cannot be used the copy before stays, if there is any.
+        """Copy the certificates. The previous copy of an unusable one stays, if there is any.
 
-        Sets of copies that the text `in_use` names are kept, as are the last ones. Raises `OSError` where nothing can
-        be written.
+        The last sets are kept, and those whose path is in the text `in_use`. Raises `OSError` if nothing can be
+        written.
         """
         found = find_certificates(source)
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -125,19 +125,19 @@ class CertificateStore:
         return StoredCertificates(folder, problems)
 
     def last(self) -> Path | None:
-        """Return the folder with the last copies, None if there are none that can be read."""
+        """Return the folder with the last copies; None if none can be read."""
         with suppress(OSError):
             return next(iter(self._sets()), None)
         return None
 
     def _last(self) -> dict[str, bytes]:
-        """The copies of the last set, by name."""
+        """Return the copies of the last set, by name."""
         folder = self.last()
         files = [] if folder is None else sorted(folder.iterdir())
         return {file.name.removesuffix(".pem"): file.read_bytes() for file in files}
 
     def _sets(self) -> list[Path]:
-        """All of them, the last one first."""
+        """Return the folders of all sets, the last one first."""
         sets = [each for each in self._folder.iterdir() if not each.name.startswith(".")]
         return sorted(sets, key=lambda each: each.stat().st_mtime_ns, reverse=True)
 
@@ -167,7 +167,7 @@ class CertificateStore:
 
 
 def _sources(source: Path) -> Iterator[tuple[str, Path, Sequence[Path]]]:
-    """Names, files that may be certificates, and the files in which the key of each may be. Raises `OSError`."""
+    """Yield names, files that may be certificates, and where the key of each may be. Raises `OSError`."""
     if source.is_file():
         yield safe(source.name), source, _keys_of(source)
     elif (source / _CHAIN).exists():
@@ -185,7 +185,7 @@ def _keys_of(certificate: Path) -> Sequence[Path]:
 
 
 def _with_key(content: bytes, keys: Sequence[Path]) -> bytes:
-    """A certificate with its chain and its key. Raises `ValueError`, whose message is a clause, and `OSError`."""
+    """Return a certificate with its chain and key. Raises `OSError`, and `ValueError` with a clause as its message."""
     if not _PRIVATE_KEY.search(content):
         key = next((each for each in keys if each.exists()), None)
         if key is None:
@@ -193,7 +193,7 @@ def _with_key(content: bytes, keys: Sequence[Path]) -> bytes:
         content = content.rstrip(b"\n") + b"\n" + key.read_bytes()
     if _LOCKED.search(content):
         raise ValueError("has a private key that needs a password: store the key without one")
-    with NamedTemporaryFile(suffix=".pem") as file:  # which this user alone can read
+    with NamedTemporaryFile(suffix=".pem") as file:  # only this user can read it
         file.write(content)
         file.flush()
         try:

@@ -1,4 +1,4 @@
-"""The configuration that HAProxy loads: only ever replaced by one that HAProxy itself has found to be good."""
+"""The configuration file that HAProxy loads. It is only replaced by a configuration that HAProxy itself has checked."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from bender.haproxy.core.custom import located
 from bender.haproxy.core.rendering import Rendered
 from bender.haproxy.processes import CannotRun, run_program
 
-#: For `haproxy -c`, which takes some hundredths of a second.
+#: Time limit for `haproxy -c`, which takes some hundredths of a second.
 CHECK_S_MAX = 20.0
 
-#: Words of HAProxy's on what it refuses that are kept.
+#: Characters of HAProxy's output that are kept where it refuses a configuration.
 WHY_CHARACTERS_MAX = 2000
 
 _HEADING = "# "
@@ -27,25 +27,25 @@ _WHOSE = ", written by twistd bender-haproxy, which overwrites what is changed h
 
 
 class ConfigRefused(Exception):
-    """HAProxy does not take a configuration; the message is what it says."""
+    """HAProxy refuses a configuration; the message is its output."""
 
 
 class Unwritable(ConfigRefused):
-    """A file cannot be written; the message names it and says why."""
+    """A file cannot be written; the message has its name and the reason."""
 
 
 @frozen
 class Written:
-    """What a file holds: its text, and the description that it began with, if it was written here."""
+    """The content of the file: its text, and the description in its first line, if a driver wrote it."""
 
     text: str
     description: str | None
 
 
 def lock_output(output: Path) -> IO[str]:
-    """Keep any other driver from this file, until what is returned is closed or this process ends, however it does.
+    """Keep any other driver from this file, until the returned lock is closed or this process ends in any way.
 
-    Raises `ConfigRefused` where another one has it: each would undo what the other does, and end the other's HAProxy.
+    Raises `ConfigRefused` where another driver has the lock: each would undo the other's changes, and end its HAProxy.
     """
     path = output.with_name(f".{output.name}.lock")
     try:
@@ -61,7 +61,7 @@ def lock_output(output: Path) -> IO[str]:
 
 
 def states_beside(output: Path) -> Path:
-    """Return the file from which HAProxy takes the states of its servers, beside that with its configuration."""
+    """Return the file from which HAProxy takes the states of its servers, beside its configuration."""
     return output.absolute().with_name(f"{output.name}.states")
 
 
@@ -70,9 +70,10 @@ def _store(file: Path, text: str) -> None:
 
 
 class Files:
-    """The configuration in the file `output`. `check` is awaited with a draft of it, and raises `ConfigRefused`.
+    """The configuration in the file `output`, and the states of servers beside it.
 
-    `store` writes a text into a file, and raises `OSError`.
+    `check` is awaited with a draft of a configuration, and raises `ConfigRefused`. `store` writes a text into a file,
+    and raises `OSError`.
     """
 
     def __init__(
@@ -82,15 +83,15 @@ class Files:
         self._check = check
         self._store = store
         self._lock = DeferredLock()
-        #: What the file holds; None if there is none.
+        #: The content of the configuration file; None if there is none.
         self.written = self._read()
-        #: What the file with the states of servers holds; None if there is none.
+        #: The content of the file with the states of servers; None if there is none.
         self.states = _text(states_beside(output))
 
     async def replace(self, rendered: Rendered) -> Written | None:
-        """Write a configuration, if HAProxy takes it; returns what was there before. Raises `ConfigRefused`.
+        """Write a configuration if HAProxy accepts it; return the previous one. Raises `ConfigRefused`.
 
-        Nothing is changed where it is refused, or where it is there already.
+        Nothing is changed where it is refused, or is the same as before.
         """
         async with self._lock:
             return await self._replace(rendered)
@@ -108,20 +109,20 @@ class Files:
         except OSError as error:
             raise Unwritable(f"{self.output} cannot be written ({error.strerror})") from error
         finally:
-            with suppress(OSError):  # where it cannot be removed it could not be written either, and that is said
+            with suppress(OSError):  # an error here means that it could not be written either, which was raised
                 draft.unlink()
         self.written = Written(text, rendered.description)
         return before
 
     async def _check_draft(self, draft: Path, text: str) -> None:
-        """Raises `ConfigRefused`, which names the file and line where a line of the operator's own is wrong."""
+        """Raise `ConfigRefused` if it is wrong, with the file and line where that is a line of the operator's own."""
         try:
             await self._check(draft)
         except ConfigRefused as refused:
             raise ConfigRefused(located(str(refused), text)) from None
 
     def restore(self, before: Written | None) -> None:
-        """Bring back what was there. Without anything before, what is there stays. Raises `Unwritable`."""
+        """Bring back the previous configuration, if there was one. Raises `Unwritable`."""
         if before is None or before == self.written:
             return
         self._write(self.output, before.text)
@@ -142,7 +143,7 @@ class Files:
         except OSError as error:
             raise Unwritable(f"{file} cannot be written ({error.strerror})") from error
         finally:
-            with suppress(OSError):  # it is there only where it could not be put in its place
+            with suppress(OSError):  # it is left only where it could not be moved
                 draft.unlink()
 
     def _read(self) -> Written | None:
@@ -162,7 +163,7 @@ def _text(file: Path) -> str | None:
 
 
 async def check(reactor: Any, haproxy: str, draft: Path) -> None:
-    """Have the program `haproxy` look whether it can load a configuration. Raises `ConfigRefused`."""
+    """Let the program `haproxy` check a configuration. Raises `ConfigRefused`."""
     try:
         ran = await run_program(reactor, _check_command(haproxy, draft), CHECK_S_MAX)
     except CannotRun as error:

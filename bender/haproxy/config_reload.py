@@ -1,4 +1,4 @@
-"""Applies options that were reread to a driver that runs."""
+"""Applies reread options to a running driver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bender.haproxy.core.rendering import Renderer
 from bender.haproxy.options import DriverOptions
 from bender.process.signals import Reread
 
-#: The options that a driver takes over while it runs.
+#: The options that change while a driver runs.
 _AT_ONCE = ("template", "machine", "certificates", "include")
 
 #: Those of them that are parts of `DriverOptions.machine`.
@@ -23,7 +23,7 @@ _OPTIONS = {"nodes": "bender", "haproxy": "check", "runs": "run", "token": "toke
 
 
 class RunningDriver(Protocol):
-    """What a driver offers here."""
+    """The part of a driver that this module calls."""
 
     def use_renderer(self, renderer: Renderer) -> None: ...
 

@@ -1,9 +1,8 @@
-"""Keeps HAProxy as bender says: what is done when.
+"""Keeps HAProxy in the state that bender reports, and decides what is done when.
 
 Everything happens in turns, one at a time, so that no command goes to a process that is about to be replaced. A turn
-has HAProxy's servers made what they are to be, where there is a reason to look; then bender is told how far that is;
-and then the file is rewritten, or HAProxy reloaded, if that is due. What cannot be done now is tried again, and HAProxy
-stays as it is meanwhile.
+first updates HAProxy's servers, if there is a reason to look; then it confirms to bender what is applied; then it
+rewrites the file or reloads HAProxy, if that is due. A step that fails is retried; HAProxy stays unchanged meanwhile.
 """
 
 from __future__ import annotations
@@ -38,26 +37,26 @@ from bender.haproxy.reloader import HaproxyReloader
 from bender.haproxy.runtime import Runtime
 from bender.net.addresses import NoAnswer
 
-#: Seconds between two looks at whether HAProxy is as it should be, where nothing else makes one look.
+#: Seconds between two checks of HAProxy's state, where nothing else causes one.
 CHECK_S = 2.0
 
-#: Where bender has lost what HAProxy has, people and scripts set it up again, one after the other. They are done when
-#: nothing more came for so long.
+#: Where bender has lost its configuration, people and scripts set it again, object by object. They count as done when
+#: nothing came for this time.
 QUIET_S = 3.0
 
-#: Before HAProxy is asked again that did not answer: at first, and what that grows to.
+#: The pause before HAProxy is asked again after it did not answer: at first, and at most.
 AGAIN_S_MIN = 0.05
 AGAIN_S_MAX = 1.0
 
-#: Why HAProxy does not answer at a start, which is not a fault.
+#: The reason at the start why HAProxy does not answer, which is not a fault.
 NOT_ASKED = "has not been asked yet"
 
-#: Commands that HAProxy did not carry out, of which the last are kept for people.
+#: How many of the commands that HAProxy refused are kept for `/status`.
 REFUSED_MAX = 10
 
 
 class FollowedEvents(Protocol):
-    """What a watcher of bender offers here, as `bender.client.Watch` does."""
+    """The part of `bender.client.Watch` that the driver uses."""
 
     node: str | None
     taken: Stand | None
@@ -71,7 +70,7 @@ class FollowedEvents(Protocol):
 
 
 class Acknowledging(Protocol):
-    """What tells bender how far HAProxy has got, as `bender.haproxy.acknowledger.Consumer` does."""
+    """The part of `bender.haproxy.acknowledger.Acknowledger` that the driver uses."""
 
     name: str
     acknowledged: Stand | None
@@ -87,7 +86,7 @@ class Acknowledging(Protocol):
 
 
 class Driver(Service):
-    """One driver of one HAProxy. All that it needs is handed to it, and what it knows can be looked at."""
+    """The driver of one HAProxy. Its public attributes are what `/status` shows."""
 
     _log = Logger()
 
@@ -107,21 +106,21 @@ class Driver(Service):
         self.acknowledger = acknowledger
         self.desired = desired
         self.reloader = reloader
-        #: The process that answered last; None while none does, and then why not.
+        #: The process that answered last, None while none does; and the reason why none does.
         self.process: HaproxyProcess | None = None
         self.silence = NOT_ASKED
-        #: Commands that HAProxy did not carry out, with its answers, the last of them.
+        #: The last commands that HAProxy refused, with its answers.
         self.refused: deque[str] = deque(maxlen=REFUSED_MAX)
-        #: What HAProxy has counted, as it said last.
+        #: HAProxy's counts, as read last.
         self.rows: list[Row] = []
         self.counts = TrafficCounts()
-        #: Whether bender has said all that it knows, and whether HAProxy was what it is to be at some time after that.
+        #: Whether a node has sent its full state, and whether HAProxy had the desired state at some time after that.
         self.synced = self.ready = False
-        #: Why HAProxy is left alone though bender has said all that it knows.
+        #: Why HAProxy is not changed although a node has sent its full state.
         self.held: str | None = None
-        #: Nodes that cannot be followed, and why, if none can.
+        #: If no node can be followed: each, and the reason.
         self.away: Mapping[str, str] = {}
-        #: When the first thing came that bender was not told of yet.
+        #: When the first event came that is not confirmed yet.
         self.behind_since: float | None = None
         self._reactor = reactor
         self._addresses = addresses
@@ -135,7 +134,7 @@ class Driver(Service):
         self._leaving = Leaving()
         self._check_all = True
         self._check_at = self._look_at = self._again_at = -inf
-        # Until when somebody may not be done yet who sets up again what bender has lost.
+        # Until when the configuration that bender has lost may still be incomplete.
         self._quiet_at = -inf
         self._again_s = AGAIN_S_MIN
         self._process_watch: ProcessWatch | None = None
@@ -143,7 +142,7 @@ class Driver(Service):
         self._running: list[Deferred[None]] = []
 
     def now(self) -> float:
-        """The time, as `behind_since` has it."""
+        """Return the time on the clock of `behind_since`."""
         now: float = self._reactor.seconds()
         return now
 
@@ -179,7 +178,7 @@ class Driver(Service):
         if not failure.check(CancelledError):
             self._log.failure("The driver has stopped working after an unexpected error: restart it.", failure)
 
-    # What bender says.
+    # Events from bender.
 
     async def _follow(self) -> None:
         async for event in self.watch:
@@ -216,7 +215,7 @@ class Driver(Service):
         self.wake()
 
     def _node_is_followed(self) -> None:
-        """A node is followed."""
+        """Note that a node is followed."""
         if self.away:
             self.away = {}
             self.desired.registry.heard_again(self._reactor.seconds())
@@ -237,7 +236,7 @@ class Driver(Service):
         self.wake()
 
     def may_act(self) -> bool:
-        """Whether bender has said enough for HAProxy to be touched."""
+        """Return True if bender has sent enough for HAProxy to be changed."""
         if not self.synced:
             return False
         lost = not self.desired.registry.frontends and self.reloader.listens
@@ -255,20 +254,20 @@ class Driver(Service):
     # Turns.
 
     def use_renderer(self, renderer: Renderer) -> None:
-        """Have HAProxy run with the configuration that another template gives."""
+        """Render HAProxy's configuration by another template."""
         self.reloader.use(renderer)
         self.desired.topology_changed = True
         self.wake()
 
     def use_machine(self, machine: Machine, problems: Mapping[str, str]) -> None:
-        """Have HAProxy run with what the machine adds now; `problems` say by id what of that cannot be used."""
+        """Use these settings of the machine; `problems` has, by id, why a part of them cannot be used."""
         if (machine, problems) != (self.desired.machine, self.desired.machine_problems):
             self.desired.machine, self.desired.machine_problems = machine, {**problems}
             self.desired.topology_changed = True
             self.wake()
 
     def wake(self) -> None:
-        """There may be something to do."""
+        """Begin a turn if none is under way: there may be something to do."""
         woken, self._woken = self._woken, None
         if woken is not None and not woken.called:
             woken.callback(None)
@@ -287,13 +286,13 @@ class Driver(Service):
             await self._wait_for_work()
 
     def _log_problems(self) -> None:
-        """Log each problem once, for as long as it lasts."""
+        """Log each problem once, as long as it lasts."""
         for id_, problem in self.desired.new_problems().items():
             self._log.warn("{id} is left out, in whole or in part: {problem}.", id=id_, problem=problem)
 
     def _report(self) -> Report:
         counted = self.counts.report() if self._reporting else {}
-        # A setting must not be there as applied without what is left out of it.
+        # A setting must not be reported as applied without the problems of its parts.
         self._condition.note(self.current_problems(), self.reloader.wall_ms())
         return counted | self._condition.sent(self._is_applied, self._reactor.seconds())
 
@@ -301,7 +300,7 @@ class Driver(Service):
         return self.held is None and self.reloader.has(id_, self.process)
 
     def _report_changes(self) -> None:
-        """Report at once which settings HAProxy has and what is wrong, where that is not what was reported last."""
+        """Report the applied settings and the problems at once, if they differ from the last report."""
         if not self.synced or self.away:
             return
         self._condition.note(self.current_problems(), self.reloader.wall_ms())
@@ -309,14 +308,14 @@ class Driver(Service):
             self.acknowledger.send()
 
     def current_problems(self) -> list[DriverProblem]:
-        """Return why HAProxy is not as bender says now."""
+        """Return why HAProxy's state differs from bender's now."""
         left_out = self.desired.all_problems
-        # HAProxy may be silent before it is asked, and before there is a configuration with which it could begin.
+        # No answer is no fault before HAProxy was asked, or before there is a configuration to start it with.
         silence = "" if self.silence == NOT_ASKED or self.reloader.files.written is None else self.silence
         return [*current_problems(self.reloader, held=self.held, silence=silence, left_out=left_out)]
 
     async def _wait_for_work(self) -> None:
-        """Until there is something to do, and all that came with it was taken."""
+        """Wait until there is something to do, and until all events that came together are taken."""
         wait_s = self._due_at() - self._reactor.seconds()
         if wait_s > 0:
             woken: Deferred[None] = Deferred()
@@ -349,7 +348,7 @@ class Driver(Service):
             return
         if self.desired.topology_changed:
             self.desired.topology_changed = False
-            self.desired.avoid(self.reloader.listened)  # by which it is known at first where HAProxy listens
+            self.desired.avoid(self.reloader.listened)  # at first this is how the driver learns where HAProxy listens
             self.reloader.set_desired(self.desired.topology(self.reloader.loaded, now), self.process)
         self.desired.avoid(self.reloader.listened)
         if self._servers_are_due(now):
@@ -373,7 +372,7 @@ class Driver(Service):
         self._again_s = min(2 * self._again_s, AGAIN_S_MAX)
 
     def _acknowledge(self) -> None:
-        """Tell bender how far all is done."""
+        """Confirm to bender all events that are applied."""
         now = self._reactor.seconds()
         if self._stand is not None and not self.desired.changed and not self._check_all:
             self._pending_acks.add(self._stand, (), now)
@@ -386,7 +385,7 @@ class Driver(Service):
     # Servers.
 
     async def _apply(self) -> None:
-        """Have HAProxy's servers be what they are to be, as far as there is a reason to look."""
+        """Update HAProxy's servers in the backends that may have changed."""
         changed, self.desired.changed = self.desired.changed, set()
         stand, self._stand = self._stand, None
         try:
@@ -400,7 +399,7 @@ class Driver(Service):
             self._again_s = AGAIN_S_MIN
 
     def _requeue(self, changed: set[str], stand: Stand | None) -> None:
-        """It was not done; what came meanwhile is newer."""
+        """Take back work that failed, unless newer work came meanwhile."""
         self.desired.changed |= changed
         if self._stand is None:
             self._stand = stand
@@ -448,7 +447,7 @@ class Driver(Service):
                 self.refused.append(command)
 
     def _process_answers(self, process: HaproxyProcess) -> None:
-        """This is who answers now."""
+        """Note which process of HAProxy answers."""
         self.silence = ""
         if process.is_the_same(self.process):
             return
@@ -471,14 +470,14 @@ class Driver(Service):
         self.process = None
 
     def _watch_process(self, pid: int | None) -> None:
-        """Notice at once when this process ends."""
+        """Watch for the end of this process; None for no process."""
         if self._process_watch is not None:
             self._process_watch.close()
             self._process_watch = None
         if pid is not None:
             try:
                 self._process_watch = ProcessWatch(self._reactor, pid, self._process_ended)
-            except OSError:  # it is gone already, or its number means nothing here; the next look says which
+            except OSError:  # it has ended already, or its number is of another namespace: the next check shows which
                 self._process_watch = None
 
     def _process_ended(self) -> None:

@@ -1,4 +1,4 @@
-"""Which addresses are those of this machine, by what the kernel says."""
+"""The addresses of this machine, read from the kernel."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any
 
-#: For how long an answer is used. An address that moves here meanwhile is noticed after that.
+#: For how long an answer is used. An address that is added meanwhile is noticed after that.
 FRESH_S = 5.0
 
 #: The kernel answers at once.
 ANSWER_S_MAX = 0.2
 
-# Of Linux's rtnetlink(7).
+# Constants from Linux's rtnetlink(7).
 _GET, _NEW, _ERROR, _DONE = 22, 20, 2, 3
 _REQUEST_DUMP = 0x301
 _HEADER, _ADDRESS, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBI"), struct.Struct("=HH")
@@ -24,7 +24,7 @@ _BUFFER_BYTES = 256 * 1024
 
 
 class LocalAddresses:
-    """The addresses of this machine, asked for again now and then. Where the kernel cannot be asked there are none."""
+    """The addresses of this machine, read again after `FRESH_S`; none where the kernel cannot be asked."""
 
     def __init__(self, reactor: Any, ask: Callable[[], frozenset[str]] | None = None) -> None:
         self._reactor = reactor
@@ -42,7 +42,7 @@ class LocalAddresses:
 
 
 def local_addresses() -> frozenset[str]:
-    """Return the addresses of all interfaces of this machine; none where it is not Linux, or does not say."""
+    """Return the addresses of all interfaces; none where the system is not Linux, or does not answer."""
     if not hasattr(socket, "AF_NETLINK"):
         return frozenset()
     try:
@@ -67,7 +67,7 @@ def _answered(kernel: socket.socket) -> Iterator[str]:
 
 
 def _address_in(attributes: bytes) -> Iterator[str]:
-    """That of this machine; where both ends of a link are there, it is the one called local."""
+    """Yield the address of this machine: of a link with both ends, the local one."""
     found: dict[int, bytes] = {}
     while len(attributes) >= _ATTRIBUTE.size:
         size, kind = _ATTRIBUTE.unpack_from(attributes)

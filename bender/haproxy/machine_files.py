@@ -1,7 +1,7 @@
 """The files of this machine that are parts of HAProxy's configuration: certificates, and the operator's own lines.
 
-They are looked at every two seconds, and taken when they have stayed the same from one look to the next, for people and
-programs write them one after the other.
+They are looked at every two seconds, and taken once two looks in a row find them the same, because people and programs
+write them one after the other.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ LOOK_S = 2.0
 
 
 class MachineFiles(Service):
-    """Calls `on_change` with the machine and, by id, what cannot be used: at the start, and after each change.
+    """Calls `on_change` with the machine's settings and, by id, their problems: at the start, and after each change.
 
-    `machine` is what does not come from files. `in_use` gives HAProxy's configuration, whose certificates are kept.
+    `in_use` returns HAProxy's configuration; the certificates that it names are kept.
     """
 
     _log = Logger()
@@ -49,7 +49,7 @@ class MachineFiles(Service):
         self._looking: Any = None
 
     def use(self, machine: Machine, certificates: Path | None, include: Path | None) -> None:
-        """Take these options, and the files as they are now."""
+        """Use these options, and the files as they are now. `machine` has what does not come from files."""
         self._machine, self._certificates, self._include = machine, certificates, include
         self._seen = self._state()
         self._take()
@@ -95,13 +95,13 @@ class MachineFiles(Service):
 
 
 def custom_in(folder: Path) -> Custom:
-    """Return the lines of the files in a folder, or with the problem why there are none."""
+    """Return the lines of the files in a folder, or a `problem`."""
     read = _read(folder)
     return Custom(problem=read) if isinstance(read, str) else custom_of(read)
 
 
 def _read(folder: Path) -> dict[str, str] | str:
-    """The files with the operator's lines, by name, or why they cannot be read."""
+    """Return the files with the operator's lines, by name, or why they cannot be read."""
     texts: dict[str, str] = {}
     try:
         for file in sorted(folder.iterdir()):

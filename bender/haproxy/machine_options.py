@@ -1,4 +1,4 @@
-"""The options about the machine that HAProxy is on, converted and checked. Raises `OptionError`, as `choices` does."""
+"""The options about HAProxy's machine, converted and checked. Raises `OptionError`, as `options` does."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
 from bender.haproxy.core.names import address_port
 from bender.process.options import OptionError
 
-#: Where HAProxy's own examples have the statistics.
+#: The port of the statistics in HAProxy's own examples.
 STATS_PORT = 8404
 
-#: Where syslog listens.
+#: The port of syslog.
 LOG_PORT = 514
 
-#: Where to log to if HAProxy writes to its own output.
+#: Targets of `--log` that are HAProxy's own output.
 _OUTPUTS = ("stdout", "stderr")
 
 _FACILITIES = (
@@ -28,7 +28,7 @@ _FACILITIES = (
     *("audit", "alert", "cron2", *(f"local{number}" for number in range(8))),
 )
 
-#: What a template has in it that knows of an option.
+#: By option, the text that a template contains if it uses that option.
 _USES = {
     "log": "machine.log",
     "stats": "machine.stats",
@@ -39,7 +39,7 @@ _USES = {
 
 
 def machine_of(given: Mapping[str, str], *, insecure: bool) -> Machine:
-    """Return what the options say of the machine."""
+    """Return the settings of the machine from the options."""
     return Machine(
         log=_log(given.get("log")),
         stats=_stats(given.get("stats"), insecure=insecure),
@@ -75,7 +75,7 @@ def _log(text: str | None) -> Log | None:
 
 
 def _log_address(text: str, target: str) -> str:
-    """The address and port of syslog. No name: HAProxy would not start while it cannot be resolved."""
+    """Return the address and port of syslog. Names are refused: HAProxy does not start while one cannot be resolved."""
     host, port = target, LOG_PORT
     if target.count(":") == 1 or target.startswith("["):
         host, colon, after = target.rpartition(":") if not target.endswith("]") else (target, "", "")

@@ -1,6 +1,6 @@
-"""Where hosts are that have a name: HAProxy is told addresses alone, for it would look up names only when it starts.
+"""The addresses of host names. HAProxy gets only addresses, because it would look up names only when it starts.
 
-A name is looked up when it is first asked for, and again and again for as long as it is.
+A name is looked up when it is first asked for, and again as long as it is asked for.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from zope.interface import implementer
 
 from bender.core.hosts import is_destination
 
-#: Seconds between two looks at a name, and if it was not found.
+#: Seconds between two look-ups of a name, after success and after failure.
 FRESH_S = 30.0
 AGAIN_S = 2.0
 
-#: Seconds for which a name that nobody asks for is looked up again.
+#: Seconds for which a name is looked up again after it was last asked for.
 ASKED_S = 120.0
 
 
 class AddressResolver:
-    """The addresses of hosts. `on_change` is called with a name when its address is another one."""
+    """The addresses of hosts. Calls `on_change` with a name when its address changes."""
 
     _log = Logger()
 
@@ -37,7 +37,7 @@ class AddressResolver:
         self._timers: dict[str, Any] = {}
 
     def address_of(self, host: str) -> str | None:
-        """The address of a host, which may be one itself; None while it is not known."""
+        """Return the address of a host, which may be an address itself; None while it is not known."""
         try:
             address = ip_address(host)
         except ValueError:
@@ -65,7 +65,7 @@ class AddressResolver:
         self._reactor.nameResolver.resolveHostName(receiver, host)
 
     def _resolved(self, addresses: list[str], host: str) -> None:
-        """Of several the same one is used for as long as it is among them; those that nobody can be at do not count."""
+        """Use an address. Of several, the one in use stays as long as it is among them; unusable ones do not count."""
         addresses = [address for address in addresses if is_destination(ip_address(address))]
         again_s = FRESH_S if addresses else AGAIN_S
         self._timers[host] = self._reactor.callLater(again_s, self._look_up, host)
@@ -81,7 +81,7 @@ class _Receiver:
         self._addresses: list[str] = []
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """It takes as long as the system lets it."""
+        """Set no time limit: the system has its own."""
 
     def addressResolved(self, address: IAddress) -> None:
         self._addresses.append(str(address.host))  # type: ignore[attr-defined]

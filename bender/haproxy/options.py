@@ -1,4 +1,4 @@
-"""What the operator chose for a driver of HAProxy, converted and checked before anything happens.
+"""The options of a driver of HAProxy, converted and checked before anything happens.
 
 `OptionError` says in one sentence what is wrong and what to do.
 """
@@ -21,12 +21,12 @@ from bender.haproxy.machine_options import machine_of, require_used
 from bender.haproxy.supervisor import MASTER
 from bender.process.options import Endpoint, OptionError, RawOption, parse_endpoint
 
-#: What systems take as the path of a Unix socket, with what HAProxy appends while it makes one.
+#: The longest path of a Unix socket, less what HAProxy appends while it creates one.
 SOCKET_BYTES_MAX = 107 - len(MASTER) - len(".12345678.tmp")
 
 _TIMEOUTS = ", ".join(f"{name} ({seconds:g})" for name, seconds in TIMEOUTS.items())
 
-#: The option names, what they take, and what `--help` says of them. Those that take nothing are flags.
+#: By option, the value that it takes (None for a flag) and its text in `--help`.
 OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "bender": (
         "URL",
@@ -56,13 +56,13 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
 }
 
 
-#: The options whose files are read by the driver itself, also after SIGHUP.
+#: The options whose files the driver reads itself, at the start and after SIGHUP.
 FILES_READ = ("template", "token-file", "ca", "certificates", "include")
 
 
 @frozen
 class DriverOptions:
-    """All options of one driver, each fit for itself and together with the others."""
+    """All options of one driver, checked one by one and together."""
 
     nodes: tuple[str, ...]
     output: Path
@@ -89,7 +89,7 @@ def choose(
     host_name: str,
     environment: Mapping[str, str],
 ) -> DriverOptions:
-    """Convert and check what was said: options with a value, values of `--bender`, and flags. Raises `OptionError`."""
+    """Convert and check options with a value, values of `--bender`, and flags. Raises `OptionError`."""
     for option in ("output", "socket"):
         if option not in given:
             raise OptionError(
@@ -123,7 +123,7 @@ def choose(
 
 
 def from_file(filed: Mapping[str, RawOption]) -> tuple[dict[str, str], Sequence[str], frozenset[str]]:
-    """Return what a file says in the form that `choose` takes: options with a value, nodes and flags.
+    """Return the options of a file in the form that `choose` takes: options with a value, nodes and flags.
 
     Raises `OptionError` where a value has the wrong type.
     """

@@ -1,6 +1,6 @@
-"""Why HAProxy is not as bender says at this moment, as far as its driver can see.
+"""Why HAProxy's state differs from bender's at this moment, as far as its driver can see.
 
-Both `/ready` and the report to bender go by this, so that they agree. Nothing here changes anything.
+`/status` and the report to bender both use this, so that they agree. Nothing here changes anything.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from bender.haproxy.core.condition import HELD, LEFT_OUT, REFUSED, UNREACHABLE, 
 from bender.haproxy.core.topology import Topology
 from bender.haproxy.reloader import HaproxyReloader
 
-#: Frontends that are named as what HAProxy serves meanwhile.
+#: How many frontends a description of HAProxy's configuration names.
 NAMED_MAX = 5
 
 
 def current_problems(
     reloader: HaproxyReloader, *, held: str | None, silence: str, left_out: Mapping[str, str]
 ) -> Iterator[DriverProblem]:
-    """Return all problems, those about the whole of HAProxy first.
+    """Yield all problems, those about HAProxy as a whole first.
 
-    `held` says why the driver leaves HAProxy alone, `silence` why that does not answer, both empty where they do not
-    apply; `left_out` are objects that cannot be used, or a part of them, with the reasons.
+    `held` is the reason why the driver does not change HAProxy, `silence` the reason why HAProxy does not answer; both
+    are empty where they do not apply. `left_out` has, by id, why an object or a part of it cannot be used.
     """
     refusal = reloader.refusal
     if held:
@@ -41,7 +41,7 @@ def current_problems(
 
 
 def served_instead(reloader: HaproxyReloader) -> str:
-    """Return what HAProxy goes on with, in a clause."""
+    """Return a clause about the configuration that HAProxy keeps."""
     since = "" if reloader.loaded_ms is None else f" of {_clock(reloader.loaded_ms)}"
     if reloader.loaded is None:
         return "HAProxy keeps the configuration that it started with"
@@ -57,5 +57,5 @@ def _frontends(topology: Topology) -> str:
 
 
 def _clock(at_ms: int) -> str:
-    """A time that is the same wherever it is read."""
+    """Return a time in UTC, for readers in any time zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at_ms / 1000))

@@ -1,4 +1,4 @@
-"""Other programs: run to their end in bounded time, and watched for it."""
+"""Other programs: run within a time limit, and watched for their end."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-#: Bytes that are kept of what a program prints: its first words say why it failed.
+#: Bytes of a program's output that are kept: the first of them say why it failed.
 OUTPUT_BYTES_MAX = 16 * 1024
 
-#: Seconds between two looks at a process, where the system does not say when one ends.
+#: Seconds between two looks at a process, where the system does not report its end.
 LOOK_S = 0.1
 
 
 class CannotRun(Exception):
-    """A program cannot be started, or does not end. The message is a clause about it that begins with a verb."""
+    """A program cannot be started, or does not end. The message is a clause that begins with a verb."""
 
 
 @frozen
 class ProgramResult:
-    """What a program ended with, and what it printed."""
+    """The exit status and the output of a program."""
 
     status: int
     output: str
@@ -73,9 +73,9 @@ class _Running(ProcessProtocol):
 
 
 class ProcessWatch:
-    """Calls `on_end` when a process has ended, whoever started it. A process of another machine's seems to go on.
+    """Calls `on_end` when a process has ended, which need not be a child.
 
-    Raises `ProcessLookupError` if there is none.
+    Raises `ProcessLookupError` if there is no such process.
     """
 
     def __init__(self, reactor: Any, pid: int, on_end: Callable[[], None]) -> None:
@@ -91,7 +91,7 @@ class ProcessWatch:
             self._look()
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._reader is not None:
             self._reader.close()
         if self._looking is not None and self._looking.active():
@@ -107,13 +107,13 @@ class ProcessWatch:
 
     def _ended(self) -> None:
         self.close()
-        with suppress(ChildProcessError):  # it may be another's child
+        with suppress(ChildProcessError):  # it may be a child of another process
             os.waitpid(self.pid, os.WNOHANG)
         self._on_end()
 
 
 class _PidReader(FileDescriptor):
-    """A descriptor that can be read from when a process has ended."""
+    """A descriptor that becomes readable when a process has ended."""
 
     def __init__(self, reactor: Any, fd: int, on_end: Callable[[], None]) -> None:
         super().__init__(reactor)

@@ -1,7 +1,7 @@
-"""Making HAProxy's servers what they are to be, in one conversation with one of its processes.
+"""Updates HAProxy's servers to the desired state, in one conversation with one of its processes.
 
-What is there is asked for each time: so it does not matter who changed it meanwhile, or whether the process is another
-one than before.
+Each conversation reads the actual state first: so it does not matter whether an operator has changed it, or whether the
+process is a new one.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 from bender.haproxy.runtime import Conversation
 
-#: Pools whose servers are asked for one by one; for more of them all are.
+#: Up to this many pools the servers of each are read; beyond it, those of all pools together.
 POOLS_MAX = 8
 
-#: HAProxy 2.5 adds servers only for who has asked for what is not finished.
+#: HAProxy 2.5 adds servers only in its experimental mode.
 _EXPERIMENTAL = (2, 5)
 
 
@@ -54,7 +54,7 @@ class ReconcileOutcome:
 
 @define
 class Reconciler:
-    """One conversation. `on_rows` is called with what HAProxy has counted before it is told to delete anything."""
+    """One conversation. Calls `on_rows` with HAProxy's counts before servers are deleted."""
 
     conversation: Conversation
     on_rows: Callable[[Sequence[Row]], None] = lambda _rows: None
@@ -64,26 +64,26 @@ class Reconciler:
     _log = Logger()
 
     async def process(self) -> HaproxyProcess:
-        """Who answers."""
+        """Return the process that answers."""
         (answer,) = await self.conversation.ask(["show info"])
         self._process = process_in(answer)
         return self._process
 
     async def found(self) -> dict[str, list[ActualServer]]:
-        """All servers, by the name of their pool."""
+        """Return all servers, by the name of their pool."""
         (state,) = await self.conversation.ask(["show servers state"])
         return by_pool(servers_in(state))
 
     def _answering(self) -> HaproxyProcess:
-        assert self._process is not None, "ask who answers first"
+        assert self._process is not None, "call process() first"
         return self._process
 
     async def reconcile(
         self, pools: Sequence[Pool], servers: Mapping[str, Sequence[DesiredServer]], findings: Findings
     ) -> ReconcileOutcome:
-        """Make the servers of these pools those that are given, by name of the pool.
+        """Update the servers of these pools to those given by name of the pool.
 
-        `findings` says which of them another process of HAProxy had found down.
+        `findings` has the servers that a previous process of HAProxy had found down.
         """
         there, found = await self._look(pools)
         present = [pool for pool in pools if pool.name in there]
@@ -105,12 +105,12 @@ class Reconciler:
         )
 
     async def rows(self) -> list[Row]:
-        """What HAProxy has counted of all servers."""
+        """Return HAProxy's counts for all servers."""
         (answer,) = await self.conversation.ask(["show stat -1 4 -1"])
         return rows_in(answer)
 
     async def _look(self, pools: Sequence[Pool]) -> tuple[set[str], dict[str, list[ActualServer]]]:
-        """The names of the pools that there are, and the servers of these."""
+        """Return the names of HAProxy's pools, and the servers in those of `pools`."""
         if len(pools) > POOLS_MAX:
             backends, state = await self.conversation.ask(["show backend", "show servers state"])
             return pools_in(backends), by_pool(servers_in(state))
@@ -123,7 +123,7 @@ class Reconciler:
     async def _delete(
         self, pools: Sequence[Pool], plans: Mapping[str, CommandPlan], found: Mapping[str, Sequence[ActualServer]]
     ) -> tuple[set[Place], set[Place]]:
-        """Delete what leaves and has no session; returns who is still there, and who of them has one."""
+        """Delete leaving servers without sessions. Return those that are left, and those of them with sessions."""
         left = [pool for pool in pools if plans[pool.name].leaving]
         if not left:
             return set(), set()
@@ -143,7 +143,7 @@ class Reconciler:
         return leaving - gone, leaving - idle
 
     async def _do(self, commands: Sequence[str], *, report_refusals: bool = True) -> set[str]:
-        """Have HAProxy carry out commands; returns those that it refused."""
+        """Send commands to HAProxy; return those that it refused."""
         if not commands:
             return set()
         if self._answering().version[:2] == _EXPERIMENTAL:

@@ -1,8 +1,8 @@
-"""The shape that HAProxy is to have: rendered, checked, loaded, or refused.
+"""Renders, checks and loads the topology that HAProxy is to have.
 
-What HAProxy refuses never stays in the file that it would be started with. What it takes but cannot begin with, for an
-address that is taken, is taken back out of there. Both are tried again after a while, for what is wrong may be the disk
-or something else on the machine.
+A configuration that HAProxy refuses never reaches the file that it would be started with. One that HAProxy accepts but
+cannot start with, because an address is in use, is removed from the file. Both are retried after a while, because the
+cause may be the disk or something else on the machine.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ from bender.haproxy.runtime import Runtime
 from bender.haproxy.supervisor import HaproxyControl, ReloadFailed
 from bender.net.addresses import NoAnswer
 
-#: The file is rewritten, and HAProxy reloaded, at most so often.
+#: Seconds between two writes of the file, and between two reloads.
 APART_S = 1.0
 
-#: Before HAProxy is reloaded: who sets up a backend has its frontend ready as well.
+#: The delay before a reload: a backend's frontend is often set right after it.
 TOGETHER_S = 0.1
 
-#: How long HAProxy may take to begin again, and how often it is looked whether it has.
+#: Time limit for HAProxy to start or reload, and seconds between two looks.
 BEGIN_S_MAX = 10.0
 BEGIN_LOOK_S = 0.02
 
-#: Before a shape is tried again that HAProxy did not take.
+#: The pause before a refused topology is retried.
 AGAIN_S = 30.0
 
-#: Before a file is written again that could not be written: at first, and what that grows to. A disk has room again as
-#: soon as somebody has made some.
+#: The pause before a file that could not be written is written again: at first, and at most. A disk may have room again
+#: at any moment.
 WRITE_AGAIN_S_MIN = 1.0
 WRITE_AGAIN_S_MAX = 30.0
 
-#: What that grows to where HAProxy runs and did not begin again: while it tries, it may listen nowhere for a second.
+#: The longest pause after a failed reload: while HAProxy tries one, it may listen nowhere for a second.
 BEGIN_AGAIN_S_MAX = 3600.0
 
-#: What begins a section by which HAProxy listens to others than operators.
+#: The start of a section with which HAProxy serves clients.
 _LISTENING = re.compile(rf"^\s*(frontend|listen)\s+(?!{STATS}$)", re.MULTILINE)
 
 ServersIn = Callable[[Topology], Mapping[str, Sequence[DesiredServer]]]
@@ -61,9 +61,9 @@ ServersIn = Callable[[Topology], Mapping[str, Sequence[DesiredServer]]]
 
 @frozen
 class RefusedTopology:
-    """A shape that HAProxy did not take, by its description: why not, since when, and when it is tried again.
+    """A topology that HAProxy refused, by its description: the reason, since when, and when it is retried.
 
-    It is `unwritten` if HAProxy was not even asked, for the file cannot be written.
+    It is `unwritten` if the file could not be written, so that HAProxy was not asked.
     """
 
     description: str
@@ -74,7 +74,7 @@ class RefusedTopology:
 
 
 class HaproxyReloader:
-    """Has HAProxy load what is `desired`. `servers_in` gives the servers of a shape as they are to be now."""
+    """Makes HAProxy load the topology `desired`. `servers_in` returns the desired servers of a topology now."""
 
     _log = Logger()
 
@@ -91,52 +91,52 @@ class HaproxyReloader:
     ) -> None:
         self.files = files
         self.control = control
-        #: What HAProxy is to have, and has, as far as that is known.
+        #: The topology that HAProxy is to have, and the one that it has, None if that is not known.
         self.desired = Topology()
         self.loaded: Topology | None = None
         self.reloads = 0
         self.refusal: RefusedTopology | None = None
-        #: When HAProxy began with what it has, if that was here; ms since the epoch.
+        #: When HAProxy loaded its configuration, ms since the epoch; None if not by this driver.
         self.loaded_ms: int | None = None
-        #: Why the file could not be rewritten with other servers alone; None if it could.
+        #: Why the file could not be rewritten with new servers; None if it could.
         self.problem: str | None = None
-        #: Why the file cannot be written; None if it was the last time, or was not tried.
+        #: Why the file cannot be written; None if the last write succeeded, or none was tried.
         self.unwritten: str | None = None
-        #: Why it could not be written which servers are down; None if it could.
+        #: Why the file with the servers that are down could not be written; None if it could.
         self.states_problem: str | None = None
-        #: How HAProxy's servers were when they were looked at last, by this driver or the one before it.
+        #: The last known state of HAProxy's servers, from this driver or the one before it.
         self.findings = _findings(files.states)
-        #: Whether the servers may be others than those in the file.
+        #: Whether the servers may differ from those in the file.
         self.stale = False
         self._reactor = reactor
         self._runtime = runtime
         self._renderer = renderer
         self._servers_in = servers_in
         self.wall_ms = wall_ms
-        # Where it listens by what was written last.
+        # Where HAProxy listens by the file that was written last.
         self._listened: tuple[Written | None, frozenset[ListeningPlace]] = None, frozenset()
         self._description = ""
         self._begin_again_s = AGAIN_S
         self._write_again_s = WRITE_AGAIN_S_MIN
-        # The shape in the file, if it was written by this process or is the one that is wanted.
+        # The topology in the file, if this process wrote it or it is the desired one.
         self._file_topology: Topology | None = None
         self._wrote_at = self._loaded_at = -inf
-        # Since when something else is wanted, if it was not tried yet. What is wanted later does not put it off.
+        # Since when another topology is desired that was not tried yet. Later changes do not postpone it.
         self._wanted_at: float | None = None
         self._rewriting: Deferred[None] | None = None
 
     @property
     def topology(self) -> Topology:
-        """What HAProxy has; or else what it is to have, as far as it has the same."""
+        """The topology that HAProxy has, or the desired one if that is not known."""
         return self.desired if self.loaded is None else self.loaded
 
     @property
     def unwritable(self) -> str | None:
-        """Which file cannot be written, and why; None if all can."""
+        """The file that cannot be written, and why; None if all can."""
         return self.unwritten or self.states_problem
 
     def has(self, id_: str, process: HaproxyProcess | None) -> bool:
-        """Whether HAProxy's configuration has all that is wanted of one of bender's backends or frontends."""
+        """Return True if HAProxy's configuration has the desired parts of one of bender's backends or frontends."""
         if self.settled(process):
             return True
         return (
@@ -145,30 +145,30 @@ class HaproxyReloader:
 
     @property
     def listens(self) -> bool:
-        """Whether HAProxy listens to anybody by the file that is there."""
+        """Whether HAProxy serves clients by the present file."""
         written = self.files.written
         return written is not None and _LISTENING.search(without_custom(written.text)) is not None
 
     @property
     def listened(self) -> frozenset[ListeningPlace]:
-        """Where HAProxy listens by the file that is there, and by what is wanted."""
+        """Where HAProxy listens by the present file and by the desired topology."""
         written = self.files.written
         if self._listened[0] is not written:
             self._listened = written, frozenset() if written is None else listened_in(written.text)
         try:
             return self._listened[1] | self._renderer.listened(self.desired)
-        except Unrenderable:  # which is known and reported as soon as it is wanted
+        except Unrenderable:  # reported by `set_desired`
             return self._listened[1]
 
     def use(self, renderer: Renderer) -> None:
-        """Render by another template from now on, as soon as a shape is wanted again."""
+        """Render by another template, from the next call of `set_desired` on."""
         self._renderer = renderer
         self._description = ""
         self._file_topology = None
         self.refusal = None
 
     def set_desired(self, topology: Topology, process: HaproxyProcess | None) -> None:
-        """This is wanted now."""
+        """Set the desired topology."""
         self.desired = topology
         before = self._description
         try:
@@ -190,29 +190,29 @@ class HaproxyReloader:
             self._wanted_at = self._reactor.seconds()
 
     def observe(self, process: HaproxyProcess | None) -> None:
-        """HAProxy is this process now: see what it runs with."""
+        """Note the process that answers, and whether it runs with the desired topology."""
         if process is not None and self._runs_desired(process):
             self.loaded = self.desired
             self.refusal = None
 
     def due_at(self, process: HaproxyProcess | None) -> float:
-        """When something is to be done; infinity if nothing is."""
+        """Return when something is to be done; infinity if nothing is."""
         return min(self._load_at(process), self._rewrite_at())
 
     async def do_due(self, process: HaproxyProcess | None) -> HaproxyProcess | None:
-        """Do what is due; returns the process that has begun because of that, if one has."""
+        """Do what is due; return the process that was started by that, if one was."""
         if self._load_at(process) <= self._reactor.seconds():
             return await self._load(process)
         self._begin_rewriting()
         return None
 
     def close(self) -> None:
-        """Nothing more is to be done."""
+        """Stop rewriting the file."""
         if self._rewriting is not None:
             self._rewriting.cancel()
 
     def _begin_rewriting(self) -> None:
-        """It is not waited for: HAProxy takes a tenth of a second to check a file, and servers do not wait for that."""
+        """Rewrite in the background: checking the file takes a tenth of a second; servers must not wait for it."""
 
         def done(result: object) -> None:
             self._rewriting = None
@@ -235,7 +235,7 @@ class HaproxyReloader:
         return self._wrote_at + (APART_S if self.problem is None else again_s) if due else inf
 
     async def rewrite(self) -> None:
-        """Have the file hold the servers as they are to be now, so that HAProxy comes back with them."""
+        """Write the present servers into the file, so that HAProxy starts with them."""
         self._wrote_at = self._reactor.seconds()
         if self._file_topology is None:
             return
@@ -273,7 +273,7 @@ class HaproxyReloader:
         self.unwritten = None
 
     def keep_states(self, pools: Iterable[Pool], servers: Mapping[str, Sequence[DesiredServer]]) -> None:
-        """Write which of these servers are down, for the next time that HAProxy begins, whoever starts it."""
+        """Write which of these servers are down, for the next start of HAProxy."""
         try:
             self.files.keep_states(states(pools, servers, self.findings))
         except ConfigRefused as error:
@@ -284,18 +284,18 @@ class HaproxyReloader:
             self.states_problem = None
 
     def settled(self, process: HaproxyProcess | None) -> bool:
-        """Whether HAProxy has what it is to have."""
+        """Return True if HAProxy runs with the desired topology."""
         return process is not None and self._runs_desired(process)
 
     def _needs_load(self, process: HaproxyProcess | None) -> bool:
-        """Whether HAProxy is to begin with another shape than it has; if it does not answer, than it would."""
+        """Return True if HAProxy has another topology than the desired one, or would start with another."""
         return not (self._file_is_desired() if process is None else self._runs_desired(process))
 
     def _file_is_desired(self) -> bool:
         return self.files.written is not None and self.files.written.description == self._description
 
     def _runs_desired(self, process: HaproxyProcess) -> bool:
-        """Whether it runs with what is wanted: by its own word or, where its template lets it say none, by ours."""
+        """Return True if it runs with the desired topology: by its description or, without one, by our record."""
         if process.description.startswith(DESCRIPTION):
             return process.description == self._description
         return self._file_is_desired() and self.loaded in (None, self.desired)
@@ -336,7 +336,7 @@ class HaproxyReloader:
         return started
 
     async def _remember_servers(self) -> None:
-        """See how HAProxy's servers are at this moment, which is the last before it begins again."""
+        """Read the state of HAProxy's servers right before a reload."""
         with suppress(NoAnswer, Unreadable):
             async with self._runtime.conversation() as conversation:
                 reconciler = Reconciler(conversation)
@@ -347,7 +347,7 @@ class HaproxyReloader:
                 )
 
     async def _begin(self, process: HaproxyProcess | None) -> HaproxyProcess:
-        """Have HAProxy begin with what is in the file; returns the process that has. Raises `ReloadFailed`."""
+        """Make HAProxy load the file; return the process that has. Raises `ReloadFailed`."""
         self.control.begin()
         await self.control.reload(running=process is not None)
         ends_at = self._reactor.seconds() + BEGIN_S_MAX
@@ -383,7 +383,7 @@ class HaproxyReloader:
 
 
 def _findings(text: str | None) -> Findings:
-    """What the file says that the driver before this one has left. One that cannot be read says nothing."""
+    """Return the findings that the previous driver has left in the file; none if it cannot be read."""
     with suppress(Unreadable):
         return Findings() if text is None else findings_in(text)
     return Findings()

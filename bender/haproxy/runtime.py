@@ -1,8 +1,8 @@
-"""HAProxy's Runtime API, by a connection for each conversation.
+"""HAProxy's Runtime API, with a connection for each conversation.
 
-A connection that is kept would go on speaking with a process that has been replaced by another one. Commands are sent
-so many at a time that HAProxy's buffer has room for them, and every wait for its answers has an end. What goes wrong is
-`NoAnswer`, a clause about HAProxy. A text that is not exactly one command is never sent.
+A connection that stays open would stay with a process that has been replaced. Commands are sent in portions that fit
+into HAProxy's buffer, and every wait for answers has a limit. Failures raise `NoAnswer`, with a clause about HAProxy.
+A text that is not exactly one command is never sent.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from twisted.python.failure import Failure
 from bender.haproxy.core.safe_text import is_command
 from bender.net.endpoints import in_time
 
-#: For the connection, and for the answers to one portion of commands: HAProxy takes milliseconds.
+#: Time limit for the connection, and for the answers to one portion of commands. HAProxy takes milliseconds.
 ANSWER_S_MAX = 3.0
 
-#: Bytes of commands that are sent before the first is answered. HAProxy's buffer has 16 KiB.
+#: Bytes of commands that are sent before the first answer. HAProxy's buffer has 16 KiB.
 PORTION_BYTES_MAX = 8 * 1024
 
-#: Bytes of an answer. `show stat` has some 500 of each server.
+#: Bytes of an answer. `show stat` has some 500 for each server.
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 
-#: What HAProxy says when it has answered one command and waits for the next.
+#: The end of each answer: HAProxy's prompt for the next command.
 PROMPT = b"\n> "
 
-#: The answer to a text that is not one command, in HAProxy's place.
+#: Returned instead of an answer for a text that is not one command.
 NOT_SENT = "Not sent: this is not exactly one command."
 
 
@@ -44,11 +44,11 @@ class Runtime:
         self._endpoint = endpoint
 
     def conversation(self) -> Conversation:
-        """One with the process that listens now. Use it in an `async with` block."""
+        """Return a conversation with the process that listens now. Use it in an `async with` block."""
         return Conversation(self._reactor, self._endpoint)
 
     async def ask(self, command: str) -> str:
-        """The answer to one command, with nothing else said, as the process wants it that has the others."""
+        """Return the answer to one command on a connection of its own, as HAProxy's master process requires it."""
         if not is_command(command):
             return NOT_SENT
         factory = Factory.forProtocol(_SingleAnswer)
@@ -75,14 +75,14 @@ class Conversation:
         factory = Factory.forProtocol(_CommandChannel)
         factory.noisy = False
         self._channel = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
-        self._channel.send(["prompt"]).addErrback(lambda _: None)  # what is asked next fails in the same way
+        self._channel.send(["prompt"]).addErrback(lambda _: None)  # the next command fails in the same way
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._channel.transport.loseConnection()
 
     async def ask(self, commands: Sequence[str]) -> list[str]:
-        """The answer to each of these commands, in their order; `NOT_SENT` for a text that is not one command."""
+        """Return the answer to each command, in their order; `NOT_SENT` for a text that is not one command."""
         sent = [command for command in commands if is_command(command)]
         answers: list[str] = []
         for portion in portions(sent):
@@ -95,7 +95,7 @@ class Conversation:
 
 
 def portions(commands: Sequence[str]) -> Iterator[list[str]]:
-    """The commands, as many at a time as may be sent at once."""
+    """Yield the commands in portions that may be sent at once."""
     portion: list[str] = []
     size = 0
     for command in commands:
@@ -109,7 +109,7 @@ def portions(commands: Sequence[str]) -> Iterator[list[str]]:
 
 
 class _CommandChannel(Protocol):
-    """Splits what HAProxy says into answers, each of which ends with the prompt."""
+    """Splits HAProxy's output into answers, each of which ends with the prompt."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -150,12 +150,12 @@ class _CommandChannel(Protocol):
         self._lost = True
         while self._awaited:
             _, answered = self._awaited.popleft()
-            if not answered.called:  # nobody waits any longer otherwise
+            if not answered.called:  # else its waiter has given up
                 answered.errback(reason)
 
 
 class _SingleAnswer(Protocol):
-    """All that is said until the connection ends."""
+    """Collects all output until the connection ends."""
 
     def __init__(self) -> None:
         self.answer: Deferred[bytes] = Deferred()

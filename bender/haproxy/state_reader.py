@@ -1,4 +1,4 @@
-"""Asks a node what operators have set: events do not say whether a state was removed or is forgotten."""
+"""Asks a node for the states that operators have set: events do not tell a removed state from a lost one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from bender.haproxy.core.admin_states import StateAnswer
 from bender.haproxy.driver import Driver
 from bender.net.addresses import NoAnswer
 
-#: Seconds between two looks at whether a node is to be asked.
+#: Seconds between two looks at the questions for a node.
 LOOK_S = 0.25
 
-#: What a node may take to answer.
+#: Time limit for an answer.
 ANSWER_S_MAX = 2.0
 
 
@@ -44,7 +44,7 @@ class StateSource:
         self._client = client
 
     async def ask(self, node: str, id_: str) -> StateAnswer:
-        """Ask one node for the state of an instance. Raises `NoAnswer`, also for an unfit answer."""
+        """Ask one node for the state of an instance. Raises `NoAnswer`, also for an unusable answer."""
         reply = await self._client.ask(node, "GET", f"{path_of(id_)}/state", within_s=ANSWER_S_MAX)
         if reply.status == HTTPStatus.OK:
             found: _Set = decoded(reply.body, _Set)
@@ -56,13 +56,13 @@ class StateSource:
 
 
 class StateQuery(Protocol):
-    """What asks a node, as `StateSource` does."""
+    """The part of `StateSource` that the reader calls."""
 
     async def ask(self, node: str, id_: str) -> StateAnswer: ...
 
 
 class StateReader(Service):
-    """Asks the node that a driver follows, wherever the driver's `Operators` have a question."""
+    """Asks the node that a driver follows, for each question of the driver's `AdminStates`."""
 
     _log = Logger()
 
@@ -70,7 +70,7 @@ class StateReader(Service):
         self._reactor = reactor
         self._states = states
         self._driver = driver
-        # Instances of which it was said that bender has lost their state.
+        # Instances whose lost state was logged.
         self._warned: set[str] = set()
         self._running: Deferred[None] | None = None
 

@@ -1,6 +1,6 @@
-"""How things are, as JSON over HTTP: `GET /` or `/status`, and `GET /ready`, which is 503 until HAProxy is as wanted.
+"""The driver's status as JSON over HTTP: `GET /` or `/status`, and `GET /ready` (503 while HAProxy is not as desired).
 
-Whoever looks changes nothing, and sees what was known at the last look at HAProxy, two seconds ago at most.
+Requests change nothing. They show the state at the last check of HAProxy, at most two seconds ago.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from bender.haproxy.core.registry import kept
 from bender.haproxy.driver import Driver
 from bender.haproxy.reloader import WRITE_AGAIN_S_MAX
 
-#: A request has no body that matters, and no reason to take longer.
+#: Time limit for a request, which has no body that matters.
 REQUEST_S_MAX = 30.0
 
 
 def site(driver: Driver, reactor: Any) -> Site:
-    """What listens at `--status`."""
+    """Return the site to serve at `--status`."""
     root = Resource()
     shown = _Page(lambda: (HTTPStatus.OK, status(driver)))
     root.putChild(b"", shown)
@@ -33,10 +33,10 @@ def site(driver: Driver, reactor: Any) -> Site:
 
 
 def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
-    """Whether HAProxy answers and has been as bender wants it, and the files can be written by which it stays so.
+    """Return 200 if HAProxy answers and has had the desired state, and its files can be written; else 503 and why.
 
-    A driver that was ready stays ready when HAProxy refuses a configuration: HAProxy serves what it had before, and its
-    members are still what bender says.
+    A driver that was ready stays ready when HAProxy refuses a configuration: HAProxy keeps the previous one, and its
+    members still follow bender.
     """
     unwritable = driver.reloader.unwritable
     if driver.ready and not driver.silence and unwritable is None:
@@ -55,7 +55,7 @@ def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
 
 
 def status(driver: Driver) -> dict[str, Any]:
-    """All that is known."""
+    """Return the status of the driver."""
     watch, acknowledger, registry = driver.watch, driver.acknowledger, driver.desired.registry
     behind = driver.behind_since
     return {
@@ -98,7 +98,7 @@ def _haproxy(driver: Driver) -> dict[str, Any]:
 
 
 def _problems(driver: Driver) -> dict[str, str]:
-    """By id of backends, frontends and registrations, what of them cannot be used or understood."""
+    """Return, by id of backends, frontends and registrations, why they or parts of them cannot be used."""
     without = {
         id_: "no usable address is known for its host" for ids in driver.desired.without_address.values() for id_ in ids
     }
@@ -125,7 +125,7 @@ def _backends(driver: Driver) -> dict[str, Any]:
 
 
 def _server(driver: Driver, row: Row) -> dict[str, Any]:
-    """`id` is null of a server that is nobody's, such as one that is about to be deleted."""
+    """Return one server. Its `id` is null if it has no member, as before it is deleted."""
     owner = driver.counts.owners.get((row.pool, row.name))
     return {
         "haproxy": f"{row.pool}/{row.name}",
@@ -140,16 +140,16 @@ def _server(driver: Driver, row: Row) -> dict[str, Any]:
 
 
 class _Quiet(Site):
-    """Who asks every few seconds is of no interest to the log."""
+    """Logs no requests, because monitors send one every few seconds."""
 
     noisy = False
 
     def log(self, request: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Root(Resource):
-    """Answers for what is not there as bender's API does."""
+    """Answers requests for unknown pages as bender's API does."""
 
     def __init__(self, pages: Resource) -> None:
         super().__init__()

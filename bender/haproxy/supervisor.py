@@ -1,8 +1,8 @@
-"""How HAProxy is started, and has it begin again with another configuration.
+"""Starts HAProxy, and reloads it with another configuration.
 
 `HaproxySupervisor` runs it: a master with workers, so that a reload breaks off no request, in a session of its own, so
-that it outlives this process when that is killed, and is found again through the master's socket by the next one.
-`ReloadCommand` is for an HAProxy that others run.
+that it survives when this process is killed, and the next driver finds it through the master's socket.
+`ReloadCommand` is for an HAProxy that systemd or another supervisor runs.
 """
 
 from __future__ import annotations
@@ -24,59 +24,59 @@ from bender.haproxy.processes import CannotRun, ProcessWatch, run_program
 from bender.haproxy.runtime import Runtime
 from bender.net.addresses import NoAnswer
 
-#: Seconds before HAProxy is started again: at first, and what that grows to while it does not stay.
+#: Seconds before HAProxy is restarted: at first, and at most if it ends again and again.
 AGAIN_S_MIN = 0.05
 AGAIN_S_MAX = 5.0
 
-#: One that ran for so many seconds has stayed.
+#: An HAProxy that ran for this many seconds counts as stable.
 STAYED_S = 10.0
 
-#: What a command to reload may take; systemd waits until HAProxy is ready.
+#: Time limit for the reload command; systemd waits until HAProxy is ready.
 COMMAND_S_MAX = 60.0
 
-#: Of what it prints when it fails.
+#: Characters of its output that are kept when it fails.
 SAID_CHARACTERS_MAX = 500
 
-#: For HAProxy to finish what is under way when this process ends, and then to end at once.
+#: Time limits when this process ends: for requests under way, and for HAProxy to end at once.
 GRACE_S = 3.0
 END_S_MAX = 1.0
 
-# What Python ignores.
+# Signals that Python ignores, and HAProxy must not.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
-#: Where the master listens, beside where its workers do.
+#: The suffix of the master's socket, after the path of the workers' socket.
 MASTER = ".master"
 
 
 class ReloadFailed(Exception):
-    """HAProxy did not begin again. The message is a sentence without its end."""
+    """HAProxy was not started or reloaded. The message is a sentence without its full stop."""
 
 
 class HaproxyControl(Protocol):
-    """What has HAProxy begin again with the configuration that is there now."""
+    """Starts or reloads HAProxy with the present configuration file."""
 
     #: How often HAProxy was started here.
     starts: int
 
     @property
     def able(self) -> bool:
-        """Whether it can; else somebody else has to."""
+        """Whether it can; if not, an operator has to."""
 
     def begin(self) -> None:
-        """There is a configuration: HAProxy may be started, if that is done here."""
+        """Start HAProxy, if that is done here: there is a configuration."""
 
     async def reload(self, *, running: bool) -> None:
-        """Tell HAProxy, which may be `running`, to load it. Raises `ReloadFailed` if that fails at once."""
+        """Make HAProxy, which may be `running`, load it. Raises `ReloadFailed` if that fails at once."""
 
     async def check(self) -> None:
-        """Raises `ReloadFailed` where it is known by now that it did not take it."""
+        """Raise `ReloadFailed` if it is known by now that HAProxy refused it."""
 
     async def end(self) -> None:
-        """This process ends."""
+        """End HAProxy if it was started here, because this process ends."""
 
 
 class ReloadCommand:
-    """A command that reloads an HAProxy which others run; without one they have to."""
+    """A command that reloads an HAProxy; without one, an operator has to reload it."""
 
     def __init__(self, reactor: Any, command: str | None) -> None:
         self._reactor = reactor
@@ -88,7 +88,7 @@ class ReloadCommand:
         return self._command is not None
 
     def begin(self) -> None:
-        """Others start it."""
+        """Do nothing: HAProxy is started elsewhere."""
 
     async def reload(self, *, running: bool) -> None:
         del running  # the command may be one that starts it
@@ -103,14 +103,14 @@ class ReloadCommand:
             raise ReloadFailed(f"--reload {self._command!r} ended with status {ran.status}{said and f': {said}'}")
 
     async def check(self) -> None:
-        """Nothing is known of it."""
+        """Do nothing: the outcome is not known here."""
 
     async def end(self) -> None:
-        """It goes on."""
+        """Do nothing: HAProxy keeps running."""
 
 
 class HaproxySupervisor:
-    """Runs HAProxy. `before_start` is awaited each time before it is started, and `on_start` called afterwards."""
+    """Runs HAProxy. Awaits `before_start` before each start, and calls `on_start` after it."""
 
     _log = Logger()
 
@@ -137,14 +137,14 @@ class HaproxySupervisor:
 
     async def reload(self, *, running: bool) -> None:
         if self._pid is None or not running:
-            return  # it is about to begin anyway
+            return  # it is about to start anyway
         with suppress(NoAnswer, Unreadable):
             self._failed = (await self._find()).failed
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGUSR2)
 
     async def check(self) -> None:
-        with suppress(NoAnswer, Unreadable):  # while it begins again there is none
+        with suppress(NoAnswer, Unreadable):  # during a reload there is no answer
             if (await self._find()).failed > self._failed:
                 raise ReloadFailed("HAProxy could not start with it: its own log has the reason")
 
@@ -164,7 +164,7 @@ class HaproxySupervisor:
         return master_in(await self._master.ask("show proc"))
 
     async def _keep(self) -> None:
-        """Have HAProxy run, for ever."""
+        """Keep HAProxy running until this is cancelled."""
         again_s = 0.0
         while True:
             await deferLater(self._reactor, again_s)
@@ -182,7 +182,7 @@ class HaproxySupervisor:
             self._log.warn("Restarting HAProxy in {seconds:g} s.", seconds=again_s)
 
     async def _run(self) -> None:
-        """Adopt the HAProxy that is there, or start one, and wait for its end."""
+        """Adopt the running HAProxy, or start one, and wait for its end."""
         try:
             pid = (await self._find()).pid
             self._log.info("HAProxy already runs as process {pid}, which is kept.", pid=pid)
@@ -199,7 +199,7 @@ class HaproxySupervisor:
         self._log.warn("HAProxy (process {pid}) has ended.", pid=pid)
 
     def _start(self) -> int:
-        """It reads nothing, and says what it has to say where this process does."""
+        """Start HAProxy with no input, and with the output of this process."""
         nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
         return os.posix_spawnp(
             self._arguments[0],

@@ -1,6 +1,6 @@
 """`twistd bender-haproxy`: the options, and the one place where a driver is put together.
 
-Every mistake of the operator's ends the process here with one sentence.
+Each mistake in the options ends the process with one sentence.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from bender.process.options import OptionError, from_toml
 from bender.process.signals import handle_signals
 from bender.process.steady_clock import make_steady
 
-#: For `haproxy -v`, which takes some hundredths of a second.
+#: Time limit for `haproxy -v`, which takes some hundredths of a second.
 VERSION_S_MAX = 10.0
 
 
@@ -80,7 +80,7 @@ class DriverCommandLine(BaseOptions):
         return _check(self.chosen)
 
     def choose(self) -> DriverOptions:
-        """Return what the command line and the files amount to at present. Raises `OptionError`."""
+        """Return the options as the command line and the files give them now. Raises `OptionError`."""
         filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
         texts, nodes, flags = from_file(filed)
         given = {option: self[option] for option in OPTIONS if isinstance(self.get(option), str)}
@@ -99,7 +99,7 @@ Options = DriverCommandLine
 
 
 def makeService(options: DriverCommandLine) -> IService:
-    """The service that `twistd` and `twist` run."""
+    """Return the service that `twistd` and `twist` run."""
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
     make_steady(reactor)
@@ -121,10 +121,10 @@ def makeService(options: DriverCommandLine) -> IService:
 
 
 def build_driver(chosen: DriverOptions, version: tuple[int, ...], reactor: Any) -> DriverService:
-    """A driver with its status, which does nothing before it is started."""
+    """Return a driver with its status server. It does nothing before it is started."""
     client = _client(chosen, reactor)
     addresses = AddressResolver(reactor)
-    # One that others run may be another user's, with whom addresses cannot be shared.
+    # An HAProxy that systemd runs may belong to another user, and then addresses cannot be shared.
     shares = chosen.runs and "noreuseport" not in (chosen.template or "")
     desired = DesiredState(
         addresses.address_of,
@@ -177,7 +177,7 @@ def _machine_files(chosen: DriverOptions, driver: Driver, reactor: Any) -> Machi
 
 
 def _use_machine(files: MachineFiles, chosen: DriverOptions) -> None:
-    """Have a driver take what these options say of the machine. Raises `OptionError`."""
+    """Apply the options about the machine. Raises `OptionError`."""
     stats = chosen.machine.stats
     if stats is not None and stats not in files.in_use() and (why := why_not(stats, shared=False)) is not None:
         raise OptionError(f"--stats {stats} cannot be used, because {why}: choose another port or address.")
@@ -186,9 +186,9 @@ def _use_machine(files: MachineFiles, chosen: DriverOptions) -> None:
 
 
 class DriverService(MultiService):
-    """A driver, and where it is told how things are. `lock` keeps others from its files for as long as it is there.
+    """A driver and its status server.
 
-    `option_reloader` changes the options of the driver.
+    `lock` keeps other drivers from its files as long as it is open; `option_reloader` changes its options.
     """
 
     lock: IO[str]
@@ -208,7 +208,7 @@ class DriverService(MultiService):
 
 
 def _own_places(chosen: DriverOptions) -> frozenset[ListeningPlace]:
-    """Where this driver listens, which is for operators alone."""
+    """Return where this driver listens itself: no server may be there."""
     if chosen.status is None or chosen.status.kind == "unix":
         return frozenset()
     bind = f"{chosen.status.interface or '*'}:{chosen.status.port}"
@@ -223,7 +223,7 @@ def _control(chosen: DriverOptions, reactor: Any) -> HaproxyControl:
 
 
 def _renderer(chosen: DriverOptions, version: tuple[int, ...]) -> Renderer:
-    """By the operator's template, or by ours. Raises `OptionError` for one that cannot be rendered at all."""
+    """Return a renderer of the operator's template or the built-in one. Raises `OptionError` if it is not valid."""
     template = chosen.template
     if template is None:
         template = resources.files(core).joinpath("haproxy.cfg.j2").read_text("utf-8")
@@ -236,7 +236,7 @@ def _renderer(chosen: DriverOptions, version: tuple[int, ...]) -> Renderer:
 
 
 def _check(chosen: DriverOptions) -> str:
-    """Check what is not checked without running HAProxy, and return what the configuration is."""
+    """Make the checks for which HAProxy runs, and return a summary of the options."""
     for problem in () if chosen.certificates is None else find_certificates(chosen.certificates).problems.values():
         refuse(f"--certificates: {problem}.")
     custom = Custom() if chosen.include is None else custom_in(chosen.include)
@@ -268,7 +268,7 @@ def _client(chosen: DriverOptions, reactor: Any) -> Client:
 
 
 def _has_exporter(haproxy: str) -> bool:
-    """Whether this HAProxy is built with what serves metrics to Prometheus."""
+    """Return True if this HAProxy is built with its Prometheus exporter."""
     try:
         printed = subprocess.run(  # noqa: S603 - the operator names the program
             [haproxy, "-vv"], capture_output=True, timeout=VERSION_S_MAX, check=True, text=True
@@ -279,7 +279,7 @@ def _has_exporter(haproxy: str) -> bool:
 
 
 def _version(haproxy: str) -> tuple[int, ...]:
-    """Which HAProxy this is."""
+    """Return the version of this HAProxy."""
     try:
         printed = subprocess.run(  # noqa: S603 - the operator names the program
             [haproxy, "-v"], capture_output=True, timeout=VERSION_S_MAX, check=True, text=True

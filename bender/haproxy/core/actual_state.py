@@ -1,4 +1,4 @@
-"""What HAProxy says of itself, read out of the answers to its commands. What cannot be read raises `Unreadable`."""
+"""HAProxy's actual state, parsed from the answers to commands. Raises `Unreadable` for other answers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
-#: Bits of `srv_admin_state`: who has put a server into maintenance or drains it, by hand or because of something else.
+#: Bits of `srv_admin_state`: maintenance and drain, each with all of its causes.
 _MAINT = 0x01 | 0x02 | 0x20 | 0x40
 _DRAIN = 0x08 | 0x10
 
-#: A bit of `srv_check_state`, and all of those that a server which is checked has.
+#: A bit of `srv_check_state`, and all bits of a server that is checked.
 _CHECK_ENABLED = 0x04
 CHECK_STATE = 0x02 | _CHECK_ENABLED
 
@@ -20,7 +20,7 @@ CHECK_STATE = 0x02 | _CHECK_ENABLED
 _STOPPED = 0
 _UNKNOWN, _FAILED = 0, 2
 
-#: What `check_status` has where no check was done, or the last one was passed.
+#: Values of `check_status` where no check has run, or the last one passed.
 _WAITING = re.compile(r"INI|OK")
 
 #: The type of a row about a server.
@@ -28,12 +28,12 @@ _SERVER_ROW = "2"
 
 
 class Unreadable(ValueError):
-    """HAProxy answered what it never does; the message says what."""
+    """HAProxy gave an unexpected answer. The message is a clause that begins with a verb, and quotes it."""
 
 
 @frozen
 class HaproxyProcess:
-    """One start of HAProxy; another one has another `pid` or time. `stopping` says that it is on its way out."""
+    """One process of HAProxy, known by its `pid` and start time. `stopping` is True once it is ending."""
 
     pid: int
     started_at_s: int
@@ -49,8 +49,8 @@ class HaproxyProcess:
 class ActualServer:
     """A server as HAProxy has it. `pool_id` is HAProxy's number of its pool.
 
-    `down` says that it takes no requests because of its checks or, where it has none yet, of an order; it is true in
-    maintenance as well. `check_status` and `check_result` are HAProxy's numbers for what the last check came to.
+    `down` is True if it gets no requests because of its checks or, before the first one, of a command; also in
+    maintenance. `check_status` and `check_result` are HAProxy's numbers for the outcome of the last check.
     """
 
     pool: str
@@ -68,7 +68,7 @@ class ActualServer:
 
     @property
     def unchecked(self) -> bool:
-        """Whether this process has not done a check of it."""
+        """Whether this process has not checked it yet."""
         return self.check_result == _UNKNOWN
 
     @property
@@ -84,7 +84,7 @@ class ActualServer:
 
 @frozen
 class Row:
-    """What HAProxy has counted of a server. `sessions` are those that are there or wait for it now."""
+    """HAProxy's counts for a server. `sessions` are the present ones, with those in the queue."""
 
     pool: str
     name: str
@@ -98,20 +98,20 @@ class Row:
 
     @property
     def down(self) -> bool:
-        """Whether HAProxy's own checks say so. A server that waits for its first checks is not meant."""
+        """Whether HAProxy's own checks have found it down. A server that waits for its first checks is not down."""
         return bool(self.check) and self.status.startswith("DOWN") and not _WAITING.search(self.check)
 
 
 @frozen
 class Master:
-    """The process that has the others, and how often it was told in vain to begin again with another configuration."""
+    """The master process, and the number of its failed reloads."""
 
     pid: int
     failed: int
 
 
 def process_in(answer: str) -> HaproxyProcess:
-    """From `show info`."""
+    """Parse the answer to `show info`."""
     said = {key: value.strip() for key, _, value in (line.partition(":") for line in answer.splitlines())}
     try:
         return HaproxyProcess(
@@ -126,7 +126,7 @@ def process_in(answer: str) -> HaproxyProcess:
 
 
 def version_in(text: str) -> tuple[int, ...]:
-    """The numbers of a version such as `2.6.12-1+deb12u4`. Raises `ValueError`."""
+    """Return the numbers of a version such as `2.6.12-1+deb12u4`. Raises `ValueError`."""
     numbers = []
     for part in text.split("-", maxsplit=1)[0].split("."):
         if not part.isdigit():
@@ -138,7 +138,7 @@ def version_in(text: str) -> tuple[int, ...]:
 
 
 def servers_in(answer: str) -> list[ActualServer]:
-    """From `show servers state`."""
+    """Parse the answer to `show servers state`."""
     lines = answer.splitlines()
     if len(lines) < 2 or lines[0] != "1":
         raise Unreadable(f"gives an unreadable answer to show servers state: {_shown(answer)}")
@@ -168,7 +168,7 @@ def _found(fields: Mapping[str, str]) -> ActualServer:
 
 
 def pools_in(answer: str) -> set[str]:
-    """The names of all backends, from `show backend`."""
+    """Parse the answer to `show backend`: the names of all backends."""
     first, _, rest = answer.lstrip().partition("\n")
     if first != "# name":
         raise Unreadable(f"gives an unreadable answer to show backend: {_shown(answer)}")
@@ -176,7 +176,7 @@ def pools_in(answer: str) -> set[str]:
 
 
 def rows_in(answer: str) -> list[Row]:
-    """Those of servers, from `show stat`."""
+    """Parse the rows of servers in the answer to `show stat`."""
     read = csv.DictReader(answer.removeprefix("# ").splitlines())
     if "type" not in (read.fieldnames or ()):
         raise Unreadable(f"gives an unreadable answer to show stat: {_shown(answer)}")
@@ -207,7 +207,7 @@ def _number(text: str) -> int:
 
 
 def master_in(answer: str) -> Master:
-    """From `show proc`, which only the process answers that has the others."""
+    """Parse the answer to `show proc`, which only the master process gives."""
     for line in answer.splitlines():
         words = line.split()
         if len(words) > 1 and words[1] == "master" and words[0].isdigit():

@@ -1,9 +1,9 @@
 """The states that operators have set, kept where bender has lost them.
 
-A node that has lost its memory reports an instance as up that an operator has drained or put into maintenance. That is
-no reason to send requests there. A state ends here where an event says that an operator or its time has ended it, and
-otherwise only where a node that is asked says so, or sets another one, or when the time is over that it was set for. A
-node that cannot tell (an older one) is believed.
+A node that was restarted alone reports an instance as up that an operator has drained or put into maintenance. That is
+no reason to send requests there. A state ends here if an event reports that an operator or its duration has ended it;
+otherwise only if a node reports its end or another state when it is asked, or when its duration is over. An older node,
+which cannot tell a removed state from a lost one, is believed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from attrs import define, field, frozen
 from bender.core.admin_state import LASTING_S
 from bender.core.status import UP, State
 
-#: Seconds between two questions about a state: where its end is not known or bender has lost it, and otherwise. An
-#: operator who sets a state again for another time makes no event.
+#: Seconds between two questions about a state: if its end is not known or bender has lost it, and otherwise. Setting a
+#: state again with another duration makes no event.
 ASK_AGAIN_S = 2.0
 LOOK_AGAIN_S = 30.0
 
 
 @frozen
 class StateAnswer:
-    """What a node says of an instance when it is asked: the state that is set, and for how many seconds more.
+    """A node's answer about an instance: the state that is set, and the seconds that are left of it.
 
-    Without a state, `removed` says whether one was set and has ended; None where the node cannot tell.
+    Without a state, `removed` is True if one was set and has ended; None if the node cannot tell.
     """
 
     state: State | None = None
@@ -35,9 +35,9 @@ class StateAnswer:
 
 @define
 class _Set:
-    """A state that was set, and until when, as far as that is known; `lost` if bender does not know it any more.
+    """A state that was set, and until when, if that is known; `lost` if bender has lost it.
 
-    `since` is when an event said the one or the other.
+    `since` is the time of the last event about either.
     """
 
     state: State
@@ -49,12 +49,12 @@ class _Set:
 
 @define
 class AdminStates:
-    """The states that are not `up`, by the ids of registrations, whether these are listed or not."""
+    """The states other than `up`, by ids of registrations, listed or not."""
 
     _set: dict[str, _Set] = field(factory=dict)
 
     def take(self, id_: str, state: State, now: float, *, certain: bool) -> State:
-        """Return the state that holds, where bender reports `state`; `certain` if it says that this was set now."""
+        """Return the state that holds after bender reports `state`, which is `certain` if an event has changed it."""
         before = self._set.get(id_)
         if state != UP:
             if before is None or before.state != state or before.lost:
@@ -69,9 +69,9 @@ class AdminStates:
         return before.state
 
     def answer(self, id_: str, answer: StateAnswer, asked_at: float, now: float) -> State | None:
-        """Take in what a node says that was asked then; returns the state that holds if that is another one now.
+        """Process a node's answer to a question of `asked_at`. Return the state that holds if it has changed.
 
-        What an event has said since is newer.
+        An event that came since then is newer than the answer.
         """
         known = self._set.get(id_)
         if known is None or asked_at < known.since:
@@ -87,26 +87,26 @@ class AdminStates:
         return answer.state if answer.state != known.state else None
 
     def lapse(self, now: float) -> Iterator[str]:
-        """Yield the ids of the instances that are up because the time is over that a lost state was set for."""
+        """Yield the ids of instances that are up because the duration of a lost state is over."""
         for id_, known in [*self._set.items()]:
             if known.until is None or now < known.until:
                 continue
             if known.lost:
                 del self._set[id_]
                 yield id_
-            else:  # it may have been set again for a longer time
+            else:  # it may have been set again, with a longer duration
                 known.ask_at = min(known.ask_at, now)
 
     def due_at(self) -> float | None:
-        """When a lost state is over; None if there is none."""
+        """Return when the next lost state is over; None if there is none."""
         return min(
             (known.until for known in self._set.values() if known.lost and known.until is not None), default=None
         )
 
     def to_ask(self, now: float) -> list[str]:
-        """The ids of the instances about which a node is to be asked now."""
+        """Return the ids of the instances about which a node is to be asked now."""
         return [id_ for id_, known in self._set.items() if known.ask_at <= now]
 
     def lost(self) -> dict[str, float]:
-        """The ids of instances whose states bender has lost, with the time until which these are kept."""
+        """Return the ids of instances whose states bender has lost, with the time until which these are kept."""
         return {id_: known.until or 0.0 for id_, known in self._set.items() if known.lost}

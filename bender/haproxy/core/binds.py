@@ -1,7 +1,7 @@
-"""At which of their addresses frontends are served.
+"""The addresses at which frontends are served.
 
-An address that HAProxy cannot have costs a frontend that address alone: it is served at its others, and only a frontend
-of which no address is left is left out. What is declared to speak TLS is never served without it.
+A frontend loses only an address that HAProxy cannot use: it is served at its others, and left out only if none is left.
+An address with TLS is never served without it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bender.haproxy.core.listening import plain
 from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.settings import FrontendSettings
 
-#: Addresses that a problem names. A frontend may have more.
+#: How many addresses a problem names. A frontend may have more.
 NAMED_MAX = 5
 
 WhyNot = Callable[[str], str | None]
@@ -23,7 +23,7 @@ WhyNot = Callable[[str], str | None]
 
 @frozen
 class _Lack:
-    """Why some addresses of a frontend cannot be had, as a clause, and the field that says otherwise."""
+    """Why some addresses of a frontend cannot be used, as a clause, and the field that has them."""
 
     field: str
     why: str
@@ -36,10 +36,10 @@ def served_frontends(
     why_not: WhyNot,
     machine: Machine,
 ) -> Iterator[FrontendSettings]:
-    """Yield the frontends that can be used, each with the addresses that it can have, and add what is wrong by id.
+    """Yield the usable frontends, each with its usable addresses, and add the problems of others by id.
 
-    `holders` are the names of frontends by the addresses that they have in HAProxy now, which they keep. `why_not` says
-    why nobody can listen at an address; it is not asked about those.
+    `holders` are the names of frontends by the addresses that they have in HAProxy now, which they keep. `why_not`
+    returns why an address cannot be listened on; it is not asked about those.
     """
     usable = {name: frontend for name, frontend in sorted(frontends.items()) if frontend.problem is None}
     possible = {name: _on_machine(frontend, machine) for name, frontend in usable.items()}
@@ -66,10 +66,10 @@ def served_frontends(
 
 
 def beside(held: Collection[str], why_not: WhyNot) -> WhyNot:
-    """Return what says why nobody can listen at an address, where HAProxy listens at those in `held`.
+    """Return a `why_not` for addresses beside those in `held`, at which HAProxy listens.
 
-    An address that one of those may hide is asked about without its port: then it counts only whether it is one of this
-    machine.
+    If HAProxy's listening may affect the answer for an address, `why_not` is asked without the port: then it only
+    checks that the address is one of this machine.
     """
 
     def why(bind: str) -> str | None:
@@ -80,7 +80,7 @@ def beside(held: Collection[str], why_not: WhyNot) -> WhyNot:
 
 
 def beside_unknown(may_be_held: Callable[[str], bool], why_not: WhyNot) -> WhyNot:
-    """Return the same where it is only known at which addresses HAProxy may listen, among others."""
+    """Return the same for the case that HAProxy's addresses are not all known."""
 
     def why(bind: str) -> str | None:
         return None if may_be_held(bind) else why_not(_without_port(bind))
@@ -89,12 +89,12 @@ def beside_unknown(may_be_held: Callable[[str], bool], why_not: WhyNot) -> WhyNo
 
 
 def _without_port(bind: str) -> str:
-    """Return an address with the port 0, at which everybody can listen if the address is one of this machine."""
+    """Return an address with the port 0, which is always free if the address is one of this machine."""
     return f"{bind.rpartition(':')[0]}:0"
 
 
 def _on_machine(frontend: FrontendSettings, machine: Machine) -> tuple[list[str], list[_Lack]]:
-    """The addresses that this machine's options leave, and why others are not among them."""
+    """Return the addresses that the machine's options allow, and why others are not among them."""
     binds, lacks = [*frontend.binds], []
     if frontend.tls and machine.certificates is None:
         where = _listed(frontend.tls)
@@ -117,7 +117,7 @@ def _why_lacking(
 
 
 def _without_lost_redirect(left: FrontendSettings, frontend: FrontendSettings) -> FrontendSettings:
-    """A redirect to an address of the frontend itself that is left out would lead nowhere: it is left out as well."""
+    """Remove a redirect to an address of the frontend that is left out, because it would lead nowhere."""
     declared, had = ({_port(bind) for bind in tls} for tls in (frontend.tls, {*frontend.tls} & {*left.binds}))
     lost = {str(frontend.redirect_port)} & declared - had
     return evolve(left, redirect_port=None) if lost else left
@@ -141,7 +141,7 @@ def _listed(binds: Collection[str]) -> str:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether who listens at one address may be what keeps others from listening at the other one."""
+    """Return True if a listener at one address may keep others from the other address."""
     if _port(one) != _port(other):
         return False
     hosts = {_host(one), _host(other)}
@@ -149,7 +149,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _host(bind: str) -> str | None:
-    """The address without its port; None for all addresses."""
+    """Return the address without its port; None for all addresses."""
     host = bind.rpartition(":")[0].strip("[]")
     address = None if host == "*" else plain(ip_address(host))
     return None if address is None or address.is_unspecified else str(address)

@@ -1,7 +1,7 @@
-"""What a driver reports of itself: which settings HAProxy has, and why it is not as bender says.
+"""The part of a driver's report about itself: which settings HAProxy has, and its problems.
 
-bender takes no report that is too large. So of many settings a report has those that changed last, and of many problems
-those that are about all of HAProxy first.
+bender refuses a report that is too large. So if there are many settings, a report has those that changed last; if there
+are many problems, it has those about HAProxy as a whole first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROBLEMS_BYTES_MAX = 10 * 1024
 SETTINGS_BYTES_MAX = 8 * 1024
 REASON_CHARACTERS_MAX = 1000
 
-#: Before a report with problems is sent again: a node drops it with the stream of the driver, which may come back.
+#: The pause before a report with problems is repeated: a node drops it when the driver's stream ends.
 AGAIN_S = 10.0
 
 #: Kinds of problems, as `bender.core.consumers` has them.
@@ -29,7 +29,7 @@ REFUSED, HELD, UNWRITABLE, UNREACHABLE, LEFT_OUT = "refused", "held", "unwritabl
 
 @frozen
 class DriverProblem:
-    """Why HAProxy is not as bender says: the kind, the reason, what it is about and what is served instead."""
+    """A reason why HAProxy's state differs from bender's, the object it is about, and what HAProxy serves instead."""
 
     kind: str
     why: str
@@ -39,15 +39,15 @@ class DriverProblem:
 
 @define
 class Condition:
-    """The settings that came last, and the problems that there are now, each since when."""
+    """The settings that were received last, and the present problems, each with its start."""
 
-    # By id of backends and frontends, what stands for the setting that came last; the one that came last at the end.
+    # By id of backends and frontends, the digest of the last setting; the latest at the end.
     _received: dict[str, str] = field(factory=dict)
-    # Those of them of which HAProxy's servers were not made what they are to be yet.
+    # Those of them whose servers are not updated yet.
     _pending: set[str] = field(factory=set)
     _since_ms: dict[tuple[str, str | None], int] = field(factory=dict)
     _problems: tuple[DriverProblem, ...] = ()
-    # What was sent last, and when.
+    # The last report, and when it was sent.
     _sent: dict[str, Any] = field(factory=dict)
     _sent_at: float = -inf
 
@@ -62,11 +62,11 @@ class Condition:
             self._pending.discard(first)
 
     def note_servers_applied(self) -> None:
-        """Note that HAProxy's servers are what all settings so far say."""
+        """Note that HAProxy's servers are updated for all settings so far."""
         self._pending.clear()
 
     def note(self, problems: Iterable[DriverProblem], at_ms: int) -> None:
-        """Note the problems that there are at this moment, the most important first."""
+        """Set the present problems, the most important first."""
         self._problems = (*problems,)
         present = {(each.kind, each.id) for each in self._problems}
         self._since_ms = {key: since for key, since in self._since_ms.items() if key in present}
@@ -74,7 +74,7 @@ class Condition:
             self._since_ms.setdefault(key, at_ms)
 
     def report(self, has: Callable[[str], bool]) -> dict[str, Any]:
-        """Return the part of a report; `has` says whether HAProxy's configuration has all of a backend or frontend."""
+        """Return the part of a report. `has` returns True if HAProxy has all of a backend or frontend."""
         problems = [self._problem(each) for each in self._problems[:PROBLEMS_MAX]]
         settings = [
             {"id": id_, "digest": digest, "applied": id_ not in self._pending and has(id_)}
@@ -86,12 +86,12 @@ class Condition:
         }
 
     def sent(self, has: Callable[[str], bool], now: float) -> dict[str, Any]:
-        """Return the same, which is sent now."""
+        """Return the same, and note that it is sent now."""
         self._sent, self._sent_at = self.report(has), now
         return self._sent
 
     def is_due(self, has: Callable[[str], bool], now: float) -> bool:
-        """Whether to send it: it differs from what was sent last, or has problems and was sent a while ago."""
+        """Return True if it differs from the last one sent, or has problems and is due again."""
         report = self.report(has)
         return report != self._sent or (bool(report["problems"]) and now >= self._sent_at + AGAIN_S)
 
@@ -106,7 +106,7 @@ class Condition:
 
 
 def _fitting(items: Iterable[dict[str, Any]], bytes_max: int) -> list[dict[str, Any]]:
-    """Return the first of them, as many as have so many bytes as JSON."""
+    """Return the first items, as many as fit into `bytes_max` as JSON."""
     fitting = []
     for item in items:
         bytes_max -= len(msgspec.json.encode(item)) + 1

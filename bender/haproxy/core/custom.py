@@ -1,9 +1,9 @@
-"""Lines of the operator's own, which stand in the configuration as they are in files on HAProxy's machine.
+"""The operator's own lines of configuration, from files on HAProxy's machine.
 
-They are never from the registry: a client that may configure a frontend there must not be able to have HAProxy run a
+They are never from the registry: a client that may configure a frontend there must not be able to make HAProxy run a
 program. `global.cfg` and `defaults.cfg` go to the end of these sections, `frontend-NAME.cfg` and `backend-NAME.cfg`
-into those of bender's frontends and backends, and `sections.cfg` has whole sections. Each stands between two comments,
-by which a line that HAProxy refuses is found again.
+into those of bender's frontends and backends, and `sections.cfg` has whole sections. Each file is rendered between two
+comments, by which a line that HAProxy refuses is found again.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from bender.core.invalid import Invalid
 from bender.core.model import parse_name
 from bender.core.spelling import did_you_mean, nearest_name
 
-#: The files whose names say all; others name a frontend or backend.
+#: The files with fixed names; others are named after a frontend or backend.
 GLOBAL, DEFAULTS, SECTIONS = "global.cfg", "defaults.cfg", "sections.cfg"
 
 SUFFIX = ".cfg"
 
-#: What the name of a file begins with, by the kind of what it is for.
+#: The prefix of a file's name, by kind of object.
 PREFIXES: Mapping[str, str] = {"frontend": "frontend-", "backend": "backend-"}
 
 #: The form of the names, for messages.
 FORM = f"{GLOBAL}, {DEFAULTS}, {SECTIONS}, frontend-NAME{SUFFIX} or backend-NAME{SUFFIX}"
 
-#: What begins a section of HAProxy's, up to version 3.2.
+#: The start of a section in HAProxy's configuration, up to version 3.2.
 _SECTION = re.compile(
     r"\s*(global|defaults|frontend|backend|listen|peers|resolvers|mailers|userlist|cache|program|http-errors|ring|"
     r"fcgi-app|log-forward|log-profile|crt-store|traces|acme)(\s|$)"
 )
 
-#: The names by which the configuration calls the rules of a frontend.
+#: The names of a frontend's rules in the configuration.
 _RULE = re.compile(r"\s*acl\s+(rule[0-9]+)(\s|$)")
 
-#: What is before and behind the first character that may stand for the hyphen in the name of a file.
+#: A misspelled file name: the parts before and after the first character that may be meant as the hyphen.
 _DIVIDED = re.compile(r"([^-_. ]+)[-_. ](.+\.cfg)")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
@@ -53,18 +53,18 @@ def _in_order(files: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
 
 @frozen
 class Custom:
-    """The lines of each file, by its name. With a `problem` nothing may be rendered."""
+    """The lines of each file, by its name. Nothing may be rendered while there is a `problem`."""
 
     files: Mapping[str, tuple[str, ...]] = field(factory=dict, converter=_in_order)
     problem: str | None = None
 
     def lines(self, file: str) -> tuple[str, ...]:
-        """Return the lines for a place, between two comments; nothing where there are none."""
+        """Return the lines of a file between two comments; nothing if it has none."""
         lines = self.files.get(file)
         return () if not lines else (f"{_BEGIN} {file}", *lines, f"{_END} {file}")
 
     def unused(self, frontends: Iterable[str], backends: Iterable[str]) -> dict[str, str]:
-        """Return the files that stand for nothing there is, each with the reason."""
+        """Return the files whose frontend or backend does not exist, each with the reason."""
         known = {"frontend": {*frontends}, "backend": {*backends}}
         problems = {}
         for file in self.files:
@@ -74,12 +74,12 @@ class Custom:
         return problems | self.misnamed()
 
     def misnamed(self) -> dict[str, str]:
-        """Return the files whose names cannot be right, whatever there is, each with the reason."""
+        """Return the files whose names no frontend or backend can have, each with the reason."""
         return {file: why for file in self.files if (why := _why_misnamed(file)) is not None}
 
 
 def custom_of(texts: Mapping[str, str]) -> Custom:
-    """Return the lines of these files, by their names, or with the `problem` of the first that cannot be used."""
+    """Return the lines of these files, by name, or the `problem` of the first that cannot be used."""
     for file, text in sorted(texts.items()):
         problem = next(_problems(file, text), None)
         if problem is not None:
@@ -105,12 +105,12 @@ def file_of(kind: str, name: str) -> str:
 
 
 def without_custom(text: str) -> str:
-    """Return a configuration without the lines that are the operator's."""
+    """Return a configuration without the operator's lines."""
     return _BLOCK.sub("", text)
 
 
 def located(message: str, text: str) -> str:
-    """Return what HAProxy says of a configuration, with the file and line where a line of it is the operator's."""
+    """Return HAProxy's message about a configuration, with file and line instead of numbers of operator's lines."""
     lines = text.split("\n")
 
     def name(match: re.Match[str]) -> str:
@@ -138,7 +138,7 @@ def _why_misnamed(file: str) -> str | None:
 
 
 def _meant(file: str) -> str:
-    """Suggest the name that comes nearest: with the same rest where the file is for one frontend or backend."""
+    """Return a suggestion of the nearest name; for a file of one frontend or backend, with the same rest."""
     divided = _DIVIDED.fullmatch(file)
     kind = None if divided is None else nearest_name(divided[1], PREFIXES)
     if divided is None or kind is None:

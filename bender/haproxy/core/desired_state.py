@@ -1,4 +1,4 @@
-"""What HAProxy is to be, kept up to date event by event, so that each costs only what it changes."""
+"""The state that HAProxy is to have, updated event by event, so that an event costs only what it changes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from bender.haproxy.core.registry import ReceivedEvent, Registry
 from bender.haproxy.core.servers import DesiredServer, Ramps, desired_servers
 from bender.haproxy.core.topology import Topology, build_topology, slots_for
 
-#: Seconds before it is looked again whether an address can be listened on.
+#: Seconds between two checks of an address that cannot be listened on.
 BIND_AGAIN_S = 5.0
 
 
 @define
 class DesiredState:
-    """All that is wanted. `address_of` gives the address of a host, None if it is not known yet.
+    """The whole desired state.
 
-    `why_not` says why an address cannot be listened on; `shares` that those which HAProxy has itself do not seem so.
-    `with_slots` says that servers cannot be added to HAProxy, `is_local` whether an address is one of this machine.
-    `beside` are places that must not be servers, beside those at which HAProxy listens.
+    `address_of` returns the address of a host, None if it is not known yet; `why_not` why an address cannot be listened
+    on, and `shares` is True if it allows addresses at which HAProxy itself listens; `is_local` whether an address is
+    one of this machine. `with_slots` is True if servers cannot be added to HAProxy. `beside` are places that must not
+    be servers, beside those at which HAProxy listens.
     """
 
     address_of: Callable[[str], str | None]
@@ -34,32 +35,32 @@ class DesiredState:
     with_slots: bool = False
     is_local: Callable[[str], bool] = lambda _address: False
     beside: frozenset[ListeningPlace] = frozenset()
-    #: What the machine that HAProxy is on adds, and by id what of that cannot be used.
+    #: The settings of HAProxy's machine, and by id why parts of them cannot be used.
     machine: Machine = field(factory=Machine)
     machine_problems: dict[str, str] = field(factory=dict)
     registry: Registry = field(factory=Registry)
-    #: The names of backends whose servers may be others than before. Who takes care of one takes it out.
+    #: The names of backends whose servers may have changed. The driver removes those that it has updated.
     changed: set[str] = field(factory=set)
-    #: Whether the shape may be another one; the same holds.
+    #: Whether the topology may have changed. The driver clears it.
     topology_changed: bool = True
-    #: Of backends and frontends, by id, what cannot be used.
+    #: By id of backends and frontends, why they or parts of them cannot be used.
     problems: dict[str, str] = field(factory=dict)
-    #: Of backends, by name, the ids of members of whom it is not known where they are.
+    #: By name of backends, the ids of members whose address is not known.
     without_address: dict[str, list[str]] = field(factory=dict)
-    #: Of backends, by name, the ids of members that are HAProxy itself, each with how that is known.
+    #: By name of backends, the ids of members that are HAProxy itself, each with the reason.
     itself: dict[str, dict[str, str]] = field(factory=dict)
     _places: ListeningPlaces = field(factory=ListeningPlaces)
     _ramps: Ramps = field(factory=Ramps)
     _slow_starts: dict[str, float] = field(factory=dict)
-    # When the weights of a backend's servers are others.
+    # When the weights of a backend's servers change next.
     _grow_at: dict[str, float] = field(factory=dict)
     _slots: dict[str, int] = field(factory=dict)
     _known_problems: Mapping[str, str] = field(factory=dict)
-    # When to look again whether addresses can be listened on.
+    # When to check again whether addresses can be listened on.
     _bind_at: float = inf
 
     def take(self, event: ReceivedEvent, now: float) -> None:
-        """Take in an event."""
+        """Process an event."""
         names = self.registry.take(event, now)
         self.changed |= names
         if event.kind == "frontend":
@@ -70,24 +71,24 @@ class DesiredState:
                 self._take_backend(name)
 
     def answer(self, id_: str, answer: StateAnswer, asked_at: float, now: float) -> None:
-        """Take in what a node says of the state of an instance, when it was asked for that."""
+        """Process a node's answer about the state of an instance, asked for at `asked_at`."""
         self.changed |= self.registry.answer(id_, answer, asked_at, now)
 
     def begin(self, now: float) -> None:
-        """All that was there at first is known now; nothing of it is new."""
+        """Note that the initial state is complete, so that none of its servers starts slowly."""
         for name, backend in self.registry.backends.items():
             servers, _ = desired_servers(self.registry, backend, self.address_of)
             self._ramps.begin(name, servers)
         self.pass_time(now)
 
     def due_at(self, *, lapsing: bool = True) -> float | None:
-        """When to call `pass_time` next with the same `lapsing`, if nothing happens before."""
+        """Return when to call `pass_time` next with the same `lapsing`, if nothing happens before."""
         lapse_at = self.registry.due_at() if lapsing else None
         due_at = min([*self._grow_at.values(), *([] if lapse_at is None else [lapse_at]), self._bind_at])
         return None if due_at == inf else due_at
 
     def pass_time(self, now: float, *, lapsing: bool = True) -> None:
-        """See what is due; unless `lapsing`, what is kept is kept on."""
+        """Apply what is due. Unless `lapsing`, unlisted objects are kept longer."""
         if lapsing:
             self.changed |= self.registry.lapse(now)
         for name in [name for name, at in self._grow_at.items() if at <= now]:
@@ -96,12 +97,12 @@ class DesiredState:
         self.topology_changed |= self._bind_at <= now
 
     def address_changed(self, host: str) -> None:
-        """Another address is known of a host."""
+        """Note that the address of a host has changed."""
         del host
         self.changed |= self.registry.backends.keys()
 
     def servers(self, name: str, now: float) -> list[DesiredServer]:
-        """The servers of a backend as they are to be now, in order of name."""
+        """Return the desired servers of a backend now, in order of name."""
         backend = self.registry.backends.get(name)
         if backend is None:
             return []
@@ -119,14 +120,14 @@ class DesiredState:
         return ramped
 
     def avoid(self, listened: frozenset[ListeningPlace]) -> None:
-        """HAProxy listens at these places: no server may be there."""
+        """Set the places at which HAProxy listens: no server may be there."""
         listened |= self.beside
         if listened != self._places.listened:
             self._places = ListeningPlaces(listened)
             self.changed |= self.registry.backends.keys()
 
     def _without_itself(self, name: str, servers: list[DesiredServer]) -> list[DesiredServer]:
-        """The servers that are not HAProxy itself, with the weights that they have beside those."""
+        """Return the servers that are not HAProxy itself, with unchanged weights."""
         itself: dict[str, str] = {}
         for server in servers:
             if server.address is not None:
@@ -140,13 +141,13 @@ class DesiredState:
         return [server for server in servers if server.id not in itself]
 
     def servers_in(self, topology: Topology, now: float) -> Mapping[str, list[DesiredServer]]:
-        """The servers of all pools, by the name of the pool."""
+        """Return the servers of all pools, by the name of the pool."""
         return {pool.name: self.servers(pool.title, now) for pool in topology.pools}
 
     def topology(self, before: Topology | None, now: float) -> Topology:
-        """The shape that is wanted; addresses that are listened on in the shape `before` stay where they are.
+        """Return the desired topology. Frontends keep the addresses that they have in the topology `before`.
 
-        Without one it is not known which HAProxy has beside those at which it listens by its file (`avoid`).
+        Without `before`, HAProxy's addresses are only known from its file (`avoid`).
         """
         if before is None and self.shares:
             before = Topology()
@@ -174,12 +175,12 @@ class DesiredState:
 
     @property
     def all_problems(self) -> dict[str, str]:
-        """By id, what of events, backends, frontends and members cannot be used, in order."""
+        """By id, in order, the problems of events, backends, frontends, the machine and members."""
         itself = {id_: why for of_backend in self.itself.values() for id_, why in of_backend.items()}
         return dict(sorted((self.registry.problems | self.problems | self.machine_problems | itself).items()))
 
     def new_problems(self) -> dict[str, str]:
-        """Return the problems that were not there, or were others, when this was called last."""
+        """Return the problems that are new or have changed since the last call."""
         before, self._known_problems = self._known_problems, self.all_problems
         return {id_: problem for id_, problem in self._known_problems.items() if before.get(id_) != problem}
 

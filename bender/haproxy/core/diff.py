@@ -1,14 +1,14 @@
-"""The commands that lead from how HAProxy is to how it is to be, in their order.
+"""The commands that lead from HAProxy's actual servers to the desired ones, in their order.
 
-What is new comes first and what goes comes last, so that there are never fewer servers than before or after. A server
-goes in two steps: it is drained, and when it has no session any more it is put into maintenance and deleted. HAProxy
-deletes none that is in use, so when it has done so no request can be on its way there.
+New servers come first and leaving ones last, so that there are never fewer servers than before or after. A server is
+removed in two steps: it is drained, and when it has no sessions any more it is put into maintenance and deleted.
+HAProxy deletes no server that is in use, so after a deletion no request can be on its way there.
 
-Where a server is to begin as down (`health`), it is drained until it is: HAProxy takes every server for up that leaves
-maintenance.
+A server that is to start as down (`health`) is drained until it is down, because HAProxy considers every server up that
+leaves maintenance.
 
-Before 2.5 servers can be neither added nor deleted. Then there are slots, of which one is used if it is not in
-maintenance; who is in which is told by the address alone.
+Before version 2.5, servers can be neither added nor deleted. Then there are slots; a slot is in use if it is not in
+maintenance, and its address alone shows which server is in it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from bender.haproxy.core.rendering import parameters, place
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 
-#: What HAProxy answers to commands that it has carried out, or begins with.
+#: The beginnings of HAProxy's answers to commands that it has carried out.
 _DONE = ("New server registered.", "Server deleted.", "IP changed", "port changed", "no need to change")
 
 
 @frozen
 class CommandPlan:
-    """`commands` in their order; after them, `leaving` are the servers that get no new requests and are to be deleted.
+    """`commands` in their order; after them, `leaving` are servers that get no new requests and are to be deleted.
 
-    `without_slot` are the ids of those for which there is no slot.
+    `without_slot` are the ids of servers for which there is no slot.
     """
 
     commands: tuple[str, ...]
@@ -45,9 +45,9 @@ def plan(
     found: Sequence[ActualServer],
     last: Sequence[ActualServer] | None = None,
 ) -> CommandPlan:
-    """How the servers `found` in a pool become those that are `desired`, but for the deletion of what is not.
+    """Return the commands that turn the servers `found` in a pool into those `desired`, except for deletions.
 
-    `last` says how they were, where that is not how this process of HAProxy has them (`Findings.last`).
+    `last` are the servers found last, where this process of HAProxy has them otherwise (`Findings.last`).
     """
     without_slot: list[str] = []
     if pool.slots:
@@ -67,7 +67,7 @@ def plan(
 
 
 def deletion(pool: Pool, idle: Iterable[str]) -> list[str]:
-    """How servers go that have no session any more since they were drained. A slot is left, for whoever comes next."""
+    """Return the commands that delete drained servers without sessions. A slot stays, for another server."""
     commands = []
     for name in idle:
         commands.append(f"set server {pool.name}/{name} state maint")
@@ -77,7 +77,7 @@ def deletion(pool: Pool, idle: Iterable[str]) -> list[str]:
 
 
 def refusal(answer: str) -> str | None:
-    """Why HAProxy did not carry out a command of a plan; None if it did."""
+    """Return why HAProxy did not carry out a command of a plan; None if it did."""
     text = " ".join(answer.split())
     return None if not text or text.startswith(_DONE) else text
 
@@ -87,12 +87,12 @@ def _added(pool: Pool, server: DesiredServer, *, held: bool) -> Iterator[str]:
     yield f"add server {name} {place(server)} {parameters(server, pool)}"
     if pool.health is not None:
         yield f"enable health {name}"
-    if server.state != "maint":  # in which it is now
+    if server.state != "maint":  # its state after being added
         yield from _out_of_maintenance(name, server, held=held)
 
 
 def _changed(pool: Pool, server: DesiredServer, found: ActualServer, *, held: bool) -> Iterator[str]:
-    """The address changes before the state, or the first requests would go to the old one."""
+    """Change the address before the state, or the first requests would go to the old one."""
     name = f"{pool.name}/{server.name}"
     if held and not found.maint and not found.down:
         yield f"set server {name} health down"
@@ -124,7 +124,7 @@ def _state(name: str, server: DesiredServer) -> str:
 
 
 def _in_slots(desired: Sequence[DesiredServer], found: Sequence[ActualServer]) -> tuple[list[DesiredServer], list[str]]:
-    """The servers by the names of their slots: each in the one that has its address, or else in one that is free."""
+    """Return servers named after their slots, each in the one with its address or a free one; and ids without one."""
     used = {where(slot): slot.name for slot in reversed(found)}
     kept = {server.name: used[where(server)] for server in desired if where(server) in used}
     free = [slot.name for slot in found if slot.maint and slot.name not in kept.values()]

@@ -1,10 +1,10 @@
-"""The servers that HAProxy must not send requests to before one of its own checks has found them up.
+"""The servers that must get no requests before one of HAProxy's own checks has found them up.
 
-A process of HAProxy takes every server for up until its checks fail, also one that the process before it had found
-down, and one that was added a moment ago. So where a backend has checks, a server that was down stays down when
-HAProxy begins again, and a server that is new, has another address or comes out of maintenance begins as down.
-HAProxy's checks bring it up. Where such servers are all that a backend has, they take requests at once: a server that
-was not checked is better than none. One that a check has found down is not.
+A process of HAProxy considers every server up until its checks fail, also one that the previous process had found
+down, and one that was just added. So where a backend has checks, a server that was down stays down when HAProxy
+restarts, and a server that is new, has another address or comes out of maintenance starts as down. HAProxy's checks
+bring it up. If a backend has no other servers, unchecked ones get requests at once: an unchecked server is better than
+none. A server that a check has found down is not.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from bender.haproxy.core.rendering import placed
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 
-#: The columns of a file of states that every version of HAProxy reads.
+#: The columns of a state file that every version of HAProxy reads.
 _COLUMNS = (
     "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight "
     "srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state "
     "bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord"
 )
 
-#: The status and the result of a check that was not done yet.
+#: The status and the result of a check that has not run yet.
 _UNCHECKED = 1, 0
 
 
@@ -35,9 +35,9 @@ def where(server: DesiredServer | ActualServer) -> tuple[str | None, int]:
 
 
 def held_back(pool: Pool, desired: Iterable[DesiredServer], last: Iterable[ActualServer]) -> frozenset[str]:
-    """Return the names of the wanted servers that are to be down until a check finds them up.
+    """Return the names of the desired servers that are to be down until a check finds them up.
 
-    `last` is how the servers of the pool were when they were looked at last.
+    `last` are the servers of the pool as they were read last.
     """
     if pool.health is None:
         return frozenset()
@@ -61,21 +61,21 @@ def held_back(pool: Pool, desired: Iterable[DesiredServer], last: Iterable[Actua
 
 @define
 class Findings:
-    """How the servers of each pool were when they were looked at last, and the process of HAProxy that had them so."""
+    """The servers of each pool as they were read last, and the process of HAProxy that they were read from."""
 
     process: HaproxyProcess | None = None
     found: dict[str, Sequence[ActualServer]] = field(factory=dict)
 
     def last(self, process: HaproxyProcess, pool: str, found: Sequence[ActualServer]) -> list[ActualServer]:
-        """Return how the servers of a pool were last: as `process` has them, or as the process before it had them.
+        """Return the last state of the servers of a pool: from `process`, or from the process before it.
 
-        A process that was started with a file of states has them as before anyhow. Another one has not.
+        A process that was started with a state file has the previous state anyway; others do not.
         """
         before = {} if process.is_the_same(self.process) else {where(each): each for each in self.found.get(pool, ())}
         return [_resumed(each, before.get(where(each))) for each in found]
 
     def take(self, process: HaproxyProcess, found: Mapping[str, Sequence[ActualServer]]) -> None:
-        """Remember how the servers of some pools are; of all of them if this is another process."""
+        """Remember the servers of some pools. A new process replaces those of all pools."""
         if not process.is_the_same(self.process):
             self.process, self.found = process, {}
         self.found |= found
@@ -88,7 +88,7 @@ def _resumed(found: ActualServer, before: ActualServer | None) -> ActualServer:
 
 
 def states(pools: Iterable[Pool], servers: Mapping[str, Sequence[DesiredServer]], findings: Findings) -> str:
-    """Return the file from which HAProxy takes which of these servers are down when it begins."""
+    """Return the state file by which HAProxy starts with the right servers down."""
     lines = ["1", f"# {_COLUMNS}"]
     for pool in pools:
         last = findings.found.get(pool.name, ())
@@ -100,7 +100,7 @@ def states(pools: Iterable[Pool], servers: Mapping[str, Sequence[DesiredServer]]
 
 
 def findings_in(text: str) -> Findings:
-    """Return what such a file says. Raises `Unreadable`."""
+    """Return the findings in a state file. Raises `Unreadable`."""
     found: dict[str, list[ActualServer]] = {}
     for each in servers_in(text):
         found.setdefault(each.pool, []).append(each)

@@ -1,7 +1,7 @@
-"""Where HAProxy itself listens, so that it is never one of its own servers.
+"""The places at which HAProxy itself listens, so that it is never one of its own servers.
 
-A request to such a server would come back to HAProxy, which would send it there again, until it has no connection left
-for anybody. What HAProxy listens at is read out of its configuration, for a template may have more than frontends.
+A request to such a server would come back to HAProxy, which would send it there again, until no connections are left.
+The places are read from the configuration's text, because a template may listen at more than frontends' addresses.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from attrs import field, frozen
 
 from bender.core.hosts import PORT_MAX
 
-#: What is behind `bind` and `stats socket`: the addresses, and options that matter.
+#: The lines `bind` and `stats socket`: their addresses and options.
 _LINE = re.compile(r"^[ \t]*(?:bind|stats[ \t]+socket)[ \t]+(\S+)([^\n]*)", re.MULTILINE)
 
-#: One address, with a port or a range of ports. Unix sockets and the like have none.
+#: One address with a port or a range of ports. Unix sockets and the like do not match.
 _PLACE = re.compile(r"(?:(?:ipv|tcp)(4|6)?@|tcp@)?(.*):([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -27,9 +27,9 @@ _Address = IPv4Address | IPv6Address
 
 @frozen
 class ListeningPlace:
-    """A place at which something listens that must not be a server; `owner` says what, as a clause.
+    """A place that must not be a server, because a program listens there; `owner` is a clause about it.
 
-    Without an `address` it is every address of this machine of these families.
+    Without an `address` it is every address of this machine, of the given families.
     """
 
     owner: str
@@ -41,7 +41,7 @@ class ListeningPlace:
     last_port: int = 0
 
     def is_at(self, address: _Address, is_local: Callable[[str], bool]) -> bool:
-        """Return True if a connection to an address, at one of the ports, comes here."""
+        """Return True if a connection to an address reaches this place, the port apart."""
         if self.address is not None:
             return str(address) == self.address
         if not (self.ipv4 if address.version == 4 else self.ipv6):
@@ -78,7 +78,7 @@ class ListeningPlaces:
 
 
 def listened_in(text: str) -> frozenset[ListeningPlace]:
-    """Return the places at which HAProxy listens with this configuration, as far as it says so in plain addresses."""
+    """Return the places at which HAProxy listens with this configuration, as far as it has plain addresses."""
     return frozenset(
         listened
         for words, options in _LINE.findall(text)
@@ -101,9 +101,9 @@ def _listened(word: str, *, v6only: bool) -> Iterator[ListeningPlace]:
     for address in _LOOPBACK if host == "localhost" else (host,):
         try:
             found = plain(ip_address(address))
-        except ValueError:  # a name or a variable, of which nothing is known here
+        except ValueError:  # a name or a variable, whose address is not known here
             continue
-        if found.is_unspecified:  # that of IPv6 takes connections of both, unless it is told not to
+        if found.is_unspecified:  # IPv6's takes connections of both families, unless it has v6only
             ipv6 = found.version == 6
             yield ListeningPlace(owner, port, ipv4=not (ipv6 and v6only), ipv6=ipv6, last_port=last_port)
         else:
@@ -111,6 +111,6 @@ def _listened(word: str, *, v6only: bool) -> Iterator[ListeningPlace]:
 
 
 def plain(address: _Address) -> _Address:
-    """Return an address, that of IPv4 where one is mapped into IPv6: it leads to the same place."""
+    """Return an address; one of IPv4 that is mapped into IPv6 becomes the one of IPv4."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped

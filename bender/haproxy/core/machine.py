@@ -1,7 +1,7 @@
-"""What a configuration has from the machine that HAProxy is on, and not from the registry.
+"""The settings that come from HAProxy's machine, and not from the registry.
 
-These are the driver's options, and the files that these name. They are a part of the shape, so what HAProxy refuses of
-them is never in the file that it would be started with, and is tried again as any other change is.
+These are the driver's options, and the files that they name. They are part of the topology, so settings that HAProxy
+refuses are never in the file that it would be started with, and are retried like any other change.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from bender.haproxy.core.custom import Custom
 
-#: Seconds, where neither an option nor a frontend or backend says anything.
+#: Default timeouts in seconds, where neither an option nor a frontend or backend sets one.
 TIMEOUTS: Mapping[str, float] = {
     "connect": 2,
     "client": 60,
@@ -27,7 +27,7 @@ TIMEOUTS: Mapping[str, float] = {
 
 @frozen
 class Log:
-    """Where HAProxy logs to: an address, a path, or `stdout` or `stderr`; `format` is None for HAProxy's default."""
+    """The target of HAProxy's log: an address, a path, `stdout` or `stderr`. `format` is None for HAProxy's default."""
 
     target: str
     facility: str = "local0"
@@ -36,9 +36,10 @@ class Log:
 
 @frozen
 class Machine:
-    """All of it. `stats` is where the page of statistics and the metrics are served, `exporter` whether there are any.
+    """All settings of the machine.
 
-    `certificates` is the folder with those for TLS.
+    `stats` is the address of the statistics page and the metrics, `exporter` whether HAProxy has metrics, and
+    `certificates` the folder with the certificates for TLS.
     """
 
     log: Log | None = None

@@ -1,7 +1,7 @@
-"""Names that HAProxy takes, out of any that bender allows.
+"""Names that HAProxy accepts, made from any that bender allows.
 
-Two things that differ never get the same name, whatever somebody calls them. A name that HAProxy would take is kept as
-it is, so that people find it there; of others, and of long ones, what is readable is kept and a hash added.
+Different objects never get the same name. A name that HAProxy accepts is kept, so that people find it there. Of other
+names, and of long ones, the readable part is kept and a hash is added.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import re
 from base64 import b32encode
 from hashlib import blake2b
 
-#: Characters of a name that is kept as it is, and of what is kept of any other. HAProxy itself has no limit but its
-#: lines', and tables for people have.
+#: Characters of a name that is kept as it is, and of the readable part of any other. HAProxy limits only its lines, but
+#: tables for people need short names.
 PLAIN_CHARACTERS_MAX = 80
 READABLE_CHARACTERS_MAX = 48
 
-#: What stands before the hash, and in no name that is kept.
+#: The mark before the hash. Names that are kept do not contain it.
 MARK = "__"
 
-#: 128 bits: nobody finds two names with the same.
+#: 128 bits, so that no two names with the same hash can be found.
 _HASH_BYTES = 16
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
@@ -26,9 +26,9 @@ _UNREADABLE = re.compile(r"[^A-Za-z0-9.-]+", re.ASCII)
 
 
 def safe(*parts: str) -> str:
-    """The name of what these parts name together: letters, digits, and `_`, `.`, `-` or `:`.
+    """Return a name for these parts together, of letters, digits, and `_`, `.`, `-` or `:`.
 
-    It names no other parts, nor another number of them.
+    No other parts, nor another number of them, have the same name.
     """
     plain = ":".join(parts)
     kept = all(_PLAIN.fullmatch(part) for part in parts) and MARK not in plain
@@ -41,5 +41,5 @@ def safe(*parts: str) -> str:
 
 
 def address_port(address: str, port: int) -> str:
-    """A place as HAProxy writes it."""
+    """Return an address and port as HAProxy writes them."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

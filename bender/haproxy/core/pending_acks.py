@@ -1,8 +1,7 @@
-"""How far HAProxy has got with what bender said, and who is still busy because of it.
+"""The positions in bender's events that HAProxy has applied, but for requests at servers that were removed.
 
-bender waits, for whoever deregisters an instance, until no request goes there any more. So the place of an event that
-took a server away is told only when that has no request, or has kept one for long enough: its own end is what it waits
-for then.
+A client that deregisters an instance can wait until no request goes there any more. So an event that removed a server
+is confirmed only when the server has no requests, or a time limit is over.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 
-#: How long requests at a server that was taken away are waited for.
+#: Time limit for waiting for the requests at a server that was removed.
 BUSY_S_MAX = 0.25
 
-#: How often it is looked whether it still has some, for so long and afterwards.
+#: Seconds between two looks at its requests, within that limit and afterwards.
 LOOK_S = 0.005
 LOOK_LATER_S = 0.25
 
@@ -35,20 +34,20 @@ class _Pending(Generic[_Stand]):
 
 @define
 class Leaving:
-    """Servers that get no new requests and are to be deleted: since when, and whether they have requests."""
+    """Servers that get no new requests and are to be deleted: since when, and which of them have requests."""
 
     since: dict[Place, float] = field(factory=dict)
     busy: set[Place] = field(factory=set)
 
     def update(self, pools: Iterable[str], leaving: Iterable[Place], busy: Iterable[Place], now: float) -> None:
-        """In these pools these are leaving, and of them these are busy."""
+        """Set the leaving servers of these pools, and those of them that have requests."""
         looked_at = {*pools}
         kept = {place: since for place, since in self.since.items() if place[0] not in looked_at}
         self.since = kept | {place: self.since.get(place, now) for place in leaving}
         self.busy = {place for place in self.busy if place[0] not in looked_at} | {*busy}
 
     def forget(self) -> None:
-        """HAProxy is another one."""
+        """Forget all, because HAProxy is a new process."""
         self.since, self.busy = {}, set()
 
     @property
@@ -56,7 +55,7 @@ class Leaving:
         return {pool for pool, _ in self.since}
 
     def next_look_at(self, now: float) -> float | None:
-        """When to look again; None if nobody leaves."""
+        """Return when to look again; None if no server leaves."""
         if not self.since:
             return None
         fresh = any(now < since + BUSY_S_MAX for since in self.since.values())
@@ -65,16 +64,16 @@ class Leaving:
 
 @define
 class PendingAcks(Generic[_Stand]):
-    """Places in bender's events, oldest first, of which all is done but for requests at servers taken away."""
+    """Positions in bender's events, oldest first, that are applied but for requests at removed servers."""
 
     _pending: deque[_Pending[_Stand]] = field(factory=deque)
 
     def add(self, stand: _Stand, drained: Iterable[Place], now: float) -> None:
-        """HAProxy has answered all that the events up to here led to, and `drained` were taken away by that."""
+        """Note that HAProxy has applied all events up to this position, by which the servers `drained` were removed."""
         self._pending.append(_Pending(stand, now + BUSY_S_MAX, {*drained}))
 
     def take_done(self, busy: Iterable[Place], now: float) -> _Stand | None:
-        """The last place of which all is done; None if there is no new one. `busy` have requests now."""
+        """Return the last position that is done; None if there is no new one. The servers `busy` have requests now."""
         still = {*busy}
         done = None
         while self._pending:
@@ -90,5 +89,5 @@ class PendingAcks(Generic[_Stand]):
         return bool(self._pending)
 
     def due_at(self) -> float | None:
-        """When waiting ends, whoever is busy."""
+        """Return when the time limit of the oldest position is over; None if none is pending."""
         return self._pending[0].until if self._pending else None

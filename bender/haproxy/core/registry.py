@@ -1,14 +1,13 @@
-"""What bender has said, and what of that still holds.
+"""The registrations, backends and frontends that bender has reported, and that still hold.
 
-Whatever bender does not say, HAProxy stays as it is. An instance is gone where bender says that it was deregistered
-(also because a check failed) or has expired. Where it is hidden because nodes are not heard, or is missing at a node
-that was restarted, it may well be there: it is kept for as long as that may take to clear up, counted only while a node
-is followed. Backends and frontends are kept until somebody removes them, for when all nodes have lost them it was not
-meant. So are the states that operators have set (`operators`).
+Without a report from bender HAProxy stays unchanged. An instance is gone if bender reports that it was deregistered
+(also because a check failed) or has expired. If it is hidden because nodes are unreachable, or missing at a node that
+was restarted, it may well be alive: it is kept for a time in which that should clear up, counted only while a node is
+followed. Backends and frontends are kept until an operator removes them, because their loss at all nodes is not meant.
+So are the states that operators have set (`operators`).
 
-What comes from a node may be anything: the node may be hostile, defective or of another version. All of it becomes
-checked values here, by the rules that the API has for clients. An event that breaks them changes nothing but
-`problems`.
+A node may send anything: it may be hostile, defective or of another version. All of it becomes checked values here, by
+the rules that the API has for clients. An event that breaks them changes nothing but `problems`.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from bender.haproxy.core.admin_states import AdminStates, StateAnswer
 from bender.haproxy.core.safe_text import shown
 from bender.haproxy.core.settings import BackendSettings, FrontendSettings, backend_of, frontend_of
 
-#: Reasons for which an instance is gone.
+#: The reasons of an `offline` event for which an instance is gone.
 GONE = ("expired", "deregistered", "check-failed")
 
-#: Seconds for which one is kept that is not listed for any other reason.
+#: Seconds for which an instance is kept that is not listed for any other reason.
 KEPT_S = 60.0
 
-#: Events that could not be understood, of which so many are kept; of more there is only the fact.
+#: How many problems are kept, and the key of the note that there are more.
 PROBLEMS_MAX = 200
 MORE = "…"
 
@@ -52,7 +51,7 @@ _T = TypeVar("_T", BackendSettings, FrontendSettings)
 
 @frozen
 class ReceivedEvent:
-    """One event as it was received: `body` is what it is about, and may hold anything."""
+    """One event as received. `body` is the object that it is about, and may contain anything."""
 
     event: str
     kind: str
@@ -63,7 +62,7 @@ class ReceivedEvent:
 
 @frozen
 class RegisteredInstance:
-    """A registration, as far as it matters here."""
+    """A registration, with the fields that the driver uses."""
 
     id: str
     app: str
@@ -75,7 +74,7 @@ class RegisteredInstance:
 
 
 def instance_of(body: Mapping[str, Any]) -> RegisteredInstance:
-    """Return a registration. Raises `Invalid`."""
+    """Return the registration in the body of an event. Raises `Invalid`."""
     app, version = (parse_name(field, body.get(field)) for field in ("app", "version"))
     host = body.get("host")
     if not isinstance(host, str):
@@ -98,13 +97,13 @@ def _number(field: str, number: object, at_least: int, at_most: int) -> int:
 
 @define
 class Registry:
-    """Registrations, backends and frontends, by what was said of them last."""
+    """Registrations, backends and frontends, as they were reported last."""
 
     backends: dict[str, BackendSettings] = field(factory=dict)
     frontends: dict[str, FrontendSettings] = field(factory=dict)
     #: Backends and frontends, by id, that bender does not know any more though nobody has removed them.
     missing: set[str] = field(factory=set)
-    #: By id, fit to be shown, what was wrong with the last event about it.
+    #: By id (printable), the problem of the last event about it.
     problems: dict[str, str] = field(factory=dict)
     operators: AdminStates = field(factory=AdminStates)
     _registrations: dict[str, RegisteredInstance] = field(factory=dict)
@@ -119,17 +118,17 @@ class Registry:
         return self._lost
 
     def registrations(self, app: str, version: str) -> list[RegisteredInstance]:
-        """Those of a version, in order of id."""
+        """Return the registrations of a version, in order of id."""
         return [self._registrations[id_] for id_ in sorted(self._of_version.get((app, version), ()))]
 
     def backends_of(self, app: str) -> frozenset[str]:
-        """The names of the backends that an app serves."""
+        """Return the names of the backends that an app serves."""
         return frozenset(self._of_app.get(app, ()))
 
     def take(self, event: ReceivedEvent, now: float) -> frozenset[str]:
-        """Take in an event; returns the names of the backends that it may have changed, themselves or their servers.
+        """Process an event. Return the names of the backends that it may have changed, themselves or their servers.
 
-        An event that cannot be understood changes nothing, and `problems` says why.
+        An invalid event changes nothing, and adds its error to `problems`.
         """
         try:
             changed = self._take(event, now)
@@ -140,7 +139,7 @@ class Registry:
         return changed
 
     def note(self, id_: str, problem: str) -> None:
-        """Have `problems` say what is wrong with what was said last of an id, or by a node."""
+        """Add to `problems` what is wrong with the last event about an id, or from a node."""
         id_ = shown(id_)
         if id_ in self.problems or len(self.problems) < PROBLEMS_MAX:
             self.problems[id_] = shown(problem)
@@ -148,12 +147,12 @@ class Registry:
             self.problems[MORE] = "there are more problems than can be listed"
 
     def due_at(self) -> float | None:
-        """When the next of those that are kept is gone, or a state that is kept is over."""
+        """Return when the next kept registration or state ends; None if there is none."""
         at = [*self._lost.values(), *filter(None, [self.operators.due_at()])]
         return min(at, default=None)
 
     def lapse(self, now: float) -> frozenset[str]:
-        """Let go of what was kept long enough; returns the names of the backends that it served."""
+        """Remove registrations and states that were kept long enough; return the names of the backends they served."""
         changed: set[str] = set()
         for id_ in [id_ for id_, until in self._lost.items() if until <= now]:
             changed |= self._remove(id_)
@@ -162,12 +161,12 @@ class Registry:
         return frozenset(changed)
 
     def answer(self, id_: str, answer: StateAnswer, asked_at: float, now: float) -> frozenset[str]:
-        """Take in what a node says of the state of an instance; returns the names of the backends that it serves."""
+        """Process a node's answer about the state of an instance; return the backends that it serves if it changed."""
         state = self.operators.answer(id_, answer, asked_at, now)
         return frozenset() if state is None else self._set_state(id_, state)
 
     def heard_again(self, now: float) -> None:
-        """A node is followed again after a time in which none was: what is lost gets all of its time once more."""
+        """Restart the time of all kept registrations, because a node is followed again after none was."""
         self._lost = dict.fromkeys(self._lost, now + KEPT_S)
 
     def _take(self, event: ReceivedEvent, now: float) -> frozenset[str]:
@@ -185,7 +184,7 @@ class Registry:
         return frozenset()
 
     def _take_away(self, event: ReceivedEvent, now: float) -> frozenset[str]:
-        """What is not known any more goes by its id alone, whatever else the event holds."""
+        """Remove an object by its id alone, whatever else the event contains."""
         if event.kind == "registration":
             if event.reason in GONE:
                 return self._remove(event.id)
@@ -255,5 +254,5 @@ def _require_id(event: ReceivedEvent, id_: str) -> None:
 
 
 def kept(registry: Registry) -> Iterator[str]:
-    """The ids of all that is kept though bender does not list it, in order; of states, with `/state` at the end."""
+    """Yield, in order, the ids of all that is kept though bender does not list it; states end in `/state`."""
     yield from sorted({*registry.missing, *registry.lost, *(f"{id_}/state" for id_ in registry.operators.lost())})

@@ -1,24 +1,23 @@
-"""The text of HAProxy's configuration, by a template: the same bytes for the same state.
+"""Renders the text of HAProxy's configuration by a template: the same bytes for the same state.
 
-Templates are Jinja2, in a sandbox, and what they name and is not there is an error. They are given
+Templates are Jinja2, in a sandbox. A name that does not exist is an error. The variables are
 
 - `doors`, `pools` and `servers` (of each pool, by its name), as in `topology` and `servers`; `nowhere`, by mode the
   names of the backends that answer 503;
-- `server_states`, the file from which HAProxy is to take which servers are down when it begins;
-- `description`, which should stand in `global` as it is, for by that the driver knows which configuration HAProxy runs
-  with, and `socket`, where it is to listen for commands;
+- `server_states`, the file from which HAProxy reads at its start which servers are down;
+- `description`, to be put into `global`, by which the driver recognizes the configuration that HAProxy runs with, and
+  `socket`, where HAProxy is to listen for commands;
 - `version`, HAProxy's, as numbers;
-- `machine`, what the options of the driver say, and `custom`, the operator's own lines: those of `globals`,
-  `defaults` and `sections`, and by HAProxy's name those of each frontend and backend in `of`.
+- `machine`, the options of the driver, and `custom`, the operator's own lines: `globals`, `defaults` and `sections`,
+  and in `of`, by HAProxy's name, those of each frontend and backend.
 
-The filters are `quoted` (one word of HAProxy's, whatever is in it), `formatted` (the same, where HAProxy reads a
-log-format), `condition` (of a rule, as an `acl` has it), `balanced` (what follows `balance`), `place` (of a server,
-`address:port`), `parameters` (what follows that, the same as for a server that is added), `duration` (seconds as
-HAProxy writes them), `destination` (of a log, what follows `log`) and `https` (where a frontend has requests go that
-came without TLS).
+The filters are `quoted` (any text as one word), `formatted` (the same, where HAProxy reads a log-format), `condition`
+(of a rule, for an `acl`), `balanced` (the arguments of `balance`), `place` (a server's `address:port`), `parameters`
+(the rest of a server, the same as for one that is added at run time), `duration` (seconds as HAProxy writes them),
+`destination` (of a log, the arguments of `log`) and `https` (the URL to which a frontend redirects).
 
-Everything else that a template prints must be one word (`words`), or nothing is rendered. So that a name that people
-may choose does not hinder that, the names that are for people alone (`title`, `id`, `version`) come as words.
+Everything else that a template prints must be one word (`safe_text`), or nothing is rendered. So that any name can be
+printed, the names for people (`title`, `id`, `version`) are passed as words.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ from bender.haproxy.core.safe_text import Fragment, formatted, quoted, readable,
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import NOWHERE, Door, Pool, PoolRoute, Topology
 
-#: What the description begins with; the rest says which shape it is.
+#: The start of a description; the rest is a hash of the topology.
 DESCRIPTION = "bender-haproxy"
 
-#: Where a slot points to that nobody uses.
+#: The address of an unused slot.
 UNUSED_ADDRESS, UNUSED_PORT = "127.0.0.1", 1
 
-#: More often than that would be of no use to anybody.
+#: The shortest interval of health checks.
 CHECK_APART_MS_MIN = 50
 
 #: Filters of Jinja2 that mark any text as one that needs no check.
@@ -57,7 +56,7 @@ _TRUSTING = ("safe", "escape", "e", "forceescape", "tojson", "urlize", "xmlattr"
 #: Control characters, but for the end of a line and the tab.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
-#: HAProxy as it is asked for here: since then servers can be added, and the converter `host_only` is there.
+#: The first version of HAProxy in which servers can be added, and with the converter `host_only`.
 DYNAMIC_SINCE = (2, 5)
 
 
@@ -67,14 +66,14 @@ class Unrenderable(Exception):
 
 @frozen
 class Rendered:
-    """A configuration: `description` stands for its shape, and is another for another one."""
+    """A configuration. Its `description` identifies its topology."""
 
     text: str
     description: str
 
 
 class Renderer:
-    """Renders by one template. Raises `Unrenderable`, here as well."""
+    """Renders by one template. Raises `Unrenderable`, also when it is created."""
 
     def __init__(self, template: str, socket: str, states: str, version: tuple[int, ...]) -> None:
         self._socket = socket
@@ -82,7 +81,7 @@ class Renderer:
         self._version = version
         self._described: tuple[Topology | None, str, frozenset[ListeningPlace]] = None, "", frozenset()
         environment = ImmutableSandboxedEnvironment(
-            autoescape=True,  # by which Jinja2 tells apart what a template puts together; `rendered` does the rest
+            autoescape=True,  # so that Jinja2 marks the text that a template has put together; see `rendered`
             finalize=rendered,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -108,16 +107,16 @@ class Renderer:
             raise Unrenderable(f"is not a valid template ({error})") from error
 
     def description(self, topology: Topology) -> str:
-        """What stands for a shape. It also is another one with another template."""
+        """Return what identifies a topology rendered by this template."""
         return self._describe(topology)[0]
 
     def listened(self, topology: Topology) -> frozenset[ListeningPlace]:
-        """Where HAProxy listens that has this shape."""
+        """Return where HAProxy listens with this topology."""
         return self._describe(topology)[1]
 
     def _describe(self, topology: Topology) -> tuple[str, frozenset[ListeningPlace]]:
         known, description, listened = self._described
-        if known is not topology:  # the one that is asked for again and again
+        if known is not topology:  # the last one is asked for again and again
             bare = self._render(topology, {}, DESCRIPTION)
             description = f"{DESCRIPTION} {blake2b(bare.encode(), digest_size=12).hexdigest()}"
             listened = listened_in(bare)
@@ -125,7 +124,7 @@ class Renderer:
         return description, listened
 
     def render(self, topology: Topology, servers: Mapping[str, Sequence[DesiredServer]]) -> Rendered:
-        """The configuration with these servers, by the name of their pool."""
+        """Return the configuration with these servers, by the name of their pool."""
         description = self.description(topology)
         return Rendered(self._render(topology, servers, description), description)
 
@@ -149,7 +148,7 @@ class Renderer:
                 machine=machine,
                 custom=_custom(topology),
             )
-        except Exception as error:  # a template may do anything that Python can fail at
+        except Exception as error:  # a template may raise any exception of Python
             raise Unrenderable(f"cannot be rendered ({type(error).__name__}: {error})") from error
         control = _CONTROL.search(text)
         if control is not None:
@@ -158,7 +157,7 @@ class Renderer:
         return text
 
     def _condition(self, rule: Rule) -> Fragment:
-        """What follows the name of an `acl`. Without `--` a value could be an option, such as a file to be read."""
+        """Return the test of an `acl`. Without `--` a value could be an option, such as a file to be read."""
         if rule.path is not None:
             return Fragment(f"path_beg -- {quoted(rule.path)}")
         if rule.header is not None:
@@ -167,18 +166,18 @@ class Renderer:
         return Fragment(f"{self._host_asked} -m str -i -- {quoted(rule.host)}")
 
     def _https(self, door: Door) -> Fragment:
-        """Where a request goes that came without TLS: to the same host, path and query."""
+        """Return the URL to redirect a request without TLS to: the same host, path and query."""
         port = "" if door.redirect_port == HTTPS_PORT else f":{door.redirect_port:d}"
         return Fragment(f"https://%[{self._host_asked}]{port}%[pathq]")
 
     @property
     def _host_asked(self) -> str:
-        """The host that a request asks for, without its port."""
+        """The host of a request, without its port."""
         return f"req.hdr(host),{'host_only' if self._version >= DYNAMIC_SINCE else 'field(1,:)'}"
 
 
 def _custom(topology: Topology) -> dict[str, object]:
-    """The lines of the operator's, which are printed as they are."""
+    """Return the operator's own lines, which are printed as they are."""
 
     def lines(file: str) -> list[Markup]:
         return [Markup(line) for line in topology.machine.custom.lines(file)]  # noqa: S704 - nothing here is HTML
@@ -195,7 +194,7 @@ def _custom(topology: Topology) -> dict[str, object]:
 
 
 def _readable_door(door: Door, machine: Machine) -> Door:
-    """A frontend with names that are words, and with all that follows `bind`, so that no template can forget TLS."""
+    """Return a frontend with names as words, and all arguments of `bind`, so that no template can forget TLS."""
     protocols = " alpn h2,http/1.1" if door.mode == "http" else ""
     tls = f" ssl crt {quoted(machine.certificates)}{protocols}"
     binds = tuple(Fragment(f"{word(bind)}{tls}") if bind in door.tls else bind for bind in door.binds)
@@ -209,7 +208,7 @@ def _readable_server(server: DesiredServer) -> DesiredServer:
 
 
 def balanced(balance: Balance) -> Fragment:
-    """What follows `balance`."""
+    """Return the arguments of `balance`."""
     if balance.argument is None:
         return Fragment(word(balance.algorithm))
     if balance.algorithm == "url_param":
@@ -218,13 +217,13 @@ def balanced(balance: Balance) -> Fragment:
 
 
 def place(server: DesiredServer) -> Fragment:
-    """Where a server is, as HAProxy writes it."""
-    assert server.address is not None, "nobody knows where it is"
+    """Return the address and port of a server, as HAProxy writes them."""
+    assert server.address is not None, "its address is not known"
     return Fragment(word(address_port(server.address, server.port)))
 
 
 def parameters(server: DesiredServer, pool: Pool) -> Fragment:
-    """What is said of a server beside where it is."""
+    """Return the parameters of a server after its address."""
     every_ms = 0 if pool.health is None else max(round(1000 * pool.health.interval_s), CHECK_APART_MS_MIN)
     check = f" check inter {every_ms}ms rise 2 fall 3" if every_ms else ""
     limit = "" if pool.maxconn is None else f" maxconn {pool.maxconn:d}"
@@ -232,20 +231,20 @@ def parameters(server: DesiredServer, pool: Pool) -> Fragment:
 
 
 def duration(seconds: float) -> Fragment:
-    """A time as HAProxy writes it, which has no fractions: in hours or seconds where that is exact."""
+    """Return a time as HAProxy writes it, without fractions: in hours or seconds where that is exact."""
     if seconds % 3600 == 0:
         return Fragment(f"{seconds // 3600:.0f}h")
     return Fragment(f"{seconds:.0f}s" if seconds == int(seconds) else f"{max(1, round(1000 * seconds))}ms")
 
 
 def destination(log: Log) -> Fragment:
-    """Where a log goes, as what follows `log` in HAProxy's configuration."""
+    """Return the arguments of `log` in HAProxy's configuration."""
     form = "" if log.format is None else f" format {word(log.format)}"
     return Fragment(f"{quoted(log.target)}{form} {word(log.facility)}")
 
 
 def placed(servers: Sequence[DesiredServer], slots: int) -> Sequence[DesiredServer]:
-    """The servers that have an address, or in so many slots, those that are not used in maintenance."""
+    """Return the servers with an address; with `slots`, that many, of which unused ones are in maintenance."""
     servers = [server for server in servers if server.address is not None]
     if not slots:
         return servers

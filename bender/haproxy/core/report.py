@@ -1,10 +1,10 @@
-"""What HAProxy has counted since the driver began, whatever became of it and its servers meanwhile.
+"""HAProxy's counts since the driver started, across restarts of HAProxy and changes of its servers.
 
-HAProxy begins again at 0 where it is started or a server is added, and what it counted of a server that was deleted is
-gone with it. So what is added up are differences.
+HAProxy's counters start at 0 when it is started or a server is added, and those of a deleted server are gone. So the
+totals are sums of differences.
 
-bender takes no report that is too large, nor what comes with it. So one has what fits in: of many members that are down
-the first, and of many versions those that had requests last.
+bender refuses a report that is too large. So a report is limited: if many members are down it has the first, and if
+there are many versions it has those that had requests last.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from bender.haproxy.core.pending_acks import Place
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 
-#: Bytes for all of this in a report, beside what the driver says of itself; how many of them ids may have, and what
-#: numbers and punctuation of one count can have at most.
+#: Bytes for the counts in a report, beside the driver's condition; the bytes of these for ids of members that are down;
+#: and the bytes of the numbers and punctuation of one count at most.
 _COUNTS_BYTES_MAX = REPORT_BYTES_MAX - PROBLEMS_BYTES_MAX - SETTINGS_BYTES_MAX - 100
 _DOWN_BYTES_MAX = _COUNTS_BYTES_MAX // 2
 _COUNT_BYTES = 80
@@ -31,7 +31,7 @@ _COUNT_BYTES = 80
 
 @define
 class VersionCount:
-    """Of one version of a backend."""
+    """Counts for one version of a backend."""
 
     requests: int = 0
     errors: int = 0
@@ -39,7 +39,7 @@ class VersionCount:
 
 @frozen
 class Owner:
-    """Whose a server is: a backend's and a version's, and which member it is."""
+    """The member that a server is, with its backend and version."""
 
     backend: str
     version: str
@@ -48,24 +48,24 @@ class Owner:
 
 @define
 class TrafficCounts:
-    """Totals by backend and version, and who is down."""
+    """Totals by backend and version, and the servers that are down."""
 
-    #: By HAProxy's names of its pool and itself, whose each server is.
+    #: The owners of servers, by HAProxy's names of the pool and the server.
     owners: dict[Place, Owner] = field(factory=dict)
     began: bool = False
-    # By backend and version, who has had requests last at the end.
+    # By backend and version; those with the latest requests are at the end.
     _totals: dict[tuple[str, str], VersionCount] = field(factory=dict)
-    # What was counted of a server when it was last looked at.
+    # The counts of each server when they were read last.
     _seen: dict[Place, tuple[int, int]] = field(factory=dict)
     _down: frozenset[Place] = frozenset()
 
     def own(self, pool: Pool, servers: Iterable[DesiredServer]) -> None:
-        """These are servers of a pool."""
+        """Note the owners of these servers of a pool."""
         for server in servers:
             self.owners[pool.name, server.name] = Owner(pool.title, server.version, server.id)
 
     def keep(self, pools: Mapping[str, Iterable[DesiredServer]], leaving: Collection[Place]) -> None:
-        """These are all servers of these pools, but for those that are `leaving` and not deleted yet."""
+        """Forget the servers of these pools that are neither given nor `leaving`, that is, not deleted yet."""
         kept = {(pool, server.name) for pool, servers in pools.items() for server in servers}
         for place in [place for place in self.owners if place[0] in pools]:
             if place not in kept and place not in leaving:
@@ -73,11 +73,11 @@ class TrafficCounts:
                 self._seen.pop(place, None)
 
     def restarted(self) -> None:
-        """HAProxy counts from 0 again."""
+        """Note that HAProxy counts from 0 again."""
         self._seen = {}
 
     def take_all(self, rows: Sequence[Row]) -> None:
-        """Count what was counted of all servers since they were last looked at; at first nothing."""
+        """Add the counts of all servers since the last call; none at the first call."""
         if not self.began:
             self._seen = {(row.pool, row.name): (row.requests, row.errors) for row in rows}
             self.began = True
@@ -85,7 +85,7 @@ class TrafficCounts:
         self._down = frozenset((row.pool, row.name) for row in rows if row.down)
 
     def take(self, rows: Iterable[Row]) -> None:
-        """The same of some servers."""
+        """Add the counts of some servers."""
         if self.began:
             for row in rows:
                 self._take(row)
@@ -111,7 +111,7 @@ class TrafficCounts:
             del self._totals[next(iter(self._totals))]
 
     def report(self) -> dict[str, Any]:
-        """Who is down, by id, and the totals."""
+        """Return the ids of members that are down, and the totals."""
         down = sorted({self.owners[place].id for place in self._down if place in self.owners})
         totals: dict[str, dict[str, Any]] = {}
         left_bytes = _COUNTS_BYTES_MAX - _DOWN_BYTES_MAX
@@ -124,7 +124,7 @@ class TrafficCounts:
 
 
 def _fitting(ids: Sequence[str]) -> Iterator[str]:
-    """As many of them as a report may have."""
+    """Yield as many ids as a report may have."""
     left_bytes = _DOWN_BYTES_MAX
     for id_ in ids[:REPORTED_MAX]:
         left_bytes -= len(msgspec.json.encode(id_)) + 1

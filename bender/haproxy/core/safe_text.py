@@ -1,9 +1,10 @@
-"""What may be written to HAProxy. Every value of a configuration and every command passes through here.
+"""Checks of all text that is written to HAProxy. Every value of a configuration and every command passes through here.
 
 Values are checked where they are received, so nothing unsafe should get this far. This module is the second line of
-defence: it does not know where a value comes from, and refuses it if it could be read as more than one value. HAProxy
-has two languages, that of its configuration and that of its Runtime API. A line end, and in the second `;` too, begins
-a new statement; spaces, quotes, backslashes, `#`, `$` and `%` end a word or have a meaning inside it.
+defence: it does not know where a value comes from, and refuses it if HAProxy could read it as more than one value.
+HAProxy has two languages, that of its configuration and that of its Runtime API. In both, a line end
+begins a new statement, in the second `;` does too; spaces, quotes, backslashes, `#`, `$` and `%` end a word or have a
+meaning inside it.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ from markupsafe import Markup
 #: C0, DEL, C1, both separators of lines that are not ASCII, surrogates (which UTF-8 cannot encode), and `;`.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff;]")
 
-#: What ends a word of HAProxy's configuration or has a meaning inside one.
+#: Characters that end a word of HAProxy's configuration or have a meaning inside one.
 _NO_WORD = re.compile(r"""[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff;'"\\#%$]""")
 
-#: All that the driver's commands are made of. HAProxy's own names have no other characters either.
+#: The characters of the driver's commands. HAProxy's own names have no other characters either.
 _COMMAND = re.compile(r"[A-Za-z0-9_./:\[\] -]+", re.ASCII)
 
-#: What marks an escape in a readable name.
+#: The mark of an escape in a readable name.
 _MARK = "="
 
-#: Characters of a text from elsewhere that are shown in the log or the status.
+#: How many characters of a foreign text are shown in the log or the status.
 SHOWN_CHARACTERS_MAX = 300
 
 
 class Unsafe(ValueError):
-    """A value could be read as more than one; the message names it and says why."""
+    """A value could be read as more than one; the message has the value and the reason."""
 
 
 class Fragment(str):
-    """A part of a line of the configuration that was made of checked values, and may have several words."""
+    """A part of a configuration line, made of checked values. It may have several words."""
 
     __slots__ = ()
 
@@ -52,7 +53,7 @@ def word(value: Any) -> str:
 def quoted(value: Any) -> Fragment:
     """Return a value as one word of HAProxy's configuration, whatever characters it has. Raises `Unsafe`.
 
-    Nothing has a meaning between single quotes but the quote. `;` is written as an escape, for no rendered value may
+    Between single quotes only the quote has a meaning. `;` is written as an escape, for no rendered value may
     contain it. `%` stays as it is, so this is not for a log-format: see `formatted`.
     """
     text = str(value)
@@ -68,8 +69,8 @@ def formatted(value: Any) -> Fragment:
 
 
 def readable(name: str) -> str:
-    """Return a name as one word for people: what could not stand in one becomes `=` and its bytes in hexadecimal."""
-    if _is_plain(name):  # as almost all are
+    """Return a name as one word for people: other characters become `=` and their bytes in hexadecimal."""
+    if _is_plain(name):  # almost all are
         return name
     return "".join(each if _is_plain(each) else _escaped(each) for each in name)
 
@@ -97,7 +98,7 @@ def is_command(text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """Return a text from elsewhere fit for a log or a status: bounded, with escapes for what is not printable."""
+    """Return a foreign text for a log or a status: bounded, with unprintable characters escaped."""
     if len(text) <= SHOWN_CHARACTERS_MAX and text.isprintable():
         return text
     cut = text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[: SHOWN_CHARACTERS_MAX - 1]}…"

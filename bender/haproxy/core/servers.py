@@ -1,7 +1,7 @@
-"""The servers of a backend: who they are, and how much of the load each gets now.
+"""The servers of a backend, and the share of the load that each gets now.
 
-Who serves, and with what weight, is decided in `bender.core.members`, as it is for everybody. What is added here is
-time: a server that is new in a backend with `slow_start` begins with little and gets more in steps.
+`bender.core.members` decides which instances serve, and with what weight, for the API and the driver alike. This module
+adds time: a new server in a backend with `slow_start` begins with a small weight, which grows in steps.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from bender.haproxy.core.names import safe
 from bender.haproxy.core.registry import RegisteredInstance, Registry
 from bender.haproxy.core.settings import BackendSettings
 
-#: In how many steps a weight grows.
+#: The number of steps in which a weight grows.
 STEPS = 10
 
-#: A timer may be that much early, as sums of fractions are.
+#: How early a timer may be, because of rounding.
 _ROUNDING_S = 1e-6
 
 
 @frozen
 class DesiredServer:
-    """A server as it is to be. `name` is the one that HAProxy knows it by, `id` bender's of the member.
+    """A server that HAProxy is to have. `name` is HAProxy's name of it, `id` bender's id of the member.
 
-    `address` is of IPv4 or IPv6, without brackets; None where its host has none that is known. Such a server is not
-    added, but one that is there already stays where it is.
+    `address` is of IPv4 or IPv6, without brackets; None if that of its host is not known. Such a server is not added,
+    but one that exists already keeps its address.
     """
 
     name: str
@@ -46,9 +46,9 @@ class DesiredServer:
 def desired_servers(
     registry: Registry, backend: BackendSettings, address_of: Callable[[str], str | None]
 ) -> tuple[list[DesiredServer], list[str]]:
-    """The servers of a backend, in order of name, with the weights that they have in the end; and who has no address.
+    """Return the servers of a backend, in order of name, with their final weights; and the ids without an address.
 
-    `address_of` gives the address of a host, None if it is not known.
+    `address_of` returns the address of a host, None if it is not known.
     """
     service = backend.service
     stable = registry.registrations(service.app, service.version)
@@ -84,12 +84,12 @@ def _server(member: Mapping[str, Any], address: str | None) -> DesiredServer:
 
 @define
 class Ramps:
-    """Since when each server of each backend has been there, as far as that still matters."""
+    """The start of each server of each backend, for growing weights."""
 
     _since: dict[str, dict[str, float]] = field(factory=dict)
 
     def begin(self, backend: str, servers: Sequence[DesiredServer]) -> None:
-        """These were there before anybody looked."""
+        """Note servers that were there before the driver: they have their full weights."""
         self._since[backend] = {server.name: -inf for server in servers}
 
     def forget(self, backend: str) -> None:
@@ -98,9 +98,9 @@ class Ramps:
     def ramped(
         self, backend: str, servers: Sequence[DesiredServer], slow_start_s: float, now: float
     ) -> tuple[list[DesiredServer], float | None]:
-        """The servers with the weights that they have now, and when that changes; None if it does not.
+        """Return the servers with their present weights, and when these change next; None if they do not.
 
-        All weights are as large as they can be, or there would be nothing between 0 and the 1 that most ask for.
+        All weights are scaled up as far as possible, or there would be none between 0 and the 1 that most have.
         """
         before = self._since.get(backend, {})
         since = self._since[backend] = {server.name: before.get(server.name, now) for server in servers}
@@ -120,5 +120,5 @@ class Ramps:
 
 
 def _steps(past_s: float, step_s: float) -> int:
-    """The steps done so far, of which the first is done at once."""
+    """Return the number of steps done so far; the first is done at once."""
     return STEPS if past_s + _ROUNDING_S >= STEPS * step_s else int((past_s + _ROUNDING_S) // step_s) + 1

@@ -1,9 +1,9 @@
-"""What the fields of backends and frontends mean to HAProxy.
+"""Backends and frontends as HAProxy's settings, parsed from the bodies of events.
 
-They are read by the parsers that the API checks them with; and yet what is kept may be anything, for an older node may
-have taken it. What cannot be used is said in a sentence. A frontend is then left out as a whole, for half of its rules
-would send requests where nobody wants them; a backend goes on without the field, for it is better served without a
-health check than not at all.
+The parsers are those of the API; yet a stored field may contain anything, because an older node may have accepted it. A
+field that cannot be used becomes a problem, in a sentence. A frontend is then left out as a whole, because half of its
+rules would send requests to wrong backends; a backend is used without the field, because serving it without a health
+check is better than not at all.
 """
 
 from __future__ import annotations
@@ -47,26 +47,26 @@ from bender.haproxy.core.safe_text import quoted
 
 Mode = Literal["http", "tcp"]
 
-#: How a server is chosen if nobody says.
+#: The default of `balance`.
 BALANCE = Balance("roundrobin")
 
-#: What chooses by a hash, and what needs a request to look at.
+#: Algorithms that choose by a hash, and those that need a request of HTTP.
 _HASHED = {"source", "uri", "hdr", "url_param"}
 _OF_REQUESTS = {"uri", "hdr", "url_param"}
 
-#: Bytes of one value in the configuration, a line of which has 2,048 at most.
+#: Bytes of one value in the configuration; a line may have 2,048.
 VALUE_BYTES_MAX = 1536
 
 _T = TypeVar("_T")
 
 
 class Unusable(ValueError):
-    """The message names the field, and says what is wrong with it."""
+    """A field cannot be used; the message has its name and the reason."""
 
 
 @frozen
 class BackendSettings:
-    """Who serves a backend, how its servers are used, and what of it cannot be used."""
+    """A backend: its members, how its servers are used, and the problems of its fields."""
 
     name: str
     service: ServedVersions
@@ -81,21 +81,21 @@ class BackendSettings:
 
     @property
     def hashed(self) -> bool:
-        """Whether a request's own properties choose its server."""
+        """Whether a hash of the request chooses its server."""
         return self.balance.algorithm in _HASHED
 
     @property
     def of_requests(self) -> bool:
-        """Whether that takes a request, and not a connection alone."""
+        """Whether the algorithm needs a request, and not only a connection."""
         return self.balance.algorithm in _OF_REQUESTS
 
 
 @frozen
 class FrontendSettings:
-    """What is listened on, and where requests go: to the backend of the first rule that fits, or to `backend`.
+    """A frontend: where it listens, and the backends for its requests: of the first rule that matches, or `backend`.
 
-    A frontend with a `problem` cannot be used, and has nothing else. `problems` are fields that it goes on without.
-    `tls` are those of `binds` that speak TLS. `redirect_port` is that of HTTPS, where requests without it are sent.
+    A frontend with a `problem` cannot be used, and has no other fields. `problems` are about fields that are left out.
+    `tls` are those of `binds` that speak TLS. `redirect_port` is the port of HTTPS to which requests are redirected.
     """
 
     name: str
@@ -114,7 +114,7 @@ class FrontendSettings:
 
 
 def backend_of(body: Mapping[str, Any]) -> BackendSettings:
-    """Return a backend, without the fields that cannot be used. Raises `Invalid` where it cannot be used at all."""
+    """Return a backend, without the fields that cannot be used. Raises `Invalid` if it cannot be used at all."""
     problems: list[str] = []
     read = _tolerant(body, problems)
     name, app, version = (parse_name(field, body.get(field)) for field in ("name", "app", "version"))
@@ -136,7 +136,7 @@ def backend_of(body: Mapping[str, Any]) -> BackendSettings:
 
 
 def frontend_of(body: Mapping[str, Any]) -> FrontendSettings:
-    """Return a frontend, or one with a problem. Raises `Invalid` where it has no name."""
+    """Return a frontend, or one with a problem. Raises `Invalid` if it has no name."""
     name = parse_name("name", body.get("name"))
     try:
         return _frontend(name, body)
@@ -152,7 +152,7 @@ def _frontend(name: str, body: Mapping[str, Any]) -> FrontendSettings:
     if rules and mode == "tcp":
         raise Unusable("rules: need mode http")
     for i, rule in enumerate(rules, 1):
-        # Not the name of a header: it is short.
+        # The name of a header is always short.
         _require_room(f"rules: number {i}", str(rule.host or rule.path or (rule.header or ("", ""))[1]))
     if not binds:
         raise Unusable("bind: is not set yet")
@@ -177,7 +177,7 @@ def _frontend(name: str, body: Mapping[str, Any]) -> FrontendSettings:
 
 
 def _redirect_port(body: Mapping[str, Any], mode: str, tls: tuple[Bind, ...]) -> int | None:
-    """The port of HTTPS where requests without it are to go: as it says, or that of this frontend's own TLS."""
+    """Return the port to redirect to, which may be that of this frontend's own TLS; None for no redirect."""
     redirect: Any = _read(body, "redirect_https", parse_redirect_https, None)
     if not redirect:
         return None
@@ -195,34 +195,34 @@ def _parse_health(value: Any) -> Health:
 
 
 def _require_room(what: str, text: str) -> None:
-    """What characters become in the configuration counts, so some take more room than others."""
+    """Refuse a value that is too long once it is quoted for the configuration."""
     if len(quoted(text).encode()) > VALUE_BYTES_MAX:
         raise Unusable(f"{what}: takes more than {VALUE_BYTES_MAX} bytes, and does not fit into a line for HAProxy")
 
 
 def _tolerant(body: Mapping[str, Any], problems: list[str]) -> Callable[[str, Callable[[Any], Any], Any], Any]:
-    """A reader of fields without which all else can be used. It notes those that cannot be used in `problems`."""
+    """Return a reader of optional fields, which adds those that cannot be used to `problems`."""
 
-    def read(field: str, parse: Callable[[Any], Any], unsaid: Any) -> Any:
+    def read(field: str, parse: Callable[[Any], Any], default: Any) -> Any:
         try:
-            return _read(body, field, parse, unsaid)
+            return _read(body, field, parse, default)
         except Unusable as unusable:
             problems.append(str(unusable))
-            return unsaid
+            return default
 
     return read
 
 
-def _read(body: Mapping[str, Any], field: str, parse: Callable[[Any], _T], unsaid: _T) -> _T:
-    """A field, or what it is if nobody says."""
+def _read(body: Mapping[str, Any], field: str, parse: Callable[[Any], _T], default: _T) -> _T:
+    """Return a field, or `default` if it is not set."""
     value = body.get(field)
     try:
-        return unsaid if value is None else parse(value)
+        return default if value is None else parse(value)
     except Unusable:
         raise
     except Invalid as error:
         raise Unusable(str(error)) from None
-    except Exception as error:  # what parsers do not expect must harm nothing but the field
+    except Exception as error:  # an unexpected value must affect only its field
         raise Unusable(f"{field}: cannot be read ({type(error).__name__})") from error
 
 

@@ -1,8 +1,8 @@
-"""All of HAProxy's configuration but its servers: what takes a reload to change.
+"""The topology: all of HAProxy's configuration except its servers. Changing it takes a reload.
 
 Frontends and backends get their names for HAProxy here. A backend is rendered once for each mode in which a frontend
-uses it. What names a backend that is not there leads to one without servers, which answers 503, so that the order in
-which people set things up does not matter.
+uses it. Requests for a backend that does not exist go to one without servers, which answers 503, so that backends and
+frontends can be set in any order.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from bender.haproxy.core.machine import Machine
 from bender.haproxy.core.names import safe
 from bender.haproxy.core.settings import BALANCE, BackendSettings, FrontendSettings, Mode
 
-#: What answers 503. No other backend can have these names, for what follows the mark in those is a hash.
+#: The backends that answer 503. No other backend can have these names, because a hash follows the mark in those.
 NOWHERE: Mapping[Mode, str] = {"http": "bender__nowhere", "tcp": "bender__nowhere:tcp"}
 
-#: Of HAProxy's names for frontends, and for backends in mode tcp. Frontends and backends share their names there.
+#: Suffixes of HAProxy's names for frontends, and for backends in mode tcp: HAProxy has one namespace for both.
 _FRONTEND = ":in"
 _TCP = ":tcp"
 
-#: HAProxy's name for the frontend with its statistics, which is none of bender's.
+#: HAProxy's name for the frontend with its statistics, which is not one of bender's.
 STATS = "bender:stats"
 
-#: How many servers there are room for without a reload where they cannot be added, at least and beside those there are.
+#: The least number of slots of a backend, where servers cannot be added without a reload.
 SLOTS_MIN = 8
 
 
 @frozen
 class Pool:
-    """A backend as HAProxy has it. `title` is bender's name of it."""
+    """A backend of HAProxy's. `title` is bender's name of it."""
 
     name: str
     title: str
@@ -41,7 +41,7 @@ class Pool:
     balance: Balance
     hashed: bool
     health: Health | None
-    #: Where servers cannot be added: how many there are, used or not.
+    #: The number of slots, used or not, where servers cannot be added; else 0.
     slots: int = 0
     #: By HAProxy's names for them, in seconds.
     timeouts: tuple[tuple[str, float], ...] = ()
@@ -51,7 +51,7 @@ class Pool:
 
 @frozen
 class PoolRoute:
-    """What sends requests to the pool of this name."""
+    """A rule that sends requests to the pool of this name."""
 
     rule: Rule
     pool: str
@@ -59,10 +59,10 @@ class PoolRoute:
 
 @frozen
 class Door:
-    """A frontend as HAProxy has it; `pool` is where requests go that fit none of `routes`.
+    """A frontend of HAProxy's; `pool` gets the requests that match none of `routes`.
 
-    `tls` are the addresses that speak TLS, also those that are left out of `binds`, and `redirect_port` is where
-    requests without it are sent, if anywhere.
+    `tls` are the addresses with TLS, also those that are left out of `binds`. `redirect_port` is the port of HTTPS to
+    which requests without TLS are redirected, None for no redirect.
     """
 
     name: str
@@ -82,14 +82,14 @@ class Door:
 
 @frozen
 class Topology:
-    """All of them, in order of name, and what the machine adds."""
+    """All frontends and backends, in order of name, and the settings of the machine."""
 
     doors: tuple[Door, ...] = ()
     pools: tuple[Pool, ...] = ()
     machine: Machine = field(factory=Machine)
 
     def parts_of(self, id_: str) -> tuple[Pool | Door, ...]:
-        """All that comes of one of bender's backends or frontends, by its id."""
+        """Return the pools or frontends made from one of bender's backends or frontends, by its id."""
         kind, _, title = id_.partition("/")
         parts: tuple[Pool | Door, ...] = self.pools if kind == "backend" else self.doors
         return tuple(part for part in parts if part.title == title)
@@ -104,13 +104,13 @@ def build_topology(
     machine: Machine | None = None,
     is_in_file: Callable[[str], bool] = lambda _bind: False,
 ) -> tuple[Topology, dict[str, str]]:
-    """What is to be rendered, and by id what of backends and frontends cannot be used.
+    """Return the topology, and by id why backends, frontends or parts of them cannot be used.
 
-    `slots_of` says by the name of a backend how many slots it gets, where servers cannot be added. Of frontends that
-    want the same address, the one that has it in the shape `before` keeps it. `why_not` says why an address cannot be
-    listened on; it is not asked about those of `before`, which HAProxy has itself. Without `before` it is not known
-    which HAProxy has: then it is asked only whether an address is one of this machine, and not about those that are
-    `is_in_file` in the configuration that HAProxy may run with.
+    `slots_of` has, by the name of a backend, the number of its slots, where servers cannot be added. If several
+    frontends have the same address, the one that has it in the topology `before` keeps it. `why_not` returns why an
+    address cannot be listened on; it is not asked about those of `before`, at which HAProxy itself listens. Without
+    `before`, HAProxy's addresses are unknown: then `why_not` is only asked whether an address is one of this machine,
+    and not about those for which `is_in_file` is true, because HAProxy may listen there.
     """
     problems: dict[str, str] = {}
     known = dict(sorted(backends.items()))
@@ -138,7 +138,7 @@ def build_topology(
 
 
 def slots_for(servers: int, before: int) -> int:
-    """How many slots a backend with so many servers gets: twice as many as it needs, and never fewer than `before`."""
+    """Return the number of slots for a backend: twice as many as `servers` at least, and never fewer than `before`."""
     if servers <= before:
         return before
     slots = SLOTS_MIN
