@@ -35,7 +35,7 @@ async def missing(session: Session, id_: str, settings: dict[str, Any] | None, *
         if lacking and changed and digest_of(settings_of(await current(session.client, id_))) != digest_of(settings):
             return []  # somebody has changed it again: what drivers have is that by now
     except BenderError as error:  # it was set all the same
-        return [f"it is not known whether load balancers have it: {error}; see bender status"]
+        return [f"cannot find out whether load balancers have applied it: {error}; see bender status"]
     return [each.text for each in lacking]
 
 
@@ -59,7 +59,7 @@ async def consumers_of(session: Session) -> Sequence[Consumer]:
     try:
         return await session.client.consumers()
     except BenderError as error:
-        session.screen.warn(f"it is not known which load balancers there are: {error}")
+        session.screen.warn(f"cannot list the load balancers: {error}")
         return []
 
 

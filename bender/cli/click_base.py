@@ -206,7 +206,7 @@ def run_command(command: click.Command, arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except OSError as error:  # those of the network, and of files that are read, do not come to here
         if not isinstance(error, BrokenPipeError):  # a reader may stop at any time, as `head` does
-            what = "the registry was changed, but the output" if isinstance(error, Unwritten) else "what was asked for"
+            what = "the registry was changed, but the output" if isinstance(error, Unwritten) else "the output"
             Output(as_json=False).error(f"{what} cannot be written ({error.strerror})")
         return NOT_DONE
     finally:

@@ -20,39 +20,39 @@ class Columns(NamedTuple):
 _INSTANCE = {
     "APP": "The app.",
     "VERSION": "The version of the app.",
-    "HOST": "The address of the instance, or the name of its host.",
-    "PORT": "The port at which it serves.",
+    "HOST": "The address or hostname of the instance.",
+    "PORT": "The port of the instance.",
 }
 
 INSTANCES = Columns(
     {
         **_INSTANCE,
-        "STATE": "up; drain or maint if an operator has set that; suspect if no node hears from it.",
-        "WEIGHT": "Its share of the traffic beside other instances, 0 to 256.",
-        "TTL": "After how many seconds without a renewal it is gone.",
+        "STATE": "up; drain or maint if an operator has set it; suspect if no node hears from the instance.",
+        "WEIGHT": "The share of the traffic, relative to other instances, 0 to 256.",
+        "TTL": "The number of seconds without a renewal after which it expires.",
         "SINCE": "How long ago it was registered.",
         "NODE": "The node at which it was registered.",
-        "META": "What else was registered with it, as JSON.",
+        "META": "The fields of your own that are stored with it, as JSON.",
     }
 )
 
 EVENTS = Columns(
     {
         "TIME": "When the node reported it, by the clock of this machine.",
-        "EVENT": "online, offline, changed, created or removed; synced stands on a line of its own.",
+        "EVENT": "online, offline, changed, created or removed; synced is a line of its own.",
         "ID": "The instance, backend or frontend.",
         "REASON": "Why, such as registered, expired, deregistered, check-failed, node-lost or configured.",
         "CHANGE": "The fields that differ, each with its value before.",
     },
-    "A line (without a head)",
+    "A line (there is no header)",
 )
 
 ACCOUNTS = Columns(
     {
         "NODE": "The node.",
-        "LISTS IT": "yes; no; hidden if its nodes are not heard; away if the node did not answer.",
+        "LISTS IT": "yes; no; hidden if the nodes with its claims are silent; unreachable if the node did not answer.",
         "HEARD IT": "How long ago the instance renewed at this node.",
-        "LEFT": "What is left of the ttl since then.",
+        "LEFT": "How much of the ttl is left since then.",
         "HELD FOR": "How long this node has held a claim of the instance.",
         "SEES AT OTHERS": "Other nodes: whether they hold a claim, are silent, or know that it has ended.",
     },
@@ -82,25 +82,25 @@ BACKENDS = Columns(
 
 MEMBERS = Columns(
     {
-        "HOST": "The address of the member, or the name of its host.",
-        "PORT": "The port at which it serves.",
-        "WEIGHT": "Its share of the traffic, with the canary and the state taken into account; 0 is none.",
+        "HOST": "The address or hostname of the member.",
+        "PORT": "The port of the member.",
+        "WEIGHT": "The share of the traffic, after canary and state are taken into account; 0 is none.",
         "APP": "The app.",
         "VERSION": "The version of the app: that of the backend, or of its canary.",
     },
     "Members of one backend",
 )
 
-_CHANGED = {"CHANGED": "What this setting changed of the one in the line below."}
+_CHANGED = {"CHANGED": "The difference from the setting in the line below."}
 
 _SET = {
     "WHEN": "When it was set, by the clock of the node.",
-    "BY": "Who has set it: the name that the client gave, if any, and its address.",
+    "BY": "The client that set it: its name, if it gave one, and its address.",
 }
 
 BACKEND_HISTORY = Columns({**_SET, "APP": "The app.", "VERSION": "The version that served.", **_CHANGED})
 
-FRONTEND_HISTORY = Columns({**_SET, "BACKEND": "The backend behind it.", **_CHANGED})
+FRONTEND_HISTORY = Columns({**_SET, "BACKEND": "The backend behind the frontend.", **_CHANGED})
 
 FRONTENDS = Columns(
     {
@@ -113,7 +113,7 @@ FRONTENDS = Columns(
 
 RULES = Columns(
     {
-        "REQUESTS": "The requests that match; the first line that does counts.",
+        "REQUESTS": "The requests that match this rule; the first rule that matches counts.",
         "BACKEND": "The backend to which they go.",
         "SERVED BY": "The app and version that serve this backend.",
     },
@@ -124,17 +124,17 @@ GUARDED = Columns(
     {
         "APP": "The app.",
         "SUSPECTS": "How many of its members are listed although no node hears from them.",
-        "LEFT": "For how long they are listed at most.",
+        "LEFT": "How long they stay listed at most.",
     }
 )
 
 NODES = Columns(
     {
         "NODE": "The name of the node.",
-        "API": "Where clients reach it.",
-        "STATE": "ready; not ready; silent or left, as the asked node sees it; away if it did not answer this command.",
-        "LAG": "How long ago the asked node has heard from it.",
-        "DIGEST": "A sum of its state: nodes with the same state have the same.",
+        "API": "The address for clients.",
+        "STATE": "ready; not ready; silent or left, as the asked node sees it; unreachable if it did not answer.",
+        "LAG": "How long ago the asked node heard from it.",
+        "DIGEST": "A checksum of its state: nodes with the same state have the same digest.",
         "LISTED": "How many registrations it lists.",
         "CLAIMS": "How many claims it holds, of instances that renewed there.",
         "UP FOR": "How long it has been running.",
@@ -145,11 +145,11 @@ NODES = Columns(
 
 CONSUMERS = Columns(
     {
-        "CONSUMER": "The name of a driver or watcher that acts on events.",
+        "CONSUMER": "The name of the consumer: a driver of a load balancer, or a watcher.",
         "NODE": "The node whose events it follows.",
-        "STATE": "connected, or gone; or what is wrong with the configuration that it drives.",
+        "STATE": "connected, or gone; or the problem with the configuration that it drives.",
         "BEHIND": "How many events it has not confirmed yet.",
-        "CONFIRMED": "How long ago it has confirmed or reported something.",
+        "CONFIRMED": "How long ago it last confirmed or reported something.",
         "FINDS DOWN": "The instances that its own checks find down.",
     },
     "Consumers",
@@ -157,7 +157,7 @@ CONSUMERS = Columns(
 
 DIFFERENCES = Columns(
     {
-        "ID": "What nodes disagree on.",
-        "a node": "yes: it has the same as the first that has it; -: it does not have it; or the fields that differ.",
+        "ID": "The object that differs.",
+        "a node": "yes: as at the first node that has it; -: the node does not have it; or the fields that differ.",
     }
 )

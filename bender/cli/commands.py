@@ -15,54 +15,57 @@ from bender.cli.click_base import Lazy, LazyGroup
 
 COMMANDS: Mapping[str, Lazy] = {
     "run": Lazy("bender.cli.run:run", "Run COMMAND, and keep its instance registered while it serves."),
-    "ls": Lazy("bender.cli.registrations:ls", "List what is registered, of an APP or a VERSION of it if said."),
+    "ls": Lazy("bender.cli.registrations:ls", "List registered instances: all, or those of an APP or a VERSION of it."),
     "watch": Lazy(
-        "bender.cli.registrations:watch", "Follow what changes, through nodes that come and go, until Ctrl-C."
+        "bender.cli.registrations:watch",
+        "Print every change as it happens, until Ctrl-C, also while nodes fail and return.",
     ),
     "explain": Lazy(
-        "bender.cli.registrations:explain", "Say why an instance is in rotation or not, and what each node knows of it."
+        "bender.cli.registrations:explain",
+        "Explain why an instance is in rotation or not, and show what each node knows of it.",
     ),
-    "register": Lazy("bender.cli.registrations:register", "Register an instance, or renew it, once."),
-    "deregister": Lazy("bender.cli.registrations:deregister", "Take an instance out of the registry."),
+    "register": Lazy("bender.cli.registrations:register", "Register an instance once, or renew it."),
+    "deregister": Lazy("bender.cli.registrations:deregister", "Remove an instance from the registry."),
     "drain": Lazy(
         "bender.cli.registrations:drain",
-        "Let an instance have no new requests, whatever its health and through its restarts.",
+        "Stop new requests to an instance, whatever its health, also after it restarts.",
     ),
-    "up": Lazy("bender.cli.registrations:up", "Take back what `bender drain` said of an instance."),
+    "up": Lazy("bender.cli.registrations:up", "Remove the state that `bender drain` set on an instance."),
     "backend": Lazy(
         "bender.cli.configuration:backend", "Set, list and remove backends: which version of an app serves."
     ),
     "frontend": Lazy(
-        "bender.cli.configuration:frontend", "Set, list and remove frontends: what backend is behind an entrance."
+        "bender.cli.configuration:frontend",
+        "Set, list and remove frontends: where clients connect, and the backend behind.",
     ),
     "deploy": Lazy(
         "bender.cli.deploy:deploy",
-        "Let a version serve a backend, at once or in steps, and go back if it turns out worse.",
+        "Switch a backend to a version, at once or in steps, and roll back if it performs worse.",
     ),
     "rollback": Lazy(
-        "bender.cli.configuration:rollback", "Set a backend to what it was before; twice leads back to where it was."
+        "bender.cli.configuration:rollback",
+        "Restore the previous setting of a backend; a second rollback undoes the first.",
     ),
     "export": Lazy(
         "bender.cli.declared:export",
         "Print backends, frontends and operators' states as TOML, for `bender apply`.",
     ),
     "apply": Lazy(
-        "bender.cli.declared:apply_file", "Make backends, frontends and operators' states as a FILE declares."
+        "bender.cli.declared:apply_file", "Change backends, frontends and operators' states to match a FILE."
     ),
-    "check": Lazy(
-        "bender.cli.declared:check", "Check whether `bender apply` would take a FILE, without asking a node."
-    ),
+    "check": Lazy("bender.cli.declared:check", "Check a FILE for `bender apply`, without asking a node."),
     "guard": Lazy(
         "bender.cli.guard:guard",
-        "List and end what nodes with --guard keep listed: members that would be hidden with most of their app.",
+        "List and end guards: members that nodes keep listed because most of their app is lost.",
     ),
     "status": Lazy(
         "bender.cli.nodes:status",
-        "Show all nodes: whether they are ready, hear each other, and have the same state; and who acts on their "
-        "events.",
+        "Show all nodes: whether they are ready, hear each other and have the same state; and all consumers.",
     ),
-    "diff": Lazy("bender.cli.nodes:diff", "Show what nodes disagree on: nothing, and status 0, if they do not."),
-    "completion": Lazy("bender.cli.completion:completion", "Print what makes a SHELL complete commands and options."),
+    "diff": Lazy(
+        "bender.cli.nodes:diff", "Show the objects that differ between nodes: nothing, and status 0, if none does."
+    ),
+    "completion": Lazy("bender.cli.completion:completion", "Print the completion script for a SHELL."),
 }
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -71,10 +74,10 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings=SETTINGS)
 @click.version_option(__version__, message="bender %(version)s")
 def bender() -> None:
-    """Ask a bender registry, change it, and run commands that are in it.
+    """Query and change a bender registry, and run commands as registered instances.
 
-    Every command takes --node, --json, --token-file, --ca and --as. Its nodes are those in BENDER_NODES (HOST:PORT,…)
-    if --node does not say; the first that answers is asked, and one that took too long a minute ago comes last.
+    Every command takes --node, --json, --token-file, --ca and --as. Without --node it uses the nodes in BENDER_NODES
+    (HOST:PORT,…). It asks the first node that answers; a node that timed out in the last minute is asked last.
 
-    The status is 0 if it was done, 1 if not, and 2 if the command was not understood.
+    The exit status is 0 on success, 1 on failure, and 2 if the command line is invalid.
     """

@@ -19,7 +19,7 @@ from bender.cli.click_base import BenderCommand
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL", help="One of bash, zsh and fish.")
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes a SHELL complete commands and options."""
+    """Print the completion script for a SHELL."""
     kind = get_completion_class(shell)
     assert kind is not None
     root = context.find_root().command

@@ -21,7 +21,7 @@ from bender.cli.session import Session, asking
 from bender.client import Backend, BenderError, Consumer, Frontend, Member, NotFound, Reply, Setting
 from bender.client.client import LIST_BYTES_MAX, forced, only_if, path_of
 from bender.client.drivers import found_down
-from bender.client.objects import current, reader_of
+from bender.client.objects import current, describe_serving, reader_of
 from bender.client.responses import (
     Reader,
     read_backend_history,
@@ -42,7 +42,7 @@ _SHOWN = {"id", "resource", "name", "app", "version", "backend"}
 Asked = TypeVar("Asked", bound=Callable[..., Any])
 
 force_option = click.option(
-    "--force", is_flag=True, help="Also if it takes traffic away from what serves; requests may then be answered 503."
+    "--force", is_flag=True, help="Do it even if that takes traffic away; requests may then be answered 503."
 )
 
 fields_argument = click.argument(
@@ -50,7 +50,7 @@ fields_argument = click.argument(
     nargs=-1,
     type=Field(),
     metavar="[KEY=VALUE]…",
-    help="Other fields, or parts of them, such as health.path=/up; a VALUE is JSON, or else text. Null takes one back.",
+    help="Other fields, or parts of them such as health.path=/up. A VALUE is JSON, or else text; null removes a field.",
 )
 
 
@@ -68,7 +68,7 @@ def backend() -> None:
 
 @click.group(cls=Group)
 def frontend() -> None:
-    """Set, list and remove frontends: what backend is behind an entrance."""
+    """Set, list and remove frontends: where clients connect, and the backend behind."""
 
 
 @backend.command(
@@ -81,15 +81,15 @@ def frontend() -> None:
     """,
 )
 @name_argument("backend")
-@click.option("--app", shell_complete=suggestions.apps, help="The app; needed for a new one.")
+@click.option("--app", shell_complete=suggestions.apps, help="The app; required for a new backend.")
 @click.option(
-    "--version", shell_complete=suggestions.versions, help="The version that serves; to change it is a deploy."
+    "--version", shell_complete=suggestions.versions, help="The version that serves; changing it is a deploy."
 )
 @click.option(
     "--min-members",
     type=click.IntRange(0),
     metavar="NUMBER",
-    help="Only if this number of members of the version are online.",
+    help="Require at least this number of members of the version online.",
 )
 @fields_argument
 @force_option
@@ -104,9 +104,10 @@ async def set_backend(
     *,
     force: bool,
 ) -> None:
-    """Create a backend, or change these fields of it.
+    """Create a backend, or change the given fields of it.
 
-    While the backend serves, a change that would leave it without members is refused, such as a version that has none.
+    While the backend serves, nodes refuse a change that would leave it without members, such as a version that has
+    none.
     """
     options = {"app": app, "version": version, "min_members": min_members}
     await _set(session, f"backend/{name}", options, fields, force=force)
@@ -120,16 +121,17 @@ async def set_backend(
     """,
 )
 @name_argument("frontend")
-@click.option("--backend", shell_complete=suggestions.backends, help="The backend behind it.")
+@click.option("--backend", shell_complete=suggestions.backends, help="The backend behind the frontend.")
 @fields_argument
 @force_option
 @asking
 async def set_frontend(
     session: Session, name: str, backend: str | None, fields: Sequence[tuple[str, Any]], *, force: bool
 ) -> None:
-    """Create a frontend, or change these fields of it.
+    """Create a frontend, or change the given fields of it.
 
-    While it serves, a backend that does not exist or has no members is refused. The backends of rules must exist.
+    While the frontend serves, nodes refuse a backend that does not exist or has no members. The backends of rules must
+    exist.
     """
     await _set(session, f"frontend/{name}", {"backend": backend}, fields, force=force)
 
@@ -145,10 +147,10 @@ async def set_frontend(
 @name_argument("backend", required=False)
 @asking
 async def list_backends(session: Session, name: str | None) -> None:
-    """List backends, or the members of the one with this NAME.
+    """List all backends, or the members of the backend NAME.
 
-    MEMBERS counts those that receive traffic, `2 of 3` if there are others: drained or in maintenance, with a weight of
-    0, or found down by most of the load balancers that report their checks.
+    MEMBERS counts the members that receive traffic, as in `2 of 3` if some do not: members that are drained or in
+    maintenance, have a weight of 0, or are down for most of the load balancers that report their checks.
     """
     if name is not None:
         await _list_members(session, name)
@@ -183,7 +185,7 @@ def _receiving(members: Sequence[Member], consumers: Sequence[Consumer]) -> str:
 @name_argument("frontend", required=False)
 @asking
 async def list_frontends(session: Session, name: str | None) -> None:
-    """List frontends, or where the one with this NAME sends requests."""
+    """List all frontends, or the rules of the frontend NAME."""
     if name is not None:
         await _list_rules(session, name)
         return
@@ -201,7 +203,7 @@ async def _list_rules(session: Session, name: str) -> None:
     if session.screen.as_json:
         session.screen.json(reply.body)
         return
-    serving = {each.name: _serving(each) for each in await session.client.backends()}
+    serving = {each.name: describe_serving(each.settings) for each in await session.client.backends()}
     rules = [rule for rule in found.settings.get("rules") or () if isinstance(rule, dict)]
     sends = [(_condition(rule), rule.get("backend")) for rule in rules]
     rows = [
@@ -227,7 +229,7 @@ def _condition(rule: dict[str, Any]) -> str:
 @name_argument("backend")
 @asking
 async def list_history(session: Session, name: str) -> None:
-    """List what a backend was set to, when and by whom, newest first."""
+    """List the last settings of a backend, when and by whom each was made, newest first."""
     found = await _history(session, read_backend_history, f"backend/{name}")
     if found is not None:
         _show_history(session, BACKEND_HISTORY, ["app", "version"], found)
@@ -243,7 +245,7 @@ async def list_history(session: Session, name: str) -> None:
 @name_argument("frontend")
 @asking
 async def list_frontend_history(session: Session, name: str) -> None:
-    """List what a frontend was set to, when and by whom, newest first."""
+    """List the last settings of a frontend, when and by whom each was made, newest first."""
     found = await _history(session, read_frontend_history, f"frontend/{name}")
     if found is not None:
         _show_history(session, FRONTEND_HISTORY, ["backend"], found)
@@ -288,7 +290,7 @@ def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Seq
 @force_option
 @asking
 async def rollback(session: Session, name: str, *, force: bool) -> None:
-    """Set a backend to what it was before; twice leads back to where it was."""
+    """Restore the previous setting of a backend; a second rollback undoes the first."""
     await _roll_back(session, f"backend/{name}", force=force)
 
 
@@ -305,7 +307,7 @@ backend.add_command(rollback)
 @force_option
 @asking
 async def roll_back_frontend(session: Session, name: str, *, force: bool) -> None:
-    """Set a frontend to what it was before; twice leads back to where it was."""
+    """Restore the previous setting of a frontend; a second rollback undoes the first."""
     await _roll_back(session, f"frontend/{name}", force=force)
 
 
@@ -318,13 +320,13 @@ async def _roll_back(session: Session, id_: str, *, force: bool) -> None:
         other = "frontend" if kind == "backend" else "backend"
         if await current(session.client, f"{other}/{name}") is None:
             raise
-        raise BenderError(f"{error}: to set that back, bender {other} rollback {shlex.quote(name)}") from error
+        raise BenderError(f"{error}: to roll it back, run bender {other} rollback {shlex.quote(name)}") from error
     # Should the answer be lost, the next node must not do it a second time.
     only = only_if(before.etag)
     path = forced(f"{path_of(id_)}/rollback", force=force)
     what, reply = await session.client.read(read, "POST", path, headers=only)
     if not session.screen.as_json:
-        session.screen.say(f"{id_} is set back: {_leads_to(what)}.")
+        session.screen.say(f"{id_} is rolled back: {_leads_to(what)}.")
         say_differences(session, before.settings, what.settings)
         _say_how_to_end_a_canary(session, what)
         session.screen.aside(f"at {reply.node}")
@@ -337,7 +339,7 @@ def _say_how_to_end_a_canary(session: Session, what: Backend | Frontend) -> None
     canary = canary_of(what.settings) if isinstance(what, Backend) else None
     if canary is not None:
         gets = f"Its canary {canary.version} gets {float(canary.percent):g} % of the traffic"
-        session.screen.say(f"{gets}: bender backend set {shlex.quote(what.name)} canary=null ends it.")
+        session.screen.say(f"{gets}: to end it, run bender backend set {shlex.quote(what.name)} canary=null")
 
 
 @backend.command(
@@ -347,12 +349,12 @@ def _say_how_to_end_a_canary(session: Session, what: Backend | Frontend) -> None
     """,
 )
 @name_argument("backend")
-@click.option("--force", is_flag=True, help="Also if a frontend sends to it; requests are then answered 503.")
+@click.option("--force", is_flag=True, help="Remove it even if a frontend sends to it; requests are then answered 503.")
 @asking
 async def remove_backend(session: Session, name: str, *, force: bool) -> None:
-    """Remove a backend, and its history. Its members stay registered.
+    """Remove a backend and its history; its members stay registered.
 
-    It is refused while the backend serves and a frontend sends to it.
+    Nodes refuse to remove a backend that serves and to which a frontend sends.
     """
     await _remove(session, f"backend/{name}", force=force)
 
@@ -416,7 +418,7 @@ async def _unserved(session: Session, id_: str, wanted: dict[str, Any]) -> list[
 
 def _say_set(session: Session, before: dict[str, Any] | None, what: Backend | Frontend, reply: Reply) -> None:
     id_ = what.settings["id"]
-    done = "created" if reply.status == 201 else "as it was" if before == what.settings else "set"
+    done = "created" if reply.status == 201 else "unchanged" if before == what.settings else "set"
     session.screen.say(f"{id_} is {done}: {_leads_to(what)}.")
     if before is not None:
         say_differences(session, before, what.settings)
@@ -438,15 +440,10 @@ async def _end_with_drivers(
 
 
 def _leads_to(what: Backend | Frontend) -> str:
-    """What serves a backend, or what is behind a frontend."""
-    return _serving(what) if isinstance(what, Backend) else f"backend {what.backend or 'none yet'}"
-
-
-def _serving(backend: Backend) -> str:
-    """What serves a backend, and what its canary gets."""
-    canary = canary_of(backend.settings)
-    beside = f", and {float(canary.percent):g} % at {canary.version}" if canary is not None else ""
-    return f"{backend.app} {backend.version}{beside}"
+    """Return what serves a backend, or the backend behind a frontend, in words."""
+    if isinstance(what, Backend):
+        return describe_serving(what.settings)
+    return f"backend {what.backend}" if what.backend else "no backend yet"
 
 
 async def _remove(session: Session, id_: str, *, force: bool = False) -> None:

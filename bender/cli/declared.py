@@ -51,8 +51,8 @@ async def export(session: Session) -> int:
     """Print backends, frontends and operators' states as TOML, for `bender apply`.
 
     The same registry gives the same bytes, so the file can be kept in git. A state has the time at which it ends. With
-    --json it is the same document as JSON. The status is 1 if the registry has none of these: after a stop of all nodes
-    they are lost, and a file that has them should not be replaced.
+    --json the output is the same document as JSON. The exit status is 1 if the registry has none of these: they are
+    lost when all nodes have stopped, and the file that still has them should not be overwritten.
     """
     document, notes = exported(await _applier(session).contents())
     if document.is_empty:
@@ -84,13 +84,13 @@ def _as_json(document: Document) -> dict[str, Any]:
     bender check shop.toml
     """,
 )
-@click.argument("file", type=click.File("rb"), metavar="FILE", help="The file, or - for the standard input.")
+@click.argument("file", type=click.File("rb"), metavar="FILE", help="The file; - is the standard input.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def check(file: IO[bytes], *, as_json: bool) -> int:
-    """Check whether `bender apply` would take a FILE, without asking a node.
+    """Check a FILE for `bender apply`, without asking a node.
 
-    It prints all problems at once, each with its line: syntax, unknown fields, values, and backends that frontends name
-    and the file does not have. The status is 1 if there are any.
+    It prints all problems at once, each with its line: syntax, unknown fields, wrong values, and backends that a
+    frontend names and the file does not have. The exit status is 1 if there is a problem.
     """
     screen = Output(as_json=as_json)
     found = _read(file)
@@ -117,33 +117,33 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
     """,
 )
 @click.option(
-    "-f", "--file", required=True, type=click.File("rb"), metavar="FILE", help="The file, or - for the standard input."
+    "-f", "--file", required=True, type=click.File("rb"), metavar="FILE", help="The file; - is the standard input."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
-@click.option("--prune", is_flag=True, help="Also remove what the file does not have.")
-@click.option("--force", is_flag=True, help="Also do what would take traffic away from something that serves.")
+@click.option("--prune", is_flag=True, help="Also remove the objects that the file does not have.")
+@click.option("--force", is_flag=True, help="Also make changes that take traffic away from a backend that serves.")
 @click.option(
     "--wait",
     type=Duration("0s"),
     default="10s",
     show_default=True,
     metavar="DURATION",
-    help="How long to wait for nodes that were just started.",
+    help="How long to wait for nodes that have just started.",
 )
 @asking
 async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune: bool, force: bool, wait: float) -> int:
-    """Make backends, frontends and operators' states as a FILE declares.
+    """Change backends, frontends and operators' states to match a FILE.
 
-    It shows what differs, warns of what would be answered 503, and checks all of it before it changes anything. An
-    object becomes what the file says of it: fields that the file does not have are taken back. Objects that the file
-    does not have stay, unless --prune is given. What somebody else changes meanwhile is not overwritten. Applying a
-    file twice changes nothing the second time.
+    It shows the differences, warns of requests that would be answered 503, and checks all changes before it makes the
+    first. An object gets exactly the fields in the file: its other fields are removed. Objects that the file does not
+    have stay, unless --prune is given. A change that somebody else makes meanwhile is not overwritten. Applying a file
+    twice changes nothing the second time.
     """
     found = _read(file)
     if found.problems:
         return _say_problems(session.screen, file.name, found.problems)
     if found.document.is_empty and not (prune and force):
-        does = "add --force to remove all that there is" if prune else "nothing was changed"
+        does = "add --force to remove everything" if prune else "nothing was changed"
         raise BenderError(f"{file.name} {DECLARES_NOTHING}; {does}")
     applier = _applier(session)
     await applier.until_ready(wait, lambda why: session.screen.warn(f"{why}; waiting for up to {wait:g} s"))
@@ -194,7 +194,7 @@ def _read(file: IO[bytes]) -> ParsedFile:
         return read(file.read().decode("utf-8-sig"), wall_ms())
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        return ParsedFile(Document(), (Problem(line, "it is not UTF-8, as TOML is"),))
+        return ParsedFile(Document(), (Problem(line, "the file is not UTF-8, which TOML must be"),))
 
 
 def _say_problems(
@@ -242,9 +242,9 @@ def _conclude(
         _tell_json(screen, changes, () if dry_run else changes.changes, dry_run=dry_run, warnings=warnings)
         return
     for id_ in changes.over:
-        screen.warn(f"{id_} has ended by now, and is left out")
+        screen.warn(f"{id_} has ended already and is left out")
     if changes.left:
-        screen.say(f"Not in the file, and left as it is: {', '.join(changes.left)}. --prune removes that.")
+        screen.say(f"Not in the file and not changed: {', '.join(changes.left)}. --prune removes them.")
     if not changes.changes:
         as_declared = f": {_number(changes.unchanged, 'object')} as declared" if changes.unchanged else ""
         screen.say(f"Nothing to change{as_declared}.")
@@ -280,7 +280,7 @@ def _say_interrupted(screen: Output, changes: ChangeSet, error: Interrupted) -> 
         _tell_json(screen, changes, error.done, dry_run=False, error=str(error))
     screen.error(str(error))
     done, left = (", ".join(change.id for change in each) for each in (error.done, error.left))
-    screen.warn(f"applied: {done or 'nothing'}; not applied: {left}. Apply the file again to go on")
+    screen.warn(f"applied: {done or 'nothing'}; not applied: {left}. Apply the file again to continue")
     return NOT_DONE
 
 

@@ -14,10 +14,10 @@ from bender.cli.configuration import name_argument
 from bender.cli.output import Output, without_point
 from bender.cli.params import Duration, Name, Steps
 from bender.cli.session import Session, following, wall_ms
+from bender.client.objects import describe_serving
 from bender.core.members import canary_of
 from bender.deploy import REQUESTS_MIN, Deploy, DeployPlan, DeployProgress, Observation, Step
 from bender.deploy.analysis import RequestCount, members
-from bender.deploy.interruption import serving
 from bender.deploy.plan import Settings, told
 
 if TYPE_CHECKING:
@@ -35,38 +35,38 @@ up_to_a_day = Duration("0s", "24h")
     """,
 )
 @name_argument("backend")
-@click.argument("version", type=Name(), shell_complete=suggestions.versions, help="The version that is to serve.")
+@click.argument("version", type=Name(), shell_complete=suggestions.versions, help="The version to deploy.")
 @click.option("--min-members", type=click.IntRange(0), metavar="NUMBER",
-              help="How many members the version needs; one by default.",
+              help="How many members the version must have; one by default.",
 )  # fmt: skip
 @click.option("--steps", type=Steps(), default=(), metavar="PERCENT,…",
-              help="Give it these shares of the traffic one after the other; at 100 it serves alone.")  # fmt: skip
+              help="Shares of the traffic for the version, one after the other; at 100 it serves alone.")  # fmt: skip
 @click.option("--every", type=up_to_a_day, default="60s", show_default=True, metavar="DURATION",
-              help="How long each share is watched.")  # fmt: skip
+              help="How long to watch each share.")  # fmt: skip
 @click.option("--watch", type=up_to_a_day, default="5s", show_default=True, metavar="DURATION",
-              help="How long it is watched when it serves alone.")  # fmt: skip
+              help="How long to watch the version when it serves alone.")  # fmt: skip
 @click.option("--errors-max", type=click.FloatRange(0, 100), default=2.0, show_default=True, metavar="PERCENT",
-              help="How much larger the part of its requests that fail may be than of the other version's, from "
-              f"{REQUESTS_MIN} requests in a step on, or where half of them and more fail. If the other has had fewer "
-              "meanwhile, all that is reported of it counts.")  # fmt: skip
+              help="By how much the version's error rate may exceed that of the other version. It is judged from "
+              f"{REQUESTS_MIN} requests in a step on, or earlier if half of them or more fail. If the other version "
+              f"had fewer than {REQUESTS_MIN} meanwhile, all its reported requests count.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
-              help="Print the steps, check the members, and change nothing; the status is 1 if it could not begin.",
+              help="Print the steps, check the members and change nothing; the exit status is 1 if it could not begin.",
 )  # fmt: skip
 @click.option("--force", is_flag=True,
-              help="Deploy a version that has no members, unless --min-members is given; and deploy although another "
+              help="Deploy even if the version has no members, unless --min-members is given; and even if another "
               "operator set a canary in the last ten minutes.")  # fmt: skip
 @following
 async def deploy(
     session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **more: Any
 ) -> int:
-    """Let a version serve a backend, at once or in steps, and go back if it turns out worse.
+    """Switch a backend to a version, at once or in steps, and roll back if it performs worse.
 
-    It changes nothing if there are too few members, or if another operator set a canary in the last ten minutes,
-    by the names in its history (see --as). While it watches it sets the backend back to what it found as soon
-    as there are fewer members of the version to take traffic than at the beginning, most of them cannot be reached, or
-    too many requests fail, as far as load balancers report that. If somebody else changes the backend it stops.
+    The deploy does not begin if the version has too few members, or if another operator, by the names in the history
+    (see --as), set a canary in the last ten minutes. While it watches a share, it rolls back as soon as fewer members
+    of the version take traffic than at the beginning, most of them cannot be reached, or too many requests fail, as far
+    as load balancers report that. If somebody else changes the backend, the deploy stops.
 
-    Ctrl-C leaves the backend as it is; the same command again goes on with the next larger step.
+    Ctrl-C leaves the backend as it is; the same command continues with the next larger step.
     """
     plan = DeployPlan(name, version, steps, every, watch, more["min_members"], more["errors_max"], more["force"],
                 (session.safety.author or "").strip(" "))  # fmt: skip
@@ -106,7 +106,9 @@ class _Words(DeployProgress):
     def begins(self, found: Settings, look: Observation) -> None:
         app, self._serving = found["app"], found["version"]
         self._version = f"{app} {self._plan.version}"
-        self._screen.say(f"{found['id']} serves {serving(found)}; {self._version} has {members(look.members)}.")
+        self._screen.say(
+            f"{found['id']} serves {describe_serving(found)}; {self._version} has {members(look.members)}."
+        )
 
     def plans(self, step: Step, number: int, of: int) -> None:
         gets = "serve alone" if step.switches else f"get {told(step.percent)} of the traffic"
@@ -134,8 +136,8 @@ class _Words(DeployProgress):
         if not look.members:
             self._screen.say(f"{self._step}: {self._version} still has no members after {step.watched_s:g} s.")
             return
-        well = "well" if look.telling or not look.reported else "nothing against it, with few requests,"
-        self._screen.say(f"{self._step}: {well} after {step.watched_s:g} s, {self._seen(look)}.")
+        verdict = "good" if look.telling or not look.reported else "no problem, with few requests,"
+        self._screen.say(f"{self._step}: {verdict} after {step.watched_s:g} s, {self._seen(look)}.")
 
     def notes(self, text: str) -> None:
         self._screen.line(self._screen.dim(text))
@@ -147,7 +149,7 @@ class _Words(DeployProgress):
         self._bar = None
 
     def _seen(self, look: Observation) -> str:
-        down = f", {look.down} not reached" if look.down else ""
+        down = f", {look.down} unreachable" if look.down else ""
         errors = f", {_failing(look.errors)} ({self._serving}: {_failing(look.usual)})" if look.reported else ""
         return f"{members(look.members)}{down}{errors}"
 

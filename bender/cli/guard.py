@@ -17,7 +17,7 @@ from bender.client.responses import read_nothing, reader
 
 @click.group(cls=Group)
 def guard() -> None:
-    """List and end what nodes with --guard keep listed: members that would be hidden with most of their app."""
+    """List and end guards: members that nodes keep listed because most of their app is lost."""
 
 
 @guard.command(
@@ -29,9 +29,9 @@ def guard() -> None:
 )
 @asking
 async def list_guarded(session: Session) -> None:
-    """List the apps with members that the node which answers lists on suspicion.
+    """List the apps with suspect members at the node that answers.
 
-    Nodes need not hear the same: `bender status` says what each of them has.
+    Nodes may differ: `bender status` shows the suspects of each node.
     """
     found, reply = await session.client.read(reader(list[Guarded]), "GET", "/guard", bytes_max=LIST_BYTES_MAX)
     if session.screen.as_json:
@@ -50,11 +50,11 @@ async def list_guarded(session: Session) -> None:
 @click.argument("app", type=Name(), shell_complete=suggestions.guarded_apps, help="The app.")
 @asking
 async def end_guard(session: Session, app: str) -> None:
-    """Have the suspects of an app hidden now, on all nodes that are connected.
+    """Hide the suspect members of an app now, on all connected nodes.
 
-    The app is not guarded again for as long as --guard says.
+    The app is not guarded again for the time in --guard.
     """
     _, reply = await session.client.read(read_nothing, "DELETE", guard_path(app))
     if not session.screen.as_json:
-        session.screen.say(f"No member of {app} is kept listed on suspicion any more.")
+        session.screen.say(f"The guard of {app} has ended: its suspect members are hidden.")
         session.screen.aside(f"at {reply.node}")

@@ -45,14 +45,14 @@ KINDS = ("registrations", "backends", "frontends")
 )
 @asking
 async def status(session: Session) -> None:
-    """Show all nodes: whether they are ready, hear each other, and have the same state; and who acts on their events.
+    """Show all nodes: whether they are ready, hear each other and have the same state; and all consumers.
 
-    One node is enough to find the others. The drivers of load balancers are named with what is wrong: a configuration
-    that is refused, or held back, with the reason and what is served instead. With --json it is what that node says of
-    itself and the others, and "consumers" is what it answers of those.
+    One node is enough to find the others. For each driver of a load balancer it prints the problems, such as a
+    configuration that is refused or held back, with the reason and the configuration that serves instead. With --json
+    the output is the status as the asked node reports it, with its list of consumers as "consumers".
 
-    The status is 0 if a node answers, whatever it says of itself and of others; that of `bender diff` is 1 if nodes
-    differ or one does not answer.
+    The exit status is 0 if a node answers, whatever it reports; that of `bender diff` is 1 if nodes differ or one does
+    not answer.
     """
     own, reply = await session.client.read(reader(NodeStatus), "GET", "/status")
     if session.screen.as_json:
@@ -82,8 +82,8 @@ async def status(session: Session) -> None:
         screen.say(line)
     for what, problem in own.problems.items():
         if not what.startswith("consumer/"):  # which all nodes are asked about below
-            screen.say(f"{own.node} says of {what}: {problem}.")
-    screen.aside(f"lags as {own.node} at {reply.node} hears them")
+            screen.say(f"{own.node} reports for {what}: {problem}.")
+    screen.aside(f"lags as measured by {own.node} at {reply.node}")
     _show_consumers(session, await asking, lost=not own.counts.frontends)
 
 
@@ -139,8 +139,8 @@ def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bo
             screen.say(f"{label} {without_point(problem)}.")
     if lost:
         screen.say(
-            "No frontend is set. If there were some, all nodes were restarted: load balancers go on with what they "
-            "have; set backends and frontends again, all in one go."
+            "No frontend is set. If there were frontends before, all nodes were restarted: load balancers keep their "
+            "last configuration. Set all backends and frontends again, in one go."
         )
 
 
@@ -157,7 +157,7 @@ def _suspects(guarded: Guarded) -> str:
 def _row(screen: Any, node: str, found: NodeStatus | str, peer: PeerStatus | None) -> list[Any]:
     lag = "" if peer is None else lasted(peer.lag)
     if isinstance(found, str):
-        return [peer.node if peer else "", node, screen.coloured("away"), lag, *[""] * 5]
+        return [peer.node if peer else "", node, screen.coloured("unreachable"), lag, *[""] * 5]
     state = screen.coloured("ready" if found.ready else "not ready")
     counts = found.counts
     up = lasted(found.uptime_s)
@@ -193,9 +193,9 @@ async def _statuses(session: Session, nodes: list[str]) -> dict[str, NodeStatus 
 )
 @asking
 async def diff(session: Session) -> int:
-    """Show what nodes disagree on: nothing, and status 0, if they do not.
+    """Show the objects that differ between nodes: nothing, and status 0, if none does.
 
-    One node is enough to find the others. The status is 1 if they disagree, or if one of them does not answer.
+    One node is enough to find the others. The exit status is 1 if nodes differ, or if one of them does not answer.
     """
     own, _ = await session.client.read(reader(NodeStatus), "GET", "/status")
     nodes = _all_nodes(session, own)
@@ -240,7 +240,7 @@ async def _show_difference(session: Session, names: Mapping[str, str]) -> None:
     rows = [[id_, *(_word(bodies, node) for node in names)] for id_, bodies in differing.items()]
     session.screen.table([DIFFERENCES.names[0], *names.values()], rows)
     if not rows:
-        session.screen.say("They list the same, but have not heard all of it from each other.")
+        session.screen.say("The nodes list the same objects, but have not received all updates from each other.")
 
 
 async def _listed(session: Session, node: str, kind: str) -> dict[str, Any]:

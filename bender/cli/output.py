@@ -35,7 +35,6 @@ COLOURS = {
     "ready": "green",
     "silent": "red",
     "not ready": "red",
-    "away": "red",
     "left": "dim",
     "connected": "green",
     "gone": "red",

@@ -30,7 +30,9 @@ def registration_id(words: tuple[str, ...]) -> str:
     """The id that words make together: `web/1.2.0/10.0.0.5/8080`, also with `registration/`, or as four words."""
     parts = "/".join(words).removeprefix("registration/").split("/")
     if len(parts) != len(PARTS):
-        raise click.BadParameter(f"{' '.join(words)!r} is not an id, such as {EXAMPLE}", param_hint=f"'{ID}'")
+        raise click.BadParameter(
+            f"{' '.join(words)!r} is not an id: give {ID}, such as {EXAMPLE}", param_hint=f"'{ID}'"
+        )
     try:
         return registration_key((parts[0], parts[1], parts[2], parts[3]))
     except Invalid as error:
@@ -48,7 +50,7 @@ class Name(click.ParamType[str]):
         except Invalid as error:
             why = f"{value!r} {str(error).removeprefix('name: ')}"
             parts = [part for part in str(value).removeprefix("registration/").split("/") if part]
-            words = f"; give only the name of it, such as {' or '.join(map(repr, parts))}" if len(parts) > 1 else ""
+            words = f"; give the name alone, such as {' or '.join(map(repr, parts))}" if len(parts) > 1 else ""
             self.fail(why + words, param, ctx)
 
 
@@ -62,7 +64,7 @@ class Pair(click.ParamType[tuple[str, Any]]):
             return value
         key, equals, text = value.partition("=")
         if not (key and equals):
-            self.fail(f"{value!r} is not KEY=VALUE, such as zone=a", param, ctx)
+            self.fail(f"{value!r} is not KEY=VALUE: give a pair such as zone=a", param, ctx)
         return key, parsed(text)
 
 
@@ -83,7 +85,7 @@ class SettingParam(Pair):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         key, said = super().convert(value, param, ctx)
         if not all(key.split(".")):
-            self.fail(f"{key!r} is not a KEY, or several with dots between them, such as health.path", param, ctx)
+            self.fail(f"{key!r} is not a KEY: give a field, or a path with dots such as health.path", param, ctx)
         if isinstance(value, str) and key.rpartition(".")[2] in TEXTS and not (said is None or isinstance(said, str)):
             said = value.partition("=")[2]
         return key, said
@@ -129,7 +131,7 @@ class Events(click.ParamType[frozenset[str]]):
             return value
         events = frozenset(value.split(","))
         for unknown in sorted(events - {*self.known}):
-            self.fail(f"{unknown!r} is none of {', '.join(self.known)}", param, ctx)
+            self.fail(f"{unknown!r} is not an event: give some of {', '.join(self.known)}", param, ctx)
         return events
 
 
@@ -143,11 +145,19 @@ class Steps(click.ParamType[tuple[float, ...]]):
             return value
         texts = [each.strip() for each in value.split(",")]
         if not all(map(_NUMBER.fullmatch, texts)):
-            self.fail(f"{value!r} is not percentages with commas between them", param, ctx)
+            self.fail(
+                f"{value!r} is not a list of percentages: give numbers with commas between them, such as 5,25,100",
+                param,
+                ctx,
+            )
         steps = tuple(float(each) if "." in each else int(each) for each in texts)
         for before, step in pairwise((0, *steps)):
             if not before < step <= 100:
-                self.fail(f"{value!r} does not rise from more than 0 to at most 100", param, ctx)
+                self.fail(
+                    f"{value!r} does not rise: give larger and larger percentages, more than 0 and at most 100",
+                    param,
+                    ctx,
+                )
         return steps
 
 
@@ -182,7 +192,7 @@ def merged(found: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[s
 def _with_part(whole: Any, inner: Sequence[str], value: Any, where: tuple[str, ...]) -> dict[str, Any] | None:
     if not (whole is None or isinstance(whole, dict)):
         name = ".".join(where)
-        raise click.BadParameter(f"{name!r} is not an object, and has no {inner[0]!r}", param_hint="'KEY=VALUE'")
+        raise click.BadParameter(f"{name!r} is not an object, so it has no {inner[0]!r}", param_hint="'KEY=VALUE'")
     key, *rest = inner
     parts = dict(whole or {})
     parts[key] = _with_part(parts.get(key), rest, value, (*where, key)) if rest else value

@@ -25,18 +25,18 @@ from bender.core.status import UP
 
 _T = TypeVar("_T")
 
-_ID_HELP = "The instance, by its id, or by its parts as four words."
+_ID_HELP = "The instance: its id, or the four parts of the id as separate arguments."
 
 id_argument = click.argument("id", nargs=-1, required=True, metavar=ID, shell_complete=suggestions.ids, help=_ID_HELP)
 app_argument = click.argument(
-    "app", required=False, type=Name(), shell_complete=suggestions.apps, help="The app; all if not said."
+    "app", required=False, type=Name(), shell_complete=suggestions.apps, help="The app; all apps by default."
 )
 version_argument = click.argument(
     "version",
     required=False,
     type=Name(),
     shell_complete=suggestions.versions,
-    help="The version of it; all if not said.",
+    help="The version of the app; all versions by default.",
 )
 
 
@@ -51,12 +51,18 @@ version_argument = click.argument(
 )
 @app_argument
 @version_argument
-@click.option("--meta", multiple=True, type=TextPair(), metavar="KEY=VALUE", help="Only what has this in its meta.")
+@click.option(
+    "--meta",
+    multiple=True,
+    type=TextPair(),
+    metavar="KEY=VALUE",
+    help="List only instances with this text in their meta.",
+)
 @asking
 async def ls(session: Session, app: str | None, version: str | None, meta: Sequence[tuple[str, str]]) -> int:
-    """List what is registered, of an APP or a VERSION of it if said.
+    """List registered instances: all, or those of an APP or a VERSION of it.
 
-    The status is 1 if the app or the version is unknown: no instance has it, and no backend names it.
+    The exit status is 1 if the app or the version is unknown: no instance has it, and no backend names it.
     """
     path = list_path(app, version, fields(meta, "--meta"))
     found, reply = await session.client.read(reader(list[Registration]), "GET", path, bytes_max=LIST_BYTES_MAX)
@@ -114,17 +120,17 @@ def _state(session: Session, registration: Registration) -> Styled:
     "--only",
     metavar="EVENT,…",
     type=Events(),
-    help="Only these: online, offline, changed, synced; created and removed of backends and frontends.",
+    help="Print only these events: online, offline, changed, synced; for backends and frontends created, removed.",
 )
-@click.option("--new", is_flag=True, help="Leave out what is there already.")
+@click.option("--new", is_flag=True, help="Leave out the objects that exist already.")
 @following
 async def watch(
     session: Session, app: str | None, version: str | None, only: frozenset[str] | None, *, new: bool
 ) -> None:
-    """Follow what changes, through nodes that come and go, until Ctrl-C.
+    """Print every change as it happens, until Ctrl-C, also while nodes fail and return.
 
-    First comes what is there, then an event called synced, and then what changes from there on. A change of a backend
-    or frontend says what changed. With --json each line is an event as in the API, with the node that sent it; a
+    It prints the objects that exist, then an event called synced, and then each change. For a backend or frontend it
+    prints the fields that changed. With --json each line is an event as in the API, with the node that sent it; a
     changed event has the object before the change as "previous".
     """
     async with session.client.watch(app, version) as events:
@@ -138,7 +144,7 @@ async def watch(
 
 
 def _say_away(session: Session, problems: dict[str, str]) -> None:
-    session.screen.error(f"{'; '.join(f'{node} {why}' for node, why in problems.items())}; it goes on trying")
+    session.screen.error(f"{'; '.join(f'{node} {why}' for node, why in problems.items())}; retrying")
 
 
 def _show(session: Session, event: Event) -> None:
@@ -150,7 +156,7 @@ def _show(session: Session, event: Event) -> None:
         screen.json(msgspec.json.encode(said))
         return
     if event.event == "synced":
-        screen.aside(f"as of {clock(event.at_ms)} at {event.node}; what follows is new")
+        screen.aside(f"as of {clock(event.at_ms)} at {event.node}; all later events are new")
         return
     word = screen.coloured(event.event).padded(8)
     screen.line(screen.dim(clock(event.at_ms)), word, event.id, screen.dim(event.reason), *_fields(screen, event))
@@ -179,9 +185,9 @@ def _fields(screen: Any, event: Event) -> list[Styled]:
 @id_argument
 @asking
 async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 - the word that people know it by
-    """Say why an instance is in rotation or not, and what each node knows of it.
+    """Explain why an instance is in rotation or not, and show what each node knows of it.
 
-    The status is 1 if no node knows anything of it.
+    The exit status is 1 if no node knows the instance.
     """
     id_ = registration_id(id)
     path = explain_path(id_)
@@ -200,7 +206,7 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
     counts = "It counts in" if explained.listed else "If it were listed, it would count in"
     screen.say(f"{counts} {', '.join(serves)}." if serves else "No backend sends to its version.")
     _show_events(session, nodes)
-    screen.aside(f"asked {reply.node}, and by it all others")
+    screen.aside(f"asked {reply.node}, which asked all other nodes")
 
 
 async def _about(session: Session, id_: str, doing: Awaitable[_T]) -> _T:
@@ -215,7 +221,7 @@ async def _about(session: Session, id_: str, doing: Awaitable[_T]) -> _T:
 
 def _account(screen: Any, account: Diagnosis) -> list[object]:
     if not account.answered:
-        return [account.node, screen.coloured("away"), "", "", "", account.problem]
+        return [account.node, screen.coloured("unreachable"), "", "", "", account.problem]
     claim = account.claim
     lists = styled("yes", "green") if account.listed else styled("hidden" if account.hidden else "no", "red")
     own = [f"{lasted(claim.renewed_s)} ago", lasted(claim.left_s), lasted(claim.held_s)] if claim else ["", "", ""]
@@ -226,8 +232,8 @@ def _account(screen: Any, account: Diagnosis) -> list[object]:
 def _seen(seen: PeerClaim) -> str:
     who = f"{seen.node} before its restart" if seen.earlier else seen.node
     if seen.counts:
-        return f"{who} holds it"
-    return f"{who} was told that it is over" if seen.why == "ended" else f"{who} is silent ({lasted(seen.heard_s)})"
+        return f"{who} holds a claim"
+    return f"{who} knows that it has ended" if seen.why == "ended" else f"{who} is silent ({lasted(seen.heard_s)})"
 
 
 def _behind(backend: Serves) -> str:
@@ -260,17 +266,20 @@ def _show_events(session: Session, nodes: Sequence[Diagnosis]) -> None:
     shell_complete=suggestions.ids,
     help=_ID_HELP,
 )
-@click.option(
-    "--app", shell_complete=suggestions.apps, help="The app that it is an instance of, if it is not named by its id."
-)
+@click.option("--app", shell_complete=suggestions.apps, help="The app of the instance, if its id is not given.")
 @click.option("--version", shell_complete=suggestions.versions, help="The version of the app.")
-@click.option("--host", metavar="ADDRESS", help="Its address, or the name of its host.")
-@click.option("--port", metavar="NUMBER", help="The port at which it serves.")
-@click.option("--ttl", type=Duration(), metavar="DURATION", help="How long it stays without being renewed.")
+@click.option("--host", metavar="ADDRESS", help="The address or hostname of the instance.")
+@click.option("--port", metavar="NUMBER", help="The port of the instance.")
+@click.option("--ttl", type=Duration(), metavar="DURATION", help="How long the registration lasts without renewal.")
 @click.option(
-    "--weight", type=click.IntRange(0, 256), metavar="NUMBER", help="Its share of the traffic; 1 if not said."
+    "--weight",
+    type=click.IntRange(0, 256),
+    metavar="NUMBER",
+    help="The share of the traffic, relative to other instances; 1 by default.",
 )
-@click.option("--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="Whatever else is to be known of it.")
+@click.option(
+    "--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="A field of your own to store with the instance."
+)
 @asking
 async def register(
     session: Session,
@@ -280,9 +289,9 @@ async def register(
     meta: Sequence[tuple[str, Any]],
     **parts: str | None,
 ) -> None:
-    """Register an instance, or renew it, once.
+    """Register an instance once, or renew it.
 
-    It stays for its ttl. `bender run` keeps one registered for as long as it serves.
+    The registration lasts for its ttl. `bender run` keeps an instance registered for as long as it serves.
     """
     id_ = _named(id, parts)
     wanted = {"ttl": ttl, "weight": weight, "meta": fields(meta, "--meta") or None}
@@ -299,7 +308,7 @@ def _named(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
     """The id of an instance that is named in one of two ways."""
     said = [part for part, word in parts.items() if word is not None]
     if words and said:
-        raise click.UsageError(f"--{said[0]} is a part of {ID}: give one or the other")
+        raise click.UsageError(f"--{said[0]} is already a part of {ID}: give one or the other")
     if not words and len(said) < len(parts):
         missing = ", ".join(f"--{part}" for part in parts if part not in said)
         raise click.UsageError(f"{missing} missing" if said else f"give {ID}, or {missing}")
@@ -315,15 +324,18 @@ def _named(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
 )
 @id_argument
 @click.option(
-    "--wait", type=Duration("0s", "60s"), metavar="DURATION", help="Wait until all nodes have it, for so long at most."
+    "--wait",
+    type=Duration("0s", "60s"),
+    metavar="DURATION",
+    help="Wait until all nodes have removed it, at most this long.",
 )
-@click.option("--force", is_flag=True, help="Also if it is the last member of a backend that takes traffic.")
+@click.option("--force", is_flag=True, help="Do it even if this is the last member of a backend that takes traffic.")
 @asking
 async def deregister(session: Session, id: tuple[str, ...], wait: float | None, *, force: bool) -> None:  # noqa: A002
-    """Take an instance out of the registry.
+    """Remove an instance from the registry.
 
-    It is refused if the instance is the last member of a backend that takes traffic. What still renews it may bring it
-    back: a registrar registers what is not known.
+    The last member of a backend that takes traffic is not removed. A program that still renews the instance may
+    register it again.
     """
     id_ = registration_id(id)
     client = session.client
@@ -356,10 +368,10 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None, 
 )
 @id_argument
 @click.option(
-    "--for", "for_s", type=Duration("1s", "30d"), metavar="DURATION", help="How long it holds; a day if not said."
+    "--for", "for_s", type=Duration("1s", "30d"), metavar="DURATION", help="How long the state lasts; a day by default."
 )
-@click.option("--maint", is_flag=True, help="For maintenance: not even requests of those who were there before.")
-@click.option("--force", is_flag=True, help="Also if it is the last member of a backend that takes traffic.")
+@click.option("--maint", is_flag=True, help="Set maintenance: stop the requests of existing sessions, too.")
+@click.option("--force", is_flag=True, help="Do it even if this is the last member of a backend that takes traffic.")
 @asking
 async def drain(
     session: Session,
@@ -369,9 +381,9 @@ async def drain(
     maint: bool,
     force: bool,
 ) -> None:
-    """Let an instance have no new requests, whatever its health and through its restarts.
+    """Stop new requests to an instance, whatever its health, also after it restarts.
 
-    It ends by `bender up`, or when its time is over.
+    The state ends with `bender up`, or when its time is over.
     """
     await _set_state(session, registration_id(id), "maint" if maint else "drain", for_s, force=force)
 
@@ -389,11 +401,11 @@ async def drain(
     "for_s",
     type=Duration("1s", "30d"),
     metavar="DURATION",
-    help="Count it as up for this time, whatever its health.",
+    help="Treat the instance as up for this time, whatever its health.",
 )
 @asking
 async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None:  # noqa: A002
-    """Take back what `bender drain` said of an instance."""
+    """Remove the state that `bender drain` set on an instance."""
     id_ = registration_id(id)
     if for_s is not None:
         await _set_state(session, id_, UP, for_s)
@@ -431,5 +443,5 @@ async def _warn_of_unable_drivers(session: Session) -> None:
 
 
 def _applied(applied: Applied) -> str:
-    missing = f", but {', '.join(applied.missing)} did not say so" if applied.missing else ""
+    missing = f", but {', '.join(applied.missing)} did not confirm it" if applied.missing else ""
     return f" at {', '.join(applied.applied + applied.consumers)}{missing}"

@@ -60,34 +60,46 @@ class TypedDuration(Duration):
     bender run --app web --version 1.2.0 --port 8080 --check /health --drain 3 -- ./serve --port 8080
     """,
 )
-@click.option("--app", required=True, shell_complete=suggestions.apps, help="The app that it is an instance of.")
+@click.option("--app", required=True, shell_complete=suggestions.apps, help="The app of the instance.")
 @click.option("--version", required=True, shell_complete=suggestions.versions, help="The version of the app.")
 @click.option(
-    "--port", required=True, type=click.IntRange(1, 65535), metavar="NUMBER", help="The port at which it serves."
+    "--port", required=True, type=click.IntRange(1, 65535), metavar="NUMBER", help="The port at which COMMAND serves."
 )
 @click.option(
-    "--host", metavar="ADDRESS", help="Its address; by default the one from which this machine reaches a node."
+    "--host",
+    metavar="ADDRESS",
+    help="The address to register; by default the one from which this machine reaches a node.",
 )
 @click.option(
-    "--ttl", type=TypedDuration(), metavar="DURATION", help="How long it stays registered when this process is killed."
+    "--ttl",
+    type=TypedDuration(),
+    metavar="DURATION",
+    help="How long the instance stays registered if this process is killed.",
 )
-@click.option("--weight", type=click.IntRange(0, 256), metavar="NUMBER", help="Its share of the traffic.")
-@click.option("--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="Whatever else is to be known of it.")
-@click.option("--check", "check_path", metavar="PATH", help="A page that has to answer with 200 to 399.")
+@click.option(
+    "--weight",
+    type=click.IntRange(0, 256),
+    metavar="NUMBER",
+    help="The share of the traffic, relative to other instances.",
+)
+@click.option(
+    "--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="A field of your own to store with the instance."
+)
+@click.option("--check", "check_path", metavar="PATH", help="A health page, which must answer with status 200 to 399.")
 @click.option("--check-every", type=Duration("100ms", "1h"), default="2s", show_default=True, metavar="DURATION",
-              help="Time between two checks.")  # fmt: skip
+              help="The time between two checks.")  # fmt: skip
 @click.option("--check-timeout", type=Duration("100ms", "60s"), default="2s", show_default=True, metavar="DURATION",
-              help="What an answer to a check may take.")  # fmt: skip
+              help="The time limit for a check.")  # fmt: skip
 @click.option("--rise", type=click.IntRange(1), default=2, show_default=True, metavar="NUMBER",
-              help="So many good checks bring it back.")  # fmt: skip
+              help="Successful checks in a row after which the instance is registered again.")  # fmt: skip
 @click.option("--fall", type=click.IntRange(1), default=3, show_default=True, metavar="NUMBER",
-              help="So many bad ones take it out.")  # fmt: skip
+              help="Failed checks in a row after which the instance is deregistered.")  # fmt: skip
 @click.option("--wait", type=Duration("0s", "60s"), default="5s", show_default=True, metavar="DURATION",
-              help="How long all nodes may take to know that it is deregistered.")  # fmt: skip
+              help="How long to wait until all nodes have removed the instance.")  # fmt: skip
 @click.option("--drain", type=up_to_an_hour, default="0s", show_default=True, metavar="DURATION",
-              help="How long it goes on when all know, before it gets the signal.")  # fmt: skip
+              help="How long COMMAND then continues before it gets the signal.")  # fmt: skip
 @click.option("--kill-after", type=up_to_an_hour, metavar="DURATION",
-              help="Kill it if it has not ended this long after the signal; never by default.")  # fmt: skip
+              help="Kill COMMAND if it has not ended this long after the signal; never by default.")  # fmt: skip
 @click.option("--any-process", is_flag=True,
               help="Accept any process at the port, such as a proxy that COMMAND did not start.")  # fmt: skip
 @click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…",
@@ -96,14 +108,15 @@ class TypedDuration(Duration):
 async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     """Run COMMAND, and keep its instance registered while it serves.
 
-    It is registered as soon as its port answers, or the page that --check names. On SIGTERM, SIGINT or SIGQUIT it is
-    deregistered, all nodes are waited for, and then all processes of COMMAND get the signal; a second signal does not
-    wait. The exit status is that of COMMAND, 128 + N if signal N has ended it; 127 if there is no such command; 2 if an
-    option is invalid, before COMMAND starts. An unreachable registry never stops it. If the instance is not registered
-    after 5 s, the reason is printed on stderr, and repeated more rarely. If COMMAND goes into the background, it is
-    followed there; what it leaves running at its end is ended. Without --host the registration follows the address of
-    this machine. BENDER_TOKEN is for the registry alone, and not in the environment of COMMAND. With --json each line
-    that it prints on stderr is an object with "at" (milliseconds since 1970) and "message"; stdout is that of COMMAND.
+    The instance is registered as soon as its port answers, or the page that --check names. On SIGTERM, SIGINT or
+    SIGQUIT it is deregistered, and when all nodes have removed it, all processes of COMMAND get the signal; a second
+    signal skips the wait. The exit status is that of COMMAND, or 128 + N if signal N has ended it; 127 if COMMAND does
+    not exist; 2 if an option is invalid, before COMMAND starts. An unreachable registry never stops COMMAND. If the
+    instance is not registered after 5 s, the reason is printed on stderr, and repeated less and less often. If COMMAND
+    goes into the background, it is followed there; processes that it leaves running at its end are ended. Without
+    --host the registration follows the address of this machine. BENDER_TOKEN is removed from the environment of
+    COMMAND. With --json each line on stderr is an object with "at" (milliseconds since 1970) and "message"; stdout is
+    that of COMMAND.
     """
     plan = _plan(said)
     await _require_valid(plan, session.client, said["ttl"])

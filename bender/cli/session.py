@@ -73,20 +73,20 @@ OPTIONS = (
         show_default=True,
         envvar="BENDER_NODES",
         show_envvar=True,
-        help="Nodes to ask, the first that answers.",
+        help="The nodes to ask: the first that answers is used.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print what the API answers."),
+    click.option("--json", "as_json", is_flag=True, help="Print the answer of the API as JSON."),
     click.option(
         "--token-file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="The token to show is in this file, or else in BENDER_TOKEN.",
+        help="A file with the token for the nodes; by default the token is BENDER_TOKEN.",
     ),
     click.option(
         "--ca",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         envvar="BENDER_CA",
         show_envvar=True,
-        help="Speak TLS, with nodes that an authority in this file has signed.",
+        help="Use TLS, and trust nodes whose certificate an authority in this file has signed.",
     ),
     click.option(
         "--as",
@@ -95,7 +95,7 @@ OPTIONS = (
         type=Author(),
         envvar="BENDER_AS",
         show_envvar=True,
-        help="The name that histories show for what is set; USER@HOST if not said.",
+        help="The name that histories show for your changes; USER@HOST by default.",
     ),
 )
 
@@ -311,5 +311,5 @@ def token_of(file: Path | None) -> str | None:
     else:
         token, said_by, where = file.read_bytes().decode("ascii", "replace").strip(), "'--token-file'", str(file)
     if not (token and token.isascii() and token.isprintable()):
-        raise click.BadParameter(f"{where} holds no token, which is one line of ASCII", param_hint=said_by)
+        raise click.BadParameter(f"{where} does not hold a token: give one line of printable ASCII", param_hint=said_by)
     return token

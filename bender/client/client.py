@@ -484,7 +484,7 @@ def guard_path(app: str) -> str:
 def list_path(app: str | None, version: str | None, meta: Mapping[str, str]) -> str:
     """The path of a list of registrations."""
     if app is None and version is not None:
-        raise ValueError("a version is one of an app, which was not given")
+        raise ValueError("a version needs an app: give both")
     names = [name for name in (app, version) if name is not None]
     query = urlencode({f"meta.{key}": value for key, value in meta.items()})
     return _path("registrations", *names) + (f"?{query}" if query else "")

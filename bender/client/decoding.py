@@ -32,7 +32,7 @@ def converted(value: object, type_: Any) -> Any:
 
 def strange(why: str) -> str:
     """What is said of a node whose answer is none."""
-    return f"answers what no node does ({why})"
+    return f"sent an invalid answer ({why})"
 
 
 def require_shallow(value: object) -> None:

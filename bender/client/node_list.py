@@ -30,7 +30,7 @@ def parse_nodes(text: str) -> tuple[str, ...]:
     """
     nodes = tuple(dict.fromkeys(_node(each.strip()) for each in text.split(",") if each.strip()))
     if not nodes:
-        raise ValueError("names no node: give HOST:PORT, several with commas between them")
+        raise ValueError("no node is given: give HOST:PORT, several with commas between them")
     return nodes
 
 
@@ -42,7 +42,7 @@ def _node(text: str) -> str:
     try:
         there = host_port(canonical_host(bracketed or host), API_PORT if port is None else parse_port(port))
     except Invalid as error:
-        raise ValueError(f"{text!r} is no node: give HOST, HOST:PORT, or http(s)://HOST:PORT") from error
+        raise ValueError(f"{text!r} is not a node: give HOST, HOST:PORT or http(s)://HOST:PORT") from error
     return f"{scheme or ''}{there}"
 
 

@@ -1,10 +1,14 @@
-"""Backends and frontends by their ids, for what treats both kinds alike."""
+"""Backends and frontends by their ids, for code that treats both kinds alike, and in words."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from bender.client.client import Client, path_of
 from bender.client.responses import Reader, read_backend, read_frontend
 from bender.client.types import Backend, Frontend, NotFound
+from bender.core.members import canary_of
 
 
 def reader_of(id_: str) -> Reader[Backend | Frontend]:
@@ -19,3 +23,10 @@ async def current(client: Client, id_: str) -> Backend | Frontend | None:
     except NotFound:
         return None
     return found
+
+
+def describe_serving(settings: Mapping[str, Any]) -> str:
+    """Return the app and version that serve a backend, with the share of its canary."""
+    canary = canary_of(settings)
+    share = "" if canary is None else f" with {float(canary.percent):g} % of the traffic at {canary.version}"
+    return f"{settings['app']} {settings['version']}{share}"

@@ -244,7 +244,7 @@ class Registrar(Service):
                 except CancelledError:
                     raise
                 except Exception:
-                    self._log.failure("Renewing failed; it is tried again.")
+                    self._log.failure("Renewing failed; retrying.")
                 else:
                     retry_s = RETRY_S_MIN
                     await self._until_due()
@@ -295,7 +295,7 @@ class Registrar(Service):
     def _not_known(self, id_: str) -> None:
         instance = self._instances.get(id_)
         if instance is not None:
-            self._log.warn("{id} was not registered any more; it is registered again.", id=id_)
+            self._log.warn("{id} was no longer registered; registering it again.", id=id_)
             instance.known = False
 
     async def _register(self, id_: str) -> None:
@@ -367,14 +367,14 @@ class Registrar(Service):
         self.problem = str(unavailable)
         if not was_away:
             self._log.warn(
-                "The registry is away, and is tried again until it is back: {problems}.",
+                "The registry is unreachable; retrying: {problems}.",
                 problems=escaped(self.problem),
             )
 
     def _note_back(self) -> None:
         if self.problem is not None:
             self.problem = None
-            self._log.info("The registry is back: {node} answers.", node=self._client.nodes.last)
+            self._log.info("The registry is reachable again: {node} answers.", node=self._client.nodes.last)
 
 
 def _batches(ids: list[str]) -> Iterable[list[str]]:

@@ -74,7 +74,7 @@ def _known(settings: object, type_: type[_T]) -> tuple[_T, dict[str, Any]]:
     """The fields of settings that are known, and all of them."""
     said: dict[str, Any] = converted(settings, dict[str, Any])
     if not is_shallow(said, DEPTH_MAX + 1):
-        raise NoAnswer(strange("it has too many lists or objects inside each other"))
+        raise NoAnswer(strange("too many levels of lists or objects"))
     return converted(said, type_), said
 
 
@@ -96,7 +96,7 @@ def reader(type_: type[_T]) -> Reader[_T]:
 def read_nothing(reply: Reply) -> None:
     """Reads an answer that says nothing but that it was done."""
     if reply.body:
-        raise NoAnswer(strange("there is more than was asked for"))
+        raise NoAnswer(strange("it has a body"))
 
 
 def read_backend(reply: Reply) -> Backend:
@@ -150,7 +150,7 @@ def refusal_of(reply: Reply) -> Refused | None:
         with suppress(NoAnswer):
             said = decoded(reply.body, _Problem)
     if said is None:
-        raise NoAnswer(f"answers with status {reply.status}, and not as a node does")
+        raise NoAnswer(f"answers with status {reply.status}, but not in the form of a node")
     refusal = NotFound if reply.status == HTTPStatus.NOT_FOUND else Refused
     return refusal(reply.status, said.code, said.message, reply.node)
 

@@ -122,10 +122,10 @@ class SseStream(Protocol):
         except NoAnswer as no_answer:
             self._give_up(str(no_answer))
         except Exception:
-            self._log.failure("A node told what could not be understood; it is asked again.")
-            self._give_up("tells what cannot be understood")
+            self._log.failure("A node sent events that cannot be read; asking again.")
+            self._give_up("sent events that cannot be read")
         if len(self.unread) > LINE_BYTES_MAX:
-            self._give_up("tells a line that does not end")
+            self._give_up("sent a line that is too long")
 
     def _read(self, document: bytes) -> None:
         id_ = ""
@@ -145,7 +145,7 @@ class SseStream(Protocol):
         self._on_unreadable(id_, problem)
         if self._unreadable == 1:
             self.unreadable = problem
-            self._log.warn("A node {problem}; the event is passed over.", problem=escaped(problem))
+            self._log.warn("A node {problem}; the event is skipped.", problem=escaped(problem))
             if not self.heard:
                 self._expect_more(READABLE_S_MAX)
         if self._unreadable > UNREADABLE_MAX and not self.heard:
@@ -153,7 +153,7 @@ class SseStream(Protocol):
 
     def _give_up(self, problem: str) -> None:
         """It is of no use, whatever it said before."""
-        self._log.error("A node {problem}; it is asked again.", problem=escaped(problem))
+        self._log.error("A node {problem}; asking again.", problem=escaped(problem))
         self.problem = problem
         self.end()
 

@@ -246,8 +246,8 @@ class Watch(AsyncIterator[Event]):
                 self._wake()
                 return True
             except Exception:
-                self._log.failure("Following {node} failed; another one is followed.", node=node)
-                problems[node] = "tells what cannot be understood"
+                self._log.failure("Following {node} failed; following another node.", node=node)
+                problems[node] = "sent events that cannot be read"
         if not self._away:
             self._away = True
             self.on_away(problems)
@@ -269,7 +269,7 @@ class Watch(AsyncIterator[Event]):
             if heard is not None:
                 return heard
             if node not in self._standbys:
-                raise NoAnswer("does not know any more where it stood")
+                raise NoAnswer("no longer knows the position to continue from")
 
     async def _follow_once(self, node: str) -> bool | None:
         """The same; None where the node was restarted, and it is better to ask again, or another one."""
@@ -305,7 +305,7 @@ class Watch(AsyncIterator[Event]):
             return None
         self._standbys.pop(node, None)
         if not stream.heard:
-            raise NoAnswer(stream.unreadable or "tells nothing")
+            raise NoAnswer(stream.unreadable or "sent no events")
         return True
 
     async def _refused(self, node: str, status: int, stream: SseStream) -> None:
@@ -371,7 +371,7 @@ class Watch(AsyncIterator[Event]):
 
     def _change(self, change: Change, node: str) -> None:
         if len(self._history.shown) >= LISTED_MAX and change.id not in self._history.shown:
-            raise NoAnswer("lists more than any node does")
+            raise NoAnswer("lists more objects than a node can have")
         before = self._history.shown.get(change.id)
         if self._history.note(change, self._clock.seconds()):
             body = dict(change.body)
@@ -389,7 +389,7 @@ class Watch(AsyncIterator[Event]):
                 except CancelledError:
                     raise
                 except Exception:
-                    self._log.failure("To find out where other nodes stand failed; it is tried again.")
+                    self._log.failure("Asking other nodes for their position failed; retrying.")
                 self._looking = deferLater(self._clock, STANDBY_APART_S if standing else SOONER_S)
                 with suppress(CancelledError):
                     await self._looking
@@ -473,6 +473,6 @@ class _Merging:
         if change is not None:
             (self.present if said.snapshot else self.missed).append(change)
             if len(self.present) + len(self.missed) > LISTED_MAX:
-                raise NoAnswer("lists more than any node does")
+                raise NoAnswer("lists more objects than a node can have")
         self.done = said.event == "synced"
         return self.done

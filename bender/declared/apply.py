@@ -34,7 +34,7 @@ LOOKS_APART_S = 0.2
 _OVERTAKEN = ("STALE", "CONFLICT", "NOT_FOUND")
 
 
-_NO_STATES = "does not list operators' states, as it is of an earlier release: none are known here"
+_NO_STATES = "is of an earlier release, which does not list operators' states: they are left out"
 
 
 @frozen
@@ -195,4 +195,6 @@ def _sent(change: ConfigChange) -> dict[str, Any]:
 
 
 def _overtaken(change: ConfigChange) -> str:
-    return f"somebody else has changed {change.id} since it was compared, and that stays; apply again to compare anew"
+    return (
+        f"somebody else has changed {change.id} meanwhile, and that change stays: apply the file again to compare anew"
+    )

@@ -157,7 +157,7 @@ def _movable(kind: Kind, name: str, fields: Fields, notes: list[str]) -> Fields:
         return fields
     notes.append(
         f"{kind.key(name)} has {', '.join(old)} from an earlier release: in the file it is under {META}, "
-        "which is the place for fields of your own"
+        "the place for fields of your own"
     )
     moved = {field: fields[field] for field in old}
     return {field: value for field, value in fields.items() if field not in old} | {META: {**meta, **moved}}

@@ -43,7 +43,7 @@ _STATE_FIELDS = ("state", "for", "until")
 _STATE_KEY = "APP/VERSION/HOST/PORT"
 _DAYS_MAX = LASTING_S_MAX / 86_400
 
-_OF_ONE_REQUEST = "is a condition of one request, and nothing that a backend has: leave it out"
+_OF_ONE_REQUEST = "is a condition of one request and not a field of a backend: leave it out"
 
 #: How tomllib says where the syntax is wrong.
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)\Z")
@@ -86,9 +86,9 @@ def read(text: str, now_ms: int) -> ParsedFile:
     except tomllib.TOMLDecodeError as error:
         problem = _syntax_problem(text, str(error))
     except RecursionError:
-        problem = Problem(None, "it has tables or arrays too deep inside each other")
+        problem = Problem(None, "the file has too many levels of tables or arrays")
     except ValueError:  # Python's limit, which tomllib passes on
-        problem = Problem(None, f"it has a number of more than {sys.get_int_max_str_digits()} digits")
+        problem = Problem(None, f"the file has a number of more than {sys.get_int_max_str_digits()} digits")
     return ParsedFile(Document(), (problem,))
 
 
@@ -104,8 +104,8 @@ def _syntax_problem(text: str, message: str) -> Problem:
     at = _AT.search(message)
     what = _AT.sub("", message).removesuffix(" (at end of document)")
     if at is None:  # at the end of the document
-        return Problem(text.count("\n") + 1, f"it is not TOML: {what} at the end")
-    return Problem(int(at[1]), f"it is not TOML: {what}", int(at[2]))
+        return Problem(text.count("\n") + 1, f"the file is not TOML: {what} at the end")
+    return Problem(int(at[1]), f"the file is not TOML: {what}", int(at[2]))
 
 
 @define
@@ -118,7 +118,7 @@ class _Reader:
         tables = (*KINDS, STATES)
         for key in content:
             if key not in tables:
-                self._note((key,), f"{key}: there is no such table, only {_listed(tables)}{did_you_mean(key, tables)}")
+                self._note((key,), f"{key}: is not a table: give {_listed(tables)}{did_you_mean(key, tables)}")
         objects = {table: self._objects(table, kind, content) for table, kind in KINDS.items()}
         return Document(objects["backends"], objects["frontends"], self._states(content))
 
@@ -295,7 +295,7 @@ def _unlike_json(value: Any) -> Iterator[str]:
     if isinstance(value, date | time):
         yield f"{value} is a date or time: put it in quotes"
     elif isinstance(value, float) and not isfinite(value):
-        yield f"{value} is not a number that JSON has"
+        yield f"{value} is not a number in JSON: give another value"
     elif isinstance(value, dict):
         for each in value.values():
             yield from _unlike_json(each)

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from bender.client import BenderError, Client, Consumer, NotFound, Refused, Registration
 from bender.client.drivers import APPLIED_S_MAX, Lack, until_applied
+from bender.client.objects import describe_serving
 from bender.client.responses import backend_of
 from bender.core.consumers import Report, down_by_most, labels, report_of
 from bender.core.members import canary_of
@@ -104,7 +105,7 @@ class Deploy:
         self._progress = progress
         self._reports = reports
         self._wall_ms = wall_ms
-        self._hold = Hold(reactor, client, plan.name, lambda problem: progress.notes(f"{problem}; it goes on trying."))
+        self._hold = Hold(reactor, client, plan.name, lambda problem: progress.notes(f"{problem}; retrying."))
         self._members_min = 0
         self._rates = Rates()
         self._look = Observation(0)
@@ -145,8 +146,8 @@ class Deploy:
             return await self._there_already()
         other = None if self._plan.force else await self._other_operator()
         if other is not None:
-            may = "a deploy of another operator may be under way"
-            return self._failed(f"{other}: {may}; nothing was changed, --force begins all the same")
+            may = "another operator may be deploying"
+            return self._failed(f"{other}: {may}; nothing was changed, add --force to begin anyway")
         await self._client.learn()  # a deploy takes long, and nodes come and go
         self._look = await self._looked()
         wanted = self._plan.members_wanted
@@ -156,7 +157,7 @@ class Deploy:
         self._progress.begins(found, self._look)
         self._tell_of_a_canary_that_ends()
         if not self._look.reported:
-            self._progress.notes("Nobody reports how many requests fail, so it goes by the members alone.")
+            self._progress.notes("No load balancer reports failed requests: the deploy watches the members alone.")
         self._tell_of_those_who_are_gone()
         return _Begun(ahead, wanted)
 
@@ -164,11 +165,11 @@ class Deploy:
         """How the backend is left where the deploy stops now, and what can be done about it, in a sentence."""
         name = self._plan.name
         if self._hold.under_way:
-            return f"{self._hold.id} was just being changed, or not, see bender backend history {shlex.quote(name)}"
+            return f"a change of {self._hold.id} may have been made: see bender backend history {shlex.quote(name)}"
         back = self._way_back()
         if not back:
-            return f"{self._hold.id} is as it was"
-        goes_on = "" if self._hold.settings["version"] == self._plan.version else "the same command goes on, and "
+            return f"{self._hold.id} is unchanged"
+        goes_on = "" if self._hold.settings["version"] == self._plan.version else "the same command continues, and "
         return f"{self._hold.id} is left with {self._serving()}; {goes_on}{command(name, back)} goes back"
 
     # The steps.
@@ -191,7 +192,9 @@ class Deploy:
 
     def _tell_of_those_who_are_gone(self) -> None:
         for name in self._gone:
-            self._progress.notes(f"{name} is gone: if it drives a load balancer, its traffic stays where it was.")
+            self._progress.notes(
+                f"{name} has disconnected: if it drives a load balancer, the traffic there stays as it was."
+            )
 
     async def _take(self, step: Step, wanted: int) -> None:
         condition = {"min_members": wanted} if step.switches and wanted else {}
@@ -201,7 +204,7 @@ class Deploy:
         except Refused as refusal:
             if refusal.code != "CONFLICT":
                 raise
-            raise _Worse("has too few members by now") from refusal
+            raise _Worse("has too few members now") from refusal
         self._rates = self._rates.from_now()
         await self._wait_for_drivers()
 
@@ -237,7 +240,7 @@ class Deploy:
         if not back:
             return self._failed(f"{self._new} {why}: nothing was changed")
         if self._look.members and not await self._hold.patiently(self._is_anybody_there):
-            left = f"nobody is there to go back to, and {self.whereabouts()}"
+            left = f"the version before has no members to go back to, and {self.whereabouts()}"
             return self._failed(f"{self._new} {why}, but {left}")
         try:
             await self._hold.change(back, force=True)  # whether anybody is there was looked at
@@ -315,17 +318,14 @@ class Deploy:
 
     def _serving(self, settings: Settings | None = None) -> str:
         """What serves now, or by other settings, and what its canary gets."""
-        settings = self._hold.settings if settings is None else settings
-        share = self._plan.share(settings)
-        canary = f", and {told(share)} of the traffic at {self._plan.version}" if share else ""
-        return f"{settings['app']} {settings['version']}{canary}"
+        return describe_serving(self._hold.settings if settings is None else settings)
 
     async def _there_already(self) -> DeployOutcome:
         """There is nothing to do; it is done if there are as many members as wanted, if that was said."""
         if self._hold.found["version"] == self._plan.version:
             text = f"{self._hold.id} serves {self._new} already"
         else:
-            text = f"{self._hold.id} is where these steps end already: {self._serving()}"
+            text = f"{self._hold.id} is already where these steps end: {self._serving()}"
         wanted = self._plan.members_min or 0
         self._look = Observation(len(await self._taking_traffic(self._plan.version)) if wanted else 0)
         if self._look.members < wanted:

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from bender.client import BenderError, Client
+from bender.client.objects import describe_serving
 from bender.core.difference import differences
-from bender.core.members import canary_of
 from bender.deploy.backend_update import ChangedMeanwhile
-from bender.deploy.plan import Settings, are_same, told
+from bender.deploy.plan import Settings, are_same
 
 #: Fields that say which version serves; others that somebody has changed are left to them.
 _VERSION_FIELDS = ("app", "version", "canary")
@@ -32,15 +32,15 @@ async def interruption(client: Client, name: str, found: Settings, mine: Setting
     """
     author = await _author(client, name, changed.seen)
     by = f"{changed}{f' ({author})' if author else ''}"
-    stops = "the deploy stops, and touches nothing"
+    stops = "the deploy stops and changes nothing more"
     if changed.seen is None:
-        return f"{by}: {stops}; {command(name, found)} creates it again as it was"
+        return f"{by}: {stops}; {command(name, found)} creates it again"
     what = ", ".join(differences(mine, changed.seen)) or "another setting"
-    now = f"{by}: {what}; {stops}: {serving(changed.seen)} serves now"
+    now = f"{by}: {what}; {stops}: {describe_serving(changed.seen)} serves now"
     back = {key: found.get(key) for key in _VERSION_FIELDS if found.get(key) != changed.seen.get(key)}
     if not back:
         return f"{now}, as before the deploy"
-    return f"{now}; {command(name, back)} goes back to what served before the deploy"
+    return f"{now}; {command(name, back)} restores what served before the deploy"
 
 
 async def _author(client: Client, name: str, seen: Settings | None) -> str:
@@ -54,13 +54,6 @@ async def _author(client: Client, name: str, seen: Settings | None) -> str:
         if same:
             return setting.author
     return ""
-
-
-def serving(settings: Settings) -> str:
-    """Return what serves a backend, and what its canary gets."""
-    canary = canary_of(settings)
-    share = "" if canary is None else f" with {told(float(canary.percent))} of the traffic at {canary.version}"
-    return f"{settings['app']} {settings['version']}{share}"
 
 
 def command(name: str, fields: Mapping[str, Any]) -> str:

@@ -19,4 +19,4 @@ def in_background(doing: Coroutine[Any, Any, None]) -> Deferred[None]:
 
 def _failed(failure: Any) -> None:
     if not failure.check(CancelledError, ConnectingCancelledError):
-        _log.failure("This should not have happened; the command goes on.", failure)
+        _log.failure("Unexpected error; the command continues.", failure)

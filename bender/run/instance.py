@@ -162,7 +162,7 @@ class InstanceKeeper:
                 before, host = host, await self._next_address(host)
             finally:
                 serving.cancel()
-            self._log.info("The address of this machine is {now} now, and no longer {before}.", now=host, before=before)
+            self._log.info("The address of this machine has changed from {before} to {now}.", now=host, before=before)
             id_, self._id = self._id, None
             if id_ is not None:
                 was_registered, self._is_registered = self._is_registered, False
@@ -197,7 +197,7 @@ class InstanceKeeper:
                 await self.deregister(0, "check-failed", is_said=True)
             elif self._id is None and passed >= self._plan.rise:
                 if self._was_registered:
-                    self._log.info("It serves again: it is registered again.")
+                    self._log.info("The instance serves again and is registered again.")
                 self._register(host)
 
     async def _until_served(self, host: str) -> None:
@@ -206,7 +206,7 @@ class InstanceKeeper:
         obstacle = await self._obstacle_at(host)
         if obstacle is None and self._holding.holder in (Holder.UNKNOWN, Holder.OTHER_SINCE):
             # So soon it is hardly the command.
-            self._log.warn("{where} answered before the command could: is something else running there?", where=where)
+            self._log.warn("{where} answered before the command could: is another process running there?", where=where)
             await deferLater(self._reactor, DOUBT_S)
             obstacle = await self._obstacle_at(host)
         wait_s = LOOK_S
@@ -216,7 +216,9 @@ class InstanceKeeper:
             wait_s = min(wait_s * LOOK_GROWTH, self._plan.check_apart_s)
             obstacle = await self._obstacle_at(host)
         if self._holding.holder is Holder.OTHER_BEFORE_IT:
-            self._log.warn("{clause}: it is taken for a proxy in front of it.", clause=self._holding.clause)
+            self._log.warn(
+                "{clause}: it is assumed to be a proxy in front of the command.", clause=self._holding.clause
+            )
 
     async def _obstacle_at(self, host: str) -> _Obstacle | None:
         """Return what speaks against registering it at a host.
@@ -226,7 +228,7 @@ class InstanceKeeper:
         if self._id is None or self._plan.check_path is not None:
             problem = await self._problem(self._check(host))
             if problem is not None:
-                return _Obstacle(self._account(host, problem), f"It {problem}")
+                return _Obstacle(self._account(host, problem), f"The instance {problem}")
         now = self._reactor.seconds()
         if not self._plan.any_process and (self._id is None or now >= self._look_at):
             self._holding = self._port.look(host, self._command)
@@ -263,7 +265,7 @@ class InstanceKeeper:
         except CancelledError:
             raise
         except Exception as error:
-            self._log.failure("This should not have happened; it is checked again.")
+            self._log.failure("Unexpected error in a check; the check is repeated.")
             return CheckFailed(f"cannot be checked ({error})")
         return None
 
@@ -320,7 +322,7 @@ class InstanceKeeper:
         try:
             applied = await removing.addTimeout(wait_s + REGISTRY_S_MAX, self._reactor)
         except (TimedOut, Unavailable):
-            outcome = "could not be deregistered: no node answers. It ends with its ttl."
+            outcome = "could not be deregistered: no node answers. It expires after its ttl."
         except Succeeded:
             level, outcome = LogLevel.info, "stays registered: another instance has registered under that id since."
         except BenderError as error:
@@ -333,8 +335,8 @@ class InstanceKeeper:
         else:
             level = LogLevel.info
             missing = applied.missing if applied else ()
-            also = f", but {', '.join(missing)} did not say so" if missing else ""
-            outcome = "was not registered any more." if wait_s and applied is None else f"is deregistered{also}."
+            also = f", but {', '.join(missing)} did not confirm it" if missing else ""
+            outcome = "was no longer registered." if wait_s and applied is None else f"is deregistered{also}."
             if is_said and not also:
                 return
         if was_registered:

@@ -131,7 +131,7 @@ class CommandSupervisor:
         if self._plan.kill_s is not None:
             self._kill_at = self._reactor.seconds() + self._plan.kill_s
             await deferLater(self._reactor, self._plan.kill_s)
-            self._log.warn("It did not end within {limit:g} s, and is killed.", limit=self._plan.kill_s)
+            self._log.warn("The command did not end within {limit:g} s and is killed.", limit=self._plan.kill_s)
             self.command.signal(signal.SIGKILL)
 
     async def _prepare(self) -> None:
@@ -159,9 +159,7 @@ class CommandSupervisor:
         elif not self._is_followed:
             self._is_followed = True
             self.command.follow()
-            self._log.info(
-                "The command has gone into the background, and is followed there: {rest}.", rest=_names(rest)
-            )
+            self._log.info("The command has gone into the background and is followed there: {rest}.", rest=_names(rest))
 
     def _say_how_it_ended(self, status: int) -> None:
         """Print what nobody expects of an end: that it was never registered, a signal, an end before its time."""
@@ -217,7 +215,7 @@ class CommandSupervisor:
         while True:
             told = self.command.end_rest()
             if told:
-                self._log.info("The command has left {rest} running, which is ended.", rest=_names(told))
+                self._log.info("The command has left {rest} running: ending it.", rest=_names(told))
             rest = self.command.processes()
             if not rest:
                 return

@@ -97,7 +97,9 @@ class Columns(SynchronousTestCase):
         """Each with its meaning."""
         result = CliRunner().invoke(bender, ["backend", "ls", "--help"], prog_name="bender")
         self.assertIn("\nBackends, columns:\n  NAME     The name of the backend.\n", result.output)
-        self.assertIn("\nMembers of one backend, columns:\n  HOST     The address of the member", result.output)
+        self.assertIn(
+            "\nMembers of one backend, columns:\n  HOST     The address or hostname of the member", result.output
+        )
 
 
 class Mistakes(SynchronousTestCase):
@@ -120,12 +122,12 @@ class Mistakes(SynchronousTestCase):
             (["ls", ""], "invalid value for '[APP]'"),
             (["ls", "a/b"], "invalid value for '[APP]': 'a/b' must be"),
             (["ls", "--meta=x"], "invalid value for '--meta': 'x' is not KEY=VALUE"),
-            (["ls", "--node="], "names no node"),
-            (["ls", "--node=a:b"], "'a:b' is no node"),
+            (["ls", "--node="], "no node is given"),
+            (["ls", "--node=a:b"], "'a:b' is not a node"),
             (["ls", "--token-file=/nowhere"], "'--token-file': File '/nowhere' does not exist"),
             (["ls", "--as="], "'' must be a name of 1 to 64 printable characters"),
             (["ls", "--as=" + "x" * 65], "must be a name of 1 to 64 printable characters"),
-            (["watch", "--only=onlin"], "'--only': 'onlin' is none of online, "),
+            (["watch", "--only=onlin"], "'--only': 'onlin' is not an event: give some of online, "),
             (["explain"], "missing argument 'APP/VERSION/HOST/PORT'"),
             (["register", WEB, "--weight=300"], "'--weight': 300 is not in the range"),
             (["deregister", WEB, "--wait=99"], "'--wait': '99' is out of range: give at least 0s and at most 60s"),
@@ -199,7 +201,7 @@ class Sources(SynchronousTestCase):
         ):
             with CliRunner().isolation(env=environment), redirect_stderr(StringIO()) as said:
                 self.assertEqual(run_command(bender, arguments), 2)
-            self.assertIn(f"bender: invalid value for {source}: '[a:b:c]' is no node", said.getvalue())
+            self.assertIn(f"bender: invalid value for {source}: '[a:b:c]' is not a node", said.getvalue())
 
 
 class Empty(SynchronousTestCase):

@@ -58,9 +58,15 @@ class Ids(WordCase):
 
     def test_what_is_no_id(self) -> None:
         """It is quoted, or the part of it that is wrong named."""
-        self.refused("'web/1' is not an id, such as web/1.2.0/10.0.0.5/8080", registration_id, ("web/1",))
         self.refused(
-            "'a b c d e' is not an id, such as web/1.2.0/10.0.0.5/8080", registration_id, ("a", "b", "c", "d", "e")
+            "'web/1' is not an id: give APP/VERSION/HOST/PORT, such as web/1.2.0/10.0.0.5/8080",
+            registration_id,
+            ("web/1",),
+        )
+        self.refused(
+            "'a b c d e' is not an id: give APP/VERSION/HOST/PORT, such as web/1.2.0/10.0.0.5/8080",
+            registration_id,
+            ("a", "b", "c", "d", "e"),
         )
         self.refused("port: must be a number", registration_id, ("web/1/h/0",))
         self.refused("host: must be", registration_id, ("web/1/a b/1",))
@@ -80,7 +86,7 @@ class Names(WordCase):
 
     def test_an_id_in_place_of_a_name(self) -> None:
         """It is said what to give."""
-        self.refused("give only the name of it, such as 'web' or '1.2.0'", Name().convert, "web/1.2.0", None, None)
+        self.refused("give the name alone, such as 'web' or '1.2.0'", Name().convert, "web/1.2.0", None, None)
         error = self.assertRaises(click.BadParameter, Name().convert, "", None, None)
         self.assertEqual(error.message, "'' must have 1 to 255 characters")
 
@@ -145,9 +151,9 @@ class Settings(WordCase):
     def test_what_has_no_parts(self) -> None:
         """It is named, and so is an empty key."""
         pairs = self.pairs("balance.x=1")
-        self.refused("'balance' is not an object, and has no 'x'", merged, {"balance": "random"}, pairs)
+        self.refused("'balance' is not an object, so it has no 'x'", merged, {"balance": "random"}, pairs)
         for word in (".a=1", "a.=1", "a..b=1"):
-            self.refused("is not a KEY, or several with dots", SettingParam().convert, word, None, None)
+            self.refused("is not a KEY: give a field, or a path with dots", SettingParam().convert, word, None, None)
 
     def test_a_whole_and_a_part_of_it(self) -> None:
         """Which of them counts would depend on their order."""
@@ -197,7 +203,9 @@ class EventNames(WordCase):
 
     def test_one_that_never_comes(self) -> None:
         """Who waits for it would wait for ever."""
-        self.refused("'onlin' is none of online, offline,", Events().convert, "online,onlin", None, None)
+        self.refused(
+            "'onlin' is not an event: give some of online, offline,", Events().convert, "online,onlin", None, None
+        )
 
 
 class Percentages(WordCase):
@@ -210,6 +218,6 @@ class Percentages(WordCase):
     def test_what_are_no_steps(self) -> None:
         """What is no number, or does not rise."""
         for text in ("", "x", "5,", "5 25", "1_0", "\u0665", "nan", "inf", "1e400", "-1", "5."):
-            self.refused("is not percentages", Steps().convert, text, None, None)
+            self.refused("is not a list of percentages", Steps().convert, text, None, None)
         for text in ("25,5", "5,5", "0,100", "50,101", "100.1"):
             self.refused("does not rise", Steps().convert, text, None, None)

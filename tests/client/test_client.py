@@ -232,7 +232,7 @@ class Nowhere(ClientCase):
             client = self.client(ONE, TWO)
             self.result(client.register(*WEB))
             self.assertEqual(client.nodes.last, f"{TWO}:1729")
-            self.assertEqual(self.problems.pop()[1], "answers with status 403, and not as a node does")
+            self.assertEqual(self.problems.pop()[1], "answers with status 403, but not in the form of a node")
 
     def test_nothing_is_learned_from_what_is_no_node(self) -> None:
         """Whatever it says of itself."""
@@ -291,7 +291,7 @@ class Strange(ClientCase):
             client = self.client(ONE, learns=False)
             for question in self.questions(client):
                 error = self.failure(question, Unavailable)
-                self.assertIn("answers what no node does (", str(error))
+                self.assertIn("sent an invalid answer (", str(error))
             self.result(client.close())
 
     def test_a_setting_without_anything_in_it(self) -> None:

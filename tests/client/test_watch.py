@@ -454,7 +454,7 @@ class Elsewhere(WatchCase):
             self.assertEqual(watcher.named(), ["synced snapshot"])
             self.assertEqual(watcher.watch.node, f"{TWO}:1729")
             self.assertEqual({node for node, _ in self.problems}, {f"{ONE}:1729"})
-            self.assertIn("answers what no node does", self.problems[0][1])
+            self.assertIn("sent an invalid answer", self.problems[0][1])
             self.problems.clear()
 
     def test_more_than_any_node_lists(self) -> None:
@@ -464,7 +464,7 @@ class Elsewhere(WatchCase):
             self.up(port)
         watcher = self.watch(self.client(ONE, learns=False))
         self.assertEqual(len(watcher.events), 2)
-        self.assertIn((f"{ONE}:1729", "lists more than any node does"), self.problems)
+        self.assertIn((f"{ONE}:1729", "lists more objects than a node can have"), self.problems)
 
     def test_bytes_alone_say_nothing(self) -> None:
         """One in a while, or comments, keep no watcher waiting that has another node to go to."""

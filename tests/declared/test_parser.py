@@ -17,7 +17,7 @@ version = "1.2.0"
 """
 
 
-TOO_DEEP = "it has tables or arrays too deep inside each other"
+TOO_DEEP = "the file has too many levels of tables or arrays"
 
 
 class ReadingCase(SynchronousTestCase):
@@ -115,9 +115,9 @@ class Declaring(ReadingCase):
 class Mistakes(ReadingCase):
     def test_syntax(self) -> None:
         """It is said with line and column."""
-        self.wrong("[backends.shop]\napp = web\n", "2:7: it is not TOML: Invalid value")
-        self.wrong("a = [\n", "2: it is not TOML: Invalid value at the end")
-        self.wrong("[a]\n[a]\n", "2:3: it is not TOML: Cannot declare ('a',) twice")
+        self.wrong("[backends.shop]\napp = web\n", "2:7: the file is not TOML: Invalid value")
+        self.wrong("a = [\n", "2: the file is not TOML: Invalid value at the end")
+        self.wrong("[a]\n[a]\n", "2:3: the file is not TOML: Cannot declare ('a',) twice")
 
     def test_depth(self) -> None:
         """What is too deep to be read is a problem, and not a crash."""
@@ -131,14 +131,14 @@ class Mistakes(ReadingCase):
 
     def test_long_numbers(self) -> None:
         """What Python does not convert is a problem, and not a crash."""
-        self.wrong("a = " + "1" * 5000, " it has a number of more than 4300 digits")
+        self.wrong("a = " + "1" * 5000, " the file has a number of more than 4300 digits")
         for number in ("1" * 4000, "0x" + "f" * 5000):
             for field in ("maxconn = ", "meta.a = ", "app = "):
                 self.assertNotEqual(self.problems(f"[backends.shop]\n{field}{number}\n"), [])
 
     def test_tables(self) -> None:
         """Those that do not exist are named with those that do."""
-        hint = "there is no such table, only backends, frontends and states, did you mean backends?"
+        hint = "is not a table: give backends, frontends and states, did you mean backends?"
         self.wrong('[backend.shop]\napp = "web"', f"1: backend: {hint}")
         self.wrong("backends = 1", "1: backends: must be tables such as [backends.NAME]")
         self.wrong("[backends]\nshop = 1", "2: backends.shop: must be a table: [backends.NAME]")

@@ -224,7 +224,9 @@ async def test_guard(cluster: Cluster, shell: Shell) -> None:
     assert "n1 lists one member of web as suspect, for another 10 min at most.\n" in status
     assert "suspect at n1 (node-lost)" in shell.done("explain", id_, at(node))
     assert json.loads(shell.done("guard", "ls", "--json", at(node)))[0]["app"] == "web"
-    assert shell.done("guard", "end", "web", at(node)) == "No member of web is kept listed on suspicion any more.\n"
+    assert (
+        shell.done("guard", "end", "web", at(node)) == "The guard of web has ended: its suspect members are hidden.\n"
+    )
     assert shell.done("ls", at(node)) == ""
     end = shell.bender("guard", "end", "web", at(node))
     assert end.returncode == 1
@@ -254,10 +256,10 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     canary = 'canary={"version": "2", "percent": 5}'
     said = shell.done("backend", "set", "shop", "--version=1.2.0", "meta.note=hi", canary, here)
     changes = "  version 1 → 1.2.0\n  meta.note hi\n  canary 5 % of 2\n"
-    assert said == f"backend/shop is set: web 1.2.0, and 5 % at 2.\n{changes}"
+    assert said == f"backend/shop is set: web 1.2.0 with 5 % of the traffic at 2.\n{changes}"
     ends = "backend/shop is set: web 1.2.0.\n  canary 2 ended\n"
     assert shell.done("backend", "set", "shop", "canary=null", here) == ends
-    assert shell.done("backend", "set", "shop", "canary=null", here) == "backend/shop is as it was: web 1.2.0.\n"
+    assert shell.done("backend", "set", "shop", "canary=null", here) == "backend/shop is unchanged: web 1.2.0.\n"
     more = ['health={"path":"/"}', 'meta={"note":"hi"}']
     assert shell.table("backend", "ls", here) == [["shop", "web", "1.2.0", "1", *more]]
     assert shell.table("backend", "ls", "shop", here) == [["10.0.0.5", "8080", "1", "web", "1.2.0"]]
@@ -267,8 +269,8 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     end = shell.bender("backend", "set", "shop", "--version=2", "--min-members=1", here)
     few = "bender: web 2 has 0 of 1 required members online: nothing was changed.\n"
     assert (end.returncode, end.stderr) == (1, few)
-    way = "Its canary 2 gets 5 % of the traffic: bender backend set shop canary=null ends it.\n"
-    back = f"backend/shop is set back: web 1.2.0, and 5 % at 2.\n  canary 5 % of 2\n{way}"
+    way = "Its canary 2 gets 5 % of the traffic: to end it, run bender backend set shop canary=null\n"
+    back = f"backend/shop is rolled back: web 1.2.0 with 5 % of the traffic at 2.\n  canary 5 % of 2\n{way}"
     assert shell.done("rollback", "shop", here) == back
     said = shell.done("rollback", "shop", "--json", "--as=Jürgen", here)
     assert json.loads(said)["canary"] is None
@@ -295,7 +297,7 @@ async def test_frontends(shared: Cluster, shell: Shell) -> None:
     await registered(node, "web/1/10.0.0.5/8080")
     end = shell.bender("frontend", "set", "www", here)
     unserved = "bender: frontend/www is new; it has no backend: requests get 503 until it has one.\n"
-    assert (end.returncode, end.stdout, end.stderr) == (0, "frontend/www is created: backend none yet.\n", unserved)
+    assert (end.returncode, end.stdout, end.stderr) == (0, "frontend/www is created: no backend yet.\n", unserved)
     said = shell.done("frontend", "set", "www", "--backend=shop", "bind=*:80", "--json", here)
     assert [json.loads(said)] == json.loads(await answered(node, "/frontends"))
     assert shell.table("frontend", "ls", here) == [["www", "shop", 'bind="*:80"']]
@@ -321,12 +323,12 @@ async def test_frontends(shared: Cluster, shell: Shell) -> None:
     assert shell.done("frontend", "set", "www", "bind=*:81", here) == f"frontend/www is set: backend shop.\n{changed}"
     rows = shell.table("frontend", "history", "www", here)
     assert rows[0][4:] == ["shop", "bind", "*:81", "(was", "*:80)"]
-    assert shell.done("frontend", "rollback", "www", here).startswith("frontend/www is set back: backend shop.\n")
+    assert shell.done("frontend", "rollback", "www", here).startswith("frontend/www is rolled back: backend shop.\n")
     assert json.loads(await answered(node, "/frontends/www"))["bind"] == "*:80"
     rules = [["path", "/", "typo", "no", "such", "backend"], ["all", "others", "tpyo", "no", "such", "backend"]]
     assert shell.table("frontend", "ls", "api", here) == rules
     end = shell.bender("rollback", "www", here)
-    way = "but there is a frontend/www: to set that back, bender frontend rollback www.\n"
+    way = "but there is a frontend/www: to roll it back, run bender frontend rollback www.\n"
     assert (end.returncode, end.stderr) == (1, f"bender: there is no backend/www, {way}")
     end = shell.bender("frontend", "set", "wwww", "--json", here)
     assert "is new, the nearest name that exists is www; it has no" in json.loads(end.stdout)["warnings"][0]
@@ -357,7 +359,7 @@ async def test_the_status_of_all_nodes_from_one(cluster: Cluster, shell: Shell) 
     await nodes[2].ended()
     shown = shell.done("status", at(*nodes))
     assert f"\n127.0.0.1:{nodes[2].api_port} does not answer (connection refused).\n" in shown
-    assert re.search(rf"127.0.0.1:{nodes[2].api_port} +away", shown)
+    assert re.search(rf"127.0.0.1:{nodes[2].api_port} +unreachable", shown)
     end = shell.bender("diff", at(*nodes))
     assert (end.returncode, end.stdout) == (1, "")
     assert end.stderr == f"bender: 127.0.0.1:{nodes[2].api_port} does not answer (connection refused).\n"
@@ -458,7 +460,7 @@ async def test_watching_in_vain_says_so(cluster: Cluster, shell: Shell) -> None:
     """Once, and goes on trying."""
     node = cluster.node()
     with watching(shell, "--only=synced", at(node)) as (process, said):
-        vain = f"bender: 127.0.0.1:{node.api_port} does not answer (connection refused); it goes on trying.\n"
+        vain = f"bender: 127.0.0.1:{node.api_port} does not answer (connection refused); retrying.\n"
         await until("it says so", lambda: said.read_text() != "")
         node.start()
         await node.ready()
@@ -527,7 +529,7 @@ async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
     """A full disk is no reason for a traceback, and a closed stdout none for an error."""
     node = await empty(shared)
     await registered(node)
-    why = "bender: what was asked for cannot be written (No space left on device).\n"
+    why = "bender: the output cannot be written (No space left on device).\n"
     for command in (["ls", at(node)], ["ls", "--json", at(node)], ["ls", "--help"]):
         assert shell.written(">/dev/full", *command) == (1, why)
     assert shell.written(">&-", "ls", at(node)) == (0, "")
@@ -543,9 +545,12 @@ async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
     ("arguments", "why"),
     [
         (["ls", "--meta=x=1", "--meta=x=2"], "invalid value for '--meta': 'x' is given twice"),
-        (["explain", "a/b"], "'APP/VERSION/HOST/PORT': 'a/b' is not an id, such as web/1.2.0/10.0.0.5/8080"),
+        (
+            ["explain", "a/b"],
+            "'APP/VERSION/HOST/PORT': 'a/b' is not an id: give APP/VERSION/HOST/PORT, such as web/1.2.0/10.0.0.5/8080",
+        ),
         (["register", "--app=web", "--port=80"], "--version, --host missing"),
-        (["register", WEB, "--app=web"], "--app is a part of APP/VERSION/HOST/PORT"),
+        (["register", WEB, "--app=web"], "--app is already a part of APP/VERSION/HOST/PORT"),
         (["backend", "set", "shop", "version=1"], "version is an option: give --version 1"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",

@@ -67,7 +67,7 @@ async def test_rehearsed(cluster: Cluster, shell: Shell) -> None:
     rehearse = ["deploy", "shop", "--dry-run", at(node)]
     assert shell.done(*rehearse, "2", "--steps=20,100", "--every=1m").splitlines() == [
         "backend/shop serves web 1; web 2 has 2 members.",
-        "Nobody reports how many requests fail, so it goes by the members alone.",
+        "No load balancer reports failed requests: the deploy watches the members alone.",
         "1 of 2: web 2 would get 20 % of the traffic, and be watched for 60 s.",
         "2 of 2: web 2 would serve alone, and be watched for 5 s.",
         "Nothing was changed: backend/shop would serve web 2.",
@@ -86,9 +86,9 @@ async def test_a_switch(cluster: Cluster, shell: Shell) -> None:
     (node,) = await shop(cluster)
     assert shell.done("deploy", "shop", "2", "--min-members=2", "--watch=1", at(node)).splitlines() == [
         "backend/shop serves web 1; web 2 has 2 members.",
-        "Nobody reports how many requests fail, so it goes by the members alone.",
+        "No load balancer reports failed requests: the deploy watches the members alone.",
         "1 of 1: web 2 serves alone, and is watched for 1 s.",
-        "1 of 1: well after 1 s, 2 members.",
+        "1 of 1: good after 1 s, 2 members.",
         "backend/shop serves web 2.",
     ]
     assert shell.done("deploy", "shop", "2", at(node)) == "backend/shop serves web 2 already.\n"
@@ -99,10 +99,10 @@ async def test_a_switch(cluster: Cluster, shell: Shell) -> None:
 async def test_steps(cluster: Cluster, shell: Shell) -> None:
     (node,) = await shop(cluster)
     said = shell.done("deploy", "shop", "2", *STEPS, at(node)).splitlines()
-    assert [line for line in said if "well" in line] == [
-        "1 of 3: well after 2 s, 2 members.",
-        "2 of 3: well after 2 s, 2 members.",
-        "3 of 3: well after 1 s, 2 members.",
+    assert [line for line in said if "good" in line] == [
+        "1 of 3: good after 2 s, 2 members.",
+        "2 of 3: good after 2 s, 2 members.",
+        "3 of 3: good after 1 s, 2 members.",
     ]
     assert await settings(node) == [("1", None), ("1", 20), ("1", 50), ("2", None)]
 
@@ -172,11 +172,10 @@ async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
     assert process.returncode == 1
     assert err.startswith("bender: backend/shop was changed by somebody else (")
     assert (
-        "): version 1 → 3; the deploy stops, and touches nothing: web 3 with 20 % of the traffic at 2 serves now" in err
+        "): version 1 → 3; the deploy stops and changes nothing more: web 3 with 20 % of the traffic at 2 serves now"
+        in err
     )
-    assert err.endswith(
-        "; bender backend set shop --version 1 canary=null goes back to what served before the deploy.\n"
-    )
+    assert err.endswith("; bender backend set shop --version 1 canary=null restores what served before the deploy.\n")
     assert await settings(node) == [("1", None), ("1", 20), ("3", 20)]
 
 
@@ -199,7 +198,7 @@ async def test_nodes_that_are_killed(cluster: Cluster, shell: Shell) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @ensureDeferred
 async def test_stopped(cluster: Cluster, shell: Shell, number: int) -> None:
-    """The canary stays, how to go on and back is said, and the same command goes on."""
+    """The canary stays, how to go on and back is said, and the same command continues."""
     (node,) = await shop(cluster)
     command = ("deploy", "shop", "2", *STEPS, at(node))
     with begun(shell, *command) as process:
@@ -208,7 +207,7 @@ async def test_stopped(cluster: Cluster, shell: Shell, number: int) -> None:
         _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert is_sentence(err), err
-    assert "stopped: backend/shop is left with web 1, and 20 % of the traffic at 2; the same command goes on" in err
+    assert "stopped: backend/shop is left with web 1 with 20 % of the traffic at 2; the same command continues" in err
     back = re.search(r"bender (.*) goes back", err)
     assert back is not None
     assert await is_set(node, "1", 20)

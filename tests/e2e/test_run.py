@@ -224,7 +224,7 @@ async def test_one_that_is_ill_now_and_then(runs: Any, shared: Cluster) -> None:
         run.mend(how)
         await run.listed(node)
     assert run.noted()[1:] == ["serves"]
-    assert run.stderr.count("It serves again") == 2
+    assert run.stderr.count("The instance serves again") == 2
 
 
 @pytest_twisted.ensureDeferred

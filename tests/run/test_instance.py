@@ -73,7 +73,7 @@ class Moving(ReportingCase):
         self.begin_at(NEW)
         lines = self.lines_in(7)
         self.assertEqual(self.hosts(), [NEW])
-        self.assertIn(f"The address of this machine is {NEW} now, and no longer {OLD}.", lines)
+        self.assertIn(f"The address of this machine has changed from {OLD} to {NEW}.", lines)
         self.assertIn(f"registration/web/1/{OLD}/8080 is deregistered.", lines)
 
     def test_a_second_address(self) -> None:
@@ -157,7 +157,7 @@ class Holders(ReportingCase):
         self.port.holding = Holding(Holder.OTHER_BEFORE_IT, CLAUSE)
         self.serve()
         self.run_it()
-        self.assertEqual(self.lines, [f"{CLAUSE}: it is taken for a proxy in front of it."])
+        self.assertEqual(self.lines, [f"{CLAUSE}: it is assumed to be a proxy in front of the command."])
         self.network.pass_time(1)
         self.assertTrue(self.listed())
 
@@ -341,7 +341,7 @@ class NeverRegistered(ReportingCase):
         self.result(self.client(ONE).deregister(ID))
         self.runner.signalled(signal.SIGTERM)
         self.network.pass_time(1)
-        self.assertEqual(self.lines[-1], f"{ID} was not registered any more.")
+        self.assertEqual(self.lines[-1], f"{ID} was no longer registered.")
 
 
 class OnceSaid(ReportingCase):
@@ -353,5 +353,5 @@ class OnceSaid(ReportingCase):
         self.serve()
         self.network.pass_time(2)
         self.page.code = 500
-        self.assertEqual(self.lines_in(4), ["It answers / with 500, 2 times in a row: it is deregistered."])
+        self.assertEqual(self.lines_in(4), ["The instance answers / with 500, 2 times in a row: it is deregistered."])
         self.assertFalse(self.listed())

@@ -239,7 +239,9 @@ class Reporting(ReportingCase):
         self.serve()
         self.network.pass_time(1)
         self.page.code = 500
-        self.assertEqual(self.lines_in(5), ["It answers /health with 500, 3 times in a row: it is deregistered."])
+        self.assertEqual(
+            self.lines_in(5), ["The instance answers /health with 500, 3 times in a row: it is deregistered."]
+        )
         self.assertEqual(self.lines_in(65), [f"not registered: {HOST}:8080 answers /health with 500."])
         self.page.code = 200
         self.assertEqual(self.lines_in(10), [])
