@@ -6,44 +6,16 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import replace as evolve
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
-from bender.client import Client, Refused, Stand, Watch, watch
+from bender.client import Client, Refused, Stand, watch
 from bender.client.sse import LINE_BYTES_MAX, SILENCE_S_MAX, UNREADABLE_MAX, SseStream
-from bender.client.watch import BEGINNING_S_MAX, FOLLOWED_S_MAX, LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
-from bender.core.model import RegistrationRequest
-from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page, Watcher
-
-
-def instance(port: int, version: str = "1") -> RegistrationRequest:
-    return RegistrationRequest("web", version, "10.9.9.9", port)
-
-
-class WatchCase(ClientCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.client_of_all = self.client(*ALL)
-
-    def watch(self, client: Client | None = None, **selection: str) -> Watcher:
-        watcher = Watcher((client or self.client_of_all).watch(**selection))
-        self.addCleanup(self.end, watcher)
-        self.network.pass_time(1)
-        return watcher
-
-    def end(self, watcher: Watcher) -> None:
-        self.result(watcher.watch.aclose())
-        self.successResultOf(watcher.taking)
-
-    def up(self, port: int, host: str = THREE, version: str = "1") -> None:
-        self.node(host).register(instance(port, version))
-        self.network.settle()
-
-    def down(self, port: int, host: str = THREE) -> None:
-        self.node(host).deregister(instance(port).key)
-        self.network.settle()
+from bender.client.watch import BEGINNING_S_MAX, STANDBY_APART_S, WAITING_MAX
+from tests.client.cluster import ALL, ONE, THREE, TWO, Page, Watcher
+from tests.client.watch_case import WatchCase, instance
 
 
 class Following(WatchCase):
@@ -199,182 +171,6 @@ class Standing(WatchCase):
         self.assertEqual((len({*instances}), instances[2]), (3, "own"))
         self.assertCountEqual([each.instance for each in self.node(ONE).consumers.shown()], instances)
         self.assertIsNone(self.client_of_all.watch().instance)
-
-
-class Surviving(WatchCase):
-    """The node that is followed is gone."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.up(1)
-        self.watcher = self.watch()
-        self.watcher.named()
-        self.network.pass_time(6)  # so that it is known where the others stand
-
-    def test_killed(self) -> None:
-        """It goes on at another one at once, with nothing missing and nothing twice."""
-        self.up(2)
-        self.machines[ONE].kill(settle=False)
-        self.node(THREE).register(instance(3))
-        self.down(3)
-        self.up(4)
-        self.network.pass_time(1)
-        self.assertEqual(
-            self.watcher.named(),
-            ["online 2 registered", "online 3 registered", "offline 3 deregistered", "online 4 registered"],
-        )
-        self.assertEqual(self.watcher.watch.node, f"{TWO}:1729")
-
-    def test_taking_leave(self) -> None:
-        """It is the same."""
-        self.machines[ONE].leave()
-        self.up(2)
-        self.network.pass_time(1)
-        self.assertEqual(self.watcher.named(), ["online 2 registered"])
-
-    def test_cut_off(self) -> None:
-        """It is noticed when it does not answer any more, and all is told that happened meanwhile."""
-        self.network.cut = {ONE}
-        self.up(2)
-        self.network.pass_time(5)
-        self.down(2)
-        self.network.pass_time(STANDBY_APART_S + FOLLOWED_S_MAX)
-        named = self.watcher.named()
-        self.assertEqual(
-            [each for each in named if each.split()[1] == "2"], ["online 2 registered", "offline 2 deregistered"]
-        )
-        self.assertIn(self.watcher.watch.node, (f"{TWO}:1729", f"{THREE}:1729"))
-
-    def test_cut_off_where_there_is_no_other(self) -> None:
-        """It is followed on, until it has said nothing for a while."""
-        for host in (TWO, THREE):
-            self.machines[host].kill()
-        self.network.pass_time(5)
-        self.up(2, ONE)
-        stream = self.watcher.watch._stream
-        self.network.cut = {ONE}
-        self.network.pass_time(SILENCE_S_MAX - 5)
-        self.assertIs(self.watcher.watch._stream, stream)
-        self.network.pass_time(15)
-        self.assertIsNot(self.watcher.watch._stream, stream)
-
-    def test_one_after_the_other(self) -> None:
-        """Each starts again, and is gone again."""
-        expected: list[str] = []
-        told: list[str] = []
-        for i in range(12):
-            host, other = ALL[i % 3], ALL[(i + 1) % 3]
-            self.machines[host].kill()
-            self.up(100 + i, host=other)
-            self.down(100 + i, host=other)
-            self.network.pass_time(1)
-            self.start(host)
-            self.network.pass_time(8)
-            expected += [f"online {100 + i} registered", f"offline {100 + i} deregistered"]
-            told += [each for each in self.watcher.named() if each.split()[1] != "1"]
-        self.assertEqual(told, expected)
-
-    def test_one_that_was_restarted_meanwhile(self) -> None:
-        """It is asked from where it stood after that, and tells what was missed since."""
-        for host in (TWO, THREE):
-            self.machines[host].kill()
-            self.start(host)
-        self.network.pass_time(12)
-        self.watcher.named()
-        self.machines[ONE].kill(settle=False)
-        self.node(THREE).register(instance(2))
-        self.down(2)
-        self.network.pass_time(2)
-        told = [each for each in self.watcher.named() if each.split()[1] == "2"]
-        self.assertEqual(told, ["online 2 registered", "offline 2 deregistered"])
-
-    def test_all_of_them(self) -> None:
-        """It goes on when there is one again; what nobody tells any more is told as missed."""
-        for host in ALL:
-            self.machines[host].kill()
-        self.network.pass_time(10)
-        for host in ALL:
-            self.start(host)
-        self.network.pass_time(3)
-        self.up(2)
-        self.network.pass_time(3)
-        self.assertEqual(self.watcher.named(), ["offline 1 missed", "online 2 registered"])
-
-    def test_replaced_meanwhile(self) -> None:
-        """The node is there again when somebody who was slow goes on: another one tells what was missed, and how."""
-        taking, self.watcher.taking = self.watcher.taking, Deferred()
-        taking.cancel()
-        self.failureResultOf(taking, CancelledError)
-        for port in range(1000, 1000 + 2 * WAITING_MAX):
-            self.node(ONE).register(evolve(instance(port), ttl_s=3600.0))
-        self.network.pass_time(3)
-        self.machines[ONE].kill()
-        self.network.pass_time(1)
-        self.start(ONE)
-        self.network.pass_time(3)
-        self.up(2)
-        self.down(2)
-        self.network.pass_time(1)
-        watcher = Watcher(self.watcher.watch)
-        self.watcher.taking = watcher.taking
-        self.network.pass_time(5)
-        self.assertEqual(
-            [each for each in watcher.named() if len(each.split()[1]) == 1],
-            ["offline 1 expired", "online 2 registered", "offline 2 deregistered"],
-        )
-
-    def test_who_watches_may_be_told(self) -> None:
-        """That no node can be followed, once each time."""
-        told: list[list[str]] = []
-        self.watcher.watch.on_away = lambda problems: told.append([*problems])
-        self.machines[ONE].kill()
-        self.network.pass_time(5)
-        self.assertEqual(told, [])
-        for host in (TWO, THREE):
-            self.machines[host].kill()
-        self.network.pass_time(5)
-        self.assertEqual([sorted(nodes) for nodes in told], [[f"{host}:1729" for host in ALL]])
-        for host in ALL:
-            self.start(host)
-        self.network.pass_time(5)
-        for host in ALL:
-            self.machines[host].kill()
-        self.network.pass_time(5)
-        self.assertEqual(len(told), 2)
-
-    def test_before_there_was_a_snapshot(self) -> None:
-        """There is one anyway."""
-        self.machines[ONE].kill()
-        watch: Watch = self.client(ONE, TWO).watch()
-        watcher = Watcher(watch)
-        self.addCleanup(self.end, watcher)
-        self.network.pass_time(1)
-        self.assertEqual(watcher.named(), ["online 1 snapshot", "synced snapshot"])
-
-
-class Learning(WatchCase):
-    def test_one_node_is_enough(self) -> None:
-        """It knows where the others are."""
-        watcher = self.watch(self.client(ONE))
-        self.network.pass_time(6)
-        self.machines[ONE].kill()
-        self.up(1)
-        self.network.pass_time(1)
-        self.assertEqual(watcher.named(), ["synced snapshot", "online 1 registered"])
-
-    def test_nodes_that_took_their_leave(self) -> None:
-        """Nobody waits for what they could tell of before the only other one was replaced."""
-        self.machines[THREE].leave()
-        watcher = self.watch(self.client(ONE))
-        self.network.pass_time(STANDBY_APART_S * LEARNED_EACH - 4)
-        self.machines[TWO].leave()  # just before it is learned who is there
-        self.network.pass_time(8)
-        self.machines[ONE].kill()
-        self.start(ONE)
-        self.network.pass_time(10)
-        self.up(1, host=ONE)
-        self.network.pass_time(5)
-        self.assertEqual(watcher.named(), ["synced snapshot", "online 1 registered"])
 
 
 class Elsewhere(WatchCase):
