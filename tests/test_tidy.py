@@ -76,10 +76,7 @@ LONG_FILES = {
     "bender.exchange.wire",
     "bender.node.node",
     "bench.scale",
-    "tests.client.test_watch",
     "tests.deploy.test_deploy",
-    "tests.e2e.test_cli",
-    "tests.run.test_supervisor",
     "tests.simulation.oracle",
 }
 
