@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from twisted.application import service
-from twisted.internet import interfaces, protocol
+from twisted.internet import base, interfaces, protocol
 from twisted.protocols import basic
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
@@ -128,6 +128,14 @@ class Source:
                 t.id for s in each.body if isinstance(s, ast.Assign) for t in s.targets if isinstance(t, ast.Name)
             )
 
+    def annotated(self) -> Iterator[tuple[str, ast.expr]]:
+        """The names of arguments, attributes and variables that have a type, and that type."""
+        for node in self.nodes:
+            if isinstance(node, ast.arg) and node.annotation is not None:
+                yield node.arg, node.annotation
+            elif isinstance(node, ast.AnnAssign):
+                yield ast.unparse(node.target).rpartition(".")[2], node.annotation
+
 
 def sources(folder: str) -> list[Source]:
     return [Source(path) for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -136,7 +144,7 @@ def sources(folder: str) -> list[Source]:
 def called_by_twisted() -> set[str]:
     """All names that Twisted's own classes and interfaces use, of the modules that we build upon."""
     names = {"optFlags", "optParameters"}  # looked up by name only
-    for module in (basic, http, interfaces, iweb, protocol, resource, server, service, usage):
+    for module in (base, basic, http, interfaces, iweb, protocol, resource, server, service, usage):
         for thing in vars(module).values():
             if isinstance(thing, InterfaceClass):
                 names.update(thing.names(all=True))
@@ -261,6 +269,16 @@ class Style(TidyCase):
                     places[each.name].append(source.name)
         self.assertGreater(len(places), 100)
         self.assertEqual({name: modules for name, modules in places.items() if len(modules) > 1}, {})
+
+    def test_a_reactor_has_a_type(self) -> None:
+        """It is `bender.net.reactor.Reactor`, or an interface of Twisted; `Any` would hide what a part needs of it."""
+
+        def untyped(source: Source) -> Iterator[str]:
+            for name, annotation in source.annotated():
+                if name.strip("_").endswith(("reactor", "clock")) and "Any" in ast.unparse(annotation).split(" | "):
+                    yield f"line {annotation.lineno}: {name}"
+
+        self.none(BENDER, untyped)
 
     def test_functions_fit_a_screen(self) -> None:
         """A longer one hides two."""

@@ -15,6 +15,8 @@ from bender.cli.click_base import INTERRUPTED
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from bender.net.reactor import Reactor
+
 Doing = Coroutine[Any, Any, int]
 
 
@@ -28,7 +30,7 @@ def on_asyncio(begin: Callable[[], Doing]) -> int:
         return INTERRUPTED
 
 
-def on_reactor(reactor: Any, begin: Callable[[], Doing]) -> int:
+def on_reactor(reactor: Reactor, begin: Callable[[], Doing]) -> int:
     """Do the same while the reactor runs; nothing is printed any more once Ctrl-C has stopped that."""
     from twisted.internet.defer import Deferred  # noqa: PLC0415 - see on_asyncio
     from twisted.python.failure import Failure  # noqa: PLC0415

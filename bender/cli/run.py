@@ -14,6 +14,7 @@ import click
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
@@ -26,6 +27,7 @@ from bender.client import BenderError, Client
 from bender.core.invalid import Invalid
 from bender.core.timing import Timing
 from bender.net.escaping import escaped, escaped_lines
+from bender.net.reactor import Reactor
 from bender.run import CannotStart, CommandSupervisor, ProcessGroup, RunPlan, on_child_ended
 
 #: What is passed on, or ends the command. One that was ignored when this process began stays so.
@@ -132,7 +134,9 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     for name in SIGNALS:
         number = getattr(signal, name)
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda got, _frame: session.reactor.callFromThread(runner.signalled, got))
+            signal.signal(
+                number, lambda got, _frame: IReactorFromThreads(session.reactor).callFromThread(runner.signalled, got)
+            )
     try:
         return await runner.done
     except CancelledError:  # by a signal that came before they were asked for, when nothing was registered yet
@@ -140,11 +144,11 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
         raise
 
 
-def _start(reactor: Any, arguments: Sequence[str], on_end: Callable[[int], None]) -> ProcessGroup:
+def _start(reactor: Reactor, arguments: Sequence[str], on_end: Callable[[int], None]) -> ProcessGroup:
     # The token is for the registry; the command, and all that it starts, could print it or be made to.
     environment = {name: value for name, value in os.environ.items() if name != TOKEN}
     command = ProcessGroup(arguments, environment, on_end)
-    on_child_ended(reactor, command.reap)
+    on_child_ended(IReactorFromThreads(reactor), command.reap)
     return command
 
 

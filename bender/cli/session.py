@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -27,6 +27,9 @@ from bender.client.node_list import API_PORT
 from bender.client.transport import ConnectionSecurity
 from bender.core.authors import NAME_CHARACTERS_MAX, signature
 from bender.core.invalid import Invalid
+
+if TYPE_CHECKING:
+    from bender.net.reactor import Reactor
 
 #: The variable that may hold the token.
 TOKEN = "BENDER_TOKEN"  # noqa: S105 - its name
@@ -112,7 +115,7 @@ class Session:
     safety: ConnectionSecurity
     #: Both are there when the command begins; only what follows events has a reactor.
     client: Client = field(init=False)
-    reactor: Any = field(init=False, default=None)
+    reactor: Reactor = field(init=False, default=None)
     #: Of nodes that did not answer: their addresses, and why.
     problems: dict[str, str] = field(factory=dict)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
 
     from bender.client.watch import Watch
+    from bender.net.reactor import Reactor
 
 #: What a node may take to answer; it needs a millisecond, and an interval when it is back from a pause.
 ANSWER_S_MAX = 5.0
@@ -84,7 +85,7 @@ class Client:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor | None,
         nodes: Iterable[str] = (f"127.0.0.1:{API_PORT}",),
         *,
         token: str | None = None,
@@ -97,15 +98,15 @@ class Client:
         transport: Transport | None = None,
         seeking: NodeSearch = one_by_one,
     ) -> None:
+        self.reactor = cast("Reactor", reactor)  # None only with a transport that follows no events
         if transport is None:  # with one, nothing of Twisted is imported: a short command must not wait for that
             from bender.client.twisted_http import Http  # noqa: PLC0415
             from bender.process.steady_clock import make_steady  # noqa: PLC0415
 
-            make_steady(reactor)
-            transport = Http(reactor, ConnectionSecurity(token, ca, author), agent)
+            make_steady(self.reactor)
+            transport = Http(self.reactor, ConnectionSecurity(token, ca, author), agent)
         self.nodes = NodeList(nodes, shuffle or _shuffle())
         self.http = transport
-        self.reactor = reactor
         self._seeking = seeking
         self._answer_s_max = answer_s_max
         self._learns = learns

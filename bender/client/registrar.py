@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore, FirstError, gatherResults
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -105,7 +106,7 @@ class Registrar(Service):
 
     def __init__(self, client: Client, *, chance: Callable[[], float] = random.random) -> None:
         self._client = client
-        self._clock: Any = client.reactor
+        self._clock: IReactorTime = client.reactor
         self._chance = chance
         self._instances: dict[str, _Instance] = {}
         # Of ids that are not kept any more and may be registered still, the tokens; those of the last ones.

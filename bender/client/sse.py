@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -78,7 +78,7 @@ class SseStream(Protocol):
 
     def __init__(
         self,
-        clock: Any,
+        clock: IReactorTime,
         hear: Callable[[SseEvent, Change | None], None],
         on_unreadable: Callable[[str, str], None] = lambda _id, _problem: None,
     ) -> None:

@@ -36,6 +36,7 @@ from bender.client.transport import (
 from bender.client.types import Reply
 from bender.net.eager_write import PromptBody
 from bender.net.endpoints import ReadyURL, endpoint_of, in_time
+from bender.net.reactor import Reactor
 
 #: Connections to one node: those of a client that asks for several things at once.
 CONNECTIONS_KEPT = 8
@@ -49,7 +50,7 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-
 class Http:
     """Requests to nodes. `agent` is for who has one already, such as a test."""
 
-    def __init__(self, reactor: Any, safety: ConnectionSecurity, agent: IAgent | None = None) -> None:
+    def __init__(self, reactor: Reactor, safety: ConnectionSecurity, agent: IAgent | None = None) -> None:
         self._reactor = reactor
         self._safety = safety
         self._pool = HTTPConnectionPool(reactor)
@@ -105,7 +106,7 @@ class Http:
             headers=Headers({name: [value] for name, value in {**headers, **self._safety.headers()}.items()}),
             allow_redirects=False,
             unbuffered=True,
-            reactor=self._reactor,
+            reactor=cast(Any, self._reactor),
         )
 
     async def close(self) -> None:
@@ -148,7 +149,7 @@ class BodyCollector(Protocol):
 class _Endpoints:
     """Where nodes listen. By TLS those are trusted that one authority has signed, or else those the system trusts."""
 
-    def __init__(self, reactor: Any, ca: bytes | None) -> None:
+    def __init__(self, reactor: Reactor, ca: bytes | None) -> None:
         self._reactor = reactor
         self._root = None if ca is None else trustRootFromCertificates(_authorities(ca))
 

@@ -17,12 +17,13 @@ from contextlib import suppress
 from http import HTTPStatus
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import urlencode
 
 import msgspec
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -111,7 +112,7 @@ class Watch(AsyncIterator[Event]):
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
-        self._clock: Any = client.reactor
+        self._clock: IReactorTime = client.reactor
         self._selection = {key: value for key, value in (("app", app), ("version", version)) if value is not None}
         #: What tells it apart from other programs with its name; None without a name.
         self.instance = None if name is None else instance or secrets.token_hex(INSTANCE_BYTES)

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from twisted.application import strports
 from twisted.application.service import IService
 from twisted.internet import tcp
+from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
 from bender import api
@@ -29,6 +29,7 @@ from bender.daemon.sweeper import Expiry
 from bender.exchange import Exchange
 from bender.line_protocol.connection import EventsFactory
 from bender.net.fair_turns import Turns
+from bender.net.reactor import Reactor
 from bender.node.node import Node, Sources
 from bender.process.base_options import BaseOptions
 from bender.process.lifecycle import refuse_taken
@@ -98,7 +99,7 @@ def makeService(options: NodeCommandLine) -> IService:
     return service
 
 
-def put_together(choices: NodeOptions, reactor: Any, sources: Sources) -> tuple[NodeService, NodeReloader]:
+def put_together(choices: NodeOptions, reactor: Reactor, sources: Sources) -> tuple[NodeService, NodeReloader]:
     """Return a node with its shells, which listens on nothing before it is started, and what changes its options."""
     turns = Turns(reactor)
     node = Node(
@@ -125,8 +126,10 @@ def put_together(choices: NodeOptions, reactor: Any, sources: Sources) -> tuple[
     clients = api.site(node, reactor, turns)
     shells = {
         "collector": GcTuning(reactor, time.thread_time),
-        "api": strports.service(choices.api.listened, clients, reactor=reactor),
-        "events": strports.service(choices.events.listened, EventsFactory(node, reactor, turns), reactor=reactor),
+        "api": strports.service(choices.api.listened, clients, reactor=IReactorCore(reactor)),
+        "events": strports.service(
+            choices.events.listened, EventsFactory(node, reactor, turns), reactor=IReactorCore(reactor)
+        ),
         "exchange": exchange,
         "expiry": Expiry(reactor, node),
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from bender.client import Backend, Client, NotFound, Refused, Reply, Unavailable
@@ -46,7 +47,7 @@ class Hold:
     wrong, and then `Unavailable` is raised.
     """
 
-    def __init__(self, reactor: Any, client: Client, name: str, on_silence: Callable[[str], None]) -> None:
+    def __init__(self, reactor: IReactorTime, client: Client, name: str, on_silence: Callable[[str], None]) -> None:
         self.id = f"backend/{name}"
         #: As it was found, and as it was set last.
         self.found: Settings = {}

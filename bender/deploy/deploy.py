@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
 
 from bender.client import BenderError, Client, Consumer, NotFound, Refused, Registration
 from bender.client.drivers import APPLIED_S_MAX, Lack, until_applied
@@ -92,7 +93,7 @@ class Deploy:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         client: Client,
         plan: DeployPlan,
         progress: DeployProgress,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService
@@ -26,6 +26,7 @@ from bender.exchange.server import AnsweringNode, GossipServer
 from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import BODY_BYTES_MAX, Wire
 from bender.net.fair_turns import Turns
+from bender.net.reactor import Reactor
 
 __all__ = ["Exchange"]
 
@@ -45,7 +46,7 @@ class Exchange(MultiService):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         node: ExchangingNode,
         *,
         endpoint: IStreamServerEndpoint | str,

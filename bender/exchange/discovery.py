@@ -9,14 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Protocol
 
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
-from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostResolution,
+    IReactorPluggableNameResolver,
+    IReactorTime,
+    IResolutionReceiver,
+)
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -45,7 +51,7 @@ class Seeds(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, node: LocatingNode, seeds: Sequence[str]) -> None:
+    def __init__(self, reactor: IReactorTime, node: LocatingNode, seeds: Sequence[str]) -> None:
         self._reactor = reactor
         self._node = node
         self._seeds = tuple(dict.fromkeys(seeds))
@@ -115,7 +121,7 @@ class Seeds(Service):
         """The addresses of a name, in order; none if there are none, or finding out fails."""
         finding = _Finding(Deferred())
         try:
-            self._reactor.nameResolver.resolveHostName(finding, host, port)
+            IReactorPluggableNameResolver(self._reactor).nameResolver.resolveHostName(finding, host, port)
             return await finding.found.addTimeout(AGAIN_S, self._reactor)
         except CancelledError:
             raise

@@ -11,7 +11,7 @@ never read without end.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import msgspec
 from attrs import field, frozen
@@ -32,6 +32,7 @@ from bender.exchange.push import PushConnections, UnexpectedAnswer
 from bender.net.addresses import split_host_port
 from bender.net.eager_write import PromptBody
 from bender.net.endpoints import ReadyURL, cause_of, clause_of, endpoint_of
+from bender.net.reactor import Reactor
 
 PATH = "/exchange"
 _PATH = PATH.encode()
@@ -106,7 +107,7 @@ class Endless(Exception):
 class PeerTransport:
     """Posts bodies to peers at `host:port`, and brings back theirs. It keeps connections that are in order."""
 
-    def __init__(self, reactor: Any, response_bytes_max: int) -> None:
+    def __init__(self, reactor: Reactor, response_bytes_max: int) -> None:
         self._response_bytes_max = response_bytes_max
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = IDLE_CONNECTIONS_MAX
@@ -131,7 +132,7 @@ class PeerTransport:
                 cookies=self._cookies,
                 allow_redirects=False,
                 unbuffered=True,
-                reactor=self._reactor,
+                reactor=cast(Any, self._reactor),
             )
             return await self._content(response)
         except (CancelledError, Unanswered, RefusedByPeer):
@@ -278,7 +279,7 @@ class _Endpoint:
 class _Endpoints:
     """Where peers listen. Each endpoint is kept, because making one for a name takes 20 µs, and is done each time."""
 
-    reactor: Any
+    reactor: Reactor
     bytes_max: int
     kept: dict[tuple[bytes, int], _Endpoint] = field(factory=dict)
 

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from attrs import frozen
 from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
 
 from bender.haproxy.core.custom import located
 from bender.haproxy.core.rendering import Rendered
@@ -162,7 +163,7 @@ def _text(file: Path) -> str | None:
         return None
 
 
-async def check(reactor: Any, haproxy: str, draft: Path) -> None:
+async def check(reactor: IReactorTime, haproxy: str, draft: Path) -> None:
     """Let the program `haproxy` check a configuration. Raises `ConfigRefused`."""
     try:
         ran = await run_program(reactor, _check_command(haproxy, draft), CHECK_S_MAX)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -92,7 +93,7 @@ class Driver(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         *,
         watch: FollowedEvents,
         acknowledger: Acknowledging,

@@ -6,7 +6,8 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
-from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
 
 #: For how long an answer is used. An address that is added meanwhile is noticed after that.
 FRESH_S = 5.0
@@ -26,7 +27,7 @@ _BUFFER_BYTES = 256 * 1024
 class LocalAddresses:
     """The addresses of this machine, read again after `FRESH_S`; none where the kernel cannot be asked."""
 
-    def __init__(self, reactor: Any, ask: Callable[[], frozenset[str]] | None = None) -> None:
+    def __init__(self, reactor: IReactorTime, ask: Callable[[], frozenset[str]] | None = None) -> None:
         self._reactor = reactor
         self._ask = local_addresses if ask is None else ask
         self._known: frozenset[str] = frozenset()

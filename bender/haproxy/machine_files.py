@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from bender.haproxy.certificates import CertificateStore, file_signature
@@ -32,7 +33,7 @@ class MachineFiles(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         store: CertificateStore,
         on_change: Callable[[Machine, Mapping[str, str]], None],
         in_use: Callable[[], str] = lambda: "",

@@ -10,7 +10,13 @@ from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostResolution,
+    IReactorPluggableNameResolver,
+    IReactorTime,
+    IResolutionReceiver,
+)
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -29,7 +35,7 @@ class AddressResolver:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self.on_change: Callable[[str], None] = lambda _host: None
         self._reactor = reactor
         self._known: dict[str, str] = {}
@@ -62,7 +68,7 @@ class AddressResolver:
         receiver = _Receiver()
         receiver.done.addCallback(self._resolved, host)
         receiver.done.addErrback(lambda failure: self._log.failure("Looking up {host} failed.", failure, host=host))
-        self._reactor.nameResolver.resolveHostName(receiver, host)
+        IReactorPluggableNameResolver(self._reactor).nameResolver.resolveHostName(receiver, host)
 
     def _resolved(self, addresses: list[str], host: str) -> None:
         """Use an address. Of several, the one in use stays as long as it is among them; unusable ones do not count."""

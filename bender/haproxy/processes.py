@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IReactorFDSet, IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -33,11 +34,11 @@ class ProgramResult:
     output: str
 
 
-async def run_program(reactor: Any, arguments: Sequence[str], within_s: float) -> ProgramResult:
+async def run_program(reactor: IReactorTime, arguments: Sequence[str], within_s: float) -> ProgramResult:
     """Run a program and wait for its end; it is killed if that takes longer. Raises `CannotRun`."""
     running = _Running()
     try:
-        process = reactor.spawnProcess(running, arguments[0], arguments, env=os.environ)
+        process = IReactorProcess(reactor).spawnProcess(running, arguments[0], arguments, env=os.environ)
     except OSError as error:
         raise CannotRun(f"cannot be started ({error.strerror})") from error
     killing = reactor.callLater(within_s, running.kill, process)
@@ -78,7 +79,7 @@ class ProcessWatch:
     Raises `ProcessLookupError` if there is no such process.
     """
 
-    def __init__(self, reactor: Any, pid: int, on_end: Callable[[], None]) -> None:
+    def __init__(self, reactor: IReactorTime, pid: int, on_end: Callable[[], None]) -> None:
         self.pid = pid
         self._reactor = reactor
         self._on_end = on_end
@@ -115,8 +116,8 @@ class ProcessWatch:
 class _PidReader(FileDescriptor):
     """A descriptor that becomes readable when a process has ended."""
 
-    def __init__(self, reactor: Any, fd: int, on_end: Callable[[], None]) -> None:
-        super().__init__(reactor)
+    def __init__(self, reactor: IReactorTime, fd: int, on_end: Callable[[], None]) -> None:
+        super().__init__(IReactorFDSet(reactor))
         self._fd = fd
         self._on_end = on_end
 

@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -80,7 +80,7 @@ class HaproxyReloader:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         *,
         runtime: Runtime,
         renderer: Renderer,

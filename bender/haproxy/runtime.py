@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -39,7 +39,7 @@ NOT_SENT = "Not sent: this is not exactly one command."
 class Runtime:
     """The Runtime API at an endpoint."""
 
-    def __init__(self, reactor: Any, endpoint: IStreamClientEndpoint) -> None:
+    def __init__(self, reactor: IReactorTime, endpoint: IStreamClientEndpoint) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
 
@@ -66,7 +66,7 @@ class Runtime:
 class Conversation:
     """Commands and answers, on one connection."""
 
-    def __init__(self, reactor: Any, endpoint: IStreamClientEndpoint) -> None:
+    def __init__(self, reactor: IReactorTime, endpoint: IStreamClientEndpoint) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
         self._channel: Any = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -66,7 +67,7 @@ class StateReader(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, states: StateQuery, driver: Driver) -> None:
+    def __init__(self, reactor: IReactorTime, states: StateQuery, driver: Driver) -> None:
         self._reactor = reactor
         self._states = states
         self._driver = driver

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
@@ -22,7 +23,7 @@ from bender.haproxy.reloader import WRITE_AGAIN_S_MAX
 REQUEST_S_MAX = 30.0
 
 
-def site(driver: Driver, reactor: Any) -> Site:
+def site(driver: Driver, reactor: IReactorTime) -> Site:
     """Return the site to serve at `--status`."""
     root = Resource()
     shown = _Page(lambda: (HTTPStatus.OK, status(driver)))

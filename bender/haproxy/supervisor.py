@@ -12,10 +12,11 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -78,7 +79,7 @@ class HaproxyControl(Protocol):
 class ReloadCommand:
     """A command that reloads an HAProxy; without one, an operator has to reload it."""
 
-    def __init__(self, reactor: Any, command: str | None) -> None:
+    def __init__(self, reactor: IReactorTime, command: str | None) -> None:
         self._reactor = reactor
         self._command = command
         self.starts = 0
@@ -114,7 +115,7 @@ class HaproxySupervisor:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, haproxy: str, output: Path, socket: Path, master: Runtime) -> None:
+    def __init__(self, reactor: IReactorTime, haproxy: str, output: Path, socket: Path, master: Runtime) -> None:
         self.starts = 0
         self.before_start: Callable[[], Awaitable[None]] | None = None
         self.on_start: Callable[[], None] = lambda: None

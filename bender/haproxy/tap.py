@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from attrs import evolve
 from twisted.application import strports
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IReactorCore
 from twisted.web.server import Site
 
 from bender.client import Client
@@ -45,6 +46,7 @@ from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.state_reader import StateReader, StateSource
 from bender.haproxy.status import site
 from bender.haproxy.supervisor import MASTER, HaproxyControl, HaproxySupervisor, ReloadCommand
+from bender.net.reactor import Reactor
 from bender.process.base_options import BaseOptions
 from bender.process.lifecycle import refuse, refuse_taken, refusing
 from bender.process.log_limit import limit_log
@@ -120,7 +122,7 @@ def makeService(options: DriverCommandLine) -> IService:
     return service
 
 
-def build_driver(chosen: DriverOptions, version: tuple[int, ...], reactor: Any) -> DriverService:
+def build_driver(chosen: DriverOptions, version: tuple[int, ...], reactor: Reactor) -> DriverService:
     """Return a driver with its status server. It does nothing before it is started."""
     client = _client(chosen, reactor)
     addresses = AddressResolver(reactor)
@@ -168,7 +170,7 @@ def build_driver(chosen: DriverOptions, version: tuple[int, ...], reactor: Any) 
     return service
 
 
-def _machine_files(chosen: DriverOptions, driver: Driver, reactor: Any) -> MachineFiles:
+def _machine_files(chosen: DriverOptions, driver: Driver, reactor: Reactor) -> MachineFiles:
     def in_use() -> str:
         written = driver.reloader.files.written
         return "" if written is None else written.text
@@ -194,12 +196,12 @@ class DriverService(MultiService):
     lock: IO[str]
     option_reloader: DriverReloader
 
-    def __init__(self, services: Sequence[IService], page: Site, chosen: DriverOptions, reactor: Any) -> None:
+    def __init__(self, services: Sequence[IService], page: Site, chosen: DriverOptions, reactor: Reactor) -> None:
         super().__init__()
         for service in services:
             service.setServiceParent(self)
         if chosen.status is not None:
-            status_service = strports.service(chosen.status.listened, page, reactor=reactor)
+            status_service = strports.service(chosen.status.listened, page, reactor=IReactorCore(reactor))
             status_service.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
@@ -215,7 +217,7 @@ def _own_places(chosen: DriverOptions) -> frozenset[ListeningPlace]:
     return frozenset(evolve(each, owner="the driver serves its --status") for each in listened_in(f"bind {bind}"))
 
 
-def _control(chosen: DriverOptions, reactor: Any) -> HaproxyControl:
+def _control(chosen: DriverOptions, reactor: Reactor) -> HaproxyControl:
     if not chosen.runs:
         return ReloadCommand(reactor, chosen.reload)
     master = Runtime(reactor, UNIXClientEndpoint(reactor, f"{chosen.socket}{MASTER}", ANSWER_S_MAX))
@@ -260,7 +262,7 @@ def _check(chosen: DriverOptions) -> str:
     return f"nodes {', '.join(chosen.nodes)}, output {chosen.output}, socket {chosen.socket}"
 
 
-def _client(chosen: DriverOptions, reactor: Any) -> Client:
+def _client(chosen: DriverOptions, reactor: Reactor) -> Client:
     try:
         return Client(reactor, chosen.nodes, token=chosen.token, ca=chosen.ca)
     except ValueError as error:

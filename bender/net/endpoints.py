@@ -12,10 +12,11 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, ConnectionDone
 from twisted.internet.error import TimeoutError as ConnectTimedOut
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web._newclient import ParseError
 
 from bender.net.addresses import NoAnswer
+from bender.net.reactor import Reactor
 
 #: Twisted's own. Whoever is in more of a hurry says so.
 CONNECT_S_MAX = 30.0
@@ -31,7 +32,7 @@ class ReadyURL(EncodedURL):
         return self
 
 
-def endpoint_of(reactor: Any, host: str, port: int, connect_s_max: float = CONNECT_S_MAX) -> IStreamClientEndpoint:
+def endpoint_of(reactor: Reactor, host: str, port: int, connect_s_max: float = CONNECT_S_MAX) -> IStreamClientEndpoint:
     """An address needs no looking up: that would wait in line with the names that no name server knows."""
     try:
         version = ip_address(host).version
@@ -40,7 +41,9 @@ def endpoint_of(reactor: Any, host: str, port: int, connect_s_max: float = CONNE
     return (TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint)(reactor, host, port, connect_s_max)
 
 
-async def in_time(reactor: Any, waiting: Deferred[Any], within_s: float, connect_s_max: float | None = None) -> Any:
+async def in_time(
+    reactor: IReactorTime, waiting: Deferred[Any], within_s: float, connect_s_max: float | None = None
+) -> Any:
     """What comes of a request or a connection within so long. Raises `NoAnswer`, or `CancelledError`.
 
     `connect_s_max` is what connecting may take, if that is less.

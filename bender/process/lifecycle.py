@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn, Protocol
 
 from twisted.internet.error import CannotListenError
 
@@ -64,7 +64,15 @@ def _text(path: str | bytes) -> str:
     return path if isinstance(path, str) else path.decode(errors="replace")
 
 
-def leave_once(reactor: Any) -> Callable[[int, FrameType | None], None]:
+class SignalledReactor(Protocol):
+    """The methods with which a reactor of Twisted ends on signals; no interface has them."""
+
+    def sigInt(self, number: int, frame: FrameType | None) -> None: ...
+
+    def sigTerm(self, number: int, frame: FrameType | None) -> None: ...
+
+
+def leave_once(reactor: SignalledReactor) -> Callable[[int, FrameType | None], None]:
     """End at the first signal, and take no notice of those that follow: Twisted would stop twice, and fail."""
     told = False
 

@@ -11,12 +11,12 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any
 
 from attrs import frozen
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger, globalLogPublisher
 
-from bender.process.lifecycle import leave_once
+from bender.process.lifecycle import SignalledReactor, leave_once
 from bender.process.log_files import LogFiles
 from bender.process.options import OptionError
 
@@ -31,7 +31,7 @@ class Reread:
     at_next_start: Sequence[str] = ()
 
 
-def handle_signals(reactor: Any, reread: Callable[[], Reread]) -> None:
+def handle_signals(reactor: SignalledReactor, reread: Callable[[], Reread]) -> None:
     """Handle signals from now on. Call it when the reactor runs, after the log observers are set up.
 
     `reread` applies the configuration; it raises `OptionError` and changes nothing where the new one is not valid.
@@ -44,7 +44,7 @@ def handle_signals(reactor: Any, reread: Callable[[], Reread]) -> None:
         if had_terminal and not _has_terminal():
             leave(number, frame)
         else:
-            reactor.callFromThread(reload)
+            IReactorFromThreads(reactor).callFromThread(reload)
 
     for number, act in ((signal.SIGTERM, leave), (signal.SIGINT, leave), (signal.SIGHUP, hang_up)):
         if signal.getsignal(number) is not signal.SIG_IGN:

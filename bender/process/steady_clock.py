@@ -8,13 +8,14 @@ place where this can be put right for Twisted's own timers as well is the reacto
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.python import runtime
 
 
-def make_steady(reactor: Any, clock: Callable[[], float] = time.monotonic) -> None:
+def make_steady(reactor: IReactorTime, clock: Callable[[], float] = time.monotonic) -> None:
     """Have a reactor of Twisted's measure time by a clock that never jumps; `clock` gives its seconds.
 
     `reactor.seconds()` goes on from its present value, so timers that are set already end when they were to. Only a
@@ -28,6 +29,7 @@ def make_steady(reactor: Any, clock: Callable[[], float] = time.monotonic) -> No
     def seconds() -> float:
         return ahead_s + clock()
 
-    reactor.seconds = seconds
-    for call in reactor.getDelayedCalls():
+    reactor.seconds = seconds  # type: ignore[method-assign]
+    calls: Sequence[Any] = reactor.getDelayedCalls()
+    for call in calls:
         call.seconds = seconds  # each has its own, by which `reset` counts from now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from attrs import frozen
 from treq.client import HTTPClient
@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from bender.net.addresses import NoAnswer, host_port
 from bender.net.endpoints import cause_of, endpoint_of, in_time
+from bender.net.reactor import Reactor
 
 #: Of a page, whose content does not matter.
 PAGE_BYTES_MAX = 1024 * 1024
@@ -43,7 +44,7 @@ class Check(Protocol):
 class TcpCheck:
     """A connection can be made."""
 
-    reactor: Any
+    reactor: Reactor
     host: str
     port: int
     within_s: float
@@ -60,7 +61,7 @@ class TcpCheck:
 class HttpCheck:
     """A page is answered with a status from 200 to 399."""
 
-    reactor: Any
+    reactor: Reactor
     host: str
     port: int
     path: str
@@ -70,14 +71,14 @@ class HttpCheck:
         pool = HTTPConnectionPool(self.reactor, persistent=False)
         client = HTTPClient(Agent.usingEndpointFactory(self.reactor, _Endpoints(self.reactor, self.within_s), pool))
         url = f"http://{host_port(self.host, self.port)}{self.path}"
-        asking = client.get(url, allow_redirects=False, unbuffered=True, reactor=self.reactor)
+        asking = client.get(url, allow_redirects=False, unbuffered=True, reactor=cast(Any, self.reactor))
         response: Any = await _in_time(asking, self.within_s, self.reactor)
         response.deliverBody(_Unwanted(self.reactor, self.within_s))
         if not 200 <= response.code <= 399:
             raise CheckFailed(f"answers {self.path} with {response.code}")
 
 
-async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Any) -> Any:
+async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Reactor) -> Any:
     try:
         return await in_time(reactor, waiting, within_s)
     except NoAnswer as no_answer:
@@ -89,7 +90,7 @@ async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Any) -> Any
 class _Unwanted(Connection):
     """Reads the page to its end, or the service might log an error each time; but not one without end."""
 
-    def __init__(self, reactor: Any, within_s: float) -> None:
+    def __init__(self, reactor: Reactor, within_s: float) -> None:
         self._left = PAGE_BYTES_MAX
         self._giving_up = reactor.callLater(within_s, self._give_up)
 
@@ -111,7 +112,7 @@ class _Unwanted(Connection):
 @implementer(IAgentEndpointFactory)
 @frozen
 class _Endpoints:
-    reactor: Any
+    reactor: Reactor
     within_s: float
 
     def endpointForURI(self, uri: URI) -> Any:

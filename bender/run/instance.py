@@ -8,7 +8,6 @@ not registered, the log says why, now and then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,6 +18,7 @@ from twisted.logger import Logger, LogLevel
 from bender.client import BenderError, Client, Refused, Registrar, Succeeded, Unavailable
 from bender.net.addresses import host_port
 from bender.net.escaping import escaped
+from bender.net.reactor import Reactor
 from bender.run.background import in_background
 from bender.run.health_checks import Check, CheckFailed, HttpCheck, RefusesConnections, TcpCheck
 from bender.run.local_address import LocalAddress
@@ -77,7 +77,7 @@ class InstanceKeeper:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         client: Client,
         plan: RunPlan,
         command: Callable[[], Iterable[int] | None],

@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from bender.client import Client, Unavailable
 from bender.net.addresses import NoAnswer, split_host_port
 from bender.net.endpoints import endpoint_of, in_time
+from bender.net.reactor import Reactor
 
 #: To find out by which address of this machine a node is reached: for one, and before all are tried again.
 CONNECT_S_MAX = 2.0
@@ -55,7 +56,7 @@ class LocalAddress:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         client: Client,
         *,
         route: Callable[[str], str | None] = route_to,

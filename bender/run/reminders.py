@@ -7,7 +7,8 @@ log has to find the reason in it, but a service that waits for days must not fil
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
 
 #: Seconds from the start to the first line, and between any two lines.
 APART_S = 5.0
@@ -23,7 +24,7 @@ class Reminder:
     `clock` has the method `seconds`.
     """
 
-    def __init__(self, clock: Any, say: Callable[[str], None]) -> None:
+    def __init__(self, clock: IReactorTime, say: Callable[[str], None]) -> None:
         self._clock = clock
         self._say = say
         self._reason: str | None = None

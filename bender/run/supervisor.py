@@ -11,13 +11,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import Client
+from bender.net.reactor import Reactor
 from bender.run.background import in_background
 from bender.run.instance import InstanceKeeper
 from bender.run.local_address import LocalAddress
@@ -62,7 +63,7 @@ class CommandSupervisor:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         client: Client,
         plan: RunPlan,
         start: Callable[[Exited], RunningCommand],

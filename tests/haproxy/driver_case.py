@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from bender.client import Event, Stand
 from bender.haproxy import core
@@ -119,12 +121,16 @@ A, B, C = (f"1:10.0.0.1:{port}" for port in (1, 2, 3))
 ID = "registration/web/1/10.0.0.1/2"
 
 
+@implementer(IReactorPluggableNameResolver)
 class Time(Clock):
     """A clock, and names that nobody knows unless a test says so."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.nameResolver = Names()
+        self.nameResolver: Any = Names()
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
+        raise NotImplementedError
 
 
 class DriverCase(SynchronousTestCase):
