@@ -1,5 +1,5 @@
-# What a contributor runs; CONTRIBUTING.md says when. Everything is set up in .venv on first use, and again only when
-# setup.py or pyproject.toml change; nothing else needs the network.
+# Commands for contributors; CONTRIBUTING.md explains them. The first use sets up .venv, and so does a change of setup.py
+# or pyproject.toml; nothing else needs the network.
 
 PYTHON ?= python3
 NODES ?= 3
@@ -7,15 +7,15 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 help:
-	@echo "make run            three nodes on this machine, with something to look at; NODES=1 for a single one"
-	@echo "make test           unit tests, simulation, tests with real processes"
-	@echo "make test-outside   the rest: with other people's programs, which make test-deps sets up, and slow ones"
-	@echo "make bench          measurements beside other systems, twenty minutes; BENCH=--quick for a short run"
-	@echo "make check          lint, types and coverage"
-	@echo "make docs           the documentation as HTML, in build/docs, and the man page, in build/man"
-	@echo "make reference      docs/cli.md, from what the commands say of themselves"
-	@echo "make dist           the source distribution and the wheel, in dist, checked"
-	@echo "make clean          remove all that was set up and left behind"
+	@echo "make run            run three nodes on this machine; NODES=1 for a single one"
+	@echo "make test           run unit tests, simulation, and tests with real processes"
+	@echo "make test-outside   run slow tests, and tests that need other programs, which make test-deps sets up"
+	@echo "make bench          measure beside other systems, 20 minutes; BENCH=--quick for a short run"
+	@echo "make check          check style, types and coverage"
+	@echo "make docs           build the documentation as HTML in build/docs, and the man page in build/man"
+	@echo "make reference      generate docs/cli.md from the help of the commands"
+	@echo "make dist           build and check the source distribution and the wheel, in dist"
+	@echo "make clean          remove everything that these commands have made"
 
 run: .venv/ready
 	@exec $(BIN)/python demo/run.py --nodes $(NODES)
@@ -59,7 +59,7 @@ dist: .venv/ready-dev
 	$(BIN)/twine check --strict dist/*
 	@ls -l dist
 
-# What runs the core. Seeds and mutations would take seven minutes more, and cover nothing else.
+# Tests that run the core. Seeds and mutations would take seven minutes more, and cover no other lines.
 COVERING := tests.core tests.api tests.exchange tests.exchange.test_wire tests.node.test_node \
 	tests.simulation.test_scenarios
 
@@ -70,7 +70,7 @@ coverage: .venv/ready-dev
 clean:
 	rm -rf .venv .deps .run .tox build dist *.egg-info .coverage* .hypothesis .*_cache _trial_temp*
 
-# Setting up. Each mark is made last, so that what was interrupted is done again.
+# Setup. Each step makes its mark last, so that an interrupted step runs again.
 
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit("bender needs Python 3.11 or later: make PYTHON=...") if sys.version_info < (3, 11) else 0'
