@@ -36,7 +36,7 @@ STAYED_S = 10.0
 COMMAND_S_MAX = 60.0
 
 #: Characters of its output that are kept when it fails.
-SAID_CHARACTERS_MAX = 500
+OUTPUT_CHARACTERS_MAX = 500
 
 #: Time limits when this process ends: for requests under way, and for HAProxy to end at once.
 GRACE_S = 3.0
@@ -100,8 +100,8 @@ class ReloadCommand:
         except CannotRun as error:
             raise ReloadFailed(f"--reload {self._command!r} {error}") from error
         if ran.status != 0:
-            said = " ".join(ran.output.split())[:SAID_CHARACTERS_MAX]
-            raise ReloadFailed(f"--reload {self._command!r} ended with status {ran.status}{said and f': {said}'}")
+            output = " ".join(ran.output.split())[:OUTPUT_CHARACTERS_MAX]
+            raise ReloadFailed(f"--reload {self._command!r} ended with status {ran.status}{output and f': {output}'}")
 
     async def check(self) -> None:
         """Do nothing: the outcome is not known here."""

@@ -112,14 +112,14 @@ class Master:
 
 def process_in(answer: str) -> HaproxyProcess:
     """Parse the answer to `show info`."""
-    said = {key: value.strip() for key, _, value in (line.partition(":") for line in answer.splitlines())}
+    fields = {key: value.strip() for key, _, value in (line.partition(":") for line in answer.splitlines())}
     try:
         return HaproxyProcess(
-            int(said["Pid"]),
-            int(said.get("Start_time_sec", 0)),
-            version_in(said["Version"]),
-            said.get("description", ""),
-            said.get("Stopping", "0") != "0",
+            int(fields["Pid"]),
+            int(fields.get("Start_time_sec", 0)),
+            version_in(fields["Version"]),
+            fields.get("description", ""),
+            fields.get("Stopping", "0") != "0",
         )
     except (KeyError, ValueError) as error:
         raise Unreadable(f"gives an unreadable answer to show info: {_shown(answer)}") from error
