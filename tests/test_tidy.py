@@ -75,7 +75,6 @@ LONG_FILES = {
     "bender.core.replica",
     "bender.exchange.wire",
     "bender.node.node",
-    "bench.scale",
     "tests.deploy.test_deploy",
     "tests.simulation.oracle",
 }

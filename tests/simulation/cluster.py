@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from functools import partial
-from heapq import heappop, heappush
 from random import Random
 from typing import Any, get_args
 
@@ -26,6 +25,7 @@ from bender.core.timing import Timing
 from tests.simulation.knowledge import Life
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
+from tests.simulation.virtual_time import VirtualTime
 from tests.simulation.weather import Weather
 
 #: Clocks run at most this much faster or slower than true time; ten times what a bad quartz does.
@@ -92,7 +92,7 @@ class Snapshot:
     at: float
 
 
-class Cluster:
+class Cluster(VirtualTime):
     """All of it."""
 
     def __init__(
@@ -106,12 +106,12 @@ class Cluster:
         page_entries_max: int = DELTA_ENTRIES_MAX,
     ) -> None:
         """Nodes that are named here know each other as seeds and start at once."""
+        super().__init__()
         self.random = Random(seed)
         self.timing = timing or Timing()
         self.interval_s = self.timing.interval_s
         self.guard_s = guard_s
         self.page_entries_max = page_entries_max
-        self.now = 0.0
         # The node at each address that is not its name.
         self._at: dict[str, str] = {}
         self.nodes: dict[str, Node] = {}
@@ -121,8 +121,6 @@ class Cluster:
         #: Told of everything that happens, where somebody wants to read along.
         self.trace: Callable[[str], None] | None = None
         self._drifting = drifting
-        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._sequence = 0
         seeds = tuple(names)
         for name in seeds:
             self.start(name, seeds)
@@ -130,22 +128,9 @@ class Cluster:
 
     # Time.
 
-    def at(self, time: float, call: Callable[..., None], *arguments: Any) -> None:
-        """Have something happen at a true time."""
-        self._sequence += 1
-        heappush(self._heap, (time, self._sequence, call, arguments))
-
-    def after(self, delay_s: float, call: Callable[..., None], *arguments: Any) -> None:
-        self.at(self.now + delay_s, call, *arguments)
-
     def run_until(self, time: float) -> None:
         """Let everything happen up to `time`, or until a promise was broken."""
-        heap, broken = self._heap, self.oracle.broken
-        while heap and heap[0][0] <= time and not broken:
-            self.now, _, call, arguments = heappop(heap)
-            call(*arguments)
-        if not broken:
-            self.now = time
+        self.advance(time, self.oracle.broken)
 
     def run_for(self, duration_s: float) -> None:
         self.run_until(self.now + duration_s)
