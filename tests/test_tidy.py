@@ -73,7 +73,6 @@ LONG_FILES = {
     "bender.core.gossip",
     "bender.core.model",
     "bender.core.replica",
-    "bender.exchange.wire",
     "bender.node.node",
     "tests.deploy.test_deploy",
     "tests.simulation.oracle",

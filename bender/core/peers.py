@@ -15,7 +15,7 @@ from bender.core.messages import Counter, Sender
 from bender.core.timing import Timing
 
 #: Incarnations that are known. With ten minutes until one is forgotten, 200 nodes may start ten times each in that
-#: time; a message that names all of them is well below what peers take (`wire.NODES_MAX`).
+#: time; a message that names all of them is well below what peers take (`wire_schema.NODES_MAX`).
 CONTACTS_MAX = 2_000
 
 #: How a node sees another incarnation: `replaced` if another incarnation is at its address by now.

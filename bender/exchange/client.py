@@ -34,7 +34,8 @@ from bender.exchange.transport import (
     Unanswered,
     Unreachable,
 )
-from bender.exchange.wire import MessageRefused, Unsendable, Wire
+from bender.exchange.wire import Wire
+from bender.exchange.wire_errors import MessageRefused, Unsendable
 from bender.node.counters import Counters
 
 #: Requests under way to one peer: the core's four rounds and one push, and the second requests that go with rounds.
@@ -203,7 +204,7 @@ class GossipClient(Service):
         """The consumers of the node at an address, when they have acted on something; None if it does not say."""
         limit_s = max(awaited.within_s, self._limit_s)
         awaited = msgspec.structs.replace(awaited, within_s=max(0.0, awaited.within_s - ON_THE_WAY_S))
-        posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.awaiting(awaited), CONSUMERS_PATH))
+        posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.inquiry(awaited), CONSUMERS_PATH))
         try:
             return self._wire.consumers_in(await posting.addTimeout(limit_s, self._reactor))
         except (TimedOut, Unanswered, RefusedByPeer, MessageRefused):

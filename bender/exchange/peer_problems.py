@@ -13,7 +13,7 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from bender.exchange.wire import MessageRefused, OtherCluster, OtherVersion
+from bender.exchange.wire_errors import MessageRefused, OtherCluster, OtherVersion
 
 #: Intervals for which a peer was out of reach before that is worth a word: a restart, or a lost packet, is not.
 PATIENCE_INTERVALS = 2

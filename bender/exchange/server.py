@@ -28,15 +28,8 @@ from bender.core.messages import Message
 from bender.exchange import push
 from bender.exchange.peer_problems import PeerProblems
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, PeerRefusal
-from bender.exchange.wire import (
-    BODY_BYTES_MAX,
-    WIRE_VERSION,
-    MessageRefused,
-    MessageTooLarge,
-    OtherCluster,
-    OtherVersion,
-    Wire,
-)
+from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
+from bender.exchange.wire_errors import MessageRefused, MessageTooLarge, OtherCluster, OtherVersion
 from bender.net.eager_write import prompt_writer
 from bender.net.fair_turns import Turns
 from bender.net.http_server import PacedChannel

@@ -23,21 +23,37 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate, chain, pairwise
 from operator import attrgetter
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from attrs import field, frozen
-from msgspec import Meta
 
-from bender.core.configuration import BUCKETS, LASTING_S_MAX
+from bender.core.configuration import BUCKETS
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
-from bender.core.hosts import PORT_MAX
-from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
-from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, Counter, Message, Sender
+from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
+from bender.core.messages import WHOLE, ConfigSetting, Counter, Message, Sender
 from bender.core.reasons import CHECK_FAILED
-from bender.core.timing import TTL_S_MAX
+from bender.exchange.wire_errors import (
+    Malformed,
+    MessageRefused,
+    MessageTooLarge,
+    OtherCluster,
+    OtherVersion,
+    Unsendable,
+)
+from bender.exchange.wire_schema import (
+    ITEMS_MAX,
+    Key,
+    WireDelta,
+    WireEntry,
+    WireEnvelope,
+    WireInquiry,
+    WireLive,
+    WireMessage,
+    WireVersion,
+)
 
 #: What this node speaks. It understands the one before and the one after, too.
 WIRE_VERSION = 1
@@ -56,84 +72,11 @@ DEFLATE_OVER_BYTES = 4 * 1024
 #: The fastest. On a page of registrations: a tenth of its size in 0.3 ms, where the default takes 1 ms for 13 % less.
 DEFLATE_LEVEL = 1
 
-#: Twice the registrations that a node accepts, because ends are entries too.
-LIVE_MAX = 2_000_000
-
-#: Entries, removals, roots, settings of one message. The core sends a thousand or so.
-ITEMS_MAX = 65_536
-
-#: Incarnations that one message speaks of. They are kept for ten minutes after their end.
-NODES_MAX = 10_000
-
-#: An entry's body. The API takes 4 KiB; the rest is room for what a node adds to it.
-ENTRY_BODY_BYTES_MAX = 16 * 1024
-
-#: `registration/APP/VERSION/HOST/PORT` has up to 800 characters.
-KEY_CHARACTERS_MAX = 1024
-
-NAME_CHARACTERS_MAX = 255
-
-#: Of the reason of an end. One that a later release adds is kept, and passed on, but read as none.
-REASON_CHARACTERS_MAX = 32
-
 #: Values of which one object each is kept. The incarnations and ttls in use are few; more come from somebody's mistake.
 SHARED_MAX = 10_000
 
 _Numbered = TypeVar("_Numbered", Entry, Copy)
 _Decoded = TypeVar("_Decoded")
-
-_Incarnation = Annotated[int, Meta(ge=0)]  # 64 random bits; MessagePack has no more
-_Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
-_Age = Annotated[float, Meta(ge=0, le=AGE_S_MAX)]
-_Interval = Annotated[float, Meta(gt=0, le=TTL_S_MAX)]
-_Time = Annotated[float, Meta(ge=-1e12, le=1e12)]  # on the clock of who wrote it
-# An end is kept eight intervals longer than the ttl of what it ends, and four intervals are a ttl at the most.
-_Ttl = Annotated[float, Meta(gt=0, le=3 * TTL_S_MAX)]
-_Key = Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX)]
-# Names end up in log lines and on terminals, so they have no control characters, line separators or marks that turn the
-# direction of writing; addresses end up in URLs as well.
-_CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-_Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX, pattern=rf"\A[^{_CONTROLS}]*\Z")]
-_Address = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX + 10, pattern=r"\A[!\"$-.0->A-\[\]-~]+:[0-9]{1,5}\Z")]
-_Port = Annotated[int, Meta(ge=0, le=PORT_MAX)]
-_Body = Annotated[bytes, Meta(max_length=ENTRY_BODY_BYTES_MAX)]
-_Roots = Annotated[tuple[_Incarnation, ...], Meta(max_length=2 * ITEMS_MAX)]
-_Heads = Annotated[dict[_Incarnation, _Number], Meta(max_length=NODES_MAX)]
-_Steps = Annotated[list[_Number], Meta(max_length=ITEMS_MAX)]
-_Masks = Annotated[list[_Incarnation], Meta(max_length=LIVE_MAX)]
-_RowSteps = Annotated[list[_Number], Meta(max_length=LIVE_MAX)]
-
-
-class MessageRefused(Exception):
-    """What came is no message for this node. Nothing was changed.
-
-    `reason` is a clause that begins with a verb, and `sender` says who it was, where that could be read.
-    """
-
-    def __init__(self, reason: str, sender: Sender | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.sender = sender
-
-
-class Malformed(MessageRefused):
-    """It is not what any node of ours sends."""
-
-
-class MessageTooLarge(MessageRefused):
-    """It is beyond what any node of ours sends."""
-
-
-class OtherVersion(MessageRefused):
-    """The wire versions are too far apart."""
-
-
-class OtherCluster(MessageRefused):
-    """It is meant for another cluster."""
-
-
-class Unsendable(Exception):
-    """A message of this node's own that others would refuse."""
 
 
 @frozen
@@ -144,128 +87,13 @@ class Received:
     interval_s: float
 
 
-class _Sender(msgspec.Struct, array_like=True, frozen=True):
-    incarnation: _Incarnation
-    name: _Name
-    address: _Address
-    api_port: _Port = 0
-
-
-class _Envelope(msgspec.Struct, array_like=True, frozen=True):
-    version: int
-    cluster: _Name
-    interval_s: _Interval
-    sender: _Sender
-    payload: msgspec.Raw
-
-
-class _Inquiry(msgspec.Struct, array_like=True, frozen=True):
-    version: int
-    cluster: _Name
-    key: _Key
-
-
-class _Awaiting(msgspec.Struct, array_like=True, frozen=True):
-    version: int
-    cluster: _Name
-    awaited: Awaited
-
-
-class _Version(msgspec.Struct, array_like=True, frozen=True):
-    """All that can be said of an envelope from a distant future."""
-
-    version: int
-
-
-class _Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A claim; or, without a body, an end, which may have a reason.
-
-    A claim whose root is itself has no roots here, any other one.
-    """
-
-    step: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
-    key: _Key
-    ttl_s: _Ttl
-    rev: _Number
-    body: _Body | None
-    roots: _Roots = ()
-    reason: Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)] | None = None
-
-
-class _Copy(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    step: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
-    of_node: _Incarnation
-    of_n: _Number
-    checksum: Annotated[int, Meta(ge=0, lt=2**32)] | None = None
-
-
-class _Live(msgspec.Struct, array_like=True, frozen=True):
-    """Rows of entries, and the mask of each."""
-
-    rows: _RowSteps
-    masks: _Masks
-
-
-class _Delta(msgspec.Struct, array_like=True, frozen=True):
-    incarnation: _Incarnation
-    since: _Number
-    base: _Number
-    version: _Number
-    reach: _Number
-    added: Annotated[list[_Entry], Meta(max_length=ITEMS_MAX)]
-    removed: _Steps
-    live: _Live | None
-    copies: Annotated[list[_Copy], Meta(max_length=ITEMS_MAX)] = []
-
-
-class _Counter(msgspec.Struct, array_like=True, frozen=True):
-    incarnation: _Incarnation
-    name: _Name
-    address: _Address
-    beats: _Number
-    age_s: _Age
-    left: bool
-    ttl_max_s: Annotated[float, Meta(ge=0, le=TTL_S_MAX)]
-    api_port: _Port = 0
-
-
-class _Setting(msgspec.Struct, array_like=True, frozen=True):
-    key: _Key
-    rev: _Number
-    incarnation: _Incarnation
-    at_ms: _Number
-    author: Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)]
-    body: _Body | None
-    lasts_s: Annotated[float, Meta(gt=0, le=LASTING_S_MAX)] | None = None
-    age_s: _Age = 0.0
-
-
-class _Message(msgspec.Struct, array_like=True, frozen=True):
-    """`heads` are versions, `reaches` what has come further than its version, and `checksums` those of whole copies."""
-
-    heads: _Heads | None
-    reaches: _Heads
-    counters: Annotated[list[_Counter], Meta(max_length=NODES_MAX)]
-    deltas: Annotated[list[_Delta], Meta(max_length=NODES_MAX)]
-    ask: _Time | None
-    echo: _Time | None
-    digest: _Incarnation | None
-    bucket_digests: Annotated[list[_Incarnation], Meta(max_length=BUCKETS)]
-    buckets: Annotated[list[Annotated[int, Meta(ge=0, lt=BUCKETS)]], Meta(max_length=BUCKETS)]
-    settings: Annotated[list[_Setting], Meta(max_length=ITEMS_MAX)]
-    checksums: Annotated[dict[_Incarnation, _Incarnation], Meta(max_length=NODES_MAX)] = {}
-    known: Annotated[list[_Incarnation], Meta(max_length=ITEMS_MAX)] = []
-    window: tuple[_Incarnation, _Incarnation] = WHOLE
-    partial: bool = False
-
-
 _encoded = msgspec.msgpack.Encoder().encode
-_envelopes = msgspec.msgpack.Decoder(_Envelope)
-_versions = msgspec.msgpack.Decoder(_Version)
-_messages = msgspec.msgpack.Decoder(_Message)
-_inquiries = msgspec.msgpack.Decoder(_Inquiry)
+_envelopes = msgspec.msgpack.Decoder(WireEnvelope)
+_versions = msgspec.msgpack.Decoder(WireVersion)
+_messages = msgspec.msgpack.Decoder(WireMessage)
+_key_inquiries = msgspec.msgpack.Decoder(WireInquiry[Key])
 _accounts = msgspec.msgpack.Decoder(NodeDiagnosis)
-_awaitings = msgspec.msgpack.Decoder(_Awaiting)
+_consumer_inquiries = msgspec.msgpack.Decoder(WireInquiry[Awaited])
 _consumers = msgspec.msgpack.Decoder(tuple[ConsumerState, ...])
 _binaries = msgspec.msgpack.Decoder(bytes)
 
@@ -322,25 +150,22 @@ class Wire:
             raise Malformed(f"sends an invalid message ({error})", sender) from error
         return Received(message, envelope.interval_s)
 
-    def inquiry(self, key: str) -> bytes:
-        """What asks a node for its account of an id."""
-        return _encoded((WIRE_VERSION, self.cluster, key))
+    def inquiry(self, subject: str | Awaited) -> bytes:
+        """Encode a question: for a node's account of an id, or for its consumers when they have acted on something."""
+        return _encoded((WIRE_VERSION, self.cluster, subject))
 
     def inquired(self, body: bytes) -> str:
-        """The id that is asked about. Raises `MessageRefused`."""
-        inquiry = _decoded(_inquiries, body, "sends an invalid question")
-        self.check(inquiry.version, inquiry.cluster)
-        return inquiry.key
-
-    def awaiting(self, awaited: Awaited) -> bytes:
-        """What asks a node for its consumers, when they have acted on something."""
-        return _encoded((WIRE_VERSION, self.cluster, awaited))
+        """Return the id that is asked about. Raises `MessageRefused`."""
+        return self._subject(_key_inquiries, body)
 
     def awaited(self, body: bytes) -> Awaited:
-        """What its consumers are to have acted on. Raises `MessageRefused`."""
-        awaiting = _decoded(_awaitings, body, "sends an invalid question")
-        self.check(awaiting.version, awaiting.cluster)
-        return awaiting.awaited
+        """Return what the consumers of this node are to have acted on. Raises `MessageRefused`."""
+        return self._subject(_consumer_inquiries, body)
+
+    def _subject(self, decoder: msgspec.msgpack.Decoder[WireInquiry[_Decoded]], body: bytes) -> _Decoded:
+        inquiry = _decoded(decoder, body, "sends an invalid question")
+        self.check(inquiry.version, inquiry.cluster)
+        return inquiry.subject
 
     @staticmethod
     def consumers_out(consumers: Iterable[ConsumerState]) -> bytes:
@@ -372,7 +197,7 @@ class Wire:
         if cluster != self.cluster:
             raise OtherCluster(f"belongs to cluster {cluster!r}, but this node to {self.cluster!r}")
 
-    def _message_in(self, sender: Sender, message: _Message) -> Message:
+    def _message_in(self, sender: Sender, message: WireMessage) -> Message:
         if len(message.bucket_digests) not in {0, BUCKETS}:
             raise Malformed(f"sends the digests of {len(message.bucket_digests)} buckets instead of {BUCKETS}")
         for kept in (self._incarnations, self._ttls):
@@ -400,7 +225,7 @@ class Wire:
             partial=message.partial,
         )
 
-    def _delta_in(self, delta: _Delta) -> Delta:
+    def _delta_in(self, delta: WireDelta) -> Delta:
         incarnation = self._one(delta.incarnation)
         added: list[Entry | Copy] = []
         n = delta.base
@@ -417,7 +242,7 @@ class Wire:
             raise Malformed("sends a delta that names entries beyond it")
         return Delta(incarnation, delta.since, delta.base, delta.version, delta.reach, tuple(added), removed, live)
 
-    def _copies_in(self, node: int, delta: _Delta, added: list[Entry | Copy]) -> int:
+    def _copies_in(self, node: int, delta: WireDelta, added: list[Entry | Copy]) -> int:
         """Put the copies in their places; the n of the last one."""
         n = delta.base
         for copy in delta.copies:
@@ -428,7 +253,7 @@ class Wire:
             raise Malformed("sends two entries in one place")
         return n
 
-    def _entry_in(self, node: int, n: int, entry: _Entry) -> Entry:
+    def _entry_in(self, node: int, n: int, entry: WireEntry) -> Entry:
         ttl_s = self._ttls.setdefault(entry.ttl_s, entry.ttl_s)
         roots = entry.roots
         if entry.body is None:
@@ -453,7 +278,7 @@ def _decoded(decoder: msgspec.msgpack.Decoder[_Decoded], body: bytes, otherwise:
         raise Malformed(f"{otherwise} ({error})") from error
 
 
-def _envelope(body: bytes) -> _Envelope:
+def _envelope(body: bytes) -> WireEnvelope:
     try:
         return _envelopes.decode(body)
     except (ValueError, RecursionError) as error:
@@ -487,14 +312,14 @@ def _inflated(payload: msgspec.Raw, bytes_max: int) -> bytes | msgspec.Raw:
     return inflated
 
 
-def _live_in(live: _Live) -> dict[int, int]:
+def _live_in(live: WireLive) -> dict[int, int]:
     try:
         return dict(zip(accumulate(live.rows), live.masks, strict=True))
     except ValueError:
         raise Malformed("sends rows of entries without their masks") from None
 
 
-def _heads_in(message: _Message) -> dict[int, Head] | None:
+def _heads_in(message: WireMessage) -> dict[int, Head] | None:
     if message.heads is None:
         return None
     reaches, checksums = message.reaches, message.checksums

@@ -12,9 +12,7 @@ from bender.core.entries import ROW
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import WHOLE, ConfigSetting, Counter, Message, Sender
 from bender.core.reasons import CHECK_FAILED
-from bender.exchange.wire import (
-    Wire,
-)
+from bender.exchange.wire import Wire
 
 N1 = Sender(2**64 - 1, "n1", "10.0.0.1:1730", 1729)
 KEY = "registration/web/1.2.0/10.0.0.5/8080"

@@ -39,16 +39,16 @@ class Asked(ServerCase):
 
     def test_what_is_awaited_is_answered_with_consumers(self) -> None:
         """They are those that the node names, when it does."""
-        status, media_type, body = self.call("POST", "/consumers", self.wire.awaiting(AWAITED))
+        status, media_type, body = self.call("POST", "/consumers", self.wire.inquiry(AWAITED))
         self.assertEqual((status, media_type), (200, "application/msgpack"))
         self.assertEqual([each.name for each in self.wire.consumers_in(body)], [KEY])
 
     def test_rubbish_that_awaits_nothing_is_refused(self) -> None:
         """So is what another cluster awaits, or would await for too long."""
         late = AWAITED.__class__(KEY, 1, 1, 61.0)
-        for rubbish in (b"", msgpack.encode([WIRE_VERSION, "bender", KEY]), self.wire.awaiting(late)):
+        for rubbish in (b"", msgpack.encode([WIRE_VERSION, "bender", KEY]), self.wire.inquiry(late)):
             self.assertEqual(self.call("POST", "/consumers", rubbish)[0], 400)
-        self.assertEqual(self.call("POST", "/consumers", Wire("other", 1.0).awaiting(AWAITED))[0], 409)
+        self.assertEqual(self.call("POST", "/consumers", Wire("other", 1.0).inquiry(AWAITED))[0], 409)
 
 
 class Asking(ExchangeOfNodes):

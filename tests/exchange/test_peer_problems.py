@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bender.exchange.peer_problems import ADDRESSES_MAX, FORGOTTEN_INTERVALS
-from bender.exchange.wire import Malformed, OtherCluster
+from bender.exchange.wire_errors import Malformed, OtherCluster
 from tests.exchange.network import ExchangeCase
 
 PEER = "10.0.0.2:1730"

@@ -15,13 +15,9 @@ from bender.core.entries import Entries
 from bender.core.ledger import Claim, Copy, Delta, End, Entry
 from bender.core.messages import WHOLE, ConfigSetting, Message
 from bender.core.reasons import CHECK_FAILED
-from bender.exchange import wire
-from bender.exchange.wire import (
-    Malformed,
-    Received,
-    Unsendable,
-    Wire,
-)
+from bender.exchange import wire_schema
+from bender.exchange.wire import Received, Wire
+from bender.exchange.wire_errors import Malformed, Unsendable
 from tests.exchange.bytes_of_messages import (
     BODY,
     CHECKSUMS,
@@ -115,7 +111,7 @@ class RoundTrip(SynchronousTestCase):
 
     def test_more_known_than_a_peer_takes(self) -> None:
         """The first of them are named, and what else there is goes over once more."""
-        message = evolve(FULL, known=tuple(range(wire.ITEMS_MAX + 1)))
+        message = evolve(FULL, known=tuple(range(wire_schema.ITEMS_MAX + 1)))
         self.assertEqual(spoken().decode(spoken().encode(message)).message.known, message.known[:-1])
 
     def test_reasons_of_ends(self) -> None:

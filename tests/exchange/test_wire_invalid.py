@@ -15,15 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.configuration import BUCKETS
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import Message
-from bender.exchange import wire
-from bender.exchange.wire import (
-    Malformed,
-    MessageRefused,
-    MessageTooLarge,
-    OtherCluster,
-    OtherVersion,
-    Wire,
-)
+from bender.exchange import wire, wire_schema
+from bender.exchange.wire import Wire
+from bender.exchange.wire_errors import Malformed, MessageRefused, MessageTooLarge, OtherCluster, OtherVersion
 from tests.exchange.bytes_of_messages import (
     ASK,
     BUCKET_NUMBERS,
@@ -219,7 +213,7 @@ class Ranges(SynchronousTestCase):
 
     def test_of_windows(self) -> None:
         """A window is two digests, and what is known a list of them, of which there is an end."""
-        self.refused(KNOWN, [-1], [1.5], 1, None, [0] * (wire.ITEMS_MAX + 1))
+        self.refused(KNOWN, [-1], [1.5], 1, None, [0] * (wire_schema.ITEMS_MAX + 1))
         self.refused(WINDOW, [1], [1, 2, 3], [-1, 2], [1, "2"], None, 1)
         self.refused(PARTIAL, 1, None, "yes")
 
@@ -249,7 +243,7 @@ class Ranges(SynchronousTestCase):
     def test_of_keys_and_bodies(self) -> None:
         """They are not empty, not endless, and no other kind of thing."""
         self.refused((*DELTAS, 0, 5, 0, 1), "", "k" * 1025, b"k", 1)
-        self.refused((*DELTAS, 0, 5, 0, 4), b"x" * (wire.ENTRY_BODY_BYTES_MAX + 1), "text", [])
+        self.refused((*DELTAS, 0, 5, 0, 4), b"x" * (wire_schema.ENTRY_BODY_BYTES_MAX + 1), "text", [])
 
     def test_of_buckets(self) -> None:
         """There is a fixed number of them, so digests come for all or for none."""

@@ -22,12 +22,13 @@ from zope.interface import implementer
 
 from bender.core.timing import Timing
 from bender.daemon.sweeper import Expiry
-from bender.exchange import wire
+from bender.exchange import wire_schema
 from bender.exchange.client import GossipClient
 from bender.exchange.peer_problems import PeerProblems
 from bender.exchange.server import GossipServer
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, PATH, PeerRefusal, RefusedByPeer, Unreachable
-from bender.exchange.wire import MessageRefused, Wire
+from bender.exchange.wire import Wire
+from bender.exchange.wire_errors import MessageRefused
 from bender.node.node import Node, Sources
 
 #: What the wall clock of all nodes shows when virtual time begins, which is at this many seconds.
@@ -38,7 +39,7 @@ STEPS = 32
 
 ADDRESSES = ("10.0.0.1:1730", "10.0.0.2:1730", "10.0.0.3:1730")
 
-_CONTROLS = re.compile(rf"[{wire._CONTROLS}]")
+_CONTROLS = re.compile(rf"[{wire_schema.CONTROLS}]")
 _INDEX = re.compile(r"\[[0-9]+\]")
 
 #: What a fault is told with, at most.

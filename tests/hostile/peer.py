@@ -20,7 +20,7 @@ from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
 from bender.core.ledger import NUMBER_MAX
 from bender.core.timing import TTL_S_MAX
-from bender.exchange import wire
+from bender.exchange import wire_schema
 from tests.hostile.shapes import UNSIGNED_MAX, Like, Map, Number, Of, Struct, shapes_of
 
 #: Incarnations, addresses and ids that the peer makes up, while it does not bring crowds.
@@ -132,7 +132,7 @@ class Peer:
         self.ttl_max_s = 3 * TTL_S_MAX
         self.invented = [self._invent() for _ in range(INVENTED)]
         self.scene = Scene([], [])
-        roots = (wire._Message, wire._Sender, NodeDiagnosis, ConsumerState, Awaited)
+        roots = (wire_schema.WireMessage, wire_schema.WireSender, NodeDiagnosis, ConsumerState, Awaited)
         self._shapes = shapes_of(roots, shapes, number, LIKE)
         self._makers: dict[str, Callable[[], Any]] = self._all_makers()
 

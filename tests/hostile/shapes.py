@@ -83,7 +83,7 @@ def shapes_of(roots: Iterable[type], count: int, number: int, like: frozenset[st
 
 
 def name_of(cls: type) -> str:
-    return cls.__name__.lstrip("_")
+    return cls.__name__.removeprefix("Wire")
 
 
 def _drawn(strategy: st.SearchStrategy[Struct], count: int, number: int) -> list[Struct]:

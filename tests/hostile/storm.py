@@ -22,7 +22,8 @@ from bender.core.peers import CONTACTS_MAX
 from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
 from bender.exchange.peer_problems import FORGOTTEN_INTERVALS
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, Unreachable
-from bender.exchange.wire import BODY_BYTES_MAX, MessageRefused, Wire
+from bender.exchange.wire import BODY_BYTES_MAX, Wire
+from bender.exchange.wire_errors import MessageRefused
 from tests.hostile.clients import Api, Clients, Watcher, listed
 from tests.hostile.cluster import STEPS, Cluster, Honest, Stranger
 from tests.hostile.peer import Peer, Scene

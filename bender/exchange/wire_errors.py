@@ -1,0 +1,37 @@
+"""Why a message is refused, and why one cannot be sent."""
+
+from __future__ import annotations
+
+from bender.core.messages import Sender
+
+
+class MessageRefused(Exception):
+    """What came is no message for this node. Nothing was changed.
+
+    `reason` is a clause that begins with a verb, and `sender` says who it was, where that could be read.
+    """
+
+    def __init__(self, reason: str, sender: Sender | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.sender = sender
+
+
+class Malformed(MessageRefused):
+    """It is not what any node of ours sends."""
+
+
+class MessageTooLarge(MessageRefused):
+    """It is beyond what any node of ours sends."""
+
+
+class OtherVersion(MessageRefused):
+    """The wire versions are too far apart."""
+
+
+class OtherCluster(MessageRefused):
+    """It is meant for another cluster."""
+
+
+class Unsendable(Exception):
+    """A message of this node's own that others would refuse."""
