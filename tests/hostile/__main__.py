@@ -1,4 +1,4 @@
-"""`python -m tests.hostile --messages 200000 --seed 1`: prints the figures of a storm, and all that was wrong."""
+"""`python -m tests.hostile --messages 200000 --seed 1`: prints the figures of a storm, and every fault."""
 
 from __future__ import annotations
 

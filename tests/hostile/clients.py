@@ -24,7 +24,7 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH")
 
 
 class Api:
-    """Asks nodes; whatever is answered with 500, or raised, is a fault."""
+    """Sends requests to nodes; an answer of 500, or an exception, is a fault."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -32,7 +32,7 @@ class Api:
         self.asked = 0
 
     def ask(self, honest: Honest, route: Route, asked: ApiRequest) -> ApiResponse:
-        """An answer whose pieces are in its body. One that takes time lets it pass."""
+        """Return the answer with its whole body. Lets virtual time pass while the answer takes time."""
         self.asked += 1
         node = honest.node
         try:
@@ -63,9 +63,9 @@ class Api:
             self._faults.add(f"{what} answers what is no JSON", f"{error}: {body[:200]!r}")
 
     def everything(self, honest: Honest) -> Counter[int]:
-        """Ask every route with every method, for every id and name that is listed; how often each status came.
+        """Request every route with every method, for every listed id and name; return the count of each status.
 
-        What changes or ends something is asked for with a body that is refused, or of what nobody has.
+        Requests that would change or end something have an invalid body, or name an id that does not exist.
         """
         node = honest.node
         view = node.replica.view
@@ -90,7 +90,7 @@ class Api:
             for path in paths[:1] if kind == "explain" else paths:
                 for method in METHODS:
                     if route.streams and method in ("GET", "HEAD"):
-                        continue  # the front answers these; watchers see to it
+                        continue  # the front answers these; the watchers cover them
                     body = b'{"x' if method in ("POST", "PUT") else b""
                     of = ("none", *path[1:]) if method == "DELETE" and path else path
                     statuses[self.ask(honest, route, ApiRequest(method, of, "", body, author="somebody")).status] += 1
@@ -98,20 +98,20 @@ class Api:
 
 
 class Instance:
-    """One instance of an app, whose client renews it at any node that answers and registers it again when told to."""
+    """An instance of an app: its client renews it at any node that answers, and registers it again after a 404."""
 
     def __init__(self, number: int) -> None:
         self.app = "web" if number % 3 else "api"
         self.path = (self.app, "1", f"10.0.1.{number}", "8080")
         self.key = f"registration/{'/'.join(self.path)}"
         self.home = number % 3
-        #: Since when it has been registered and renewed without a refusal; None while it is not meant to be listed.
+        #: The time since which it is registered and renewed without a refusal; None while it should not be listed.
         self.since: float | None = None
         self.renew_at = 0.0
         self.changes = 0
-        #: How often a renewal found that it was gone.
+        #: The number of renewals that found it gone.
         self.lost = 0
-        #: How often no node answered.
+        #: The number of times that no node answered.
         self.unanswered = 0
 
     def document(self) -> bytes:
@@ -119,7 +119,7 @@ class Instance:
 
 
 class Clients:
-    """All instances, and operators who set backends and drain instances."""
+    """All instances, and operators that set backends and drain instances."""
 
     def __init__(self, cluster: Cluster, api: Api, count: int, number: int) -> None:
         self._cluster = cluster
@@ -127,11 +127,11 @@ class Clients:
         self._random = random.Random(number)
         self.instances = [Instance(i) for i in range(count)]
         self.statuses: Counter[str] = Counter()
-        #: Whether anything but renewals goes on.
+        #: Whether clients do more than renew.
         self.busy = True
 
     def act(self) -> None:
-        """Do what is due now."""
+        """Perform the actions that are due."""
         now = self._cluster.clock.seconds()
         for instance in self.instances:
             if now >= instance.renew_at:
@@ -141,7 +141,7 @@ class Clients:
             self._operate()
 
     def _ask(self, instance: Instance, method: str, body: bytes = b"") -> int:
-        """Ask the instance's own node first and then the others, as clients do; the status, 503 of all."""
+        """Ask the instance's own node first, then the others, as clients do. Return the status, 503 of all nodes."""
         home = self._random.randrange(3) if self._random.random() < 0.1 else instance.home
         for i in range(3):
             honest = self._cluster.nodes[(home + i) % 3]
@@ -271,7 +271,7 @@ class Watcher:
             assert shown.id in self.online, "a change of what is offline"
 
     def caught_up(self) -> None:
-        """It is live."""
+        """Whether it has received the snapshot and is live."""
 
     def drop(self) -> None:
         self.closed = True
@@ -281,7 +281,7 @@ class Watcher:
         self.closed = True
 
     def check(self) -> None:
-        """All that is listed was told, and nothing else, and it is not behind."""
+        """Check that it received exactly the instances that are listed, and is not behind."""
         journal = self._honest.node.journal
         listed = {*self._honest.node.replica.view.shown()}
         if self._whole and self.online != listed:

@@ -1,7 +1,7 @@
-"""Three nodes with their real exchanges, sweeps and streams on one clock, and what carries their bytes.
+"""Three nodes with their real exchanges, sweeps and streams on one clock, and a network that carries their bytes.
 
-Whatever an honest node sends is read once more as its peers would read it, whoever it goes to: no node may send what
-another one would refuse.
+Each message of an honest node is read once more as its peers would read it: no node may send a message that another one
+would refuse.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from bender.exchange.wire import Wire
 from bender.exchange.wire_errors import MessageRefused
 from bender.node.node import Node, Sources
 
-#: What the wall clock of all nodes shows when virtual time begins, which is at this many seconds.
+#: The wall clock of all nodes when virtual time begins, in seconds.
 NOW_MS, STARTED_AT = 1_795_447_942_248, 2.0**20
 
-#: Virtual time passes in so many steps per interval; a message is under way for one.
+#: Steps of virtual time per interval; a message takes one step.
 STEPS = 32
 
 ADDRESSES = ("10.0.0.1:1730", "10.0.0.2:1730", "10.0.0.3:1730")
@@ -42,12 +42,12 @@ ADDRESSES = ("10.0.0.1:1730", "10.0.0.2:1730", "10.0.0.3:1730")
 _CONTROLS = re.compile(rf"[{wire_schema.CONTROLS}]")
 _INDEX = re.compile(r"\[[0-9]+\]")
 
-#: What a fault is told with, at most.
+#: Characters of a fault's description, at most.
 FAULTS_MAX = 200
 
 
 class Faults:
-    """Whatever should not be: each kind once, with how often it was seen."""
+    """Faults that were found: each kind once, with its count."""
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
@@ -67,7 +67,7 @@ class Faults:
 
 @implementer(ILogObserver)
 class Lines:
-    """Looks at all that is logged: no failure, and nothing that is not printable."""
+    """Checks all log lines: no failures, and only printable characters."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -100,15 +100,15 @@ class Post:
 
 
 class Stranger:
-    """Answers at all addresses where no honest node is; here there is nobody."""
+    """Answers at all addresses without an honest node; this one never answers."""
 
     def answer(self, address: str, path: str) -> bytes | None:
-        """The bytes of an answer; None where there is none, ever."""
+        """Return the bytes of an answer; None if there is never one."""
         raise Unreachable("refuses connections")
 
 
 class Network:
-    """Brings bytes to nodes and strangers, and answers back."""
+    """Carries bytes to nodes and strangers, and their answers back."""
 
     def __init__(self, clock: Clock, faults: Faults, interval_s: float) -> None:
         self._clock = clock
@@ -117,9 +117,9 @@ class Network:
         self.interval_s = interval_s
         self.nodes: dict[str, Honest] = {}
         self.stranger = Stranger()
-        #: Requests to addresses where no honest node is, in this interval so far, by what they are.
+        #: Requests in this interval to addresses without an honest node, by kind.
         self.to_strangers: Counter[str] = Counter()
-        #: The longest message that an honest node has sent.
+        #: The size of the longest message of an honest node.
         self.longest = 0
         self._checked: dict[int, bytes] = {}
         self._checking = Wire("bender", interval_s)
@@ -130,7 +130,7 @@ class Network:
         self._clock.callLater(self._delay_s, self._arrive, address, body, path, answered)
 
     def check(self, body: bytes, what: str) -> None:
-        """Read what an honest node sends as any other one would."""
+        """Read a message of an honest node as any other node would."""
         if self._checked.get(id(body)) is body:  # a round goes to many
             return
         if len(self._checked) > 8:
@@ -180,7 +180,7 @@ def _fail(answered: Deferred[bytes], failure: Failure) -> None:
 
 
 class Honest:
-    """One node with all that `tap` puts around it, but for HTTP."""
+    """A node with everything that `tap` puts around it, except HTTP."""
 
     def __init__(self, number: int, clock: Clock, network: Network, timing: Timing, faults: Faults) -> None:
         chance = random.Random(f"node {number}")
@@ -213,7 +213,7 @@ class Honest:
         self._network = network
         self._server = GossipServer(self.node, self.wire, self.conditions)
         self._expiry = Expiry(clock, self.node)
-        #: The asks that it made lately.
+        #: Its latest asks.
         self.echoes: list[float] = []
         network.nodes[self.address] = self
 
@@ -233,7 +233,7 @@ class Honest:
 
     @property
     def version(self) -> int:
-        """What its peers may have of its ledger."""
+        """Return the version of its ledger that its peers can have."""
         return self.node.replica.rounds._version_sent
 
     @property
@@ -247,7 +247,7 @@ class Honest:
     # Peers.
 
     def take(self, body: bytes, host: str) -> int:
-        """A request of anybody; the status of the answer to it, 500 where that fails."""
+        """Take a request, and return the status of its answer, 500 if the node fails."""
         try:
             status, _, answer = self._server._answer(body, host)
         except Exception:
@@ -258,7 +258,7 @@ class Honest:
         return status
 
     async def answer_peer(self, body: bytes, path: str) -> bytes:
-        """The answer to a request of an honest peer, or a refusal. As in `bender.exchange.server`."""
+        """Return the answer to a request of an honest peer, or a refusal, like `bender.exchange.server`."""
         if path == ACCOUNT_PATH:
             return self.wire.account_out(self.node.account(self.wire.inquired(body)))
         if path == CONSUMERS_PATH:
@@ -273,11 +273,11 @@ class Honest:
 
 
 class QuickClock(Clock):
-    """A clock for tens of thousands of calls to come. Twisted's puts all of them in order with each new one."""
+    """A clock for tens of thousands of pending calls. Twisted's sorts all of them with each new one."""
 
     def advance(self, amount: float) -> None:
         self.rightNow += amount
-        self.calls.sort(key=_time_of)  # those that were put off stand where they stood
+        self.calls.sort(key=_time_of)  # delayed calls keep their place
         while self.calls and _time_of(self.calls[0]) <= self.rightNow:
             call: Any = self.calls.pop(0)
             call.called = 1
@@ -302,9 +302,9 @@ class Cluster:
         self.lines = Lines(self.faults)
         self.network = Network(self.clock, self.faults, timing.interval_s)
         self.nodes = [Honest(i, self.clock, self.network, timing, self.faults) for i in range(len(ADDRESSES))]
-        #: More than one saves time where nothing but time passes.
+        #: More than one saves time while nothing but time passes.
         self.steps_at_once = 1
-        #: What is done with each step of time.
+        #: Called with each step of time.
         self.each_step: list[Callable[[], None]] = []
         globalLogPublisher.addObserver(self.lines)
         for node in self.nodes:
@@ -316,7 +316,7 @@ class Cluster:
             node.stop()
 
     def step(self) -> None:
-        """Let a thirty-second part of an interval pass, or several at once."""
+        """Let 1/32 of an interval pass, or several at once."""
         self.clock.advance(self.steps_at_once * self.timing.interval_s / STEPS)
         for node in self.nodes:
             if not node.echoes or self.clock.seconds() > node.echoes[-1] + self.timing.interval_s / 2:
@@ -329,7 +329,7 @@ class Cluster:
             self.step()
 
     def finished(self, coroutine: Coroutine[Any, Any, Any], intervals_max: float = 70) -> Any:
-        """What a coroutine comes to, while time passes. Raises what it raises."""
+        """Let time pass until a coroutine ends; return its result, or raise its exception."""
         done: list[Any] = []
         Deferred.fromCoroutine(coroutine).addBoth(done.append)
         for _ in range(round(intervals_max * STEPS)):

@@ -1,7 +1,7 @@
-"""The hostile peer: fills shapes with values like those in use, and sends them under all sorts of names.
+"""The hostile peer: fills shapes with values like those in use, and sends them under various names.
 
-It knows all that a peer can know: the nodes, their incarnations, versions and addresses, the ids that are registered.
-What it may lie about is chosen: see `Peer.lies`.
+It knows all that a peer can know: the nodes, their incarnations, versions and addresses, and the registered ids.
+`Peer.lies` selects what it may lie about.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from bender.core.timing import TTL_S_MAX
 from bender.exchange import wire_schema
 from tests.hostile.shapes import UNSIGNED_MAX, Like, Map, Number, Of, Struct, shapes_of
 
-#: Incarnations, addresses and ids that the peer makes up, while it does not bring crowds.
+#: Incarnations, addresses and ids that the peer invents, except in a crowd.
 INVENTED = 25
 
-#: Incarnations that one message of a crowd makes up.
+#: Incarnations that one message of a crowd invents.
 CROWD = 30
 
 #: The ttls that it sends most of the time.
@@ -100,7 +100,7 @@ class Known(Protocol):
 
 @define
 class Invented:
-    """An incarnation that the peer made up, the address where it answers, and how far its ledger is."""
+    """An incarnation that the peer invented, the address where it answers, and the version of its ledger."""
 
     incarnation: int
     name: str
@@ -111,7 +111,7 @@ class Invented:
 
 @frozen
 class Scene:
-    """What is there to be spoken of: honest nodes, the ids registered with them, and the dots of their claims."""
+    """The material of messages: honest nodes, the ids registered with them, and the dots of their claims."""
 
     nodes: list[Any]
     keys: list[str]
@@ -119,16 +119,16 @@ class Scene:
 
 
 class Peer:
-    """Makes up messages from shapes and a seed."""
+    """Generates messages from shapes and a seed."""
 
     def __init__(self, number: int, shapes: int, interval_s: float) -> None:
         self._random = random.Random(number)
         self._interval_s = interval_s
-        #: Whether it speaks in the names of honest nodes, and of what is registered with them.
+        #: Whether it sends in the names of honest nodes, about their registrations.
         self.lies = False
         #: Whether each message comes from another incarnation at another address.
         self.crowds = False
-        #: The longest ttl that it sends: a ledger is kept for that and ten minutes.
+        #: The longest ttl that it sends: a ledger is kept for ten minutes longer.
         self.ttl_max_s = 3 * TTL_S_MAX
         self.invented = [self._invent() for _ in range(INVENTED)]
         self.scene = Scene([], [])
@@ -143,12 +143,12 @@ class Peer:
     # Messages.
 
     def message(self, *, at: str | None = None, answers: bool = False) -> bytes:
-        """A message as bytes; `at` is the address from where it comes if it is an answer."""
+        """Return a message as bytes; `at` is the address of its sender if it is an answer."""
         choose = self._random
         if self.crowds:
             self.invented = [*self.invented[:INVENTED], *self.invented[-CROWD:], self._invent()]
         sender = self._filled(Of("Sender"))
-        if choose.random() < 0.7:  # a peer like any other, so that it is answered and asked in its turn
+        if choose.random() < 0.7:  # an ordinary peer, so that it is answered and asked in its turn
             who = self.invented[-1] if self.crowds else choose.choice(self.invented)
             if answers:
                 who = next((each for each in self.invented[:INVENTED] if each.address == at), who)
@@ -175,7 +175,7 @@ class Peer:
         return msgspec.msgpack.encode((1, "bender", self._key()))
 
     def _introduced(self, payload: tuple[Any, ...], sender: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The same with a counter of its sender, without which no ledger of its is taken."""
+        """Add a counter of the sender, without which nodes take no ledger from it."""
         version = max((delta[3] for delta in payload[3] if delta[0] == sender[0]), default=0)
         who = next((each for each in self.invented if each.incarnation == sender[0]), None)
         if who is not None:
@@ -227,7 +227,7 @@ class Peer:
 
     def _varied(self, number: Number) -> float:
         choose = self._random
-        # Another incarnation with each message would make all of it a crowd.
+        # A new incarnation with each message would make it a crowd.
         if choose.random() < (0.97 if number.most == UNSIGNED_MAX else 0.5):
             return number.value
         if not number.is_whole:
@@ -237,12 +237,12 @@ class Peer:
         return max(int(number.least), min(int(number.most), choose.choice((near, far))))
 
     def _mend_delta(self, delta: dict[str, Any]) -> None:
-        """Make its numbers go together, or it would be refused as a whole."""
+        """Make its numbers consistent, because otherwise the whole delta is refused."""
         steps = sum(entry[0] for entry in delta["added"]) + sum(copy[0] for copy in delta["copies"])
         if steps > NUMBER_MAX or self._random.random() < 0.9:
             delta["added"] = [(self._random.randint(1, 3), *entry[1:]) for entry in delta["added"]]
             delta["copies"] = [(self._random.randint(1, 3), *copy[1:]) for copy in delta["copies"]]
-            if delta["added"] and delta["copies"]:  # which come after all of the others
+            if delta["added"] and delta["copies"]:  # which come after all others
                 first, *others = delta["copies"]
                 delta["copies"] = [(first[0] + sum(entry[0] for entry in delta["added"]), *first[1:]), *others]
             steps = 2 * (sum(entry[0] for entry in delta["added"]) + sum(copy[0] for copy in delta["copies"]))
@@ -272,19 +272,19 @@ class Peer:
             entry["roots"] = roots[:2] if len(roots) > 1 else ()
             if not self.lies and entry["key"] in self.scene.bodies:
                 entry["key"] = self._own_key()
-            # Terms say the ttl once more, and are worth nothing where it is another one.
+            # Terms repeat the ttl, and are invalid if it differs.
             if entry["body"].startswith(b'{"ttl":@'):
                 entry["body"] = entry["body"].replace(b"@", b"%a" % float(entry["ttl_s"]), 1)
 
     def _mend_message(self, message: dict[str, Any]) -> None:
         if self._random.random() < 0.97 and len(message["bucket_digests"]) not in (0, 256):
             message["bucket_digests"] = [self._random.getrandbits(64) for _ in range(256)]
-        if not self.lies and message["heads"] is not None:  # an honest ledger is no further than it is
+        if not self.lies and message["heads"] is not None:  # an honest ledger has no later version
             versions = {node.incarnation: node.version for node in self.scene.nodes}
             message["heads"] = {i: min(v, versions.get(i, v)) for i, v in message["heads"].items()}
             message["checksums"] = {i: c for i, c in message["checksums"].items() if i not in versions}
 
-    # What is in use.
+    # Values in use.
 
     def _all_makers(self) -> dict[str, Callable[[], Any]]:
         one, choose = self._one, self._random
@@ -343,13 +343,13 @@ class Peer:
         return self._random.choice([*values])
 
     def _incarnation(self) -> int:
-        """Of anybody, to be spoken of."""
+        """Return an incarnation of any node or of an invented one."""
         choose = self._random
         pool = self.scene.nodes if self.scene.nodes and choose.random() < 0.5 else self.invented[-INVENTED:]
         return int(choose.choice(pool).incarnation)
 
     def _speaker(self) -> int:
-        """Of who is to speak, or whose ledger or heartbeat it is."""
+        """Return the incarnation that sends, or that owns the ledger or heartbeat."""
         return self._incarnation() if self.lies else int(self._random.choice(self.invented[-INVENTED:]).incarnation)
 
     def _address(self) -> str:
@@ -378,7 +378,7 @@ class Peer:
         return [*self.scene.keys[:20], *(self._own_key() for _ in range(4))]
 
     def _own_key(self) -> str:
-        """The id of an instance that the peer made up, beside the honest ones."""
+        """Return the id of an instance that the peer invented."""
         number = self._random.randrange(INVENTED)
         return f"registration/web/1/10.9.9.{number}/{80 + number}"
 

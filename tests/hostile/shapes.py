@@ -1,9 +1,8 @@
 """Shapes of messages: hypothesis draws them from the annotations of the wire's own types.
 
-To draw 200,000 messages takes hypothesis hours. So it draws a few hundred shapes of each type: which parts it has, how
-many of each, and what each value is, one within its annotation or one `Like` those that are in use at the moment of
-sending. What is inside another, such as a delta in a message, is any shape of its type. The limits stand nowhere here:
-they are read off the annotations.
+Hypothesis takes hours to draw 200,000 messages. So it draws a few hundred shapes of each type: its parts, their number,
+and each value, either within its annotation or `Like` those in use at the moment of sending. A nested value, such as a
+delta in a message, is any shape of its type. All limits come from the annotations.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from attrs import frozen
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-#: Items of a list, or of a map, in most shapes. How a peer behaves that sends many is up to the crowds of the storm.
+#: Items of a list or map in most shapes. The crowds of the storm test peers that send many.
 ITEMS_MAX = 4
 
-#: Integers without a limit in their annotation end here, for MessagePack has no larger ones.
+#: The limit of integers without one in their annotation, because MessagePack has no larger ones.
 SIGNED_MIN, UNSIGNED_MAX = -(2**63), 2**64 - 1
 FLOAT_MAX = 1e300
 
@@ -30,14 +29,14 @@ _ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(0, 9), st.text(max_s
 
 @frozen
 class Like:
-    """Stands for a value like those in use: `of` is the struct and the field, such as `Delta.version`."""
+    """A placeholder for a value like those in use: `of` is the struct and the field, such as `Delta.version`."""
 
     of: str
 
 
 @frozen
 class Number:
-    """A number between two limits, which may be varied."""
+    """A number between two limits, which can be varied."""
 
     value: float
     least: float
@@ -47,7 +46,7 @@ class Number:
 
 @frozen
 class Struct:
-    """A struct by the name of its type, and its fields by name and in order; the last ones may be missing."""
+    """A struct: the name of its type, and its fields in order; the last ones may be missing."""
 
     name: str
     fields: dict[str, Any]
@@ -55,22 +54,22 @@ class Struct:
 
 @frozen
 class Of:
-    """Stands for any shape of a struct, by the name of its type."""
+    """A placeholder for any shape of a struct, by the name of its type."""
 
     name: str
 
 
 @frozen
 class Map:
-    """A map, as pairs, whose keys may turn out to be equal."""
+    """A map, as pairs, whose keys may be equal."""
 
     pairs: list[tuple[Any, Any]]
 
 
 def shapes_of(roots: Iterable[type], count: int, number: int, like: frozenset[str]) -> dict[str, list[Struct]]:
-    """Draw so many shapes of some structs, and of all that they consist of, by a seed; by the names of their types.
+    """Draw shapes of some structs, and of their parts, from a seed. Return them by the names of their types.
 
-    Fields in `like` are mostly like those in use.
+    Fields in `like` mostly get values like those in use.
     """
     shapes = _Shapes(like)
     shapes.waiting = [*roots]
@@ -104,7 +103,7 @@ def _drawn(strategy: st.SearchStrategy[Struct], count: int, number: int) -> list
 class _Shapes:
     def __init__(self, like: frozenset[str]) -> None:
         self._like = like
-        #: Structs that were met, of which shapes are needed.
+        #: Structs that were found, and need shapes.
         self.waiting: list[type] = []
 
     def struct(self, cls: type) -> st.SearchStrategy[Struct]:
@@ -115,9 +114,9 @@ class _Shapes:
         return st.fixed_dictionaries(fields).map(lambda values: Struct(name, {each: values[each] for each in fields}))
 
     def of(self, type_: types.Type, place: str) -> st.SearchStrategy[Any]:
-        """Draw what a type allows in a place, which is the name of a struct and a field."""
+        """Draw a value of a type; `place` is the name of a struct and a field."""
         allowed = self._allowed(type_, place)
-        # Most are like those in use: of what is random in all its parts nearly nothing means anything.
+        # Most are like those in use, because messages with only random values are nearly all meaningless.
         times = 12 if place.endswith(".incarnation") else 3
         return st.one_of(*[st.just(Like(place))] * times, allowed) if place in self._like else allowed
 

@@ -1,7 +1,7 @@
-"""The storm: what the hostile peer does when, what must hold meanwhile and afterwards, and the figures of it.
+"""The storm: the schedule of the hostile peer, the checks during and after it, and its figures.
 
-First it makes up peers, instances and settings, and speaks of the honest nodes as they are; then in the name of honest
-nodes, and of what is registered with them; then it brings a crowd. Then it is silent.
+First the peer invents peers, instances and settings, and tells the truth about the honest nodes. Then it lies in the
+names of honest nodes and about their registrations. Then it brings a crowd. Then it is silent.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from tests.hostile.clients import Api, Clients, Watcher, listed
 from tests.hostile.cluster import STEPS, Cluster, Honest, Stranger
 from tests.hostile.peer import Peer, Scene
 
-#: Steps in which nodes are looked at until none of them waits for an answer.
+#: Steps for which the check waits until no node waits for an answer.
 STEPS_MAX = 200
 
-#: Rounds in which the honest nodes have to agree once the hostile peer is silent and they are ready.
+#: Rounds in which the honest nodes have to agree after the hostile peer is silent and they are ready.
 ROUNDS_TO_AGREE = 2
 
-#: Intervals for which lies go on among honest nodes.
+#: Intervals for which lies can circulate among honest nodes.
 LIES_UNDER_WAY = 1.5
 
 #: Intervals until a node is ready again at the latest (P8).
 INTERVALS_TO_READY = 5
 
-#: How long it is looked whether they do.
+#: The time for which this is checked.
 ROUNDS_TO_AGREE_MAX = 12
 
 
 @define
 class Plan:
-    """How large a storm is, and of what."""
+    """The size and the parts of a storm."""
 
     messages: int = 2000
     seed: int = 1
@@ -65,7 +65,7 @@ class Plan:
 
 @define
 class Figures:
-    """What came of it."""
+    """The results of a storm."""
 
     requests: int = 0
     answers: int = 0
@@ -88,7 +88,7 @@ class Figures:
 
 
 class Hostile(Stranger):
-    """The peer as somebody who answers at all addresses that are not honest nodes'."""
+    """The hostile peer, which answers at all addresses that are not of honest nodes."""
 
     def __init__(self, peer: Peer, note: Callable[[bytes], None], number: int) -> None:
         self._peer = peer
@@ -167,7 +167,7 @@ class Storm:
         self.peer.crowds = plan.crowd > 0
         self._rain(plan.messages, "a crowd")
         self.peer.crowds = False
-        # Of who is too many each node keeps others, and so of what these have.
+        # Beyond the limit, nodes keep different incarnations, and so different entries of theirs.
         self._agree(["ready", "instances", "settings"])
         self._hostile.silent, self.clients.busy, self._strict = True, False, True
         self._look_at_everything()
@@ -208,7 +208,7 @@ class Storm:
         self.figures.kinds[f"requests answered with {honest.take(body, '10.6.6.6')}"] += 1
 
     def _others(self, honest: Honest) -> None:
-        """The other two things that a peer may ask for."""
+        """Send the two other requests of peers: diagnosis and consumers."""
         self.figures.others += 1
         for make, path in ((self.peer.inquiry, ACCOUNT_PATH), (self.peer.awaited, CONSUMERS_PATH)):
             Deferred.fromCoroutine(honest.answer_peer(make(), path)).addErrback(self._not_answered)
@@ -225,7 +225,7 @@ class Storm:
 
     def _note(self, body: bytes) -> None:
         self.figures.distinct.add(hash(body))
-        if self.figures.messages % 8:  # one of eight, for it takes as long as all else that is done with it here
+        if self.figures.messages % 8:  # one of eight, because it takes as long as all other checks of it
             return
         try:
             self._wire.decode(body)
@@ -234,7 +234,7 @@ class Storm:
         else:
             self.figures.kinds["taken"] += 1
 
-    # What holds at every moment.
+    # What always holds.
 
     def _each_step(self) -> None:
         before, self._steps = self._steps, self._steps + self.cluster.steps_at_once
@@ -265,7 +265,7 @@ class Storm:
         self._look_for_instances()
 
     def _look_for_instances(self) -> None:
-        """Whether all that is renewed is listed everywhere; without lies it must be."""
+        """Check that all renewed instances are listed at all nodes, which must hold without lies."""
         now = self.cluster.clock.seconds()
         for honest in self.cluster.nodes:
             if not honest.node.ready:
@@ -283,9 +283,10 @@ class Storm:
     # What holds afterwards.
 
     def _agree(self, on: list[str]) -> None:
-        """The peer is silent; all are ready within 5·I, and agree two rounds later.
+        """Check that all nodes are ready within 5·I after the peer falls silent, and agree two rounds later.
 
-        The last lies about a node come to it with the next round of another one that believes them, and it begins anew.
+        The last lies about a node reach it with the next round of a node that believes them, and it starts a new
+        incarnation.
         """
         nodes, plan = self.cluster.nodes, self.plan
         self._hostile.silent = True
@@ -313,7 +314,7 @@ class Storm:
         self.clients.busy, self._strict, self._hostile.silent = True, False, False
 
     def _differences(self, on: list[str]) -> list[str]:
-        """What is not the same at all nodes."""
+        """Return everything that differs among the nodes."""
         nodes, keys = self.cluster.nodes, {instance.key for instance in self.clients.instances}
         kinds: dict[str, Callable[[Honest], Any]] = {
             "ready": lambda honest: honest.node.ready,
@@ -339,7 +340,7 @@ class Storm:
             watcher.check()
 
     def _recover(self, before: dict[str, int]) -> None:
-        """What the nodes keep is what they kept before, when all that was heard may be forgotten."""
+        """Check that the nodes' memory is back where it was when all that they received may be forgotten."""
         plan, timing = self.plan, self.cluster.timing
         longest_s = max(timing.ttl_s, min(self.plan.ttl_max_s, TTL_S_MAX))
         intervals = (longest_s + LEDGER_KEPT_S) / plan.interval_s + 3 + FORGOTTEN_INTERVALS + 10
@@ -348,7 +349,7 @@ class Storm:
         self.cluster.steps_at_once = 1
         after = self._memory()
         self.figures.memory = {name: (before[name], after[name]) for name in before}
-        # Entries that stood close together when all were new do not any more: a row is for 64, and takes 600 bytes.
+        # Entries that were adjacent when all were new are not any more: a row holds 64, and takes 600 bytes.
         rows = after["rows of entries"] - before["rows of entries"]
         for name, (old, new) in self.figures.memory.items():
             room = old // 4 + 640 * rows if name == "bytes" else 60  # clients register and go meanwhile
@@ -358,7 +359,7 @@ class Storm:
             watcher.check()
 
     def _memory(self) -> dict[str, int]:
-        """What the nodes keep, at a moment at which no request of theirs is under way."""
+        """Return the memory that the nodes use while no request of theirs is pending."""
         counts: Counter[str] = Counter()
         for _ in range(STEPS_MAX):
             if not any(honest.client._under_way for honest in self.cluster.nodes):
@@ -392,16 +393,16 @@ def _contacts(honest: Honest) -> int:
 
 
 def _size(honest: Honest) -> int:
-    """The bytes of all that a node keeps, but for its journal and configuration, and for histories.
+    """Return the bytes that a node keeps, without its journal, configuration and histories.
 
-    Those (of checksums, of removals, of asks, of versions) and the values of which the wire keeps one object have
-    bounds of their own, and grow up to these however peaceful the peers are.
+    Histories (of checksums, removals, asks and versions), and the values that the wire shares, have their own bounds,
+    and grow up to these with any peers.
     """
     replica = honest.node.replica
     seen: set[int] = {id(honest.node.journal), id(replica.configuration), id(replica.view._settings)}
     seen |= {id(honest.wire), id(honest.node.consumers), id(honest.node.listings), id(replica._marks)}
     kept = _reached([replica, honest.conditions._conditions, honest.node._problems], seen)
-    # Dictionaries and sets keep the room of what was in them.
+    # Dictionaries and sets keep the memory of removed items.
     return sum(64 + 104 * len(each) if isinstance(each, dict | set) else sys.getsizeof(each) for each in kept)
 
 

@@ -1,4 +1,4 @@
-"""A small storm: what `python -m tests.hostile` does with a hundred times as many messages."""
+"""A small storm: `python -m tests.hostile` sends a hundred times as many messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.hostile.storm import Plan, Storm
 
 class Storms(SynchronousTestCase):
     def test_a_small_one(self) -> None:
-        """Nodes answer, watchers go on, honest nodes agree, and nothing is kept of it."""
+        """Nodes answer, watchers go on, honest nodes agree, and no memory is kept."""
         messages = effort(300, 2000)
         storm = Storm(Plan(messages, 1, shapes=15, instances=10, interval_s=5.0, ttl_max_s=20.0, crowd=0))
         figures = storm.run()
@@ -25,7 +25,7 @@ class Storms(SynchronousTestCase):
 
 
 class Checks(SynchronousTestCase):
-    """What the storm would find."""
+    """The checks of the storm find faults."""
 
     def setUp(self) -> None:
         self.cluster = Cluster(Timing())
@@ -33,14 +33,14 @@ class Checks(SynchronousTestCase):
         self.node = self.cluster.nodes[0]
 
     def test_what_peers_refuse(self) -> None:
-        """A message of an honest node that no other one would take."""
+        """A message of an honest node that others would refuse."""
         counters = (Counter(9, "n9", "10.0.0.9:1730", 1, 0.0, ttl_max_s=3601.0),)
         self.cluster.network.check(Wire("bender", 1.0).encode(Message(Sender(1, "n1", "a:1"), counters=counters)), "it")
         (fault,) = self.cluster.faults.seen
         self.assertIn("an honest node sends what others refuse", fault)
 
     def test_what_is_raised(self) -> None:
-        """A message at which a node fails."""
+        """A message that makes a node fail."""
         self.node.node.replica.rounds = None  # type: ignore[assignment]
         status = self.node.take(Wire("bender", 1.0).encode(Message(Sender(1, "n1", "a:1"))), "10.0.0.9")
         self.assertEqual((status, len(self.cluster.faults.seen)), (500, 1))

@@ -1,1 +1,1 @@
-"""Mutation testing: the core is changed by machine, one small change at a time, and the tests have to notice."""
+"""Mutation testing: a program makes one small change of the core at a time, and a test has to fail."""

@@ -1,7 +1,7 @@
-"""Change the core by machine and list what no test notices: python -m tests.mutants claims gossip --out FILE.
+"""Mutate the core and list the mutants that no test notices: python -m tests.mutants claims gossip --out FILE.
 
-Results are written to a file as they come, and so is what each test runs, to another. What is in these files is not
-tried again: remove them when the core has changed.
+Results are written to one file as they come, and the lines that each test runs to another. Mutants and tests in these
+files are not tried again: remove the files when the core has changed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _options(arguments: list[str]) -> Namespace:
 
 
 def equivalents() -> dict[str, str]:
-    """The mutants that no test can notice, and why."""
+    """Return the mutants that no test can notice, each with its reason."""
     tables = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text("utf-8"))
     return {f"{module}.{name}": reason for module, table in tables.items() for name, reason in table.items()}
 
@@ -62,13 +62,13 @@ def _read(path: Path) -> dict[str, Outcome]:
     return {key: Outcome(verdict, test) for key, verdict, test in map(json.loads, lines)}
 
 
-#: All mutants and tests: processes have them from the one that forked them.
+#: All mutants and tests: child processes inherit them.
 _mutants: list[Mutant] = []
 _trials: list[Trial] = []
 
 
 def _try(everything: list[Mutant], wanted: list[int], options: Namespace) -> dict[str, Outcome]:
-    """Try those that are wanted, and write down what comes of each."""
+    """Try the selected mutants, and record the outcome of each."""
     prepare()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     _mutants[:], _trials[:] = everything, trials(options.out.with_suffix(".tests"))

@@ -1,4 +1,4 @@
-"""The changes that are tried in the source of a module.
+"""The mutations of a module's source.
 
 Operators, constants, conditions and whole statements are changed. Left alone are docstrings, annotations, `__slots__`,
 `assert`, the texts of errors, `__repr__`, decorators and the options of classes: a change of these alters no behaviour
@@ -38,13 +38,13 @@ DELETED = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Delete, ast.R
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-#: A node, what replaces it, and both as text.
+#: A node, its replacement, and both as text.
 Change = tuple[ast.AST, ast.AST, str, str]
 
 
 @frozen
 class Mutant:
-    """One change of one module: in its `tree`, `node` is replaced by another.
+    """A change of a module: another node replaces `node` in its `tree`.
 
     `scope` is the qualified name of the function that is changed, or of the class or constant where no function is.
     `number` tells apart equal changes in the same scope.
@@ -66,7 +66,7 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """The same as long as the code is, wherever in its module it stands."""
+        """Return a name that depends on the code, and not on its place in the module."""
         return f"{self.scope}: {self.original} -> {self.mutated}" + f" ({self.number})" * (self.number > 1)
 
     @property
@@ -75,13 +75,13 @@ class Mutant:
 
     @property
     def statement(self) -> range:
-        """The lines of the smallest statement around it; of a compound statement only those of its head."""
+        """Return the lines of the smallest statement around it; for a compound statement, only its head."""
         statements = (each for each in ast.walk(self.tree) if isinstance(each, ast.stmt))
         found = [range(each.lineno, _last_line(each) + 1) for each in statements]
         return min((lines for lines in found if self.line in lines), key=len)
 
     def apply(self) -> ast.Module:
-        """Change the tree. There is no way back."""
+        """Change the tree. This cannot be undone."""
         ast.fix_missing_locations(ast.copy_location(self.by, self.node))
         for parent in ast.walk(self.tree):
             for name, value in ast.iter_fields(parent):
@@ -109,7 +109,7 @@ def mutants(module: str, tree: ast.Module) -> list[Mutant]:
 
 
 def _of_block(body: list[ast.stmt], outer: str) -> Iterator[tuple[str, bool, Change]]:
-    """The changes of a module or class and all that is in it, each with its scope and whether it is in a function."""
+    """Yield the changes of a module or class and its contents, each with its scope and whether it is in a function."""
     for statement in body:
         name = outer + _name(statement)
         if isinstance(statement, ast.ClassDef):
@@ -123,13 +123,13 @@ def _of_block(body: list[ast.stmt], outer: str) -> Iterator[tuple[str, bool, Cha
 
 
 def _name(statement: ast.stmt) -> str:
-    """The name that a statement of a module or class defines."""
+    """Return the name that a statement of a module or class defines."""
     targets = getattr(statement, "targets", [getattr(statement, "target", None)])
     return getattr(statement, "name", getattr(targets[0], "id", ""))
 
 
 def _changes(node: ast.AST, *, function: bool, within: ast.AST | None = None) -> Iterator[Change]:
-    """All changes of a node and of what is in it. `within` is what it is shown in: a constant says little alone."""
+    """Yield all changes of a node and its contents. `within` is shown, because a constant alone says little."""
     if isinstance(node, ast.Assert) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
         return
     if isinstance(node, ast.stmt) and function:
@@ -162,7 +162,7 @@ def _of_expression(node: ast.AST) -> Iterator[Change]:
         yield _change(node, _with(node, op=SWAPPED[type(node.op)]()))
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
         yield _change(node, _with(node, func=ast.Name(FUNCTIONS[node.func.id], ast.Load())))
-    # A condition always holds, or never; but no loop is made endless, and no comprehension empty.
+    # Make a condition always hold, or never; but make no loop endless, and no comprehension empty.
     if isinstance(node, ast.If | ast.IfExp | ast.While | ast.comprehension):
         tests = node.ifs if isinstance(node, ast.comprehension) else [node.test]
         values = [not isinstance(node, ast.While)] + [False] * isinstance(node, ast.If | ast.IfExp)
@@ -171,7 +171,7 @@ def _of_expression(node: ast.AST) -> Iterator[Change]:
 
 
 def _of_constant(node: ast.Constant, within: ast.AST) -> Change:
-    """A Boolean is negated, a whole number becomes one more, and any other, mostly a time, doubles."""
+    """Negate a Boolean, add one to a whole number, and double any other number, which is mostly a time."""
     value, original = node.value, _text(within)
     assert isinstance(value, int | float)
     node.value = (not value) if isinstance(value, bool) else value + 1 if isinstance(value, int) else 2 * value or 1.0
@@ -189,10 +189,10 @@ def _change(node: ast.AST, by: ast.AST) -> Change:
 
 
 def _text(node: ast.AST) -> str:
-    """The node as one line of source; of a compound statement only the head."""
+    """Return the node as one line of source; for a compound statement, only its head."""
     return ast.unparse(ast.fix_missing_locations(node)).partition("\n")[0]
 
 
 def _says_none(value: ast.expr | None) -> bool:
-    """Whether a return says the same as one of nothing, or, for who asks whether something is so, as much."""
+    """Whether a return is the same as one of None, or is equal to it as a truth value."""
     return value is None or (isinstance(value, ast.Constant) and (value.value is None or value.value is False))

@@ -1,4 +1,4 @@
-"""How a mutant is tried: in a forked child, by those tests that run what was changed, up to the first that fails.
+"""Trying a mutant: a forked child runs the tests that reach the changed code, up to the first that fails.
 
 cosmic-ray starts a process for each mutant, which costs more than its tests; mutmut 3 forks as this does, but runs
 pytest alone and neither deletes statements nor changes anything outside functions.
@@ -33,20 +33,20 @@ from tests.mutants.operators import Mutant, mutants
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "bender/core"
 
-#: In this order they are tried. What tests the shells is not: it runs all of the core, and means little of it.
+#: The order of the tests. Tests of the shells are left out: they run all of the core, and check little of it.
 STAGES = ("unit", "scenarios", "seeds")
 
-#: The quick ones among the first.
+#: The quick ones among the first seeds.
 SEEDS = (1, 3, 5, 6, 7, 9, 11, 12)
 
-#: Property tests that take longer than all other tests together: tried last, and on what they are about alone.
+#: Property tests that take longer than all other tests together: run last, and only for the module that they are about.
 LONG = {
     "ledger": "tests.core.test_ledger_copies.CopiesTests.test_any_exchange_of_deltas",
     "replica": "tests.core.test_replica.LifeTests.test_any_life",
 }
 LONG_S = 30.0
 
-#: What a child may use: of CPU for one test, in seconds and in times of what it took before; of memory.
+#: Limits of a child: CPU for one test, in seconds and in multiples of its usual time; memory.
 TEST_S_MAX = 1.0
 TEST_TIMES_MAX = 2
 MEMORY_BYTES_MAX = 4 * 1024**3
@@ -54,7 +54,7 @@ MEMORY_BYTES_MAX = 4 * 1024**3
 
 @frozen
 class Trial:
-    """A test, the CPU that it takes, and the lines of the core that it runs, as `module:line`."""
+    """A test, its CPU time, and the lines of the core that it runs, as `module:line`."""
 
     name: str
     stage: str
@@ -64,7 +64,7 @@ class Trial:
 
 @frozen
 class Outcome:
-    """What came of a mutant: the stage whose test failed, `timeout` or `survived`; and the last test that was run."""
+    """The outcome of a mutant: the stage whose test failed, `timeout` or `survived`; and the last test that ran."""
 
     verdict: str
     test: str = ""
@@ -74,19 +74,19 @@ class Outcome:
 
 
 def prepare() -> None:
-    """Import everything once, and have property tests always try the same examples, without making them smaller."""
+    """Import everything once, and make property tests always try the same examples, without shrinking."""
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
     hypothesis.settings.load_profile("mutants")
     importlib.import_module("tests.simulation.seeds")
     _names()
     _functions()
-    gc.freeze()  # or each child would copy all that its collector looks at
+    gc.freeze()  # or each child would copy all objects that its collector visits
 
 
 @cache
 def _names() -> tuple[tuple[str, str], ...]:
-    """All tests, each with its stage."""
+    """Yield all tests, each with its stage."""
     load = unittest.defaultTestLoader.loadTestsFromName
     modules = [("unit", f"tests.core.{path.stem}") for path in sorted((ROOT / "tests/core").glob("test_*.py"))]
     modules += [("scenarios", "tests.simulation.test_scenarios")]
@@ -114,7 +114,7 @@ def passes(name: str) -> bool:
 
 
 def trials(measured: Path) -> list[Trial]:
-    """All tests worth trying. What they run is read from a file, and measured for those that are not in it."""
+    """Return all useful tests. The lines that they run are read from a file, and measured for new tests."""
     known = _read(measured)
     names = [(stage, name) for stage, name in _names() if name not in known]
     with measured.open("a", encoding="utf-8") as file:
@@ -129,7 +129,7 @@ def _read(measured: Path) -> dict[str, Trial]:
 
 
 def _measure(names: list[tuple[str, str]], tell: Callable[[str], None]) -> bool:
-    """Run each test by itself and note what it runs of the core: nothing if it fails without any mutant."""
+    """Run each test by itself and record the lines of the core that it runs: none if it fails without a mutant."""
     for stage, name in names:
         measuring = coverage.Coverage(data_file=None, config_file=False, include=[f"{CORE}/*"])
         began_at = process_time()
@@ -142,10 +142,10 @@ def _measure(names: list[tuple[str, str]], tell: Callable[[str], None]) -> bool:
 
 
 def chosen(mutant: Mutant, trials: list[Trial]) -> list[Trial]:
-    """The tests that run the statement which is changed, in the order in which they are tried: first its module's own.
+    """Return the tests that run the changed statement, in order: first those of its module.
 
-    Where what is changed is outside functions, its module's own, which may run none of it, and those that run anything
-    of the modules that name it.
+    For a change outside functions, return the tests of its module, and those that run any line of the modules that name
+    it.
     """
     own = f"tests.core.test_{mutant.module}."
     if mutant.in_function:
@@ -162,7 +162,7 @@ def chosen(mutant: Mutant, trials: list[Trial]) -> list[Trial]:
     ]
 
 
-# How one is tried.
+# Trying a mutant.
 
 
 def mutants_of(module: str) -> list[Mutant]:
@@ -170,7 +170,7 @@ def mutants_of(module: str) -> list[Mutant]:
 
 
 def attempt(mutant: Mutant, trials: list[Trial]) -> Outcome:
-    """Try a mutant with these tests in this order."""
+    """Run these tests on a mutant, in this order."""
 
     def body(tell: Callable[[str], None]) -> bool:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
@@ -193,7 +193,7 @@ def attempt(mutant: Mutant, trials: list[Trial]) -> Outcome:
 
 
 def _in_child(body: Callable[[Callable[[str], None]], bool], told: Callable[[str], object]) -> int:
-    """Run `body` in a forked child, and pass on the lines that it tells; returns how it ended, 0 for True."""
+    """Run `body` in a forked child, and pass on the lines that it reports. Return its exit status, 0 for True."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -214,7 +214,7 @@ def _in_child(body: Callable[[Callable[[str], None]], bool], told: Callable[[str
 
 
 def _mutate(mutant: Mutant) -> None:
-    """Change the functions that are there, which all who imported them see; or else import everything anew."""
+    """Change the loaded functions, for all their importers; if there are none, import everything anew."""
     code = compile(mutant.apply(), str(CORE / f"{mutant.module}.py"), "exec")
     found = [(each, function) for each in _codes(code) for function in _functions().get(_origin(each), ())]
     changed = [(each, function) for each, function in found if each.co_qualname == mutant.scope]
@@ -225,7 +225,7 @@ def _mutate(mutant: Mutant) -> None:
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
-    """All code that is in some code."""
+    """Yield all code objects in a code object."""
     for each in code.co_consts:
         if isinstance(each, CodeType):
             yield each
@@ -238,7 +238,7 @@ def _origin(code: CodeType) -> tuple[str, str, int]:
 
 @cache
 def _functions() -> dict[tuple[str, str, int], list[FunctionType]]:
-    """The functions that are there, methods of all kinds included, by where they are from."""
+    """Return the loaded functions, including all kinds of methods, by their origin."""
     found = defaultdict(list)
     for each in gc.get_objects():
         if isinstance(each, FunctionType):
@@ -247,7 +247,7 @@ def _functions() -> dict[tuple[str, str, int], list[FunctionType]]:
 
 
 def _import_anew(changed: str, code: CodeType) -> None:
-    """Forget all modules of the project but those that do this, and have one of them be `code` from now on."""
+    """Unload all modules of the project except those of this tool, and load `code` for one of them."""
     for name in [*sys.modules]:
         if name.partition(".")[0] in ("bender", "tests") and not name.startswith("tests.mutants"):
             del sys.modules[name]

@@ -1,4 +1,4 @@
-"""The tool that changes the core by machine: what is changed, and what is made of it."""
+"""The tool that mutates the core: its changes, and their outcomes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Operators(SynchronousTestCase):
         self.assertEqual(found, CHANGES.strip().splitlines())
 
     def test_equal_changes(self) -> None:
-        """The same change in another place of the same function has a number."""
+        """An equal change elsewhere in the same function has a number."""
         found = [mutant.key for mutant in mutants("m", ast.parse("def f(a):\n    g()\n    g()\n"))]
         self.assertEqual(found, ["m.f: g() -> pass", "m.f: g() -> pass (2)"])
 
@@ -65,13 +65,13 @@ class Attempts(SynchronousTestCase):
         return attempt(mutant, [Trial(test, "unit", 0.1, frozenset())])
 
     def test_killed(self) -> None:
-        """A test that fails under a mutant kills it; the function here is as it was."""
+        """A test that fails on a mutant kills it; the function in this process is unchanged."""
         test = "tests.core.test_links.Limits.test_answered_again"
         outcome = self.attempt("links", "Link.succeed: now - request.message.ask -> now + request.message.ask", test)
         self.assertEqual(outcome, Outcome("unit", test))
 
     def test_outside_functions(self) -> None:
-        """All that use a constant see that it was changed, also those that have imported it."""
+        """All users of a constant see its change, also those that imported it."""
         test = "tests.core.test_links.Limits.test_unanswered"
         outcome = self.attempt("links", "ROUNDS_OPEN_MAX: ROUNDS_OPEN_MAX = 4 -> ROUNDS_OPEN_MAX = 5", test)
         self.assertEqual(outcome, Outcome("unit", test))
@@ -82,7 +82,7 @@ class Attempts(SynchronousTestCase):
         self.assertEqual(outcome, Outcome("survived"))
 
     def test_without_end(self) -> None:
-        """A loop without end is ended."""
+        """An endless loop is ended."""
         test = "tests.core.test_leases.DueTests.test_soon_after"
         outcome = self.attempt("leases", "Leases.turn: self._turned_to += 1 -> pass", test)
         self.assertEqual(outcome, Outcome("timeout", test))
@@ -90,6 +90,6 @@ class Attempts(SynchronousTestCase):
 
 class Equivalents(SynchronousTestCase):
     def test_they_are_there(self) -> None:
-        """What is recorded as equivalent is a mutant of the core as it is."""
+        """Every recorded equivalent is a mutant of the present core."""
         keys = {mutant.key for path in CORE.glob("*.py") for mutant in mutants_of(path.stem)}
         self.assertEqual([key for key in equivalents() if key not in keys], [])
