@@ -10,21 +10,21 @@ and done in slices, so that no single call takes long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from math import inf
 from typing import NamedTuple
 
 import msgspec
-from attrs import evolve
 
 from bender.core.guard import Guard, app_of
-from bender.core.index import Index
+from bender.core.lapse import LapseRules, confirmed_until
 from bender.core.leases import Lease, Leases
-from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, Dot, End, Entry, Head, Ledger, Rank
-from bender.core.peers import Peer, Peers, covered
-from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+from bender.core.ledger import NUMBER_MAX, Claim, Delta, Dot, End, Entry, Ledger, Rank, ended_roots
+from bender.core.ledger_copies import LedgerCopies
+from bender.core.peers import Peer, Peers
+from bender.core.timing import TTL_INTERVALS_MIN, Timing
 from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import View
 
@@ -71,16 +71,11 @@ class Claims:
         self._timing = timing
         self._contacts = contacts
         self._view = view
-        self.ledger = Ledger(incarnation)
-        self.ledgers: dict[int, Ledger] = {incarnation: self.ledger}
-        self.index = Index()
+        self.copies = LedgerCopies(incarnation, timing, contacts, validity)
+        self.ledger, self.index = self.copies.own, self.copies.index
         self.leases = Leases(timing.interval_s / 8, now)
+        self.lapse_rules = LapseRules(incarnation, timing, contacts, self.index, self.leases)
         self.guard = Guard(guard_s, timing.ttl_s)
-        self._validity = validity
-        #: Of each incarnation with entries that are not valid: how many there are, and what is wrong with the latest.
-        self.invalid: dict[int, tuple[int, str]] = {}
-        # When the copy of which incarnation was last begun anew.
-        self._started_over_at: dict[int, float] = {}
         #: While this is set nothing is shown and nothing follows: what changes is only put down in `stale`.
         self.holding = False
         #: Keys that have to be looked at again, in order.
@@ -93,6 +88,11 @@ class Claims:
         self._forgotten: list[Entry] = []
         # What an incarnation before this one leaves to it: entries and their deadlines.
         self._taken_along: list[Lease] = []
+
+    @property
+    def ledgers(self) -> dict[int, Ledger]:
+        """All ledgers by incarnation, this node's own among them."""
+        return self.copies.ledgers
 
     # Commands: rule 1, and the first half of rule 4.
 
@@ -284,7 +284,7 @@ class Claims:
 
     def _unheard(self, key: str, shown: Claim, entries: tuple[Entry, ...]) -> list[Claim]:
         """The claims that would keep a key listed if their nodes were heard. None where it is known to be gone."""
-        ended = _ended_roots(entries)
+        ended = ended_roots(entries)
         claims = [entry for entry in entries if isinstance(entry, Claim) and entry.root not in ended]
         suspect = self.guard.suspect(key)
         if shown.root in ended:
@@ -312,7 +312,7 @@ class Claims:
     def _is_out_of_sight(self, key: str, *, now: float) -> bool:
         """Whether a key will be hidden unless somebody is heard who is not at present."""
         entries = self.index.entries(key)
-        ended = _ended_roots(entries)
+        ended = ended_roots(entries)
         claims = [entry for entry in entries if isinstance(entry, Claim) and entry.root not in ended]
         if any(claim.node == self._incarnation or self._contacts.in_sight(claim.node, now) for claim in claims):
             return False
@@ -340,22 +340,19 @@ class Claims:
 
     def _is_known(self, incarnation: int) -> bool:
         """Whether the ledger of an incarnation that has had claims is here as a whole, not only its first pages."""
-        return self.head(incarnation).version > 0
+        return self.copies.head(incarnation).version > 0
 
     def _winner(self, entries: tuple[Entry, ...], now: float) -> Claim | None:
         if len(entries) == 1:
             (only,) = entries
-            return only if isinstance(only, Claim) and self._counts(only, now) else None
-        ended = _ended_roots(entries)
+            return only if isinstance(only, Claim) and self.lapse_rules.counts(only, now) else None
+        ended = ended_roots(entries)
         best: Claim | None = None
         for entry in entries:
-            if isinstance(entry, Claim) and entry.root not in ended and self._counts(entry, now):  # noqa: SIM102
+            if isinstance(entry, Claim) and entry.root not in ended and self.lapse_rules.counts(entry, now):  # noqa: SIM102
                 if best is None or entry.rank > best.rank:
                     best = entry
         return best
-
-    def _counts(self, claim: Claim, now: float) -> bool:
-        return claim.node == self._incarnation or self._contacts.counts(claim.node, claim.ttl_s, now)
 
     def _follow(self, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> None:
         """Let this node's own claim say what the winner says, with its own last renewal.
@@ -365,7 +362,7 @@ class Claims:
         """
         claim = lease.entry
         assert isinstance(claim, Claim)
-        if self.leases.due.get(lease) is None and claim.root in _ended_roots(entries):
+        if self.leases.due.get(lease) is None and claim.root in ended_roots(entries):
             self.leases.due[lease] = now
         lease.current = winner is not None and claim.rank == winner.rank
         if winner is not None and not lease.current:
@@ -385,10 +382,10 @@ class Claims:
         if not self.leases.due:
             return False
         asked = self._contacts.asked(now)
-        confirmed = self._confirmed(asked)
+        confirmed = confirmed_until(asked)
         ended = 0
         for lease, ended_at in [*self.leases.due.items()]:
-            if self._is_over(lease, ended_at, asked, confirmed, now):
+            if self.lapse_rules.is_over(lease, ended_at, asked, confirmed, now):
                 self._remove(lease)
                 self.refresh(lease.entry.key, now)
                 ended += 1
@@ -400,55 +397,11 @@ class Claims:
         """Whether a claim is due that not every peer has been asked about."""
         if not self.leases.due:
             return False
-        confirmed = self._confirmed(self._contacts.asked(now))
+        confirmed = confirmed_until(self._contacts.asked(now))
         return any(
             ended_at is None and isinstance(lease.entry, Claim) and confirmed < lease.deadline <= now
             for lease, ended_at in self.leases.due.items()
         )
-
-    @staticmethod
-    def _confirmed(asked: Iterable[Peer]) -> float:
-        """What everybody had heard by this time is here."""
-        return min((contact.echoed for contact in asked), default=inf)
-
-    def _is_over(self, lease: Lease, ended_at: float | None, asked: list[Peer], confirmed: float, now: float) -> bool:
-        if isinstance(lease.entry, End):
-            return self._end_is_over(lease, lease.entry, now)
-        if ended_at is not None:
-            return self._ended_is_over(lease.entry, ended_at, asked, now)
-        if lease.deadline > now:  # renewed while it was due
-            self.leases.seat(lease)
-            return False
-        if now >= lease.deadline + self._timing.patience_s:
-            return True
-        return confirmed >= lease.deadline and self._replaced_everywhere(lease.entry, asked, now)
-
-    def _replaced_everywhere(self, claim: Claim, asked: list[Peer], now: float) -> bool:
-        """Whether nobody asked could see this claim go before the others of its key have come, and say the same."""
-        ended = _ended_roots(self.index.entries(claim.key))
-        others = [
-            other
-            for other in self.index.entries(claim.key)
-            if other is not claim and isinstance(other, Claim) and other.root not in ended and self._counts(other, now)
-        ]
-        followed = all(other.rank >= claim.rank for other in others)
-        return followed and covered((other.dot for other in others), asked)
-
-    def _ended_is_over(self, claim: Claim, ended_at: float, asked: list[Peer], now: float) -> bool:
-        """A claim that was ended goes when all have the end, or they would take it for expired."""
-        ends = [end.dot for end in self.index.entries(claim.key) if isinstance(end, End) and claim.root in end.roots]
-        return now >= ended_at + self._timing.patience_s or (bool(ends) and covered(ends, asked))
-
-    def _end_is_over(self, lease: Lease, end: End, now: float) -> bool:
-        """An end goes when its time is over, and it had no claims left to end a while before that either."""
-        had_none = lease.current
-        entries = self.index.entries(end.key)
-        lease.current = not any(isinstance(other, Claim) and other.root in end.roots for other in entries)
-        if had_none and lease.current:
-            return True
-        lease.deadline = now + self._timing.patience_s
-        self.leases.seat(lease)
-        return False
 
     # Others' ledgers: joining them, hiding and forgetting (rules 5 and 8).
 
@@ -457,95 +410,11 @@ class Claims:
 
         Returns the keys to be refreshed once a whole message is here: what one ledger lets go, another may hold.
         """
-        ledger = self.ledgers.get(delta.incarnation) or Ledger(delta.incarnation)
-        was_known = ledger.version > 0
-        joined = ledger.join(delta.resolved(self._entry))
-        self.ledgers[delta.incarnation] = ledger
-        for entry in joined.removed:
-            self._take_out(entry)
-        for entry in joined.added:
-            self._take_in(entry)
-        contact = self._contacts.get(delta.incarnation)
-        if contact is not None:
-            contact.ttls = None
-        keys = {entry.key: None for entry in (*joined.removed, *joined.added)}
-        if ledger.version > 0 and not was_known:
+        was_known = self._is_known(delta.incarnation)
+        keys = self.copies.join(delta)
+        if not was_known and self._is_known(delta.incarnation):
             keys |= self.guard.waiting_for(delta.incarnation)
         return keys
-
-    def _take_in(self, entry: Entry) -> None:
-        problem = self._validity.of_entry(entry)
-        if problem is None:
-            self.index.add(entry)
-        else:
-            count, _ = self.invalid.get(entry.node, (0, ""))
-            self.invalid[entry.node] = (count + 1, problem)
-
-    def _take_out(self, entry: Entry) -> None:
-        count, problem = self.invalid.get(entry.node, (0, ""))
-        if not count or self._validity.of_entry(entry) is None:
-            self.index.discard(entry)
-        elif count == 1:
-            del self.invalid[entry.node]
-        else:
-            self.invalid[entry.node] = (count - 1, problem)
-
-    def compare(self, heads: Mapping[int, Head], now: float) -> None:
-        """Start over with copies that another node has with the same version and a larger checksum.
-
-        Only where several processes wrote as one incarnation are there two contents of one version. One copy does so
-        only now and then, because a checksum may also be made up.
-        """
-        for incarnation, head in heads.items():
-            ledger = self.ledgers.get(incarnation)
-            if ledger is None or head.version != ledger.version or head.checksum is None or ledger is self.ledger:
-                continue
-            last_at = self._started_over_at.get(incarnation, -inf)
-            if ledger.complete and head.checksum > ledger.checksum and now >= last_at + self._timing.asked_s:
-                self._started_over_at[incarnation] = now
-                ledger.start_over()
-
-    def give_up_pages(self, delta: Delta, contact: Peer, now: float) -> None:
-        """Let a delta like this one, which is older than the pages of a copy, complete it when it comes again.
-
-        Nobody can bring the rest of the pages, for the contact whose ledger it is has gone. What came in them stays,
-        and keeps what it lists, until the copy is complete, and as long as it counts.
-        """
-        ledger = self.ledgers[delta.incarnation]
-        if delta.version >= ledger.reach or self._contacts.horizon_s(contact, now) >= self.ttl_max_s(contact):
-            ledger.give_up_pages()
-
-    def _entry(self, node: int, n: int) -> Entry | None:
-        ledger = self.ledgers.get(node)
-        return ledger.entries.get(n) if ledger else None
-
-    def brief(self, delta: Delta, contact: Peer) -> Delta:
-        """The same with copies in the place of claims that say what others say which a contact has shown to have."""
-        return evolve(delta, added=tuple([self._brief(entry, contact) for entry in delta.added]))
-
-    def _brief(self, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
-        if isinstance(entry, Claim):
-            for other in self.index.entries(entry.key):
-                if other is not entry and isinstance(other, Claim) and other.rank == entry.rank:  # noqa: SIM102
-                    if covered((other.dot,), (contact,)):
-                        return other.copied_by(entry.node, entry.n)
-        return entry
-
-    def heads(self) -> dict[int, Head]:
-        return {incarnation: ledger.head for incarnation, ledger in self.ledgers.items() if ledger.reach}
-
-    def head(self, incarnation: int) -> Head:
-        ledger = self.ledgers.get(incarnation)
-        return ledger.head if ledger else Head()
-
-    def ahead_of(self, heads: Mapping[int, Head]) -> list[Ledger]:
-        """The ledgers of which more is known here than `heads` says."""
-        nothing = Head()
-        return [
-            ledger
-            for incarnation, ledger in self.ledgers.items()
-            if ledger.complete and ledger.version > heads.get(incarnation, nothing).version
-        ]
 
     def heard_again(self, contact: Peer, horizon_s: float, now: float) -> None:
         """Look again at what did not count while the contact's horizon was still `horizon_s`."""
@@ -560,24 +429,16 @@ class Claims:
             horizon_s = self._contacts.horizon_s(contact, now)
             if horizon_s < TTL_INTERVALS_MIN * self._timing.interval_s:
                 continue
-            newly = [ttl_s for ttl_s in self._ttls(contact) if contact.hidden_s < ttl_s <= horizon_s]
+            newly = [ttl_s for ttl_s in self.copies.ttls(contact) if contact.hidden_s < ttl_s <= horizon_s]
             if newly:
                 self._look_again(contact, contact.hidden_s, newly[-1])
                 contact.hidden_s = newly[-1]
         if self.guard.on:
             self.stale |= self.guard.over(now)
 
-    def ttl_max_s(self, contact: Peer) -> float:
-        """The longest ttl of a contact's claims, 0 if there are none; no longer than any that is valid."""
-        return min(self._ttls(contact)[-1], TTL_S_MAX) if self._ttls(contact) else 0.0
-
     def forget(self, contact: Peer) -> None:
         """Drop a ledger whole. Its entries leave the index in slices."""
-        ledger = self.ledgers.pop(contact.incarnation, None)
-        self.invalid.pop(contact.incarnation, None)
-        self._started_over_at.pop(contact.incarnation, None)
-        if ledger is not None:
-            self._forgotten.extend(ledger.entries.values())
+        self._forgotten.extend(self.copies.forget(contact.incarnation))
 
     def take_along(self, leases: Leases) -> None:
         """Go on with the claims and ends of an incarnation before this one, in slices."""
@@ -616,22 +477,11 @@ class Claims:
             self.refresh(key, now)
         return len(keys)
 
-    def _ttls(self, contact: Peer) -> list[float]:
-        if contact.ttls is None:
-            ledger = self.ledgers.get(contact.incarnation)
-            entries = ledger.entries.values() if ledger else ()
-            contact.ttls = sorted({entry.ttl_s for entry in entries if isinstance(entry, Claim)})
-        return contact.ttls
-
     def _look_again(self, contact: Peer, above_s: float, up_to_s: float) -> None:
         ledger = self.ledgers.get(contact.incarnation)
         for entry in ledger.entries.values() if ledger else ():
             if isinstance(entry, Claim) and above_s < entry.ttl_s <= up_to_s:
                 self.stale[entry.key] = None
-
-
-def _ended_roots(entries: Iterable[Entry]) -> set[Dot]:
-    return {root for entry in entries if isinstance(entry, End) for root in entry.roots}
 
 
 def _rank(lease: Lease) -> Rank | None:

@@ -192,7 +192,7 @@ class Gossip:
         deltas: tuple[Delta, ...] = ()
         if ledger.version > version:
             delta = ledger.delta(Head(version, version), self._page_entries_max)
-            deltas = (self._claims.brief(delta, contact),)
+            deltas = (self._claims.copies.brief(delta, contact),)
             self._version_sent = ledger.version
         page = self._fitting(link.unsent)
         settings = self._configuration.told(page, now)
@@ -270,7 +270,7 @@ class Gossip:
         """What every round and its answer begin with."""
         counters = [self._own_counter(now)]
         counters += [self._counter(contact, now) for contact in self._contacts if contact.beats >= 0]
-        heads = self._claims.heads()
+        heads = self._claims.copies.heads()
         return Message(self._identity, heads=heads, counters=tuple(counters), digest=self._configuration.digest)
 
     def _counters_with(self, deltas: Iterable[Delta], now: float) -> tuple[Counter, ...]:
@@ -286,7 +286,7 @@ class Gossip:
     def _counter(self, contact: Peer, now: float) -> Counter:
         """News of a contact. A pause of this node's makes it no younger."""
         age_s = min(max(0.0, now - (contact.heard_at - contact.shift_s)), AGE_S_MAX)
-        ttl_max_s = self._claims.ttl_max_s(contact) if self._contacts.silent(contact, now) else 0.0
+        ttl_max_s = self._claims.copies.ttl_max_s(contact) if self._contacts.silent(contact, now) else 0.0
         return Counter(
             contact.incarnation,
             contact.name,
@@ -312,7 +312,7 @@ class Gossip:
     def _acknowledgement(self, request: Message, now: float) -> Message:
         """How far a push or second request has brought this node, and what it has got beyond, in the same buckets."""
         incarnations = {request.sender.incarnation, *(delta.incarnation for delta in request.deltas)}
-        heads = {i: head for i in incarnations if (head := self._claims.head(i)).reach}
+        heads = {i: head for i in incarnations if (head := self._claims.copies.head(i)).reach}
         known = {*request.known, *map(digest_of, request.settings)} if request.buckets else set()
         window = request.window
         settings = [each for number in request.buckets for each in self._configuration.bucket(number, known, window)]
@@ -377,7 +377,7 @@ class Gossip:
 
     def _lacking(self, heads: Mapping[int, Head], peer: int) -> Lacking:
         """What `peer` lacks, given its `heads`, as much as fits in one message."""
-        ahead = [ledger for ledger in self._claims.ahead_of(heads) if self._may_pass_on(ledger, peer)]
+        ahead = [ledger for ledger in self._claims.copies.ahead_of(heads) if self._may_pass_on(ledger, peer)]
         deltas: list[Delta] = []
         room = self._page_entries_max
         for ledger in ahead:
@@ -455,7 +455,7 @@ class Gossip:
         sender = self._contacts.message_from(message.sender, now)
         if sender is not None:
             self._note_heads(sender, heads)
-        self._claims.compare(heads, now)
+        self._claims.copies.compare(heads, now)
         versions = {delta.incarnation: delta.version for delta in message.deltas}  # where there are no heads
         fits, advanced, changed = self._join(message.deltas, now)
         settings = tuple(each.key for each in self._valid(message, now) if self._configuration.join(each, now))
@@ -517,16 +517,16 @@ class Gossip:
             contact = self._contacts.get(delta.incarnation)
             if contact is None:
                 continue
-            before = self._claims.head(delta.incarnation)
+            before = self._claims.copies.head(delta.incarnation)
             try:
                 changed |= self._claims.join(delta)
             except Outdated:
                 fits = False
                 if not self._contacts.lately_alive(contact, now):
-                    self._claims.give_up_pages(delta, contact, now)
+                    self._claims.copies.give_up_pages(delta, contact, now)
             except Gap:
                 fits = False
-            advanced = advanced or self._claims.head(delta.incarnation) != before
+            advanced = advanced or self._claims.copies.head(delta.incarnation) != before
         return fits, advanced, changed
 
     def _hear(self, counter: Counter, version: int, now: float) -> None:
@@ -535,7 +535,7 @@ class Gossip:
         if contact is None:
             return
         is_news = counter.beats > contact.beats
-        if is_news and version > self._claims.head(counter.incarnation).version:
+        if is_news and version > self._claims.copies.head(counter.incarnation).version:
             return
         horizon_s = self._contacts.horizon_s(contact, now) if is_news else 0.0
         if self._contacts.hear(counter, now):

@@ -410,3 +410,8 @@ def _first_page(entries: list[Entry], entries_max: int) -> tuple[Entry, ...]:
         if i >= entries_max or (i and size > DELTA_BYTES_MAX):
             return tuple(entries[:i])
     return tuple(entries)
+
+
+def ended_roots(entries: Iterable[Entry]) -> set[Dot]:
+    """Return the roots of the registrations that these entries end."""
+    return {root for entry in entries if isinstance(entry, End) for root in entry.roots}

@@ -275,7 +275,7 @@ class Replica:
             for address, (problem, at) in self.rounds.invalid.items()
             if now < at + INVALID_KEPT_S
         }
-        for incarnation, (count, problem) in self.claims.invalid.items():
+        for incarnation, (count, problem) in self.claims.copies.invalid.items():
             contact = self.contacts.get(incarnation)
             if contact is not None:
                 found[contact.address] = f"has {count} entries that are left out, as one where {problem}"
@@ -335,7 +335,8 @@ class Replica:
 
     def shows(self, incarnation: int, version: int) -> bool:
         """Whether what a ledger was at a version is here, and shown, as far as this node may say so."""
-        return not self.claims.holding and self.claims.settled and self.claims.head(incarnation).version >= version
+        claims = self.claims
+        return not claims.holding and claims.settled and claims.copies.head(incarnation).version >= version
 
     def digest(self) -> int:
         """Equal on all nodes that have the same state, as far as it may be passed on.
@@ -468,7 +469,7 @@ class Replica:
             contact
             for contact in self.contacts
             if self.contacts.silent(contact, now)
-            and self.contacts.forgettable(contact, self.claims.ttl_max_s(contact), now)
+            and self.contacts.forgettable(contact, self.claims.copies.ttl_max_s(contact), now)
         ]
         for contact in gone:
             self.contacts.forget(contact)

@@ -61,7 +61,7 @@ class ClaimsCase(SynchronousTestCase):
         self.join(number)
 
     def join(self, number: int) -> dict[str, None]:
-        return self.claims.join(self.others[number].delta(self.claims.head(number)))
+        return self.claims.join(self.others[number].delta(self.claims.copies.head(number)))
 
     def lease(self, key: str = KEY) -> Lease:
         lease = self.claims.index.lease(key)

@@ -67,7 +67,7 @@ class RoundsCase(SynchronousTestCase):
             self.claims.register(key, update(BODY, TTL_S), NOW)
 
     def tell(self, told: Ledger) -> None:
-        self.claims.join(told.delta(self.claims.head(told.incarnation)))
+        self.claims.join(told.delta(self.claims.copies.head(told.incarnation)))
 
     def receive(
         self, message: Message, at: float = NOW, *, ask: bool = False, late: bool = False

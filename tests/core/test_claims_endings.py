@@ -191,30 +191,30 @@ class Telling(ClaimsCase):
         """The keys of all that came or went, and the ttls are looked up again."""
         contact = self.hear(2)
         self.tell(2)
-        self.assertEqual(self.claims.ttl_max_s(contact), TTL_S)
+        self.assertEqual(self.claims.copies.ttl_max_s(contact), TTL_S)
         self.others[2].remove(1)
         self.others[2].add(Claim(2, 3, OTHER_KEY, BODY, 30.0, 1, 2, 3))
         self.assertEqual([*self.join(2)], [KEY, OTHER_KEY])
-        self.assertEqual(self.claims.ttl_max_s(contact), 30.0)
+        self.assertEqual(self.claims.copies.ttl_max_s(contact), 30.0)
         self.assertEqual(self.claims.index.entries(KEY), ())
 
     def test_two_contents_of_a_version(self) -> None:
         """Of one that another node has with a larger checksum everything is taken in again; nothing is of the own."""
         self.tell(2)
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
-        checksums = {number: self.claims.head(number).checksum or 0 for number in (1, 2)}
+        checksums = {number: self.claims.copies.head(number).checksum or 0 for number in (1, 2)}
         for version, off, expected in ((1, 0, 1), (1, -1, 1), (2, 1, 1), (1, 1, 0)):
             heads = {number: Head(version, version, checksum + off) for number, checksum in checksums.items()}
-            self.claims.compare({**heads, 9: Head(1, 1, 1)}, NOW)
-            self.assertEqual([self.claims.head(number).version for number in (1, 2)], [1, expected])
-        self.claims.compare({2: Head(0, 0, 2**64 - 1)}, NOW)
+            self.claims.copies.compare({**heads, 9: Head(1, 1, 1)}, NOW)
+            self.assertEqual([self.claims.copies.head(number).version for number in (1, 2)], [1, expected])
+        self.claims.copies.compare({2: Head(0, 0, 2**64 - 1)}, NOW)
         self.assertEqual([entry.node for entry in self.claims.index.entries(KEY)], [2, 1])
 
     def test_content_that_is_not_told(self) -> None:
         """Releases before this one do not say what is in their copies."""
         self.tell(2)
-        self.claims.compare({2: Head(1, 1)}, NOW)
-        self.assertEqual(self.claims.head(2), Head(1, 1))
+        self.claims.copies.compare({2: Head(1, 1)}, NOW)
+        self.assertEqual(self.claims.copies.head(2), Head(1, 1))
 
     def test_pages_of_the_dead(self) -> None:
         """They are given up for a delta that has as much, or when nothing of them counts any more."""
@@ -226,37 +226,37 @@ class Telling(ClaimsCase):
                 ledger.add(Claim(2, n, f"{KEY}{n}", BODY, TTL_S, 1, 2, n))
             self.claims.join(ledger.delta(Head(), 2))
             for version in (1, 2):
-                self.assertEqual(self.claims.head(2), Head(0, 2))
-                self.claims.give_up_pages(Delta(2, 0, 0, version, version), contact, NOW + later_s)
+                self.assertEqual(self.claims.copies.head(2), Head(0, 2))
+                self.claims.copies.give_up_pages(Delta(2, 0, 0, version, version), contact, NOW + later_s)
                 given_up = gone or version == 2
-                self.assertEqual(self.claims.head(2), Head(0, 0) if given_up else Head(0, 2))
+                self.assertEqual(self.claims.copies.head(2), Head(0, 0) if given_up else Head(0, 2))
                 if given_up:
                     break
 
     def test_ttl_max(self) -> None:
         """Ends have none."""
         contact = self.hear(2)
-        self.assertEqual(self.claims.ttl_max_s(contact), 0.0)
+        self.assertEqual(self.claims.copies.ttl_max_s(contact), 0.0)
         contact.ttls = None
         self.tell(2, ttl_s=20.0)
         self.tell(2, OTHER_KEY)
         self.end(2, (2, 1), ttl_s=90.0)
-        self.assertEqual(self.claims.ttl_max_s(contact), 20.0)
+        self.assertEqual(self.claims.copies.ttl_max_s(contact), 20.0)
 
     def test_ttl_beyond_all_that_are_valid(self) -> None:
         """Peers would refuse a counter with it."""
         contact = self.hear(2)
         self.tell(2, ttl_s=3 * TTL_S_MAX)
-        self.assertEqual(self.claims.ttl_max_s(contact), TTL_S_MAX)
+        self.assertEqual(self.claims.copies.ttl_max_s(contact), TTL_S_MAX)
 
     def test_ttl_of_a_claim_that_no_client_can_have(self) -> None:
         """It is not valid: an end of it would be kept for longer than peers take."""
-        self.claims._validity = VALIDITY
+        self.claims.copies._validity = VALIDITY
         self.hear(2)
         for ttl_s, invalid in ((TTL_S_MAX, 0), (TTL_S_MAX + 1, 1)):
             body = b'{"ttl":%.1f,"weight":1,"meta":{},"registered":1,"node":"n2"}' % ttl_s
             self.tell(2, body=body, ttl_s=ttl_s)
-            self.assertEqual(sum(count for count, _ in self.claims.invalid.values()), invalid)
+            self.assertEqual(sum(count for count, _ in self.claims.copies.invalid.values()), invalid)
 
     def test_brief(self) -> None:
         """What says the same as a claim that the receiver has goes as a copy of that."""
@@ -264,16 +264,16 @@ class Telling(ClaimsCase):
         self.tell(3, root=(2, 1))
         self.tell(4, body=b"new", root=(2, 1))
         contact = self.hear(5)
-        told = self.others[3].delta(self.claims.head(9))
-        self.assertEqual(self.claims.brief(told, contact), told)
+        told = self.others[3].delta(self.claims.copies.head(9))
+        self.assertEqual(self.claims.copies.brief(told, contact), told)
         contact.heads[2] = 1
         copy = claim.copied_by(3, 1)
         self.assertIsInstance(copy, Copy)
-        self.assertEqual(self.claims.brief(told, contact).added, (copy,))
+        self.assertEqual(self.claims.copies.brief(told, contact).added, (copy,))
         self.end(6, (9, 9))
         for number in (4, 6):
-            other = self.others[number].delta(self.claims.head(9))
-            self.assertEqual(self.claims.brief(other, contact), other)
+            other = self.others[number].delta(self.claims.copies.head(9))
+            self.assertEqual(self.claims.copies.brief(other, contact), other)
 
     def test_copy_of_nothing(self) -> None:
         """What is a copy of a claim in a ledger that is not here does not fit."""
@@ -283,6 +283,6 @@ class Telling(ClaimsCase):
     def test_heads(self) -> None:
         """Of ledgers of which anything is here; others know less of those where their head is lower."""
         self.tell(2)
-        self.assertEqual([*self.claims.heads()], [2])
-        self.assertEqual([ledger.incarnation for ledger in self.claims.ahead_of({})], [2])
-        self.assertEqual(self.claims.ahead_of(self.claims.heads()), [])
+        self.assertEqual([*self.claims.copies.heads()], [2])
+        self.assertEqual([ledger.incarnation for ledger in self.claims.copies.ahead_of({})], [2])
+        self.assertEqual(self.claims.copies.ahead_of(self.claims.copies.heads()), [])

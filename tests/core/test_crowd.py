@@ -52,7 +52,7 @@ class Full(RoundsCase):
         self.take(5000)
         self.claims.settle(NOW)
         self.assertIsNone(self.claims.shown(KEY))
-        self.assertEqual(self.claims.head(last), Head())
+        self.assertEqual(self.claims.copies.head(last), Head())
 
     def test_all_have_spoken(self) -> None:
         """None is given up that is heard; one that is silent is."""

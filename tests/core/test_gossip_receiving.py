@@ -160,9 +160,9 @@ class Taking(RoundsCase):
         two = self.meet(2)
         told = ledger(2, KEY, KEY + "1")
         self.take(Message(sender(2), None, (counter(2, 6),), (told.delta(Head(1, 1)),)))
-        self.assertEqual((two.beats, self.claims.head(2)), (5, Head()))
+        self.assertEqual((two.beats, self.claims.copies.head(2)), (5, Head()))
         self.take(Message(sender(2), None, (counter(2, 6),), (told.delta(Head()),)))
-        self.assertEqual((two.beats, self.claims.head(2)), (6, Head(2, 2)))
+        self.assertEqual((two.beats, self.claims.copies.head(2)), (6, Head(2, 2)))
 
     def test_own_counter(self) -> None:
         """A node does not count itself among its contacts."""
@@ -200,9 +200,9 @@ class Taking(RoundsCase):
         self.claims.join(told.delta(Head(), 1))
         for at, head in ((NOW + 5.9, Head(0, 2)), (NOW + 6.0, Head())):
             self.take(Message(sender(2), {}, (), (older,), echo=NOW), at)
-            self.assertEqual((two.echoed, self.claims.head(3)), (float("-inf"), head))
+            self.assertEqual((two.echoed, self.claims.copies.head(3)), (float("-inf"), head))
         self.take(Message(sender(2), {}, (), (older,), echo=NOW), NOW + 6.0)
-        self.assertEqual((two.echoed, self.claims.head(3)), (NOW, Head(3, 3)))
+        self.assertEqual((two.echoed, self.claims.copies.head(3)), (NOW, Head(3, 3)))
         self.assertFalse(three.gone)
 
     def test_another_content(self) -> None:
@@ -210,7 +210,7 @@ class Taking(RoundsCase):
         self.meet(2)
         self.meet(3)
         self.tell(ledger(3, KEY))
-        checksum = self.claims.head(3).checksum or 0
+        checksum = self.claims.copies.head(3).checksum or 0
         answer, _ = self.receive(Message(sender(2), {3: Head(1, 1, checksum + 1)}, ask=NOW))
         self.assertEqual(answer.heads, {})
 
@@ -218,7 +218,7 @@ class Taking(RoundsCase):
         """One's own is not, nor that of nobody known."""
         self.meet(2)
         self.take(Message(sender(2), {}, (), (ledger(1, KEY).delta(Head()), ledger(9, KEY).delta(Head()))))
-        self.assertEqual([*self.claims.heads()], [])
+        self.assertEqual([*self.claims.copies.heads()], [])
 
     def test_gap_beside_others(self) -> None:
         """What does not fit keeps nothing else from being taken."""
@@ -226,7 +226,7 @@ class Taking(RoundsCase):
         self.meet(3)
         deltas = (ledger(2, KEY, KEY + "1").delta(Head(1, 1)), ledger(3, KEY).delta(Head()))
         self.take(Message(sender(2), {}, (), deltas))
-        self.assertEqual([*self.claims.heads()], [3])
+        self.assertEqual([*self.claims.copies.heads()], [3])
 
     def test_back_to_life(self) -> None:
         """Who is heard again has its claims looked at again, whenever they were hidden."""

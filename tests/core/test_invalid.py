@@ -46,11 +46,11 @@ class Entries(ClaimsCase):
         """A claim is not in the index, nobody hears of it, and its copy is complete."""
         self.tell(2, body=BAD)
         self.refresh(KEY)
-        self.assertEqual((self.claims.head(2), len(self.claims.ledgers[2].entries)), (self.others[2].head, 1))
+        self.assertEqual((self.claims.copies.head(2), len(self.claims.ledgers[2].entries)), (self.others[2].head, 1))
         self.assertEqual((self.claims.index.entries(KEY), self.view.shown(), self.happened()), ((), [], []))
         self.assertIsNone(self.claims.winner(KEY, NOW))
         self.assertFalse(self.claims.deregister(KEY, NOW))
-        self.assertEqual(self.claims.invalid, {2: (1, BAD_PROBLEM)})
+        self.assertEqual(self.claims.copies.invalid, {2: (1, BAD_PROBLEM)})
 
     def test_any_key(self) -> None:
         """Whatever its key is; also that of an end."""
@@ -62,7 +62,7 @@ class Entries(ClaimsCase):
                 self.refresh(key)
                 self.assertEqual(self.claims.index.entries(key), ())
             self.assertEqual(len(self.claims.ledgers[2].entries), 10)
-            self.assertEqual(self.claims.invalid[2][0], 10)
+            self.assertEqual(self.claims.copies.invalid[2][0], 10)
             self.claims.hide(NOW + 100.0)
             while self.claims.settle(NOW + 100.0):
                 pass
@@ -86,7 +86,7 @@ class Entries(ClaimsCase):
         self.end(2, (2, 1))
         self.refresh(KEY)
         self.assertEqual(self.happened(), [("online", "registered"), ("offline", "deregistered")])
-        self.assertEqual(self.claims.invalid, {})
+        self.assertEqual(self.claims.copies.invalid, {})
 
     def test_counted(self) -> None:
         """How many there are is known, and what is wrong with the one that came last."""
@@ -95,7 +95,7 @@ class Entries(ClaimsCase):
         self.tell(2, OTHER_KEY + "1", TERMS)
         self.hear(3)
         self.tell(3, body=BAD)
-        self.assertEqual(self.claims.invalid, {2: (2, WORSE_PROBLEM), 3: (1, BAD_PROBLEM)})
+        self.assertEqual(self.claims.copies.invalid, {2: (2, WORSE_PROBLEM), 3: (1, BAD_PROBLEM)})
 
     def test_removed(self) -> None:
         """With the last one nothing is left to report; the others go as always."""
@@ -105,11 +105,11 @@ class Entries(ClaimsCase):
         self.remove(2)
         self.refresh(OTHER_KEY)
         self.assertEqual(self.happened(OTHER_KEY)[-1], ("offline", "expired"))
-        self.assertEqual((self.claims.invalid, len(self.claims.index)), ({2: (2, WORSE_PROBLEM)}, 0))
+        self.assertEqual((self.claims.copies.invalid, len(self.claims.index)), ({2: (2, WORSE_PROBLEM)}, 0))
         self.remove(1)
-        self.assertEqual(self.claims.invalid, {2: (1, WORSE_PROBLEM)})
+        self.assertEqual(self.claims.copies.invalid, {2: (1, WORSE_PROBLEM)})
         self.remove(3)
-        self.assertEqual(self.claims.invalid, {})
+        self.assertEqual(self.claims.copies.invalid, {})
 
     def test_forgotten(self) -> None:
         """With its node."""
@@ -122,7 +122,7 @@ class Entries(ClaimsCase):
         self.claims.forget(contact)
         while self.claims.settle(NOW):
             pass
-        self.assertEqual((self.claims.invalid, len(self.claims.index)), ({}, 0))
+        self.assertEqual((self.claims.copies.invalid, len(self.claims.index)), ({}, 0))
 
     def test_started_over(self) -> None:
         """What another process wrote in its place is checked anew; what is the same is counted once."""
@@ -133,8 +133,8 @@ class Entries(ClaimsCase):
         other = Ledger(2)
         for key, body in ((KEY, BAD), (OTHER_KEY, TERMS), (OTHER_KEY + "1", WORSE)):
             other.add(Claim(2, other.next_n, key, body, TTL_S, 1, 2, other.next_n))
-        self.claims.join(other.delta(self.claims.head(2)))
-        self.assertEqual(self.claims.invalid, {2: (2, WORSE_PROBLEM)})
+        self.claims.join(other.delta(self.claims.copies.head(2)))
+        self.assertEqual(self.claims.copies.invalid, {2: (2, WORSE_PROBLEM)})
         self.assertEqual([len(self.claims.index.entries(key)) for key in (KEY, OTHER_KEY, OTHER_KEY + "1")], [0, 1, 0])
 
     def test_copies(self) -> None:
@@ -146,7 +146,7 @@ class Entries(ClaimsCase):
         delta = ledger.delta(Head())
         self.claims.join(type(delta)(3, 0, 0, 1, 1, (of.copied_by(3, 1),)))
         self.assertEqual(self.claims.ledgers[3].entries[1], ledger.entries[1])
-        self.assertEqual(self.claims.invalid[3], (1, BAD_PROBLEM))
+        self.assertEqual(self.claims.copies.invalid[3], (1, BAD_PROBLEM))
         self.assertEqual(self.claims.index.entries(KEY), ())
 
     def test_never_copied(self) -> None:
@@ -155,7 +155,7 @@ class Entries(ClaimsCase):
         self.claims.register(KEY, update(TERMS, TTL_S), NOW)
         contact = self.hear(3)
         contact.heads[2] = 1
-        delta = self.claims.brief(self.claims.ledger.delta(Head()), contact)
+        delta = self.claims.copies.brief(self.claims.ledger.delta(Head()), contact)
         self.assertFalse(delta.has_copies)
 
 
@@ -170,8 +170,8 @@ class Compared(ClaimsCase):
         checksum = max(self.claims.ledgers[number].checksum for number in (2, 3))
 
         def begun_anew(at: float) -> list[int]:
-            self.claims.compare({number: Head(1, 1, checksum + 1) for number in (2, 3)}, at)
-            anew = [number for number in (2, 3) if not self.claims.head(number).version]
+            self.claims.copies.compare({number: Head(1, 1, checksum + 1) for number in (2, 3)}, at)
+            anew = [number for number in (2, 3) if not self.claims.copies.head(number).version]
             for number in anew:
                 self.join(number)
             return anew
@@ -185,13 +185,13 @@ class Compared(ClaimsCase):
         contact = self.hear(2)
         self.tell(2)
         heads = {2: Head(1, 1, self.claims.ledgers[2].checksum + 1)}
-        self.claims.compare(heads, NOW)
+        self.claims.copies.compare(heads, NOW)
         self.contacts.forget(contact)
         self.claims.forget(contact)
         self.hear(2)
         self.join(2)
-        self.claims.compare(heads, NOW + 1.0)
-        self.assertEqual(self.claims.head(2), Head())
+        self.claims.copies.compare(heads, NOW + 1.0)
+        self.assertEqual(self.claims.copies.head(2), Head())
 
 
 class Spread(ClaimsCase):
@@ -210,7 +210,9 @@ class Spread(ClaimsCase):
         self.cluster.cut = set()
         self.cluster.rounds()
         self.assertEqual(len({replica.digest() for replica in self.cluster.replicas.values()}), 1)
-        self.assertEqual([replica.claims.head(3).version for replica in self.cluster.replicas.values()], [2, 2, 2])
+        self.assertEqual(
+            [replica.claims.copies.head(3).version for replica in self.cluster.replicas.values()], [2, 2, 2]
+        )
         self.assertEqual(self.cluster.listed(), "c")
         for name in "ab":
             self.assertEqual(self.cluster.happened(name), [])

@@ -421,9 +421,9 @@ class UnknownTests(SynchronousTestCase):
         counters, heads = (Counter(9, "x", "x", 1, 0.0),), {9: Head(2, 2)}
         told = Message(Sender(9, "x", "x"), heads, counters, (Delta(9, 0, 0, 1, 1, added),))
         self.replica.receive(self.cluster.now, told)
-        self.assertEqual(self.replica.claims.head(9).version, 1)
+        self.assertEqual(self.replica.claims.copies.head(9).version, 1)
         self.cluster.rounds()
-        self.assertEqual(self.cluster["b"].claims.head(9).version, 0)
+        self.assertEqual(self.cluster["b"].claims.copies.head(9).version, 0)
         self.assertEqual(self.replica.digest(), self.cluster["b"].digest())
 
 

@@ -27,7 +27,7 @@ LEFT_OUT = {
     *("_beats", "_claims", "_contacts", "_links", "_view", "beats", "index", "known_beats", "ledger", "requests"),
     *("_configuration", "_identity", "_interval_s", "_keys_max", "_page_entries_max", "_stale_settings", "_timing"),
     *("api_port", "configuration", "guard", "guard_s", "names", "seeds", "timing"),
-    *("_asked_at", "_inherited_until", "_marks", "now"),
+    *("_asked_at", "_inherited_until", "_marks", "lapse_rules", "now", "own"),
 }
 
 #: No rule looks back further than this, but for the ten minutes after which nodes are forgotten.

@@ -306,7 +306,7 @@ class Invalid(ChronicleCase):
         for _ in range(round(seconds)):
             self.beats += 1
             own = Counter(1001, "n2", "10.0.0.2:1730", self.beats, 0.0)
-            delta = self.ledger.delta(self.node.replica.claims.head(1001))
+            delta = self.ledger.delta(self.node.replica.claims.copies.head(1001))
             heads = {1001: self.ledger.head}
             self.node.receive(Message(self.peer, heads=heads, counters=(own,), deltas=(delta,), settings=self.settings))
             super().pass_time(1, *nodes)

@@ -204,7 +204,9 @@ class Network:
                 if compared is other and whole:  # and not another incarnation, which answered in its place
                     _share_settings(life, other, exchange.settings | settings)
             return
-        here = {number: exchange.node.replica.claims.head(number).version for number in answer.message.heads or {}}
+        here = {
+            number: exchange.node.replica.claims.copies.head(number).version for number in answer.message.heads or {}
+        }
         if _has_all(here, answer.message.heads):
             life.learn(answer.must, self._cluster.now)
         requests = exchange.node.replica.rounds.requests

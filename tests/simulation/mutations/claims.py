@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from bender.core.claims import Claims, RegistrationUpdate, _ended_roots, _rank
+from bender.core.claims import Claims, RegistrationUpdate, _rank
+from bender.core.lapse import LapseRules
 from bender.core.leases import Lease, Leases
-from bender.core.ledger import Claim, Dot, End, Entry
+from bender.core.ledger import Claim, Dot, End, Entry, ended_roots
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
 from tests.simulation.patches import patched
 from tests.simulation.scenarios import claims as scenarios
@@ -81,7 +82,7 @@ def _shorter_without_a_trace(original: Changed, claims: Claims, *arguments: Any,
 
 def _nothing_follows(claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> None:
     lease.current = winner is not None and _rank(lease) == winner.rank
-    ended = isinstance(lease.entry, Claim) and lease.entry.root in _ended_roots(entries)
+    ended = isinstance(lease.entry, Claim) and lease.entry.root in ended_roots(entries)
     if ended and claims.leases.due.get(lease) is None:
         claims.leases.due[lease] = now
 
@@ -140,9 +141,9 @@ def _ends_its_own_root_alone(original: Changed, claims: Claims, entry: Entry, de
     return original(claims, entry, deadline)
 
 
-def _end_on_time(claims: Claims, lease: Lease, end: End, now: float) -> bool:
+def _end_on_time(rules: LapseRules, lease: Lease, end: End, now: float) -> bool:
     if lease.deadline > now:
-        claims.leases.seat(lease)
+        rules._leases.seat(lease)
         return False
     return True
 
@@ -168,9 +169,9 @@ def _end_for_no_reason(original: Changed, claims: Claims, *arguments: Any) -> No
 
 
 def _largest_of_all(claims: Claims, entries: tuple[Entry, ...], now: float) -> Claim | None:
-    known = [entry for entry in entries if isinstance(entry, Claim) and claims._counts(entry, now)]
+    known = [entry for entry in entries if isinstance(entry, Claim) and claims.lapse_rules.counts(entry, now)]
     largest = max(known, key=lambda claim: claim.rank, default=None)
-    return None if largest is None or largest.root in _ended_roots(entries) else largest
+    return None if largest is None or largest.root in ended_roots(entries) else largest
 
 
 def _ends_go_with_their_node(original: Changed, claims: Claims, entry: Entry) -> bool:
@@ -231,17 +232,17 @@ MUTATIONS = {
     ),
     "an ended claim goes at once": mutation(
         "4",
-        (Claims, "_ended_is_over", instead(lambda *_: True)),
+        (LapseRules, "_ended_is_over", instead(lambda *_: True)),
         shown_by=scenarios.an_ended_claim_goes_when_all_have_the_end,
     ),
-    "an ended claim stays": mutation("4", (Claims, "_ended_is_over", instead(lambda *_: False)), first_seed=35),
+    "an ended claim stays": mutation("4", (LapseRules, "_ended_is_over", instead(lambda *_: False)), first_seed=35),
     "ends go before what they end": mutation(
-        "4", (Claims, "_end_is_over", instead(_end_on_time)), shown_by=scenarios.an_end_outlives_what_it_ends
+        "4", (LapseRules, "_end_is_over", instead(_end_on_time)), shown_by=scenarios.an_end_outlives_what_it_ends
     ),
     "ends live for an interval": mutation(
         "4",
         timing("end_kept_s", lambda timing: timing.interval_s - timing.ttl_s),
-        (Claims, "_end_is_over", instead(_end_on_time)),
+        (LapseRules, "_end_is_over", instead(_end_on_time)),
         first_seed=16,
     ),
     "a claim that follows keeps its deadline": mutation(

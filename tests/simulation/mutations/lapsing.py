@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
-from bender.core.claims import Claims
+from bender.core import claims
 from bender.core.gossip import Gossip
+from bender.core.lapse import LapseRules
 from bender.core.ledger import Claim, Delta, Dot, Head
 from bender.core.peers import Peer, Peers, covered
 from bender.core.replica import Replica
@@ -29,25 +30,25 @@ def _covered_by_one(dots: Iterable[Dot], contacts: Iterable[Peer]) -> bool:
     )
 
 
-def _others(claims: Claims, claim: Claim, now: float) -> list[Claim]:
+def _others(rules: LapseRules, claim: Claim, now: float) -> list[Claim]:
     """The other claims of the key that count, ended or not."""
     return [
         other
-        for other in claims.index.entries(claim.key)
-        if other is not claim and isinstance(other, Claim) and claims._counts(other, now)
+        for other in rules._index.entries(claim.key)
+        if other is not claim and isinstance(other, Claim) and rules.counts(other, now)
     ]
 
 
-def _replaced_by_one(claims: Claims, claim: Claim, asked: list[Peer], now: float) -> bool:
-    return _covered_by_one((other.dot for other in _others(claims, claim, now)), asked)
+def _replaced_by_one(rules: LapseRules, claim: Claim, asked: list[Peer], now: float) -> bool:
+    return _covered_by_one((other.dot for other in _others(rules, claim, now)), asked)
 
 
-def _gone_before_all_have_followed(claims: Claims, claim: Claim, asked: list[Peer], now: float) -> bool:
-    return covered((other.dot for other in _others(claims, claim, now)), asked)
+def _gone_before_all_have_followed(rules: LapseRules, claim: Claim, asked: list[Peer], now: float) -> bool:
+    return covered((other.dot for other in _others(rules, claim, now)), asked)
 
 
-def _waits_beside_what_was_ended(claims: Claims, claim: Claim, asked: list[Peer], now: float) -> bool:
-    others = _others(claims, claim, now)
+def _waits_beside_what_was_ended(rules: LapseRules, claim: Claim, asked: list[Peer], now: float) -> bool:
+    others = _others(rules, claim, now)
     return all(other.rank >= claim.rank for other in others) and covered((other.dot for other in others), asked)
 
 
@@ -75,7 +76,7 @@ def _asked_with_rounds_only(replica: Replica, now: float) -> None:
 
 
 MUTATIONS = {
-    "nobody is asked": mutation("3", (Claims, "_confirmed", instead(staticmethod(lambda asked: inf))), first_seed=28),
+    "nobody is asked": mutation("3", (claims, "confirmed_until", instead(lambda asked: inf)), first_seed=28),
     "anything is an answer": mutation(
         "3",
         (Peers, "message_from", around(_answered_by_anything)),
@@ -89,17 +90,17 @@ MUTATIONS = {
     ),
     "others need not have been seen": mutation(
         "3",
-        (Claims, "_replaced_everywhere", instead(lambda *_: True)),
+        (LapseRules, "_replaced_everywhere", instead(lambda *_: True)),
         shown_by=scenarios.every_other_claim_must_have_been_seen,
     ),
     "others need not have followed": mutation(
         "3",
-        (Claims, "_replaced_everywhere", instead(_gone_before_all_have_followed)),
+        (LapseRules, "_replaced_everywhere", instead(_gone_before_all_have_followed)),
         shown_by=scenarios.what_changed_does_not_change_back_where_nobody_has_followed,
     ),
     "one other seen is enough": mutation(
         "3",
-        (Claims, "_replaced_everywhere", instead(_replaced_by_one)),
+        (LapseRules, "_replaced_everywhere", instead(_replaced_by_one)),
         shown_by=scenarios.every_other_claim_must_have_been_seen,
     ),
     "patience of 2·I": mutation("3", timing("patience_s", lambda timing: 2 * timing.interval_s), first_seed=69),
@@ -109,7 +110,7 @@ MUTATIONS = {
     ),
     "an ended claim holds up others": mutation(
         "3",
-        (Claims, "_replaced_everywhere", instead(_waits_beside_what_was_ended)),
+        (LapseRules, "_replaced_everywhere", instead(_waits_beside_what_was_ended)),
         shown_by=scenarios.a_claim_lapses_beside_one_that_was_ended,
     ),
     "what was taken ahead of its ledger was seen": mutation(

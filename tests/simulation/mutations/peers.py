@@ -12,6 +12,7 @@ from bender.core.claims import Claims
 from bender.core.configuration import KEPT_LONGER_S, LASTING_S_MAX, Configuration
 from bender.core.gossip import Gossip
 from bender.core.ledger import Copy, Delta, Entry
+from bender.core.ledger_copies import LedgerCopies
 from bender.core.links import Link, Links
 from bender.core.messages import ConfigSetting, Message
 from bender.core.peers import Peer
@@ -19,25 +20,25 @@ from tests.simulation.mutations.mutation import Changed, around, instead, mutati
 from tests.simulation.scenarios import peers as scenarios
 
 
-def _shown_unchecked(claims: Claims, entry: Entry) -> None:
-    claims.index.add(entry)
+def _shown_unchecked(copies: LedgerCopies, entry: Entry) -> None:
+    copies.index.add(entry)
 
 
-def _joined_without_what_is_invalid(original: Changed, claims: Claims, delta: Delta) -> Any:
-    check = claims._validity.of_entry
+def _joined_without_what_is_invalid(original: Changed, copies: LedgerCopies, delta: Delta) -> Any:
+    check = copies._validity.of_entry
     valid = tuple(entry for entry in delta.added if isinstance(entry, Copy) or check(entry) is None)
-    return original(claims, evolve(delta, added=valid))
+    return original(copies, evolve(delta, added=valid))
 
 
 def _forgotten_and_reported(original: Changed, claims: Claims, contact: Peer) -> None:
-    invalid = {**claims.invalid}
+    invalid = {**claims.copies.invalid}
     original(claims, contact)
-    claims.invalid = invalid
+    claims.copies.invalid = invalid
 
 
-def _compared_always(original: Changed, claims: Claims, heads: Any, now: float) -> None:
-    claims._started_over_at.clear()
-    original(claims, heads, now)
+def _compared_always(original: Changed, copies: LedgerCopies, heads: Any, now: float) -> None:
+    copies._started_over_at.clear()
+    original(copies, heads, now)
 
 
 def _left_to_speak(kept: Configuration, key: str, now: float) -> float:
@@ -74,12 +75,12 @@ def _all_addresses(original: Changed, links: Links, contacts: Any) -> list[str]:
 MUTATIONS = {
     "entries are not checked": mutation(
         "peers",
-        (Claims, "_take_in", instead(_shown_unchecked)),
+        (LedgerCopies, "_take_in", instead(_shown_unchecked)),
         shown_by=scenarios.what_cannot_be_used_is_not_shown,
     ),
     "invalid entries are dropped": mutation(
         "peers",
-        (Claims, "join", around(_joined_without_what_is_invalid)),
+        (LedgerCopies, "join", around(_joined_without_what_is_invalid)),
         shown_by=scenarios.what_cannot_be_used_is_kept_and_passed_on,
     ),
     "invalid entries are reported for ever": mutation(
@@ -96,7 +97,7 @@ MUTATIONS = {
         "peers", (claims, "NUMBER_MAX", instead(inf)), shown_by=scenarios.a_change_after_the_largest_number
     ),
     "copies start over at each word": mutation(
-        "peers", (Claims, "compare", around(_compared_always)), shown_by=scenarios.a_checksum_that_is_made_up
+        "peers", (LedgerCopies, "compare", around(_compared_always)), shown_by=scenarios.a_checksum_that_is_made_up
     ),
     "contacts without end": mutation(
         "peers", (gossip, "CONTACTS_MAX", instead(inf)), shown_by=scenarios.more_contacts_than_may_be

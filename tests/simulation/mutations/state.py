@@ -8,10 +8,10 @@ from typing import Any
 from attrs import evolve
 
 from bender.core import configuration, ledger
-from bender.core.claims import Claims
 from bender.core.configuration import Configuration
 from bender.core.gossip import Gossip
 from bender.core.ledger import Claim, Copy, Delta, Entry, Ledger
+from bender.core.ledger_copies import LedgerCopies
 from bender.core.links import Link
 from bender.core.messages import ConfigSetting, Message
 from bender.core.peers import Peer, covered
@@ -34,16 +34,16 @@ def _passed_over(entry: Entry | Copy, find: Callable[[int, int], Entry | None]) 
     return entry
 
 
-def _always_brief(original: Changed, claims: Claims, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
+def _always_brief(original: Changed, copies: LedgerCopies, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
     alike = (
-        [other for other in claims.index.entries(entry.key) if other is not entry] if isinstance(entry, Claim) else []
+        [other for other in copies.index.entries(entry.key) if other is not entry] if isinstance(entry, Claim) else []
     )
     return Copy(entry.node, entry.n, alike[0].node, alike[0].n) if alike else entry
 
 
-def _brief_by_root(claims: Claims, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
+def _brief_by_root(copies: LedgerCopies, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
     if isinstance(entry, Claim):
-        others = [other for other in claims.index.entries(entry.key) if isinstance(other, Claim) and other is not entry]
+        others = [other for other in copies.index.entries(entry.key) if isinstance(other, Claim) and other is not entry]
         for other in others:
             if other.root == entry.root and covered((other.dot,), (contact,)):
                 return other.copied_by(entry.node, entry.n)
@@ -60,8 +60,8 @@ def _acknowledges_whole_ledgers(original: Changed, rounds: Gossip, request: Mess
     return evolve(answer, heads={incarnation: head for incarnation, head in answer.heads.items() if head.version})
 
 
-def _gives_up_pages(claims: Claims, delta: Delta, contact: Peer, now: float) -> None:
-    claims.ledgers[delta.incarnation].give_up_pages()
+def _gives_up_pages(copies: LedgerCopies, delta: Delta, contact: Peer, now: float) -> None:
+    copies.ledgers[delta.incarnation].give_up_pages()
 
 
 def _last_first(settings: tuple[ConfigSetting, ...], new: ConfigSetting) -> tuple[ConfigSetting, ...]:
@@ -99,7 +99,7 @@ MUTATIONS = {
         shown_by=scenarios.a_copy_says_what_it_is_of,
     ),
     "copies of what nobody has": mutation(
-        "state", (Claims, "_brief", around(_always_brief)), shown_by=scenarios.a_copy_is_of_what_the_other_has
+        "state", (LedgerCopies, "_brief", around(_always_brief)), shown_by=scenarios.a_copy_is_of_what_the_other_has
     ),
     "deltas without base": mutation(
         "state", (Ledger, "join", around(_joined_without_base)), shown_by=scenarios.a_delta_needs_its_base
@@ -109,12 +109,12 @@ MUTATIONS = {
     ),
     "pages are waited for": mutation(
         "state",
-        (Claims, "give_up_pages", instead(lambda *_: None)),
+        (LedgerCopies, "give_up_pages", instead(lambda *_: None)),
         shown_by=scenarios.the_rest_of_the_pages_never_comes,
     ),
     "pages are given up that count": mutation(
         "state",
-        (Claims, "give_up_pages", instead(_gives_up_pages)),
+        (LedgerCopies, "give_up_pages", instead(_gives_up_pages)),
         shown_by=scenarios.pages_are_kept_as_long_as_they_count,
     ),
     "the last setting speaks": mutation("state", (configuration, "_joined", instead(_last_first)), first_seed=98),
@@ -128,7 +128,7 @@ MUTATIONS = {
     ),
     "copies of what was before a change": mutation(
         "state",
-        (Claims, "_brief", instead(_brief_by_root)),
+        (LedgerCopies, "_brief", instead(_brief_by_root)),
         shown_by=scenarios.a_copy_is_of_a_claim_that_says_the_same,
     ),
     "pushes build on the last one": mutation(

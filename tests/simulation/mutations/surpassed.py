@@ -7,6 +7,7 @@ from attrs import evolve
 from bender.core.claims import Claims
 from bender.core.gossip import Gossip
 from bender.core.ledger import Ledger
+from bender.core.ledger_copies import LedgerCopies
 from bender.core.messages import Message
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import surpassed as scenarios
@@ -35,7 +36,7 @@ MUTATIONS = {
     ),
     "contents of one version are not compared": mutation(
         "10",
-        (Claims, "compare", instead(lambda *_: None)),
+        (LedgerCopies, "compare", instead(lambda *_: None)),
         shown_by=scenarios.copies_of_clones_become_the_same,
     ),
     "claims go with a surpassed incarnation": mutation(

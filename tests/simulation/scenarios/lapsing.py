@@ -139,7 +139,7 @@ def a_claim_without_its_ledger_was_not_seen() -> None:
             c.answered(cluster.now, request, a.receive(cluster.now, request.message))
     for request in c.take_requests():
         c.failed(cluster.now, request)
-    head = c.claims.head(2)
+    head = c.claims.copies.head(2)
     assert (head.version, head.reach) == (0, 3), f"c has {head}"
     cluster.run(1.5)
     cluster.loses = lambda asker, request: False

@@ -41,7 +41,7 @@ def what_cannot_be_used_leaves_with_its_node() -> None:
     cluster = _beside_a_peer()
     cluster.cut = {"c"}
     cluster.run(700)
-    assert not cluster["a"].claims.invalid, "a reports what nobody has"
+    assert not cluster["a"].claims.copies.invalid, "a reports what nobody has"
 
 
 def _beside_a_peer() -> ByHand:
@@ -88,11 +88,11 @@ def a_checksum_that_is_made_up() -> None:
     kept = 0
     for i in range(1, 17):
         cluster.run(1)
-        heads = cluster["b"].claims.heads()
+        heads = cluster["b"].claims.copies.heads()
         heads[2] = evolve(heads[2], checksum=2**64 - 1)
-        kept += a.claims.head(2).version > 0
+        kept += a.claims.copies.head(2).version > 0
         a.receive(cluster.now, Message(c, heads=heads, counters=(Counter(3, "c", "c", i, 0.0),)))
-        kept += a.claims.head(2).version > 0
+        kept += a.claims.copies.head(2).version > 0
     assert kept >= 28, f"a had its copy {kept} times of 32"
 
 

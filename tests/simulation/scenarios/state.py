@@ -92,7 +92,7 @@ def the_rest_of_the_pages_never_comes() -> None:
     for _ in range(6):
         cluster.run(1)
         assert cluster["c"].view.count == 5, f"c lists {cluster['c'].view.count} of 5"
-    assert cluster["c"].claims.head(1) == cluster["b"].claims.head(1), "c waits for the rest of the pages"
+    assert cluster["c"].claims.copies.head(1) == cluster["b"].claims.copies.head(1), "c waits for the rest of the pages"
 
 
 def pages_are_kept_as_long_as_they_count() -> None:
@@ -103,7 +103,7 @@ def pages_are_kept_as_long_as_they_count() -> None:
         assert cluster["c"].view.count == 5, f"c lists {cluster['c'].view.count} of 5"
     cluster.run(4)
     assert cluster["c"].view.count == 0, f"c lists {cluster['c'].view.count} of none"
-    assert cluster["c"].claims.head(1) == cluster["b"].claims.head(1), "c waits for the rest of the pages"
+    assert cluster["c"].claims.copies.head(1) == cluster["b"].claims.copies.head(1), "c waits for the rest of the pages"
 
 
 def _dies_while_paging(had_by_b: int) -> Lossy:

@@ -1,0 +1,71 @@
+"""Rules 3 and 4: when a claim that is due, or an end, may go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+
+from bender.core.index import Index
+from bender.core.leases import Lease, Leases
+from bender.core.ledger import Claim, End, ended_roots
+from bender.core.peers import Peer, Peers, covered
+from bender.core.timing import Timing
+
+
+def confirmed_until(asked: Iterable[Peer]) -> float:
+    """What everybody had heard by this time is here."""
+    return min((contact.echoed for contact in asked), default=inf)
+
+
+class LapseRules:
+    """Decides for one node, and puts back into their slots the leases that are not over."""
+
+    def __init__(self, incarnation: int, timing: Timing, contacts: Peers, index: Index, leases: Leases) -> None:
+        self._incarnation = incarnation
+        self._timing = timing
+        self._contacts = contacts
+        self._index = index
+        self._leases = leases
+
+    def counts(self, claim: Claim, now: float) -> bool:
+        """Whether a claim counts: it is this node's own, or its node is heard (rule 5)."""
+        return claim.node == self._incarnation or self._contacts.counts(claim.node, claim.ttl_s, now)
+
+    def is_over(self, lease: Lease, ended_at: float | None, asked: list[Peer], confirmed: float, now: float) -> bool:
+        if isinstance(lease.entry, End):
+            return self._end_is_over(lease, lease.entry, now)
+        if ended_at is not None:
+            return self._ended_is_over(lease.entry, ended_at, asked, now)
+        if lease.deadline > now:  # renewed while it was due
+            self._leases.seat(lease)
+            return False
+        if now >= lease.deadline + self._timing.patience_s:
+            return True
+        return confirmed >= lease.deadline and self._replaced_everywhere(lease.entry, asked, now)
+
+    def _replaced_everywhere(self, claim: Claim, asked: list[Peer], now: float) -> bool:
+        """Whether nobody asked could see this claim go before the others of its key have come, and say the same."""
+        ended = ended_roots(self._index.entries(claim.key))
+        others = [
+            other
+            for other in self._index.entries(claim.key)
+            if other is not claim and isinstance(other, Claim) and other.root not in ended and self.counts(other, now)
+        ]
+        followed = all(other.rank >= claim.rank for other in others)
+        return followed and covered((other.dot for other in others), asked)
+
+    def _ended_is_over(self, claim: Claim, ended_at: float, asked: list[Peer], now: float) -> bool:
+        """A claim that was ended goes when all have the end, or they would take it for expired."""
+        ends = [end.dot for end in self._index.entries(claim.key) if isinstance(end, End) and claim.root in end.roots]
+        return now >= ended_at + self._timing.patience_s or (bool(ends) and covered(ends, asked))
+
+    def _end_is_over(self, lease: Lease, end: End, now: float) -> bool:
+        """An end goes when its time is over, and it had no claims left to end a while before that either."""
+        had_none = lease.current
+        entries = self._index.entries(end.key)
+        lease.current = not any(isinstance(other, Claim) and other.root in end.roots for other in entries)
+        if had_none and lease.current:
+            return True
+        lease.deadline = now + self._timing.patience_s
+        self._leases.seat(lease)
+        return False

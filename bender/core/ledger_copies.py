@@ -1,0 +1,137 @@
+"""The ledgers of all nodes, as far as they are here: joining, comparing and passing on the copies of others'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import inf
+
+from attrs import evolve
+
+from bender.core.index import Index
+from bender.core.ledger import Claim, Copy, Delta, Entry, Head, Ledger
+from bender.core.peers import Peer, Peers, covered
+from bender.core.timing import TTL_S_MAX, Timing
+from bender.core.validity import Validity
+
+
+class LedgerCopies:
+    """This node's own ledger, copies of the others', and the index of their valid entries."""
+
+    def __init__(self, incarnation: int, timing: Timing, contacts: Peers, validity: Validity) -> None:
+        self._timing = timing
+        self._contacts = contacts
+        self._validity = validity
+        self.own = Ledger(incarnation)
+        self.ledgers: dict[int, Ledger] = {incarnation: self.own}
+        self.index = Index()
+        #: By incarnation: how many of its entries are not valid, and what is wrong with the latest.
+        self.invalid: dict[int, tuple[int, str]] = {}
+        # By incarnation: when its copy was last begun anew.
+        self._started_over_at: dict[int, float] = {}
+
+    def join(self, delta: Delta) -> dict[str, None]:
+        """Bring a copy up to date and return the keys that changed. Raises `Gap`, and changes nothing, if it cannot."""
+        ledger = self.ledgers.get(delta.incarnation) or Ledger(delta.incarnation)
+        joined = ledger.join(delta.resolved(self._entry))
+        self.ledgers[delta.incarnation] = ledger
+        for entry in joined.removed:
+            self._take_out(entry)
+        for entry in joined.added:
+            self._take_in(entry)
+        contact = self._contacts.get(delta.incarnation)
+        if contact is not None:
+            contact.ttls = None
+        return {entry.key: None for entry in (*joined.removed, *joined.added)}
+
+    def _take_in(self, entry: Entry) -> None:
+        problem = self._validity.of_entry(entry)
+        if problem is None:
+            self.index.add(entry)
+        else:
+            count, _ = self.invalid.get(entry.node, (0, ""))
+            self.invalid[entry.node] = (count + 1, problem)
+
+    def _take_out(self, entry: Entry) -> None:
+        count, problem = self.invalid.get(entry.node, (0, ""))
+        if not count or self._validity.of_entry(entry) is None:
+            self.index.discard(entry)
+        elif count == 1:
+            del self.invalid[entry.node]
+        else:
+            self.invalid[entry.node] = (count - 1, problem)
+
+    def compare(self, heads: Mapping[int, Head], now: float) -> None:
+        """Start over with copies that another node has with the same version and a larger checksum.
+
+        Only where several processes wrote as one incarnation are there two contents of one version. One copy does so
+        only now and then, because a checksum may also be made up.
+        """
+        for incarnation, head in heads.items():
+            ledger = self.ledgers.get(incarnation)
+            if ledger is None or head.version != ledger.version or head.checksum is None or ledger is self.own:
+                continue
+            last_at = self._started_over_at.get(incarnation, -inf)
+            if ledger.complete and head.checksum > ledger.checksum and now >= last_at + self._timing.asked_s:
+                self._started_over_at[incarnation] = now
+                ledger.start_over()
+
+    def give_up_pages(self, delta: Delta, contact: Peer, now: float) -> None:
+        """Let a delta like this one, which is older than the pages of a copy, complete it when it comes again.
+
+        Nobody can bring the rest of the pages, for the contact whose ledger it is has gone. What came in them stays,
+        and keeps what it lists, until the copy is complete, and as long as it counts.
+        """
+        ledger = self.ledgers[delta.incarnation]
+        if delta.version >= ledger.reach or self._contacts.horizon_s(contact, now) >= self.ttl_max_s(contact):
+            ledger.give_up_pages()
+
+    def _entry(self, node: int, n: int) -> Entry | None:
+        ledger = self.ledgers.get(node)
+        return ledger.entries.get(n) if ledger else None
+
+    def brief(self, delta: Delta, contact: Peer) -> Delta:
+        """The same with copies in the place of claims that say what others say which a contact has shown to have."""
+        return evolve(delta, added=tuple([self._brief(entry, contact) for entry in delta.added]))
+
+    def _brief(self, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
+        if isinstance(entry, Claim):
+            for other in self.index.entries(entry.key):
+                if other is not entry and isinstance(other, Claim) and other.rank == entry.rank:  # noqa: SIM102
+                    if covered((other.dot,), (contact,)):
+                        return other.copied_by(entry.node, entry.n)
+        return entry
+
+    def heads(self) -> dict[int, Head]:
+        return {incarnation: ledger.head for incarnation, ledger in self.ledgers.items() if ledger.reach}
+
+    def head(self, incarnation: int) -> Head:
+        ledger = self.ledgers.get(incarnation)
+        return ledger.head if ledger else Head()
+
+    def ahead_of(self, heads: Mapping[int, Head]) -> list[Ledger]:
+        """The ledgers of which more is known here than `heads` says."""
+        nothing = Head()
+        return [
+            ledger
+            for incarnation, ledger in self.ledgers.items()
+            if ledger.complete and ledger.version > heads.get(incarnation, nothing).version
+        ]
+
+    def ttl_max_s(self, contact: Peer) -> float:
+        """The longest ttl of a contact's claims, 0 if there are none; no longer than any that is valid."""
+        return min(self.ttls(contact)[-1], TTL_S_MAX) if self.ttls(contact) else 0.0
+
+    def ttls(self, contact: Peer) -> list[float]:
+        """Return the different ttls of a contact's claims in order."""
+        if contact.ttls is None:
+            ledger = self.ledgers.get(contact.incarnation)
+            entries = ledger.entries.values() if ledger else ()
+            contact.ttls = sorted({entry.ttl_s for entry in entries if isinstance(entry, Claim)})
+        return contact.ttls
+
+    def forget(self, incarnation: int) -> Iterable[Entry]:
+        """Drop a ledger and return its entries, which are to leave the index."""
+        ledger = self.ledgers.pop(incarnation, None)
+        self.invalid.pop(incarnation, None)
+        self._started_over_at.pop(incarnation, None)
+        return () if ledger is None else ledger.entries.values()
