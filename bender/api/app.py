@@ -160,7 +160,7 @@ def _asked(request: HttpRequest, path: dict[str, str], route: Route) -> ApiReque
         request.content.getvalue(),
         _header(request, b"If-None-Match"),
         _header(request, b"Accept-Encoding"),
-        # What is hot has no author; the lane, which takes nearly all of it, does not look at the name either.
+        # A hot request has no author; the fast path, which takes nearly all of them, does not look at the name either.
         address if route.hot else signature(_name(request), address),
         _header(request, b"If-Match"),
         address,

@@ -1,12 +1,12 @@
-"""The fast lane: plain requests for the hot routes, answered past Twisted's web and Klein.
+"""The fast path: plain requests for the hot routes, answered past Twisted's web and Klein.
 
 A registry lives from renewals: nearly all that it is asked are a few requests of the same kind, for ever. Those need
 nothing of what makes a web server general, and take a fifth of the time here (docs/performance.md).
 
-The lane takes what is beyond doubt: HTTP/1.1 that is kept alive, a body with a length, a hot route, nothing encoded in
-its path, every line in the form that RFC 9112 asks for. All else is left to Twisted, unchanged, and gets its answer
-there. The lane must not take what Twisted would refuse, and must answer what it takes byte for byte as Twisted would;
-so it accepts a form only where that is known, instead of refusing what is known to be odd.
+It takes a request only if it is beyond doubt: HTTP/1.1 that is kept alive, a body with a length, a hot route, nothing
+encoded in its path, every line in the form that RFC 9112 asks for. All else is left to Twisted, unchanged, and gets its
+answer there. The fast path must not take what Twisted would refuse, and must answer what it takes byte for byte as
+Twisted would; so it accepts a form only where that is known, instead of refusing what is known to be odd.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Protocol
 
 import msgspec
 from twisted.logger import Logger
@@ -51,21 +50,11 @@ _NOT_PLAIN = frozenset({b"expect", b"te", b"trailer", b"transfer-encoding", b"up
 
 
 class ParsedRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request that the lane has taken."""
+    """A request that the fast path has taken."""
 
     route: Route
     asked: ApiRequest
     path: str
-
-
-class Takes(Protocol):
-    """What a connection wants of a lane."""
-
-    def take_whole(self, read: bytes) -> ParsedRequest | None: ...
-
-    def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]: ...
-
-    def answer(self, taken: ParsedRequest) -> bytes | None: ...
 
 
 class FastPath:
@@ -145,7 +134,7 @@ def _whole(request: bytes) -> ParsedRequest | None:
 
 
 def _begins(part: bytes) -> bool:
-    """Whether it can become the head of a request for the lane. Twisted refuses a bad line before others follow."""
+    """Return True if it can become the head of such a request. Twisted refuses a bad line before others follow."""
     found = _BEGINNING.fullmatch(part)
     headers = None if found is None else _plain_headers(found["headers"] or b"")
     return headers is not None and _DIGITS.fullmatch(headers.get(b"content-length", b"0")) is not None

@@ -8,6 +8,7 @@ from functools import partial
 import msgspec
 
 from bender.api.impact import impact_at, refused_by, warning_headers
+from bender.api.repeated import RepeatedRequest
 from bender.api.responses import (
     JSON,
     JSON_ALONE,
@@ -15,7 +16,6 @@ from bender.api.responses import (
     ApiRequest,
     ApiResponse,
     DeferredResponse,
-    Headers,
     array_response,
     encode,
     fields,
@@ -31,74 +31,36 @@ from bender.api.responses import (
 )
 from bender.core import model
 from bender.core.admin_state import key_of_state, parse_word, told
-from bender.core.model import RegistrationRequest
-from bender.core.status import USUAL, RegistrationStatus
 from bender.node.explain import explain
 from bender.node.listings import SLICE
 from bender.node.node import Node
 
 
-class _Repeated(msgspec.Struct):
-    """What a request says of an instance, and what that came to the last time: terms, standing, and how it is shown."""
-
-    key: str
-    wanted: RegistrationRequest | None = None
-    headers: Headers = JSON_ALONE
-    terms: bytes = b""
-    standing: RegistrationStatus = USUAL
-    shown: bytes = b""
-
-    def register(self, node: Node) -> bool:
-        """Register; whether it was not listed."""
-        if self.terms and node.renew_as_is(self.key, self.terms):
-            self._note(node, self.terms)
-            return False
-        assert self.wanted is not None
-        created, terms = node.register(self.wanted)
-        self._note(node, terms)
-        return created
-
-    def renew(self, node: Node) -> bool:
-        """Renew; whether it is listed."""
-        if self.terms and node.renew_as_is(self.key, self.terms):
-            self._note(node, self.terms)
-            return True
-        terms = node.renew(self.key)
-        if terms is not None:
-            self._note(node, terms)
-        return terms is not None
-
-    def _note(self, node: Node, terms: bytes) -> None:
-        standing = node.standing(self.key)
-        if terms is not self.terms or standing is not self.standing:
-            self.terms, self.standing, self.shown = terms, standing, model.registration(self.key, terms, standing)
-
-
 def register(node: Node, asked: ApiRequest) -> ApiResponse:
-    repeated: _Repeated | None = asked.parsed
+    repeated = asked.repeated
     if repeated is None:
         wanted = model.parse_registration(asked.body, node.timing)
         headers = (JSON, (b"Location", location(wanted.key)))
-        repeated = asked.parsed = _Repeated(wanted.key, wanted, headers)
+        repeated = asked.repeated = RepeatedRequest(wanted.key, headers, wanted)
     created = repeated.register(node)
     return ApiResponse(201 if created else 200, repeated.shown, repeated.headers)
 
 
 def register_at(node: Node, asked: ApiRequest) -> ApiResponse:
-    repeated: _Repeated | None = asked.parsed
+    repeated = asked.repeated
     if repeated is None:
         wanted = model.parse_registration_at(_instance(asked), asked.body, node.timing)
-        repeated = asked.parsed = _Repeated(wanted.key, wanted)
+        repeated = asked.repeated = RepeatedRequest(wanted.key, JSON_ALONE, wanted)
     repeated.register(node)
     return ApiResponse(200, repeated.shown, JSON_ALONE)
 
 
 def renew(node: Node, asked: ApiRequest) -> ApiResponse:
-    repeated: _Repeated | None = asked.parsed
+    repeated = asked.repeated
     if repeated is None:
         key = model.registration_key(_instance(asked))
         model.require_nothing(asked.body, "because PUT only renews: change ttl, weight and meta with POST")
-        repeated = asked.parsed = _Repeated(key)
+        repeated = asked.repeated = RepeatedRequest(key, JSON_ALONE)
     return ApiResponse(200, repeated.shown, JSON_ALONE) if repeated.renew(node) else not_found_response(repeated.key)
 
 

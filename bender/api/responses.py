@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
+from bender.api.repeated import RepeatedRequest
 from bender.core.invalid import Invalid
 from bender.core.model import TooLarge, shown_name
 from bender.core.spelling import nearest_name
@@ -81,8 +82,8 @@ class ApiRequest(msgspec.Struct):
     are the headers If-None-Match, Accept-Encoding and If-Match. `address` is that of the client, `author` the same with
     the name that it gives itself.
 
-    `parsed` is a command's own: instances send the same for ever, and a front that remembers what it has read saves
-    reading it anew.
+    `repeated` is what its command keeps for the next request that is the same: instances send the same for ever, and
+    the fast path remembers requests.
     """
 
     method: str
@@ -94,7 +95,7 @@ class ApiRequest(msgspec.Struct):
     author: str = ""
     only_if: str | None = None
     address: str = ""
-    parsed: Any = None
+    repeated: RepeatedRequest | None = None
 
 
 class ApiResponse(msgspec.Struct, frozen=True):
@@ -197,11 +198,8 @@ def list_response(asked: ApiRequest, listing: Listing) -> ApiResponse:
     """A list that was made before; deflated for who says so, where it is worth while."""
     deflates = len(listing.body) > DEFLATE_OVER_BYTES
     gzipped = deflates and _accepts_gzip(asked)
-    answer: ApiResponse | None = listing.answers.get(gzipped)
-    if answer is None:
-        headers = _about_list(listing.etag, gzipped=gzipped, deflates=deflates)
-        answer = listing.answers[gzipped] = ApiResponse(200, listing.gzipped if gzipped else listing.body, headers)
-    return or_not_modified(asked, answer)
+    headers = _about_list(listing.etag, gzipped=gzipped, deflates=deflates)
+    return or_not_modified(asked, ApiResponse(200, listing.gzipped if gzipped else listing.body, headers))
 
 
 def long_list_response(asked: ApiRequest, listing: LongListing) -> ApiResponse:

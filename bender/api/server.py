@@ -16,16 +16,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web import http, server
+from twisted.web import server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from bender.api.fast_path import REMEMBERED_BYTES_MAX, ParsedRequest, Takes, reason
+from bender.api.fast_path import REMEMBERED_BYTES_MAX, FastPath, ParsedRequest, reason
 from bender.api.responses import BODY_BYTES_MAX, ApiResponse, refusal_response
 from bender.api.routes import ROUTES
-from bender.net.eager_write import prompt_writer
 from bender.net.fair_turns import Turns
-from bender.net.http_server import PacedChannel
+from bender.net.http_server import PacedChannel, PacedSite, PlainRequest
 
 REQUEST_LINE_BYTES_MAX = 8 * 1024
 HEADERS_BYTES_MAX = 16 * 1024
@@ -126,7 +125,7 @@ class _Sender:
         """The client does not take more at present, or has it all."""
 
 
-class HttpRequest(server.Request):
+class HttpRequest(PlainRequest):
     """One request, which keeps no more of its body than it may."""
 
     content: BytesIO
@@ -171,10 +170,6 @@ class HttpRequest(server.Request):
         self.path = b"/" if self.path == b"*" else _SCHEME_AND_HOST.sub(b"", self.path) or b"/"
         super().process()
 
-    def getRequestHostname(self) -> bytes:
-        """Klein asks for this to build URLs, which nobody does here, and fails on many a Host header."""
-        return b"localhost"
-
 
 @implementer(IHalfCloseableProtocol)
 class ApiChannel(PacedChannel):
@@ -186,7 +181,7 @@ class ApiChannel(PacedChannel):
     maxHeaders = HEADERS_BYTES_MAX
     site: ApiSite
     _said_all = False
-    #: When the time limit was last moved for a request of the lane.
+    #: When the time limit was last moved for a request of the fast path.
     _timed_at = -inf
 
     @property
@@ -198,33 +193,32 @@ class ApiChannel(PacedChannel):
         # One short request, with nothing before it and nothing after it, needs no turn.
         free = not (self._held or self._passed or self._waitingForTransport) and self.persistent
         if free and len(data) <= REMEMBERED_BYTES_MAX:
-            taken = self.site.lane.take_whole(data)
+            taken = self.site.fast_path.take_whole(data)
             if taken is not None and self._answer(taken):
                 return
         super().dataReceived(data)
 
     def answer_at_once(self, held: bytes, at: int) -> int | None:
-        """Answer what the lane takes, unless it is Twisted that has to wait, or to send the answer piece by piece."""
-        taken, end = self.site.lane.take(held, at)
+        """Answer what the fast path takes, unless the answer must wait or comes piece by piece: that is for Twisted."""
+        taken, end = self.site.fast_path.take(held, at)
         if taken is None:
             return at if end == at else None
         return end if self._answer(taken) else None
 
     def _answer(self, taken: ParsedRequest) -> bool:
-        """Answer a request of the lane; False if it is for Twisted."""
-        response = self.site.lane.answer(taken)
+        """Answer a request of the fast path; False if it is for Twisted."""
+        response = self.site.fast_path.answer(taken)
         if response is None:
             return False
         now = self.site.reactor.seconds()
         if now >= self._timed_at + TIMED_APART_S:
             self._timed_at = now
             self.resetTimeout()
-        self._write(response)
+        self.write_at_once(response)
         return True
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._write = prompt_writer(self.transport)
         self.site.channels[self] = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -294,32 +288,25 @@ class ApiChannel(PacedChannel):
             request.refuse_body()
 
 
-class ApiSite(server.Site):
-    """The factory of these connections. It logs no requests: there are hundreds in a second, all of them alike."""
+class ApiSite(PacedSite):
+    """The factory of these connections."""
 
-    noisy = False
     #: The connections that are open.
     channels: dict[ApiChannel, None]
     protocol = ApiChannel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
     requestFactory = HttpRequest
 
-    def __init__(self, resource: IResource, lane: Takes, reactor: IReactorTime, turns: Turns | None = None) -> None:
+    def __init__(
+        self, resource: IResource, fast_path: FastPath, reactor: IReactorTime, turns: Turns | None = None
+    ) -> None:
+        super().__init__(resource, reactor, turns or Turns(reactor), IDLE_S_MAX)
         self.channels = {}
-        self.lane = lane
+        self.fast_path = fast_path
         self.reactor = reactor
-        self.turns = turns or Turns(reactor)
-        super().__init__(resource, timeout=IDLE_S_MAX, parsePOSTFormSubmission=False, reactor=reactor)
 
     def end_idle(self) -> bool:
-        """Close the connections on which nobody waits; whether there are any left, also with an answer on its way."""
+        """Close the connections that wait for no answer. Return True if any other is left."""
         for channel in [*self.channels]:
             if not channel.answering:
                 channel.transport.loseConnection()
         return bool(self.channels)
-
-    def log(self, request: http.Request) -> None:
-        """Twisted would write a line."""
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """Twisted would offer HTTP/2, which knows none of the limits above."""
-        return [b"http/1.1"]

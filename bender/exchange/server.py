@@ -30,9 +30,8 @@ from bender.exchange.peer_problems import PeerProblems
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, PeerRefusal
 from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
 from bender.exchange.wire_errors import MessageRefused, MessageTooLarge, OtherCluster, OtherVersion
-from bender.net.eager_write import prompt_writer
 from bender.net.fair_turns import Turns
-from bender.net.http_server import PacedChannel
+from bender.net.http_server import PacedChannel, PacedSite, PlainRequest
 from bender.node.counters import Counters
 
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
@@ -154,7 +153,7 @@ def _respond(request: server.Request, status: int, media_type: bytes, body: byte
     return body
 
 
-class PeerRequest(server.Request):
+class PeerRequest(PlainRequest):
     """One request, whose body is kept in memory and no longer than a message can be."""
 
     content: BytesIO
@@ -184,19 +183,11 @@ class PeerRequest(server.Request):
         if not self._too_large:
             super().process()
 
-    def getRequestHostname(self) -> bytes:
-        """Klein asks for this to build URLs, which nobody does here, and fails on many a Host header."""
-        return b"localhost"
-
 
 class PeerChannel(PacedChannel):
     """One connection. Pushes that come in one piece are answered without any more ado."""
 
     site: PeerSite
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        self._write = prompt_writer(self.transport)
 
     def answer_at_once(self, held: bytes, at: int) -> int | None:
         """Answer a push, and leave all else to Twisted."""
@@ -206,14 +197,13 @@ class PeerChannel(PacedChannel):
         body, end = pushed
         self.resetTimeout()
         status, media_type, content = self.site.answer(body, self.transport.getPeer().host)
-        self._write(push.answer(status, http.RESPONSES[status], media_type, content))
+        self.write_at_once(push.answer(status, http.RESPONSES[status], media_type, content))
         return end
 
 
-class PeerSite(server.Site):
-    """The factory of peers' connections. It logs no requests: there are hundreds in a second, all of them alike."""
+class PeerSite(PacedSite):
+    """The factory of peers' connections."""
 
-    noisy = False
     protocol = PeerChannel  # type: ignore[assignment]  # not Twisted's proxy, whose only use is to switch to HTTP/2
     requestFactory = PeerRequest
 
@@ -225,17 +215,9 @@ class PeerSite(server.Site):
         conditions: PeerProblems,
         answer: Callable[[bytes, str], tuple[int, bytes, bytes]],
     ) -> None:
-        super().__init__(resource, timeout=IDLE_S_MAX, reactor=reactor)
+        super().__init__(resource, reactor, turns, IDLE_S_MAX)
         self._conditions = conditions
-        self.turns = turns
         self.answer = answer
 
     def too_large(self, host: str) -> None:
         self._conditions.trouble(host, "asks", f"sends more than {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__)
-
-    def log(self, request: http.Request) -> None:
-        """Twisted would write a line."""
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """Twisted would offer HTTP/2, which knows none of the limits above."""
-        return [b"http/1.1"]

@@ -11,13 +11,16 @@ that sends them would wait for an answer, and the node for the end of the line.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
-from twisted.web import http
+from twisted.web import http, server
+from twisted.web.resource import IResource
 
+from bender.net.eager_write import prompt_writer
 from bender.net.fair_turns import Turns
 
 #: What is held while requests wait for their turn, or for the answer to the one before, and still more is read.
@@ -30,10 +33,12 @@ PART_BYTES = 4 * 1024
 _LINES_OF_CHUNKS = ("CHUNK_LENGTH", "TRAILER")
 
 
-class PacedSite(Protocol):
-    """What the factory of such connections has."""
+class PlainRequest(server.Request):
+    """A request on such a connection, for Klein."""
 
-    turns: Turns
+    def getRequestHostname(self) -> bytes:
+        """Return any name: Klein uses it to build URLs, which are not needed here, and fails on many a Host header."""
+        return b"localhost"
 
 
 class PacedChannel(http.HTTPChannel):
@@ -69,6 +74,10 @@ class PacedChannel(http.HTTPChannel):
         super().lineReceived(line)
 
     # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.write_at_once = prompt_writer(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         if self._passing:
@@ -175,3 +184,21 @@ class PacedChannel(http.HTTPChannel):
             self._begun = False
             self._at -= len(self.clearLineBuffer()) + len(self._given_back)
             self._given_back = b""
+
+
+class PacedSite(server.Site):
+    """The factory of such connections. It logs no requests: hundreds come in a second, all of them alike."""
+
+    noisy = False
+
+    def __init__(self, resource: IResource, reactor: IReactorTime, turns: Turns, idle_s_max: float) -> None:
+        """`idle_s_max` are the seconds for which a connection may be idle, and a request may take to arrive."""
+        self.turns = turns
+        super().__init__(resource, timeout=idle_s_max, parsePOSTFormSubmission=False, reactor=reactor)
+
+    def log(self, request: http.Request) -> None:
+        """Log nothing, where Twisted would write a line."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return HTTP/1.1 alone: Twisted would offer HTTP/2, which knows none of the limits here."""
+        return [b"http/1.1"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Any
 
 from bender.core.ledger import Claim
 from bender.core.model import registration, registration_bytes
@@ -41,16 +40,12 @@ DEFLATE_LEVEL = 1
 
 
 class Listing:
-    """A JSON array of objects that are JSON already. Its tag follows from its content, the same on all nodes.
+    """A JSON array of objects that are JSON already. Its tag follows from its content, the same on all nodes."""
 
-    `answers` is for whoever gives the same answer with it again and again.
-    """
-
-    __slots__ = ("_etag", "_gzipped", "answers", "body")
+    __slots__ = ("_etag", "_gzipped", "body")
 
     def __init__(self, bodies: Iterable[bytes]) -> None:
         self.body = b"[%b]" % b",".join(bodies)
-        self.answers: dict[bool, Any] = {}
         self._etag: str | None = None
         self._gzipped: bytes | None = None
 

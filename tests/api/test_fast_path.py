@@ -1,11 +1,11 @@
-"""The fast lane beside the long way: whatever is sent, both give the same answers and leave the same behind."""
+"""The fast path beside the long way: whatever is sent, both give the same answers and leave the same behind."""
 
 from __future__ import annotations
 
 import random
 import re
 from itertools import chain, pairwise, product
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
-from bender.api.fast_path import HEAD_BYTES_MAX, PART_BYTES_MAX, ParsedRequest
+from bender.api.fast_path import HEAD_BYTES_MAX, PART_BYTES_MAX, FastPath, ParsedRequest
 from bender.node.listings import OF_ONE_INSTANT_MAX
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, a_node, parsed, request
 from tests.effort import effort
@@ -120,30 +120,29 @@ def requests() -> list[bytes]:
 
 
 class Counted:
-    """The lane, and how often it took something."""
+    """The fast path, and how often it took something."""
 
-    def __init__(self, lane: Any) -> None:
-        self._lane = lane
+    def __init__(self, fast_path: FastPath) -> None:
+        self._fast_path = fast_path
         self.asked = self.taken = 0
 
     def take_whole(self, read: bytes) -> ParsedRequest | None:
-        taken: ParsedRequest | None = self._lane.take_whole(read)
+        taken = self._fast_path.take_whole(read)
         self.taken += taken is not None
         return taken
 
     def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
         self.asked += 1
-        taken: tuple[ParsedRequest | None, int] = self._lane.take(read, at)
+        taken = self._fast_path.take(read, at)
         self.taken += taken[0] is not None
         return taken
 
     def answer(self, taken: ParsedRequest) -> bytes | None:
-        answer: bytes | None = self._lane.answer(taken)
-        return answer
+        return self._fast_path.answer(taken)
 
 
 class LongWay:
-    """No lane at all."""
+    """No fast path at all."""
 
     def take_whole(self, read: bytes) -> None:
         """Take nothing."""
@@ -160,12 +159,12 @@ class LongWay:
 class Front:
     """A node with one of them before it."""
 
-    def __init__(self, *, lane: bool) -> None:
+    def __init__(self, *, fast: bool) -> None:
         self.clock = Clock()
         self.node = a_node(self.clock)
         self.site = site(self.node, self.clock)
-        self.lane = Counted(self.site.lane)
-        self.site.lane = self.lane if lane else LongWay()
+        self.fast_path = Counted(self.site.fast_path)
+        self.site.fast_path = cast(Any, self.fast_path if fast else LongWay())
 
     def ask(self, pieces: list[bytes]) -> tuple[bytes, bool]:
         """What comes back, without the date, and whether the connection was closed."""
@@ -185,7 +184,7 @@ class BothWays(SynchronousTestCase):
     """Every request gets the same answer, byte for byte but for the date."""
 
     def setUp(self) -> None:
-        self.short, self.long = Front(lane=True), Front(lane=False)
+        self.short, self.long = Front(fast=True), Front(fast=False)
 
     def bodies(self, front: Front) -> list[bytes]:
         return [claim.body for claim in front.node.claims()]
@@ -197,15 +196,15 @@ class BothWays(SynchronousTestCase):
         self.assertEqual(self.bodies(self.short), self.bodies(self.long), sent[:200])
 
     def test_in_one_piece(self) -> None:
-        """Hundreds of requests, most of them odd; the lane takes its share of them."""
+        """Hundreds of requests, most of them odd; the fast path takes its share of them."""
         sent = requests()
         for each in sent:
             self.compare(each)
         self.assertGreater(len(sent), 500)
-        self.assertGreater(self.short.lane.taken, 150)
+        self.assertGreater(self.short.fast_path.taken, 150)
 
     def test_again(self) -> None:
-        """What the lane remembers of a request is no answer to it: that follows what has changed meanwhile."""
+        """What the fast path remembers of a request is no answer to it: that follows what has changed meanwhile."""
         for each in chain.from_iterable(zip(requests(), requests(), strict=True)):
             self.compare(each)
 
@@ -234,7 +233,7 @@ class Pipelined(SynchronousTestCase):
         )
         for seed in range(60):
             chance = random.Random(seed)
-            front = Front(lane=True)
+            front = Front(fast=True)
             connection = Connection(front.site)
             producer: Any = connection.transport.producer
             edges = [0, *sorted(chance.randrange(len(sent)) for _ in range(chance.randrange(1, 30))), len(sent)]
@@ -251,7 +250,7 @@ class Pipelined(SynchronousTestCase):
         """Also within a method, a header or an end of a line."""
         sent = request("PUT", WEB_PATH) + request("POST", WEB_PATH) + request("GET", "/ready")
         for cut in range(len(sent)):
-            connection = Connection(Front(lane=True).site)
+            connection = Connection(Front(fast=True).site)
             connection.send(sent[:cut])
             connection.send(sent[cut:])
             self.assertEqual([response.status for response in parsed(connection.received())], [404, 200, 200], cut)
@@ -312,7 +311,7 @@ STREAMS = st.lists(
 
 
 class AnythingBothWays(SynchronousTestCase):
-    """Requests and near-requests in a row, cut anywhere: the same bytes come back with the lane and without it."""
+    """Requests and near-requests in a row, cut anywhere: the same bytes come back with the fast path and without it."""
 
     @settings(max_examples=effort(50, 200), deadline=None)
     @given(STREAMS, st.lists(st.floats(0, 1), max_size=4), st.integers(0, 20))
@@ -322,7 +321,7 @@ class AnythingBothWays(SynchronousTestCase):
         sent = sent[: len(sent) - missing]
         edges = [0, *sorted(int(cut * len(sent)) for cut in cuts), len(sent)]
         pieces = [sent[begin:end] for begin, end in pairwise(edges) if begin < end]
-        short, long = Front(lane=True), Front(lane=False)
+        short, long = Front(fast=True), Front(fast=False)
         self.assertEqual(short.ask(pieces), long.ask(pieces), pieces)
         bodies, expected = ([claim.body for claim in front.node.claims()] for front in (short, long))
         self.assertEqual(bodies, expected, pieces)
@@ -334,48 +333,48 @@ class Complete(SynchronousTestCase):
     def test_a_part_follows(self) -> None:
         """It need not become whole."""
         for part in (b"P", b"PUT /regis", b"PUT /ready HTTP/1.1\r\nHost: a", request("POST", "/renewals", b"{}")[:-1]):
-            connection = Connection(Front(lane=True).site)
+            connection = Connection(Front(fast=True).site)
             connection.send(request("POST", WEB_PATH) + part)
             self.assertEqual([response.status for response in parsed(connection.received())], [200], part)
 
     def test_in_proportion(self) -> None:
         """Pipelined requests are read once each, however many there are."""
-        front = Front(lane=True)
+        front = Front(fast=True)
         connection = Connection(front.site)
         sent = request("POST", WEB_PATH) * 1000
         connection.send(sent[:-10])
         connection.send(sent[-10:])
         self.assertEqual([response.status for response in parsed(connection.received())], [200] * 1000)
-        self.assertEqual(front.lane.taken, 1000)
-        self.assertLess(front.lane.asked, 1010)
+        self.assertEqual(front.fast_path.taken, 1000)
+        self.assertLess(front.fast_path.asked, 1010)
 
 
 class OnOneConnection(SynchronousTestCase):
-    """What is particular to connections on which the lane has been."""
+    """What is particular to connections on which the fast path has been."""
 
     def setUp(self) -> None:
-        self.front = Front(lane=True)
+        self.front = Front(fast=True)
         self.connection = Connection(self.front.site)
 
     def statuses(self) -> list[int]:
         return [response.status for response in parsed(self.connection.received())]
 
     def test_both_ways_in_turns(self) -> None:
-        """Requests for the lane and for Twisted follow each other as they like."""
+        """Requests for the fast path and for Twisted follow each other as they like."""
         for path in ("/ready", "/status", "/ready", "/nothing", "/registrations", "/backends", "/ready"):
             self.connection.send(request("GET", path))
         self.assertEqual(self.statuses(), [200, 200, 200, 404, 200, 200, 200])
-        self.assertEqual(self.front.lane.taken, 4)
+        self.assertEqual(self.front.fast_path.taken, 4)
 
     def test_a_head_first(self) -> None:
-        """Many clients send the body after the head; the lane waits for it."""
+        """Many clients send the body after the head; the fast path waits for it."""
         sent = request("POST", "/registrations", WEB)
         cut = sent.index(b"\r\n\r\n") + 4
         self.connection.send(sent[:cut])
         self.assertEqual(self.statuses(), [])
         self.connection.send(sent[cut:])
         self.assertEqual(self.statuses(), [201])
-        self.assertEqual(self.front.lane.taken, 1)
+        self.assertEqual(self.front.fast_path.taken, 1)
 
     def test_a_client_that_has_said_all(self) -> None:
         """It may close its half in the middle of a request, and is not waited for."""
@@ -392,10 +391,10 @@ class OnOneConnection(SynchronousTestCase):
         for begin in range(0, len(sent), 1000):
             self.connection.send(sent[begin : begin + 1000])
         self.assertEqual(self.statuses(), [200])
-        self.assertEqual(self.front.lane.taken, 0)
+        self.assertEqual(self.front.fast_path.taken, 0)
         self.connection.send(sent)
         self.assertEqual(self.statuses(), [200])
-        self.assertEqual(self.front.lane.taken, 1)
+        self.assertEqual(self.front.fast_path.taken, 1)
 
     def test_who_does_not_read(self) -> None:
         """Requests that come faster than their answers are read are answered when they are."""

@@ -18,7 +18,7 @@ class Budgets(ApiCase):
     """
 
     PIPELINED = {
-        "the lane": request("POST", WEB_PATH),
+        "the fast path": request("POST", WEB_PATH),
         "no route": request("GET", "/nothing"),
         "no command": request("PATCH", "/status"),
         "Twisted": request("GET", "/status"),
