@@ -198,7 +198,7 @@ async def test_frontends(shared: Cluster, shell: Shell) -> None:
     assert forced["warnings"] == [text.removeprefix("bender: ").removesuffix(".\n") for text in unknown]
     end = shell.bender("backend", "rm", "shop", here)
     used = "bender: frontend www sends to backend/shop, which serves web 1 with 1 member: every request would get 503"
-    assert (end.returncode, end.stderr.partition(" (as ")[0]) == (1, used)
+    assert (end.returncode, end.stderr.partition(" (according to ")[0]) == (1, used)
     end = shell.bender("backend", "set", "shop", "verison=2", here)
     assert (end.returncode, end.stdout) == (1, "")
     assert end.stderr.startswith("bender: verison: is not a field of a backend, did you mean version?")

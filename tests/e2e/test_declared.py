@@ -61,7 +61,7 @@ async def test_what_would_be_an_outage(shared: Cluster, shell: Shell, tmp_path: 
     for options in ([], ["--dry-run"]):
         refused = shell.bender("apply", "-f", str(file), here, *options)
         assert refused.returncode == 1
-        assert "bender: backend/out serves out 1 with 1 member; out 2 has none" in refused.stderr
+        assert "bender: backend/out serves out 1 with 1 member; out 2 has no members" in refused.stderr
         assert (await node.call("GET", "/backends/beside")).status == 404
     forced = shell.bender("apply", "-f", str(file), "--force", "--json", here)
     assert (forced.returncode, forced.stderr) == (0, "")

@@ -358,7 +358,7 @@ async def test_being_told_to_stop_again_changes_nothing(cluster: Cluster) -> Non
     first, second = await cluster(2, interval=1, ttl=4)
     second.kill(signal.SIGSTOP)  # so that the first has to wait for its answer
     first.kill(signal.SIGTERM)
-    await until("the node leaves", lambda: "leaves" in first.log)
+    await until("the node leaves", lambda: "is leaving" in first.log)
     first.kill(signal.SIGTERM)
     first.kill(signal.SIGINT)
     second.kill(signal.SIGCONT)
@@ -440,7 +440,7 @@ async def test_an_answer_that_a_client_is_reading_is_not_cut(cluster: Cluster) -
         slow.sendall(b"GET /registrations HTTP/1.1\r\nHost: n1\r\n\r\n")
         received = slow.recv(1)
         node.kill(signal.SIGTERM)
-        await until("the node leaves", lambda: "leaves" in node.log)
+        await until("the node leaves", lambda: "is leaving" in node.log)
         while more := slow.recv(65536):
             received += more
     assert len(json.loads(received.partition(b"\r\n\r\n")[2])) == 400
