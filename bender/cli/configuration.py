@@ -19,16 +19,14 @@ from bender.cli.params import Name, merged, require_apart
 from bender.cli.params import SettingParam as Field
 from bender.cli.session import Session, asking
 from bender.client import Backend, BenderError, Consumer, Frontend, Member, NotFound, Reply, Setting
-from bender.client.client import LIST_BYTES_MAX, forced, only_if, path_of
+from bender.client.client import LIST_BYTES_MAX
 from bender.client.drivers import found_down
 from bender.client.objects import current, describe_serving, reader_of
+from bender.client.paths import forced, only_if, path_of
 from bender.client.responses import (
-    Reader,
-    read_backend_history,
-    read_backends,
-    read_frontend,
-    read_frontend_history,
-    read_frontends,
+    BACKEND_KIND,
+    FRONTEND_KIND,
+    ConfigKind,
     read_nothing,
     reader,
 )
@@ -155,9 +153,9 @@ async def list_backends(session: Session, name: str | None) -> None:
     if name is not None:
         await _list_members(session, name)
         return
-    found, reply = await session.client.read(read_backends, "GET", "/backends", bytes_max=LIST_BYTES_MAX)
-    if session.screen.as_json:
-        session.screen.json(reply.body)
+    kind = BACKEND_KIND
+    found, reply = await session.client.read(kind.read_list, "GET", kind.path, bytes_max=LIST_BYTES_MAX)
+    if session.printed_as_json(reply):
         return
     consumers = await consumers_of(session)
     rows = []
@@ -189,9 +187,10 @@ async def list_frontends(session: Session, name: str | None) -> None:
     if name is not None:
         await _list_rules(session, name)
         return
-    found, reply = await session.client.read(read_frontends, "GET", "/frontends", bytes_max=LIST_BYTES_MAX)
-    if session.screen.as_json:
-        session.screen.json(reply.body)
+    found, reply = await session.client.read(
+        FRONTEND_KIND.read_list, "GET", FRONTEND_KIND.path, bytes_max=LIST_BYTES_MAX
+    )
+    if session.printed_as_json(reply):
         return
     rows = [[each.name, each.backend or "", _others(each.settings)] for each in found]
     session.screen.table(FRONTENDS.names, rows, caption=f"{len(rows)} at {reply.node}")
@@ -199,9 +198,8 @@ async def list_frontends(session: Session, name: str | None) -> None:
 
 async def _list_rules(session: Session, name: str) -> None:
     """Print the rules of a frontend in their order, and last where all other requests go."""
-    found, reply = await session.client.read(read_frontend, "GET", path_of(f"frontend/{name}"))
-    if session.screen.as_json:
-        session.screen.json(reply.body)
+    found, reply = await session.client.read(FRONTEND_KIND.read, "GET", path_of(f"frontend/{name}"))
+    if session.printed_as_json(reply):
         return
     serving = {each.name: describe_serving(each.settings) for each in await session.client.backends()}
     rules = [rule for rule in found.settings.get("rules") or () if isinstance(rule, dict)]
@@ -230,9 +228,7 @@ def _condition(rule: dict[str, Any]) -> str:
 @asking
 async def list_history(session: Session, name: str) -> None:
     """List the last settings of a backend, when and by whom each was made, newest first."""
-    found = await _history(session, read_backend_history, f"backend/{name}")
-    if found is not None:
-        _show_history(session, BACKEND_HISTORY, ["app", "version"], found)
+    await _print_history(session, BACKEND_KIND, name, BACKEND_HISTORY, ["app", "version"])
 
 
 @frontend.command(
@@ -246,26 +242,21 @@ async def list_history(session: Session, name: str) -> None:
 @asking
 async def list_frontend_history(session: Session, name: str) -> None:
     """List the last settings of a frontend, when and by whom each was made, newest first."""
-    found = await _history(session, read_frontend_history, f"frontend/{name}")
-    if found is not None:
-        _show_history(session, FRONTEND_HISTORY, ["backend"], found)
+    await _print_history(session, FRONTEND_KIND, name, FRONTEND_HISTORY, ["backend"])
 
 
-async def _history(session: Session, read: Reader[list[Setting]], id_: str) -> list[Setting] | None:
-    """What something was set to; None if that was printed as JSON already."""
-    found, reply = await session.client.read(read, "GET", f"{path_of(id_)}/history")
-    if session.screen.as_json:
-        session.screen.json(reply.body)
-        return None
-    return found
-
-
-def _show_history(session: Session, columns: Columns, fields: list[str], found: Sequence[Setting]) -> None:
+async def _print_history(
+    session: Session, kind: ConfigKind[Any], name: str, columns: Columns, fields: Sequence[str]
+) -> None:
+    """Print the settings of an object, with these fields in columns of their own."""
+    found, reply = await session.client.read(kind.read_history, "GET", f"{path_of(f'{kind.name}/{name}')}/history")
+    if session.printed_as_json(reply):
+        return
     rows = [
         [day_and_clock(each.at_ms), each.author, *_set_to(each.settings, before, fields)]
         for each, before in zip_longest(found, found[1:])
     ]
-    session.screen.table(columns.names, rows, caption=f"at {session.client.nodes.last}")
+    session.screen.table(columns.names, rows, caption=f"at {reply.node}")
 
 
 def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Sequence[str]) -> list[str]:
@@ -375,8 +366,7 @@ async def remove_frontend(session: Session, name: str) -> None:
 async def _list_members(session: Session, name: str) -> None:
     path = f"{path_of(f'backend/{name}')}/members"
     found, reply = await session.client.read(reader(list[Member]), "GET", path, bytes_max=LIST_BYTES_MAX)
-    if session.screen.as_json:
-        session.screen.json(reply.body)
+    if session.printed_as_json(reply):
         return
     rows = [[each.host, each.port, each.weight, each.app, each.version] for each in found]
     session.screen.table(MEMBERS.names, rows, caption=f"{len(rows)} at {reply.node}")

@@ -11,7 +11,8 @@ from bender.cli.output import lasted
 from bender.cli.params import Name
 from bender.cli.session import Session, asking
 from bender.client import Guarded
-from bender.client.client import LIST_BYTES_MAX, guard_path
+from bender.client.client import LIST_BYTES_MAX
+from bender.client.paths import guard_path
 from bender.client.responses import read_nothing, reader
 
 
@@ -34,8 +35,7 @@ async def list_guarded(session: Session) -> None:
     Nodes may differ: `bender status` shows the suspects of each node.
     """
     found, reply = await session.client.read(reader(list[Guarded]), "GET", "/guard", bytes_max=LIST_BYTES_MAX)
-    if session.screen.as_json:
-        session.screen.json(reply.body)
+    if session.printed_as_json(reply):
         return
     rows = [[each.app, each.suspects, lasted(each.left_s)] for each in found]
     session.screen.table(GUARDED.names, rows, caption=f"{len(rows)} at {reply.node}")
@@ -55,6 +55,4 @@ async def end_guard(session: Session, app: str) -> None:
     The app is not guarded again for the time in --guard.
     """
     _, reply = await session.client.read(read_nothing, "DELETE", guard_path(app))
-    if not session.screen.as_json:
-        session.screen.say(f"The guard of {app} has ended: its suspect members are hidden.")
-        session.screen.aside(f"at {reply.node}")
+    session.report(f"The guard of {app} has ended: its suspect members are hidden.", reply)

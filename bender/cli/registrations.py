@@ -17,7 +17,8 @@ from bender.cli.params import ID, PARTS, Duration, Events, Name, Pair, TextPair,
 from bender.cli.session import Session, asking, following
 from bender.cli.styled_text import Styled, joined, styled
 from bender.client import Applied, BenderError, Event, NotFound, Registration, Word
-from bender.client.client import LIST_BYTES_MAX, explain_path, forced, list_path, path_of
+from bender.client.client import LIST_BYTES_MAX
+from bender.client.paths import explain_path, forced, list_path, path_of
 from bender.client.responses import Diagnosis, Explanation, PeerClaim, Serves, read_nothing, reader
 from bender.core.difference import differences
 from bender.core.force import FORCE_HERE
@@ -66,8 +67,7 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     """
     path = list_path(app, version, fields(meta, "--meta"))
     found, reply = await session.client.read(reader(list[Registration]), "GET", path, bytes_max=LIST_BYTES_MAX)
-    if session.screen.as_json:
-        session.screen.json(reply.body)
+    if session.printed_as_json(reply):
         return await _known(session, app, version, listed=bool(found))
     rows = [
         [
@@ -192,8 +192,7 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
     id_ = registration_id(id)
     path = explain_path(id_)
     explained, reply = await _about(session, id_, session.client.read(reader(Explanation), "GET", path))
-    if session.screen.as_json:
-        session.screen.json(reply.body)
+    if session.printed_as_json(reply):
         return
     screen = session.screen
     nodes = sorted(explained.nodes, key=lambda account: account.node)
@@ -297,11 +296,7 @@ async def register(
     wanted = {"ttl": ttl, "weight": weight, "meta": fields(meta, "--meta") or None}
     terms = {key: value for key, value in wanted.items() if value is not None}
     registration, reply = await session.client.read(reader(Registration), "POST", path_of(id_), terms)
-    if session.screen.as_json:
-        session.screen.json(reply.body)
-    else:
-        session.screen.say(f"{registration.id} is registered for {registration.ttl_s:g} s.")
-        session.screen.aside(f"at {reply.node}")
+    session.report(f"{registration.id} is registered for {registration.ttl_s:g} s.", reply)
 
 
 def _named(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
@@ -350,12 +345,7 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None, 
         removing = client.read(reader(Applied), "DELETE", path, waiting_s=wait)
         applied, reply = await _about(session, id_, removing)
         at = _applied(applied)
-    if session.screen.as_json:
-        if reply.body:
-            session.screen.json(reply.body)
-        return
-    session.screen.say(f"{id_} is deregistered{at}.")
-    session.screen.aside(f"at {reply.node}")
+    session.report(f"{id_} is deregistered{at}.", reply)
 
 
 @click.command(
@@ -411,9 +401,7 @@ async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None
         await _set_state(session, id_, UP, for_s)
         return
     _, reply = await session.client.read(read_nothing, "DELETE", f"{path_of(id_)}/state")
-    if not session.screen.as_json:
-        session.screen.say(f"{id_} is up.")
-        session.screen.aside(f"at {reply.node}")
+    session.report(f"{id_} is up.", reply)
     await _warn_of_unable_drivers(session)
 
 
@@ -427,12 +415,7 @@ async def _set_state(session: Session, id_: str, state: str, for_s: float | None
     said = {"state": state} if for_s is None else {"state": state, "for": for_s}
     path = forced(f"{path_of(id_)}/state", force=force)
     word, reply = await _about(session, id_, session.client.read(reader(Word), "PUT", path, said))
-    if session.screen.as_json:
-        session.print_json(reply)
-    else:
-        session.screen.say(f"{id_} is set to {state} for {lasted(word.lasts_s)}.")
-        session.screen.aside(f"at {reply.node}")
-        session.tell_warnings(reply)
+    session.report(f"{id_} is set to {state} for {lasted(word.lasts_s)}.", reply)
     await _warn_of_unable_drivers(session)
 
 

@@ -155,6 +155,21 @@ class Session:
         if body:
             self.screen.json(body)
 
+    def printed_as_json(self, reply: Reply) -> bool:
+        """Print the answer as it came if --json is given; return True if so, for there is nothing more to print."""
+        if self.screen.as_json and reply.body:
+            self.screen.json(reply.body)
+        return self.screen.as_json
+
+    def report(self, text: str, reply: Reply) -> None:
+        """Print what was done, where, and the warnings; with --json the answer with its warnings."""
+        if self.screen.as_json:
+            self.print_json(reply)
+            return
+        self.screen.say(text)
+        self.screen.aside(f"at {reply.node}")
+        self.tell_warnings(reply)
+
     def tell_warnings(self, reply: Reply) -> None:
         """Say what the node that has done something takes for a mistake."""
         for warning in reply.warnings:

@@ -1,16 +1,19 @@
-"""Names that the registry knows: what a name that it does not know may have been meant to be."""
+"""Suggest names that the registry knows in place of a name that it does not know."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from bender.client import Backend, Client, Registration
 from bender.core.members import versions_of
+from bender.core.spelling import nearest_names
 
-#: Names that are listed where none is near.
+#: Names that are suggested, if they are near.
+SUGGESTED_MAX = 3
+
+#: Names that are listed if none is near.
 LISTED_MAX = 10
 
 #: Instances among which the nearest is looked for: 10 µs each.
@@ -30,13 +33,13 @@ def versions_by_app(registrations: Iterable[Registration], backends: Iterable[Ba
 def nearest(name: str, known: Iterable[Any]) -> str:
     """Return the end of a sentence that says which names are near, or which there are at all."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=3)
+    near = nearest_names(name, names, SUGGESTED_MAX)
     if near:
         return f"; the nearest {'is' if len(near) == 1 else 'are'} {', '.join(near)}"
     if not names:
         return "; nothing is registered"
     more = f", and {len(names) - LISTED_MAX} more" if len(names) > LISTED_MAX else ""
-    return f"; there is {', '.join(names[:LISTED_MAX])}{more}"
+    return f"; known names: {', '.join(names[:LISTED_MAX])}{more}"
 
 
 async def instances_near(client: Client, id_: str) -> str:

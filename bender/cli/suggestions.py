@@ -68,7 +68,7 @@ def _within_a_second(context: click.Context, ask: Callable[[Client], Coroutine[A
 
 
 async def _listed(client: Client, app: str | None = None, version: str | None = None) -> list[Registration]:
-    from bender.client.client import list_path  # noqa: PLC0415 - as above
+    from bender.client.paths import list_path  # noqa: PLC0415 - as above
     from bender.client.responses import reader  # noqa: PLC0415
     from bender.client.types import Registration  # noqa: PLC0415
 

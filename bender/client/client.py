@@ -12,23 +12,21 @@ from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequen
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 
 from bender.client.node_list import API_PORT, NODES_MAX, NodeList, parse_nodes
+from bender.client.paths import explain_path, forced, guard_path, join_path, list_path, only_if, path_of
 from bender.client.responses import (
+    BACKEND_KIND,
+    FRONTEND_KIND,
+    ConfigKind,
     Explanation,
     NodeStatus,
     Reader,
     Renewals,
     read_as_dict,
-    read_backend,
-    read_backend_history,
-    read_backends,
-    read_frontend,
-    read_frontend_history,
-    read_frontends,
     read_nothing,
     reader,
     refusal_of,
@@ -41,6 +39,7 @@ from bender.client.types import (
     Consumer,
     Frontend,
     Guarded,
+    InstanceSpec,
     Member,
     Refused,
     Registration,
@@ -65,6 +64,7 @@ ANSWER_S_MAX = 5.0
 LIST_BYTES_MAX = 512 * 1024 * 1024
 
 _T = TypeVar("_T")
+_Object = TypeVar("_Object", bound=Backend | Frontend)
 
 
 class Client:
@@ -223,17 +223,22 @@ class Client:
         instance: str | None = None,
         within_s: float | None = None,
     ) -> Registration:
-        """Register an instance, or renew it; what is not given keeps its value, or gets the node's default.
+        """Register an instance, or renew it. A term that is not given keeps its value, or gets the node's default.
 
-        `ttl_s` is after how many seconds without renewal it is gone, `weight` (0 to 256) how much of the load it wants
-        beside others, and `meta` whatever there is to say of it. `instance`, a token of 1 to 64 printable characters,
-        tells this instance apart from others that register under the same id, for `deregister`. `within_s` is what
-        each node may take before another one is asked, if that is less than usual.
+        The registration expires `ttl_s` seconds after its last renewal. `weight` (0 to 256) is the share of the load,
+        relative to other instances, and `meta` are fields of your own. `instance`, a token of 1 to 64 printable
+        characters, tells this instance apart from others that register under the same id, for `deregister`.
+        `within_s` limits the wait for each node before the next is asked, if it is less than the usual limit.
         """
-        said = {"app": app, "version": version, "host": host, "port": port, "ttl": ttl_s, "weight": weight}
-        said |= {"meta": meta, "instance": instance}
-        wanted = {key: value for key, value in said.items() if value is not None}
-        return await self._value(reader(Registration), "POST", "/registrations", wanted, within_s=within_s)
+        spec = InstanceSpec(app, version, host, port, ttl_s, weight, meta)
+        return await self.register_spec(spec, instance=instance, within_s=within_s)
+
+    async def register_spec(
+        self, spec: InstanceSpec, *, instance: str | None = None, within_s: float | None = None
+    ) -> Registration:
+        """Do the same as `register` for an instance that is described by one value."""
+        sent = spec.fields() if instance is None else {**spec.fields(), "instance": instance}
+        return await self._value(reader(Registration), "POST", "/registrations", sent, within_s=within_s)
 
     async def renew(self, id_: str) -> Registration:
         """Renew an instance and change nothing of it. Raises `NotFound` where it is not registered (any more)."""
@@ -338,77 +343,89 @@ class Client:
     # Backends and frontends.
 
     async def backends(self) -> list[Backend]:
-        """All backends, in order of name."""
-        return await self._list(read_backends, "/backends")
+        """Return all backends, in order of name."""
+        return await self._list(BACKEND_KIND.read_list, BACKEND_KIND.path)
 
     async def backend(self, name: str) -> Backend:
-        """One backend, with its tag. Raises `NotFound`."""
-        return await self._value(read_backend, "GET", _path("backends", name))
+        """Return one backend, with its tag. Raises `NotFound`."""
+        return await self._object(BACKEND_KIND, name)
 
     async def set_backend(
         self, name: str, *, if_match: str | None = None, force: bool = False, **settings: Any
     ) -> Backend:
-        """Change these fields of a backend, or create it, which takes `app` and `version`.
+        """Change these fields of a backend, or create it; a new backend needs `app` and `version`.
 
-        With `min_members` only if the version has so many members online; with `if_match`, a tag, only if the backend
-        is still as it was then. Raises `Refused` otherwise, with the code `CONFLICT` or `STALE`; with `CONFLICT` also
-        where it would take traffic away from a backend that serves, unless that is forced.
+        `min_members` is a condition: the version has at least this number of members online. So is `if_match`, a tag:
+        the backend is still as it was when a node sent that tag. If a condition is not met this raises `Refused`, with
+        the code `CONFLICT` or `STALE`; with `CONFLICT` also if the change takes traffic away from a backend that
+        serves, unless `force` is given.
         """
-        path = forced(_path("backends", name), force=force)
-        return await self._value(read_backend, "PUT", path, settings, headers=only_if(if_match))
+        return await self._set(BACKEND_KIND, name, settings, if_match, force=force)
 
     async def backend_history(self, name: str) -> list[Setting]:
-        """The last 20 settings of a backend, newest first. Raises `NotFound` where there never was one."""
-        return await self._value(read_backend_history, "GET", _path("backends", name, "history"))
+        """Return the last 20 settings of a backend, newest first. Raises `NotFound` if it never existed."""
+        return await self._history(BACKEND_KIND, name)
 
     async def roll_back_backend(self, name: str, *, force: bool = False) -> Backend:
-        """Set a backend to what it was before. Raises `NotFound`, or `Refused` where it was nothing before.
+        """Restore the previous setting of a backend. Raises `NotFound`, or `Refused` if there is no previous one.
 
-        Never twice: if an answer is lost, and another node is asked, that refuses it as `STALE`.
+        This happens once: if an answer is lost and another node is asked, that node refuses the request as `STALE`.
         """
-        backend = await self.backend(name)
-        path = forced(_path("backends", name, "rollback"), force=force)
-        return await self._value(read_backend, "POST", path, headers=only_if(backend.etag))
+        return await self._roll_back(BACKEND_KIND, name, force=force)
 
     async def remove_backend(self, name: str, *, force: bool = False) -> None:
-        """Remove a backend. Raises `NotFound`, and `Refused` where a frontend sends to it while it serves."""
-        await self._value(read_nothing, "DELETE", forced(_path("backends", name), force=force))
+        """Remove a backend. Raises `NotFound`, and `Refused` if a frontend sends to it while it serves."""
+        await self._value(read_nothing, "DELETE", forced(join_path("backends", name), force=force))
 
     async def members(self, name: str) -> list[Member]:
-        """Who serves a backend now, in order of id. Raises `NotFound` where there is no such backend."""
-        return await self._list(reader(list[Member]), _path("backends", name, "members"))
+        """Return the members of a backend, in order of id. Raises `NotFound` if there is no such backend."""
+        return await self._list(reader(list[Member]), join_path("backends", name, "members"))
 
     async def frontends(self) -> list[Frontend]:
-        """All frontends, in order of name."""
-        return await self._list(read_frontends, "/frontends")
+        """Return all frontends, in order of name."""
+        return await self._list(FRONTEND_KIND.read_list, FRONTEND_KIND.path)
 
     async def frontend(self, name: str) -> Frontend:
-        """One frontend, with its tag. Raises `NotFound`."""
-        return await self._value(read_frontend, "GET", _path("frontends", name))
+        """Return one frontend, with its tag. Raises `NotFound`."""
+        return await self._object(FRONTEND_KIND, name)
 
     async def set_frontend(
         self, name: str, *, if_match: str | None = None, force: bool = False, **settings: Any
     ) -> Frontend:
-        """Change these fields of a frontend, or create it; `if_match` and `force` as above.
+        """Change these fields of a frontend, or create it; `if_match` and `force` are as in `set_backend`.
 
-        The `backend` of one that does not serve need not exist yet, those of its rules must.
+        While the frontend does not serve, its `backend` need not exist yet. The backends of its rules must exist.
         """
-        path = forced(_path("frontends", name), force=force)
-        return await self._value(read_frontend, "PUT", path, settings, headers=only_if(if_match))
+        return await self._set(FRONTEND_KIND, name, settings, if_match, force=force)
 
     async def frontend_history(self, name: str) -> list[Setting]:
-        """The last 20 settings of a frontend, newest first. Raises `NotFound` where there never was one."""
-        return await self._value(read_frontend_history, "GET", _path("frontends", name, "history"))
+        """Return the last 20 settings of a frontend, newest first. Raises `NotFound` if it never existed."""
+        return await self._history(FRONTEND_KIND, name)
 
     async def roll_back_frontend(self, name: str, *, force: bool = False) -> Frontend:
-        """Set a frontend to what it was before; the same as `roll_back_backend`."""
-        frontend = await self.frontend(name)
-        path = forced(_path("frontends", name, "rollback"), force=force)
-        return await self._value(read_frontend, "POST", path, headers=only_if(frontend.etag))
+        """Restore the previous setting of a frontend, as `roll_back_backend` does."""
+        return await self._roll_back(FRONTEND_KIND, name, force=force)
 
     async def remove_frontend(self, name: str) -> None:
         """Remove a frontend. Raises `NotFound`."""
-        await self._value(read_nothing, "DELETE", _path("frontends", name))
+        await self._value(read_nothing, "DELETE", join_path("frontends", name))
+
+    async def _object(self, kind: ConfigKind[_Object], name: str) -> _Object:
+        return await self._value(kind.read, "GET", kind.path + join_path(name))
+
+    async def _set(
+        self, kind: ConfigKind[_Object], name: str, settings: object, if_match: str | None, *, force: bool
+    ) -> _Object:
+        path = forced(kind.path + join_path(name), force=force)
+        return await self._value(kind.read, "PUT", path, settings, headers=only_if(if_match))
+
+    async def _history(self, kind: ConfigKind[_Object], name: str) -> list[Setting]:
+        return await self._value(kind.read_history, "GET", kind.path + join_path(name, "history"))
+
+    async def _roll_back(self, kind: ConfigKind[_Object], name: str, *, force: bool) -> _Object:
+        before = await self._object(kind, name)
+        path = forced(kind.path + join_path(name, "rollback"), force=force)
+        return await self._value(kind.read, "POST", path, headers=only_if(before.etag))
 
     # Nodes.
 
@@ -459,42 +476,3 @@ def apis(status: NodeStatus) -> list[str]:
             with suppress(ValueError):
                 found += parse_nodes(peer.api)
     return found
-
-
-def path_of(id_: str) -> str:
-    """The path of a registration, a backend or a frontend, by its id."""
-    kind, _, name = id_.partition("/")
-    return f"/{kind}s/{quote(name, safe='/:')}"
-
-
-def forced(path: str, *, force: bool) -> str:
-    """The path of a request that is done also where it takes traffic away, if `force` says so."""
-    return f"{path}?force" if force else path
-
-
-def explain_path(id_: str) -> str:
-    """The path of what can be said of an instance."""
-    return f"/explain/{quote(id_, safe='/:')}"
-
-
-def guard_path(app: str) -> str:
-    """The path of the guard of an app."""
-    return _path("guard", app)
-
-
-def list_path(app: str | None, version: str | None, meta: Mapping[str, str]) -> str:
-    """The path of a list of registrations."""
-    if app is None and version is not None:
-        raise ValueError("a version needs an app: give both")
-    names = [name for name in (app, version) if name is not None]
-    query = urlencode({f"meta.{key}": value for key, value in meta.items()})
-    return _path("registrations", *names) + (f"?{query}" if query else "")
-
-
-def _path(*parts: str) -> str:
-    return "".join(f"/{quote(part, safe=':')}" for part in parts)
-
-
-def only_if(etag: str | None) -> dict[str, str]:
-    """The headers of a request that is to be done only if something is still as this tag says."""
-    return {} if etag is None else {"If-Match": etag}

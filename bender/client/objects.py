@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bender.client.client import Client, path_of
-from bender.client.responses import Reader, read_backend, read_frontend
+from bender.client.client import Client
+from bender.client.paths import path_of
+from bender.client.responses import BACKEND_KIND, FRONTEND_KIND, Reader
 from bender.client.types import Backend, Frontend, NotFound
 from bender.core.members import canary_of
 
 
 def reader_of(id_: str) -> Reader[Backend | Frontend]:
     """Return what reads the answer about a backend or frontend."""
-    return read_backend if id_.startswith("backend/") else read_frontend
+    return BACKEND_KIND.read if id_.startswith("backend/") else FRONTEND_KIND.read
 
 
 async def current(client: Client, id_: str) -> Backend | Frontend | None:

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from bender.client.client import Client
-from bender.client.types import Applied, BenderError, NotFound, Refused, Registration, Unavailable
+from bender.client.types import Applied, BenderError, InstanceSpec, NotFound, Refused, Registration, Unavailable
 from bender.net.escaping import escaped
 
 #: Renewals within one ttl, of which all but one may be lost.
@@ -79,7 +79,7 @@ class _Instance:
     `token` tells it apart from other instances that register under the same id.
     """
 
-    wanted: dict[str, Any]
+    spec: InstanceSpec
     token: str
     ttl_s: float
     due_at: float
@@ -140,15 +140,17 @@ class Registrar(Service):
         What is said of it is as in `Client.register`. One that was added before is kept as it is said now. The
         registrar chooses a token for it, so that `remove` does not deregister another instance with the same id.
         """
-        wanted = {"app": app, "version": version, "host": host, "port": port, "ttl_s": ttl_s}
-        wanted |= {"weight": weight, "meta": meta}
-        id_ = f"registration/{app}/{version}/{host}/{port}"
+        return self.add_spec(InstanceSpec(app, version, host, port, ttl_s, weight, meta))
+
+    def add_spec(self, spec: InstanceSpec) -> str:
+        """Do the same as `add` for an instance that is described by one value."""
+        id_ = spec.id
         token = secrets.token_hex(TOKEN_BYTES)
         if id_ in self._instances:
             token = self._instances[id_].token
             self._instances[id_].settle(CancelledError())
         self._left.pop(id_, None)
-        self._instances[id_] = _Instance(wanted, token, ttl_s or TTL_S, self._clock.seconds())
+        self._instances[id_] = _Instance(spec, token, spec.ttl_s or TTL_S, self._clock.seconds())
         self._wake()
         return id_
 
@@ -307,8 +309,8 @@ class Registrar(Service):
             async with self._turn(id_) as turn:
                 if self._instances.get(id_) is not instance:
                     return  # removed, or replaced, while another one had the turn
-                registration = await self._client.register(
-                    **instance.wanted, instance=instance.token, within_s=self._answer_s_max
+                registration = await self._client.register_spec(
+                    instance.spec, instance=instance.token, within_s=self._answer_s_max
                 )
                 if id_ not in self._instances and not turn.waiting:
                     await self._end(id_, instance)  # who removed it did not wait so long

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -99,22 +99,6 @@ def read_nothing(reply: Reply) -> None:
         raise NoAnswer(strange("it has a body"))
 
 
-def read_backend(reply: Reply) -> Backend:
-    return backend_of(decoded(reply.body, Any), reply.etag)
-
-
-def read_frontend(reply: Reply) -> Frontend:
-    return frontend_of(decoded(reply.body, Any), reply.etag)
-
-
-def read_backends(reply: Reply) -> list[Backend]:
-    return [backend_of(each) for each in decoded(reply.body, list[Any])]
-
-
-def read_frontends(reply: Reply) -> list[Frontend]:
-    return [frontend_of(each) for each in decoded(reply.body, list[Any])]
-
-
 class _Set(msgspec.Struct, rename={"at_ms": "at"}):
     """A setting in an answer."""
 
@@ -124,14 +108,35 @@ class _Set(msgspec.Struct, rename={"at_ms": "at"}):
     frontend: dict[str, Any] | None = None
 
 
-def read_backend_history(reply: Reply) -> list[Setting]:
-    found = decoded(reply.body, list[_Set])
-    return [Setting(each.at_ms, each.author, _set_to(each.backend, backend_of)) for each in found]
+_Object = TypeVar("_Object", bound=Backend | Frontend)
 
 
-def read_frontend_history(reply: Reply) -> list[Setting]:
-    found = decoded(reply.body, list[_Set])
-    return [Setting(each.at_ms, each.author, _set_to(each.frontend, frontend_of)) for each in found]
+class ConfigKind(Generic[_Object]):
+    """A kind of configured objects: its `name` and `path` in the API, and readers of the answers about it."""
+
+    def __init__(self, name: str, object_of: Callable[[object, str | None], _Object]) -> None:
+        self.name = name
+        self.path = f"/{name}s"
+        self._object_of = object_of
+
+    def read(self, reply: Reply) -> _Object:
+        """Read one object."""
+        return self._object_of(decoded(reply.body, Any), reply.etag)
+
+    def read_list(self, reply: Reply) -> list[_Object]:
+        return [self._object_of(each, None) for each in decoded(reply.body, list[Any])]
+
+    def read_history(self, reply: Reply) -> list[Setting]:
+        found = decoded(reply.body, list[_Set])
+        return [Setting(each.at_ms, each.author, self._settings_of(getattr(each, self.name))) for each in found]
+
+    def _settings_of(self, settings: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the checked settings, None where the object was removed."""
+        return None if settings is None else self._object_of(settings, None).settings
+
+
+BACKEND_KIND = ConfigKind("backend", backend_of)
+FRONTEND_KIND = ConfigKind("frontend", frontend_of)
 
 
 class _Problem(msgspec.Struct):
@@ -253,11 +258,6 @@ class Renewals(msgspec.Struct):
     """What came of renewals."""
 
     unknown: list[str]
-
-
-def _set_to(settings: dict[str, Any] | None, of: Callable[[object], Backend | Frontend]) -> dict[str, Any] | None:
-    """What something was set to, None where it was removed."""
-    return None if settings is None else of(settings).settings
 
 
 def read_as_dict(type_: Any) -> Reader[dict[str, Any]]:

@@ -113,6 +113,28 @@ class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registe
         require_shallow(self.meta)
 
 
+class InstanceSpec(msgspec.Struct, frozen=True):
+    """An instance to register, and its terms; None leaves a term as it is, or to the node's default."""
+
+    app: str
+    version: str
+    host: str
+    port: int
+    ttl_s: float | None = None
+    weight: int | None = None
+    meta: Mapping[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        return f"registration/{self.app}/{self.version}/{self.host}/{self.port}"
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a request that registers it."""
+        terms = {"ttl": self.ttl_s, "weight": self.weight, "meta": self.meta}
+        given = {name: value for name, value in terms.items() if value is not None}
+        return {"app": self.app, "version": self.version, "host": self.host, "port": self.port, **given}
+
+
 class Guarded(msgspec.Struct, frozen=True, rename={"left_s": "left"}):
     """An app with members that are listed on suspicion: how many, and for how many seconds at most."""
 

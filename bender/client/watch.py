@@ -17,7 +17,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated, Protocol, Self
 from urllib.parse import urlencode
 
 import msgspec
@@ -29,14 +29,14 @@ from twisted.logger import Logger
 
 from bender.client.decoding import decoded
 from bender.client.event_merge import Change, History
+from bender.client.node_list import NodeList
 from bender.client.responses import refusal_of
 from bender.client.sse import CURSOR_CHARACTERS_MAX, SseEvent, SseStream
+from bender.client.transport import Transport
 from bender.client.types import BenderError, Event, Refused, Reply
 from bender.net.addresses import NoAnswer
 from bender.net.endpoints import in_time
-
-if TYPE_CHECKING:
-    from bender.client.client import Client
+from bender.net.reactor import Reactor
 
 #: What a node may take until its answer begins.
 BEGINNING_S_MAX = 5.0
@@ -88,6 +88,21 @@ class Stand:
     cursor: str
 
 
+class EventSource(Protocol):
+    """What a watch needs of a client: see `Client`."""
+
+    @property
+    def reactor(self) -> Reactor: ...
+    @property
+    def nodes(self) -> NodeList: ...
+    @property
+    def http(self) -> Transport: ...
+    @property
+    def on_problem(self) -> Callable[[str, str], None]: ...
+    async def learn(self) -> None: ...
+    async def ask(self, node: str, method: str, path: str) -> Reply: ...
+
+
 class Watch(AsyncIterator[Event]):
     """What is listed now, as events with the reason `snapshot`, then one called `synced`, then every change.
 
@@ -102,7 +117,7 @@ class Watch(AsyncIterator[Event]):
 
     def __init__(
         self,
-        client: Client,
+        client: EventSource,
         app: str | None = None,
         version: str | None = None,
         *,

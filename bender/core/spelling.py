@@ -29,13 +29,17 @@ LISTED_MAX = 20
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that comes nearest; None where none is near."""
+    return next(iter(nearest_names(name, known, 1)), None)
+
+
+def nearest_names(name: str, known: Iterable[str], names_max: int) -> list[str]:
+    """Return the known names that come near, the nearest first."""
     if len(name) > CHARACTERS_MAX:
-        return None
+        return []
     from difflib import get_close_matches  # noqa: PLC0415 - only what is wrong needs it, and commands start without
 
     folded = {each.casefold(): each for each in known}
-    nearest = get_close_matches(name.casefold(), folded, n=1, cutoff=ALIKE_MIN)
-    return folded[nearest[0]] if nearest else None
+    return [folded[each] for each in get_close_matches(name.casefold(), folded, n=names_max, cutoff=ALIKE_MIN)]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

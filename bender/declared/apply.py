@@ -14,8 +14,8 @@ from typing import Any
 from attrs import evolve, frozen
 
 from bender.client import BenderError, Client, NotFound, Refused, Reply, Word
-from bender.client.client import forced, only_if, path_of
 from bender.client.objects import current, reader_of
+from bender.client.paths import forced, only_if, path_of
 from bender.client.responses import read_nothing, reader
 from bender.core.admin_state import LASTING_S_MIN
 from bender.core.configuration import LASTING_S_MAX

@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from bender.client import Backend, Client, NotFound, Refused, Reply, Unavailable
-from bender.client.client import forced, only_if, path_of
-from bender.client.responses import read_backend
+from bender.client.paths import forced, only_if, path_of
+from bender.client.responses import BACKEND_KIND
 from bender.deploy.plan import Settings, are_same
 
 #: How long no node may answer. Traffic goes on meanwhile as it was.
@@ -140,7 +140,7 @@ class Hold:
 
     async def _asked_for(self, change: Mapping[str, Any], *, force: bool) -> tuple[Backend, Reply]:
         path = forced(path_of(self.id), force=force)
-        return await self._client.read(read_backend, "PUT", path, change, headers=only_if(self.reply.etag))
+        return await self._client.read(BACKEND_KIND.read, "PUT", path, change, headers=only_if(self.reply.etag))
 
     async def _seen(self) -> tuple[Backend, Reply]:
         try:
@@ -149,7 +149,7 @@ class Hold:
             raise ChangedMeanwhile(f"{self.id} was removed by somebody else", None) from None
 
     async def _get(self) -> tuple[Backend, Reply]:
-        return await self._client.read(read_backend, "GET", path_of(self.id))
+        return await self._client.read(BACKEND_KIND.read, "GET", path_of(self.id))
 
     def _changed(self, seen: Backend, reply: Reply) -> ChangedMeanwhile:
         self.reply = reply

@@ -13,8 +13,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import BenderError, Client
-from bender.client.client import path_of
 from bender.client.decoding import decoded
+from bender.client.paths import path_of
 from bender.client.types import Seconds
 from bender.core.status import State
 from bender.haproxy.core.admin_states import StateAnswer

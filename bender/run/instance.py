@@ -282,16 +282,7 @@ class InstanceKeeper:
         return f"{text}, but the command listens at {', '.join(ports)}" if ports else text
 
     def _register(self, host: str) -> None:
-        plan = self._plan
-        self._id = self._registrar.add(
-            plan.app,
-            plan.version,
-            host,
-            plan.port,
-            ttl_s=plan.ttl_s,
-            weight=plan.weight,
-            meta=plan.meta,
-        )
+        self._id = self._registrar.add_spec(self._plan.spec_at(host))
         self._obstacle = None
         self._is_registered = False
         in_background(self._await_registration(self._id))

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
+from bender.client.types import InstanceSpec
 from bender.core.invalid import Invalid
 from bender.core.model import TooLarge, parse_registration
 from bender.core.routing import parse_health
@@ -57,8 +58,7 @@ class RunPlan:
         """
         if self.ttl_s is not None and not isfinite(self.ttl_s):  # which JSON cannot say
             raise Invalid("ttl", "must be a number of seconds")
-        sent = {"app": self.app, "version": self.version, "host": self.host or _ANY_HOST, "port": self.port}
-        sent |= {"ttl": self.ttl_s, "weight": self.weight, "meta": self.meta}
+        sent = self.spec_at(self.host or _ANY_HOST).fields()
         wanted = parse_registration(msgspec.json.encode(sent), Timing(interval_s=interval_s))
         try:
             wanted.applied_to(None, ttl_s=Timing().ttl_s, node="", now_ms=0).encode(wanted.key)
@@ -66,6 +66,10 @@ class RunPlan:
             raise Invalid("meta", str(error)) from error
         if self.check_path is not None:
             _require_path(self.check_path)
+
+    def spec_at(self, host: str) -> InstanceSpec:
+        """Return the instance to register at a host."""
+        return InstanceSpec(self.app, self.version, host, self.port, self.ttl_s, self.weight, self.meta)
 
     @property
     def needs_short_interval(self) -> bool:

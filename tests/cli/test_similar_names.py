@@ -20,7 +20,7 @@ class Names(SynchronousTestCase):
         """Otherwise all that there are, up to a number."""
         self.assertEqual(nearest("wbe", ["web", "api"]), "; the nearest is web")
         self.assertEqual(nearest("1.3.0", ["1.2.0", "1.3.1", "9"]), "; the nearest are 1.3.1, 1.2.0")
-        self.assertEqual(nearest("zz", ["web", "api"]), "; there is api, web")
+        self.assertEqual(nearest("zz", ["web", "api"]), "; known names: api, web")
         self.assertEqual(nearest("zz", []), "; nothing is registered")
         many = [f"app{number:02}" for number in range(LISTED_MAX + 2)]
         self.assertTrue(nearest("zz", many).endswith("app09, and 2 more"))

@@ -43,7 +43,7 @@ async def test_an_instance_is_registered_listed_and_deregistered(cluster: Cluste
     end = shell.bender("ls", "wbe", there)
     assert (end.returncode, end.stdout, end.stderr) == (1, "", "bender: there is no app wbe; the nearest is web.\n")
     end = shell.bender("ls", "web", "9", there)
-    versions = "bender: there is no version 9 of web; there is 1.2.0, 1.3.0.\n"
+    versions = "bender: there is no version 9 of web; known names: 1.2.0, 1.3.0.\n"
     assert (end.returncode, end.stdout, end.stderr) == (1, "", versions)
     assert shell.done("ls", "--json", here) == await answered(nodes[0], "/registrations") + "\n"
     end = shell.bender("ls", "nothing", "--json", here)
