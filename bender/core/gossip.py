@@ -10,22 +10,19 @@ Large differences come in pages. After a page the next round follows at once, un
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import inf
 
 from attrs import evolve, frozen
 
 from bender.core.claims import Claims
-from bender.core.configuration import BUCKETS, Configuration, digest_of, size_of
+from bender.core.configuration import Configuration, digest_of
 from bender.core.ledger import Delta, Gap, Head, Ledger, Outdated
 from bender.core.links import ROUNDS_OPEN_MAX, Link, Links
-from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, Counter, Message, OutgoingMessage, Sender, Window
+from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, Counter, Message, OutgoingMessage, Sender
 from bender.core.peers import CONTACTS_MAX, Peer, Peers
+from bender.core.setting_pages import SETTINGS_PER_MESSAGE_MAX, SettingPages
 from bender.core.validity import UNCHECKED, Validity
-
-#: Settings in one message, and their bytes.
-SETTINGS_PER_MESSAGE_MAX = 256
-SETTINGS_BYTES_MAX = 1024 * 1024
 
 #: How many of its latest asks a node remembers. It makes six in an interval at the most, so this is a minute or so.
 ASKS_REMEMBERED_MAX = 256
@@ -84,7 +81,7 @@ class Gossip:
         self._identity = identity
         self._interval_s = interval_s
         self._page_entries_max = page_entries_max
-        self._settings_max = min(SETTINGS_PER_MESSAGE_MAX, page_entries_max)
+        self._pages = SettingPages(configuration, min(SETTINGS_PER_MESSAGE_MAX, page_entries_max))
         self._contacts = contacts
         self._claims = claims
         self._configuration = configuration
@@ -194,7 +191,7 @@ class Gossip:
             delta = ledger.delta(Head(version, version), self._page_entries_max)
             deltas = (self._claims.copies.brief(delta, contact),)
             self._version_sent = ledger.version
-        page = self._fitting(link.unsent)
+        page = self._pages.fitting(link.unsent)
         settings = self._configuration.told(page, now)
         del link.unsent[: len(page)]
         counters = self._counters_with(deltas, now)
@@ -316,7 +313,7 @@ class Gossip:
         known = {*request.known, *map(digest_of, request.settings)} if request.buckets else set()
         window = request.window
         settings = [each for number in request.buckets for each in self._configuration.bucket(number, known, window)]
-        page = self._fitting(settings)
+        page = self._pages.fitting(settings)
         there = self._configuration.digests(request.buckets[0], window) if request.known and request.buckets else ()
         return Message(
             self._identity,
@@ -331,9 +328,9 @@ class Gossip:
         lacking = self._lacking(answer.heads or {}, answer.sender.incarnation)
         echo = answer.ask if lacking.whole else None
         differing = self._configuration.differing(answer.bucket_digests) if answer.bucket_digests else []
-        buckets, settings = self._buckets_in_turn(link, differing)
+        buckets, settings = self._pages.buckets_in_turn(link, differing)
         if lacking.deltas or echo is not None or buckets:
-            window, known = (WHOLE, ()) if settings else self._window_in_turn(link, buckets)
+            window, known = (WHOLE, ()) if settings else self._pages.window_in_turn(link, buckets)
             message = Message(
                 self._identity,
                 None,
@@ -359,7 +356,7 @@ class Gossip:
         if request.message.known and not link.unsent:
             shown = {*answer.known, *map(digest_of, answer.settings)}
             number, window = request.message.buckets[0], request.message.window
-            link.unsent += self._fitting(self._configuration.bucket(number, shown, window))
+            link.unsent += self._pages.fitting(self._configuration.bucket(number, shown, window))
 
     def _continue(self, link: Link, request: OutgoingMessage, answer: Message, now: float, *, again: bool) -> None:
         """Go on at once where a second request was a page only and has brought the other on, or brought settings."""
@@ -396,52 +393,6 @@ class Gossip:
             return True
         contact = self._contacts.get(ledger.incarnation)
         return ledger.incarnation != peer and contact is not None and contact.beats >= 0
-
-    def _buckets_in_turn(
-        self, link: Link, differing: Iterable[int]
-    ) -> tuple[tuple[int, ...], tuple[ConfigSetting, ...]]:
-        """As many of the buckets that differ as fit into a message, and all that is in them here.
-
-        They are taken in turn, so that one that goes on differing does not hold up others. One that has too much for a
-        message comes alone, and without its settings.
-        """
-        buckets: list[int] = []
-        settings: list[ConfigSetting] = []
-        size = 0
-        for number in sorted(differing, key=lambda number: (number - link.bucket) % BUCKETS):
-            few = len(settings) + self._configuration.count(number) <= self._settings_max
-            mine = self._configuration.bucket(number) if few else []  # there may be very many
-            size += sum(map(size_of, mine))
-            fits = few and size <= SETTINGS_BYTES_MAX
-            if fits or not buckets:
-                buckets.append(number)
-                link.bucket = number + 1
-            if not fits:
-                break
-            settings += mine
-        return tuple(buckets), tuple(settings)
-
-    def _window_in_turn(self, link: Link, buckets: Sequence[int]) -> tuple[Window, tuple[int, ...]]:
-        """The next window of a bucket that has too much for a message, and the digests of what is in it here.
-
-        Where nothing is in any of these buckets, that is everything.
-        """
-        if not buckets or not self._configuration.count(buckets[0]):
-            return WHOLE, ()
-        number = buckets[0]
-        window = self._configuration.window(number, link.digests.pop(number, 0))
-        if window[1] < WHOLE[1]:
-            link.digests[number] = window[1] + 1
-        return window, tuple(self._configuration.digests(number, window))
-
-    def _fitting(self, settings: Sequence[ConfigSetting]) -> Sequence[ConfigSetting]:
-        """As many of these as fit into a message, from the first on; one at least."""
-        size = 0
-        for i, setting in enumerate(settings):
-            size += size_of(setting)
-            if i and (size > SETTINGS_BYTES_MAX or i >= self._settings_max):
-                return settings[:i]
-        return settings
 
     # What messages change here.
 

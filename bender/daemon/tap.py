@@ -30,7 +30,8 @@ from bender.exchange import Exchange
 from bender.line_protocol.connection import EventsFactory
 from bender.net.fair_turns import Turns
 from bender.net.reactor import Reactor
-from bender.node.node import Node, Sources
+from bender.node.node import Node
+from bender.node.sources import Sources
 from bender.process.base_options import BaseOptions
 from bender.process.lifecycle import refuse_taken
 from bender.process.log_limit import limit_log

@@ -11,18 +11,15 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from bender import __version__
-from bender.core import consumers
 from bender.core.address_conflicts import AddressConflicts
 from bender.core.admin_state import Override, key_of_state, registration_of
 from bender.core.claims import RegistrationUpdate
 from bender.core.consumers import Awaited, ConsumerState
-from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis, heard_s
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.ledger import Claim
 from bender.core.messages import ConfigSetting, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, canonical_id, instance_of
@@ -32,22 +29,17 @@ from bender.core.status import RegistrationStatus
 from bender.core.timing import Timing
 from bender.core.validity import VALIDITY
 from bender.core.view import in_order
-from bender.node.cluster_log import (
-    ClusterLog,
-    conflict_problems,
-    same_name,
-    shared,
-    shared_addresses,
-    shared_names,
-)
+from bender.node.cluster_log import ClusterLog
 from bender.node.consumers import Consumers
 from bender.node.counters import Counters
 from bender.node.journal import Journal
 from bender.node.listings import Listings
 from bender.node.peer_exchange import NoExchange, PeerExchange
 from bender.node.propagation import AppliedBy, ChangePropagation, LedgerPropagation
+from bender.node.sources import Sources
+from bender.node.status import describe
 
-__all__ = ["Full", "InstanceReplaced", "Node", "NotReady", "Sources"]
+__all__ = ["Full", "InstanceReplaced", "Node", "NotReady"]
 
 #: Events of one id that are told in an account of it.
 EVENTS_TOLD_MAX = 20
@@ -58,19 +50,6 @@ REGISTRATIONS_MAX = 1_000_000
 
 class InstanceReplaced(Exception):
     """Another instance has registered under the id since. Nothing was changed."""
-
-
-@frozen
-class Sources:
-    """Where a node gets time and randomness from.
-
-    `monotonic` gives seconds on a clock that never jumps, best one that goes on while the machine sleeps; `wall_ms`
-    milliseconds since the epoch, shown to people only; `incarnation` 64 random bits.
-    """
-
-    monotonic: Callable[[], float]
-    wall_ms: Callable[[], int]
-    incarnation: Callable[[], int]
 
 
 class _Turn:
@@ -121,20 +100,20 @@ class Node:
         self._sources = sources
         self._registrations_max = registrations_max
         self._waiting: list[Deferred[None]] = []
-        self._problems: dict[str, str] = {}
-        self._started_at = sources.monotonic()
+        self.peer_problems: dict[str, str] = {}
+        self.started_at = sources.monotonic()
         self.name = name
         self.cluster = cluster
         self.timing = timing
         incarnation = sources.incarnation()
         identity = Sender(incarnation, name, address, api_port)
-        self.replica = Replica(identity, timing, self._started_at, seeds, guard_s=guard_s, validity=VALIDITY)
+        self.replica = Replica(identity, timing, self.started_at, seeds, guard_s=guard_s, validity=VALIDITY)
         self.journal = Journal(f"{incarnation:016x}", sources.wall_ms, partial(clock.callLater, 0))
         self.consumers = Consumers(name, self.journal, clock)
         self.listings = Listings(self.replica.view, f"{incarnation:016x}")
         self._chronicle = ClusterLog(self.replica, sources.monotonic)
         self._spreading = LedgerPropagation(self.replica, clock, sources.monotonic)
-        self._conflicts = AddressConflicts(self.replica.view.addresses, self._ttl_s, timing)
+        self.conflicts = AddressConflicts(self.replica.view.addresses, self._ttl_s, timing)
         self._applying = ChangePropagation(
             self.replica, self.journal, self.consumers, self._spreading, sources.monotonic
         )
@@ -411,62 +390,7 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """What `GET /status` shows; durations in seconds."""
-        now = self._now()
-        replica = self.replica
-        return {
-            "node": self.name,
-            "version": __version__,
-            "incarnation": f"{replica.identity.incarnation:016x}",
-            "address": replica.identity.address,
-            "api": _api(replica.identity),
-            "cluster": self.cluster,
-            "ready": self.ready,
-            "uptime": round(now - self._started_at, 3),
-            "interval": self.timing.interval_s,
-            "ttl": self.timing.ttl_s,
-            "guard": replica.guard_s,
-            "digest": f"{replica.digest():016x}",
-            "counts": {
-                "registrations": replica.view.count,
-                "backends": len(replica.settings("backend")),
-                "frontends": len(replica.settings("frontend")),
-                "claims": replica.entry_count,
-                "held": replica.own_entry_count,
-                "watchers": self.journal.listeners,
-            },
-            "since_start": self.tally.shown(),
-            "peers": [
-                self._peer_status(contact, now)
-                for contact in replica.contacts
-                if replica.contacts.state(contact, now) != "replaced"
-            ],
-            "problems": self._all_problems(now),
-            "unanswered": replica.unanswered(),
-            "guarded": self.guarded(),
-        }
-
-    def _all_problems(self, now: float) -> dict[str, str]:
-        addresses = shared_addresses(self.replica, now).items()
-        names = shared_names(self.replica, now).items()
-        programs = self.shared_consumers().items()
-        return (
-            self._problems
-            | {address: shared(names) for address, names in addresses}
-            | {f"node/{name}": same_name(addresses) for name, addresses in names}
-            | {f"consumer/{name}": consumers.same_name(name, instances) for name, instances in programs}
-            | conflict_problems(self._conflicts)
-            | self.replica.invalid(now)
-        )
-
-    def _peer_status(self, contact: Peer, now: float) -> dict[str, Any]:
-        return {
-            "node": contact.name,
-            "address": contact.address,
-            "api": _api(contact),
-            "incarnation": f"{contact.incarnation:016x}",
-            "state": self.replica.contacts.state(contact, now),
-            "lag": heard_s(contact, now),
-        }
+        return describe(self, self._now())
 
     # For the exchange and the sweep.
 
@@ -493,7 +417,7 @@ class Node:
         self._chronicle.note_guard()
         self._chronicle.note_invalid()
         if self.replica.ready:  # before that it may list what has ended elsewhere
-            self._chronicle.note_conflicts(self._conflicts, self._conflicts.look(now))
+            self._chronicle.note_conflicts(self.conflicts, self.conflicts.look(now))
 
     def receive(self, message: Message) -> Message:
         """A peer's request; returns the answer to it."""
@@ -530,9 +454,9 @@ class Node:
     def peer_problem(self, address: str, problem: str | None) -> None:
         """Show in `/status` what is wrong with a peer, or that nothing is any more."""
         if problem is None:
-            self._problems.pop(address, None)
+            self.peer_problems.pop(address, None)
         else:
-            self._problems[address] = problem
+            self.peer_problems[address] = problem
 
     # What every call ends and begins with.
 
@@ -571,9 +495,3 @@ class Node:
 def _named(contact: Peer, answer: NodeDiagnosis | NoDiagnosis) -> NodeDiagnosis | NoDiagnosis:
     """Who did not answer has a name all the same."""
     return answer if isinstance(answer, NodeDiagnosis) else msgspec.structs.replace(answer, node=contact.name)
-
-
-def _api(whose: Sender | Peer) -> str | None:
-    """The `host:port` where clients reach a node; None where they do not from elsewhere."""
-    host, _, _ = whose.address.rpartition(":")
-    return f"{host}:{whose.api_port}" if whose.api_port else None

@@ -20,8 +20,9 @@ from twisted.web.server import Site
 from bender.api import site
 from bender.core.messages import OutgoingMessage
 from bender.core.timing import Timing
-from bender.node.node import Node, Sources
+from bender.node.node import Node
 from bender.node.peer_exchange import NoExchange
+from bender.node.sources import Sources
 
 #: What the wall clock of all nodes shows.
 NOW_MS = 1_795_447_942_248

@@ -16,7 +16,8 @@ from bender.client import Client, Event, Watch
 from bender.core.timing import Timing
 from bender.daemon.sweeper import Expiry
 from bender.exchange import Exchange
-from bender.node.node import Node, Sources
+from bender.node.node import Node
+from bender.node.sources import Sources
 from tests.exchange.network import Network
 
 ONE, TWO, THREE = "10.0.0.1", "10.0.0.2", "10.0.0.3"

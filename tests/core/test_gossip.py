@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from attrs import evolve
 
-from bender.core.gossip import SETTINGS_PER_MESSAGE_MAX
 from bender.core.ledger import Head
 from bender.core.messages import AGE_S_MAX, Message
+from bender.core.setting_pages import SETTINGS_PER_MESSAGE_MAX
 from tests.core.cluster import KEY, TTL_S
 from tests.core.gossip_case import INTERVAL_S, NOW, RoundsCase, counter, ledger, sender, setting
 

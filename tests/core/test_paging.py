@@ -9,9 +9,9 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.configuration import BUCKETS, DIGESTS_MAX, SETTINGS_PER_KEY_MAX, bucket, size_of
-from bender.core.gossip import SETTINGS_BYTES_MAX, SETTINGS_PER_MESSAGE_MAX
 from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.messages import WHOLE, ConfigSetting, Message, OutgoingMessage
+from bender.core.setting_pages import SETTINGS_BYTES_MAX, SETTINGS_PER_MESSAGE_MAX
 from bender.exchange import wire
 from tests.core.cluster import Cluster
 

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.model import RegistrationRequest
 from bender.daemon.service import NodeService
 from bender.daemon.tap import NodeCommandLine, put_together
-from bender.node.node import Node, Sources
+from bender.node.node import Node
+from bender.node.sources import Sources
 from bender.process.lifecycle import StartRefused
 
 

@@ -11,7 +11,8 @@ from twisted.internet.error import CannotListenError
 from bender.core.model import RegistrationRequest
 from bender.core.timing import Timing
 from bender.exchange import Exchange
-from bender.node.node import Node, Sources
+from bender.node.node import Node
+from bender.node.sources import Sources
 from tests.exchange.network import Double, ExchangeCase, Stranger
 
 KEY = "registration/web/1/h/80"

@@ -29,7 +29,8 @@ from bender.exchange.server import GossipServer
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, PATH, PeerRefusal, RefusedByPeer, Unreachable
 from bender.exchange.wire import Wire
 from bender.exchange.wire_errors import MessageRefused
-from bender.node.node import Node, Sources
+from bender.node.node import Node
+from bender.node.sources import Sources
 
 #: The wall clock of all nodes when virtual time begins, in seconds.
 NOW_MS, STARTED_AT = 1_795_447_942_248, 2.0**20

@@ -377,7 +377,7 @@ class Storm:
             counts["links"] += len([*replica.links])
             counts["unsent settings"] += sum(len(link.unsent) for link in replica.links)
             counts["conditions"] += len(honest.conditions._conditions)
-            counts["problems"] += len(node._problems) + len(replica.rounds.invalid) + len(claims.copies.invalid)
+            counts["problems"] += len(node.peer_problems) + len(replica.rounds.invalid) + len(claims.copies.invalid)
             counts["waiting"] += len(claims.stale) + len(claims._forgotten) + len(claims._inherited)
             counts["started over"] += len(claims.copies._started_over_at)
             counts["under way"] += len(honest.client._under_way)
@@ -401,7 +401,7 @@ def _size(honest: Honest) -> int:
     replica = honest.node.replica
     seen: set[int] = {id(honest.node.journal), id(replica.configuration), id(replica.view._settings)}
     seen |= {id(honest.wire), id(honest.node.consumers), id(honest.node.listings), id(replica._marks)}
-    kept = _reached([replica, honest.conditions._conditions, honest.node._problems], seen)
+    kept = _reached([replica, honest.conditions._conditions, honest.node.peer_problems], seen)
     # Dictionaries and sets keep the memory of removed items.
     return sum(64 + 104 * len(each) if isinstance(each, dict | set) else sys.getsizeof(each) for each in kept)
 

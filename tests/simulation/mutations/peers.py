@@ -16,6 +16,7 @@ from bender.core.ledger_copies import LedgerCopies
 from bender.core.links import Link, Links
 from bender.core.messages import ConfigSetting, Message
 from bender.core.peers import Peer
+from bender.core.setting_pages import SettingPages
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import peers as scenarios
 
@@ -54,12 +55,12 @@ def _never_partial(original: Changed, of: Gossip, request: Message, now: float) 
     return evolve(answer, partial=False)
 
 
-def _from_the_first(original: Changed, of: Gossip, link: Link, differing: Any) -> Any:
+def _from_the_first(original: Changed, of: SettingPages, link: Link, differing: Any) -> Any:
     link.bucket = 0
     return original(of, link, differing)
 
 
-def _the_first_window(original: Changed, of: Gossip, link: Link, buckets: Any) -> Any:
+def _the_first_window(original: Changed, of: SettingPages, link: Link, buckets: Any) -> Any:
     link.digests.clear()
     return original(of, link, buckets)
 
@@ -139,12 +140,12 @@ MUTATIONS = {
     ),
     "buckets always from the first": mutation(
         "peers",
-        (Gossip, "_buckets_in_turn", around(_from_the_first)),
+        (SettingPages, "buckets_in_turn", around(_from_the_first)),
         shown_by=scenarios.a_bucket_that_goes_on_differing,
     ),
     "always the first window": mutation(
         "peers",
-        (Gossip, "_window_in_turn", around(_the_first_window)),
+        (SettingPages, "window_in_turn", around(_the_first_window)),
         shown_by=scenarios.windows_of_a_very_crowded_bucket,
     ),
 }

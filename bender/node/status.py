@@ -1,0 +1,82 @@
+"""What a node says of itself, its peers and their problems in `GET /status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bender import __version__
+from bender.core import consumers
+from bender.core.diagnosis import heard_s
+from bender.core.messages import Sender
+from bender.core.peers import Peer
+from bender.node.cluster_log import conflict_problems, same_name, shared, shared_addresses, shared_names
+
+if TYPE_CHECKING:
+    from bender.node.node import Node
+
+
+def describe(node: Node, now: float) -> dict[str, Any]:
+    """Return what `GET /status` shows at a time of the node's clock; durations in seconds."""
+    replica = node.replica
+    return {
+        "node": node.name,
+        "version": __version__,
+        "incarnation": f"{replica.identity.incarnation:016x}",
+        "address": replica.identity.address,
+        "api": _api(replica.identity),
+        "cluster": node.cluster,
+        "ready": node.ready,
+        "uptime": round(now - node.started_at, 3),
+        "interval": node.timing.interval_s,
+        "ttl": node.timing.ttl_s,
+        "guard": replica.guard_s,
+        "digest": f"{replica.digest():016x}",
+        "counts": {
+            "registrations": replica.view.count,
+            "backends": len(replica.settings("backend")),
+            "frontends": len(replica.settings("frontend")),
+            "claims": replica.entry_count,
+            "held": replica.own_entry_count,
+            "watchers": node.journal.listeners,
+        },
+        "since_start": node.tally.shown(),
+        "peers": [
+            _peer_status(node, contact, now)
+            for contact in replica.contacts
+            if replica.contacts.state(contact, now) != "replaced"
+        ],
+        "problems": _problems(node, now),
+        "unanswered": replica.unanswered(),
+        "guarded": node.guarded(),
+    }
+
+
+def _problems(node: Node, now: float) -> dict[str, str]:
+    addresses = shared_addresses(node.replica, now).items()
+    names = shared_names(node.replica, now).items()
+    programs = node.shared_consumers().items()
+    return (
+        node.peer_problems
+        | {address: shared(names) for address, names in addresses}
+        | {f"node/{name}": same_name(addresses) for name, addresses in names}
+        | {f"consumer/{name}": consumers.same_name(name, instances) for name, instances in programs}
+        | conflict_problems(node.conflicts)
+        | node.replica.invalid(now)
+    )
+
+
+def _peer_status(node: Node, contact: Peer, now: float) -> dict[str, Any]:
+    return {
+        "node": contact.name,
+        "address": contact.address,
+        "api": _api(contact),
+        "incarnation": f"{contact.incarnation:016x}",
+        "state": node.replica.contacts.state(contact, now),
+        "lag": heard_s(contact, now),
+    }
+
+
+def _api(whose: Sender | Peer) -> str | None:
+    """The `host:port` where clients reach a node; None where they do not from elsewhere."""
+    host, _, _ = whose.address.rpartition(":")
+    return f"{host}:{whose.api_port}" if whose.api_port else None
