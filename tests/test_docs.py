@@ -58,6 +58,18 @@ class Width(SynchronousTestCase):
         self.assertEqual(long, [])
 
 
+class Architecture(SynchronousTestCase):
+    def test_every_module_that_is_named_exists(self) -> None:
+        """The glossary names files under bender/, and the tables of the layers name modules of a package."""
+        page = (ROOT / "docs/architecture.md").read_text("utf-8")
+        named = set(re.findall(r"`((?:\w+/)+\w+\.py)`", page))
+        for package, section in re.findall(r"^### (core|node|haproxy)/\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL):
+            for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE):
+                named |= {f"{package}/{module}.py" for module in re.findall(r"`(\w+)`", row)}
+        self.assertGreater(len(named), 60)
+        self.assertEqual([name for name in sorted(named) if not _is_in_tree(name)], [])
+
+
 class Readme(SynchronousTestCase):
     def test_its_first_commands_run_it_and_test_it(self) -> None:
         """Whoever, or whatever, tries bender for the first time types these two."""
@@ -110,3 +122,7 @@ def _text_lines(page: Path) -> Iterator[tuple[int, str]]:
             end = "-->"
         else:
             yield number, line
+
+
+def _is_in_tree(name: str) -> bool:
+    return (ROOT / "bender" / name).exists() or (ROOT / name).exists()
