@@ -1,8 +1,8 @@
-"""All measurements, one after the other, and one table of what came of them: `make bench`, or `python -m bench`.
+"""Run all measurements, one after the other, and print one table of results: `make bench`, or `python -m bench`.
 
-With names of measurements only those are run. `--quick` is for trying out whether everything works: runs are short and
-few, and figures say nothing. Each measurement is a process of its own and leaves a file of figures; those that have
-anything to be compared with do that themselves, by turns. Where one fails the others go on, and the status tells.
+With names of measurements only those are run. `--quick` checks that everything works: runs are short and few, and the
+figures mean nothing. Each measurement is a process that leaves a file of figures; comparisons with other systems are
+made within a measurement, in turns. If one fails, the others go on, and the exit status is not 0.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TARGET_TURN_MS = 20.0
 
 @frozen
 class Measurement:
-    """A module `bench.NAME`, the words that it is run with, other ones if quick, and whose programs it needs."""
+    """A module `bench.NAME`, its arguments, the arguments for a quick run, and the programs that it needs."""
 
     name: str
     words: Sequence[str] = ()
@@ -35,7 +35,7 @@ class Measurement:
     peers: Sequence[str] = field(default=())
 
 
-#: In the order of the table.
+#: All measurements, in the order of the table.
 MEASUREMENTS = (
     Measurement("registering", quick=["--repetitions=1", "--seconds=1"], peers=["debian", "original"]),
     Measurement("renewals", quick=["--repetitions=1", "--seconds=1", "--registrations=10000"]),
@@ -60,7 +60,7 @@ MEASUREMENTS = (
 
 @frozen
 class Done:
-    """The file of figures that a measurement left, or None where it failed; and how long it took."""
+    """The figures of a measurement, None if it failed, and the time that it took."""
 
     name: str
     figures: Mapping[str, Any] | None
@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [measurement.name for measurement in MEASUREMENTS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="in some minutes, for trying out")
+    parser.add_argument("--quick", action="store_true", help="short runs, which check that everything works")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for figures (default: %(default)s)")
     parser.add_argument("--picture", type=Path, help="where to draw the table as SVG, such as docs/performance.svg")
     options = parser.parse_args()
@@ -110,7 +110,7 @@ def run(measurement: Measurement, results: Path, *, quick: bool) -> Done:
 
 
 def _status(command: Sequence[str]) -> int:
-    """Run a command to its end, which is before ours, so that what it started ends as well."""
+    """Run a command, and end it before this process ends, so that all that it started ends as well."""
     process = subprocess.Popen(command)  # noqa: S603 - our own words
     try:
         return process.wait()
@@ -124,7 +124,7 @@ def _status(command: Sequence[str]) -> int:
 
 
 def longest_turns(done: Sequence[Done]) -> list[tuple[float, str]]:
-    """The longest turns of reactors, and where they were, the longest first."""
+    """Return the longest turns of reactors and their measurements, the longest first."""
     turns = [
         (turn_ms, f"{each.name}, {what}")
         for each in done
@@ -135,7 +135,7 @@ def longest_turns(done: Sequence[Done]) -> list[tuple[float, str]]:
 
 
 def longest_turn(done: Sequence[Done]) -> list[Target]:
-    """That of all measurements together."""
+    """Return the target for the longest turn in all measurements."""
     return [
         Target(f"longest reactor turn in all of these ({where})", [turn_ms], "ms", most=TARGET_TURN_MS)
         for turn_ms, where in longest_turns(done)[:1]
@@ -143,7 +143,7 @@ def longest_turn(done: Sequence[Done]) -> list[Target]:
 
 
 def conclude(done: Sequence[Done], targets: Sequence[Target], options: argparse.Namespace) -> None:
-    """The table, the file and the picture."""
+    """Print the table; write the file and the picture."""
     rows = [[target.what, target.wanted, target.measured, target.verdict] for target in targets]
     rows += [[f"{each.name} failed", "", "", "MISSED"] for each in done if not each.figures]
     title = "What is to be shown, and what was measured: medians, with the extremes of the repetitions in brackets"
@@ -152,7 +152,7 @@ def conclude(done: Sequence[Done], targets: Sequence[Target], options: argparse.
         if turn_ms > TARGET_TURN_MS:
             say(f"over {TARGET_TURN_MS:g} ms: a turn of {turn_ms:,.1f} ms in {where}")
     if options.quick:
-        say("This was a quick run: it shows that everything works, and its figures say nothing.")
+        say("This was a quick run: everything works, but its figures mean nothing.")
     say(f"{sum(target.met for target in targets)} of {len(rows)} met, in {sum(each.took_s for each in done):,.0f} s")
     summary = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

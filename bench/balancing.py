@@ -1,9 +1,9 @@
-"""How long a change takes from the client that makes it to HAProxy, and what the driver needs for that.
+"""The time that a change takes from a client to HAProxy, and the processor time of the driver.
 
 50 backends have 10 members each. Some 100 times a second a member of one of them registers or deregisters, at random:
 the time is from just before the request is sent until HAProxy answers that the server is there, or gets no new
-requests. HAProxy is asked without pause about the backends with a change under way, so that what is measured is a
-little more than what it is.
+requests. HAProxy is asked without pause about the backends with a change under way, so the measured time is a
+little longer than the real one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MEMBERS = 10
 
 PER_S = 100
 
-#: The driver and HAProxy settle for so long before it counts.
+#: Seconds for the driver and HAProxy to settle before the measurement.
 WARM_UP_S = 3.0
 
 PERCENTS = (50, 90, 99, 100)
@@ -40,7 +40,7 @@ TARGET_P99_MS = 50.0
 
 @frozen
 class Run:
-    """Of one run: latencies by percent, changes, and percent of a processor."""
+    """The results of one run: latencies by percentile, changes, and percent of a processor."""
 
     at_ms: dict[int, float]
     changes: int
@@ -79,10 +79,10 @@ class Driver(Process):
             if status["ready"] and status["haproxy"]["settled"]:
                 return
             time.sleep(0.05)
-        raise SystemExit(f"The driver did not become ready and said:\n{self.log.read_text(errors='replace')}")
+        raise SystemExit(f"The driver did not become ready. Its output:\n{self.log.read_text(errors='replace')}")
 
     def servers(self, backend: str) -> set[str]:
-        """The places of those that get requests."""
+        """Return the servers that get requests."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(self.socket)
             connection.sendall(f"show servers state {backend}\n".encode())
@@ -93,14 +93,14 @@ class Driver(Process):
         return {f"{words[4]}:{words[18]}" for words in lines if words[6] == "0"}
 
     def haproxy_cpu_s(self) -> float:
-        """Of the process that serves."""
+        """Return the pid of the process that serves."""
         fields = Path(f"/proc/{self.status()['haproxy']['pid']}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
 
 
 @define
 class Change:
-    """One under way: a member of a backend comes or goes."""
+    """A change under way: a member of a backend comes or goes."""
 
     backend: int
     place: str
@@ -109,7 +109,7 @@ class Change:
 
 
 class Members:
-    """Who is registered, and a connection by which that changes."""
+    """The registered members, and a connection to change them."""
 
     def __init__(self, node: Node) -> None:
         self._connection = Connection(node.api)
@@ -176,7 +176,7 @@ def driven() -> Iterator[tuple[Node, Driver, Members]]:
 
 
 def run(node: Node, driver: Driver, members: Members, seconds: float) -> Run:
-    """Changes for so long, each measured."""
+    """Make and measure changes for a time."""
     reloads = driver.status()["haproxy"]["reloads"]
     cpu_s = driver.cpu_s, node.cpu_s, driver.haproxy_cpu_s()
     began = time.monotonic()
@@ -194,7 +194,7 @@ def run(node: Node, driver: Driver, members: Members, seconds: float) -> Run:
         if not under_way:
             time.sleep(0.0005)
         if now > began + seconds + PATIENCE_S:
-            raise SystemExit(f"HAProxy waits in vain for {under_way}.")
+            raise SystemExit(f"HAProxy does not get the changes {under_way}.")
     took_s = time.monotonic() - began
     after_s = driver.cpu_s, node.cpu_s, driver.haproxy_cpu_s()
     percents = [100 * (after - before) / took_s for before, after in zip(cpu_s, after_s, strict=True)]

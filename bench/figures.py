@@ -1,4 +1,4 @@
-"""What measurements have in common once the measuring is done: percentiles, targets, tables, and files for programs.
+"""The common end of all measurements: percentiles, targets, tables, and files for programs.
 
 All figures of one run go to one JSON file, with the machine and its load, because a figure without them says little.
 `python -m bench` reads these files for the table of everything.
@@ -22,29 +22,29 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-#: Where results go that are not asked for elsewhere.
+#: The default folder for results.
 RESULTS = Path("build/bench")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of all are not above."""
+    """Return the smallest value that at least `percent` of all values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)]
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """The median, and in brackets the extremes if there are several values."""
+    """Return the median, with the extremes in brackets if there are several values."""
     middle = f"{median(values):,.{digits}f}"
     return middle if len(values) < 2 else f"{middle} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
 def say(text: str = "") -> None:
-    """Speak to people, at once."""
+    """Print a line at once."""
     print(text, flush=True)  # noqa: T201
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table for people: the first column to the left, numbers to the right."""
+    """Print a table: the first column to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
     say(f"\n{title}\n")
     for first, *others in (columns, ["-" * width for width in widths], *rows):
@@ -55,7 +55,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 @frozen
 class Target:
-    """A figure, one value for each repetition, and what the median of them has to be: `most` or `least`."""
+    """A figure, with one value for each repetition, and the bound for their median: `most` or `least`."""
 
     what: str
     values: Sequence[float]
@@ -77,7 +77,7 @@ class Target:
 
     @property
     def wanted(self) -> str:
-        """What it has to be, in words."""
+        """The bound, as text."""
         side, bound = ("at most", self.most or 0.0) if self.least is None else ("at least", self.least)
         return (
             f"{side} {bound:,.0f} {self.unit}".rstrip() if bound >= 1000 else f"{side} {bound:g} {self.unit}".rstrip()
@@ -85,14 +85,14 @@ class Target:
 
     @property
     def measured(self) -> str:
-        """What it is, with the extremes."""
+        """The measured value, with the extremes."""
         size = max(map(abs, self.values))
         whole = all(value == int(value) for value in self.values)
         digits = 0 if whole or size >= 1000 else 2 if size < 10 else 1
         return f"{spread(self.values, digits)} {self.unit}".rstrip()
 
     def document(self) -> dict[str, Any]:
-        """As JSON; `from_document` is the way back."""
+        """Return it as JSON, for `from_document`."""
         return {**attrs.asdict(self), "median": self.value, "met": self.met}
 
     @classmethod
@@ -101,13 +101,13 @@ class Target:
 
 
 def print_targets(targets: Sequence[Target]) -> None:
-    """Whether figures are as they should be."""
+    """Print whether the targets are met."""
     for target in targets:
         say(f"{target.verdict:6}  {target.what}: {target.measured}, {target.wanted}")
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:
-    """The options that every measurement has. From here on SIGTERM ends it in order, with all that it started."""
+    """Return the options of every measurement. From now on SIGTERM ends it in order, with all that it started."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("This measurement was ended."))
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=3, help="how often to measure (default: %(default)s)")
@@ -143,7 +143,7 @@ def write(
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on, and what else it had to do at the end of them."""
+    """Return the machine of the figures, and its load at their end."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "processor": models[0].partition(":")[2].strip() if models else platform.processor(),

@@ -71,7 +71,7 @@ class Relay(Process):
         self._control = control
 
     def tell(self, what: str) -> str:
-        """Give an order, and return the answer."""
+        """Send a command, and return the answer."""
         until = time.monotonic() + PATIENCE_S
         while True:
             self.require_running()
@@ -113,23 +113,25 @@ def heal(nodes: list[Node], relay: Relay, count: int, more: int) -> Heal:
     time.sleep(max(0.0, cut_at + CUT_S - time.monotonic()))
     for node in nodes:
         if [peer["state"] for peer in node.status()["peers"]] != ["silent"]:
-            raise SystemExit(f"The nodes are not cut from each other: {node.status()['peers']}")
+            raise SystemExit(f"The cut has no effect; the peers of a node: {node.status()['peers']}")
         node.watched()
     if second.listed != count:
-        raise SystemExit(f"The second node lists {second.listed} and not the {count} from before the cut.")
+        raise SystemExit(
+            f"The second node lists {second.listed} registrations, and should list the {count} from before the cut."
+        )
     healed_ns = int(relay.tell("heal"))
     agreed_ns = _wait_for_agreement(nodes, count + more)
     turn_ms = max(node.longest_turn_ms() for node in nodes)
     passed_ns = int(relay.tell("passed"))
     _require_agreement(nodes, count + more)
     if not healed_ns < passed_ns < agreed_ns:
-        raise SystemExit("The nodes agree, and the relay has carried nothing.")
+        raise SystemExit("The nodes agree although the relay has carried nothing.")
     time.sleep(APART_S)
     return Heal((agreed_ns - healed_ns) / 1e9, (agreed_ns - passed_ns) / 1e9, turn_ms)
 
 
 def _wait_for_agreement(nodes: list[Node], count: int) -> int:
-    """Returns when both nodes listed so many and had the same digest."""
+    """Return when both nodes listed `count` registrations and had the same digest."""
     until = time.monotonic() + PATIENCE_S
     connections = [Connection(node.api) for node in nodes]
     while time.monotonic() < until:

@@ -119,7 +119,7 @@ def measure(case: Case, seconds: float) -> Run:
         figures = [node.watched() for node in nodes]
         for node in nodes:
             if node.listed != case.registrations:
-                raise SystemExit(f"A node lists {node.listed} registrations and not {case.registrations}.")
+                raise SystemExit(f"A node lists {node.listed} registrations, and should list {case.registrations}.")
     api_bytes = [sum(each["passed"].get(str(node.api), (0, 0))) for node, each in zip(nodes, figures, strict=True)]
     all_bytes = [sum(map(sum, each["passed"].values())) for each in figures]
     return Run(

@@ -22,7 +22,7 @@ TARGET_TIMES = 2.0
 def measure(server: Node | Server, expected: bytes, seconds: int) -> Run:
     done = run(server, [ASKING], seconds)
     if ask(server.api) != expected:
-        raise SystemExit("The answer is not the same any more.")
+        raise SystemExit("The answer has changed during the measurement.")
     return done
 
 

@@ -48,7 +48,7 @@ def measure(count: int) -> Run:
         time.sleep(SETTLE_S)
         for node in (first, second):
             if node.listed != count:
-                raise SystemExit(f"A node lists {node.listed} registrations and not {count}.")
+                raise SystemExit(f"A node lists {node.listed} registrations, and should list {count}.")
         return Run(
             (first.rss_bytes - first_bytes) / count,
             (second.rss_bytes - empty_bytes) / count,

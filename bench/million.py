@@ -108,7 +108,7 @@ def measure(count: int, seconds: float, lists: int) -> tuple[Run, dict[str, floa
         filled_s = fill(node, count)
         turns_ms[f"registering {count:,}"] = node.longest_turn_ms()
         if node.listed != count:
-            raise SystemExit(f"The node lists {node.listed:,} registrations and not {count:,}.")
+            raise SystemExit(f"The node lists {node.listed:,} registrations, and should list {count:,}.")
         time.sleep(SETTLE_S)
         each_bytes = (node.rss_bytes - empty_bytes) / count
         renewals = renew_all(node, count, seconds)

@@ -1,7 +1,7 @@
-"""Real nodes as processes of their own, and lean clients for them.
+"""Nodes as processes, and lean clients for them.
 
-A client must not be what limits a figure: requests are bytes that were made before, sent over plain sockets, and of
-an answer no more is read than where it ends. Everything is on 127.0.0.1 and on ports that were free.
+A client must not limit a figure: requests are bytes that were made before, sent over plain sockets, and an answer is
+only read as far as needed to find its end. Everything is on 127.0.0.1 and on ports that were free.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from typing import Any, Self
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
 
-#: The longest that a process may take to start or to end.
+#: Time limit for a process to start or to end.
 PATIENCE_S = 30.0
 
 #: Requests made before any of them is sent, so that a million need not be kept.
 MADE_AT_ONCE = 10_000
 
-#: A folder that is no disk, on most kinds of Linux; etcd takes some hundred MB of it at once.
+#: A folder in memory on most kinds of Linux; etcd takes some hundred MB of it at once.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 _MEMORY_BYTES_MIN = 1 << 30
 
@@ -42,18 +42,18 @@ _CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding: *chunked")
 
 
 class Process:
-    """A process of ours, which writes what it has to say to a file. It is ended by its id and nothing else."""
+    """A process whose output goes to a file. It is ended by its id."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self.log = log
-        with log.open("wb") as said:
+        with log.open("wb") as output:
             self._popen = subprocess.Popen(  # noqa: S603 - our own words
-                command, stdout=said, stderr=subprocess.STDOUT, env=_environment()
+                command, stdout=output, stderr=subprocess.STDOUT, env=_environment()
             )
         self.pid = self._popen.pid
 
     def stop(self) -> None:
-        """Ask it to end, and make it end where it does not."""
+        """Send SIGTERM, and SIGKILL if it does not end in time."""
         self._popen.terminate()
         try:
             self._popen.wait(PATIENCE_S)
@@ -63,30 +63,30 @@ class Process:
 
     def require_running(self) -> None:
         if self._popen.poll() is not None:
-            raise SystemExit(f"A process ended by itself and said:\n{self.log.read_text(errors='replace')}")
+            raise SystemExit(f"A process ended by itself. Its output:\n{self.log.read_text(errors='replace')}")
 
     @property
     def cpu_s(self) -> float:
-        """Processor time since it began, of all of its threads."""
+        """Processor time of all its threads since it started."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
     @property
     def rss_bytes(self) -> int:
-        """The memory that it occupies."""
+        """Its resident memory."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     @property
     def rss_bytes_max(self) -> int:
-        """The most that it ever occupied."""
+        """The peak of its resident memory."""
         peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
-        assert peak, "Linux says it of every process that runs"
+        assert peak, "Linux has it for every running process"
         return int(peak[1]) * 1024
 
 
 class Node(Process):
-    """`twistd bender`. A `watched` one reports its turns and bytes on request (see `bench.watched`)."""
+    """`twistd bender`. A `watched` node reports its turns and bytes on request (see `bench.watched`)."""
 
     def __init__(
         self, place: Path, peers: Iterable[Node] = (), *, watched: bool = False, options: Sequence[str] = ()
@@ -112,7 +112,7 @@ class Node(Process):
                     return
             except ConnectionError:
                 time.sleep(0.005)
-        raise SystemExit(f"A node did not become ready and said:\n{self.log.read_text(errors='replace')}")
+        raise SystemExit(f"A node did not become ready. Its output:\n{self.log.read_text(errors='replace')}")
 
     def status(self) -> Any:
         with Connection(self.api) as connection:
@@ -120,12 +120,12 @@ class Node(Process):
 
     @property
     def listed(self) -> int:
-        """How many registrations it shows."""
+        """The number of registrations that it lists."""
         listed: int = self.status()["counts"]["registrations"]
         return listed
 
     def watched(self) -> Any:
-        """The figures since this was last asked."""
+        """Return the figures since the last call."""
         self._figures.unlink(missing_ok=True)
         os.kill(self.pid, signal.SIGUSR1)
         until = time.monotonic() + PATIENCE_S
@@ -136,17 +136,17 @@ class Node(Process):
         return json.loads(self._figures.read_text())
 
     def longest_turn_ms(self) -> float:
-        """Of a watched node since it was last asked for its figures, in milliseconds of processor time."""
+        """Return the longest turn of a watched node since the last call, in milliseconds of processor time."""
         return longest_turn_ms(self.watched())
 
 
 def longest_turn_ms(figures: Any) -> float:
-    """The longest of those that a watched node reported; those of up to 2 ms it does not tell apart."""
+    """Return the longest turn in the figures of a watched node. Turns of up to 2 ms count as 2 ms."""
     return max(figures["longest_turns_s"], default=0.002) * 1000
 
 
 def _environment() -> dict[str, str]:
-    """What is measured is this checkout, whatever else may be installed."""
+    """Return variables by which this checkout is measured, whatever else may be installed."""
     return {**os.environ, "PYTHONPATH": str(HERE.parent)}
 
 
@@ -156,9 +156,9 @@ def _twistd() -> str:
 
 @contextmanager
 def place_for_processes() -> Iterator[tuple[Path, list[Process]]]:
-    """A folder for their files, and a list: whatever is in it is stopped in the end.
+    """Yield a folder for files, and a list; the processes in the list are stopped at the end.
 
-    The folder is in memory where there is room for that, so that no disk takes part.
+    The folder is in memory if there is room, so that no disk takes part.
     """
     roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES_MIN
     with tempfile.TemporaryDirectory(prefix="bender-bench-", dir=_MEMORY if roomy else None) as folder:
@@ -172,7 +172,7 @@ def place_for_processes() -> Iterator[tuple[Path, list[Process]]]:
 
 @contextmanager
 def cluster(size: int, *, watched: bool = False, options: Sequence[str] = ()) -> Iterator[list[Node]]:
-    """Nodes that know of all the nodes started before them, ready."""
+    """Yield ready nodes, each of which has the nodes started before it as peers."""
     with place_for_processes() as (place, processes):
         nodes: list[Node] = []
         for _ in range(size):
@@ -185,7 +185,7 @@ def cluster(size: int, *, watched: bool = False, options: Sequence[str] = ()) ->
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody used a moment ago, and that the system gives to no connection."""
+    """Return ports that are free now, outside of the range that the system gives to connections."""
     given_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports: list[int] = []
     while len(ports) < count:

@@ -138,7 +138,7 @@ def require_all(node: Node) -> None:
         for id_ in expected:
             status, _ = connection.ask(get(f"/registrations/{id_.partition('/')[2]}"))
             if status != 200:
-                raise SystemExit(f"{id_} is not listed any more, though it was renewed.")
+                raise SystemExit(f"{id_} is not listed any more, although it was renewed.")
 
 
 def measure_all(seconds: float, kinds: Mapping[str, bytes]) -> dict[str, Run]:

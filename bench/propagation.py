@@ -224,7 +224,7 @@ class Client:
                     latencies_ms.append((at_ns - sent[number]) / 1e6)
                     read_ms.append((read_ns - sent[number]) / 1e6)
         if not latencies_ms:
-            raise SystemExit("No event came at all.")
+            raise SystemExit("No event was received.")
         return latencies_ms, read_ms, missing
 
     def _events(self, chunks: list[tuple[int, bytes]]) -> Iterator[tuple[bytes, tuple[int, int]]]:

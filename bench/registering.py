@@ -92,7 +92,7 @@ def _listed(port: int) -> int:
         registrations = json.loads(connection.ask(get("/registrations"))[1])
     listed = [each["id"] for each in registrations if each["app"] not in ("bender-api", "bender-crdt")]
     if len({*listed}) != len(listed) or not IDS.issuperset(listed):
-        raise SystemExit("What nobody registered is listed, or something twice.")
+        raise SystemExit("A registration is listed twice, or was never made.")
     return len(listed)
 
 
@@ -104,7 +104,7 @@ def measure(name: str, system: System, seconds: int) -> Run:
         server.wait_until_ready()
         done = run(server, system.requests, seconds)
         if system.listed is not None and (listed := system.listed(server.api)) != INSTANCES:
-            raise SystemExit(f"{name} lists {listed} registrations and not {INSTANCES}.")
+            raise SystemExit(f"{name} lists {listed} registrations, and should list {INSTANCES}.")
         return done
 
 

@@ -30,7 +30,7 @@ reactor: Any = installed
 
 
 class Network:
-    """Whether anything passes, and who is on it."""
+    """Whether bytes pass, and the open connections."""
 
     def __init__(self) -> None:
         self.is_cut = False
@@ -38,7 +38,7 @@ class Network:
         self.callers: set[Caller] = set()
 
     def told(self, what: bytes) -> bytes:
-        """Do what a line says; the answer to it."""
+        """Carry out a command; return the answer."""
         if what == b"cut":
             self.is_cut = True
             return b"ok"
@@ -52,7 +52,7 @@ class Network:
 
 
 class Caller(Protocol):
-    """A connection that somebody made to a port of ours, with its other half to the node behind it."""
+    """An accepted connection, with its other half to the node behind it."""
 
     transport: Any
 
@@ -128,7 +128,7 @@ class Far(Protocol):
 
 
 class Control(LineReceiver):
-    """Takes orders."""
+    """Receives commands."""
 
     delimiter = b"\n"
 

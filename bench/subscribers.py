@@ -66,7 +66,7 @@ class Subscribers:
         """When each subscriber had the line with this word, in nanoseconds; it must be the same line for all."""
         times = self._until_all_have(word, len(self._sockets))
         if len(self._lines) != 1:
-            raise SystemExit(f"Not all subscribers had the same line: {[*self._lines][:3]}")
+            raise SystemExit(f"Not all subscribers got the same line: {[*self._lines][:3]}")
         return times
 
     def _until_all_have(self, word: bytes, count: int) -> list[int]:
@@ -77,7 +77,7 @@ class Subscribers:
         until = time.monotonic() + PATIENCE_S
         while len(times) < count:
             if time.monotonic() > until:
-                raise SystemExit(f"{count - len(times)} of {count} subscribers wait in vain for a line with {word!r}.")
+                raise SystemExit(f"{count - len(times)} of {count} subscribers did not get a line with {word!r}.")
             for file, _ in self._poll.poll(1.0, AT_ONCE):
                 data = begun.pop(file, b"") + self._receive(file)
                 *lines, rest = data.split(b"\n")
@@ -88,7 +88,7 @@ class Subscribers:
                         times.append(time.monotonic_ns())
                         self._lines.add(line)
                     elif b'"tick"' not in line:
-                        raise SystemExit(f"A subscriber had a line that nobody expected: {line!r}")
+                        raise SystemExit(f"A subscriber got an unexpected line: {line!r}")
         return times
 
     def _receive(self, file: int) -> bytes:

@@ -1,8 +1,8 @@
-"""`make run`: a few nodes on this machine with a registration that is kept alive, to look at and to try things with.
+"""`make run`: a few nodes on this machine, with a registration that is kept alive, for trying things out.
 
-All processes are of one group, that of the terminal: Ctrl-C reaches each of them, and so does its end. On SIGTERM the
-nodes are ended from here. Where one cannot start the others end too; once all are ready any may be killed, to see that
-nothing comes of it, and started again by hand: for each there are `.run/PORT.toml`, its configuration, `.run/PORT.pid`
+All processes are in the process group of the terminal, so Ctrl-C and the end of the terminal reach each of them. On
+SIGTERM this process ends the nodes. If a node cannot start, the others end too. Once all are ready, any may be killed,
+to see that nothing is lost, and started again by hand: each has `.run/PORT.toml` (its configuration), `.run/PORT.pid`
 and `.run/PORT.log`.
 """
 
@@ -22,15 +22,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / ".run"
 
-#: Nodes are this far apart: 1729, 1739 and so on for the API, the exchange and the events next to it.
+#: The API ports of nodes are 1729, 1739 and so on; the exchange and the events have the next two ports.
 API_PORT = 1729
 PORTS_APART = 10
 
-#: The sample. A third of its time to live between two signs of life, so that it may miss one.
+#: The sample registration. It is renewed three times in a ttl, so that a renewal may be missed.
 SAMPLE = "registrations/hello/1.0.0/127.0.0.1/8080"
 RENEW_S = 3.0
 
-#: What a node may take to start, and to leave.
+#: Time limit for a node to start, and to end.
 PATIENCE_S = 20.0
 LOOK_S = 0.1
 
@@ -39,7 +39,7 @@ Node = subprocess.Popen[bytes]
 
 
 class Ended(Exception):
-    """No node can be started, or none is left."""
+    """A node cannot be started, or none is left."""
 
 
 def main() -> int:
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def end(nodes: Collection[Node]) -> None:
-    """Let all leave, and wait for them. After Ctrl-C they do so already, and being told again changes nothing."""
+    """End all nodes, and wait for them. After Ctrl-C they are ending already, and a second signal changes nothing."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     for node in nodes:
@@ -81,7 +81,7 @@ def end(nodes: Collection[Node]) -> None:
 
 
 def refuse_what_is_taken(ports: list[int]) -> None:
-    """Before anything is started or written: what runs already, and its logs, are to be left alone."""
+    """Refuse ports in use before anything is started or written: running nodes and their logs stay untouched."""
     for port in [first + i for first in ports for i in range(3)]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,14 +89,15 @@ def refuse_what_is_taken(ports: list[int]) -> None:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise Ended(
-                    f"Port {port} of 127.0.0.1 cannot be had ({error.strerror}): is this running already?"
+                    f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}): end the program that uses it, "
+                    "which may be another `make run`."
                 ) from None
 
 
 def start(port: int, others: list[int]) -> Node:
-    """A node whose API is at this port, with its log in a file. Its last words go to the terminal."""
+    """Start a node whose API is at this port, with its log in a file. Errors at its start go to the terminal."""
     file_of(port, "toml").write_text(configuration(port, others), "utf-8")
-    file_of(port, "pid").unlink(missing_ok=True)  # that of one which was killed
+    file_of(port, "pid").unlink(missing_ok=True)  # left by a node that was killed
     twistd = Path(sys.executable).with_name("twistd")
     options = [f"--pidfile={file_of(port, 'pid')}", "bender", f"--config={file_of(port, 'toml')}"]
     with file_of(port, "log").open("wb") as log:
@@ -118,12 +119,12 @@ def wait_until_ready(nodes: dict[int, Node]) -> None:
     for port, node in nodes.items():
         while not answers("GET", f"http://127.0.0.1:{port}/ready"):
             if node.poll() is not None or time.monotonic() > ends_at:
-                raise Ended(f"The node at port {port} does not get ready: its log is {file_of(port, 'log')}.")
+                raise Ended(f"The node at port {port} does not become ready: see its log {file_of(port, 'log')}.")
             time.sleep(LOOK_S)
 
 
 def keep_alive(nodes: dict[int, Node]) -> None:
-    """Renew the sample at each node in turn, for as long as there is one, be it one that was started again by hand."""
+    """Renew the sample at each node in turn, as long as any node runs, also one that was started again by hand."""
     ports = [*nodes]
     running = {*ports}
     for i in itertools.count():
@@ -139,7 +140,7 @@ def keep_alive(nodes: dict[int, Node]) -> None:
 
 
 def file_of(port: int, kind: str) -> Path:
-    """One of a node's files: `toml`, `pid` or `log`."""
+    """Return one of a node's files: `toml`, `pid` or `log`."""
     return from_here(FILES / f"{port}.{kind}")
 
 
@@ -148,11 +149,11 @@ def from_here(path: Path) -> Path:
 
 
 def answers(method: str, url: str) -> bool:
-    """Whether a request was answered well."""
+    """Return True if a request succeeds."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=5):
             return True
-    except OSError:  # also what is no success
+    except OSError:  # also for error statuses
         return False
 
 
@@ -163,32 +164,32 @@ def welcome(nodes: dict[int, Node]) -> str:
         for port, node in nodes.items()
     )
     several = f"""
-Kill one of the nodes, and see that what is kept alive does not go offline anywhere:
+Kill one of the nodes, and see that the sample does not go offline at any other:
 
   kill -9 {nodes[first].pid}
 """
     return f"""
-bender runs here until Ctrl-C, {len(nodes)} node{"s" if len(nodes) > 1 else ""} of it:
+{len(nodes)} node{"s" if len(nodes) > 1 else ""} of bender run{"" if len(nodes) > 1 else "s"} here until Ctrl-C:
 
 {running}
 
-Try it in other terminals, each of which has to be told where the command line and the nodes are:
+To try it in another terminal, set up the command line and the nodes there first:
 
   . {from_here(Path(sys.executable).with_name("activate"))}
   export BENDER_NODES={",".join(f"127.0.0.1:{port}" for port in nodes)}
 
-What is registered (one sample is kept alive from here), how the nodes are, and, line by line, what changes:
+List registrations (one sample is kept alive from here), show the state of the nodes, and follow changes:
 
   bender ls
   bender status
   bender watch
 
-Run something that is registered while it serves, until Ctrl-C; and ask why it is listed:
+Run a server that is registered while it serves, until Ctrl-C; and show why it is listed:
 
   bender run --app web --version 1 --port 8000 -- python3 -m http.server 8000
   bender explain web/1/127.0.0.1/8000
 
-The same without the command line. What is registered once goes offline ten seconds after its last POST or PUT:
+The same without the command line. A registration goes offline ten seconds after its last POST or PUT:
 
   curl -X POST http://127.0.0.1:{first}/registrations/web/1.2.0/10.0.0.5/8080
   curl http://127.0.0.1:{last}/registrations/web
