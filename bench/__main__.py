@@ -152,7 +152,7 @@ def conclude(done: Sequence[Done], targets: Sequence[Target], options: argparse.
         if turn_ms > TARGET_TURN_MS:
             say(f"over {TARGET_TURN_MS:g} ms: a turn of {turn_ms:,.1f} ms in {where}")
     if options.quick:
-        say("This was a quick run: everything works, but its figures mean nothing.")
+        say("This was a quick run, which only checks that everything works: its figures mean nothing.")
     say(f"{sum(target.met for target in targets)} of {len(rows)} met, in {sum(each.took_s for each in done):,.0f} s")
     summary = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
