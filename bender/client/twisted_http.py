@@ -6,7 +6,7 @@ Connections are kept; nothing is ever sent twice here, for whether that is right
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from attrs import frozen
@@ -16,12 +16,11 @@ from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
-from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import URI, Agent
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from bender.client.transport import (
@@ -35,7 +34,8 @@ from bender.client.transport import (
 )
 from bender.client.types import Reply
 from bender.net.eager_write import PromptBody
-from bender.net.endpoints import ReadyURL, endpoint_of, in_time
+from bender.net.endpoints import ReadyURL, in_time
+from bender.net.http_client import BodyCollector, EndpointFactory, connection_pool
 from bender.net.reactor import Reactor
 
 #: Connections to one node: those of a client that asks for several things at once.
@@ -53,12 +53,10 @@ class Http:
     def __init__(self, reactor: Reactor, safety: ConnectionSecurity, agent: IAgent | None = None) -> None:
         self._reactor = reactor
         self._safety = safety
-        self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = CONNECTIONS_KEPT
-        self._pool.cachedConnectionTimeout = KEPT_S
-        self._pool.retryAutomatically = False
+        self._pool = connection_pool(reactor, CONNECTIONS_KEPT, KEPT_S)
         if agent is None:
-            agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, safety.ca), self._pool)
+            endpoints = EndpointFactory(reactor, CONNECT_S_MAX, _wrapped(safety.ca))
+            agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self._client = HTTPClient(agent, IndexableCookieJar(), data_to_body_producer=PromptBody)
 
     async def ask(
@@ -91,7 +89,8 @@ class Http:
         self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], bytes_max: int
     ) -> Reply:
         response = await self._send(node, method, path, body, headers)
-        collecting = BodyCollector(body_bytes_max(response.code, bytes_max))
+        longest = body_bytes_max(response.code, bytes_max)
+        collecting = BodyCollector(longest, lambda: too_long(longest))
         response.deliverBody(collecting)
         content = await collecting.content
         etag = response.headers.getRawHeaders("ETag", [None])[0]
@@ -114,52 +113,16 @@ class Http:
         await cast("Deferred[None]", self._pool.closeCachedConnections())
 
 
-class BodyCollector(Protocol):
-    """The body of an answer that has an end, as `content`; that fails with `TooLong` if it has more than so much."""
+def _wrapped(ca: bytes | None) -> Callable[[URI, IStreamClientEndpoint], IStreamClientEndpoint]:
+    """Return what adds TLS to an endpoint: nodes are trusted that `ca` has signed, or else those the system trusts."""
+    trust = {} if ca is None else {"trustRoot": trustRootFromCertificates(_authorities(ca))}
 
-    def __init__(self, bytes_max: int = ANSWER_BYTES_MAX) -> None:
-        self.content: Deferred[bytes] = Deferred(lambda _: self._give_up())
-        self._pieces: list[bytes] = []
-        self._bytes_max = bytes_max
-        self._left = bytes_max
-
-    def dataReceived(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left >= 0:
-            self._pieces.append(data)
-        elif not self.content.called:
-            self._pieces.clear()
-            self.content.errback(too_long(self._bytes_max))
-            self._give_up()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.content.called:
-            return
-        if reason.check(ResponseDone):
-            self.content.callback(b"".join(self._pieces))
-        else:
-            self.content.errback(reason)
-
-    def _give_up(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """Where nodes listen. By TLS those are trusted that one authority has signed, or else those the system trusts."""
-
-    def __init__(self, reactor: Reactor, ca: bytes | None) -> None:
-        self._reactor = reactor
-        self._root = None if ca is None else trustRootFromCertificates(_authorities(ca))
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        host = uri.host.decode("ascii")
-        endpoint = endpoint_of(self._reactor, host, uri.port, CONNECT_S_MAX)
+    def wrap(uri: URI, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         if uri.scheme == b"https":
-            trust = {} if self._root is None else {"trustRoot": self._root}
-            endpoint = wrapClientTLS(optionsForClientTLS(host, **trust), endpoint)
+            endpoint = wrapClientTLS(optionsForClientTLS(uri.host.decode("ascii"), **trust), endpoint)
         return _Quiet(endpoint)
+
+    return wrap
 
 
 @implementer(IStreamClientEndpoint)

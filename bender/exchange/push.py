@@ -116,7 +116,7 @@ class PushConnections:
     def __init__(self, seconds: Callable[[], float], endpoint: Callable[[str], IStreamClientEndpoint]) -> None:
         self._seconds = seconds
         self._endpoint = endpoint
-        self._lanes: dict[str, PushConnection] = {}
+        self._connections: dict[str, PushConnection] = {}
 
     def post(self, address: str, path: bytes, media_type: bytes, body: bytes) -> Deferred[bytes]:
         """The body of the answer; fails with `UnexpectedAnswer`, and all that can happen to a connection.
@@ -124,34 +124,34 @@ class PushConnections:
         Where there is a connection the request is written when this returns.
         """
         request = _REQUEST % (path, address.encode("ascii"), media_type, len(body), body)
-        lane = self._lanes.pop(address, None)
-        if lane is not None and self._seconds() - lane.used_at <= IDLE_S_MAX:
-            return lane.ask(request).addCallback(self._keep, address, lane)
-        if lane is not None:
-            lane.end()
+        connection = self._connections.pop(address, None)
+        if connection is not None and self._seconds() - connection.used_at <= IDLE_S_MAX:
+            return connection.ask(request).addCallback(self._keep, address, connection)
+        if connection is not None:
+            connection.end()
         return Deferred.fromCoroutine(self._open_and_post(address, request))
 
     async def _open_and_post(self, address: str, request: bytes) -> bytes:
-        lane = await self._open(address)
-        return self._keep(await lane.ask(request), address, lane)
+        connection = await self._open(address)
+        return self._keep(await connection.ask(request), address, connection)
 
-    def _keep(self, answer: bytes, address: str, lane: PushConnection) -> bytes:
+    def _keep(self, answer: bytes, address: str, connection: PushConnection) -> bytes:
         """Let a connection whose answer came take the next request."""
-        lane.used_at = self._seconds()
-        self._lanes[address] = lane
+        connection.used_at = self._seconds()
+        self._connections[address] = connection
         return answer
 
     async def _open(self, address: str) -> PushConnection:
         factory = Factory.forProtocol(lambda: PushConnection(partial(self._forget, address)))
         factory.noisy = False
-        lane: Any = await self._endpoint(address).connect(factory)
-        return cast(PushConnection, lane)
+        connection: Any = await self._endpoint(address).connect(factory)
+        return cast(PushConnection, connection)
 
-    def _forget(self, address: str, lane: PushConnection) -> None:
-        if self._lanes.get(address) is lane:
-            del self._lanes[address]
+    def _forget(self, address: str, connection: PushConnection) -> None:
+        if self._connections.get(address) is connection:
+            del self._connections[address]
 
     def close(self) -> None:
         """End the idle connections."""
-        for lane in list(self._lanes.values()):
-            lane.end()
+        for connection in list(self._connections.values()):
+            connection.end()

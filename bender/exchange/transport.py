@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any, NoReturn, cast
 
 import msgspec
-from attrs import field, frozen
+from attrs import frozen
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,15 +23,15 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, GzipDecoder, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, GzipDecoder
 from twisted.web.http import OK, PotentialDataLoss
-from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from bender.exchange.push import PushConnections, UnexpectedAnswer
 from bender.net.addresses import split_host_port
 from bender.net.eager_write import PromptBody
 from bender.net.endpoints import ReadyURL, cause_of, clause_of, endpoint_of
+from bender.net.http_client import BodyCollector, EndpointFactory, connection_pool
 from bender.net.reactor import Reactor
 
 PATH = "/exchange"
@@ -58,9 +58,6 @@ IDLE_CONNECTIONS_MAX = 2
 
 #: How long. It is less than the time after which the other side closes them, so that no request meets a closing door.
 IDLE_S_MAX = 30
-
-#: Peers change their addresses now and then, and old ones need not be kept.
-ENDPOINTS_KEPT_MAX = 1000
 
 
 class Unanswered(Exception):
@@ -109,14 +106,12 @@ class PeerTransport:
 
     def __init__(self, reactor: Reactor, response_bytes_max: int) -> None:
         self._response_bytes_max = response_bytes_max
-        self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = IDLE_CONNECTIONS_MAX
-        self._pool.cachedConnectionTimeout = IDLE_S_MAX
-        self._pool.retryAutomatically = False
+        self._pool = connection_pool(reactor, IDLE_CONNECTIONS_MAX, IDLE_S_MAX)
         self._cookies = _NoCookies()
         self._reactor = reactor
-        endpoints = _Endpoints(reactor, HEADERS_BYTES_MAX + response_bytes_max)
-        self._lanes = PushConnections(reactor.seconds, lambda address: endpoint_of(reactor, *split_host_port(address)))
+        bytes_max = HEADERS_BYTES_MAX + response_bytes_max
+        endpoints = EndpointFactory(reactor, wrap=lambda _uri, endpoint: _Endpoint(endpoint, bytes_max))
+        self._pushes = PushConnections(reactor.seconds, lambda address: endpoint_of(reactor, *split_host_port(address)))
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self._client = HTTPClient(agent, self._cookies, data_to_body_producer=PromptBody)
 
@@ -142,7 +137,7 @@ class PeerTransport:
 
     def push(self, address: str, body: bytes) -> Deferred[bytes]:
         """The same in a tenth of the time, for bodies and answers that are small and expected to be in order."""
-        return self._lanes.post(address, _PATH, MEDIA_TYPE, body).addErrback(_failed_push)
+        return self._pushes.post(address, _PATH, MEDIA_TYPE, body).addErrback(_failed_push)
 
     async def _content(self, response: Any) -> bytes:
         bytes_max = self._bytes_max(response)
@@ -150,7 +145,7 @@ class PeerTransport:
             response.deliverBody(_Unwanted())
             what = f"status {response.code} and {_shown(_header(response, b'Content-Type')) or 'no content'}"
             raise Unanswered(f"status {response.code}", f"answers with {what}")
-        received = _Received(bytes_max)
+        received = BodyCollector(bytes_max, Endless)
         response.deliverBody(received)
         content = await received.content
         if response.code != OK:
@@ -168,38 +163,8 @@ class PeerTransport:
 
     def close(self) -> None:
         """End the idle connections."""
-        self._lanes.close()
+        self._pushes.close()
         self._pool.closeCachedConnections()
-
-
-class _Received(Protocol):
-    """Collects the body of an answer, up to a size, and fires `content` with it."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self.content: Deferred[bytes] = Deferred(lambda _: self._give_up())
-        self._left = bytes_max
-        self._chunks: list[bytes] = []
-
-    def dataReceived(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left >= 0:
-            self._chunks.append(data)
-        else:
-            self._give_up()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.content.called:
-            return
-        if self._left < 0:
-            self.content.errback(Endless())
-        elif reason.check(ResponseDone):
-            self.content.callback(b"".join(self._chunks))
-        else:
-            self.content.errback(reason)
-
-    def _give_up(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
 
 
 class _Unwanted(Protocol):
@@ -272,25 +237,6 @@ class _Endpoint:
         """Fires with the protocol that `protocolFactory` makes, because that is what the pool keeps."""
         connected: Deferred[Any] = self.endpoint.connect(_Connections(protocolFactory, self.bytes_max))
         return connected.addCallback(attrgetter("wrappedProtocol"))
-
-
-@implementer(IAgentEndpointFactory)
-@frozen
-class _Endpoints:
-    """Where peers listen. Each endpoint is kept, because making one for a name takes 20 µs, and is done each time."""
-
-    reactor: Reactor
-    bytes_max: int
-    kept: dict[tuple[bytes, int], _Endpoint] = field(factory=dict)
-
-    def endpointForURI(self, uri: URI) -> _Endpoint:
-        endpoint = self.kept.get((uri.host, uri.port))
-        if endpoint is None:
-            if len(self.kept) >= ENDPOINTS_KEPT_MAX:
-                self.kept.clear()
-            endpoint = _Endpoint(endpoint_of(self.reactor, uri.host.decode("ascii"), uri.port), self.bytes_max)
-            self.kept[uri.host, uri.port] = endpoint
-        return endpoint
 
 
 def _failed_push(failure: Failure) -> NoReturn:

@@ -11,12 +11,11 @@ from twisted.internet.error import ConnectionRefusedError as Refusal
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as Connection
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool
-from twisted.web.iweb import IAgentEndpointFactory
-from zope.interface import implementer
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from bender.net.addresses import NoAnswer, host_port
 from bender.net.endpoints import cause_of, endpoint_of, in_time
+from bender.net.http_client import EndpointFactory
 from bender.net.reactor import Reactor
 
 #: Of a page, whose content does not matter.
@@ -69,7 +68,9 @@ class HttpCheck:
 
     async def check(self) -> None:
         pool = HTTPConnectionPool(self.reactor, persistent=False)
-        client = HTTPClient(Agent.usingEndpointFactory(self.reactor, _Endpoints(self.reactor, self.within_s), pool))
+        client = HTTPClient(
+            Agent.usingEndpointFactory(self.reactor, EndpointFactory(self.reactor, self.within_s), pool)
+        )
         url = f"http://{host_port(self.host, self.port)}{self.path}"
         asking = client.get(url, allow_redirects=False, unbuffered=True, reactor=cast(Any, self.reactor))
         response: Any = await _in_time(asking, self.within_s, self.reactor)
@@ -107,13 +108,3 @@ class _Unwanted(Connection):
     def _give_up(self) -> None:
         if self.transport is not None:
             self.transport.loseConnection()
-
-
-@implementer(IAgentEndpointFactory)
-@frozen
-class _Endpoints:
-    reactor: Reactor
-    within_s: float
-
-    def endpointForURI(self, uri: URI) -> Any:
-        return endpoint_of(self.reactor, uri.host.decode("ascii"), uri.port, self.within_s)

@@ -6,15 +6,12 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import msgspec
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
 from bender.api import site
 from bender.client import Client, NotFound, Refused, Unavailable, parse_nodes
 from bender.client.node_list import NODES_MAX, NodeList
-from bender.client.transport import TooLong
-from bender.client.twisted_http import BodyCollector
 from bender.core.consumers import Confirmation, Report
 from bender.core.model import RegistrationRequest
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
@@ -318,16 +315,6 @@ class Strange(ClientCase):
             body = msgspec.json.encode({**document, "ttl": ttl_s})
             self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
             self.failure(self.client(ONE).renew(WEB_ID), Unavailable)
-
-    def test_what_has_no_end(self) -> None:
-        """It is over when it is longer than any answer."""
-        collecting = BodyCollector(1024 * 1024)
-        collecting.makeConnection(transport := StringTransport())
-        collecting.dataReceived(b" " * 1024 * 1024)
-        self.assertNoResult(collecting.content)
-        collecting.dataReceived(b" ")
-        self.failureResultOf(collecting.content, TooLong)
-        self.assertTrue(transport.disconnecting)
 
     def test_nodes_that_are_none(self) -> None:
         """What cannot be an address is not learned, and of the others not more than can be."""
