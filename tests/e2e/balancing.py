@@ -33,13 +33,13 @@ SHOP = str(ROOT / "tests/e2e/shop.py")
 
 
 def haproxy() -> str:
-    """The machine's own, or else that of `make test-deps`."""
+    """Return the path of the machine's HAProxy, or else of the one from `make test-deps`."""
     return shutil.which("haproxy") or str(ROOT / ".deps/debian/haproxy")
 
 
 @define(eq=False)
 class Process:
-    """A program that runs, with what it prints in files."""
+    """A running program; its output goes to files."""
 
     name: str
     folder: Path
@@ -70,7 +70,7 @@ class Process:
 
 @define(eq=False)
 class Instance(Process):
-    """One that answers with its name, the version before it, registered at a node or not."""
+    """An instance that answers with its version and name, registered at a node or not."""
 
     port: int = 0
     version: str = "1"
@@ -93,12 +93,12 @@ class Instance(Process):
         await response.content()
 
     async def last_asked_s(self) -> float:
-        """When the last request came, by the monotonic clock."""
+        """Return the time of the last request, by the monotonic clock."""
         last: float = (await self._seen())["last"]
         return last
 
     async def checked_host(self) -> str | None:
-        """The host that the last health check asked for; None before there was one."""
+        """Return the host that the last health check asked for; None before the first."""
         host: str | None = (await self._seen())["checked_host"]
         return host
 
@@ -109,7 +109,7 @@ class Instance(Process):
 
 
 def versions(answers: Mapping[str, int]) -> Counter[str]:
-    """How many of these were by which version."""
+    """Count answers by version."""
     counted: Counter[str] = Counter()
     for name, number in answers.items():
         counted[name.partition("/")[0]] += number
@@ -133,7 +133,7 @@ class Driver(Process):
         return self.folder / f"{self.name}.cfg"
 
     def arguments(self) -> list[str]:
-        """What follows `twistd` and the options by which that stays in the foreground."""
+        """Return the arguments after `twistd` and its options for the foreground."""
         options = {
             "output": self.file,
             "socket": self.place,
@@ -168,7 +168,7 @@ class Driver(Process):
         return Answer(response.code, json.loads(content) if content else None)
 
     async def until(self, what: str, true: Any, within_s: float = PATIENCE_S) -> dict[str, Any]:
-        """Wait till its status is so."""
+        """Wait until a condition holds for its status."""
         ends_at = time.monotonic() + within_s
         status: dict[str, Any] = {}
         while not (status and true(status)):
@@ -181,7 +181,7 @@ class Driver(Process):
         return status
 
     def ask(self, command: str, suffix: str = "") -> str:
-        """What HAProxy answers."""
+        """Return HAProxy's answer to a command."""
 
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PATIENCE_S)
@@ -194,14 +194,14 @@ class Driver(Process):
         return answer.decode()
 
     def servers(self, pool: str) -> dict[str, tuple[int, int]]:
-        """The admin state and weight of the servers of a pool, by name; none while HAProxy does not answer."""
+        """Return admin state and weight of the servers of a pool, by name; empty while HAProxy does not answer."""
         lines: list[list[str]] = []
         with suppress(OSError):
             lines = [line.split() for line in self.ask(f"show servers state {pool}").splitlines()[2:] if line]
         return {words[3]: (int(words[6]), int(words[7])) for words in lines}
 
     def pids(self) -> list[int]:
-        """Those of HAProxy's processes, the master first."""
+        """Return the ids of HAProxy's processes, the master first."""
         with suppress(OSError):
             lines = [line.split() for line in self.ask("show proc", ".master").splitlines()]
             return [int(words[0]) for words in lines if words and words[0].isdigit()]
@@ -217,7 +217,7 @@ class Driver(Process):
 
 @define(eq=False)
 class Place:
-    """All of them, in one folder, which end together."""
+    """All processes of a test, in one folder, which end together."""
 
     folder: Path
     ports: Ports
@@ -227,7 +227,7 @@ class Place:
         return self._kept(Driver(name, self.folder, nodes=nodes, status_port=self.ports.take(), options=options))
 
     async def instance(self, node: Node | None, version: str = "1", app: str = "web", **fields: Any) -> Instance:
-        """One that serves, and is registered at this node."""
+        """Start an instance, and register it at this node."""
         name = f"i{len(self.processes)}"
         instance = self._kept(Instance(name, self.folder, port=self.ports.take(), version=version, app=app))
         instance.start()
@@ -263,7 +263,7 @@ def _serves(port: int) -> bool:
 
 
 async def shop(place: Place, node: Node, version: str = "1", **fields: Any) -> int:
-    """A backend and a frontend for it; returns the port that is listened on."""
+    """Configure a backend and a frontend for it; return the frontend's port."""
     port = place.ports.take()
     backend = {"app": "web", "version": version, **fields}
     assert (await node.call("PUT", "/backends/shop", backend)).status == 201
@@ -272,7 +272,7 @@ async def shop(place: Place, node: Node, version: str = "1", **fields: Any) -> i
 
 
 async def driven(place: Place, nodes: Sequence[Node], name: str = "edge", **options: Any) -> Driver:
-    """A driver with its HAProxy that is as these nodes say."""
+    """Start a driver with its HAProxy that follows these nodes."""
     driver = place.driver(nodes, name, **options)
     driver.start()
     await driver.ready()
@@ -280,11 +280,11 @@ async def driven(place: Place, nodes: Sequence[Node], name: str = "edge", **opti
 
 
 async def together(*coroutines: Any) -> list[Any]:
-    """What comes of all of these, at the same time."""
+    """Run all of these at the same time, and return their results."""
     results: list[Any] = await gatherResults([Deferred.fromCoroutine(each) for each in coroutines])
     return results
 
 
 async def instances(place: Place, node: Node, count: int, version: str) -> list[Instance]:
-    """So many of a version, registered at a node."""
+    """Start instances of a version, registered at a node."""
     return await together(*(place.instance(node, version) for _ in range(count)))

@@ -1,4 +1,4 @@
-"""Answers of `bender --json`, and what registers in the tests of the command line."""
+"""Constants of the tests of the command line, and answers of the API to compare with."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.e2e.shells import WEB
 
 WEB_ID = f"registration/{WEB}"
 
-#: How histories name who runs these tests.
+#: The author of changes by these tests, in histories.
 ME = user_at_host()
 
-#: What makes a terminal show colours and the like.
+#: The start of sequences that make a terminal show colours and the like.
 ESCAPE = "\x1b["
 
 
 async def answered(node: Node, path: str) -> str:
-    """What the API answers, byte for byte."""
+    """Return the answer of the API, byte for byte."""
     response = await treq.get(node.api_url + path, persistent=False, timeout=PATIENCE_S)
     return (await response.content()).decode()

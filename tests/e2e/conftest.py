@@ -1,4 +1,4 @@
-"""Fixtures for tests with real processes. What they hand out is in `tests.e2e.nodes`."""
+"""Fixtures for tests with real processes. The classes are in `tests.e2e.nodes` and beside it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.e2e.shells import Shell
 
 
 def pytest_configure() -> None:
-    """Whoever runs the tests with nohup, or in the background of a shell, has all their processes ignore one of these.
+    """Restore signals that processes of the tests would ignore under nohup, or in the background of a shell.
 
-    A test would wait for it in vain.
+    A test would wait for their effect for ever.
     """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,7 +28,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Starts nodes: `await cluster(3, ttl=4, interval=1)`. None of them survives the test, or may log an error."""
+    """Starts nodes: `await cluster(3, ttl=4, interval=1)`. All are ended with the test, and none may log an error."""
     cluster = Cluster(tmp_path)
     yield cluster
     cluster.end()
@@ -39,7 +39,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Starts the node that the tests of one file share which need one alone: `await shared(1)`, once."""
+    """Starts the node that tests of one file share if they need only one: `await shared(1)`, once."""
     shared = Cluster(tmp_path_factory.mktemp("shared"))
     yield shared
     shared.end()
@@ -49,7 +49,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session", autouse=True)
 def forks() -> Iterator[Forks]:
-    """Runs commands without the time that a Python takes to start."""
+    """Runs commands without the start time of Python."""
     forks = forking.forks()
     yield forks
     forks.end()
@@ -57,7 +57,7 @@ def forks() -> Iterator[Forks]:
 
 @pytest.fixture
 def shell(tmp_path: Path, forks: Forks) -> Iterator[Shell]:
-    """A shell with a home that is the test's folder. None of the commands that it begins survives the test."""
+    """A shell whose home is the test's folder. All commands that it starts are ended with the test."""
     shell = Shell(tmp_path, forks)
     yield shell
     shell.end()
@@ -65,7 +65,7 @@ def shell(tmp_path: Path, forks: Forks) -> Iterator[Shell]:
 
 @pytest.fixture
 def place(cluster: Cluster, tmp_path: Path) -> Iterator[Place]:
-    """Starts drivers with their HAProxy, and instances. None of them survives the test, and no driver logs an error."""
+    """Starts drivers with their HAProxy, and instances. All are ended with the test, and no driver may log an error."""
     place = Place(tmp_path, cluster.ports)
     yield place
     place.end()
@@ -75,7 +75,7 @@ def place(cluster: Cluster, tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def runs(shared: Cluster, tmp_path: Path) -> Iterator[Any]:
-    """Makes a `Run` at these nodes. None of what it starts survives the test."""
+    """Makes a `Run` at these nodes. Everything that it starts is ended with the test."""
     made: list[Run] = []
 
     def make(*nodes: Node) -> Run:

@@ -1,7 +1,7 @@
-"""`python -m tests.e2e.following PAGE FOLDER` does what a page says, in this folder, and checks that it is so.
+"""`python -m tests.e2e.following PAGE FOLDER` runs the blocks of a page in this folder, and compares the output.
 
-It is to run in a network and among processes of its own, where the addresses of the pages can be had and whatever it
-starts ends with it (`alone`).
+It has to run in separate network and process namespaces (`alone`), where it can use the addresses of the pages, and
+where everything that it starts ends with it.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from tests.e2e.nodes import ROOT
 from tests.e2e.pages import SHOWN, TYPED, Block, blocks, like
 from tests.e2e.terminals import NotSo, Terminal
 
-#: Those of the machines in the pages. All of them are this one.
+#: The addresses of the machines in the pages; all are this machine.
 MACHINES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 
-#: Where the programs of the pages are: those of this environment, of the machine, and of `make test-deps`.
+#: The path for programs of the pages: this environment, the machine, and `make test-deps`.
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:{ROOT / '.deps/debian'}"
 
-#: Not part of a fresh checkout.
+#: Files that are not part of a fresh checkout.
 LEFT_BEHIND = ("build", "dist", "__pycache__")
 
 
 def alone(*command: str) -> list[str]:
-    """A command that runs another one as the first process of its kind, without a network. It takes Linux."""
+    """Return a command that runs another one as the first process of a namespace without a network. Needs Linux."""
     return ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", *command]
 
 
 def checkout(folder: Path) -> Path:
-    """A checkout in which all is set up, with the packages that are here. What is written there stays there."""
+    """Make a checkout that is set up with the packages of this one. The page can write there."""
     environment = folder / ".venv"
     environment.mkdir(parents=True)
     for path in ROOT.iterdir():
@@ -43,45 +43,45 @@ def checkout(folder: Path) -> Path:
     for path in Path(sys.prefix).iterdir():
         if not path.name.startswith(("made", "ready")):
             (environment / path.name).symlink_to(path)
-    for mark in ("made", "ready"):  # in this order: `make` asks which is newer
+    for mark in ("made", "ready"):  # in this order, because `make` compares their times
         (environment / mark).touch()
     return folder
 
 
 def variables(folder: Path) -> dict[str, str]:
-    """Those of somebody who has just come, with the packages at hand that the network would bring."""
+    """Return the variables of a new user, with local packages in place of the network's."""
     home, installed = folder / "home", folder / "installed"
     home.mkdir()
-    # Of a request that is refused its reader sees the body, and the test the status.
+    # The reader sees the body of a refused request, and the test sees its status.
     (home / ".curlrc").write_text("fail-with-body\n")
     return {
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "PATH": PATH,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_NO_BUILD_ISOLATION": "0",  # pip takes this one the other way round
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this one with the opposite meaning
         "PIP_NO_DEPS": "1",
         "PIP_NO_INDEX": "1",
         "PIP_ROOT_USER_ACTION": "ignore",
         "PIP_TARGET": str(installed),
         "PYTHONPATH": str(installed),
         "TERM": "dumb",
-        "VIRTUAL_ENV_DISABLE_PROMPT": "1",  # the prompt is this test's own
+        "VIRTUAL_ENV_DISABLE_PROMPT": "1",  # the test sets the prompt
     }
 
 
 @define
 class Reader:
-    """Who does what a page says. `terminals` are by the number that the page gives them."""
+    """The reader of a page, who types its blocks. `terminals` are by their number on the page."""
 
     folder: Path
     variables: dict[str, str]
     terminals: dict[str, Terminal] = field(factory=dict)
     last: dict[str, str] = field(factory=lambda: {"sh": "1", "python": "python"})
-    language: str = "sh"  # of what was typed last
+    language: str = "sh"  # of the last block that was typed
 
     def do(self, block: Block) -> None:
-        """Type a block, write it into its file, or look whether its terminal shows it."""
+        """Type a block, write it into its file, or check that its terminal shows it."""
         if "not run" in block.notes:
             return
         if "file" in block.notes:
@@ -105,7 +105,7 @@ class Reader:
 
 
 def main(page: str, folder: str) -> int:
-    # In the background of a script this is ignored, by all that is started here as well, and Ctrl-C would end nothing.
+    # A script's background processes ignore SIGINT, and so would their children: Ctrl-C would end nothing.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for command in ("link set lo up", *(f"addr add {address}/32 dev lo" for address in MACHINES)):
         subprocess.run(["ip", *command.split()], check=True)

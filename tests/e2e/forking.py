@@ -27,7 +27,7 @@ from attrs import define
 
 ROOT = Path(__file__).parents[2]
 
-#: A guard against what hangs, also on a machine that is slow and busy.
+#: The time limit for a process that hangs, also on a slow and busy machine.
 WITHIN_S = 60.0
 
 Stream = int | IO[Any] | None
@@ -35,7 +35,7 @@ Stream = int | IO[Any] | None
 
 @define
 class Ended:
-    """What became of a command."""
+    """The result of a command."""
 
     status: int
     stdout: str
@@ -43,9 +43,9 @@ class Ended:
 
 
 class Forked:
-    """A command that was forked. It has those of the methods of `subprocess.Popen` that tests use, which do the same.
+    """A command that was forked. It has the methods of `subprocess.Popen` that tests use, with the same effect.
 
-    `stdout` and `stderr` are there where `subprocess.PIPE` was given for them.
+    `stdout` and `stderr` are set if `subprocess.PIPE` was given for them.
     """
 
     def __init__(self, report: socket.socket, pipes: Mapping[str, IO[Any]]) -> None:
@@ -58,7 +58,7 @@ class Forked:
         self.pid = pid
 
     def _line(self, within_s: float | None) -> int | None:
-        """Return the next number that is reported; None where there is none within this time."""
+        """Return the next reported number; None if there is none within this time."""
         ends_at = None if within_s is None else time.monotonic() + within_s
         while b"\n" not in self._received:
             left = None if ends_at is None else max(0.0, ends_at - time.monotonic())
@@ -103,7 +103,7 @@ class Forked:
         self.wait()
 
     def communicate(self, timeout: float = WITHIN_S) -> tuple[Any, Any]:
-        """Read both pipes to their ends, and wait for that of the process."""
+        """Read both pipes to their ends, and wait for the process to end."""
         ends_at = time.monotonic() + timeout
         pieces: dict[IO[Any], bytes] = {pipe: b"" for pipe in (self.stdout, self.stderr) if pipe is not None}
         with selectors.DefaultSelector() as selector:
@@ -137,7 +137,7 @@ class Forks:
         self._control: socket.socket | None = None
 
     def __call__(self, arguments: Sequence[str], variables: Mapping[str, str], within_s: float = WITHIN_S) -> Ended:
-        """Run `bender` with these variables as its environment; it must end within this time."""
+        """Run `bender` with these variables as its environment; it has to end within this time."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             forked = self.start("bender", arguments, variables, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
             try:
@@ -202,7 +202,7 @@ class Forks:
 
 @functools.cache
 def forks() -> Forks:
-    """Return the one of this process, which all tests share."""
+    """Return the `Forks` of this process, which all tests share."""
     return Forks()
 
 
@@ -222,7 +222,7 @@ def _file(content: Any) -> Iterator[int]:
 
 @contextmanager
 def _end(name: str, given: Mapping[str, Stream], pipes: dict[str, IO[Any]], *, text: bool) -> Iterator[int]:
-    """Yield the descriptor of a stream for a command; of a new pipe our end becomes one of `pipes`."""
+    """Yield the descriptor of a stream for a command; our end of a new pipe is added to `pipes`."""
     stream = given[name]
     if stream == subprocess.STDOUT:
         stream = given["stdout"]

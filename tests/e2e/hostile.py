@@ -1,7 +1,7 @@
-"""A node that answers as no node does, and `bender` asked in its face as often as one likes.
+"""A node that answers as no node does, and `bender` commands that ask it.
 
-`Hostile` is a real server, in a thread of its own. It gives good answers, but for the one route on which it is told to
-give something else. `Commands` runs commands that ask it.
+`Hostile` is a real server, in a separate thread. It gives good answers, except on one route, where it gives the set
+answer. `Commands` runs commands that ask it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ GOOD: list[tuple[str, str, int, Json]] = [
     ("DELETE", r"/frontends/.*", 204, None),
 ]
 
-#: All commands that ask nodes, but `watch` and `run`.
+#: All commands that ask nodes, except `watch` and `run`.
 COMMANDS = [
     ["ls"],
     ["explain", WEB],
@@ -131,7 +131,7 @@ COMMANDS = [
 
 @frozen
 class Answer:
-    """What is sent: `head` and `body` as bytes, and then the `more` again and again, so many seconds apart."""
+    """The bytes to send: `head` and `body`, and then `more` again and again, with a pause in seconds between."""
 
     body: bytes
     status: int = 200
@@ -149,7 +149,7 @@ class Answer:
 
 
 def good(method: str, path: str) -> tuple[int, Json]:
-    """The number of the route, and the JSON of its good answer."""
+    """Return the number of the route, and the JSON of its good answer."""
     for number, (methods, pattern, _, answer) in enumerate(GOOD):
         if method in methods.split("|") and re.fullmatch(pattern, path):
             return number, answer
@@ -164,7 +164,7 @@ class Hostile:
         self.answer = Answer(b"")
         self.asked: list[int] = []
         self.change: dict[str, Json] = {}
-        #: What watchers are told, and how many there were.
+        #: The lines that watchers get, and the number of watchers.
         self.events = Answer(b"")
         self.watched = 0
         node = self
@@ -183,7 +183,7 @@ class Hostile:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def begin_anew(self, bad: int | None, answer: Answer) -> None:
-        """Give that answer on that route, and no other knowledge of what was asked before."""
+        """Give this answer on this route from now on, and forget earlier requests."""
         self.bad, self.answer = bad, answer
         self.asked.clear()
         self.change.clear()
@@ -235,7 +235,7 @@ class Hostile:
 
 
 def bodies() -> Iterator[bytes]:
-    """What may be well-formed JSON, and is the answer to nothing."""
+    """Yield bodies that may be well-formed JSON, and answer nothing."""
     values: tuple[Json, ...] = (
         None,
         True,
@@ -262,7 +262,7 @@ def bodies() -> Iterator[bytes]:
 
 
 def mutations(value: Json) -> Iterator[Json]:
-    """A JSON with one part of it replaced or taken away, for each part and each replacement."""
+    """Yield a JSON with one part replaced or removed, for each part and each replacement."""
     yield from (None, True, -1, 0.5, 10**30, 1e308, -1e308, "x", "", [], {}, [None], [[]], {"x": {}}, [{}])
     if isinstance(value, dict):
         for key, part in value.items():

@@ -1,7 +1,7 @@
-"""`python hostile_registry.py PORT FILE`: a registry that says what is in a file, to whoever follows its events.
+"""`python hostile_registry.py PORT FILE`: a registry that sends a file to every client that follows events.
 
-Each line of the file is an event as a node would send it, or anything else, and is sent as it stands; what is added to
-the file later is sent then. It answers the driver's other questions as a node does.
+Each line of the file is an event as a node would send it, or anything else, and is sent unchanged; lines that are added
+later are sent then. It answers the driver's other requests as a node does.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Registry(BaseHTTPRequestHandler):
             time.sleep(0.05)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name is the library's
-        """Nobody reads it."""
+        """Log nothing."""
 
 
 def ended(_number: int, _frame: FrameType | None) -> None:

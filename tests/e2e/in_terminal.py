@@ -1,6 +1,6 @@
 """`python in_terminal.py COMMAND …` runs a command in a terminal of its own, and closes that on SIGUSR1.
 
-It ends with the status of the command, 128 + N where signal N ended it.
+It exits with the status of the command, 128 + N if signal N ended it.
 """
 
 import os

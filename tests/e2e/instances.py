@@ -1,7 +1,7 @@
-"""Instances as careful clients would keep them registered: they renew, and turn to the next node where one fails.
+"""Instances as careful clients keep them registered: they renew, and ask the next node if one fails.
 
-The promises hold for who renews in time. So an instance takes down when each renewal was sent and accepted, and a test
-that loses one can tell whether its client kept its side.
+The promises hold for clients that renew in time. So an instance records when each renewal was sent and accepted, and a
+test that loses one can tell whether its client was in time.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from twisted.python.failure import Failure
 
 from tests.e2e.nodes import PATIENCE_S, Node, pause
 
-#: Short, to be quick; and yet a busy machine's pauses stay well below 1.5 intervals.
+#: Short, so that tests are quick; but pauses of a busy machine stay well below 1.5 intervals.
 INTERVAL_S = 0.4
 TTL_S = 6.0
 
-#: How often a careful client renews, and how long it waits for an answer before it turns to another node.
+#: The time between renewals of a careful client, and its time limit before it asks another node.
 EVERY_S = 0.4 * TTL_S
 TIMEOUT_S = 0.2 * TTL_S
 
-#: Between two tries where no node answers at all.
+#: The pause between two attempts while no node answers.
 AGAIN_S = 0.05
 
-#: What a node that dies, stands still or is not there does to a request.
+#: Errors of a request to a node that dies, is stopped or does not run.
 FAILURES = (ConnectError, ConnectingCancelledError, ConnectionLost, defer.TimeoutError)
 
-#: The beginning of a response: its status, and how long its body is.
+#: The beginning of a response: its status, and the length of its body.
 HEAD = re.compile(rb"HTTP/1.1 (\d+) .*?\r\nContent-Length: (\d+)(?=\r\n).*?\r\n\r\n", re.DOTALL | re.IGNORECASE)
 
 
 class Connection(Protocol):
-    """A client's connection to a node, for one request after the other. Hundreds of them cost next to nothing."""
+    """A client's connection to a node, for one request at a time. Hundreds of them cost very little."""
 
     transport: Any
 
@@ -52,7 +52,7 @@ class Connection(Protocol):
         self._received = b""
 
     def request(self, method: str, path: str) -> Deferred[int]:
-        """Send a request without a body; returns the status of the answer."""
+        """Send a request without a body; return the status of the answer."""
         self._answered = Deferred()
         self._received = b""
         self.transport.write(f"{method} {path} HTTP/1.1\r\nHost: bender\r\nContent-Length: 0\r\n\r\n".encode())
@@ -74,7 +74,7 @@ class Connection(Protocol):
 
 @frozen
 class Renewal:
-    """One that a node accepted."""
+    """A renewal that a node accepted."""
 
     sent_at_s: float
     accepted_at_s: float
@@ -103,19 +103,19 @@ class Instance:
     _stopped: bool = False
 
     async def start(self) -> None:
-        """Register, and keep registered from then on."""
+        """Register, and stay registered."""
         await self.renew()
         self._running = Deferred.fromCoroutine(self._run())
 
     async def stop(self) -> Renewal:
-        """Renew no more, after a last time now."""
+        """Renew once more now, and then never again."""
         await self.die()
         self._stopped = False
         await self.renew()
         return self.renewals[-1]
 
     async def die(self) -> None:
-        """Renew no more."""
+        """Stop renewing."""
         self._stopped = True
         if self._running is not None:
             self._running.cancel()
@@ -125,7 +125,7 @@ class Instance:
             connection.transport.abortConnection()
 
     async def renew(self) -> None:
-        """Renew once, at whichever node accepts it first; an `AssertionError` where none does."""
+        """Renew once, at the first node that accepts it. Raises `AssertionError` if none does."""
         ends_at_s = time.monotonic() + PATIENCE_S
         while not await self._renew_at(self.nodes[self._at % len(self.nodes)]):
             self._at += 1
@@ -139,7 +139,7 @@ class Instance:
         return f"/{self.id.replace('registration', 'registrations', 1)}"
 
     def gap_s_max(self) -> float:
-        """The longest that the nodes may have had to wait for a renewal."""
+        """Return the longest time that the nodes may have waited for a renewal."""
         return max((after.accepted_at_s - before.sent_at_s for before, after in pairwise(self.renewals)), default=0.0)
 
     async def _run(self) -> None:
@@ -153,7 +153,7 @@ class Instance:
             return
 
     async def _renew_at(self, node: Node) -> bool:
-        """Whether this node accepts it in time."""
+        """Renew at this node; return whether it accepts that in time."""
         sent_at_s = time.monotonic()
         try:
             status = await Deferred.fromCoroutine(self._post(node)).addTimeout(TIMEOUT_S, reactor)
@@ -188,7 +188,7 @@ class Crowd:
     async def add(
         self, name: str, *, first: int = 0, nodes: Sequence[Node] = (), every_s: float = EVERY_S, rotates: bool = False
     ) -> Instance:
-        """Start one more instance, at the node with number `first`; with `nodes` it knows only those."""
+        """Start an instance, at the node with number `first`; with `nodes` it knows only those."""
         known = [*(nodes or self.nodes)]
         port = 1 + len(self.instances)
         id_ = f"registration/{name}/1.0/10.0.0.1/{port}"
@@ -203,14 +203,14 @@ class Crowd:
         return {instance.id for instance in self.instances}
 
     def assert_kept_their_side(self, ttl_s: float = TTL_S) -> None:
-        """Each of them got a renewal in within every ttl, or the test says nothing about the nodes."""
+        """Check that each renewed within every ttl; otherwise the test proves nothing about the nodes."""
         late = {i.id: i.gap_s_max() for i in self.instances if i.gap_s_max() >= ttl_s}
         assert not late, f"these clients did not renew in time, the machine may be overloaded: {late}"
 
 
 @asynccontextmanager
 async def crowd(nodes: Sequence[Node]) -> AsyncIterator[Crowd]:
-    """Instances that live as long as this context, and are known wherever they renew."""
+    """Instances that last as long as this context, and are known at every node where they renew."""
     crowd = Crowd(nodes)
     try:
         yield crowd

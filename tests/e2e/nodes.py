@@ -1,4 +1,4 @@
-"""Nodes as real processes on this machine, each on ports of its own. Every wait for them has an end."""
+"""Nodes as real processes on this machine, each on its own ports. Every wait for them is limited."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from tests.e2e.forking import Forked, Forks, forks
 
 ROOT = Path(__file__).parents[2]
 
-#: A guard against what hangs: nothing here takes as long, also on a machine that is slow and busy with something else.
+#: The time limit for a process that hangs: nothing here takes as long, also on a slow and busy machine.
 PATIENCE_S = 60.0
 
-#: Between two looks at whether something is the case yet.
+#: The pause between two checks of a condition.
 LOOK_S = 0.02
 
 
 async def pause(seconds: float) -> None:
-    """Let time pass, while clients and processes go on."""
+    """Let time pass while clients and processes go on."""
     await deferLater(reactor, seconds)
 
 
 async def until(what: str, true: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
-    """Wait till something is true; an `AssertionError` says `what` where it does not become so."""
+    """Wait until a condition holds. Raises `AssertionError` with `what` if it never does."""
     ends_at = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < ends_at, f"not within {within_s} s: {what}"
@@ -47,7 +47,7 @@ async def until(what: str, true: Callable[[], bool], within_s: float = PATIENCE_
 
 
 async def agreed(nodes: Sequence[Node], within_s: float = PATIENCE_S) -> None:
-    """Wait till all nodes have the same state."""
+    """Wait until all nodes have the same state."""
     ends_at = time.monotonic() + within_s
     while len({(await node.call("GET", "/status")).body["digest"] for node in nodes}) > 1:
         assert time.monotonic() < ends_at, f"not the same state on all nodes within {within_s} s"
@@ -55,10 +55,10 @@ async def agreed(nodes: Sequence[Node], within_s: float = PATIENCE_S) -> None:
 
 
 class Ports:
-    """Port numbers of 127.0.0.1 that nobody else is handed, in this process or another.
+    """Port numbers of 127.0.0.1 that no other test gets, in this process or another.
 
-    They lie below those that the system gives to outgoing connections. The first of each block of a hundred is its
-    lock: whoever has bound it may use the others, and the system frees it when he ends.
+    They are below those that the system gives to outgoing connections. The first port of each block of a hundred is its
+    lock: the process that has bound it may use the others, and the system frees it when the process ends.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Ports:
         raise AssertionError("all blocks of ports are taken")
 
     def take(self) -> int:
-        """A port on which nobody listens."""
+        """Return a port on which no program listens."""
         return next(port for port in self._left if _can_listen(port))
 
     def close(self) -> None:
@@ -93,21 +93,21 @@ def _can_listen(port: int) -> bool:
 
 @frozen
 class Answer:
-    """What a node answered: the status and, decoded, the JSON; None where there was no body."""
+    """The answer of a node: its status and its decoded JSON, None if there was no body."""
 
     status: int
     body: Any
 
 
 def twistd() -> list[str]:
-    """The command that starts `twistd` in the foreground, which leaves no file behind."""
+    """Return the command that starts `twistd` in the foreground, without files."""
     return [sys.executable, str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile="]
 
 
 def environment() -> dict[str, str]:
-    """That of this process, with the checkout on Python's path, where it may stand already.
+    """Return the environment of this process, with the checkout on Python's path.
 
-    Output is buffered, as it is for most users: without that, some errors of writing happen at other moments.
+    Output is buffered, as for most users; unbuffered, some errors of writing would happen at other times.
     """
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     variables.pop("PYTHONUNBUFFERED", None)
@@ -116,7 +116,7 @@ def environment() -> dict[str, str]:
 
 @define(eq=False)
 class Node:
-    """One node: its process, and what it takes to start it again in the same place.
+    """A node: its process, and everything needed to start it again in the same place.
 
     `options` are those of the command line, without the dashes; those that are None are left to their defaults, and
     `more` is given as it is. The process is forked, unless there is a `command` to start, or `variables` of its own.
@@ -140,7 +140,7 @@ class Node:
 
     @property
     def exchange(self) -> str:
-        """The address under which its peers know it."""
+        """Return the address at which its peers know it."""
         return f"127.0.0.1:{self.exchange_port}"
 
     @property
@@ -177,12 +177,12 @@ class Node:
                 env=self.variables or environment(),
                 stdout=log,
                 stderr=stderr,
-                # A shell has what it runs in the background ignore Ctrl-C, and so would the node.
+                # A shell makes its background processes ignore Ctrl-C, and so would the node.
                 preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
             )
 
     async def ready(self, within_s: float = PATIENCE_S) -> None:
-        """Wait till it has heard from its peers."""
+        """Wait until it is ready."""
         ends_at = time.monotonic() + within_s
         while not await self._is_ready():
             assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}: {self.stderr}"
@@ -196,7 +196,7 @@ class Node:
             return False
 
     async def call(self, method: str, path: str, body: Any = None, timeout_s: float = PATIENCE_S) -> Answer:
-        """One request, on a connection of its own."""
+        """Send a request on a new connection, and return the answer."""
         response = await treq.request(
             method,
             self.api_url + path,
@@ -209,21 +209,21 @@ class Node:
         return Answer(response.code, json.loads(content) if content else None)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """Send it a signal, without waiting for anything."""
+        """Send it a signal, without waiting."""
         self.process.send_signal(number)
 
     async def ended(self, within_s: float = PATIENCE_S) -> int:
-        """Wait till the process is gone; returns its status, negative where a signal ended it."""
+        """Wait until the process has ended; return its status, negative if a signal ended it."""
         await until(f"{self.name} ends", lambda: self.process.poll() is not None, within_s)
         return self.process.wait()
 
     async def stop(self) -> int:
-        """Let it leave the cluster and end."""
+        """Make it leave the cluster and end."""
         self.kill(signal.SIGTERM)
         return await self.ended()
 
     async def restart(self) -> None:
-        """Let it leave, where it has not ended yet, and come back as a new incarnation."""
+        """Make it leave, unless it has ended, and start it as a new incarnation."""
         if self.process.poll() is None:
             await self.stop()
         self.start()
@@ -240,11 +240,11 @@ class Cluster:
     forks: Forks = field(factory=forks)
 
     async def __call__(self, count: int, **options: Any) -> list[Node]:
-        """Start nodes with these options, as peers of each other, and wait till all are ready."""
+        """Start nodes with these options, as peers of each other, and wait until all are ready."""
         return await self.start([self.node(**options) for _ in range(count)])
 
     async def start(self, nodes: list[Node]) -> list[Node]:
-        """Start these nodes as peers of each other, and wait till all are ready."""
+        """Start these nodes as peers of each other, and wait until all are ready."""
         for node in nodes:
             peers = ",".join(peer.exchange for peer in nodes if peer is not node)
             node.options = {"peers": peers or None, **node.options}
@@ -254,14 +254,14 @@ class Cluster:
         return nodes
 
     def node(self, **options: Any) -> Node:
-        """One that is not started yet; n1, n2 and so on are their names."""
+        """Make a node that is not started yet; names are n1, n2 and so on."""
         api, exchange, events = (self.ports.take() for _ in range(3))
         node = Node(f"n{len(self.nodes) + 1}", self.folder, api, exchange, events, options, self.forks)
         self.nodes.append(node)
         return node
 
     def end(self) -> None:
-        """End what still runs, however it is."""
+        """End all processes that still run."""
         for node in self.nodes:
             if hasattr(node, "process"):
                 node.process.kill()

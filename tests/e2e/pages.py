@@ -1,4 +1,4 @@
-"""What a page has its reader do: its blocks, and the notes that a comment of Markdown before one has for its test.
+"""The blocks of a page, and the notes for the test in a Markdown comment before a block.
 
 Whoever reads the page does not see the notes, and should not need them:
 
@@ -39,7 +39,7 @@ class Block:
 
 
 def blocks(page: str) -> Iterator[Block]:
-    """All blocks of a page, in order. A `ValueError` tells of a note that nobody knows."""
+    """Return all blocks of a page, in order. Raises `ValueError` for an unknown note."""
     notes: dict[str, str] = {}
     for token in MarkdownIt().parse(page):
         line = token.map[0] + 2 if token.map else 0
@@ -65,7 +65,7 @@ def _notes(token: Token) -> dict[str, str]:
 
 
 def like(block: Block) -> re.Pattern[str]:
-    """What matches the output that a block shows.
+    """Return a pattern for the output that a block shows.
 
     `...` stands for anything, and so does `"...": "..."` for any parts of an object. In JSON white space does not
     count, elsewhere it does not count how much there is.
@@ -79,5 +79,5 @@ def like(block: Block) -> re.Pattern[str]:
 
 
 def _words(text: str) -> str:
-    """These words, with any white space between them."""
+    """Return a pattern for these words, with any white space between them."""
     return r"\s+".join(map(re.escape, text.split()))

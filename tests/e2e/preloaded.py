@@ -31,19 +31,19 @@ import bender.cli
 
 COMMANDS: dict[str, Callable[[], Any]] = {"bender": bender.cli.main, "twistd": twistd.run}
 
-#: What some modules import only when they run.
+#: Modules that others import only when they run.
 MORE = ["treq", "twisted.application.strports", "twisted.logger", "twisted.web.client"]
 
 REACTOR = "twisted.internet.reactor"
 
 DESCRIPTORS = 5
 
-#: Nothing that is forked has as many descriptors at its beginning.
+#: More descriptors than a forked process has at its start.
 DESCRIPTORS_MAX = 4096
 
 
 class Forking:
-    """The loop of the parent. A command that is forked leaves it as the result of `run`."""
+    """The loop of the parent. A forked command leaves it as the result of `run`."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -53,7 +53,7 @@ class Forking:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def run(self) -> Callable[[], Any]:
-        """Serve until the other end is closed; returns in each child, with what it has to run."""
+        """Serve until the other end is closed. Returns in each child, with the command that it has to run."""
         looks = select.poll()
         for descriptor in (self._control.fileno(), self._wakes):
             looks.register(descriptor, select.POLLIN)
@@ -93,7 +93,7 @@ class Forking:
         return None
 
     def _become(self, wanted: dict[str, Any], streams: list[int]) -> None:
-        """Make this child what a fresh process would be."""
+        """Make this child equal to a fresh process."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -101,7 +101,7 @@ class Forking:
         os.setpgid(0, 0)
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
-        # What the streams are (a file, a pipe, a terminal) is found out when they are opened.
+        # Opening a stream detects its kind (a file, a pipe, a terminal).
         ends = {
             "stdin": open(0, encoding=sys.stdin.encoding, closefd=False),  # noqa: SIM115
             "stdout": open(1, "w", encoding=sys.stdout.encoding, closefd=False),  # noqa: SIM115
@@ -123,10 +123,10 @@ class Forking:
 
 
 def preload() -> None:
-    """Import all of `bender`, and what `twistd` looks for.
+    """Import all of `bender`, and everything that `twistd` loads.
 
-    Klein imports the reactor, for a method that nobody uses here. It is given another module in its place, for each
-    command has to make a reactor of its own.
+    Klein imports the reactor, for a method that is not used here. It gets a substitute, because each command has to
+    make its own reactor.
     """
     other = sys.modules[REACTOR] = ModuleType(REACTOR)
     names = [each.name for each in pkgutil.walk_packages(bender.__path__, "bender.")]

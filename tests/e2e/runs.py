@@ -1,4 +1,4 @@
-"""`bender run` as a process, with a service of `serving.py` or any other command in it."""
+"""`bender run` as a process, with a service of `serving.py` or another command in it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from attrs import define, field
 from tests.e2e.forking import Forked, forks
 from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Cluster, Node, environment, pause, until
 
-#: What Python and the loader read when a process starts.
+#: Variables that Python and the loader read when a process starts.
 READ_AT_THE_START = {"LD_PRELOAD", "PYTHONPATH"}
 
 SERVING = str(ROOT / "tests/e2e/serving.py")
 
 
 def bender() -> list[str]:
-    """The command line of this checkout."""
+    """Return the command line of this checkout."""
     return [sys.executable, "-c", "from bender.cli import main; main()"]
 
 
 async def one(shared: Cluster) -> Node:
-    """Return the node that these tests share; what runs there is told apart by its port."""
+    """Return the node that these tests share; instances there differ in their port."""
     if not shared.nodes:
         await shared(1)
     return shared.nodes[0]
@@ -38,7 +38,7 @@ async def one(shared: Cluster) -> Node:
 
 @define(eq=False)
 class Run:
-    """One `bender run`. Its service, if there is one, has a folder of its own and the port."""
+    """A `bender run`. Its service, if there is one, has a separate folder and the port."""
 
     folder: Path
     nodes: Sequence[str]
@@ -50,7 +50,7 @@ class Run:
         return f"registration/web/1/127.0.0.1/{self.port}"
 
     def arguments(self, *options: str) -> list[str]:
-        """Those that name the instance."""
+        """Return the arguments that name the instance."""
         return ["run", "--app=web", "--version=1", f"--port={self.port}", f"--node={','.join(self.nodes)}", *options]
 
     def start(
@@ -61,7 +61,7 @@ class Run:
         stdout: int | IO[bytes] | None = None,
         **given: Any,
     ) -> None:
-        """Run a command; what it and `bender run` print goes to files, unless `stdout` is said.
+        """Run a command; its output and that of `bender run` go to files, unless `stdout` is given.
 
         `inside` is a command that runs all of it; `program` is Python that stands for `bender`. Without them, and
         without variables that are Python's own, the process is forked.
@@ -89,7 +89,7 @@ class Run:
             )
 
     def serve(self, *behaviours: str, options: Sequence[str] = ("--host=127.0.0.1",), **given: Any) -> None:
-        """Run a service that behaves so."""
+        """Run a service with these behaviours."""
         self.start(sys.executable, SERVING, str(self.port), str(self.folder), *behaviours, options=options, **given)
 
     @property
@@ -101,11 +101,11 @@ class Run:
         return (self.folder / "stderr").read_text("utf-8")
 
     async def printed(self, text: str) -> None:
-        """Wait until this is on stderr."""
+        """Wait until this text is on stderr."""
         await until(f"it prints {text!r}", lambda: text in self.stderr)
 
     def noted(self) -> list[str]:
-        """What the service noted, without the times."""
+        """Return the notes of the service, without the times."""
         return [line.split(" ", 1)[1] for line in self._lines()]
 
     def noted_at(self, what: str) -> float:
@@ -146,7 +146,7 @@ class Run:
         return self.process.wait()
 
     def end(self) -> None:
-        """End what still runs: the process, and the service that it would leave behind."""
+        """End the process, and the service that it would leave behind."""
         if hasattr(self, "process"):
             self.process.kill()
             self.process.wait(PATIENCE_S)

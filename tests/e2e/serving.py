@@ -1,7 +1,7 @@
-"""`python serving.py PORT FOLDER [BEHAVIOUR …]`: what services do, good and bad, for `bender run` to cope with.
+"""`python serving.py PORT FOLDER [BEHAVIOUR …]`: a service with good or bad behaviour, for tests of `bender run`.
 
-It serves HTTP, and answers with 500 while there is a file `ill` in its folder. What it notices it notes in the file
-`noted` there, a line each with the time before it: signals by name, and the end of what it does on SIGTERM.
+It serves HTTP, and answers with 500 while there is a file `ill` in its folder. It appends to the file `noted` there, a
+line each with the time: signals by name, and the end of its reaction to SIGTERM.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Page(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """It says nothing."""
+        """Log nothing."""
 
 
 def main() -> None:
@@ -50,12 +50,12 @@ def main() -> None:
     if "late" in BEHAVIOURS:
         time.sleep(1)
     if "forks" in BEHAVIOURS:
-        for _ in range(2):  # as daemons do, for which nobody is to wait
+        for _ in range(2):  # like a daemon, for which nobody waits
             if os.fork():
                 os._exit(0)
             if os.getsid(0) != os.getpid():
                 os.setsid()
-        note(f"begins {os.getpid()}")  # for whoever ends what is left
+        note(f"begins {os.getpid()}")  # so that the test can end it
     if "mute" in BEHAVIOURS:
         os.close(1)
         os.close(2)

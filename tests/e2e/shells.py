@@ -1,4 +1,4 @@
-"""Somebody's shell, in which `bender` is typed, and what one needs to know of nodes to do so."""
+"""A shell in which tests run `bender`, and helpers for registrations and nodes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEB = "web/1.2.0/10.0.0.5/8080"
 
 
 class Shell:
-    """Somebody's shell: a home of their own, and variables."""
+    """A user's shell: a home and variables."""
 
     def __init__(self, home: Path, forks: Forks) -> None:
         self.home = home
@@ -32,7 +32,7 @@ class Shell:
                 del self.variables[name]
 
     def bender(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """What became of a command in a pipe. It is a fresh process if it has variables of its own."""
+        """Run a command with pipes, and return its result. It is a fresh process if it has its own variables."""
         if not variables:
             ended = self._forks(arguments, self.variables)
             return subprocess.CompletedProcess(arguments, ended.status, ended.stdout, ended.stderr)
@@ -51,13 +51,13 @@ class Shell:
         stdout: int | IO[bytes] = subprocess.PIPE,
         stderr: int | IO[bytes] = subprocess.PIPE,
     ) -> Forked:
-        """A command that takes a while."""
+        """Start a command that takes a while."""
         process = self._forks.start("bender", arguments, self.variables, stdout=stdout, stderr=stderr, text=True)
         self._begun.append(process)
         return process
 
     def end(self) -> None:
-        """End the commands that still run, because a test has failed before it ended them."""
+        """End the commands that still run because a test failed before it ended them."""
         for process in self._begun:
             process.kill()
             process.wait(PATIENCE_S)
@@ -66,13 +66,13 @@ class Shell:
                     stream.close()
 
     def done(self, *arguments: str, **variables: str) -> str:
-        """What a command printed that did what it was told, and had nothing to say besides."""
+        """Return the output of a command that succeeds and prints nothing on stderr."""
         end = self.bender(*arguments, **variables)
         assert (end.returncode, end.stderr) == (0, ""), end.stderr
         return end.stdout
 
     def written(self, where: str, *arguments: str) -> tuple[int, str]:
-        """The status of a command whose output goes somewhere, as a shell writes it, and what is on stderr."""
+        """Return the status and stderr of a command whose output is redirected, as written in a shell."""
         script = f'"$@" {where}; exit "${{PIPESTATUS[0]}}"'
         end = subprocess.run(
             ["bash", "-c", script, "bash", BENDER, *arguments],
@@ -85,11 +85,11 @@ class Shell:
         return end.returncode, end.stderr
 
     def table(self, *arguments: str) -> list[list[str]]:
-        """The words of each line but the first, which has the columns."""
+        """Return the words of each line except the first, which has the columns."""
         return [line.split() for line in self.done(*arguments).splitlines()[1:]]
 
     def terminal(self, *arguments: str, columns: int = 120, **variables: str) -> pexpect.spawn[str]:
-        """A command on a terminal."""
+        """Start a command on a terminal."""
         return pexpect.spawn(
             BENDER,
             [*arguments],
@@ -100,7 +100,7 @@ class Shell:
         )
 
     def shown(self, *arguments: str, columns: int = 120, **variables: str) -> str:
-        """All that a command shows on a terminal."""
+        """Return everything that a command shows on a terminal."""
         child = self.terminal(*arguments, columns=columns, **variables)
         child.expect(pexpect.EOF)
         child.close()
@@ -109,17 +109,17 @@ class Shell:
 
 
 def is_sentence(text: str) -> bool:
-    """Whether there is one line, and that a sentence of bender's."""
+    """Whether the text is one line, and a sentence of bender."""
     return bool(re.fullmatch(r"bender: .*[^.\s]\.\n", text))
 
 
 async def registered(node: Node, path: str = WEB, **terms: Any) -> None:
-    """An instance that is there, whoever brought it."""
+    """Register an instance."""
     assert (await node.call("POST", f"/registrations/{path}", {"ttl": 60, **terms})).status == 200
 
 
 async def empty(shared: Cluster) -> Node:
-    """Return the node that tests share, after removing what others have registered and set there."""
+    """Return the node that tests share, after removing registrations and settings of other tests."""
     if not shared.nodes:
         await shared(1)
     (node,) = shared.nodes
@@ -131,5 +131,5 @@ async def empty(shared: Cluster) -> Node:
 
 
 def at(*nodes: Node) -> str:
-    """The option that names nodes."""
+    """Return the option that names these nodes."""
     return "--node=" + ",".join(f"127.0.0.1:{node.api_port}" for node in nodes)

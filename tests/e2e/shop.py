@@ -1,9 +1,9 @@
-"""`python shop.py PORT NAME`: an instance as services are, for load balancers to send requests to.
+"""`python shop.py PORT NAME`: an ordinary instance, to which load balancers send requests.
 
-`GET /` is answered with its name. `GET /seen` says how many of these there were, and when the last one came, by the
-monotonic clock, which all processes of a machine share; and which host the last health check asked for. After
-`POST /ill` its health check and all else fails, until `POST /well`. It ends at SIGTERM at once: who stops it has to see
-to it first that nobody asks it any more.
+`GET /` is answered with its name. `GET /seen` returns the number of these, the time of the last one by the monotonic
+clock, which all processes of a machine share, and the host that the last health check asked for. After `POST /ill` its
+health check and everything else fails, until `POST /well`. It ends at SIGTERM at once: a test has to stop requests to
+it first.
 """
 
 from __future__ import annotations

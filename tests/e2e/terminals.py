@@ -1,4 +1,4 @@
-"""A terminal with a shell in it, or with Python, in which a page's blocks are typed as their reader would."""
+"""A terminal with a shell or Python, in which the blocks of a page are typed as a reader would."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from pathlib import Path
 import pexpect
 from attrs import define, field
 
-#: Nothing that a page shows takes longer.
+#: The time limit for output that a page shows.
 PATIENCE_S = 20.0
 
-#: What has ended has printed all, but for what it left in the background.
+#: The wait for output of background processes after a command has ended.
 LATE_S = 1.0
 
 LOOK_S = 0.05
 
-#: What is read at a time of a terminal that nobody waits for. One piece has 4 KiB.
+#: Pieces to read at a time from a terminal that no test waits for, of 4 KiB each.
 PIECES_MAX = 100
 
-#: What neither a page nor a program prints: it stands around what a terminal says to its test, a command that failed
-#: or, as the prompt, nothing.
+#: A mark that no page or program prints: it encloses messages of the terminal to its test, a command that failed or, as
+#: the prompt, nothing.
 MARK = "\x1e"
 SAID = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 
-#: A block is one file for the shell, so that only one prompt comes after it. It goes on after a command that fails, as
-#: in life.
+#: A block is one file for the shell, so that only one prompt follows it. It goes on after a command that fails, as in
+#: an interactive shell.
 SHELL = ["bash", "--noprofile", "--norc", "--noediting"]
 SHELL_BEGINS = f"""trap 'printf "{MARK}%s: status %s{MARK}" "$BASH_COMMAND" "$?" >/dev/tty' ERR\n"""
 
-#: Python reads the names of such files, for its own prompts would come between the lines of a block.
+#: Python reads the names of such files, because its own prompts would come between the lines of a block.
 PYTHON = [
     sys.executable,
     "-c",
@@ -52,23 +52,23 @@ while True:
 
 
 class NotSo(Exception):
-    """Something is not as the page says."""
+    """Output differs from the page."""
 
 
 @define(eq=False)
 class Terminal:
-    """What runs in it has a folder, an environment, and a person before it who may press Ctrl-C."""
+    """A terminal with a folder and an environment, where the test can press Ctrl-C."""
 
     language: str
     folder: Path
     variables: dict[str, str]
     scratch: Path
-    meanwhile: Callable[[], None] = lambda: None  # called again and again while this one is waited for
+    meanwhile: Callable[[], None] = lambda: None  # called repeatedly while this one is waited for
     _child: pexpect.spawn[str] = field(init=False)
     _screen: str = ""
     _shown: int = 0
     _failed: list[str] = field(factory=list)
-    is_idle: bool = False  # what was typed last has ended
+    is_idle: bool = False  # the last input has ended
 
     def __attrs_post_init__(self) -> None:
         command, *arguments = SHELL if self.language == "sh" else PYTHON
@@ -84,9 +84,9 @@ class Terminal:
         self._wait(lambda: self.is_idle, "no prompt")
 
     def type(self, text: str, until: str | None = None, *, may_fail: bool = False) -> None:
-        """Type this, after Ctrl-C if something runs still; returns when it has ended, or has printed `until`.
+        """Type this, after Ctrl-C if something still runs; return when it has ended, or has printed `until`.
 
-        It ends with status 0, or `NotSo` is raised.
+        Raises `NotSo` unless it ends with status 0.
         """
         if not self.is_idle:
             self._child.sendintr()
@@ -102,8 +102,8 @@ class Terminal:
             raise NotSo(f"{'; '.join(self._failed) or 'nothing failed'}. It printed:\n{self._screen}")
 
     def look(self) -> None:
-        """Take what it shows by now, for a program waits whose terminal takes nothing."""
-        with suppress(pexpect.TIMEOUT, pexpect.EOF):  # one that was closed is told of when it is used
+        """Read its present output, because a program blocks if nothing reads its terminal."""
+        with suppress(pexpect.TIMEOUT, pexpect.EOF):  # a closed terminal is reported at its next use
             for _ in range(PIECES_MAX):
                 self._read(self._child.read_nonblocking(65_536, 0))
 
@@ -113,7 +113,7 @@ class Terminal:
         self._child.sendline(f". {self.scratch}" if self.language == "sh" else str(self.scratch))
 
     def show(self, wanted: re.Pattern[str]) -> None:
-        """Wait till it shows this, below what was asked for before: all there is if what was typed has ended."""
+        """Wait until it shows this, below earlier matches: all its output if the last input has ended."""
 
         def shown() -> re.Match[str] | None:
             return (wanted.fullmatch if self.is_idle else wanted.search)(self._screen, self._shown)
@@ -137,7 +137,7 @@ class Terminal:
                 raise NotSo(f"the terminal was closed. It printed:\n{self._screen}") from None
 
     def _read(self, text: str) -> None:
-        """What the terminal says to its test is taken out. It may come in two pieces."""
+        """Remove messages to the test from the output. They can come in two pieces."""
         self._screen = (self._screen + text).replace("\r\n", "\n")
         for said in SAID.findall(self._screen):
             if said:

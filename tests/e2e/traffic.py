@@ -1,4 +1,4 @@
-"""Clients of a load balancer that ask without end, and take down what became of each request."""
+"""Clients of a load balancer that send requests continuously, and record the result of each."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from twisted.python.failure import Failure
 
 from tests.e2e.nodes import pause
 
-#: Nobody waits longer for a page.
+#: The time limit for a page.
 TIMEOUT_S = 5.0
 
-#: The beginning of a response, and how long its body is.
+#: The beginning of a response, and the length of its body.
 _HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n(?:.*\r\n)*?Content-Length: (\d+)\r\n(?:.*\r\n)*?\r\n", re.IGNORECASE)
 
 
 @frozen
 class Asked:
-    """One request. `answer` is what the instance said, its name; without a `status` there was none, and why not."""
+    """A request. `answer` is the name of the instance; without a `status` there was no answer, and it is the reason."""
 
     began_at_s: float
     ended_at_s: float
@@ -46,14 +46,14 @@ class _Connection(Protocol):
 
     def __init__(self) -> None:
         self.is_lost = False
-        #: Whether it was closed without a word of the answer to a request that was not its first.
+        #: Whether it was closed without any byte of the answer to a request that was not its first.
         self.was_idle = False
         self._asked = 0
         self._answered: Deferred[tuple[int, str]] | None = None
         self._received = b""
 
     def ask(self, path: str, headers: str) -> Deferred[tuple[int, str]]:
-        """Status and body of the answer."""
+        """Return status and body of the answer."""
         self._answered, self._received = Deferred(), b""
         self._asked += 1
         self.transport.write(f"GET {path} HTTP/1.1\r\nHost: shop.example\r\n{headers}\r\n".encode())
@@ -64,7 +64,7 @@ class _Connection(Protocol):
         head = _HEAD.match(self._received)
         if head and len(self._received) >= head.end() + int(head[2]):
             self._answer((int(head[1]), self._received[head.end() :].decode()))
-        elif b"\r\n\r\n" in self._received and head is None:  # HAProxy's own pages, after which it closes
+        elif b"\r\n\r\n" in self._received and head is None:  # HAProxy closes after its own pages
             self._answer((int(self._received[9:12]), "without a length"))
             self.transport.abortConnection()
 
@@ -94,10 +94,10 @@ class Traffic:
     clients: int = 8
     apart_s: float = 0.01
     path: str = "/"
-    #: With a line end after each.
+    #: Headers, each with a line end.
     headers: str = ""
     retrying: bool = False
-    #: By which certificates of servers are trusted; without it there is no TLS.
+    #: Trusts certificates of servers; without it there is no TLS.
     trusting: Any = None
     asked: list[Asked] = field(factory=list)
     _over: bool = False
@@ -108,21 +108,21 @@ class Traffic:
         return [asked for asked in self.asked if asked.failed]
 
     def since(self, at_s: float) -> list[Asked]:
-        """What began after a moment."""
+        """Return the requests that began after this time."""
         return [asked for asked in self.asked if asked.began_at_s > at_s]
 
     def answers(self, since_s: float = 0.0) -> Counter[str]:
-        """How many requests were answered by whom."""
+        """Count requests by the instance that answered."""
         return Counter(asked.answer for asked in self.since(since_s) if not asked.failed)
 
     async def until_asked(self, number: int) -> None:
-        """Wait for so many requests more."""
+        """Wait for this number of further requests."""
         until = len(self.asked) + number
         while len(self.asked) < until:
             await pause(0.02)
 
     def failing_s(self, since_s: float = 0.0) -> float:
-        """How long after a moment requests still failed; 0 if none did."""
+        """Return for how long after this time requests failed; 0 if none did."""
         return max((asked.ended_at_s - since_s for asked in self.since(since_s) if asked.failed), default=0.0)
 
     def start(self) -> None:
@@ -160,7 +160,7 @@ class Traffic:
 
 @asynccontextmanager
 async def traffic(port: int, **options: Any) -> AsyncIterator[Traffic]:
-    """Requests at a port for as long as this lasts."""
+    """Send requests to a port as long as this context lasts."""
     asking = Traffic(port, **options)
     asking.start()
     try:

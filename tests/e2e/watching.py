@@ -1,4 +1,4 @@
-"""What a careful subscriber of a node's event listener sees, over all of its connections.
+"""The events that a careful subscriber of a node receives, over all of its connections.
 
 A watcher keeps a list of what is online, as any reader of events would, and takes down whatever no node may ever say:
 an `online` for what is online already, an `offline` or `changed` for what is not. Where its connection ends it comes
@@ -25,14 +25,14 @@ from twisted.python.failure import Failure
 
 from tests.e2e.nodes import PATIENCE_S, Node, pause
 
-#: Between two attempts to reach a node that is not there.
+#: The pause between two attempts to reach a node.
 AGAIN_S = 0.05
 
-#: For one id these alternate.
+#: These alternate for one id.
 COMING = ("online", "created")
 GOING = ("offline", "removed")
 
-#: The `reason` that a watcher itself gives where a registration is missing in a new snapshot.
+#: The `reason` that a watcher itself gives if a registration is missing in a new snapshot.
 MISSING = "missing in a snapshot"
 
 
@@ -48,7 +48,7 @@ class Seen:
 
 
 class Lines(LineOnlyReceiver):
-    """One connection to an event listener, which hands on each event."""
+    """A connection to an event listener, which passes on each event."""
 
     delimiter = b"\n"
     MAX_LENGTH = 16_384
@@ -66,16 +66,16 @@ class Lines(LineOnlyReceiver):
 
 @define(eq=False)
 class Watcher:
-    """Follows one node for as long as the test lasts, whatever becomes of the node."""
+    """Follows one node during the whole test, also while the node does not run."""
 
     node: Node
     #: Registrations by id, and backends and frontends.
     online: dict[str, dict[str, Any]] = field(factory=dict)
     configured: dict[str, dict[str, Any]] = field(factory=dict)
     seen: list[Seen] = field(factory=list)
-    #: What a node must never say, in words.
+    #: Events that a node must never send, described.
     broken: list[str] = field(factory=list)
-    #: How often the node had to be listened to anew.
+    #: The number of new connections to the node.
     resets: int = 0
     _cursor: str | None = None
     _snapshot: dict[str, Seen] | None = None
@@ -87,22 +87,22 @@ class Watcher:
 
     @property
     def offline(self) -> list[Seen]:
-        """What went offline, in order."""
+        """Return the ids that went offline, in order."""
         return [seen for seen in self.seen if seen.event == "offline"]
 
     def of(self, id_: str) -> list[Seen]:
-        """What was said of one id, in order."""
+        """Return the events of one id, in order."""
         return [seen for seen in self.seen if seen.id == id_]
 
     def said(self, id_: str, event: str, reason: str | None = None) -> Seen | None:
-        """The last time that this was said of an id."""
+        """Return the time of the last such event of an id."""
         found = [s for s in self.of(id_) if s.event == event and (reason is None or s.reason == reason)]
         return found[-1] if found else None
 
     # Waiting.
 
     async def until(self, what: str, true: Callable[[Watcher], bool], within_s: float = PATIENCE_S) -> None:
-        """Wait for the event that makes something true; an `AssertionError` says `what` where none does."""
+        """Wait for the event that makes a condition hold. Raises `AssertionError` with `what` if none does."""
         if true(self):
             return
         waiting: Deferred[None] = Deferred()
@@ -114,7 +114,7 @@ class Watcher:
             del self._waiting[waiting]
 
     async def until_said(self, id_: str, event: str, reason: str | None = None, within_s: float = PATIENCE_S) -> Seen:
-        """Wait till this was said of an id, if it was not before."""
+        """Wait for such an event of an id, unless there was one before."""
         what = f"{event} {id_} ({reason or 'for any reason'})"
         await self.until(what, lambda _: self.said(id_, event, reason) is not None, within_s)
         seen = self.said(id_, event, reason)
@@ -122,7 +122,7 @@ class Watcher:
         return seen
 
     async def until_lists(self, ids: set[str], within_s: float = PATIENCE_S) -> None:
-        """Wait till this is online, and nothing else."""
+        """Wait until exactly this is online."""
         await self.until(f"{len(ids)} online", lambda _: self._synced and self.online.keys() == ids, within_s)
 
     def _fail(self, what: str, within_s: float) -> None:
@@ -132,7 +132,7 @@ class Watcher:
     # Connections.
 
     async def connect(self) -> None:
-        """Connect, and wait till all is known that was online before."""
+        """Connect, and wait until everything that was online before is known."""
         await self._connect()
         await self.until("synced", lambda _: self._synced)
 
@@ -156,7 +156,7 @@ class Watcher:
             Deferred.fromCoroutine(self._connect())
 
     def end(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._ended = True
         if self._lines is not None and self._lines.transport is not None:
             self._lines.transport.loseConnection()
@@ -174,7 +174,7 @@ class Watcher:
             self._sync()
         elif event not in ("hello", "tick"):
             self._take(said)
-        if event != "hello":  # that is the place to go on after only for who has no better one
+        if event != "hello":  # it is only the place to resume without a better one
             self._cursor = said.get("cursor", self._cursor)
         for waiting, true in tuple(self._waiting.items()):
             if not waiting.called and true():
@@ -191,8 +191,8 @@ class Watcher:
         elif self._synced:
             self._show(seen)
         else:
-            # A new connection tells everything from now on until it has read the subscription, which may begin earlier;
-            # so what comes again before `synced` counts where it came last.
+            # A new connection gets all events from now on until it has read the subscription, which may begin earlier;
+            # so an event that is repeated before `synced` counts at its last place.
             self._held.pop(said["cursor"], None)
             self._held[said["cursor"]] = seen
 
@@ -201,7 +201,7 @@ class Watcher:
         self._held.clear()
 
     def _sync(self) -> None:
-        """What was held is all there is up to now; and of a snapshot, what is not in it is gone."""
+        """Take the events that were held back; registrations that are missing in a snapshot are gone."""
         if self._snapshot is not None:
             now = time.monotonic()
             for id_, body in self.online.items():
@@ -234,7 +234,7 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(nodes: Sequence[Node]) -> AsyncIterator[list[Watcher]]:
-    """A watcher of each node. When the test is over, none of them may have heard what a node must never say."""
+    """Start a watcher of each node. Fails at the end if a node sent an event that it must never send."""
     watchers = [Watcher(node) for node in nodes]
     try:
         for watcher in watchers:

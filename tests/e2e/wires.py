@@ -1,7 +1,7 @@
 """Wires between nodes that can be cut, in pure Python and without privileges.
 
-Each node is given an address of its own for each of its peers, behind which this process listens and carries all bytes
-on to that peer. What the nodes advertise leads nowhere, so that they have no other way to each other. A cut wire
+Each node gets a separate address for each of its peers, where this process listens and forwards all bytes to that peer.
+The addresses that nodes advertise lead nowhere, so that they have no other way to each other. A cut wire
 carries nothing and closes nothing, like a network that loses all packets; when it heals, what was under way comes late.
 A long wire takes its time to carry anything.
 """
@@ -27,7 +27,7 @@ from tests.e2e.nodes import Cluster, Node
 
 
 class Relay(Protocol):
-    """One end of a call over a wire: the caller's, or with that one as `other` the far one."""
+    """One end of a connection over a wire: the caller's, or the far end with the caller's as `other`."""
 
     transport: Any
 
@@ -54,7 +54,7 @@ class Relay(Protocol):
         self._send(self._end)
 
     def _send(self, arrives: Callable[[], None]) -> None:
-        """Let something arrive at the other end of the wire, after all that was sent before it."""
+        """Deliver bytes at the other end of the wire, after all earlier bytes."""
         self._under_way.append(arrives)
         reactor.callLater(self._wire.delay_s, self._deliver)
 
@@ -71,7 +71,7 @@ class Relay(Protocol):
         self.carry()
 
     def carry(self) -> None:
-        """Pass on what has come in, unless the wire is cut."""
+        """Forward received bytes, unless the wire is cut."""
         if self._wire.is_cut or self._other is None:
             return
         self._other.transport.write(self._held)
@@ -83,7 +83,7 @@ class Relay(Protocol):
 
 @define(eq=False)
 class Wire:
-    """The way from one node to another; `port` is where the first one calls. It is `delay_s` long."""
+    """The connection from one node to another: the first node connects to `port`. Bytes take `delay_s`."""
 
     source: Node
     target: Node
@@ -95,12 +95,12 @@ class Wire:
     _listening: Any = None
 
     async def lay(self) -> None:
-        """Listen."""
+        """Start listening."""
         endpoint = TCP4ServerEndpoint(reactor, self.port, interface="127.0.0.1")
         self._listening = await endpoint.listen(Factory.forProtocol(lambda: Relay(self)))
 
     def call(self, relay: Relay) -> None:
-        """Connect the far end of a call, when that is possible."""
+        """Connect the far end of a call when that is possible."""
         if self.is_cut:
             self._calls.append(relay)
         else:
@@ -134,13 +134,13 @@ class Wires:
     wires: list[Wire]
 
     def cut(self, one_side: Sequence[Node], other_side: Sequence[Node]) -> None:
-        """Let nothing pass between two sides."""
+        """Cut all wires between two sides."""
         for wire in self.wires:
             ends = (wire.source, wire.target)
             wire.is_cut = any(node in one_side for node in ends) and any(node in other_side for node in ends)
 
     def heal(self) -> None:
-        """Let everything pass again."""
+        """Restore all wires."""
         for wire in self.wires:
             wire.heal()
 
@@ -149,8 +149,8 @@ class Wires:
 async def wired(
     cluster: Cluster, count: int, *, delay_s: float = 0.0, **options: Any
 ) -> AsyncIterator[tuple[list[Node], Wires]]:
-    """Start nodes that reach each other over wires alone, and wait till all are ready."""
-    # Nobody listens at these addresses, which are this machine's all the same.
+    """Start nodes that reach each other only over wires, and wait until all are ready."""
+    # These addresses are of this machine, but no program listens at them.
     nodes = [cluster.node(advertise=f"127.0.9.{number}", **options) for number in range(1, count + 1)]
     wires = [Wire(source, target, cluster.ports.take(), delay_s) for source, target in permutations(nodes, 2)]
     try:

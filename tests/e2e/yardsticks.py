@@ -1,7 +1,7 @@
-"""How late everything is on this machine at present, measured in the run that has to hold something against it.
+"""The present delays of this machine, measured in the same run as the bound that they are added to.
 
-A bound such as "offline within four seconds" says something of bender only beside what the machine does to all
-programs alike. A yardstick asks the same nodes something simple all the while. If the answer takes long, an event may
+A bound such as "offline within four seconds" measures bender only together with the delays that the machine causes for
+all programs. A yardstick sends a simple request to the same nodes all the time. If the answer takes long, an event may
 be late by several times as much, since it comes by way of several processes.
 """
 
@@ -16,23 +16,23 @@ from twisted.internet.defer import Deferred
 
 from tests.e2e.nodes import Node, pause
 
-#: Between two questions.
+#: The pause between two requests.
 APART_S = 0.2
 
-#: As many steps, each as late as the slowest answer, lie between what happens at one node and what is seen of it.
+#: The number of steps between an event at a node and its observation, each as late as the slowest answer.
 STEPS = 10
 
 
 @define
 class Yardstick:
-    """The longest that an answer took."""
+    """The longest time that an answer took."""
 
     slowest_s: float = 0.0
     is_over: bool = False
 
     @property
     def slack_s(self) -> float:
-        """Return what a bound may be exceeded by: hundredths of a second where nothing else runs."""
+        """Return the allowance on a bound: hundredths of a second if nothing else runs."""
         return STEPS * self.slowest_s
 
     async def measure(self, nodes: Sequence[Node]) -> None:
@@ -46,11 +46,11 @@ class Yardstick:
 
 @asynccontextmanager
 async def yardstick(nodes: Sequence[Node]) -> AsyncIterator[Yardstick]:
-    """Measure as long as this context lasts, at nodes that run all the while."""
+    """Measure as long as this context lasts, at nodes that run all that time."""
     measured = Yardstick()
     measuring = Deferred.fromCoroutine(measured.measure(nodes))
     try:
         yield measured
     finally:
-        measured.is_over = True  # to cancel a request that connects would be an error of its own
+        measured.is_over = True  # cancelling a request that still connects would be another error
         await measuring
