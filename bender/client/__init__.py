@@ -1,7 +1,7 @@
-"""bender from Python: ask any node, follow what changes, and keep instances registered.
+"""Use bender from Python: query any node, watch changes, and keep instances registered.
 
-`Client` asks, `Client.watch` follows, `Registrar` keeps registrations alive. All of it runs on Twisted's reactor, goes
-on at another node when one is away, and needs to be told of one node only.
+`Client` sends requests, `Client.watch` follows changes, `Registrar` keeps registrations alive. All of them run on
+Twisted's reactor, continue at another node when one is unreachable, and need the address of one node only.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs Twisted when it is first used: a command that asks one question does without."""
+    """Import the names that need Twisted on first use: a command that asks one question does not need them."""
     if name == "Registrar":
         from bender.client.registrar import Registrar  # noqa: PLC0415
 

@@ -1,9 +1,9 @@
-"""Asking nodes: whichever answers.
+"""Send requests to any node that answers.
 
-A request goes to the node that answered last and, where that does not answer or is not ready, to the next one, until
-all were tried once. All requests may be sent twice without harm: the second registers, renews, sets or removes what
-the first did; a rollback, which must not, carries the tag of what it was decided on. What a node refuses is not tried
-elsewhere.
+A request goes to the node that answered last. If that node does not answer or is not ready, the next node is asked,
+until all were tried once. All requests may be sent twice without harm: the second registers, renews, sets or removes
+the same as the first; a rollback carries the tag of the setting that it replaces, so it happens once. A request that a
+node refuses is not sent to another node.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from bender.client.watch import Watch
     from bender.net.reactor import Reactor
 
-#: What a node may take to answer; it needs a millisecond, and an interval when it is back from a pause.
+#: Time limit for an answer; a node needs a millisecond, and an interval after a pause.
 ANSWER_S_MAX = 5.0
 
 #: A list of 100,000 registrations has 50 MB, and 400 MB if each is as large as it may be.
@@ -68,19 +68,19 @@ _Object = TypeVar("_Object", bound=Backend | Frontend)
 
 
 class Client:
-    """Asks any of several nodes. All methods raise `Unavailable` where none answers, and `Refused` where one says no.
+    """Send requests to any of several nodes. All methods raise `Unavailable` if none answers, `Refused` if one refuses.
 
-    `nodes` are as `parse_nodes` gives them; of others `learn` finds out, unless `learns` is False. `token` is shown to
-    them, and `ca` are the certificates (PEM) of who signed theirs; what holds none raises `ValueError`. `author` is the
-    name under which histories show what the client sets, before its address. `answer_s_max`
-    is the seconds that each may take to answer. `shuffle` puts the nodes into the order in which they are tried, by
-    default a random one. `agent` is for tests.
+    `nodes` are as `parse_nodes` returns them; `learn` finds the other nodes, unless `learns` is False. `token` is sent
+    to the nodes. `ca` has the certificates (PEM) of the authorities that signed theirs; `ValueError` is raised if it
+    has none. `author` is the name that histories show for changes of this client, before its address. `answer_s_max`
+    is the number of seconds that each node has to answer. `shuffle` puts the nodes into the order in which they are
+    tried, by default a random one. `agent` is for tests.
 
-    A program without a reactor passes None for it and a `transport`, which knows the token and the certificates; such a
-    client follows no events. `seeking` finds a node that answers where nothing is to be changed.
+    A program without a reactor passes None for it, and a `transport` that knows the token and the certificates; such a
+    client cannot follow events. `seeking` finds a node that answers requests that change nothing.
 
-    A reactor that follows the wall clock is made to measure time by the monotonic clock, for all of the program, lest a
-    change of the wall clock hold up renewals and timeouts.
+    A reactor that follows the wall clock is switched to the monotonic clock, for the whole program: otherwise a change
+    of the wall clock would delay renewals and timeouts.
     """
 
     def __init__(
@@ -110,15 +110,15 @@ class Client:
         self._seeking = seeking
         self._answer_s_max = answer_s_max
         self._learns = learns
-        #: How many requests were sent, to whichever nodes.
+        #: The number of requests that were sent, to all nodes.
         self.requests = 0
-        #: How many of them have changed something, or may have.
+        #: The number of these requests that changed something, or may have.
         self.changes = 0
-        #: Called with each node that did not answer, and why, before the next one is tried. Set it to your own.
+        #: Called with each node that did not answer, and the reason, before the next node is tried. Assign your own.
         self.on_problem: Callable[[str, str], None] = lambda _node, _problem: None
 
     async def close(self) -> None:
-        """End the connections that are kept for the next request. More requests are possible afterwards."""
+        """Close the idle connections. More requests are possible afterwards."""
         await self.http.close()
 
     # Any request.
@@ -133,11 +133,11 @@ class Client:
         waiting_s: float = 0,
         within_s: float | None = None,
     ) -> Reply:
-        """Send any request of the API, and get the answer as it came.
+        """Send any request of the API, and return the answer as it came.
 
-        `path` is percent-encoded already and has the query in it, and `body` is sent as JSON. `waiting_s` is for how
-        long the request asks the node to wait before it answers, `within_s` what each may take if that is less than
-        usual.
+        `path` is percent-encoded and includes the query; `body` is sent as JSON. `waiting_s` is the time that the
+        request asks the node to wait before it answers. `within_s` limits the wait for each node, if it is less than
+        the usual limit.
         """
         limits = {"waiting_s": waiting_s, "within_s": within_s, "bytes_max": LIST_BYTES_MAX}
         _, reply = await self.read(lambda _: None, method, path, body, headers=headers, **limits)
@@ -146,9 +146,9 @@ class Client:
     async def read(
         self, read: Reader[_T], method: str, path: str, body: object = None, **limits: Any
     ) -> tuple[_T, Reply]:
-        """Send a request, and read the answer: its value, and how it came. The rest is as in `call`.
+        """Send a request, and return the value of the answer, and the answer as it came; see `call`.
 
-        A node from which nothing comes that can be read has given no answer.
+        An answer that cannot be read counts as none, and the next node is asked.
         """
         content = None if body is None else msgspec.json.encode(body)
         problems: dict[str, str] = {}
@@ -191,9 +191,9 @@ class Client:
         within_s: float | None = None,
         bytes_max: int = ANSWER_BYTES_MAX,
     ) -> Reply:
-        """Ask one node. Raises `NoAnswer` where it gives none, not now or not more; what it refuses is an answer.
+        """Ask one node. Raises `NoAnswer` if it does not answer or cannot serve now; a refusal is an answer.
 
-        All of the answer has to come in time, and in no more than `bytes_max`.
+        The whole answer has to arrive in time, and has at most `bytes_max` bytes.
         """
         self.requests += 1
         limit_s = min(self._answer_s_max, within_s or self._answer_s_max) + waiting_s
@@ -241,13 +241,13 @@ class Client:
         return await self._value(reader(Registration), "POST", "/registrations", sent, within_s=within_s)
 
     async def renew(self, id_: str) -> Registration:
-        """Renew an instance and change nothing of it. Raises `NotFound` where it is not registered (any more)."""
+        """Renew an instance and change nothing else. Raises `NotFound` if it is not registered, or no longer."""
         return await self._value(reader(Registration), "PUT", path_of(id_))
 
     async def renew_all(self, ids: Sequence[str], *, within_s: float | None = None) -> list[str]:
-        """Renew up to 1,000 instances at once; returns the ids that are not registered (any more).
+        """Renew up to 1,000 instances at once, and return the ids that are not registered, or no longer.
 
-        `within_s` is what each node may take before another one is asked, if that is less than usual.
+        `within_s` limits the wait for each node before the next is asked, if it is less than the usual limit.
         """
         return (await self._value(reader(Renewals), "POST", "/renewals", {"ids": ids}, within_s=within_s)).unknown
 
@@ -260,12 +260,12 @@ class Client:
         wait_s: float | None = None,
         within_s: float | None = None,
     ) -> Applied | None:
-        """Remove an instance. Raises `NotFound` where it is not registered (any more).
+        """Remove an instance. Raises `NotFound` if it is not registered, or no longer.
 
-        With `instance`, the token that it was registered with, raises `Succeeded` and removes nothing where another
-        instance has registered under the id since. `reason` is `check-failed` if that is why; events give it then.
-        With `wait_s` (up to 60) wait until all nodes have it, so many seconds at most, and return which have.
-        `within_s` is what each node may take beyond that, if it is less than usual.
+        With `instance`, the token of its registration, this raises `Succeeded` and removes nothing if another instance
+        has registered under the id since. `reason` may be `check-failed`; events then have this reason. With `wait_s`
+        (up to 60) this waits at most that many seconds until all nodes have applied the removal, and returns which
+        nodes have. `within_s` limits the wait for each node beyond that, if it is less than the usual limit.
         """
         sent = {"instance": instance, "reason": reason, "wait": None if wait_s is None else f"{wait_s:.3f}"}
         query = urlencode({name: value for name, value in sent.items() if value is not None})
@@ -281,63 +281,64 @@ class Client:
             raise
 
     async def registration(self, id_: str) -> Registration:
-        """An instance, if it is listed. Raises `NotFound` otherwise."""
+        """Return an instance. Raises `NotFound` if it is not listed."""
         return await self._value(reader(Registration), "GET", path_of(id_))
 
     async def registrations(
         self, app: str | None = None, version: str | None = None, *, meta: Mapping[str, str] | None = None
     ) -> list[Registration]:
-        """What is listed, in order of id: all, or of an app, or of a version of it.
+        """Return the listed instances in order of id: all, or those of an app, or of a version of it.
 
-        With `meta` only what has all of that in its own; what is no text there counts as its JSON, such as `true`.
+        With `meta`, return only instances whose `meta` has all these fields. A value there that is not text is compared
+        as JSON, such as `true`.
         """
         return await self._list(reader(list[Registration]), list_path(app, version, meta or {}))
 
     async def set_state(self, id_: str, state: str, *, for_s: float | None = None, force: bool = False) -> Word:
-        """Say that an instance is to be drained (`drain`), out for maintenance (`maint`), or `up` whatever its health.
+        """Set the state of an instance: `drain`, `maint` (maintenance), or `up` whatever its health.
 
-        It holds for `for_s` seconds, a day if not said, through restarts of the instance. Raises `NotFound` where no
-        node knows anything of it, and `Refused` where it is the last member of a backend that takes traffic, unless
-        that is forced.
+        The state lasts `for_s` seconds, a day by default, also when the instance restarts. Raises `NotFound` if no node
+        knows the instance, and `Refused` if it is the last member of a backend that takes traffic, unless `force` is
+        given.
         """
         said = {"state": state} if for_s is None else {"state": state, "for": for_s}
         return await self._value(reader(Word), "PUT", forced(f"{path_of(id_)}/state", force=force), said)
 
     async def state(self, id_: str) -> Word:
-        """What an operator says of an instance. Raises `NotFound` where nobody has said anything."""
+        """Return the state that an operator set on an instance. Raises `NotFound` if none is set."""
         return await self._value(reader(Word), "GET", f"{path_of(id_)}/state")
 
     async def states(self) -> list[Word]:
         """Return the states that operators have set, in order of id, also of instances that are not registered.
 
-        Raises `NotFound` where the node that answers is of a release that does not list them.
+        Raises `NotFound` if the node that answers is of a release that does not list them.
         """
         return await self._list(reader(list[Word]), "/states")
 
     async def take_back_state(self, id_: str) -> None:
-        """Take back what an operator said. Raises `NotFound` where nobody has said anything."""
+        """Remove the state that an operator set. Raises `NotFound` if none is set."""
         await self._value(read_nothing, "DELETE", f"{path_of(id_)}/state")
 
     async def guarded(self) -> list[Guarded]:
-        """The apps with members that the node which answers lists on suspicion."""
+        """Return the apps with suspect members at the node that answers."""
         return await self._list(reader(list[Guarded]), "/guard")
 
     async def end_guard(self, app: str) -> None:
-        """Have the suspects of an app hidden, on all nodes, and have it guarded no more for as long as guards are.
+        """Hide the suspect members of an app on all nodes, and do not guard it again for the time of a guard.
 
-        Raises `NotFound` where the node that answers has none.
+        Raises `NotFound` if the node that answers has no suspect of the app.
         """
         await self._value(read_nothing, "DELETE", guard_path(app))
 
     async def explain(self, id_: str) -> dict[str, Any]:
-        """Why an instance is listed or not, and what each node knows of it, as `GET /explain/…` answers it.
+        """Explain why an instance is listed or not, and what each node knows of it, as `GET /explain/…` does.
 
-        Raises `NotFound` if no node knows anything.
+        Raises `NotFound` if no node knows the instance.
         """
         return await self._value(read_as_dict(Explanation), "GET", explain_path(id_))
 
     async def consumers(self) -> list[Consumer]:
-        """Who acts on events, at all nodes, in order of name; those that are gone for less than ten minutes, too."""
+        """Return the consumers of all nodes, in order of name; also those gone for less than ten minutes."""
         return await self._list(reader(list[Consumer]), "/consumers")
 
     # Backends and frontends.
@@ -430,13 +431,13 @@ class Client:
     # Nodes.
 
     async def status(self) -> dict[str, Any]:
-        """How the node that answers is, and how it sees the others, as `GET /status` answers it."""
+        """Return the status of the node that answers, and how it sees the others, as `GET /status` does."""
         return await self._value(read_as_dict(NodeStatus), "GET", "/status")
 
     async def learn(self) -> None:
-        """Find out where the other nodes are, to go on there when those that were given do not answer.
+        """Find the other nodes, to ask them when the given ones do not answer.
 
-        Nothing is raised where no node answers, or none knows of others.
+        Nothing is raised if no node answers, or none knows others.
         """
         if not self._learns:
             return
@@ -451,11 +452,11 @@ class Client:
         name: str | None = None,
         instance: str | None = None,
     ) -> Watch:
-        """What is listed now, and then every change: of everything, or of an app, or of a version of it.
+        """Watch what is listed now, and then every change: of everything, or of an app, or of a version of it.
 
-        With a `name` the watcher is a consumer: who deregisters and waits, waits until it has acknowledged that. Its
-        `instance`, a token of up to 64 letters, digits, dashes and underscores, tells it apart from another program
-        with this name; a random one is chosen if none is given.
+        With a `name` the watcher is a consumer: a deregistration that waits, waits until the watcher acknowledges it.
+        `instance`, a token of up to 64 letters, digits, dashes and underscores, tells the watcher apart from another
+        program with this name; a random one is chosen if none is given.
         """
         from bender.client.watch import Watch  # noqa: PLC0415 - it needs Twisted
 
@@ -469,7 +470,7 @@ def _shuffle() -> Callable[[MutableSequence[str]], None]:
 
 
 def apis(status: NodeStatus) -> list[str]:
-    """Where clients reach the other nodes, as far as a node's status says; `NODES_MAX` of them at most."""
+    """Return the addresses of the other nodes for clients, from a node's status; at most `NODES_MAX`."""
     found: list[str] = []
     for peer in status.peers:
         if peer.api and peer.state != "left" and len(found) < NODES_MAX:

@@ -15,7 +15,7 @@ from bender.net.addresses import NoAnswer
 
 
 def decoded(body: bytes, type_: Any) -> Any:
-    """JSON from a node. Raises `NoAnswer` where no node says that."""
+    """Decode JSON from a node. Raises `NoAnswer` if it is not what a node sends."""
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -23,7 +23,7 @@ def decoded(body: bytes, type_: Any) -> Any:
 
 
 def converted(value: object, type_: Any) -> Any:
-    """The same of what was JSON."""
+    """Convert decoded JSON to a type. Raises `NoAnswer` if it is not what a node sends."""
     try:
         return msgspec.convert(value, type_)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -31,11 +31,11 @@ def converted(value: object, type_: Any) -> Any:
 
 
 def strange(why: str) -> str:
-    """What is said of a node whose answer is none."""
+    """Return what is wrong with a node's answer, in a clause that follows its name."""
     return f"sent an invalid answer ({why})"
 
 
 def require_shallow(value: object) -> None:
-    """Raises `ValueError` where lists and objects are inside each other in more levels than any node takes."""
+    """Raise `ValueError` for more levels of lists and objects than any node accepts."""
     if not is_shallow(value, DEPTH_MAX):
         raise ValueError(f"more than {DEPTH_MAX} lists or objects are inside each other")

@@ -1,7 +1,7 @@
-"""Which node is asked, and which after that.
+"""The order in which nodes are asked.
 
-The one that answered last is asked again, so that an instance that renews costs one claim in all; where it does not
-answer the others come in turn. What people configured comes first, then what nodes said of each other.
+The node that answered last is asked again, so that an instance that renews costs one claim in all; if it does not
+answer, the others follow in turn. Configured nodes come first, then the nodes that were learned from others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 
 
 def parse_nodes(text: str) -> tuple[str, ...]:
-    """The nodes in `HOST[:PORT],…`, each as a URL without a path; `http://` or `https://` may stand before.
+    """Return the nodes in `HOST[:PORT],…`, each as a URL without a path; `http://` or `https://` may precede each.
 
     Raises `ValueError`, whose message names the one that is wrong.
     """
@@ -63,11 +63,11 @@ class NodeList:
 
     @property
     def last(self) -> str | None:
-        """The node that answered last."""
+        """The node that answered last; None if none has."""
         return self._last
 
     def in_turn(self) -> list[str]:
-        """All of them: first the one that answered last, then those that follow it, then those before it."""
+        """Return all nodes: first the one that answered last, then those that follow it, then those before it."""
         known = [*self._configured, *(node for node in self._learned if node not in self._configured)]
         start = known.index(self._last) if self._last in known else 0
         return known[start:] + known[:start]
@@ -76,5 +76,5 @@ class NodeList:
         self._last = node
 
     def learn(self, nodes: Iterable[str]) -> None:
-        """Know of these as well, and no longer of what was learned before."""
+        """Use these nodes as well, instead of those that were learned before."""
         self._learned = [*dict.fromkeys(nodes)]

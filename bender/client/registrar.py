@@ -1,9 +1,9 @@
-"""Keeping instances registered, through nodes that come and go.
+"""Keep instances registered while nodes fail and return.
 
 All instances that are due are renewed in one request, a third of their ttl after the last time, a little sooner or
-later at random, so that a thousand registrars do not ask in the same moment. What the node does not know is
-registered; what fails is tried again soon, at whichever node answers, for as long as it takes: that the registry is
-away ends nothing here. While it is, nobody is told but the log.
+later at random, so that a thousand registrars do not ask in the same moment. An instance that the node does not know is
+registered. A request that fails is repeated soon, at any node that answers, without a limit: an unreachable registry
+ends nothing here, and is only logged.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from bender.net.escaping import escaped
 #: Renewals within one ttl, of which all but one may be lost.
 RENEWALS_PER_TTL = 3
 
-#: What a node may take to answer, in ttls: after two that hang a third one must still be in time.
+#: Time limit for an answer, in ttls: after two nodes that hang, a third one must still be in time.
 ANSWER_TTLS_MAX = 0.25
 
 #: The part of the time between two renewals by which one is early or late, at random.
 JITTER = 0.1
 
-#: Who is due so soon, as a part of the time between the renewals of who is due now, is renewed along with that: so all
+#: Instances that are due within this part of the time between two renewals are renewed along with those due now: so all
 #: with about the same ttl come together, whenever they were added.
 EARLY = 0.9
 
@@ -53,28 +53,28 @@ RETRY_S_MIN = 0.2
 RETRY_S_MAX = 5.0
 RETRY_TTLS_MAX = 1 / 6
 
-#: The ttl that nodes give to who asks for none, until they have said what it is.
+#: The ttl of nodes by default, until a node has answered with the ttl in force.
 TTL_S = 10.0
 
 #: Seconds between two looks at where the nodes are.
 LEARNED_APART_S = 60.0
 
-#: What all is given to deregister when the service stops.
+#: Time limit for deregistering all instances when the service stops.
 STOPPING_S_MAX = 5.0
 
 #: Random bytes in the token of an instance.
 TOKEN_BYTES = 8
 
-#: Ids that are not kept any more and whose tokens are remembered.
+#: Ids that are no longer kept and whose tokens are remembered.
 LEFT_MAX = 10_000
 
-#: What a node may take to deregister one: whoever does that ends soon, and another node must have been asked before.
+#: Time limit for a node to deregister one: the program ends soon, and another node must have been asked before.
 ENDING_S_MAX = 1.0
 
 
 @define(eq=False)
 class _Instance:
-    """One that is kept. `known` says whether the node is thought to know it, `waiting` is who waits for that.
+    """An instance that is kept. `known` is True if nodes probably know it; `waiting` are the waits for that.
 
     `token` tells it apart from other instances that register under the same id.
     """
@@ -88,7 +88,7 @@ class _Instance:
     waiting: list[Deferred[Registration]] = field(factory=list)
 
     def settle(self, outcome: Registration | BaseException) -> None:
-        """Tell all who wait."""
+        """Fire all that wait, with the registration or the error."""
         waiting, self.waiting = self.waiting, []
         for each in waiting:
             if not each.called:
@@ -96,10 +96,10 @@ class _Instance:
 
 
 class Registrar(Service):
-    """Keeps any number of instances registered while it runs, and deregisters them when it is stopped.
+    """Keep any number of instances registered while the service runs, and deregister them when it stops.
 
-    It is a service of Twisted's: make it part of an application, or call `startService` and `stopService`. `chance`
-    gives numbers between 0 and 1, at random.
+    It is a Twisted service: make it part of an application, or call `startService` and `stopService`. `chance` returns
+    random numbers between 0 and 1.
     """
 
     _log = Logger()
@@ -109,20 +109,20 @@ class Registrar(Service):
         self._clock: IReactorTime = client.reactor
         self._chance = chance
         self._instances: dict[str, _Instance] = {}
-        # Of ids that are not kept any more and may be registered still, the tokens; those of the last ones.
+        # The tokens of the last ids that are no longer kept and may still be registered.
         self._left: dict[str, str] = {}
-        # Of each id, held while it is registered or deregistered, for as long as somebody is about it.
+        # A lock for each id that is being registered or deregistered.
         self._turns: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
         self._keeping: Deferred[None] | None = None
         self._wakening: Deferred[None] | None = None
         self._learning: Deferred[None] | None = None
         self._learned_at = float("-inf")
-        #: Why no node could be asked the last time; None as long as one answers.
+        #: Why no node answered the last time; None while a node answers.
         self.problem: str | None = None
         self._early_or_late = 1.0
         self._answer_s_max = ANSWER_TTLS_MAX * TTL_S
 
-    # For whoever has instances.
+    # For the program that has instances.
 
     def add(
         self,
@@ -135,10 +135,10 @@ class Registrar(Service):
         weight: int | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> str:
-        """Keep an instance registered from now on, or as soon as the service runs; returns its id.
+        """Keep an instance registered from now on, or as soon as the service runs, and return its id.
 
-        What is said of it is as in `Client.register`. One that was added before is kept as it is said now. The
-        registrar chooses a token for it, so that `remove` does not deregister another instance with the same id.
+        The arguments are as in `Client.register`. Adding an instance again replaces its terms. The registrar chooses a
+        token for it, so that `remove` does not deregister another instance with the same id.
         """
         return self.add_spec(InstanceSpec(app, version, host, port, ttl_s, weight, meta))
 
@@ -155,10 +155,10 @@ class Registrar(Service):
         return id_
 
     async def registered(self, id_: str) -> Registration:
-        """Wait until an instance that was added is registered, if it is not yet.
+        """Wait until an instance that was added is registered, and return the registration.
 
-        Raises `Refused` where it can be none, for then it is not kept; `CancelledError` (Twisted's) where it is removed
-        or the service stops before; `KeyError` for an id that `add` did not give.
+        Raises `Refused` if nodes refuse the instance, which is then not kept; `CancelledError` (Twisted's) if it is
+        removed or the service stops before; `KeyError` for an id that `add` did not return.
         """
         instance = self._instances[id_]
         if instance.registration is not None:
@@ -168,10 +168,10 @@ class Registrar(Service):
         return await waiting
 
     async def remove(self, id_: str, *, reason: str | None = None, wait_s: float | None = None) -> Applied | None:
-        """Keep an instance no longer, and deregister it.
+        """Stop keeping an instance, and deregister it.
 
-        `reason`, `wait_s` and what is returned are as in `Client.deregister`.
-        Raises `Unavailable` where no node answers: then it ends with its ttl; and `Succeeded` where another instance,
+        `reason`, `wait_s` and the result are as in `Client.deregister`.
+        Raises `Unavailable` if no node answers: then it expires after its ttl; and `Succeeded` if another instance,
         such as a process that was started in its place, has registered under the id since. Returns None for an instance
         that is not kept or not registered, which is not an error.
         """
@@ -191,18 +191,18 @@ class Registrar(Service):
         return applied
 
     def _leave(self, id_: str, instance: _Instance) -> None:
-        """Remember the token of an instance that is not kept any more: its removal may be given up, and repeated."""
+        """Remember the token of an instance that is no longer kept: its removal may be cancelled and repeated."""
         self._left[id_] = instance.token
         if len(self._left) > LEFT_MAX:
             del self._left[next(iter(self._left))]
 
     def _turn(self, id_: str) -> DeferredLock:
-        """Whose turn it is: what is asked of nodes for one id must not overtake what was asked before."""
+        """Return the lock of an id: a request for it must not overtake an earlier one."""
         return self._turns.setdefault(id_, DeferredLock())
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all that is kept, as `add` gave them."""
+        """The ids of all instances that are kept, as `add` returned them."""
         return [*self._instances]
 
     # The service.
@@ -212,7 +212,7 @@ class Registrar(Service):
         self._keeping = Deferred.fromCoroutine(self._keep())
 
     def stopService(self) -> Deferred[None]:
-        """Renew no more, and deregister all, as far as nodes answer within 5 s."""
+        """Stop renewing, and deregister all, as far as nodes answer within 5 s."""
         super().stopService()
         for doing in (self._keeping, self._learning):
             if doing is not None:
@@ -243,7 +243,7 @@ class Registrar(Service):
                 try:
                     await self._keep_those_due()
                 except Unavailable as unavailable:
-                    self._note_away(unavailable)
+                    self._note_unreachable(unavailable)
                 except CancelledError:
                     raise
                 except Exception:
@@ -262,11 +262,11 @@ class Registrar(Service):
         self._answer_s_max = ANSWER_TTLS_MAX * self._shortest_ttl_s
         for ids in _batches([id_ for id_ in due if self._instances[id_].known]):
             for id_ in await self._client.renew_all(ids, within_s=self._answer_s_max):
-                self._not_known(id_)
+                self._note_unknown(id_)
             self._renewed(ids)
         await self._some_at_once([id_ for id_ in due if not self._is_known(id_)], self._register)
         if due:
-            self._note_back()
+            self._note_reachable()
             self._learn()
 
     @property
@@ -289,13 +289,13 @@ class Registrar(Service):
         for id_ in ids:
             instance = self._instances.get(id_)
             if instance is not None and instance.known:
-                self._seat(instance)
+                self._schedule(instance)
 
-    def _seat(self, instance: _Instance) -> None:
-        """See when it is due next."""
+    def _schedule(self, instance: _Instance) -> None:
+        """Set when it is due next."""
         instance.due_at = self._clock.seconds() + self._early_or_late * instance.ttl_s / RENEWALS_PER_TTL
 
-    def _not_known(self, id_: str) -> None:
+    def _note_unknown(self, id_: str) -> None:
         instance = self._instances.get(id_)
         if instance is not None:
             self._log.warn("{id} was no longer registered; registering it again.", id=id_)
@@ -324,7 +324,7 @@ class Registrar(Service):
         instance.known = True
         instance.ttl_s = registration.ttl_s
         instance.registration = registration
-        self._seat(instance)
+        self._schedule(instance)
         instance.settle(registration)
 
     def _refused(self, id_: str, instance: _Instance, refused: Refused) -> None:
@@ -336,10 +336,10 @@ class Registrar(Service):
             self._leave(id_, instance)
             instance.settle(refused)
         else:
-            self._seat(instance)
+            self._schedule(instance)
 
     def _learn(self) -> None:
-        """Find out now and then where the nodes are; nothing waits for that."""
+        """Find the other nodes from time to time, in the background."""
         now = self._clock.seconds()
         if now >= self._learned_at + LEARNED_APART_S:
             self._learned_at = now
@@ -349,7 +349,7 @@ class Registrar(Service):
     # Waiting.
 
     async def _until_due(self) -> None:
-        """Wait until one is due, or there is a new one."""
+        """Wait until an instance is due, or a new one was added."""
         now = self._clock.seconds()
         due_in_s = min((each.due_at - now for each in self._instances.values()), default=LEARNED_APART_S)
         waiting = self._wakening = deferLater(self._clock, max(0.0, due_in_s))
@@ -363,25 +363,25 @@ class Registrar(Service):
         if self._wakening is not None:
             self._wakening.cancel()
 
-    # What people are told.
+    # The log.
 
-    def _note_away(self, unavailable: Unavailable) -> None:
-        was_away = self.problem is not None
+    def _note_unreachable(self, unavailable: Unavailable) -> None:
+        was_unreachable = self.problem is not None
         self.problem = str(unavailable)
-        if not was_away:
+        if not was_unreachable:
             self._log.warn(
                 "The registry is unreachable; retrying: {problems}.",
                 problems=escaped(self.problem),
             )
 
-    def _note_back(self) -> None:
+    def _note_reachable(self) -> None:
         if self.problem is not None:
             self.problem = None
             self._log.info("The registry is reachable again: {node} answers.", node=self._client.nodes.last)
 
 
 def _batches(ids: list[str]) -> Iterable[list[str]]:
-    """As many in each as fit one request."""
+    """Split ids into batches that fit one request."""
     batch: list[str] = []
     size = 0
     for id_ in ids:
@@ -396,7 +396,7 @@ def _batches(ids: list[str]) -> Iterable[list[str]]:
 
 
 def _first(failure: Failure, doing: Iterable[Deferred[Any]]) -> Failure:
-    """What the first that failed has failed with; if no node answers the others are given up, to be tried again."""
+    """Return the first failure; if no node answers, cancel the others, which are repeated later."""
     error = failure.value
     first: Failure = error.subFailure if isinstance(error, FirstError) else failure
     if first.check(Unavailable):

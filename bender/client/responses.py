@@ -1,4 +1,4 @@
-"""Reading the answers of nodes: the value in each, or `NoAnswer` where it is none that a node gives."""
+"""Read the answers of nodes: return the value in each, or raise `NoAnswer` if no node answers so."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 class _Backend(msgspec.Struct):
-    """What every backend has."""
+    """The fields of every backend."""
 
     id: str
     name: str
@@ -43,7 +43,7 @@ class _Backend(msgspec.Struct):
 
 
 class _Frontend(msgspec.Struct):
-    """What every frontend has."""
+    """The fields of every frontend."""
 
     id: str
     name: str
@@ -51,19 +51,19 @@ class _Frontend(msgspec.Struct):
 
 
 def backend_of(settings: object, etag: str | None = None) -> Backend:
-    """Settings as a value. Raises `NoAnswer`."""
+    """Return settings as a backend. Raises `NoAnswer`."""
     fields, said = _known(settings, _Backend)
     return Backend(fields.name, fields.app, fields.version, said, etag)
 
 
 def frontend_of(settings: object, etag: str | None = None) -> Frontend:
-    """Settings as a value. Raises `NoAnswer`."""
+    """Return settings as a frontend. Raises `NoAnswer`."""
     fields, said = _known(settings, _Frontend)
     return Frontend(fields.name, fields.backend, said, etag)
 
 
 def check_body(kind: str, body: object) -> None:
-    """See whether this is a registration, a backend or a frontend. Raises `NoAnswer`."""
+    """Raise `NoAnswer` if this is not a registration, a backend or a frontend."""
     if kind == "registration":
         converted(body, Registration)
     else:
@@ -71,7 +71,7 @@ def check_body(kind: str, body: object) -> None:
 
 
 def _known(settings: object, type_: type[_T]) -> tuple[_T, dict[str, Any]]:
-    """The fields of settings that are known, and all of them."""
+    """Return the known fields of settings, and all of them."""
     said: dict[str, Any] = converted(settings, dict[str, Any])
     if not is_shallow(said, DEPTH_MAX + 1):
         raise NoAnswer(strange("too many levels of lists or objects"))
@@ -84,7 +84,7 @@ Reader = Callable[[Reply], _T]
 
 
 def reader(type_: type[_T]) -> Reader[_T]:
-    """Reads JSON of this type."""
+    """Return a reader of JSON of this type."""
 
     def read(reply: Reply) -> _T:
         found: _T = decoded(reply.body, type_)
@@ -94,7 +94,7 @@ def reader(type_: type[_T]) -> Reader[_T]:
 
 
 def read_nothing(reply: Reply) -> None:
-    """Reads an answer that says nothing but that it was done."""
+    """Read an answer without a body."""
     if reply.body:
         raise NoAnswer(strange("it has a body"))
 
@@ -147,7 +147,7 @@ class _Problem(msgspec.Struct):
 
 
 def refusal_of(reply: Reply) -> Refused | None:
-    """Why a node says no, if it does. Raises `NoAnswer` where what stands before it does, in whatever words."""
+    """Return the refusal in an answer, if it is one. Raises `NoAnswer` for that of a proxy before the node."""
     if reply.status < HTTPStatus.MULTIPLE_CHOICES or reply.status == HTTPStatus.NOT_MODIFIED:
         return None
     said: _Problem | None = None
@@ -164,7 +164,7 @@ def refusal_of(reply: Reply) -> Refused | None:
 
 
 class PeerStatus(msgspec.Struct):
-    """Another node, as one sees it."""
+    """Another node, as the asked node sees it."""
 
     node: str
     state: str
@@ -173,7 +173,7 @@ class PeerStatus(msgspec.Struct):
 
 
 class NodeCounts(msgspec.Struct):
-    """How much a node has."""
+    """The numbers of objects at a node."""
 
     registrations: Number
     frontends: Number
@@ -181,7 +181,7 @@ class NodeCounts(msgspec.Struct):
 
 
 class NodeStatus(msgspec.Struct, rename={"uptime_s": "uptime"}):
-    """How a node is, and how it sees the others."""
+    """The status of a node, and how it sees the others."""
 
     node: str
     version: str
@@ -223,7 +223,7 @@ class RecentEvent(msgspec.Struct, rename={"at_ms": "at"}):
 
 
 class Diagnosis(msgspec.Struct):
-    """What a node knows of an instance; `problem` alone says why, where it did not answer."""
+    """What a node knows of an instance; only `problem` is set if it did not answer."""
 
     node: str
     answered: bool
@@ -255,13 +255,13 @@ class Explanation(msgspec.Struct):
 
 
 class Renewals(msgspec.Struct):
-    """What came of renewals."""
+    """The outcome of renewals."""
 
     unknown: list[str]
 
 
 def read_as_dict(type_: Any) -> Reader[dict[str, Any]]:
-    """Reads an object as it came, if it is one of this type."""
+    """Return a reader of an object as it came, if it is of this type."""
 
     def read(reply: Reply) -> dict[str, Any]:
         found: dict[str, Any] = decoded(reply.body, dict[str, Any])

@@ -1,6 +1,6 @@
-"""One request to one node, in bounded time.
+"""Send one request to one node on Twisted's reactor, in bounded time.
 
-Connections are kept; nothing is ever sent twice here, for whether that is right the caller must know.
+Connections are kept. Nothing is sent twice here, because only the caller knows whether that is right.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Http:
         within_s: float,
         bytes_max: int = ANSWER_BYTES_MAX,
     ) -> Reply:
-        """The answer to a request, all of it in so long, and of at most so many bytes. Raises `NoAnswer`."""
+        """Return the whole answer, of at most `bytes_max`, within `within_s` seconds. Raises `NoAnswer`."""
         asking = Deferred.fromCoroutine(self._ask(node, method, path, body, headers, bytes_max))
         reply: Reply = await in_time(self._reactor, asking, within_s, CONNECT_S_MAX)
         return reply
@@ -139,7 +139,7 @@ class _Quiet:
 
 
 def _authorities(pem: bytes) -> list[Certificate]:
-    """All certificates in a file. Raises `ValueError`."""
+    """Return all certificates in a file. Raises `ValueError`."""
     try:
         found = [Certificate.loadPEM(each) for each in _CERTIFICATE.findall(pem)]
     except CryptographyError as error:

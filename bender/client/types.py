@@ -1,6 +1,6 @@
-"""What nodes answer, as values, and what can go wrong.
+"""The answers of nodes as values, and the errors.
 
-Fields that a newer node sends and this does not know are passed over; `Reply` has the whole answer as it came.
+Unknown fields, as a newer node may send, are ignored; `Reply` has the whole answer as it came.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Ttl = Annotated[float, msgspec.Meta(ge=TTL_S_MIN, le=TTL_S_MAX)]
 
 
 class BenderError(Exception):
-    """What was asked for was not done."""
+    """The request was not carried out."""
 
 
 class Unavailable(BenderError):
-    """No node gave an answer that can be used. `problems` says of each, by its address, why."""
+    """No node gave a usable answer. `problems` has the reason for each node, by its address."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         self.problems = dict(problems)
@@ -44,7 +44,7 @@ class Unavailable(BenderError):
 
 
 class Refused(BenderError):
-    """The node at the address `node` answered that it cannot be done, and nothing was changed.
+    """The node at the address `node` refused the request, and nothing was changed.
 
     `status` and `code` are those of the API; the text of the exception is the node's message.
     """
@@ -57,7 +57,7 @@ class Refused(BenderError):
 
 
 class NotFound(Refused):
-    """There is no such thing at the node that answered."""
+    """The node that answered does not have this object."""
 
 
 class Succeeded(Refused):
@@ -65,10 +65,10 @@ class Succeeded(Refused):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer as it came: `node` is the address of the node that gave it, `body` is mostly JSON, `etag` its tag.
+    """An answer as it came: `node` is the address of the node that sent it, `body` is mostly JSON, `etag` its tag.
 
-    `warnings` are what the node has done and takes for a mistake, such as a backend without members; sentences without
-    their points.
+    `warnings` are about changes that were made and are probably mistakes, such as a backend without members; sentences
+    without their full stops.
     """
 
     node: str
@@ -78,7 +78,7 @@ class Reply(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
     def json(self) -> Any:
-        """What the body says. Raises `BenderError` where it is no JSON, which no node sends."""
+        """Return the decoded body. Raises `BenderError` if it is not JSON, which no node sends."""
         try:
             return decoded(self.body, Any)
         except NoAnswer as no_answer:
@@ -88,8 +88,8 @@ class Reply(msgspec.Struct, frozen=True):
 class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
     """An instance of a version of an app.
 
-    It is gone `ttl_s` seconds after it was renewed last. `weight` is how much of the load it wants beside others, and
-    `meta` what its owner says of it. `registered_ms` (since the epoch) and `node` are when and where it began.
+    It expires `ttl_s` seconds after its last renewal. `weight` is the share of the load, relative to others, and `meta`
+    has its owner's own fields. `registered_ms` (since the epoch) and `node` are when and where it was registered.
     """
 
     id: str
@@ -102,9 +102,9 @@ class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registe
     meta: dict[str, Any]
     registered_ms: Milliseconds
     node: str
-    #: What an operator says of it: `up`, `drain` or `maint`; nodes that know of no states say nothing.
+    #: The state that an operator set: `up`, `drain` or `maint`; nodes of releases without states do not send it.
     state: str = "up"
-    #: Whether it is listed although no node that had heard from it is heard any more.
+    #: Whether it is listed although all nodes that heard from it are silent.
     suspect: bool = False
     #: The token of the instance that registered, if it sent one.
     instance: str | None = None
@@ -144,9 +144,9 @@ class Guarded(msgspec.Struct, frozen=True, rename={"left_s": "left"}):
 
 
 class Word(msgspec.Struct, frozen=True, rename={"lasts_s": "for", "left_s": "left", "at_ms": "at"}):
-    """What an operator says of the instance with this id: `state` is `up`, `drain` or `maint`.
+    """The state that an operator set on the instance with this id: `up`, `drain` or `maint`.
 
-    It was said for `lasts_s`, of which `left_s` are left, at `at_ms` (since the epoch) by `author`, best an address.
+    It was set for `lasts_s`, of which `left_s` are left, at `at_ms` (since the epoch) by `author`, at best an address.
     """
 
     id: str
@@ -158,9 +158,9 @@ class Word(msgspec.Struct, frozen=True, rename={"lasts_s": "for", "left_s": "lef
 
 
 class Member(msgspec.Struct, frozen=True):
-    """Who serves a backend: an instance that is registered or, if `fixed`, a server that the backend itself names.
+    """A member of a backend: a registered instance or, if `fixed`, a server that the backend itself names.
 
-    `weight` (0 to 256) is how much of the load it is to get beside the others.
+    `weight` (0 to 256) is its share of the load, relative to the others.
     """
 
     id: str
@@ -180,7 +180,7 @@ class Member(msgspec.Struct, frozen=True):
 class Backend(msgspec.Struct, frozen=True):
     """The version of an app that serves under a name. `settings` are all of its fields, as they were sent.
 
-    `etag` names it as it is, where it was asked for alone: with that a change can be made only if it is still so.
+    `etag` is the tag of this setting, if the backend was asked for alone: a change can be made conditional on it.
     """
 
     name: str
@@ -191,7 +191,7 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 class Frontend(msgspec.Struct, frozen=True):
-    """What clients of the services connect to, and the backend behind it, if any.
+    """An entrance to which clients of a service connect, and the backend behind it, if any.
 
     `settings` are all of its fields, as they were sent; `etag` is as in `Backend`.
     """
@@ -203,9 +203,9 @@ class Frontend(msgspec.Struct, frozen=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What a backend or frontend was set to (`settings`, None where it was removed), when, and by whom.
+    """One setting of a backend or frontend: its `settings` (None for a removal), when and by whom they were set.
 
-    `at_ms` is since the epoch, by the clock of the node that was told, and `author` best the address of a client.
+    `at_ms` is since the epoch, by the clock of the node that was asked, and `author` at best the address of a client.
     """
 
     at_ms: Milliseconds
@@ -214,11 +214,11 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
-    """One who acts on the events of a node, such as the driver of a load balancer.
+    """A program that acts on the events of a node, such as the driver of a load balancer.
 
-    It confirmed all up to `cursor` (None: nothing yet), last at `at_ms` since the epoch; `behind` events came since.
-    `report` is what it says of what it sees, as in the API. `instance` tells apart programs that have the same name by
-    mistake; then `warning` says so.
+    It confirmed all events up to `cursor` (None: none yet), last at `at_ms` since the epoch; `behind` events came
+    since. `report` is its report, as in the API. `instance` tells apart programs that have the same name by mistake;
+    then `warning` says so.
     """
 
     name: str
@@ -233,10 +233,10 @@ class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """Who has applied a change, and who did not say so in time (`missing`), by name.
+    """The names of the nodes and consumers that have applied a change, and of those that did not confirm in time.
 
-    `applied` are nodes, first the one that was asked; `consumers` are those who act on events and have confirmed it.
-    Where several have the same name, each has its address or instance after it, in parentheses.
+    `applied` are nodes, first the one that was asked; `consumers` are the consumers that confirmed it; `missing` are
+    the others. If several have the same name, each is followed by its address or instance, in parentheses.
     """
 
     applied: tuple[str, ...]
@@ -248,11 +248,11 @@ class Event(msgspec.Struct, frozen=True):
     """A change of what is listed.
 
     `event` is `online`, `offline` or `changed` of a registration, `created`, `changed` or `removed` of a backend or
-    frontend, or `synced`: from there on all is new. `kind` is `registration`, `backend` or `frontend`, and `body` what
-    it is about, as it is now, or was before it went. `reason` is one of the API's; `snapshot` for what was there at the
-    beginning; or `missed` where it happened while no node could be heard that still tells of it. `at_ms` is the wall
-    clock of the node that tells of it, since the epoch; of what was missed it is when that was found out. `previous` is
-    the body before a change, None where the event is not `changed`.
+    frontend, or `synced`: all later events are new. `kind` is `registration`, `backend` or `frontend`, and `body` is
+    the object as it is now, or was before it went. `reason` is one of the API's; `snapshot` for objects that existed at
+    the beginning; or `missed` for a change of which no reachable node has an event any more. `at_ms` is the wall clock
+    of the node that sent the event, since the epoch; for `missed` it is when the change was found. `previous` is the
+    body before a change, None if the event is not `changed`.
     """
 
     event: str
@@ -266,7 +266,7 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def registration(self) -> Registration:
-        """What it is about, if that is a registration. Raises `ValueError` otherwise."""
+        """Return the registration that the event is about. Raises `ValueError` if it is about something else."""
         if self.kind != "registration":
             raise ValueError(f"this event is about a {self.kind or 'state'}")
         return msgspec.convert(self.body, Registration)
