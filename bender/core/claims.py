@@ -1,10 +1,10 @@
-"""Rules 1 to 4: how this node's claims come, follow, lapse and end; and every ledger that it has a copy of.
+"""Rules 1 to 4: how this node's claims are made, follow, lapse and end.
 
-There is no owner of a registration. Whoever hears from it holds a claim, and it is listed as long as any claim of it
-counts. A claim of this node's own goes only when the others had their say, so that nobody sees it go before what
-replaces it has come.
+A registration has no owner. Each node at which it was renewed holds a claim, and it is listed as long as any claim of
+it counts. A claim of this node is removed only when the peers have confirmed it, so that no node sees the removal
+before it has the claim that replaces it.
 
-Work that may concern very many keys at once (a node that falls silent, a return after a pause) is put down in `stale`
+Work that may concern very many keys at once (a node that falls silent, a return after a pause) is noted in `stale`
 and done in slices, so that no single call takes long.
 """
 
@@ -76,17 +76,17 @@ class Claims:
         self.leases = Leases(timing.interval_s / 8, now)
         self.lapse_rules = LapseRules(incarnation, timing, contacts, self.index, self.leases)
         self.guard = Guard(guard_s, timing.ttl_s)
-        #: While this is set nothing is shown and nothing follows: what changes is only put down in `stale`.
+        #: While this is set nothing is shown and nothing follows: changes are only noted in `stale`.
         self.holding = False
         #: Keys that have to be looked at again, in order.
         self.stale: dict[str, None] = dict.fromkeys(view.known())
-        #: Whether everybody was heard before this node spoke, so that what nobody tells of is over.
+        #: Whether all peers answered before this node became ready, so that a key that none of them has is over.
         self.informed = False
-        # What the incarnation before knew of, for as long as somebody may tell of it again.
+        # Keys of the incarnation before, for as long as a peer may send them again.
         self._inherited = {**self.stale}
         self._inherited_until = now + timing.ledger_kept_s(0.0)
         self._forgotten: list[Entry] = []
-        # What an incarnation before this one leaves to it: entries and their deadlines.
+        # Entries of the incarnation before, with their deadlines, that this one takes over.
         self._taken_along: list[Lease] = []
 
     @property
@@ -97,20 +97,20 @@ class Claims:
     # Commands: rule 1, and the first half of rule 4.
 
     def winner(self, key: str, now: float) -> Claim | None:
-        """The claim that speaks for a key, if any of its claims counts, or it is listed on suspicion."""
+        """Return the claim that a key is listed by, if any of its claims counts or it is suspect."""
         lease = self.index.lease(key)
         if lease is not None and lease.current:
             assert isinstance(lease.entry, Claim)
-            return lease.entry  # it was seen to say what the winner says, and counts as long as it is here
+            return lease.entry  # its rank is the winner's, and it counts as long as it is here
         winner = self._winner(self.index.entries(key), now)
         return self._view.claim(key) if winner is None and self.guard.suspect(key) else winner
 
     def shown(self, key: str) -> Claim | None:
-        """The claim by which a registration is listed."""
+        """Return the claim by which a registration is listed; None if it is not listed."""
         return self._view.claim(key)
 
     def hidden(self, key: str) -> Claim | None:
-        """The claim that would speak for a registration that is hidden, if its node were heard."""
+        """Return the claim that a hidden registration would be listed by if its node were heard."""
         root = self._view.hidden_root(key)
         claims = [entry for entry in self.index.entries(key) if isinstance(entry, Claim) and entry.root == root]
         return max(claims, key=lambda claim: claim.rank, default=None)
@@ -152,7 +152,7 @@ class Claims:
         self.refresh(key, now)
 
     def renew(self, key: str, now: float) -> Claim | None:
-        """Hear from `key`; the claim that speaks for it, or None, and nothing is changed, if it is not registered."""
+        """Renew `key` and return the claim it is listed by; None, and change nothing, if it is not registered."""
         lease = self.index.lease(key)
         if lease is not None and lease.current:
             assert isinstance(lease.entry, Claim)
@@ -164,7 +164,7 @@ class Claims:
         return winner
 
     def renew_as_is(self, key: str, body: bytes, now: float) -> bool:
-        """Hear from `key` if it is registered here with this body, which is nearly always so; else nothing is done."""
+        """Renew `key` if it is registered here with this body, which is nearly always so; else return False."""
         lease = self.index.lease(key)
         if lease is None or not lease.current:
             return False
@@ -176,7 +176,7 @@ class Claims:
         return True
 
     def deregister(self, key: str, now: float, reason: str | None = None) -> bool:
-        """End every registration of `key` that is known here, for a reason if one is given; False if none counts."""
+        """End every registration of `key` that is known here, with a reason if given; return False if none counts."""
         winner = self.winner(key, now)
         if winner is None:
             return False
@@ -185,7 +185,7 @@ class Claims:
         return True
 
     def _end_registrations(self, key: str, winner: Claim, now: float, reason: str | None = None) -> None:
-        # Of what is listed on suspicion the claims may have been forgotten.
+        # The claims of a suspect may have been forgotten.
         entries = self.index.entries(key) or (winner,)
         claims = [entry for entry in entries if isinstance(entry, Claim)]
         kept_s = [entry.ttl_s + self._timing.end_kept_s * isinstance(entry, Claim) for entry in entries]
@@ -196,13 +196,13 @@ class Claims:
         self._end(key, max(kept_s), rev, tuple(sorted({claim.root for claim in claims})), now, reason)
 
     def shorten(self, key: str, deadline: float) -> None:
-        """Let this node's own claim of `key`, if it has one, end at `deadline` where nobody renews it."""
+        """Let this node's own claim of `key`, if it has one, be due at `deadline` unless it is renewed."""
         lease = self.index.lease(key)
         if lease is not None:
             self.leases.shorten(lease, deadline)
 
     def _hear_from(self, winner: Claim, now: float) -> None:
-        """Take in a renewal, which goes on with the same registration wherever it comes in."""
+        """Take in a renewal. At any node it continues the same registration."""
         lease = self.index.lease(winner.key)
         if lease is not None and _rank(lease) == winner.rank:
             lease.deadline = now + winner.ttl_s
@@ -211,7 +211,7 @@ class Claims:
             self.refresh(winner.key, now)
 
     def _claim(self, key: str, body: bytes, ttl_s: float, rev: int, root: Dot | None, renewed_at: float) -> Lease:
-        """Put a claim in the place of this node's own, if any. Without a root a registration begins with it."""
+        """Replace this node's own claim, if any. Without a root the new one begins a registration."""
         lease = self.index.lease(key)
         if lease is not None:
             self._remove(lease)
@@ -239,7 +239,7 @@ class Claims:
     # What counts, and rule 2.
 
     def refresh(self, key: str, now: float) -> None:
-        """Look at a key again after something about it has changed."""
+        """Evaluate a key again after a change: let this node's claim follow, and show the winner."""
         if self.holding:
             self.stale[key] = None
             return
@@ -255,10 +255,10 @@ class Claims:
         lost = key in self._inherited and self._is_lost(key)
         self._view.show(key, winner, filter(self._may_be_renewed, entries), lost=lost)
 
-    # Rule 9: what would be hidden is judged when all is seen that would be at the same moment.
+    # Rule 9: members that would be hidden at one moment are judged together.
 
     def _is_guarded(self, key: str, winner: Claim | None, entries: tuple[Entry, ...], now: float) -> bool:
-        """Whether the guard has to do with a key of which no claim counts, and has seen to what is shown of it."""
+        """Let the guard decide what is shown of a key that no claim counts for; return False if it has no say."""
         shown = self._view.claim(key)
         if winner is None and shown is None:
             return False
@@ -278,12 +278,12 @@ class Claims:
             self._view.show(key, shown, (), suspect=True)
         elif outcome == "hidden":
             self._view.show(key, None, (), lost=True)
-            if not entries:  # nobody can tell of it any more, and it would be remembered for ever
+            if not entries:  # no node can send it any more, and it would be remembered for ever
                 self.stale[key] = None
         return True
 
     def _unheard(self, key: str, shown: Claim, entries: tuple[Entry, ...]) -> list[Claim]:
-        """The claims that would keep a key listed if their nodes were heard. None where it is known to be gone."""
+        """Return the claims that would keep a key listed if their nodes were heard; none if it is known to be gone."""
         ended = ended_roots(entries)
         claims = [entry for entry in entries if isinstance(entry, Claim) and entry.root not in ended]
         suspect = self.guard.suspect(key)
@@ -297,7 +297,7 @@ class Claims:
         return [] if all(map(self._is_known, suspect.holders)) else [shown]
 
     def judge(self, now: float) -> bool:
-        """Judge a slice of what would be hidden, when all is seen that would be by now; whether there is more."""
+        """Judge a slice of the keys that would be hidden by now; return True if there is more."""
         if self.holding:
             return False
         left, out_of_sight = KEYS_PER_SLICE, partial(self._is_out_of_sight, now=now)
@@ -310,7 +310,7 @@ class Claims:
         return bool(self.guard.undecided or self.stale)
 
     def _is_out_of_sight(self, key: str, *, now: float) -> bool:
-        """Whether a key will be hidden unless somebody is heard who is not at present."""
+        """Whether a key will be hidden unless a node is heard that is silent at present."""
         entries = self.index.entries(key)
         ended = ended_roots(entries)
         claims = [entry for entry in entries if isinstance(entry, Claim) and entry.root not in ended]
@@ -323,16 +323,16 @@ class Claims:
         self.stale |= dict.fromkeys(self.guard.set_duration(guard_s))
 
     def lift_guard(self, app: str, *, lifted: bool) -> None:
-        """Take the guard from an app, whose suspects are hidden with that, or give it back."""
+        """Lift the guard from an app, which hides its suspects, or restore it."""
         self.stale |= dict.fromkeys(self.guard.lift(app, lifted=lifted))
 
     def _may_be_renewed(self, entry: Entry) -> bool:
-        """Whether somebody could be hearing from `entry` still, if only out of this node's hearing."""
+        """Whether an instance could still renew `entry` at its node, even if this node does not hear that one."""
         contact = self._contacts.get(entry.node)
         return isinstance(entry, End) or entry.node == self._incarnation or (contact is not None and not contact.gone)
 
     def _is_lost(self, key: str) -> bool:
-        """Whether nobody was heard since who could know what became of a key that the incarnation before had."""
+        """Whether no node has been heard since that could know what became of a key of the incarnation before."""
         claim = self._view.claim(key)
         if claim is None:
             return True
@@ -355,10 +355,10 @@ class Claims:
         return best
 
     def _follow(self, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> None:
-        """Let this node's own claim say what the winner says, with its own last renewal.
+        """Give this node's own claim the winner's terms, with its own last renewal.
 
-        By a shorter ttl it may be over already. It is due now then, and not earlier, for the peers are asked from then
-        on whether they have what the winner says.
+        If its new ttl is over already it is due now, and not earlier, because the peers are asked from now on whether
+        they have the winner.
         """
         claim = lease.entry
         assert isinstance(claim, Claim)
@@ -373,12 +373,12 @@ class Claims:
     # Rules 3 and 4: how claims and ends go.
 
     def lapse(self, now: float) -> bool:
-        """Let go of what is due and confirmed; whether there is more to do at once."""
+        """Remove claims and ends that are due and confirmed; return True if there is more to do at once."""
         more = self.leases.turn(now, VISITS_PER_SLICE)
         return self.end_due(now) or more
 
     def end_due(self, now: float) -> bool:
-        """Let go of what is due, as far as the peers have confirmed it; whether there is more to do at once."""
+        """Remove what is due already, as far as the peers have confirmed it; return True if there is more."""
         if not self.leases.due:
             return False
         asked = self._contacts.asked(now)
@@ -394,7 +394,7 @@ class Claims:
         return False
 
     def unconfirmed(self, now: float) -> bool:
-        """Whether a claim is due that not every peer has been asked about."""
+        """Whether a claim is due and some peer has not answered an ask made since."""
         if not self.leases.due:
             return False
         confirmed = confirmed_until(self._contacts.asked(now))
@@ -406,9 +406,9 @@ class Claims:
     # Others' ledgers: joining them, hiding and forgetting (rules 5 and 8).
 
     def join(self, delta: Delta) -> dict[str, None]:
-        """Bring a copy of another's ledger up to date. Raises `Gap`, and changes nothing, where it cannot.
+        """Bring a copy of another's ledger up to date. Raises `Gap`, and changes nothing, if it cannot.
 
-        Returns the keys to be refreshed once a whole message is here: what one ledger lets go, another may hold.
+        Returns the keys to be refreshed after the whole message: one ledger may add what another removes.
         """
         was_known = self._is_known(delta.incarnation)
         keys = self.copies.join(delta)
@@ -417,14 +417,14 @@ class Claims:
         return keys
 
     def heard_again(self, contact: Peer, horizon_s: float, now: float) -> None:
-        """Look again at what did not count while the contact's horizon was still `horizon_s`."""
+        """Evaluate again the claims that did not count while the peer's horizon was `horizon_s`."""
         present_s = self._contacts.horizon_s(contact, now)
         if horizon_s >= TTL_INTERVALS_MIN * self._timing.interval_s:
             self._look_again(contact, present_s, horizon_s)
         contact.hidden_s = min(contact.hidden_s, present_s)
 
     def hide(self, now: float) -> None:
-        """Look again at the claims of silent nodes that have stopped counting."""
+        """Evaluate again the claims of silent nodes that have stopped counting."""
         for contact in self._contacts:
             horizon_s = self._contacts.horizon_s(contact, now)
             if horizon_s < TTL_INTERVALS_MIN * self._timing.interval_s:
@@ -441,7 +441,7 @@ class Claims:
         self._forgotten.extend(self.copies.forget(contact.incarnation))
 
     def take_along(self, leases: Leases) -> None:
-        """Go on with the claims and ends of an incarnation before this one, in slices."""
+        """Take over the claims and ends of the incarnation before, in slices."""
         self._taken_along = [*leases]
 
     def _take_over(self, lease: Lease) -> None:
@@ -451,11 +451,11 @@ class Claims:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing was put down for later."""
+        """Whether no work waits for a later slice."""
         return not (self.holding or self.stale or self._forgotten or self._taken_along or self._inherited)
 
     def settle(self, now: float) -> bool:
-        """Do a slice of what was put down for later; whether there is more."""
+        """Do a slice of the work that waits; return True if there is more."""
         if self._inherited and now > self._inherited_until:
             self.stale |= self._inherited
             self._inherited = {}
@@ -465,7 +465,7 @@ class Claims:
             self.refresh(entry.key, now)
         for _ in range(min(KEYS_PER_SLICE, len(self._taken_along))):
             self._take_over(self._taken_along.pop())
-        if self.holding or self._taken_along:  # what was listed before must not go before its claim is here
+        if self.holding or self._taken_along:  # listed keys must not be hidden before their claims are here
             return bool(self._taken_along)
         self._refresh_stale(KEYS_PER_SLICE, now)
         return bool(self._forgotten or self.stale)

@@ -13,12 +13,12 @@ from bender.core.timing import Timing
 
 
 def confirmed_until(asked: Iterable[Peer]) -> float:
-    """What everybody had heard by this time is here."""
+    """Return the time up to which this node has all renewals that the asked peers had received."""
     return min((contact.echoed for contact in asked), default=inf)
 
 
 class LapseRules:
-    """Decides for one node, and puts back into their slots the leases that are not over."""
+    """Decides for one node. Leases that are not over go back to their slots."""
 
     def __init__(self, incarnation: int, timing: Timing, contacts: Peers, index: Index, leases: Leases) -> None:
         self._incarnation = incarnation
@@ -44,7 +44,7 @@ class LapseRules:
         return confirmed >= lease.deadline and self._replaced_everywhere(lease.entry, asked, now)
 
     def _replaced_everywhere(self, claim: Claim, asked: list[Peer], now: float) -> bool:
-        """Whether nobody asked could see this claim go before the others of its key have come, and say the same."""
+        """Whether every asked peer has the other claims of the key, which have the same rank or a larger one."""
         ended = ended_roots(self._index.entries(claim.key))
         others = [
             other
@@ -55,12 +55,12 @@ class LapseRules:
         return followed and covered((other.dot for other in others), asked)
 
     def _ended_is_over(self, claim: Claim, ended_at: float, asked: list[Peer], now: float) -> bool:
-        """A claim that was ended goes when all have the end, or they would take it for expired."""
+        """Whether all asked peers have the end of a claim: without it they would take the claim for expired."""
         ends = [end.dot for end in self._index.entries(claim.key) if isinstance(end, End) and claim.root in end.roots]
         return now >= ended_at + self._timing.patience_s or (bool(ends) and covered(ends, asked))
 
     def _end_is_over(self, lease: Lease, end: End, now: float) -> bool:
-        """An end goes when its time is over, and it had no claims left to end a while before that either."""
+        """Whether the time of an end is over, and there has been no claim for it to end for a while before that."""
         had_none = lease.current
         entries = self._index.entries(end.key)
         lease.current = not any(isinstance(other, Claim) and other.root in end.roots for other in entries)

@@ -1,4 +1,4 @@
-"""The ledgers of all nodes, as far as they are here: joining, comparing and passing on the copies of others'."""
+"""The ledgers of all nodes, as far as they are here: joining, comparing and passing on copies."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class LedgerCopies:
             self.invalid[entry.node] = (count - 1, problem)
 
     def compare(self, heads: Mapping[int, Head], now: float) -> None:
-        """Start over with copies that another node has with the same version and a larger checksum.
+        """Begin anew with each copy of which another node has the same version and a larger checksum.
 
-        Only where several processes wrote as one incarnation are there two contents of one version. One copy does so
-        only now and then, because a checksum may also be made up.
+        One version has two contents only if several processes wrote as one incarnation. A copy is begun anew once in
+        8·I at most, because a checksum may also be made up.
         """
         for incarnation, head in heads.items():
             ledger = self.ledgers.get(incarnation)
@@ -76,10 +76,10 @@ class LedgerCopies:
                 ledger.start_over()
 
     def give_up_pages(self, delta: Delta, contact: Peer, now: float) -> None:
-        """Let a delta like this one, which is older than the pages of a copy, complete it when it comes again.
+        """Let a delta like this one, which is older than the pages of a copy, complete the copy when it comes again.
 
-        Nobody can bring the rest of the pages, for the contact whose ledger it is has gone. What came in them stays,
-        and keeps what it lists, until the copy is complete, and as long as it counts.
+        No node can send the rest of the pages, because the node of that ledger is gone. Their entries stay, and keep
+        registrations listed, until the copy is complete or they no longer count.
         """
         ledger = self.ledgers[delta.incarnation]
         if delta.version >= ledger.reach or self._contacts.horizon_s(contact, now) >= self.ttl_max_s(contact):
@@ -90,7 +90,7 @@ class LedgerCopies:
         return ledger.entries.get(n) if ledger else None
 
     def brief(self, delta: Delta, contact: Peer) -> Delta:
-        """The same with copies in the place of claims that say what others say which a contact has shown to have."""
+        """Return the delta with a copy for each claim that equals one which the peer has shown to have."""
         return evolve(delta, added=tuple([self._brief(entry, contact) for entry in delta.added]))
 
     def _brief(self, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
@@ -109,7 +109,7 @@ class LedgerCopies:
         return ledger.head if ledger else Head()
 
     def ahead_of(self, heads: Mapping[int, Head]) -> list[Ledger]:
-        """The ledgers of which more is known here than `heads` says."""
+        """Return the ledgers of which this node has a later version than `heads` says."""
         nothing = Head()
         return [
             ledger
@@ -118,7 +118,7 @@ class LedgerCopies:
         ]
 
     def ttl_max_s(self, contact: Peer) -> float:
-        """The longest ttl of a contact's claims, 0 if there are none; no longer than any that is valid."""
+        """Return the longest ttl of a peer's claims, 0 if there are none, and `TTL_S_MAX` at most."""
         return min(self.ttls(contact)[-1], TTL_S_MAX) if self.ttls(contact) else 0.0
 
     def ttls(self, contact: Peer) -> list[float]:

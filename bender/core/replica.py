@@ -28,8 +28,8 @@ from bender.core.timing import ABSENCE_S_MAX, Timing
 from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import View, ViewEvent
 
-#: An incarnation that two processes speak as is ended with so many more heartbeats than either has counted: more than
-#: the other can make before it hears of that.
+#: An incarnation that two processes use is ended with this many heartbeats more than either has counted: more than the
+#: other process can make before it receives that counter.
 BEATS_BEYOND = 1000
 
 
@@ -83,7 +83,7 @@ class Replica:
         expected: Sequence[str],
         before: int | None = None,
     ) -> None:
-        """Start as an incarnation that has heard nothing from anybody.
+        """Start as an incarnation that has received nothing yet.
 
         `before` is the one in whose place it comes, and `expected` are the addresses of the peers which that one knew.
         """
@@ -113,7 +113,7 @@ class Replica:
         #: Whether this incarnation has not been ready yet.
         self.starting = not self.ready
         self._away_since = now
-        # Absent for longer than claims live, a node must not be heard before it knows what became of its own.
+        # A node that was away for longer than claims live must send no heartbeat before its own have lapsed.
         self._mute = False
         #: How long this node was away before it last came back.
         self.away_s = 0.0
@@ -127,7 +127,7 @@ class Replica:
         gap_s = now - self._noticed_at
         self._noticed_at = now
         before, surpassed_by, leases = self.identity, self._surpassed_by, self.claims.leases
-        # Not of those that are known from what others say alone: a peer may have made them up.
+        # Not the addresses that only other peers reported: a peer may have made them up.
         reached = self.links.has_reached
         peers = [each.address for each in self.contacts if not each.gone and reached(each.address)]
         self._begin(evolve(before, incarnation=incarnation), now, self.links.seeds, peers, before.incarnation)
@@ -145,7 +145,7 @@ class Replica:
 
     @property
     def surpassed(self) -> bool:
-        """Whether another process speaks, or once spoke, as this incarnation, so that this node must go on `anew`."""
+        """Whether another process sends, or once sent, as this incarnation, so that this node must go on `anew`."""
         return self._surpassed_by is not None
 
     # Commands. They raise `NotReady`, and change nothing, where this node cannot speak for the cluster.
@@ -161,7 +161,7 @@ class Replica:
         return registered
 
     def renew(self, now: float, key: str) -> bytes | None:
-        """Hear from a known instance; its body, or None if it is not known."""
+        """Renew an instance and return its body; None if it is not registered."""
         self._require_ready(now)
         version = self.claims.ledger.version
         claim = self.claims.renew(key, now)
@@ -170,12 +170,12 @@ class Replica:
         return claim.body if claim else None
 
     def renew_as_is(self, now: float, key: str, body: bytes) -> bool:
-        """Hear from an instance that is registered here with this body; else do nothing. Makes no event or message."""
+        """Renew an instance that is registered here with this body; else return False. Makes no event or message."""
         self._require_ready(now)
         return self.claims.renew_as_is(key, body, now)
 
     def renew_all(self, now: float, keys: Iterable[str]) -> list[str]:
-        """Hear from many instances at once; returns those that are not known."""
+        """Renew many instances at once and return the keys that are not registered."""
         self._require_ready(now)
         version = self.claims.ledger.version
         renew = self.claims.renew
@@ -185,16 +185,16 @@ class Replica:
         return unknown
 
     def deregister(self, now: float, key: str, reason: str | None = None) -> bool:
-        """Remove an instance for good, for a reason if one is given; False if it is not known."""
+        """Deregister an instance, with a reason if one is given; return False if it is not registered."""
         self._require_ready(now)
         removed = self.claims.deregister(key, now, reason)
         self.rounds.push(now)
         return removed
 
     def shorten(self, now: float, key: str, left_s: float) -> None:
-        """Expect to hear from an instance within `left_s`; it makes no claim, and none of another node ends by it.
+        """Let this node's claim of an instance lapse in `left_s` unless it is renewed; claims of other nodes stay.
 
-        It is possible on a node that is not ready, too: what is known of an instance is no less known then.
+        Possible also while this node is not ready.
         """
         self._notice(now)
         self.claims.shorten(key, now + left_s)
@@ -218,12 +218,12 @@ class Replica:
         self.rounds.announce(setting, now)
 
     def lift_guard(self, now: float, app: str, author: str, at_ms: int) -> None:
-        """Hide the suspects of an app on all nodes, and have none of it for as long as the guard is."""
+        """Hide the suspects of an app on all nodes; it has no guard for as long as the guard lasts."""
         self.configure(now, key_of_guard(app), LIFTED, author, at_ms, self.guard_s)
         self._settle(now)
 
     def leave(self, now: float) -> None:
-        """Say good-bye: a last counter to all, after which they count this node as silent (rule 7)."""
+        """Send a last counter to all peers, which then count this node as silent (rule 7)."""
         self._notice(now)
         self.ready = False
         self.rounds.leave(now)
@@ -257,7 +257,7 @@ class Replica:
 
     @property
     def guarded_apps(self) -> set[str]:
-        """The apps with members that are listed on suspicion."""
+        """The apps with suspect members."""
         return {*self.claims.guard.apps}
 
     def unanswered(self) -> list[str]:
@@ -269,7 +269,7 @@ class Replica:
         return self.links.has_reached(address)
 
     def invalid(self, now: float) -> dict[str, str]:
-        """Return what peers have sent, or hold, that this node cannot use, by their addresses."""
+        """Return the problems with what peers send or hold, by their addresses."""
         found = {
             address: f"sends a setting that is left out: {problem}"
             for address, (problem, at) in self.rounds.invalid.items()
@@ -282,7 +282,7 @@ class Replica:
         return found
 
     def winner(self, now: float, key: str) -> bytes | None:
-        """The body that a registration has at this moment, announced or not."""
+        """Return the body that a registration has at this moment, announced or not; None if it is not registered."""
         claim = self.claims.winner(key, now)
         return claim.body if claim else None
 
@@ -297,51 +297,51 @@ class Replica:
         return self.view.settings(kind)
 
     def word(self, now: float, key: str) -> tuple[ConfigSetting, float] | None:
-        """What is set under a key that lasts for a while, and the seconds that are left of it; None if nothing is."""
+        """Return the setting of a key that lasts for a limited time, and the seconds left of it, or None."""
         setting = self.configuration.current(key, now)
         if setting is None or setting.lasts_s is None:
             return None
         return setting, setting.lasts_s - self.configuration.age_s(setting, now)
 
     def history(self, key: str) -> tuple[ConfigSetting, ...]:
-        """The settings of a configuration key, newest first."""
+        """Return the settings of a configuration key, newest first."""
         return self.configuration.settings(key)
 
     def set_guard_duration(self, guard_s: float) -> None:
-        """Change for how long what is most of an app stays listed when it would be hidden; 0 is not at all."""
+        """Change for how long members stay suspect when most of an app would be hidden; 0 turns the guard off."""
         self.guard_s = guard_s
         self.claims.set_guard_duration(guard_s)
 
     def guarded(self, now: float) -> list[GuardedApp]:
-        """The apps with members that are listed on suspicion."""
+        """Return the apps with suspect members."""
         return self.claims.guard.guarded(now)
 
     def account(self, now: float, key: str) -> NodeDiagnosis:
-        """What is known here of an id."""
+        """Return what this node knows of an id."""
         return diagnose(key, self.identity, self.claims, self.contacts, self._marks, now, ready=self.ready)
 
     def reached(self, now: float) -> float:
-        """The version of this node's own ledger that every peer has shown to have, but for those that are silent."""
+        """Return the version of this node's own ledger that every peer that is heard has shown to have."""
         own = self.identity.incarnation
         heard = (contact for contact in self.contacts if not self.contacts.silent(contact, now))
         return min((contact.heads.get(own, 0) for contact in heard), default=inf)
 
     def split(self, version: int) -> tuple[list[Peer], list[Peer]]:
-        """The peers that have shown to have this node's own ledger as it was at `version`, and those that have not."""
+        """Return the peers that have shown to have this node's own ledger at `version`, and those that have not."""
         own = self.identity.incarnation
         present = [contact for contact in self.contacts if not contact.gone]
         having = [contact for contact in present if contact.heads.get(own, 0) >= version]
         return having, [contact for contact in present if contact not in having]
 
     def shows(self, incarnation: int, version: int) -> bool:
-        """Whether what a ledger was at a version is here, and shown, as far as this node may say so."""
+        """Whether this node has, and shows, a ledger at a version."""
         claims = self.claims
         return not claims.holding and claims.settled and claims.copies.head(incarnation).version >= version
 
     def digest(self) -> int:
-        """Equal on all nodes that have the same state, as far as it may be passed on.
+        """Return a digest that is equal on all nodes with the same state, as far as it may be passed on.
 
-        The ledger of an incarnation whose heartbeats are not believed is not, and lists nothing.
+        The ledger of an incarnation whose heartbeats are not believed may not: it lists nothing.
         """
         own, ledgers = self.identity.incarnation, self.claims.ledgers.items()
         heard = {contact.incarnation for contact in self.contacts if contact.beats >= 0} | {own}
@@ -352,16 +352,16 @@ class Replica:
     # Time.
 
     def waited_s(self, now: float) -> float:
-        """How long ago this node started, or came back."""
+        """Return how long ago this node started or came back."""
         return now - self._away_since
 
     def missing(self, now: float) -> list[str]:
-        """The addresses of which nothing was heard since this node started or came back, though it waited for them."""
+        """Return the addresses that were awaited since this node started or came back, and did not answer."""
         silent = [contact.address for contact in self.contacts.awaited(now) if contact.echoed < self._away_since]
         return [*dict.fromkeys([*self.links.unanswered(), *silent])]
 
     def notice(self, now: float) -> bool:
-        """Find out whether this node was away, as every call does; whether it is ready."""
+        """Notice whether this node was away, as every call does, and return True if it is ready."""
         self._notice(now)
         return self.ready
 
@@ -372,7 +372,7 @@ class Replica:
             self._return(now, gap_s)
 
     def _return(self, now: float, gap_s: float) -> None:
-        """This node was away: nobody is to blame for the silence, and much may have happened meanwhile (rule 6)."""
+        """Note that this node was away: peers and instances are not late because of that (rule 6)."""
         self.claims.leases.shift(gap_s, gap_s)
         self.contacts.shift(gap_s)
         if self.rounds.left or not (self.links.seeds or self.contacts):
@@ -385,7 +385,7 @@ class Replica:
         self._ask(now)
 
     def round(self, now: float, addresses: Iterable[str] | None = None) -> None:
-        """One heartbeat, told to `addresses` (all that are known if None). Call it every interval."""
+        """Count a heartbeat and send it to `addresses`, or to all that are known. Call it every interval."""
         self._notice(now)
         if not (self._mute or self.rounds.left):
             self.rounds.beat(now)
@@ -396,7 +396,7 @@ class Replica:
         self.rounds.ask(self.addresses() if addresses is None else addresses, now)
 
     def sweep(self, now: float) -> bool:
-        """Do what time brings; whether there is more to do at once. Call it at least four times an interval."""
+        """Do what is due by now; return True if there is more to do. Call it at least four times an interval."""
         self._notice(now)
         more = self.ready and self.claims.lapse(now)
         if self.rounds.waiting(now) or not self.ready:
@@ -411,7 +411,7 @@ class Replica:
         return more
 
     def _settle(self, now: float) -> bool:
-        """Do a slice of what waits, and become ready when nothing does; whether there is more."""
+        """Do a slice of what waits, and become ready when nothing does; return True if there is more."""
         if self.ready and self.claims.settled and not self._stale_settings:
             return False
         # Who still brings pages is answering, and half of what there is would look like the loss of the other half.
@@ -422,7 +422,7 @@ class Replica:
             # Clients could not be answered until now: to them, this node was away for as long.
             waited_s = now - self._away_since
             self.claims.leases.shift(waited_s, self.away_s + waited_s)
-            for contact in self.contacts:  # everybody has said by now whom they hear
+            for contact in self.contacts:  # by now all peers have sent the counters that they know
                 self.contacts.unshift(contact)
         if not self.claims.holding:
             self._show_stale_settings(now)
@@ -440,7 +440,7 @@ class Replica:
         self.starting = False
         self.links.expected = ()
         self._mute = False
-        # A heartbeat at once: whoever is answered from now on must have its claims count elsewhere.
+        # A heartbeat at once: claims of clients that are answered from now on must count at the other nodes.
         self.round(now)
 
     def _all_answered(self, now: float) -> bool:
@@ -449,7 +449,7 @@ class Replica:
         if self.starting:
             if self.links.unheard():
                 return False
-            # One that was found may have given a part of what it knows, or nothing, and be silent by now.
+            # A peer that was found may have sent only a part of its state, or nothing, and be silent by now.
             found = [self.contacts.get(incarnation) for incarnation in self.links.found()]
             if None in found:
                 return False
@@ -497,7 +497,7 @@ class Replica:
     # Messages.
 
     def located(self, seed: str, addresses: Sequence[str]) -> None:
-        """Say what a seed stands for at present; nothing at all if it cannot be found out."""
+        """Set the addresses to which a seed resolves at present; none if it does not resolve."""
         self.links.seeds[seed] = tuple(addresses)
 
     def remove_seed(self, seed: str) -> None:
@@ -506,11 +506,11 @@ class Replica:
         self.links.forget(self.contacts)
 
     def addresses(self) -> list[str]:
-        """To whom rounds go."""
+        """Return the addresses to which rounds go."""
         return self.links.addresses(self.contacts)
 
     def take_requests(self) -> list[OutgoingMessage]:
-        """The requests to be sent now, each to be reported once as `answered` or `failed`."""
+        """Return the requests to be sent now. Report each once as `answered` or `failed`."""
         return self.rounds.take_requests()
 
     def take_events(self) -> list[ViewEvent]:
@@ -540,7 +540,7 @@ class Replica:
         return answer
 
     def answered(self, now: float, request: OutgoingMessage, answer: Message) -> None:
-        """A request of this node's was answered."""
+        """Take in the answer to a request of this node."""
         self._notice(now)
         if not self._is_own(request):
             return
@@ -560,7 +560,7 @@ class Replica:
         return beats is not None
 
     def failed(self, now: float, request: OutgoingMessage) -> None:
-        """A request of this node's was refused, not answered in time, or answered with rubbish."""
+        """Note that a request of this node was refused, not answered in time, or not answered validly."""
         self._notice(now)
         if not self._is_own(request):
             return

@@ -125,14 +125,14 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Whether this node may speak for the cluster; finds out first whether it was away."""
+        """Whether this node may answer for the cluster. Notices first whether the node was away."""
         if self.replica.notice(self._now()):
             return True
         self._pass_on()  # it may have begun to ask its peers
         return False
 
     async def until_ready(self) -> None:
-        """Wait for a node that is back from a pause, for an interval at most; otherwise raises `NotReady` at once."""
+        """Wait for up to an interval on a node that is back from a pause; on any other raise `NotReady` at once."""
         if self.ready:
             return
         if self.replica.starting or self.replica.has_left:
@@ -155,7 +155,7 @@ class Node:
     # Commands. All raise `NotReady`, and change nothing, on a node that is not ready.
 
     def renew_as_is(self, key: str, terms: bytes) -> bool:
-        """Hear from an instance that is registered here on these encoded terms; else do nothing."""
+        """Renew an instance that is registered here with these encoded terms; else return False."""
         try:
             return self.replica.renew_as_is(self._now(), key, terms)
         except NotReady:
@@ -163,7 +163,7 @@ class Node:
             raise
 
     def register(self, wanted: RegistrationRequest) -> tuple[bool, bytes]:
-        """Hear from an instance. Returns whether it was not listed here, and its encoded terms.
+        """Register, change or renew an instance. Return True if it was not registered here, and its encoded terms.
 
         Raises `Full` where too many registrations were made at this node already.
         """
@@ -189,12 +189,12 @@ class Node:
         return RegistrationUpdate(terms.encode(wanted.key), terms.ttl_s, succeeds)
 
     def renew(self, key: str) -> bytes | None:
-        """Hear from a known instance; its encoded terms, or None if it is not known."""
+        """Renew an instance and return its encoded terms; None if it is not registered."""
         with self._turn as now:
             return self.replica.renew(now, key)
 
     def renew_all(self, ids: Sequence[str]) -> list[str]:
-        """Hear from many instances; returns those that are not known, as they were spelled."""
+        """Renew many instances and return the ids that are not registered, as they were spelled."""
         with self._turn as now:
             unknown = self.replica.renew_all(now, ids)
             if unknown:
@@ -206,16 +206,16 @@ class Node:
             return unknown
 
     def shorten(self, keys: Iterable[str], left_s: float) -> None:
-        """Let instances end here in `left_s` where nobody hears from them, whatever their ttl. Never `NotReady`."""
+        """Let instances that are not renewed expire here in `left_s`, whatever their ttl. Never raises `NotReady`."""
         with self._turn as now:
             for key in keys:
                 self.replica.shorten(now, key, left_s)
 
     def deregister(self, key: str, *, instance: str | None = None, reason: str | None = None) -> bool:
-        """Remove an instance, for a reason that all nodes announce if one is given; False if it is not known.
+        """Deregister an instance; return False if it is not registered. All nodes announce the `reason` if given.
 
-        With the token `instance` only that one: raises `InstanceReplaced` where the registration has another token. One
-        without a token is removed, because it may be that of this instance, renewed by a node that knows no tokens.
+        Raises `InstanceReplaced` if the registration has another token than `instance`. A registration without a token
+        is removed, because it may be this instance's, renewed at a node that knows no tokens.
         """
         with self._turn as now:
             if not self.replica.notice(now):
@@ -228,14 +228,14 @@ class Node:
             return self.replica.deregister(now, key, reason)
 
     async def until_applied(self, key: str, within_s: float) -> AppliedBy:
-        """Wait until all nodes that are heard, and all consumers of theirs, have what was done to a key here before.
+        """Wait until all nodes that are heard, and their consumers, have applied what was done to a key here before.
 
-        They have `within_s` for it.
+        Waits for `within_s` at most.
         """
         return await self._applying.until_applied(self.exchange.ask_consumers, key, within_s)
 
     async def all_consumers(self) -> list[ConsumerState]:
-        """The consumers of all nodes that answer, in order of name."""
+        """Return the consumers of all nodes that answer, in order of name."""
         return await self._applying.consumers(self.exchange.ask_consumers)
 
     def shared_consumers(self, name: str | None = None) -> Mapping[str, list[str]]:
@@ -243,7 +243,7 @@ class Node:
         return self._applying.shared(name)
 
     async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
-        """This node's consumers, when they have confirmed what is awaited, or as soon as its time is over."""
+        """Return this node's consumers, once they have confirmed what is awaited or its time is over."""
         return await self._applying.awaited(awaited)
 
     def configure(self, key: str, body: bytes | None, author: str) -> None:
@@ -252,11 +252,11 @@ class Node:
             self.replica.configure(now, key, body, author, self._sources.wall_ms())
 
     def set_state(self, registration: str, word: Override, author: str) -> None:
-        """Take an operator's word on a registration. Raises `Full` where too many are kept."""
+        """Set the state of a registration for an operator. Raises `Full` if too many states are kept."""
         self._set_state(registration, word.state.encode(), author, word.lasts_s)
 
     def take_back_state(self, registration: str, author: str) -> bool:
-        """Take an operator's word back; False if there is none."""
+        """Remove the state that an operator set; return False if there is none."""
         if self.word(registration) is None:
             return False
         # Remembered for as long as any node may know the state that it takes back.
@@ -270,7 +270,7 @@ class Node:
             self.replica.configure(now, key, body, author, self._sources.wall_ms(), lasts_s)
 
     def lift_guard(self, app: str, author: str) -> bool:
-        """Hide the members of an app that are listed on suspicion, on all nodes; False if there are none here."""
+        """Hide the suspect members of an app on all nodes; return False if this node has none."""
         if app not in self.replica.guarded_apps:
             return False
         with self._turn as now:
@@ -288,36 +288,36 @@ class Node:
 
     @property
     def listed(self) -> int:
-        """How many registrations are listed."""
+        """The number of registrations that are listed."""
         return self.replica.view.count
 
     def claim(self, key: str) -> Claim | None:
-        """The claim by which a registration is listed."""
+        """Return the claim by which a registration is listed; None if it is not listed."""
         return self.replica.view.claim(key)
 
     def registration(self, key: str) -> bytes | None:
-        """A registration that is listed, as clients see it."""
+        """Return a registration as clients see it; None if it is not listed."""
         claim = self.claim(key)
         return self.shown(claim) if claim else None
 
     def shown(self, claim: Claim) -> bytes:
-        """The registration that a claim speaks for, as clients see it."""
+        """Return the registration that a claim lists, as clients see it."""
         return self.replica.view.registration(claim)
 
     def standing(self, key: str) -> RegistrationStatus:
-        """What is to be said of a registration beside its terms, listed or not."""
+        """Return the state of a registration and whether it is suspect, listed or not."""
         return self.replica.view.standing(key)
 
     def standings(self) -> dict[str, RegistrationStatus]:
-        """The standing at this moment of all registrations with another one than the usual."""
+        """Return the present status of every registration that is not simply up."""
         return self.replica.view.standings()
 
     def all_up(self, app: str, version: str) -> bool:
-        """Whether no operator says anything else of what is listed of a version."""
+        """Whether all listed members of a version are in state `up`."""
         return self.replica.view.all_up(app, version)
 
     def word(self, key: str) -> tuple[ConfigSetting, float] | None:
-        """An operator's word on a registration, and the seconds that are left of it, if there is one."""
+        """Return the state that an operator set for a registration, and the seconds left of it, or None."""
         return self.replica.word(self._now(), key_of_state(key))
 
     def keys_of_states(self) -> list[str]:
@@ -325,7 +325,7 @@ class Node:
         return sorted(filter(None, map(registration_of, self.replica.configuration)))
 
     def claims(self, app: str | None = None, version: str | None = None, *, ordered: bool = True) -> list[Claim]:
-        """Of all that is listed, of an app or version if said; in order of id unless that does not matter."""
+        """Return the claims of all listed registrations, of an app or version if given; in order of id if `ordered`."""
         if not ordered:
             return [*self.each_claim(app, version)]
         return [claim for group in self.replica.view.groups(app, version) for claim in in_order(group)]
@@ -344,19 +344,19 @@ class Node:
         return setting.body if setting else None
 
     def history(self, key: str) -> tuple[ConfigSetting, ...]:
-        """The settings of a configuration key, newest first; without a body where it was removed."""
+        """Return the settings of a configuration key, newest first. A removal has no body."""
         return self.replica.history(key)
 
     def count(self, app: str, version: str) -> int:
-        """How many registrations of a version are listed."""
+        """Return the number of listed registrations of a version."""
         return self.replica.view.count_of(app, version)
 
     def configuration(self, kind: str) -> list[bytes]:
-        """All of a kind (`backend`, `frontend`), in order of id."""
+        """Return all objects of a kind (`backend`, `frontend`) in order of id."""
         return [setting.body for setting in self.replica.settings(kind) if setting.body is not None]
 
     def guarded(self) -> list[dict[str, Any]]:
-        """The apps with members that are listed on suspicion, how many, and for how many seconds at most."""
+        """Return the apps with suspect members: how many, and for how many seconds at most."""
         return [
             {"app": each.app, "suspects": each.suspects, "left": round(max(0.0, each.left_s), 3)}
             for each in self.replica.guarded(self._now())
@@ -371,12 +371,12 @@ class Node:
         return self.timing.ttl_s if claim is None else claim.ttl_s
 
     def account(self, key: str) -> NodeDiagnosis:
-        """All that this node knows of an id."""
+        """Return all that this node knows of an id."""
         events = self.journal.happened(key, EVENTS_TOLD_MAX)
         return msgspec.structs.replace(self.replica.account(self._now(), key), events=events)
 
     async def accounts(self, key: str) -> list[NodeDiagnosis | NoDiagnosis]:
-        """All that any node knows of an id, this one first; peers are asked for it, those that have left are not."""
+        """Ask all peers that have not left what they know of an id, and return it after what this node knows."""
         asked = [contact for contact in self.replica.contacts if not contact.gone]
         asking = [Deferred.fromCoroutine(self._account_of(contact, key)) for contact in asked]
         own = self.account(key)
@@ -389,19 +389,19 @@ class Node:
         return await self.exchange.ask_account(contact.address, key)
 
     def status(self) -> dict[str, Any]:
-        """What `GET /status` shows; durations in seconds."""
+        """Return what `GET /status` shows; durations in seconds."""
         return describe(self, self._now())
 
     # For the exchange and the sweep.
 
     def begin_round(self, addresses: Iterable[str] | None = None) -> None:
-        """A heartbeat to `addresses`, or to all that are known."""
+        """Begin a round: send a heartbeat to `addresses`, or to all peers that are known."""
         self.tally.rounds += 1
         with self._turn as now:
             self.replica.round(now, addresses)
 
     def sweep(self) -> bool:
-        """Do what time brings; whether there is more to do at once."""
+        """Do what is due by now; return True if there is more to do at once."""
         self.tally.sweeps += 1
         with self._turn as now:
             more = self.replica.sweep(now)
@@ -420,7 +420,7 @@ class Node:
             self._chronicle.note_conflicts(self.conflicts, self.conflicts.look(now))
 
     def receive(self, message: Message) -> Message:
-        """A peer's request; returns the answer to it."""
+        """Take in a peer's request and return the answer to it."""
         with self._turn as now:
             received = self.replica.take_in(now, message)
             self._tell()  # watchers need not wait for the answer
@@ -440,7 +440,7 @@ class Node:
         return self.replica.addresses()
 
     def located(self, seed: str, addresses: Sequence[str]) -> None:
-        """What a seed's name stands for at present."""
+        """Set the addresses to which a seed's name resolves at present."""
         self.replica.located(seed, addresses)
 
     def remove_seed(self, seed: str) -> None:
@@ -448,17 +448,17 @@ class Node:
         self.replica.remove_seed(seed)
 
     def set_guard_duration(self, guard_s: float) -> None:
-        """Change for how long what is most of an app stays listed when it would be hidden; 0 is not at all."""
+        """Change for how long members stay suspect when most of an app would be hidden; 0 turns the guard off."""
         self.replica.set_guard_duration(guard_s)
 
     def peer_problem(self, address: str, problem: str | None) -> None:
-        """Show in `/status` what is wrong with a peer, or that nothing is any more."""
+        """Show a problem of a peer in `/status`, or remove it with None."""
         if problem is None:
             self.peer_problems.pop(address, None)
         else:
             self.peer_problems[address] = problem
 
-    # What every call ends and begins with.
+    # Beginning and end of every call.
 
     def _now(self) -> float:
         now = self._sources.monotonic()
@@ -478,9 +478,9 @@ class Node:
             self.journal.append(self.replica.take_events())
 
     def _pass_on(self) -> None:
-        """Hand out what the replica has made: events, requests, and its readiness."""
+        """Pass on what the replica has made: requests, events and its readiness."""
         self._chronicle.note_readiness()
-        # First what others wait for to tell their own watchers.
+        # Requests come first: watchers at other nodes wait for them.
         if requests := self.replica.take_requests():
             self.tally.requests += len(requests)
             self.exchange.send(requests)
@@ -493,5 +493,5 @@ class Node:
 
 
 def _named(contact: Peer, answer: NodeDiagnosis | NoDiagnosis) -> NodeDiagnosis | NoDiagnosis:
-    """Who did not answer has a name all the same."""
+    """Return an answer with the peer's name, also if there was no answer."""
     return answer if isinstance(answer, NodeDiagnosis) else msgspec.structs.replace(answer, node=contact.name)
