@@ -39,7 +39,7 @@ _log = Logger()
 
 
 def site(node: Node, reactor: IReactorTime, turns: Turns | None = None) -> ApiSite:
-    """What speaks HTTP with the clients of a node, in `turns` with all else that takes time there."""
+    """Return the site that serves clients of a node; `turns` are those of all work at the node."""
     turns = turns or Turns(reactor)
     return ApiSite(
         _Paths(_Routes(node, reactor, turns).klein.resource(), node), FastPath(node, reactor.seconds), reactor, turns
@@ -78,7 +78,7 @@ def _path_problem(request: HttpRequest) -> str | None:
 
 
 class _Routes:
-    """What Klein calls for one site. The rules for paths are compiled once, which takes longer than all else here."""
+    """The routes of one site, for Klein. The rules for paths are compiled once: that takes the most time."""
 
     klein = Klein()
 
@@ -91,17 +91,17 @@ class _Routes:
         await self._node.until_ready()
         if request.method in (b"GET", b"HEAD"):
             return await watch(self._node, request, self._reactor, self._turns)
-        return respond(request, without_command(route, _asked(request, path, route)))
+        return respond(request, without_command(route, _api_request(request, path, route)))
 
     def command(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
         if not (route.at_once or self._node.ready):
             return self._once_ready(route, request, path)
-        answered = answer(self._node, route, _asked(request, path, route))
+        answered = answer(self._node, route, _api_request(request, path, route))
         return respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)
 
     async def _once_ready(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes:
         await self._node.until_ready()
-        answered = answer(self._node, route, _asked(request, path, route))
+        answered = answer(self._node, route, _api_request(request, path, route))
         return respond(request, answered) if _is_whole(answered) else await self._at_length(request, answered)
 
     async def _at_length(self, request: HttpRequest, answered: Answered) -> bytes:
@@ -119,7 +119,7 @@ class _Routes:
 
     @klein.handle_errors(HTTPException)  # type: ignore[arg-type]
     async def _no_route(self, request: HttpRequest, failure: Failure) -> bytes:
-        """For when no route has a path, or Klein would send the client to another, in HTML."""
+        """Answer where no route has the path, or Klein would redirect the client in HTML."""
         del failure
         try:
             await self._node.until_ready()
@@ -129,7 +129,7 @@ class _Routes:
 
     @klein.handle_errors(Exception)  # type: ignore[arg-type]
     def _failed(self, request: HttpRequest, failure: Failure) -> bytes:
-        """A coroutine raised: what refuses a request has its answer, all else is a mistake of ours."""
+        """Answer where a coroutine raised: with its refusal, or with 500 and a line of the log."""
         refused = error_response(failure.value)
         if refused.status == 500:
             _log.failure("A request for {path} failed.", failure, path=request.path)
@@ -146,11 +146,11 @@ for _route in ROUTES:
 
 
 def _is_whole(answered: Answered) -> TypeGuard[ApiResponse]:
-    """Whether an answer is there, in one piece."""
+    """Return True if an answer is there, in one piece."""
     return isinstance(answered, ApiResponse) and answered.pieces is None
 
 
-def _asked(request: HttpRequest, path: dict[str, str], route: Route) -> ApiRequest:
+def _api_request(request: HttpRequest, path: dict[str, str], route: Route) -> ApiRequest:
     _, _, query = request.uri.partition(b"?")
     address = getattr(request.getClientAddress(), "host", "unix")
     return ApiRequest(
@@ -173,7 +173,7 @@ def _header(request: HttpRequest, name: bytes) -> str | None:
 
 
 def _name(request: HttpRequest) -> str | None:
-    """The name under which a client wants to be shown. Raises `Invalid` where it is not text."""
+    """Return the name that a client gives itself. Raises `Invalid` where it is not text."""
     header = _header(request, b"X-Bender-As")
     try:
         return None if header is None else unquote(header.encode("latin-1").decode("ascii"), errors="strict")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bender.api.impact import harm, impact_at, warned, warning_headers
+from bender.api.impact import impact_at, refuse_harm, warning_headers, warnings_for
 from bender.api.registrations import selected
 from bender.api.responses import (
     JSON_ALONE,
@@ -23,7 +23,7 @@ from bender.api.responses import (
     location,
     not_found_response,
     refusal_response,
-    stale,
+    refuse_stale,
 )
 from bender.core import model
 from bender.core.kinds import Kind, name_of, parse_members_min, parse_object
@@ -55,7 +55,7 @@ def create(kind: Kind) -> Command:
         body = kind.body(name, sent)
         if node.configured(kind.key(name)) is not None:
             return refusal_response("CONFLICT", f"{kind.name} {name} exists already: change it with PUT")
-        refusal = _too_few(node, body, members_min) or harm(node, asked, kind, None, body)
+        refusal = _refuse_too_few(node, body, members_min) or refuse_harm(node, asked, kind, None, body)
         if refusal is not None:
             return refusal
         node.configure(kind.key(name), body, asked.author)
@@ -73,7 +73,9 @@ def put(kind: Kind) -> Command:
         members_min = _members_min(kind, sent)
         body = kind.body(name, sent, existing)
         refusal = (
-            stale(asked, existing, key) or _too_few(node, body, members_min) or harm(node, asked, kind, existing, body)
+            refuse_stale(asked, existing, key)
+            or _refuse_too_few(node, body, members_min)
+            or refuse_harm(node, asked, kind, existing, body)
         )
         if refusal is not None:
             return refusal
@@ -85,12 +87,12 @@ def put(kind: Kind) -> Command:
 
 
 def _members_min(kind: Kind, sent: dict[str, Any]) -> int:
-    """How many members a backend's version must have for a request to be done; it is taken out, for it is not kept."""
+    """Take `min_members` out of a request, because it is not kept, and return it; 0 if there is none."""
     return parse_members_min(sent.pop("min_members", None)) if kind is BACKEND else 0
 
 
-def _too_few(node: Node, body: bytes, members_min: int) -> ApiResponse | None:
-    """The answer to who wants a version to serve that has fewer members than he asks for."""
+def _refuse_too_few(node: Node, body: bytes, members_min: int) -> ApiResponse | None:
+    """Return the refusal of a version with fewer members than the client requires, None if it has enough."""
     if not members_min:
         return None
     backend: dict[str, Any] = msgspec.json.decode(body)
@@ -103,7 +105,7 @@ def _too_few(node: Node, body: bytes, members_min: int) -> ApiResponse | None:
 
 
 def history(kind: Kind) -> Command:
-    """The last settings, newest first: each what it was, when, and by whom; `null` for a removal."""
+    """Return the command that lists the last settings, newest first, with time and author; `null` for a removal."""
 
     def history(node: Node, asked: ApiRequest) -> ApiResponse:
         key = _key(kind, asked)
@@ -120,7 +122,7 @@ def history(kind: Kind) -> Command:
 
 
 def roll_back(kind: Kind) -> Command:
-    """Back to the setting before, as a new one; so twice leads to where one was."""
+    """Return the command that sets the previous setting again, as a new one; twice restores the present one."""
 
     def roll_back(node: Node, asked: ApiRequest) -> ApiResponse:
         key = _key(kind, asked)
@@ -128,13 +130,13 @@ def roll_back(kind: Kind) -> Command:
         existing = node.configured(key)
         if existing is None:
             return _absent(node, kind, asked)
-        refusal = stale(asked, existing, key)
+        refusal = refuse_stale(asked, existing, key)
         if refusal is not None:
             return refusal
         before = next((each.body for each in node.history(key)[1:]), None)
         if before is None:
             return refusal_response("CONFLICT", f"{key} has no earlier setting to go back to")
-        refusal = harm(node, asked, kind, existing, before, back=True)
+        refusal = refuse_harm(node, asked, kind, existing, before, back=True)
         if refusal is not None:
             return refusal
         node.configure(key, before, asked.author)
@@ -144,12 +146,12 @@ def roll_back(kind: Kind) -> Command:
 
 
 def _changed(node: Node, kind: Kind, body: bytes) -> ApiResponse:
-    return ApiResponse(200, body, (*JSON_ALONE, *warned(node, kind, body)))
+    return ApiResponse(200, body, (*JSON_ALONE, *warnings_for(node, kind, body)))
 
 
 def _created(node: Node, kind: Kind, name: str, body: bytes) -> ApiResponse:
     """201 with the object, and in the body too where it is, as clients of the original expect it of a frontend."""
-    key, warnings = kind.key(name), warned(node, kind, body)
+    key, warnings = kind.key(name), warnings_for(node, kind, body)
     if kind is FRONTEND:
         document: dict[str, Any] = msgspec.json.decode(body)
         body = encode(document | {"location": location(key).decode()})
@@ -160,12 +162,12 @@ def remove(kind: Kind) -> Command:
     def remove(node: Node, asked: ApiRequest) -> ApiResponse:
         key = _key(kind, asked)
         existing = node.configured(key)
-        refusal = stale(asked, existing, key)
+        refusal = refuse_stale(asked, existing, key)
         if refusal is not None:
             return refusal
         if existing is None:
             return _absent(node, kind, asked)
-        refusal = harm(node, asked, kind, existing, None)
+        refusal = refuse_harm(node, asked, kind, existing, None)
         if refusal is not None:
             return refusal
         node.configure(key, None, asked.author)

@@ -20,14 +20,14 @@ def confirm(node: Node, asked: ApiRequest) -> ApiResponse:
     return json_response(asked, encode(_fields(confirmed, node.shared_consumers(name))))
 
 
-async def everybody(node: Node, asked: ApiRequest) -> ApiResponse:
+async def list_consumers(node: Node, asked: ApiRequest) -> ApiResponse:
     consumers = await node.all_consumers()
     shared = shared_by(consumers)
     return array_response(asked, [encode(_fields(each, shared)) for each in consumers])
 
 
 def _fields(consumer: ConsumerState, shared: Mapping[str, list[str]]) -> dict[str, Any]:
-    """What is of interest to clients: what one has `applied` is an answer to a question that they did not ask."""
+    """Return a consumer as clients see it: without `applied`, which only waiting peers ask for."""
     instances = shared.get(consumer.name)
     return {
         "name": consumer.name,

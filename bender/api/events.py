@@ -73,7 +73,7 @@ async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: 
 
 
 class _ServerSent:
-    """A response that goes on until one of the two leaves."""
+    """A response that goes on until the client or the node closes it."""
 
     def __init__(self, node: Node, turns: Turns, request: HttpRequest, clock: IReactorTime) -> None:
         self.done: Deferred[None] = Deferred()
@@ -97,7 +97,7 @@ class _ServerSent:
 
 
 class _Poll:
-    """A response with what is owed, or else with the first that comes within `wait_s`."""
+    """A response with the events since the cursor, or with the first that come within `wait_s`."""
 
     def __init__(self, node: Node, turns: Turns, request: HttpRequest, clock: IReactorTime, wait_s: float) -> None:
         self.done: Deferred[None] = Deferred()
@@ -162,7 +162,7 @@ def _drop(request: HttpRequest) -> None:
 
 
 def _accepts_server_sent(request: HttpRequest) -> bool:
-    """Whether the client says so; to one that takes anything a long poll is what it can best make use of."""
+    """Return True if `Accept` names event streams; a client that takes anything gets a long poll."""
     header = b",".join(request.requestHeaders.getRawHeaders(b"Accept", [])).decode("latin-1")
     return any(takes for media_type, takes in accepted(header) if media_type == "text/event-stream")
 
@@ -184,13 +184,13 @@ def _selection(request: HttpRequest, fields: Mapping[str, str], *, server_sent: 
 
 
 def _wait_s(fields: Mapping[str, str]) -> float:
-    """How long a poll may wait: not at all without `since`, for then it is about where to begin."""
+    """Return how long a poll may wait: not at all without `since`, which asks where to begin."""
     within_s = wait_s(fields.get("wait", "0"))
     return within_s if "since" in fields else 0
 
 
 def _fields(request: HttpRequest) -> dict[str, str]:
-    """The fields of the query that mean something here. What is no UTF-8 cannot be any name, flag, number or cursor."""
+    """Return the fields of the query. Text that is not UTF-8 cannot be a name, flag, number or cursor."""
     _, _, query = request.uri.decode("utf-8", "surrogateescape").partition("?")
     fields: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):

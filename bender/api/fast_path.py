@@ -90,7 +90,7 @@ class FastPath:
         return taken, -1 if taken is None else end
 
     def answer(self, taken: ParsedRequest) -> bytes | None:
-        """The response to a request; None where it is for Twisted to wait, or to send it piece by piece."""
+        """Return the response to a request; None where it has to wait, or to be sent in pieces, by Twisted."""
         if not (taken.route.at_once or self._node.ready):
             return None
         try:
@@ -106,7 +106,7 @@ class FastPath:
 
 
 def reason(status: int) -> bytes:
-    """What a status line says to people."""
+    """Return the reason phrase of a status."""
     return HTTPStatus(status).phrase.encode()
 
 
@@ -124,7 +124,7 @@ class _Parsed(msgspec.Struct, frozen=True):
 
 
 def _whole(request: bytes) -> ParsedRequest | None:
-    """What is exactly one request, with nothing after it; None where it is for Twisted, or is not that."""
+    """Parse bytes that are exactly one request; return None for anything else, and for requests for Twisted."""
     head, end, body = request.partition(b"\r\n\r\n")
     parsed = _parsed(head + end)
     if parsed is None or len(body) != parsed.length:
@@ -141,7 +141,7 @@ def _begins(part: bytes) -> bool:
 
 
 def _parsed(head: bytes) -> _Parsed | None:
-    """A head with the empty line at its end; None where the request is for Twisted."""
+    """Parse a head with the empty line at its end; return None where the request is for Twisted."""
     found = _HEAD.fullmatch(head)
     headers = None if found is None else _plain_headers(found["headers"])
     if found is None or headers is None:
@@ -156,7 +156,7 @@ def _parsed(head: bytes) -> _Parsed | None:
 
 
 def _plain_headers(lines: bytes) -> dict[bytes, bytes] | None:
-    """By name in lower case; None where there is one that asks for more than an answer."""
+    """Return headers by name in lower case; None where one of them asks for more than an answer."""
     headers: dict[bytes, bytes] = {}
     for line in lines.split(b"\r\n")[:-1]:
         name, _, value = line.partition(b":")

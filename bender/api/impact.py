@@ -1,4 +1,4 @@
-"""What a node lists, as changes are judged by it, and how its judgement is answered."""
+"""Changes judged by what a node lists, and the answers that refuse them or warn."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def impact_at(node: Node) -> Impact:
     return Impact(ListedHere(node))
 
 
-def harm(
+def refuse_harm(
     node: Node, asked: ApiRequest, kind: Kind, before: bytes | None, after: bytes | None, *, back: bool = False
 ) -> ApiResponse | None:
     """Return the refusal of a change that would take traffic away, None if it would not or is forced.
@@ -73,12 +73,14 @@ def harm(
     impact = impact_at(node)
     old = None if before is None else _settings.decode(before)
     if after is None:
-        return refused_by(node, impact.of_removal(old) if kind is BACKEND and old is not None else None)
+        return refusal_for(node, impact.of_removal(old) if kind is BACKEND and old is not None else None)
     new = _settings.decode(after)
-    return refused_by(node, impact.of_backend(old, new, back=back) if kind is BACKEND else impact.of_frontend(old, new))
+    return refusal_for(
+        node, impact.of_backend(old, new, back=back) if kind is BACKEND else impact.of_frontend(old, new)
+    )
 
 
-def refused_by(node: Node, why: str | None) -> ApiResponse | None:
+def refusal_for(node: Node, why: str | None) -> ApiResponse | None:
     """Return the refusal of a change for a reason, None where there is none."""
     if why is None:
         return None
@@ -86,7 +88,7 @@ def refused_by(node: Node, why: str | None) -> ApiResponse | None:
     return refusal_response("CONFLICT", text)
 
 
-def warned(node: Node, kind: Kind, body: bytes) -> Headers:
+def warnings_for(node: Node, kind: Kind, body: bytes) -> Headers:
     """Return the headers that warn of an object as it is set now; none where all is well."""
     impact, settings = impact_at(node), _settings.decode(body)
     warnings = impact.warnings_of_backend(settings) if kind is BACKEND else impact.warnings_of_frontend(settings)

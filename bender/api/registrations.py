@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from bender.api.impact import impact_at, refused_by, warning_headers
+from bender.api.impact import impact_at, refusal_for, warning_headers
 from bender.api.repeated import RepeatedRequest
 from bender.api.responses import (
     JSON,
@@ -114,7 +114,7 @@ def set_state(node: Node, asked: ApiRequest) -> ApiResponse:
     if not (force or node.word(key) is not None or node.account(key).says_something):
         return not_found_response(key)
     harm = impact_at(node).of_state(key, word.state)
-    refusal = None if force else refused_by(node, harm)
+    refusal = None if force else refusal_for(node, harm)
     if refusal is not None:
         return refusal
     node.set_state(key, word, asked.author)
@@ -141,7 +141,7 @@ def one_state(node: Node, asked: ApiRequest) -> ApiResponse:
     return _word(node, asked, model.registration_key(_instance(asked)))
 
 
-def take_back_state(node: Node, asked: ApiRequest) -> ApiResponse:
+def remove_state(node: Node, asked: ApiRequest) -> ApiResponse:
     key = model.registration_key(_instance(asked))
     return ApiResponse(204) if node.take_back_state(key, asked.author) else _no_word(node, key)
 

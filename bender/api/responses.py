@@ -1,4 +1,4 @@
-"""What a client asks for, and the answers that several commands give.
+"""Requests of clients, and the responses that several commands share.
 
 Nothing here knows Twisted's web. Every refusal has the same form, every object and list its tag.
 """
@@ -99,7 +99,7 @@ class ApiRequest(msgspec.Struct):
 
 
 class ApiResponse(msgspec.Struct, frozen=True):
-    """A whole response, except for what every response of a front has. Without a body only where there can be none.
+    """A whole response, except for the headers that every response has. Only a status without content has no body.
 
     A body that is too long to be in one piece comes in several: then `pieces` makes them, and `length` is their sum if
     it is known.
@@ -113,7 +113,7 @@ class ApiResponse(msgspec.Struct, frozen=True):
 
 
 class DeferredResponse(msgspec.Struct, frozen=True):
-    """An answer that takes a while: take the steps, other work between them, and then ask for it."""
+    """An answer that takes a while: take the steps, with other work between them, then call `answer`."""
 
     steps: Iterator[None]
     answer: Callable[[], ApiResponse]
@@ -126,7 +126,7 @@ Command = Callable[[Node, ApiRequest], Answered]
 
 
 def error_response(error: BaseException | None) -> ApiResponse:
-    """The answer to a request that ended in an error."""
+    """Return the response to a request that ended in an error."""
     if isinstance(error, Invalid):
         return refusal_response("INVALID", str(error))
     if isinstance(error, TooLarge):
@@ -156,17 +156,17 @@ NOT_READY = refusal_response(
 
 
 def json_response(asked: ApiRequest, body: bytes) -> ApiResponse:
-    """One object. The tag follows from the content alone, so it is the same on all nodes."""
+    """Return one object. Its tag follows from the content alone, so it is the same on all nodes."""
     return or_not_modified(asked, ApiResponse(200, body, (JSON, (b"ETag", etag_of(body).encode()))))
 
 
 def etag_of(body: bytes) -> str:
-    """The tag of one object."""
+    """Return the tag of one object."""
     return f'"{blake2b(body, digest_size=12).hexdigest()}"'
 
 
-def stale(asked: ApiRequest, existing: bytes | None, id_: str) -> ApiResponse | None:
-    """The answer to who wants to change something only as he knows it, and it is not so any more."""
+def refuse_stale(asked: ApiRequest, existing: bytes | None, id_: str) -> ApiResponse | None:
+    """Return the refusal of a change whose `If-Match` is not the tag of the object; None if it is."""
     if asked.only_if is None or (existing is not None and _is_among(etag_of(existing), asked.only_if)):
         return None
     present = "does not exist" if existing is None else "has changed since the version in If-Match"
@@ -174,7 +174,7 @@ def stale(asked: ApiRequest, existing: bytes | None, id_: str) -> ApiResponse | 
 
 
 def or_not_modified(asked: ApiRequest, answer: ApiResponse) -> ApiResponse:
-    """An answer with a tag; without its content if the client has that already."""
+    """Return an answer with a tag, without its content if the client has it already."""
     if asked.etags is None:
         return answer
     about = tuple(header for header in answer.headers if header[0] in _ABOUT_UNCHANGED)
@@ -195,7 +195,7 @@ def array_response(asked: ApiRequest, bodies: Iterable[bytes]) -> ApiResponse:
 
 
 def list_response(asked: ApiRequest, listing: Listing) -> ApiResponse:
-    """A list that was made before; deflated for who says so, where it is worth while."""
+    """Return a list; deflated if it is long and the client accepts that."""
     deflates = len(listing.body) > DEFLATE_OVER_BYTES
     gzipped = deflates and _accepts_gzip(asked)
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=deflates)
@@ -203,7 +203,7 @@ def list_response(asked: ApiRequest, listing: Listing) -> ApiResponse:
 
 
 def long_list_response(asked: ApiRequest, listing: LongListing) -> ApiResponse:
-    """The same, of one that was made in slices, and is sent in pieces if there are several."""
+    """Return a list that was made in slices, in pieces if there are several."""
     if listing.length <= ONE_PIECE_BYTES_MAX:
         return list_response(asked, listing.whole())
     gzipped = _accepts_gzip(asked)
@@ -221,19 +221,19 @@ def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:
 
 
 def _accepts_gzip(asked: ApiRequest) -> bool:
-    """Whether the client says that it can read it. A `*` alone says little about what it can do."""
+    """Return True if the client names gzip. A `*` alone says little about what it can read."""
     return next((takes for name, takes in accepted(asked.encodings or "") if name in ("gzip", "x-gzip")), False)
 
 
 def accepted(header: str) -> Iterator[tuple[str, bool]]:
-    """What a header of the kind of Accept names, in lower case, and whether the client takes it (RFC 9110, 12.4.2)."""
+    """Yield the names in a header such as Accept, in lower case, and if the client takes each (RFC 9110, 12.4.2)."""
     for each in header.lower().split(","):
         name, *parameters = [part.strip() for part in each.split(";")]
         yield name, not any(map(_ZERO.fullmatch, parameters))
 
 
 def wait_s(text: str) -> float:
-    """How long a request says that it may wait; more than is possible is cut. Raises `Invalid`."""
+    """Return the seconds that a request may wait, at most `WAIT_S_MAX`. Raises `Invalid`."""
     if not _WAIT.fullmatch(text):
         raise Invalid("wait", f"must be a number of seconds from 0 to {WAIT_S_MAX}")
     return min(float(text), WAIT_S_MAX)
@@ -258,7 +258,7 @@ def location(id_: str) -> bytes:
 
 
 def fields(asked: ApiRequest) -> dict[str, str]:
-    """The fields of the query. Raises `Invalid` where one stands there twice."""
+    """Return the fields of the query. Raises `Invalid` for one that is given twice."""
     found: dict[str, str] = {}
     for name, value in fields_in_order(asked):
         if name in found:

@@ -1,4 +1,4 @@
-"""What clients can ask of a node over HTTP, whatever speaks HTTP with them.
+"""The table of all requests that clients can send to a node.
 
 `ROUTES` is the one table of it. A front (Klein's is `bender.api.routes`) reads requests, finds the route, waits until
 the node is ready unless the route is `at_once`, and lets `answer` do the rest; it never looks into a body. Nothing here
@@ -86,7 +86,7 @@ def _require_known(route: Route, asked: ApiRequest) -> None:
 
 
 def without_command(route: Route, asked: ApiRequest) -> ApiResponse:
-    """The answer to a method that a route has no command for."""
+    """Return the answer to a method for which a route has no command."""
     allow = (b"Allow", route.allow.encode())
     if asked.method == "OPTIONS":
         return ApiResponse(204, headers=(allow,))
@@ -135,7 +135,7 @@ ROUTES = (
     ),
     Route(
         _INSTANCE + "/state",
-        {"GET": registrations.one_state, "PUT": registrations.set_state, "DELETE": registrations.take_back_state},
+        {"GET": registrations.one_state, "PUT": registrations.set_state, "DELETE": registrations.remove_state},
         query={"PUT": _FORCE},
     ),
     Route("/states", {"GET": registrations.all_states}),
@@ -173,7 +173,7 @@ ROUTES = (
     Route("/guard", {"GET": guard.guarded}),
     Route("/guard/<app>", {"GET": guard.guarded_app, "DELETE": guard.end}),
     Route("/events", {"GET": _streamed}, streams=True),
-    Route("/consumers", {"GET": consumers.everybody}),
+    Route("/consumers", {"GET": consumers.list_consumers}),
     Route("/consumers/<name>", {"PUT": consumers.confirm}),
     Route("/status", {"GET": _status}, at_once=True),
     Route("/ready", {"GET": _ready}, hot=True, at_once=True),
@@ -186,7 +186,7 @@ _HOT = {(route.path.count("/"), route.path.split("/")[1]): route for route in RO
 
 
 def find_hot(path: str) -> tuple[Route, tuple[str, ...]] | None:
-    """The hot route that a path takes which needs no decoding, and its variable parts; None where there is none."""
+    """Return the hot route of a path that needs no decoding, with its variable parts; None where there is none."""
     empty, *parts = path.split("/")
     route = _HOT.get((len(parts), parts[0])) if parts and not empty else None
     names = tuple(parts[1:])

@@ -48,7 +48,7 @@ _SCHEME_AND_HOST = re.compile(rb"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
 def _bare(answer: ApiResponse) -> bytes:
-    """A response where there is no request."""
+    """Return the bytes of a response to what is not a request."""
     headers = [*answer.headers, (b"Content-Length", b"%d" % len(answer.body)), (b"Connection", b"close")]
     lines = [b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers)]
     return b"\r\n".join([*lines, b"", answer.body])
@@ -105,7 +105,7 @@ class _Sender:
         self._turns.run(self)
 
     def stopProducing(self) -> None:
-        """All is sent, or the client is gone, and Klein cancels who waits for the rest."""
+        """Stop: all is sent, or the client is gone."""
         self._paused = True
         self._turns.forget(self)
 
@@ -173,7 +173,7 @@ class HttpRequest(PlainRequest):
 
 @implementer(IHalfCloseableProtocol)
 class ApiChannel(PacedChannel):
-    """One connection. A client may close its half of it when it has said all, as `nc` does, and is answered."""
+    """One connection. A client that has sent all may close its half, as `nc` does, and is still answered."""
 
     #: With the CR at the end of a line.
     MAX_LENGTH = max(REQUEST_LINE_BYTES_MAX, HEADERS_BYTES_MAX) + 1
@@ -186,7 +186,7 @@ class ApiChannel(PacedChannel):
 
     @property
     def answering(self) -> bool:
-        """Whether a client waits here for an answer that has not begun. A stream of events has."""
+        """Return True if a client waits for an answer that has not begun. A stream of events has begun."""
         return bool(self._held) or any(not request.startedWriting for request in self.requests)
 
     def dataReceived(self, data: bytes) -> None:
@@ -259,7 +259,7 @@ class ApiChannel(PacedChannel):
         super().line(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """Twisted would close the connection without a word."""
+        """Answer, where Twisted would close the connection without an answer."""
         del line
         self._respondToBadRequestAndDisconnect()
 
@@ -270,7 +270,7 @@ class ApiChannel(PacedChannel):
         return bool(super().headerReceived(line))
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        """What is no request gets the form that all errors have, where Twisted has a bare 400."""
+        """Answer invalid requests in the form of all errors, where Twisted sends a bare 400."""
         if not any(request.startedWriting for request in self.requests):
             self.transport.write(_NO_REQUEST)
         self.loseConnection()

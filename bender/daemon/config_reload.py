@@ -66,6 +66,6 @@ class NodeReloader:
         return [f"--guard: {chosen.guard_s:g} instead of {before.guard_s:g}"]
 
     def _later(self, chosen: NodeOptions) -> Sequence[str]:
-        """What differs from the start, also where an earlier reread has said so."""
+        """Yield what differs from the start, also where an earlier reread has logged it."""
         pairs = {option: (of(self._started_with), of(chosen)) for option, of in AT_NEXT_START.items()}
         return [f"--{option} {new} instead of {old}" for option, (old, new) in pairs.items() if new != old]

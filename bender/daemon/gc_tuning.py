@@ -35,7 +35,7 @@ class GcTuning(Service):
         self._loop.clock = reactor
 
     def privilegedStartService(self) -> None:
-        """What was loaded is set aside before anybody is listened to."""
+        """Set aside what was loaded, before any connection is accepted."""
         super().privilegedStartService()
         _look_at_everything()
 

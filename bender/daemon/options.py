@@ -1,4 +1,4 @@
-"""What the operator chose: the options of a node, converted and checked.
+"""The options of a node, converted and checked.
 
 Everything that is wrong with them is found here, before anything listens or runs.
 """
@@ -67,12 +67,12 @@ class NodeOptions:
 
     @property
     def address(self) -> str:
-        """Where peers reach the exchange of this node, as `host:port`."""
+        """Return the `host:port` at which peers reach the exchange of this node."""
         return host_port(self.advertise, self.exchange.port)
 
     @property
     def api_port(self) -> int:
-        """Where clients reach the API at the host that is advertised; 0 if they do not."""
+        """Return the port of the API at the advertised host; 0 if clients cannot reach it there."""
         alone = self.api.loopback and not (self.advertise == "localhost" or address_is("is_loopback", self.advertise))
         return 0 if alone else self.api.port
 
@@ -139,7 +139,7 @@ def _check_together(choices: NodeOptions) -> None:
 
 
 def _peers(given: RawOption) -> Iterable[str]:
-    """The peers as `host:port`. A value is a list, on the command line with commas in it."""
+    """Yield the peers as `host:port`. A value is a list, on the command line with commas in it."""
     lists = [given.value] if isinstance(given.value, str) else given.value
     if not isinstance(lists, list | tuple) or not all(isinstance(each, str) for each in lists):
         raise OptionError(f"{given.source} must be a list of HOST:PORT, not {given.value!r}.")
@@ -154,7 +154,7 @@ def _peers(given: RawOption) -> Iterable[str]:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """The parts of `HOST[:PORT]`. An address of IPv6 may stand without a port and then needs no brackets."""
+    """Split `HOST[:PORT]`. An IPv6 address without a port needs no brackets."""
     bracketed = re.fullmatch(r"\[(.*:.*)\](?::(.*))?", text)
     if bracketed:
         host, port = bracketed.groups()

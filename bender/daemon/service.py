@@ -1,8 +1,8 @@
-"""A node and its shells as one service: they begin together or not at all, and take their leave in order.
+"""A node and its shells as one service: they start together or not at all, and stop in order.
 
 Leaving (rule 7) loses nothing that was promised to a client, and ends in bounded time whatever peers and clients do.
 The listening sockets close first, for it is a refused connection that makes clients go on elsewhere; then what was read
-is answered; and then the peers hear of it.
+is answered; and then the node tells its peers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DOORS = ("api", "events")
 
 
 class ClientConnections(Protocol):
-    """What clients come through.
+    """The connections of clients.
 
     `end_idle` closes the connections on which nobody waits, and says whether any is left, also with an answer on its
     way.

@@ -1,4 +1,4 @@
-"""The clockwork of a node: looks at regular times for what has lapsed, fallen silent or may be forgotten.
+"""The sweeps of a node: at regular times it looks for what has lapsed, is silent or can be forgotten.
 
 It decides nothing, the node does. It must never stop by itself: a sweep that raises is logged and counted, and the
 next one comes all the same, for without sweeps nothing dead would ever go offline. It must not hold up the reactor

@@ -1,7 +1,7 @@
 """`twistd bender`: the options, and the one place where a node and its shells are put together.
 
-Nothing else knows the global reactor, the machine's clocks or its randomness; everybody is handed what he needs. Every
-mistake of the operator's ends the process here with one sentence.
+Nothing else knows the global reactor, the machine's clocks or its randomness; all others get what they need. Every
+mistake of the operator ends the process here with one sentence.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ Options = NodeCommandLine
 
 
 def makeService(options: NodeCommandLine) -> IService:
-    """The service that `twistd` and `twist` run."""
+    """Return the service that `twistd` and `twist` run."""
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
     make_steady(reactor, _monotonic())
@@ -139,7 +139,7 @@ def put_together(choices: NodeOptions, reactor: Reactor, sources: Sources) -> tu
 
 
 def _monotonic() -> Callable[[], float]:
-    """A clock that never jumps, and goes on while the machine sleeps where there is one."""
+    """Return a clock that never jumps; where the system has one, it also counts the time while the machine sleeps."""
     try:
         return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     except AttributeError:

@@ -1,4 +1,4 @@
-"""The exchange: how a node and its peers keep telling each other what is new, over HTTP.
+"""The exchange: how a node and its peers send each other their changes, over HTTP.
 
 It knows the node and the wire, and decides nothing: what to say, to whom and when a peer counts as lost is up to the
 node. Here is when a round begins, how a message gets there in time or not at all, and who is named in the log for it.

@@ -102,7 +102,7 @@ class GossipClient(Service):
         self._rounds.clock = reactor
 
     def startService(self) -> None:
-        """The first round begins at once: the node is not ready before it has heard from its peers."""
+        """Begin the first round at once, because the node is not ready before its peers have answered."""
         super().startService()
         self._round()
         self._rounds.start(self._limit_s, now=False)  # it ends only when it is stopped, for a tick never raises
@@ -186,7 +186,7 @@ class GossipClient(Service):
             self._finish(request, answer)
 
     async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
-        """What the node at an address knows of an id. No answer is no condition of the peer's: rounds find that out."""
+        """Return what the node at an address knows of an id. A missing answer is not logged: rounds notice it."""
         posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.inquiry(key), ACCOUNT_PATH))
         try:
             return self._wire.account_in(await posting.addTimeout(self._limit_s, self._reactor))
@@ -201,7 +201,7 @@ class GossipClient(Service):
         return NoDiagnosis(address, address, problem)
 
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
-        """The consumers of the node at an address, when they have acted on something; None if it does not say."""
+        """Return the consumers of the node at an address when they have acted on something; None without an answer."""
         limit_s = max(awaited.within_s, self._limit_s)
         awaited = msgspec.structs.replace(awaited, within_s=max(0.0, awaited.within_s - ON_THE_WAY_S))
         posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.inquiry(awaited), CONSUMERS_PATH))
@@ -211,7 +211,7 @@ class GossipClient(Service):
             return None
 
     async def _answer(self, request: OutgoingMessage, posting: Deferred[bytes]) -> Message | None:
-        """The answer; None, and a condition of the peer's, where there is none to be had."""
+        """Return the answer; None where there is none, which is noted as a problem of the peer."""
         address, conditions = request.address, self._conditions
         try:
             answer = await posting.addTimeout(request.limit_s, self._reactor)

@@ -1,7 +1,7 @@
-"""Where the peers are that people named: a seed is an address, or a name that stands for several and may move.
+"""Finds the configured peers: a seed is an address, or a name that resolves to several, which may change.
 
-Names are looked up at the start and every half minute after that. What a name stood for is not forgotten because it
-cannot be looked up now: a name server that is away must not take the cluster with it.
+Names are looked up at the start and every half minute. Addresses that were found are kept while a name cannot be
+looked up: an unreachable name server must not stop the cluster.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bender.net.addresses import host_port, split_host_port
 #: Seconds between two look-ups of a name.
 AGAIN_S = 30
 
-#: Seconds until a name that stands for nothing is looked up again: it may belong to a machine that is just starting.
+#: Seconds until a name without addresses is looked up again: its machine may be starting.
 SOONER_S = 5
 
 
@@ -58,7 +58,7 @@ class Seeds(Service):
         self._watching: dict[str, Deferred[None]] = {}
 
     def startService(self) -> None:
-        """Addresses are told at once, names as soon as they are found."""
+        """Pass on addresses at once, and those of names as soon as they are found."""
         super().startService()
         for seed in self._seeds:
             self._begin(seed)
@@ -118,7 +118,7 @@ class Seeds(Service):
             self._log.failure("Passing on the addresses of {seed} failed.", seed=seed)
 
     async def _look_up(self, host: str, port: int) -> list[str]:
-        """The addresses of a name, in order; none if there are none, or finding out fails."""
+        """Return the addresses of a name, in order; none if there are none, or the look-up fails."""
         finding = _Finding(Deferred())
         try:
             IReactorPluggableNameResolver(self._reactor).nameResolver.resolveHostName(finding, host, port)
@@ -152,7 +152,7 @@ class _Finding:
 
 
 def _is_one_machine(host: str) -> bool:
-    """Whether a seed is an address itself. `localhost` has two as a rule, but nobody means two machines by it."""
+    """Return True if a seed is an address, or `localhost`, which has two addresses but is one machine."""
     try:
         ip_address(host)
     except ValueError:

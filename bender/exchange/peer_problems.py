@@ -1,4 +1,4 @@
-"""What is wrong with peers: said once when it begins, and once when it is over.
+"""Problems of peers, logged once when they begin and once when they are over.
 
 Rounds come every second. A line of the log for each that fails would bury everything else, and one for each change
 from bad to good and back would as well. So a failure to reach a peer has to last before it is named, and whatever was
@@ -36,7 +36,7 @@ _TOPICS = {OtherCluster: "cluster", OtherVersion: "version"}
 
 @define
 class _Condition:
-    """Something that is wrong. `text` is what was said of it when it was named."""
+    """A problem. `text` is what was logged of it, empty before that."""
 
     text: str
     since_s: float
@@ -59,29 +59,29 @@ class PeerProblems:
         self._conditions: dict[str, dict[tuple[str, str], _Condition]] = {}
 
     def trouble(self, address: str, topic: str, text: str, *, kind: str = "") -> None:
-        """Something is wrong."""
+        """Note a problem."""
         self._name(address, self._seen(address, topic, kind), text)
 
     def out_of_reach(self, address: str, text: str) -> None:
-        """A peer gave no answer of any kind, for which there are many reasons, and some are harmless."""
+        """Note that a peer gave no answer at all. It is logged only if it lasts, because some reasons are harmless."""
         condition = self._seen(address, "reach", "")
         if condition.seen_s >= condition.since_s + PATIENCE_INTERVALS * self._interval_s:
             self._name(address, condition, text)
 
     def fine(self, address: str, *topics: str) -> None:
-        """Nothing is wrong now on these topics."""
+        """Note that nothing is wrong on these topics."""
         for topic in topics:
             if address in self._conditions:
                 self._settle(address, topic)
 
     def refused(self, address: str, topic: str, refused: MessageRefused) -> None:
-        """A message was refused; `topic` is that of what is neither about the wire version nor about the cluster."""
+        """Note that a message was refused; `topic` is for reasons other than the wire version and the cluster."""
         shared = _TOPICS.get(type(refused))
         kind = refused.reason if shared else type(refused).__name__
         self.trouble(address, shared or topic, refused.reason, kind=kind)
 
     def understood(self, address: str, topic: str, theirs_s: float, ours_s: float) -> None:
-        """A message was in order, on `topic`; what its sender and this node take for the interval may differ."""
+        """Note that a message was in order, on `topic`, and compare the sender's interval with this node's."""
         self.fine(address, topic, *_TOPICS.values())
         if theirs_s == ours_s:
             self.fine(address, "interval")
@@ -100,7 +100,7 @@ class PeerProblems:
         return self._clock.seconds() >= condition.seen_s + intervals * self._interval_s
 
     def _seen(self, address: str, topic: str, kind: str) -> _Condition:
-        """What is seen again now, or for the first time."""
+        """Return a problem that is seen again, or for the first time."""
         now = self._clock.seconds()
         if address not in self._conditions and len(self._conditions) >= ADDRESSES_MAX:
             oldest = next(iter(self._conditions))

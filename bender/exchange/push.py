@@ -42,7 +42,7 @@ _LOOKS_LIKE_AN_ANSWER = re.compile(
 
 
 class UnexpectedAnswer(Exception):
-    """What came back is not what a node answers to a push."""
+    """The answer is not one that a node gives to a push."""
 
 
 def body_of(read: bytes, at: int, path: bytes) -> tuple[bytes, int] | None:
@@ -57,7 +57,7 @@ def body_of(read: bytes, at: int, path: bytes) -> tuple[bytes, int] | None:
 
 
 def answer(status: int, reason: bytes, media_type: bytes, body: bytes) -> bytes:
-    """An answer, to be written as it is."""
+    """Return an answer as bytes."""
     return _ANSWER % (status, reason, media_type, len(body), body)
 
 
@@ -77,7 +77,7 @@ class PushConnection(Protocol):
         self._write = prompt_writer(self.transport)
 
     def ask(self, request: bytes) -> Deferred[bytes]:
-        """The body of the answer. Given up, it ends the connection, and so does whatever goes wrong."""
+        """Send a request and return the body of its answer. Cancelling or failing ends the connection."""
         self._read = b""
         self._answer = Deferred(lambda _: self.end())
         self._write(request)
@@ -119,7 +119,7 @@ class PushConnections:
         self._connections: dict[str, PushConnection] = {}
 
     def post(self, address: str, path: bytes, media_type: bytes, body: bytes) -> Deferred[bytes]:
-        """The body of the answer; fails with `UnexpectedAnswer`, and all that can happen to a connection.
+        """Send a request and return the body of its answer. Fails with `UnexpectedAnswer`, or as connections do.
 
         Where there is a connection the request is written when this returns.
         """

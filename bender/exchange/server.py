@@ -80,12 +80,12 @@ class GossipServer:
 
     @_klein.route(PATH, methods=["POST"])
     def exchange(self, request: PeerRequest) -> bytes:
-        """A message for a message."""
+        """Answer a message with a message."""
         return _respond(request, *self._answer(request.content.read(), request.getClientAddress().host))
 
     @_klein.route(ACCOUNT_PATH, methods=["POST"])
     def account(self, request: PeerRequest) -> bytes:
-        """What this node knows of an id, for a peer that was asked to explain it."""
+        """Answer with what this node knows of an id, for a peer that was asked to explain it."""
         try:
             key = self._wire.inquired(request.content.read())
         except MessageRefused as refused:
@@ -94,7 +94,7 @@ class GossipServer:
 
     @_klein.route(CONSUMERS_PATH, methods=["POST"])
     async def consumers(self, request: PeerRequest) -> bytes:
-        """This node's consumers, for a peer that waits for them."""
+        """Answer with this node's consumers, for a peer that waits for them."""
         try:
             awaited = self._wire.awaited(request.content.read())
         except MessageRefused as refused:

@@ -116,7 +116,7 @@ class PeerTransport:
         self._client = HTTPClient(agent, self._cookies, data_to_body_producer=PromptBody)
 
     async def post(self, address: str, body: bytes, path: str = PATH) -> bytes:
-        """The body of the answer. Raises `Unanswered` or `RefusedByPeer`, with the reason.
+        """Send a body and return that of the answer. Raises `Unanswered` or `RefusedByPeer`, with the reason.
 
         Cancelled at any time, or failing, it ends the connection: nothing is sent after what was not answered.
         """
@@ -136,7 +136,7 @@ class PeerTransport:
             raise _unanswered(error) from error
 
     def push(self, address: str, body: bytes) -> Deferred[bytes]:
-        """The same in a tenth of the time, for bodies and answers that are small and expected to be in order."""
+        """Send a small body in a tenth of the time; the answer is expected to be small and in order."""
         return self._pushes.post(address, _PATH, MEDIA_TYPE, body).addErrback(_failed_push)
 
     async def _content(self, response: Any) -> bytes:
@@ -153,7 +153,7 @@ class PeerTransport:
         return content
 
     def _bytes_max(self, response: Any) -> int:
-        """How much is wanted of what an answer says."""
+        """Return how many bytes of an answer are read; 0 if it cannot be one of a node."""
         if isinstance(response.original, GzipDecoder) or _header(response, b"Content-Encoding"):
             return 0  # no node does that, and treq would inflate without bounds
         media_type = _header(response, b"Content-Type")
@@ -263,13 +263,13 @@ def _header(response: Any, name: bytes) -> bytes:
 
 
 def _shown(text: str | bytes) -> str:
-    """What a peer says, made fit for a line of the log."""
+    """Return text of a peer, made fit for a line of the log."""
     decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     return "".join(character if character.isprintable() else "?" for character in decoded[:200])
 
 
 def _unanswered(error: BaseException) -> Exception:
-    """What a failure means, in terms of the peer."""
+    """Return the error that describes a failure in terms of the peer."""
     cause = cause_of(error)
     if isinstance(cause, (CancelledError, ConnectingCancelledError)):
         return CancelledError()

@@ -81,7 +81,7 @@ _Decoded = TypeVar("_Decoded")
 
 @frozen
 class Received:
-    """What came out of an envelope. `interval_s` is the sender's time between rounds."""
+    """A decoded message. `interval_s` is the sender's time between rounds."""
 
     message: Message
     interval_s: float
@@ -120,7 +120,7 @@ class Wire:
     _ttls: dict[float, float] = field(factory=dict, init=False, eq=False, repr=False)
 
     def encode(self, message: Message) -> bytes:
-        """What to send. Raises `Unsendable` where nobody would take it."""
+        """Return a message as bytes. Raises `Unsendable` where every peer would refuse it."""
         payload = _encoded(_message_out(message))
         if len(payload) > self.payload_bytes_max:
             raise Unsendable(f"a message of {len(payload)} bytes, which is more than {self.payload_bytes_max}")
@@ -134,7 +134,7 @@ class Wire:
         return body
 
     def decode(self, body: bytes) -> Received:
-        """What was sent. Raises `MessageRefused`, in one of its forms, and nothing else."""
+        """Decode a message. Raises `MessageRefused`, in one of its forms, and nothing else."""
         if len(body) > self.body_bytes_max:
             raise MessageTooLarge(f"sends {len(body)} bytes, which is more than {self.body_bytes_max}")
         envelope = _envelope(body)
@@ -169,7 +169,7 @@ class Wire:
 
     @staticmethod
     def consumers_out(consumers: Iterable[ConsumerState]) -> bytes:
-        """The answer to that. Reports are left out where a peer would not take so much."""
+        """Encode the answer with consumers. Reports are left out where it would be too large for a peer."""
         told = [*consumers]
         encoded = _encoded(told)
         if len(encoded) <= BODY_BYTES_MAX:
@@ -271,7 +271,7 @@ class Wire:
 
 
 def _decoded(decoder: msgspec.msgpack.Decoder[_Decoded], body: bytes, otherwise: str) -> _Decoded:
-    """What the body holds, or `Malformed`, which says `otherwise` and why."""
+    """Decode a body. Raises `Malformed`, which begins with `otherwise` and gives the reason."""
     try:
         return decoder.decode(body)
     except (ValueError, RecursionError) as error:
@@ -287,7 +287,7 @@ def _envelope(body: bytes) -> WireEnvelope:
 
 
 def _check_version_alone(body: bytes) -> None:
-    """A far newer node may have another envelope, but its version comes first in that too."""
+    """Check the version of an envelope that cannot be read: the version comes first in every release."""
     with suppress(ValueError, RecursionError):
         _check_version(_versions.decode(body).version)
 
@@ -354,7 +354,7 @@ def _message_out(message: Message) -> tuple[Any, ...]:
 
 
 def _is_of_a_part(message: Message) -> bool:
-    """Whether a message is about a part of a bucket of configuration."""
+    """Return True if a message is about a part of a bucket of configuration."""
     return bool(message.known) or message.window != WHOLE or message.partial
 
 

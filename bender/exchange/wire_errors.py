@@ -6,9 +6,9 @@ from bender.core.messages import Sender
 
 
 class MessageRefused(Exception):
-    """What came is no message for this node. Nothing was changed.
+    """The bytes are not a message for this node. Nothing was changed.
 
-    `reason` is a clause that begins with a verb, and `sender` says who it was, where that could be read.
+    `reason` is a clause that begins with a verb, and `sender` is the sender, where that could be read.
     """
 
     def __init__(self, reason: str, sender: Sender | None = None) -> None:
@@ -34,4 +34,4 @@ class OtherCluster(MessageRefused):
 
 
 class Unsendable(Exception):
-    """A message of this node's own that others would refuse."""
+    """A message of this node that peers would refuse."""

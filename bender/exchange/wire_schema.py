@@ -89,7 +89,7 @@ class WireInquiry(msgspec.Struct, Generic[_Subject], array_like=True, frozen=Tru
 
 
 class WireVersion(msgspec.Struct, array_like=True, frozen=True):
-    """All that can be said of an envelope from a distant future."""
+    """The part of an envelope that any release can read."""
 
     version: int
 

@@ -1,10 +1,10 @@
-"""The line protocol: whoever connects gets one event per line, and may send lines to say which.
+"""The line protocol: a client that connects gets one event per line, and may send lines to select them.
 
 It is made for people with `nc` and for programs of ten lines, so nothing has to be sent, and a client that closes its
 sending side goes on receiving. Lines of a client are acted upon only when it has been given all that it was owed:
 so a new subscription begins exactly where the old one ends, and one that sends much and reads little waits for itself.
 
-Who acts on what he is told subscribes with a name, and confirms how far he has got in lines with `ack`.
+A consumer, which acts on events, subscribes with a name, and confirms them in lines with `ack`.
 
 Agents that speak for many instances register and renew them here as well, in lines that are answered by lines. What
 they do so with `session` ends soon after the connection, unless another connection has taken it over meanwhile: the
@@ -186,7 +186,7 @@ class Subscriber(Protocol):
             (self.transport.pauseProducing if stop else self.transport.resumeProducing)()
 
     def _next_line(self) -> bytes | None:
-        """The next line that is complete, or too long; None if there is none."""
+        """Return the next line that is complete, or too long; None if there is none."""
         held = self._held
         end = held.find(b"\n", self._searched)
         if end < 0 and len(held) <= LINE_BYTES_MAX and (self._reading or not held):
@@ -199,7 +199,7 @@ class Subscriber(Protocol):
         return self._next_line() if passed_over else line
 
     def _waits(self, line: bytes) -> bool:
-        """Do what a line says; whether it has to wait for that, because the node is not back from a pause yet."""
+        """Act on a line. Return True if it has to wait, because the node is not ready after a pause."""
         try:
             said = decode_line(line)
         except Invalid as error:
@@ -288,7 +288,7 @@ class Subscriber(Protocol):
             self._node.shorten(keys, grace_s)
 
     def _take_sessions(self) -> list[tuple[str, float]]:
-        """Let go of the sessions that are still this connection's, and not another one's by now."""
+        """Remove and return the sessions that still belong to this connection."""
         taken = [(key, grace_s) for key, grace_s in self._graces_s.items() if self._sessions.get(key) is self]
         for key, _ in taken:
             del self._sessions[key]

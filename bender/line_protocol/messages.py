@@ -1,4 +1,4 @@
-"""What clients may send on lines: one JSON object each, decoded and checked."""
+"""Lines of clients: one JSON object each, decoded and checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRACE_S_MAX = TTL_S_MAX
 
 
 class Subscribe(msgspec.Struct, forbid_unknown_fields=True):
-    """What a client subscribes to, as in the query of `GET /events`."""
+    """The selection of events, as in the query of `GET /events`."""
 
     app: str | None = None
     version: str | None = None

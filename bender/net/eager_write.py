@@ -35,7 +35,7 @@ def limit_unsent(transport: Any) -> None:
 
 
 def prompt_writer(transport: Any) -> Callable[[bytes], None]:
-    """What to call in place of `transport.write`. For anything but a bare TCP connection it is the same."""
+    """Return the function to call in place of `transport.write`; the same but for a bare TCP connection."""
     if not isinstance(transport, Connection):
         write: Callable[[bytes], None] = transport.write
         return write

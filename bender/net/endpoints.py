@@ -1,4 +1,4 @@
-"""Reaching somebody, by a name or an address, in bounded time or not at all."""
+"""Connections and requests to a name or an address, in bounded time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from twisted.web._newclient import ParseError
 from bender.net.addresses import NoAnswer
 from bender.net.reactor import Reactor
 
-#: Twisted's own. Whoever is in more of a hurry says so.
+#: Seconds for connecting, as in Twisted. Callers with less time pass their own limit.
 CONNECT_S_MAX = 30.0
 
 
@@ -33,7 +33,7 @@ class ReadyURL(EncodedURL):
 
 
 def endpoint_of(reactor: Reactor, host: str, port: int, connect_s_max: float = CONNECT_S_MAX) -> IStreamClientEndpoint:
-    """An address needs no looking up: that would wait in line with the names that no name server knows."""
+    """Return the endpoint of a host. An address is not looked up, which would wait behind names without an answer."""
     try:
         version = ip_address(host).version
     except ValueError:
@@ -44,7 +44,7 @@ def endpoint_of(reactor: Reactor, host: str, port: int, connect_s_max: float = C
 async def in_time(
     reactor: IReactorTime, waiting: Deferred[Any], within_s: float, connect_s_max: float | None = None
 ) -> Any:
-    """What comes of a request or a connection within so long. Raises `NoAnswer`, or `CancelledError`.
+    """Wait `within_s` for a request or a connection. Raises `NoAnswer`, or `CancelledError`.
 
     `connect_s_max` is what connecting may take, if that is less.
     """
@@ -62,7 +62,7 @@ async def in_time(
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """What is behind a failure of Twisted's web client."""
+    """Return the cause of a failure of Twisted's web client."""
     cause: Any = error
     while getattr(cause, "reasons", None):
         cause = cause.reasons[0].value
@@ -76,7 +76,7 @@ def _timed_out(_result: object, within_s: float) -> None:
 
 
 def clause_of(error: BaseException) -> str:
-    """What went wrong, in the few words of whoever knows best."""
+    """Return the cause of a failure in a few words."""
     if isinstance(error, ParseError):
         return "its answer is not HTTP"
     if isinstance(error, ConnectTimedOut):

@@ -72,7 +72,7 @@ class Turns:
             self._schedule()
 
     def waits(self, worker: Worker) -> bool:
-        """Whether a worker waits for a later turn."""
+        """Return True if a worker waits for a later turn."""
         return worker in self._fresh or worker in self._used
 
     def forget(self, worker: Worker) -> None:

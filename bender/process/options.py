@@ -52,7 +52,7 @@ class Endpoint:
 
     @property
     def listened(self) -> str:
-        """The description to listen with, which has a long backlog if it does not say."""
+        """Return the description to listen with, which has a long backlog unless it sets its own."""
         longer = f"{self.description}:backlog={BACKLOG}"
         with suppress(TypeError):  # it says how many by the place of the number
             if "backlog=" not in self.description:
@@ -62,16 +62,16 @@ class Endpoint:
 
     @property
     def loopback(self) -> bool:
-        """Whether this machine alone can reach it."""
+        """Return True if only this machine can reach it."""
         return self.kind == "unix" or self.interface == "localhost" or address_is("is_loopback", self.interface)
 
     @property
     def everywhere(self) -> bool:
-        """Whether it is open on all addresses of this machine."""
+        """Return True if it is open on all addresses of this machine."""
         return self.kind != "unix" and (not self.interface or address_is("is_unspecified", self.interface))
 
     def meets(self, other: Endpoint) -> bool:
-        """Whether not both can be listened on."""
+        """Return True if both cannot be listened on at the same time."""
         if self.path or other.path:
             return self.path == other.path
         overlap = self.interface == other.interface or self.everywhere or other.everywhere
@@ -79,7 +79,7 @@ class Endpoint:
 
 
 def parse_endpoint(given: RawOption) -> Endpoint:
-    """Where to listen. Raises `OptionError`."""
+    """Parse an endpoint to listen on. Raises `OptionError`."""
     description = text_of(given)
     kind = description.partition(":")[0]
     malformed = OptionError(
@@ -148,7 +148,7 @@ def _unknown(key: str, options: Sequence[str], program: str) -> str:
 
 
 def address_is(what: str, text: str) -> bool:
-    """Whether it is an address at all, and has this property of the standard library's."""
+    """Return True if a text is an address that has this property of `ipaddress`."""
     try:
         return bool(getattr(ip_address(text), what))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a service does on signals: SIGTERM and SIGINT end it, SIGHUP makes it reload.
+"""Signals of a service: SIGTERM and SIGINT end it, SIGHUP makes it reload.
 
 On SIGHUP the log files are opened again, so that logrotate can rename them, and the configuration is reread. A terminal
 that is closed sends SIGHUP too; then the service ends, as it would without a handler. A signal that was ignored when
@@ -61,7 +61,7 @@ def _has_terminal() -> bool:
 
 
 class Reload:
-    """What SIGHUP does, said in the log."""
+    """Reload on SIGHUP, and log what that changed."""
 
     def __init__(self, log_files: LogFiles, reread: Callable[[], Reread]) -> None:
         self._log_files = log_files
