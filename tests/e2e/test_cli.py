@@ -1,4 +1,4 @@
-"""`bender`, the command line, as people and scripts use it. `bender run` is not among this."""
+"""`bender`, the command line, as people and scripts use it, except `bender run`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_an_instance_is_registered_listed_and_deregistered(cluster: Cluste
 
 @ensureDeferred
 async def test_names_in_a_locale_without_them(shared: Cluster, shell: Shell) -> None:
-    """Arguments are UTF-8 all the same, and what cannot be printed is escaped."""
+    """Arguments are UTF-8 in any locale, and characters that cannot be printed are escaped."""
     node = await empty(shared)
     here, odd = at(node), "café/1/10.0.0.5/80"
     plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -94,7 +94,7 @@ async def test_registering_answers_as_the_api_does(shared: Cluster, shell: Shell
 
 @ensureDeferred
 async def test_guard(cluster: Cluster, shell: Shell) -> None:
-    """The node that had heard from an instance dies: it stays listed until somebody ends that."""
+    """The node where an instance renews dies: the instance stays listed until an operator ends the guard."""
     node, other = await cluster(2, interval=0.25, ttl=2, guard=600)
     assert shell.done("guard", "ls", at(node)) == ""
     await registered(other, ttl=2)
@@ -250,7 +250,7 @@ async def test_the_status_of_all_nodes_from_one(cluster: Cluster, shell: Shell) 
 
 @ensureDeferred
 async def test_what_nodes_disagree_on(cluster: Cluster, shell: Shell) -> None:
-    """Two that are no peers have heard of different things."""
+    """Two nodes that are not peers have different registrations."""
     (one,), (two,) = await cluster(1), await cluster(1)
     for node, version in ((one, "1"), (two, "2")):
         await node.call("PUT", "/backends/shop", {"app": "web", "version": version})
@@ -269,12 +269,12 @@ async def test_what_nodes_disagree_on(cluster: Cluster, shell: Shell) -> None:
     assert [each and each["id"] for each in registration["at"].values()] == [WEB_ID, None]
 
 
-# What changes.
+# Watching changes.
 
 
 @contextmanager
 def watching(shell: Shell, *arguments: str) -> Iterator[tuple[Forked, Path]]:
-    """`bender watch`, and the file that it writes to."""
+    """Run `bender watch`; yield it and the file that it writes to."""
     said = shell.home / "watched"
     with said.open("wb") as file:
         process = shell.begun("watch", *arguments, stdout=file, stderr=file)
@@ -287,13 +287,13 @@ def watching(shell: Shell, *arguments: str) -> Iterator[tuple[Forked, Path]]:
 
 @ensureDeferred
 async def test_watching_goes_on_when_the_node_dies(cluster: Cluster, shell: Shell) -> None:
-    """No change is missing, and none is told twice; Ctrl-C ends it without a word."""
+    """No change is missing or repeated; Ctrl-C ends it without a message."""
     nodes = await cluster(3, interval=0.25, ttl=2)
     await registered(nodes[0])
     await agreed(nodes)
     with watching(shell, "--json", at(*nodes)) as (process, said):
         await until("all is there", lambda: '"synced"' in said.read_text())
-        await pause(1)  # by then it has asked the others where they stand, as it does at the beginning
+        await pause(1)  # by then it has asked the other nodes for their cursors, as it does at the start
         nodes[0].kill()
         await registered(nodes[1], "late/1/h/80")
         await until("it is told", lambda: "late" in said.read_text())
@@ -340,7 +340,7 @@ def _watchers(node: Node) -> int:
 
 @ensureDeferred
 async def test_watching_in_vain_says_so(cluster: Cluster, shell: Shell) -> None:
-    """Once, and goes on trying."""
+    """It reports that once, and goes on trying."""
     node = cluster.node()
     with watching(shell, "--only=synced", at(node)) as (process, said):
         vain = f"bender: 127.0.0.1:{node.api_port} does not answer (connection refused); retrying.\n"
@@ -374,7 +374,7 @@ async def test_tables_and_colours_are_for_terminals(shared: Cluster, shell: Shel
 
 @ensureDeferred
 async def test_what_a_terminal_has_no_room_for_is_not_cut(shared: Cluster, shell: Shell) -> None:
-    """The last column is folded as long as there is room for it; then lines are longer than the terminal is wide."""
+    """The last column is folded while there is room for it; after that, lines are longer than the terminal."""
     node = await empty(shared)
     await registered(node, meta={"note": "x" * 40})
     for columns in (120, 95, 60, 30):
@@ -386,7 +386,7 @@ async def test_what_a_terminal_has_no_room_for_is_not_cut(shared: Cluster, shell
 
 @pytest.mark.parametrize("command", [["ls"], ["status"], ["deregister", WEB]], ids=lambda words: words[0])
 def test_ctrl_c_ends_a_command_that_waits(shell: Shell, command: list[str]) -> None:
-    """Without a word, in particular about what it was waiting for."""
+    """It prints nothing, in particular about the pending request."""
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         child = shell.terminal(*command, f"--node=127.0.0.1:{hangs.getsockname()[1]}")
         child.expect("waiting for an answer")
@@ -400,7 +400,7 @@ def test_ctrl_c_ends_a_command_that_waits(shell: Shell, command: list[str]) -> N
 
 @ensureDeferred
 async def test_who_reads_may_stop(shared: Cluster, shell: Shell) -> None:
-    """`bender ls | head -1` says nothing on stderr, however long the list."""
+    """`bender ls | head -1` prints nothing on stderr, however long the list."""
     node = await empty(shared)
     await registered(node, meta={"note": "x" * 3000})
     for command in (["ls"], ["watch", "--json"]):
@@ -409,7 +409,7 @@ async def test_who_reads_may_stop(shared: Cluster, shell: Shell) -> None:
 
 @ensureDeferred
 async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
-    """A full disk is no reason for a traceback, and a closed stdout none for an error."""
+    """A full disk causes no traceback, and a closed stdout no error."""
     node = await empty(shared)
     await registered(node)
     why = "bender: the output cannot be written (No space left on device).\n"
@@ -421,7 +421,7 @@ async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
     assert "web/2/10.0.0.5/8080" in shell.bender("ls", "--json", at(node)).stdout
 
 
-# What is not understood.
+# Wrong arguments.
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
 def test_what_is_not_understood(shell: Shell, arguments: list[str], why: str) -> None:
-    """It is said in one sentence which word that is. The others are in tests/cli/test_click_base.py."""
+    """One sentence names the wrong word. The other cases are in tests/cli/test_click_base.py."""
     end = shell.bender(*arguments)
     assert (end.returncode, end.stdout) == (2, "")
     assert is_sentence(end.stderr), end.stderr
@@ -457,7 +457,7 @@ def test_a_variable_that_is_not_understood(shell: Shell, name: str, value: str) 
 
 
 def test_help_and_version(shell: Shell) -> None:
-    """Whoever types nothing but `bender` is helped, and has not done anything yet."""
+    """`bender` without arguments prints its help, and has done nothing."""
     assert shell.bender().returncode == 2
     assert re.fullmatch(r"bender \S+\n", shell.done("--version"))
     assert shell.done("--help") == shell.done("-h")

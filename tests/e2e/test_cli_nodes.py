@@ -1,4 +1,4 @@
-"""Which nodes `bender` asks, in which way, and for how long."""
+"""The nodes that `bender` asks, how, and for how long."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.e2e.shells import WEB, Shell, at, empty, is_sentence, registered
 
 @ensureDeferred
 async def test_the_next_node_is_asked(cluster: Cluster, shell: Shell) -> None:
-    """A node that refuses connections costs no time, so it is not remembered."""
+    """A node that refuses connections costs no time, so `bender` does not remember it."""
     one, two = await cluster(2, interval=0.25, ttl=2)
     one.kill()
     await one.ended()
@@ -44,7 +44,7 @@ async def test_the_next_node_is_asked(cluster: Cluster, shell: Shell) -> None:
 
 @ensureDeferred
 async def test_a_node_that_hangs_is_remembered(shared: Cluster, shell: Shell) -> None:
-    """It accepts connections and never answers: it is asked last for a minute."""
+    """A node that accepts connections and never answers is asked last for a minute."""
     node = await empty(shared)
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         hanging = f"127.0.0.1:{hangs.getsockname()[1]}"
@@ -61,7 +61,7 @@ async def test_a_node_that_hangs_is_remembered(shared: Cluster, shell: Shell) ->
 
 @ensureDeferred
 async def test_a_node_that_hangs_delays_questions_by_two_seconds_at_most(cluster: Cluster, shell: Shell) -> None:
-    """It is stopped, so that it accepts connections and does nothing; the first command knows nothing of that."""
+    """The node is stopped, so that it accepts connections and does nothing; the first command does not know that."""
     nodes = await cluster(3)
     await registered(nodes[1])
     await agreed(nodes)
@@ -78,7 +78,7 @@ async def test_a_node_that_hangs_delays_questions_by_two_seconds_at_most(cluster
     try:
         for question in questions:
             took_s, said = took(question)
-            # Four times the usual, in case that the machine is busy.
+            # Four times the usual time, because the machine may be busy.
             assert took_s < 2 + 4 * usual_s, (question, took_s, usual_s, said)
             away = f"127.0.0.1:{nodes[0].api_port} does not answer within 1.5 s"
             assert (away in said) == (question[0] in ("status", "diff")), said
@@ -87,7 +87,7 @@ async def test_a_node_that_hangs_delays_questions_by_two_seconds_at_most(cluster
 
 
 def test_many_nodes_that_hang(shell: Shell) -> None:
-    """They are not waited for one after the other."""
+    """`bender` does not wait for one after the other."""
     with ExitStack() as stack:
         hanging = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(12)]
         address, _ = stack.enter_context(listening())
@@ -101,7 +101,7 @@ def test_many_nodes_that_hang(shell: Shell) -> None:
 
 @ensureDeferred
 async def test_nothing_can_be_remembered(cluster: Cluster, shell: Shell) -> None:
-    """Then the first is simply asked first again."""
+    """Then the first node is asked first again."""
     (node,) = await cluster(1)
     nodes = f"--node=127.0.0.1:1,127.0.0.1:{node.api_port}"
     (shell.home / "file").write_text("")
@@ -113,7 +113,7 @@ async def test_nothing_can_be_remembered(cluster: Cluster, shell: Shell) -> None
 
 @contextmanager
 def listening() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """A server that answers every request with an empty list, its address, and the headers of those that came."""
+    """Start a server that answers every request with an empty list; yield its address, and the headers sent."""
     came: list[dict[str, str]] = []
 
     class Answering(http.server.BaseHTTPRequestHandler):
@@ -137,7 +137,7 @@ def listening() -> Iterator[tuple[str, list[dict[str, str]]]]:
 
 
 def test_a_token_is_shown(shell: Shell) -> None:
-    """From a file, or else from a variable."""
+    """It comes from a file, or else from a variable."""
     (shell.home / "token").write_text("filed\n")
     with listening() as (address, came):
         shell.done("ls", f"--node={address}")
@@ -148,7 +148,7 @@ def test_a_token_is_shown(shell: Shell) -> None:
 
 @ensureDeferred
 async def test_nodes_are_spoken_to_by_tls(cluster: Cluster, shell: Shell) -> None:
-    """With those alone that one of the authorities has signed."""
+    """Only with nodes whose certificate one of the authorities has signed."""
     ours, others = trustme.CA(), trustme.CA()
     ours.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(shell.home / "key.pem"))
     others.cert_pem.write_to_path(str(shell.home / "others.pem"))

@@ -1,4 +1,4 @@
-"""How `bender` starts, and what it offers a shell that completes: both happen before a command is known."""
+"""The start of `bender`, and completion in a shell: both happen before a command is known."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_what_completes_commands_in_a_shell(shell: Shell) -> None:
 
 
 def offered(*words: str) -> list[str]:
-    """What a Tab after these words offers, of which the last has begun."""
+    """Return the words that a Tab offers after these words, of which the last has begun."""
     *typed, begun = words
     completing = ShellComplete(bender, {}, "bender", "_BENDER_COMPLETE")
     return [item.value for item in completing.get_completions(typed, begun)]
@@ -34,7 +34,7 @@ def offered(*words: str) -> list[str]:
 
 @ensureDeferred
 async def test_names_that_the_registry_knows_are_completed(shared: Cluster) -> None:
-    """A node is asked; without one that answers nothing is offered, and nothing said."""
+    """A node is asked; if none answers, nothing is offered or printed."""
     node = await empty(shared)
     await registered(node)
     await registered(node, "web/1.3.0/10.0.0.6/8080")
@@ -68,7 +68,7 @@ async def test_names_that_the_registry_knows_are_completed(shared: Cluster) -> N
 
 
 def cpu_s_of(*command: str, **variables: str) -> float:
-    """The time of the processor that a command takes, the least of three runs: it does not depend on what else runs."""
+    """Return the processor time of a command, the least of three runs, which other processes hardly change."""
     took: list[float] = []
     for _ in range(3):
         before = os.times()
@@ -80,7 +80,7 @@ def cpu_s_of(*command: str, **variables: str) -> float:
 
 @ensureDeferred
 async def test_short_commands_start_without_what_is_large(shared: Cluster) -> None:
-    """They take less of the processor than to import Twisted's reactor, and so does a Tab."""
+    """They take less processor time than importing Twisted's reactor, and so does a Tab."""
     node = await empty(shared)
     await registered(node)
     nodes = f"127.0.0.1:{node.api_port}"
@@ -95,7 +95,7 @@ async def test_short_commands_start_without_what_is_large(shared: Cluster) -> No
 
 
 def imported_by(*arguments: str) -> set[str]:
-    """The modules that a command has imported when it ends."""
+    """Return the modules that a command has imported when it ends."""
     script = "import sys; from bender.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
     command = [sys.executable, "-c", script, *arguments]
     end = subprocess.run(command, text=True, capture_output=True, check=True, timeout=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""Programs whose wall clock is changed while they run: nothing that they keep registered may notice."""
+"""Programs whose wall clock changes while they run keep their instances registered."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pytest_twisted import ensureDeferred
 from tests.e2e.nodes import PATIENCE_S, ROOT, Cluster, Node, environment, pause, until
 from tests.e2e.runs import SERVING, Run
 
-#: Longer than a ttl and all that may follow it until an instance is offline.
+#: Longer than a ttl and the time until an instance is then offline.
 TTL_S = 4
 EXPIRED_S = 8.0
 
 HOUR_S = 3600
 
-#: What changes the wall clock for Python, before anything else has looked at it.
+#: Python code that changes the wall clock before other code reads it.
 SITE = """
 import os, time
 real = time.time
@@ -52,7 +52,7 @@ class Clock:
     variables: dict[str, str] = field(init=False)
 
     def python(self) -> Clock:
-        """By a `time.time` that is told what to say, which is what Twisted asks."""
+        """By replacing `time.time`, which Twisted uses."""
         site = self.folder / "site"
         site.mkdir()
         (site / "sitecustomize.py").write_text(SITE, "utf-8")
@@ -61,7 +61,7 @@ class Clock:
         return self
 
     def library(self) -> Clock:
-        """By libfaketime, which answers in the system's place, and leaves its monotonic clocks alone."""
+        """By libfaketime, which replaces the system's wall clock, and not its monotonic clocks."""
         places = [*Path("/usr/lib").glob("*/faketime"), *(ROOT / ".deps/debian/usr/lib").glob("*/faketime")]
         self.variables = {
             "LD_PRELOAD": str(places[0] / "libfaketime.so.1"),
@@ -78,7 +78,7 @@ class Clock:
         return self.folder / "clock"
 
     def differs(self, seconds: int) -> None:
-        """From now on it is so far ahead of the true time."""
+        """Set its difference from the true time."""
         new = self.folder / "clock.new"
         new.write_text(f"{seconds:+}", "utf-8")
         new.rename(self._file)
@@ -113,10 +113,10 @@ def started(nodes: str, port: int, clock: Clock) -> subprocess.Popen[bytes]:
 
 @ensureDeferred
 async def test_a_command_stays_registered(run: Run, clock: Clock, cluster: Cluster) -> None:
-    """Whether the clock is set back, which would make all timers late, or forward."""
+    """Both if the clock is set back, which would delay all timers, and if it is set forward."""
     (node,) = await cluster(1, interval=0.5, ttl=TTL_S)
     run.nodes = [f"127.0.0.1:{node.api_port}"]
-    # The service sees the true time: libfaketime disturbs what sleeps.
+    # The service has the true time, because libfaketime disturbs programs that sleep.
     service = [sys.executable, SERVING, str(run.port), str(run.folder)]
     run.start("env", "-u", "LD_PRELOAD", *service, variables=clock.variables)
     await run.listed(node)
@@ -133,7 +133,7 @@ async def test_a_command_stays_registered(run: Run, clock: Clock, cluster: Clust
 @pytest.mark.slow  # the test above shows the same of `bender run`
 @ensureDeferred
 async def test_a_registrar_goes_on_at_another_node(clock: Clock, cluster: Cluster) -> None:
-    """It renews and, where a node does not answer, gives up in time: also the timeouts are right."""
+    """It renews, and gives up in time if a node does not answer: its timeouts are right, too."""
     one, other = await cluster(2, interval=0.5, ttl=TTL_S)
     nodes = f"127.0.0.1:{one.api_port},127.0.0.1:{other.api_port}"
     port = cluster.ports.take()

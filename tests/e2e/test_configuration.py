@@ -1,4 +1,4 @@
-"""Real nodes agree on backends and frontends, whoever writes them (promise P7)."""
+"""Real nodes agree on backends and frontends that any client writes (promise P7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WRITES = 15
 
 @pytest_twisted.ensureDeferred
 async def test_of_writes_at_two_nodes_at_once_one_wins_everywhere(cluster: Cluster) -> None:
-    """Whatever the order in which they arrive; and every watcher has heard of the winner last."""
+    """In any order of arrival; the last event of every watcher is the winner."""
     nodes = await cluster(3, interval=INTERVAL_S, ttl=TTL_S)
     async with watching(nodes) as watchers:
         for kind, first in (("backend", {"app": "web", "version": "0"}), ("frontend", {"backend": "b"})):
@@ -36,7 +36,7 @@ async def test_of_writes_at_two_nodes_at_once_one_wins_everywhere(cluster: Clust
                 return one["meta"]["by"] in last and all(other == one for other in others)
 
             await until("the same last write everywhere", agreed)
-            # Who lost is in the history, the same everywhere.
+            # The losing write is in the history, which is the same at all nodes.
             told = [(await node.call("GET", f"{path}/history")).body for node in nodes]
             assert told[0] == told[1] == told[2]
             assert {each[kind]["meta"]["by"] for each in told[0][:2]} == last

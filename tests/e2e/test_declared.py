@@ -1,4 +1,4 @@
-"""Declared configuration with real nodes: exported, checked, applied, and what becomes of traffic meanwhile."""
+"""Declared configuration with real nodes: exported, checked, and applied under traffic."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_a_registry_in_a_file(shared: Cluster, shell: Shell, tmp_path: Pat
 
 @ensureDeferred
 async def test_what_would_be_an_outage(shared: Cluster, shell: Shell, tmp_path: Path) -> None:
-    """A version without members is refused before anything is changed, also in a dry run; unless it is forced."""
+    """A version without members is refused before anything changes, also in a dry run, unless forced."""
     (node,) = shared.nodes or await shared(1)
     here, file = at(node), tmp_path / "outage.toml"
     await registered(node, "out/1/10.0.0.5/8080")
@@ -73,7 +73,7 @@ async def test_what_would_be_an_outage(shared: Cluster, shell: Shell, tmp_path: 
 
 @ensureDeferred
 async def test_files_that_are_not_applied(shared: Cluster, shell: Shell, tmp_path: Path) -> None:
-    """All that is wrong is said with its line, before anything is changed; nor is all removed by an empty file."""
+    """Every error is reported with its line before anything changes; an empty file does not remove everything."""
     (node,) = shared.nodes or await shared(1)
     here, file = at(node), tmp_path / "wrong.toml"
     assert (await node.call("PUT", "/backends/kept", {"app": "kept", "version": "1"})).status == 201
@@ -97,7 +97,7 @@ async def test_files_that_are_not_applied(shared: Cluster, shell: Shell, tmp_pat
 
 
 async def _served(driver: Driver) -> int:
-    """How many requests a HAProxy has had."""
+    """Return the number of requests that a HAProxy has served."""
     (line,) = [line for line in driver.ask("show info").splitlines() if line.startswith("CumReq:")]
     return int(line.split()[1])
 
@@ -113,7 +113,7 @@ async def _exported(shell: Shell, node: Node) -> str:
 async def test_all_nodes_are_stopped_under_traffic(
     cluster: Cluster, place: Place, shell: Shell, tmp_path: Path
 ) -> None:
-    """One `apply` restores all of it behind two HAProxies, some instances being registered later, and nothing fails."""
+    """One `apply` restores everything behind two HAProxies, some instances register later, and nothing fails."""
     nodes = await cluster(3, **NODES)
     file = tmp_path / "shop.toml"
     old, new = await together(instances(place, nodes[0], 3, "1"), instances(place, nodes[0], 2, "2"))
@@ -158,7 +158,7 @@ async def _restored(nodes: list[Node], shell: Shell, file: Path) -> None:
     """Apply the file as soon as the nodes are started; it waits until they are ready."""
     applied = await deferToThread(shell.bender, "apply", "-f", str(file), "--wait=60", at(*nodes))
     warning = "bender: backend shop has no members: requests get 503 until there are.\n"
-    *waited, rest = applied.stderr.split("; waiting for up to 60 s.\n")  # unless they were ready before it could ask
+    *waited, rest = applied.stderr.split("; waiting for up to 60 s.\n")  # unless nodes were ready before
     assert waited in ([], ["bender: a node is not ready yet"], ["bender: no node answers yet"]), applied.stderr
     assert (applied.returncode, rest) == (0, warning), applied.stderr
     assert applied.stdout.endswith("Done: 3 created.\n"), applied.stdout

@@ -22,14 +22,14 @@ STEPS = ("--steps=20,50,100", "--every=2", "--watch=1")
 
 @contextmanager
 def begun(shell: Shell, *arguments: str) -> Iterator[Forked]:
-    """A command that is ended with the test."""
+    """Start a command that ends with the test."""
     with shell.begun(*arguments) as process:
         yield process
         process.kill()
 
 
 async def shop(cluster: Cluster, nodes: int = 1) -> list[Node]:
-    """Nodes with a backend that one version serves, while another one is there, with two members each."""
+    """Start nodes with a backend that one version serves, and another version, with two members each."""
     found = await cluster(nodes, interval=0.5, ttl=4)
     for version in ("1", "2"):
         for port in (1, 2):
@@ -54,7 +54,7 @@ async def until_set(node: Node, version: str, percent: float | None = None) -> N
 
 
 async def settings(node: Node) -> list[tuple[str, float | None]]:
-    """What the backend was set to, in the order in which that was: version, and percentage of a canary."""
+    """Return the settings of the backend, in order: version, and percentage of a canary."""
     told: list[Any] = (await node.call("GET", "/backends/shop/history")).body
     canaries = [(each["backend"]["version"], each["backend"].get("canary")) for each in reversed(told)]
     return [(version, canary and canary["percent"]) for version, canary in canaries]
@@ -62,7 +62,7 @@ async def settings(node: Node) -> list[tuple[str, float | None]]:
 
 @ensureDeferred
 async def test_rehearsed(cluster: Cluster, shell: Shell) -> None:
-    """Without changing anything, and with the status that says whether it could begin."""
+    """It changes nothing, and its status tells whether the deploy could begin."""
     (node,) = await shop(cluster)
     rehearse = ["deploy", "shop", "--dry-run", at(node)]
     assert shell.done(*rehearse, "2", "--steps=20,100", "--every=1m").splitlines() == [
@@ -120,7 +120,7 @@ async def test_too_few_members(cluster: Cluster, shell: Shell) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_members_lost(cluster: Cluster, shell: Shell) -> None:
-    """It goes back, and says why; with --json that is what the API answers at last."""
+    """It rolls back with the reason; with --json that is the last answer of the API."""
     (node,) = await shop(cluster)
     with begun(shell, "deploy", "shop", "2", *STEPS, "--json", at(node)) as process:
         await until_set(node, "1", 50)
@@ -138,7 +138,7 @@ async def test_members_lost(cluster: Cluster, shell: Shell) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_errors_reported(cluster: Cluster, shell: Shell) -> None:
-    """It goes back when too many requests fail, as far as one hears."""
+    """It rolls back if too many requests fail according to reports."""
     (node,) = await shop(cluster)
     await reports(node, {"1": (1000, 5), "2": (0, 0)})
     with begun(shell, "deploy", "shop", "2", *STEPS, at(node)) as process:
@@ -153,7 +153,7 @@ async def test_errors_reported(cluster: Cluster, shell: Shell) -> None:
 
 
 async def reports(node: Node, counts: dict[str, tuple[int, int]]) -> None:
-    """What a load balancer has counted of the backend by now."""
+    """Return the counts of a load balancer for the backend."""
     cursor = (await node.call("GET", "/events")).body["cursor"]
     of_shop = {version: {"requests": requests, "errors": errors} for version, (requests, errors) in counts.items()}
     said = {"cursor": cursor, "report": {"down": [], "backends": {"shop": of_shop}}}
@@ -163,7 +163,7 @@ async def reports(node: Node, counts: dict[str, tuple[int, int]]) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
-    """What they have made of the backend is not touched."""
+    """Their change of the backend stays."""
     (node,) = await shop(cluster)
     with begun(shell, "deploy", "shop", "2", *STEPS, at(node)) as process:
         await until_set(node, "1", 20)
@@ -182,7 +182,7 @@ async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_nodes_that_are_killed(cluster: Cluster, shell: Shell) -> None:
-    """The deploy goes on at the others, of which it need not have been told, and does each step once."""
+    """The deploy goes on at other nodes, also unlisted ones, and takes each step once."""
     nodes = await shop(cluster, 3)
     with begun(shell, "deploy", "shop", "2", *STEPS, at(nodes[0])) as process:
         for node, other, percent in ((nodes[0], nodes[1], 20), (nodes[1], nodes[2], 50)):
@@ -198,7 +198,7 @@ async def test_nodes_that_are_killed(cluster: Cluster, shell: Shell) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @ensureDeferred
 async def test_stopped(cluster: Cluster, shell: Shell, number: int) -> None:
-    """The canary stays, how to go on and back is said, and the same command continues."""
+    """The canary stays, the output tells how to continue and roll back, and the same command continues."""
     (node,) = await shop(cluster)
     command = ("deploy", "shop", "2", *STEPS, at(node))
     with begun(shell, *command) as process:
@@ -219,7 +219,7 @@ async def test_stopped(cluster: Cluster, shell: Shell, number: int) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_on_a_terminal(cluster: Cluster, shell: Shell) -> None:
-    """There is a bar that counts the seconds, as long as they last."""
+    """A bar counts the seconds of each step."""
     (node,) = await shop(cluster)
     child = shell.terminal("deploy", "shop", "2", *STEPS, at(node))
     child.expect(r"20 %.*\d s left, 2 members")
@@ -232,7 +232,7 @@ async def test_on_a_terminal(cluster: Cluster, shell: Shell) -> None:
 
 @ensureDeferred
 async def test_names_that_would_be_markup(cluster: Cluster, shell: Shell) -> None:
-    """They are shown as they are, in the bar as well."""
+    """They are shown unchanged, also in the bar."""
     (node,) = await shop(cluster)
     odd = "[red] {0} %s '\\"
     assert (await node.call("PUT", "/backends/shop?force", {"version": odd})).status == 200
@@ -245,7 +245,7 @@ async def test_names_that_would_be_markup(cluster: Cluster, shell: Shell) -> Non
 
 
 def test_what_are_no_steps(shell: Shell) -> None:
-    """It is said in a sentence. The others are in tests/cli/test_params.py."""
+    """One sentence reports them. The other cases are in tests/cli/test_params.py."""
     end = shell.bender("deploy", "shop", "2", "--steps=25,5")
     assert (end.returncode, end.stdout) == (2, "")
     assert is_sentence(end.stderr), end.stderr

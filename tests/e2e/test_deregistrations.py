@@ -1,4 +1,4 @@
-"""What is deregistered is gone for good, though it was changed elsewhere a moment before or meanwhile (promise P4)."""
+"""A deregistered instance stays gone, even if it was changed elsewhere a moment before or meanwhile (promise P4)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.e2e.wires import wired
 
 TRIES = 48
 
-#: What a `POST` may change; a ttl may become longer or shorter.
+#: Changes by a `POST`; a ttl can become longer or shorter.
 CHANGES: Sequence[dict[str, Any]] = ({"weight": 0}, {"meta": {"zone": "b"}}, {"ttl": 60}, {"ttl": 5})
 
-#: After this everybody has heard of everything.
+#: After this time all nodes have everything.
 SETTLED_S = 2.5
 
 
@@ -46,7 +46,7 @@ class Caller:
 @pytest.mark.parametrize("query", ["", "?wait=5"])
 @pytest_twisted.ensureDeferred
 async def test_a_change_just_before_a_deregistration_elsewhere_ends_with_it(cluster: Cluster, query: str) -> None:
-    """Each instance is changed at one node, and deregistered at another one that has not heard of it in most cases."""
+    """Each instance is changed at one node, and deregistered at another, which mostly does not have the change yet."""
     nodes = await cluster(3)
     async with watching(nodes) as watchers:
         ids = []
@@ -57,7 +57,7 @@ async def test_a_change_just_before_a_deregistration_elsewhere_ends_with_it(clus
                 path = f"/registrations/web/1.0/10.0.0.1/{port}"
                 ids.append(first.call("POST", path).body["id"])
                 _until_known(path, second, third)
-                # The second change is under way only when the first has arrived.
+                # The second change is sent only after the first has arrived.
                 for body in ({"weight": 1}, change):
                     assert second.call("POST", path, body).status == 200
                 answer = third.call("DELETE", path + query)
@@ -97,7 +97,7 @@ async def test_an_instance_that_ends_leaves_its_successor_registered(cluster: Cl
 
 
 def _until_known(path: str, *callers: Caller) -> None:
-    """Ask nodes until a registration is listed there, which is a matter of milliseconds."""
+    """Ask nodes until a registration is listed there, which takes milliseconds."""
     for caller in callers:
         assert any(caller.call("GET", path).status == 200 for _ in range(10_000)), f"{path} is not known"
 
@@ -116,7 +116,7 @@ GONE = [("online", "registered"), ("offline", "deregistered")]
 
 
 def _links(nodes: Sequence[Node]) -> Iterator[tuple[Sequence[Node], Sequence[Node]]]:
-    """Each link, and each node with all of its links."""
+    """Yield each link, and each node with all of its links."""
     for one, other in ((0, 1), (0, 2), (1, 2)):
         yield [nodes[one]], [nodes[other]]
     for alone in range(3):
@@ -125,7 +125,7 @@ def _links(nodes: Sequence[Node]) -> Iterator[tuple[Sequence[Node], Sequence[Nod
 
 @pytest_twisted.ensureDeferred
 async def test_a_change_during_a_partition_ends_with_a_deregistration_on_the_other_side(cluster: Cluster) -> None:
-    """Whichever link is cut, and on whichever side the change was, it does not come back with the heal."""
+    """For every cut link, and either side of the change, the instance does not come back with the heal."""
     async with (
         wired(cluster, 3, interval=INTERVAL_S, ttl=TTL_S) as (nodes, wires),
         watching(nodes) as watchers,
@@ -149,7 +149,7 @@ async def test_a_change_during_a_partition_ends_with_a_deregistration_on_the_oth
 
 
 def _both_ways(one_side: Sequence[Node], other_side: Sequence[Node]) -> Iterator[tuple[Node, Node]]:
-    """Where each of the paths is changed, and where it is deregistered: one way for half of them."""
+    """Return the node of the change and the node of the deregistration for each path: one way for half of them."""
     for _ in CHANGES:
         yield one_side[0], other_side[0]
     for _ in CHANGES:

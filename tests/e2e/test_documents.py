@@ -1,4 +1,4 @@
-"""What the pages have their readers type does what they say. How a page notes what its test has to know: `pages.py`."""
+"""The commands on the pages do what the pages say. `pages.py` describes the notes of pages for this test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e.following import PATH, alone
 from tests.e2e.nodes import ROOT, environment
 from tests.e2e.pages import Block, blocks, like
 
-#: Those that somebody follows from the beginning to the end, or goes to with a task.
+#: The pages that readers follow from beginning to end, or use for a task.
 PAGES = (
     "README.md",
     "docs/client.md",
@@ -26,10 +26,10 @@ PAGES = (
     "docs/migrating.md",
 )
 
-#: What those pages and their test need. Not every machine has it, so they are tested with what is from outside.
+#: Programs that the pages and their test need. Not every machine has them, so these tests are marked `outside`.
 PROGRAMS = ("bash", "curl", "haproxy", "ip", "make", "openssl", "unshare")
 
-#: For one page. The tutorial takes a minute, ten seconds of which an instance takes to expire.
+#: The time limit of a page. The tutorial takes a minute, of which an instance takes ten seconds to expire.
 PAGE_S_MAX = 120.0
 
 
@@ -100,7 +100,7 @@ until [ -e done ]; do sleep 0.1; done
 
 
 def follow(page: Path, folder: Path) -> str:
-    """Do what a page says, in a network and among processes of its own; returns what is not so, or nothing."""
+    """Run a page, in separate network and process namespaces; return its first difference, or nothing."""
     missing = [program for program in PROGRAMS if not shutil.which(program, path=PATH)]
     assert not missing, f"there is no {missing[0]} here"
     assert not subprocess.run(alone("true"), check=False).returncode, "no network of its own can be had here"
@@ -121,13 +121,13 @@ def follow(page: Path, folder: Path) -> str:
 @pytest.mark.outside
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_as_it_says(page: str, tmp_path: Path) -> None:
-    """Each block does something, without failing, and what is shown below it is what comes of it."""
+    """Each block runs without failing, and its output is the one shown below it."""
     assert follow(ROOT / page, tmp_path) == ""
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_what_is_not_run_has_no_mistakes_of_syntax(page: str) -> None:
-    """Nor has the rest, also on a machine where it cannot be run."""
+    """Neither have other blocks, also on a machine that cannot run them."""
     for block in blocks((ROOT / page).read_text("utf-8")):
         if block.language == "sh":
             end = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
@@ -156,14 +156,14 @@ def test_what_is_not_as_a_page_says_is_noticed(page: str, complaint: str, tmp_pa
 
 @pytest.mark.outside
 def test_a_terminal_is_as_its_reader_left_it(tmp_path: Path) -> None:
-    """Each has its variables; what stays in one is ended by Ctrl-C before the next is typed there."""
+    """Each terminal has its variables; Ctrl-C ends a running block before the next one is typed there."""
     (tmp_path / "page.md").write_text(TWO_TERMINALS)
     assert follow(tmp_path / "page.md", tmp_path) == ""
 
 
 @pytest.mark.outside
 def test_what_nobody_looks_at_goes_on(tmp_path: Path) -> None:
-    """A program waits whose terminal takes nothing, and a reader's terminals take all."""
+    """A program blocks if nothing reads its terminal, so the test reads all terminals."""
     (tmp_path / "page.md").write_text(MUCH_TO_SAY)
     assert follow(tmp_path / "page.md", tmp_path) == ""
 
@@ -175,7 +175,7 @@ def test_a_note_that_nobody_knows_is_a_mistake() -> None:
 
 
 def test_dots_stand_for_anything() -> None:
-    """In JSON white space does not count, and in other output it does not count how much there is."""
+    """In JSON, white space is ignored; in other output, its amount is ignored."""
     for language, shown, printed in [
         ("text", "a ... b", "a  c\nd b\n"),
         ("text", "…\nat 10.0.0.1", "x\nat   10.0.0.1"),

@@ -1,4 +1,4 @@
-"""Nodes die, stand still and come back, and whoever is alive stays online (promises P2, P3, P4 and P5)."""
+"""Nodes die, stop and come back, and live instances stay online (promises P2, P3, P4 and P5)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.e2e.yardsticks import yardstick
 
 TIMING = {"interval": INTERVAL_S, "ttl": TTL_S}
 
-#: Claims of a node count for so long after its last heartbeat: what depends on it goes offline then.
+#: For this time after a node's last heartbeat its claims count; then registrations that depend on them go offline.
 HIDDEN_S = TTL_S + 3 * INTERVAL_S
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_death_of_a_node_takes_nobody_offline_but_who_dies_with_it(cluster: Cluster) -> None:
-    """Clients that fail over stay online on the others. Who was renewed nowhere else is hidden in time."""
+    """Clients that fail over stay online on the others. Instances that renew nowhere else are hidden in time."""
     nodes = await cluster(3, **TIMING)
     async with watching(nodes[1:]) as watchers, crowd(nodes) as clients, yardstick(nodes[1:]) as busy:
         for _ in range(20):
@@ -50,7 +50,7 @@ async def test_the_death_of_a_node_takes_nobody_offline_but_who_dies_with_it(clu
 
 @pytest_twisted.ensureDeferred
 async def test_most_of_an_app_that_dies_with_a_node_is_suspect_first(cluster: Cluster) -> None:
-    """Under guard it stays listed until that is over; what a node knows of one of them it says at once."""
+    """Under guard it stays listed until the guard ends; a node that has news of a member applies it at once."""
     guard_s = 12 * INTERVAL_S
     nodes = await cluster(3, **TIMING, guard=guard_s)
     lone, *others = nodes
@@ -87,9 +87,9 @@ async def test_most_of_an_app_that_dies_with_a_node_is_suspect_first(cluster: Cl
 
 @pytest_twisted.ensureDeferred
 async def test_a_node_that_stands_still_misleads_nobody(cluster: Cluster) -> None:
-    """Be it for less than a ttl or for more, nothing alive goes offline anywhere, and what it was asked is answered.
+    """For less than a ttl or more, no live instance goes offline anywhere, and pending requests are answered.
 
-    That is, by what has become true in the cluster meanwhile, and not by what the node knew when it stopped.
+    The answers reflect the cluster's state since, and not the node's state when it stopped.
     """
     nodes = await cluster(3, **TIMING)
     async with watching(nodes) as watchers, crowd(nodes) as clients:
@@ -114,7 +114,7 @@ async def test_a_node_that_stands_still_misleads_nobody(cluster: Cluster) -> Non
 async def stand_still(
     nodes: Sequence[Node], watchers: Sequence[Watcher], name: str, for_s: float, clients: Crowd
 ) -> None:
-    """Stop the first of the nodes for a while, and ask it something meanwhile.
+    """Stop the first of the nodes for a while, and send it requests meanwhile.
 
     Of two more registrations of app `name`, the one with port 1 is deregistered elsewhere while the node stands still,
     and the other one registered there, once.
@@ -139,7 +139,7 @@ async def stand_still(
 
 @pytest_twisted.ensureDeferred
 async def test_restarts_of_all_nodes_one_after_the_other_go_unnoticed(cluster: Cluster) -> None:
-    """200 clients and the configuration stay, whether nodes leave or die. Each knows all again when it is ready."""
+    """200 clients and the configuration stay, whether nodes leave or die. Each node has everything when it is ready."""
     nodes = await cluster(3, **TIMING)
     names = [f"b{number:02}" for number in range(20)]
     for number, name in enumerate(names):
@@ -159,7 +159,7 @@ async def test_restarts_of_all_nodes_one_after_the_other_go_unnoticed(cluster: C
             clients.assert_kept_their_side()
             assert {each["id"] for each in (await node.call("GET", "/registrations")).body} == clients.ids
             assert [each["name"] for each in (await node.call("GET", "/backends")).body] == names
-        # That nodes which had heard from it are other incarnations now is no reason to doubt that this one is gone.
+        # The nodes where it renewed are new incarnations now, which does not delay that it goes offline.
         assert {renewal.node for renewal in gone.renewals} == {node.name for node in nodes}
         await gone.stop()
         await pause(HIDDEN_S + INTERVAL_S)
@@ -172,7 +172,7 @@ async def test_restarts_of_all_nodes_one_after_the_other_go_unnoticed(cluster: C
 
 @pytest_twisted.ensureDeferred
 async def test_who_was_deregistered_stays_gone_whoever_comes_back(cluster: Cluster) -> None:
-    """Neither a node that was dead meanwhile brings it back, nor one that stood still and has a claim of it."""
+    """Neither a node that was dead meanwhile brings it back, nor a stopped one that has a claim of it."""
     nodes = await cluster(3, **TIMING)
     present, still, dead = nodes
     path, id_ = "/registrations/web/1.0/10.0.0.1/8080", "registration/web/1.0/10.0.0.1/8080"
@@ -190,7 +190,7 @@ async def test_who_was_deregistered_stays_gone_whoever_comes_back(cluster: Clust
         still.kill(signal.SIGCONT)
         assert (await still.call("PUT", path)).status == 404
         await watchers[1].until_said(id_, "offline", "deregistered")
-        await agreed(nodes)  # until then somebody may have something to bring
+        await agreed(nodes)  # until then a node may bring it back
         await pause(2 * INTERVAL_S)
         for node, watcher in zip(nodes, watchers, strict=True):
             await watcher.until_lists(set())
@@ -200,7 +200,7 @@ async def test_who_was_deregistered_stays_gone_whoever_comes_back(cluster: Clust
 
 @pytest_twisted.ensureDeferred
 async def test_a_node_without_file_descriptors_serves_those_who_are_connected(cluster: Cluster) -> None:
-    """New connections are closed at once, which the log says in one line; it accepts some when others have ended."""
+    """New connections are closed at once, with one line in the log; it accepts some when others have ended."""
     (node,) = await cluster(1, **TIMING)
     pid = node.process.pid
     open_files = _open_files(pid)

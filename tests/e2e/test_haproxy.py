@@ -16,10 +16,10 @@ from tests.haproxy.events import HOSTILE
 
 pytestmark = pytest.mark.outside
 
-#: What an event takes to HAProxy, at most, and what is under way there to its end.
+#: The longest time from an event to HAProxy, and for requests there to end.
 TOLD_S = 0.2
 
-#: Requests that tell a share of 20 % from one of 17 or 23 %.
+#: Enough requests to distinguish a share of 20 % from 17 or 23 %.
 MANY = 2500
 
 
@@ -30,7 +30,7 @@ async def put(node: Node, path: str, **fields: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_rolling_deploys(cluster: Cluster, place: Place) -> None:
-    """Twenty in a row, from three to three: no request fails, and nothing is reloaded."""
+    """Twenty in a row, from three instances to three: no request fails, and nothing is reloaded."""
     nodes = await cluster(2, **NODES)
     serving = await instances(place, nodes[0], 3, "0")
     port = await shop(place, nodes[0], "0")
@@ -53,7 +53,7 @@ async def test_rolling_deploys(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_no_request_after_the_answer(cluster: Cluster, place: Place) -> None:
-    """Who deregisters an instance and waits can stop it at the answer, while requests come all the time."""
+    """A client that deregisters an instance and waits can stop it at the answer, under constant requests."""
     nodes = await cluster(2, **NODES)
     serving = await instances(place, nodes[0], 3, "1")
     port = await shop(place, nodes[0])
@@ -80,7 +80,7 @@ async def test_no_request_after_the_answer(cluster: Cluster, place: Place) -> No
 
 @pytest_twisted.ensureDeferred
 async def test_a_switch_and_back(cluster: Cluster, place: Place) -> None:
-    """From one moment to the next, and nothing is reloaded."""
+    """At once, and nothing is reloaded."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 2, "1")
     await instances(place, node, 2, "2")
@@ -103,7 +103,7 @@ async def test_a_switch_and_back(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_canary(cluster: Cluster, place: Place) -> None:
-    """A fifth of the requests goes there, though it has one instance beside three."""
+    """A fifth of the requests goes there, although it has one instance beside three."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 3, "1")
     await instances(place, node, 1, "2")
@@ -123,7 +123,7 @@ async def test_a_canary(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_host_of_a_health_check(cluster: Cluster, place: Place) -> None:
-    """It is what the backend says, also of servers that are added later; and what is no host is refused."""
+    """It is the one of the backend, also for servers that are added later; an invalid host is refused."""
     (node,) = await cluster(1, **NODES)
     first = await place.instance(node)
     await shop(place, node, health={"path": "/health", "interval": 0.1})
@@ -142,7 +142,7 @@ async def test_the_host_of_a_health_check(cluster: Cluster, place: Place) -> Non
 
 
 async def until_checked(instance: Instance, host: str | None = None) -> str:
-    """Wait till an instance was asked by a health check, or by one with this host; returns the host."""
+    """Wait for a health check of an instance, or for one with this host; return the host."""
     ends_at = time.monotonic() + PATIENCE_S
     while True:
         found = await instance.checked_host()
@@ -154,7 +154,7 @@ async def until_checked(instance: Instance, host: str | None = None) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_an_operator_s_word(cluster: Cluster, place: Place) -> None:
-    """A drained instance gets no new requests, also after it was restarted, until the word is taken back."""
+    """A drained instance gets no new requests, also after a restart, until the state is removed."""
     (node,) = await cluster(1, **NODES)
     one, other = await instances(place, node, 2, "1")
     port = await shop(place, node)
@@ -183,7 +183,7 @@ async def test_an_operator_s_word(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_rules(cluster: Cluster, place: Place) -> None:
-    """The first that fits sends a request elsewhere; a backend that is not there answers 503 and harms nobody."""
+    """The first rule that matches routes a request; a missing backend answers 503 and affects no others."""
     (node,) = await cluster(1, **NODES)
     await together(place.instance(node, "1"), place.instance(node, "2", "api"))
     port = await shop(place, node)
@@ -207,7 +207,7 @@ async def test_rules(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_hostile_names(cluster: Cluster, place: Place) -> None:
-    """Whatever things are called, and whatever stands in their fields, requests get where they should."""
+    """With any names and any values of fields, requests go where they should."""
     (node,) = await cluster(1, **NODES)
     version = HOSTILE[::-1]
     serving = await place.instance(None, "1")
@@ -233,7 +233,7 @@ async def test_hostile_names(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_two_side_by_side(cluster: Cluster, place: Place) -> None:
-    """Each has its own HAProxy, and who deregisters and waits, waits for both."""
+    """Each has its own HAProxy, and a deregistration with `wait` waits for both."""
     (node,) = await cluster(1, **NODES)
     one, _ = await instances(place, node, 2, "1")
     port = await shop(place, node)
@@ -248,7 +248,7 @@ async def test_two_side_by_side(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_new_member_begins_slowly(cluster: Cluster, place: Place) -> None:
-    """Its weight grows in steps, where the backend says so."""
+    """Its weight grows in steps, if the backend has `slow_start`."""
     (node,) = await cluster(1, **NODES)
     (one,) = await instances(place, node, 1, "1")
     await shop(place, node, slow_start=2)
@@ -266,7 +266,7 @@ async def test_a_new_member_begins_slowly(cluster: Cluster, place: Place) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_what_haproxy_finds_out(cluster: Cluster, place: Place) -> None:
-    """With --report bender is told who is down, and how many requests there were."""
+    """With --report bender gets the servers that are down, and the counts of requests."""
     (node,) = await cluster(1, **NODES)
     one, _ = await instances(place, node, 2, "1")
     port = await shop(place, node, health={"path": "/health", "interval": 0.1})
@@ -284,7 +284,7 @@ async def test_what_haproxy_finds_out(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_instance_that_is_ill(cluster: Cluster, place: Place) -> None:
-    """HAProxy finds out and asks others, also where the instance came after HAProxy was started."""
+    """HAProxy detects it and uses others, also if the instance came after HAProxy was started."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node, health={"path": "/health", "interval": 0.1})
@@ -306,6 +306,6 @@ async def test_an_instance_that_is_ill(cluster: Cluster, place: Place) -> None:
 
 
 def servers(status: Any) -> list[Any]:
-    """Those of the shop, as the driver tells of them."""
+    """Return the servers of the shop from the driver's status."""
     found: list[Any] = status["backends"]["shop"]["servers"]
     return found

@@ -1,4 +1,4 @@
-"""What fails, and for how long, when something is killed behind, beside or in front of a real HAProxy."""
+"""The failures, and their length, when a process around a real HAProxy, or HAProxy itself, is killed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.outside
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 
-#: HAProxy is started again, and listens, within so long.
+#: The time in which HAProxy is restarted, and listens.
 BACK_S = 1.0
 
 
 @pytest_twisted.ensureDeferred
 async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
-    """Whichever of its processes: it is back at once, with the servers of that moment."""
+    """Any of its processes: it is back at once, with the present servers."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 2, "1")
     port = await shop(place, node)
@@ -48,7 +48,7 @@ async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_driver_is_killed(cluster: Cluster, place: Place) -> None:
-    """Nothing fails; the next one finds HAProxy, and what it has missed, and reloads nothing."""
+    """Nothing fails; the next driver finds HAProxy, catches up, and reloads nothing."""
     (node,) = await cluster(1, **NODES)
     serving = await instances(place, node, 2, "1")
     port = await shop(place, node)
@@ -99,7 +99,7 @@ async def test_the_node_that_is_followed_is_killed(cluster: Cluster, place: Plac
 
 @pytest_twisted.ensureDeferred
 async def test_all_nodes_are_killed(cluster: Cluster, place: Place) -> None:
-    """Nothing fails: HAProxy stays as it is, also when they are back and know nothing, and the driver is as well."""
+    """Nothing fails: HAProxy stays as it is, also when nodes, or the driver too, are back without state."""
     nodes = await cluster(2, **NODES)
     serving = await instances(place, nodes[0], 2, "1")
     port = await shop(place, nodes[0])
@@ -137,7 +137,7 @@ async def test_all_nodes_are_killed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_instance_is_killed(cluster: Cluster, place: Place) -> None:
-    """No request fails, for HAProxy asks another one, until it is known that it is gone."""
+    """No request fails, because HAProxy asks another instance, until the killed one is offline."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 2, "1")
     port = await shop(place, node)
@@ -156,7 +156,7 @@ async def test_an_instance_is_killed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_somebody_changes_haproxy_by_hand(cluster: Cluster, place: Place) -> None:
-    """It is put right."""
+    """The driver reverts the change."""
     (node,) = await cluster(1, **NODES)
     one, other = await instances(place, node, 2, "1")
     await shop(place, node)
@@ -179,7 +179,7 @@ async def test_somebody_changes_haproxy_by_hand(cluster: Cluster, place: Place) 
 
 @pytest_twisted.ensureDeferred
 async def test_what_haproxy_refuses(cluster: Cluster, place: Place, shell: Shell) -> None:
-    """The last good file stays, its servers go on changing, and everybody is told why."""
+    """The last good file stays, its servers still change, and status and log give the reason."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -202,7 +202,7 @@ async def test_what_haproxy_refuses(cluster: Cluster, place: Place, shell: Shell
     assert "nonsense" in status["haproxy"]["refused"]["why"]
     assert status["ready"]
     assert "\nedge refuses the configuration, for " in shell.done("status", here)
-    # What takes no other configuration is applied.
+    # Changes that need no new configuration are applied.
     end = shell.bender("deploy", "shop", "1", here)
     assert (end.returncode, end.stderr) == (0, "")
     assert driver.file.read_text() == good
@@ -256,7 +256,7 @@ async def test_another_template_after_sighup(cluster: Cluster, place: Place) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
-    """Its frontend is left out, and harms nobody; it is there as soon as it can be."""
+    """Its frontend is left out, without effect on others, and served as soon as possible."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -280,14 +280,14 @@ async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_some_addresses_that_cannot_be_had(cluster: Cluster, place: Place) -> None:
-    """A frontend is served at its others, without a failed request, and at all as soon as it can be."""
+    """A frontend is served at its other addresses, without a failed request, and at all as soon as possible."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
     driver = await driven(place, [node])
     with socket.create_server(("127.0.0.1", place.ports.take())) as other:
         taken, tls = other.getsockname()[1], place.ports.take()
-        foreign = f"192.0.2.1:{port}"  # of a block that is for documents alone, with a port at which HAProxy listens
+        foreign = f"192.0.2.1:{port}"  # an address reserved for documentation, with a port at which HAProxy listens
         binds = [f"127.0.0.1:{port}", f"127.0.0.1:{taken}", f"127.0.0.1:{tls}", foreign]
         async with traffic(port, retrying=True) as asking:
             wanted = {"backend": "shop", "bind": ",".join(binds), "tls": binds[2], "redirect_https": True}
@@ -313,7 +313,7 @@ async def test_some_addresses_that_cannot_be_had(cluster: Cluster, place: Place)
 
 @pytest_twisted.ensureDeferred
 async def test_an_address_that_is_taken_from_the_beginning(cluster: Cluster, place: Place) -> None:
-    """HAProxy is started without it, and another driver that finds it running costs no request."""
+    """HAProxy is started without it, and a new driver that finds HAProxy running costs no request."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -346,7 +346,7 @@ async def test_a_second_driver_with_the_same_files(cluster: Cluster, place: Plac
 
 @pytest_twisted.ensureDeferred
 async def test_what_haproxy_cannot_begin_with(cluster: Cluster, place: Place) -> None:
-    """It goes on with what it has, also where it is started again."""
+    """It keeps the configuration that it has, also after a restart."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -366,7 +366,7 @@ async def test_what_haproxy_cannot_begin_with(cluster: Cluster, place: Place) ->
 
 @pytest_twisted.ensureDeferred
 async def test_haproxy_that_others_run(cluster: Cluster, place: Place) -> None:
-    """It is reloaded by a command, and when it is started again by others it is as it should be."""
+    """A command reloads it, and after a restart by others it has the right state."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 2, "1")
     port = await shop(place, node)

@@ -1,4 +1,4 @@
-"""What a real HAProxy sends to servers that its own checks have found down, or have not looked at yet."""
+"""Requests of a real HAProxy to servers that its checks have found down, or have not checked yet."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ INTERVAL_S = 1.0
 
 HEALTH = {"path": "/health", "interval": INTERVAL_S}
 
-#: How long a server may take to come up that answers its checks: two of them, and what the machine takes.
+#: The time until a server that answers its checks is up: two checks, and the machine's delays.
 UP_S = 2 * INTERVAL_S + 1.0
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 
 
 def statuses(driver: Driver, pool: str = "shop") -> dict[str, str]:
-    """What HAProxy says of each server, by its port."""
+    """Return the status of each server in HAProxy, by its port."""
     lines = driver.ask("show stat -1 4 -1").splitlines()
     names = lines[0].removeprefix("# ").split(",")
     rows = [dict(zip(names, line.split(","), strict=True)) for line in lines[1:] if line]
@@ -37,14 +37,14 @@ def statuses(driver: Driver, pool: str = "shop") -> dict[str, str]:
 
 
 async def until_down(driver: Driver, instance: Instance, *, known: bool = True) -> None:
-    """HAProxy has found it down and, if `known`, the driver has looked since."""
+    """Wait until HAProxy has found it down and, if `known`, the driver has read that."""
     await until("it is down", lambda: statuses(driver).get(str(instance.port), "").startswith("DOWN"))
     if known:
         await pause(2.5)
 
 
 async def one_is_ill(place: Place, node: Node, **options: Any) -> tuple[Driver, Instance, int]:
-    """A driver with two instances, of which HAProxy has found one down, and the port of their frontend."""
+    """Start a driver with two instances, of which HAProxy has found one down; return them and the frontend's port."""
     _, ill = await instances(place, node, 2, "1")
     port = await shop(place, node, health=HEALTH)
     driver = await driven(place, [node], **options)
@@ -54,12 +54,12 @@ async def one_is_ill(place: Place, node: Node, **options: Any) -> tuple[Driver, 
 
 
 def wrong(asking: Traffic, since: float = 0.0) -> list[Asked]:
-    """The requests that an instance answered with an error, which came where none should be sent."""
+    """Return the requests that an instance answered with an error, where none should be sent."""
     return [asked for asked in asking.since(since) if asked.status not in (None, 200)]
 
 
 async def another_frontend(place: Place, node: Node, driver: Driver) -> None:
-    """A change that takes a reload."""
+    """Make a change that needs a reload."""
     reloads = (await driver.status())["haproxy"]["reloads"]
     body = {"backend": "shop", "bind": f"127.0.0.1:{place.ports.take()}"}
     assert (await node.call("PUT", "/frontends/other", body)).status == 201
@@ -68,7 +68,7 @@ async def another_frontend(place: Place, node: Node, driver: Driver) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_reload(cluster: Cluster, place: Place) -> None:
-    """It sends nothing to a server that was down, which comes back when its checks say so."""
+    """It sends nothing to a server that was down, until its checks find it up."""
     (node,) = await cluster(1, **NODES)
     driver, ill, port = await one_is_ill(place, node)
     async with traffic(port, retrying=True) as asking:
@@ -84,7 +84,7 @@ async def test_a_reload(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_reload_right_after_a_server_went_down(cluster: Cluster, place: Place) -> None:
-    """The driver looks before it reloads, and not at what it knew two seconds ago."""
+    """The driver reads the state before it reloads, and does not use a state two seconds old."""
     (node,) = await cluster(1, **NODES)
     _, ill = await instances(place, node, 2, "1")
     port = await shop(place, node, health={**HEALTH, "interval": 0.2})
@@ -104,7 +104,7 @@ async def test_a_reload_right_after_a_server_went_down(cluster: Cluster, place: 
 
 @pytest_twisted.ensureDeferred
 async def test_a_reload_of_an_haproxy_that_others_run(cluster: Cluster, place: Place) -> None:
-    """The same, and when others start it again."""
+    """The same holds, also when others restart it."""
     (node,) = await cluster(1, **NODES)
     pidfile = place.folder / "pid"
     start = f"{haproxy()} -W -D -p {pidfile} -S {place.folder}/edge.s.master -f {place.folder}/edge.cfg"
@@ -126,7 +126,7 @@ async def test_a_reload_of_an_haproxy_that_others_run(cluster: Cluster, place: P
 
 @pytest_twisted.ensureDeferred
 async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
-    """Whichever of its processes: when it is back, nothing goes to a server that was down."""
+    """Any of its processes: when it is back, nothing goes to a server that was down."""
     (node,) = await cluster(1, **NODES)
     driver, _, port = await one_is_ill(place, node)
     for i in range(2):
@@ -142,7 +142,7 @@ async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_driver_is_started_again_with_its_haproxy(cluster: Cluster, place: Place) -> None:
-    """What the one before knew is in a file."""
+    """The state of the previous driver is in a file."""
     (node,) = await cluster(1, **NODES)
     driver, _, port = await one_is_ill(place, node)
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -163,7 +163,7 @@ async def test_the_driver_is_started_again_with_its_haproxy(cluster: Cluster, pl
 
 @pytest_twisted.ensureDeferred
 async def test_a_template_without_the_file_of_states(cluster: Cluster, place: Place) -> None:
-    """HAProxy is told right after it has begun."""
+    """The driver sets the states right after HAProxy's start."""
     (node,) = await cluster(1, **NODES)
     template = place.folder / "mine.cfg.j2"
     template.write_text("".join(line for line in TEMPLATE.splitlines(True) if "server-state" not in line))
@@ -180,7 +180,7 @@ async def test_a_template_without_the_file_of_states(cluster: Cluster, place: Pl
 
 @pytest_twisted.ensureDeferred
 async def test_new_servers(cluster: Cluster, place: Place) -> None:
-    """They get nothing before their first checks, and their share soon after those."""
+    """They get nothing before their first checks, and their share soon after."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node, health=HEALTH)
@@ -206,7 +206,7 @@ async def test_new_servers(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_new_servers_that_come_with_a_reload(cluster: Cluster, place: Place) -> None:
-    """They wait for their checks as well, beside one that HAProxy has had before."""
+    """They also wait for their checks, beside an older server."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node, health=HEALTH)
@@ -231,7 +231,7 @@ async def test_new_servers_that_come_with_a_reload(cluster: Cluster, place: Plac
 
 
 def statuses_if_any(driver: Driver) -> dict[str, str]:
-    """None while HAProxy does not answer."""
+    """Return the statuses, or None while HAProxy does not answer."""
     try:
         return statuses(driver)
     except OSError:
@@ -240,7 +240,7 @@ def statuses_if_any(driver: Driver) -> dict[str, str]:
 
 @pytest_twisted.ensureDeferred
 async def test_servers_that_are_all_there_is(cluster: Cluster, place: Place) -> None:
-    """They take requests at once: the first ones, those of another version, and one that others leave alone."""
+    """They get requests at once: the first servers, those of a new version, and the last one left."""
     (node,) = await cluster(1, **NODES)
     (first,) = await instances(place, node, 1, "1")
     port = await shop(place, node, health=HEALTH)
@@ -265,7 +265,7 @@ async def test_servers_that_are_all_there_is(cluster: Cluster, place: Place) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_comes_out_of_maintenance(cluster: Cluster, place: Place) -> None:
-    """It is like a new one."""
+    """It is treated like a new server."""
     (node,) = await cluster(1, **NODES)
     _, ill = await instances(place, node, 2, "1")
     port = await shop(place, node, health=HEALTH)

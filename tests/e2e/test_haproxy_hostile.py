@@ -1,4 +1,4 @@
-"""What a registry that means ill can have a real HAProxy do: nothing but what registries may."""
+"""A hostile registry can make a real HAProxy do nothing that a registry may not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.outside
 
 REGISTRY = str(ROOT / "tests/e2e/hostile_registry.py")
 
-#: HAProxy would run a check within so long, or carry out a command.
+#: The time in which HAProxy would run a check, or carry out a command.
 ENOUGH_S = 2.0
 
 SYNCED = '{"event": "synced", "cursor": "c1"}'
@@ -32,7 +32,7 @@ def event(event: str, kind: str, **body: Any) -> str:
 
 
 def registered(number: int, **fields: Any) -> str:
-    """An instance at this port, but for these fields; its id says the same as they do."""
+    """Return an instance at this port, with these fields changed, and its id to match."""
     terms = {"resource": "Registration", "ttl": 10.0, "meta": {}, "registered": 1, "node": "n1"}
     body = terms | instance(number, host="127.0.0.1") | fields
     id_ = "/".join(["registration", *(str(body[field]) for field in ("app", "version", "host", "port"))])
@@ -48,7 +48,7 @@ def frontend(name: str, **fields: Any) -> str:
 
 
 def evil(folder: Path) -> tuple[Path, list[str]]:
-    """A file that is there if anybody runs the script beside it, and the lines by which HAProxy would."""
+    """Return a file that exists once the script beside it runs, and the lines that make HAProxy run it."""
     script, ran = folder / "evil", folder / "ran"
     script.write_text(f"#!/bin/sh\n: >{ran}\n")
     script.chmod(0o755)
@@ -60,7 +60,7 @@ def evil(folder: Path) -> tuple[Path, list[str]]:
 
 
 async def following(place: Place, *said: str, **options: Any) -> tuple[Driver, Path]:
-    """A driver that follows a registry which says this, and the file by which it may say more."""
+    """Start a driver of a registry that sends these lines; return it and the file for more lines."""
     port, file = place.ports.take(), place.folder / "said"
     file.write_text("".join(f"{line}\n" for line in said))
     place.start(sys.executable, REGISTRY, str(port), str(file))
@@ -72,7 +72,7 @@ async def following(place: Place, *said: str, **options: Any) -> tuple[Driver, P
 
 @pytest_twisted.ensureDeferred
 async def test_the_script_would_run(place: Place) -> None:
-    """HAProxy runs it where these lines are in its configuration, so it means something where it does not run."""
+    """HAProxy runs it if these lines are in its configuration, so the other tests prove something."""
     ran, lines = evil(place.folder)
     file = place.folder / "evil.cfg"
     listening = f"frontend www\n    bind 127.0.0.1:{place.ports.take()}"
@@ -83,7 +83,7 @@ async def test_the_script_would_run(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_name_with_a_configuration_in_it(place: Place) -> None:
-    """Nothing of it is in the configuration, and the script does not run."""
+    """No part of it is in the configuration, and the script does not run."""
     ran, lines = evil(place.folder)
     port = place.ports.take()
     usual = [backend("shop"), frontend("www", backend="shop", bind=f"127.0.0.1:{port}")]
@@ -116,7 +116,7 @@ async def test_an_order_in_place_of_a_value(place: Place, fields: dict[str, Any]
     async with traffic(port) as asking:
         with file.open("a") as more:
             more.write(registered(1, **fields) + "\n")
-            # Where one is there already, other orders are given.
+            # An existing server takes other commands.
             more.write(registered(serving.port, **fields).replace("online", "changed") + "\n")
         await pause(ENOUGH_S / 2)
         await asking.until_asked(50)
@@ -126,7 +126,7 @@ async def test_an_order_in_place_of_a_value(place: Place, fields: dict[str, Any]
 
 
 def misread(lines: list[str], port: int) -> list[str]:
-    """Backends and frontends with a configuration in a field of theirs, and what cannot be read at all."""
+    """Yield backends and frontends with a configuration in a field, and unreadable events."""
     text = "\n".join(lines)
     name = f"x\n{text}\n#"
     rules = [{"path": f"/\n{text}", "backend": "shop"}]
@@ -153,7 +153,7 @@ def misregistered() -> list[str]:
 
 @pytest_twisted.ensureDeferred
 async def test_all_of_it_together(place: Place) -> None:
-    """HAProxy goes on with what can be understood, and no request fails; the rest is in the log and the status."""
+    """HAProxy goes on with the valid parts, and no request fails; log and status list the rest."""
     serving = await place.instance(None)
     port = place.ports.take()
     ran, lines = evil(place.folder)
@@ -180,12 +180,12 @@ async def test_all_of_it_together(place: Place) -> None:
     problems = status["problems"]
     assert len(problems) == 14, problems
     said = [line for line in driver.output.splitlines() if "left out, in whole or in part" in line]
-    assert len(said) == 10, said  # the log has so many lines of a kind in a minute
+    assert len(said) == 10, said  # the log's limit of lines of one kind in a minute
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_template_of_one_s_own(place: Place) -> None:
-    """Names that the API takes are one word in it, and those that it does not take do not reach it."""
+    """Names that the API accepts are one word in it, and others do not reach it."""
     serving = await place.instance(None)
     port = place.ports.take()
     ran, lines = evil(place.folder)

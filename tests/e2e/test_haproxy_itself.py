@@ -1,4 +1,4 @@
-"""Members that are where a real HAProxy listens: it never connects to itself."""
+"""Members at addresses where a real HAProxy listens: it never connects to itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENOUGH_S = 1.5
 
 
 def connections(driver: Driver) -> int:
-    """Those that HAProxy has taken since it began."""
+    """Return the number of connections that HAProxy has accepted since its start."""
     said = dict(line.split(": ", 1) for line in driver.ask("show info").splitlines() if ": " in line)
     return int(said["CumConns"])
 
@@ -55,11 +55,11 @@ async def test_every_way_to_name_it(cluster: Cluster, place: Place) -> None:
 
 
 def test_the_addresses_of_this_machine() -> None:
-    """The kernel says them, and a socket can have each."""
+    """The kernel lists them, and a socket can bind each."""
     addresses = local_addresses()
     assert {"127.0.0.1"} <= addresses
     for address in addresses:
-        if not address.startswith("fe80:"):  # which means nothing without its interface
+        if not address.startswith("fe80:"):  # which is incomplete without its interface
             with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as there:
                 there.bind((address, 0))
 

@@ -1,4 +1,4 @@
-"""What operators have said of instances, when the only node that knew it was started again."""
+"""Operator states of instances after a restart of the only node that had them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e.traffic import traffic
 
 pytestmark = pytest.mark.outside
 
-#: How soon the driver does what the node says that it asks.
+#: The time in which the driver applies a state of the node.
 ASKED_S = 4.0
 
 
@@ -23,7 +23,7 @@ async def set_state(node: Node, instance: Instance, state: str, for_s: float = 6
 
 
 async def out(place: Place, node: Node, state: str, for_s: float = 600) -> tuple[Driver, int, list[Instance]]:
-    """A driver with two instances, of which the second is out, and the port of their frontend."""
+    """Start a driver with two instances, of which the second is out; return them and the frontend's port."""
     serving = await instances(place, node, 2, "1")
     port = await shop(place, node)
     driver = await driven(place, [node])
@@ -36,7 +36,7 @@ async def out(place: Place, node: Node, state: str, for_s: float = 600) -> tuple
 
 
 async def forget(node: Node, serving: list[Instance]) -> None:
-    """The node is started again and knows nothing, until the instances register."""
+    """Restart the node, which has nothing until the instances register."""
     node.kill()
     await node.ended()
     node.start()
@@ -89,7 +89,7 @@ async def test_a_state_that_is_kept_and_over(cluster: Cluster, place: Place) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_a_state_that_is_kept_and_set_to_up(cluster: Cluster, place: Place) -> None:
-    """The node announces no change then, and is asked."""
+    """The node announces no change then, so the driver asks for it."""
     (node,) = await cluster(1, **NODES)
     driver, port, (well, other) = await out(place, node, "maint")
     async with traffic(port) as asking:
@@ -104,7 +104,7 @@ async def test_a_state_that_is_kept_and_set_to_up(cluster: Cluster, place: Place
 
 @pytest_twisted.ensureDeferred
 async def test_a_state_that_was_removed_while_nobody_looked(cluster: Cluster, place: Place) -> None:
-    """While the instance was away. The node says so when it is asked."""
+    """The instance was not registered at the time. The driver asks the node, which reports the removal."""
     (node,) = await cluster(1, **NODES)
     driver, port, (_, other) = await out(place, node, "maint")
     assert (await node.call("DELETE", other.path)).status == 204

@@ -30,7 +30,7 @@ from tests.e2e.traffic import traffic
 
 pytestmark = pytest.mark.outside
 
-#: How long a slow answer takes, and how long HAProxy is to wait for it at least and at most.
+#: The time of a slow answer, and the least and longest time that HAProxy waits for it.
 SLOW_S = 1.0
 SHORT_S = 0.3
 
@@ -38,7 +38,7 @@ any_reactor: Any = reactor
 
 
 class Shown(Resource):
-    """Answers with the headers of the request, at `/slow` late, and counts the requests that it has at once."""
+    """Answers with the headers of the request, late at `/slow`, and counts concurrent requests."""
 
     isLeaf = True
 
@@ -69,7 +69,7 @@ class Shown(Resource):
 
 @define(eq=False)
 class Edge:
-    """A shop behind HAProxy: what the driver is, where it listens, and what is behind it."""
+    """A shop behind HAProxy: the driver, its addresses, and the instances."""
 
     driver: Driver
     node: Node
@@ -80,7 +80,7 @@ class Edge:
     authority: trustme.CA = field(factory=trustme.CA)
 
     async def get(self, path: str = "/", *, tls: bool = False, method: str = "GET", **options: Any) -> Any:
-        """Status, body and headers, without following redirects."""
+        """Return status, body and headers, without following redirects."""
         url = f"https://localhost:{self.tls_port}{path}" if tls else f"http://127.0.0.1:{self.port}{path}"
         agent = options.pop("agent", None)
         response = await treq.request(
@@ -95,7 +95,7 @@ class Edge:
         return seen
 
     async def set(self, path: str, **fields: Any) -> None:
-        """Change a backend or frontend, and wait until HAProxy is so."""
+        """Change a backend or frontend, and wait until HAProxy has the change."""
         text = self.driver.file.read_text("utf-8")
         answer = await self.node.call("PUT", path, fields)
         assert answer.status in (200, 201), answer
@@ -108,7 +108,7 @@ class Edge:
 
 
 def certificate(authority: trustme.CA, file: Path) -> int:
-    """Write a new certificate of the shop; returns its number."""
+    """Write a new certificate of the shop; return its number."""
     leaf = authority.issue_cert("shop.example", "localhost")
     draft = file.with_name("draft")
     draft.write_bytes(leaf.private_key_and_cert_chain_pem.bytes())
@@ -117,13 +117,13 @@ def certificate(authority: trustme.CA, file: Path) -> int:
 
 
 def number_of(pem: bytes) -> int:
-    """The number of a certificate, by which two for the same name are told apart."""
+    """Return the number of a certificate, which differs for two of the same name."""
     number: int = Certificate.loadPEM(pem).serialNumber()
     return number
 
 
 async def served(port: int) -> int:
-    """The number of the certificate that is served."""
+    """Return the number of the certificate that is served."""
 
     def ask() -> int:
         return number_of(ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE_S).encode())
@@ -142,7 +142,7 @@ async def until_served(port: int, number: int) -> None:
 
 @pytest.fixture
 def log() -> Iterator[socket.socket]:
-    """Where syslog would listen."""
+    """Listen in place of syslog."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
         listening.setblocking(False)
@@ -151,7 +151,7 @@ def log() -> Iterator[socket.socket]:
 
 @asynccontextmanager
 async def edge(cluster: Cluster, place: Place, **options: Any) -> AsyncIterator[Edge]:
-    """A shop with addresses with and without TLS, the latter of which redirects."""
+    """Start a shop with an address with TLS, and one without, which redirects."""
     (node,) = await cluster(1, **NODES)
     shown = Shown()
     listening = any_reactor.listenTCP(0, Site(shown), interface="127.0.0.1")
@@ -178,14 +178,14 @@ def trusting(authority: trustme.CA) -> Any:
 
 
 def agent(authority: trustme.CA) -> Any:
-    """A client of HTTPS that trusts these certificates alone."""
+    """Return an HTTPS client that trusts only these certificates."""
     from twisted.web.client import Agent, BrowserLikePolicyForHTTPS  # noqa: PLC0415 - for these tests alone
 
     return Agent(any_reactor, BrowserLikePolicyForHTTPS(trusting(authority)))
 
 
 async def logged(log: socket.socket, words: str) -> str:
-    """The line of the access log with these words."""
+    """Return the line of the access log with these words."""
     lines: list[str] = []
 
     def has_come() -> bool:
@@ -200,7 +200,7 @@ async def logged(log: socket.socket, words: str) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_a_shop(cluster: Cluster, place: Place, log: socket.socket) -> None:
-    """Logs, headers, TLS, redirects and statistics are as they were asked for."""
+    """Logs, headers, TLS, redirects and statistics are as configured."""
     stats = place.ports.take()
     where = {"log": f"127.0.0.1:{log.getsockname()[1]}", "stats": stats}
     async with edge(cluster, place, **where) as at:
@@ -218,7 +218,7 @@ async def test_a_shop(cluster: Cluster, place: Place, log: socket.socket) -> Non
             response = await treq.get(f"http://127.0.0.1:{stats}{path}", persistent=False, timeout=PATIENCE_S)
             assert words in await response.content()
 
-        # A second HAProxy of this user could share the address, and Prometheus would ask one of them by chance.
+        # A second HAProxy of this user could share the address, and Prometheus would reach either by chance.
         assert why_not(f"127.0.0.1:{stats}", shared=False) == "another program listens there"
         assert why_not(f"127.0.0.1:{stats}") is None
 
@@ -237,7 +237,7 @@ async def test_a_shop(cluster: Cluster, place: Place, log: socket.socket) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_a_certificate_is_renewed(cluster: Cluster, place: Place) -> None:
-    """Without a lost request, and one that is wrong changes nothing."""
+    """No request is lost, and an invalid certificate changes nothing."""
     async with edge(cluster, place) as at:
         file = at.folder / "certificates/shop.pem"
         first = await served(at.tls_port)
@@ -261,7 +261,7 @@ async def test_a_certificate_is_renewed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_lines_of_one_s_own(cluster: Cluster, place: Place) -> None:
-    """They take effect, and where HAProxy refuses one it is named, and what was there stays."""
+    """They take effect; a line that HAProxy refuses is named, and the previous lines stay."""
     async with edge(cluster, place) as at:
         file = at.folder / "lines/frontend-www.cfg"
         file.write_text("# closed\nhttp-request deny deny_status 429 if { path /tea }\n")
@@ -284,7 +284,7 @@ async def test_lines_of_one_s_own(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_timeouts_and_limits(cluster: Cluster, place: Place) -> None:
-    """A field is for its backend; a server that comes later has the limit as well."""
+    """A field applies to its backend; a later server has the limit too."""
     async with edge(cluster, place, timeouts=f"server={SHORT_S}", maxconn=1000) as at:
         assert (await at.get("/slow"))[0] == 504
         await at.set("/backends/shop", timeouts={"server": 10 * SLOW_S, "queue": 10 * SLOW_S}, maxconn=1)

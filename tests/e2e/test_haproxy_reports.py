@@ -1,4 +1,4 @@
-"""What operators are told where a real HAProxy is not as bender says, and a disk is full."""
+"""Reports to operators if a real HAProxy differs from the registry, or a disk is full."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DISK_BYTES = 256 * 1024
 
 
 class OnSmallDisk(Driver):
-    """A driver whose files are on a disk of its own, that is mounted for it alone."""
+    """A driver whose files are on a separate disk that only it has mounted."""
 
     @property
     def disk(self) -> Path:
@@ -38,12 +38,12 @@ class OnSmallDisk(Driver):
 
     @property
     def inside(self) -> Path:
-        """The disk, as seen from here."""
+        """Return the path of the disk in this process."""
         assert self.process is not None
         return Path(f"/proc/{self.process.pid}/root{self.disk}")
 
     def fill(self) -> None:
-        """Leave no room on the disk."""
+        """Fill the disk."""
         with suppress(OSError), (self.inside / "filler").open("wb", buffering=0) as filler:
             while True:
                 filler.write(b"x" * 1024)
@@ -54,7 +54,7 @@ class OnSmallDisk(Driver):
 
 @pytest_twisted.ensureDeferred
 async def test_a_full_disk(cluster: Cluster, place: Place, shell: Shell) -> None:
-    """HAProxy follows all the same, everybody is told, and when there is room all is well without a hand's turn."""
+    """HAProxy still follows, commands and statuses report it, and it recovers by itself when there is room."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port, other = await shop(place, node), place.ports.take()

@@ -1,4 +1,4 @@
-"""Slots, as an HAProxy needs them that cannot add servers, tried with one that could."""
+"""Slots, for HAProxy versions that cannot add servers, tested with one that could."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.e2e.traffic import traffic
 
 pytestmark = pytest.mark.outside
 
-#: The last one that cannot.
+#: The last version that cannot add servers.
 OLD = (2, 4, 0)
 
 
@@ -34,7 +34,7 @@ def server(instance: Instance, weight: int = 1) -> DesiredServer:
 
 
 def shop(place: Place, servers: int) -> tuple[Topology, int]:
-    """A shop with room for so many, and the port that is listened on."""
+    """Start a shop with this number of slots; return it and the frontend's port."""
     port = place.ports.take()
     backend = {"name": "shop", "app": "web", "version": "1", "health": {"path": "/health", "interval": 0.2}}
     frontend = {"name": "www", "backend": "shop", "bind": f"127.0.0.1:{port}"}
@@ -46,7 +46,7 @@ def shop(place: Place, servers: int) -> tuple[Topology, int]:
 
 @pytest_twisted.ensureDeferred
 async def test_servers_come_and_go_in_slots(place: Place) -> None:
-    """No request fails, and none goes where it should not."""
+    """No request fails, and none goes to a wrong instance."""
     first, second = await together(place.instance(None), place.instance(None))
     found, port = shop(place, 1)
     (pool,) = found.pools
@@ -85,7 +85,7 @@ def _names(servers: Sequence[DesiredServer]) -> set[str]:
 
 
 async def _until_left(reconcile: Any, servers: Sequence[DesiredServer]) -> None:
-    """Until nobody is there any more who has to go."""
+    """Wait until all instances that leave are gone."""
     outcome = await reconcile(*servers)
     while outcome.leaving:
         assert outcome.refused == outcome.without_slot == ()

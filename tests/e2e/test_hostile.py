@@ -1,6 +1,6 @@
-"""Commands and programs whose node answers as no node does: one sentence, status 1, and nothing that moves a cursor.
+"""Commands and programs with a node that gives invalid answers: one sentence, status 1, no control characters.
 
-`make test` runs an example of each kind of fault, and each command with one of them; the others are marked as slow.
+`make test` runs an example of each kind of fault, and each command with one of them; the others are marked `slow`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.e2e.nodes import PATIENCE_S, Cluster, environment, pause, until
 from tests.e2e.runs import Run
 from tests.e2e.shells import Shell, is_sentence, registered
 
-#: Control characters, bidirectional ones and the like: all but the escapes of colours, which are bender's own.
+#: Control characters, bidirectional controls and the like, except the escapes of colours, which bender prints.
 UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
@@ -33,10 +33,10 @@ EVIL = "a\x1b[2J\x1b]0;title\x07\x00\x7f\x9b2J\u202eb\u2066\u200b\u2028\r\n\tz"
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
-#: Commands that are tried on a terminal as well: those with tables, lines and sentences.
+#: Commands that are also tested on a terminal: those with tables, lines and sentences.
 ON_TERMINALS = [["ls"], ["explain", WEB], ["backend", "history", "shop"], ["status"], ["guard", "end", "web"]]
 
-#: The routes that each command asks, by its words, once they are known.
+#: The routes that each command requests, by its words, once they are known.
 ROUTES: dict[tuple[str, ...], list[int]] = {}
 
 
@@ -59,7 +59,7 @@ def bender(server: Hostile, forks: Forks, tmp_path_factory: pytest.TempPathFacto
 
 
 def routes(hostile: Hostile, bender: Commands, command: Sequence[str]) -> list[int]:
-    """Those that a command asks where all is well, in their order."""
+    """Return the routes that a command requests if all is well, in order."""
     if (*command,) not in ROUTES:
         hostile.begin_anew(None, Answer(b""))
         end = bender(*command)
@@ -69,7 +69,7 @@ def routes(hostile: Hostile, bender: Commands, command: Sequence[str]) -> list[i
 
 
 def assert_well(end: Ended, *about: object) -> None:
-    """It was done, or it says in a sentence why it was not."""
+    """Check that it succeeded, or printed the reason in one sentence."""
     assert "Traceback" not in end.stderr, (about, end.stderr)
     assert end.status in (0, 1), (about, end)
     assert end.status == 0 or is_sentence(end.stderr), (about, end)
@@ -77,14 +77,14 @@ def assert_well(end: Ended, *about: object) -> None:
 
 
 def answers(route: int) -> list[Answer]:
-    """All that may come in place of a good answer."""
+    """Return all answers that can replace a good one."""
     good = GOOD[route][3]
     mutated = [] if good is None else [json.dumps(each).encode() for each in mutations(good)]
     return [Answer(body) for body in [*bodies(), *mutated]]
 
 
 def ask(hostile: Hostile, bender: Commands, command: Sequence[str], of_each: int) -> None:
-    """Give a command so many of the answers on each route."""
+    """Run a command with this number of the answers on each route."""
     for route in routes(hostile, bender, command):
         found = answers(route)
         for answer in random.sample(found, min(of_each, len(found))):
@@ -94,7 +94,7 @@ def ask(hostile: Hostile, bender: Commands, command: Sequence[str], of_each: int
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_what_is_no_answer(hostile: Hostile, bender: Commands, command: list[str]) -> None:
-    """Other shapes, wrong types, missing fields, huge numbers, deep nesting: one of them, another one each day."""
+    """Other shapes, wrong types, missing fields, huge numbers, deep nesting: one of them, a different one each day."""
     ask(hostile, bender, command, 1)
 
 
@@ -106,7 +106,7 @@ def test_more_that_is_no_answer(hostile: Hostile, bender: Commands, command: lis
         ask(hostile, bender, [*command, *options], 6)
 
 
-#: A deploy may learn of other nodes and other operators, and need not.
+#: Requests by which a deploy learns of other nodes and operators, and that it can do without.
 OF_USE_TO_DEPLOYS = ("/status", "/backends/.*/history")
 
 
@@ -123,11 +123,11 @@ OF_USE_TO_DEPLOYS = ("/status", "/backends/.*/history")
 def test_nothing_is_done_where_nothing_is_said(
     hostile: Hostile, bender: Commands, command: list[str], answer: Answer
 ) -> None:
-    """Neither HTML nor a page that has moved is taken for an answer, by whichever request of the command."""
+    """Neither HTML nor a redirect counts as an answer to any request of the command."""
     for route in routes(hostile, bender, command):
         if command[0] == "deploy" and GOOD[route][1] in OF_USE_TO_DEPLOYS:
             continue
-        # The change is done by the time that a command asks for consumers.
+        # The change is done before a command asks for consumers.
         status = 0 if command[0] not in ("deploy", "status") and GOOD[route][1] == "/consumers" else 1
         hostile.begin_anew(route, answer)
         end = bender(*command)
@@ -159,7 +159,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("answer", [NO_END, NO_HTTP, REFUSAL], ids=["no-end", "no-http", "refusal"])
 def test_what_has_no_end_or_is_no_http(hostile: Hostile, bender: Commands, answer: Answer) -> None:
-    """It is over within the time that a node has, and does not fill the memory."""
+    """It ends within the time limit of a node, and does not fill the memory."""
     for command in [["ls"]] if answer.more else [["ls"], ["status", "--json"]]:
         (route, *_) = routes(hostile, bender, command)
         hostile.begin_anew(route, answer)
@@ -176,7 +176,7 @@ def test_all_that_has_no_end_or_is_no_http(hostile: Hostile, bender: Commands, a
 
 @pytest.mark.slow
 def test_what_is_large_when_it_is_unpacked(hostile: Hostile, bender: Commands) -> None:
-    """It is over when it has become too large."""
+    """It ends when it has become too large."""
     packed = gzip.compress(b" " * 600_000_000, 1)
     answer = Answer(packed, head=OK + b"Content-Encoding: gzip\r\n\r\n", more=b"x")
     test_what_has_no_end_or_is_no_http(hostile, bender, answer)
@@ -185,7 +185,7 @@ def test_what_is_large_when_it_is_unpacked(hostile: Hostile, bender: Commands) -
 @pytest.mark.slow
 @ensureDeferred
 async def test_it_goes_on_at_a_node_that_answers(hostile: Hostile, cluster: Cluster, bender: Commands) -> None:
-    """What cannot be read is no answer; another one may have it."""
+    """An unreadable answer is none; the command asks another node."""
     (node,) = await cluster(1)
     await registered(node)
     nodes = f"--node={hostile.address},127.0.0.1:{node.api_port}"
@@ -199,7 +199,7 @@ async def test_it_goes_on_at_a_node_that_answers(hostile: Hostile, cluster: Clus
 
 
 def evil(value: Any) -> Any:
-    """The same with something bad in each text, but in those that would be refused otherwise."""
+    """Return the same with control characters in each text, except where they would be refused."""
     if isinstance(value, dict):
         return {key: each if key in ("id", "name") else evil(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -208,7 +208,7 @@ def evil(value: Any) -> Any:
 
 
 def assert_fit(hostile: Hostile, bender: Commands, command: list[str]) -> None:
-    """It prints nothing that moves a cursor, whatever is in the texts of answers; lines of JSON stay JSON."""
+    """Check that it prints no control characters of answers; lines of JSON stay JSON."""
     for route in routes(hostile, bender, command):
         body = json.dumps(evil(GOOD[route][3]), ensure_ascii=False).encode()
         hostile.begin_anew(route, Answer(b"", 204) if GOOD[route][3] is None else Answer(body))
@@ -221,7 +221,7 @@ def assert_fit(hostile: Hostile, bender: Commands, command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", [*COMMANDS, ["ls", "--json"]], ids=" ".join)
 def test_no_control_character_is_printed(hostile: Hostile, bender: Commands, command: list[str]) -> None:
-    """In lines, tables and JSON it is shown as an escape."""
+    """In lines, tables and JSON it is an escape."""
     assert_fit(hostile, bender, command)
 
 
@@ -237,7 +237,7 @@ def test_no_control_character_is_in_json(hostile: Hostile, bender: Commands, com
     ids=" ".join,
 )
 def test_nothing_reaches_a_terminal(hostile: Hostile, bender: Commands, shell: Shell, command: list[str]) -> None:
-    """Where there are colours, it is an escape as well."""
+    """With colours, it is an escape, too."""
     for route in routes(hostile, bender, command):
         hostile.begin_anew(route, Answer(json.dumps(evil(GOOD[route][3]), ensure_ascii=False).encode()))
         shown = COLOURS.sub("", shell.shown(*command, f"--node={hostile.address}"))
@@ -246,7 +246,7 @@ def test_nothing_reaches_a_terminal(hostile: Hostile, bender: Commands, shell: S
 
 @pytest.mark.slow
 def test_a_title_and_a_bar(hostile: Hostile, shell: Shell) -> None:
-    """What is drawn anew in its place has names in it, too."""
+    """Text that is redrawn in place also contains names."""
     backend = {**GOOD[15][3], "version": EVIL.replace("/", "")}
     hostile.begin_anew(15, Answer(json.dumps(backend).encode()))
     shown = shell.shown("deploy", "shop", "2", "--steps=50,100", "--every=1", f"--node={hostile.address}")
@@ -304,7 +304,7 @@ EVENTS = [
 ]
 
 
-#: More than a watch passes over. The last one is a line that does not end.
+#: Invalid lines that a watch does not skip. The last one never ends.
 UNREADABLE = [EVENTS[2] * 150, EVENTS[5] * 150, EVENTS[-1]]
 
 
@@ -312,7 +312,7 @@ UNREADABLE = [EVENTS[2] * 150, EVENTS[5] * 150, EVENTS[-1]]
 @pytest.mark.parametrize("said", UNREADABLE, ids=lambda said: said[6:60].decode("latin-1"))
 @ensureDeferred
 async def test_a_watcher_of_what_no_node_tells(hostile: Hostile, cluster: Cluster, shell: Shell, said: bytes) -> None:
-    """It says so in a sentence, goes on trying, and is well where there is another node."""
+    """It reports that in one sentence, goes on trying, and works if there is another node."""
     hostile.events = Answer(said, head=STREAM, more=b" ", apart_s=0.2)
     watcher = shell.begun("watch", f"--node={hostile.address}")
     await until("it asks twice", lambda: hostile.watched > 1)
@@ -363,7 +363,7 @@ def run(hostile: Hostile, cluster: Cluster, tmp_path: Path) -> Iterator[Run]:
 @pytest.mark.slow
 @ensureDeferred
 async def test_a_command_whose_registry_is_no_node(run: Run, hostile: Hostile) -> None:
-    """It serves, it is tried again, and what is told is a line each and no traceback."""
+    """It serves, registration is retried, and each message is one line without a traceback."""
     hostile.begin_anew(8, Answer(b"[[]]"))
     run.serve()
     await run.served()
@@ -383,7 +383,7 @@ async def test_a_command_whose_registry_is_no_node(run: Run, hostile: Hostile) -
 @pytest.mark.slow
 @ensureDeferred
 async def test_an_instance_goes_on_at_a_node_that_answers(run: Run, hostile: Hostile, cluster: Cluster) -> None:
-    """Whatever the first one says of its registration and its renewals."""
+    """Whatever the first node answers to its registration and renewals."""
     (node,) = await cluster(1, interval=0.5, ttl=4)
     run.nodes = [hostile.address, f"127.0.0.1:{node.api_port}"]
     hostile.begin_anew(8, Answer(json.dumps({**REGISTRATION, "ttl": 1e-300}).encode()))
@@ -398,14 +398,14 @@ async def test_an_instance_goes_on_at_a_node_that_answers(run: Run, hostile: Hos
 
 
 def test_no_command_at_all(run: Run) -> None:
-    """An empty name is that of no command."""
+    """An empty name is not a command."""
     run.start("")
     assert run.process.wait(PATIENCE_S) == 127
     assert run.stderr == "bender: '' cannot be started: No such file or directory.\n"
 
 
 def test_the_token_is_not_the_command_s(run: Run) -> None:
-    """It is for the registry, and for nobody else."""
+    """Only the registry gets it."""
     run.start("env", variables={"BENDER_TOKEN": "secret", "BENDER_OTHER": "x"})
     assert run.process.wait(PATIENCE_S) == 0
     assert "BENDER_OTHER=x\n" in run.stdout
