@@ -35,7 +35,7 @@ from bender.core.status import USUAL
 from bender.node.listings import SLICE, portions
 from bender.node.node import Node
 
-#: Objects among which the nearest name is looked for: that takes 10 µs for each, and anybody may ask for any name.
+#: Objects among which the nearest name is looked for: that takes 10 µs for each, and a client can ask for any name.
 NEAREST_AMONG_MAX = 500
 
 

@@ -40,7 +40,7 @@ _log = Logger()
 
 
 async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: Turns) -> None:
-    """Answer `GET` or `HEAD` of the events of a node that is ready; whoever calls this finishes the request afterwards.
+    """Answer `GET` or `HEAD` of the events of a node that is ready; the caller finishes the request afterwards.
 
     Raises `Invalid` and `Full`, both before anything is written.
     """
@@ -114,7 +114,7 @@ class _Poll:
         self._body += self._separator + b",".join([entry.line[:-1] for entry in entries])
         self._separator = b","
         if self._waiting is not None:
-            # Not at once: what follows in the same breath comes along, and nobody who listens may call back.
+            # Not at once: what follows in this turn comes along, and a listener must not call back.
             self._waiting.reset(0)
         if len(self._body) > PIECE_BYTES:
             self._request.write(self._body)

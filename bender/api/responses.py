@@ -29,10 +29,10 @@ RENEWALS_BYTES_MAX = 256 * 1024
 #: Stands for a field of a query for each key of `meta`.
 META_KEY = "meta.KEY"
 
-#: Fields of a query. Nobody means more, and each costs time with every registration that is looked at.
+#: Fields of a query. No client needs more, and each costs time with every registration that is looked at.
 QUERY_FIELDS_MAX = 20
 
-#: A list above this is deflated for who asks for that: it fits a packet otherwise, or nearly so.
+#: A list above this is deflated for clients that ask for it: it fits a packet otherwise, or nearly so.
 DEFLATE_OVER_BYTES = 2 * 1024
 
 #: A list that was made in slices is sent in one piece up to this. What is sent in pieces does not pile up for a client

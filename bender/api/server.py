@@ -32,8 +32,8 @@ HEADERS_BYTES_MAX = 16 * 1024
 #: What is read of a body over its limit before the connection is closed in the middle of it.
 PASSED_OVER_BYTES_MAX = 16 * 1024 * 1024
 
-#: Seconds for which a connection may be idle, and for which a request may take to arrive. Who renews every few seconds
-#: keeps his connection.
+#: Seconds for which a connection may be idle, and for which a request may take to arrive. A client that
+#: renews every few seconds keeps its connection.
 IDLE_S_MAX = 60
 
 #: The time limit is not moved more often: to do so at each request would take a tenth of the time of one.
@@ -72,7 +72,7 @@ def respond(request: server.Request, answer: ApiResponse) -> bytes:
 
 
 async def send(request: HttpRequest, answer: ApiResponse, turns: Turns) -> None:
-    """Send an answer in pieces, as fast as the client takes them; whoever calls this finishes the request then."""
+    """Send an answer in pieces, as fast as the client takes them; the caller finishes the request then."""
     assert answer.pieces is not None
     respond(request, answer)
     sender = _Sender(request, answer.pieces, turns)

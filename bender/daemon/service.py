@@ -33,8 +33,8 @@ DOORS = ("api", "events")
 class ClientConnections(Protocol):
     """The connections of clients.
 
-    `end_idle` closes the connections on which nobody waits, and says whether any is left, also with an answer on its
-    way.
+    `end_idle` closes the connections that wait for no answer, and returns True if any is left, also with an answer on
+    its way.
     """
 
     def end_idle(self) -> bool: ...

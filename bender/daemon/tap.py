@@ -168,7 +168,7 @@ class _AcceptedAtOnce:
 
 
 def _tell(choices: NodeOptions) -> None:
-    """Begin the log with who this is, and with what is allowed and may yet be a mistake."""
+    """Begin the log with the node's name and endpoints, and warn of endpoints that other machines can reach."""
     _log.info(
         "Node {node} of cluster {cluster}: API at {api}, events at {events}, address for peers {address}.",
         node=choices.name,

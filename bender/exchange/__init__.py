@@ -1,7 +1,7 @@
 """The exchange: how a node and its peers send each other their changes, over HTTP.
 
 It knows the node and the wire, and decides nothing: what to say, to whom and when a peer counts as lost is up to the
-node. Here is when a round begins, how a message gets there in time or not at all, and who is named in the log for it.
+node. Here is when a round begins, how a message gets there in time or not at all, and which peer is named in the log.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Exchange(MultiService):
         return await self._client.ask_consumers(address, awaited)
 
     def stopService(self) -> Deferred[None]:
-        """Hear nobody new, and let what is under way be answered, within an interval."""
+        """Accept no new connections, and let requests under way be answered, within an interval."""
         self.running = False
         return Deferred.fromCoroutine(self._end())
 

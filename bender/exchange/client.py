@@ -1,7 +1,7 @@
 """The half of the exchange that asks: a round every interval, and whatever else the node has to say, at once.
 
 Each request that the node hands over is reported to it exactly once, as answered or failed, whatever happens to it. It
-must never wait for a peer: one that hangs costs its requests their time limit and nobody anything else.
+must never wait for a peer: one that hangs costs its requests their time limit and nothing else.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from bender.node.counters import Counters
 #: With more, it hangs, and another one could only wait with them.
 UNDER_WAY_MAX = 10
 
-#: What an answer may take on its way, of the time that somebody waits for it.
+#: What an answer may take on its way, of the time that the asker waits for it.
 ON_THE_WAY_S = 0.05
 
 #: The part of an interval by which a round comes late, at random, so that not all nodes send at the same moment.

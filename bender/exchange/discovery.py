@@ -135,7 +135,7 @@ class Seeds(Service):
 @implementer(IResolutionReceiver)
 @define
 class _Finding:
-    """What has been found of a name. Whoever waits for `found` may cancel it before, then it is complete in vain."""
+    """The addresses that were found of a name. `found` can be cancelled before it is complete."""
 
     found: Deferred[list[str]]
     addresses: set[str] = field(factory=set)

@@ -24,7 +24,7 @@ CALM_INTERVALS = 3
 #: Intervals without a sign of it after which something is over though nothing better was seen either.
 FORGOTTEN_INTERVALS = 60
 
-#: Peers are few; more addresses come from somebody who makes them up, and the oldest go.
+#: Peers are few; more addresses are made up by a client, and the oldest go.
 ADDRESSES_MAX = 1000
 
 #: Things wrong with one peer at the same time. Beyond, they are all the same thing.

@@ -50,7 +50,7 @@ REFUSAL_TYPE = b"application/json"
 #: Status line and headers, of which ours have 150 bytes.
 HEADERS_BYTES_MAX = 16 * 1024
 
-#: A refusal says why in one sentence; more than this is somebody else's page.
+#: A refusal says why in one sentence; more than this is not from a node.
 REFUSAL_BYTES_MAX = 1024
 
 #: Idle connections kept to one peer: for the rounds, and for the pushes that come between.
@@ -176,7 +176,7 @@ class _Unwanted(Protocol):
 
 
 class _NoCookies(IndexableCookieJar):
-    """Peers set no cookies; those of a stranger would be kept, and sent back to him."""
+    """Peers set no cookies; those of another server would be kept, and sent back to it."""
 
     def add_cookie_header(self, request: object) -> None:
         pass

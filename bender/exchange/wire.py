@@ -2,7 +2,7 @@
 
 Whatever the network brings is bounded here, in size, in count and in range, and becomes typed messages or is refused
 whole: nothing behind this module meets a value that no node could have sent. It must never let an exception but
-`MessageRefused` out for bytes that somebody else made, and it never decides what a message means.
+`MessageRefused` out for bytes from the network, and it never decides what a message means.
 
     envelope  [version, cluster, interval_s, [incarnation, name, address, api_port], payload]
     payload   the message's parts as an array, or the same deflated in a binary string
@@ -62,7 +62,7 @@ WIRE_VERSION = 1
 #: one bucket of configuration, whose bodies are text and deflate to a fifth or less.
 BODY_BYTES_MAX = 16 * 1024 * 1024
 
-#: What a message may inflate to. This is what somebody who means harm can make a node allocate at once.
+#: What a message may inflate to. An attacker can make a node allocate as much at once.
 PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
 
 #: Smaller payloads are sent as they are: a push should not wait for what saves a local network a few packets.
@@ -72,7 +72,7 @@ DEFLATE_OVER_BYTES = 4 * 1024
 #: The fastest. On a page of registrations: a tenth of its size in 0.3 ms, where the default takes 1 ms for 13 % less.
 DEFLATE_LEVEL = 1
 
-#: Values of which one object each is kept. The incarnations and ttls in use are few; more come from somebody's mistake.
+#: Values of which one object each is kept. The incarnations and ttls in use are few; more come from a defect.
 SHARED_MAX = 10_000
 
 _Numbered = TypeVar("_Numbered", Entry, Copy)
@@ -126,8 +126,8 @@ class Wire:
             raise Unsendable(f"a message of {len(payload)} bytes, which is more than {self.payload_bytes_max}")
         if len(payload) > DEFLATE_OVER_BYTES:
             payload = _encoded(zlib.compress(payload, DEFLATE_LEVEL))
-        who = message.sender
-        sender = (who.incarnation, who.name, who.address, who.api_port)
+        sent_by = message.sender
+        sender = (sent_by.incarnation, sent_by.name, sent_by.address, sent_by.api_port)
         body = _encoded((WIRE_VERSION, self.cluster, self.interval_s, sender, msgspec.Raw(payload)))
         if len(body) > self.body_bytes_max:
             raise Unsendable(f"a message of {len(body)} bytes deflated, which is more than {self.body_bytes_max}")
@@ -138,8 +138,8 @@ class Wire:
         if len(body) > self.body_bytes_max:
             raise MessageTooLarge(f"sends {len(body)} bytes, which is more than {self.body_bytes_max}")
         envelope = _envelope(body)
-        who = envelope.sender
-        sender = Sender(who.incarnation, who.name, who.address, who.api_port)
+        sent_by = envelope.sender
+        sender = Sender(sent_by.incarnation, sent_by.name, sent_by.address, sent_by.api_port)
         try:
             self.check(envelope.version, envelope.cluster)
             message = self._message_in(sender, _messages.decode(_inflated(envelope.payload, self.payload_bytes_max)))

@@ -43,7 +43,7 @@ _Incarnation = Annotated[int, Meta(ge=0)]  # 64 random bits; MessagePack has no 
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Age = Annotated[float, Meta(ge=0, le=AGE_S_MAX)]
 _Interval = Annotated[float, Meta(gt=0, le=TTL_S_MAX)]
-_Time = Annotated[float, Meta(ge=-1e12, le=1e12)]  # on the clock of who wrote it
+_Time = Annotated[float, Meta(ge=-1e12, le=1e12)]  # on the clock of the sender
 # An end is kept eight intervals longer than the ttl of what it ends, and four intervals are a ttl at the most.
 _Ttl = Annotated[float, Meta(gt=0, le=3 * TTL_S_MAX)]
 Key = Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX)]

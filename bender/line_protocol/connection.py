@@ -79,8 +79,8 @@ class Subscriber(Protocol):
         self._graces_s: dict[str, float] = {}
         # The tokens that these had when it took them.
         self._instances: dict[str, str | None] = {}
-        # The line that is acted upon next, and what was read after it; there is no end of a line in the first so many
-        # bytes of that. While a line has to wait, no more is read.
+        # The line that is acted upon next, and what was read after it; there is no end of a line in its first
+        # `_searched` bytes. While a line has to wait, no more is read.
         self._line: bytes | None = None
         self._held = bytearray()
         self._searched = 0
@@ -176,7 +176,7 @@ class Subscriber(Protocol):
         if self._reading:
             self._stop_reading(self._line is not None)
         elif self._line is None:
-            # Whoever says no more renews and confirms nothing here; a process that was killed looks like this.
+            # A client that sends no more renews and confirms nothing here; a killed process looks like this.
             self._end_sessions()
             self._stream.leave()
 

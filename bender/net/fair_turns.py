@@ -109,7 +109,7 @@ class Turns:
             self._reactor.callLater(0, self._next_turn)
 
     def _next_turn(self) -> None:
-        """Serve those who wait: first one that has used up its time, so that it ends some day, and then all others."""
+        """Serve waiting workers: first one that has used up its time, so that it ends some day, and then all others."""
         self._scheduled = False
         self._spent_s = 0.0
         if self._used:

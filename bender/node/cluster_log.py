@@ -1,6 +1,6 @@
 """What a node's log says of its cluster: a line for each change, and none for a renewal.
 
-Who reads it wants to know at three in the morning whether this node was away, since when it may speak, and which
+An operator must see at three in the morning whether this node was paused, since when it is ready, and which
 others it hears. What is over before this node knew of it is not worth a line.
 """
 

@@ -1,7 +1,7 @@
 """Limit how often the log says the same kind of thing, and count what is left out.
 
 Clients and peers cause lines of the log: a connection that times out, a message that is refused, a connection that
-finds no file descriptor left. Somebody who does that on purpose would fill the disk, and bury what matters. So of each
+finds no file descriptor left. An attacker could fill the disk with them, and hide what matters. So of each
 kind of line, which is that of its format, a few come through in a while; the others are counted, and one line says
 how many there were. It stands before all observers of the log, because Twisted's own lines are among those.
 """

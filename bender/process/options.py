@@ -85,7 +85,7 @@ def parse_endpoint(given: RawOption) -> Endpoint:
     malformed = OptionError(
         f"{given.source} must be tcp:PORT:interface=ADDRESS, ssl:… or unix:PATH, not {description!r}."
     )
-    if kind not in ("tcp", "tcp6", "ssl", "unix"):  # of others we could not tell who can reach them
+    if kind not in ("tcp", "tcp6", "ssl", "unix"):  # for others it is not known which machines can reach them
         raise malformed
     seen = _Seen()
     try:

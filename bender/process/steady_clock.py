@@ -20,7 +20,7 @@ def make_steady(reactor: IReactorTime, clock: Callable[[], float] = time.monoton
 
     `reactor.seconds()` goes on from its present value, so timers that are set already end when they were to. Only a
     reactor that follows the wall clock is changed: neither one that was made steady before, nor a test's clock, nor one
-    whose `seconds` somebody else has replaced.
+    whose `seconds` was replaced.
     """
     if getattr(reactor, "seconds", None) is not runtime.seconds:
         return
