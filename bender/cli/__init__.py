@@ -1,8 +1,8 @@
-"""`bender`, the command line: asks a registry, changes it, and runs commands that are in it.
+"""`bender`, the command line: query a registry, change it, and run registered commands.
 
-Its commands are shells of `bender.client` and `bender.run`. What a command prints is for people on a terminal,
-plain columns elsewhere, and with `--json` what the API answers. It ends with status 0 if it was done, 1 if not, 2 if it
-was not understood.
+Its commands are shells of `bender.client`, `bender.run`, `bender.deploy` and `bender.declared`. The output is made for
+people on a terminal, plain columns elsewhere, and with `--json` the answer of the API. The exit status is 0 for
+success, 1 for failure, and 2 for an invalid command line.
 """
 
 import gc

@@ -1,10 +1,10 @@
-"""What a watcher was told, and what of another node's events is news to it.
+"""Find which events of another node are news to a watcher.
 
-Nodes number their events each for itself, so whoever goes from one to another cannot go on at a number. It asks for
-what the other has told since a while ago, which overlaps with what the first one told, and for what is there now. This
-is where the two are laid over each other: of each id, what follows the last thing that both tell of is news; and where
-after all that something is not as the second node has it, nobody tells any more how that came, and the difference
-itself is what is told. Nothing here knows of connections or clocks.
+Each node numbers its own events, so a watcher that changes nodes cannot continue at a number. It asks the second node
+for its events since a while ago, which overlap with those of the first, and for the objects that exist now. Here the
+two are merged: for each id, the events after the last one that both nodes have are news. If an object then still
+differs from the second node's, no node has the event for that any more, and the difference itself becomes an event.
+Nothing here knows connections or clocks.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ TOLD_MAX = 10_000
 #: For how long, in seconds: longer than it takes to notice that a node is gone.
 TOLD_S = 90.0
 
-#: How far behind each other two nodes tell of the same thing.
+#: The largest lag between the events of two nodes about the same change.
 LAG_S = 2.0
 
 _APPEARS = {"online", "created"}
 _GOES = {"offline", "removed"}
 
-#: Reasons of what was told because it is so, and not because a node told how it came.
+#: Reasons of events about an outcome, for which no node sent an event of its own.
 _OUTCOMES = {"snapshot", "missed"}
 
 
 @frozen
 class Change:
-    """One event: `at_ms` is the wall clock's time at the node that told it, and decides nothing but between equals."""
+    """One event: `at_ms` is the wall clock of the node that sent it, and is used only between equal events."""
 
     event: str
     kind: str
@@ -47,7 +47,7 @@ class Change:
         return self.event in _GOES
 
     def is_the_same(self, other: Change) -> bool:
-        """Whether two nodes tell of one thing; of what was told without a node's own event, whether it led to it."""
+        """Return True if two nodes' events are about one change; for an outcome, if the other led to it."""
         if self.reason in _OUTCOMES:
             return (self.goes, self.body) == (other.goes, other.body)
         return (self.event, self.reason, self.body) == (other.event, other.reason, other.body)
@@ -55,14 +55,14 @@ class Change:
 
 @frozen
 class ReportedChange:
-    """A change, and the watcher's own time when it was told."""
+    """A change, and the watcher's own time when it was passed on."""
 
     at: float
     change: Change
 
 
 class History:
-    """What one watcher was told: everything that is shown, and the last changes with the time when they were told."""
+    """The events of one watcher: all objects that are shown, and the last changes with the times of their events."""
 
     def __init__(self) -> None:
         self.shown: dict[str, Change] = {}
@@ -70,7 +70,7 @@ class History:
         self._complete_since = float("-inf")
 
     def note(self, change: Change, now: float) -> bool:
-        """Take in what is about to be told; False if it says nothing new, and should not be."""
+        """Record a change before it is passed on. Return False if it is not new, and must not be passed on."""
         if not self._fits(change):
             return False
         if change.goes:
@@ -89,11 +89,11 @@ class History:
         return shown is not None and (change.goes or shown.body != change.body)
 
     def covers(self, since: float) -> bool:
-        """Whether all is remembered that was told after a time, and what another node may have told later than that."""
+        """Return True if all changes after a time are remembered, with the lag of another node."""
         return since - LAG_S > self._complete_since
 
     def news(self, missed: Sequence[Change], since: float, present: Iterable[Change], at_ms: int) -> Iterator[Change]:
-        """What of another node's events since a time, `missed`, was not told yet; and what is needed for `present`.
+        """Return the news in another node's events since a time, `missed`, and then the differences to `present`.
 
         Call `note` with each, before the next is taken.
         """
@@ -127,11 +127,11 @@ class History:
 
 
 def overlap(told: Sequence[ReportedChange], missed: Sequence[Change], since: float) -> int:
-    """How many of another node's changes of one id since a time, from the first, were told or are no news any more.
+    """Return how many of another node's changes of one id since a time, from the first, are not news.
 
-    All after the one that was told last are news; of several that say the same, the one counts before which most is
-    the same as well, or which is nearest in time. If it is not among them, it came before all of them, or the two nodes
-    saw different things, and only where that led to is of interest.
+    All changes after the last one that was passed on are news. If several equal it, the one counts before which most
+    changes are the same as well, or which is nearest in time. If none equals it, it came before all of them, or the two
+    nodes saw different changes, and only the outcome matters.
     """
     if not told:
         return 0
@@ -143,7 +143,7 @@ def overlap(told: Sequence[ReportedChange], missed: Sequence[Change], since: flo
 
 
 def _in_common(told: Sequence[ReportedChange], missed: Sequence[Change]) -> int:
-    """How many are the same, counted from the end."""
+    """Return how many are the same, counted from the end."""
     common = 0
     for one, other in zip(reversed(told), reversed(missed), strict=False):
         if not one.change.is_the_same(other):
@@ -153,7 +153,7 @@ def _in_common(told: Sequence[ReportedChange], missed: Sequence[Change]) -> int:
 
 
 def _is_another(shown: Change, present: Change) -> bool:
-    """Whether a registration has ended, and another one begun under the same id."""
+    """Return True if a registration has ended, and another one has begun under the same id."""
     one, other = shown.body, present.body
     return (one.get("registered"), one.get("node")) != (other.get("registered"), other.get("node"))
 

@@ -1,7 +1,7 @@
-"""The events of one node as they come: server-sent events, each decoded and handed on.
+"""Decode the events of one node: server-sent events, each passed on as it arrives.
 
-A node that falls silent is taken for gone. An event that cannot be read is passed over, for a node may only pass on
-what another one has made; a stream that begins with nothing else is no node's, and ends.
+A node that is silent too long is considered gone. An event that cannot be read is skipped, because the node may only
+relay what another one made. A stream that begins with nothing but such events is not a node's, and ends.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from bender.client.types import Milliseconds
 from bender.net.addresses import NoAnswer
 from bender.net.escaping import escaped
 
-#: Nodes say something every 15 s at least. One that says nothing for longer than this is taken for gone.
+#: Nodes send something every 15 s at least. A node that is silent for longer than this is considered gone.
 SILENCE_S_MAX = 20.0
 
-#: Of an event, which has less than 16 KiB. What is longer comes from no node.
+#: Limit for an event, which has less than 16 KiB at a node.
 LINE_BYTES_MAX = 256 * 1024
 
 #: Events that cannot be read before the first that can be, and seconds from the first of them until then.
 UNREADABLE_MAX = 100
 READABLE_S_MAX = 5.0
 
-#: Of the place in a node's events, which is asked for again.
+#: Limit for the position in a node's events.
 CURSOR_CHARACTERS_MAX = 1000
 
 
@@ -57,7 +57,7 @@ class SseEvent(msgspec.Struct):
         return id_ if isinstance(id_, str) else ""
 
     def change(self) -> Change | None:
-        """What has changed; None for what only says how far it is. Raises `NoAnswer` where no node says that."""
+        """Return the change; None for an event with a position only. Raises `NoAnswer` if it is not a node's."""
         for kind in ("registration", "backend", "frontend"):
             body: dict[str, Any] | None = getattr(self, kind)
             if body is not None:
@@ -84,7 +84,7 @@ class SseStream(Protocol):
     ) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self.end())
         self.unread = b""
-        #: Whether there was any.
+        #: Whether any event was read.
         self.heard = False
         #: What was wrong with them, in a clause about the node that begins with a verb; empty where nothing was.
         self.problem = ""
@@ -101,11 +101,11 @@ class SseStream(Protocol):
         self._expect()
 
     def _expect(self) -> None:
-        """Something is to come, within so long."""
+        """Start the limit for silence."""
         self._silence = self._clock.callLater(SILENCE_S_MAX, self.end)
 
     def _expect_more(self, within_s: float = SILENCE_S_MAX) -> None:
-        """There was an event: the next has so long."""
+        """Restart the limit for silence after an event."""
         if self._silence is not None and self._silence.active():
             self._silence.reset(within_s)
 
@@ -152,7 +152,7 @@ class SseStream(Protocol):
             self._give_up(problem)
 
     def _give_up(self, problem: str) -> None:
-        """It is of no use, whatever it said before."""
+        """End the stream because of a problem."""
         self._log.error("A node {problem}; asking again.", problem=escaped(problem))
         self.problem = problem
         self.end()

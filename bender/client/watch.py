@@ -1,9 +1,9 @@
-"""Following what changes, whichever nodes come and go.
+"""Follow changes while nodes fail and return.
 
-A watcher is connected to one node. When that connection ends it goes on at the same node where it stood, or at another
-one: of those it has asked from time to time where they stand, so it can ask for all that they told since then, and
-`bender.client.event_merge` finds out what of that is news. So nothing is missing and nothing is there twice, as far as
-any node still knows what happened.
+A watcher is connected to one node. When that connection ends it continues at the same position of the same node, or at
+another node: it asks two other nodes for their positions from time to time, so it can ask one of them for all events
+since then, and `bender.client.event_merge` finds the news among them. So no event is missing and none is repeated, as
+far as any node still has them.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from bender.net.addresses import NoAnswer
 from bender.net.endpoints import in_time
 from bender.net.reactor import Reactor
 
-#: What a node may take until its answer begins.
+#: Time limit until the answer of a node begins.
 BEGINNING_S_MAX = 5.0
 
-#: How often, of these looks, a node is asked where the others are.
+#: One in this number of looks also asks a node for the addresses of the others.
 LEARNED_EACH = 12
 
 #: Seconds until the next look where not enough of them answer.
@@ -51,7 +51,7 @@ SOONER_S = 1.0
 #: notice that a node is gone.
 STANDBY_APART_S = 5.0
 
-#: What the node that is followed may take to answer at all, where there is another one to go on at.
+#: Time limit for any answer of the followed node, if there is another node to continue at.
 FOLLOWED_S_MAX = 3.0
 STANDBY_KEPT_S = 60.0
 
@@ -66,7 +66,7 @@ RETRY_S_MAX = 2.0
 #: Random bytes of an instance, as many as tell any two programs apart.
 INSTANCE_BYTES = 8
 
-#: Events that wait for who does not take them. Then the node is not read from, until there are none.
+#: Events that wait to be taken. With more, the node is not read from until all are taken.
 WAITING_MAX = 1000
 
 #: What is listed at most, and changes that come before a node has said all that there is: ten times what a node takes.
@@ -75,14 +75,14 @@ LISTED_MAX = 1_000_000
 
 
 class _Stands(msgspec.Struct):
-    """Where a node stands, in its answer to who asks for no events."""
+    """The position of a node, in its answer to a request for no events."""
 
     cursor: Annotated[str, msgspec.Meta(max_length=CURSOR_CHARACTERS_MAX)]
 
 
 @frozen
 class Stand:
-    """Where the node at an address stands."""
+    """The position in the events of the node at an address."""
 
     node: str
     cursor: str
@@ -104,13 +104,12 @@ class EventSource(Protocol):
 
 
 class Watch(AsyncIterator[Event]):
-    """What is listed now, as events with the reason `snapshot`, then one called `synced`, then every change.
+    """Events: what is listed now, with the reason `snapshot`, then one called `synced`, then every change.
 
-    `Client.watch` returns it, for one taker. Use it with `async for`, and within `async with`, or call `aclose` when it
-    is not wanted any more. It goes on for ever, through any number of nodes that come and go, and through times in
-    which there are none. `name` is what nodes know the watcher by, if they are to wait for it; confirm with its
-    `instance`. Raises `Refused` where
-    what is watched can be nothing, such as an app with a slash in it.
+    `Client.watch` returns it, for one reader. Use it with `async for` within `async with`, or call `aclose` at the end.
+    It never ends by itself, whichever nodes fail and return, even if none is reachable for a time. `name` is the name
+    by which nodes know the watcher, if they are to wait for it; confirm with its `instance`. Raises `Refused` if the
+    selection is invalid, such as an app with a slash in it.
     """
 
     _log = Logger()
@@ -129,7 +128,7 @@ class Watch(AsyncIterator[Event]):
         self._client = client
         self._clock: IReactorTime = client.reactor
         self._selection = {key: value for key, value in (("app", app), ("version", version)) if value is not None}
-        #: What tells it apart from other programs with its name; None without a name.
+        #: The token that tells it apart from other programs with its name; None without a name.
         self.instance = None if name is None else instance or secrets.token_hex(INSTANCE_BYTES)
         self._name = {} if name is None else {"name": name, "instance": self.instance}
         self._wall_ms = wall_ms
@@ -137,11 +136,11 @@ class Watch(AsyncIterator[Event]):
         self._history = History()
         self._waiting: deque[Event] = deque()
         self._told = 0
-        # Where nodes stood, and how many events had been told by then.
+        # Positions of nodes, each with the number of events that had been passed on by then.
         self._stands: deque[tuple[int, Stand]] = deque()
-        #: Where the node that is followed stands, as far as all that it told was taken; None before there is one.
+        #: The position of the followed node up to which all events were taken; None before there is one.
         self.taken: Stand | None = None
-        #: Called when `taken` is another one, also where there was no event. Set it to your own.
+        #: Called when `taken` changes, also without an event. Assign your own.
         self.on_taken: Callable[[], None] = lambda: None
         self._taker: Deferred[None] | None = None
         self._room: Deferred[None] | None = None
@@ -150,21 +149,21 @@ class Watch(AsyncIterator[Event]):
         self._tasks: list[Deferred[None]] = []
         self._closed = False
         self._stream: SseStream | None = None
-        #: Called where no node can be followed, with each and why not, once until one can again. Set it to your own.
+        #: Called once when no node can be followed, with the reason for each node. Assign your own.
         self.on_away: Callable[[dict[str, str]], None] = lambda _problems: None
         #: Called for each event that cannot be read, with the node that sent it, the id that it is about (empty if that
-        #: is not known) and what is wrong. Set it to your own.
+        #: is not known) and what is wrong. Assign your own.
         self.on_unreadable: Callable[[str, str, str], None] = lambda _node, _id, _problem: None
         self._away = False
         #: The node that is followed, or was last; None before there was one.
         self.node: str | None = None
-        # Where that node stands.
+        # The position of that node.
         self._cursor: str | None = None
         self._synced = False
-        # Of other nodes, where they stood at which times, oldest first.
+        # The positions of other nodes with their times, oldest first.
         self._standbys: dict[str, deque[tuple[float, str]]] = {}
 
-    # For whoever watches.
+    # For the program that watches.
 
     def __aiter__(self) -> Watch:
         return self
@@ -193,14 +192,14 @@ class Watch(AsyncIterator[Event]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Watch no more. A loop that waits for the next event ends."""
+        """Stop watching. A loop that waits for the next event ends."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
         self._wake()
 
     def _make_room(self) -> None:
-        """All was taken: go on reading."""
+        """Continue reading, because all events were taken."""
         if self._stream is not None:
             self._stream.resume()
         room, self._room = self._room, None
@@ -215,7 +214,7 @@ class Watch(AsyncIterator[Event]):
         self._wake()
 
     def _note_taken(self) -> None:
-        """The events that were told and do not wait any more are taken."""
+        """Update `taken` to the last position before the events that still wait."""
         taken = None
         while self._stands and self._stands[0][0] <= self._told - len(self._waiting):
             _, taken = self._stands.popleft()
@@ -245,7 +244,7 @@ class Watch(AsyncIterator[Event]):
                 retry_s = min(2 * retry_s, RETRY_S_MAX)
 
     async def _follow_any(self) -> bool:
-        """Follow the first node that lets itself be followed, to its end; whether one of them said anything."""
+        """Follow the first node that can be followed, to its end. Return True if a node sent anything."""
         problems: dict[str, str] = {}
         for node in self._candidates():
             try:
@@ -270,7 +269,7 @@ class Watch(AsyncIterator[Event]):
         return False
 
     def _candidates(self) -> list[str]:
-        """The node followed last, for it may have been the connection alone; then those where it is known where to."""
+        """Return the node followed last, as only its connection may have ended; then those with known positions."""
         in_turn = self._client.nodes.in_turn()
         known = sorted(in_turn, key=lambda node: node not in self._standbys)
         if self._cursor is not None and self.node in known:
@@ -279,7 +278,7 @@ class Watch(AsyncIterator[Event]):
         return known
 
     async def _follow(self, node: str) -> bool:
-        """Be told by a node until that ends; whether it said anything. Raises `NoAnswer` where it does not begin."""
+        """Follow a node to its end. Return True if it sent anything. Raises `NoAnswer` if it does not begin."""
         while True:
             heard = await self._follow_once(node)
             if heard is not None:
@@ -288,7 +287,7 @@ class Watch(AsyncIterator[Event]):
                 raise NoAnswer("no longer knows the position to continue from")
 
     async def _follow_once(self, node: str) -> bool | None:
-        """The same; None where the node was restarted, and it is better to ask again, or another one."""
+        """Do the same; return None if the node was restarted, and asking again, or another node, is better."""
         goes_on = node == self.node and self._cursor is not None
         stood_at, since = (0.0, self._cursor) if goes_on else self._stood(node)
         merging = _Merging(goes_on, stood_at) if self._history.shown or self._synced else None
@@ -335,7 +334,7 @@ class Watch(AsyncIterator[Event]):
             raise NoAnswer(f"answers with status {status}")
         raise refusal
 
-    # What a node says.
+    # The events of a node.
 
     def _heard(self, said: SseEvent, change: Change | None, node: str, merging: _Merging | None) -> None:
         if said.event == "reset":
@@ -358,16 +357,16 @@ class Watch(AsyncIterator[Event]):
             self._stand(Stand(node, said.cursor))
 
     def _stand(self, stand: Stand) -> None:
-        """All that the node has told up to here is told."""
+        """Note the position up to which all events of the node were passed on."""
         if self._stands and self._stands[-1][0] == self._told:
             self._stands.pop()
         self._stands.append((self._told, stand))
         self._note_taken()
 
     def _begin_anew(self, merging: _Merging, node: str) -> None:
-        """The node does not know where it stood: it was restarted since. So it is asked again from where it stood last.
+        """The node does not know its old position: it was restarted. So ask it again from its last known position.
 
-        If that was before, too, there may be another node that knows, and tells what was missed.
+        If that is unknown as well, another node may know what was missed.
         """
         merging.exact = False
         stood = self._standbys.pop(node, None)
@@ -413,12 +412,12 @@ class Watch(AsyncIterator[Event]):
                     return
 
     def _look_around(self) -> None:
-        """Another node is followed: see at once where the others stand, for that one may be gone as soon."""
+        """Ask for the positions of the other nodes at once, because the newly followed node may fail soon."""
         if self._looking is not None:
             self._looking.cancel()
 
     async def _look(self, *, learning: bool) -> bool:
-        """Ask some other nodes where they stand; whether one of them said so."""
+        """Ask some other nodes for their positions. Return True if one of them answered."""
         if learning:
             await self._client.learn()
         known = self._client.nodes.in_turn()
@@ -433,9 +432,9 @@ class Watch(AsyncIterator[Event]):
         return standing > 0
 
     async def _check_followed(self) -> None:
-        """Follow another node where this one does not answer any more, as if it stood still, though it is connected.
+        """Follow another node if this one no longer answers although it is connected.
 
-        Such a node would be waited for until it has said nothing for so long that it cannot be there.
+        Otherwise the watch would wait for it until the limit for silence.
         """
         node, stream = self.node, self._stream
         if node is None or stream is None:
@@ -448,7 +447,7 @@ class Watch(AsyncIterator[Event]):
                 stream.end()
 
     async def _note_standby(self, node: str) -> bool:
-        """Whether it answered; where it does not, it will not know of before either."""
+        """Note the position of a node. Return True if it answered; if not, its earlier positions are forgotten."""
         now = self._clock.seconds()
         try:
             reply = await self._client.ask(node, "GET", f"/events?{urlencode(self._selection)}")
@@ -463,29 +462,29 @@ class Watch(AsyncIterator[Event]):
         return True
 
     def _stood(self, node: str) -> tuple[float, str | None]:
-        """When a node stood where, as long ago as is known, if all that was told here since is remembered."""
+        """Return the oldest known position of a node, with its time, since which all events here are remembered."""
         stood = self._standbys.get(node, ())
         return next(((at, cursor) for at, cursor in stood if self._history.covers(at)), (0.0, None))
 
 
 class _Merging:
-    """What a node says until it has said all that there is: what was missed, and what is there now.
+    """The events of a node until it is synced: those that were missed, and the objects that exist now.
 
-    `exact` says that it goes on where the watcher stands, so there is nothing to compare; otherwise it goes on where it
-    stood itself at the watcher's time `since`.
+    If `exact`, it continues at the watcher's position, so there is nothing to compare; otherwise it continues at its
+    own position at the watcher's time `since`.
     """
 
     def __init__(self, exact: bool, since: float) -> None:
         self.exact = exact
         self.since = since
         self.done = False
-        #: Whether another node may have more to tell.
+        #: Whether another node may know more.
         self.useless = False
         self.missed: list[Change] = []
         self.present: list[Change] = []
 
     def take(self, said: SseEvent, change: Change | None) -> bool:
-        """Whether that was all."""
+        """Add an event. Return True if the node is synced."""
         if change is not None:
             (self.present if said.snapshot else self.missed).append(change)
             if len(self.present) + len(self.missed) > LISTED_MAX:

@@ -1,4 +1,4 @@
-"""Applying a document: reads what a registry has, and makes the changes one after the other.
+"""Apply a document: read what a registry has, and make the changes one after the other.
 
 Nothing is changed before all is compared and checked. Each change of a backend or frontend carries the tag of what was
 compared, so nothing that somebody else sets meanwhile is overwritten: that change is refused, and those after it are

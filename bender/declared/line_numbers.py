@@ -1,6 +1,6 @@
-"""The line at which each key of a TOML document stands.
+"""Find the line of each key of a TOML document.
 
-`tomllib` says where the syntax is wrong, and nothing about where a value comes from. The document, which must be valid,
+`tomllib` reports the line of a syntax error, but not the line of a value. The document, which must be valid,
 is read a second time here, statement by statement: each statement of TOML is a document of its own.
 """
 

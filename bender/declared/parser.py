@@ -1,4 +1,4 @@
-"""Reading a file: what it declares, and all that is wrong with it, each with its line.
+"""Read a file: return what it declares, and all its problems, each with its line.
 
 The rules for fields are those of the API, checked by the same functions. So a file that passes here has nothing in it
 that a node of this release would refuse for its form.

@@ -1,4 +1,4 @@
-"""Rehearsing changes: what a node would refuse of them, found before the first of them is made.
+"""Find the changes that a node would refuse, before the first of them is made.
 
 A node judges each change by what it lists at that moment (`bender.core.impact`). The same judgement is made here by
 what the registry has now, changed in thought, step by step, in the order in which the changes would be made.

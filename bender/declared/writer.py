@@ -1,4 +1,4 @@
-"""Writing a document as TOML: the same bytes for the same document, made to be read by people and kept in git.
+"""Write a document as TOML: the same bytes for the same document, readable, and fit for git.
 
 Tables come in order of name, fields in the order below, and those that are not in it by the alphabet. Two things need a
 form of their own:

@@ -1,6 +1,6 @@
-"""Deploys that look at what they do: the steps to a version, and back where it turns out worse.
+"""Deploy a version in steps, watch each step, and roll back if the version performs worse.
 
-What the steps are (`plan`) and what is worse (`judging`) is pure; `deploy` asks nodes and takes its time between.
+The steps (`plan`) and the judgement (`analysis`) are pure; `deploy` asks nodes and waits between the steps.
 """
 
 from bender.deploy.analysis import REQUESTS_MIN, Observation

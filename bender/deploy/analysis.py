@@ -1,7 +1,7 @@
-"""Whether a version is worse than it was, or than the one before it.
+"""Judge whether a version is worse than it was, or than the version before it.
 
-Two things are looked at: how many of its members there are, and how many of its requests failed, as far as those who
-send the traffic report it. Their counts only ever rise; one that fell begins anew.
+The judgement uses two figures: the number of its members, and how many of its requests failed, as load balancers report
+it. Their counts only ever rise; a count that fell starts anew.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from attrs import evolve, field, frozen
 
 from bender.core.consumers import Report
 
-#: With fewer requests than that a share of errors says nothing: of 100, three fail at a rate of 0.2 % once in a
-#: thousand times.
+#: With fewer requests a share of errors means nothing: of 100, three fail at a rate of 0.2 % once in a thousand times.
 REQUESTS_MIN = 100
 
-#: Where little is asked for, so many errors are enough if the share of them is larger by so much: then it is plain.
+#: With few requests, this number of errors is enough if their share is larger by this many percentage points.
 PLAIN_ERRORS_MIN = 5
 PLAIN_PERCENT = 50.0
 
@@ -32,14 +31,14 @@ class RequestCount:
         return RequestCount(self.requests + other.requests, self.errors + other.errors)
 
     def since(self, before: RequestCount) -> RequestCount:
-        """What came after `before`; all of it if whoever counts has begun anew."""
+        """Return the count after `before`; all of it if the counter has restarted."""
         if self.requests < before.requests or self.errors < before.errors:
             return self
         return RequestCount(self.requests - before.requests, self.errors - before.errors)
 
     @property
     def percent(self) -> float:
-        """How many of a hundred failed."""
+        """The share of requests that failed, in percent."""
         return 100 * self.errors / self.requests if self.requests else 0.0
 
 
@@ -47,20 +46,20 @@ NOTHING = RequestCount()
 
 
 def counts(report: Report, backend: str) -> dict[str, RequestCount]:
-    """What a report counts of a backend, by version."""
+    """Return the counts of a backend in a report, by version."""
     counted = (report.counted or {}).get(backend, {})
     return {version: RequestCount(each.requests, each.errors) for version, each in counted.items()}
 
 
 @frozen
 class Rates:
-    """What was reported of the versions of one backend: by whom last, and in all since some moment."""
+    """The counts of the versions of one backend: the last of each reporter, and the sum since some moment."""
 
     _last: Mapping[tuple[str, str], RequestCount] = field(factory=dict)
     _since: Mapping[str, RequestCount] = field(factory=dict)
 
     def followed(self, reports: Mapping[str, Mapping[str, RequestCount]]) -> Rates:
-        """With what is reported now: counts by reporter and version. What is heard for the first time is the start."""
+        """Return the rates with new reports: counts by reporter and version. A first report is the start."""
         last, since = dict(self._last), dict(self._since)
         for reporter, counts in reports.items():
             for version, count in counts.items():
@@ -70,26 +69,26 @@ class Rates:
         return Rates(last, since)
 
     def from_now(self) -> Rates:
-        """The same, counted from this moment."""
+        """Return the same, counted from this moment."""
         return evolve(self, since={})
 
     def since(self, version: str) -> RequestCount:
-        """What was counted of a version since the moment."""
+        """Return the count of a version since the moment."""
         return self._since.get(version, NOTHING)
 
     def ever(self, version: str) -> RequestCount:
-        """All that those who report have counted of it."""
+        """Return all that the reporters have counted of a version."""
         return _sum(count for (_, of), count in self._last.items() if of == version)
 
     def usual(self, version: str) -> RequestCount:
-        """What it is measured by: what was counted since the moment, or all of it if that is too little."""
+        """Return the count to compare with: since the moment, or all of it if there are too few requests."""
         since = self.since(version)
         return since if since.requests >= REQUESTS_MIN else self.ever(version)
 
 
 @frozen
 class Observation:
-    """What is to be seen of a version at one moment.
+    """The figures of a version at one moment.
 
     `members` are those that are online and take traffic, and `down` how many of these cannot be reached. `errors` are
     counted since the step began, and `usual` is what they are measured by; neither is known where `reported` is False.
@@ -103,12 +102,12 @@ class Observation:
 
     @property
     def telling(self) -> bool:
-        """Whether there were enough requests to judge by."""
+        """Whether there were enough requests for a judgement."""
         return self.errors.requests >= REQUESTS_MIN
 
 
 def worse(look: Observation, *, members_min: int, errors_max: float) -> str | None:
-    """Why a version is worse than it may be, in a clause that follows its name; None where it is not."""
+    """Return why a version is worse than allowed, in a clause that follows its name; None if it is not."""
     if look.members < members_min:
         return f"has {members(look.members)} left of {members_min}"
     if 2 * look.down > look.members:
@@ -122,7 +121,7 @@ def worse(look: Observation, *, members_min: int, errors_max: float) -> str | No
 
 
 def members(number: int) -> str:
-    """So many members, in words."""
+    """Return a number of members in words."""
     return "1 member" if number == 1 else f"{number or 'no'} members"
 
 

@@ -1,8 +1,8 @@
-"""One backend, changed only as it was last seen.
+"""Change one backend, only if it still is as it was last seen.
 
-A change is done once, whichever node takes it: if an answer is lost, the next node refuses what was done already. And
-it never undoes somebody else's: a backend that is not as it was left here raises `ChangedMeanwhile`, and is not touched
-again.
+A change is made once, whichever node makes it: if an answer is lost, the next node refuses the repetition. A change
+never undoes somebody else's: a backend that differs from the last change here raises `ChangedMeanwhile`, and is not
+changed again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bender.client.paths import forced, only_if, path_of
 from bender.client.responses import BACKEND_KIND
 from bender.deploy.plan import Settings, are_same
 
-#: How long no node may answer. Traffic goes on meanwhile as it was.
+#: Time limit without an answer of any node. Traffic continues meanwhile as it was.
 UNANSWERED_S_MAX = 30.0
 TRIED_AGAIN_S = 1.0
 
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class ChangedMeanwhile(Exception):
-    """Somebody else has changed the backend. The message is a sentence without its point.
+    """Somebody else has changed the backend. The message is a sentence without its full stop.
 
     The backend is as it was `seen`, None where it was removed.
     """
@@ -41,30 +41,30 @@ class ChangedMeanwhile(Exception):
 
 
 class Hold:
-    """A backend that is changed here, and watched for others who do so.
+    """A backend that is changed here, and watched for changes by others.
 
-    Where no node answers it is asked again for `UNANSWERED_S_MAX`, of which `on_silence` is told once with what is
-    wrong, and then `Unavailable` is raised.
+    If no node answers, requests are repeated for `UNANSWERED_S_MAX`, after one call of `on_silence` with the reason,
+    and then `Unavailable` is raised.
     """
 
     def __init__(self, reactor: IReactorTime, client: Client, name: str, on_silence: Callable[[str], None]) -> None:
         self.id = f"backend/{name}"
-        #: As it was found, and as it was set last.
+        #: The settings as they were found, and as they were set last.
         self.found: Settings = {}
         self.settings: Settings = {}
-        #: Whether a change was asked for, of which it is not known whether it was made.
+        #: Whether a change was requested and may or may not have been made.
         self.under_way = False
-        #: How a node has shown it last.
+        #: The last answer of a node with it.
         self.reply = Reply("", 0, b"")
         self._reactor = reactor
         self._client = client
         self._on_silence = on_silence
         self._before: Settings = {}
-        # Which node took the last change, and when.
+        # The node that made the last change, and when.
         self._set_at = ("", 0.0)
 
     async def find(self) -> None:
-        """See how it is. Raises `NotFound`."""
+        """Read the settings. Raises `NotFound`."""
         found, self.reply = await self._get()
         self.found = self.settings = found.settings
 
@@ -85,7 +85,7 @@ class Hold:
     async def change(
         self, change: Mapping[str, Any], condition: Mapping[str, Any] | None = None, *, force: bool = False
     ) -> None:
-        """Change these fields, and come back when it is seen so.
+        """Change these fields, and return when a node shows them.
 
         Raises `Refused` where the condition is not met or, unless it is forced, traffic would be taken away.
         """
@@ -102,7 +102,7 @@ class Hold:
             await self.pause(LOOKED_AGAIN_S)
 
     async def patiently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
-        """Ask until a node answers, or for so long that it is no use."""
+        """Ask until a node answers, for `UNANSWERED_S_MAX` at most."""
         ends_at = self._now + UNANSWERED_S_MAX
         said = False
         while True:
@@ -120,7 +120,7 @@ class Hold:
         await deferLater(self._reactor, seconds, lambda: None)
 
     async def _put(self, change: Mapping[str, Any], wanted: Settings, *, force: bool) -> str:
-        """Returns the node that has it."""
+        """Make the change, and return the node that made it."""
         ends_at = self._now + SPREAD_S_MAX
         while True:
             try:

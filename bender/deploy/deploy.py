@@ -1,7 +1,7 @@
-"""A deploy on its way: step after step, with a look at everything between, and back if it gets worse.
+"""Run a deploy: step after step, with observations between, and a rollback if the version performs worse.
 
-However it ends, the backend is left in a state that is known and told: with the new version, as it was found, or where
-somebody else has put it.
+However it ends, the backend is left in a state that is known and reported: with the new version, as it was found, or as
+somebody else has set it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from bender.deploy.concurrent_change import recent_change
 from bender.deploy.interruption import command, interruption
 from bender.deploy.plan import DeployPlan, Settings, Step, are_same, told, way_back
 
-#: Between two looks; those who send traffic report every other second.
+#: Time between two observations; load balancers report every other second.
 LOOK_S = 1.0
 
 
-#: Drivers that do not have the last step by now get so long again, for one may be busy just then.
+#: Extra time for drivers that do not have the last step yet, because one may be busy.
 LAST_LOOK_S = 1.0
 
 
-#: Versions that a sentence names.
+#: The number of versions that a sentence names.
 VERSIONS_LISTED_MAX = 10
 
 
@@ -43,10 +43,10 @@ def takes_traffic(registration: Registration) -> bool:
 
 
 class DeployProgress(Protocol):
-    """Who is told what happens."""
+    """Receives the progress of a deploy."""
 
     def begins(self, found: Settings, look: Observation) -> None:
-        """A backend as it was found, and the new version's members."""
+        """The deploy begins: the backend as it was found, and the new version's members."""
 
     def plans(self, step: Step, number: int, of: int) -> None:
         """A step would be done, and watched."""
@@ -55,18 +55,18 @@ class DeployProgress(Protocol):
         """A step is done, and will be watched."""
 
     def sees(self, step: Step, look: Observation, left_s: float) -> None:
-        """What was seen last, and how long the step will still be watched."""
+        """The last observation, and how long the step will still be watched."""
 
     def keeps(self, step: Step, look: Observation) -> None:
-        """A step was watched to its end, and all is well."""
+        """A step was watched to its end without a problem."""
 
     def notes(self, text: str) -> None:
-        """Something else that people may want to know, in a sentence."""
+        """Another remark for people, in a sentence."""
 
 
 @frozen
 class DeployOutcome:
-    """Whether the version serves as was wanted, a sentence about that without its point, and the backend as JSON."""
+    """Whether the version serves as planned, a sentence without its full stop, and the backend as JSON."""
 
     done: bool
     text: str
@@ -82,11 +82,11 @@ class _Begun:
 
 
 class _Worse(Exception):
-    """The version is not what it was; the message is a clause that follows its name."""
+    """The version performs worse; the message is a clause that follows its name."""
 
 
 class Deploy:
-    """One deploy. `reports` asks for those who act on events, with what they report of the traffic.
+    """One deploy. `reports` returns the consumers, with their reports about the traffic.
 
     `wall_ms` is the wall clock, by which it is judged how long ago somebody else has changed the backend.
     """
@@ -110,11 +110,11 @@ class Deploy:
         self._members_min = 0
         self._rates = Rates()
         self._look = Observation(0)
-        # Consumers that were there a while ago.
+        # Consumers that have disconnected.
         self._gone: list[str] = []
 
     async def run(self) -> DeployOutcome:
-        """Do it. Raises `BenderError` where nothing could be begun."""
+        """Run the deploy. Raises `BenderError` if it could not begin."""
         begun = await self._begun()
         if isinstance(begun, DeployOutcome):
             return begun
@@ -156,14 +156,14 @@ class Deploy:
             return self._failed(f"{self._lacks(wanted)}: nothing was changed{await self._versions_with_members()}")
         self._members_min = self._look.members
         self._progress.begins(found, self._look)
-        self._tell_of_a_canary_that_ends()
+        self._note_ended_canary()
         if not self._look.reported:
             self._progress.notes("No load balancer reports failed requests: the deploy watches the members alone.")
-        self._tell_of_those_who_are_gone()
+        self._note_disconnected()
         return _Begun(ahead, wanted)
 
     def whereabouts(self) -> str:
-        """How the backend is left where the deploy stops now, and what can be done about it, in a sentence."""
+        """Return how the backend is left if the deploy stops now, and what to do about it, in a sentence."""
         name = self._plan.name
         if self._hold.under_way:
             return f"a change of {self._hold.id} may have been made: see bender backend history {shlex.quote(name)}"
@@ -184,14 +184,14 @@ class Deploy:
                 self._progress.keeps(step, self._look)
         except _Worse as why:
             return await self._gone_back(str(why))
-        self._tell_of_those_who_are_gone()
+        self._note_disconnected()
         serves = f"{self._hold.id} serves {self._serving()}"
         lacking = [lack.text for lack in await self._lacking(LAST_LOOK_S) if not lack.has]
         if lacking:
             return self._failed(f"{serves}, but not everywhere: {'; '.join(lacking)}")
         return DeployOutcome(True, serves, self._hold.reply.body)
 
-    def _tell_of_those_who_are_gone(self) -> None:
+    def _note_disconnected(self) -> None:
         for name in self._gone:
             self._progress.notes(
                 f"{name} has disconnected: if it drives a load balancer, the traffic there stays as it was."
@@ -210,14 +210,14 @@ class Deploy:
         await self._wait_for_drivers()
 
     async def _wait_for_drivers(self) -> None:
-        """Wait until the load balancers have what was set; it is worse if one of them does not take it."""
+        """Wait until the load balancers have the step. Raises `_Worse` if one of them refuses it."""
         for lack in await self._lacking(APPLIED_S_MAX):
             if lack.refuses:
                 raise _Worse(f"cannot serve everywhere: {lack.text}")
             self._progress.notes(f"{lack.text}.")
 
     async def _lacking(self, within_s: float) -> list[Lack]:
-        """The drivers that do not have what was set last."""
+        """Return the drivers that do not have the last step."""
         settings = backend_of(self._hold.reply.json()).settings
 
         async def consumers() -> Sequence[Consumer]:
@@ -240,26 +240,26 @@ class Deploy:
         back = self._way_back()
         if not back:
             return self._failed(f"{self._new} {why}: nothing was changed")
-        if self._look.members and not await self._hold.patiently(self._is_anybody_there):
+        if self._look.members and not await self._hold.patiently(self._can_go_back):
             left = f"the version before has no members to go back to, and {self.whereabouts()}"
             return self._failed(f"{self._new} {why}, but {left}")
         try:
-            await self._hold.change(back, force=True)  # whether anybody is there was looked at
+            await self._hold.change(back, force=True)  # its members were counted above
         except (BenderError, ChangedMeanwhile) as error:
             return self._failed(f"{self._new} {why}, but {await self._left(error)}")
         return self._failed(f"{self._new} {why}: {self._hold.id} is back at {self._serving()}")
 
     def _way_back(self) -> dict[str, Any]:
-        """What is to be changed to go back; nothing where it is as it was."""
+        """Return the change that rolls back; nothing if the backend is unchanged."""
         if are_same(self._hold.settings, self._hold.found):
             return {}
         back = way_back(self._plan, self._hold.found)
         return {key: value for key, value in back.items() if self._hold.settings.get(key) != value}
 
-    # Looking.
+    # Observations.
 
     async def _other_operator(self) -> str | None:
-        """What another operator has changed a moment ago, None if nobody did, or no node can say it."""
+        """Return what another operator has just changed; None if nobody did, or no node knows."""
         try:
             history = await self._client.backend_history(self._plan.name)
         except BenderError:
@@ -267,7 +267,7 @@ class Deploy:
         return recent_change(history, self._plan.operator, self._wall_ms())
 
     async def _versions_with_members(self) -> str:
-        """The end of a sentence with the versions that could serve, empty if the one that is meant has members."""
+        """Return the end of a sentence with the versions that could serve; empty if this one has members."""
         if self._look.members:
             return ""
         found = await self._client.registrations(self._hold.found["app"])
@@ -292,13 +292,13 @@ class Deploy:
         found = await self._client.registrations(self._hold.found["app"], version)
         return [each for each in found if takes_traffic(each)]
 
-    async def _is_anybody_there(self) -> bool:
-        """Whether what was found would serve, if one went back."""
+    async def _can_go_back(self) -> bool:
+        """Return True if the setting from before the deploy has members, so that it would serve."""
         found = self._hold.found
         return bool(found.get("servers") or await self._taking_traffic(found["version"]))
 
     async def _reported(self) -> Mapping[str, Report]:
-        """What is reported now, by whom; nothing where nodes do not know of reports."""
+        """Return the current report of each consumer; nothing if nodes do not know reports."""
         try:
             consumers = await self._reports()
         except NotFound:
@@ -311,18 +311,18 @@ class Deploy:
         reports = {f"{each.name}/{each.instance}": report_of(each.report) for each in latest}
         return {name: report for name, report in reports.items() if report is not None and report.is_counting}
 
-    # Words.
+    # Sentences.
 
     @property
     def _new(self) -> str:
         return f"{self._hold.found['app']} {self._plan.version}"
 
     def _serving(self, settings: Settings | None = None) -> str:
-        """What serves now, or by other settings, and what its canary gets."""
+        """Return what serves now, or by other settings, with the share of the canary."""
         return describe_serving(self._hold.settings if settings is None else settings)
 
     async def _there_already(self) -> DeployOutcome:
-        """There is nothing to do; it is done if there are as many members as wanted, if that was said."""
+        """Return the outcome if there is nothing to do: it is done unless members are missing."""
         if self._hold.found["version"] == self._plan.version:
             text = f"{self._hold.id} serves {self._new} already"
         else:
@@ -336,15 +336,15 @@ class Deploy:
     def _lacks(self, wanted: int) -> str:
         return f"{self._new} has {members(self._look.members)} to take traffic, and needs {wanted}"
 
-    def _tell_of_a_canary_that_ends(self) -> None:
-        """Somebody has meant a canary of a third version, or of the one that serves another."""
+    def _note_ended_canary(self) -> None:
+        """Note a canary of another version, which the deploy ends."""
         canary = canary_of(self._hold.found)
         if canary is not None and canary.version != self._plan.version:
             gets = f"which gets {told(float(canary.percent))} of the traffic"
             self._progress.notes(f"The canary {canary.version}, {gets}, ends with the first step.")
 
     async def _left(self, error: BenderError | ChangedMeanwhile) -> str:
-        """Why it does not go on, and what that means for the backend."""
+        """Return why the deploy stops, and what that means for the backend."""
         if isinstance(error, ChangedMeanwhile):
             return await interruption(self._client, self._plan.name, self._hold.found, self._hold.settings, error)
         return f"{error}: {self.whereabouts()}"

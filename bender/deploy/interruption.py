@@ -1,4 +1,4 @@
-"""What to say where somebody else has changed a backend in the middle of a deploy.
+"""Describe the change that somebody else made in the middle of a deploy.
 
 The operator who reads it did not make that change. So it names who made it, what serves now, and the command that leads
 back to where the deploy began.

@@ -1,7 +1,7 @@
-"""The steps by which a version comes to serve a backend, and the way back.
+"""Plan the steps by which a version comes to serve a backend, and the way back.
 
-Nothing is remembered anywhere but in the backend itself: what is still to be done follows from how it is set, so a
-deploy that was stopped goes on where it was.
+The only state is the backend itself: the remaining steps follow from its settings, so a deploy that was stopped
+continues where it was.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from attrs import frozen
 
 from bender.core.members import canary_of
 
-#: The share at which a version is no canary any more.
+#: The share at which a version is no longer a canary.
 ALL = 100
 
 Settings = Mapping[str, Any]
@@ -21,7 +21,7 @@ Settings = Mapping[str, Any]
 
 @frozen
 class DeployPlan:
-    """What somebody wants of a deploy.
+    """The options of a deploy.
 
     `steps` are percentages of the traffic that rise; without any the backend is switched at once. Each share is watched
     for `every_s` seconds, and the switch for `watch_s`. `members_min` is how many members the version has to have, None
@@ -42,7 +42,7 @@ class DeployPlan:
 
     @property
     def takes_nobody(self) -> bool:
-        """Whether the version may serve without members: that was said in so many words."""
+        """Whether the options allow the version to serve without members."""
         return self.force or self.members_min == 0
 
     @property
@@ -53,7 +53,7 @@ class DeployPlan:
         return 0 if self.force else 1
 
     def ahead(self, settings: Settings) -> tuple[Step, ...]:
-        """The steps that are still to be done where a backend is set so; none where that is done.
+        """Return the remaining steps for a backend with these settings; none if the deploy is done.
 
         Where the version serves, but not alone, one step is left: to end the canary.
         """
@@ -64,7 +64,7 @@ class DeployPlan:
         return tuple(self._step(percent) for percent in percents)
 
     def share(self, settings: Settings) -> float:
-        """What the version gets of the traffic now, in percent."""
+        """Return the share of the traffic that the version gets as canary, in percent."""
         canary = canary_of(settings)
         return float(canary.percent) if canary is not None and canary.version == self.version else 0.0
 
@@ -74,7 +74,7 @@ class DeployPlan:
 
 @frozen
 class Step:
-    """A share of the traffic that a version is to get, and for how long it is watched then."""
+    """A share of the traffic for a version, and how long it is watched then."""
 
     version: str
     percent: float
@@ -85,7 +85,7 @@ class Step:
         return self.percent == ALL
 
     def change(self, settings: Settings) -> dict[str, Any]:
-        """What is to be changed of a backend that is set so."""
+        """Return the change of a backend with these settings."""
         if not self.switches:
             return {"canary": {"version": self.version, "percent": self.percent}}
         ended = {"canary": None} if settings.get("canary") is not None else {}
@@ -93,7 +93,7 @@ class Step:
 
 
 def way_back(plan: DeployPlan, found: Settings) -> dict[str, Any]:
-    """What is to be changed to come back to what was found at the beginning.
+    """Return the change that restores the settings found at the beginning.
 
     Where that had the version as its canary already, from an earlier deploy, then to what it was without it.
     """
@@ -102,10 +102,10 @@ def way_back(plan: DeployPlan, found: Settings) -> dict[str, Any]:
 
 
 def are_same(one: Settings, other: Settings) -> bool:
-    """Whether two settings say the same; what is null is not there."""
+    """Return True if two settings are the same; a null field counts as missing."""
     return {k: v for k, v in one.items() if v is not None} == {k: v for k, v in other.items() if v is not None}
 
 
 def told(percent: float) -> str:
-    """A percentage in words."""
+    """Return a percentage in words."""
     return f"{percent:g} %"

@@ -1,7 +1,7 @@
-"""Running a command whose instance is registered for as long as it serves.
+"""Run a command whose instance is registered for as long as it serves.
 
-`CommandSupervisor` is the whole of it: the command, its checks, and its place in the registry. The command comes first:
-that the registry is away, slow or refuses never keeps it from starting, going on or ending.
+`CommandSupervisor` joins the parts: the command, its checks, and its registration. The command comes first: a registry
+that is unreachable, is slow or refuses never keeps it from starting, continuing or ending.
 """
 
 from bender.run.plan import RunPlan

@@ -1,4 +1,4 @@
-"""Coroutines that run beside others: what goes wrong in one is logged, and ends nothing else."""
+"""Run coroutines beside others: a failure in one is logged, and ends nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = Logger()
 
 
 def in_background(doing: Coroutine[Any, Any, None]) -> Deferred[None]:
-    """Start a coroutine. What is returned can be cancelled, and never fails."""
+    """Start a coroutine, and return a Deferred that can be cancelled and never fails."""
     return Deferred.fromCoroutine(doing).addErrback(_failed)
 
 

@@ -1,4 +1,4 @@
-"""Whether the command serves: its port answers, or its health page does."""
+"""Check whether the command serves: its port answers, or its health page does."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bender.net.endpoints import cause_of, endpoint_of, in_time
 from bender.net.http_client import EndpointFactory
 from bender.net.reactor import Reactor
 
-#: Of a page, whose content does not matter.
+#: Limit for a page, whose content does not matter.
 PAGE_BYTES_MAX = 1024 * 1024
 
 
 class CheckFailed(Exception):
-    """It does not serve. The message is a clause about it that begins with a verb."""
+    """The instance does not serve. The message is a clause about it that begins with a verb."""
 
 
 class RefusesConnections(CheckFailed):
@@ -34,14 +34,14 @@ class RefusesConnections(CheckFailed):
 
 
 class Check(Protocol):
-    """One way to find out. `check` raises `CheckFailed`."""
+    """One kind of check. `check` raises `CheckFailed`."""
 
     async def check(self) -> None: ...
 
 
 @frozen
 class TcpCheck:
-    """A connection can be made."""
+    """Check that a connection can be made."""
 
     reactor: Reactor
     host: str
@@ -58,7 +58,7 @@ class TcpCheck:
 
 @frozen
 class HttpCheck:
-    """A page is answered with a status from 200 to 399."""
+    """Check that a page is answered with a status from 200 to 399."""
 
     reactor: Reactor
     host: str
@@ -89,7 +89,7 @@ async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Reactor) ->
 
 
 class _Unwanted(Connection):
-    """Reads the page to its end, or the service might log an error each time; but not one without end."""
+    """Read the page to its end, or the service might log an error each time; but at most `PAGE_BYTES_MAX`."""
 
     def __init__(self, reactor: Reactor, within_s: float) -> None:
         self._left = PAGE_BYTES_MAX

@@ -1,8 +1,8 @@
-"""The place of the instance in the registry: it is registered while it serves, where it serves.
+"""Keep the instance registered while it serves, at the address where it serves.
 
-It is registered as soon as its port answers, or its page, and the process that answers is not known to be another one
-than the command. It is taken out while its checks fail, and moves with the address of this machine. As long as it is
-not registered, the log says why, now and then.
+It is registered as soon as its port answers, or its page, unless the process that answers is known to be another one
+than the command. It is deregistered while its checks fail, and moves with the address of this machine. As long as it is
+not registered, the log gives the reason from time to time.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from bender.run.reminders import Reminder
 LOOK_S = 0.1
 LOOK_GROWTH = 1.3
 
-#: What answers at once may be another process, in whose way the command is about to fail. It is given so long for that.
+#: A port that answers at once may belong to another process, so the command is about to fail: this long to do so.
 DOUBT_S = 1.0
 
 #: How long it is not looked again who holds the port of an instance that is registered, if that was not known or is a
 #: proxy: to find out can take some milliseconds of the processor.
 LOOK_AGAIN_S = 60.0
 
-#: With these it is not certain whether the process that holds the port is one of the command.
+#: Holders of the port that are not certain to be a process of the command.
 _UNSURE = (Holder.UNKNOWN, Holder.OTHER_SINCE, Holder.OTHER_BEFORE_IT)
 
-#: How often it is looked at whether it is time to say why the instance is not registered.
+#: Time between two checks whether the reason is due to be logged.
 REMIND_S = 0.5
 
-#: What the registry has to answer beyond the time that it was asked to wait for; then the command comes first.
+#: Time limit for the registry beyond the wait that was asked for; then the command comes first.
 REGISTRY_S_MAX = 3.0
 
 
@@ -56,14 +56,14 @@ _PORTS_MAX = 3
 
 @frozen
 class _Obstacle:
-    """What keeps the instance out: as a clause, and as the beginning of a sentence."""
+    """The reason that keeps the instance out: as a clause, and as the beginning of a sentence."""
 
     reason: str
     sentence: str
 
     @classmethod
     def of(cls, clause: str) -> _Obstacle:
-        """Return the obstacle that one clause says, as it begins."""
+        """Return the obstacle of a clause."""
         return cls(clause, clause[:1].upper() + clause[1:])
 
 
@@ -107,7 +107,7 @@ class InstanceKeeper:
         self._doing = [in_background(self._serve()), in_background(self._remind())]
 
     def stop(self) -> None:
-        """Check it no more, and say nothing more about why it is not registered; it stays where it is."""
+        """Stop checking and logging; the registration stays as it is."""
         for doing in self._doing:
             doing.cancel()
 
@@ -123,13 +123,13 @@ class InstanceKeeper:
 
     @property
     def never_registered(self) -> str | None:
-        """Why it was never registered, as a clause; None if it was."""
+        """The reason why it was never registered, as a clause; None if it was."""
         if self._was_registered:
             return None
         return self._reason() or "no node has confirmed it yet"
 
     async def deregister(self, wait_s: float, reason: str | None = None, *, is_said: bool = False) -> None:
-        """Take it out of the registry, in bounded time; all nodes are given `wait_s` to know it.
+        """Deregister it in bounded time; wait at most `wait_s` until all nodes have removed it.
 
         `reason` is as in `Client.deregister`. With `is_said` nothing is printed if it is deregistered.
         """
@@ -144,14 +144,14 @@ class InstanceKeeper:
             raise
 
     async def leave(self) -> None:
-        """Take it out for good."""
+        """Deregister it for good."""
         await self.deregister(0)
         await self._registrar.stopService()
 
     # While it runs.
 
     async def _serve(self) -> None:
-        """Register the instance when it serves, and for as long as it does, at the address that it has then."""
+        """Keep the instance registered while it serves, at the current address of this machine."""
         if self._plan.host is not None:
             await self._serve_at(self._plan.host)
             return
@@ -205,7 +205,7 @@ class InstanceKeeper:
         self._obstacle = f"{where} has not answered yet"
         obstacle = await self._obstacle_at(host)
         if obstacle is None and self._holding.holder in (Holder.UNKNOWN, Holder.OTHER_SINCE):
-            # So soon it is hardly the command.
+            # The command can hardly answer this soon.
             self._log.warn("{where} answered before the command could: is another process running there?", where=where)
             await deferLater(self._reactor, DOUBT_S)
             obstacle = await self._obstacle_at(host)
@@ -221,14 +221,14 @@ class InstanceKeeper:
             )
 
     async def _obstacle_at(self, host: str) -> _Obstacle | None:
-        """Return what speaks against registering it at a host.
+        """Return the obstacle to registering it at a host, if there is one.
 
         Without a page the port is tried only as long as the instance is not registered.
         """
         if self._id is None or self._plan.check_path is not None:
             problem = await self._problem(self._check(host))
             if problem is not None:
-                return _Obstacle(self._account(host, problem), f"The instance {problem}")
+                return _Obstacle(self._describe(host, problem), f"The instance {problem}")
         now = self._reactor.seconds()
         if not self._plan.any_process and (self._id is None or now >= self._look_at):
             self._holding = self._port.look(host, self._command)
@@ -238,7 +238,7 @@ class InstanceKeeper:
         return await self._other_app_at(host) if self._id is None else None
 
     async def _other_app_at(self, host: str) -> _Obstacle | None:
-        """Return what speaks against registering it where another app is registered, if the command may not be there.
+        """Return the obstacle if another app is registered at the address, and the command may not hold the port.
 
         Where the command holds the port, the other registration is one that has not ended yet.
         """
@@ -269,7 +269,7 @@ class InstanceKeeper:
             return CheckFailed(f"cannot be checked ({error})")
         return None
 
-    def _account(self, host: str, problem: CheckFailed) -> str:
+    def _describe(self, host: str, problem: CheckFailed) -> str:
         """Return the problem as a sentence without its end, with the place where the command listens instead."""
         port = self._plan.port
         text = f"{host_port(host, port)} {problem}"
@@ -307,7 +307,7 @@ class InstanceKeeper:
     async def _remove(
         self, id_: str, wait_s: float, *, was_registered: bool, reason: str | None = None, is_said: bool = False
     ) -> None:
-        """Deregister an id. Nothing is said of one that was never registered, of which no answer may have come."""
+        """Deregister an id. Log nothing about an id that was never registered."""
         removing = Deferred.fromCoroutine(self._registrar.remove(id_, reason=reason, wait_s=wait_s or None))
         level = LogLevel.warn
         try:
@@ -333,7 +333,7 @@ class InstanceKeeper:
         if was_registered:
             self._log.emit(level, "{id} {outcome}", id=id_, outcome=outcome)
 
-    # What is said as long as it is not registered.
+    # The log while it is not registered.
 
     def _note(self, obstacle: str) -> None:
         self._obstacle = obstacle
@@ -346,7 +346,7 @@ class InstanceKeeper:
                 self._reminder.note(reason)
 
     def _reason(self) -> str | None:
-        """Why it is not registered, as a clause; None if it is, or is about to be."""
+        """Return why it is not registered, as a clause; None if it is, or is about to be."""
         if self._obstacle is None and self._id is not None and not self._is_registered and self._registrar.problem:
             return f"no node answers: {self._registrar.problem}"
         return self._obstacle

@@ -1,7 +1,7 @@
-"""The address of this machine by which it reaches a node, which is where others reach the instance.
+"""Find the address from which this machine reaches a node, where others reach the instance.
 
 It may change while the command runs: a lease of DHCP ends, a container is attached to another network, a machine wakes
-up elsewhere. So the way to the node is looked up again now and then, which sends nothing.
+up elsewhere. So the route to the node is looked up again from time to time, which sends nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bender.net.addresses import NoAnswer, split_host_port
 from bender.net.endpoints import endpoint_of, in_time
 from bender.net.reactor import Reactor
 
-#: To find out by which address of this machine a node is reached: for one, and before all are tried again.
+#: Time limit for a connection to one node, and the pause before all nodes are tried again.
 CONNECT_S_MAX = 2.0
 RETRY_S = 1.0
 
@@ -41,7 +41,7 @@ def route_to(host: str) -> str | None:
 
 
 def is_local_address(host: str) -> bool:
-    """Return True for an address that this machine has; a name is none."""
+    """Return True for an address that this machine has; False for a name."""
     try:
         family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -52,7 +52,7 @@ def is_local_address(host: str) -> bool:
 
 
 class LocalAddress:
-    """Finds the address, and notices when it is another one. `route` is as `route_to`."""
+    """Find the address, and notice when it changes. `route` is as `route_to`."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class LocalAddress:
             await deferLater(self._reactor, RETRY_S)
 
     async def change(self, address: str) -> str:
-        """Return the address as soon as it is another one than this."""
+        """Wait until the address differs from this one, and return it."""
         while True:
             await deferLater(self._reactor, LOOK_AGAIN_S)
             found = self._route(self._node) if self._node else None

@@ -1,7 +1,7 @@
-"""What `bender run` is asked to register and check, and whether nodes accept that.
+"""The options of `bender run`, and the check whether nodes accept them.
 
-Everything that can be known without a node is checked here with the functions by which nodes check requests, so that a
-mistake in an option is found before the command starts. It does no I/O.
+Options are checked here, without a node, by the functions with which nodes check requests, so a wrong option is found
+before the command starts. This module does no I/O.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from bender.core.model import TooLarge, parse_registration
 from bender.core.routing import parse_health
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
 
-#: The host that is checked where the plan leaves it open.
+#: The host that is validated if the plan has none.
 _ANY_HOST = "127.0.0.1"
 
 
 @frozen
 class RunPlan:
-    """What is to be registered and checked. Durations are seconds.
+    """What to register and how to check it. Durations are in seconds.
 
     Without a `host` it is the local address of the connection to a node. With a `check_path` the instance is checked by
     HTTP every `check_apart_s`, deregistered after `fall` checks in a row that fail, and registered again after `rise`

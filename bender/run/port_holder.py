@@ -1,4 +1,4 @@
-"""Which process holds the port of the instance: one that the command has started, or another one.
+"""Find which process holds the port of the instance: one that the command has started, or another one.
 
 If another one does, its answers say nothing about the command, and the instance must not get traffic for them. That is
 certain in one case only: a port that the command has held and holds no longer is lost to the process that holds it now.
@@ -20,7 +20,7 @@ from bender.run.socket_table import SocketTable
 
 
 class Holder(Enum):
-    """Who holds the port."""
+    """The process that holds the port."""
 
     COMMAND = auto()
     #: Certainly not the command.
@@ -36,14 +36,14 @@ class Holder(Enum):
 
 @frozen
 class Holding:
-    """Who holds the port; `clause` names another process than the command."""
+    """The holder of the port; `clause` names the process if it is not of the command."""
 
     holder: Holder
     clause: str = ""
 
 
 class PortHolder:
-    """Looks at who holds one port. Make it before the command is started.
+    """Find which process holds one port. Create it before the command is started.
 
     `is_local` returns True for an address of this machine.
     """
@@ -69,7 +69,7 @@ class PortHolder:
         self._named: tuple[set[int], str] = (set(), "")
 
     def look(self, host: str, command: Callable[[], Iterable[int] | None]) -> Holding:
-        """Return who holds the port at a host.
+        """Return which process holds the port at a host.
 
         `command` returns the numbers of all processes of the command, or None where they are not known.
         """

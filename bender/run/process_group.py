@@ -1,4 +1,4 @@
-"""The command and all that it starts: signalled together, followed into the background, and reaped.
+"""Run the command and all processes that it starts: signal them together, follow them, and reap them.
 
 The command runs in a session of its own. So it does not get Ctrl-C from the terminal before its instance is
 deregistered, is not stopped when it reads from there or writes to it, and what it starts is one process group that can
@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from bender.run.process_table import Process, ProcessTable, adopt_orphans
 
-#: What a shell answers for a command that is not there, and for one that cannot be executed.
+#: The exit status of a shell for a command that does not exist, and for one that cannot be executed.
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 
@@ -75,8 +75,8 @@ class ProcessGroup:
         self._has_exited = self._is_followed = False
         #: The signal that has ended it, or what was followed of it; None as long as it runs, and if it has exited.
         self.ended_by: int | None = None
-        # Who was told to end, and need not be told again.
-        self._told: set[int] = set()
+        # Processes that were already asked to end.
+        self._asked_to_end: set[int] = set()
 
     def processes(self) -> list[Process]:
         """Return all that runs of it, parents first: itself, and what it has started."""
@@ -101,23 +101,23 @@ class ProcessGroup:
             for process in self.processes():
                 if number in TO_ALL or process.parent == os.getpid():
                     self._signal(process.pid, number)
-                    self._note_told(process, number)
+                    self._note_asked(process, number)
             return
         for process in self.processes():
             if process.group == self.pid:
-                self._note_told(process, number)
+                self._note_asked(process, number)
         self._signal(-self.pid if number in TO_ALL else self.pid, number)
 
     def end_rest(self) -> list[Process]:
         """Send SIGTERM to what still runs of it and was not told to end; returns those that it was sent to."""
-        found = [process for process in self.processes() if process.pid not in self._told]
+        found = [process for process in self.processes() if process.pid not in self._asked_to_end]
         for process in found:
-            self._note_told(process, signal.SIGTERM)
+            self._note_asked(process, signal.SIGTERM)
             self._signal(process.pid, signal.SIGTERM)
         return found
 
     def reap(self) -> None:
-        """Take note of every child that has ended; the command is one, and the others were its own."""
+        """Reap every child that has ended: the command, and processes that it started."""
         while True:
             try:
                 pid, ended = os.waitpid(-1, os.WNOHANG)
@@ -133,9 +133,9 @@ class ProcessGroup:
             self.ended_by = -status if status < 0 else None
             self._on_exit(128 - status if status < 0 else status)
 
-    def _note_told(self, process: Process, number: int) -> None:
+    def _note_asked(self, process: Process, number: int) -> None:
         if number in _ENDS:
-            self._told.add(process.pid)
+            self._asked_to_end.add(process.pid)
 
     def _signal(self, pid: int, number: int) -> None:
         """Send a signal to a process, or to a group whose number is negative."""

@@ -1,9 +1,9 @@
-"""What happens when, between a command and its place in the registry.
+"""Order the steps between a command and its registration.
 
-The instance is registered once it serves, and deregistered before it does not: first the registry is told, then all
-nodes have it, then what is under way may end (`drain_s`), and only then the command gets the signal. A second signal
-skips what is left of that. Whatever the registry does, the command's own end is never waited for in vain, and its
-status is what is returned. When the command has ended, so does what it has started.
+The instance is registered once it serves, and deregistered before it stops: first a node removes it, then all nodes
+have removed it, then requests under way may end (`drain_s`), and only then the command gets the signal. A second signal
+skips the remaining steps. Whatever the registry does, the end of the command is noticed at once, and its status is
+returned. When the command has ended, the processes that it started are ended, too.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from bender.run.process_table import Process
 #: These end the command, after its instance; all others that can be are passed on at once.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
-#: How often it is looked at whether all has ended that the command has started.
+#: Time between two checks whether all processes that the command started have ended.
 REST_LOOK_S = 0.1
 
-#: What the command leaves running when it ends by itself has so long to end, if `kill_s` does not say otherwise.
+#: Time limit for processes that the command leaves running when it ends by itself, unless `kill_s` is given.
 REST_S_MAX = 10.0
 
 
 class RunningCommand(Protocol):
-    """A command that runs; see `Command`."""
+    """A command that runs; see `ProcessGroup`."""
 
     @property
     def can_follow(self) -> bool: ...
@@ -72,9 +72,9 @@ class CommandSupervisor:
         address: LocalAddress | None = None,
         suspend: Callable[[], None] = suspend,
     ) -> None:
-        """Start the command by calling `start` with what is to be told its status. Raises what that does.
+        """Start the command by calling `start` with a function that takes its status. Raises what `start` raises.
 
-        `port` knows who holds the port of the instance, `address` where this machine is, and `suspend` stops it.
+        `port` knows which process holds the port, `address` the address of this machine, and `suspend` stops it.
         """
         self.done: Deferred[int] = Deferred()
         self._reactor = reactor
@@ -83,7 +83,7 @@ class CommandSupervisor:
         self._suspend = suspend
         self._ending: Deferred[None] | None = None
         self._preparing: Deferred[None] | None = None
-        self._told: list[int] = []
+        self._signals: list[int] = []
         self._started_at = reactor.seconds()
         self._drains = self._was_registered_then = False
         self._is_followed = self._is_over = False
@@ -109,13 +109,13 @@ class CommandSupervisor:
         if number not in ENDING:
             self.command.signal(number)
             return
-        self._told.append(number)
+        self._signals.append(number)
         if self._is_over:
             self.command.signal(number)
         elif self._ending is None:
             self._ending = in_background(self._end())
         elif self._preparing is not None:
-            self._preparing.cancel()  # whoever says so twice is in a hurry
+            self._preparing.cancel()  # a second signal means hurry
         else:
             self.command.signal(number)
 
@@ -128,7 +128,7 @@ class CommandSupervisor:
         self._preparing = None
         if self._is_over:
             return
-        self.command.signal(self._told[-1])
+        self.command.signal(self._signals[-1])
         if self._plan.kill_s is not None:
             self._kill_at = self._reactor.seconds() + self._plan.kill_s
             await deferLater(self._reactor, self._plan.kill_s)
@@ -145,7 +145,7 @@ class CommandSupervisor:
     # Its end, by itself.
 
     def _exited(self, status: int) -> None:
-        """The command has exited, or something that it had left in the background."""
+        """Note that the command has exited, or a process that it had left in the background."""
         if self._is_over:
             return
         rest = self.command.processes()
@@ -163,8 +163,8 @@ class CommandSupervisor:
             self._log.info("The command has gone into the background and is followed there: {rest}.", rest=_names(rest))
 
     def _say_how_it_ended(self, status: int) -> None:
-        """Print what nobody expects of an end: that it was never registered, a signal, an end before its time."""
-        if self._told:
+        """Print an unexpected end: one that was never registered, by a signal, or before its time."""
+        if self._signals:
             early = _early(self._plan.drain_s, drains=self._drains) if self._preparing is not None else None
             if early is not None and self._was_registered_then:
                 self._log.warn("The command ended {early} (under systemd, set KillMode=mixed).", early=early)
@@ -184,13 +184,13 @@ class CommandSupervisor:
             self._log.warn("The command was ended by {by}.", by=by)
 
     def _goes_on(self, status: int, rest: Sequence[Process]) -> bool:
-        """Return True if the command goes on in what it has left running.
+        """Return True if the command continues in a process that it has left running.
 
         A command that goes into the background exits with 0, and leaves a process that serves or is about to.
         """
         if not rest:
             return False
-        if self._told:
+        if self._signals:
             return self._is_followed
         if not self._is_followed and status != 0:
             return False
@@ -209,9 +209,9 @@ class CommandSupervisor:
         await self._end_rest()
 
     async def _end_rest(self) -> None:
-        """End what the command has left running, and wait for that."""
+        """End the processes that the command has left running, and wait for that."""
         now = self._reactor.seconds()
-        limit_s = self._plan.kill_s if self._told or self._plan.kill_s is not None else REST_S_MAX
+        limit_s = self._plan.kill_s if self._signals or self._plan.kill_s is not None else REST_S_MAX
         kill_at = self._kill_at or (None if limit_s is None else now + limit_s)
         while True:
             told = self.command.end_rest()
@@ -228,7 +228,7 @@ class CommandSupervisor:
 
 
 def _early(drain_s: float, *, drains: bool) -> str | None:
-    """Return before what the command has ended while a stop was under way, if that matters."""
+    """Return which step the end of the command preceded while it was being stopped, if that matters."""
     if drains:
         return "before --drain was over" if drain_s else None
     return "before it was deregistered" + (", so --drain had no effect" if drain_s else "")
