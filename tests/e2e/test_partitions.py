@@ -1,4 +1,4 @@
-"""Real nodes that are cut off from each other go on on both sides, and find together again (promises P6, P7 and P1)."""
+"""Real nodes that are cut off from each other go on on both sides, and converge again (promises P6, P7 and P1)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.e2e.watching import watching
 from tests.e2e.wires import wired
 from tests.e2e.yardsticks import yardstick
 
-#: Claims of a node count for so long after its last heartbeat.
+#: Claims of a node count for this time after its last heartbeat.
 HIDDEN_S = TTL_S + 3 * INTERVAL_S
 
 
 @pytest_twisted.ensureDeferred
 async def test_both_sides_of_a_partition_go_on_and_find_together_again(cluster: Cluster) -> None:
-    """Each takes registrations and hides what it hears nothing of; a heal restores that at once, and costs no more."""
+    """Each accepts registrations and hides those of silent nodes; a heal restores them at once, at no other cost."""
     async with (
         wired(cluster, 4, interval=INTERVAL_S, ttl=TTL_S) as (nodes, wires),
         watching(nodes) as watchers,
@@ -70,7 +70,7 @@ async def test_both_sides_of_a_partition_go_on_and_find_together_again(cluster: 
 
 @pytest_twisted.ensureDeferred
 async def test_nodes_whose_answers_take_longer_than_an_interval_hear_each_other(cluster: Cluster) -> None:
-    """As on a machine where they get too little time: it is slower, and nobody is taken for silent."""
+    """As on a machine with too little processor time: everything is slower, but no node counts as silent."""
     interval_s, ttl_s = 1.0, 5.0  # three intervals have to be long enough for a busy machine
     async with (
         wired(cluster, 3, delay_s=0.6 * interval_s, interval=interval_s, ttl=ttl_s) as (nodes, _),

@@ -1,4 +1,4 @@
-"""Real nodes list and announce what is renewed, wherever that happens, and no more (promises P2, P3 and P5)."""
+"""Real nodes list and announce instances that renew at any node, and no others (promises P2, P3 and P5)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMING = {"interval": INTERVAL_S, "ttl": TTL_S}
 
 @pytest_twisted.ensureDeferred
 async def test_who_registers_at_one_node_is_online_on_all(cluster: Cluster) -> None:
-    """All nodes say so at once, not only after their next round, with the same registration; and all list it."""
+    """All nodes announce it at once, before their next round, with the same registration; and all list it."""
     nodes = await cluster(3, interval=5, ttl=20)
     async with watching(nodes) as watchers:
         for port, node in enumerate(2 * nodes, start=8080):
@@ -36,7 +36,7 @@ async def test_who_registers_at_one_node_is_online_on_all(cluster: Cluster) -> N
 
 @pytest_twisted.ensureDeferred
 async def test_a_connection_is_all_it_takes_to_hear_of_events(cluster: Cluster) -> None:
-    """As with `nc`: one JSON object per line, beginning with `hello`, and nothing has to be sent."""
+    """As with `nc`: one JSON object per line, beginning with `hello`, without sending anything."""
     first, second = await cluster(2, **TIMING)
     lines: list[dict[str, Any]] = []
     online: Deferred[None] = Deferred()
@@ -60,9 +60,9 @@ async def test_a_connection_is_all_it_takes_to_hear_of_events(cluster: Cluster) 
 
 @pytest_twisted.ensureDeferred
 async def test_online_as_long_as_renewed_and_not_much_longer(cluster: Cluster) -> None:
-    """Renewed at one node or at another one each time, nobody goes offline; then all do, everywhere, T after the last.
+    """Instances that renew at one node or changing ones stay online; then all go offline, T after the last renewal.
 
-    A client may take nearly the whole ttl between renewals, too.
+    A client may also wait nearly the whole ttl between renewals.
     """
     interval_s, ttl_s = 0.4, 2.8  # two intervals have to be long enough for a busy machine
     nodes = await cluster(3, interval=interval_s, ttl=ttl_s)
@@ -71,7 +71,7 @@ async def test_online_as_long_as_renewed_and_not_much_longer(cluster: Cluster) -
             await clients.add("stays", first=number)
             for part in (0.2, 0.4, 0.6, 0.8):
                 await clients.add("rotates", first=number, every_s=part * ttl_s, rotates=True)
-        await pause(2.5 * ttl_s)  # so that the slowest comes round to a node where its claim has lapsed
+        await pause(2.5 * ttl_s)  # so that the slowest returns to a node where its claim has lapsed
         clients.assert_kept_their_side(ttl_s)
         for watcher in watchers:
             assert watcher.online.keys() == clients.ids

@@ -1,4 +1,4 @@
-"""`bender run` with commands that behave in as many ways as there are; real processes, and a real registry."""
+"""`bender run` with commands that behave in many ways; real processes, and a real registry."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.e2e.forking import Forks
 from tests.e2e.nodes import Cluster, environment, pause, until
 from tests.e2e.runs import Run, one
 
-#: What a command may take that ends at once: mostly the start of two Pythons.
+#: The time limit of a command that ends at once: mostly the start of two Pythons.
 AT_ONCE_S = 60.0
 
-#: Where nobody answers, which is nothing to the command.
+#: A node that does not answer, which does not affect the command.
 NOWHERE = ["run", "--app=web", "--version=1", "--port=1", "--node=127.0.0.1:1"]
 
 
 def unread() -> BinaryIO:
-    """What may be written to, and nobody reads."""
+    """Return a pipe for output that nothing reads."""
     reading, writing = os.pipe()
     os.close(reading)
     return os.fdopen(writing, "wb")
@@ -52,9 +52,9 @@ def unread() -> BinaryIO:
     ids=["done", "failed", "failed-255", "killed", "crashed", "missing", "no-program", "folder", "exec", "background"],
 )
 def test_its_status_is_the_command_s(forks: Forks, command: list[str], status: int) -> None:
-    """128 and the signal's number if one has ended it; those of a shell where it cannot be started.
+    """128 plus the number of the signal that ended it; the statuses of a shell if it cannot be started.
 
-    It is said why it was never registered, and what it has left running.
+    The output tells why it was never registered, and which processes are left.
     """
     ended = forks([*NOWHERE, "--host=127.0.0.1", "--", *command], environment(), AT_ONCE_S)
     assert ended.status == status
@@ -75,7 +75,7 @@ async def test_one_that_serves_for_a_moment(runs: Any, shared: Cluster) -> None:
 
 
 def test_options_that_no_node_accepts(forks: Forks) -> None:
-    """They end it with status 2 and one sentence that names them, before the command starts."""
+    """`bender run` exits with status 2 and one sentence that names them, before the command starts."""
     long = "x=" + 5000 * "y"
     for option, why in (
         ("--app=we/b", "'--app': 'we/b' must be printable characters without /"),
@@ -92,12 +92,12 @@ def test_options_that_no_node_accepts(forks: Forks) -> None:
         assert why in ended.stderr and ended.stderr.count("\n") == 1, ended.stderr
 
 
-# What it is given, and what it prints.
+# Input and output.
 
 
 @pytest_twisted.ensureDeferred
 async def test_arguments_input_and_surroundings_are_passed_on(runs: Any, cluster: Cluster) -> None:
-    """Unchanged, whatever is in them."""
+    """They are unchanged, whatever they contain."""
     said = ["a b", "'\"", "$HOME", "--app", "ü\n", ""]
     run = runs(cluster.node())
     program = "import os, sys; print(sys.argv[1:], os.environ['WORD'], os.getcwd(), sys.stdin.read())"
@@ -111,7 +111,7 @@ async def test_arguments_input_and_surroundings_are_passed_on(runs: Any, cluster
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_floods_its_output(runs: Any, cluster: Cluster) -> None:
-    """All of it arrives, and nothing else with it."""
+    """All of it arrives, and nothing else."""
     run = runs(cluster.node())
     run.start("sh", "-c", "yes flood | head -c 50000000")
     assert await run.ended() == 0
@@ -129,7 +129,7 @@ async def test_one_whose_output_nobody_reads(runs: Any, cluster: Cluster) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_closes_its_output(runs: Any, shared: Cluster) -> None:
-    """It serves all the same, also where nobody reads what `bender run` itself says."""
+    """It still serves, also if nothing reads the output of `bender run` itself."""
     node = await one(shared)
     run = runs(node)
     with unread() as nowhere:
@@ -144,7 +144,7 @@ async def test_one_that_closes_its_output(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_whose_port_opens_late(runs: Any, shared: Cluster) -> None:
-    """It is registered when it does, and not before."""
+    """It is registered when the port is open, and not before."""
     node = await one(shared)
     run = runs(node)
     run.serve("late")
@@ -157,7 +157,7 @@ async def test_one_whose_port_opens_late(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
-    """Whatever it is, on stderr, within a few seconds; nothing of all this is registered."""
+    """Each reason is on stderr within a few seconds; none of these commands is registered."""
     node = await one(shared)
 
     def begin(*options: str, host: str = "127.0.0.1", how: str = "") -> Run:
@@ -168,7 +168,7 @@ async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
         run.serve(options=[f"--host={host}", *options])
         return run
 
-    # Nothing opens the port of this one.
+    # This command does not open its port.
     closed = runs(node)
     closed.start("sleep", "60", options=["--host=127.0.0.1", "--drain=30", "--json"])
     held = runs(node)
@@ -197,7 +197,7 @@ async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_is_ill_now_and_then(runs: Any, shared: Cluster) -> None:
-    """With `--check` it is out of rotation for as long as it fails, or hangs, and the command is left alone."""
+    """With `--check` it is out of rotation while the check fails or hangs, and the command keeps running."""
     node = await one(shared)
     run = runs(node)
     run.folder.mkdir()
@@ -229,7 +229,7 @@ async def test_one_that_is_ill_now_and_then(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_while_no_node_is_there(runs: Any, cluster: Cluster) -> None:
-    """It begins all the same, says so, and is registered when there is a node; it ends as soon without any."""
+    """It starts, reports that, and is registered when there is a node; without any, it ends as quickly."""
     node = cluster.node()
     begun = [runs(node) for _ in range(3)]
     begun[2].nodes = ["no-such-registry.invalid:1729", *begun[2].nodes]
@@ -254,7 +254,7 @@ async def test_while_no_node_is_there(runs: Any, cluster: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_where_it_is_found_by_the_address_of_its_way_to_a_node(runs: Any, shared: Cluster) -> None:
-    """That is what is registered if no `--host` was given; here it is the loopback's."""
+    """That address is registered if `--host` is not given; here it is the loopback address."""
     node = await one(shared)
     run = runs(node)
     run.serve(options=[])
@@ -265,7 +265,7 @@ async def test_where_it_is_found_by_the_address_of_its_way_to_a_node(runs: Any, 
 
 @pytest_twisted.ensureDeferred
 async def test_while_nodes_come_and_go(runs: Any, cluster: Cluster) -> None:
-    """The one where it was registered is killed, and all are restarted one after the other: it is never offline."""
+    """Its node is killed, and all nodes are restarted one after the other: it is never offline."""
     nodes = await cluster(3, ttl=4, interval=0.25)
     run = runs(*nodes)
     run.serve()
@@ -289,7 +289,7 @@ async def test_while_nodes_come_and_go(runs: Any, cluster: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_ends_when_it_is_told(runs: Any, cluster: Cluster) -> None:
-    """All nodes know that it is gone, and the time to drain is over, before it hears of it."""
+    """All nodes have removed it, and the time to drain is over, before it gets the signal."""
     nodes = await cluster(3)
     run = runs(*nodes)
     run.serve(options=["--host=127.0.0.1", "--drain=0.5"])
@@ -308,7 +308,7 @@ async def test_one_that_ends_when_it_is_told(runs: Any, cluster: Cluster) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_takes_its_time(runs: Any, shared: Cluster) -> None:
-    """It is waited for, and its status is returned."""
+    """`bender run` waits for it, and returns its status."""
     node = await one(shared)
     run = runs(node)
     run.serve("slow")
@@ -320,7 +320,7 @@ async def test_one_that_takes_its_time(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_ignores_it(runs: Any, shared: Cluster) -> None:
-    """It goes on, out of rotation; a second signal is passed on at once; it is killed if that was said."""
+    """It goes on, out of rotation; a second signal is passed on at once; with `--kill-after` it is killed."""
     node = await one(shared)
     run = runs(node)
     run.serve("stubborn", options=["--host=127.0.0.1", "--kill-after=1.5"])
@@ -336,7 +336,7 @@ async def test_one_that_ignores_it(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_does_nothing_about_it(runs: Any, shared: Cluster) -> None:
-    """The signal ends it, and that is the status."""
+    """The signal ends it, and determines the status."""
     node = await one(shared)
     run = runs(node)
     run.serve("default")
@@ -348,7 +348,7 @@ async def test_one_that_does_nothing_about_it(runs: Any, shared: Cluster) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_somebody_who_cannot_wait(runs: Any, shared: Cluster) -> None:
-    """The second signal skips what is left of the drain."""
+    """The second signal skips the rest of the drain."""
     node = await one(shared)
     run = runs(node)
     run.serve(options=["--host=127.0.0.1", "--drain=30"])
@@ -362,10 +362,10 @@ async def test_somebody_who_cannot_wait(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_killed_itself(runs: Any, cluster: Cluster) -> None:
-    """What it ran goes on, and is offline when its ttl is over, for nobody renews it."""
+    """Its command goes on, and is offline when its ttl is over, because nothing renews it."""
     (node,) = await cluster(1, ttl=10, interval=0.25)
     run = runs(node)
-    run.serve(options=["--host=127.0.0.1", "--ttl=1"])  # which these nodes accept, and others do not
+    run.serve(options=["--host=127.0.0.1", "--ttl=1"])  # which these nodes accept, and others refuse
     await run.listed(node)
     run.signal(signal.SIGKILL)
     await run.ended()
@@ -375,7 +375,7 @@ async def test_killed_itself(runs: Any, cluster: Cluster) -> None:
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest_twisted.ensureDeferred
 async def test_ended_while_it_begins(runs: Any, cluster: Cluster, moment: str) -> None:
-    """It leaves nothing behind, also when the signal comes in the moment in which the command is started."""
+    """It leaves nothing behind, also if the signal comes while the command is started."""
     run = runs(cluster.node())
     program = (
         "import os\nspawn = os.posix_spawnp\n"
@@ -394,7 +394,7 @@ async def test_ended_while_it_begins(runs: Any, cluster: Cluster, moment: str) -
 
 @pytest_twisted.ensureDeferred
 async def test_with_nothing_to_read_from_or_write_to(runs: Any, cluster: Cluster) -> None:
-    """It runs all the same, and says nothing where it should not."""
+    """It still runs, and prints nothing where it should not."""
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
         run = runs(cluster.node())
         run.start("sh", "-c", "exit 7", inside=["sh", "-c", f'"$@" {closed}', "sh"])
@@ -403,7 +403,7 @@ async def test_with_nothing_to_read_from_or_write_to(runs: Any, cluster: Cluster
 
 
 def test_files_that_are_spoilt(forks: Forks, tmp_path: Path) -> None:
-    """What is remembered of nodes is done without; what was named is complained of in a sentence."""
+    """A damaged cache of nodes is ignored; a damaged file of an option is reported in one sentence."""
     spoilt = tmp_path / "bender" / "nodes.json"
     spoilt.parent.mkdir()
     spoilt.write_bytes(b'{"\xff": "\xff"}')

@@ -1,4 +1,4 @@
-"""`bender run` and all processes of its command: signals, the background, what is left; real processes."""
+"""`bender run` and all processes of its command: signals, the background, processes left; all real."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tests.e2e.runs import SERVING, bender, one
 
 
 def children(pid: int) -> list[int]:
-    """Those of a process."""
+    """Return the children of a process."""
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def states(pids: list[int]) -> set[str]:
-    """Those of some processes, as letters."""
+    """Return the states of some processes, as letters."""
     return {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in pids}
 
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_goes_into_the_background(runs: Any, shared: Cluster) -> None:
-    """It is followed there, out of its session too: registered, deregistered, signalled, and its status is returned."""
+    """It is followed there, also out of its session: registered, deregistered, signalled; its status is returned."""
     node = await one(shared)
     run = runs(node)
     run.serve("forks", "slow")
@@ -43,9 +43,9 @@ async def test_one_that_goes_into_the_background(runs: Any, shared: Cluster) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_a_start_script_without_exec(runs: Any, shared: Cluster) -> None:
-    """The server that it starts gets the signal too, and is waited for, also if the script has ended before it.
+    """The server that it starts also gets the signal, and `bender run` waits for it, even if the script ended before.
 
-    What the script leaves running in a session of its own is ended then. A signal that does not end is the command's.
+    Processes that the script leaves in a separate session are ended then. Other signals are for the command.
     """
     node = await one(shared)
     run = runs(node)
@@ -66,7 +66,7 @@ async def test_a_start_script_without_exec(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_other_signals_are_passed_on(runs: Any, shared: Cluster) -> None:
-    """At once, and it stays where it is."""
+    """They are passed on at once, and it stays registered."""
     node = await one(shared)
     run = runs(node)
     run.serve()
@@ -81,9 +81,9 @@ async def test_other_signals_are_passed_on(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_control_c_in_a_terminal(runs: Any, shared: Cluster) -> None:
-    """The service does not get it from the terminal, but in its turn, and once; and it can write there.
+    """The service gets it from `bender run`, once, and not from the terminal; and it can write there.
 
-    Ctrl-Z stops all of it, also what the command has started, and SIGCONT lets it go on.
+    Ctrl-Z stops all processes, also children of the command, and SIGCONT continues them.
     """
     node = await one(shared)
     run = runs(node)
@@ -103,14 +103,14 @@ async def test_control_c_in_a_terminal(runs: Any, shared: Cluster) -> None:
     terminal.sendintr()
     await until("it ends", lambda: not terminal.isalive())
     assert run.noted()[2:] == ["SIGINT"]
-    assert terminal.exitstatus in (0, 128 + signal.SIGINT)  # as the shell thinks best that has got it as well
+    assert terminal.exitstatus in (0, 128 + signal.SIGINT)  # by the shell, which has also got it
     assert "is deregistered" in terminal.read()
 
 
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_as_the_first_process_of_a_container(runs: Any, cluster: Cluster) -> None:
-    """It passes signals on, which the first process gets only if it asks for them, and reaps what others leave."""
+    """It passes signals on, which the first process gets only if it handles them, and reaps orphans."""
     run = runs(cluster.node())
     orphans = (
         "for i in 1 2 3 4 5; do (sh -c 'sleep 0.2; exit 0' &) ; done; sleep 1; grep -l 'State:.Z' /proc/[0-9]*/status"

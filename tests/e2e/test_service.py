@@ -1,4 +1,4 @@
-"""`twistd bender` as a process: how it refuses to start, how it starts, how it ends."""
+"""`twistd bender` as a process: it refuses to start, starts, and ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TWIST = [sys.executable, str(Path(sys.executable).with_name("twist"))]
 def ended(
     *arguments: str, runner: list[str] | None = None, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """What became of a command that ends by itself. It is forked, unless there is a runner to start."""
+    """Return the result of a command that ends by itself. It is forked, unless there is a runner to start."""
     if runner is None:
         with forks().start(
             "twistd",
@@ -58,13 +58,13 @@ def ended(
 
 
 def is_sentence(text: str) -> bool:
-    """Whether there is one line, and that a sentence of bender's."""
+    """Whether the text is one line, and a sentence of bender."""
     return text.startswith("bender: ") and text.endswith(".\n") and text.count("\n") == 1
 
 
 def test_check_config_starts_nothing(tmp_path: Path) -> None:
-    """It says what is wrong, or what would be; nothing is listened on, and no file is written."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:  # such as by the node that runs
+    """It reports every fault of the configuration; it does not listen, and writes no file."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # such as by a running node
         place = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
         (tmp_path / "n.toml").write_text(f'api = "{place}"\n')
         runner = [twistd()[0], twistd()[1]]  # without --nodaemon and --pidfile
@@ -79,7 +79,7 @@ def test_check_config_starts_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["n.toml"]
 
 
-# What refuses to start. All the sentences are in tests/daemon/test_options.py.
+# Refusing to start. tests/daemon/test_options.py and tests/process have all the sentences.
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_daemon_that_cannot_listen_leaves_no_pid_file(cluster: Cluster) -> Non
         )
     assert end.returncode == 1
     assert "--api cannot listen" in end.stderr
-    # What was started says what is wrong, and cleans up after that; its parent does not wait for it.
+    # The daemon prints the error and then cleans up; its parent does not wait for it.
     ends_at_s = time.monotonic() + PATIENCE_S
     while pid_file.exists():
         assert time.monotonic() < ends_at_s
@@ -150,7 +150,7 @@ def test_the_help_lists_all_options_and_the_version_is_bender_s() -> None:
     assert ended("--version").stdout == f"bender {__version__}\n"
 
 
-# What starts.
+# Starting.
 
 
 @ensureDeferred
@@ -244,11 +244,11 @@ def test_timers_run_on_a_clock_that_does_not_jump() -> None:
     assert limits == "1"  # the soft limit on open files is the hard one
 
 
-# Who speaks to it.
+# Clients.
 
 
 class Piped(Protocol):
-    """Sends something, closes its half of the connection, and reads to the end, as `printf … | nc` does."""
+    """Sends bytes, closes its half of the connection, and reads to the end, as `printf … | nc` does."""
 
     transport: ITCPTransport
 
@@ -277,12 +277,12 @@ async def test_a_client_that_has_said_all_is_answered(cluster: Cluster) -> None:
     assert (await client.done.addTimeout(PATIENCE_S, reactor)).startswith(b"HTTP/1.1 200 ")
 
 
-# How it ends.
+# Ending.
 
 
 @ensureDeferred
 async def test_a_node_told_to_stop_tells_its_peers(cluster: Cluster) -> None:
-    """They know at once, and not only when it has been silent for three intervals."""
+    """They know at once, and not only after three intervals of silence."""
     first, second = nodes = [cluster.node(interval=2, ttl=8) for _ in range(2)]
     first.command = [*twistd(), "bender"]
     await cluster.start(nodes)
@@ -302,7 +302,7 @@ async def test_ctrl_c_is_taken_the_same_way(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_a_closed_terminal_is_taken_the_same_way(cluster: Cluster) -> None:
-    """Unless somebody started the node in a way that it does not hear of that."""
+    """Unless the node was started so that it ignores SIGHUP."""
     (second,) = await cluster(1, interval=2, ttl=8)
     first = cluster.node(peers=second.exchange, interval=2, ttl=8)
     first.command = [sys.executable, str(ROOT / "tests/e2e/in_terminal.py"), *twistd(), "bender"]
@@ -316,7 +316,7 @@ async def test_a_closed_terminal_is_taken_the_same_way(cluster: Cluster) -> None
 
 @ensureDeferred
 async def test_sighup_reopens_the_log_and_rereads_the_configuration(cluster: Cluster, tmp_path: Path) -> None:
-    """What cannot change is named, and a file that is not valid changes nothing; the node goes on all the while."""
+    """Options that cannot change are named, and an invalid file changes nothing; the node goes on all the time."""
     (second,) = await cluster(1)
     config, log = tmp_path / "n.toml", tmp_path / "node.log"
     config.write_text("")
@@ -345,7 +345,7 @@ async def test_sighup_reopens_the_log_and_rereads_the_configuration(cluster: Clu
 
 @ensureDeferred
 async def test_being_told_to_stop_twice_at_once_changes_nothing(cluster: Cluster) -> None:
-    """A terminal tells the whole group, and whoever looks after the process tells it again."""
+    """A terminal signals the whole group, and a supervisor signals the process again."""
     (node,) = await cluster(1)
     node.kill(signal.SIGINT)
     node.kill(signal.SIGTERM)
@@ -380,7 +380,7 @@ async def test_leaving_takes_a_few_seconds_whatever_peers_and_clients_do(cluster
     second.kill(signal.SIGSTOP)
     with socket.create_connection(("127.0.0.1", first.api_port)) as client:
         client.sendall(b"POST /registrations HTTP/1.1\r\nHost: n1\r\nContent-Length: 9\r\n\r\nhalf")
-        assert (await first.call("GET", "/ready")).status == 200  # so the half has been read too
+        assert (await first.call("GET", "/ready")).status == 200  # so the half request has also been read
         first.kill(signal.SIGTERM)
         assert await first.ended(within_s=30) == -signal.SIGTERM
 
@@ -392,7 +392,7 @@ async def test_what_was_read_is_answered_and_nobody_else_gets_in(cluster: Cluste
     cursor = (await node.call("GET", "/events")).body["cursor"]
     poll = Deferred.fromCoroutine(node.call("GET", f"/events?since={cursor}&wait=30"))
     with socket.create_connection(("127.0.0.1", node.api_port), timeout=PATIENCE_S) as idle:
-        assert (await node.call("GET", "/ready")).status == 200  # so the poll has been read too
+        assert (await node.call("GET", "/ready")).status == 200  # so the poll has also been read
         node.kill(signal.SIGTERM)
         answer = await poll
         assert (answer.status, answer.body["events"]) == (200, [])
@@ -404,7 +404,7 @@ async def test_what_was_read_is_answered_and_nobody_else_gets_in(cluster: Cluste
 
 @ensureDeferred
 async def test_requests_on_open_connections_are_answered_or_not_read(cluster: Cluster) -> None:
-    """Clients that keep asking find an answer or a closed connection, and never half of one."""
+    """Clients that keep asking get a whole answer or a closed connection, and never half an answer."""
     (node,) = await cluster(1)
     whole = 0
     client = http.client.HTTPConnection("127.0.0.1", node.api_port, timeout=PATIENCE_S)
@@ -426,7 +426,7 @@ async def test_requests_on_open_connections_are_answered_or_not_read(cluster: Cl
 
 @ensureDeferred
 async def test_an_answer_that_a_client_is_reading_is_not_cut(cluster: Cluster) -> None:
-    """Also where it is far larger than what the system keeps for a slow reader."""
+    """Also if it is far larger than the system's buffers for a slow reader."""
     (node,) = await cluster(1)
     client = http.client.HTTPConnection("127.0.0.1", node.api_port, timeout=PATIENCE_S)
     for i in range(400):

@@ -1,4 +1,4 @@
-"""A node that has not heard from its peers yet says so, and not for ever (promise P8)."""
+"""A node that waits for its peers answers 503, for a limited time (promise P8)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from twisted.internet.error import ConnectError
 
 from tests.e2e.nodes import LOOK_S, Cluster, Node, pause
 
-#: Half a second is a lot, also for a busy machine, and the node may be late by this much.
+#: The allowed delay of the node: half a second is a lot, also for a busy machine.
 INTERVAL_S = 0.5
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_node_waits_for_a_peer_that_is_not_there_but_not_for_ever(cluster: Cluster) -> None:
-    """For five intervals it answers no client, whether the peer refuses connections or never answers; /status does."""
+    """For five intervals it refuses clients, except at /status, if the peer refuses connections or never answers."""
     with socket.socket() as refuses, socket.socket() as hangs:
         for peer in (refuses, hangs):
             peer.bind(("127.0.0.1", 0))
@@ -44,7 +44,7 @@ async def waits_in_vain(node: Node) -> None:
 
 
 async def up(node: Node) -> None:
-    """Wait till a node answers at all."""
+    """Wait until a node answers at all."""
     while True:
         try:
             await node.call("GET", "/status")
