@@ -14,13 +14,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
+
+from tests.twistd_command import environment, listening_options, twistd
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
@@ -48,7 +49,7 @@ class Process:
         self.log = log
         with log.open("wb") as output:
             self._popen = subprocess.Popen(  # noqa: S603 - our own words
-                command, stdout=output, stderr=subprocess.STDOUT, env=_environment()
+                command, stdout=output, stderr=subprocess.STDOUT, env=environment()
             )
         self.pid = self._popen.pid
 
@@ -93,10 +94,11 @@ class Node(Process):
     ) -> None:
         self.api, self.exchange, self.events = free_ports(3)
         self._figures = place / f"{self.api}.json"
-        twistd = [sys.executable, "-m", "bench.watched", str(self._figures)] if watched else [_twistd()]
-        where = {"api": self.api, "exchange": self.exchange, "events": self.events}
-        command = [*twistd, "--nodaemon", "--pidfile=", "bender"]
-        command += [f"--{name}=tcp:{port}:interface={LOOPBACK}" for name, port in where.items()]
+        program = twistd()
+        if watched:
+            program[1:2] = ["-m", "bench.watched", str(self._figures)]
+        where = listening_options(self.api, self.exchange, self.events)
+        command = [*program, "bender", *(f"--{option}={value}" for option, value in where.items())]
         command += [f"--peers={LOOPBACK}:{peer.exchange}" for peer in peers]
         super().__init__([*command, *options], place / f"{self.api}.log")
 
@@ -143,15 +145,6 @@ class Node(Process):
 def longest_turn_ms(figures: Any) -> float:
     """Return the longest turn in the figures of a watched node. Turns of up to 2 ms count as 2 ms."""
     return max(figures["longest_turns_s"], default=0.002) * 1000
-
-
-def _environment() -> dict[str, str]:
-    """Return variables by which this checkout is measured, whatever else may be installed."""
-    return {**os.environ, "PYTHONPATH": str(HERE.parent)}
-
-
-def _twistd() -> str:
-    return str(Path(sys.executable).parent / "twistd")
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectError
 
 from tests.e2e.forking import Forked, forks
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Answer, Node, Ports, environment, pause, until
+from tests.e2e.nodes import LOOK_S, PATIENCE_S, Answer, Node, Ports, pause, until
+from tests.twistd_command import ROOT, environment
 
 #: Options of nodes that are quick.
 NODES = {"ttl": 4, "interval": 0.25}

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from attrs import define, field
 
-from tests.e2e.nodes import ROOT
 from tests.e2e.pages import SHOWN, TYPED, Block, blocks, like
 from tests.e2e.terminals import NotSo, Terminal
+from tests.twistd_command import ROOT
 
 #: The addresses of the machines in the pages; all are this machine.
 MACHINES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")

@@ -19,7 +19,8 @@ from typing import Any
 from attrs import frozen
 
 from tests.e2e.forking import Ended, Forks
-from tests.e2e.nodes import PATIENCE_S, environment
+from tests.e2e.nodes import PATIENCE_S
+from tests.twistd_command import environment
 
 WEB = "web/1.2.0/10.0.0.5/8080"
 ID = f"registration/{WEB}"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,8 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.web.http_headers import Headers
 
 from tests.e2e.forking import Forked, Forks, forks
-
-ROOT = Path(__file__).parents[2]
+from tests.twistd_command import environment, listening_options, twistd
 
 #: The time limit for a process that hangs: nothing here takes as long, also on a slow and busy machine.
 PATIENCE_S = 60.0
@@ -99,21 +96,6 @@ class Answer:
     body: Any
 
 
-def twistd() -> list[str]:
-    """Return the command that starts `twistd` in the foreground, without files."""
-    return [sys.executable, str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile="]
-
-
-def environment() -> dict[str, str]:
-    """Return the environment of this process, with the checkout on Python's path.
-
-    Output is buffered, as for most users; unbuffered, some errors of writing would happen at other times.
-    """
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    variables.pop("PYTHONUNBUFFERED", None)
-    return variables
-
-
 @define(eq=False)
 class Node:
     """A node: its process, and everything needed to start it again in the same place.
@@ -155,9 +137,7 @@ class Node:
         """Start the process, without waiting for anything."""
         options = {
             "name": self.name,
-            "api": f"tcp:{self.api_port}:interface=127.0.0.1",
-            "exchange": f"tcp:{self.exchange_port}:interface=127.0.0.1",
-            "events": f"tcp:{self.events_port}:interface=127.0.0.1",
+            **listening_options(self.api_port, self.exchange_port, self.events_port),
             **self.options,
         }
         given = [f"--{option}={value}" for option, value in options.items() if value is not None] + self.more

@@ -16,7 +16,8 @@ from typing import IO, Any
 from attrs import define, field
 
 from tests.e2e.forking import Forked, forks
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Cluster, Node, environment, pause, until
+from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, pause, until
+from tests.twistd_command import ROOT, environment
 
 #: Variables that Python and the loader read when a process starts.
 READ_AT_THE_START = {"LD_PRELOAD", "PYTHONPATH"}

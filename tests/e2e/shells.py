@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pexpect
 
 from tests.e2e.forking import Forked, Forks
-from tests.e2e.nodes import PATIENCE_S, Cluster, Node, environment
+from tests.e2e.nodes import PATIENCE_S, Cluster, Node
+from tests.twistd_command import environment
 
 BENDER = str(Path(sys.executable).with_name("bender"))
 

@@ -13,8 +13,9 @@ import pytest
 from attrs import define, field
 from pytest_twisted import ensureDeferred
 
-from tests.e2e.nodes import PATIENCE_S, ROOT, Cluster, Node, environment, pause, until
+from tests.e2e.nodes import PATIENCE_S, Cluster, Node, pause, until
 from tests.e2e.runs import SERVING, Run
+from tests.twistd_command import ROOT, environment
 
 #: Longer than a ttl and the time until an instance is then offline.
 TTL_S = 4

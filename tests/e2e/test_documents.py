@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.following import PATH, alone
-from tests.e2e.nodes import ROOT, environment
 from tests.e2e.pages import Block, blocks, like
+from tests.twistd_command import ROOT, environment
 
 #: The pages that readers follow from beginning to end, or use for a task.
 PAGES = (

@@ -13,9 +13,10 @@ import pytest_twisted
 
 from bender.haproxy import core
 from tests.e2e.balancing import NODES, Place, driven, haproxy, instances, shop, versions
-from tests.e2e.nodes import Cluster, pause, twistd, until
+from tests.e2e.nodes import Cluster, pause, until
 from tests.e2e.shells import Shell
 from tests.e2e.traffic import traffic
+from tests.twistd_command import twistd
 
 pytestmark = pytest.mark.outside
 

@@ -11,9 +11,10 @@ import pytest
 import pytest_twisted
 
 from tests.e2e.balancing import Driver, Place, haproxy
-from tests.e2e.nodes import ROOT, pause, until
+from tests.e2e.nodes import pause, until
 from tests.e2e.traffic import traffic
 from tests.haproxy.events import instance
+from tests.twistd_command import ROOT
 
 pytestmark = pytest.mark.outside
 

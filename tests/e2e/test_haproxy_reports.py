@@ -10,9 +10,10 @@ import pytest
 import pytest_twisted
 
 from tests.e2e.balancing import NODES, Driver, Place, instances, shop
-from tests.e2e.nodes import Cluster, twistd, until
+from tests.e2e.nodes import Cluster, until
 from tests.e2e.shells import Shell
 from tests.e2e.traffic import traffic
+from tests.twistd_command import twistd
 
 pytestmark = pytest.mark.outside
 

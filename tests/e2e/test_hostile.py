@@ -20,9 +20,10 @@ from pytest_twisted import ensureDeferred
 
 from tests.e2e.forking import Ended, Forks
 from tests.e2e.hostile import COMMANDS, GOOD, ID, REGISTRATION, WEB, Answer, Commands, Hostile, bodies, mutations
-from tests.e2e.nodes import PATIENCE_S, Cluster, environment, pause, until
+from tests.e2e.nodes import PATIENCE_S, Cluster, pause, until
 from tests.e2e.runs import Run
 from tests.e2e.shells import Shell, is_sentence, registered
+from tests.twistd_command import environment
 
 #: Control characters, bidirectional controls and the like, except the escapes of colours, which bender prints.
 UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")

@@ -14,7 +14,8 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from bender import __version__
-from tests.e2e.nodes import PATIENCE_S, ROOT, Cluster
+from tests.e2e.nodes import PATIENCE_S, Cluster
+from tests.twistd_command import ROOT
 
 RUNNERS = {
     "twistd": ("from twisted.scripts.twistd import run; run()", ["--nodaemon", "--pidfile="]),

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from pytest_twisted import ensureDeferred
 
-from tests.e2e.nodes import ROOT, Cluster, Node, environment
+from tests.e2e.nodes import Cluster, Node
+from tests.twistd_command import ROOT, environment
 
 #: The time limit for a run that hangs.
 TRIED_WITHIN_S = 900

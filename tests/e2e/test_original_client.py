@@ -23,8 +23,9 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from tests.e2e.instances import INTERVAL_S, TTL_S
-from tests.e2e.nodes import PATIENCE_S, ROOT, Cluster, Node, pause
+from tests.e2e.nodes import PATIENCE_S, Cluster, Node, pause
 from tests.e2e.watching import watching
+from tests.twistd_command import ROOT
 
 pytestmark = pytest.mark.outside
 

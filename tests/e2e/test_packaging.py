@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.nodes import PATIENCE_S, ROOT
+from tests.e2e.nodes import PATIENCE_S
+from tests.twistd_command import ROOT
 
 PACKAGING = ROOT / "packaging"
 UNPACKED = ROOT / ".deps/debian"

@@ -15,8 +15,9 @@ import pytest
 import pytest_twisted
 
 from tests.e2e.forking import Forks
-from tests.e2e.nodes import Cluster, environment, pause, until
+from tests.e2e.nodes import Cluster, pause, until
 from tests.e2e.runs import Run, one
+from tests.twistd_command import environment
 
 #: The time limit of a command that ends at once: mostly the start of two Pythons.
 AT_ONCE_S = 60.0

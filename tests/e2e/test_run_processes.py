@@ -13,8 +13,9 @@ import pytest
 import pytest_twisted
 
 from bender.run.process_table import ProcessTable
-from tests.e2e.nodes import Cluster, environment, until
+from tests.e2e.nodes import Cluster, until
 from tests.e2e.runs import SERVING, bender, one
+from tests.twistd_command import environment
 
 
 def children(pid: int) -> list[int]:

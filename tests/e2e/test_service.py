@@ -25,7 +25,8 @@ from twisted.python.failure import Failure
 
 from bender import __version__
 from tests.e2e.forking import forks
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, ROOT, Cluster, Node, environment, twistd, until
+from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, until
+from tests.twistd_command import ROOT, environment, twistd
 
 TWIST = [sys.executable, str(Path(sys.executable).with_name("twist"))]
 
