@@ -34,7 +34,7 @@ from bender.core.difference import differences
 from bender.core.members import canary_of
 from bender.core.spelling import nearest_name
 
-#: What stands in columns of its own, or goes without saying.
+#: Fields that have columns of their own, or are the same everywhere.
 _SHOWN = {"id", "resource", "name", "app", "version", "backend"}
 
 Asked = TypeVar("Asked", bound=Callable[..., Any])
@@ -166,7 +166,7 @@ async def list_backends(session: Session, name: str | None) -> None:
 
 
 def _receiving(members: Sequence[Member], consumers: Sequence[Consumer]) -> str:
-    """How many members receive traffic, and of how many if there are others."""
+    """Return how many members receive traffic, and of how many if some do not."""
     down = {*found_down(consumers, [each.id for each in members])}
     receiving = sum(each.weight > 0 and each.id not in down for each in members)
     return str(receiving) if receiving == len(members) else f"{receiving} of {len(members)}"
@@ -212,7 +212,7 @@ async def _list_rules(session: Session, name: str) -> None:
 
 
 def _condition(rule: dict[str, Any]) -> str:
-    """Which requests a rule is for."""
+    """Return which requests a rule matches, in words."""
     header = [f"header {rule['header']}: {rule.get('value', '')}"] if "header" in rule else []
     return " and ".join([*(f"{key} {rule[key]}" for key in ("host", "path") if key in rule), *header])
 
@@ -260,7 +260,7 @@ async def _print_history(
 
 
 def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Sequence[str]) -> list[str]:
-    """What something was set to, and what that changed. Of the oldest setting it is not known what was before."""
+    """Return the fields of a setting, and what it changed; the one before the oldest is not known."""
     if settings is None:
         return [*("" for _ in fields), "removed"]
     if before is None or before.settings is None:

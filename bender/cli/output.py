@@ -1,6 +1,6 @@
-"""What a command says: tables and colours on a terminal, plain columns elsewhere, JSON if that was asked for.
+"""Print the output of a command: tables and colours on a terminal, plain columns elsewhere, JSON with --json.
 
-What was asked for goes to stdout; what is said about it, progress and errors, to stderr. Everything passes through
+Results go to stdout; remarks, progress and errors to stderr. Everything passes through
 here, so that nothing can disturb a terminal: control characters and the like are shown as escapes.
 """
 
@@ -22,7 +22,7 @@ from bender.net.escaping import escaped_json
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-#: What takes longer shows that it is not over.
+#: A command that takes longer shows a sign that it is waiting.
 PATIENCE_S = 1.0
 
 COLOURS = {
@@ -61,7 +61,7 @@ def use_streams_safely() -> None:
 
 
 class Output:
-    """Where one command says what it has to say."""
+    """The output of one command."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -72,16 +72,16 @@ class Output:
         self._sign: Any = None
 
     def json(self, body: bytes) -> None:
-        """What the API has answered, on lines of its own."""
+        """Print an answer of the API, on lines of its own."""
         self.end()
         click.echo(json_for(sys.stdout, body.decode().removesuffix("\n")).encode())
 
     def say(self, text: str) -> None:
-        """Something in words."""
+        """Print a sentence."""
         self.line(text)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> None:
-        """One row to a line; nothing where there is none, but for what is said about it on a terminal."""
+        """Print one row to a line, nothing if there is none; on a terminal also the caption."""
         self.end()
         if rows and self.is_terminal:
             from bender.cli.rich_output import print_table  # noqa: PLC0415 - see there
@@ -94,11 +94,11 @@ class Output:
             self.aside(caption)
 
     def coloured(self, word: str) -> Styled:
-        """A word in its colour."""
+        """Return a word in its colour."""
         return styled(word, COLOURS.get(word, ""))
 
     def line(self, *parts: object) -> None:
-        """A line of several parts, with spaces between them."""
+        """Print a line of several parts, with spaces between them."""
         self.end()
         self._print(sys.stdout, joined(parts))
 
@@ -106,22 +106,22 @@ class Output:
         return styled(text, "dim")
 
     def aside(self, text: str) -> None:
-        """Something about what is said, for people alone: where a program reads the rest, nobody misses it."""
+        """Print a remark for people only: not if a program reads the output."""
         if self.is_terminal:
             self.note(text)
 
     def note(self, text: str) -> None:
-        """Something that people may want to know anyway."""
+        """Print a remark on stderr if that is a terminal."""
         if self._asides_are_read:
             self.end()
             self._print(sys.stderr, styled(text, "dim"))
 
     def error(self, text: str) -> None:
-        """Why it was not done, in a sentence whose point may be missing."""
+        """Print why the command failed, in a sentence with or without its full stop."""
         self._tell(text.replace(FORCE_IN_API, FORCE_HERE), "red")
 
     def warn(self, text: str) -> None:
-        """What is done may not be what was meant; a sentence whose point may be missing."""
+        """Print a warning, in a sentence with or without its full stop."""
         self._tell(text, "yellow")
 
     def _tell(self, text: str, colour: str) -> None:
@@ -149,7 +149,7 @@ class Output:
         self._sign.start()
 
     def bar(self) -> Progress | None:
-        """For who sits before a terminal, a bar that is drawn anew in its place; it goes when it is stopped."""
+        """Return a progress bar that is redrawn in place and removed when it is stopped; None without a terminal."""
         if not self.is_terminal:
             return None
         from bender.cli.rich_output import progress_bar  # noqa: PLC0415 - see there
@@ -158,7 +158,7 @@ class Output:
         return progress_bar()
 
     def end(self) -> None:
-        """It is over."""
+        """Remove the sign that the command is waiting."""
         if self._take_back is not None:
             self._take_back()
             self._take_back = None
@@ -184,12 +184,12 @@ def ended(text: str) -> str:
 
 
 def ago(at_ms: int) -> str:
-    """How long ago something was, by this machine's clock, in a word."""
+    """Return how long ago a moment was, by this machine's clock, in a word."""
     return lasted(max(0.0, time.time() - at_ms / 1000))
 
 
 def lasted(duration_s: float | None) -> str:
-    """A duration in a word."""
+    """Return a duration in a word."""
     from bender.core.timing import in_a_word  # noqa: PLC0415 - what prints no durations does without attrs
 
     return "never" if duration_s is None else in_a_word(duration_s)
@@ -206,7 +206,7 @@ def day_and_clock(at_ms: int) -> str:
 
 
 def compact(value: Any) -> str:
-    """A value in JSON, or nothing for what is empty."""
+    """Return a value as JSON, or an empty text for an empty value."""
     import msgspec  # noqa: PLC0415 - the same
 
     return msgspec.json.encode(value).decode() if value not in (None, {}, []) else ""

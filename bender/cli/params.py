@@ -1,4 +1,4 @@
-"""What people type as arguments: ids, names, and `KEY=VALUE`."""
+"""Parse arguments: ids, names, durations and `KEY=VALUE`."""
 
 from __future__ import annotations
 

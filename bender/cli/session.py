@@ -1,4 +1,4 @@
-"""What every command has: nodes to ask, a way to say what came of it, and a loop for as long as it runs."""
+"""Give every command its nodes, its output, and a loop for as long as it runs."""
 
 from __future__ import annotations
 
@@ -171,12 +171,12 @@ class Session:
         self.tell_warnings(reply)
 
     def tell_warnings(self, reply: Reply) -> None:
-        """Say what the node that has done something takes for a mistake."""
+        """Print the warnings of a node about a change that it has made."""
         for warning in reply.warnings:
             self.screen.warn(warning)
 
     def tell_problems(self) -> None:
-        """Say which nodes were asked in vain before one answered."""
+        """Print which nodes did not answer before one did."""
         for node, problem in self.problems.items():
             if node != self.client.nodes.last:
                 self.screen.note(f"{node} {problem}; asked {self.client.nodes.last}")

@@ -1,4 +1,4 @@
-"""Nodes that took too long to answer, remembered between commands so that each costs its time only once.
+"""Remember nodes that took too long between commands, so that each costs its time only once.
 
 A node that refuses connections costs no time, so it is not remembered: the order in which nodes are asked is that of
 --node unless one of them hangs. Without a home, or where nothing can be written, that is always so.
