@@ -1,8 +1,8 @@
-"""What nodes tell one another, and what they make of it.
+"""The messages that nodes exchange, and what they change.
 
 A round compares heads: its answer brings what the asker lacks, and a second request what the answerer lacks. Its
-stamp, the ask, comes back as an echo together with everything that the answerer had heard of by then, and never
-without. A push brings what is new to those who are known, at once. Whatever gets lost, the next round repairs.
+stamp, the ask, comes back as an echo together with everything that the answerer had received by then, and never
+without. A push sends what is new to the known peers at once. If any of these is lost, the next round repairs it.
 
 Large differences come in pages. After a page the next round follows at once, until all is there.
 """
@@ -36,7 +36,7 @@ INVALID_KEPT_S = 60.0
 
 @frozen
 class MessageEffect:
-    """What a message changed: whether all of it fitted, whether a ledger advanced, and which settings are new."""
+    """What a message changed: whether all deltas fitted, whether a ledger advanced, and which settings are new."""
 
     fits: bool
     advanced: bool
@@ -76,7 +76,7 @@ class Gossip:
         validity: Validity = UNCHECKED,
     ) -> None:
         self._validity = validity
-        #: Of each address from which a setting came that is not valid: what is wrong with it, and when it came.
+        #: By the address of its sender: what is wrong with the last invalid setting, and when it came.
         self.invalid: dict[str, tuple[str, float]] = {}
         self._identity = identity
         self._interval_s = interval_s
@@ -90,13 +90,13 @@ class Gossip:
         self._beat_at = now
         # The largest version of this node's own ledger that was handed out in a delta.
         self._version_sent = 0
-        # Where a seed is this node it hears its own asks, maybe late, when it has given them up.
+        # If a seed is this node it receives its own asks, maybe late, when it has given them up.
         self._asks: deque[float] = deque(maxlen=ASKS_REMEMBERED_MAX)
-        #: What was not taken yet.
+        #: Requests that were not taken yet.
         self.requests: list[OutgoingMessage] = []
         #: When the last page came that was not the last of its ledger.
         self.paged_at = -inf
-        #: Whether this node has said good-bye.
+        #: Whether this node has sent its last heartbeat.
         self.left = False
 
     def take_requests(self) -> list[OutgoingMessage]:
@@ -115,10 +115,10 @@ class Gossip:
         self.beat(now)
 
     def surpassed(self, message: Message) -> int | None:
-        """Find out whether a message shows that another process speaks, or once spoke, as this incarnation.
+        """Return the heartbeats of another process that uses, or once used, this incarnation, if a message shows one.
 
         Either this machine was cloned, or it was set back to a snapshot of its memory and does not know what it sent
-        since. Return the heartbeats that such an incarnation is known to have counted, None where nothing shows it.
+        since. None if the message shows no such process.
         """
         own = self._identity.incarnation
         head = (message.heads or {}).get(own, Head())
@@ -133,13 +133,13 @@ class Gossip:
         return None
 
     def waiting(self, now: float) -> bool:
-        """Whether something here waits for the peers' word."""
+        """Whether something here waits for answers of all peers."""
         return self._claims.unconfirmed(now)
 
     # Requests.
 
     def ask(self, addresses: Iterable[str], now: float) -> None:
-        """Begin a round with each of `addresses`, as far as it is not buried in rounds already."""
+        """Begin a round with each of `addresses` that does not have too many open rounds already."""
         links = [link for link in map(self._links.__getitem__, addresses) if len(link.rounds) < ROUNDS_OPEN_MAX]
         if not links:
             return
@@ -149,16 +149,16 @@ class Gossip:
             self._send(link, greeting)
 
     def announce(self, setting: ConfigSetting, now: float) -> None:
-        """Send a new setting with the next push to everybody who is known."""
+        """Send a new setting with the next push to all known peers."""
         for link in self._links:
             if self._known(link) is not None:
                 link.unsent.append(setting)
         self.push(now)
 
     def push(self, now: float) -> None:
-        """Send what is new here to everybody who is known and to whom no push is under way."""
+        """Send what is new here to all known peers to which no push is under way."""
         ledger = self._claims.ledger
-        # By what it builds on, which is the same for most: a message that is made, and encoded, once.
+        # By its base, which is the same for most peers: each message is made, and encoded, once.
         made: dict[int, Message] = {}
         for link in self._links:
             if link.push is not None or not (link.unsent or ledger.version > link.pushed):
@@ -176,7 +176,7 @@ class Gossip:
                 self.requests.append(link.push)
 
     def _known(self, link: Link) -> Peer | None:
-        """Who takes pushes at a link, if anybody was found there and has not failed to answer since."""
+        """Return the peer that takes pushes at a link, if one was found there and has answered since."""
         if link.failed or link.incarnation is None:
             return None
         contact = self._contacts.get(link.incarnation)
@@ -185,7 +185,7 @@ class Gossip:
     def _push_message(self, link: Link, contact: Peer, now: float) -> Message:
         ledger = self._claims.ledger
         version = self._shown(contact)
-        # Should it not have any more what the copies are of, the next round repairs that.
+        # If the peer no longer has what the copies refer to, the next round repairs that.
         deltas: tuple[Delta, ...] = ()
         if ledger.version > version:
             delta = ledger.delta(Head(version, version), self._page_entries_max)
@@ -237,7 +237,7 @@ class Gossip:
         return self._answer(message, message.heads, now, ask=ask or self.waiting(now))
 
     def answered(self, request: OutgoingMessage, answer: Message, now: float) -> tuple[str, ...]:
-        """A request was answered. Returns the keys of settings that are new here."""
+        """Take in the answer to a request. Return the keys of settings that are new here."""
         link = self._links.answered(request.address, answer.sender.incarnation)
         link.succeed(request, now)
         if answer.sender.incarnation == self._identity.incarnation:
@@ -264,14 +264,14 @@ class Gossip:
         return taken.settings
 
     def _greeting(self, now: float) -> Message:
-        """What every round and its answer begin with."""
+        """Return what every round and its answer begin with."""
         counters = [self._own_counter(now)]
         counters += [self._counter(contact, now) for contact in self._contacts if contact.beats >= 0]
         heads = self._claims.copies.heads()
         return Message(self._identity, heads=heads, counters=tuple(counters), digest=self._configuration.digest)
 
     def _counters_with(self, deltas: Iterable[Delta], now: float) -> tuple[Counter, ...]:
-        """What goes along with deltas: who has a ledger must have heard its node, or its claims count for nothing."""
+        """Return the counters for deltas: a node with a ledger must have heard its node, or its claims do not count."""
         contacts = [self._contacts.get(delta.incarnation) for delta in deltas]
         return tuple(self._counter(contact, now) if contact else self._own_counter(now) for contact in contacts)
 
@@ -281,7 +281,7 @@ class Gossip:
         return Counter(own.incarnation, own.name, own.address, self._beats, age_s, self.left, api_port=own.api_port)
 
     def _counter(self, contact: Peer, now: float) -> Counter:
-        """News of a contact. A pause of this node's makes it no younger."""
+        """Return the counter of a peer. A pause of this node does not make it younger."""
         age_s = min(max(0.0, now - (contact.heard_at - contact.shift_s)), AGE_S_MAX)
         ttl_max_s = self._claims.copies.ttl_max_s(contact) if self._contacts.silent(contact, now) else 0.0
         return Counter(
@@ -307,7 +307,7 @@ class Gossip:
         )
 
     def _acknowledgement(self, request: Message, now: float) -> Message:
-        """How far a push or second request has brought this node, and what it has got beyond, in the same buckets."""
+        """Return the heads after a push or second request, and settings that the sender lacks in the same buckets."""
         incarnations = {request.sender.incarnation, *(delta.incarnation for delta in request.deltas)}
         heads = {i: head for i in incarnations if (head := self._claims.copies.head(i)).reach}
         known = {*request.known, *map(digest_of, request.settings)} if request.buckets else set()
@@ -324,7 +324,7 @@ class Gossip:
         )
 
     def _second_request(self, link: Link, request: OutgoingMessage, answer: Message, now: float) -> None:
-        """Give the answerer of a round what it lacks in its turn."""
+        """Send the answerer of a round what it lacks."""
         lacking = self._lacking(answer.heads or {}, answer.sender.incarnation)
         echo = answer.ask if lacking.whole else None
         differing = self._configuration.differing(answer.bucket_digests) if answer.bucket_digests else []
@@ -346,34 +346,34 @@ class Gossip:
             self._send(link, message, request.message.ask if whole else None)
 
     def _agree(self, answer: Message, asked_at: float) -> None:
-        """Note that all configuration is here that a peer had when it was asked."""
+        """Note that this node has all configuration that a peer had when it was asked."""
         contact = self._contacts.get(answer.sender.incarnation)
         if contact is not None:
             contact.agreed = max(contact.agreed, asked_at)
 
     def _bring(self, link: Link, request: OutgoingMessage, answer: Message) -> None:
-        """Where a bucket was named by its digests only, push what the answerer has shown to lack."""
+        """Push what the answerer has shown to lack, if a bucket was sent by its digests only."""
         if request.message.known and not link.unsent:
             shown = {*answer.known, *map(digest_of, answer.settings)}
             number, window = request.message.buckets[0], request.message.window
             link.unsent += self._pages.fitting(self._configuration.bucket(number, shown, window))
 
     def _continue(self, link: Link, request: OutgoingMessage, answer: Message, now: float, *, again: bool) -> None:
-        """Go on at once where a second request was a page only and has brought the other on, or brought settings."""
+        """Begin the next round at once if a second request was a page that the peer took, or brought settings."""
         heads = answer.heads or {}
         pages = [delta for delta in request.message.deltas if not delta.whole]
         if again or any(heads.get(page.incarnation, Head()).reach > page.base for page in pages):
             self.ask([link.address], now)
 
     def _pushed(self, link: Link, request: OutgoingMessage) -> None:
-        """If a push was a page only, the rest goes with the next one."""
+        """Let the rest go with the next push if this one was a page."""
         contact = self._contacts.get(link.incarnation or 0)
         for delta in request.message.deltas:
             if contact is not None and self._shown(contact) > delta.since:
                 link.pushed = self._shown(contact)
 
     def _lacking(self, heads: Mapping[int, Head], peer: int) -> Lacking:
-        """What `peer` lacks, given its `heads`, as much as fits in one message."""
+        """Return what `peer` lacks, given its `heads`, as much as fits in one message."""
         ahead = [ledger for ledger in self._claims.copies.ahead_of(heads) if self._may_pass_on(ledger, peer)]
         deltas: list[Delta] = []
         room = self._page_entries_max
@@ -388,7 +388,7 @@ class Gossip:
         return Lacking(tuple(deltas), whole)
 
     def _may_pass_on(self, ledger: Ledger, peer: int) -> bool:
-        """A ledger goes only together with a counter of its node, and never to its own node."""
+        """Whether a ledger may be sent to a peer: together with a counter of its node, and never to its own node."""
         if ledger.incarnation == self._identity.incarnation:
             return True
         contact = self._contacts.get(ledger.incarnation)
@@ -400,7 +400,7 @@ class Gossip:
         own = self._identity.incarnation
         heads = message.heads or {}
         for counter in message.counters:
-            # Who is new introduces itself again; who was forgotten here must not come back by what had waited.
+            # A new peer introduces itself again; a forgotten one must not come back by a message that had waited.
             if counter.incarnation != own and not (late and counter.incarnation not in self._contacts):
                 self._meet(counter, now, itself=counter.incarnation == message.sender.incarnation)
         sender = self._contacts.message_from(message.sender, now)
@@ -421,10 +421,10 @@ class Gossip:
         return MessageEffect(fits, advanced, settings)
 
     def _meet(self, counter: Counter, now: float, *, itself: bool) -> None:
-        """Take in news of an incarnation, which may be unknown.
+        """Take in the counter of an incarnation, which may be unknown.
 
-        Where there are as many as may be, no more are met by what others say; one that speaks `itself` is, in place of
-        one that never did, or is silent.
+        If the limit is reached, no incarnation is met by what others report; one that sends `itself` takes the place
+        of one that never sent anything, or is silent.
         """
         if counter.incarnation not in self._contacts and len(self._contacts) >= CONTACTS_MAX:
             dispensable = self._contacts.dispensable(now) if itself else None
@@ -435,14 +435,14 @@ class Gossip:
         self._contacts.meet(counter, now)
 
     def _valid(self, message: Message, now: float) -> list[ConfigSetting]:
-        """The settings of a message that are valid; what is wrong with others is noted, by the sender's address."""
+        """Return the valid settings of a message, and note the problem with others by the sender's address."""
         valid = []
         for setting in message.settings:
             problem = self._validity.of_setting(setting)
             if problem is None:
                 valid.append(setting)
             else:
-                # The one of which this was seen last stands at the end, so that the oldest go first.
+                # The latest goes to the end, so that the oldest are dropped first.
                 self.invalid.pop(message.sender.address, None)
                 self.invalid[message.sender.address] = (problem, now)
                 if len(self.invalid) > INVALID_REMEMBERED_MAX:
@@ -455,13 +455,13 @@ class Gossip:
             del self.invalid[address]
 
     def _note_heads(self, sender: Peer, heads: Mapping[int, Head]) -> None:
-        """Remember what a peer has shown to have. Of who was forgotten here nothing more is kept."""
+        """Remember what a peer has shown to have, but for the ledgers of nodes that are forgotten here."""
         for incarnation, head in heads.items():
             if incarnation == self._identity.incarnation or incarnation in self._contacts:
                 sender.heads[incarnation] = max(head.version, sender.heads.get(incarnation, 0))
 
     def _join(self, deltas: Iterable[Delta], now: float) -> tuple[bool, bool, dict[str, None]]:
-        """Whether all deltas fitted, whether any of them brought a ledger on, and the keys to be refreshed."""
+        """Return whether all deltas fitted, whether any advanced a ledger, and the keys to be refreshed."""
         fits, advanced = True, False
         changed: dict[str, None] = {}
         for delta in deltas:
@@ -481,7 +481,7 @@ class Gossip:
         return fits, advanced, changed
 
     def _hear(self, counter: Counter, version: int, now: float) -> None:
-        """Believe a counter that is news, but only together with the version of the ledger that it came with."""
+        """Believe a larger counter, but only together with the ledger version that it came with."""
         contact = self._contacts.get(counter.incarnation)
         if contact is None:
             return

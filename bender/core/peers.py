@@ -1,7 +1,7 @@
-"""Who has been heard, and when: every other incarnation that this node knows of.
+"""The peers: every other incarnation that this node knows, and when it was heard.
 
-A node is heard through its heartbeat counter, directly or relayed, and a counter comes with its age, so that news on
-its way round the cluster does not keep anybody alive. Times are this node's own; no other clock is ever looked at.
+A node is heard through its heartbeat counter, directly or relayed, and a counter comes with its age, so that relayed
+counters keep no node alive. Times are this node's own; no other clock is ever looked at.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ class Peer:
     """What this node knows of one other incarnation. All times are this node's.
 
     It has made `beats` heartbeats, the last of them at `heard_at`; `known_beats` and `known_at` are the same with those
-    that are not believed yet because their ledger is not here. News that was under way, or waited here while this node
-    was away, seems younger than it is, and never older: of several ages of one heartbeat the largest is right. After a
-    pause of this node's both times are taken to be `shift_s` later than they were.
+    that are not believed yet because their ledger is not here. A counter that was under way, or waited here while this
+    node was away, seems younger than it is, and never older: of several ages of one heartbeat the largest is right.
+    After a pause of this node both times are taken to be `shift_s` later than they were.
     `message_at` is when anything last came from it, `echoed` the time of the newest ask that it answered, `agreed` that
     of the newest ask since which all of its configuration has come, and `heads` are the versions that it has shown to
     have, by incarnation. `met_at` is when this node first learned of it.
 
-    `left`: it took its leave with its last heartbeat. It said so itself, and others pass that on. `replaced`: at
-    `replaced_at` another incarnation answered at its address. This is a conclusion of this node alone, which any sign
-    of life takes back.
+    `left`: its last heartbeat said that it stops; peers pass that on. `replaced`: at `replaced_at` another incarnation
+    answered at its address. This is a conclusion of this node alone, which any sign of life takes back.
     """
 
     __slots__ = (
@@ -94,7 +93,7 @@ class Peer:
 
 
 class Peers:
-    """All contacts, by incarnation."""
+    """All peers, by incarnation."""
 
     def __init__(self, address: str, timing: Timing) -> None:
         """`address` is this node's own."""
@@ -115,7 +114,7 @@ class Peers:
         return self._by_incarnation.get(incarnation)
 
     def meet(self, counter: Counter, now: float) -> None:
-        """Know of an incarnation from now on, unless the news is so old that it would be forgotten at once."""
+        """Add an incarnation, unless its counter is so old that it would be forgotten at once."""
         contact = self._by_incarnation.get(counter.incarnation)
         if contact is None:
             if counter.age_s >= self._timing.ledger_kept_s(counter.ttl_max_s):
@@ -132,10 +131,10 @@ class Peers:
             contact.known_at = min(contact.known_at, known_at)
 
     def dispensable(self, now: float) -> Peer | None:
-        """Return the contact that is missed least if it is forgotten early, None if all are needed.
+        """Return the peer that can best be forgotten early, None if all are needed.
 
-        It is one that never spoke to this node itself, or else one that is silent; of several, the one of which nothing
-        was heard for longest.
+        It is one that never sent anything to this node itself, or else a silent one; of several, the one that was heard
+        longest ago.
         """
         candidates = [contact for contact in self if contact.message_at == -inf or self.silent(contact, now)]
         return min(candidates, key=lambda contact: (contact.message_at > -inf, contact.known_at), default=None)
@@ -146,7 +145,7 @@ class Peers:
             other.heads.pop(contact.incarnation, None)
 
     def message_from(self, sender: Sender, now: float) -> Peer | None:
-        """Note that something came from `sender`; None where it is not known yet."""
+        """Note that something came from `sender`, and return that peer; None if it is not known yet."""
         contact = self._by_incarnation.get(sender.incarnation)
         if contact is not None:
             contact.message_at = now
@@ -170,7 +169,7 @@ class Peers:
                     contact.replace(since)
 
     def hear(self, counter: Counter, now: float) -> bool:
-        """Take in a counter of somebody known; whether its node counts for longer now."""
+        """Take in a counter of a known peer; return True if its claims count for longer now."""
         contact = self._by_incarnation[counter.incarnation]
         heard_at = now - counter.age_s
         if counter.beats == contact.beats:
@@ -188,7 +187,7 @@ class Peers:
         return anew
 
     def succeeded(self, contact: Peer) -> bool:
-        """Whether a contact is gone, and its address that of another incarnation now, maybe this one."""
+        """Whether a peer is gone and another incarnation, maybe this one, has its address."""
         others = (other for other in self if not other.gone)
         return contact.gone and (contact.address == self._address or contact.address in {o.address for o in others})
 
@@ -223,7 +222,7 @@ class Peers:
         return shared
 
     def _beside_each_other(self, key: Callable[[Peer], str], now: float) -> dict[str, list[Peer]]:
-        """Return the contacts that live at the same time, by what they have in common, also where one alone has it.
+        """Return the peers that live at the same time, by what they have in common; a group may be a single peer.
 
         Two incarnations that were heard a while after each became known live both: a restart looks different, because
         the earlier incarnation is not heard any more.
@@ -240,11 +239,11 @@ class Peers:
         return beside
 
     def silent(self, contact: Peer, now: float) -> bool:
-        """Whether nothing was heard of a node for so long that it is treated as away."""
+        """Whether a node has not been heard for 3·I, or is gone."""
         return contact.gone or now >= contact.heard_at + self._timing.silent_s
 
     def horizon_s(self, contact: Peer, now: float) -> float:
-        """Claims of a contact with a ttl up to this no longer count."""
+        """Return the largest ttl with which a peer's claims no longer count."""
         return now - contact.heard_at - self._timing.silent_s
 
     def counts(self, incarnation: int, ttl_s: float, now: float) -> bool:
@@ -253,7 +252,7 @@ class Peers:
         return contact is not None and ttl_s > self.horizon_s(contact, now)
 
     def counts_until(self, incarnation: int, ttl_s: float) -> float:
-        """Until when such a claim counts if its node is not heard any more."""
+        """Return until when such a claim counts if its node is not heard any more."""
         contact = self._by_incarnation.get(incarnation)
         return -inf if contact is None else contact.heard_at + ttl_s + self._timing.silent_s
 
@@ -263,20 +262,20 @@ class Peers:
         return contact is not None and not self.silent(contact, now)
 
     def awaited(self, now: float) -> list[Peer]:
-        """Those whose word is needed before this node may speak."""
+        """Return the peers that must answer before this node is ready."""
         return [contact for contact in self if self.lately_alive(contact, now)]
 
     def lately_alive(self, contact: Peer, now: float) -> bool:
-        """Whether a contact is not silent, or would not be if all that is said of it were believed already."""
+        """Whether a peer is not silent, or would not be if all its counters were believed already."""
         return not contact.gone and max(contact.known_at, contact.message_at) > now - self._timing.silent_s
 
     def asked(self, now: float) -> list[Peer]:
-        """Those whose word is needed before a claim lapses: anything came from them lately."""
+        """Return the peers that must answer before a claim lapses: anything came from them within 8·I."""
         since = now - self._timing.asked_s
         return [contact for contact in self if not contact.gone and max(contact.heard_at, contact.message_at) > since]
 
     def shift(self, gap_s: float) -> None:
-        """This node was away for `gap_s`: that it heard nobody meanwhile says nothing before they were asked."""
+        """Move the times of all peers by `gap_s`, for which this node was away, until they have been asked."""
         for contact in self:
             contact.shift_s += gap_s
             contact.heard_at += gap_s
@@ -284,13 +283,13 @@ class Peers:
             contact.message_at += gap_s
 
     def unshift(self, contact: Peer) -> None:
-        """Others were asked, or have said it: a contact was heard when it was heard."""
+        """Set the times of a peer back to what they were before a pause of this node."""
         contact.heard_at -= contact.shift_s
         contact.known_at -= contact.shift_s
         contact.shift_s = 0.0
 
     def forgettable(self, contact: Peer, ttl_max_s: float, now: float) -> bool:
-        """Whether a contact was not heard of for so long that nobody needs its ledger any more (rule 8)."""
+        """Whether a peer was heard so long ago that no node needs its ledger any more (rule 8)."""
         return now > contact.known_at + self._timing.ledger_kept_s(ttl_max_s)
 
 

@@ -28,9 +28,9 @@ Reason = Literal["registered", "expired", "deregistered", "check-failed", "node-
 
 # A Struct, like claims: a node that starts makes 100,000 at once.
 class ViewEvent(msgspec.Struct, frozen=True, gc=False):
-    """One change of what is shown. `body` is that of the claim or setting; of what went, as it was last.
+    """One change of what is shown. `body` is that of the claim or setting, the last one if it is gone.
 
-    `standing` is that of a registration.
+    `standing` is the status of a registration.
     """
 
     what: What
@@ -65,7 +65,7 @@ class View:
         self._groups: dict[str, Group] = {}
         self._apps: dict[str, _App] = {}
         self._settings: dict[str, ConfigSetting] = {}
-        # Of all registrations with another standing than the usual one; of those not shown, what an operator says.
+        # Every registration that is not simply up; of those not shown, the state that an operator set.
         self._standings: dict[str, RegistrationStatus] = {}
         # Roots of what was hidden as `node-lost`, to tell `restored` from `registered`.
         self._hidden: dict[str, Dot] = {}
@@ -82,33 +82,33 @@ class View:
         return events
 
     def claim(self, key: str) -> Claim | None:
-        """The claim that speaks for a registration that is shown."""
+        """Return the claim by which a registration is shown; None if it is not shown."""
         group = self._groups.get(_group(key))
         return group.get(key) if group else None
 
     def standing(self, key: str) -> RegistrationStatus:
-        """What is to be said of a registration beside its terms."""
+        """Return the state of a registration and whether it is suspect."""
         return self._standings.get(key, USUAL)
 
     def standings(self) -> dict[str, RegistrationStatus]:
-        """The standing at this moment of all registrations with another one than the usual, shown or not."""
+        """Return the present status of every registration that is not simply up, shown or not."""
         return self._standings.copy()
 
     def all_up(self, app: str, version: str) -> bool:
-        """Whether nothing that is shown of a version is said to be in another state."""
+        """Whether all members of a version that are shown are in state `up`."""
         groups = self.groups(app, version) if self._standings else []
         return not any(self.standing(key).state != UP for group in groups for key in group)
 
     def registration(self, claim: Claim) -> bytes:
-        """A registration that is shown, as clients see it now."""
+        """Return a registration that is shown, as clients see it now."""
         return registration(claim.key, claim.body, self.standing(claim.key))
 
     def hidden_root(self, key: str) -> Dot | None:
-        """The root of a registration that is hidden as `node-lost`."""
+        """Return the root of a registration that is hidden as `node-lost`; None if it is not hidden."""
         return self._hidden.get(key)
 
     def groups(self, app: str | None = None, version: str | None = None) -> list[Group]:
-        """What is shown of an app, of a version, or all, so that their keys follow each other in order."""
+        """Return the groups of an app, of a version, or all, in the order of their keys."""
         if app is None:
             names = [*self._groups] if version is None else [n for n in self._groups if n.endswith(f"/{version}")]
         elif app in self._apps:
@@ -119,34 +119,34 @@ class View:
         return [self._groups[name] for name in sorted(names, key=lambda name: f"{name}/")]
 
     def members(self, app: str) -> list[str]:
-        """The keys of all registrations of an app that are shown."""
+        """Return the keys of all registrations of an app that are shown."""
         return [key for group in self.groups(app) for key in group]
 
     def count_of(self, app: str | None = None, version: str | None = None) -> int:
-        """How many registrations are shown of an app, of a version, or at all."""
+        """Return the number of registrations that are shown, of an app, of a version, or in all."""
         if app is None and version is None:
             return self.count
         return sum(len(group) for group in self.groups(app, version))
 
     def stamp(self, app: str | None = None) -> int:
-        """A number that is another one after each change of what is shown, of an app or at all."""
+        """Return a number that differs after each change of what is shown, of an app or in all."""
         if app is None:
             return self._stamp
         return self._apps[app].stamp if app in self._apps else 0
 
     def shown(self) -> list[str]:
-        """The keys of all registrations that are shown."""
+        """Return the keys of all registrations that are shown."""
         return [key for group in self._groups.values() for key in group]
 
     def known(self) -> list[str]:
-        """The keys of all registrations that are shown or hidden."""
+        """Return the keys of all registrations that are shown or hidden."""
         return [*self.shown(), *self._hidden]
 
     def setting(self, key: str) -> ConfigSetting | None:
         return self._settings.get(key)
 
     def settings(self, kind: str) -> list[ConfigSetting]:
-        """The settings of a kind (`backend`, `frontend`) that are shown, in order of key."""
+        """Return the settings of a kind (`backend`, `frontend`) that are shown, in order of key."""
         return [self._settings[key] for key in sorted(self._settings) if key.startswith(kind + "/")]
 
     def show(
@@ -154,9 +154,9 @@ class View:
     ) -> None:
         """Show `winner` for a key, or nothing.
 
-        `entries` are the ends that are known of the key, and those of its claims that may still be renewed somewhere.
-        `lost` says that there are none only because nobody could be asked, and `suspect` that the winner, which was
-        shown before, is so although it does not count.
+        `entries` are the known ends of the key, and those of its claims that may still be renewed elsewhere. With
+        `lost` there are none only because no node could be asked; with `suspect` the winner, which was shown before,
+        stays shown although it does not count.
         """
         old = self.claim(key)
         if winner is None:
@@ -182,7 +182,7 @@ class View:
             self._tell("changed", key, winner.body, "node-lost" if suspect else "restored")
 
     def configure(self, key: str, setting: ConfigSetting | None) -> None:
-        """Show a setting, or none. An operator's word on a registration is shown with that."""
+        """Show a setting, or none. The state of a registration is shown with the registration."""
         of = registration_of(key)
         if of is not None:
             self._set_state(of, state_in(setting))
@@ -205,7 +205,7 @@ class View:
             self._tell("changed", key, claim.body, "configured")
 
     def _stand(self, key: str, state: State, *, suspect: bool) -> bool:
-        """Let a registration have this standing; whether it had another."""
+        """Set the status of a registration; return True if it had another."""
         before, standing = self.standing(key), status_of(state, suspect=suspect)
         if standing is before:
             return False
@@ -267,10 +267,10 @@ def _roots(entries: Iterable[Entry]) -> set[Dot]:
 
 
 def _reason_gone(old: Claim, entries: Iterable[Entry]) -> Reason:
-    """Why `old` no longer speaks: somebody ended it, its nodes are not heard, or nobody renewed it."""
+    """Return why `old` is no longer shown: it was ended, its nodes are not heard, or it was not renewed."""
     known = [*entries]
     ends = [entry for entry in known if isinstance(entry, End) and old.root in entry.roots]
-    if ends:  # of several, a request without a reason says more: somebody wanted it to be gone
+    if ends:  # of several, a request without a reason says more: a client or operator removed it
         return CHECK_FAILED if all(end.reason == CHECK_FAILED for end in ends) else "deregistered"
     ended = {root for entry in known if isinstance(entry, End) for root in entry.roots}
     return "node-lost" if _roots(known) - ended else "expired"

@@ -1,7 +1,7 @@
-"""What a node's log says of its cluster: a line for each change, and none for a renewal.
+"""The log lines about the cluster: one for each change, and none for a renewal.
 
-An operator must see at three in the morning whether this node was paused, since when it is ready, and which
-others it hears. What is over before this node knew of it is not worth a line.
+An operator must see from them whether this node was away, since when it is ready, and which peers it hears. A change
+that was over before this node knew of it gets no line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def shared_addresses(replica: Replica, now: float) -> dict[str, list[str]]:
 
 
 def shared(names: list[str]) -> str:
-    """Say which nodes share an address, and what to do."""
+    """Return which nodes share an address, and what to do."""
     return f"the nodes {' and '.join(names)} advertise it: give each its own with --advertise"
 
 
@@ -44,14 +44,14 @@ def shared_names(replica: Replica, now: float) -> dict[str, list[str]]:
 
 
 def same_name(addresses: list[str]) -> str:
-    """Say which nodes have the same name, and what to do."""
+    """Return which nodes have the same name, and what to do."""
     return f"the nodes at {' and '.join(addresses)} have the same name: give each its own with --name"
 
 
 def conflict_problems(conflicts: AddressConflicts) -> dict[str, str]:
-    """Return what `/status` says of registrations that have the same address: the conflicts that began first.
+    """Return the problems of `/status` about registrations with the same address: the conflicts that began first.
 
-    How many others there are is said in one line more.
+    One more line has the number of the others.
     """
     present = conflicts.present
     problems = {
@@ -65,7 +65,7 @@ def conflict_problems(conflicts: AddressConflicts) -> dict[str, str]:
 
 
 def _conflict(keys: Sequence[str]) -> str:
-    """Say which registrations have the same address, and what to do."""
+    """Return which registrations have the same address, and what to do."""
     named, more = keys[:CONFLICT_IDS_MAX], len(keys) - CONFLICT_IDS_MAX
     ids = f"{', '.join(named)} and {more} more" if more > 0 else f"{', '.join(named[:-1])} and {named[-1]}"
     return f"{ids} are all renewed with this address, where only one process can answer: stop renewing the wrong ones"

@@ -1,7 +1,7 @@
-"""Who has a change: the peers that have the ledger of this node, and the nodes and consumers that have applied it.
+"""How far a change has come: the peers with the ledger of this node, and the nodes and consumers that applied it.
 
-A node knows its own consumers alone, so it asks the others for theirs, and each answers when all of them have confirmed
-what the asker has done. Whoever turns out to be silent meanwhile is not waited for.
+A node knows only its own consumers, so it asks the others for theirs, and each answers when all of its consumers have
+confirmed the change. A node that turns out to be silent meanwhile is not waited for.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LATER_S_MAX = 1.0
 
 @frozen
 class ReachedPeers:
-    """The peers that have it, and those that did not say so; `unanswered` are configured ones that were never found."""
+    """The peers that have a version, and those that did not confirm it; `unanswered` are seeds never found."""
 
     having: tuple[Peer, ...]
     lacking: tuple[Peer, ...]
@@ -66,7 +66,7 @@ class LedgerPropagation:
         self._expecting: list[tuple[int, int, Deferred[None]]] = []
 
     async def until_reached(self, version: int, within_s: float) -> ReachedPeers:
-        """Wait until all peers have this node's ledger up to `version`, but for those that are silent."""
+        """Wait until all peers that are not silent have this node's ledger up to `version`."""
         if self._reached() < version and within_s > 0:
             waiting: Deferred[None] = Deferred()
             heappush(self._waiting, (version, next(self._numbers), waiting))
@@ -74,7 +74,7 @@ class LedgerPropagation:
         return self._split(version)
 
     async def until_here(self, incarnation: int, version: int, within_s: float) -> bool:
-        """Wait until this node shows what the ledger of another one was at `version`; whether it does."""
+        """Wait until this node shows another node's ledger at `version`; return True if it does."""
         if not self._is_here(incarnation, version) and within_s > 0:
             waiting: Deferred[None] = Deferred()
             self._expecting.append((incarnation, version, waiting))
@@ -103,7 +103,7 @@ class LedgerPropagation:
             _wake(heappop(self._waiting)[2])
 
     def end(self) -> None:
-        """Let nobody wait any longer, for this node stops."""
+        """End all waiting, because this node stops."""
         for _, _, waiting in (*self._waiting, *self._expecting):
             _wake(waiting)
         self._waiting, self._expecting = [], []
@@ -112,7 +112,7 @@ class LedgerPropagation:
         return self._replica.ready and self._replica.shows(incarnation, version)
 
     def _reached(self) -> float:
-        """The version up to which all peers have this node's ledger that are heard."""
+        """Return the version up to which all peers that are heard have this node's ledger."""
         return self._replica.reached(self._monotonic())
 
     def _split(self, version: int) -> ReachedPeers:
@@ -128,7 +128,7 @@ def _wake(waiting: Deferred[None]) -> None:
 
 @frozen
 class AppliedBy:
-    """Who has applied a change: nodes, this one first, and consumers; and who did not say so, all by name.
+    """The nodes, this one first, and consumers that applied a change, and those that did not confirm it, by name.
 
     Nodes of the same name have their address after it, and consumers their instance, in parentheses. A peer that was
     configured and never found has no name, but is missing under its address.
@@ -152,7 +152,7 @@ _Asking = Deferred[list[_Found] | None]
 
 
 class ChangePropagation:
-    """Finds out for one node."""
+    """Finds out, for one node, which nodes and consumers have applied its changes."""
 
     _log = Logger()
 
@@ -177,7 +177,7 @@ class ChangePropagation:
         self._looking: Deferred[None] | None = None
 
     async def until_applied(self, ask: Ask, key: str, within_s: float) -> AppliedBy:
-        """Wait until all have what was done to a key here before, so many seconds at most, but for who is silent."""
+        """Wait for `within_s` at most until all that are not silent have applied what was done to a key here."""
         replica = self._replica
         version = replica.version
         awaited = Awaited(key, replica.identity.incarnation, version, within_s)
@@ -202,7 +202,7 @@ class ChangePropagation:
         )
 
     async def consumers(self, ask: Ask) -> list[ConsumerState]:
-        """The consumers of all nodes that answer, in order of name."""
+        """Return the consumers of all nodes that answer, in order of name."""
         own, asking = self._begun(self.awaited(Awaited())), self._ask(ask, Awaited())
         try:
             found, _ = await _gathered(own, asking)
@@ -246,14 +246,14 @@ class ChangePropagation:
         self._looking = None
 
     async def awaited(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
-        """This node's consumers, when they have confirmed what is awaited, or as soon as its time is over."""
+        """Return this node's consumers, once they have confirmed what is awaited or its time is over."""
         until = self._monotonic() + awaited.within_s
         await self._spreading.until_here(awaited.incarnation, awaited.version, awaited.within_s)
         left_s = max(0.0, until - self._monotonic())
         return await self._consumers.until_applied(awaited.key, self._journal.number, left_s)
 
     def _ask(self, ask: Ask, awaited: Awaited) -> dict[Peer, _Asking]:
-        """Ask those that are heard. An address that never answered is not tried: of a peer there nothing is known."""
+        """Ask the peers that are heard. An address that never answered is not tried: its peer is unknown."""
         now, replica, contacts = self._monotonic(), self._replica, self._replica.contacts
         heard = (contact for contact in contacts if not contacts.silent(contact, now))
         return {
@@ -264,14 +264,14 @@ class ChangePropagation:
         }
 
     def _begun(self, asking: Coroutine[Any, Any, tuple[ConsumerState, ...] | None]) -> _Asking:
-        """What this comes to; None once it is cancelled."""
+        """Return the result of a question; None once it is cancelled."""
 
         async def unless_cancelled() -> list[_Found] | None:
             try:
                 consumers = await asking
             except CancelledError:
                 return None
-            # No clock is compared: how long ago something was is told, and counted on here.
+            # No clocks are compared: ages are sent, and counted from here on.
             now = self._monotonic()
             return (
                 None if consumers is None else [_Found(each, now - each.age_s, now - each.idle_s) for each in consumers]
@@ -299,7 +299,7 @@ def shared_by(consumers: Iterable[ConsumerState]) -> dict[str, list[str]]:
 
 
 async def _gathered(own: _Asking, asking: Mapping[Peer, _Asking]) -> tuple[list[_Found], list[Peer]]:
-    """The consumers of all who have said which they have, and the nodes that did not."""
+    """Return the consumers of all nodes that answered, and the peers that did not."""
     known = [*(await own or ())]
     untold = []
     for contact, answer in asking.items():
@@ -310,7 +310,7 @@ async def _gathered(own: _Asking, asking: Mapping[Peer, _Asking]) -> tuple[list[
 
 
 def _together(found: Iterable[_Found]) -> list[_Found]:
-    """Those of several nodes, in order of name, without those that ended and are there again.
+    """Return the consumers of several nodes in order of name, without those that ended and were started again.
 
     A consumer that went from one node to another is where it is now. One that ended was succeeded by another instance
     of its name that began after its last sign of life: the program was started again. Where it lived beside that one,
