@@ -9,7 +9,7 @@ from bender.client import Consumer
 from bender.core.consumers import digest_of
 from bender.deploy import DeployPlan
 from tests.client.cluster import THREE
-from tests.deploy.test_deploy import DeployCase, consumer
+from tests.deploy.deploy_case import DeployCase, consumer
 
 
 class Drivers(DeployCase):

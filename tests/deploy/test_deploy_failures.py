@@ -1,0 +1,306 @@
+"""Deploys that roll back, or lose nodes, load balancers or their operator on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+
+from bender.client import NotFound, Unavailable
+from bender.deploy import DeployPlan
+from bender.deploy.analysis import RequestCount
+from bender.deploy.backend_update import UNANSWERED_S_MAX
+from tests.client.cluster import ALL, ONE, TWO
+from tests.deploy.deploy_case import OLD, STEPS, DeployCase
+
+
+class Worse(DeployCase):
+    """It goes back by itself."""
+
+    def test_members_lost(self) -> None:
+        """As soon as there are fewer than at the beginning, whatever was wanted."""
+        self.begin(DeployPlan("shop", "2", steps=(5, 25, 100), every_s=10, members_min=1))
+        self.network.pass_time(12)
+        self.assertEqual(self.shop, {"version": "1", "2": 25})
+        self.lose("2", 1)
+        self.assertEqual(self.failed(1), "web 2 has 2 members left of 3: backend/shop is back at web 1")
+        self.assertEqual(self.shop, {"version": "1"})
+        self.assertNotIn("keeps 25", self.told.lines)
+
+    def test_members_lost_after_the_switch(self) -> None:
+        """It goes back to what it found, another's canary included."""
+        self.set(canary={"version": "3", "percent": 5})
+        self.begin(DeployPlan("shop", "2"))
+        self.network.pass_time(2)
+        self.lose("2", 1)
+        self.assertIn("is back at web 1", self.failed(1))
+        self.assertEqual(self.shop, {"version": "1", "3": 5})
+
+    def test_members_that_came_meanwhile(self) -> None:
+        """They are not needed."""
+        self.begin()
+        self.register("2", 4)
+        self.network.pass_time(5)
+        self.lose("2", 4)
+        self.assertTrue(self.outcome(20).done)
+
+    def test_gone_on_with(self) -> None:
+        """It does not go back to an earlier share."""
+        self.set(canary={"version": "2", "percent": 5})
+        self.begin()
+        self.lose("2", 1)
+        self.failed(1)
+        self.assertEqual(self.shop, {"version": "1"})
+
+    def test_errors(self) -> None:
+        """When more requests fail than of the other version since the step began."""
+        self.edge.counts = {"1": RequestCount(10_000, 100), "2": RequestCount(0, 0)}
+        self.begin()
+        self.assertNotIn("watches the members alone", " ".join(self.told.lines))
+        self.network.pass_time(2)
+        self.edge.counts = {"1": RequestCount(12_000, 120), "2": RequestCount(100, 3)}
+        self.network.pass_time(2)
+        self.assertEqual(self.shop, {"version": "1", "2": 5})
+        self.edge.counts = {"1": RequestCount(12_000, 120), "2": RequestCount(100, 4)}
+        said = "web 2 fails in 4.0 % of its requests, against 1.0 %: backend/shop is back at web 1"
+        self.assertEqual(self.failed(1), said)
+        self.assertEqual(self.shop, {"version": "1"})
+
+    def test_errors_of_an_earlier_step(self) -> None:
+        """Each step is looked at for itself."""
+        self.edge.counts = {"1": RequestCount(10_000, 0), "2": RequestCount(0, 0)}
+        self.begin()
+        self.network.pass_time(9)
+        self.edge.counts = {"1": RequestCount(12_000, 0), "2": RequestCount(99, 40)}
+        self.network.pass_time(2)
+        self.edge.counts = {"1": RequestCount(14_000, 0), "2": RequestCount(199, 40)}
+        self.network.pass_time(2)
+        self.assertEqual(self.shop, {"version": "1", "2": 25})
+
+    def test_members_that_cannot_be_reached(self) -> None:
+        """By the load balancer, though they are registered."""
+        self.edge.counts = {}
+        self.begin()
+        self.edge.down = [f"registration/web/2/10.0.0.9/{port}" for port in (1, 2)] + ["registration/web/1/10.0.0.9/1"]
+        self.assertIn("of which 2 cannot be reached: backend/shop is back", self.failed(1))
+
+    def test_nobody_to_go_back_to(self) -> None:
+        """Then it stays where it is, for it would be worse still; fixed servers are somebody."""
+        self.begin(DeployPlan("shop", "2"))
+        for port in (1, 2):
+            self.lose("1", port)
+        self.lose("2", 1)
+        said = self.failed(1)
+        self.assertIn("has 2 members left of 3, but the version before has no members to go back to", said)
+        self.assertIn("bender backend set shop --version 1 goes back", said)
+        self.assertEqual(self.shop, {"version": "2"})
+        self.set(version="1", servers=["10.0.0.9:5"])
+        self.begin(DeployPlan("shop", "2"))
+        self.lose("2", 2)
+        self.assertIn("is back at web 1", self.failed(1))
+
+
+class Others(DeployCase):
+    """Somebody else who changes the backend meanwhile: that is not touched."""
+
+    def test_a_change(self) -> None:
+        """Of whatever there is."""
+        changes: list[tuple[dict[str, Any], str, str, str]] = [
+            ({"balance": "source"}, "balance source", "web 1 with 5 % of the traffic at 2", "canary=null"),
+            ({"version": "3"}, "version 1 → 3", "web 3 with 5 % of the traffic at 2", "--version 1 canary=null"),
+            ({"canary": {"version": "2", "percent": 7}}, "canary 5 % → 7 % of 2", "web 1 with 7 % of the traffic at 2",
+             "canary=null"),
+        ]  # fmt: skip
+        for change, words, serves, back in changes:
+            self.set(version="1", canary=None, balance=None)
+            self.begin()
+            self.network.pass_time(3)
+            self.set(**change)
+            before = self.settings
+            said = (
+                f"backend/shop was changed by somebody else (10.0.0.9): {words}; the deploy stops and changes "
+                f"nothing more: {serves} serves now; bender backend set shop {back} restores what served before the "
+                "deploy"
+            )
+            self.assertEqual(self.failed(1), said)
+            self.assertEqual(self.settings, before)
+
+    def test_a_rollback(self) -> None:
+        """That too is somebody's will."""
+        self.begin(DeployPlan("shop", "2"))
+        self.network.pass_time(2)
+        self.result(self.client(ONE).roll_back_backend("shop"))
+        said = self.failed(1)
+        self.assertIn("was changed by somebody else", said)
+        self.assertIn("version 2 → 1; the deploy stops and changes nothing more: web 1 serves now, as before", said)
+        self.assertEqual(self.shop, {"version": "1"})
+
+    def test_a_removal(self) -> None:
+        """It is not made anew."""
+        self.begin()
+        self.result(self.client(TWO).remove_backend("shop"))
+        said = self.failed(1)
+        self.assertIn("was removed by somebody else (10.0.0.9): the deploy stops", said)
+        again = 'bender backend set shop --app web --version 1 \'meta={"note":"x"}\' creates it again'
+        self.assertIn(again, said)
+        self.failure(self.client(ONE).backend("shop"), NotFound)
+
+    def test_one_who_is_faster(self) -> None:
+        """Between the last look and a step, or the way back."""
+        for lost in (False, True):
+            self.set(version="1", canary=None)
+            client = self.wayward()
+            self.begin(STEPS, client)
+            client.on_change = self.change
+            if lost:
+                self.lose("2", 1)
+            said = self.failed(11)
+            self.assertIn("was changed by somebody else (me): version 1 → 7", said)
+            self.assertEqual("has 2 members left of 3, but" in said, lost)
+            self.assertEqual(self.shop, {"version": "7"})
+
+    def change(self, _change: bytes) -> None:
+        self.node(ONE).configure("backend/shop", OLD.replace(b'"1"', b'"7"'), "me")
+
+
+class Nodes(DeployCase):
+    """Nodes that go away."""
+
+    def test_the_one_that_was_asked(self) -> None:
+        """The next one is asked, and each step is done once."""
+        self.begin()
+        self.network.pass_time(5)
+        self.machines[ONE].kill()
+        self.network.pass_time(8)
+        self.machines[TWO].leave()
+        self.assertTrue(self.outcome(20).done)
+        self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
+
+    def test_an_answer_that_is_lost(self) -> None:
+        """What was done is not done again, nor taken for somebody else's."""
+        client = self.wayward()
+        client.losing = 1
+        self.begin(STEPS, client)
+        self.assertEqual(self.shop, {"version": "1", "2": 5})
+        self.network.pass_time(9)
+        client.losing = 2
+        self.assertTrue(self.outcome(20).done)
+        self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
+
+    def test_a_node_that_knows_less(self) -> None:
+        """One that has not heard of the last step yet is given time."""
+        client = self.wayward()
+        self.begin(STEPS, client)
+        client.shows = {f"{TWO}:1729": OLD}
+        self.machines[ONE].kill()
+        self.network.pass_time(3)
+        self.assertNoResult(self.doing)
+        client.shows = {}
+        self.assertTrue(self.outcome(30).done)
+
+    def test_a_node_that_never_learns(self) -> None:
+        """It knows better."""
+        client = self.wayward()
+        self.begin(STEPS, client)
+        client.shows = {f"{TWO}:1729": OLD}
+        self.machines[ONE].kill()
+        self.assertIn("was changed by somebody else", self.failed(7))
+
+    def test_all_of_them_for_a_while(self) -> None:
+        """It goes on trying, and then goes on."""
+        self.begin()
+        self.network.pass_time(3)
+        doors = {(host, 1729): self.network.listening.pop((host, 1729)) for host in ALL}
+        for end in self.network.server_ends:
+            if end.hostAddress.port == 1729:
+                end.abortConnection()
+        self.network.pass_time(10)
+        self.assertEqual(len([line for line in self.told.lines if "retrying" in line]), 1)
+        self.network.listening.update(doors)
+        self.assertTrue(self.outcome(40).done)
+        self.assertEqual(self.settings, 4)
+
+    def test_all_of_them(self) -> None:
+        """It stops, and says how the backend is left."""
+        self.begin()
+        self.network.pass_time(3)
+        for host in ALL:
+            self.machines[host].kill()
+        said = self.failed(UNANSWERED_S_MAX + 5)
+        self.assertIn("does not answer", said)
+        self.assertIn("backend/shop is left with web 1 with 5 % of the traffic at 2; the same command continues", said)
+
+    def test_all_of_them_when_it_is_worse(self) -> None:
+        """Both are said."""
+        client = self.wayward()
+        self.begin(STEPS, client)
+        self.lose("2", 1)
+        client.on_change = lambda _change: self.network.cut.update(ALL)
+        said = self.failed(UNANSWERED_S_MAX + 20)
+        self.assertIn("has 2 members left of 3, but", said)
+        self.assertIn("does not answer", said)
+        self.assertIn("may have been made", said)
+
+    def test_none_from_the_beginning(self) -> None:
+        """It is not begun."""
+        for host in ALL:
+            self.machines[host].kill()
+        self.begin()
+        self.failureResultOf(self.doing, Unavailable)
+
+    def test_others_are_learned(self) -> None:
+        """To be told of one node is enough."""
+        self.begin(client=self.client(ONE))
+        self.network.pass_time(3)
+        self.machines[ONE].kill()
+        self.assertTrue(self.outcome(30).done)
+
+
+class NotAllowed(DeployCase):
+    def test_a_step_that_is_refused(self) -> None:
+        """It stops, and says how the backend is left."""
+        client = self.wayward()
+        self.begin(STEPS, client)
+        client.refusing = True
+        self.assertIn("not you: backend/shop is left with web 1 with 5 % of the traffic at 2; the", self.failed(10))
+
+
+class Stopped(DeployCase):
+    """By Ctrl-C: the backend is left as it is, and how is said."""
+
+    def stopped(self) -> str:
+        self.doing.cancel()
+        self.failureResultOf(self.doing, CancelledError)
+        return self.deploy.whereabouts()
+
+    def test_before_anything_was_changed(self) -> None:
+        """There is nothing to do about it."""
+        self.machines[ONE].kill()
+        self.network.cut = {TWO}
+        self.begin()
+        self.assertEqual(self.stopped(), "backend/shop is unchanged")
+
+    def test_in_a_step(self) -> None:
+        """How to go on, and how to go back."""
+        self.begin()
+        self.assertEqual(
+            self.stopped(),
+            "backend/shop is left with web 1 with 5 % of the traffic at 2; the same command continues, and "
+            "bender backend set shop canary=null goes back",
+        )
+        self.assertEqual(self.shop, {"version": "1", "2": 5})
+
+    def test_after_the_switch(self) -> None:
+        """How to go back, to another's canary too."""
+        self.set(canary={"version": "3", "percent": 5})
+        self.begin(DeployPlan("shop", "2"))
+        command = """bender backend set shop --version 1 'canary={"version":"3","percent":5}' goes back"""
+        self.assertEqual(self.stopped(), f"backend/shop is left with web 2; {command}")
+
+    def test_in_the_midst_of_a_change(self) -> None:
+        """It is not known whether that was done."""
+        client = self.wayward()
+        client.hanging = True
+        self.begin(STEPS, client)
+        said = "a change of backend/shop may have been made: see bender backend history shop"
+        self.assertEqual(self.stopped(), said)
