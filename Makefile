@@ -60,8 +60,7 @@ dist: .venv/ready-dev
 	@ls -l dist
 
 # Tests that run the core. Seeds and mutations would take seven minutes more, and cover no other lines.
-COVERING := tests.core tests.api tests.exchange tests.exchange.test_wire tests.node.test_node \
-	tests.simulation.test_scenarios
+COVERING := tests.core tests.api tests.exchange tests.node tests.simulation.test_scenarios
 
 coverage: .venv/ready-dev
 	$(BIN)/coverage run -m twisted.trial $(COVERING)
