@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender import __version__
 from bender.api.responses import QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.routes import ROUTES
-from bender.core import connections, diagnosis, hosts, model, routing
+from bender.core import connection_settings, diagnosis, hosts, model, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node.counters import Counters
 from bender.node.node import EVENTS_TOLD_MAX
@@ -102,10 +102,10 @@ class Words(SynchronousTestCase):
         self.assertEqual(SCHEMAS["Health"]["properties"]["interval"]["maximum"], routing.HEALTH_INTERVAL_S_MAX)
         self.assertEqual(SCHEMAS["HeaderValue"]["maxLength"], routing.TEXT_CHARACTERS_MAX)
         self.assertEqual(frontend["rules"]["maxItems"], routing.RULES_MAX)
-        self.assertEqual(SCHEMAS["Timeout"]["maximum"], connections.TIMEOUT_S_MAX)
-        self.assertEqual(SCHEMAS["Maxconn"]["maximum"], connections.MAXCONN_MAX)
-        self.assertEqual((*frontend["timeouts"]["properties"],), connections.FRONTEND_TIMEOUTS)
-        self.assertEqual((*backend["timeouts"]["properties"],), connections.BACKEND_TIMEOUTS)
+        self.assertEqual(SCHEMAS["Timeout"]["maximum"], connection_settings.TIMEOUT_S_MAX)
+        self.assertEqual(SCHEMAS["Maxconn"]["maximum"], connection_settings.MAXCONN_MAX)
+        self.assertEqual((*frontend["timeouts"]["properties"],), connection_settings.FRONTEND_TIMEOUTS)
+        self.assertEqual((*backend["timeouts"]["properties"],), connection_settings.BACKEND_TIMEOUTS)
         self.assertLess(routing.FRONTEND.checks.keys(), frontend.keys())
         self.assertLess(routing.BACKEND.checks.keys(), backend.keys())
         self.assertEqual(frontend["mode"]["enum"], [*routing.MODES, None])

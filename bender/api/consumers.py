@@ -8,7 +8,7 @@ from typing import Any
 from bender.api.responses import ApiRequest, ApiResponse, array_response, encode, json_response
 from bender.core.consumers import ConsumerState, parse_confirmation, same_name
 from bender.core.model import parse_name
-from bender.node.consumer_table import Origin
+from bender.node.consumer_limits import Origin
 from bender.node.node import Node
 from bender.node.propagation import shared_by
 

@@ -1,6 +1,6 @@
 """`GET /events`: the events of a node as server-sent events, or one answer at a time as a long poll.
 
-Which events these are, and in what order, is decided in `bender.node.subscription`; here they only take the form of
+Which events these are, and in what order, is decided in `bender.node.event_selection`; here they only take the form of
 HTTP.
 """
 
@@ -19,11 +19,11 @@ from bender.api.server import HttpRequest
 from bender.core.invalid import Invalid
 from bender.net.eager_write import limit_unsent
 from bender.net.fair_turns import Turns
-from bender.node.consumer_table import origin_of
-from bender.node.event_stream import PIECE_BYTES, EventStream
+from bender.node.consumer_limits import origin_of
+from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Entry
 from bender.node.node import Node
-from bender.node.subscription import Selection, Subscription
+from bender.node.watcher_stream import PIECE_BYTES, EventStream
 
 #: The first bytes of server-sent events, of which no event comes.
 CONNECTED = b": connected\n\n"

@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from bender.api.impact import impact_at, refusal_for, warning_headers
+from bender.api.change_safety import impact_at, refusal_for, warning_headers
 from bender.api.repeated import RepeatedRequest
 from bender.api.responses import (
     JSON,

@@ -6,7 +6,7 @@ import msgspec
 
 from bender.core import model
 from bender.core.model import RegistrationRequest
-from bender.core.status import USUAL, RegistrationStatus
+from bender.core.registration_status import USUAL, RegistrationStatus
 from bender.node.node import Node
 
 

@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, quote
 import msgspec
 
 from bender.api.repeated import RepeatedRequest
+from bender.core.did_you_mean import nearest_name
 from bender.core.invalid import Invalid
 from bender.core.model import TooLarge, shown_name
-from bender.core.spelling import nearest_name
 from bender.node.listings import Listing, LongListing
 from bender.node.node import Full, InstanceReplaced, Node, NotReady
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from attrs import Factory, field, frozen
 
 from bender import __version__
-from bender.api import configuration, consumers, guard, registrations
+from bender.api import backends, consumers, node_loss_guard, registrations
 from bender.api.responses import (
     BODY_BYTES_MAX,
     META_KEY,
@@ -143,35 +143,35 @@ ROUTES = (
     Route("/renewals", {"POST": registrations.renew_all}, hot=True, body_bytes_max=RENEWALS_BYTES_MAX),
     Route(
         "/backends",
-        {"GET": configuration.all_of(BACKEND), "POST": configuration.create(BACKEND)},
+        {"GET": backends.all_of(BACKEND), "POST": backends.create(BACKEND)},
         query={"POST": _FORCE},
     ),
     Route(
         "/backends/<name>",
-        {"GET": configuration.one(BACKEND), "PUT": configuration.put(BACKEND), "DELETE": configuration.remove(BACKEND)},
+        {"GET": backends.one(BACKEND), "PUT": backends.put(BACKEND), "DELETE": backends.remove(BACKEND)},
         query={"PUT": _FORCE, "DELETE": _FORCE},
     ),
-    Route("/backends/<name>/history", {"GET": configuration.history(BACKEND)}),
-    Route("/backends/<name>/rollback", {"POST": configuration.roll_back(BACKEND)}, query={"POST": _FORCE}),
-    Route("/backends/<name>/members", {"GET": configuration.members}),
+    Route("/backends/<name>/history", {"GET": backends.history(BACKEND)}),
+    Route("/backends/<name>/rollback", {"POST": backends.roll_back(BACKEND)}, query={"POST": _FORCE}),
+    Route("/backends/<name>/members", {"GET": backends.members}),
     Route(
         "/frontends",
-        {"GET": configuration.all_of(FRONTEND), "POST": configuration.create(FRONTEND)},
+        {"GET": backends.all_of(FRONTEND), "POST": backends.create(FRONTEND)},
         query={"POST": _FORCE},
     ),
     Route(
         "/frontends/<name>",
         {
-            "GET": configuration.one(FRONTEND),
-            "PUT": configuration.put(FRONTEND),
-            "DELETE": configuration.remove(FRONTEND),
+            "GET": backends.one(FRONTEND),
+            "PUT": backends.put(FRONTEND),
+            "DELETE": backends.remove(FRONTEND),
         },
         query={"PUT": _FORCE, "DELETE": _FORCE},
     ),
-    Route("/frontends/<name>/history", {"GET": configuration.history(FRONTEND)}),
-    Route("/frontends/<name>/rollback", {"POST": configuration.roll_back(FRONTEND)}, query={"POST": _FORCE}),
-    Route("/guard", {"GET": guard.guarded}),
-    Route("/guard/<app>", {"GET": guard.guarded_app, "DELETE": guard.end}),
+    Route("/frontends/<name>/history", {"GET": backends.history(FRONTEND)}),
+    Route("/frontends/<name>/rollback", {"POST": backends.roll_back(FRONTEND)}, query={"POST": _FORCE}),
+    Route("/guard", {"GET": node_loss_guard.guarded}),
+    Route("/guard/<app>", {"GET": node_loss_guard.guarded_app, "DELETE": node_loss_guard.end}),
     Route("/events", {"GET": _streamed}, streams=True),
     Route("/consumers", {"GET": consumers.list_consumers}),
     Route("/consumers/<name>", {"PUT": consumers.confirm}),

@@ -9,8 +9,8 @@ from bender.cli.session import Session
 from bender.client import Backend, BenderError, Consumer, Frontend
 from bender.client.drivers import APPLIED_S_MAX, unable, until_applied
 from bender.client.objects import current
+from bender.core.change_description import differences
 from bender.core.consumers import digest_of
-from bender.core.difference import differences
 
 
 def settings_of(found: Backend | Frontend | None) -> dict[str, Any] | None:
@@ -45,7 +45,7 @@ async def last_member(session: Session, id_: str) -> str | None:
     It is judged as a node judges a drain. Nodes themselves let it end: a program that stops deregisters what it serves.
     """
     from bender.declared.apply import rehearse  # noqa: PLC0415 - what sets something does without
-    from bender.declared.diff import ConfigChange, Contents  # noqa: PLC0415
+    from bender.declared.config_diff import ConfigChange, Contents  # noqa: PLC0415
     from bender.declared.document import DeclaredState, declared_fields  # noqa: PLC0415
 
     backends = {each.name: declared_fields(each.settings) for each in await session.client.backends()}

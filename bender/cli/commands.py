@@ -31,11 +31,9 @@ COMMANDS: Mapping[str, Lazy] = {
         "Stop new requests to an instance, whatever its health, also after it restarts.",
     ),
     "up": Lazy("bender.cli.registrations:up", "Remove the state that `bender drain` set on an instance."),
-    "backend": Lazy(
-        "bender.cli.configuration:backend", "Set, list and remove backends: which version of an app serves."
-    ),
+    "backend": Lazy("bender.cli.backends:backend", "Set, list and remove backends: which version of an app serves."),
     "frontend": Lazy(
-        "bender.cli.configuration:frontend",
+        "bender.cli.backends:frontend",
         "Set, list and remove frontends: where clients connect, and the backend behind.",
     ),
     "deploy": Lazy(
@@ -43,7 +41,7 @@ COMMANDS: Mapping[str, Lazy] = {
         "Switch a backend to a version, at once or in steps, and roll back if it performs worse.",
     ),
     "rollback": Lazy(
-        "bender.cli.configuration:rollback",
+        "bender.cli.backends:rollback",
         "Restore the previous setting of a backend; a second rollback undoes the first.",
     ),
     "export": Lazy(
@@ -55,7 +53,7 @@ COMMANDS: Mapping[str, Lazy] = {
     ),
     "check": Lazy("bender.cli.declared:check", "Check a FILE for `bender apply`, without asking a node."),
     "guard": Lazy(
-        "bender.cli.guard:guard",
+        "bender.cli.node_loss_guard:guard",
         "List and end guards: members that nodes keep listed because most of their app is lost.",
     ),
     "status": Lazy(

@@ -18,7 +18,7 @@ from bender.cli.session import Session, asking, wall_ms
 from bender.client import BenderError
 from bender.client.objects import current
 from bender.declared.apply import Applier, Interrupted, rehearse
-from bender.declared.diff import ChangeSet, ConfigChange, Contents, change_set, exported
+from bender.declared.config_diff import ChangeSet, ConfigChange, Contents, change_set, exported
 from bender.declared.document import Document
 from bender.declared.parser import ParsedFile, Problem, read
 from bender.declared.preflight import PreflightProblem

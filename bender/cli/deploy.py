@@ -8,9 +8,9 @@ import click
 import msgspec
 from twisted.internet.defer import CancelledError
 
-from bender.cli import suggestions
+from bender.cli import completion_values
+from bender.cli.backends import name_argument
 from bender.cli.click_base import NOT_DONE, BenderCommand
-from bender.cli.configuration import name_argument
 from bender.cli.output import Output, without_point
 from bender.cli.params import Duration, Name, Steps
 from bender.cli.session import Session, following, wall_ms
@@ -35,7 +35,7 @@ up_to_a_day = Duration("0s", "24h")
     """,
 )
 @name_argument("backend")
-@click.argument("version", type=Name(), shell_complete=suggestions.versions, help="The version to deploy.")
+@click.argument("version", type=Name(), shell_complete=completion_values.versions, help="The version to deploy.")
 @click.option("--min-members", type=click.IntRange(0), metavar="NUMBER",
               help="How many members the version must have; one by default.",
 )  # fmt: skip

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bender.cli.styled_text import Styled, joined, plain_table, styled, styles_of
-from bender.core.force import FORCE_HERE, FORCE_IN_API
+from bender.core.force_option import FORCE_HERE, FORCE_IN_API
 from bender.net.escaping import escaped_json
 
 if TYPE_CHECKING:

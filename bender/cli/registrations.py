@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from bender.cli import suggestions
+from bender.cli import completion_values
 from bender.cli.click_base import NOT_DONE, BenderCommand
 from bender.cli.columns import ACCOUNTS, EVENTS, INSTANCES, LAST_EVENTS
 from bender.cli.output import ago, clock, compact, lasted
@@ -20,23 +20,25 @@ from bender.client import Applied, BenderError, Event, NotFound, Registration, W
 from bender.client.client import LIST_BYTES_MAX
 from bender.client.paths import explain_path, forced, list_path, path_of
 from bender.client.responses import Diagnosis, Explanation, PeerClaim, Serves, read_nothing, reader
-from bender.core.difference import differences
-from bender.core.force import FORCE_HERE
-from bender.core.status import UP
+from bender.core.change_description import differences
+from bender.core.force_option import FORCE_HERE
+from bender.core.registration_status import UP
 
 _T = TypeVar("_T")
 
 _ID_HELP = "The instance: its id, or the four parts of the id as separate arguments."
 
-id_argument = click.argument("id", nargs=-1, required=True, metavar=ID, shell_complete=suggestions.ids, help=_ID_HELP)
+id_argument = click.argument(
+    "id", nargs=-1, required=True, metavar=ID, shell_complete=completion_values.ids, help=_ID_HELP
+)
 app_argument = click.argument(
-    "app", required=False, type=Name(), shell_complete=suggestions.apps, help="The app; all apps by default."
+    "app", required=False, type=Name(), shell_complete=completion_values.apps, help="The app; all apps by default."
 )
 version_argument = click.argument(
     "version",
     required=False,
     type=Name(),
-    shell_complete=suggestions.versions,
+    shell_complete=completion_values.versions,
     help="The version of the app; all versions by default.",
 )
 
@@ -262,11 +264,11 @@ def _show_events(session: Session, nodes: Sequence[Diagnosis]) -> None:
     "id",
     nargs=-1,
     metavar=f"[{ID}]",
-    shell_complete=suggestions.ids,
+    shell_complete=completion_values.ids,
     help=_ID_HELP,
 )
-@click.option("--app", shell_complete=suggestions.apps, help="The app of the instance, if its id is not given.")
-@click.option("--version", shell_complete=suggestions.versions, help="The version of the app.")
+@click.option("--app", shell_complete=completion_values.apps, help="The app of the instance, if its id is not given.")
+@click.option("--version", shell_complete=completion_values.versions, help="The version of the app.")
 @click.option("--host", metavar="ADDRESS", help="The address or hostname of the instance.")
 @click.option("--port", metavar="NUMBER", help="The port of the instance.")
 @click.option("--ttl", type=Duration(), metavar="DURATION", help="How long the registration lasts without renewal.")

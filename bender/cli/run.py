@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
-from bender.cli import suggestions
+from bender.cli import completion_values
 from bender.cli.click_base import BenderCommand as Documented
 from bender.cli.output import json_for
 from bender.cli.params import Duration, Pair, fields
@@ -62,8 +62,8 @@ class TypedDuration(Duration):
     bender run --app web --version 1.2.0 --port 8080 --check /health --drain 3 -- ./serve --port 8080
     """,
 )
-@click.option("--app", required=True, shell_complete=suggestions.apps, help="The app of the instance.")
-@click.option("--version", required=True, shell_complete=suggestions.versions, help="The version of the app.")
+@click.option("--app", required=True, shell_complete=completion_values.apps, help="The app of the instance.")
+@click.option("--version", required=True, shell_complete=completion_values.versions, help="The version of the app.")
 @click.option(
     "--port", required=True, type=click.IntRange(1, 65535), metavar="NUMBER", help="The port at which COMMAND serves."
 )

@@ -17,7 +17,7 @@ import msgspec
 from attrs import define, field
 from click.core import ParameterSource
 
-from bender.cli import suggestions
+from bender.cli import completion_values
 from bender.cli.click_base import Unwritten
 from bender.cli.event_loop import on_asyncio, on_reactor
 from bender.cli.output import Output
@@ -70,7 +70,7 @@ OPTIONS = (
         "--node",
         "nodes",
         metavar="HOST:PORT,…",
-        shell_complete=suggestions.nodes,
+        shell_complete=completion_values.nodes,
         type=NodesParam(),
         default=f"127.0.0.1:{API_PORT}",
         show_default=True,

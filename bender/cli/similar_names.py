@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bender.client import Backend, Client, Registration
+from bender.core.did_you_mean import nearest_names
 from bender.core.members import versions_of
-from bender.core.spelling import nearest_names
 
 #: Names that are suggested, if they are near.
 SUGGESTED_MAX = 3

@@ -28,7 +28,7 @@ REFUSAL_BYTES_MAX = 64 * 1024
 #: What stands for itself in a name in a header, besides letters and digits; the rest is percent-encoded.
 _PLAIN = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
-#: The header of an answer that has warnings (`bender.api.impact` sets it), and what is read of it.
+#: The header of an answer that has warnings (`bender.api.change_safety` sets it), and what is read of it.
 WARNINGS = "X-Bender-Warnings"
 WARNINGS_MAX = 20
 

@@ -11,10 +11,10 @@ from typing import Annotated, Any, cast, get_args
 import msgspec
 from attrs import frozen
 
-from bender.core.configuration import LASTING_S_MAX
+from bender.core.last_writer_wins import LASTING_S_MAX
 from bender.core.messages import ConfigSetting
 from bender.core.model import decoded
-from bender.core.status import UP, State
+from bender.core.registration_status import UP, State
 
 #: How long an operator's word lasts if he does not say: a day.
 LASTING_S = 24 * 3600.0

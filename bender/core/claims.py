@@ -18,14 +18,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from bender.core.guard import Guard, app_of
+from bender.core.entry_validation import UNCHECKED, Validity
 from bender.core.lapse import LapseRules, confirmed_until
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import NUMBER_MAX, Claim, Delta, Dot, End, Entry, Ledger, Rank, ended_roots
 from bender.core.ledger_copies import LedgerCopies
+from bender.core.node_loss_guard import Guard, app_of
 from bender.core.peers import Peer, Peers
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
-from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import View
 
 #: How much one call does of work that has no other bound; a slice takes 2 to 5 ms, and several may meet in one turn.

@@ -16,13 +16,13 @@ from math import inf
 from attrs import evolve, frozen
 
 from bender.core.claims import Claims
-from bender.core.configuration import Configuration, digest_of
+from bender.core.entry_validation import UNCHECKED, Validity
+from bender.core.last_writer_wins import Configuration, digest_of
 from bender.core.ledger import Delta, Gap, Head, Ledger, Outdated
-from bender.core.links import ROUNDS_OPEN_MAX, Link, Links
 from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, Counter, Message, OutgoingMessage, Sender
+from bender.core.peer_links import ROUNDS_OPEN_MAX, Link, Links
 from bender.core.peers import CONTACTS_MAX, Peer, Peers
 from bender.core.setting_pages import SETTINGS_PER_MESSAGE_MAX, SettingPages
-from bender.core.validity import UNCHECKED, Validity
 
 #: How many of its latest asks a node remembers. It makes six in an interval at the most, so this is a minute or so.
 ASKS_REMEMBERED_MAX = 256

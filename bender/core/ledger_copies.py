@@ -7,11 +7,11 @@ from math import inf
 
 from attrs import evolve
 
+from bender.core.entry_validation import Validity
 from bender.core.index import Index
 from bender.core.ledger import Claim, Copy, Delta, Entry, Head, Ledger
 from bender.core.peers import Peer, Peers, covered
 from bender.core.timing import TTL_S_MAX, Timing
-from bender.core.validity import Validity
 
 
 class LedgerCopies:

@@ -19,11 +19,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from bender.core.did_you_mean import in_words, names_at, unknown_field
 from bender.core.hosts import PORT_MAX, canonical_host, destination, parse_port
 from bender.core.invalid import Invalid
 from bender.core.reasons import CHECK_FAILED
-from bender.core.spelling import in_words, names_at, unknown_field
-from bender.core.status import USUAL, RegistrationStatus
+from bender.core.registration_status import USUAL, RegistrationStatus
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 
 #: One object as JSON. Every node holds all of them, and an event with one must fit the 16 KiB that line protocols

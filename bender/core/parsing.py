@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from bender.core.did_you_mean import unknown_field
 from bender.core.invalid import Invalid
 from bender.core.model import shown_name
-from bender.core.spelling import unknown_field
 
 _T = TypeVar("_T")
 

@@ -16,16 +16,16 @@ from attrs import evolve
 
 from bender.core.address_conflicts import address_of
 from bender.core.claims import Claims, Merge
-from bender.core.configuration import KEYS_MAX, Configuration
 from bender.core.diagnosis import Marks, NodeDiagnosis, diagnose
+from bender.core.entry_validation import UNCHECKED, Validity
 from bender.core.gossip import INVALID_KEPT_S, Gossip, TakenRequest
-from bender.core.guard import LIFTED, GuardedApp, guarded_app, key_of_guard
+from bender.core.last_writer_wins import KEYS_MAX, Configuration
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
-from bender.core.links import Links
 from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
+from bender.core.node_loss_guard import LIFTED, GuardedApp, guarded_app, key_of_guard
+from bender.core.peer_links import Links
 from bender.core.peers import Peer, Peers
 from bender.core.timing import ABSENCE_S_MAX, Timing
-from bender.core.validity import UNCHECKED, Validity
 from bender.core.view import View, ViewEvent
 
 #: An incarnation that two processes use is ended with this many heartbeats more than either has counted: more than the

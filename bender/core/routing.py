@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
-from bender.core.connections import (
+from bender.core.connection_settings import (
     parse_backend_timeouts,
     parse_forwardfor,
     parse_frontend_timeouts,
@@ -25,8 +25,8 @@ from bender.core.connections import (
 )
 from bender.core.hosts import canonical_host, destination, parse_port
 from bender.core.invalid import Invalid
-from bender.core.kinds import Kind
 from bender.core.model import parse_name, shown_name
+from bender.core.object_kinds import Kind
 from bender.core.parsing import number as _number
 from bender.core.parsing import require_fields as _require_fields
 from bender.core.parsing import require_known as _require_known

@@ -20,7 +20,7 @@ from bender.core.ledger import Claim, Dot, End, Entry
 from bender.core.messages import ConfigSetting
 from bender.core.model import registration
 from bender.core.reasons import CHECK_FAILED
-from bender.core.status import UP, USUAL, RegistrationStatus, State, status_of
+from bender.core.registration_status import UP, USUAL, RegistrationStatus, State, status_of
 
 What = Literal["online", "offline", "changed", "created", "removed"]
 Reason = Literal["registered", "expired", "deregistered", "check-failed", "node-lost", "restored", "configured"]

@@ -15,9 +15,9 @@ from typing import Any
 from attrs import frozen
 
 from bender.core.durations import FORM, parse_duration
-from bender.core.guard import GUARD_S_MAX
 from bender.core.hosts import canonical_host, parse_port
 from bender.core.invalid import Invalid
+from bender.core.node_loss_guard import GUARD_S_MAX
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.net.addresses import host_port
 from bender.process.options import Endpoint, OptionError, RawOption, address_is, flag_of, parse_endpoint, text_of

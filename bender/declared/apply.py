@@ -18,8 +18,8 @@ from bender.client.objects import current, reader_of
 from bender.client.paths import forced, only_if, path_of
 from bender.client.responses import read_nothing, reader
 from bender.core.admin_state import LASTING_S_MIN
-from bender.core.configuration import LASTING_S_MAX
-from bender.declared.diff import ChangeSet, ConfigChange, Contents, changed_fields
+from bender.core.last_writer_wins import LASTING_S_MAX
+from bender.declared.config_diff import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
 from bender.declared.preflight import PreflightProblem, objections, versions_concerned, warnings
 from bender.net.addresses import NoAnswer

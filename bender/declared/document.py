@@ -13,10 +13,10 @@ from typing import Any, Literal
 from attrs import frozen
 
 from bender.core.admin_state import LASTING_S
-from bender.core.kinds import Kind
 from bender.core.members import backends_of_rules
+from bender.core.object_kinds import Kind
+from bender.core.registration_status import State
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.status import State
 
 ObjectKind = Literal["backend", "frontend"]
 

@@ -18,13 +18,13 @@ import msgspec
 from attrs import define, field, frozen
 
 from bender.core.admin_state import LASTING_S_MIN
-from bender.core.configuration import LASTING_S_MAX
+from bender.core.did_you_mean import did_you_mean, unknown_field
 from bender.core.durations import FORM, parse_duration
 from bender.core.invalid import Invalid
-from bender.core.kinds import Kind
+from bender.core.last_writer_wins import LASTING_S_MAX
 from bender.core.model import TooLarge, registration_key
-from bender.core.spelling import did_you_mean, unknown_field
-from bender.core.status import State
+from bender.core.object_kinds import Kind
+from bender.core.registration_status import State
 from bender.declared.document import (
     CLOCK_ERROR_MS,
     IMPLIED,

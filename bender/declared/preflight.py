@@ -1,7 +1,7 @@
 """Find the changes that a node would refuse, before the first of them is made.
 
-A node judges each change by what it lists at that moment (`bender.core.impact`). The same judgement is made here by
-what the registry has now, changed in thought, step by step, in the order in which the changes would be made.
+A node judges each change by what it lists at that moment (`bender.core.change_safety`). The same judgement is made here
+by what the registry has now, changed in thought, step by step, in the order in which the changes would be made.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 from attrs import define, frozen
 
 from bender.client.types import Registration
-from bender.core.impact import Impact
+from bender.core.change_safety import Impact
 from bender.core.members import AWAY, versions_of
-from bender.core.status import UP
-from bender.declared.diff import ConfigChange, Contents
+from bender.core.registration_status import UP
+from bender.declared.config_diff import ConfigChange, Contents
 from bender.declared.document import Fields, backends_named
 
 #: An app and a version of it.

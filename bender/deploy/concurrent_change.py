@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bender.client import Setting
 from bender.core.authors import name_in
-from bender.core.difference import differences
+from bender.core.change_description import differences
 from bender.core.members import canary_of
 
 #: How long after a change of another operator a deploy asks: steps are watched for a minute each if not said otherwise.

@@ -14,7 +14,7 @@ import msgspec
 
 from bender.client import BenderError, Client
 from bender.client.objects import describe_serving
-from bender.core.difference import differences
+from bender.core.change_description import differences
 from bender.deploy.backend_update import ChangedMeanwhile
 from bender.deploy.plan import Settings, are_same
 

@@ -20,8 +20,8 @@ from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import OutgoingMessage
 from bender.exchange.client import GossipClient, SendingNode
+from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.discovery import LocatingNode, Seeds
-from bender.exchange.peer_problems import PeerProblems
 from bender.exchange.server import AnsweringNode, GossipServer
 from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import BODY_BYTES_MAX, Wire

@@ -21,10 +21,10 @@ from twisted.logger import Logger
 
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
-from bender.core.links import partners
 from bender.core.messages import Message, OutgoingMessage
+from bender.core.peer_links import partners
 from bender.core.timing import Timing
-from bender.exchange.peer_problems import PeerProblems
+from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.transport import (
     ACCOUNT_PATH,
     CONSUMERS_PATH,

@@ -26,7 +26,7 @@ from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.messages import Message
 from bender.exchange import push
-from bender.exchange.peer_problems import PeerProblems
+from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, PeerRefusal
 from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
 from bender.exchange.wire_errors import MessageRefused, MessageTooLarge, OtherCluster, OtherVersion

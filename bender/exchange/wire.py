@@ -28,10 +28,10 @@ from typing import Any, TypeVar
 import msgspec
 from attrs import field, frozen
 
-from bender.core.configuration import BUCKETS
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
+from bender.core.last_writer_wins import BUCKETS
 from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import WHOLE, ConfigSetting, Counter, Message, Sender
 from bender.core.reasons import CHECK_FAILED

@@ -11,8 +11,8 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
-from bender.core.configuration import BUCKETS, LASTING_S_MAX
 from bender.core.hosts import PORT_MAX
+from bender.core.last_writer_wins import BUCKETS, LASTING_S_MAX
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import AGE_S_MAX, WHOLE
 from bender.core.timing import TTL_S_MAX

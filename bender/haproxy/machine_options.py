@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 
-from bender.core.connections import MAXCONN_MAX, parse_maxconn, parse_timeout
+from bender.core.connection_settings import MAXCONN_MAX, parse_maxconn, parse_timeout
 from bender.core.durations import parse_duration
 from bender.core.hosts import parse_port
 from bender.core.invalid import Invalid

@@ -21,9 +21,9 @@ from bender.haproxy.core.actual_state import (
     rows_in,
     servers_in,
 )
-from bender.haproxy.core.diff import CommandPlan, deletion, plan, refusal
 from bender.haproxy.core.health import Findings
 from bender.haproxy.core.pending_acks import Place
+from bender.haproxy.core.server_commands import CommandPlan, deletion, plan, refusal
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 from bender.haproxy.runtime import Conversation

@@ -16,7 +16,7 @@ from bender.client import BenderError, Client
 from bender.client.decoding import decoded
 from bender.client.paths import path_of
 from bender.client.types import Seconds
-from bender.core.status import State
+from bender.core.registration_status import State
 from bender.haproxy.core.admin_states import StateAnswer
 from bender.haproxy.driver import Driver
 from bender.net.addresses import NoAnswer

@@ -31,12 +31,12 @@ from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
 from bender.line_protocol.messages import LINE_BYTES_MAX, ClientMessage, decode_line, parse_registration
 from bender.net.eager_write import limit_unsent, prompt_writer
 from bender.net.fair_turns import Turns
-from bender.node.consumer_table import Origin, origin_of
-from bender.node.event_stream import EventStream
+from bender.node.consumer_limits import Origin, origin_of
+from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Entry
 from bender.node.journal import said as said_line
 from bender.node.node import Full, Node, NotReady
-from bender.node.subscription import Selection, Subscription
+from bender.node.watcher_stream import EventStream
 
 #: What is read while lines wait for their turn, before the client has to wait.
 HELD_BYTES_MAX = 64 * 1024

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from bender.core.consumers import Confirmation, ConsumerState, Report
 from bender.core.invalid import Invalid
-from bender.node.consumer_table import ConsumerTable, Known, Origin, Selecting
+from bender.node.consumer_limits import ConsumerTable, Known, Origin, Selecting
 from bender.node.journal import Journal
 
 #: Who confirms and never followed a stream is connected for so long after each request: longer than the longest poll.

@@ -17,7 +17,7 @@ from bender.core.admin_state import told
 from bender.core.consumers import ConsumerState, labels
 from bender.core.diagnosis import HeldClaim, NodeDiagnosis, NoDiagnosis
 from bender.core.reasons import CHECK_FAILED
-from bender.core.status import UP
+from bender.core.registration_status import UP
 from bender.core.timing import in_a_word
 from bender.net.addresses import host_port
 from bender.node.node import Node

@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 from bender.core.ledger import Claim
 from bender.core.model import registration, registration_bytes
-from bender.core.status import USUAL, RegistrationStatus
+from bender.core.registration_status import USUAL, RegistrationStatus
 from bender.core.view import View, in_order
 
 #: Registrations in a list that is put together in one go: 60 KB, in 0.15 ms, or 0.3 ms if their meta is looked at.

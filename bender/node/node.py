@@ -20,14 +20,14 @@ from bender.core.admin_state import Override, key_of_state, registration_of
 from bender.core.claims import RegistrationUpdate
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.core.entry_validation import VALIDITY
 from bender.core.ledger import Claim
 from bender.core.messages import ConfigSetting, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, canonical_id, instance_of
 from bender.core.peers import Peer
+from bender.core.registration_status import RegistrationStatus
 from bender.core.replica import Full, NotReady, Replica
-from bender.core.status import RegistrationStatus
 from bender.core.timing import Timing
-from bender.core.validity import VALIDITY
 from bender.core.view import in_order
 from bender.node.cluster_log import ClusterLog
 from bender.node.consumers import Consumers

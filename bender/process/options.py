@@ -17,8 +17,8 @@ from attrs import frozen
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
+from bender.core.did_you_mean import did_you_mean
 from bender.core.hosts import PORT_MAX
-from bender.core.spelling import did_you_mean
 
 #: Connections that may wait to be accepted; the system cuts it to what it allows. When a node dies its clients all turn
 #: to the others within moments: with Twisted's 50, of 400 that came while one was busy for 0.3 s, 349 had to try again.

@@ -8,8 +8,8 @@ import msgspec
 from twisted.internet.task import Clock
 
 from bender.api import site
-from bender.node.event_stream import STALLED_S
 from bender.node.journal import Journal
+from bender.node.watcher_stream import STALLED_S
 from tests.api.conversation import NOW_MS, ApiCase, Connection, Response, a_node, parsed, request
 from tests.node.watched import Watched, named, never
 

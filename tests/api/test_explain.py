@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.api import site
 from bender.core.consumers import Awaited, Confirmation, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.node.event_selection import Selection
 from bender.node.node import Node
-from bender.node.subscription import Selection
 from tests.api.conversation import (
     NOW_MS,
     WEB,

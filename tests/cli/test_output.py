@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli.output import Output, clock, compact, ended, lasted, without_point
-from bender.core.force import FORCE_IN_API
+from bender.core.force_option import FORCE_IN_API
 
 
 class Durations(SynchronousTestCase):

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bender.core.claims import Merge, RegistrationUpdate
+from bender.core.entry_validation import UNCHECKED, VALIDITY
 from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.messages import Message, OutgoingMessage, Sender
 from bender.core.replica import Replica
 from bender.core.timing import Timing
-from bender.core.validity import UNCHECKED, VALIDITY
 from bender.core.view import ViewEvent
 
 KEY = "registration/web/1.0/10.0.0.5/80"

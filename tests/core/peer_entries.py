@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from bender.core.admin_state import key_of_state
+from bender.core.entry_validation import problem_of_entry
 from bender.core.ledger import Claim
 from bender.core.messages import ConfigSetting
-from bender.core.validity import problem_of_entry
 
 KEY = "registration/web/1.0/10.0.0.5/80"
 TERMS = b'{"ttl":10.0,"weight":1,"meta":{},"registered":5,"node":"n1"}'

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from bender.core.configuration import (
-    KEPT_LONGER_S,
-    LASTING_S_MAX,
-    Configuration,
-)
+from bender.core.last_writer_wins import KEPT_LONGER_S, LASTING_S_MAX, Configuration
 from bender.core.messages import ConfigSetting
 
 NOW = 1000.0

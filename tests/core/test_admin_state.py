@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.admin_state import LASTING_S, LASTING_S_MIN, Override, key_of_state, parse_word, registration_of, told
-from bender.core.configuration import KEPT_LONGER_S, LASTING_S_MAX
 from bender.core.invalid import Invalid
+from bender.core.last_writer_wins import KEPT_LONGER_S, LASTING_S_MAX
 from bender.core.messages import ConfigSetting
 from tests.core.cluster import BODY, KEY, Cluster
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bender.core.claims import KEYS_PER_SLICE, Claims
-from bender.core.guard import GuardedApp
 from bender.core.messages import Counter
+from bender.core.node_loss_guard import GuardedApp
 from bender.core.peers import Peer
 from bender.core.timing import Timing
 from tests.core.claims_case import NOW, OTHER_KEY, ClaimsCase

@@ -7,8 +7,8 @@ from random import Random
 from attrs import evolve
 
 from bender.core.ledger import Head
-from bender.core.links import UNREACHED_MAX, partners
 from bender.core.messages import Counter, Message, OutgoingMessage
+from bender.core.peer_links import UNREACHED_MAX, partners
 from bender.core.peers import CONTACTS_MAX
 from tests.core.cluster import KEY, Cluster
 from tests.core.gossip_case import NOW, RoundsCase, counter, ledger, sender

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bender.core.configuration import Configuration
+from bender.core.entry_validation import Validity
 from bender.core.gossip import INVALID_REMEMBERED_MAX
+from bender.core.last_writer_wins import Configuration
 from bender.core.ledger import Delta, Head
 from bender.core.messages import Counter, Message, OutgoingMessage
 from bender.core.setting_pages import SETTINGS_PER_MESSAGE_MAX
-from bender.core.validity import Validity
 from tests.core.cluster import KEY, TTL_S
 from tests.core.gossip_case import INTERVAL_S, NOW, RoundsCase, counter, ledger, sender, setting
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bender.core.claims import Claims
+from bender.core.entry_validation import VALIDITY
 from bender.core.gossip import INVALID_KEPT_S, INVALID_REMEMBERED_MAX
 from bender.core.ledger import NUMBER_MAX, Claim, Head, Ledger
 from bender.core.messages import ConfigSetting, Message, Sender
 from bender.core.peers import Peers
 from bender.core.timing import Timing
-from bender.core.validity import VALIDITY
 from bender.core.view import View
 from tests.core.claims_case import NOW, OTHER_KEY, ClaimsCase
 from tests.core.cluster import KEY, TTL_S, Cluster, update

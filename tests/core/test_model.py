@@ -8,13 +8,13 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bender.core import kinds, model
+from bender.core import model, object_kinds
 from bender.core.admin_state import parse_word
 from bender.core.consumers import Report, parse_confirmation
 from bender.core.invalid import Invalid
 from bender.core.model import RegistrationRequest, Terms, TooLarge
+from bender.core.registration_status import USUAL, status_of
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.status import USUAL, status_of
 from bender.core.timing import Timing
 from tests.core.model_case import TIMING, WEB, ModelCase
 
@@ -182,8 +182,10 @@ class Documents(ModelCase):
             lambda: body_of(model.parse_registration(document, TIMING)),
             lambda: body_of(model.parse_registration_at(path, document, TIMING)),
             lambda: model.parse_renewals(document),
-            lambda: BACKEND.body("x", kinds.parse_object(document)),
-            lambda: FRONTEND.body(kinds.name_of(kinds.parse_object(document)), kinds.parse_object(document)),
+            lambda: BACKEND.body("x", object_kinds.parse_object(document)),
+            lambda: FRONTEND.body(
+                object_kinds.name_of(object_kinds.parse_object(document)), object_kinds.parse_object(document)
+            ),
         ):
             try:
                 parse()
@@ -314,7 +316,7 @@ class Configured(ModelCase):
 
     def test_deep(self) -> None:
         """A user's own fields may be deep, but not beyond what others can read."""
-        deep = [kinds.parse_object(b'{"y":' * levels + b"1" + b"}" * levels) for levels in (20, 21)]
+        deep = [object_kinds.parse_object(b'{"y":' * levels + b"1" + b"}" * levels) for levels in (20, 21)]
         FRONTEND.body("edge", {"meta": deep[0]})
         self.invalid("meta", FRONTEND.body, "edge", {"meta": deep[1]})
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bender.core import kinds, model
+from bender.core import model, object_kinds
 from bender.core.invalid import Invalid
 from bender.core.model import RegistrationRequest, TooLarge
 from bender.core.routing import BACKEND, FRONTEND
@@ -90,19 +90,21 @@ class Parsing(ModelCase):
 
     def test_members_min(self) -> None:
         """A million at most."""
-        self.assertEqual([kinds.parse_members_min(n) for n in (None, 0, 1, 1_000_000)], [0, 0, 1, 1_000_000])
+        self.assertEqual([object_kinds.parse_members_min(n) for n in (None, 0, 1, 1_000_000)], [0, 0, 1, 1_000_000])
         for number in (-1, 1_000_001, True, 1.0, "1"):
-            self.invalid("min_members", kinds.parse_members_min, number)
+            self.invalid("min_members", object_kinds.parse_members_min, number)
 
     def test_names(self) -> None:
-        self.assertEqual((model.parse_name("name", "n" * 255), kinds.name_of({"name": "x"})), ("n" * 255, "x"))
+        self.assertEqual((model.parse_name("name", "n" * 255), object_kinds.name_of({"name": "x"})), ("n" * 255, "x"))
         for name in (None, 1, "", "n" * 256, "a/b", ".", "..", "a\n"):
             self.invalid("name", model.parse_name, "name", name)
-            self.invalid("name", kinds.name_of, {"name": name})
+            self.invalid("name", object_kinds.name_of, {"name": name})
 
     def test_objects(self) -> None:
-        self.assertEqual([kinds.parse_object(document) for document in (b"", b" ", b'{"a": 1}')], [{}, {}, {"a": 1}])
-        self.invalid("body", kinds.parse_object, b"[]")
+        self.assertEqual(
+            [object_kinds.parse_object(document) for document in (b"", b" ", b'{"a": 1}')], [{}, {}, {"a": 1}]
+        )
+        self.invalid("body", object_kinds.parse_object, b"[]")
 
     def test_says_nothing(self) -> None:
         """What says nothing leaves everything as it is."""
@@ -119,7 +121,7 @@ class Parsing(ModelCase):
         )
         self.invalid("ids", model.parse_renewals, b'{"ids": [1]}')
         self.assertIn("is not JSON", self.invalid("body", model.parse_renewals, b"{"))
-        self.assertIn("too deep", self.invalid("body", kinds.parse_object, b'{"a":' + b"[" * 100_000))
+        self.assertIn("too deep", self.invalid("body", object_kinds.parse_object, b'{"a":' + b"[" * 100_000))
 
     def test_deep(self) -> None:
         """Twenty levels at most, of lists and objects, the outermost included."""

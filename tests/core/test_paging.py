@@ -8,7 +8,7 @@ from random import Random
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.configuration import BUCKETS, DIGESTS_MAX, SETTINGS_PER_KEY_MAX, bucket, size_of
+from bender.core.last_writer_wins import BUCKETS, DIGESTS_MAX, SETTINGS_PER_KEY_MAX, bucket, size_of
 from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.messages import WHOLE, ConfigSetting, Message, OutgoingMessage
 from bender.core.setting_pages import SETTINGS_BYTES_MAX, SETTINGS_PER_MESSAGE_MAX

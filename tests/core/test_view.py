@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.ledger import Claim, End, Entry
 from bender.core.messages import ConfigSetting
-from bender.core.status import USUAL, RegistrationStatus, status_of
+from bender.core.registration_status import USUAL, RegistrationStatus, status_of
 from bender.core.view import View, ViewEvent, in_order
 
 KEY = "registration/web/1.0/10.0.0.5/80"

@@ -13,7 +13,7 @@ from twisted.web.static import Data
 from bender.client import Client, Reply, Unavailable
 from bender.core.admin_state import Override
 from bender.declared.apply import Applier, Interrupted
-from bender.declared.diff import ChangeSet, change_set, exported
+from bender.declared.config_diff import ChangeSet, change_set, exported
 from bender.declared.document import DeclaredState, Document
 from tests.client.cluster import ALL, ONE, TWO, ClientCase, Page
 

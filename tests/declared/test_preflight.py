@@ -8,7 +8,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client import Registration, Word
-from bender.declared.diff import Contents, change_set
+from bender.declared.config_diff import Contents, change_set
 from bender.declared.document import DeclaredState, Document
 from bender.declared.preflight import objections, versions_concerned, warnings
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from bender.core.configuration import BUCKETS
 from bender.core.entries import ROW
+from bender.core.last_writer_wins import BUCKETS
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import WHOLE, ConfigSetting, Counter, Message, Sender
 from bender.core.reasons import CHECK_FAILED

@@ -31,7 +31,7 @@ from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.messages import Message, OutgoingMessage, Sender
 from bender.core.timing import Timing
-from bender.exchange.peer_problems import PeerProblems
+from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.wire import Wire
 from bender.node.counters import Counters
 

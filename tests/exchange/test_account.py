@@ -10,7 +10,7 @@ from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.exchange.client import GossipClient
 from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import WIRE_VERSION, Wire
-from bender.node.subscription import Selection
+from bender.node.event_selection import Selection
 from tests.exchange.network import LISTED, ExchangeCase, http_answer
 from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
 from tests.exchange.test_server import ServerCase

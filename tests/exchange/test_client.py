@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from bender.core.messages import Message, OutgoingMessage, Sender
 from bender.exchange.client import UNDER_WAY_MAX, GossipClient
-from bender.exchange.peer_problems import FORGOTTEN_INTERVALS
+from bender.exchange.connection_problems import FORGOTTEN_INTERVALS
 from bender.exchange.transport import HEADERS_BYTES_MAX, IDLE_S_MAX, PeerTransport
 from bender.exchange.wire import WIRE_VERSION, Wire
 from tests.exchange.network import ExchangeCase, Stranger, http_answer

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.configuration import BUCKETS
+from bender.core.last_writer_wins import BUCKETS
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import Message
 from bender.exchange import wire, wire_schema

@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 from bender.api.responses import ApiRequest, ApiResponse, DeferredResponse
 from bender.api.routes import ROUTES, Route, answer
 from bender.net.fair_turns import Turns
-from bender.node.event_stream import EventStream
+from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Entry
-from bender.node.subscription import Selection, Subscription
+from bender.node.watcher_stream import EventStream
 from tests.hostile.cluster import Cluster, Faults, Honest
 
 _ROUTES = {route.path: route for route in ROUTES}

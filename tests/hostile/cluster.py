@@ -24,7 +24,7 @@ from bender.core.timing import Timing
 from bender.daemon.sweeper import Expiry
 from bender.exchange import wire_schema
 from bender.exchange.client import GossipClient
-from bender.exchange.peer_problems import PeerProblems
+from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.server import GossipServer
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, PATH, PeerRefusal, RefusedByPeer, Unreachable
 from bender.exchange.wire import Wire

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from bender.core.peers import CONTACTS_MAX
 from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
-from bender.exchange.peer_problems import FORGOTTEN_INTERVALS
+from bender.exchange.connection_problems import FORGOTTEN_INTERVALS
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, Unreachable
 from bender.exchange.wire import BODY_BYTES_MAX, Wire
 from bender.exchange.wire_errors import MessageRefused

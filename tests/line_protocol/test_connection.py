@@ -12,8 +12,8 @@ from bender import __version__
 from bender.line_protocol.connection import EventsFactory
 from bender.line_protocol.messages import LINE_BYTES_MAX
 from bender.net.fair_turns import Turns
-from bender.node.event_stream import STALLED_S
 from bender.node.journal import Journal
+from bender.node.watcher_stream import STALLED_S
 from tests.api.conversation import NOW_MS, Network
 from tests.line_protocol.connected import Connected, EventsCase
 from tests.net.reactor_turns import take_turn

@@ -16,8 +16,8 @@ import msgspec
 
 from bender.core.entries import Entries
 from bender.core.leases import Leases
-from bender.core.links import FAILURES_IN_A_ROW, Link
 from bender.core.messages import Counter
+from bender.core.peer_links import FAILURES_IN_A_ROW, Link
 from bender.core.peers import Peer
 from bender.core.view import View
 from tests.model.promises import INTERVAL_S, KEY, TTL_S

@@ -66,19 +66,23 @@ class Attempts(SynchronousTestCase):
 
     def test_killed(self) -> None:
         """A test that fails on a mutant kills it; the function in this process is unchanged."""
-        test = "tests.core.test_links.Limits.test_answered_again"
-        outcome = self.attempt("links", "Link.succeed: now - request.message.ask -> now + request.message.ask", test)
+        test = "tests.core.test_peer_links.Limits.test_answered_again"
+        outcome = self.attempt(
+            "peer_links", "Link.succeed: now - request.message.ask -> now + request.message.ask", test
+        )
         self.assertEqual(outcome, Outcome("unit", test))
 
     def test_outside_functions(self) -> None:
         """All users of a constant see its change, also those that imported it."""
-        test = "tests.core.test_links.Limits.test_unanswered"
-        outcome = self.attempt("links", "ROUNDS_OPEN_MAX: ROUNDS_OPEN_MAX = 4 -> ROUNDS_OPEN_MAX = 5", test)
+        test = "tests.core.test_peer_links.Limits.test_unanswered"
+        outcome = self.attempt("peer_links", "ROUNDS_OPEN_MAX: ROUNDS_OPEN_MAX = 4 -> ROUNDS_OPEN_MAX = 5", test)
         self.assertEqual(outcome, Outcome("unit", test))
 
     def test_survived(self) -> None:
-        test = "tests.core.test_links.Limits.test_unanswered"
-        outcome = self.attempt("links", "Link.succeed: now - request.message.ask -> now + request.message.ask", test)
+        test = "tests.core.test_peer_links.Limits.test_unanswered"
+        outcome = self.attempt(
+            "peer_links", "Link.succeed: now - request.message.ask -> now + request.message.ask", test
+        )
         self.assertEqual(outcome, Outcome("survived"))
 
     def test_without_end(self) -> None:

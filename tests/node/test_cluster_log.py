@@ -15,8 +15,8 @@ from bender.node.cluster_log import (
     CONSUMERS_LOGGED_APART_S,
     CONSUMERS_LOGGED_MAX,
 )
+from bender.node.event_selection import Selection
 from bender.node.node import Node
-from bender.node.subscription import Selection
 from tests.api.conversation import Network, a_node
 
 

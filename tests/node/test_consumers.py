@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.consumers import Confirmation, ConsumerState, Counted, Report, parse_confirmation
 from bender.core.invalid import Invalid
 from bender.core.replica import Full
-from bender.node import consumer_table
+from bender.node import consumer_limits
 from bender.node.consumers import PRESENT_S, REMEMBERED_S
+from bender.node.event_selection import Selection
 from bender.node.journal import Entry
-from bender.node.subscription import Selection
 from tests.api.conversation import NOW_MS
 from tests.node.watched import Watched, Window
 
@@ -183,7 +183,7 @@ class Connecting(ConsumersCase):
 
     def test_too_many(self) -> None:
         """The next is refused, or evicts one that ended where it needs room."""
-        self.patch(consumer_table, "CONSUMERS_MAX", 1)
+        self.patch(consumer_limits, "CONSUMERS_MAX", 1)
         self.confirm()
         self.assertRaises(Full, self.confirm, "other")
         self.clock.advance(PRESENT_S)
@@ -196,7 +196,7 @@ class Connecting(ConsumersCase):
 
     def test_who_waits_for_one_that_is_evicted(self) -> None:
         """Nobody waits for it any longer."""
-        self.patch(consumer_table, "CONSUMERS_MAX", 1)
+        self.patch(consumer_limits, "CONSUMERS_MAX", 1)
         self.confirm()
         self.watched.up()
         waiting = Deferred.fromCoroutine(self.consumers.until_applied(KEY, self.journal.number, 5))

@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 
 from bender.core.model import RegistrationRequest
 from bender.net.fair_turns import Turns
-from bender.node.event_stream import EventStream
+from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Entry
 from bender.node.node import Node
-from bender.node.subscription import Selection, Subscription
+from bender.node.watcher_stream import EventStream
 from tests.api.conversation import a_node
 
 __all__ = ["ALL", "Watched", "Window", "a_node", "events", "named", "never", "read"]

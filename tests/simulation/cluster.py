@@ -17,10 +17,10 @@ from attrs import frozen
 
 from bender.core.leases import Lease
 from bender.core.ledger import DELTA_ENTRIES_MAX
-from bender.core.links import partners
 from bender.core.messages import Sender
+from bender.core.peer_links import partners
+from bender.core.registration_status import State, status_of
 from bender.core.replica import Replica
-from bender.core.status import State, status_of
 from bender.core.timing import Timing
 from tests.simulation.knowledge import Life
 from tests.simulation.network import Network

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from bender.core.claims import RegistrationUpdate
-from bender.core.guard import key_of_guard
 from bender.core.ledger import Claim
+from bender.core.node_loss_guard import key_of_guard
 from bender.core.replica import NotReady
 
 if TYPE_CHECKING:

@@ -61,12 +61,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from bender.core.admin_state import registration_of, state_in
-from bender.core.configuration import SETTINGS_PER_KEY_MAX, kept_s
-from bender.core.guard import app_of, key_of_guard
+from bender.core.last_writer_wins import SETTINGS_PER_KEY_MAX, kept_s
 from bender.core.ledger import Claim, End
 from bender.core.messages import ConfigSetting, SettingRank
+from bender.core.node_loss_guard import app_of, key_of_guard
 from bender.core.reasons import CHECK_FAILED
-from bender.core.status import UP
+from bender.core.registration_status import UP
 from bender.core.view import ViewEvent, in_order
 from tests.simulation.front import Wanted
 from tests.simulation.knowledge import Life

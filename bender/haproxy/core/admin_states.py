@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from attrs import define, field, frozen
 
 from bender.core.admin_state import LASTING_S
-from bender.core.status import UP, State
+from bender.core.registration_status import UP, State
 
 #: Seconds between two questions about a state: if its end is not known or bender has lost it, and otherwise. Setting a
 #: state again with another duration makes no event.

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import field, frozen
 
+from bender.core.did_you_mean import did_you_mean, nearest_name
 from bender.core.invalid import Invalid
 from bender.core.model import parse_name
-from bender.core.spelling import did_you_mean, nearest_name
 
 #: The files with fixed names; others are named after a frontend or backend.
 GLOBAL, DEFAULTS, SECTIONS = "global.cfg", "defaults.cfg", "sections.cfg"

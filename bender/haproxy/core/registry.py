@@ -20,7 +20,7 @@ from attrs import define, evolve, field, frozen
 from bender.core.hosts import PORT_MAX, destination
 from bender.core.invalid import Invalid
 from bender.core.model import WEIGHT_MAX, parse_name
-from bender.core.status import UP, State
+from bender.core.registration_status import UP, State
 from bender.haproxy.core.admin_states import AdminStates, StateAnswer
 from bender.haproxy.core.safe_text import shown
 from bender.haproxy.core.settings import BackendSettings, FrontendSettings, backend_of, frontend_of

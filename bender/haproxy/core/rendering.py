@@ -31,7 +31,7 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
-from bender.core.connections import HTTPS_PORT
+from bender.core.connection_settings import HTTPS_PORT
 from bender.core.routing import Balance, Rule
 from bender.haproxy.core.custom import DEFAULTS, GLOBAL, SECTIONS, file_of
 from bender.haproxy.core.listening import ListeningPlace, listened_in

@@ -14,7 +14,7 @@ from attrs import define, evolve, field, frozen
 
 from bender.core.members import serving as weighted
 from bender.core.model import WEIGHT_MAX
-from bender.core.status import State
+from bender.core.registration_status import State
 from bender.haproxy.core.names import safe
 from bender.haproxy.core.registry import RegisteredInstance, Registry
 from bender.haproxy.core.settings import BackendSettings

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from attrs import field, frozen
 
-from bender.core.connections import (
+from bender.core.connection_settings import (
     HTTPS_PORT,
     parse_backend_timeouts,
     parse_forwardfor,

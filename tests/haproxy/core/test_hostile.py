@@ -14,10 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.haproxy import core
 from bender.haproxy.core.actual_state import ActualServer
 from bender.haproxy.core.desired_state import DesiredState
-from bender.haproxy.core.diff import deletion, plan
 from bender.haproxy.core.machine import Log, Machine
 from bender.haproxy.core.registry import ReceivedEvent
 from bender.haproxy.core.rendering import Renderer
+from bender.haproxy.core.server_commands import deletion, plan
 from tests.effort import effort
 from tests.haproxy.events import HOSTILE, backend, frontend, instance, online
 

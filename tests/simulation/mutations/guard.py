@@ -7,8 +7,8 @@ from math import inf
 from typing import Any
 
 from bender.core.claims import Claims
-from bender.core.guard import Guard, Loss
 from bender.core.ledger import Claim
+from bender.core.node_loss_guard import Guard, Loss
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import guard as scenarios
 

@@ -10,8 +10,8 @@ from attrs import evolve
 from bender.core.claims import Claims
 from bender.core.gossip import Gossip
 from bender.core.leases import Leases
-from bender.core.links import Links
 from bender.core.messages import Counter, Message, Sender
+from bender.core.peer_links import Links
 from bender.core.peers import Peers
 from bender.core.replica import Replica
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation

@@ -7,14 +7,14 @@ from typing import Any
 
 from attrs import evolve
 
-from bender.core import claims, configuration, gossip
+from bender.core import claims, gossip, last_writer_wins
 from bender.core.claims import Claims
-from bender.core.configuration import KEPT_LONGER_S, LASTING_S_MAX, Configuration
 from bender.core.gossip import Gossip
+from bender.core.last_writer_wins import KEPT_LONGER_S, LASTING_S_MAX, Configuration
 from bender.core.ledger import Copy, Delta, Entry
 from bender.core.ledger_copies import LedgerCopies
-from bender.core.links import Link, Links
 from bender.core.messages import ConfigSetting, Message
+from bender.core.peer_links import Link, Links
 from bender.core.peers import Peer
 from bender.core.setting_pages import SettingPages
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
@@ -110,11 +110,11 @@ MUTATIONS = {
         "peers", (Links, "may_try", instead(lambda *_: True)), shown_by=scenarios.many_that_were_never_there_speak
     ),
     "clients without quotas": mutation(
-        "peers", (configuration, "CLIENT_PART", instead(1)), shown_by=scenarios.one_client_uses_all_names
+        "peers", (last_writer_wins, "CLIENT_PART", instead(1)), shown_by=scenarios.one_client_uses_all_names
     ),
     "names of peers without end": mutation(
         "peers",
-        (configuration, "PEERS_TIMES", instead(inf)),
+        (last_writer_wins, "PEERS_TIMES", instead(inf)),
         shown_by=scenarios.a_peer_brings_more_names_than_may_be,
     ),
     "removals as long as what they remove speaks": mutation(
@@ -128,7 +128,7 @@ MUTATIONS = {
         shown_by=scenarios.a_state_that_was_forgotten_stays_so,
     ),
     "states are kept for a month": mutation(
-        "peers", (configuration, "kept_s", instead(_kept_for_long)), shown_by=scenarios.states_are_forgotten
+        "peers", (last_writer_wins, "kept_s", instead(_kept_for_long)), shown_by=scenarios.states_are_forgotten
     ),
     "a page is all": mutation(
         "peers",

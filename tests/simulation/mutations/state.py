@@ -7,13 +7,13 @@ from typing import Any
 
 from attrs import evolve
 
-from bender.core import configuration, ledger
-from bender.core.configuration import Configuration
+from bender.core import last_writer_wins, ledger
 from bender.core.gossip import Gossip
+from bender.core.last_writer_wins import Configuration
 from bender.core.ledger import Claim, Copy, Delta, Entry, Ledger
 from bender.core.ledger_copies import LedgerCopies
-from bender.core.links import Link
 from bender.core.messages import ConfigSetting, Message
+from bender.core.peer_links import Link
 from bender.core.peers import Peer, covered
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.patches import patched
@@ -117,7 +117,7 @@ MUTATIONS = {
         (LedgerCopies, "give_up_pages", instead(_gives_up_pages)),
         shown_by=scenarios.pages_are_kept_as_long_as_they_count,
     ),
-    "the last setting speaks": mutation("state", (configuration, "_joined", instead(_last_first)), first_seed=98),
+    "the last setting speaks": mutation("state", (last_writer_wins, "_joined", instead(_last_first)), first_seed=98),
     "removed settings leave nothing": mutation(
         "state", (Configuration, "join", around(_removed_for_good)), first_seed=98
     ),

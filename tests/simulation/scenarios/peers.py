@@ -7,10 +7,17 @@ from contextlib import suppress
 from attrs import evolve
 
 from bender.core.admin_state import key_of_state
-from bender.core.configuration import BUCKETS, DIGESTS_MAX, LASTING_S_MAX, SETTINGS_PER_KEY_MAX, Configuration, bucket
+from bender.core.last_writer_wins import (
+    BUCKETS,
+    DIGESTS_MAX,
+    LASTING_S_MAX,
+    SETTINGS_PER_KEY_MAX,
+    Configuration,
+    bucket,
+)
 from bender.core.ledger import NUMBER_MAX
-from bender.core.links import UNREACHED_MAX
 from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
+from bender.core.peer_links import UNREACHED_MAX
 from bender.core.peers import CONTACTS_MAX
 from bender.core.replica import Full
 from tests.core.cluster import TTL_S

@@ -19,7 +19,7 @@ from bender.haproxy.core.actual_state import (
     servers_in,
     version_in,
 )
-from bender.haproxy.core.diff import CommandPlan, deletion, plan, refusal
+from bender.haproxy.core.server_commands import CommandPlan, deletion, plan, refusal
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.topology import Pool
 from tests.haproxy.events import server

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.admin_state import Override
 from bender.core.invalid import Invalid
+from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Journal
-from bender.node.subscription import Selection, Subscription
 from tests.api.conversation import NOW_MS
 from tests.node.watched import ALL, EDGE, SITE, Watched, named, never, read
 

@@ -19,7 +19,7 @@ from attrs import frozen
 from bender.core.consumers import parse_instance
 from bender.core.ledger import Claim
 from bender.core.model import parse_name, registration, registration_bytes
-from bender.core.status import USUAL, RegistrationStatus
+from bender.core.registration_status import USUAL, RegistrationStatus
 from bender.node.journal import Entry, said, snapshot_lines
 from bender.node.node import Node
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.difference import VALUE_CHARACTERS_MAX, differences
+from bender.core.change_description import VALUE_CHARACTERS_MAX, differences
 
 SHOP = {"id": "backend/shop", "resource": "Backend", "name": "shop", "app": "web", "version": "1.2.0"}
 WWW = {"id": "frontend/www", "resource": "Frontend", "name": "www", "backend": "shop", "bind": "*:80"}

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client import Word
-from bender.declared.diff import ChangeSet, Contents, change_set, exported
+from bender.declared.config_diff import ChangeSet, Contents, change_set, exported
 from bender.declared.document import DeclaredState, Document
 
 NOW_MS = 1_795_447_942_248

@@ -12,11 +12,11 @@ from typing import Literal
 from attrs import frozen
 
 from bender.client.types import Word
-from bender.core.difference import differences
-from bender.core.kinds import Kind
+from bender.core.change_description import differences
 from bender.core.members import versions_of
+from bender.core.object_kinds import Kind
+from bender.core.registration_status import UP
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.status import UP
 from bender.core.timing import in_a_word
 from bender.declared.document import CLOCK_ERROR_MS, META, DeclaredState, Document, Fields, moment, same
 

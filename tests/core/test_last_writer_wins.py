@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core import configuration as module
-from bender.core.configuration import (
+from bender.core import last_writer_wins as module
+from bender.core.last_writer_wins import (
     BUCKETS,
     BYTES_MAX,
     DIGESTS_MAX,

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.connections import (
+from bender.core.connection_settings import (
     MAXCONN_MAX,
     TIMEOUT_S_MAX,
     parse_backend_timeouts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.guard import GUARD_S_MAX, Guard, GuardedApp, guarded_app, key_of_guard
+from bender.core.node_loss_guard import GUARD_S_MAX, Guard, GuardedApp, guarded_app, key_of_guard
 from tests.core.cluster import BODY, Cluster, update
 from tests.core.guard_case import COUNTS_S, GUARD_S, GuardCase, SuspectCase, member
 

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.guard import LIFTED
+from bender.core.entry_validation import BODY_BYTES_MAX, UNCHECKED, VALIDITY, problem_of_entry, problem_of_setting
 from bender.core.ledger import Claim, End
 from bender.core.messages import ConfigSetting
 from bender.core.model import (
     DEPTH_MAX,
     registration_bytes,
 )
-from bender.core.validity import BODY_BYTES_MAX, UNCHECKED, VALIDITY, problem_of_entry, problem_of_setting
+from bender.core.node_loss_guard import LIFTED
 from tests.core.peer_entries import (
     BACKEND_BODY,
     FRONTEND_BODY,

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
+from bender.core.did_you_mean import unknown_field
 from bender.core.invalid import Invalid
 from bender.core.model import decoded, require_name, require_shallow, require_small, shown_name
-from bender.core.spelling import unknown_field
 
 #: Members that somebody may ask for; a node accepts no more registrations.
 MEMBERS_MIN_MAX = 1_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bender.cli import suggestions
+from bender.cli import completion_values
 from bender.cli.click_base import Group
 from bender.cli.columns import GUARDED
 from bender.cli.output import lasted
@@ -47,7 +47,7 @@ async def list_guarded(session: Session) -> None:
     bender guard end web
     """,
 )
-@click.argument("app", type=Name(), shell_complete=suggestions.guarded_apps, help="The app.")
+@click.argument("app", type=Name(), shell_complete=completion_values.guarded_apps, help="The app.")
 @asking
 async def end_guard(session: Session, app: str) -> None:
     """Hide the suspect members of an app now, on all connected nodes.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from bender.cli import suggestions
+from bender.cli import completion_values
 from bender.cli.change_report import consumers_of, missing, say_differences, settings_of
 from bender.cli.click_base import BenderCommand, Group
 from bender.cli.columns import BACKEND_HISTORY, BACKENDS, FRONTEND_HISTORY, FRONTENDS, MEMBERS, RULES, Columns
@@ -30,9 +30,9 @@ from bender.client.responses import (
     read_nothing,
     reader,
 )
-from bender.core.difference import differences
+from bender.core.change_description import differences
+from bender.core.did_you_mean import nearest_name
 from bender.core.members import canary_of
-from bender.core.spelling import nearest_name
 
 #: Fields that have columns of their own, or are the same everywhere.
 _SHOWN = {"id", "resource", "name", "app", "version", "backend"}
@@ -53,7 +53,7 @@ fields_argument = click.argument(
 
 
 def name_argument(of: str, *, required: bool = True) -> Callable[[Asked], Asked]:
-    complete = suggestions.backends if of == "backend" else suggestions.frontends
+    complete = completion_values.backends if of == "backend" else completion_values.frontends
     return click.argument(
         "name", required=required, type=Name(), shell_complete=complete, help=f"The name of the {of}."
     )
@@ -79,9 +79,9 @@ def frontend() -> None:
     """,
 )
 @name_argument("backend")
-@click.option("--app", shell_complete=suggestions.apps, help="The app; required for a new backend.")
+@click.option("--app", shell_complete=completion_values.apps, help="The app; required for a new backend.")
 @click.option(
-    "--version", shell_complete=suggestions.versions, help="The version that serves; changing it is a deploy."
+    "--version", shell_complete=completion_values.versions, help="The version that serves; changing it is a deploy."
 )
 @click.option(
     "--min-members",
@@ -119,7 +119,7 @@ async def set_backend(
     """,
 )
 @name_argument("frontend")
-@click.option("--backend", shell_complete=suggestions.backends, help="The backend behind the frontend.")
+@click.option("--backend", shell_complete=completion_values.backends, help="The backend behind the frontend.")
 @fields_argument
 @force_option
 @asking

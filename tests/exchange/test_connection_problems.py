@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bender.exchange.peer_problems import ADDRESSES_MAX, FORGOTTEN_INTERVALS
+from bender.exchange.connection_problems import ADDRESSES_MAX, FORGOTTEN_INTERVALS
 from bender.exchange.wire_errors import Malformed, OtherCluster
 from tests.exchange.network import ExchangeCase
 

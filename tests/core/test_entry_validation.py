@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.admin_state import key_of_state, parse_word
-from bender.core.configuration import LASTING_S_MAX
-from bender.core.guard import LIFTED, key_of_guard
+from bender.core.entry_validation import BODY_BYTES_MAX, problem_of_entry, problem_of_setting
 from bender.core.invalid import Invalid
-from bender.core.kinds import parse_object
+from bender.core.last_writer_wins import LASTING_S_MAX
 from bender.core.ledger import End
 from bender.core.messages import ConfigSetting
 from bender.core.model import (
@@ -25,9 +24,10 @@ from bender.core.model import (
     parse_registration,
     registration_bytes,
 )
+from bender.core.node_loss_guard import LIFTED, key_of_guard
+from bender.core.object_kinds import parse_object
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.timing import TTL_S_MAX, Timing
-from bender.core.validity import BODY_BYTES_MAX, problem_of_entry, problem_of_setting
 from tests.core.peer_entries import BACKEND_BODY, TERMS, backend, claim, nested, said, terms, word
 
 # What clients send.

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from bender.core.did_you_mean import nearest_name
 from bender.core.members import AWAY, backends_of_rules, canary_of, servers_of, versions_of
-from bender.core.spelling import nearest_name
 
 #: Names that one sentence lists, and warnings that one answer has.
 NAMES_MAX = 5

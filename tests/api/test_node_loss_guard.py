@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.node.event_selection import Selection, Subscription
 from bender.node.node import Node
-from bender.node.subscription import Selection, Subscription
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, Response, carrier_of, parsed, request
 
 #: A name that has to be escaped, in one way or another, wherever it stands.

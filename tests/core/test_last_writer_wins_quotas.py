@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.configuration import (
-    KEPT_LONGER_S,
-    Configuration,
-    size_of,
-)
+from bender.core.last_writer_wins import KEPT_LONGER_S, Configuration, size_of
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import ConfigSetting
 from tests.core.settings import NOW

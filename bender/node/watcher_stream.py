@@ -14,11 +14,11 @@ from zope.interface import implementer
 
 from bender.core.replica import Full
 from bender.net.fair_turns import Turns
-from bender.node.consumer_table import Origin
+from bender.node.consumer_limits import Origin
 from bender.node.consumers import NOWHERE, ConsumerStream
+from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Entry, said
 from bender.node.node import Node
-from bender.node.subscription import Selection, Subscription
 
 #: Without an event for so long there is a tick, so that a cut is noticed and a filtered watcher's cursor moves on.
 TICK_S = 15

@@ -18,9 +18,7 @@ import msgspec
 from attrs import frozen
 
 from bender.core.admin_state import registration_of
-from bender.core.guard import guarded_app
 from bender.core.invalid import Invalid
-from bender.core.kinds import Kind
 from bender.core.ledger import End, Entry
 from bender.core.messages import ConfigSetting
 from bender.core.model import (
@@ -33,6 +31,8 @@ from bender.core.model import (
     registration_bytes,
     registration_key,
 )
+from bender.core.node_loss_guard import guarded_app
+from bender.core.object_kinds import Kind
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.timing import TTL_S_MAX
 

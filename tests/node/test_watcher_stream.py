@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.node.event_stream import PIECE_BYTES, STALLED_S, TICK_S, TRANSPORT_BYTES, WAITING_BYTES_MAX
 from bender.node.journal import Journal
+from bender.node.watcher_stream import PIECE_BYTES, STALLED_S, TICK_S, TRANSPORT_BYTES, WAITING_BYTES_MAX
 from tests.api.conversation import NOW_MS, Network
 from tests.node.watched import Watched, Window, named, never, read
 

@@ -6,9 +6,9 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.replica import Full
-from bender.node import consumer_table
-from bender.node.consumer_table import ConsumerTable, Known, Origin, origin_of
-from bender.node.subscription import Selection
+from bender.node import consumer_limits
+from bender.node.consumer_limits import ConsumerTable, Known, Origin, origin_of
+from bender.node.event_selection import Selection
 
 
 class RosterCase(SynchronousTestCase):
@@ -16,9 +16,9 @@ class RosterCase(SynchronousTestCase):
         self.roster = ConsumerTable()
         self.now = 0.0
         for name, value in (("CONSUMERS_MAX", 4), ("CONSUMERS_OF_CLIENT_MAX", 3)):
-            self.patch(consumer_table, name, value)
+            self.patch(consumer_limits, name, value)
         for name, value in (("REPORTS_BYTES_MAX", 100), ("REPORTS_OF_CLIENT_BYTES_MAX", 60)):
-            self.patch(consumer_table, name, value)
+            self.patch(consumer_limits, name, value)
 
     def add(self, name: str, host: str, *, streaming: bool = False, until: float = 0.0) -> Known:
         """A consumer that is seen now, with a stream, or without one and connected until then."""
@@ -159,8 +159,8 @@ class Origins(SynchronousTestCase):
 
     def test_labels(self) -> None:
         """No two of a name are the same."""
-        consumer_table = ConsumerTable()
+        consumer_limits = ConsumerTable()
         for label in ("10.0.0.1", "10.0.0.1#2"):
-            self.assertEqual(consumer_table.label("edge", Origin("10.0.0.1")), label)
-            consumer_table.add(Known("edge", label, False, Origin("10.0.0.1"), 0.0, 0), 0.0, streaming=True)
-        self.assertEqual(consumer_table.label("rim", Origin("10.0.0.1")), "10.0.0.1")
+            self.assertEqual(consumer_limits.label("edge", Origin("10.0.0.1")), label)
+            consumer_limits.add(Known("edge", label, False, Origin("10.0.0.1"), 0.0, 0), 0.0, streaming=True)
+        self.assertEqual(consumer_limits.label("rim", Origin("10.0.0.1")), "10.0.0.1")

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.impact import Impact, Settings
+from bender.core.change_safety import Impact, Settings
 
 SHOP = {"name": "shop", "app": "web", "version": "1"}
 WWW = {"name": "www", "backend": "shop"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bender.api.impact import impact_at, refuse_harm, warning_headers, warnings_for
+from bender.api.change_safety import impact_at, refuse_harm, warning_headers, warnings_for
 from bender.api.registrations import selected
 from bender.api.responses import (
     JSON_ALONE,
@@ -26,12 +26,12 @@ from bender.api.responses import (
     refuse_stale,
 )
 from bender.core import model
-from bender.core.kinds import Kind, name_of, parse_members_min, parse_object
+from bender.core.did_you_mean import did_you_mean
 from bender.core.members import canary_of, servers_of, weighted_members
 from bender.core.model import registration
+from bender.core.object_kinds import Kind, name_of, parse_members_min, parse_object
+from bender.core.registration_status import USUAL
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.spelling import did_you_mean
-from bender.core.status import USUAL
 from bender.node.listings import SLICE, portions
 from bender.node.node import Node
 

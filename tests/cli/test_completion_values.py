@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.suggestions import fitting
+from bender.cli.completion_values import fitting
 
 
 class Fitting(SynchronousTestCase):

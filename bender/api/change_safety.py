@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from bender.api.responses import ApiRequest, ApiResponse, Headers, encode, forced, refusal_response
-from bender.core.force import FORCE_IN_API
-from bender.core.impact import NAMES_MAX, Impact, Settings
-from bender.core.kinds import Kind
+from bender.core.change_safety import NAMES_MAX, Impact, Settings
+from bender.core.force_option import FORCE_IN_API
 from bender.core.members import AWAY
+from bender.core.object_kinds import Kind
 from bender.core.routing import BACKEND
 from bender.net.escaping import escaped_json
 from bender.node.node import Node

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.did_you_mean import CHARACTERS_MAX, LISTED_MAX, did_you_mean, in_words, names_at, unknown_field
 from bender.core.invalid import Invalid
 from bender.core.model import decoded
-from bender.core.spelling import CHARACTERS_MAX, LISTED_MAX, did_you_mean, in_words, names_at, unknown_field
 
 
 class Part(msgspec.Struct, forbid_unknown_fields=True, rename={"size_s": "size"}):
