@@ -94,6 +94,7 @@ def has_command_line(python: str, folder: Path) -> None:
     assert printed([str(Path(python).with_name("bender")), "--version"], folder) == f"bender {__version__}\n"
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_a_wheel(cluster: Cluster, tree: Path, python: str) -> None:
     install(python, build("wheel", tree))
@@ -101,6 +102,7 @@ async def test_a_wheel(cluster: Cluster, tree: Path, python: str) -> None:
     has_command_line(python, cluster.folder)
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_a_source_distribution(cluster: Cluster, tree: Path, python: str) -> None:
     install(python, build("sdist", tree))
@@ -108,6 +110,7 @@ async def test_a_source_distribution(cluster: Cluster, tree: Path, python: str) 
     has_command_line(python, cluster.folder)
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_an_editable_install(cluster: Cluster, tree: Path, python: str) -> None:
     install(python, "--editable", tree)
