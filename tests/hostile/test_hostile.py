@@ -15,7 +15,7 @@ from tests.hostile.storm import Plan, Storm
 class Storms(SynchronousTestCase):
     def test_a_small_one(self) -> None:
         """Nodes answer, watchers go on, honest nodes agree, and no memory is kept."""
-        messages = effort(300, 2000)
+        messages = effort(100, 2000)
         storm = Storm(Plan(messages, 1, shapes=15, instances=10, interval_s=5.0, ttl_max_s=20.0, crowd=0))
         figures = storm.run()
         self.assertEqual(dict(storm.faults.seen), {}, storm.faults.details)
