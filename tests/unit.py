@@ -1,7 +1,7 @@
 """Runs unit tests as `python -m twisted.trial` does, with the same arguments, in a tenth less time.
 
-Trial keeps every test until the last one has run, and what each made with it: a million objects at which the garbage
-collector looks again and again. Here each is let go of when it is over, and the collector looks more rarely.
+Trial keeps every test case, with all objects that it made, until the last test has run: a million objects, which the
+garbage collector visits again and again. This runner drops each test case after its run and collects less often.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from unittest import TestResult
 from twisted.scripts import trial
 from twisted.trial.runner import TestSuite
 
-#: Objects between two looks of the garbage collector; most tests make fewer.
+#: New objects after which the garbage collector runs; most tests make fewer.
 NEW_OBJECTS = 50_000
 
 

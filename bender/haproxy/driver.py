@@ -311,7 +311,7 @@ class Driver(Service):
     def current_problems(self) -> list[DriverProblem]:
         """Return why HAProxy's state differs from bender's now."""
         left_out = self.desired.all_problems
-        # No answer is no fault before HAProxy was asked, or before there is a configuration to start it with.
+        # Silence is a problem only after HAProxy was asked and has a configuration to start with.
         silence = "" if self.silence == NOT_ASKED or self.reloader.files.written is None else self.silence
         return [*current_problems(self.reloader, held=self.held, silence=silence, left_out=left_out)]
 

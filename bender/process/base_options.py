@@ -40,7 +40,7 @@ class BaseOptions(usage.Options):
             )
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse, and end the process where they are unfit."""
+        """Parse the options, and end the process if they are not valid."""
         try:
             super().parseOptions(options)
         except usage.UsageError as error:

@@ -117,12 +117,14 @@ class _Seen:
 
 
 def flag_of(given: RawOption) -> bool:
+    """Return the value of an option that is true or false. Raises `OptionError`."""
     if not isinstance(given.value, bool):
         raise OptionError(f"{given.source} must be true or false, not {given.value!r}.")
     return given.value
 
 
 def text_of(given: RawOption) -> str:
+    """Return the value of an option that is text. Raises `OptionError`."""
     if not isinstance(given.value, str) or "\0" in given.value:
         raise OptionError(f"{given.source} must be a string without NUL characters, not {given.value!r}.")
     return given.value

@@ -204,7 +204,7 @@ class BothWays(SynchronousTestCase):
         self.assertGreater(self.short.fast_path.taken, 150)
 
     def test_again(self) -> None:
-        """What the fast path remembers of a request is no answer to it: that follows what has changed meanwhile."""
+        """The answer to a repeated request is never a remembered one: it shows all changes made in between."""
         for each in chain.from_iterable(zip(requests(), requests(), strict=True)):
             self.compare(each)
 

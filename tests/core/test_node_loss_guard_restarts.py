@@ -26,7 +26,7 @@ class Restarts(GuardCase):
         self.assertEqual(self.told(2)[2:], ["offline node-lost suspect"])
 
     def test_what_was_there_before(self) -> None:
-        """A claim of a start before is no reason to suspect what the node that was heard from it last has let go."""
+        """An instance whose last claim was removed is not kept as suspect for a claim of an earlier start."""
         self.live("b", 1)
         self.cut("b")
         self.run_for(1)

@@ -238,7 +238,7 @@ class TooFew(DeployCase):
         self.assertIn("has 1 member to take traffic", self.failed())
 
     def test_nobody(self) -> None:
-        """One is needed, if nothing else is said, whoever serves now."""
+        """By default a version needs one member, whatever serves now."""
         self.begin(DeployPlan("shop", "3"))
         self.assertEqual(
             self.failed(),

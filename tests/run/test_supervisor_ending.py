@@ -21,7 +21,7 @@ class Faults(RunnerCase):
         self.assertFalse(self.listed())
 
     def test_of_the_deregistration(self) -> None:
-        """The command gets its signal, and so does its status whoever waits."""
+        """The command gets its signal all the same, and its exit status is returned."""
         self.run_it()
         self.serve()
         self.network.pass_time(1)
@@ -128,7 +128,7 @@ class Ending(RunnerCase):
         self.assertEqual(self.successResultOf(self.done), 1)
 
     def test_said_twice(self) -> None:
-        """Whoever says so again is in a hurry: nothing is waited for, and the last signal is the one."""
+        """A second signal ends all waiting, and the command gets the last signal that came."""
         self.begin(drain_s=60)
         self.runner.signalled(signal.SIGTERM)
         self.network.pass_time(1)
