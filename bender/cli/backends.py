@@ -15,21 +15,14 @@ from bender.cli.change_report import consumers_of, missing, say_differences, set
 from bender.cli.click_base import BenderCommand, Group
 from bender.cli.columns import BACKEND_HISTORY, BACKENDS, FRONTEND_HISTORY, FRONTENDS, MEMBERS, RULES, Columns
 from bender.cli.output import compact, day_and_clock
-from bender.cli.params import Name, merged, require_apart
-from bender.cli.params import SettingParam as Field
+from bender.cli.params import Name, SettingParam, merged, require_apart
 from bender.cli.session import Session, asking
 from bender.client import Backend, BenderError, Consumer, Frontend, Member, NotFound, Reply, Setting
 from bender.client.client import LIST_BYTES_MAX
 from bender.client.drivers import found_down
 from bender.client.objects import current, describe_serving, reader_of
 from bender.client.paths import forced, only_if, path_of
-from bender.client.responses import (
-    BACKEND_KIND,
-    FRONTEND_KIND,
-    ConfigKind,
-    read_nothing,
-    reader,
-)
+from bender.client.responses import BACKEND_KIND, FRONTEND_KIND, ConfigKind, read_nothing, reader
 from bender.core.change_description import differences
 from bender.core.did_you_mean import nearest_name
 from bender.core.members import canary_of
@@ -37,7 +30,8 @@ from bender.core.members import canary_of
 #: Fields that have columns of their own, or are the same everywhere.
 _SHOWN = {"id", "resource", "name", "app", "version", "backend"}
 
-Asked = TypeVar("Asked", bound=Callable[..., Any])
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Object = TypeVar("_Object", Backend, Frontend)
 
 force_option = click.option(
     "--force", is_flag=True, help="Do it even if that takes traffic away; requests may then be answered 503."
@@ -46,13 +40,13 @@ force_option = click.option(
 fields_argument = click.argument(
     "fields",
     nargs=-1,
-    type=Field(),
+    type=SettingParam(),
     metavar="[KEY=VALUE]…",
     help="Other fields, or parts of them such as health.path=/up. A VALUE is JSON, or else text; null removes a field.",
 )
 
 
-def name_argument(of: str, *, required: bool = True) -> Callable[[Asked], Asked]:
+def name_argument(of: str, *, required: bool = True) -> Callable[[_Command], _Command]:
     complete = completion_values.backends if of == "backend" else completion_values.frontends
     return click.argument(
         "name", required=required, type=Name(), shell_complete=complete, help=f"The name of the {of}."
@@ -153,8 +147,7 @@ async def list_backends(session: Session, name: str | None) -> None:
     if name is not None:
         await _list_members(session, name)
         return
-    kind = BACKEND_KIND
-    found, reply = await session.client.read(kind.read_list, "GET", kind.path, bytes_max=LIST_BYTES_MAX)
+    found, reply = await _read_all(session, BACKEND_KIND)
     if session.printed_as_json(reply):
         return
     consumers = await consumers_of(session)
@@ -163,6 +156,11 @@ async def list_backends(session: Session, name: str | None) -> None:
         members = await session.client.members(each.name)
         rows.append([each.name, each.app, each.version, _receiving(members, consumers), _others(each.settings)])
     session.screen.table(BACKENDS.names, rows, caption=f"{len(rows)} at {reply.node}")
+
+
+async def _read_all(session: Session, kind: ConfigKind[_Object]) -> tuple[list[_Object], Reply]:
+    """Return all objects of a kind, and the answer that they are from."""
+    return await session.client.read(kind.read_list, "GET", kind.path, bytes_max=LIST_BYTES_MAX)
 
 
 def _receiving(members: Sequence[Member], consumers: Sequence[Consumer]) -> str:
@@ -187,9 +185,7 @@ async def list_frontends(session: Session, name: str | None) -> None:
     if name is not None:
         await _list_rules(session, name)
         return
-    found, reply = await session.client.read(
-        FRONTEND_KIND.read_list, "GET", FRONTEND_KIND.path, bytes_max=LIST_BYTES_MAX
-    )
+    found, reply = await _read_all(session, FRONTEND_KIND)
     if session.printed_as_json(reply):
         return
     rows = [[each.name, each.backend or "", _others(each.settings)] for each in found]

@@ -68,6 +68,11 @@ class Pair(click.ParamType[tuple[str, Any]]):
         return key, parsed(text)
 
 
+meta_option = click.option(
+    "--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="A field of your own to store with the instance."
+)
+
+
 class TextPair(Pair):
     """`KEY=VALUE`, where the value is text."""
 

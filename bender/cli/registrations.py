@@ -13,7 +13,7 @@ from bender.cli import completion_values
 from bender.cli.click_base import NOT_DONE, BenderCommand
 from bender.cli.columns import ACCOUNTS, EVENTS, INSTANCES, LAST_EVENTS
 from bender.cli.output import ago, clock, compact, lasted
-from bender.cli.params import ID, PARTS, Duration, Events, Name, Pair, TextPair, fields, registration_id
+from bender.cli.params import ID, PARTS, Duration, Events, Name, TextPair, fields, meta_option, registration_id
 from bender.cli.session import Session, asking, following
 from bender.cli.styled_text import Styled, joined, styled
 from bender.client import Applied, BenderError, Event, NotFound, Registration, Word
@@ -40,6 +40,9 @@ version_argument = click.argument(
     type=Name(),
     shell_complete=completion_values.versions,
     help="The version of the app; all versions by default.",
+)
+force_option = click.option(
+    "--force", is_flag=True, help="Do it even if this is the last member of a backend that takes traffic."
 )
 
 
@@ -278,9 +281,7 @@ def _show_events(session: Session, nodes: Sequence[Diagnosis]) -> None:
     metavar="NUMBER",
     help="The share of the traffic, relative to other instances; 1 by default.",
 )
-@click.option(
-    "--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="A field of your own to store with the instance."
-)
+@meta_option
 @asking
 async def register(
     session: Session,
@@ -326,7 +327,7 @@ def _named(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
     metavar="DURATION",
     help="Wait until all nodes have removed it, at most this long.",
 )
-@click.option("--force", is_flag=True, help="Do it even if this is the last member of a backend that takes traffic.")
+@force_option
 @asking
 async def deregister(session: Session, id: tuple[str, ...], wait: float | None, *, force: bool) -> None:  # noqa: A002
     """Remove an instance from the registry.
@@ -363,7 +364,7 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None, 
     "--for", "for_s", type=Duration("1s", "30d"), metavar="DURATION", help="How long the state lasts; a day by default."
 )
 @click.option("--maint", is_flag=True, help="Set maintenance: stop the requests of existing sessions, too.")
-@click.option("--force", is_flag=True, help="Do it even if this is the last member of a backend that takes traffic.")
+@force_option
 @asking
 async def drain(
     session: Session,

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from bender.cli import completion_values
 from bender.cli.click_base import BenderCommand as Documented
 from bender.cli.output import json_for
-from bender.cli.params import Duration, Pair, fields
+from bender.cli.params import Duration, fields, meta_option
 from bender.cli.session import TOKEN, Session, following
 from bender.client import BenderError, Client
 from bender.core.invalid import Invalid
@@ -84,9 +84,7 @@ class TypedDuration(Duration):
     metavar="NUMBER",
     help="The share of the traffic, relative to other instances.",
 )
-@click.option(
-    "--meta", multiple=True, type=Pair(), metavar="KEY=VALUE", help="A field of your own to store with the instance."
-)
+@meta_option
 @click.option("--check", "check_path", metavar="PATH", help="A health page, which must answer with status 200 to 399.")
 @click.option("--check-every", type=Duration("100ms", "1h"), default="2s", show_default=True, metavar="DURATION",
               help="The time between two checks.")  # fmt: skip

@@ -202,9 +202,8 @@ class Client:
             raise NoAnswer("is not ready: it has not heard from all of its peers yet")
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise NoAnswer("has no room for more")
-        if (
-            not HTTPStatus.OK <= reply.status < HTTPStatus.INTERNAL_SERVER_ERROR
-        ):  # what stands before it, or a mistake of ours
+        # An error of a proxy before the node, or of the node itself.
+        if not HTTPStatus.OK <= reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             raise NoAnswer(f"answers with status {reply.status}")
         return reply
 

@@ -32,7 +32,6 @@ from bender.core.view import View, ViewEvent
 #: other process can make before it receives that counter.
 BEATS_BEYOND = 1000
 
-
 #: Settings that clients see.
 SHOWN_KINDS = ("backend/", "frontend/", "state/")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from attrs import frozen
 
@@ -17,8 +17,6 @@ from bender.core.members import backends_of_rules
 from bender.core.object_kinds import Kind
 from bender.core.registration_status import State
 from bender.core.routing import BACKEND, FRONTEND
-
-ObjectKind = Literal["backend", "frontend"]
 
 #: The kinds of objects, by the name of their table in a file.
 KINDS: Mapping[str, Kind] = {"backends": BACKEND, "frontends": FRONTEND}

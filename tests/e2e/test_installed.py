@@ -95,25 +95,10 @@ def has_command_line(python: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["wheel", "sdist", "editable"])
 @ensureDeferred
-async def test_a_wheel(cluster: Cluster, tree: Path, python: str) -> None:
-    install(python, build("wheel", tree))
-    await runs(cluster, python)
-    has_command_line(python, cluster.folder)
-
-
-@pytest.mark.slow
-@ensureDeferred
-async def test_a_source_distribution(cluster: Cluster, tree: Path, python: str) -> None:
-    install(python, build("sdist", tree))
-    await runs(cluster, python)
-    has_command_line(python, cluster.folder)
-
-
-@pytest.mark.slow
-@ensureDeferred
-async def test_an_editable_install(cluster: Cluster, tree: Path, python: str) -> None:
-    install(python, "--editable", tree)
+async def test_an_install(cluster: Cluster, tree: Path, python: str, how: str) -> None:
+    install(python, *(["--editable", tree] if how == "editable" else [build(how, tree)]))
     await runs(cluster, python)
     has_command_line(python, cluster.folder)
 
