@@ -243,7 +243,7 @@ class Cluster(VirtualTime):
 
     def oldest_heartbeat_s(self) -> float:
         """Return the largest age of the last heartbeat of any node at any other."""
-        return max(node.clock(self.now) - contact.heard_at for node in self.up for contact in node.replica.contacts)
+        return max(node.clock(self.now) - peer.heard_at for node in self.up for peer in node.replica.peers)
 
     def agrees(self) -> bool:
         first, *others = self.up

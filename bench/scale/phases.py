@@ -107,8 +107,8 @@ def start(cluster: Cluster) -> Start:
     )
     cluster.run_for(SETTLE_S)
     for node in cluster.nodes:
-        if len(node.replica.contacts) != size - 1:
-            raise SystemExit(f"{size} nodes: {node.identity.name} knows {len(node.replica.contacts)} others.")
+        if len(node.replica.peers) != size - 1:
+            raise SystemExit(f"{size} nodes: {node.identity.name} knows {len(node.replica.peers)} others.")
     gc.unfreeze()
     gc.collect()
     gc.freeze()  # as a node does when it has started
@@ -196,10 +196,9 @@ def die(cluster: Cluster, clients: Clients) -> tuple[float, float]:
         cluster.doomed[each.key] = (died_at, 0)
 
     def all_hold_it_silent() -> bool:
-        contacts = [(each, each.replica.contacts.get(node.identity.incarnation)) for each in cluster.up]
+        peers = [(each, each.replica.peers.get(node.identity.incarnation)) for each in cluster.up]
         return all(
-            contact is not None and each.replica.contacts.silent(contact, each.clock(cluster.now))
-            for each, contact in contacts
+            peer is not None and each.replica.peers.silent(peer, each.clock(cluster.now)) for each, peer in peers
         )
 
     silent_s = cluster.wait_until("all nodes hold a dead node silent", all_hold_it_silent)

@@ -53,7 +53,7 @@ class Claims:
         self,
         incarnation: int,
         timing: Timing,
-        contacts: Peers,
+        peers: Peers,
         view: View,
         now: float,
         before: int | None = None,
@@ -69,12 +69,12 @@ class Claims:
         self._incarnation = incarnation
         self._before = before
         self._timing = timing
-        self._contacts = contacts
+        self._peers = peers
         self._view = view
-        self.copies = LedgerCopies(incarnation, timing, contacts, validity)
+        self.copies = LedgerCopies(incarnation, timing, peers, validity)
         self.ledger, self.index = self.copies.own, self.copies.index
         self.leases = Leases(timing.interval_s / 8, now)
-        self.lapse_rules = LapseRules(incarnation, timing, contacts, self.index, self.leases)
+        self.lapse_rules = LapseRules(incarnation, timing, peers, self.index, self.leases)
         self.guard = Guard(guard_s, timing.ttl_s)
         #: While this is set nothing is shown and nothing follows: changes are only noted in `stale`.
         self.holding = False
@@ -266,12 +266,12 @@ class Claims:
         if shown is None or not unheard:
             self.guard.forget(key)
             return False
-        known = [claim for claim in unheard if claim.node in self._contacts]
-        until = {claim.node: self._contacts.counts_until(claim.node, claim.ttl_s) for claim in known}
+        known = [claim for claim in unheard if claim.node in self._peers]
+        until = {claim.node: self._peers.counts_until(claim.node, claim.ttl_s) for claim in known}
         holders = {claim.node: until[claim.node] for claim in known if self._may_be_renewed(claim)}
         suspect = self.guard.suspect(key)
         if suspect is not None:  # a long guard outlasts what is remembered of nodes that are not heard
-            until |= {node: at for node, at in suspect.holders.items() if node not in self._contacts}
+            until |= {node: at for node, at in suspect.holders.items() if node not in self._peers}
         hidden_at = max(until.values(), default=inf)
         outcome = self.guard.lose(key, self._view.count_of(app_of(key)), hidden_at, holders, now)
         if outcome == "suspect":
@@ -314,7 +314,7 @@ class Claims:
         entries = self.index.entries(key)
         ended = ended_roots(entries)
         claims = [entry for entry in entries if isinstance(entry, Claim) and entry.root not in ended]
-        if any(claim.node == self._incarnation or self._contacts.in_sight(claim.node, now) for claim in claims):
+        if any(claim.node == self._incarnation or self._peers.in_sight(claim.node, now) for claim in claims):
             return False
         return self.guard.suspect(key) is not None or any(map(self._may_be_renewed, claims))
 
@@ -328,8 +328,8 @@ class Claims:
 
     def _may_be_renewed(self, entry: Entry) -> bool:
         """Whether an instance could still renew `entry` at its node, even if this node does not hear that one."""
-        contact = self._contacts.get(entry.node)
-        return isinstance(entry, End) or entry.node == self._incarnation or (contact is not None and not contact.gone)
+        peer = self._peers.get(entry.node)
+        return isinstance(entry, End) or entry.node == self._incarnation or (peer is not None and not peer.gone)
 
     def _is_lost(self, key: str) -> bool:
         """Whether no node has been heard since that could know what became of a key of the incarnation before."""
@@ -381,7 +381,7 @@ class Claims:
         """Remove what is due already, as far as the peers have confirmed it; return True if there is more."""
         if not self.leases.due:
             return False
-        asked = self._contacts.asked(now)
+        asked = self._peers.asked(now)
         confirmed = confirmed_until(asked)
         ended = 0
         for lease, ended_at in [*self.leases.due.items()]:
@@ -397,7 +397,7 @@ class Claims:
         """Whether a claim is due and some peer has not answered an ask made since."""
         if not self.leases.due:
             return False
-        confirmed = confirmed_until(self._contacts.asked(now))
+        confirmed = confirmed_until(self._peers.asked(now))
         return any(
             ended_at is None and isinstance(lease.entry, Claim) and confirmed < lease.deadline <= now
             for lease, ended_at in self.leases.due.items()
@@ -416,29 +416,29 @@ class Claims:
             keys |= self.guard.waiting_for(delta.incarnation)
         return keys
 
-    def heard_again(self, contact: Peer, horizon_s: float, now: float) -> None:
+    def heard_again(self, peer: Peer, horizon_s: float, now: float) -> None:
         """Evaluate again the claims that did not count while the peer's horizon was `horizon_s`."""
-        present_s = self._contacts.horizon_s(contact, now)
+        present_s = self._peers.horizon_s(peer, now)
         if horizon_s >= TTL_INTERVALS_MIN * self._timing.interval_s:
-            self._look_again(contact, present_s, horizon_s)
-        contact.hidden_s = min(contact.hidden_s, present_s)
+            self._look_again(peer, present_s, horizon_s)
+        peer.hidden_s = min(peer.hidden_s, present_s)
 
     def hide(self, now: float) -> None:
         """Evaluate again the claims of silent nodes that have stopped counting."""
-        for contact in self._contacts:
-            horizon_s = self._contacts.horizon_s(contact, now)
+        for peer in self._peers:
+            horizon_s = self._peers.horizon_s(peer, now)
             if horizon_s < TTL_INTERVALS_MIN * self._timing.interval_s:
                 continue
-            newly = [ttl_s for ttl_s in self.copies.ttls(contact) if contact.hidden_s < ttl_s <= horizon_s]
+            newly = [ttl_s for ttl_s in self.copies.ttls(peer) if peer.hidden_s < ttl_s <= horizon_s]
             if newly:
-                self._look_again(contact, contact.hidden_s, newly[-1])
-                contact.hidden_s = newly[-1]
+                self._look_again(peer, peer.hidden_s, newly[-1])
+                peer.hidden_s = newly[-1]
         if self.guard.on:
             self.stale |= self.guard.over(now)
 
-    def forget(self, contact: Peer) -> None:
+    def forget(self, peer: Peer) -> None:
         """Drop a ledger whole. Its entries leave the index in slices."""
-        self._forgotten.extend(self.copies.forget(contact.incarnation))
+        self._forgotten.extend(self.copies.forget(peer.incarnation))
 
     def take_along(self, leases: Leases) -> None:
         """Take over the claims and ends of the incarnation before, in slices."""
@@ -477,8 +477,8 @@ class Claims:
             self.refresh(key, now)
         return len(keys)
 
-    def _look_again(self, contact: Peer, above_s: float, up_to_s: float) -> None:
-        ledger = self.ledgers.get(contact.incarnation)
+    def _look_again(self, peer: Peer, above_s: float, up_to_s: float) -> None:
+        ledger = self.ledgers.get(peer.incarnation)
         for entry in ledger.entries.values() if ledger else ():
             if isinstance(entry, Claim) and above_s < entry.ttl_s <= up_to_s:
                 self.stale[entry.key] = None

@@ -134,7 +134,7 @@ class Marks:
 
 
 def diagnose(
-    key: str, me: Sender, claims: Claims, contacts: Peers, marks: Marks, now: float, *, ready: bool
+    key: str, me: Sender, claims: Claims, peers: Peers, marks: Marks, now: float, *, ready: bool
 ) -> NodeDiagnosis:
     """What `me` knows of `key` at the time `now`."""
     entries = claims.index.entries(key)
@@ -144,7 +144,7 @@ def diagnose(
     requests = [end for end in ends if end.roots]
     suspect = claims.guard.suspect(key)
     others = [entry for entry in entries if isinstance(entry, Claim) and entry.node != me.incarnation]
-    names = {me.incarnation: me.name, **{contact.incarnation: contact.name for contact in contacts}}
+    names = {me.incarnation: me.name, **{peer.incarnation: peer.name for peer in peers}}
     return NodeDiagnosis(
         node=me.name,
         address=me.address,
@@ -152,14 +152,10 @@ def diagnose(
         listed=claims.shown(key) is not None,
         hidden=claims.hidden(key) is not None,
         claim=None if lease is None else _held(lease, claims.winner(key, now), marks, now),
-        sees=tuple(_seen(claim, contacts, ended, now) for claim in others),
+        sees=tuple(_seen(claim, peers, ended, now) for claim in others),
         ended=tuple(names.get(end.node, FORGOTTEN) for end in requests),
         check_failed=bool(requests) and all(end.reason == CHECK_FAILED for end in requests),
-        hears=tuple(
-            Heard(contact.name, heard_s(contact, now), contact.gone)
-            for contact in contacts
-            if not contacts.succeeded(contact)
-        ),
+        hears=tuple(Heard(peer.name, heard_s(peer, now), peer.gone) for peer in peers if not peers.succeeded(peer)),
         suspect_s=None if suspect is None else round(max(0.0, suspect.over_at - now), 3),
     )
 
@@ -177,14 +173,14 @@ def _held(lease: Lease, winner: Claim | None, marks: Marks, now: float) -> HeldC
     )
 
 
-def _seen(claim: Claim, contacts: Peers, ended: set[Dot], now: float) -> SeenClaim:
-    contact = contacts.get(claim.node)
-    counts = claim.root not in ended and contacts.counts(claim.node, claim.ttl_s, now)
+def _seen(claim: Claim, peers: Peers, ended: set[Dot], now: float) -> SeenClaim:
+    peer = peers.get(claim.node)
+    counts = claim.root not in ended and peers.counts(claim.node, claim.ttl_s, now)
     why = None if counts else "ended" if claim.root in ended else "silent"
-    earlier = contact is not None and contacts.succeeded(contact)
-    return SeenClaim(contact.name if contact else FORGOTTEN, earlier, claim.rev, counts, why, heard_s(contact, now))
+    earlier = peer is not None and peers.succeeded(peer)
+    return SeenClaim(peer.name if peer else FORGOTTEN, earlier, claim.rev, counts, why, heard_s(peer, now))
 
 
-def heard_s(contact: Peer | None, now: float) -> float | None:
+def heard_s(peer: Peer | None, now: float) -> float | None:
     """How long ago a node was heard; None where it never was."""
-    return None if contact is None or contact.beats < 0 else round(now - contact.heard_at, 3)
+    return None if peer is None or peer.beats < 0 else round(now - peer.heard_at, 3)

@@ -21,7 +21,7 @@ from bender.core.last_writer_wins import Configuration, digest_of
 from bender.core.ledger import Delta, Gap, Head, Ledger, Outdated
 from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, Counter, Message, OutgoingMessage, Sender
 from bender.core.peer_links import ROUNDS_OPEN_MAX, Link, Links
-from bender.core.peers import CONTACTS_MAX, Peer, Peers
+from bender.core.peers import PEERS_MAX, Peer, Peers
 from bender.core.setting_pages import SETTINGS_PER_MESSAGE_MAX, SettingPages
 
 #: How many of its latest asks a node remembers. It makes six in an interval at the most, so this is a minute or so.
@@ -66,7 +66,7 @@ class Gossip:
     def __init__(
         self,
         identity: Sender,
-        contacts: Peers,
+        peers: Peers,
         claims: Claims,
         configuration: Configuration,
         links: Links,
@@ -82,7 +82,7 @@ class Gossip:
         self._interval_s = interval_s
         self._page_entries_max = page_entries_max
         self._pages = SettingPages(configuration, min(SETTINGS_PER_MESSAGE_MAX, page_entries_max))
-        self._contacts = contacts
+        self._peers = peers
         self._claims = claims
         self._configuration = configuration
         self._links = links
@@ -163,12 +163,12 @@ class Gossip:
         for link in self._links:
             if link.push is not None or not (link.unsent or ledger.version > link.pushed):
                 continue
-            contact = self._known(link)
-            if contact is not None and (link.unsent or ledger.version > self._shown(contact)):
-                version = self._shown(contact)
+            peer = self._known(link)
+            if peer is not None and (link.unsent or ledger.version > self._shown(peer)):
+                version = self._shown(peer)
                 message = made.get(version) if not link.unsent else None
                 if message is None:
-                    message = self._push_message(link, contact, now)
+                    message = self._push_message(link, peer, now)
                     if message.for_all:
                         made[version] = message
                 link.pushed = ledger.version
@@ -179,17 +179,17 @@ class Gossip:
         """Return the peer that takes pushes at a link, if one was found there and has answered since."""
         if link.failed or link.incarnation is None:
             return None
-        contact = self._contacts.get(link.incarnation)
-        return None if contact is None or contact.gone else contact
+        peer = self._peers.get(link.incarnation)
+        return None if peer is None or peer.gone else peer
 
-    def _push_message(self, link: Link, contact: Peer, now: float) -> Message:
+    def _push_message(self, link: Link, peer: Peer, now: float) -> Message:
         ledger = self._claims.ledger
-        version = self._shown(contact)
+        version = self._shown(peer)
         # If the peer no longer has what the copies refer to, the next round repairs that.
         deltas: tuple[Delta, ...] = ()
         if ledger.version > version:
             delta = ledger.delta(Head(version, version), self._page_entries_max)
-            deltas = (self._claims.copies.brief(delta, contact),)
+            deltas = (self._claims.copies.brief(delta, peer),)
             self._version_sent = ledger.version
         page = self._pages.fitting(link.unsent)
         settings = self._configuration.told(page, now)
@@ -202,9 +202,9 @@ class Gossip:
         link.rounds.add(request)
         self.requests.append(request)
 
-    def _shown(self, contact: Peer) -> int:
-        """The version of this node's own ledger that a contact has shown to have."""
-        return contact.heads.get(self._identity.incarnation, 0)
+    def _shown(self, peer: Peer) -> int:
+        """The version of this node's own ledger that a peer has shown to have."""
+        return peer.heads.get(self._identity.incarnation, 0)
 
     # Answers, to peers and from peers.
 
@@ -217,7 +217,7 @@ class Gossip:
             return TakenRequest(message)
         # Those that are known only by what others say of them are strangers, too, as far as the way to them goes.
         unknown_way = not self._links.has_reached(message.sender.address)
-        stranger = message.sender.incarnation not in self._contacts or unknown_way
+        stranger = message.sender.incarnation not in self._peers or unknown_way
         return TakenRequest(message, self._take(message, now, late=late).settings, stranger)
 
     def answer(self, received: TakenRequest, now: float, *, ask: bool) -> Message:
@@ -243,7 +243,7 @@ class Gossip:
         if answer.sender.incarnation == self._identity.incarnation:
             return ()
         if request.message.ask is not None:
-            self._contacts.found(request.address, answer.sender.incarnation, request.message.ask)
+            self._peers.found(request.address, answer.sender.incarnation, request.message.ask)
         taken = self._take(answer, now)
         if request.push:
             self._pushed(link, request)
@@ -266,33 +266,33 @@ class Gossip:
     def _greeting(self, now: float) -> Message:
         """Return what every round and its answer begin with."""
         counters = [self._own_counter(now)]
-        counters += [self._counter(contact, now) for contact in self._contacts if contact.beats >= 0]
+        counters += [self._counter(peer, now) for peer in self._peers if peer.beats >= 0]
         heads = self._claims.copies.heads()
         return Message(self._identity, heads=heads, counters=tuple(counters), digest=self._configuration.digest)
 
     def _counters_with(self, deltas: Iterable[Delta], now: float) -> tuple[Counter, ...]:
         """Return the counters for deltas: a node with a ledger must have heard its node, or its claims do not count."""
-        contacts = [self._contacts.get(delta.incarnation) for delta in deltas]
-        return tuple(self._counter(contact, now) if contact else self._own_counter(now) for contact in contacts)
+        peers = [self._peers.get(delta.incarnation) for delta in deltas]
+        return tuple(self._counter(peer, now) if peer else self._own_counter(now) for peer in peers)
 
     def _own_counter(self, now: float) -> Counter:
         own = self._identity
         age_s = now - self._beat_at
         return Counter(own.incarnation, own.name, own.address, self._beats, age_s, self.left, api_port=own.api_port)
 
-    def _counter(self, contact: Peer, now: float) -> Counter:
+    def _counter(self, peer: Peer, now: float) -> Counter:
         """Return the counter of a peer. A pause of this node does not make it younger."""
-        age_s = min(max(0.0, now - (contact.heard_at - contact.shift_s)), AGE_S_MAX)
-        ttl_max_s = self._claims.copies.ttl_max_s(contact) if self._contacts.silent(contact, now) else 0.0
+        age_s = min(max(0.0, now - (peer.heard_at - peer.shift_s)), AGE_S_MAX)
+        ttl_max_s = self._claims.copies.ttl_max_s(peer) if self._peers.silent(peer, now) else 0.0
         return Counter(
-            contact.incarnation,
-            contact.name,
-            contact.address,
-            contact.beats,
+            peer.incarnation,
+            peer.name,
+            peer.address,
+            peer.beats,
             age_s,
-            contact.left,
+            peer.left,
             ttl_max_s,
-            contact.api_port,
+            peer.api_port,
         )
 
     def _answer(self, request: Message, heads: Mapping[int, Head], now: float, *, ask: bool) -> Message:
@@ -347,9 +347,9 @@ class Gossip:
 
     def _agree(self, answer: Message, asked_at: float) -> None:
         """Note that this node has all configuration that a peer had when it was asked."""
-        contact = self._contacts.get(answer.sender.incarnation)
-        if contact is not None:
-            contact.agreed = max(contact.agreed, asked_at)
+        peer = self._peers.get(answer.sender.incarnation)
+        if peer is not None:
+            peer.agreed = max(peer.agreed, asked_at)
 
     def _bring(self, link: Link, request: OutgoingMessage, answer: Message) -> None:
         """Push what the answerer has shown to lack, if a bucket was sent by its digests only."""
@@ -367,14 +367,14 @@ class Gossip:
 
     def _pushed(self, link: Link, request: OutgoingMessage) -> None:
         """Let the rest go with the next push if this one was a page."""
-        contact = self._contacts.get(link.incarnation or 0)
+        peer = self._peers.get(link.incarnation or 0)
         for delta in request.message.deltas:
-            if contact is not None and self._shown(contact) > delta.since:
-                link.pushed = self._shown(contact)
+            if peer is not None and self._shown(peer) > delta.since:
+                link.pushed = self._shown(peer)
 
-    def _lacking(self, heads: Mapping[int, Head], peer: int) -> Lacking:
-        """Return what `peer` lacks, given its `heads`, as much as fits in one message."""
-        ahead = [ledger for ledger in self._claims.copies.ahead_of(heads) if self._may_pass_on(ledger, peer)]
+    def _lacking(self, heads: Mapping[int, Head], recipient: int) -> Lacking:
+        """Return what `recipient` lacks, given its `heads`, as much as fits in one message."""
+        ahead = [ledger for ledger in self._claims.copies.ahead_of(heads) if self._may_pass_on(ledger, recipient)]
         deltas: list[Delta] = []
         room = self._page_entries_max
         for ledger in ahead:
@@ -387,12 +387,12 @@ class Gossip:
         whole = len(deltas) == len(ahead) and all(delta.whole for delta in deltas)
         return Lacking(tuple(deltas), whole)
 
-    def _may_pass_on(self, ledger: Ledger, peer: int) -> bool:
+    def _may_pass_on(self, ledger: Ledger, recipient: int) -> bool:
         """Whether a ledger may be sent to a peer: together with a counter of its node, and never to its own node."""
         if ledger.incarnation == self._identity.incarnation:
             return True
-        contact = self._contacts.get(ledger.incarnation)
-        return ledger.incarnation != peer and contact is not None and contact.beats >= 0
+        peer = self._peers.get(ledger.incarnation)
+        return ledger.incarnation != recipient and peer is not None and peer.beats >= 0
 
     # What messages change here.
 
@@ -401,9 +401,9 @@ class Gossip:
         heads = message.heads or {}
         for counter in message.counters:
             # A new peer introduces itself again; a forgotten one must not come back by a message that had waited.
-            if counter.incarnation != own and not (late and counter.incarnation not in self._contacts):
+            if counter.incarnation != own and not (late and counter.incarnation not in self._peers):
                 self._meet(counter, now, itself=counter.incarnation == message.sender.incarnation)
-        sender = self._contacts.message_from(message.sender, now)
+        sender = self._peers.message_from(message.sender, now)
         if sender is not None:
             self._note_heads(sender, heads)
         self._claims.copies.compare(heads, now)
@@ -426,13 +426,13 @@ class Gossip:
         If the limit is reached, no incarnation is met by what others report; one that sends `itself` takes the place
         of one that never sent anything, or is silent.
         """
-        if counter.incarnation not in self._contacts and len(self._contacts) >= CONTACTS_MAX:
-            dispensable = self._contacts.dispensable(now) if itself else None
+        if counter.incarnation not in self._peers and len(self._peers) >= PEERS_MAX:
+            dispensable = self._peers.dispensable(now) if itself else None
             if dispensable is None:
                 return
-            self._contacts.forget(dispensable)
+            self._peers.forget(dispensable)
             self._claims.forget(dispensable)
-        self._contacts.meet(counter, now)
+        self._peers.meet(counter, now)
 
     def _valid(self, message: Message, now: float) -> list[ConfigSetting]:
         """Return the valid settings of a message, and note the problem with others by the sender's address."""
@@ -457,7 +457,7 @@ class Gossip:
     def _note_heads(self, sender: Peer, heads: Mapping[int, Head]) -> None:
         """Remember what a peer has shown to have, but for the ledgers of nodes that are forgotten here."""
         for incarnation, head in heads.items():
-            if incarnation == self._identity.incarnation or incarnation in self._contacts:
+            if incarnation == self._identity.incarnation or incarnation in self._peers:
                 sender.heads[incarnation] = max(head.version, sender.heads.get(incarnation, 0))
 
     def _join(self, deltas: Iterable[Delta], now: float) -> tuple[bool, bool, dict[str, None]]:
@@ -465,16 +465,16 @@ class Gossip:
         fits, advanced = True, False
         changed: dict[str, None] = {}
         for delta in deltas:
-            contact = self._contacts.get(delta.incarnation)
-            if contact is None:
+            peer = self._peers.get(delta.incarnation)
+            if peer is None:
                 continue
             before = self._claims.copies.head(delta.incarnation)
             try:
                 changed |= self._claims.join(delta)
             except Outdated:
                 fits = False
-                if not self._contacts.lately_alive(contact, now):
-                    self._claims.copies.give_up_pages(delta, contact, now)
+                if not self._peers.lately_alive(peer, now):
+                    self._claims.copies.give_up_pages(delta, peer, now)
             except Gap:
                 fits = False
             advanced = advanced or self._claims.copies.head(delta.incarnation) != before
@@ -482,15 +482,15 @@ class Gossip:
 
     def _hear(self, counter: Counter, version: int, now: float) -> None:
         """Believe a larger counter, but only together with the ledger version that it came with."""
-        contact = self._contacts.get(counter.incarnation)
-        if contact is None:
+        peer = self._peers.get(counter.incarnation)
+        if peer is None:
             return
-        is_news = counter.beats > contact.beats
+        is_news = counter.beats > peer.beats
         if is_news and version > self._claims.copies.head(counter.incarnation).version:
             return
-        horizon_s = self._contacts.horizon_s(contact, now) if is_news else 0.0
-        if self._contacts.hear(counter, now):
-            self._claims.heard_again(contact, horizon_s, now)
+        horizon_s = self._peers.horizon_s(peer, now) if is_news else 0.0
+        if self._peers.hear(counter, now):
+            self._claims.heard_again(peer, horizon_s, now)
 
 
 def _is_paged(answer: Message) -> bool:

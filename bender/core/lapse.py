@@ -14,22 +14,22 @@ from bender.core.timing import Timing
 
 def confirmed_until(asked: Iterable[Peer]) -> float:
     """Return the time up to which this node has all renewals that the asked peers had received."""
-    return min((contact.echoed for contact in asked), default=inf)
+    return min((peer.echoed for peer in asked), default=inf)
 
 
 class LapseRules:
     """Decides for one node. Leases that are not over go back to their slots."""
 
-    def __init__(self, incarnation: int, timing: Timing, contacts: Peers, index: Index, leases: Leases) -> None:
+    def __init__(self, incarnation: int, timing: Timing, peers: Peers, index: Index, leases: Leases) -> None:
         self._incarnation = incarnation
         self._timing = timing
-        self._contacts = contacts
+        self._peers = peers
         self._index = index
         self._leases = leases
 
     def counts(self, claim: Claim, now: float) -> bool:
         """Whether a claim counts: it is this node's own, or its node is heard (rule 5)."""
-        return claim.node == self._incarnation or self._contacts.counts(claim.node, claim.ttl_s, now)
+        return claim.node == self._incarnation or self._peers.counts(claim.node, claim.ttl_s, now)
 
     def is_over(self, lease: Lease, ended_at: float | None, asked: list[Peer], confirmed: float, now: float) -> bool:
         if isinstance(lease.entry, End):

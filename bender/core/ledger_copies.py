@@ -17,9 +17,9 @@ from bender.core.timing import TTL_S_MAX, Timing
 class LedgerCopies:
     """This node's own ledger, copies of the others', and the index of their valid entries."""
 
-    def __init__(self, incarnation: int, timing: Timing, contacts: Peers, validity: Validity) -> None:
+    def __init__(self, incarnation: int, timing: Timing, peers: Peers, validity: Validity) -> None:
         self._timing = timing
-        self._contacts = contacts
+        self._peers = peers
         self._validity = validity
         self.own = Ledger(incarnation)
         self.ledgers: dict[int, Ledger] = {incarnation: self.own}
@@ -38,9 +38,9 @@ class LedgerCopies:
             self._take_out(entry)
         for entry in joined.added:
             self._take_in(entry)
-        contact = self._contacts.get(delta.incarnation)
-        if contact is not None:
-            contact.ttls = None
+        peer = self._peers.get(delta.incarnation)
+        if peer is not None:
+            peer.ttls = None
         return {entry.key: None for entry in (*joined.removed, *joined.added)}
 
     def _take_in(self, entry: Entry) -> None:
@@ -75,29 +75,29 @@ class LedgerCopies:
                 self._started_over_at[incarnation] = now
                 ledger.start_over()
 
-    def give_up_pages(self, delta: Delta, contact: Peer, now: float) -> None:
+    def give_up_pages(self, delta: Delta, peer: Peer, now: float) -> None:
         """Let a delta like this one, which is older than the pages of a copy, complete the copy when it comes again.
 
         No node can send the rest of the pages, because the node of that ledger is gone. Their entries stay, and keep
         registrations listed, until the copy is complete or they no longer count.
         """
         ledger = self.ledgers[delta.incarnation]
-        if delta.version >= ledger.reach or self._contacts.horizon_s(contact, now) >= self.ttl_max_s(contact):
+        if delta.version >= ledger.reach or self._peers.horizon_s(peer, now) >= self.ttl_max_s(peer):
             ledger.give_up_pages()
 
     def _entry(self, node: int, n: int) -> Entry | None:
         ledger = self.ledgers.get(node)
         return ledger.entries.get(n) if ledger else None
 
-    def brief(self, delta: Delta, contact: Peer) -> Delta:
+    def brief(self, delta: Delta, peer: Peer) -> Delta:
         """Return the delta with a copy for each claim that equals one which the peer has shown to have."""
-        return evolve(delta, added=tuple([self._brief(entry, contact) for entry in delta.added]))
+        return evolve(delta, added=tuple([self._brief(entry, peer) for entry in delta.added]))
 
-    def _brief(self, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
+    def _brief(self, entry: Entry | Copy, peer: Peer) -> Entry | Copy:
         if isinstance(entry, Claim):
             for other in self.index.entries(entry.key):
                 if other is not entry and isinstance(other, Claim) and other.rank == entry.rank:  # noqa: SIM102
-                    if covered((other.dot,), (contact,)):
+                    if covered((other.dot,), (peer,)):
                         return other.copied_by(entry.node, entry.n)
         return entry
 
@@ -117,17 +117,17 @@ class LedgerCopies:
             if ledger.complete and ledger.version > heads.get(incarnation, nothing).version
         ]
 
-    def ttl_max_s(self, contact: Peer) -> float:
+    def ttl_max_s(self, peer: Peer) -> float:
         """Return the longest ttl of a peer's claims, 0 if there are none, and `TTL_S_MAX` at most."""
-        return min(self.ttls(contact)[-1], TTL_S_MAX) if self.ttls(contact) else 0.0
+        return min(self.ttls(peer)[-1], TTL_S_MAX) if self.ttls(peer) else 0.0
 
-    def ttls(self, contact: Peer) -> list[float]:
-        """Return the different ttls of a contact's claims in order."""
-        if contact.ttls is None:
-            ledger = self.ledgers.get(contact.incarnation)
+    def ttls(self, peer: Peer) -> list[float]:
+        """Return the different ttls of a peer's claims in order."""
+        if peer.ttls is None:
+            ledger = self.ledgers.get(peer.incarnation)
             entries = ledger.entries.values() if ledger else ()
-            contact.ttls = sorted({entry.ttl_s for entry in entries if isinstance(entry, Claim)})
-        return contact.ttls
+            peer.ttls = sorted({entry.ttl_s for entry in entries if isinstance(entry, Claim)})
+        return peer.ttls
 
     def forget(self, incarnation: int) -> Iterable[Entry]:
         """Drop a ledger and return its entries, which are to leave the index."""

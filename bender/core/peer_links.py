@@ -179,7 +179,7 @@ class Links:
         found = {self[address].incarnation for address in (*seeds, *self.expected)}
         return {incarnation for incarnation in found if incarnation not in (None, self._incarnation)}
 
-    def addresses(self, contacts: Peers) -> list[str]:
+    def addresses(self, peers: Peers) -> list[str]:
         """One address for each node that is worth trying, this one's own left out; a few of those never reached."""
         found: dict[str, None] = {}
         unreached: dict[str, None] = {}
@@ -190,10 +190,10 @@ class Links:
                 continue
             reached.add(link.incarnation)
             found[address] = None
-        for contact in contacts:
-            if contact.gone or contact.incarnation in reached or contact.address == self._address:
+        for peer in peers:
+            if peer.gone or peer.incarnation in reached or peer.address == self._address:
                 continue
-            (found if self.has_reached(contact.address) else unreached)[contact.address] = None
+            (found if self.has_reached(peer.address) else unreached)[peer.address] = None
         # Those first that were tried least: nodes that are new, and not addresses at which there is nobody.
         untried = sorted((address for address in unreached if address not in found), key=self._tries)
         return [*found, *untried[: max(UNREACHED_MAX, len(found))]]
@@ -203,11 +203,11 @@ class Links:
         link = self._links.get(address)
         return 0 if link is None else link.failures + len(link.rounds)
 
-    def forget(self, contacts: Peers) -> None:
+    def forget(self, peers: Peers) -> None:
         """Let go of addresses that nobody has any more, and to which nothing is under way."""
         wanted = {address for addresses in self.seeds.values() for address in addresses}
         wanted.update(self.expected)
-        wanted.update(contact.address for contact in contacts)
+        wanted.update(peer.address for peer in peers)
         idle = [link.address for link in self if not link.rounds and link.push is None]
         for address in idle:
             if address not in wanted:

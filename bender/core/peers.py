@@ -16,7 +16,7 @@ from bender.core.timing import Timing
 
 #: Incarnations that are known. With ten minutes until one is forgotten, 200 nodes may start ten times each in that
 #: time; a message that names all of them is well below what peers take (`wire_schema.NODES_MAX`).
-CONTACTS_MAX = 2_000
+PEERS_MAX = 2_000
 
 #: How a node sees another incarnation: `replaced` if another incarnation is at its address by now.
 PeerState = Literal["heard", "silent", "left", "replaced"]
@@ -115,20 +115,20 @@ class Peers:
 
     def meet(self, counter: Counter, now: float) -> None:
         """Add an incarnation, unless its counter is so old that it would be forgotten at once."""
-        contact = self._by_incarnation.get(counter.incarnation)
-        if contact is None:
+        peer = self._by_incarnation.get(counter.incarnation)
+        if peer is None:
             if counter.age_s >= self._timing.ledger_kept_s(counter.ttl_max_s):
                 return
-            contact = Peer(counter.incarnation, counter.name, counter.address, now, counter.api_port)
-            contact.left = counter.left
+            peer = Peer(counter.incarnation, counter.name, counter.address, now, counter.api_port)
+            peer.left = counter.left
             if counter.address == self._address:  # most likely an earlier start of this node
-                contact.replace(now)
-            self._by_incarnation[counter.incarnation] = contact
-        known_at = now - counter.age_s + contact.shift_s
-        if counter.beats > contact.known_beats:
-            contact.known_beats, contact.known_at = counter.beats, known_at
-        elif counter.beats == contact.known_beats:
-            contact.known_at = min(contact.known_at, known_at)
+                peer.replace(now)
+            self._by_incarnation[counter.incarnation] = peer
+        known_at = now - counter.age_s + peer.shift_s
+        if counter.beats > peer.known_beats:
+            peer.known_beats, peer.known_at = counter.beats, known_at
+        elif counter.beats == peer.known_beats:
+            peer.known_at = min(peer.known_at, known_at)
 
     def dispensable(self, now: float) -> Peer | None:
         """Return the peer that can best be forgotten early, None if all are needed.
@@ -136,22 +136,22 @@ class Peers:
         It is one that never sent anything to this node itself, or else a silent one; of several, the one that was heard
         longest ago.
         """
-        candidates = [contact for contact in self if contact.message_at == -inf or self.silent(contact, now)]
-        return min(candidates, key=lambda contact: (contact.message_at > -inf, contact.known_at), default=None)
+        candidates = [peer for peer in self if peer.message_at == -inf or self.silent(peer, now)]
+        return min(candidates, key=lambda peer: (peer.message_at > -inf, peer.known_at), default=None)
 
-    def forget(self, contact: Peer) -> None:
-        del self._by_incarnation[contact.incarnation]
+    def forget(self, peer: Peer) -> None:
+        del self._by_incarnation[peer.incarnation]
         for other in self:
-            other.heads.pop(contact.incarnation, None)
+            other.heads.pop(peer.incarnation, None)
 
     def message_from(self, sender: Sender, now: float) -> Peer | None:
         """Note that something came from `sender`, and return that peer; None if it is not known yet."""
-        contact = self._by_incarnation.get(sender.incarnation)
-        if contact is not None:
-            contact.message_at = now
-            contact.address = sender.address
-            contact.replaced = False
-        return contact
+        peer = self._by_incarnation.get(sender.incarnation)
+        if peer is not None:
+            peer.message_at = now
+            peer.address = sender.address
+            peer.replaced = False
+        return peer
 
     def found(self, address: str, incarnation: int, since: float) -> None:
         """Note that `incarnation` answered at `address` what it was asked at `since`.
@@ -162,40 +162,40 @@ class Peers:
         """
         answerer = self._by_incarnation.get(incarnation)
         known_since = answerer.met_at if answerer else since
-        for contact in self:
-            if contact.address == address and contact.incarnation != incarnation:
-                last = max(contact.heard_at, contact.message_at)
+        for peer in self:
+            if peer.address == address and peer.incarnation != incarnation:
+                last = max(peer.heard_at, peer.message_at)
                 if last < min(since, max(known_since, since - self._timing.pause_s)):
-                    contact.replace(since)
+                    peer.replace(since)
 
     def hear(self, counter: Counter, now: float) -> bool:
         """Take in a counter of a known peer; return True if its claims count for longer now."""
-        contact = self._by_incarnation[counter.incarnation]
+        peer = self._by_incarnation[counter.incarnation]
         heard_at = now - counter.age_s
-        if counter.beats == contact.beats:
-            contact.heard_at = min(contact.heard_at, heard_at + contact.shift_s)
-        if counter.beats <= contact.beats:
+        if counter.beats == peer.beats:
+            peer.heard_at = min(peer.heard_at, heard_at + peer.shift_s)
+        if counter.beats <= peer.beats:
             return False
-        contact.beats = counter.beats
-        contact.left = counter.left
-        self.unshift(contact)
-        anew = heard_at > contact.heard_at
-        contact.heard_at = heard_at
+        peer.beats = counter.beats
+        peer.left = counter.left
+        self.unshift(peer)
+        anew = heard_at > peer.heard_at
+        peer.heard_at = heard_at
         # Relayed news seems younger than it is by the time it was under way.
-        if heard_at > contact.replaced_at + self._timing.pause_s:
-            contact.replaced = False
+        if heard_at > peer.replaced_at + self._timing.pause_s:
+            peer.replaced = False
         return anew
 
-    def succeeded(self, contact: Peer) -> bool:
+    def succeeded(self, peer: Peer) -> bool:
         """Whether a peer is gone and another incarnation, maybe this one, has its address."""
         others = (other for other in self if not other.gone)
-        return contact.gone and (contact.address == self._address or contact.address in {o.address for o in others})
+        return peer.gone and (peer.address == self._address or peer.address in {o.address for o in others})
 
-    def state(self, contact: Peer, now: float) -> PeerState:
+    def state(self, peer: Peer, now: float) -> PeerState:
         """Return how this node sees a peer."""
-        if contact.gone:
-            return "replaced" if contact.replaced or self.succeeded(contact) else "left"
-        return "silent" if self.silent(contact, now) else "heard"
+        if peer.gone:
+            return "replaced" if peer.replaced or self.succeeded(peer) else "left"
+        return "silent" if self.silent(peer, now) else "heard"
 
     def sharing_addresses(self, now: float) -> dict[str, list[str]]:
         """Return the names of the nodes that advertise the same address while they live, by that address.
@@ -203,8 +203,8 @@ class Peers:
         This node itself is named by an empty string.
         """
         shared = {}
-        for address, contacts in self._beside_each_other(lambda contact: contact.address, now).items():
-            names = [contact.name for contact in contacts] + [""] * (address == self._address)
+        for address, peers in self._beside_each_other(lambda peer: peer.address, now).items():
+            names = [peer.name for peer in peers] + [""] * (address == self._address)
             if len(names) > 1:
                 shared[address] = sorted(names)
         return shared
@@ -215,8 +215,8 @@ class Peers:
         `name` is this node's own. Nodes that have the address in common as well are not among them.
         """
         shared = {}
-        for each, contacts in self._beside_each_other(lambda contact: contact.name, now).items():
-            addresses = {contact.address for contact in contacts} | ({self._address} if each == name else set())
+        for each, peers in self._beside_each_other(lambda peer: peer.name, now).items():
+            addresses = {peer.address for peer in peers} | ({self._address} if each == name else set())
             if len(addresses) > 1:
                 shared[each] = sorted(addresses)
         return shared
@@ -228,76 +228,76 @@ class Peers:
         the earlier incarnation is not heard any more.
         """
         alike: dict[str, list[Peer]] = {}
-        for contact in self:
-            if not self.silent(contact, now):
-                alike.setdefault(key(contact), []).append(contact)
+        for peer in self:
+            if not self.silent(peer, now):
+                alike.setdefault(key(peer), []).append(peer)
         beside = {}
-        for each, contacts in alike.items():
-            known_since = max(contact.met_at for contact in contacts) + self._timing.silent_s
-            if all(contact.heard_at > known_since for contact in contacts):
-                beside[each] = contacts
+        for each, peers in alike.items():
+            known_since = max(peer.met_at for peer in peers) + self._timing.silent_s
+            if all(peer.heard_at > known_since for peer in peers):
+                beside[each] = peers
         return beside
 
-    def silent(self, contact: Peer, now: float) -> bool:
+    def silent(self, peer: Peer, now: float) -> bool:
         """Whether a node has not been heard for 3·I, or is gone."""
-        return contact.gone or now >= contact.heard_at + self._timing.silent_s
+        return peer.gone or now >= peer.heard_at + self._timing.silent_s
 
-    def horizon_s(self, contact: Peer, now: float) -> float:
+    def horizon_s(self, peer: Peer, now: float) -> float:
         """Return the largest ttl with which a peer's claims no longer count."""
-        return now - contact.heard_at - self._timing.silent_s
+        return now - peer.heard_at - self._timing.silent_s
 
     def counts(self, incarnation: int, ttl_s: float, now: float) -> bool:
         """Whether a claim with `ttl_s` that another incarnation holds still counts (rule 5)."""
-        contact = self._by_incarnation.get(incarnation)
-        return contact is not None and ttl_s > self.horizon_s(contact, now)
+        peer = self._by_incarnation.get(incarnation)
+        return peer is not None and ttl_s > self.horizon_s(peer, now)
 
     def counts_until(self, incarnation: int, ttl_s: float) -> float:
         """Return until when such a claim counts if its node is not heard any more."""
-        contact = self._by_incarnation.get(incarnation)
-        return -inf if contact is None else contact.heard_at + ttl_s + self._timing.silent_s
+        peer = self._by_incarnation.get(incarnation)
+        return -inf if peer is None else peer.heard_at + ttl_s + self._timing.silent_s
 
     def in_sight(self, incarnation: int, now: float) -> bool:
         """Whether another incarnation is known, and not silent."""
-        contact = self._by_incarnation.get(incarnation)
-        return contact is not None and not self.silent(contact, now)
+        peer = self._by_incarnation.get(incarnation)
+        return peer is not None and not self.silent(peer, now)
 
     def awaited(self, now: float) -> list[Peer]:
         """Return the peers that must answer before this node is ready."""
-        return [contact for contact in self if self.lately_alive(contact, now)]
+        return [peer for peer in self if self.lately_alive(peer, now)]
 
-    def lately_alive(self, contact: Peer, now: float) -> bool:
+    def lately_alive(self, peer: Peer, now: float) -> bool:
         """Whether a peer is not silent, or would not be if all its counters were believed already."""
-        return not contact.gone and max(contact.known_at, contact.message_at) > now - self._timing.silent_s
+        return not peer.gone and max(peer.known_at, peer.message_at) > now - self._timing.silent_s
 
     def asked(self, now: float) -> list[Peer]:
         """Return the peers that must answer before a claim lapses: anything came from them within 8·I."""
         since = now - self._timing.asked_s
-        return [contact for contact in self if not contact.gone and max(contact.heard_at, contact.message_at) > since]
+        return [peer for peer in self if not peer.gone and max(peer.heard_at, peer.message_at) > since]
 
     def shift(self, gap_s: float) -> None:
         """Move the times of all peers by `gap_s`, for which this node was away, until they have been asked."""
-        for contact in self:
-            contact.shift_s += gap_s
-            contact.heard_at += gap_s
-            contact.known_at += gap_s
-            contact.message_at += gap_s
+        for peer in self:
+            peer.shift_s += gap_s
+            peer.heard_at += gap_s
+            peer.known_at += gap_s
+            peer.message_at += gap_s
 
-    def unshift(self, contact: Peer) -> None:
+    def unshift(self, peer: Peer) -> None:
         """Set the times of a peer back to what they were before a pause of this node."""
-        contact.heard_at -= contact.shift_s
-        contact.known_at -= contact.shift_s
-        contact.shift_s = 0.0
+        peer.heard_at -= peer.shift_s
+        peer.known_at -= peer.shift_s
+        peer.shift_s = 0.0
 
-    def forgettable(self, contact: Peer, ttl_max_s: float, now: float) -> bool:
+    def forgettable(self, peer: Peer, ttl_max_s: float, now: float) -> bool:
         """Whether a peer was heard so long ago that no node needs its ledger any more (rule 8)."""
-        return now > contact.known_at + self._timing.ledger_kept_s(ttl_max_s)
+        return now > peer.known_at + self._timing.ledger_kept_s(ttl_max_s)
 
 
-def covered(dots: Iterable[Dot], contacts: Iterable[Peer]) -> bool:
-    """Whether each of `contacts` has shown that it has all of `dots`."""
+def covered(dots: Iterable[Dot], peers: Iterable[Peer]) -> bool:
+    """Whether each of `peers` has shown that it has all of `dots`."""
     wanted = [*dots]
     return all(
-        contact.incarnation == incarnation or contact.heads.get(incarnation, 0) >= n
-        for contact in contacts
+        peer.incarnation == incarnation or peer.heads.get(incarnation, 0) >= n
+        for peer in peers
         for incarnation, n in wanted
     )

@@ -87,11 +87,11 @@ class Replica:
         `before` is the one in whose place it comes, and `expected` are the addresses of the peers which that one knew.
         """
         self.identity = identity
-        self.contacts = Peers(identity.address, self.timing)
+        self.peers = Peers(identity.address, self.timing)
         self.claims = Claims(
             identity.incarnation,
             self.timing,
-            self.contacts,
+            self.peers,
             self.view,
             now,
             before,
@@ -99,8 +99,8 @@ class Replica:
             validity=self._validity,
         )
         self.links = Links(identity.incarnation, identity.address, seeds)
-        parts = (self.contacts, self.claims, self.configuration, self.links)
-        self.rounds = Gossip(identity, *parts, self.timing.interval_s, now, self._page_entries_max, self._validity)
+        parts = (self.peers, self.claims, self.configuration, self.links)
+        self.gossip = Gossip(identity, *parts, self.timing.interval_s, now, self._page_entries_max, self._validity)
         # The heartbeats of another process that speaks as this incarnation, if there is one.
         self._surpassed_by: int | None = None
         self.links.expected = tuple(expected)
@@ -128,15 +128,15 @@ class Replica:
         before, surpassed_by, leases = self.identity, self._surpassed_by, self.claims.leases
         # Not the addresses that only other peers reported: a peer may have made them up.
         reached = self.links.has_reached
-        peers = [each.address for each in self.contacts if not each.gone and reached(each.address)]
+        peers = [each.address for each in self.peers if not each.gone and reached(each.address)]
         self._begin(evolve(before, incarnation=incarnation), now, self.links.seeds, peers, before.incarnation)
         self.away_s = gap_s
         if surpassed_by is not None:
             self.claims.take_along(leases)
             beats = min(surpassed_by + BEATS_BEYOND, NUMBER_MAX)
             ended = Counter(before.incarnation, before.name, before.address, beats, 0.0, left=True)
-            self.contacts.meet(ended, now)
-            self.contacts.hear(ended, now)
+            self.peers.meet(ended, now)
+            self.peers.hear(ended, now)
 
     def outlived(self, now: float) -> bool:
         """Whether this node was away for so long that the others have forgotten it, and it must go on `anew`."""
@@ -156,7 +156,7 @@ class Replica:
         """
         self._require_ready(now)
         registered = self.claims.register(key, merge, now)
-        self.rounds.push(now)
+        self.gossip.push(now)
         return registered
 
     def renew(self, now: float, key: str) -> bytes | None:
@@ -165,7 +165,7 @@ class Replica:
         version = self.claims.ledger.version
         claim = self.claims.renew(key, now)
         if self.claims.ledger.version != version:
-            self.rounds.push(now)
+            self.gossip.push(now)
         return claim.body if claim else None
 
     def renew_as_is(self, now: float, key: str, body: bytes) -> bool:
@@ -180,14 +180,14 @@ class Replica:
         renew = self.claims.renew
         unknown = [key for key in keys if renew(key, now) is None]
         if self.claims.ledger.version != version:
-            self.rounds.push(now)
+            self.gossip.push(now)
         return unknown
 
     def deregister(self, now: float, key: str, reason: str | None = None) -> bool:
         """Deregister an instance, with a reason if one is given; return False if it is not registered."""
         self._require_ready(now)
         removed = self.claims.deregister(key, now, reason)
-        self.rounds.push(now)
+        self.gossip.push(now)
         return removed
 
     def shorten(self, now: float, key: str, left_s: float) -> None:
@@ -214,7 +214,7 @@ class Replica:
             raise Full(obstacle)
         self.configuration.join(setting, now)
         self._show_setting(key, now)
-        self.rounds.announce(setting, now)
+        self.gossip.announce(setting, now)
 
     def lift_guard(self, now: float, app: str, author: str, at_ms: int) -> None:
         """Hide the suspects of an app on all nodes; it has no guard for as long as the guard lasts."""
@@ -225,8 +225,8 @@ class Replica:
         """Send a last counter to all peers, which then count this node as silent (rule 7)."""
         self._notice(now)
         self.ready = False
-        self.rounds.leave(now)
-        self.rounds.ask(self.addresses(), now)
+        self.gossip.leave(now)
+        self.gossip.ask(self.addresses(), now)
 
     def _require_ready(self, now: float) -> None:
         if not self.notice(now):
@@ -252,7 +252,7 @@ class Replica:
     @property
     def has_left(self) -> bool:
         """Whether this node has sent its last heartbeat."""
-        return self.rounds.left
+        return self.gossip.left
 
     @property
     def guarded_apps(self) -> set[str]:
@@ -271,13 +271,13 @@ class Replica:
         """Return the problems with what peers send or hold, by their addresses."""
         found = {
             address: f"sends a setting that is left out: {problem}"
-            for address, (problem, at) in self.rounds.invalid.items()
+            for address, (problem, at) in self.gossip.invalid.items()
             if now < at + INVALID_KEPT_S
         }
         for incarnation, (count, problem) in self.claims.copies.invalid.items():
-            contact = self.contacts.get(incarnation)
-            if contact is not None:
-                found[contact.address] = f"has {count} entries that are left out, as one where {problem}"
+            peer = self.peers.get(incarnation)
+            if peer is not None:
+                found[peer.address] = f"has {count} entries that are left out, as one where {problem}"
         return found
 
     def winner(self, now: float, key: str) -> bytes | None:
@@ -317,20 +317,20 @@ class Replica:
 
     def account(self, now: float, key: str) -> NodeDiagnosis:
         """Return what this node knows of an id."""
-        return diagnose(key, self.identity, self.claims, self.contacts, self._marks, now, ready=self.ready)
+        return diagnose(key, self.identity, self.claims, self.peers, self._marks, now, ready=self.ready)
 
     def reached(self, now: float) -> float:
         """Return the version of this node's own ledger that every peer that is heard has shown to have."""
         own = self.identity.incarnation
-        heard = (contact for contact in self.contacts if not self.contacts.silent(contact, now))
-        return min((contact.heads.get(own, 0) for contact in heard), default=inf)
+        heard = (peer for peer in self.peers if not self.peers.silent(peer, now))
+        return min((peer.heads.get(own, 0) for peer in heard), default=inf)
 
     def split(self, version: int) -> tuple[list[Peer], list[Peer]]:
         """Return the peers that have shown to have this node's own ledger at `version`, and those that have not."""
         own = self.identity.incarnation
-        present = [contact for contact in self.contacts if not contact.gone]
-        having = [contact for contact in present if contact.heads.get(own, 0) >= version]
-        return having, [contact for contact in present if contact not in having]
+        present = [peer for peer in self.peers if not peer.gone]
+        having = [peer for peer in present if peer.heads.get(own, 0) >= version]
+        return having, [peer for peer in present if peer not in having]
 
     def shows(self, incarnation: int, version: int) -> bool:
         """Whether this node has, and shows, a ledger at a version."""
@@ -343,7 +343,7 @@ class Replica:
         The ledger of an incarnation whose heartbeats are not believed may not: it lists nothing.
         """
         own, ledgers = self.identity.incarnation, self.claims.ledgers.items()
-        heard = {contact.incarnation for contact in self.contacts if contact.beats >= 0} | {own}
+        heard = {peer.incarnation for peer in self.peers if peer.beats >= 0} | {own}
         versions = sorted((i, ledger.version) for i, ledger in ledgers if ledger.version and i in heard)
         state = repr((versions, self.configuration.digest)).encode()
         return int.from_bytes(blake2b(state, digest_size=8).digest(), "big")
@@ -356,7 +356,7 @@ class Replica:
 
     def missing(self, now: float) -> list[str]:
         """Return the addresses that were awaited since this node started or came back, and did not answer."""
-        silent = [contact.address for contact in self.contacts.awaited(now) if contact.echoed < self._away_since]
+        silent = [peer.address for peer in self.peers.awaited(now) if peer.echoed < self._away_since]
         return [*dict.fromkeys([*self.links.unanswered(), *silent])]
 
     def notice(self, now: float) -> bool:
@@ -373,8 +373,8 @@ class Replica:
     def _return(self, now: float, gap_s: float) -> None:
         """Note that this node was away: peers and instances are not late because of that (rule 6)."""
         self.claims.leases.shift(gap_s, gap_s)
-        self.contacts.shift(gap_s)
-        if self.rounds.left or not (self.links.seeds or self.contacts):
+        self.peers.shift(gap_s)
+        if self.gossip.left or not (self.links.seeds or self.peers):
             return
         self.ready = False
         self.claims.holding = True
@@ -386,19 +386,19 @@ class Replica:
     def round(self, now: float, addresses: Iterable[str] | None = None) -> None:
         """Count a heartbeat and send it to `addresses`, or to all that are known. Call it every interval."""
         self._notice(now)
-        if not (self._mute or self.rounds.left):
-            self.rounds.beat(now)
+        if not (self._mute or self.gossip.left):
+            self.gossip.beat(now)
         self._marks.note(self.claims.ledger.version, now)
-        # Not only when a contact is forgotten: a peer may speak from ever new addresses, and never introduce itself.
-        self.links.forget(self.contacts)
-        self.rounds.forget_invalid(now - INVALID_KEPT_S)
-        self.rounds.ask(self.addresses() if addresses is None else addresses, now)
+        # Not only when a peer is forgotten: a peer may speak from ever new addresses, and never introduce itself.
+        self.links.forget(self.peers)
+        self.gossip.forget_invalid(now - INVALID_KEPT_S)
+        self.gossip.ask(self.addresses() if addresses is None else addresses, now)
 
     def sweep(self, now: float) -> bool:
         """Do what is due by now; return True if there is more to do. Call it at least four times an interval."""
         self._notice(now)
         more = self.ready and self.claims.lapse(now)
-        if self.rounds.waiting(now) or not self.ready:
+        if self.gossip.waiting(now) or not self.ready:
             self._ask_again(now)
         self.claims.hide(now)
         for key in self.configuration.due(now):
@@ -406,7 +406,7 @@ class Replica:
         self._forget(now)
         more = self._settle(now) or more
         more = self.claims.judge(now) or more
-        self.rounds.push(now)
+        self.gossip.push(now)
         return more
 
     def _settle(self, now: float) -> bool:
@@ -414,19 +414,19 @@ class Replica:
         if self.ready and self.claims.settled and not self._stale_settings:
             return False
         # Who still brings pages is answering, and half of what there is would look like the loss of the other half.
-        late = now >= max(self._away_since, self.rounds.paged_at) + self.timing.patience_s
+        late = now >= max(self._away_since, self.gossip.paged_at) + self.timing.patience_s
         if self.claims.holding and (late or self._all_answered(now)):
             self.claims.holding = False
             self.claims.informed = self._all_answered(now)
             # Clients could not be answered until now: to them, this node was away for as long.
             waited_s = now - self._away_since
             self.claims.leases.shift(waited_s, self.away_s + waited_s)
-            for contact in self.contacts:  # by now all peers have sent the counters that they know
-                self.contacts.unshift(contact)
+            for peer in self.peers:  # by now all peers have sent the counters that they know
+                self.peers.unshift(peer)
         if not self.claims.holding:
             self._show_stale_settings(now)
         more = self.claims.settle(now)
-        if not (self.ready or self.claims.holding or self.rounds.left):
+        if not (self.ready or self.claims.holding or self.gossip.left):
             # What has lapsed meanwhile goes first, or the heartbeat would bring it back to life elsewhere.
             more = self.claims.lapse(now) or more
             more = self.claims.judge(now) or more
@@ -444,16 +444,16 @@ class Replica:
 
     def _all_answered(self, now: float) -> bool:
         """Whether every peer this node knows of has answered since it came back; at a start, the seeds too."""
-        since, awaited = self._away_since, self.contacts.awaited(now)
+        since, awaited = self._away_since, self.peers.awaited(now)
         if self.starting:
             if self.links.unheard():
                 return False
             # A peer that was found may have sent only a part of its state, or nothing, and be silent by now.
-            found = [self.contacts.get(incarnation) for incarnation in self.links.found()]
+            found = [self.peers.get(incarnation) for incarnation in self.links.found()]
             if None in found:
                 return False
-            awaited += [contact for contact in found if contact is not None and not contact.gone]
-        return all(contact.echoed >= since and contact.agreed >= since for contact in awaited)
+            awaited += [peer for peer in found if peer is not None and not peer.gone]
+        return all(peer.echoed >= since and peer.agreed >= since for peer in awaited)
 
     def _ask_again(self, now: float) -> None:
         if now >= self._asked_at + self.timing.asks_apart_s:
@@ -461,20 +461,19 @@ class Replica:
 
     def _ask(self, now: float) -> None:
         self._asked_at = now
-        self.rounds.ask(self.addresses(), now)
+        self.gossip.ask(self.addresses(), now)
 
     def _forget(self, now: float) -> None:
         gone = [
-            contact
-            for contact in self.contacts
-            if self.contacts.silent(contact, now)
-            and self.contacts.forgettable(contact, self.claims.copies.ttl_max_s(contact), now)
+            peer
+            for peer in self.peers
+            if self.peers.silent(peer, now) and self.peers.forgettable(peer, self.claims.copies.ttl_max_s(peer), now)
         ]
-        for contact in gone:
-            self.contacts.forget(contact)
-            self.claims.forget(contact)
+        for peer in gone:
+            self.peers.forget(peer)
+            self.claims.forget(peer)
         if gone:
-            self.links.forget(self.contacts)
+            self.links.forget(self.peers)
 
     # Configuration.
 
@@ -502,15 +501,15 @@ class Replica:
     def remove_seed(self, seed: str) -> None:
         """Stop trying the addresses of a seed at which no peer is known, and waiting for it at a start."""
         self.links.seeds.pop(seed, None)
-        self.links.forget(self.contacts)
+        self.links.forget(self.peers)
 
     def addresses(self) -> list[str]:
         """Return the addresses to which rounds go."""
-        return self.links.addresses(self.contacts)
+        return self.links.addresses(self.peers)
 
     def take_requests(self) -> list[OutgoingMessage]:
         """Return the requests to be sent now. Report each once as `answered` or `failed`."""
-        return self.rounds.take_requests()
+        return self.gossip.take_requests()
 
     def take_events(self) -> list[ViewEvent]:
         return self.view.take_events()
@@ -528,13 +527,13 @@ class Replica:
         if self._is_surpassed(message):
             return None
         late = self.away_s > 0 and now < self._away_since + self.timing.backlog_s
-        return self.rounds.take_in(message, now, late=late)
+        return self.gossip.take_in(message, now, late=late)
 
     def answer(self, now: float, received: TakenRequest | None) -> Message:
         """Return the answer to a request that was taken in, and do what it has made possible."""
         if received is None:
             return Message(self.identity)
-        answer = self.rounds.answer(received, now, ask=not self.ready)
+        answer = self.gossip.answer(received, now, ask=not self.ready)
         self._progress(now, received.settings)
         return answer
 
@@ -546,14 +545,14 @@ class Replica:
         if self._is_surpassed(answer):
             self.links[request.address].fail(request)
             return
-        self._progress(now, self.rounds.answered(request, answer, now))
+        self._progress(now, self.gossip.answered(request, answer, now))
 
     def _is_own(self, request: OutgoingMessage) -> bool:
         """Whether this incarnation made a request, and not the one before it."""
         return request.message.sender.incarnation == self.identity.incarnation
 
     def _is_surpassed(self, message: Message) -> bool:
-        beats = self.rounds.surpassed(message)
+        beats = self.gossip.surpassed(message)
         if beats is not None:
             self._surpassed_by = max(beats, self._surpassed_by or 0)
         return beats is not None
@@ -574,4 +573,4 @@ class Replica:
         if self.ready:
             self.claims.end_due(now)
         self.claims.judge(now)
-        self.rounds.push(now)
+        self.gossip.push(now)

@@ -28,7 +28,7 @@ CONFLICT_IDS_MAX = 4
 
 def shared_addresses(replica: Replica, now: float) -> dict[str, list[str]]:
     """Return the names of the nodes that advertise the same address while they live, by address."""
-    by_address = replica.contacts.sharing_addresses(now)
+    by_address = replica.peers.sharing_addresses(now)
     own = replica.identity.name
     return {address: sorted(name or own for name in by_address[address]) for address in sorted(by_address)}
 
@@ -40,7 +40,7 @@ def shared(names: list[str]) -> str:
 
 def shared_names(replica: Replica, now: float) -> dict[str, list[str]]:
     """Return the addresses of the nodes that have the same name while they live, by name."""
-    return replica.contacts.sharing_names(replica.identity.name, now)
+    return replica.peers.sharing_names(replica.identity.name, now)
 
 
 def same_name(addresses: list[str]) -> str:
@@ -118,12 +118,12 @@ class ClusterLog:
 
     def note_peers(self) -> None:
         """Call this with each sweep."""
-        now, contacts, before = self._monotonic(), self._replica.contacts, self._states
-        self._states = {contact.incarnation: contacts.state(contact, now) for contact in contacts}
-        for contact in contacts:
-            present, known = self._states[contact.incarnation], before.get(contact.incarnation)
+        now, peers, before = self._monotonic(), self._replica.peers, self._states
+        self._states = {peer.incarnation: peers.state(peer, now) for peer in peers}
+        for peer in peers:
+            present, known = self._states[peer.incarnation], before.get(peer.incarnation)
             if present != known and (known or present == "heard"):
-                self._log.info(_LINES[present], peer=contact.name, address=contact.address)
+                self._log.info(_LINES[present], peer=peer.name, address=peer.address)
 
     def note_addresses(self) -> None:
         """Call this with each sweep."""

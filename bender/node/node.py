@@ -377,16 +377,16 @@ class Node:
 
     async def accounts(self, key: str) -> list[NodeDiagnosis | NoDiagnosis]:
         """Ask all peers that have not left what they know of an id, and return it after what this node knows."""
-        asked = [contact for contact in self.replica.contacts if not contact.gone]
-        asking = [Deferred.fromCoroutine(self._account_of(contact, key)) for contact in asked]
+        asked = [peer for peer in self.replica.peers if not peer.gone]
+        asking = [Deferred.fromCoroutine(self._account_of(peer, key)) for peer in asked]
         own = self.account(key)
         answers = await gatherResults(asking)
         return [own, *map(_named, asked, answers)]
 
-    async def _account_of(self, contact: Peer, key: str) -> NodeDiagnosis | NoDiagnosis:
-        if not self.replica.has_reached(contact.address):
-            return NoDiagnosis(contact.name, contact.address, "was never reached from this node")
-        return await self.exchange.ask_account(contact.address, key)
+    async def _account_of(self, peer: Peer, key: str) -> NodeDiagnosis | NoDiagnosis:
+        if not self.replica.has_reached(peer.address):
+            return NoDiagnosis(peer.name, peer.address, "was never reached from this node")
+        return await self.exchange.ask_account(peer.address, key)
 
     def status(self) -> dict[str, Any]:
         """Return what `GET /status` shows; durations in seconds."""
@@ -492,6 +492,6 @@ class Node:
                 deferred.callback(None)
 
 
-def _named(contact: Peer, answer: NodeDiagnosis | NoDiagnosis) -> NodeDiagnosis | NoDiagnosis:
+def _named(peer: Peer, answer: NodeDiagnosis | NoDiagnosis) -> NodeDiagnosis | NoDiagnosis:
     """Return an answer with the peer's name, also if there was no answer."""
-    return answer if isinstance(answer, NodeDiagnosis) else msgspec.structs.replace(answer, node=contact.name)
+    return answer if isinstance(answer, NodeDiagnosis) else msgspec.structs.replace(answer, node=peer.name)

@@ -184,8 +184,8 @@ class ChangePropagation:
         own, asking = self._begun(self.awaited(awaited)), self._ask(ask, awaited)
         try:
             reached = await self._spreading.until_reached(version, within_s)
-            for contact, answer in asking.items():
-                if contact not in reached.having or replica.has_left:
+            for peer, answer in asking.items():
+                if peer not in reached.having or replica.has_left:
                     answer.cancel()
             found, untold = await _gathered(own, asking)
         finally:
@@ -196,7 +196,7 @@ class ChangePropagation:
         lacking = dict.fromkeys(label for label, applied in zip(called, done, strict=True) if not applied)
         name = self._node_names([*reached.having, *reached.lacking, *untold])
         return AppliedBy(
-            (name(None), *(name(contact) for contact in reached.having if contact not in untold)),
+            (name(None), *(name(peer) for peer in reached.having if peer not in untold)),
             tuple(dict.fromkeys(label for label in called if label not in lacking)),
             tuple(dict.fromkeys([*map(name, [*reached.lacking, *untold]), *reached.unanswered, *lacking])),
         )
@@ -254,13 +254,11 @@ class ChangePropagation:
 
     def _ask(self, ask: Ask, awaited: Awaited) -> dict[Peer, _Asking]:
         """Ask the peers that are heard. An address that never answered is not tried: its peer is unknown."""
-        now, replica, contacts = self._monotonic(), self._replica, self._replica.contacts
-        heard = (contact for contact in contacts if not contacts.silent(contact, now))
+        now, replica, peers = self._monotonic(), self._replica, self._replica.peers
+        heard = (peer for peer in peers if not peers.silent(peer, now))
         return {
-            contact: self._begun(ask(contact.address, awaited))
-            if replica.has_reached(contact.address)
-            else succeed(None)
-            for contact in heard
+            peer: self._begun(ask(peer.address, awaited)) if replica.has_reached(peer.address) else succeed(None)
+            for peer in heard
         }
 
     def _begun(self, asking: Coroutine[Any, Any, tuple[ConsumerState, ...] | None]) -> _Asking:
@@ -279,15 +277,15 @@ class ChangePropagation:
 
         return Deferred.fromCoroutine(unless_cancelled())
 
-    def _node_names(self, contacts: Iterable[Peer]) -> Callable[[Peer | None], str]:
+    def _node_names(self, peers: Iterable[Peer]) -> Callable[[Peer | None], str]:
         """Return what gives the name of a peer, or of this node for None, with its address where several have it."""
         identity = self._replica.identity
         addresses: dict[str, set[str]] = {identity.name: {identity.address}}
-        for contact in contacts:
-            addresses.setdefault(contact.name, set()).add(contact.address)
+        for peer in peers:
+            addresses.setdefault(peer.name, set()).add(peer.address)
 
-        def name(contact: Peer | None) -> str:
-            node = identity if contact is None else contact
+        def name(peer: Peer | None) -> str:
+            node = identity if peer is None else peer
             return node.name if len(addresses[node.name]) == 1 else f"{node.name} ({node.address})"
 
         return name
@@ -302,10 +300,10 @@ async def _gathered(own: _Asking, asking: Mapping[Peer, _Asking]) -> tuple[list[
     """Return the consumers of all nodes that answered, and the peers that did not."""
     known = [*(await own or ())]
     untold = []
-    for contact, answer in asking.items():
+    for peer, answer in asking.items():
         consumers = await answer
         known += consumers or ()
-        untold += [contact] if consumers is None else []
+        untold += [peer] if consumers is None else []
     return known, untold
 
 

@@ -41,9 +41,7 @@ def describe(node: Node, now: float) -> dict[str, Any]:
         },
         "since_start": node.tally.shown(),
         "peers": [
-            _peer_status(node, contact, now)
-            for contact in replica.contacts
-            if replica.contacts.state(contact, now) != "replaced"
+            _peer_status(node, peer, now) for peer in replica.peers if replica.peers.state(peer, now) != "replaced"
         ],
         "problems": _problems(node, now),
         "unanswered": replica.unanswered(),
@@ -65,14 +63,14 @@ def _problems(node: Node, now: float) -> dict[str, str]:
     )
 
 
-def _peer_status(node: Node, contact: Peer, now: float) -> dict[str, Any]:
+def _peer_status(node: Node, peer: Peer, now: float) -> dict[str, Any]:
     return {
-        "node": contact.name,
-        "address": contact.address,
-        "api": _api(contact),
-        "incarnation": f"{contact.incarnation:016x}",
-        "state": node.replica.contacts.state(contact, now),
-        "lag": heard_s(contact, now),
+        "node": peer.name,
+        "address": peer.address,
+        "api": _api(peer),
+        "incarnation": f"{peer.incarnation:016x}",
+        "state": node.replica.peers.state(peer, now),
+        "lag": heard_s(peer, now),
     }
 
 

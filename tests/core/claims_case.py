@@ -25,18 +25,18 @@ class ClaimsCase(SynchronousTestCase):
 
     def begin(self, guard_s: float = 0.0, interval_s: float = 1.0) -> None:
         timing = Timing(interval_s, 10.0)
-        self.contacts = Peers("n1:1730", timing)
+        self.peers = Peers("n1:1730", timing)
         self.view = View()
-        self.claims = Claims(1, timing, self.contacts, self.view, NOW, guard_s=guard_s)
+        self.claims = Claims(1, timing, self.peers, self.view, NOW, guard_s=guard_s)
         self.others: dict[int, Ledger] = {}
 
     def hear(self, number: int, at: float = NOW) -> Peer:
         counter = Counter(number, f"n{number}", f"n{number}:1730", int(10 * at), 0.0)
-        self.contacts.meet(counter, at)
-        self.contacts.hear(counter, at)
-        contact = self.contacts.get(number)
-        assert contact is not None
-        return contact
+        self.peers.meet(counter, at)
+        self.peers.hear(counter, at)
+        peer = self.peers.get(number)
+        assert peer is not None
+        return peer
 
     def tell(
         self,

@@ -46,21 +46,21 @@ class RoundsCase(SynchronousTestCase):
 
     def begin(self, page_entries_max: int = 1000) -> None:
         timing = Timing(INTERVAL_S, 20.0)
-        self.contacts = Peers("n1:1730", timing)
-        self.claims = Claims(1, timing, self.contacts, View(), NOW)
+        self.peers = Peers("n1:1730", timing)
+        self.claims = Claims(1, timing, self.peers, View(), NOW)
         self.configuration = Configuration(1000)
         self.links = Links(1, "n1:1730", {})
-        parts = (self.contacts, self.claims, self.configuration, self.links)
-        self.rounds = Gossip(sender(1), *parts, INTERVAL_S, NOW, page_entries_max)
+        parts = (self.peers, self.claims, self.configuration, self.links)
+        self.gossip = Gossip(sender(1), *parts, INTERVAL_S, NOW, page_entries_max)
 
     def meet(self, number: int, beats: int = 5, age_s: float = 0.0) -> Peer:
         """Somebody who was heard, and found at its address."""
-        self.contacts.meet(counter(number, beats, age_s), NOW)
-        self.contacts.hear(counter(number, beats, age_s), NOW)
+        self.peers.meet(counter(number, beats, age_s), NOW)
+        self.peers.hear(counter(number, beats, age_s), NOW)
         self.links.answered(f"n{number}:1730", number)
-        contact = self.contacts.get(number)
-        assert contact is not None
-        return contact
+        peer = self.peers.get(number)
+        assert peer is not None
+        return peer
 
     def register(self, *keys: str) -> None:
         for key in keys:
@@ -72,14 +72,14 @@ class RoundsCase(SynchronousTestCase):
     def receive(
         self, message: Message, at: float = NOW, *, ask: bool = False, late: bool = False
     ) -> tuple[Message, tuple[str, ...]]:
-        received = self.rounds.take_in(message, at, late=late)
-        return self.rounds.answer(received, at, ask=ask), received.settings
+        received = self.gossip.take_in(message, at, late=late)
+        return self.gossip.answer(received, at, ask=ask), received.settings
 
     def asked(self, number: int = 2) -> OutgoingMessage:
         """A round with somebody is under way."""
-        self.rounds.ask([f"n{number}:1730"], NOW)
-        (request,) = self.rounds.take_requests()
+        self.gossip.ask([f"n{number}:1730"], NOW)
+        (request,) = self.gossip.take_requests()
         return request
 
     def sent(self) -> list[str]:
-        return [request.address for request in self.rounds.take_requests()]
+        return [request.address for request in self.gossip.take_requests()]

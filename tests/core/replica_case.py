@@ -36,7 +36,7 @@ class ReplicaCase(SynchronousTestCase):
         self.say(number, at)
         for request in self.replica.take_requests():
             self.answer(request, number, at)
-        return self.contact(number)
+        return self.peer(number)
 
     def say(self, number: int, at: float, *, heads: dict[int, Head] | None = None, beats: int | None = None) -> Message:
         beats = int(10 * at) if beats is None else beats
@@ -51,10 +51,10 @@ class ReplicaCase(SynchronousTestCase):
         told = Message(sender(number), {}, (counter,), echo=request.message.ask, digest=digest)
         self.replica.answered(at, request, told)
 
-    def contact(self, number: int) -> Peer:
-        contact = self.replica.contacts.get(number)
-        assert contact is not None
-        return contact
+    def peer(self, number: int) -> Peer:
+        peer = self.replica.peers.get(number)
+        assert peer is not None
+        return peer
 
     def sent(self) -> list[str]:
         return [request.address for request in self.replica.take_requests()]

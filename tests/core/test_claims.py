@@ -44,7 +44,7 @@ class Beginning(ClaimsCase):
         self.hear(2)
         self.tell(2)
         self.claims.refresh(KEY, NOW)
-        claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
+        claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
         self.assertFalse(claims.settled)
         claims.join(self.others[2].delta(Head()))
         claims.settle(NOW)
@@ -54,7 +54,7 @@ class Beginning(ClaimsCase):
         """What it had hidden stays so as long as somebody may tell of it."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.view.show(KEY, None, (), lost=True)
-        claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
+        claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
         claims.settle(NOW)
         self.assertEqual(self.view.known(), [KEY])
         for _ in range(2):
@@ -65,7 +65,7 @@ class Beginning(ClaimsCase):
         """A claim that was not shown yet is shown by the incarnation that goes on with it."""
         self.claims.holding = True
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
-        claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
+        claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
         claims.take_along(self.claims.leases)
         claims.settle(NOW)
         self.assertEqual(self.view.shown(), [KEY])

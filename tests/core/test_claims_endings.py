@@ -39,12 +39,12 @@ class Lapsing(ClaimsCase):
 
     def test_asked(self) -> None:
         """It waits for an answer to what was asked after its deadline."""
-        contact = self.hear(2, NOW + 9.0)
+        peer = self.hear(2, NOW + 9.0)
         self.hear(3, NOW + 9.0).echoed = NOW + 30.0
-        contact.echoed = NOW + 9.9
+        peer.echoed = NOW + 9.9
         self.claims.lapse(NOW + 10.25)
         self.assertEqual((self.is_there(), self.claims.unconfirmed(NOW + 10.25)), (True, True))
-        contact.echoed = NOW + 10.0
+        peer.echoed = NOW + 10.0
         self.assertFalse(self.claims.unconfirmed(NOW + 10.25))
         self.claims.end_due(NOW + 10.25)
         self.assertFalse(self.is_there())
@@ -68,10 +68,10 @@ class Lapsing(ClaimsCase):
         self.assertFalse(self.is_there())
 
     def test_renewed_while_due(self) -> None:
-        contact = self.hear(2, NOW + 9.0)
+        peer = self.hear(2, NOW + 9.0)
         self.claims.lapse(NOW + 10.25)
         self.lease().deadline = NOW + 20.0
-        contact.echoed = NOW + 30.0
+        peer.echoed = NOW + 30.0
         self.claims.lapse(NOW + 10.5)
         self.assertEqual((self.is_there(), self.claims.leases.due), (True, {}))
         self.assertFalse(self.claims.unconfirmed(NOW + 10.5))
@@ -189,13 +189,13 @@ class Telling(ClaimsCase):
 
     def test_join(self) -> None:
         """The keys of all that came or went, and the ttls are looked up again."""
-        contact = self.hear(2)
+        peer = self.hear(2)
         self.tell(2)
-        self.assertEqual(self.claims.copies.ttl_max_s(contact), TTL_S)
+        self.assertEqual(self.claims.copies.ttl_max_s(peer), TTL_S)
         self.others[2].remove(1)
         self.others[2].add(Claim(2, 3, OTHER_KEY, BODY, 30.0, 1, 2, 3))
         self.assertEqual([*self.join(2)], [KEY, OTHER_KEY])
-        self.assertEqual(self.claims.copies.ttl_max_s(contact), 30.0)
+        self.assertEqual(self.claims.copies.ttl_max_s(peer), 30.0)
         self.assertEqual(self.claims.index.entries(KEY), ())
 
     def test_two_contents_of_a_version(self) -> None:
@@ -220,14 +220,14 @@ class Telling(ClaimsCase):
         """They are given up for a delta that has as much, or when nothing of them counts any more."""
         for later_s, gone in ((0.0, False), (12.9, False), (13.0, True)):
             self.begin()
-            contact = self.hear(2)
+            peer = self.hear(2)
             ledger = self.others[2] = Ledger(2)
             for n in range(1, 5):
                 ledger.add(Claim(2, n, f"{KEY}{n}", BODY, TTL_S, 1, 2, n))
             self.claims.join(ledger.delta(Head(), 2))
             for version in (1, 2):
                 self.assertEqual(self.claims.copies.head(2), Head(0, 2))
-                self.claims.copies.give_up_pages(Delta(2, 0, 0, version, version), contact, NOW + later_s)
+                self.claims.copies.give_up_pages(Delta(2, 0, 0, version, version), peer, NOW + later_s)
                 given_up = gone or version == 2
                 self.assertEqual(self.claims.copies.head(2), Head(0, 0) if given_up else Head(0, 2))
                 if given_up:
@@ -235,19 +235,19 @@ class Telling(ClaimsCase):
 
     def test_ttl_max(self) -> None:
         """Ends have none."""
-        contact = self.hear(2)
-        self.assertEqual(self.claims.copies.ttl_max_s(contact), 0.0)
-        contact.ttls = None
+        peer = self.hear(2)
+        self.assertEqual(self.claims.copies.ttl_max_s(peer), 0.0)
+        peer.ttls = None
         self.tell(2, ttl_s=20.0)
         self.tell(2, OTHER_KEY)
         self.end(2, (2, 1), ttl_s=90.0)
-        self.assertEqual(self.claims.copies.ttl_max_s(contact), 20.0)
+        self.assertEqual(self.claims.copies.ttl_max_s(peer), 20.0)
 
     def test_ttl_beyond_all_that_are_valid(self) -> None:
         """Peers would refuse a counter with it."""
-        contact = self.hear(2)
+        peer = self.hear(2)
         self.tell(2, ttl_s=3 * TTL_S_MAX)
-        self.assertEqual(self.claims.copies.ttl_max_s(contact), TTL_S_MAX)
+        self.assertEqual(self.claims.copies.ttl_max_s(peer), TTL_S_MAX)
 
     def test_ttl_of_a_claim_that_no_client_can_have(self) -> None:
         """It is not valid: an end of it would be kept for longer than peers take."""
@@ -263,17 +263,17 @@ class Telling(ClaimsCase):
         claim = self.tell(2)
         self.tell(3, root=(2, 1))
         self.tell(4, body=b"new", root=(2, 1))
-        contact = self.hear(5)
+        peer = self.hear(5)
         told = self.others[3].delta(self.claims.copies.head(9))
-        self.assertEqual(self.claims.copies.brief(told, contact), told)
-        contact.heads[2] = 1
+        self.assertEqual(self.claims.copies.brief(told, peer), told)
+        peer.heads[2] = 1
         copy = claim.copied_by(3, 1)
         self.assertIsInstance(copy, Copy)
-        self.assertEqual(self.claims.copies.brief(told, contact).added, (copy,))
+        self.assertEqual(self.claims.copies.brief(told, peer).added, (copy,))
         self.end(6, (9, 9))
         for number in (4, 6):
             other = self.others[number].delta(self.claims.copies.head(9))
-            self.assertEqual(self.claims.copies.brief(other, contact), other)
+            self.assertEqual(self.claims.copies.brief(other, peer), other)
 
     def test_copy_of_nothing(self) -> None:
         """What is a copy of a claim in a ledger that is not here does not fit."""

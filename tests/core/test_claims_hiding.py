@@ -16,7 +16,7 @@ class Hiding(ClaimsCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.contact = self.hear(2)
+        self.peer = self.hear(2)
         self.tell(2)
         self.tell(2, OTHER_KEY, ttl_s=20.0)
         for key in (KEY, OTHER_KEY):
@@ -42,7 +42,7 @@ class Hiding(ClaimsCase):
     def test_heard_again(self) -> None:
         self.hide(NOW + 13.0)
         self.hear(2, NOW + 14.0)
-        self.claims.heard_again(self.contact, 11.0, NOW + 14.0)
+        self.claims.heard_again(self.peer, 11.0, NOW + 14.0)
         self.assertEqual([*self.claims.stale], [KEY])
         self.assertEqual(self.hide(NOW + 14.0), [OTHER_KEY, KEY])
         self.assertEqual(self.hide(NOW + 27.0), [OTHER_KEY])
@@ -50,28 +50,28 @@ class Hiding(ClaimsCase):
     def test_shortest(self) -> None:
         """The shortest ttl there can be, four intervals, is hidden in time and comes back in time."""
         self.begin(interval_s=0.5)
-        contact = self.hear(2)
+        peer = self.hear(2)
         self.tell(2, ttl_s=2.0)
         self.claims.refresh(KEY, NOW)
         self.assertEqual(self.hide(NOW + 3.25), [KEY])
         self.assertEqual(self.hide(NOW + 3.5), [])
         self.hear(2, NOW + 4.0)
-        self.claims.heard_again(contact, 2.0, NOW + 4.0)
+        self.claims.heard_again(peer, 2.0, NOW + 4.0)
         self.assertEqual([*self.claims.stale], [KEY])
 
     def test_nothing_to_hide(self) -> None:
-        """A contact of which no ledger is here has nothing to hide, to show or to forget."""
+        """A peer of which no ledger is here has nothing to hide, to show or to forget."""
         self.begin()
-        contact = self.hear(3)
+        peer = self.hear(3)
         self.claims.hide(NOW + 20.0)
-        self.claims.heard_again(contact, 17.0, NOW + 20.0)
-        self.claims.forget(contact)
+        self.claims.heard_again(peer, 17.0, NOW + 20.0)
+        self.claims.forget(peer)
         self.assertTrue(self.claims.settled)
 
     def test_forgotten(self) -> None:
         """A ledger goes whole, and its entries with it."""
-        self.contacts.forget(self.contact)
-        self.claims.forget(self.contact)
+        self.peers.forget(self.peer)
+        self.claims.forget(self.peer)
         self.assertFalse(self.claims.settled)
         self.assertFalse(self.claims.settle(NOW))
         self.assertEqual((self.view.shown(), len(self.claims.index), [*self.claims.ledgers]), ([], 0, [1]))
@@ -107,7 +107,7 @@ class Settling(ClaimsCase):
             self.claims.register(f"{KEY}{i}", update(BODY, TTL_S), NOW)
         self.claims.deregister(f"{KEY}0", NOW)
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
-        claims = Claims(9, Timing(), self.contacts, self.view, NOW, 1)
+        claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
         claims.take_along(self.claims.leases)
         self.assertTrue(claims.settle(NOW))
         self.assertEqual((len(claims.ledger.entries), self.view.count), (KEYS_PER_SLICE, KEYS_PER_SLICE))
@@ -132,10 +132,10 @@ class Guarding(ClaimsCase):
             pass
 
     def told(self, number: int, at: float, key: str = KEY, ttl_s: float = TTL_S) -> Peer:
-        contact = self.hear(number, at)
+        peer = self.hear(number, at)
         self.tell(number, key, ttl_s=ttl_s)
         self.claims.refresh(key, at)
-        return contact
+        return peer
 
     def test_until_when(self) -> None:
         """The last of its nodes that was heard decides."""
@@ -176,7 +176,7 @@ class Guarding(ClaimsCase):
         self.pass_on_to(NOW + 13.0)
         self.others[3].remove(1)
         self.join(3)
-        self.contacts.forget(two)
+        self.peers.forget(two)
         self.claims.forget(two)
         self.pass_on_to(NOW + 14.0)
         self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
@@ -186,7 +186,7 @@ class Guarding(ClaimsCase):
         two = self.told(2, NOW)
         self.told(3, NOW + 2.0)
         self.pass_on_to(NOW + 15.0)
-        self.contacts.forget(two)
+        self.peers.forget(two)
         self.claims.forget(two)
         self.others[3].remove(1)
         self.join(3)
@@ -195,14 +195,14 @@ class Guarding(ClaimsCase):
 
     def test_heard_of_again_without_its_ledger(self) -> None:
         """Who was forgotten may have the claim still; that of another, which had left, has no part in the time."""
-        contacts = (self.told(2, NOW), self.told(3, NOW))
-        contacts[1].left = True
+        peers = (self.told(2, NOW), self.told(3, NOW))
+        peers[1].left = True
         self.pass_on_to(NOW + 13.0)
-        for contact in contacts:
-            self.contacts.forget(contact)
-            self.claims.forget(contact)
+        for peer in peers:
+            self.peers.forget(peer)
+            self.claims.forget(peer)
         self.pass_on_to(NOW + 14.0)
-        self.contacts.meet(Counter(2, "n2", "n2:1730", 1, 0.0), NOW + 14.0)
+        self.peers.meet(Counter(2, "n2", "n2:1730", 1, 0.0), NOW + 14.0)
         self.claims.refresh(KEY, NOW + 14.0)
         self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
 

@@ -1,4 +1,4 @@
-"""Many contacts, and addresses at which there is nobody: what a large cluster needs, and what a peer can make up."""
+"""Many peers, and addresses at which there is nobody: what a large cluster needs, and what a peer can make up."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from attrs import evolve
 from bender.core.ledger import Head
 from bender.core.messages import Counter, Message, OutgoingMessage
 from bender.core.peer_links import UNREACHED_MAX, partners
-from bender.core.peers import CONTACTS_MAX
+from bender.core.peers import PEERS_MAX
 from tests.core.cluster import KEY, Cluster
 from tests.core.gossip_case import NOW, RoundsCase, counter, ledger, sender
 
 
 class Full(RoundsCase):
-    """As many contacts as may be: 2,000."""
+    """As many peers as may be: 2,000."""
 
     def setUp(self) -> None:
         super().setUp()
         self.two = self.meet(2)
         self.take(2)
-        others = tuple(counter(number, 5, 1.0 + number / 1e6) for number in range(3, CONTACTS_MAX + 2))
+        others = tuple(counter(number, 5, 1.0 + number / 1e6) for number in range(3, PEERS_MAX + 2))
         self.receive(Message(sender(2), {}, others))
-        self.assertEqual((len(self.contacts), CONTACTS_MAX), (2000, 2000))
+        self.assertEqual((len(self.peers), PEERS_MAX), (2000, 2000))
 
     def take(self, number: int, *counters: Counter, at: float = NOW) -> None:
         self.receive(Message(sender(number), None, (counter(number, 6), *counters)), at)
@@ -31,22 +31,20 @@ class Full(RoundsCase):
     def test_of_others(self) -> None:
         """No more are met by what others say, and of those that are known news is taken."""
         self.take(2, counter(5000, 5), counter(3, 9))
-        three = self.contacts.get(3)
-        self.assertEqual((5000 in self.contacts, len(self.contacts), three and three.beats), (False, CONTACTS_MAX, 9))
+        three = self.peers.get(3)
+        self.assertEqual((5000 in self.peers, len(self.peers), three and three.beats), (False, PEERS_MAX, 9))
 
     def test_one_that_speaks(self) -> None:
         """It takes the place of one that never spoke: of that of which nothing was heard for longest."""
         self.take(5000)
-        self.assertEqual((5000 in self.contacts, len(self.contacts)), (True, CONTACTS_MAX))
-        self.assertNotIn(CONTACTS_MAX + 1, self.contacts)
+        self.assertEqual((5000 in self.peers, len(self.peers)), (True, PEERS_MAX))
+        self.assertNotIn(PEERS_MAX + 1, self.peers)
         self.take(5001, counter(5002, 5))
-        self.assertEqual(
-            [number in self.contacts for number in (5000, 5001, 5002, CONTACTS_MAX)], [True, True, False, False]
-        )
+        self.assertEqual([number in self.peers for number in (5000, 5001, 5002, PEERS_MAX)], [True, True, False, False])
 
     def test_its_ledger(self) -> None:
-        """It goes with the contact, and what it listed too."""
-        last = CONTACTS_MAX + 1
+        """It goes with the peer, and what it listed too."""
+        last = PEERS_MAX + 1
         self.receive(Message(sender(2), {}, (counter(last, 5),), (ledger(last, KEY).delta(Head()),)))
         self.assertIsNotNone(self.claims.shown(KEY))
         self.take(5000)
@@ -56,14 +54,14 @@ class Full(RoundsCase):
 
     def test_all_have_spoken(self) -> None:
         """None is given up that is heard; one that is silent is."""
-        for number in range(3, CONTACTS_MAX + 2):
+        for number in range(3, PEERS_MAX + 2):
             self.take(number)
         self.take(5000)
-        self.assertNotIn(5000, self.contacts)
-        for number in range(3, CONTACTS_MAX + 2):
+        self.assertNotIn(5000, self.peers)
+        for number in range(3, PEERS_MAX + 2):
             self.receive(Message(sender(number), None, (counter(number, 7),)), NOW + 6.0)
         self.take(5000, at=NOW + 6.0)
-        self.assertEqual((5000 in self.contacts, 2 in self.contacts), (True, False))
+        self.assertEqual((5000 in self.peers, 2 in self.peers), (True, False))
 
 
 class Strangers(RoundsCase):
@@ -78,7 +76,7 @@ class Strangers(RoundsCase):
         """Twenty in the time of one heartbeat; then others."""
         self.assertEqual(self.spoke(range(2, 50)), [f"n{number}:1730" for number in range(2, 2 + UNREACHED_MAX)])
         self.assertEqual(self.spoke(range(50, 60)), [])
-        self.rounds.beat(NOW)
+        self.gossip.beat(NOW)
         self.assertEqual(len(self.spoke(range(60, 90))), 20)
 
     def test_reached(self) -> None:
@@ -98,7 +96,7 @@ class Large(RoundsCase):
         """
         cluster = Acquainting([f"n{i}" for i in range(50)])
         ways = [cluster.round_with_partners() for _ in range(8)]
-        self.assertEqual({len(replica.contacts) for replica in cluster.replicas.values()}, {49})
+        self.assertEqual({len(replica.peers) for replica in cluster.replicas.values()}, {49})
         self.assertGreater(ways[-1], 0.95 * 50 * 49, ways)
 
     def test_a_start(self) -> None:
@@ -137,7 +135,7 @@ class Large(RoundsCase):
         cluster = Cluster("ab")
         made_up = tuple(Counter(100 + i, f"x{i}", f"x{i}:1730", 1, 0.0) for i in range(1000))
         b = cluster["b"]
-        cluster["a"].receive(cluster.now, evolve(b.rounds._greeting(cluster.now), counters=made_up))
+        cluster["a"].receive(cluster.now, evolve(b.gossip._greeting(cluster.now), counters=made_up))
         cluster.settle()
         cluster.sent.clear()
         for _ in range(3):

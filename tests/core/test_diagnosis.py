@@ -189,11 +189,11 @@ class ByHand(SynchronousTestCase):
 
     def hear(self, incarnation: int, name: str, beats: int = 1) -> Peer:
         counter = Counter(incarnation, name, name, beats, 0.0)
-        self.replica.contacts.meet(counter, self.now)
-        self.replica.contacts.hear(counter, self.now)
-        contact = self.replica.contacts.get(incarnation)
-        assert contact is not None
-        return contact
+        self.replica.peers.meet(counter, self.now)
+        self.replica.peers.hear(counter, self.now)
+        peer = self.replica.peers.get(incarnation)
+        assert peer is not None
+        return peer
 
     def see(self, incarnation: int) -> None:
         self.replica.claims.index.add(Claim(incarnation, 1, KEY, BODY, TTL_S, 1, incarnation, 1))
@@ -230,7 +230,7 @@ class ByHand(SynchronousTestCase):
     def test_succeeded(self) -> None:
         """Of a node that was started again only the present start is told."""
         self.hear(3, "b").message_at = self.now + 1.0
-        former = self.replica.contacts.get(2)
+        former = self.replica.peers.get(2)
         assert former is not None
         former.replace(self.now)
         self.assertEqual([heard.left for heard in self.account(self.now).hears], [False])
@@ -242,9 +242,9 @@ class ByHand(SynchronousTestCase):
 
     def test_heard(self) -> None:
         """A node may be known and not heard; the first heartbeat is the one with number 0."""
-        self.replica.contacts.meet(Counter(4, "d", "d", 5, 0.0), self.now)
+        self.replica.peers.meet(Counter(4, "d", "d", 5, 0.0), self.now)
         self.assertEqual(heard_s(None, self.now), None)
-        self.assertEqual(heard_s(self.replica.contacts.get(4), self.now), None)
+        self.assertEqual(heard_s(self.replica.peers.get(4), self.now), None)
         self.assertEqual(heard_s(self.hear(5, "e", beats=0), self.now + 1.0), 1.0)
 
     def test_says_something(self) -> None:

@@ -18,8 +18,8 @@ class Asking(RoundsCase):
         """It has heads, and the counters of this node and of those that are believed."""
         self.register(KEY)
         self.meet(2, beats=0, age_s=1.0)
-        self.contacts.meet(counter(3, 5), NOW)
-        self.rounds.beat(NOW - 0.5)
+        self.peers.meet(counter(3, 5), NOW)
+        self.gossip.beat(NOW - 0.5)
         request = self.asked()
         message = request.message
         self.assertEqual((request.address, request.limit_s, request.push), ("n2:1730", INTERVAL_S, False))
@@ -29,42 +29,42 @@ class Asking(RoundsCase):
         self.assertIn(request, self.links["n2:1730"].rounds)
 
     def test_nobody(self) -> None:
-        self.rounds.ask([], NOW)
+        self.gossip.ask([], NOW)
         self.assertEqual(self.sent(), [])
 
     def test_buried(self) -> None:
         """Four are under way at most, with each; what goes to several is one message."""
         for _ in range(4):
-            self.rounds.ask(["n2:1730"], NOW)
+            self.gossip.ask(["n2:1730"], NOW)
         self.sent()
-        self.rounds.ask(["n2:1730", "n3:1730", "n4:1730"], NOW)
-        three, four = self.rounds.take_requests()
+        self.gossip.ask(["n2:1730", "n3:1730", "n4:1730"], NOW)
+        three, four = self.gossip.take_requests()
         self.assertEqual((three.address, four.address), ("n3:1730", "n4:1730"))
         self.assertIs(three.message, four.message)
 
     def test_leaving(self) -> None:
         """The last counter says so."""
-        self.rounds.beat(NOW)
-        self.rounds.leave(NOW)
+        self.gossip.beat(NOW)
+        self.gossip.leave(NOW)
         (own,) = self.asked().message.counters
-        self.assertEqual((self.rounds.left, own.left, own.beats), (True, True, 2))
+        self.assertEqual((self.gossip.left, own.left, own.beats), (True, True, 2))
 
     def test_a_silent_one(self) -> None:
         """News of a silent node has its longest ttl, and a pause of this node makes it no younger."""
         self.meet(2)
         self.tell(ledger(2, KEY))
-        self.contacts.shift(7.0)
-        told = [self.rounds._greeting(NOW + s).counters[1] for s in (12.75, 13.0)]
+        self.peers.shift(7.0)
+        told = [self.gossip._greeting(NOW + s).counters[1] for s in (12.75, 13.0)]
         self.assertEqual([each.age_s for each in told], [12.75, 13.0])
         self.assertEqual([each.ttl_max_s for each in told], [0.0, TTL_S])
 
     def test_a_very_old_heartbeat(self) -> None:
         """News of it has the largest age that peers take, or they would refuse the whole greeting."""
-        contact = self.meet(2)
-        self.contacts.hear(counter(2, 6, age_s=AGE_S_MAX), NOW)
-        self.assertEqual(contact.beats, 6)
-        self.rounds.ask(["n2:1730"], NOW + 1.0)
-        (request,) = self.rounds.take_requests()
+        peer = self.meet(2)
+        self.peers.hear(counter(2, 6, age_s=AGE_S_MAX), NOW)
+        self.assertEqual(peer.beats, 6)
+        self.gossip.ask(["n2:1730"], NOW + 1.0)
+        (request,) = self.gossip.take_requests()
         self.assertEqual(request.message.counters[1].age_s, AGE_S_MAX)
 
 
@@ -74,7 +74,7 @@ class Surpassed(RoundsCase):
     def setUp(self) -> None:
         super().setUp()
         self.register(KEY)
-        self.rounds.beat(NOW)
+        self.gossip.beat(NOW)
         self.meet(2)
 
     def found(
@@ -86,7 +86,7 @@ class Surpassed(RoundsCase):
         ask: float | None = None,
     ) -> int | None:
         counters = () if beats is None else (counter(1, beats), counter(2, 99))
-        return self.rounds.surpassed(Message(sender(1 if own else 2), heads, counters, ask=ask))
+        return self.gossip.surpassed(Message(sender(1 if own else 2), heads, counters, ask=ask))
 
     def test_not(self) -> None:
         self.assertIsNone(self.found())
@@ -94,7 +94,7 @@ class Surpassed(RoundsCase):
 
     def test_a_version_that_was_not_sent(self) -> None:
         self.assertEqual(self.found(heads={1: Head(1, 1)}), 1)
-        self.rounds.push(NOW)
+        self.gossip.push(NOW)
         self.assertIsNone(self.found(heads={1: Head(1, 1)}))
         self.assertEqual(self.found(heads={1: Head(2, 2)}), 1)
 
@@ -103,7 +103,7 @@ class Surpassed(RoundsCase):
 
     def test_own_questions(self) -> None:
         """One's own question comes back where a seed is this node; with a version that nobody was told."""
-        self.rounds.ask(["n1:1730"], NOW)
+        self.gossip.ask(["n1:1730"], NOW)
         self.assertIsNone(self.found(own=True, ask=NOW, heads={1: Head(1, 1)}))
         self.assertEqual(self.found(own=True, ask=NOW + 0.1), 1)
         self.assertIsNone(self.found(own=True))
@@ -111,14 +111,14 @@ class Surpassed(RoundsCase):
 
     def test_own_questions_that_come_late(self) -> None:
         """They are known when they were given up long since."""
-        self.rounds.ask(["n1:1730"], NOW)
-        (request,) = self.rounds.take_requests()
+        self.gossip.ask(["n1:1730"], NOW)
+        (request,) = self.gossip.take_requests()
         self.links["n1:1730"].fail(request)
-        self.assertIsNone(self.rounds.surpassed(request.message))
+        self.assertIsNone(self.gossip.surpassed(request.message))
 
     def test_another_checksum(self) -> None:
         """A copy that differs at a version which this node remembers, the present or an earlier one, shows it."""
-        self.rounds.push(NOW)
+        self.gossip.push(NOW)
         head = self.claims.ledger.head
         other = evolve(head, checksum=(head.checksum or 0) + 1)
         for _ in range(2):
@@ -135,24 +135,24 @@ class Pushing(RoundsCase):
 
     def test_to_all(self) -> None:
         """What is new goes to all at once, in one message with this node's counter, and once."""
-        self.rounds.push(NOW)
+        self.gossip.push(NOW)
         self.assertEqual([link.pushed for link in self.links], [1, 1])
-        two, three = self.rounds.take_requests()
+        two, three = self.gossip.take_requests()
         self.assertIs(two.message, three.message)
         self.assertEqual((two.address, two.push, two.limit_s), ("n2:1730", True, INTERVAL_S))
         self.assertEqual((two.message.heads, two.message.counters), (None, (counter(1, 0),)))
         self.assertEqual([delta.added for delta in two.message.deltas], [tuple(self.claims.ledger.entries.values())])
-        self.rounds.push(NOW)
+        self.gossip.push(NOW)
         self.assertEqual(self.sent(), [])
 
     def test_from_what_they_have(self) -> None:
         """Each gets what it has not shown to have; who has all gets nothing."""
         self.two.heads[1], self.three.heads[1] = 1, 0
-        self.rounds.push(NOW)
+        self.gossip.push(NOW)
         self.assertEqual(self.sent(), ["n3:1730"])
         self.register(KEY + "1")
-        self.rounds.push(NOW)
-        (request,) = self.rounds.take_requests()
+        self.gossip.push(NOW)
+        (request,) = self.gossip.take_requests()
         (delta,) = request.message.deltas
         self.assertEqual((request.address, delta.since, [entry.n for entry in delta.added]), ("n2:1730", 1, [2]))
 
@@ -162,7 +162,7 @@ class Pushing(RoundsCase):
         self.three.left = True
         self.links["n4:1730"]
         self.links.answered("n5:1730", 5)
-        self.rounds.push(NOW)
+        self.gossip.push(NOW)
         self.assertEqual(self.sent(), [])
 
     def test_settings(self) -> None:
@@ -171,39 +171,39 @@ class Pushing(RoundsCase):
         self.links["n3:1730"].failed = True
         for each in told:
             self.configuration.join(each, NOW)
-            self.rounds.announce(each, NOW)
-        (request,) = self.rounds.take_requests()
+            self.gossip.announce(each, NOW)
+        (request,) = self.gossip.take_requests()
         self.assertEqual((request.message.settings, len(request.message.deltas)), ((told[0],), 1))
         self.assertEqual((len(self.links["n2:1730"].unsent), self.links["n3:1730"].unsent), (256, []))
         self.two.heads[1] = 1
         self.links["n2:1730"].succeed(request, NOW)
         self.links["n2:1730"].unsent.append(told[0])
-        self.rounds.push(NOW)
-        (request,) = self.rounds.take_requests()
+        self.gossip.push(NOW)
+        (request,) = self.gossip.take_requests()
         self.assertEqual((len(request.message.settings), request.message.deltas), (SETTINGS_PER_MESSAGE_MAX, ()))
         self.assertEqual(self.links["n2:1730"].unsent, [told[0]])
 
     def test_pages(self) -> None:
         """When a page was taken the rest goes with the next push."""
         self.begin(page_entries_max=1)
-        contact = self.meet(2)
+        peer = self.meet(2)
         self.register(KEY, KEY + "1")
-        self.rounds.push(NOW)
-        (request,) = self.rounds.take_requests()
-        contact.heads[1] = 1
-        self.rounds.answered(request, Message(sender(2), heads={1: Head(1, 1)}), NOW)
+        self.gossip.push(NOW)
+        (request,) = self.gossip.take_requests()
+        peer.heads[1] = 1
+        self.gossip.answered(request, Message(sender(2), heads={1: Head(1, 1)}), NOW)
         self.assertEqual(self.links["n2:1730"].pushed, 1)
-        self.rounds.push(NOW)
-        (request,) = self.rounds.take_requests()
+        self.gossip.push(NOW)
+        (request,) = self.gossip.take_requests()
         self.assertEqual([entry.n for entry in request.message.deltas[0].added], [2])
 
     def test_refused(self) -> None:
         """What was not taken is left to the next round."""
-        self.rounds.push(NOW)
-        request = self.rounds.take_requests()[0]
-        self.rounds.answered(request, Message(sender(2)), NOW)
+        self.gossip.push(NOW)
+        request = self.gossip.take_requests()[0]
+        self.gossip.answered(request, Message(sender(2)), NOW)
         self.assertEqual(self.links["n2:1730"].pushed, 1)
-        self.rounds.push(NOW)
+        self.gossip.push(NOW)
         self.assertEqual(self.sent(), [])
 
     def test_settings_for_one(self) -> None:
@@ -211,8 +211,8 @@ class Pushing(RoundsCase):
         for number in (2, 3):
             link = self.links[f"n{number}:1730"]
             link.unsent.append(setting())
-            self.rounds.push(NOW)
-            told = {request.address: request.message.settings for request in self.rounds.take_requests()}
+            self.gossip.push(NOW)
+            told = {request.address: request.message.settings for request in self.gossip.take_requests()}
             self.assertEqual([address for address, settings in told.items() if settings], [link.address])
             self.begin()
             self.meet(2)
@@ -221,7 +221,7 @@ class Pushing(RoundsCase):
 
     def test_answered_by_another(self) -> None:
         """That somebody else answers a push replaces nobody: it says nothing of when it was asked."""
-        self.rounds.push(NOW)
-        request = self.rounds.take_requests()[0]
-        self.rounds.answered(request, Message(sender(9)), NOW + 50.0)
+        self.gossip.push(NOW)
+        request = self.gossip.take_requests()[0]
+        self.gossip.answered(request, Message(sender(9)), NOW + 50.0)
         self.assertFalse(self.two.gone)

@@ -33,7 +33,7 @@ class Answering(RoundsCase):
         self.assertEqual((answer.ask, answer.bucket_digests, settings), (None, (), ()))
         self.assertEqual(answer.heads, {1: Head(2, 2), 3: Head(1, 1)})
         self.assertEqual(self.sent(), [])
-        self.assertIsNone(self.rounds.surpassed(Message(sender(2), {1: Head(2, 2)})))
+        self.assertIsNone(self.gossip.surpassed(Message(sender(2), {1: Head(2, 2)})))
 
     def test_others_alone(self) -> None:
         """What was passed on of others says nothing of what was sent of one's own."""
@@ -42,7 +42,7 @@ class Answering(RoundsCase):
         self.register(KEY)
         self.tell(ledger(3, KEY, KEY + "1"))
         self.receive(self.greeting(heads={1: Head(1, 1)}))
-        self.assertEqual(self.rounds.surpassed(Message(sender(2), {1: Head(1, 1)})), 0)
+        self.assertEqual(self.gossip.surpassed(Message(sender(2), {1: Head(1, 1)})), 0)
 
     def test_a_page(self) -> None:
         """A page has no echo, and neither has what leaves a ledger out."""
@@ -59,7 +59,7 @@ class Answering(RoundsCase):
     def test_what_is_not_passed_on(self) -> None:
         """Its own ledger, and those whose nodes are not heard."""
         self.meet(2)
-        self.contacts.meet(counter(3, 5), NOW)
+        self.peers.meet(counter(3, 5), NOW)
         self.tell(ledger(2, KEY))
         self.tell(ledger(3, KEY))
         answer, _ = self.receive(self.greeting())
@@ -79,7 +79,7 @@ class Answering(RoundsCase):
         self.meet(2)
         self.register(KEY)
         self.claims.lapse(NOW + TTL_S + 1.0)
-        self.assertTrue(self.rounds.waiting(NOW + TTL_S + 1.0))
+        self.assertTrue(self.gossip.waiting(NOW + TTL_S + 1.0))
         answer, _ = self.receive(self.greeting(), NOW + TTL_S + 1.0)
         self.assertEqual(answer.ask, NOW + TTL_S + 1.0)
 
@@ -87,31 +87,31 @@ class Answering(RoundsCase):
         """Who is new is asked in its turn, and so is who was heard of from others alone."""
         self.receive(self.greeting(3))
         self.assertEqual(self.sent(), ["n3:1730"])
-        self.contacts.meet(counter(4, 5), NOW)
+        self.peers.meet(counter(4, 5), NOW)
         self.receive(self.greeting(4))
         self.assertEqual(self.sent(), ["n4:1730"])
 
     def test_taken_in(self) -> None:
         """Everything is taken in before the answer is made, so that events need not wait for it."""
-        self.rounds.take_in(self.greeting(3), NOW, late=False)
-        self.assertEqual((3 in self.contacts, self.sent()), (True, []))
+        self.gossip.take_in(self.greeting(3), NOW, late=False)
+        self.assertEqual((3 in self.peers, self.sent()), (True, []))
 
     def test_late(self) -> None:
         """What may have waited here introduces nobody; who sent it is asked whether it is there."""
         self.meet(2)
         self.receive(self.greeting(3, {1: Head(0, 0)}), late=True)
-        self.assertEqual((3 in self.contacts, self.sent()), (False, ["n3:1730"]))
+        self.assertEqual((3 in self.peers, self.sent()), (False, ["n3:1730"]))
         self.receive(self.greeting(2), late=True)
-        contact = self.contacts.get(2)
-        assert contact is not None
-        self.assertEqual((contact.beats, contact.known_beats), (6, 6))
+        peer = self.peers.get(2)
+        assert peer is not None
+        self.assertEqual((peer.beats, peer.known_beats), (6, 6))
 
     def test_itself(self) -> None:
         """A question of one's own is answered with a greeting, and nothing is taken of it."""
         self.register(KEY)
         answer, settings = self.receive(Message(sender(1), {}, (counter(2, 5),)))
         self.assertEqual((answer.heads, answer.deltas, settings), ({1: Head(1, 1)}, (), ()))
-        self.assertEqual(len(self.contacts), 0)
+        self.assertEqual(len(self.peers), 0)
 
     def test_push(self) -> None:
         """A push is answered by how far it has led, and by what is in the same buckets."""
@@ -134,13 +134,13 @@ class Taking(RoundsCase):
     """What a message changes."""
 
     def take(self, message: Message, at: float = NOW) -> None:
-        self.rounds.answer(self.rounds.take_in(message, at, late=False), at, ask=False)
+        self.gossip.answer(self.gossip.take_in(message, at, late=False), at, ask=False)
 
     def test_counters(self) -> None:
         """A counter is believed together with the version of the ledger that it came with."""
         self.meet(2)
-        self.contacts.meet(counter(3, 4), NOW)
-        three = self.contacts.get(3)
+        self.peers.meet(counter(3, 4), NOW)
+        three = self.peers.get(3)
         assert three is not None
         self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 5),)))
         self.assertEqual((three.beats, three.known_beats), (-1, 5))
@@ -166,10 +166,10 @@ class Taking(RoundsCase):
         self.assertEqual((two.beats, self.claims.copies.head(2)), (6, Head(2, 2)))
 
     def test_own_counter(self) -> None:
-        """A node does not count itself among its contacts."""
+        """A node does not count itself among its peers."""
         self.meet(2)
         self.take(Message(sender(2), {}, (counter(1, 5),)))
-        self.assertNotIn(1, self.contacts)
+        self.assertNotIn(1, self.peers)
 
     def test_heads(self) -> None:
         """What a peer has shown is remembered, of whom this node knows, and never goes back."""
@@ -247,7 +247,7 @@ class Invalid(RoundsCase):
 
     def begin(self, page_entries_max: int = 1000) -> None:
         super().begin(page_entries_max)
-        self.rounds._validity = Validity(lambda _: None, lambda each: None if each.rev else "it is wrong")
+        self.gossip._validity = Validity(lambda _: None, lambda each: None if each.rev else "it is wrong")
 
     def send(self, number: int, at: float) -> None:
         self.receive(Message(sender(number), settings=(setting(rev=0),)), at)
@@ -258,24 +258,24 @@ class Invalid(RoundsCase):
             self.send(number, NOW)
         self.send(2, NOW + 1.0)
         self.send(1000, NOW + 2.0)
-        self.assertEqual(len(self.rounds.invalid), INVALID_REMEMBERED_MAX)
-        self.assertNotIn("n3:1730", self.rounds.invalid)
-        self.assertEqual([*self.rounds.invalid][-2:], ["n2:1730", "n1000:1730"])
+        self.assertEqual(len(self.gossip.invalid), INVALID_REMEMBERED_MAX)
+        self.assertNotIn("n3:1730", self.gossip.invalid)
+        self.assertEqual([*self.gossip.invalid][-2:], ["n2:1730", "n1000:1730"])
 
     def test_forgotten(self) -> None:
         """It goes some time after the last one came."""
         self.send(2, NOW)
         self.send(3, NOW + 1.0)
-        self.rounds.forget_invalid(NOW)
-        self.assertEqual(self.rounds.invalid, {"n3:1730": ("it is wrong", NOW + 1.0)})
+        self.gossip.forget_invalid(NOW)
+        self.assertEqual(self.gossip.invalid, {"n3:1730": ("it is wrong", NOW + 1.0)})
 
 
 class Answered(RoundsCase):
     """A peer answers a round, and gets what it lacks in its turn."""
 
     def answer(self, request: OutgoingMessage, message: Message, at: float = NOW) -> list[Message]:
-        self.rounds.answered(request, message, at)
-        return [request.message for request in self.rounds.take_requests()]
+        self.gossip.answered(request, message, at)
+        return [request.message for request in self.gossip.take_requests()]
 
     def message(self, *deltas: Delta, heads: Mapping[int, Head] | None = None, digest: int | None = None) -> Message:
         digest = self.configuration.digest if digest is None else digest
@@ -283,19 +283,19 @@ class Answered(RoundsCase):
 
     def test_found(self) -> None:
         """Who answered is known to be there, and how long that took; another that was there before is not any more."""
-        self.contacts.meet(Counter(3, "n3", "n2:1730", 5, 9.0), NOW - 9.0)
+        self.peers.meet(Counter(3, "n3", "n2:1730", 5, 9.0), NOW - 9.0)
         request = self.asked()
         self.assertEqual(self.answer(request, self.message(), NOW + 0.5), [])
-        link, former = self.links["n2:1730"], self.contacts.get(3)
+        link, former = self.links["n2:1730"], self.peers.get(3)
         self.assertEqual((link.incarnation, link.rounds, link.answer_s), (2, set(), 0.5))
         self.assertEqual(former and former.replaced_at, NOW)
-        self.assertIn(2, self.contacts)
+        self.assertIn(2, self.peers)
 
     def test_itself(self) -> None:
         """Where this node itself has answered, nothing else is made of it."""
         request = self.asked()
-        self.assertEqual(self.rounds.answered(request, Message(sender(1), {}, (counter(2, 6),)), NOW), ())
-        self.assertEqual((self.links["n2:1730"].incarnation, len(self.contacts)), (1, 0))
+        self.assertEqual(self.gossip.answered(request, Message(sender(1), {}, (counter(2, 6),)), NOW), ())
+        self.assertEqual((self.links["n2:1730"].incarnation, len(self.peers)), (1, 0))
 
     def test_agreed(self) -> None:
         """A peer with the same configuration agrees, as of the question."""
@@ -305,8 +305,8 @@ class Answered(RoundsCase):
         self.assertEqual(two.agreed, float("-inf"))
         self.answer(request, self.message())
         self.assertEqual(two.agreed, NOW)
-        self.rounds.ask(["n2:1730"], NOW - 5.0)
-        (earlier,) = self.rounds.take_requests()
+        self.gossip.ask(["n2:1730"], NOW - 5.0)
+        (earlier,) = self.gossip.take_requests()
         self.answer(earlier, self.message())
         self.assertEqual(two.agreed, NOW)
 
@@ -362,24 +362,24 @@ class Answered(RoundsCase):
         self.configuration.join(setting(), NOW)
         other = Configuration(1000)
         answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
-        self.rounds.answered(self.asked(), answer, NOW + 0.5)
-        (second,) = self.rounds.take_requests()
+        self.gossip.answered(self.asked(), answer, NOW + 0.5)
+        (second,) = self.gossip.take_requests()
         self.assertEqual((second.compares, two.agreed), (NOW, float("-inf")))
-        self.rounds.answered(second, Message(sender(2), {}), NOW + 1.0)
+        self.gossip.answered(second, Message(sender(2), {}), NOW + 1.0)
         self.assertEqual(two.agreed, NOW)
 
     def test_no_agreement(self) -> None:
         """Not where more differs than was in it, or nothing of that was."""
         self.meet(2)
         self.register(KEY)
-        self.rounds.answered(self.asked(), self.message(), NOW)
-        (without,) = self.rounds.take_requests()
+        self.gossip.answered(self.asked(), self.message(), NOW)
+        (without,) = self.gossip.take_requests()
         for i in range(2 * SETTINGS_PER_MESSAGE_MAX):
             self.configuration.join(setting(f"backend/b{i}"), NOW)
         other = Configuration(1000)
         answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
-        self.rounds.answered(self.asked(), answer, NOW)
-        (partly,) = self.rounds.take_requests()
+        self.gossip.answered(self.asked(), answer, NOW)
+        (partly,) = self.gossip.take_requests()
         self.assertEqual((without.message.buckets, len(without.message.deltas), without.compares), ((), 1, None))
         self.assertGreater(len(partly.message.buckets), 0)
         self.assertIsNone(partly.compares)
@@ -390,7 +390,7 @@ class Answered(RoundsCase):
         page = ledger(2, KEY, KEY + "1").delta(Head(), 1)
         request = self.asked()
         (following,) = self.answer(request, self.message(page, heads={2: Head(2, 2)}), NOW + 0.5)
-        self.assertEqual((following.ask, self.rounds.paged_at), (NOW + 0.5, NOW + 0.5))
+        self.assertEqual((following.ask, self.gossip.paged_at), (NOW + 0.5, NOW + 0.5))
         self.assertEqual(self.answer(request, self.message(page, heads={2: Head(2, 2)})), [])
 
     def test_more_to_come_of_one(self) -> None:
@@ -405,20 +405,20 @@ class Answered(RoundsCase):
         self.meet(2)
         whole = ledger(2, KEY).delta(Head())
         self.assertEqual(self.answer(self.asked(), self.message(whole, heads={2: Head(1, 1)})), [])
-        self.assertEqual(self.rounds.paged_at, float("-inf"))
+        self.assertEqual(self.gossip.paged_at, float("-inf"))
 
     def test_a_page_was_taken(self) -> None:
         """A second request that was a page, and was taken, is followed by a round; and so is one that brought news."""
         self.begin(page_entries_max=1)
         self.meet(2)
         self.register(KEY, KEY + "1")
-        self.rounds.answered(self.asked(), self.message(), NOW)
-        (second,) = self.rounds.take_requests()
+        self.gossip.answered(self.asked(), self.message(), NOW)
+        (second,) = self.gossip.take_requests()
         for heads, asks in (({1: Head(0, 1)}, 1), ({}, 0), (None, 0)):
             answer = Message(sender(2), heads)
             self.assertEqual(len(self.answer(second, answer)), asks)
         brought = Message(sender(2), {}, settings=(setting(),))
-        self.assertEqual(self.rounds.answered(second, brought, NOW), ("backend/web",))
+        self.assertEqual(self.gossip.answered(second, brought, NOW), ("backend/web",))
         self.assertEqual(self.sent(), ["n2:1730"])
-        self.assertEqual(self.rounds.answered(second, brought, NOW), ())
+        self.assertEqual(self.gossip.answered(second, brought, NOW), ())
         self.assertEqual(self.sent(), [])

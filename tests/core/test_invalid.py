@@ -28,9 +28,9 @@ class Entries(ClaimsCase):
 
     def begin(self, guard_s: float = 0.0, interval_s: float = 1.0) -> None:
         timing = Timing(interval_s, 10.0)
-        self.contacts = Peers("n1:1730", timing)
+        self.peers = Peers("n1:1730", timing)
         self.view = View()
-        self.claims = Claims(1, timing, self.contacts, self.view, NOW, guard_s=guard_s, validity=VALIDITY)
+        self.claims = Claims(1, timing, self.peers, self.view, NOW, guard_s=guard_s, validity=VALIDITY)
         self.others: dict[int, Ledger] = {}
         self.hear(2)
 
@@ -116,10 +116,10 @@ class Entries(ClaimsCase):
         self.tell(2, body=BAD)
         self.tell(2, OTHER_KEY, TERMS)
         self.tell(2, "x", TERMS)
-        contact = self.contacts.get(2)
-        assert contact is not None
-        self.contacts.forget(contact)
-        self.claims.forget(contact)
+        peer = self.peers.get(2)
+        assert peer is not None
+        self.peers.forget(peer)
+        self.claims.forget(peer)
         while self.claims.settle(NOW):
             pass
         self.assertEqual((self.claims.copies.invalid, len(self.claims.index)), ({}, 0))
@@ -153,9 +153,9 @@ class Entries(ClaimsCase):
         """A claim of this node's own is not told as a copy of one that is left out."""
         self.tell(2, body=BAD)
         self.claims.register(KEY, update(TERMS, TTL_S), NOW)
-        contact = self.hear(3)
-        contact.heads[2] = 1
-        delta = self.claims.copies.brief(self.claims.ledger.delta(Head()), contact)
+        peer = self.hear(3)
+        peer.heads[2] = 1
+        delta = self.claims.copies.brief(self.claims.ledger.delta(Head()), peer)
         self.assertFalse(delta.has_copies)
 
 
@@ -182,12 +182,12 @@ class Compared(ClaimsCase):
 
     def test_after_it_was_forgotten(self) -> None:
         """Of a node that is met again nothing is remembered."""
-        contact = self.hear(2)
+        peer = self.hear(2)
         self.tell(2)
         heads = {2: Head(1, 1, self.claims.ledgers[2].checksum + 1)}
         self.claims.copies.compare(heads, NOW)
-        self.contacts.forget(contact)
-        self.claims.forget(contact)
+        self.peers.forget(peer)
+        self.claims.forget(peer)
         self.hear(2)
         self.join(2)
         self.claims.copies.compare(heads, NOW + 1.0)
@@ -242,7 +242,7 @@ class LargestRev(ClaimsCase):
         now, claims = self.cluster.now, self.cluster["c"].claims
         claims._claim(KEY, TERMS, TTL_S, NUMBER_MAX, None, now)
         claims.refresh(KEY, now)
-        self.cluster["c"].rounds.push(now)
+        self.cluster["c"].gossip.push(now)
         self.cluster.settle()
 
     def winners(self) -> set[tuple[bytes, int, int]]:
@@ -351,11 +351,11 @@ class Settings(ClaimsCase):
         a = self.cluster["a"]
         for i in range(INVALID_REMEMBERED_MAX + 50):
             self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
-        self.assertEqual((len(a.rounds.invalid), INVALID_REMEMBERED_MAX), (100, 100))
+        self.assertEqual((len(a.gossip.invalid), INVALID_REMEMBERED_MAX), (100, 100))
         self.cluster.now += INVALID_KEPT_S
         self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), "d")
         self.assertEqual([*a.invalid(self.cluster.now)], ["d"])
-        self.assertLessEqual(len(a.rounds.invalid), 100)
+        self.assertLessEqual(len(a.gossip.invalid), 100)
 
     def test_again(self) -> None:
         """An address that is reported stays so from the last one on."""

@@ -53,7 +53,7 @@ class Forgetting(GuardCase):
         self.live("b", 1, 2)
         self.cut("b")
         self.cluster.run(700.0)
-        self.assertEqual((len(self.cluster["a"].contacts), len(self.cluster["a"].claims.index)), (1, 0))
+        self.assertEqual((len(self.cluster["a"].peers), len(self.cluster["a"].claims.index)), (1, 0))
 
     def test_stays(self) -> None:
         """What nobody is left to tell of is suspect until the guard is over, and nothing is left of it then."""

@@ -313,8 +313,8 @@ class ReadinessTests(SynchronousTestCase):
                 pages += 1
                 self.assertEqual(answer.partial, pages < 4, pages)
                 self.assertEqual(len(replica.configuration), min(10 * pages, 35))
-                contact = replica.contacts.get(1)
-                self.assertEqual(contact and contact.agreed, float("-inf") if pages < 4 else cluster.now)
+                peer = replica.peers.get(1)
+                self.assertEqual(peer and peer.agreed, float("-inf") if pages < 4 else cluster.now)
         self.assertEqual((pages, len(replica.settings("backend"))), (4, 35))
 
     def test_waits_while_pages_come(self) -> None:

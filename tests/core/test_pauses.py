@@ -42,7 +42,7 @@ class Pausing(ReplicaCase):
             lambda at: self.say(2, at),
         ]
         for do in done:
-            self.replica.away_s, self.replica.rounds.left = 0.0, False
+            self.replica.away_s, self.replica.gossip.left = 0.0, False
             do(self.replica._noticed_at + 5.0)
             self.assertEqual(self.replica.away_s, 5.0)
 
@@ -56,11 +56,11 @@ class Pausing(ReplicaCase):
         """Deadlines move by the gap, and by the time until it is ready again; all else is as late as it was."""
         self.replica.notice(NOW + 5.0)
         (lease,) = self.replica.claims.leases
-        self.assertEqual((lease.deadline, self.contact(2).heard_at), (NOW + 15.0, NOW + 5.0))
+        self.assertEqual((lease.deadline, self.peer(2).heard_at), (NOW + 15.0, NOW + 5.0))
         request = self.replica.take_requests()[0]
         self.answer(request, 2, NOW + 6.0)
         self.assertTrue(self.replica.ready)
-        self.assertEqual((lease.deadline, self.contact(2).shift_s), (NOW + 16.0, 0.0))
+        self.assertEqual((lease.deadline, self.peer(2).shift_s), (NOW + 16.0, 0.0))
 
     def test_much_to_judge(self) -> None:
         """What became suspect meanwhile is judged before: many went over to a node that came and died in the pause."""
@@ -116,7 +116,7 @@ class Pausing(ReplicaCase):
         self.replica.notice(NOW + 12.0)
         self.replica.round(NOW + 12.0)
         self.assertEqual(self.beats(NOW + 12.0), before)
-        self.replica.rounds.ask(["n2:1730"], NOW + 12.0)
+        self.replica.gossip.ask(["n2:1730"], NOW + 12.0)
         self.answer(self.replica.take_requests()[0], 2, NOW + 12.0)
         self.assertEqual((self.replica.ready, self.beats(NOW + 12.0)), (True, before + 1))
         self.replica.round(NOW + 13.0)
@@ -136,10 +136,10 @@ class Pausing(ReplicaCase):
         self.meet(2)
         self.replica.notice(NOW + 0.875)
         self.say(3, NOW + 0.875)
-        self.assertNotIn(3, self.replica.contacts)
+        self.assertNotIn(3, self.replica.peers)
 
     def beats(self, at: float) -> int:
-        self.replica.rounds.ask(["n2:1730"], at)
+        self.replica.gossip.ask(["n2:1730"], at)
         request = self.replica.take_requests()[-1]
         for link in self.replica.links:
             link.rounds.clear()
@@ -149,9 +149,9 @@ class Pausing(ReplicaCase):
         """For half an interval requests may have waited here, and introduce nobody."""
         self.replica.notice(NOW + 5.0)
         self.say(3, NOW + 5.25)
-        self.assertNotIn(3, self.replica.contacts)
+        self.assertNotIn(3, self.replica.peers)
         self.say(3, NOW + 5.5)
-        self.assertIn(3, self.replica.contacts)
+        self.assertIn(3, self.replica.peers)
 
     def test_no_lapse(self) -> None:
         """What was due before waits until it is ready."""
@@ -186,7 +186,7 @@ class Anew(ReplicaCase):
         self.replica.anew(9, NOW + 700.0)
         self.assertEqual((self.replica.identity, self.replica.away_s), (Sender(9, "n1", "n1:1730"), 700.0))
         self.assertEqual(self.replica.links.expected, ("n2:1730",))
-        self.assertEqual((self.replica.claims.ledger.version, len(self.replica.contacts)), (0, 0))
+        self.assertEqual((self.replica.claims.ledger.version, len(self.replica.peers)), (0, 0))
         self.assertFalse(self.replica.notice(NOW + 700.0))
         self.assertEqual(self.sent(), [])
 
@@ -205,7 +205,7 @@ class Anew(ReplicaCase):
         self.say(2, NOW, heads={1: Head(9, 9)}, beats=99999)
         self.assertTrue(self.replica.surpassed)
         self.replica.anew(9, NOW + 0.5)
-        former = self.contact(1)
+        former = self.peer(1)
         self.assertEqual((former.left, former.heard_at), (True, NOW + 0.5))
         self.assertEqual(former.beats, BEATS_BEYOND)
         self.assertFalse(self.replica.surpassed)
@@ -220,9 +220,9 @@ class Anew(ReplicaCase):
             counter = Counter(1, "n1", "n1:1730", beats, 0.0)
             answer = self.replica.receive(NOW, Message(sender(3), {}, (counter, Counter(3, "n3", "n3:1730", 1, 0.0))))
             self.assertEqual(answer, Message(sender(1)))
-        self.assertNotIn(3, self.replica.contacts)
+        self.assertNotIn(3, self.replica.peers)
         self.replica.anew(9, NOW)
-        self.assertEqual(self.contact(1).beats, 1070)
+        self.assertEqual(self.peer(1).beats, 1070)
 
     def test_surpassed_by_an_answer(self) -> None:
         """The request has failed, and nothing of its answer is taken."""
@@ -230,4 +230,4 @@ class Anew(ReplicaCase):
         (request,) = self.replica.take_requests()
         self.replica.answered(NOW, request, Message(sender(2), {1: Head(9, 9)}, (Counter(3, "n3", "n3:1730", 1, 0.0),)))
         self.assertEqual((self.replica.surpassed, self.replica.links["n2:1730"].failed), (True, True))
-        self.assertNotIn(3, self.replica.contacts)
+        self.assertNotIn(3, self.replica.peers)

@@ -117,10 +117,10 @@ class Where(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.links = Links(1, "n1:1730", {"nodes": ("n2:1730", "n3:1730"), "nowhere": ()})
-        self.contacts = Peers("n1:1730", Timing())
+        self.peers = Peers("n1:1730", Timing())
 
     def meet(self, incarnation: int, address: str) -> None:
-        self.contacts.meet(Counter(incarnation, address, address, 1, 0.0, left=False), 1000.0)
+        self.peers.meet(Counter(incarnation, address, address, 1, 0.0, left=False), 1000.0)
 
     def test_unanswered(self) -> None:
         """A seed has answered when all its addresses have; one that stands for none has not."""
@@ -135,7 +135,7 @@ class Where(SynchronousTestCase):
         self.assertEqual(self.links.unheard(), ["nodes", "nowhere", "n4:1730"])
         self.links.answered("n4:1730", 4)
         self.assertEqual(self.links.unheard(), ["nodes", "nowhere"])
-        self.assertEqual(self.links.addresses(self.contacts), ["n2:1730", "n3:1730", "n4:1730"])
+        self.assertEqual(self.links.addresses(self.peers), ["n2:1730", "n3:1730", "n4:1730"])
 
     def test_found(self) -> None:
         """All who answered, but for this node itself."""
@@ -146,32 +146,32 @@ class Where(SynchronousTestCase):
 
     def test_each_once(self) -> None:
         """A round goes to each node once, and none to this one."""
-        self.assertEqual(self.links.addresses(self.contacts), ["n2:1730", "n3:1730"])
+        self.assertEqual(self.links.addresses(self.peers), ["n2:1730", "n3:1730"])
         self.links.answered("n2:1730", 2)
         self.links.answered("n3:1730", 2)
         self.meet(2, "n5:1730")
         self.meet(3, "n6:1730")
-        self.assertEqual(self.links.addresses(self.contacts), ["n2:1730", "n6:1730"])
+        self.assertEqual(self.links.addresses(self.peers), ["n2:1730", "n6:1730"])
         self.links.answered("n2:1730", 1)
-        self.assertEqual(self.links.addresses(self.contacts), ["n3:1730", "n6:1730"])
+        self.assertEqual(self.links.addresses(self.peers), ["n3:1730", "n6:1730"])
 
     def test_not_worth_trying(self) -> None:
         """Those that have left are not, nor who says that it is at this node's address."""
         self.meet(4, "n4:1730")
         self.meet(5, "n5:1730")
         self.meet(6, "n1:1730")
-        gone, doubled = self.contacts.get(4), self.contacts.get(6)
+        gone, doubled = self.peers.get(4), self.peers.get(6)
         assert gone is not None
         assert doubled is not None
         gone.left, doubled.replaced = True, False
-        self.assertEqual(self.links.addresses(self.contacts), ["n2:1730", "n3:1730", "n5:1730"])
+        self.assertEqual(self.links.addresses(self.peers), ["n2:1730", "n3:1730", "n5:1730"])
 
     def test_forgotten(self) -> None:
-        """Links go when neither seeds nor contacts have their address any more."""
+        """Links go when neither seeds nor peers have their address any more."""
         self.meet(4, "n4:1730")
         for number in (2, 4, 5):
             self.links.answered(f"n{number}:1730", number)
-        self.links.forget(self.contacts)
+        self.links.forget(self.peers)
         self.assertEqual([link.address for link in self.links], ["n2:1730", "n4:1730"])
 
     def test_not_forgotten(self) -> None:
@@ -182,7 +182,7 @@ class Where(SynchronousTestCase):
         self.links.expected = ("n7:1730",)
         for number in (7, 8):
             self.links.answered(f"n{number}:1730", number)
-        self.links.forget(self.contacts)
+        self.links.forget(self.peers)
         self.assertEqual([link.address for link in self.links], ["n5:1730", "n6:1730", "n7:1730"])
 
 
@@ -191,11 +191,11 @@ class Unreached(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.links = Links(1, "n1:1730", {"nodes": ("seed:1730",)})
-        self.contacts = Peers("n1:1730", Timing())
+        self.peers = Peers("n1:1730", Timing())
 
     def meet(self, *incarnations: int) -> None:
         for i in incarnations:
-            self.contacts.meet(Counter(i, f"n{i}", f"n{i}:1730", 1, 0.0, left=False), 1000.0)
+            self.peers.meet(Counter(i, f"n{i}", f"n{i}:1730", 1, 0.0, left=False), 1000.0)
 
     def answered(self, *incarnations: int) -> None:
         for i in incarnations:
@@ -206,7 +206,7 @@ class Unreached(SynchronousTestCase):
             self.links[address].fail(OutgoingMessage(address, Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0))
 
     def asked(self) -> list[str]:
-        return self.links.addresses(self.contacts)
+        return self.links.addresses(self.peers)
 
     def test_few_nodes(self) -> None:
         """Twenty of them, and the seeds always."""
@@ -265,8 +265,8 @@ class Unreached(SynchronousTestCase):
     def test_one_address_of_many(self) -> None:
         """It counts once, whoever is said to be there."""
         for i in range(2, 42):
-            self.contacts.meet(Counter(i, f"n{i}", f"h{i % 2}:1730", 1, 0.0, left=False), 1000.0)
-        self.contacts.meet(Counter(50, "n50", "seed:1730", 1, 0.0, left=False), 1000.0)
+            self.peers.meet(Counter(i, f"n{i}", f"h{i % 2}:1730", 1, 0.0, left=False), 1000.0)
+        self.peers.meet(Counter(50, "n50", "seed:1730", 1, 0.0, left=False), 1000.0)
         self.assertEqual(self.asked(), ["seed:1730", "h0:1730", "h1:1730"])
 
     def test_strangers(self) -> None:

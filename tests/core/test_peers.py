@@ -22,168 +22,168 @@ class ContactsCase(SynchronousTestCase):
     """A node whose rounds are two seconds apart: others are silent after six."""
 
     def setUp(self) -> None:
-        self.contacts = Peers(HERE, Timing(2.0, 20.0))
+        self.peers = Peers(HERE, Timing(2.0, 20.0))
 
     def meet(self, number: int, beats: int = 5, at: float = NOW, age_s: float = 0.0) -> Peer:
         """Somebody who is heard at once."""
-        self.contacts.meet(counter(beats, age_s, number), at)
-        self.contacts.hear(counter(beats, age_s, number), at)
-        return self.contact(number)
+        self.peers.meet(counter(beats, age_s, number), at)
+        self.peers.hear(counter(beats, age_s, number), at)
+        return self.peer(number)
 
-    def contact(self, number: int) -> Peer:
-        contact = self.contacts.get(number)
-        assert contact is not None
-        return contact
+    def peer(self, number: int) -> Peer:
+        peer = self.peers.get(number)
+        assert peer is not None
+        return peer
 
     def message(self, number: int, at: float) -> None:
-        self.contacts.message_from(Sender(number, f"n{number}", f"n{number}:1730"), at)
+        self.peers.message_from(Sender(number, f"n{number}", f"n{number}:1730"), at)
 
 
 class Meeting(ContactsCase):
     def test_at_first(self) -> None:
-        """Nothing is known of a contact but who and where it is."""
-        contact = Peer(2, "n2", "n2:1730", NOW)
-        self.assertEqual((contact.api_port, contact.left, contact.known_beats), (0, False, -1))
-        self.assertEqual((contact.known_at, contact.hidden_s, contact.ttls), (-inf, -inf, None))
+        """Nothing is known of a peer but who and where it is."""
+        peer = Peer(2, "n2", "n2:1730", NOW)
+        self.assertEqual((peer.api_port, peer.left, peer.known_beats), (0, False, -1))
+        self.assertEqual((peer.known_at, peer.hidden_s, peer.ttls), (-inf, -inf, None))
 
     def test_unheard(self) -> None:
         """Who was met is known, and not heard before its ledger is here."""
-        self.contacts.meet(Counter(2, "n2", "n2:1730", 5, 1.5, left=False, api_port=1729), NOW)
-        contact = self.contact(2)
-        self.assertEqual((contact.name, contact.address, contact.api_port), ("n2", "n2:1730", 1729))
-        self.assertEqual((contact.beats, contact.heard_at), (-1, -inf))
-        self.assertEqual((contact.known_beats, contact.known_at, contact.met_at), (5, 998.5, NOW))
-        self.assertEqual((contact.message_at, contact.echoed, contact.agreed), (-inf, -inf, -inf))
-        self.assertEqual((contact.gone, contact.shift_s, contact.heads), (False, 0.0, {}))
-        self.assertEqual((len(self.contacts), 2 in self.contacts, 3 in self.contacts), (1, True, False))
+        self.peers.meet(Counter(2, "n2", "n2:1730", 5, 1.5, left=False, api_port=1729), NOW)
+        peer = self.peer(2)
+        self.assertEqual((peer.name, peer.address, peer.api_port), ("n2", "n2:1730", 1729))
+        self.assertEqual((peer.beats, peer.heard_at), (-1, -inf))
+        self.assertEqual((peer.known_beats, peer.known_at, peer.met_at), (5, 998.5, NOW))
+        self.assertEqual((peer.message_at, peer.echoed, peer.agreed), (-inf, -inf, -inf))
+        self.assertEqual((peer.gone, peer.shift_s, peer.heads), (False, 0.0, {}))
+        self.assertEqual((len(self.peers), 2 in self.peers, 3 in self.peers), (1, True, False))
 
     def test_too_old(self) -> None:
         """News that is to be forgotten at once introduces nobody: after T + 3·I and ten minutes."""
-        self.contacts.meet(counter(5, 626.0), NOW)
-        self.contacts.meet(counter(5, 625.0, 3), NOW)
-        self.contacts.meet(counter(5, 665.0, 4, ttl_max_s=60.0), NOW)
-        self.assertEqual([contact.incarnation for contact in self.contacts], [3, 4])
+        self.peers.meet(counter(5, 626.0), NOW)
+        self.peers.meet(counter(5, 625.0, 3), NOW)
+        self.peers.meet(counter(5, 665.0, 4, ttl_max_s=60.0), NOW)
+        self.assertEqual([peer.incarnation for peer in self.peers], [3, 4])
 
     def test_with_leave(self) -> None:
-        self.contacts.meet(counter(5, left=True), NOW)
-        self.assertTrue(self.contact(2).left)
+        self.peers.meet(counter(5, left=True), NOW)
+        self.assertTrue(self.peer(2).left)
 
     def test_at_this_address(self) -> None:
         """An incarnation at this node's address was there before it, and is none that lives."""
-        self.contacts.meet(Counter(2, "n1", HERE, 5, 0.0, left=False), NOW)
-        contact = self.contact(2)
-        self.assertEqual((contact.replaced, contact.replaced_at, contact.gone), (True, NOW, True))
+        self.peers.meet(Counter(2, "n1", HERE, 5, 0.0, left=False), NOW)
+        peer = self.peer(2)
+        self.assertEqual((peer.replaced, peer.replaced_at, peer.gone), (True, NOW, True))
 
     def test_newer(self) -> None:
         """Of two heartbeats the later one is known, of two ages of one the larger."""
-        self.contacts.meet(counter(5, 1.0), NOW)
+        self.peers.meet(counter(5, 1.0), NOW)
         for beats, age_s, known in (
             (5, 3.0, (5, 997.0)),
             (5, 2.0, (5, 997.0)),
             (4, 9.0, (5, 997.0)),
             (6, 0.5, (6, 999.5)),
         ):
-            self.contacts.meet(counter(beats, age_s), NOW)
-            self.assertEqual((self.contact(2).known_beats, self.contact(2).known_at), known)
+            self.peers.meet(counter(beats, age_s), NOW)
+            self.assertEqual((self.peer(2).known_beats, self.peer(2).known_at), known)
 
     def test_after_a_pause(self) -> None:
         """Times are taken to be as much later as this node was away."""
-        self.contacts.meet(counter(5), NOW)
-        self.contacts.shift(30.0)
-        self.contacts.meet(counter(6, 4.0), NOW + 30.0)
-        self.assertEqual(self.contact(2).known_at, NOW + 30.0 - 4.0 + 30.0)
+        self.peers.meet(counter(5), NOW)
+        self.peers.shift(30.0)
+        self.peers.meet(counter(6, 4.0), NOW + 30.0)
+        self.assertEqual(self.peer(2).known_at, NOW + 30.0 - 4.0 + 30.0)
 
     def test_forgotten(self) -> None:
-        """With a contact goes what others have shown to have of it."""
+        """With a peer goes what others have shown to have of it."""
         for number in (2, 3):
             self.meet(number)
-        self.contact(3).heads.update({2: 7, 4: 1})
-        self.contacts.forget(self.contact(2))
-        self.assertEqual((len(self.contacts), self.contact(3).heads), (1, {4: 1}))
+        self.peer(3).heads.update({2: 7, 4: 1})
+        self.peers.forget(self.peer(2))
+        self.assertEqual((len(self.peers), self.peer(3).heads), (1, {4: 1}))
 
 
 class Hearing(ContactsCase):
     """Rule 5."""
 
     def test_news(self) -> None:
-        contact = self.meet(2)
-        self.assertTrue(self.contacts.hear(counter(6, 0.5), NOW + 2.0))
-        self.assertEqual((contact.beats, contact.heard_at), (6, NOW + 1.5))
+        peer = self.meet(2)
+        self.assertTrue(self.peers.hear(counter(6, 0.5), NOW + 2.0))
+        self.assertEqual((peer.beats, peer.heard_at), (6, NOW + 1.5))
 
     def test_no_news(self) -> None:
         """An equal counter can only make it earlier, a smaller one changes nothing."""
-        contact = self.meet(2)
+        peer = self.meet(2)
         for beats, age_s in ((5, 1.0), (5, 0.5), (4, 9.0)):
-            self.assertFalse(self.contacts.hear(counter(beats, age_s), NOW))
-            self.assertEqual((contact.beats, contact.heard_at), (5, NOW - 1.0))
+            self.assertFalse(self.peers.hear(counter(beats, age_s), NOW))
+            self.assertEqual((peer.beats, peer.heard_at), (5, NOW - 1.0))
 
     def test_slow_news(self) -> None:
         """News that took long says no more than what came before it."""
-        contact = self.meet(2)
-        self.assertFalse(self.contacts.hear(counter(6, 3.0), NOW + 2.0))
-        self.assertEqual((contact.beats, contact.heard_at), (6, NOW - 1.0))
-        self.assertFalse(self.contacts.hear(counter(7, 3.0), NOW + 2.0))
+        peer = self.meet(2)
+        self.assertFalse(self.peers.hear(counter(6, 3.0), NOW + 2.0))
+        self.assertEqual((peer.beats, peer.heard_at), (6, NOW - 1.0))
+        self.assertFalse(self.peers.hear(counter(7, 3.0), NOW + 2.0))
 
     def test_leaving(self) -> None:
         """A last counter says so, and a larger one takes it back."""
-        contact = self.meet(2)
-        self.contacts.hear(counter(6, left=True), NOW)
-        self.assertEqual((contact.gone, self.contacts.silent(contact, NOW)), (True, True))
-        self.contacts.hear(counter(6), NOW)
-        self.assertTrue(contact.gone)
-        self.contacts.hear(counter(7), NOW)
-        self.assertFalse(contact.gone)
+        peer = self.meet(2)
+        self.peers.hear(counter(6, left=True), NOW)
+        self.assertEqual((peer.gone, self.peers.silent(peer, NOW)), (True, True))
+        self.peers.hear(counter(6), NOW)
+        self.assertTrue(peer.gone)
+        self.peers.hear(counter(7), NOW)
+        self.assertFalse(peer.gone)
 
     def test_silent(self) -> None:
         """Three intervals after the last heartbeat."""
-        contact = self.meet(2)
-        self.assertFalse(self.contacts.silent(contact, NOW + 5.9))
-        self.assertTrue(self.contacts.in_sight(2, NOW + 5.9))
-        self.assertTrue(self.contacts.silent(contact, NOW + 6.0))
-        self.assertEqual([self.contacts.in_sight(number, NOW + 6.0) for number in (2, 9)], [False, False])
+        peer = self.meet(2)
+        self.assertFalse(self.peers.silent(peer, NOW + 5.9))
+        self.assertTrue(self.peers.in_sight(2, NOW + 5.9))
+        self.assertTrue(self.peers.silent(peer, NOW + 6.0))
+        self.assertEqual([self.peers.in_sight(number, NOW + 6.0) for number in (2, 9)], [False, False])
 
     def test_counting(self) -> None:
         """Claims count for their ttl and three intervals; those of nobody known do not."""
-        contact = self.meet(2)
-        self.assertEqual(self.contacts.horizon_s(contact, NOW + 26.0), 20.0)
-        self.assertEqual([self.contacts.counts(2, ttl_s, NOW + 26.0) for ttl_s in (20.0, 20.1)], [False, True])
-        self.assertEqual((self.contacts.counts_until(2, 20.0), self.contacts.counts_until(9, 20.0)), (NOW + 26.0, -inf))
-        self.assertFalse(self.contacts.counts(9, 20.0, NOW))
+        peer = self.meet(2)
+        self.assertEqual(self.peers.horizon_s(peer, NOW + 26.0), 20.0)
+        self.assertEqual([self.peers.counts(2, ttl_s, NOW + 26.0) for ttl_s in (20.0, 20.1)], [False, True])
+        self.assertEqual((self.peers.counts_until(2, 20.0), self.peers.counts_until(9, 20.0)), (NOW + 26.0, -inf))
+        self.assertFalse(self.peers.counts(9, 20.0, NOW))
 
     def test_forgettable(self) -> None:
         """Longer after its last known heartbeat than T + 3·I and ten minutes."""
-        contact = self.meet(2)
-        self.assertEqual([self.contacts.forgettable(contact, 0.0, NOW + s) for s in (626.0, 626.1)], [False, True])
-        self.assertFalse(self.contacts.forgettable(contact, 60.0, NOW + 666.0))
+        peer = self.meet(2)
+        self.assertEqual([self.peers.forgettable(peer, 0.0, NOW + s) for s in (626.0, 626.1)], [False, True])
+        self.assertFalse(self.peers.forgettable(peer, 60.0, NOW + 666.0))
 
 
 class Messages(ContactsCase):
     def test_known(self) -> None:
         """A message is a sign of life, and says where its sender is now."""
-        contact = self.meet(2)
-        contact.replace(NOW)
+        peer = self.meet(2)
+        peer.replace(NOW)
         sender = Sender(2, "n2", "n9:1730")
-        self.assertIs(self.contacts.message_from(sender, NOW + 1.0), contact)
-        self.assertEqual((contact.message_at, contact.address, contact.replaced), (NOW + 1.0, "n9:1730", False))
+        self.assertIs(self.peers.message_from(sender, NOW + 1.0), peer)
+        self.assertEqual((peer.message_at, peer.address, peer.replaced), (NOW + 1.0, "n9:1730", False))
 
     def test_unknown(self) -> None:
-        self.assertIsNone(self.contacts.message_from(Sender(2, "n2", "n2:1730"), NOW))
-        self.assertEqual(len(self.contacts), 0)
+        self.assertIsNone(self.peers.message_from(Sender(2, "n2", "n2:1730"), NOW))
+        self.assertEqual(len(self.peers), 0)
 
 
 class Replacing(ContactsCase):
     """Another incarnation answers at the address of one that was there before."""
 
     def found(self, since: float, number: int = 3) -> bool:
-        self.contacts.found("n2:1730", number, since)
-        return self.contact(2).replaced
+        self.peers.found("n2:1730", number, since)
+        return self.peer(2).replaced
 
     def test_not_met(self) -> None:
         """It is replaced if nothing came from it since the question was sent."""
         self.meet(2)
         self.assertFalse(self.found(NOW))
         self.assertTrue(self.found(NOW + 0.1))
-        self.assertEqual(self.contact(2).replaced_at, NOW + 0.1)
+        self.assertEqual(self.peer(2).replaced_at, NOW + 0.1)
 
     def test_others(self) -> None:
         """Neither itself, nor who is somewhere else."""
@@ -191,7 +191,7 @@ class Replacing(ContactsCase):
         self.meet(4)
         self.assertFalse(self.found(NOW + 50.0, 2))
         self.found(NOW + 50.0)
-        self.assertFalse(self.contact(4).replaced)
+        self.assertFalse(self.peer(4).replaced)
 
     def test_a_message_since(self) -> None:
         self.meet(2)
@@ -213,41 +213,41 @@ class Replacing(ContactsCase):
 
     def test_taken_back(self) -> None:
         """A heartbeat of more than 1.5·I later takes it back."""
-        contact = self.meet(2)
-        contact.replace(NOW)
-        self.contacts.hear(counter(6), NOW + 3.0)
-        self.assertTrue(contact.replaced)
-        self.contacts.hear(counter(7), NOW + 3.1)
-        self.assertFalse(contact.replaced)
+        peer = self.meet(2)
+        peer.replace(NOW)
+        self.peers.hear(counter(6), NOW + 3.0)
+        self.assertTrue(peer.replaced)
+        self.peers.hear(counter(7), NOW + 3.1)
+        self.assertFalse(peer.replaced)
 
 
 class Succeeding(ContactsCase):
     def test_succeeded(self) -> None:
-        """A contact is succeeded when it is gone and its address has somebody else, maybe this node."""
+        """A peer is succeeded when it is gone and its address has somebody else, maybe this node."""
         gone, other = self.meet(2), self.meet(3)
-        self.assertFalse(self.contacts.succeeded(gone))
+        self.assertFalse(self.peers.succeeded(gone))
         gone.left = True
-        self.assertFalse(self.contacts.succeeded(gone))
+        self.assertFalse(self.peers.succeeded(gone))
         other.address = gone.address
-        self.assertEqual((self.contacts.succeeded(gone), self.contacts.succeeded(other)), (True, False))
+        self.assertEqual((self.peers.succeeded(gone), self.peers.succeeded(other)), (True, False))
         other.left = True
-        self.assertFalse(self.contacts.succeeded(gone))
+        self.assertFalse(self.peers.succeeded(gone))
         gone.address = HERE
-        self.assertTrue(self.contacts.succeeded(gone))
+        self.assertTrue(self.peers.succeeded(gone))
 
 
 class State(ContactsCase):
     def test_state(self) -> None:
         """A peer is heard or silent while it is there; gone, it has left unless another one is at its address."""
         peer, other = self.meet(2), self.meet(3)
-        states = [self.contacts.state(peer, NOW), self.contacts.state(peer, NOW + 60.0)]
+        states = [self.peers.state(peer, NOW), self.peers.state(peer, NOW + 60.0)]
         peer.left = True
-        states.append(self.contacts.state(peer, NOW))
+        states.append(self.peers.state(peer, NOW))
         other.address = peer.address
-        states.append(self.contacts.state(peer, NOW))
+        states.append(self.peers.state(peer, NOW))
         self.assertEqual(states, ["heard", "silent", "left", "replaced"])
         other.replace(NOW)
-        self.assertEqual(self.contacts.state(other, NOW), "replaced")
+        self.assertEqual(self.peers.state(other, NOW), "replaced")
 
 
 class Sharing(ContactsCase):
@@ -255,9 +255,9 @@ class Sharing(ContactsCase):
 
     def shared(self, *heard_at: float, address: str = "n5:1730", at: float = NOW + 7.0) -> dict[str, list[str]]:
         for number, each in zip((3, 2, 4), heard_at, strict=False):
-            contact = self.meet(number)
-            contact.address, contact.heard_at = address, each
-        return self.contacts.sharing_addresses(at)
+            peer = self.meet(number)
+            peer.address, peer.heard_at = address, each
+        return self.peers.sharing_addresses(at)
 
     def test_both_live(self) -> None:
         self.assertEqual(self.shared(NOW + 6.1, NOW + 6.5), {"n5:1730": ["n2", "n3"]})
@@ -275,8 +275,8 @@ class Sharing(ContactsCase):
     def test_met_lately(self) -> None:
         """It is the later of the two meetings from which time is counted."""
         self.shared(NOW + 6.5, NOW + 6.5)
-        self.contact(2).met_at = NOW + 1.0
-        self.assertEqual(self.contacts.sharing_addresses(NOW + 7.0), {})
+        self.peer(2).met_at = NOW + 1.0
+        self.assertEqual(self.peers.sharing_addresses(NOW + 7.0), {})
 
     def test_with_this_node(self) -> None:
         self.assertEqual(self.shared(NOW + 6.5, address=HERE), {HERE: ["", "n3"]})
@@ -287,9 +287,9 @@ class SharingNames(ContactsCase):
 
     def shared(self, *addresses: str, heard_at: float = NOW + 6.5, own: str = "n1") -> dict[str, list[str]]:
         for number, address in enumerate(addresses, 2):
-            contact = self.meet(number)
-            contact.name, contact.address, contact.heard_at = "n", address, heard_at
-        return self.contacts.sharing_names(own, NOW + 7.0)
+            peer = self.meet(number)
+            peer.name, peer.address, peer.heard_at = "n", address, heard_at
+        return self.peers.sharing_names(own, NOW + 7.0)
 
     def test_both_live(self) -> None:
         self.assertEqual(self.shared("n3:1730", "n2:1730"), {"n": ["n2:1730", "n3:1730"]})
@@ -313,22 +313,22 @@ class Waiting(ContactsCase):
 
     def test_awaited(self) -> None:
         """Those known of, or heard from, within three intervals, whether or not they are believed."""
-        self.contacts.meet(counter(5), NOW)
-        self.assertEqual(len(self.contacts.awaited(NOW + 5.9)), 1)
-        self.assertEqual(self.contacts.awaited(NOW + 6.0), [])
+        self.peers.meet(counter(5), NOW)
+        self.assertEqual(len(self.peers.awaited(NOW + 5.9)), 1)
+        self.assertEqual(self.peers.awaited(NOW + 6.0), [])
         self.message(2, NOW + 4.0)
-        self.assertEqual(len(self.contacts.awaited(NOW + 9.9)), 1)
-        self.contact(2).left = True
-        self.assertEqual(self.contacts.awaited(NOW + 5.0), [])
+        self.assertEqual(len(self.peers.awaited(NOW + 9.9)), 1)
+        self.peer(2).left = True
+        self.assertEqual(self.peers.awaited(NOW + 5.0), [])
 
     def test_asked(self) -> None:
         """Those heard, or heard from, within eight."""
-        contact = self.meet(2)
-        self.assertEqual((self.contacts.asked(NOW + 15.9), self.contacts.asked(NOW + 16.0)), ([contact], []))
+        peer = self.meet(2)
+        self.assertEqual((self.peers.asked(NOW + 15.9), self.peers.asked(NOW + 16.0)), ([peer], []))
         self.message(2, NOW + 1.0)
-        self.assertEqual(self.contacts.asked(NOW + 16.0), [contact])
-        contact.left = True
-        self.assertEqual(self.contacts.asked(NOW + 5.0), [])
+        self.assertEqual(self.peers.asked(NOW + 16.0), [peer])
+        peer.left = True
+        self.assertEqual(self.peers.asked(NOW + 5.0), [])
 
 
 class Pausing(ContactsCase):
@@ -336,36 +336,36 @@ class Pausing(ContactsCase):
 
     def test_shift(self) -> None:
         """All times are later by the gap, and by that of a second one."""
-        contact = self.meet(2)
+        peer = self.meet(2)
         self.message(2, NOW)
         for gap_s in (30.0, 5.0):
-            self.contacts.shift(gap_s)
+            self.peers.shift(gap_s)
         shifted = (NOW + 35.0, NOW + 35.0, NOW + 35.0, 35.0)
-        self.assertEqual((contact.heard_at, contact.known_at, contact.message_at, contact.shift_s), shifted)
+        self.assertEqual((peer.heard_at, peer.known_at, peer.message_at, peer.shift_s), shifted)
 
     def test_unshift(self) -> None:
-        """A contact was heard when it was; that something came from it stays where it is."""
-        contact = self.meet(2)
+        """A peer was heard when it was; that something came from it stays where it is."""
+        peer = self.meet(2)
         self.message(2, NOW)
-        self.contacts.shift(30.0)
-        self.contacts.unshift(contact)
-        self.contacts.unshift(contact)
-        self.assertEqual((contact.heard_at, contact.known_at, contact.shift_s), (NOW, NOW, 0.0))
-        self.assertEqual(contact.message_at, NOW + 30.0)
+        self.peers.shift(30.0)
+        self.peers.unshift(peer)
+        self.peers.unshift(peer)
+        self.assertEqual((peer.heard_at, peer.known_at, peer.shift_s), (NOW, NOW, 0.0))
+        self.assertEqual(peer.message_at, NOW + 30.0)
 
     def test_heard_again(self) -> None:
         """The same heartbeat is as late as it was taken to be; news is compared with when it was really heard."""
-        contact = self.meet(2)
-        self.contacts.shift(30.0)
-        self.contacts.hear(counter(5, 31.0), NOW + 30.0)
-        self.assertEqual(contact.heard_at, NOW + 29.0)
-        self.assertTrue(self.contacts.hear(counter(6, 20.0), NOW + 30.0))
-        self.assertEqual((contact.heard_at, contact.shift_s), (NOW + 10.0, 0.0))
+        peer = self.meet(2)
+        self.peers.shift(30.0)
+        self.peers.hear(counter(5, 31.0), NOW + 30.0)
+        self.assertEqual(peer.heard_at, NOW + 29.0)
+        self.assertTrue(self.peers.hear(counter(6, 20.0), NOW + 30.0))
+        self.assertEqual((peer.heard_at, peer.shift_s), (NOW + 10.0, 0.0))
 
 
 class Covering(ContactsCase):
     def test_covered(self) -> None:
-        """All dots are shown by all contacts; one need not show what it wrote itself."""
+        """All dots are shown by all peers; one need not show what it wrote itself."""
         two, three = self.meet(2), self.meet(3)
         two.heads[4], three.heads[4] = 8, 7
         self.assertTrue(covered([(4, 7)], [two, three]))
@@ -378,11 +378,11 @@ class Covering(ContactsCase):
 
 
 class Dispensable(ContactsCase):
-    """The contact that is forgotten early, if there are too many, is the one that is missed least."""
+    """The peer that is forgotten early, if there are too many, is the one that is missed least."""
 
     def dispensable(self, at: float = NOW) -> int | None:
-        contact = self.contacts.dispensable(at)
-        return None if contact is None else contact.incarnation
+        peer = self.peers.dispensable(at)
+        return None if peer is None else peer.incarnation
 
     def test_none(self) -> None:
         """One that is heard and has spoken is needed."""
@@ -410,5 +410,5 @@ class Dispensable(ContactsCase):
         self.assertIsNone(self.dispensable(NOW + 0.9))
         self.assertEqual(self.dispensable(NOW + 1.0), 3)
         self.assertEqual(self.dispensable(NOW + 2.0), 3)
-        self.contact(2).left = True
+        self.peer(2).left = True
         self.assertEqual(self.dispensable(NOW + 0.9), 2)

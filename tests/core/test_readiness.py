@@ -124,7 +124,7 @@ class Starting(ReplicaCase):
         self.replica.answered(NOW, three, part)
         self.sweep_until(4.25)
         self.assertFalse(self.replica.ready)
-        self.contact(3).left = True
+        self.peer(3).left = True
         self.replica.sweep(NOW + 4.25)
         self.assertTrue(self.replica.ready)
 
@@ -140,7 +140,7 @@ class Starting(ReplicaCase):
     def test_no_backlog(self) -> None:
         """Before a start nobody can have waited."""
         self.say(3, NOW + 0.1)
-        self.assertIn(3, self.replica.contacts)
+        self.assertIn(3, self.replica.peers)
 
     def test_much_to_show(self) -> None:
         """It is not ready before all is shown that has come."""
@@ -216,7 +216,7 @@ class Starting(ReplicaCase):
 
     def test_pages(self) -> None:
         """While pages come it waits on."""
-        self.replica.rounds.paged_at = NOW + 3.0
+        self.replica.gossip.paged_at = NOW + 3.0
         self.sweep_until(7.25)
         self.assertFalse(self.replica.ready)
         self.sweep_until(7.5)
@@ -239,9 +239,9 @@ class Reading(ReplicaCase):
         for number in (2, 3):
             self.meet(number)
         self.assertEqual(self.replica.reached(NOW), 0)
-        self.contact(2).heads[1], self.contact(3).heads[1] = 4, 7
+        self.peer(2).heads[1], self.peer(3).heads[1] = 4, 7
         self.assertEqual(self.replica.reached(NOW), 4)
-        self.contact(2).left = True
+        self.peer(2).left = True
         self.assertEqual(self.replica.reached(NOW), 7)
 
     def test_split(self) -> None:
@@ -300,13 +300,13 @@ class Forgetting(ReplicaCase):
         self.meet(2)
         self.replica._noticed_at = NOW + 613.0
         self.replica.sweep(NOW + 613.0)
-        self.assertIn(2, self.replica.contacts)
+        self.assertIn(2, self.replica.peers)
         self.replica.sweep(NOW + 613.25)
-        self.assertEqual((len(self.replica.contacts), [*self.replica.links]), (0, []))
+        self.assertEqual((len(self.replica.peers), [*self.replica.links]), (0, []))
 
     def test_not_met_yet(self) -> None:
         """A link stays where somebody was asked who did not answer yet."""
-        self.replica.rounds.ask(["n7:1730"], NOW)
+        self.replica.gossip.ask(["n7:1730"], NOW)
         self.replica.sweep(NOW)
         self.assertEqual([link.address for link in self.replica.links], ["n7:1730"])
 

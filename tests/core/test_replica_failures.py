@@ -49,9 +49,9 @@ class LossTests(SynchronousTestCase):
         self.cluster["a"].leave(self.cluster.now)
         self.cluster.settle()
         self.cluster.cut = {"a"}
-        contact = self.cluster["b"].contacts.get(1)
-        assert contact is not None
-        self.assertTrue(self.cluster["b"].contacts.silent(contact, self.cluster.now))
+        peer = self.cluster["b"].peers.get(1)
+        assert peer is not None
+        self.assertTrue(self.cluster["b"].peers.silent(peer, self.cluster.now))
         self.assertIn("b", self.cluster.listed())
         self.assertRaises(NotReady, self.cluster["a"].renew, self.cluster.now, KEY)
 
@@ -73,7 +73,7 @@ class LossTests(SynchronousTestCase):
         """A node that was not heard of for ten minutes more is forgotten with all it said."""
         self.cluster.cut = {"a"}
         self.cluster.run(TTL_S + 3 + 600 + 2)
-        self.assertEqual((len(self.cluster["b"].contacts), len(self.cluster["b"].claims.ledgers)), (1, 1))
+        self.assertEqual((len(self.cluster["b"].peers), len(self.cluster["b"].claims.ledgers)), (1, 1))
         self.assertEqual(len(self.cluster["b"].claims.index), 0)
 
     def test_anew(self) -> None:
@@ -243,7 +243,7 @@ class AnewTests(SynchronousTestCase):
         cluster["b"].located("a", ["a"])
         cluster["b"].links.seeds["a"] = ("a",)
         cluster.rounds()
-        self.assertEqual(len(cluster["a"].contacts), 1)
+        self.assertEqual(len(cluster["a"].peers), 1)
         cluster.now += 700.0
         cluster["a"].anew(9, cluster.now)
         self.assertFalse(cluster["a"].notice(cluster.now))
@@ -254,7 +254,7 @@ class AnewTests(SynchronousTestCase):
         self.b.round(self.cluster.now)
         for request in self.b.take_requests():
             self.a.receive(self.cluster.now, request.message)
-        self.assertEqual({contact.incarnation for contact in self.a.contacts}, {1, 2})
+        self.assertEqual({peer.incarnation for peer in self.a.peers}, {1, 2})
         for _ in range(20):
             self.cluster.now += self.cluster.timing.interval_s / 4
             self.a.sweep(self.cluster.now)
@@ -264,6 +264,6 @@ class AnewTests(SynchronousTestCase):
     def test_answers_to_the_one_before(self) -> None:
         """They are not for it: it is not ready for that, and nobody is unreachable."""
         self.a.answered(self.cluster.now, self.question, self.answer)
-        self.assertEqual((self.a.notice(self.cluster.now), len(self.a.contacts)), (False, 0))
+        self.assertEqual((self.a.notice(self.cluster.now), len(self.a.peers)), (False, 0))
         self.a.failed(self.cluster.now, self.question)
         self.assertFalse(self.a.links["b"].failed)

@@ -38,7 +38,7 @@ def tell(figures: Figures) -> None:
     print(f"{len(figures.distinct)} of them distinct, and {figures.others} other requests, in {figures.seconds:.0f} s")
     for kind, count in figures.kinds.most_common():
         print(f"{count:9} {kind}")
-    print(f"contacts at most: {figures.contacts}; to strangers in an interval at most: {dict(figures.to_strangers)}")
+    print(f"peers at most: {figures.peers}; to strangers in an interval at most: {dict(figures.to_strangers)}")
     print(f"began anew: {dict(figures.began_anew)}; looks that found a node not ready: {figures.unready}")
     print(f"instances not listed: {dict(figures.absences)} of {dict(figures.looks)} looks")
     print(f"agreed after {figures.rounds_to_agree} rounds of silence, after the crowd on honest instances alone")

@@ -235,11 +235,11 @@ class Honest:
     @property
     def version(self) -> int:
         """Return the version of its ledger that its peers can have."""
-        return self.node.replica.rounds._version_sent
+        return self.node.replica.gossip._version_sent
 
     @property
     def beats(self) -> int:
-        return self.node.replica.rounds._beats
+        return self.node.replica.gossip._beats
 
     @property
     def digest(self) -> int:

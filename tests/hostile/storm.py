@@ -18,7 +18,7 @@ from attrs import Factory, define
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from bender.core.peers import CONTACTS_MAX
+from bender.core.peers import PEERS_MAX
 from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
 from bender.exchange.connection_problems import FORGOTTEN_INTERVALS
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, Unreachable
@@ -72,7 +72,7 @@ class Figures:
     others: int = 0
     kinds: Counter[str] = Factory(Counter)
     distinct: set[int] = Factory(set)
-    contacts: int = 0
+    peers: int = 0
     to_strangers: Counter[str] = Factory(Counter)
     began_anew: Counter[str] = Factory(Counter)
     unready: int = 0
@@ -186,8 +186,8 @@ class Storm:
             self.cluster.step()
             if self.figures.messages - told_at >= 10_000:
                 told_at = self.figures.messages
-                contacts = max(map(_contacts, nodes))
-                plan.told(f"{what}: {told_at} messages, contacts {contacts}, wrong {dict(self.faults.seen)}")
+                peers = max(map(_peers, nodes))
+                plan.told(f"{what}: {told_at} messages, peers {peers}, wrong {dict(self.faults.seen)}")
             if self._steps % (STEPS * 20) == 0:
                 self.api.everything(self._random.choice(nodes))
 
@@ -245,10 +245,10 @@ class Storm:
 
     def _each_interval(self) -> None:
         network, figures, nodes = self.cluster.network, self.figures, self.cluster.nodes
-        contacts = max(map(_contacts, nodes))
-        figures.contacts = max(figures.contacts, contacts)
-        if contacts > CONTACTS_MAX:
-            self.faults.add("more contacts than may be", str(contacts))
+        peers = max(map(_peers, nodes))
+        figures.peers = max(figures.peers, peers)
+        if peers > PEERS_MAX:
+            self.faults.add("more peers than may be", str(peers))
         for path, count in network.to_strangers.items():
             figures.to_strangers[path] = max(figures.to_strangers[path], count)
         network.to_strangers.clear()
@@ -367,8 +367,8 @@ class Storm:
             self.cluster.step()
         for honest in self.cluster.nodes:
             replica, claims, node = honest.node.replica, honest.node.replica.claims, honest.node
-            counts["contacts"] += len(replica.contacts)
-            counts["heads of contacts"] += sum(len(contact.heads) for contact in replica.contacts)
+            counts["peers"] += len(replica.peers)
+            counts["heads of peers"] += sum(len(peer.heads) for peer in replica.peers)
             counts["ledgers"] += len(claims.ledgers)
             counts["entries"] += sum(len(ledger.entries) for ledger in claims.ledgers.values())
             counts["rows of entries"] += sum(len(ledger.entries._rows) for ledger in claims.ledgers.values())
@@ -377,7 +377,7 @@ class Storm:
             counts["links"] += len([*replica.links])
             counts["unsent settings"] += sum(len(link.unsent) for link in replica.links)
             counts["conditions"] += len(honest.conditions._conditions)
-            counts["problems"] += len(node.peer_problems) + len(replica.rounds.invalid) + len(claims.copies.invalid)
+            counts["problems"] += len(node.peer_problems) + len(replica.gossip.invalid) + len(claims.copies.invalid)
             counts["waiting"] += len(claims.stale) + len(claims._forgotten) + len(claims._inherited)
             counts["started over"] += len(claims.copies._started_over_at)
             counts["under way"] += len(honest.client._under_way)
@@ -388,8 +388,8 @@ class Storm:
         return dict(counts)
 
 
-def _contacts(honest: Honest) -> int:
-    return len(honest.node.replica.contacts)
+def _peers(honest: Honest) -> int:
+    return len(honest.node.replica.peers)
 
 
 def _size(honest: Honest) -> int:

@@ -41,6 +41,6 @@ class Checks(SynchronousTestCase):
 
     def test_what_is_raised(self) -> None:
         """A message that makes a node fail."""
-        self.node.node.replica.rounds = None  # type: ignore[assignment]
+        self.node.node.replica.gossip = None  # type: ignore[assignment]
         status = self.node.take(Wire("bender", 1.0).encode(Message(Sender(1, "n1", "a:1"))), "10.0.0.9")
         self.assertEqual((status, len(self.cluster.faults.seen)), (500, 1))

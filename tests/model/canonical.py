@@ -24,7 +24,7 @@ from tests.model.promises import INTERVAL_S, KEY, TTL_S
 from tests.model.world import DURATION_S_MAX, World
 
 LEFT_OUT = {
-    *("_beats", "_claims", "_contacts", "_links", "_view", "beats", "index", "known_beats", "ledger", "requests"),
+    *("_beats", "_claims", "_peers", "_links", "_view", "beats", "index", "known_beats", "ledger", "requests"),
     *("_configuration", "_identity", "_interval_s", "_keys_max", "_page_entries_max", "_stale_settings", "_timing"),
     *("api_port", "configuration", "guard", "guard_s", "names", "seeds", "timing"),
     *("_asked_at", "_inherited_until", "_marks", "lapse_rules", "now", "own"),
@@ -49,7 +49,7 @@ class _Plain:
         self._now = world.now
         replicas = [node.replica for node in world.nodes.values()]
         # Of incarnations that are no more the heartbeats are what they are.
-        self._beats = {replica.identity.incarnation: replica.rounds._beats for replica in replicas}
+        self._beats = {replica.identity.incarnation: replica.gossip._beats for replica in replicas}
         self._ways: dict[type, Callable[[Any], Any]] = {
             float: lambda value: max(value - self._now, -OLD_S) if value > DURATION_S_MAX else value,
             dict: lambda values: [self.all((key, values[key])) for key in sorted(values)],

@@ -122,7 +122,7 @@ class Peers(ChronicleCase):
         self.second.leave()
         self.pass_time(1, self.first)
         newcomer = a_node(self.clock, "third")
-        newcomer.receive(self.first.replica.rounds._greeting(self.clock.seconds()))
+        newcomer.receive(self.first.replica.gossip._greeting(self.clock.seconds()))
         lines = self.lines(1, newcomer, of=newcomer)
         self.assertEqual([line for line in lines if "Peer" in line], ["Peer first at first:1730 is heard."])
 

@@ -125,7 +125,7 @@ class Surpassed(SynchronousTestCase):
     def test_the_other_process_hears_of_it(self) -> None:
         """The incarnation of before has left everywhere, with more heartbeats than any process can have counted."""
         self.tell_of(500)
-        before = self.network.first.replica.contacts.get(self.before)
+        before = self.network.first.replica.peers.get(self.before)
         assert before is not None
         self.assertEqual((before.left, before.beats), (True, 1500))
 

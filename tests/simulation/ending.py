@@ -116,11 +116,11 @@ def check_forgotten(cluster: Cluster) -> None:
         claims = node.replica.claims
         left = {
             "ledgers": len({*claims.ledgers} - living),
-            "contacts": len([contact for contact in node.replica.contacts if contact.incarnation not in living]),
+            "peers": len([peer for peer in node.replica.peers if peer.incarnation not in living]),
             "entries": len(claims.index),
             "hidden": len(node.replica.view._hidden),
             "forgotten": len(claims._forgotten),
-            "heads": sum(len({*contact.heads} - living) for contact in node.replica.contacts),
+            "heads": sum(len({*peer.heads} - living) for peer in node.replica.peers),
         }
         if any(left.values()):
             cluster.oracle.fail("memory", f"{node.life} has not forgotten {left}")

@@ -172,11 +172,11 @@ class Network:
     def _heard(self, node: Node, sender: Life, may: May, transit_s: float, message: Message) -> None:
         """Any word carries the possibility of all that its sender could know."""
         life = node.life
-        lives, contacts = self._cluster.oracle.lives, node.replica.contacts
+        lives, peers = self._cluster.oracle.lives, node.replica.peers
 
         def believes(number: int, beats: int) -> bool:
-            contact = contacts.get(lives[number].incarnation)
-            return contact is not None and contact.beats >= beats
+            peer = peers.get(lives[number].incarnation)
+            return peer is not None and peer.beats >= beats
 
         incarnations = {counter.incarnation for counter in message.counters}
         told = {number for number in may if lives[number].incarnation in incarnations}
@@ -209,7 +209,7 @@ class Network:
         }
         if _has_all(here, answer.message.heads):
             life.learn(answer.must, self._cluster.now)
-        requests = exchange.node.replica.rounds.requests
+        requests = exchange.node.replica.gossip.requests
         to = exchange.request.address
         follows = [each for each in requests if each.address == to and each.message.heads is None]
         there = {number: head.version for number, head in (answer.message.heads or {}).items()}

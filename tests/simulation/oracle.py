@@ -168,7 +168,7 @@ class Oracle:
         for record in self.records.values():
             record.set_back(life, before, self.now)
         # It tells of a last heartbeat of that incarnation, whichever process it was that spoke as it.
-        beats = node.replica.contacts.get(before.incarnation)
+        beats = node.replica.peers.get(before.incarnation)
         assert beats is not None
         for other in self._clones(before):
             other.left = True
@@ -591,10 +591,10 @@ class Oracle:
         entries = replica.claims.index.entries(key)
         ended = {root for entry in entries if isinstance(entry, End) for root in entry.roots}
         holders = [entry.node for entry in entries if isinstance(entry, Claim) and entry.root not in ended]
-        contacts = [contact for contact in replica.contacts if contact.incarnation in holders]
-        if node.life.incarnation in holders or not all(replica.contacts.silent(each, now) for each in contacts):
+        peers = [peer for peer in replica.peers if peer.incarnation in holders]
+        if node.life.incarnation in holders or not all(replica.peers.silent(each, now) for each in peers):
             return False
-        return key in node.life.suspects or not all(contact.gone for contact in contacts)
+        return key in node.life.suspects or not all(peer.gone for peer in peers)
 
     def _guarded_for_certain(self, life: Life, record: Record) -> float:
         """Until when a life must show what it suspects now, by what it knows for certain of who held it."""

@@ -175,8 +175,8 @@ def _largest_of_all(claims: Claims, entries: tuple[Entry, ...], now: float) -> C
 
 
 def _ends_go_with_their_node(original: Changed, claims: Claims, entry: Entry) -> bool:
-    contact = claims._contacts.get(entry.node)
-    return bool(original(claims, entry)) and not (contact is not None and contact.gone)
+    peer = claims._peers.get(entry.node)
+    return bool(original(claims, entry)) and not (peer is not None and peer.gone)
 
 
 MUTATIONS = {

@@ -16,61 +16,61 @@ from tests.simulation.mutations.mutation import Changed, around, instead, mutati
 from tests.simulation.scenarios import hearing as scenarios
 
 
-def _without_age(original: Changed, contacts: Peers, counter: Counter, now: float) -> Any:
-    return original(contacts, evolve(counter, age_s=0.0), now)
+def _without_age(original: Changed, peers: Peers, counter: Counter, now: float) -> Any:
+    return original(peers, evolve(counter, age_s=0.0), now)
 
 
-def _refreshed_by_any(original: Changed, contacts: Peers, counter: Counter, now: float) -> Any:
-    heard = original(contacts, counter, now)
-    contact = contacts.get(counter.incarnation)
-    if contact is not None and counter.beats == contact.beats:
-        contact.heard_at = now
+def _refreshed_by_any(original: Changed, peers: Peers, counter: Counter, now: float) -> Any:
+    heard = original(peers, counter, now)
+    peer = peers.get(counter.incarnation)
+    if peer is not None and counter.beats == peer.beats:
+        peer.heard_at = now
     return heard
 
 
-def _first_age_stays(original: Changed, contacts: Peers, counter: Counter, now: float) -> Any:
-    contact = contacts.get(counter.incarnation)
-    return counter.beats != contact.beats and original(contacts, counter, now)  # type: ignore[union-attr]
+def _first_age_stays(original: Changed, peers: Peers, counter: Counter, now: float) -> Any:
+    peer = peers.get(counter.incarnation)
+    return counter.beats != peer.beats and original(peers, counter, now)  # type: ignore[union-attr]
 
 
-def _believed_at_once(original: Changed, rounds: Gossip, counter: Counter, version: int, now: float) -> None:
-    original(rounds, counter, 0, now)
+def _believed_at_once(original: Changed, gossip: Gossip, counter: Counter, version: int, now: float) -> None:
+    original(gossip, counter, 0, now)
 
 
-def _told_of_itself_alone(original: Changed, rounds: Gossip, now: float) -> Any:
-    message = original(rounds, now)
+def _told_of_itself_alone(original: Changed, gossip: Gossip, now: float) -> Any:
+    message = original(gossip, now)
     return evolve(message, counters=message.counters[:1])
 
 
-def _own_age_left_out(original: Changed, rounds: Gossip, now: float) -> Any:
-    return evolve(original(rounds, now), age_s=0.0)
+def _own_age_left_out(original: Changed, gossip: Gossip, now: float) -> Any:
+    return evolve(original(gossip, now), age_s=0.0)
 
 
 def _looked_at_one_by_one(original: Changed, claims: Claims, delta: Delta) -> Any:
     keys = original(claims, delta)
     for key in keys:
-        claims.refresh(key, claims._contacts_now)  # type: ignore[attr-defined]
+        claims.refresh(key, claims._peers_now)  # type: ignore[attr-defined]
     return keys
 
 
-def _knowing_the_time(original: Changed, rounds: Gossip, message: Message, now: float, **named: Any) -> Any:
-    rounds._claims._contacts_now = now  # type: ignore[attr-defined]
-    return original(rounds, message, now, **named)
+def _knowing_the_time(original: Changed, gossip: Gossip, message: Message, now: float, **named: Any) -> Any:
+    gossip._claims._peers_now = now  # type: ignore[attr-defined]
+    return original(gossip, message, now, **named)
 
 
-def _stays_hidden(original: Changed, claims: Claims, contact: Peer, horizon_s: float, now: float) -> None:
-    hidden_s = contact.hidden_s
-    original(claims, contact, horizon_s, now)
-    contact.hidden_s = hidden_s
+def _stays_hidden(original: Changed, claims: Claims, peer: Peer, horizon_s: float, now: float) -> None:
+    hidden_s = peer.hidden_s
+    original(claims, peer, horizon_s, now)
+    peer.hidden_s = hidden_s
 
 
-def _asked_twice_without_counters(original: Changed, rounds: Gossip, link: Link, message: Message, *rest: Any) -> None:
-    original(rounds, link, evolve(message, counters=()) if message.heads is None else message, *rest)
+def _asked_twice_without_counters(original: Changed, gossip: Gossip, link: Link, message: Message, *rest: Any) -> None:
+    original(gossip, link, evolve(message, counters=()) if message.heads is None else message, *rest)
 
 
-def _told_of_everybody(original: Changed, rounds: Gossip, now: float) -> Any:
-    counters = [rounds._own_counter(now), *(rounds._counter(contact, now) for contact in rounds._contacts)]
-    return evolve(original(rounds, now), counters=tuple(counters))
+def _told_of_everybody(original: Changed, gossip: Gossip, now: float) -> Any:
+    counters = [gossip._own_counter(now), *(gossip._counter(peer, now) for peer in gossip._peers)]
+    return evolve(original(gossip, now), counters=tuple(counters))
 
 
 MUTATIONS = {
@@ -103,7 +103,7 @@ MUTATIONS = {
     "silent after 1·I": mutation("5", timing("silent_s", lambda timing: timing.interval_s)),
     "silent after 4·I": mutation("5", timing("silent_s", lambda timing: 4 * timing.interval_s)),
     "hidden when the ttl is over": mutation(
-        "5", (Peers, "horizon_s", instead(lambda contacts, contact, now: now - contact.heard_at))
+        "5", (Peers, "horizon_s", instead(lambda peers, peer, now: now - peer.heard_at))
     ),
     "second requests without counters": mutation(
         "5",

@@ -16,17 +16,17 @@ from tests.simulation.mutations.mutation import Changed, around, instead, mutati
 from tests.simulation.scenarios import lapsing as scenarios
 
 
-def _answered_by_anything(original: Changed, contacts: Peers, sender: Any, now: float) -> Any:
-    contact = original(contacts, sender, now)
-    if contact is not None:
-        contact.echoed = now
-    return contact
+def _answered_by_anything(original: Changed, peers: Peers, sender: Any, now: float) -> Any:
+    peer = original(peers, sender, now)
+    if peer is not None:
+        peer.echoed = now
+    return peer
 
 
-def _covered_by_one(dots: Iterable[Dot], contacts: Iterable[Peer]) -> bool:
+def _covered_by_one(dots: Iterable[Dot], peers: Iterable[Peer]) -> bool:
     wanted = [*dots]
     return not wanted or all(
-        any(contact.incarnation == i or contact.heads.get(i, 0) >= n for i, n in wanted) for contact in contacts
+        any(peer.incarnation == i or peer.heads.get(i, 0) >= n for i, n in wanted) for peer in peers
     )
 
 
@@ -52,22 +52,22 @@ def _waits_beside_what_was_ended(rules: LapseRules, claim: Claim, asked: list[Pe
     return all(other.rank >= claim.rank for other in others) and covered((other.dot for other in others), asked)
 
 
-def _has_what_it_takes_ahead(original: Changed, rounds: Gossip, sender: Peer, heads: Mapping[int, Head]) -> None:
-    original(rounds, sender, {incarnation: Head(head.reach, head.reach) for incarnation, head in heads.items()})
+def _has_what_it_takes_ahead(original: Changed, gossip: Gossip, sender: Peer, heads: Mapping[int, Head]) -> None:
+    original(gossip, sender, {incarnation: Head(head.reach, head.reach) for incarnation, head in heads.items()})
 
 
-def _asked_if_heard(contacts: Peers, now: float) -> list[Peer]:
-    since = now - contacts._timing.asked_s
-    return [contact for contact in contacts if not contact.gone and contact.heard_at > since]
+def _asked_if_heard(peers: Peers, now: float) -> list[Peer]:
+    since = now - peers._timing.asked_s
+    return [peer for peer in peers if not peer.gone and peer.heard_at > since]
 
 
-def _asked_if_it_sent_something(contacts: Peers, now: float) -> list[Peer]:
-    since = now - contacts._timing.asked_s
-    return [contact for contact in contacts if not contact.gone and contact.message_at > since]
+def _asked_if_it_sent_something(peers: Peers, now: float) -> list[Peer]:
+    since = now - peers._timing.asked_s
+    return [peer for peer in peers if not peer.gone and peer.message_at > since]
 
 
-def _all_fits(original: Changed, rounds: Gossip, deltas: Iterable[Delta], now: float) -> Any:
-    _, *rest = original(rounds, deltas, now)
+def _all_fits(original: Changed, gossip: Gossip, deltas: Iterable[Delta], now: float) -> Any:
+    _, *rest = original(gossip, deltas, now)
     return (True, *rest)
 
 

@@ -16,56 +16,56 @@ from tests.simulation.mutations.mutation import Changed, around, instead, mutati
 from tests.simulation.scenarios import leaving as scenarios
 
 
-def _says_no_good_bye(original: Changed, rounds: Gossip, now: float) -> Any:
-    message = original(rounds, now)
+def _says_no_good_bye(original: Changed, gossip: Gossip, now: float) -> Any:
+    message = original(gossip, now)
     return evolve(message, counters=tuple(evolve(counter, left=False) for counter in message.counters))
 
 
-def _passes_on_its_conclusions(original: Changed, rounds: Gossip, contact: Peer, now: float) -> Any:
-    return evolve(original(rounds, contact, now), left=contact.gone)
+def _passes_on_its_conclusions(original: Changed, gossip: Gossip, peer: Peer, now: float) -> Any:
+    return evolve(original(gossip, peer, now), left=peer.gone)
 
 
-def _replaced_in_spite_of_a_message(original: Changed, contacts: Peers, sender: Sender, now: float) -> Any:
-    contact = contacts.get(sender.incarnation)
-    replaced = contact is not None and contact.replaced
-    contact = original(contacts, sender, now)
-    if contact is not None:
-        contact.replaced = replaced
-    return contact
+def _replaced_in_spite_of_a_message(original: Changed, peers: Peers, sender: Sender, now: float) -> Any:
+    peer = peers.get(sender.incarnation)
+    replaced = peer is not None and peer.replaced
+    peer = original(peers, sender, now)
+    if peer is not None:
+        peer.replaced = replaced
+    return peer
 
 
-def _gone_with_its_node(original: Changed, contacts: Peers, incarnation: int, ttl_s: float, now: float) -> Any:
-    contact = contacts.get(incarnation)
-    return contact is not None and not contact.gone and original(contacts, incarnation, ttl_s, now)
+def _gone_with_its_node(original: Changed, peers: Peers, incarnation: int, ttl_s: float, now: float) -> Any:
+    peer = peers.get(incarnation)
+    return peer is not None and not peer.gone and original(peers, incarnation, ttl_s, now)
 
 
-def _meets_the_forgotten(original: Changed, contacts: Peers, counter: Counter, now: float) -> None:
-    if counter.incarnation not in contacts:
-        contact = Peer(counter.incarnation, counter.name, counter.address, now)
-        contact.left = counter.left
-        contacts._by_incarnation[counter.incarnation] = contact
-    original(contacts, counter, now)
+def _meets_the_forgotten(original: Changed, peers: Peers, counter: Counter, now: float) -> None:
+    if counter.incarnation not in peers:
+        peer = Peer(counter.incarnation, counter.name, counter.address, now)
+        peer.left = counter.left
+        peers._by_incarnation[counter.incarnation] = peer
+    original(peers, counter, now)
 
 
-def _first_age_known_stays(original: Changed, contacts: Peers, counter: Counter, now: float) -> None:
-    contact = contacts.get(counter.incarnation)
-    if contact is None or counter.beats > contact.known_beats:
-        original(contacts, counter, now)
+def _first_age_known_stays(original: Changed, peers: Peers, counter: Counter, now: float) -> None:
+    peer = peers.get(counter.incarnation)
+    if peer is None or counter.beats > peer.known_beats:
+        original(peers, counter, now)
 
 
-def _keeps_its_longest_ttl_to_itself(original: Changed, rounds: Gossip, contact: Peer, now: float) -> Any:
-    return evolve(original(rounds, contact, now), ttl_max_s=0.0)
+def _keeps_its_longest_ttl_to_itself(original: Changed, gossip: Gossip, peer: Peer, now: float) -> Any:
+    return evolve(original(gossip, peer, now), ttl_max_s=0.0)
 
 
-def _replaced_by_any_answer(contacts: Peers, address: str, incarnation: int, since: float) -> None:
-    for contact in contacts:
-        if contact.address == address and contact.incarnation != incarnation:
-            contact.replace(since)
+def _replaced_by_any_answer(peers: Peers, address: str, incarnation: int, since: float) -> None:
+    for peer in peers:
+        if peer.address == address and peer.incarnation != incarnation:
+            peer.replace(since)
 
 
-def _stays_where_it_was(original: Changed, contacts: Peers, sender: Sender, now: float) -> Any:
-    contact = contacts.get(sender.incarnation)
-    return original(contacts, evolve(sender, address=contact.address) if contact else sender, now)
+def _stays_where_it_was(original: Changed, peers: Peers, sender: Sender, now: float) -> Any:
+    peer = peers.get(sender.incarnation)
+    return original(peers, evolve(sender, address=peer.address) if peer else sender, now)
 
 
 MUTATIONS = {

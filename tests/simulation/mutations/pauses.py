@@ -42,18 +42,18 @@ def _started_at_once(original: Changed, replica: Replica, now: float) -> Any:
 
 def _ready_after_one(original: Changed, replica: Replica, now: float) -> Any:
     since = replica._away_since
-    return original(replica, now) or any(contact.echoed >= since for contact in replica.contacts)
+    return original(replica, now) or any(peer.echoed >= since for peer in replica.peers)
 
 
 def _ready_without_agreement(replica: Replica, now: float) -> bool:
     if replica.starting and replica.links.unanswered():
         return False
-    return all(contact.echoed >= replica._away_since for contact in replica.contacts.awaited(now))
+    return all(peer.echoed >= replica._away_since for peer in replica.peers.awaited(now))
 
 
 def _ready_without_seeds(replica: Replica, now: float) -> bool:
     since = replica._away_since
-    return all(contact.echoed >= since and contact.agreed >= since for contact in replica.contacts.awaited(now))
+    return all(peer.echoed >= since and peer.agreed >= since for peer in replica.peers.awaited(now))
 
 
 def _shifts_once(original: Changed, leases: Leases, by_s: float, away_s: float) -> None:
@@ -87,9 +87,9 @@ def _ready_without_telling(original: Changed, replica: Replica, now: float) -> N
 
 
 def _agreed_for_good(original: Changed, replica: Replica, now: float) -> Any:
-    for contact in replica.contacts:
-        if contact.agreed > -inf:
-            contact.agreed = max(contact.agreed, replica._away_since)
+    for peer in replica.peers:
+        if peer.agreed > -inf:
+            peer.agreed = max(peer.agreed, replica._away_since)
     return original(replica, now)
 
 
@@ -124,23 +124,23 @@ def _beats_before_it_lapses(original: Changed, replica: Replica, now: float) -> 
         replica.claims.lapse = lapse  # type: ignore[method-assign]
 
 
-def _believes_what_waited(original: Changed, rounds: Gossip, message: Message, now: float, *, late: bool) -> Any:
-    return original(rounds, message, now, late=False)
+def _believes_what_waited(original: Changed, gossip: Gossip, message: Message, now: float, *, late: bool) -> Any:
+    return original(gossip, message, now, late=False)
 
 
-def _does_not_ask_who_waited(original: Changed, rounds: Gossip, message: Message, now: float, *, late: bool) -> Any:
-    received = original(rounds, message, now, late=late)
+def _does_not_ask_who_waited(original: Changed, gossip: Gossip, message: Message, now: float, *, late: bool) -> Any:
+    received = original(gossip, message, now, late=late)
     return evolve(received, is_from_stranger=received.is_from_stranger and not late)
 
 
-def _known_without_the_pause(original: Changed, contacts: Peers, counter: Counter, now: float) -> None:
-    contact = contacts.get(counter.incarnation)
-    if contact is None:
-        original(contacts, counter, now)
+def _known_without_the_pause(original: Changed, peers: Peers, counter: Counter, now: float) -> None:
+    peer = peers.get(counter.incarnation)
+    if peer is None:
+        original(peers, counter, now)
         return
-    shift_s, contact.shift_s = contact.shift_s, 0.0
-    original(contacts, counter, now)
-    contact.shift_s = shift_s
+    shift_s, peer.shift_s = peer.shift_s, 0.0
+    original(peers, counter, now)
+    peer.shift_s = shift_s
 
 
 def _begins_with_nothing_to_show(original: Changed, replica: Replica, *arguments: Any) -> None:
@@ -154,12 +154,12 @@ def _begins_without_its_peers(
     original(replica, identity, now, seeds, (), *rest)
 
 
-def _does_not_ask_back(original: Changed, rounds: Gossip, *arguments: Any, ask: bool) -> Any:
-    return original(rounds, *arguments, ask=False)
+def _does_not_ask_back(original: Changed, gossip: Gossip, *arguments: Any, ask: bool) -> Any:
+    return original(gossip, *arguments, ask=False)
 
 
-def _echoes_with_a_page(original: Changed, rounds: Gossip, request: Message, *rest: Any, **named: Any) -> Any:
-    return evolve(original(rounds, request, *rest, **named), echo=request.ask)
+def _echoes_with_a_page(original: Changed, gossip: Gossip, request: Message, *rest: Any, **named: Any) -> Any:
+    return evolve(original(gossip, request, *rest, **named), echo=request.ask)
 
 
 def _stays_itself(replica: Replica, now: float) -> bool:

@@ -31,9 +31,9 @@ def _joined_without_what_is_invalid(original: Changed, copies: LedgerCopies, del
     return original(copies, evolve(delta, added=valid))
 
 
-def _forgotten_and_reported(original: Changed, claims: Claims, contact: Peer) -> None:
+def _forgotten_and_reported(original: Changed, claims: Claims, peer: Peer) -> None:
     invalid = {**claims.copies.invalid}
-    original(claims, contact)
+    original(claims, peer)
     claims.copies.invalid = invalid
 
 
@@ -69,8 +69,8 @@ def _all_valid(_: Gossip, message: Message, now: float) -> list[ConfigSetting]:
     return [*message.settings]
 
 
-def _all_addresses(original: Changed, links: Links, contacts: Any) -> list[str]:
-    return [*dict.fromkeys([*original(links, contacts), *(contact.address for contact in contacts)])]
+def _all_addresses(original: Changed, links: Links, peers: Any) -> list[str]:
+    return [*dict.fromkeys([*original(links, peers), *(peer.address for peer in peers)])]
 
 
 MUTATIONS = {
@@ -100,8 +100,8 @@ MUTATIONS = {
     "copies start over at each word": mutation(
         "peers", (LedgerCopies, "compare", around(_compared_always)), shown_by=scenarios.a_checksum_that_is_made_up
     ),
-    "contacts without end": mutation(
-        "peers", (gossip, "CONTACTS_MAX", instead(inf)), shown_by=scenarios.more_contacts_than_may_be
+    "peers without end": mutation(
+        "peers", (gossip, "PEERS_MAX", instead(inf)), shown_by=scenarios.more_peers_than_may_be
     ),
     "all addresses are tried": mutation(
         "peers", (Links, "addresses", around(_all_addresses)), shown_by=scenarios.addresses_that_are_made_up

@@ -34,33 +34,33 @@ def _passed_over(entry: Entry | Copy, find: Callable[[int, int], Entry | None]) 
     return entry
 
 
-def _always_brief(original: Changed, copies: LedgerCopies, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
+def _always_brief(original: Changed, copies: LedgerCopies, entry: Entry | Copy, peer: Peer) -> Entry | Copy:
     alike = (
         [other for other in copies.index.entries(entry.key) if other is not entry] if isinstance(entry, Claim) else []
     )
     return Copy(entry.node, entry.n, alike[0].node, alike[0].n) if alike else entry
 
 
-def _brief_by_root(copies: LedgerCopies, entry: Entry | Copy, contact: Peer) -> Entry | Copy:
+def _brief_by_root(copies: LedgerCopies, entry: Entry | Copy, peer: Peer) -> Entry | Copy:
     if isinstance(entry, Claim):
         others = [other for other in copies.index.entries(entry.key) if isinstance(other, Claim) and other is not entry]
         for other in others:
-            if other.root == entry.root and covered((other.dot,), (contact,)):
+            if other.root == entry.root and covered((other.dot,), (peer,)):
                 return other.copied_by(entry.node, entry.n)
     return entry
 
 
-def _pushed_upon_the_last_push(original: Changed, rounds: Gossip, link: Link, contact: Peer, now: float) -> Any:
+def _pushed_upon_the_last_push(original: Changed, gossip: Gossip, link: Link, peer: Peer, now: float) -> Any:
     with patched([(Gossip, "_shown", instead(lambda *_: link.pushed))]):
-        return original(rounds, link, contact, now)
+        return original(gossip, link, peer, now)
 
 
-def _acknowledges_whole_ledgers(original: Changed, rounds: Gossip, request: Message, now: float) -> Any:
-    answer = original(rounds, request, now)
+def _acknowledges_whole_ledgers(original: Changed, gossip: Gossip, request: Message, now: float) -> Any:
+    answer = original(gossip, request, now)
     return evolve(answer, heads={incarnation: head for incarnation, head in answer.heads.items() if head.version})
 
 
-def _gives_up_pages(copies: LedgerCopies, delta: Delta, contact: Peer, now: float) -> None:
+def _gives_up_pages(copies: LedgerCopies, delta: Delta, peer: Peer, now: float) -> None:
     copies.ledgers[delta.incarnation].give_up_pages()
 
 

@@ -13,8 +13,8 @@ from tests.simulation.mutations.mutation import Changed, around, instead, mutati
 from tests.simulation.scenarios import surpassed as scenarios
 
 
-def _own_questions_are_not_told_apart(original: Changed, rounds: Gossip, message: Message) -> int | None:
-    surpassed_by: int | None = original(rounds, evolve(message, ask=None))
+def _own_questions_are_not_told_apart(original: Changed, gossip: Gossip, message: Message) -> int | None:
+    surpassed_by: int | None = original(gossip, evolve(message, ask=None))
     return surpassed_by
 
 

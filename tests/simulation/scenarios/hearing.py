@@ -126,7 +126,7 @@ def a_node_that_was_not_heard_is_no_news() -> None:
     cluster["a"].round(cluster.now)
     (question,) = cluster["a"].take_requests()
     c.receive(cluster.now, question.message)
-    assert 2 in c.contacts, "c does not know b"
+    assert 2 in c.peers, "c does not know b"
     c.round(cluster.now)
     counters = [counter for request in c.take_requests() for counter in request.message.counters]
     assert counters and all(counter.beats >= 0 for counter in counters), f"c sends {counters}"

@@ -178,7 +178,7 @@ def a_node_that_sent_anything_is_waited_for() -> None:
             a.receive(cluster.now, request.message)
     for request in a.take_requests():
         a.failed(cluster.now, request)
-    asked = [contact.incarnation for contact in a.contacts.asked(cluster.now + 0.1)]
+    asked = [peer.incarnation for peer in a.peers.asked(cluster.now + 0.1)]
     assert c.identity.incarnation in asked, "a does not wait for c"
 
 
@@ -198,5 +198,5 @@ def an_answer_that_does_not_fit_is_none() -> None:
     assert answer.deltas and answer.echo == cluster.now, "b does not answer"
     deltas = tuple(evolve(delta, base=delta.base + 5, since=delta.since + 5) for delta in answer.deltas)
     a.answered(cluster.now, question, evolve(answer, deltas=deltas))
-    (contact,) = a.contacts
-    assert contact.echoed < cluster.now, "a took what did not fit for an answer"
+    (peer,) = a.peers
+    assert peer.echoed < cluster.now, "a took what did not fit for an answer"

@@ -45,13 +45,13 @@ def who_was_forgotten_is_not_met_again() -> None:
     a, b = cluster["a"], cluster["b"]
     cluster.now += 1.0
     a.sweep(cluster.now)
-    assert 3 not in a.contacts
+    assert 3 not in a.peers
     b.round(cluster.now)
     for request in b.take_requests():
         if request.address == "a":
             assert 3 in {counter.incarnation for counter in request.message.counters}
             a.receive(cluster.now, request.message)
-    assert 3 not in a.contacts, "a has met c again"
+    assert 3 not in a.peers, "a has met c again"
 
 
 def a_newcomer_remembers_for_as_long_as_the_others() -> None:
@@ -74,7 +74,7 @@ def who_died_during_a_pause_is_forgotten_when_the_others_do() -> None:
     stage.run(13)
     stage.resume("a")
     stage.run_until(2 + 10 + 3 + 20 + 1)
-    assert [len(stage[name].replica.contacts) for name in "ab"] == [1, 1], "c is remembered"
+    assert [len(stage[name].replica.peers) for name in "ab"] == [1, 1], "c is remembered"
 
 
 def what_was_listed_before_a_long_absence_is_lost_not_expired() -> None:
@@ -103,8 +103,8 @@ def another_node_at_the_address_of_b(cluster: ByHand) -> Replica:
     for _ in range(3):
         cluster.now += 1.0
         cluster.rounds()
-    contact = cluster["a"].contacts.get(b.identity.incarnation)
-    assert contact is not None and contact.replaced, "a does not take b for replaced"
+    peer = cluster["a"].peers.get(b.identity.incarnation)
+    assert peer is not None and peer.replaced, "a does not take b for replaced"
     return b
 
 
@@ -115,8 +115,8 @@ def that_a_node_was_replaced_is_not_passed_on() -> None:
     c = cluster.start("c", 3, "a")
     c.round(cluster.now)
     cluster.settle()
-    contact = c.contacts.get(b.identity.incarnation)
-    assert contact is not None and not contact.left, "c believes that b has left"
+    peer = c.peers.get(b.identity.incarnation)
+    assert peer is not None and not peer.left, "c believes that b has left"
 
 
 def a_message_from_a_node_shows_that_it_was_not_replaced() -> None:
@@ -127,7 +127,7 @@ def a_message_from_a_node_shows_that_it_was_not_replaced() -> None:
     for request in b.take_requests():
         if request.address == "a":
             a.receive(cluster.now, request.message)
-    asked = [contact.incarnation for contact in a.contacts.asked(cluster.now)]
+    asked = [peer.incarnation for peer in a.peers.asked(cluster.now)]
     assert b.identity.incarnation in asked, "a does not wait for b"
 
 
@@ -143,8 +143,8 @@ def a_late_answer_of_an_earlier_start_replaces_nobody() -> None:
     cluster.settle()
     cluster.now += 0.1
     a.answered(cluster.now, question, answer)
-    contact = a.contacts.get(9)
-    assert contact is not None and not contact.gone, "a takes the present b for replaced"
+    peer = a.peers.get(9)
+    assert peer is not None and not peer.gone, "a takes the present b for replaced"
 
 
 def a_node_that_moved_is_asked_at_its_new_address() -> None:

@@ -111,7 +111,7 @@ def who_came_during_a_pause_is_met_after_it() -> None:
     stage.run(0.5)
     stage.cluster.resume("a", inputs_first=True)
     stage.run(0.1)
-    assert [contact.name for contact in stage["a"].replica.contacts] == ["b"], "a does not know b"
+    assert [peer.name for peer in stage["a"].replica.peers] == ["b"], "a does not know b"
 
 
 def what_waited_during_a_long_absence_brings_back_nobody() -> None:
@@ -125,7 +125,7 @@ def what_waited_during_a_long_absence_brings_back_nobody() -> None:
     stage.run(45)
     stage.resume("a")
     stage.run(6)
-    known = [contact.incarnation for contact in stage["a"].replica.contacts]
+    known = [peer.incarnation for peer in stage["a"].replica.peers]
     assert known == [stage["b"].life.incarnation], f"a knows {len(known)} others"
 
 

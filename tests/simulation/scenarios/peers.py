@@ -18,7 +18,7 @@ from bender.core.last_writer_wins import (
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
 from bender.core.peer_links import UNREACHED_MAX
-from bender.core.peers import CONTACTS_MAX
+from bender.core.peers import PEERS_MAX
 from bender.core.replica import Full
 from tests.core.cluster import TTL_S
 from tests.core.cluster import Cluster as ByHand
@@ -78,7 +78,7 @@ def a_change_after_the_largest_number() -> None:
     b = cluster["b"]
     b.claims._claim(KEY, TERMS, TTL_S, NUMBER_MAX, None, cluster.now)
     b.claims.refresh(KEY, cluster.now)
-    b.rounds.push(cluster.now)
+    b.gossip.push(cluster.now)
     cluster.settle()
     cluster.register("a", KEY, BAD)
     claims = [replica.view.claim(KEY) for replica in cluster.replicas.values()]
@@ -106,16 +106,16 @@ def a_checksum_that_is_made_up() -> None:
 # More than there is room for.
 
 
-def more_contacts_than_may_be() -> None:
+def more_peers_than_may_be() -> None:
     """b tells of three thousand nodes that nobody ever saw; a new one that speaks is heard all the same."""
     cluster = ByHand("ab")
     a, b = cluster["a"], cluster["b"]
     made_up = tuple(Counter(100 + i, f"x{i}", f"x{i}", 1, 0.0) for i in range(3000))
     a.receive(cluster.now, Message(b.identity, heads={}, counters=made_up))
-    assert len(a.contacts) <= CONTACTS_MAX, f"a knows {len(a.contacts)} nodes"
+    assert len(a.peers) <= PEERS_MAX, f"a knows {len(a.peers)} nodes"
     a.receive(cluster.now, Message(Sender(9, "c", "c"), heads={}, counters=(Counter(9, "c", "c", 1, 0.0),)))
-    assert 9 in a.contacts, "a does not know who speaks to it"
-    assert 2 in a.contacts, "a has forgotten b"
+    assert 9 in a.peers, "a does not know who speaks to it"
+    assert 2 in a.peers, "a has forgotten b"
 
 
 def addresses_that_are_made_up() -> None:
