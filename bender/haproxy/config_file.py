@@ -129,6 +129,11 @@ class Files:
         self._write(self.output, before.text)
         self.written = before
 
+    def forget_removed(self) -> None:
+        """Note that the configuration file was removed, if it was."""
+        if not self.output.exists():
+            self.written = None
+
     def keep_states(self, text: str) -> None:
         """Write which servers are down when HAProxy begins. Raises `Unwritable`."""
         if text != self.states:

@@ -241,10 +241,16 @@ class Driver(Service):
         if not self.synced:
             return False
         lost = not self.desired.registry.frontends and self.reloader.listens
+        if lost and self.held is not None:
+            self.reloader.files.forget_removed()
+            lost = self.reloader.listens
         if self.ready or not (lost or self._reactor.seconds() < self._quiet_at):
             self.held = None
             return True
-        why = f"bender has no frontend, but {self.reloader.files.output} has some"
+        why = (
+            f"bender has no frontend, but {self.reloader.files.output} has some: set the frontends again, or remove "
+            "that file if HAProxy is to serve none"
+        )
         if not lost:
             why = f"backends and frontends are being set again; waiting until none is set for {QUIET_S:g} s"
         if self.held != why:

@@ -68,6 +68,19 @@ class Beginning(DriverCase):
         self.settle(QUIET_S + 0.5)
         self.assertEqual((self.servers(), self.driver.held), ({B: (0, 1)}, None))
 
+    def test_an_operator_removes_the_file(self) -> None:
+        """A driver that is held then makes HAProxy serve no frontend, as bender reports it, without a restart."""
+        self.serve(1)
+        self.begin()
+        self.tell(SYNCED)
+        self.settle(10)
+        self.assertIn("remove that file", str(self.driver.held))
+        self.output.unlink()
+        self.settle(CHECK_S + 1)
+        self.assertEqual((self.driver.held, self.driver.ready), (None, True))
+        self.assertNotIn("frontend www", self.output.read_text())
+        self.assertNotIn("shop", self.haproxy.pools)
+
     def test_bender_is_set_up_again(self) -> None:
         """HAProxy is left as it is until there is a frontend, and nothing more has come for a while."""
         self.serve(1)
