@@ -18,7 +18,7 @@ help:
 	@echo "make clean          remove everything that these commands have made"
 
 run: .venv/ready
-	@exec $(BIN)/python demo/run.py --nodes $(NODES)
+	@exec $(BIN)/python -m demo.run --nodes $(NODES)
 
 test: .venv/ready-test
 	@exec $(BIN)/python tests/suite.py

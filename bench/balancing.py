@@ -12,7 +12,6 @@ import json
 import random
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,8 @@ from attrs import define, frozen
 from bench.figures import Target, arguments, percentile, print_table, spread, write
 from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Node, Process, free_ports, get, place_for_processes, post
 from bench.peers import set_up
+from tests.twistd_command import twistd
+from tests.waiting import holds_within
 
 BACKENDS = 50
 MEMBERS = 10
@@ -57,8 +58,8 @@ class Driver(Process):
         (self.status_port,) = free_ports(1)
         self.socket = str(place / "haproxy.sock")
         command = [
-            str(Path(sys.executable).parent / "twistd"),
-            *("--nodaemon", "--pidfile=", "bender-haproxy", f"--bender={LOOPBACK}:{node.api}", f"--run={haproxy}"),
+            *twistd(),
+            *("bender-haproxy", f"--bender={LOOPBACK}:{node.api}", f"--run={haproxy}"),
             *(f"--socket={self.socket}", f"--output={place / 'haproxy.cfg'}"),
             f"--status=tcp:{self.status_port}:interface={LOOPBACK}",
         ]
@@ -69,17 +70,10 @@ class Driver(Process):
             return json.loads(connection.ask(get("/"))[1])
 
     def wait_until_ready(self) -> None:
-        until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until:
-            self.require_running()
-            try:
-                status = self.status()
-            except ConnectionError:
-                status = {"ready": False}
-            if status["ready"] and status["haproxy"]["settled"]:
-                return
-            time.sleep(0.05)
-        raise SystemExit(f"The driver did not become ready. Its output:\n{self.log.read_text(errors='replace')}")
+        """Wait until HAProxy has the configuration."""
+        self.wait_until_answers(self.status_port, get("/ready"), 0.05)
+        if not holds_within(PATIENCE_S, lambda: bool(self.status()["haproxy"]["settled"]), 0.05):
+            raise SystemExit(f"HAProxy does not get its configuration. The driver's status: {self.status()}")
 
     def servers(self, backend: str) -> set[str]:
         """Return the servers that get requests."""
@@ -93,7 +87,7 @@ class Driver(Process):
         return {f"{words[4]}:{words[18]}" for words in lines if words[6] == "0"}
 
     def haproxy_cpu_s(self) -> float:
-        """Return the pid of the process that serves."""
+        """Return the processor time of the process that serves."""
         fields = Path(f"/proc/{self.status()['haproxy']['pid']}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
 

@@ -36,6 +36,7 @@ from bench.nodes import (
     place_for_processes,
     wait_for_copies,
 )
+from tests.waiting import holds_within
 
 #: At least, so that the nodes hold each other for silent: three intervals of a second, and what it takes to notice.
 CUT_S = 5.0
@@ -132,16 +133,15 @@ def heal(nodes: list[Node], relay: Relay, count: int, more: int) -> Heal:
 
 def _wait_for_agreement(nodes: list[Node], count: int) -> int:
     """Return when both nodes listed `count` registrations and had the same digest."""
-    until = time.monotonic() + PATIENCE_S
-    connections = [Connection(node.api) for node in nodes]
-    while time.monotonic() < until:
-        states = [_state(connection) for connection in connections]
-        if states[0] == states[1] and states[0][0] == count:
-            for connection in connections:
-                connection.socket.close()
-            return time.monotonic_ns()
-        time.sleep(LOOK_S)
-    raise SystemExit(f"The nodes do not agree: they list {[node.listed for node in nodes]} of {count}.")
+    with Connection(nodes[0].api) as one, Connection(nodes[1].api) as other:
+
+        def agree() -> bool:
+            states = _state(one), _state(other)
+            return states[0] == states[1] and states[0][0] == count
+
+        if not holds_within(PATIENCE_S, agree, LOOK_S):
+            raise SystemExit(f"The nodes do not agree: they list {[node.listed for node in nodes]} of {count}.")
+        return time.monotonic_ns()
 
 
 def _state(connection: Connection) -> tuple[int, str]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.twistd_command import environment, listening_options, twistd
+from tests.waiting import holds_within
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
@@ -66,6 +67,20 @@ class Process:
         if self._popen.poll() is not None:
             raise SystemExit(f"A process ended by itself. Its output:\n{self.log.read_text(errors='replace')}")
 
+    def wait_until_answers(self, port: int, request: bytes, apart_s: float) -> None:
+        """Wait until it answers this request with 200; send it every `apart_s`."""
+
+        def answers() -> bool:
+            self.require_running()
+            try:
+                with Connection(port) as connection:
+                    return connection.ask(request)[0] == 200
+            except ConnectionError:
+                return False
+
+        if not holds_within(PATIENCE_S, answers, apart_s):
+            raise SystemExit(f"A process did not become ready. Its output:\n{self.log.read_text(errors='replace')}")
+
     @property
     def cpu_s(self) -> float:
         """Processor time of all its threads since it started."""
@@ -103,18 +118,7 @@ class Node(Process):
         super().__init__([*command, *options], place / f"{self.api}.log")
 
     def wait_until_ready(self) -> None:
-        request = get("/ready")
-        until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until:
-            self.require_running()
-            try:
-                with Connection(self.api) as connection:
-                    while connection.ask(request)[0] != 200:
-                        time.sleep(0.005)
-                    return
-            except ConnectionError:
-                time.sleep(0.005)
-        raise SystemExit(f"A node did not become ready. Its output:\n{self.log.read_text(errors='replace')}")
+        self.wait_until_answers(self.api, get("/ready"), 0.005)
 
     def status(self) -> Any:
         with Connection(self.api) as connection:
@@ -130,11 +134,8 @@ class Node(Process):
         """Return the figures since the last call."""
         self._figures.unlink(missing_ok=True)
         os.kill(self.pid, signal.SIGUSR1)
-        until = time.monotonic() + PATIENCE_S
-        while not self._figures.exists():
-            if time.monotonic() > until:
-                raise SystemExit("A watched node does not report.")
-            time.sleep(0.005)
+        if not holds_within(PATIENCE_S, self._figures.exists, 0.005):
+            raise SystemExit("A watched node does not report.")
         return json.loads(self._figures.read_text())
 
     def longest_turn_ms(self) -> float:
@@ -310,9 +311,6 @@ def fill(node: Node, count: int, *, first: int = 0, ttl_s: float = 3600.0) -> fl
 
 
 def wait_for_copies(node: Node, count: int) -> None:
-    """Wait until a node lists so many."""
-    until = time.monotonic() + 2 * PATIENCE_S
-    while node.listed != count:
-        if time.monotonic() > until:
-            raise SystemExit(f"A node lists {node.listed} registrations and not the {count} that were made elsewhere.")
-        time.sleep(0.2)
+    """Wait until a node lists this number of registrations."""
+    if not holds_within(2 * PATIENCE_S, lambda: node.listed == count, 0.2):
+        raise SystemExit(f"A node lists {node.listed} registrations and not the {count} that were made elsewhere.")

@@ -21,7 +21,7 @@ from typing import Any
 from attrs import frozen
 
 from bench.figures import print_table, spread
-from bench.nodes import HERE, LOOPBACK, PATIENCE_S, Connection, Node, Process, free_ports, get, post
+from bench.nodes import HERE, LOOPBACK, Connection, Node, Process, free_ports, get, post
 
 
 @cache
@@ -44,17 +44,7 @@ class Server(Process):
         self._probe = probe
 
     def wait_until_ready(self) -> None:
-        until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until:
-            self.require_running()
-            try:
-                with Connection(self.api) as connection:
-                    if connection.ask(self._probe)[0] == 200:
-                        return
-            except ConnectionError:
-                pass
-            time.sleep(0.02)
-        raise SystemExit(f"{self.name} does not answer and said:\n{self.log.read_text(errors='replace')}")
+        self.wait_until_answers(self.api, self._probe, 0.02)
 
 
 def bare(place: Path, body: bytes, *words: str) -> Server:

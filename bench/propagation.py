@@ -26,6 +26,7 @@ from attrs import frozen
 from bench.figures import Target, arguments, percentile, print_table, spread, write
 from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Process, cluster, free_ports, place_for_processes, post
 from bench.peers import original_command
+from tests.waiting import holds_within
 
 NODES = 3
 
@@ -121,15 +122,15 @@ def _event_of_the_original(line: bytes) -> tuple[bytes, int] | None:
 
 
 def _wait_for(port: int) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
+    def listens() -> bool:
         try:
             socket.create_connection((LOOPBACK, port)).close()
         except ConnectionRefusedError:
-            time.sleep(0.02)
-        else:
-            return
-    raise SystemExit("The original does not start.")
+            return False
+        return True
+
+    if not holds_within(PATIENCE_S, listens):
+        raise SystemExit("The original does not start.")
 
 
 class Client:

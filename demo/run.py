@@ -19,7 +19,8 @@ import urllib.request
 from collections.abc import Collection
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.twistd_command import ROOT, listening_options, twistd
+
 FILES = ROOT / ".run"
 
 #: The API ports of nodes are 1729, 1739 and so on; the exchange and the events have the next two ports.
@@ -98,20 +99,15 @@ def start(port: int, others: list[int]) -> Node:
     """Start a node whose API is at this port, with its log in a file. Errors at its start go to the terminal."""
     file_of(port, "toml").write_text(configuration(port, others), "utf-8")
     file_of(port, "pid").unlink(missing_ok=True)  # left by a node that was killed
-    twistd = Path(sys.executable).with_name("twistd")
     options = [f"--pidfile={file_of(port, 'pid')}", "bender", f"--config={file_of(port, 'toml')}"]
     with file_of(port, "log").open("wb") as log:
-        return subprocess.Popen([twistd, "--nodaemon", *options], stdout=log)
+        return subprocess.Popen([*twistd(), *options], stdout=log)
 
 
 def configuration(port: int, others: list[int]) -> str:
-    return f"""\
-name = "n{(port - API_PORT) // PORTS_APART + 1}"
-api = "tcp:{port}:interface=127.0.0.1"
-exchange = "tcp:{port + 1}:interface=127.0.0.1"
-events = "tcp:{port + 2}:interface=127.0.0.1"
-peers = [{", ".join(f'"127.0.0.1:{other + 1}"' for other in others)}]
-"""
+    peers = ", ".join(f'"127.0.0.1:{other + 1}"' for other in others)
+    options = {"name": f"n{(port - API_PORT) // PORTS_APART + 1}", **listening_options(port, port + 1, port + 2)}
+    return "".join(f'{option} = "{value}"\n' for option, value in options.items()) + f"peers = [{peers}]\n"
 
 
 def wait_until_ready(nodes: dict[int, Node]) -> None:

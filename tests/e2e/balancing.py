@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectError
 
 from tests.e2e.forking import Forked, forks
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, Answer, Node, Ports, pause, until
+from tests.e2e.nodes import PATIENCE_S, Answer, Node, Ports, until
 from tests.twistd_command import ROOT, environment
 
 #: Options of nodes that are quick.
@@ -170,15 +169,17 @@ class Driver(Process):
 
     async def until(self, what: str, true: Any, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """Wait until a condition holds for its status."""
-        ends_at = time.monotonic() + within_s
         status: dict[str, Any] = {}
-        while not (status and true(status)):
+
+        async def is_so() -> bool:
+            nonlocal status
             assert self.process is not None
             assert self.process.poll() is None, f"{self.name} ended: {self.output}"
-            assert time.monotonic() < ends_at, f"{self.name} is not {what} within {within_s} s: {status} {self.output}"
-            await pause(LOOK_S)
             with suppress(ConnectError):
                 status = await self.status()
+            return bool(status and true(status))
+
+        await until(f"{self.name} is {what}", is_so, within_s, lambda: f"{status} {self.output}")
         return status
 
     def ask(self, command: str, suffix: str = "") -> str:

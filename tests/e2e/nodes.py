@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +36,29 @@ async def pause(seconds: float) -> None:
     await deferLater(reactor, seconds)
 
 
-async def until(what: str, true: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
-    """Wait until a condition holds. Raises `AssertionError` with `what` if it never does."""
+async def until(
+    what: str,
+    true: Callable[[], bool | Awaitable[bool]],
+    within_s: float = PATIENCE_S,
+    details: Callable[[], str] = lambda: "",
+) -> None:
+    """Wait until a condition, which may be a coroutine function, holds.
+
+    Raises `AssertionError` with `what` and the details if it does not in time.
+    """
     ends_at = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < ends_at, f"not within {within_s} s: {what}"
+    while not (await found if isawaitable(found := true()) else found):
+        assert time.monotonic() < ends_at, f"not within {within_s} s: {what} {details()}"
         await pause(LOOK_S)
 
 
 async def agreed(nodes: Sequence[Node], within_s: float = PATIENCE_S) -> None:
     """Wait until all nodes have the same state."""
-    ends_at = time.monotonic() + within_s
-    while len({(await node.call("GET", "/status")).body["digest"] for node in nodes}) > 1:
-        assert time.monotonic() < ends_at, f"not the same state on all nodes within {within_s} s"
-        await pause(LOOK_S)
+
+    async def have_same_state() -> bool:
+        return len({(await node.call("GET", "/status")).body["digest"] for node in nodes}) == 1
+
+    await until("all nodes have the same state", have_same_state, within_s)
 
 
 class Ports:
@@ -162,14 +172,11 @@ class Node:
             )
 
     async def ready(self, within_s: float = PATIENCE_S) -> None:
-        """Wait until it is ready."""
-        ends_at = time.monotonic() + within_s
-        while not await self._is_ready():
-            assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}: {self.stderr}"
-            assert time.monotonic() < ends_at, f"{self.name} not ready within {within_s} s"
-            await pause(LOOK_S)
+        """Wait until it is ready. Fails at once if the process ends."""
+        await until(f"{self.name} is ready", self._is_ready, within_s)
 
     async def _is_ready(self) -> bool:
+        assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}: {self.stderr}"
         try:
             return (await self.call("GET", "/ready")).status == 200
         except ConnectError:

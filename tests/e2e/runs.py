@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,7 +15,7 @@ from typing import IO, Any
 from attrs import define, field
 
 from tests.e2e.forking import Forked, forks
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, pause, until
+from tests.e2e.nodes import PATIENCE_S, Cluster, Node, until
 from tests.twistd_command import ROOT, environment
 
 #: Variables that Python and the loader read when a process starts.
@@ -134,10 +133,11 @@ class Run:
 
     async def _until_listed(self, node: Node, status: int, within_s: float) -> None:
         path = f"/registrations/{self.id.removeprefix('registration/')}"
-        ends_at = time.monotonic() + within_s
-        while (await node.call("GET", path)).status != status:
-            assert time.monotonic() < ends_at, f"not {status} within {within_s} s: {self.stderr}"
-            await pause(LOOK_S)
+
+        async def answers() -> bool:
+            return (await node.call("GET", path)).status == status
+
+        await until(f"{path} is answered {status}", answers, within_s, lambda: self.stderr)
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

@@ -14,7 +14,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from tests.e2e.forking import Forked
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, agreed, pause
+from tests.e2e.nodes import PATIENCE_S, Cluster, Node, agreed, until
 from tests.e2e.shells import Shell, at, is_sentence, registered
 
 STEPS = ("--steps=20,50,100", "--every=2", "--watch=1")
@@ -46,11 +46,7 @@ async def is_set(node: Node, version: str, percent: float | None = None) -> bool
 
 
 async def until_set(node: Node, version: str, percent: float | None = None) -> None:
-    for _ in range(int(PATIENCE_S / LOOK_S)):
-        if await is_set(node, version, percent):
-            return
-        await pause(LOOK_S)
-    raise AssertionError(f"shop is not {version} with {percent}")
+    await until(f"shop is {version} with {percent}", lambda: is_set(node, version, percent))
 
 
 async def settings(node: Node) -> list[tuple[str, float | None]]:

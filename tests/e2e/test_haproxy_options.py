@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -25,7 +24,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from bender.haproxy.bind_check import why_not
 from tests.e2e.balancing import NODES, Driver, Place, driven, together
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, pause, until
+from tests.e2e.nodes import PATIENCE_S, Cluster, Node, until
 from tests.e2e.traffic import traffic
 
 pytestmark = pytest.mark.outside
@@ -134,10 +133,11 @@ async def served(port: int) -> int:
 
 async def until_served(port: int, number: int) -> None:
     """Wait for a certificate with this number."""
-    ends_at = time.monotonic() + PATIENCE_S
-    while await served(port) != number:
-        assert time.monotonic() < ends_at, f"another certificate is served after {PATIENCE_S} s"
-        await pause(LOOK_S)
+
+    async def is_served() -> bool:
+        return await served(port) == number
+
+    await until(f"the certificate {number} is served", is_served)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The files of `packaging/` for supervisors: systemd units, and the entrypoint of the container."""
+"""The files of `packaging/` for supervisors, and what measurements and the demo need."""
 
 from __future__ import annotations
 
@@ -84,3 +84,13 @@ def test_a_container_starts_a_node_or_a_command(tmp_path: Path, arguments: list[
     )
     said, _ = process.communicate(timeout=PATIENCE_S)
     assert said == f"{process.pid} {started}\n"
+
+
+def test_measurements_and_the_demo_need_no_package_of_the_tests() -> None:
+    """`make bench` and `make run` install bender without the extra `test`, and import modules of `tests`."""
+    missing = "import sys; sys.modules.update(dict.fromkeys(('hypothesis', 'pexpect', 'pytest', 'yaml')))"
+    imports = "import bench.__main__, bench.balancing, bench.propagation, bench.scale.__main__, demo.run"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{missing}; {imports}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

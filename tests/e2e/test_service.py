@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,8 +24,9 @@ from twisted.python.failure import Failure
 
 from bender import __version__
 from tests.e2e.forking import forks
-from tests.e2e.nodes import LOOK_S, PATIENCE_S, Cluster, Node, until
+from tests.e2e.nodes import PATIENCE_S, Cluster, Node, until
 from tests.twistd_command import ROOT, environment, twistd
+from tests.waiting import holds_within
 
 TWIST = [sys.executable, str(Path(sys.executable).with_name("twist"))]
 
@@ -135,10 +135,7 @@ def test_a_daemon_that_cannot_listen_leaves_no_pid_file(cluster: Cluster) -> Non
     assert end.returncode == 1
     assert "--api cannot listen" in end.stderr
     # The daemon prints the error and then cleans up; its parent does not wait for it.
-    ends_at_s = time.monotonic() + PATIENCE_S
-    while pid_file.exists():
-        assert time.monotonic() < ends_at_s
-        time.sleep(LOOK_S)
+    assert holds_within(PATIENCE_S, lambda: not pid_file.exists())
 
 
 def test_the_help_lists_all_options_and_the_version_is_bender_s() -> None:
@@ -332,10 +329,12 @@ async def test_sighup_reopens_the_log_and_rereads_the_configuration(cluster: Clu
     await until("the new log is there", lambda: log.exists() and "--ttl 20 instead of 10" in log.read_text())
     assert f"--peers: {second.exchange} added" in log.read_text()
     assert "SIGHUP" not in (tmp_path / "node.log.1").read_text()
-    ends_at = time.monotonic() + PATIENCE_S
-    while not (status := (await first.call("GET", "/status")).body)["peers"]:
-        assert time.monotonic() < ends_at, status
-    assert status["ttl"] == 10
+
+    async def has_peers() -> bool:
+        return bool((await first.call("GET", "/status")).body["peers"])
+
+    await until("it has peers", has_peers)
+    assert (await first.call("GET", "/status")).body["ttl"] == 10
 
     config.write_text("ttl = \n")
     first.kill(signal.SIGHUP)
