@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from itertools import pairwise
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -16,18 +16,20 @@ from bender.core.durations import parse_duration
 from bender.core.invalid import Invalid
 from bender.core.model import parse_name, registration_key
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
 PARTS = ("APP", "VERSION", "HOST", "PORT")
 ID = "/".join(PARTS)
 EXAMPLE = "web/1.2.0/10.0.0.5/8080"
 
-#: Fields of backends and frontends, and of what is in them, that are text also where that looks like a number.
+#: Fields of backends, frontends and objects in them whose values are text, even if they look like a number.
 TEXTS = {"app", "backend", "balance", "bind", "host", "mode", "path", "version"}
 
 _NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,9})?")
 
 
 def registration_id(words: tuple[str, ...]) -> str:
-    """The id that words make together: `web/1.2.0/10.0.0.5/8080`, also with `registration/`, or as four words."""
+    """Return the id given as `web/1.2.0/10.0.0.5/8080`, also after `registration/`, or as four words."""
     parts = "/".join(words).removeprefix("registration/").split("/")
     if len(parts) != len(PARTS):
         raise click.BadParameter(
@@ -73,6 +75,15 @@ meta_option = click.option(
 )
 
 
+def weight_option(help_: str) -> Callable[[_Command], _Command]:
+    return click.option("--weight", type=click.IntRange(0, 256), metavar="NUMBER", help=help_)
+
+
+def for_option(help_: str) -> Callable[[_Command], _Command]:
+    """Return the option for how long an operator's state lasts, which is within the bounds of the API."""
+    return click.option("--for", "for_s", type=Duration("1s", "30d"), metavar="DURATION", help=help_)
+
+
 class TextPair(Pair):
     """`KEY=VALUE`, where the value is text."""
 
@@ -82,18 +93,18 @@ class TextPair(Pair):
 
 
 class SettingParam(Pair):
-    """`KEY=VALUE` of a backend or frontend, where `KEY.KEY=VALUE` is a part of what is an object.
+    """`KEY=VALUE` of a backend or frontend; `KEY.KEY=VALUE` sets a part of an object.
 
-    What can only be text is text: `canary.version=2` is the version "2".
+    The value of a field in `TEXTS` is text: `canary.version=2` is the version "2".
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        key, said = super().convert(value, param, ctx)
+        key, parsed_value = super().convert(value, param, ctx)
         if not all(key.split(".")):
             self.fail(f"{key!r} is not a KEY: give a field, or a path with dots such as health.path", param, ctx)
-        if isinstance(value, str) and key.rpartition(".")[2] in TEXTS and not (said is None or isinstance(said, str)):
-            said = value.partition("=")[2]
-        return key, said
+        if isinstance(value, str) and key.rpartition(".")[2] in TEXTS and not isinstance(parsed_value, str | None):
+            return key, value.partition("=")[2]
+        return key, parsed_value
 
 
 class Duration(click.ParamType[float]):
@@ -126,7 +137,7 @@ def seconds_of(text: str) -> float | None:
 
 
 class Events(click.ParamType[frozenset[str]]):
-    """Events of what is watched, by their names, with commas between them."""
+    """Names of events, with commas between them."""
 
     name = "events"
     known = ("online", "offline", "changed", "created", "removed", "synced")
@@ -167,7 +178,7 @@ class Steps(click.ParamType[tuple[float, ...]]):
 
 
 def fields(pairs: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
-    """Keys and values; `where` they were typed is named if one stands there twice, of which one would be lost."""
+    """Return the keys with their values. Raises `click.BadParameter`, which names `where`, if a key is given twice."""
     together: dict[str, Any] = {}
     for key, value in pairs:
         if key in together:
@@ -179,8 +190,8 @@ def fields(pairs: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
 def merged(found: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields that pairs such as `health.path=/` change, each as it is to be as a whole.
 
-    Parts are put into what is `found` in the registry now. A part that is null is taken out, and an object without any
-    parts left is null itself.
+    Parts are merged into the fields `found` in the registry now. A part that is null is removed, and an object without
+    parts becomes null.
     """
     changed: dict[str, Any] = {}
     for key, value in fields(pairs, "KEY=VALUE").items():
@@ -205,7 +216,7 @@ def _with_part(whole: Any, inner: Sequence[str], value: Any, where: tuple[str, .
 
 
 def require_apart(pairs: Iterable[tuple[str, Any]]) -> None:
-    """Refuse pairs of which one is a part of another: which of them counts would depend on their order."""
+    """Refuse pairs of which one sets a part of another, because the result would depend on their order."""
     keys = [tuple(key.split(".")) for key, _ in pairs]
     for one in keys:
         for other in keys:
@@ -215,7 +226,7 @@ def require_apart(pairs: Iterable[tuple[str, Any]]) -> None:
 
 
 def parsed(text: str) -> Any:
-    """What is JSON as it is, all else as text."""
+    """Return the decoded text if it is JSON, or else the text itself."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):

@@ -13,7 +13,19 @@ from bender.cli import completion_values
 from bender.cli.click_base import NOT_DONE, BenderCommand
 from bender.cli.columns import ACCOUNTS, EVENTS, INSTANCES, LAST_EVENTS
 from bender.cli.output import ago, clock, compact, lasted
-from bender.cli.params import ID, PARTS, Duration, Events, Name, TextPair, fields, meta_option, registration_id
+from bender.cli.params import (
+    ID,
+    PARTS,
+    Duration,
+    Events,
+    Name,
+    TextPair,
+    fields,
+    for_option,
+    meta_option,
+    registration_id,
+    weight_option,
+)
 from bender.cli.session import Session, asking, following
 from bender.cli.styled_text import Styled, joined, styled
 from bender.client import Applied, BenderError, Event, NotFound, Registration, Word
@@ -73,7 +85,7 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     path = list_path(app, version, fields(meta, "--meta"))
     found, reply = await session.client.read(reader(list[Registration]), "GET", path, bytes_max=LIST_BYTES_MAX)
     if session.printed_as_json(reply):
-        return await _known(session, app, version, listed=bool(found))
+        return await _status_of_list(session, app, version, listed=bool(found))
     rows = [
         [
             *(each.app, each.version, each.host, each.port, _state(session, each), each.weight),
@@ -83,21 +95,21 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     ]
     nothing = f"nothing {'matches' if meta or app else 'is registered'} (asked {reply.node})"
     session.screen.table(INSTANCES.names, rows, caption=f"{len(rows)} at {reply.node}" if rows else nothing)
-    return await _known(session, app, version, listed=bool(found))
+    return await _status_of_list(session, app, version, listed=bool(found))
 
 
-async def _known(session: Session, app: str | None, version: str | None, *, listed: bool) -> int:
-    """Return the status of a list: an error, with the nearest names, for an app or a version that nobody knows."""
+async def _status_of_list(session: Session, app: str | None, version: str | None, *, listed: bool) -> int:
+    """Return the exit status of `ls`; print an error if the app or the version is unknown."""
     if listed or app is None:
         return 0
-    from bender.cli.similar_names import nearest, versions_by_app  # noqa: PLC0415 - seldom needed
+    from bender.cli.did_you_mean import name_hint, versions_by_app  # noqa: PLC0415 - seldom needed
 
     versions = versions_by_app(await session.client.registrations(), await session.client.backends())
     if app not in versions:
-        session.screen.error(f"there is no app {app}{nearest(app, versions)}")
+        session.screen.error(f"there is no app {app}{name_hint(app, versions)}")
         return NOT_DONE
     if version is not None and version not in versions[app]:
-        session.screen.error(f"there is no version {version} of {app}{nearest(version, versions[app])}")
+        session.screen.error(f"there is no version {version} of {app}{name_hint(version, versions[app])}")
         return NOT_DONE
     return 0
 
@@ -139,36 +151,36 @@ async def watch(
     changed event has the object before the change as "previous".
     """
     async with session.client.watch(app, version) as events:
-        events.on_away = partial(_say_away, session)
+        events.on_away = partial(_print_problems, session)
         async for event in events:
             session.tell_problems()
             synced = event.event == "synced"
             if (new and event.reason == "snapshot" and not synced) or (only is not None and event.event not in only):
                 continue
-            _show(session, event)
+            _print_event(session, event)
 
 
-def _say_away(session: Session, problems: dict[str, str]) -> None:
+def _print_problems(session: Session, problems: dict[str, str]) -> None:
     session.screen.error(f"{'; '.join(f'{node} {why}' for node, why in problems.items())}; retrying")
 
 
-def _show(session: Session, event: Event) -> None:
+def _print_event(session: Session, event: Event) -> None:
     screen = session.screen
     if screen.as_json:
         about = {event.kind: event.body} if event.kind else {}
-        said = {"event": event.event, "at": event.at_ms, "reason": event.reason, "node": event.node, **about}
-        said |= {"previous": event.previous} if event.previous is not None else {}
-        screen.json(msgspec.json.encode(said))
+        line = {"event": event.event, "at": event.at_ms, "reason": event.reason, "node": event.node, **about}
+        line |= {"previous": event.previous} if event.previous is not None else {}
+        screen.json(msgspec.json.encode(line))
         return
     if event.event == "synced":
         screen.aside(f"as of {clock(event.at_ms)} at {event.node}; all later events are new")
         return
-    word = screen.coloured(event.event).padded(8)
-    screen.line(screen.dim(clock(event.at_ms)), word, event.id, screen.dim(event.reason), *_fields(screen, event))
+    name = screen.coloured(event.event).padded(8)
+    screen.line(screen.dim(clock(event.at_ms)), name, event.id, screen.dim(event.reason), *_fields(screen, event))
 
 
 def _fields(screen: Any, event: Event) -> list[Styled]:
-    """What else there is to say of a change."""
+    """Return the fields of a changed registration, or the fields of a backend or frontend that differ."""
     if event.kind == "registration" and event.event == "changed":
         about = event.registration
         terms = f"weight={about.weight} ttl={about.ttl_s:g} meta={compact(about.meta)}"
@@ -196,15 +208,15 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
     """
     id_ = registration_id(id)
     path = explain_path(id_)
-    explained, reply = await _about(session, id_, session.client.read(reader(Explanation), "GET", path))
+    explained, reply = await _with_hint(session, id_, session.client.read(reader(Explanation), "GET", path))
     if session.printed_as_json(reply):
         return
     screen = session.screen
-    nodes = sorted(explained.nodes, key=lambda account: account.node)
+    nodes = sorted(explained.nodes, key=lambda diagnosis: diagnosis.node)
     screen.line(explained.id)
     screen.line(styled(explained.why, "green" if explained.listed else "red"))
     screen.say("")
-    screen.table(ACCOUNTS.names, [_account(screen, account) for account in nodes])
+    screen.table(ACCOUNTS.names, [_diagnosis_row(screen, diagnosis) for diagnosis in nodes])
     serves = [f"backend {each.name} ({each.role}){_behind(each)}" for each in explained.backends]
     screen.say("")
     counts = "It counts in" if explained.listed else "If it were listed, it would count in"
@@ -213,31 +225,32 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
     screen.aside(f"asked {reply.node}, which asked all other nodes")
 
 
-async def _about(session: Session, id_: str, doing: Awaitable[_T]) -> _T:
-    """Return what a request about an instance comes to. If there is no such instance, the error names those near."""
+async def _with_hint(session: Session, id_: str, doing: Awaitable[_T]) -> _T:
+    """Return the result of a request about an instance. If the instance is unknown, the error names similar ones."""
     try:
         return await doing
     except NotFound as error:
-        from bender.cli.similar_names import instances_near  # noqa: PLC0415 - seldom needed
+        from bender.cli.did_you_mean import instance_hint  # noqa: PLC0415 - seldom needed
 
-        raise BenderError(f"{error}{await instances_near(session.client, id_)}") from error
+        raise BenderError(f"{error}{await instance_hint(session.client, id_)}") from error
 
 
-def _account(screen: Any, account: Diagnosis) -> list[object]:
-    if not account.answered:
-        return [account.node, screen.coloured("unreachable"), "", "", "", account.problem]
-    claim = account.claim
-    lists = styled("yes", "green") if account.listed else styled("hidden" if account.hidden else "no", "red")
+def _diagnosis_row(screen: Any, diagnosis: Diagnosis) -> list[object]:
+    if not diagnosis.answered:
+        return [diagnosis.node, screen.coloured("unreachable"), "", "", "", diagnosis.problem]
+    claim = diagnosis.claim
+    lists = styled("yes", "green") if diagnosis.listed else styled("hidden" if diagnosis.hidden else "no", "red")
     own = [f"{lasted(claim.renewed_s)} ago", lasted(claim.left_s), lasted(claim.held_s)] if claim else ["", "", ""]
-    seen = [_seen(each) for each in account.sees]
-    return [account.node, lists, *own, "; ".join([*seen, *(f"deregistered at {name}" for name in account.ended)])]
+    others = [_describe_claim(each) for each in diagnosis.sees]
+    others += [f"deregistered at {name}" for name in diagnosis.ended]
+    return [diagnosis.node, lists, *own, "; ".join(others)]
 
 
-def _seen(seen: PeerClaim) -> str:
-    who = f"{seen.node} before its restart" if seen.earlier else seen.node
-    if seen.counts:
-        return f"{who} holds a claim"
-    return f"{who} knows that it has ended" if seen.why == "ended" else f"{who} is silent ({lasted(seen.heard_s)})"
+def _describe_claim(claim: PeerClaim) -> str:
+    node = f"{claim.node} before its restart" if claim.earlier else claim.node
+    if claim.counts:
+        return f"{node} holds a claim"
+    return f"{node} knows that it has ended" if claim.why == "ended" else f"{node} is silent ({lasted(claim.heard_s)})"
 
 
 def _behind(backend: Serves) -> str:
@@ -247,9 +260,9 @@ def _behind(backend: Serves) -> str:
 def _show_events(session: Session, nodes: Sequence[Diagnosis]) -> None:
     screen = session.screen
     rows = [
-        [screen.dim(clock(event.at_ms)), account.node, screen.coloured(event.event), event.reason]
-        for account in nodes
-        for event in account.events
+        [screen.dim(clock(event.at_ms)), diagnosis.node, screen.coloured(event.event), event.reason]
+        for diagnosis in nodes
+        for event in diagnosis.events
     ]
     if rows:
         screen.say("")
@@ -275,12 +288,7 @@ def _show_events(session: Session, nodes: Sequence[Diagnosis]) -> None:
 @click.option("--host", metavar="ADDRESS", help="The address or hostname of the instance.")
 @click.option("--port", metavar="NUMBER", help="The port of the instance.")
 @click.option("--ttl", type=Duration(), metavar="DURATION", help="How long the registration lasts without renewal.")
-@click.option(
-    "--weight",
-    type=click.IntRange(0, 256),
-    metavar="NUMBER",
-    help="The share of the traffic, relative to other instances; 1 by default.",
-)
+@weight_option("The share of the traffic, relative to other instances; 1 by default.")
 @meta_option
 @asking
 async def register(
@@ -295,21 +303,21 @@ async def register(
 
     The registration lasts for its ttl. `bender run` keeps an instance registered for as long as it serves.
     """
-    id_ = _named(id, parts)
+    id_ = _id_from(id, parts)
     wanted = {"ttl": ttl, "weight": weight, "meta": fields(meta, "--meta") or None}
     terms = {key: value for key, value in wanted.items() if value is not None}
     registration, reply = await session.client.read(reader(Registration), "POST", path_of(id_), terms)
     session.report(f"{registration.id} is registered for {registration.ttl_s:g} s.", reply)
 
 
-def _named(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
-    """The id of an instance that is named in one of two ways."""
-    said = [part for part, word in parts.items() if word is not None]
-    if words and said:
-        raise click.UsageError(f"--{said[0]} is already a part of {ID}: give one or the other")
-    if not words and len(said) < len(parts):
-        missing = ", ".join(f"--{part}" for part in parts if part not in said)
-        raise click.UsageError(f"{missing} missing" if said else f"give {ID}, or {missing}")
+def _id_from(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
+    """Return the id of an instance that is given as an argument or by options."""
+    given = [part for part, value in parts.items() if value is not None]
+    if words and given:
+        raise click.UsageError(f"--{given[0]} is already a part of {ID}: give one or the other")
+    if not words and len(given) < len(parts):
+        missing = ", ".join(f"--{part}" for part in parts if part not in given)
+        raise click.UsageError(f"{missing} missing" if given else f"give {ID}, or {missing}")
     return registration_id(words or tuple(str(parts[part.lower()]) for part in PARTS))
 
 
@@ -341,12 +349,12 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None, 
     if last is not None:
         raise BenderError(f"{last}. Nothing was changed; {FORCE_HERE}")
     if wait is None:
-        _, reply = await _about(session, id_, client.read(read_nothing, "DELETE", path_of(id_)))
+        _, reply = await _with_hint(session, id_, client.read(read_nothing, "DELETE", path_of(id_)))
         at = ""
     else:
         path = f"{path_of(id_)}?wait={wait:.3f}"
         removing = client.read(reader(Applied), "DELETE", path, waiting_s=wait)
-        applied, reply = await _about(session, id_, removing)
+        applied, reply = await _with_hint(session, id_, removing)
         at = _applied(applied)
     session.report(f"{id_} is deregistered{at}.", reply)
 
@@ -360,9 +368,7 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None, 
     """,
 )
 @id_argument
-@click.option(
-    "--for", "for_s", type=Duration("1s", "30d"), metavar="DURATION", help="How long the state lasts; a day by default."
-)
+@for_option("How long the state lasts; a day by default.")
 @click.option("--maint", is_flag=True, help="Set maintenance: stop the requests of existing sessions, too.")
 @force_option
 @asking
@@ -389,13 +395,7 @@ async def drain(
     """,
 )
 @id_argument
-@click.option(
-    "--for",
-    "for_s",
-    type=Duration("1s", "30d"),
-    metavar="DURATION",
-    help="Treat the instance as up for this time, whatever its health.",
-)
+@for_option("Treat the instance as up for this time, whatever its health.")
 @asking
 async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None:  # noqa: A002
     """Remove the state that `bender drain` set on an instance."""
@@ -415,10 +415,10 @@ async def _last(session: Session, id_: str) -> str | None:
 
 
 async def _set_state(session: Session, id_: str, state: str, for_s: float | None, *, force: bool = False) -> None:
-    said = {"state": state} if for_s is None else {"state": state, "for": for_s}
+    body = {"state": state} if for_s is None else {"state": state, "for": for_s}
     path = forced(f"{path_of(id_)}/state", force=force)
-    word, reply = await _about(session, id_, session.client.read(reader(Word), "PUT", path, said))
-    session.report(f"{id_} is set to {state} for {lasted(word.lasts_s)}.", reply)
+    override, reply = await _with_hint(session, id_, session.client.read(reader(Word), "PUT", path, body))
+    session.report(f"{id_} is set to {state} for {lasted(override.lasts_s)}.", reply)
     await _warn_of_unable_drivers(session)
 
 

@@ -1,4 +1,4 @@
-"""`bender run`: a command that is registered for as long as it serves."""
+"""`bender run`: run a command that is registered for as long as it serves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zope.interface import implementer
 from bender.cli import completion_values
 from bender.cli.click_base import BenderCommand as Documented
 from bender.cli.output import json_for
-from bender.cli.params import Duration, fields, meta_option
+from bender.cli.params import Duration, fields, meta_option, weight_option
 from bender.cli.session import TOKEN, Session, following
 from bender.client import BenderError, Client
 from bender.core.invalid import Invalid
@@ -30,23 +30,23 @@ from bender.net.escaping import escaped, escaped_lines
 from bender.net.reactor import Reactor
 from bender.run import CannotStart, CommandSupervisor, ProcessGroup, RunPlan, on_child_ended
 
-#: What is passed on, or ends the command. One that was ignored when this process began stays so.
+#: Signals that are passed on, or end the command. A signal that was ignored when this process began stays ignored.
 SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGTSTP")
 
-#: What nodes may take to say which ttl they accept; without an answer the default bounds hold.
+#: Time limit for a node to report its interval, which bounds the ttl; without an answer the default bounds hold.
 INTERVAL_S_MAX = 2.0
 
 up_to_an_hour = Duration("0s", "1h")
 
 
 class Typed(float):
-    """Seconds, with the text that was typed for them."""
+    """A number of seconds, with the text that was typed."""
 
     text = ""
 
 
 class TypedDuration(Duration):
-    """A duration whose bounds only nodes know: an error shows what was typed, and not the seconds of it."""
+    """A duration whose bounds only nodes know. It keeps the text that was typed, for errors."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = Typed(super().convert(value, param, ctx))
@@ -78,12 +78,7 @@ class TypedDuration(Duration):
     metavar="DURATION",
     help="How long the instance stays registered if this process is killed.",
 )
-@click.option(
-    "--weight",
-    type=click.IntRange(0, 256),
-    metavar="NUMBER",
-    help="The share of the traffic, relative to other instances.",
-)
+@weight_option("The share of the traffic, relative to other instances.")
 @meta_option
 @click.option("--check", "check_path", metavar="PATH", help="A health page, which must answer with status 200 to 399.")
 @click.option("--check-every", type=Duration("100ms", "1h"), default="2s", show_default=True, metavar="DURATION",
@@ -105,7 +100,7 @@ class TypedDuration(Duration):
 @click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…",
                 help="The command that serves, and its arguments.")  # fmt: skip
 @following
-async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
+async def run(session: Session, arguments: Sequence[str], **options: Any) -> int:
     """Run COMMAND, and keep its instance registered while it serves.
 
     The instance is registered as soon as its port answers, or the page that --check names. On SIGTERM, SIGINT or
@@ -118,11 +113,11 @@ async def run(session: Session, arguments: Sequence[str], **said: Any) -> int:
     COMMAND. With --json each line on stderr is an object with "at" (milliseconds since 1970) and "message"; stdout is
     that of COMMAND.
     """
-    plan = _plan(said)
-    await _require_valid(plan, session.client, said["ttl"])
+    plan = _plan(options)
+    await _require_valid(plan, session.client, options["ttl"])
     session.screen.end()
     globalLogBeginner.beginLoggingTo(
-        [_Told(as_json=session.screen.as_json)], redirectStandardIO=False, discardBuffer=True
+        [_StderrLog(as_json=session.screen.as_json)], redirectStandardIO=False, discardBuffer=True
     )
     try:
         runner = CommandSupervisor(session.reactor, session.client, plan, partial(_start, session.reactor, arguments))
@@ -150,24 +145,24 @@ def _start(reactor: Reactor, arguments: Sequence[str], on_end: Callable[[int], N
     return command
 
 
-def _plan(said: dict[str, Any]) -> RunPlan:
+def _plan(options: dict[str, Any]) -> RunPlan:
     return RunPlan(
-        app=said["app"],
-        version=said["version"],
-        port=said["port"],
-        host=said["host"],
-        ttl_s=None if said["ttl"] is None else float(said["ttl"]),
-        weight=said["weight"],
-        meta=fields(said["meta"], "--meta") or None,
-        check_path=said["check_path"],
-        check_apart_s=said["check_every"],
-        check_s_max=said["check_timeout"],
-        rise=said["rise"],
-        fall=said["fall"],
-        wait_s=said["wait"],
-        drain_s=said["drain"],
-        kill_s=said["kill_after"],
-        any_process=said["any_process"],
+        app=options["app"],
+        version=options["version"],
+        port=options["port"],
+        host=options["host"],
+        ttl_s=None if options["ttl"] is None else float(options["ttl"]),
+        weight=options["weight"],
+        meta=fields(options["meta"], "--meta") or None,
+        check_path=options["check_path"],
+        check_apart_s=options["check_every"],
+        check_s_max=options["check_timeout"],
+        rise=options["rise"],
+        fall=options["fall"],
+        wait_s=options["wait"],
+        drain_s=options["drain"],
+        kill_s=options["kill_after"],
+        any_process=options["any_process"],
     )
 
 
@@ -197,8 +192,8 @@ async def _require_valid(plan: RunPlan, client: Client, ttl: Typed | None) -> No
 
 
 @implementer(ILogObserver)
-class _Told:
-    """Says on stderr what happens to the instance, a line each; the command's own output is not touched."""
+class _StderrLog:
+    """Prints the log of bender on stderr, a line for each event; the command's own output is not touched."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -212,7 +207,7 @@ class _Told:
             text += "\n" + escaped_lines(event["log_failure"].getTraceback())
         line = f"bender run: {text}"
         if self._as_json:
-            said = {"at": int(event["log_time"] * 1000), "message": text}
-            line = json_for(sys.stderr, msgspec.json.encode(said).decode())
-        with suppress(OSError, ValueError):  # whoever read it may be gone, and the command goes on
+            document = {"at": int(event["log_time"] * 1000), "message": text}
+            line = json_for(sys.stderr, msgspec.json.encode(document).decode())
+        with suppress(OSError, ValueError):  # the reader may be gone, and the command continues
             print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -42,10 +42,10 @@ def nearest_names(name: str, known: Iterable[str], names_max: int) -> list[str]:
     return [folded[each] for each in get_close_matches(name.casefold(), folded, n=names_max, cutoff=ALIKE_MIN)]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ", did you mean …?" with the known name that comes nearest; an empty text where none does."""
-    nearest = nearest_name(name, known)
-    return f", did you mean {nearest}?" if nearest else ""
+def did_you_mean(name: str, known: Iterable[str], names_max: int = 1) -> str:
+    """Return ", did you mean …?" with the known names that come nearest; an empty text where none does."""
+    nearest = nearest_names(name, known, names_max)
+    return f", did you mean {' or '.join(nearest)}?" if nearest else ""
 
 
 def unknown_field(of: str, name: str, known: Iterable[str]) -> str:

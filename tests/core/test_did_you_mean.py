@@ -27,6 +27,7 @@ class Nearest(SynchronousTestCase):
         """The nearest is named alone, however it is spelled; where none is near nothing is."""
         self.assertEqual(did_you_mean("Verison", ["app", "version", "versions"]), ", did you mean version?")
         self.assertEqual(did_you_mean("port", ["app", "version"]), "")
+        self.assertEqual(did_you_mean("1.3.0", ["1.2.0", "1.3.1", "9"], 3), ", did you mean 1.3.1 or 1.2.0?")
 
     def test_a_long_name(self) -> None:
         """It is not compared with any."""

@@ -41,7 +41,7 @@ async def test_an_instance_is_registered_listed_and_deregistered(cluster: Cluste
     assert len(shell.table("ls", "web", "1.3.0", there)) == 1
     assert shell.table("ls", "--meta=zone=a", "--meta=n=1", there)[0][-1] == '{"n":1,"zone":"a"}'
     end = shell.bender("ls", "wbe", there)
-    assert (end.returncode, end.stdout, end.stderr) == (1, "", "bender: there is no app wbe; the nearest is web.\n")
+    assert (end.returncode, end.stdout, end.stderr) == (1, "", "bender: there is no app wbe, did you mean web?\n")
     end = shell.bender("ls", "web", "9", there)
     versions = "bender: there is no version 9 of web; known names: 1.2.0, 1.3.0.\n"
     assert (end.returncode, end.stdout, end.stderr) == (1, "", versions)

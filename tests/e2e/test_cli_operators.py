@@ -86,10 +86,10 @@ async def test_drain_and_up(cluster: Cluster, shell: Shell) -> None:
     end = shell.bender("up", id_, at(node))
     assert (end.returncode, end.stderr) == (1, f"bender: no operator has set a state for {id_}.\n")
     end = shell.bender("drain", "web/9/10.0.0.5/8080", at(node))
-    near = "; the nearest is web/1.2.0/10.0.0.5/8080"
-    assert (end.returncode, end.stderr) == (1, f"bender: there is no registration/web/9/10.0.0.5/8080{near}.\n")
+    near = ", did you mean web/1.2.0/10.0.0.5/8080?"
+    assert (end.returncode, end.stderr) == (1, f"bender: there is no registration/web/9/10.0.0.5/8080{near}\n")
     end = shell.bender("drain", "wbe/1.2.0/10.0.0.5/8080", at(node))
-    assert end.stderr.endswith("; no instance of wbe is registered; the nearest is web.\n")
+    assert end.stderr.endswith("; no instance of wbe is registered, did you mean web?\n")
 
 
 @ensureDeferred

@@ -1,10 +1,10 @@
-"""What a name that nobody knows may have been meant to be."""
+"""Hints in errors about unknown names."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.similar_names import LISTED_MAX, nearest, versions_by_app
+from bender.cli.did_you_mean import LISTED_MAX, name_hint, versions_by_app
 from bender.client import Backend, Registration
 
 
@@ -18,9 +18,9 @@ class Names(SynchronousTestCase):
 
     def test_near_ones_are_named(self) -> None:
         """Otherwise all that there are, up to a number."""
-        self.assertEqual(nearest("wbe", ["web", "api"]), "; the nearest is web")
-        self.assertEqual(nearest("1.3.0", ["1.2.0", "1.3.1", "9"]), "; the nearest are 1.3.1, 1.2.0")
-        self.assertEqual(nearest("zz", ["web", "api"]), "; known names: api, web")
-        self.assertEqual(nearest("zz", []), "; nothing is registered")
+        self.assertEqual(name_hint("wbe", ["web", "api"]), ", did you mean web?")
+        self.assertEqual(name_hint("1.3.0", ["1.2.0", "1.3.1", "9"]), ", did you mean 1.3.1 or 1.2.0?")
+        self.assertEqual(name_hint("zz", ["web", "api"]), "; known names: api, web")
+        self.assertEqual(name_hint("zz", []), "; nothing is registered")
         many = [f"app{number:02}" for number in range(LISTED_MAX + 2)]
-        self.assertTrue(nearest("zz", many).endswith("app09, and 2 more"))
+        self.assertTrue(name_hint("zz", many).endswith("app09, and 2 more"))
