@@ -1,4 +1,4 @@
-"""`bender deploy`: a version comes to serve a backend, and it is looked at while it does."""
+"""`bender deploy`: switch a backend to a version, and watch the version meanwhile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bender.client.objects import describe_serving
 from bender.core.members import canary_of
 from bender.deploy import REQUESTS_MIN, Deploy, DeployPlan, DeployProgress, Observation, Step
 from bender.deploy.analysis import RequestCount, members
-from bender.deploy.plan import Settings, told
+from bender.deploy.plan import Settings, percentage
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -64,20 +64,20 @@ async def deploy(
     The deploy does not begin if the version has too few members, or if another operator, by the names in the history
     (see --as), set a canary in the last ten minutes. While it watches a share, it rolls back as soon as fewer members
     of the version take traffic than at the beginning, most of them cannot be reached, or too many requests fail, as far
-    as load balancers report that. If somebody else changes the backend, the deploy stops.
+    as load balancers report that. If another client changes the backend, the deploy stops.
 
     Ctrl-C leaves the backend as it is; the same command continues with the next larger step.
     """
     plan = DeployPlan(name, version, steps, every, watch, more["min_members"], more["errors_max"], more["force"],
                 (session.safety.author or "").strip(" "))  # fmt: skip
     screen = session.screen
-    progress = _Lines(screen) if screen.as_json else _Words(screen, plan)
-    doing = Deploy(session.reactor, session.client, plan, progress, session.client.consumers, wall_ms)
+    progress = _JsonProgress(screen) if screen.as_json else _TextProgress(screen, plan)
+    running = Deploy(session.reactor, session.client, plan, progress, session.client.consumers, wall_ms)
     try:
-        outcome = await (doing.rehearse() if more["dry_run"] else doing.run())
+        outcome = await (running.rehearse() if more["dry_run"] else running.run())
     except CancelledError:
         progress.stop()
-        screen.error(f"stopped: {doing.whereabouts()}")
+        screen.error(f"stopped: {running.whereabouts()}")
         raise
     finally:
         progress.stop()
@@ -92,8 +92,8 @@ async def deploy(
     return 0
 
 
-class _Words(DeployProgress):
-    """What happens, a line each, and below them on a terminal a bar for the time that a step is still watched."""
+class _TextProgress(DeployProgress):
+    """Prints progress as lines, and on a terminal a bar below them with the time that is left of a step."""
 
     def __init__(self, screen: Output, plan: DeployPlan) -> None:
         self._screen = screen
@@ -111,24 +111,24 @@ class _Words(DeployProgress):
         )
 
     def plans(self, step: Step, number: int, of: int) -> None:
-        gets = "serve alone" if step.switches else f"get {told(step.percent)} of the traffic"
+        gets = "serve alone" if step.switches else f"get {percentage(step.percent)} of the traffic"
         watched = f"and be watched for {step.watched_s:g} s"
         self._screen.say(f"{number} of {of}: {self._version} would {gets}, {watched}.")
 
     def takes(self, step: Step, number: int, of: int) -> None:
         self._step = f"{number} of {of}"
-        gets = "serves alone" if step.switches else f"gets {told(step.percent)} of the traffic"
+        gets = "serves alone" if step.switches else f"gets {percentage(step.percent)} of the traffic"
         self._screen.say(f"{self._step}: {self._version} {gets}, and is watched for {step.watched_s:g} s.")
 
     def sees(self, step: Step, look: Observation, left_s: float) -> None:
-        said = f"{left_s:3.0f} s left, {self._seen(look)}"
+        note = f"{left_s:3.0f} s left, {self._figures(look)}"
         if self._bar is None:
             self._bar = self._screen.bar()
             if self._bar is None:
                 return
             self._bar.start()
-            self._task = self._bar.add_task(told(step.percent), total=step.watched_s, said=said)
-        self._bar.update(self._task, completed=step.watched_s - left_s, said=said)
+            self._task = self._bar.add_task(percentage(step.percent), total=step.watched_s, note=note)
+        self._bar.update(self._task, completed=step.watched_s - left_s, note=note)
         self._bar.refresh()
 
     def keeps(self, step: Step, look: Observation) -> None:
@@ -137,55 +137,55 @@ class _Words(DeployProgress):
             self._screen.say(f"{self._step}: {self._version} still has no members after {step.watched_s:g} s.")
             return
         verdict = "good" if look.telling or not look.reported else "no problem, with few requests,"
-        self._screen.say(f"{self._step}: {verdict} after {step.watched_s:g} s, {self._seen(look)}.")
+        self._screen.say(f"{self._step}: {verdict} after {step.watched_s:g} s, {self._figures(look)}.")
 
     def notes(self, text: str) -> None:
         self._screen.line(self._screen.dim(text))
 
     def stop(self) -> None:
-        """Nothing is drawn any more."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
         self._bar = None
 
-    def _seen(self, look: Observation) -> str:
+    def _figures(self, look: Observation) -> str:
         down = f", {look.down} unreachable" if look.down else ""
         errors = f", {_failing(look.errors)} ({self._serving}: {_failing(look.usual)})" if look.reported else ""
         return f"{members(look.members)}{down}{errors}"
 
 
-class _Lines(DeployProgress):
-    """What happens as JSON, an object each on a line."""
+class _JsonProgress(DeployProgress):
+    """Prints progress as JSON, one object on a line."""
 
     def __init__(self, screen: Output) -> None:
         self._screen = screen
 
     def begins(self, found: Settings, look: Observation) -> None:
         beside = {} if canary_of(found) is None else {"canary": found["canary"]}
-        self._tell("begins", backend=found["id"], serving=found["version"], **beside, **_shown(look))
+        self._print("begins", backend=found["id"], serving=found["version"], **beside, **_figures_of(look))
 
     def plans(self, step: Step, number: int, of: int) -> None:
-        self._tell_step("would", step, number, of)
+        self._print_step("would", step, number, of)
 
     def takes(self, step: Step, number: int, of: int) -> None:
-        self._tell_step("step", step, number, of)
+        self._print_step("step", step, number, of)
 
     def sees(self, step: Step, look: Observation, left_s: float) -> None:
-        """Only what comes of it is told."""
+        """Print nothing: only the outcome of a step is printed."""
 
     def keeps(self, step: Step, look: Observation) -> None:
-        self._tell("well", version=step.version, percent=step.percent, **_shown(look))
+        self._print("well", version=step.version, percent=step.percent, **_figures_of(look))
 
     def notes(self, text: str) -> None:
-        self._tell("note", message=without_point(text))
+        self._print("note", message=without_point(text))
 
     def stop(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing: there is no bar."""
 
-    def _tell_step(self, what: str, step: Step, number: int, of: int) -> None:
-        self._tell(what, step=number, steps=of, version=step.version, percent=step.percent, seconds=step.watched_s)
+    def _print_step(self, what: str, step: Step, number: int, of: int) -> None:
+        self._print(what, step=number, steps=of, version=step.version, percent=step.percent, seconds=step.watched_s)
 
-    def _tell(self, what: str, **more: Any) -> None:
+    def _print(self, what: str, **more: Any) -> None:
         self._screen.json(msgspec.json.encode({"progress": what, "at": wall_ms(), **more}))
 
 
@@ -193,6 +193,6 @@ def _failing(count: RequestCount) -> str:
     return f"{count.percent:.1f} % of {count.requests} failed" if count.requests else "no requests"
 
 
-def _shown(look: Observation) -> dict[str, Any]:
-    shown: dict[str, Any] = {"members": look.members, "down": look.down}
-    return {**shown, "errors": look.errors, "usual": look.usual} if look.reported else shown
+def _figures_of(look: Observation) -> dict[str, Any]:
+    figures: dict[str, Any] = {"members": look.members, "down": look.down}
+    return {**figures, "errors": look.errors, "usual": look.usual} if look.reported else figures

@@ -1,6 +1,6 @@
-"""What is drawn on a terminal by rich: tables that are folded, bars, and a sign that a command waits.
+"""Draw on a terminal with rich: folded tables, progress bars, and a sign that a command waits.
 
-It is imported when something of that is to be drawn, because rich takes longer to import than most commands to run.
+This module is imported on demand, because importing rich takes longer than most commands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bender.cli.styled_text import styled
 #: Wider than any table is without a limit.
 UNLIMITED_WIDTH = 10_000
 
-#: Where the last column of a table would be narrower, lines go beyond the terminal's edge instead.
+#: If the last column of a table would be narrower, lines exceed the width of the terminal instead.
 FOLDED_MIN = 20
 
 
@@ -37,7 +37,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def _fit(console: Console, table: Table, last: str) -> None:
-    """On a narrow terminal the last column is folded, if there is room; what is wider than that is not cut."""
+    """Fold the last column on a narrow terminal, if there is room; wider columns are not cut."""
     unlimited = console.options.update(width=UNLIMITED_WIDTH)
     folded = table.columns[-1]
     folded.no_wrap = False
@@ -53,22 +53,22 @@ def _fit(console: Console, table: Table, last: str) -> None:
 
 
 def waiting_sign(text: str) -> Status:
-    """Return a sign on stderr that something goes on; it is shown from its `start` to its `stop`."""
+    """Return a sign on stderr that the command waits, shown from its `start` to its `stop`."""
     return Console(stderr=True, highlight=False, soft_wrap=True).status(text)
 
 
 def progress_bar() -> Progress:
-    """Return a bar on stdout that is drawn anew in its place; it goes when it is stopped."""
+    """Return a bar on stdout that is redrawn in place, and removed when it is stopped."""
     fields = (
-        _Said("bold", lambda task: task.description),
+        _TextColumn("bold", lambda task: task.description),
         BarColumn(24),
-        _Said("", lambda task: task.fields["said"]),
+        _TextColumn("", lambda task: task.fields["note"]),
     )
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     return Progress(*fields, console=console, transient=True, auto_refresh=False)
 
 
-class _Said(ProgressColumn):
+class _TextColumn(ProgressColumn):
     """A column of a bar with text in it."""
 
     def __init__(self, style: str, text_of: Callable[[Task], str]) -> None:
@@ -81,6 +81,6 @@ class _Said(ProgressColumn):
 
 
 def _text(text: object) -> Text:
-    """Return styled text as rich has it."""
+    """Return styled text as a text of rich."""
     parts = styled(text).parts
     return Text.assemble(*parts)

@@ -1,8 +1,8 @@
 """Change one backend, only if it still is as it was last seen.
 
 A change is made once, whichever node makes it: if an answer is lost, the next node refuses the repetition. A change
-never undoes somebody else's: a backend that differs from the last change here raises `ChangedMeanwhile`, and is not
-changed again.
+never undoes that of another client: a backend that differs from the last change here raises `ChangedMeanwhile`, and is
+not changed again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bender.deploy.plan import Settings, are_same
 UNANSWERED_S_MAX = 30.0
 TRIED_AGAIN_S = 1.0
 
-#: A node that answers in place of another may not have heard of the last change yet; it has within a round or two.
+#: A node that answers in place of another may not have received the last change yet; it gets it within two rounds.
 SPREAD_S_MAX = 5.0
 LOOKED_AGAIN_S = 0.25
 
@@ -30,9 +30,9 @@ _T = TypeVar("_T")
 
 
 class ChangedMeanwhile(Exception):
-    """Somebody else has changed the backend. The message is a sentence without its full stop.
+    """Another client has changed the backend. The message is a sentence without its full stop.
 
-    The backend is as it was `seen`, None where it was removed.
+    `seen` are the settings of the backend, None if it was removed.
     """
 
     def __init__(self, message: str, seen: Settings | None) -> None:
@@ -41,7 +41,7 @@ class ChangedMeanwhile(Exception):
 
 
 class Hold:
-    """A backend that is changed here, and watched for changes by others.
+    """A backend that is changed here, and watched for changes by other clients.
 
     If no node answers, requests are repeated for `UNANSWERED_S_MAX`, after one call of `on_silence` with the reason,
     and then `Unavailable` is raised.
@@ -87,7 +87,7 @@ class Hold:
     ) -> None:
         """Change these fields, and return when a node shows them.
 
-        Raises `Refused` where the condition is not met or, unless it is forced, traffic would be taken away.
+        Raises `Refused` if the condition is not met or, unless it is forced, traffic would be taken away.
         """
         wanted = {**self.settings, **change}
         self.under_way = True  # and stays so if that ends without an answer
@@ -104,16 +104,16 @@ class Hold:
     async def patiently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
         """Ask until a node answers, for `UNANSWERED_S_MAX` at most."""
         ends_at = self._now + UNANSWERED_S_MAX
-        said = False
+        has_reported = False
         while True:
             try:
                 return await ask()
             except Unavailable as error:
                 if self._now >= ends_at:
                     raise
-                if not said:
+                if not has_reported:
                     self._on_silence(str(error))
-                said = True
+                has_reported = True
             await self.pause(TRIED_AGAIN_S)
 
     async def pause(self, seconds: float) -> None:
@@ -131,7 +131,7 @@ class Hold:
             else:
                 return reply.node
             seen, reply = await self.patiently(self._seen)
-            if are_same(seen.settings, wanted):  # the answer was lost, or somebody wants the same
+            if are_same(seen.settings, wanted):  # the answer was lost, or another client has made the same change
                 return reply.node
             if not are_same(seen.settings, self.settings) or self._now >= ends_at:
                 raise self._changed(seen, reply)
@@ -146,14 +146,14 @@ class Hold:
         try:
             return await self._get()
         except NotFound:
-            raise ChangedMeanwhile(f"{self.id} was removed by somebody else", None) from None
+            raise ChangedMeanwhile(f"{self.id} was removed by another client", None) from None
 
     async def _get(self) -> tuple[Backend, Reply]:
         return await self._client.read(BACKEND_KIND.read, "GET", path_of(self.id))
 
     def _changed(self, seen: Backend, reply: Reply) -> ChangedMeanwhile:
         self.reply = reply
-        return ChangedMeanwhile(f"{self.id} was changed by somebody else", seen.settings)
+        return ChangedMeanwhile(f"{self.id} was changed by another client", seen.settings)
 
     @property
     def _now(self) -> float:

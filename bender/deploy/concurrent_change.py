@@ -1,7 +1,7 @@
-"""Whether another operator is at work on a backend: its last change, if that was made by somebody else a moment ago.
+"""Find the last change of a backend, if another operator made it a moment ago and may still be deploying.
 
-Names are what clients say of themselves, so this is a question to people and not a lock. A change without a name, as by
-curl, says nothing of who made it. A change that leaves no canary is that of a deploy which is over.
+Clients choose their names, so this is a question to people and not a lock. A change by a client without a name, such as
+curl, does not count. A change that leaves no canary belongs to a deploy that is over.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bender.core.authors import name_in
 from bender.core.change_description import differences
 from bender.core.members import canary_of
 
-#: How long after a change of another operator a deploy asks: steps are watched for a minute each if not said otherwise.
+#: How long after a change of another operator a deploy asks: by default, a deploy watches each step for a minute.
 RECENT_S = 600.0
 
 

@@ -1,7 +1,7 @@
 """Run a deploy: step after step, with observations between, and a rollback if the version performs worse.
 
 However it ends, the backend is left in a state that is known and reported: with the new version, as it was found, or as
-somebody else has set it.
+another client has set it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bender.deploy.analysis import Observation, Rates, counts, members, worse
 from bender.deploy.backend_update import ChangedMeanwhile, Hold
 from bender.deploy.concurrent_change import recent_change
 from bender.deploy.interruption import command, interruption
-from bender.deploy.plan import DeployPlan, Settings, Step, are_same, told, way_back
+from bender.deploy.plan import DeployPlan, Settings, Step, are_same, percentage, way_back
 
 #: Time between two observations; load balancers report every other second.
 LOOK_S = 1.0
@@ -74,8 +74,8 @@ class DeployOutcome:
 
 
 @frozen
-class _Begun:
-    """The steps that are to be done, and how many members the version needs."""
+class _Prepared:
+    """The steps to do, and how many members the version needs."""
 
     ahead: Sequence[Step]
     members_wanted: int
@@ -88,7 +88,7 @@ class _Worse(Exception):
 class Deploy:
     """One deploy. `reports` returns the consumers, with their reports about the traffic.
 
-    `wall_ms` is the wall clock, by which it is judged how long ago somebody else has changed the backend.
+    `wall_ms` is the wall clock, which shows how long ago another operator has changed the backend.
     """
 
     def __init__(
@@ -115,42 +115,42 @@ class Deploy:
 
     async def run(self) -> DeployOutcome:
         """Run the deploy. Raises `BenderError` if it could not begin."""
-        begun = await self._begun()
-        if isinstance(begun, DeployOutcome):
-            return begun
+        prepared = await self._prepare()
+        if isinstance(prepared, DeployOutcome):
+            return prepared
         try:
-            return await self._all_of(begun.ahead, begun.members_wanted)
+            return await self._do_steps(prepared.ahead, prepared.members_wanted)
         except (BenderError, ChangedMeanwhile) as error:
             return self._failed(await self._left(error))
 
     async def rehearse(self) -> DeployOutcome:
         """Report what would be done, and change nothing. It is done if the deploy could begin. Raises as `run` does."""
-        begun = await self._begun()
-        if isinstance(begun, DeployOutcome):
-            return begun
+        prepared = await self._prepare()
+        if isinstance(prepared, DeployOutcome):
+            return prepared
         if not self._look.members:
             self._progress.notes(f"{self._new} has no members: its requests would be answered 503.")
-        for number, step in enumerate(begun.ahead, start=1):
-            self._progress.plans(step, number, len(begun.ahead))
+        for number, step in enumerate(prepared.ahead, start=1):
+            self._progress.plans(step, number, len(prepared.ahead))
         settings = self._hold.settings
-        for step in begun.ahead:
+        for step in prepared.ahead:
             settings = {**settings, **step.change(settings)}
         serves = self._serving(settings)
         return DeployOutcome(True, f"Nothing was changed: {self._hold.id} would serve {serves}", self._hold.reply.body)
 
-    async def _begun(self) -> _Begun | DeployOutcome:
-        """See whether it can be done, and report what is found; an outcome where there is nothing to do."""
+    async def _prepare(self) -> _Prepared | DeployOutcome:
+        """Check whether the deploy can begin, and report what is found; return an outcome if nothing is to be done."""
         await self._hold.find()
         found = self._hold.found
         ahead = self._plan.ahead(found)
         if not ahead:
-            return await self._there_already()
+            return await self._nothing_to_do()
         other = None if self._plan.force else await self._other_operator()
         if other is not None:
             may = "another operator may be deploying"
             return self._failed(f"{other}: {may}; nothing was changed, add --force to begin anyway")
         await self._client.learn()  # a deploy takes long, and nodes come and go
-        self._look = await self._looked()
+        self._look = await self._observe()
         wanted = self._plan.members_wanted
         if self._look.members < wanted:
             return self._failed(f"{self._lacks(wanted)}: nothing was changed{await self._versions_with_members()}")
@@ -160,7 +160,7 @@ class Deploy:
         if not self._look.reported:
             self._progress.notes("No load balancer reports failed requests: the deploy watches the members alone.")
         self._note_disconnected()
-        return _Begun(ahead, wanted)
+        return _Prepared(ahead, wanted)
 
     def whereabouts(self) -> str:
         """Return how the backend is left if the deploy stops now, and what to do about it, in a sentence."""
@@ -175,7 +175,7 @@ class Deploy:
 
     # The steps.
 
-    async def _all_of(self, ahead: Sequence[Step], wanted: int) -> DeployOutcome:
+    async def _do_steps(self, ahead: Sequence[Step], wanted: int) -> DeployOutcome:
         try:
             for number, step in enumerate(ahead, start=1):
                 await self._take(step, wanted)
@@ -183,7 +183,7 @@ class Deploy:
                 await self._watch(step)
                 self._progress.keeps(step, self._look)
         except _Worse as why:
-            return await self._gone_back(str(why))
+            return await self._roll_back(str(why))
         self._note_disconnected()
         serves = f"{self._hold.id} serves {self._serving()}"
         lacking = [lack.text for lack in await self._lacking(LAST_LOOK_S) if not lack.has]
@@ -201,7 +201,7 @@ class Deploy:
         condition = {"min_members": wanted} if step.switches and wanted else {}
         try:
             change = step.change(self._hold.settings)
-            await self._hold.change(change, condition, force=self._plan.takes_nobody)
+            await self._hold.change(change, condition, force=self._plan.allows_no_members)
         except Refused as refusal:
             if refusal.code != "CONFLICT":
                 raise
@@ -231,12 +231,12 @@ class Deploy:
             self._progress.sees(step, self._look, left_s)
             await self._hold.pause(min(LOOK_S, left_s))
             if await self._hold.is_as_set():
-                self._look = await self._hold.patiently(self._looked)
+                self._look = await self._hold.patiently(self._observe)
                 why = worse(self._look, members_min=self._members_min, errors_max=self._plan.errors_max)
                 if why is not None:
                     raise _Worse(why)
 
-    async def _gone_back(self, why: str) -> DeployOutcome:
+    async def _roll_back(self, why: str) -> DeployOutcome:
         back = self._way_back()
         if not back:
             return self._failed(f"{self._new} {why}: nothing was changed")
@@ -259,7 +259,7 @@ class Deploy:
     # Observations.
 
     async def _other_operator(self) -> str | None:
-        """Return what another operator has just changed; None if nobody did, or no node knows."""
+        """Return what another operator has just changed; None if there is no such change, or no node answers."""
         try:
             history = await self._client.backend_history(self._plan.name)
         except BenderError:
@@ -279,7 +279,7 @@ class Deploy:
         anyway = "" if self._plan.members_min is not None else ": start them first, or add --force"
         return f"; no other version has members{anyway}"
 
-    async def _looked(self) -> Observation:
+    async def _observe(self) -> Observation:
         name, version, serving = self._plan.name, self._plan.version, self._hold.found["version"]
         found = await self._taking_traffic(version)
         reports = await self._reported()
@@ -306,12 +306,12 @@ class Deploy:
         called = labels([(each.name, each.instance) for each in consumers])
         here = {label for label, each in zip(called, consumers, strict=True) if each.connected}
         self._gone = sorted({*called} - here)
-        # One that follows another node than before may be known to both, and has said more to the one it follows now.
+        # Two nodes may list a consumer that has changed its node; the latest report is at the node that it follows now.
         latest = sorted((each for each in consumers if each.connected), key=lambda each: each.at_ms)
         reports = {f"{each.name}/{each.instance}": report_of(each.report) for each in latest}
         return {name: report for name, report in reports.items() if report is not None and report.is_counting}
 
-    # Sentences.
+    # Text.
 
     @property
     def _new(self) -> str:
@@ -321,7 +321,7 @@ class Deploy:
         """Return what serves now, or by other settings, with the share of the canary."""
         return describe_serving(self._hold.settings if settings is None else settings)
 
-    async def _there_already(self) -> DeployOutcome:
+    async def _nothing_to_do(self) -> DeployOutcome:
         """Return the outcome if there is nothing to do: it is done unless members are missing."""
         if self._hold.found["version"] == self._plan.version:
             text = f"{self._hold.id} serves {self._new} already"
@@ -340,7 +340,7 @@ class Deploy:
         """Note a canary of another version, which the deploy ends."""
         canary = canary_of(self._hold.found)
         if canary is not None and canary.version != self._plan.version:
-            gets = f"which gets {told(float(canary.percent))} of the traffic"
+            gets = f"which gets {percentage(float(canary.percent))} of the traffic"
             self._progress.notes(f"The canary {canary.version}, {gets}, ends with the first step.")
 
     async def _left(self, error: BenderError | ChangedMeanwhile) -> str:

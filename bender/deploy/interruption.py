@@ -1,7 +1,7 @@
-"""Describe the change that somebody else made in the middle of a deploy.
+"""Describe a change by another client in the middle of a deploy.
 
-The operator who reads it did not make that change. So it names who made it, what serves now, and the command that leads
-back to where the deploy began.
+The operator who reads it did not make that change. So the text names its author, what serves now, and the command that
+restores what served when the deploy began.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bender.core.change_description import differences
 from bender.deploy.backend_update import ChangedMeanwhile
 from bender.deploy.plan import Settings, are_same
 
-#: Fields that say which version serves; others that somebody has changed are left to them.
+#: Fields that decide which version serves; changes of other fields stay.
 _VERSION_FIELDS = ("app", "version", "canary")
 
 #: Fields that are given to a command in other ways than as KEY=VALUE.
@@ -44,7 +44,7 @@ async def interruption(client: Client, name: str, found: Settings, mine: Setting
 
 
 async def _author(client: Client, name: str, seen: Settings | None) -> str:
-    """Return who has set a backend so, empty where that is not known."""
+    """Return the author of these settings of a backend; an empty text if no history has them."""
     try:
         history = await client.backend_history(name)
     except BenderError:

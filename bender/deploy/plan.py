@@ -41,7 +41,7 @@ class DeployPlan:
     operator: str = ""
 
     @property
-    def takes_nobody(self) -> bool:
+    def allows_no_members(self) -> bool:
         """Whether the options allow the version to serve without members."""
         return self.force or self.members_min == 0
 
@@ -95,7 +95,7 @@ class Step:
 def way_back(plan: DeployPlan, found: Settings) -> dict[str, Any]:
     """Return the change that restores the settings found at the beginning.
 
-    Where that had the version as its canary already, from an earlier deploy, then to what it was without it.
+    If they had the version as their canary already, from an earlier deploy, the change removes it.
     """
     resumed = plan.share(found) > 0
     return {"version": found["version"], "canary": None if resumed else found.get("canary")}
@@ -106,6 +106,6 @@ def are_same(one: Settings, other: Settings) -> bool:
     return {k: v for k, v in one.items() if v is not None} == {k: v for k, v in other.items() if v is not None}
 
 
-def told(percent: float) -> str:
-    """Return a percentage in words."""
+def percentage(percent: float) -> str:
+    """Return a percentage as text."""
     return f"{percent:g} %"

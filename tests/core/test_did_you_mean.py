@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.did_you_mean import CHARACTERS_MAX, LISTED_MAX, did_you_mean, in_words, names_at, unknown_field
+from bender.core.did_you_mean import (
+    CHARACTERS_MAX,
+    LISTED_MAX,
+    did_you_mean,
+    in_words,
+    names_at,
+    nearest_names,
+    unknown_field,
+)
 from bender.core.invalid import Invalid
 from bender.core.model import decoded
 
@@ -33,6 +41,7 @@ class Nearest(SynchronousTestCase):
         """It is not compared with any."""
         self.assertEqual(did_you_mean("a" * CHARACTERS_MAX, ["a" * CHARACTERS_MAX])[:7], ", did y")
         self.assertEqual(did_you_mean("a" * (CHARACTERS_MAX + 1), ["a" * CHARACTERS_MAX]), "")
+        self.assertEqual(nearest_names("a" * (CHARACTERS_MAX + 1), ["a" * CHARACTERS_MAX], 1), [])
 
 
 class Unknown(SynchronousTestCase):

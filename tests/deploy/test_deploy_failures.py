@@ -118,7 +118,7 @@ class Others(DeployCase):
             self.set(**change)
             before = self.settings
             said = (
-                f"backend/shop was changed by somebody else (10.0.0.9): {words}; the deploy stops and changes "
+                f"backend/shop was changed by another client (10.0.0.9): {words}; the deploy stops and changes "
                 f"nothing more: {serves} serves now; bender backend set shop {back} restores what served before the "
                 "deploy"
             )
@@ -131,7 +131,7 @@ class Others(DeployCase):
         self.network.pass_time(2)
         self.result(self.client(ONE).roll_back_backend("shop"))
         said = self.failed(1)
-        self.assertIn("was changed by somebody else", said)
+        self.assertIn("was changed by another client", said)
         self.assertIn("version 2 → 1; the deploy stops and changes nothing more: web 1 serves now, as before", said)
         self.assertEqual(self.shop, {"version": "1"})
 
@@ -140,7 +140,7 @@ class Others(DeployCase):
         self.begin()
         self.result(self.client(TWO).remove_backend("shop"))
         said = self.failed(1)
-        self.assertIn("was removed by somebody else (10.0.0.9): the deploy stops", said)
+        self.assertIn("was removed by another client (10.0.0.9): the deploy stops", said)
         again = 'bender backend set shop --app web --version 1 \'meta={"note":"x"}\' creates it again'
         self.assertIn(again, said)
         self.failure(self.client(ONE).backend("shop"), NotFound)
@@ -155,7 +155,7 @@ class Others(DeployCase):
             if lost:
                 self.lose("2", 1)
             said = self.failed(11)
-            self.assertIn("was changed by somebody else (me): version 1 → 7", said)
+            self.assertIn("was changed by another client (me): version 1 → 7", said)
             self.assertEqual("has 2 members left of 3, but" in said, lost)
             self.assertEqual(self.shop, {"version": "7"})
 
@@ -204,7 +204,7 @@ class Nodes(DeployCase):
         self.begin(STEPS, client)
         client.shows = {f"{TWO}:1729": OLD}
         self.machines[ONE].kill()
-        self.assertIn("was changed by somebody else", self.failed(7))
+        self.assertIn("was changed by another client", self.failed(7))
 
     def test_all_of_them_for_a_while(self) -> None:
         """It goes on trying, and then goes on."""

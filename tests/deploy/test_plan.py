@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.deploy.plan import DeployPlan, are_same, told, way_back
+from bender.deploy.plan import DeployPlan, are_same, percentage, way_back
 
 SHOP: dict[str, Any] = {"id": "backend/shop", "name": "shop", "app": "web", "version": "1"}
 
@@ -94,4 +94,4 @@ class Changes(SynchronousTestCase):
 
     def test_in_words(self) -> None:
         """Whole numbers have no point."""
-        self.assertEqual([told(percent) for percent in (5, 5.0, 2.5)], ["5 %", "5 %", "2.5 %"])
+        self.assertEqual([percentage(percent) for percent in (5, 5.0, 2.5)], ["5 %", "5 %", "2.5 %"])

@@ -166,7 +166,7 @@ async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
         assert (await node.call("PUT", "/backends/shop?force", {"version": "3"})).status == 200
         _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
-    assert err.startswith("bender: backend/shop was changed by somebody else (")
+    assert err.startswith("bender: backend/shop was changed by another client (")
     assert (
         "): version 1 → 3; the deploy stops and changes nothing more: web 3 with 20 % of the traffic at 2 serves now"
         in err
