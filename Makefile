@@ -10,7 +10,7 @@ help:
 	@echo "make run            run three nodes on this machine; NODES=1 for a single one"
 	@echo "make test           run unit tests, simulation, and tests with real processes"
 	@echo "make test-outside   run slow tests, and tests that need other programs, which make test-deps sets up"
-	@echo "make bench          measure beside other systems, 20 minutes; BENCH=--quick for a short run"
+	@echo "make bench          measure beside other systems, under half an hour; BENCH=--quick for a short run"
 	@echo "make check          check style, types and coverage"
 	@echo "make docs           build the documentation as HTML in build/docs, and the man page in build/man"
 	@echo "make reference      generate docs/cli.md from the help of the commands"
