@@ -1,4 +1,4 @@
-"""What a change comes to beyond the registry: the fields that differ, and the drivers that do not have it."""
+"""Report the effect of a change: the fields that differ, and the drivers that have not applied it."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ def settings_of(found: Backend | Frontend | None) -> dict[str, Any] | None:
 
 
 def say_differences(session: Session, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Say what a change changed, a line for each field."""
+    """Print the fields that a change changed, a line for each."""
     for each in differences(before, after):
         session.screen.say(f"  {each}")
 
 
 async def missing(session: Session, id_: str, settings: dict[str, Any] | None, *, changed: bool = True) -> list[str]:
-    """Return which drivers do not have what was set, and why, in sentences; None of `settings` is a removal.
+    """Return which drivers have not applied the settings, and why, in sentences; `settings` are None for a removal.
 
-    Drivers have some seconds to apply a change. Where nothing `changed`, only those are named that refuse what is set.
+    Drivers have some seconds to apply a change. If nothing `changed`, only drivers that refuse the settings are named.
     """
     try:
         within_s = APPLIED_S_MAX if changed else 0.0
         lacking = await until_applied(session.client.consumers, session.pause, id_, settings, within_s)
         if lacking and changed and digest_of(settings_of(await current(session.client, id_))) != digest_of(settings):
-            return []  # somebody has changed it again: what drivers have is that by now
-    except BenderError as error:  # it was set all the same
+            return []  # it was changed again, and drivers may have the later change
+    except BenderError as error:  # the change was made nevertheless
         return [f"cannot find out whether load balancers have applied it: {error}; see bender status"]
     return [each.text for each in lacking]
 
 
 async def last_member(session: Session, id_: str) -> str | None:
-    """Return what the end of an instance would do if it is the last member of a backend that takes traffic, else None.
+    """Return what removing an instance does if it is the last member of a backend that takes traffic, else None.
 
-    It is judged as a node judges a drain. Nodes themselves let it end: a program that stops deregisters what it serves.
+    The rule is that of a drain. Nodes themselves accept the deregistration, because a program that stops deregisters.
     """
     from bender.declared.apply import rehearse  # noqa: PLC0415 - what sets something does without
     from bender.declared.config_diff import ConfigChange, Contents  # noqa: PLC0415
@@ -55,7 +55,7 @@ async def last_member(session: Session, id_: str) -> str | None:
 
 
 async def consumers_of(session: Session) -> Sequence[Consumer]:
-    """Return the drivers and other consumers, none where no node answers that; then say so."""
+    """Return the drivers and other consumers. If no node answers, print a warning and return none."""
     try:
         return await session.client.consumers()
     except BenderError as error:

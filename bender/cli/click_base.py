@@ -1,7 +1,7 @@
-"""How commands are put together, and what is said of one that was not understood.
+"""Extend click's commands and groups, and print its errors as bender's.
 
-click parses and knows how to ask for help. What is ours: commands come in the order in which people need them, each has
-examples, and a mistake in what was typed is one sentence on stderr, as every other error is.
+Commands are listed in the order in which people need them, and each has examples. An invalid command line is reported
+in one sentence on stderr, as every other error is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from click.shell_completion import CompletionItem
 from bender.cli.columns import Columns
 from bender.cli.output import Output, use_streams_safely, without_point
 
-#: What a shell shows for a command that Ctrl-C has ended.
+#: The exit status for a command that Ctrl-C has ended, as in shells.
 INTERRUPTED = 130
 
 NOT_DONE = 1
@@ -31,7 +31,7 @@ NOT_UNDERSTOOD = 2
 
 
 class BenderCommand(click.Command):
-    """A command whose help ends with the columns of what it prints, and with examples, a line each."""
+    """A command whose help ends with the columns of its output, and with examples, a line each."""
 
     def __init__(self, *arguments: Any, examples: str = "", columns: Sequence[Columns] = (), **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -39,7 +39,7 @@ class BenderCommand(click.Command):
         self.columns = columns
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse as click does, which would let the last of two values win without a word."""
+        """Refuse repeated files and lists, of which click would silently take the last, and parse as click does."""
         if not ctx.resilient_parsing:
             require_once(ctx, self.make_parser(ctx).parse_args([*args])[2])
         return super().parse_args(ctx, args)
@@ -58,7 +58,8 @@ class BenderCommand(click.Command):
 def require_once(context: click.Context, given: Sequence[click.Parameter]) -> None:
     """Refuse a file or list that is given several times, because only the last would count.
 
-    `given` are parameters as they were typed. Of other options the last counts, so that a script can add to a command.
+    `given` are the parameters in the order of the command line. Other options may be repeated, so that a script can
+    append to a command; the last one counts.
     """
     for option in context.command.get_params(context):
         is_list = isinstance(option, click.Option) and (option.metavar or "").endswith(",…")
@@ -76,7 +77,7 @@ OF_COMMANDS = ("--node", "--json", "--token-file", "--ca", "--as")
 
 
 class Group(click.Group):
-    """Shows its commands as they were added, what people need first, and all of what is said of each."""
+    """A group that lists its commands in the order in which they were added, with their full first sentences."""
 
     command_class = BenderCommand
 
@@ -98,13 +99,13 @@ class Group(click.Group):
         return [*self.commands]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Where click would cut off what does not fit, it goes on in the next line."""
+        """Write the first sentence of each command, wrapped; click would cut it off."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, first_sentence(command)) for name, command in self.commands.items()])
 
     def tree(self, path: str) -> Iterator[tuple[str, click.Command]]:
-        """All commands that do something, and what one has to type for each."""
+        """Yield all commands that are not groups, each with its full path."""
         context = click.Context(self)
         for name in self.list_commands(context):
             command = self.get_command(context, name)
@@ -168,7 +169,7 @@ class LazyGroup(Group):
 
 
 def first_sentence(command: click.Command) -> str:
-    """What a command does, in a sentence."""
+    """Return the first sentence of a command's help."""
     paragraph = cleandoc(command.help or "").partition("\n\n")[0]
     return " ".join(paragraph.split()).partition(". ")[0].rstrip(".") + "."
 
@@ -176,7 +177,7 @@ def first_sentence(command: click.Command) -> str:
 def as_utf8(arguments: Iterable[str]) -> list[str]:
     """Decode the arguments of this process as UTF-8 where its locale could not decode them, as in the locale C.
 
-    What follows `--` stays as it is: it is a command to run, which gets its words as they came.
+    Arguments after `--` are left unchanged, because they are passed on to a command.
     """
     decoded: list[str] = []
     rest = iter(arguments)
@@ -189,8 +190,8 @@ def as_utf8(arguments: Iterable[str]) -> list[str]:
 
 
 def run_command(command: click.Command, arguments: Sequence[str]) -> int:
-    """Do what was typed; returns the status to end with."""
-    if sys.stdout is None:  # somebody has closed it, and wants to read nothing
+    """Run a command line; return the exit status."""
+    if sys.stdout is None:  # it was closed
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open to the end
     use_streams_safely()
     try:
@@ -204,7 +205,7 @@ def run_command(command: click.Command, arguments: Sequence[str]) -> int:
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
-    except OSError as error:  # those of the network, and of files that are read, do not come to here
+    except OSError as error:  # errors of the network, and of files that are read, are handled before
         if not isinstance(error, BrokenPipeError):  # a reader may stop at any time, as `head` does
             what = "the registry was changed, but the output" if isinstance(error, Unwritten) else "the output"
             Output(as_json=False).error(f"{what} cannot be written ({error.strerror})")
@@ -227,7 +228,7 @@ def _discard_unwritten() -> None:
 
 
 def _sentence(error: click.ClickException) -> str:
-    """What click would say in a paragraph, after several lines of what the command looks like."""
+    """Return an error of click, which it would print in several lines, as one sentence."""
     text = without_point(" ".join(error.format_message().split()))
     text = _source_named(error, text)
     text = re.sub(r"\. ([A-Z])", lambda begins: f"; {begins[1].lower()}", text)
@@ -237,7 +238,7 @@ def _sentence(error: click.ClickException) -> str:
 
 
 def _source_named(error: click.ClickException, text: str) -> str:
-    """Name what the wrong value came from: the option or the variable, where click names both."""
+    """Name the source of a wrong value alone, the option or the variable; click names both."""
     option, context = getattr(error, "param", None), getattr(error, "ctx", None)
     if context is None or not isinstance(option, click.Option) or not isinstance(option.envvar, str):
         return text

@@ -25,10 +25,10 @@ from bender.declared.preflight import PreflightProblem
 from bender.declared.writer import write
 from bender.net.escaping import escaped
 
-#: Objects of which it is found out whether load balancers have them: each takes requests until they do.
+#: Changed objects for which the command waits until load balancers have them; each takes several requests.
 OBJECTS_FOLLOWED_MAX = 20
 
-#: What is most likely wrong with a file that has nothing in it: `bender export >FILE` empties it where no node answers.
+#: The error for an empty file. `bender export >FILE` leaves one if no node answers.
 DECLARES_NOTHING = "declares nothing: no backend, no frontend and no state"
 
 _SIGNS = {"create": "+", "change": "~", "remove": "-"}
@@ -63,7 +63,7 @@ async def export(session: Session) -> int:
     elif session.screen.is_terminal:
         for line in write(document).splitlines():
             session.screen.say(line)
-    else:  # as it is: a file has no terminal to be protected, and TOML is UTF-8 in every locale
+    else:  # unescaped: a file needs no protection from control characters, and TOML is UTF-8 in every locale
         click.echo(write(document).encode(), nl=False)
     for note in notes:
         session.screen.warn(note)
@@ -98,11 +98,11 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
     if found.document.is_empty and not problems:
         problems = [Problem(None, DECLARES_NOTHING)]
     if as_json:
-        told = [{"line": each.line, "column": each.column, "message": each.text} for each in problems]
-        screen.json(msgspec.json.encode({"file": file.name, "valid": not problems, "problems": told}))
+        listed = [{"line": each.line, "column": each.column, "message": each.text} for each in problems]
+        screen.json(msgspec.json.encode({"file": file.name, "valid": not problems, "problems": listed}))
         return NOT_DONE if problems else 0
     if problems:
-        return _say_problems(screen, file.name, problems, "")
+        return _print_problems(screen, file.name, problems, "")
     screen.say(f"{file.name} is valid: {_counted(found.document)}.")
     return 0
 
@@ -136,12 +136,12 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
 
     It shows the differences, warns of requests that would be answered 503, and checks all changes before it makes the
     first. An object gets exactly the fields in the file: its other fields are removed. Objects that the file does not
-    have stay, unless --prune is given. A change that somebody else makes meanwhile is not overwritten. Applying a file
+    have stay, unless --prune is given. A change that another client makes meanwhile is not overwritten. Applying a file
     twice changes nothing the second time.
     """
     found = _read(file)
     if found.problems:
-        return _say_problems(session.screen, file.name, found.problems)
+        return _print_problems(session.screen, file.name, found.problems)
     if found.document.is_empty and not (prune and force):
         does = "add --force to remove everything" if prune else "nothing was changed"
         raise BenderError(f"{file.name} {DECLARES_NOTHING}; {does}")
@@ -152,37 +152,37 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
         session.screen.warn(note)
     problems = _problems(found, contents, prune=prune)
     if problems and not force:
-        return _say_problems(session.screen, file.name, problems)
+        return _print_problems(session.screen, file.name, problems)
     changes = change_set(found.document, contents, prune=prune)
     _refuse_to_remove_everything(changes, found.document, force=force)
-    _show(session.screen, changes)
+    _print_changes(session.screen, changes)
     refused, foreseen = await rehearse(session.client, changes.changes, contents)
     if refused and not force:
-        return _say_refused(session.screen, changes, refused, dry_run=dry_run)
+        return _print_refused(session.screen, changes, refused, dry_run=dry_run)
     if not session.screen.as_json:
         for warning in foreseen:  # before anything is changed
             session.screen.warn(warning)
     if dry_run or not changes.changes:
-        _conclude(session.screen, changes, foreseen, said=foreseen, dry_run=dry_run)
+        _conclude(session.screen, changes, foreseen, printed=foreseen, dry_run=dry_run)
         return 0
     tagged = await applier.tagged(changes)
     try:
         warnings = [*dict.fromkeys([*foreseen, *await applier.carry_out(tagged.changes, force=force)])]
     except Interrupted as error:
-        return _say_interrupted(session.screen, changes, error)
+        return _print_interrupted(session.screen, changes, error)
     warnings += await _lacking(session, changes.changes)
-    _conclude(session.screen, changes, warnings, said=foreseen, dry_run=False)
+    _conclude(session.screen, changes, warnings, printed=foreseen, dry_run=False)
     return 0
 
 
 async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[str]:
-    """Return which load balancers do not have what was changed, by the objects that were changed last."""
+    """Return which load balancers do not have the last changed objects, in sentences."""
     objects = [change for change in changes if change.kind != "state"][-OBJECTS_FOLLOWED_MAX:]
 
     async def lacking(change: ConfigChange) -> list[str]:
         try:
             found = await current(session.client, change.id)
-        except BenderError:  # it is set all the same
+        except BenderError:  # the change was made nevertheless
             return []
         return await missing(session, change.id, settings_of(found))
 
@@ -197,10 +197,10 @@ def _read(file: IO[bytes]) -> ParsedFile:
         return ParsedFile(Document(), (Problem(line, "the file is not UTF-8, which TOML must be"),))
 
 
-def _say_problems(
+def _print_problems(
     screen: Output, file: str, problems: Sequence[Problem], then: str = ", and nothing was changed"
 ) -> int:
-    """Say what is wrong with a file, a line each, as editors know it from compilers."""
+    """Print the problems of a file, a line each, in the form of compilers, which editors understand."""
     screen.end()
     for problem in problems:
         click.echo(escaped(problem.located(file)), err=True)
@@ -209,23 +209,23 @@ def _say_problems(
 
 
 def _problems(found: ParsedFile, contents: Contents, *, prune: bool) -> list[Problem]:
-    """What the frontends of a file refer to and nobody has; with --prune, what only the registry has will go."""
+    """Return problems with backends that a file names and that will not exist; --prune removes undeclared ones."""
     known = set() if prune else {*contents.backends}
     return [problem for backend, problem in found.unresolved if backend not in known]
 
 
 def _refuse_to_remove_everything(changes: ChangeSet, document: Document, *, force: bool) -> None:
-    """An empty file with --prune is rather a mistake than a wish."""
+    """Raise an error unless --force is given, because an empty file with --prune is probably a mistake."""
     removed = [change for change in changes.changes if change.action == "remove" and change.kind != "state"]
     if removed and not force and not (document.backends or document.frontends):
         what = _number(len(removed), "object")
         raise BenderError(f"the file declares no backend and no frontend, and --prune would remove {what}: add --force")
 
 
-# What is said of changes.
+# Output about changes.
 
 
-def _show(screen: Output, changes: ChangeSet) -> None:
+def _print_changes(screen: Output, changes: ChangeSet) -> None:
     if screen.as_json:
         return
     for change in changes.changes:
@@ -235,11 +235,11 @@ def _show(screen: Output, changes: ChangeSet) -> None:
 
 
 def _conclude(
-    screen: Output, changes: ChangeSet, warnings: Sequence[str], *, said: Sequence[str], dry_run: bool
+    screen: Output, changes: ChangeSet, warnings: Sequence[str], *, printed: Sequence[str], dry_run: bool
 ) -> None:
-    """Say what was done. `warnings` are all there are, for JSON; those that were `said` are not repeated for people."""
+    """Print what was done. With --json print all `warnings`, and otherwise those that are not `printed` already."""
     if screen.as_json:
-        _tell_json(screen, changes, () if dry_run else changes.changes, dry_run=dry_run, warnings=warnings)
+        _print_json(screen, changes, () if dry_run else changes.changes, dry_run=dry_run, warnings=warnings)
         return
     for id_ in changes.over:
         screen.warn(f"{id_} has ended already and is left out")
@@ -253,7 +253,7 @@ def _conclude(
     else:
         screen.say(f"Done: {_summary(changes.changes)}.")
     for warning in warnings:
-        if warning not in said:
+        if warning not in printed:
             screen.warn(warning)
 
 
@@ -264,27 +264,27 @@ def _summary(changes: Iterable[ConfigChange], would: str = "") -> str:
     return ", ".join(f"{counts[action]} {would}{word}" for action, word in _DONE.items() if action in counts)
 
 
-def _say_refused(screen: Output, changes: ChangeSet, refused: Sequence[PreflightProblem], *, dry_run: bool) -> int:
-    """Say what the registry would refuse. Nothing is changed then, also nothing of the rest."""
+def _print_refused(screen: Output, changes: ChangeSet, refused: Sequence[PreflightProblem], *, dry_run: bool) -> int:
+    """Print the changes that the registry would refuse. Then nothing is changed, the other changes included."""
     why = [each.why if each.why.startswith(each.change.id) else f"{each.change.id}: {each.why}" for each in refused]
     if screen.as_json:
-        _tell_json(screen, changes, (), dry_run=dry_run, error="; ".join(why))
+        _print_json(screen, changes, (), dry_run=dry_run, error="; ".join(why))
     for each in why:
         screen.error(each)
     screen.error("nothing was changed; add --force to do it anyway")
     return NOT_DONE
 
 
-def _say_interrupted(screen: Output, changes: ChangeSet, error: Interrupted) -> int:
+def _print_interrupted(screen: Output, changes: ChangeSet, error: Interrupted) -> int:
     if screen.as_json:
-        _tell_json(screen, changes, error.done, dry_run=False, error=str(error))
+        _print_json(screen, changes, error.done, dry_run=False, error=str(error))
     screen.error(str(error))
     done, left = (", ".join(change.id for change in each) for each in (error.done, error.left))
     screen.warn(f"applied: {done or 'nothing'}; not applied: {left}. Apply the file again to continue")
     return NOT_DONE
 
 
-def _tell_json(
+def _print_json(
     screen: Output,
     changes: ChangeSet,
     done: Sequence[ConfigChange],
@@ -293,13 +293,13 @@ def _tell_json(
     warnings: Sequence[str] = (),
     error: str | None = None,
 ) -> None:
-    told = [
+    listed = [
         {"id": change.id, "action": change.action, "before": change.before, "after": change.after}
         for change in changes.changes
     ]
-    said: Mapping[str, Any] = {
+    document: Mapping[str, Any] = {
         "dry_run": dry_run,
-        "changes": told,
+        "changes": listed,
         "done": [change.id for change in done],
         "unchanged": changes.unchanged,
         "left": changes.left,
@@ -307,7 +307,7 @@ def _tell_json(
         "warnings": warnings,
         "error": error,
     }
-    screen.json(msgspec.json.encode(said))
+    screen.json(msgspec.json.encode(document))
 
 
 def _counted(document: Document) -> str:

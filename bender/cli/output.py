@@ -1,7 +1,7 @@
 """Print the output of a command: tables and colours on a terminal, plain columns elsewhere, JSON with --json.
 
-Results go to stdout; remarks, progress and errors to stderr. Everything passes through
-here, so that nothing can disturb a terminal: control characters and the like are shown as escapes.
+Results go to stdout; remarks, progress and errors to stderr. All output passes through this module, which escapes
+control characters, so that no text can disturb a terminal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bender.net.escaping import escaped_json
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-#: A command that takes longer shows a sign that it is waiting.
+#: A command that takes longer than this shows a sign that it is waiting.
 PATIENCE_S = 1.0
 
 COLOURS = {
@@ -67,8 +67,8 @@ class Output:
         self.as_json = as_json
         self.is_terminal = sys.stdout.isatty()
         self._asides_are_read = sys.stderr.isatty()
-        #: Takes back what `begin` has planned.
-        self._take_back: Callable[[], object] | None = None
+        #: Cancels the sign that `begin` has scheduled.
+        self._cancel_sign: Callable[[], object] | None = None
         self._sign: Any = None
 
     def json(self, body: bytes) -> None:
@@ -118,13 +118,13 @@ class Output:
 
     def error(self, text: str) -> None:
         """Print why the command failed, in a sentence with or without its full stop."""
-        self._tell(text.replace(FORCE_IN_API, FORCE_HERE), "red")
+        self._print_message(text.replace(FORCE_IN_API, FORCE_HERE), "red")
 
     def warn(self, text: str) -> None:
         """Print a warning, in a sentence with or without its full stop."""
-        self._tell(text, "yellow")
+        self._print_message(text, "yellow")
 
-    def _tell(self, text: str, colour: str) -> None:
+    def _print_message(self, text: str, colour: str) -> None:
         self.end()
         self._print(sys.stderr, joined([styled("bender:", colour), ended(text)]))
 
@@ -134,17 +134,17 @@ class Output:
             stream.flush()
 
     def begin(self, later: Callable[[float, Callable[[], object]], Callable[[], object]]) -> None:
-        """Show on a terminal that something is going on, if that takes long and nothing is said meanwhile.
+        """Show on a terminal that the command is waiting, if it takes long and prints nothing meanwhile.
 
-        `later` calls a function after so many seconds, and returns what takes that back.
+        `later` schedules a function after a number of seconds, and returns a function that cancels it.
         """
         if self._asides_are_read:
-            self._take_back = later(PATIENCE_S, self._show_sign)
+            self._cancel_sign = later(PATIENCE_S, self._show_sign)
 
     def _show_sign(self) -> None:
         from bender.cli.rich_output import waiting_sign  # noqa: PLC0415 - see there
 
-        self._take_back = None
+        self._cancel_sign = None
         self._sign = waiting_sign("waiting for an answer")
         self._sign.start()
 
@@ -159,27 +159,27 @@ class Output:
 
     def end(self) -> None:
         """Remove the sign that the command is waiting."""
-        if self._take_back is not None:
-            self._take_back()
-            self._take_back = None
+        if self._cancel_sign is not None:
+            self._cancel_sign()
+            self._cancel_sign = None
         if self._sign is not None:
             self._sign.stop()
             self._sign = None
 
 
 def json_for(stream: Any, text: str) -> str:
-    """JSON as it can be written to a stream: what is not UTF-8 gets ASCII alone, which everything can show."""
+    """Return JSON for a stream: in ASCII if its encoding is not UTF-8."""
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-")
     return escaped_json(text, ascii_only=encoding not in ("utf-8", "utf8"))
 
 
 def without_point(text: str) -> str:
-    """A sentence, to be gone on with; dots that are no full stop stay."""
+    """Return a sentence without its full stop; other dots at its end stay."""
     return re.sub(r"(?<=[\w)'\]])\.$", "", text)
 
 
 def ended(text: str) -> str:
-    """A sentence with the one mark that ends it; that of a question stays."""
+    """Return a sentence with one full stop, or with its question mark."""
     return text if text.endswith("?") else f"{without_point(text)}."
 
 
@@ -189,19 +189,19 @@ def ago(at_ms: int) -> str:
 
 
 def lasted(duration_s: float | None) -> str:
-    """Return a duration in a word."""
+    """Return a duration as a number with a unit, `never` for None."""
     from bender.core.timing import in_a_word  # noqa: PLC0415 - what prints no durations does without attrs
 
     return "never" if duration_s is None else in_a_word(duration_s)
 
 
 def clock(at_ms: int) -> str:
-    """A time of day, by this machine's clock."""
+    """Return a time of day, by this machine's clock."""
     return time.strftime("%H:%M:%S", time.localtime(at_ms / 1000)) + f".{at_ms % 1000:03}"
 
 
 def day_and_clock(at_ms: int) -> str:
-    """A time, by this machine's clock."""
+    """Return a date and time, by this machine's clock."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
 
 

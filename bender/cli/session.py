@@ -1,4 +1,4 @@
-"""Give every command its nodes, its output, and a loop for as long as it runs."""
+"""Run every command with its nodes, its output and an event loop."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class NodesParam(click.ParamType[tuple[str, ...]]):
 
 
 class Author(click.ParamType[str]):
-    """A name that histories can show."""
+    """A name to show in histories."""
 
     name = "author"
 
@@ -105,22 +105,22 @@ OPTIONS = (
 
 @define
 class Session:
-    """One command on its way."""
+    """The state of one running command."""
 
     screen: Output
     #: The nodes to ask, in the order in which they were given.
     nodes: tuple[str, ...]
-    #: Whether they were given at all, by --node or BENDER_NODES.
+    #: Whether they were given by --node or BENDER_NODES.
     has_given_nodes: bool
     safety: ConnectionSecurity
-    #: Both are there when the command begins; only what follows events has a reactor.
+    #: Both are set when the command begins; only commands made by `following` have a reactor.
     client: Client = field(init=False)
     reactor: Reactor = field(init=False, default=None)
-    #: Of nodes that did not answer: their addresses, and why.
+    #: The nodes that did not answer, each with the reason.
     problems: dict[str, str] = field(factory=dict)
 
     async def together(self, doing: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
-        """Return what comes of several coroutines that run at the same time, `AT_ONCE_MAX` of them at most."""
+        """Return the results of several coroutines that run at the same time, at most `AT_ONCE_MAX` of them."""
         import asyncio  # noqa: PLC0415 - see asking
 
         turns = asyncio.Semaphore(AT_ONCE_MAX)
@@ -132,7 +132,7 @@ class Session:
         return [*await asyncio.gather(*map(in_turn, doing))]
 
     def started(self, doing: Coroutine[Any, Any, _T]) -> Awaitable[_T]:
-        """Let a coroutine run from now on, to be awaited later."""
+        """Start a coroutine, to be awaited later."""
         import asyncio  # noqa: PLC0415 - see asking
 
         return asyncio.ensure_future(doing)
@@ -146,7 +146,7 @@ class Session:
         self.problems[node] = problem
 
     def print_json(self, reply: Reply, warnings: Sequence[str] = ()) -> None:
-        """Print what the API has answered, with its warnings and these as a list of texts, if there are any."""
+        """Print the answer of the API; add its warnings and these as a list of texts, if there are any."""
         warnings = [*reply.warnings, *warnings]
         body = reply.body.rstrip()
         if warnings:
@@ -156,7 +156,7 @@ class Session:
             self.screen.json(body)
 
     def printed_as_json(self, reply: Reply) -> bool:
-        """Print the answer as it came if --json is given; return True if so, for there is nothing more to print."""
+        """Return True if --json is given, after printing the answer unchanged: then there is nothing more to print."""
         if self.screen.as_json and reply.body:
             self.screen.json(reply.body)
         return self.screen.as_json
@@ -192,7 +192,7 @@ def wall_ms() -> int:
 
 
 def asking(command: Callable[..., Done]) -> Callable[..., int]:
-    """Make a command of click of a coroutine whose first argument is a `Session`; what it returns is the status.
+    """Return a command of click that runs a coroutine function with a `Session`; its result is the exit status.
 
     It runs on asyncio, and ends after a few requests. It awaits `Session.client`, `Session.together` and
     `Session.pause`, and nothing of Twisted's.
@@ -204,8 +204,8 @@ def asking(command: Callable[..., Done]) -> Callable[..., int]:
         try:
             transport = AsyncioHttp(session.safety)
         except ValueError as error:
-            raise _unfit(error) from error
-        session.client = Client(None, in_order(session.nodes), shuffle=_as_it_is, transport=transport, seeking=hedged)
+            raise _ca_error(error) from error
+        session.client = Client(None, in_order(session.nodes), shuffle=_keep_order, transport=transport, seeking=hedged)
         session.client.on_problem = session.note
 
         def later(delay_s: float, call: Callable[[], object]) -> Callable[[], object]:
@@ -221,7 +221,7 @@ def asking(command: Callable[..., Done]) -> Callable[..., int]:
 
 
 def following(command: Callable[..., Done]) -> Callable[..., int]:
-    """Do the same for a coroutine that runs on Twisted's reactor, `Session.reactor`, for as long as it likes."""
+    """Do the same on Twisted's reactor, `Session.reactor`, for a command that may run long."""
 
     def run(session: Session, arguments: dict[str, Any]) -> int:
         from twisted.internet import reactor  # noqa: PLC0415 - completion would wait for it
@@ -234,10 +234,10 @@ def following(command: Callable[..., Done]) -> Callable[..., int]:
                 token=safety.token,
                 ca=safety.ca,
                 author=safety.author,
-                shuffle=_as_it_is,
+                shuffle=_keep_order,
             )
         except ValueError as error:
-            raise _unfit(error) from error
+            raise _ca_error(error) from error
         session.client.on_problem = session.note
         session.reactor = reactor
 
@@ -262,7 +262,7 @@ def _with_options(command: Callable[..., Done], run: Callable[[Session, dict[str
         author: str | None,
         **arguments: Any,
     ) -> int:
-        _let_there_be_streams()
+        _replace_closed_streams()
         safety = ConnectionSecurity(
             token_of(token_file), None if ca is None else ca.read_bytes(), author or user_at_host()
         )
@@ -275,17 +275,17 @@ def _with_options(command: Callable[..., Done], run: Callable[[Session, dict[str
     return parsed
 
 
-def _unfit(error: ValueError) -> click.BadParameter:
+def _ca_error(error: ValueError) -> click.BadParameter:
     context = click.get_current_context()
     return click.BadParameter(f"{context.params['ca']} {error}", param_hint="'--ca'")
 
 
-def _as_it_is(_nodes: object) -> None:
+def _keep_order(_nodes: object) -> None:
     """Leave nodes in the order in which they were given."""
 
 
 def user_at_host() -> str:
-    """Return who runs this command, and where; with sudo, who has called that."""
+    """Return the user and the host of this command; with sudo, the user that called it."""
     try:
         user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # in a container, where users often have no names
@@ -294,18 +294,18 @@ def user_at_host() -> str:
     return "".join(character if character.isprintable() else "?" for character in name)[:NAME_CHARACTERS_MAX]
 
 
-def _let_there_be_streams() -> None:
-    """Say to nobody what goes to a stream that was closed when this process began."""
+def _replace_closed_streams() -> None:
+    """Discard output to streams that were closed when this process began."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as this runs
 
 
-async def _bounded(session: Session, later: Any, doing: Done) -> int:
-    """Do it, and say in one sentence why not if it cannot be done."""
+async def _bounded(session: Session, later: Any, running: Done) -> int:
+    """Await a command; print the reason in one sentence if it fails."""
     session.screen.begin(later)
     try:
-        status = await doing
+        status = await running
     except BenderError as error:
         lost = isinstance(error, Unavailable) and not session.has_given_nodes
         session.screen.error(f"{error}: name the nodes by --node or BENDER_NODES" if lost else str(error))
@@ -321,13 +321,13 @@ async def _bounded(session: Session, later: Any, doing: Done) -> int:
 
 
 def token_of(file: Path | None) -> str | None:
-    """What is to be shown to nodes: printable ASCII, for it travels in a header."""
+    """Return the token for nodes, from the file or BENDER_TOKEN: printable ASCII, because it is sent in a header."""
     if file is None:
-        token, said_by, where = os.environ.get(TOKEN, ""), TOKEN, "it"
+        token, source, where = os.environ.get(TOKEN, ""), TOKEN, "it"
         if not token:
             return None
     else:
-        token, said_by, where = file.read_bytes().decode("ascii", "replace").strip(), "'--token-file'", str(file)
+        token, source, where = file.read_bytes().decode("ascii", "replace").strip(), "'--token-file'", str(file)
     if not (token and token.isascii() and token.isprintable()):
-        raise click.BadParameter(f"{where} does not hold a token: give one line of printable ASCII", param_hint=said_by)
+        raise click.BadParameter(f"{where} does not hold a token: give one line of printable ASCII", param_hint=source)
     return token
