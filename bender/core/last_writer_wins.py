@@ -132,6 +132,13 @@ class Configuration:
         over = latest[0].lasts_s is not None and self.age_s(latest[0], now) >= latest[0].lasts_s
         return None if over else latest[0]
 
+    def expiring(self, key: str, now: float) -> tuple[ConfigSetting, float] | None:
+        """Return the current setting of a key if it lasts for a limited time, and the seconds left of it."""
+        setting = self.current(key, now)
+        if setting is None or setting.lasts_s is None:
+            return None
+        return setting, setting.lasts_s - self.age_s(setting, now)
+
     def age_s(self, setting: ConfigSetting, now: float) -> float:
         """How long ago a setting was made; 0 of one that lasts for ever."""
         return now - self._made_at.get((setting.key, setting.rank), now)

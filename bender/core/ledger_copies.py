@@ -29,6 +29,18 @@ class LedgerCopies:
         # By incarnation: when its copy was last begun anew.
         self._started_over_at: dict[int, float] = {}
 
+    def versions(self) -> list[tuple[int, int]]:
+        """Return the incarnation and version of each ledger that may be passed on, in order.
+
+        The ledger of a node whose heartbeats are not believed may not: it lists nothing.
+        """
+        believed = {peer.incarnation for peer in self._peers if peer.beats >= 0} | {self.own.incarnation}
+        return sorted((i, ledger.version) for i, ledger in self.ledgers.items() if ledger.version and i in believed)
+
+    def are_forgettable(self, peer: Peer, now: float) -> bool:
+        """Whether a peer has been silent for so long that no node needs its ledger any more (rule 8)."""
+        return self._peers.silent(peer, now) and self._peers.forgettable(peer, self.ttl_max_s(peer), now)
+
     def join(self, delta: Delta) -> dict[str, None]:
         """Bring a copy up to date and return the keys that changed. Raises `Gap`, and changes nothing, if it cannot."""
         ledger = self.ledgers.get(delta.incarnation) or Ledger(delta.incarnation)

@@ -292,6 +292,17 @@ class Peers:
         """Whether a peer was heard so long ago that no node needs its ledger any more (rule 8)."""
         return now > peer.known_at + self._timing.ledger_kept_s(ttl_max_s)
 
+    def version_reached(self, incarnation: int, now: float) -> float:
+        """Return the version of a ledger that every peer that is heard has shown to have; inf if none is heard."""
+        heard = (peer for peer in self if not self.silent(peer, now))
+        return min((peer.heads.get(incarnation, 0) for peer in heard), default=inf)
+
+    def split_by_version(self, incarnation: int, version: int) -> tuple[list[Peer], list[Peer]]:
+        """Return the peers that have shown to have a ledger at `version`, and those that have not."""
+        present = [peer for peer in self if not peer.gone]
+        having = [peer for peer in present if peer.heads.get(incarnation, 0) >= version]
+        return having, [peer for peer in present if peer not in having]
+
 
 def covered(dots: Iterable[Dot], peers: Iterable[Peer]) -> bool:
     """Whether each of `peers` has shown that it has all of `dots`."""

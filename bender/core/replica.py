@@ -1,9 +1,8 @@
-"""The whole of a node without its input and output: commands and messages in; answers, events and messages out.
+"""A whole node without its input and output: commands and messages in; answers, events and messages out.
 
-Whoever runs a replica calls `round` every interval and `sweep` a few times as often, carries the requests it finds in
-`take_requests` to their addresses, and reports each one exactly once as `answered` or `failed`. All times are seconds
-on one monotonic clock of the caller's; they are handed in with every call, and any call may be the one that notices
-that this node was away (rule 6).
+Call `round` every interval and `sweep` at least four times as often, send what `take_requests` returns, and report each
+request once as `answered` or `failed`. All times are seconds on one monotonic clock, handed in with every call; any
+call may be the one that notices that this node was away (rule 6).
 """
 
 from __future__ import annotations
@@ -22,18 +21,17 @@ from bender.core.gossip import INVALID_KEPT_S, Gossip, TakenRequest
 from bender.core.last_writer_wins import KEYS_MAX, Configuration
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
-from bender.core.node_loss_guard import LIFTED, GuardedApp, guarded_app, key_of_guard
+from bender.core.node_loss_guard import LIFTED, GuardedApp, key_of_guard
 from bender.core.peer_links import Links
 from bender.core.peers import Peer, Peers
+from bender.core.readiness import Readiness
+from bender.core.shown_settings import ShownSettings
 from bender.core.timing import ABSENCE_S_MAX, Timing
 from bender.core.view import View, ViewEvent
 
 #: An incarnation that two processes use is ended with this many heartbeats more than either has counted: more than the
 #: other process can make before it receives that counter.
 BEATS_BEYOND = 1000
-
-#: Settings that clients see.
-SHOWN_KINDS = ("backend/", "frontend/", "state/")
 
 
 class NotReady(Exception):
@@ -59,11 +57,11 @@ class Replica:
         page_entries_max: int = DELTA_ENTRIES_MAX,
         validity: Validity = UNCHECKED,
     ) -> None:
-        """`seeds` are addresses of some peers, as people wrote them; say with `located` where they are.
+        """Begin with `seeds`, addresses of some peers as people wrote them; `located` sets what they resolve to.
 
-        `keys_max` names may be set here, removed ones included, and as many states. What would be hidden, and is most
-        of an app, stays listed for `guard_s`. A message has at most `page_entries_max` entries. `validity` is how
-        entries and settings of peers are checked.
+        `keys_max` names may be set here, removed ones included, and as many states. Instances that would be hidden,
+        and are most of an app, stay listed for `guard_s`. A message has at most `page_entries_max` entries. `validity`
+        checks entries and settings of peers.
         """
         self.timing = timing
         self.guard_s = guard_s
@@ -99,23 +97,14 @@ class Replica:
             validity=self._validity,
         )
         self.links = Links(identity.incarnation, identity.address, seeds)
+        self.links.expected = tuple(expected)
         parts = (self.peers, self.claims, self.configuration, self.links)
         self.gossip = Gossip(identity, *parts, self.timing.interval_s, now, self._page_entries_max, self._validity)
+        self.readiness = Readiness(self.timing, self.peers, self.links, self.claims, now)
+        self._shown_settings = ShownSettings(self.configuration, self.claims, self.view)
         # The heartbeats of another process that speaks as this incarnation, if there is one.
         self._surpassed_by: int | None = None
-        self.links.expected = tuple(expected)
-        self.ready = not (seeds or expected)
-        self.claims.holding = not self.ready
         self._marks = Marks(now)
-        # Settings to be shown once nothing is held back; the incarnation before may have left some.
-        self._stale_settings = dict.fromkeys(self.configuration)
-        #: Whether this incarnation has not been ready yet.
-        self.starting = not self.ready
-        self._away_since = now
-        # A node that was away for longer than claims live must send no heartbeat before its own have lapsed.
-        self._mute = False
-        #: How long this node was away before it last came back.
-        self.away_s = 0.0
         self._asked_at = -inf
 
     def anew(self, incarnation: int, now: float) -> None:
@@ -130,7 +119,7 @@ class Replica:
         reached = self.links.has_reached
         peers = [each.address for each in self.peers if not each.gone and reached(each.address)]
         self._begin(evolve(before, incarnation=incarnation), now, self.links.seeds, peers, before.incarnation)
-        self.away_s = gap_s
+        self.readiness.away_s = gap_s
         if surpassed_by is not None:
             self.claims.take_along(leases)
             beats = min(surpassed_by + BEATS_BEYOND, NUMBER_MAX)
@@ -209,11 +198,10 @@ class Replica:
         self._require_ready(now)
         rev = self.configuration.rev_next(key)
         setting = ConfigSetting(key, rev, self.identity.incarnation, at_ms, author, body, lasts_s)
-        obstacle = self.configuration.obstacle(setting)
-        if obstacle is not None:
+        if (obstacle := self.configuration.obstacle(setting)) is not None:
             raise Full(obstacle)
         self.configuration.join(setting, now)
-        self._show_setting(key, now)
+        self._shown_settings.show(key, now)
         self.gossip.announce(setting, now)
 
     def lift_guard(self, now: float, app: str, author: str, at_ms: int) -> None:
@@ -224,7 +212,7 @@ class Replica:
     def leave(self, now: float) -> None:
         """Send a last counter to all peers, which then count this node as silent (rule 7)."""
         self._notice(now)
-        self.ready = False
+        self.readiness.is_ready = False
         self.gossip.leave(now)
         self.gossip.ask(self.addresses(), now)
 
@@ -233,6 +221,11 @@ class Replica:
             raise NotReady
 
     # Reading.
+
+    @property
+    def ready(self) -> bool:
+        """Whether this node can speak for the cluster."""
+        return self.readiness.is_ready
 
     @property
     def version(self) -> int:
@@ -275,8 +268,7 @@ class Replica:
             if now < at + INVALID_KEPT_S
         }
         for incarnation, (count, problem) in self.claims.copies.invalid.items():
-            peer = self.peers.get(incarnation)
-            if peer is not None:
+            if (peer := self.peers.get(incarnation)) is not None:
                 found[peer.address] = f"has {count} entries that are left out, as one where {problem}"
         return found
 
@@ -295,12 +287,9 @@ class Replica:
     def settings(self, kind: str) -> list[ConfigSetting]:
         return self.view.settings(kind)
 
-    def word(self, now: float, key: str) -> tuple[ConfigSetting, float] | None:
+    def expiring_setting(self, now: float, key: str) -> tuple[ConfigSetting, float] | None:
         """Return the setting of a key that lasts for a limited time, and the seconds left of it, or None."""
-        setting = self.configuration.current(key, now)
-        if setting is None or setting.lasts_s is None:
-            return None
-        return setting, setting.lasts_s - self.configuration.age_s(setting, now)
+        return self.configuration.expiring(key, now)
 
     def history(self, key: str) -> tuple[ConfigSetting, ...]:
         """Return the settings of a configuration key, newest first."""
@@ -321,48 +310,31 @@ class Replica:
 
     def reached(self, now: float) -> float:
         """Return the version of this node's own ledger that every peer that is heard has shown to have."""
-        own = self.identity.incarnation
-        heard = (peer for peer in self.peers if not self.peers.silent(peer, now))
-        return min((peer.heads.get(own, 0) for peer in heard), default=inf)
+        return self.peers.version_reached(self.identity.incarnation, now)
 
     def split(self, version: int) -> tuple[list[Peer], list[Peer]]:
         """Return the peers that have shown to have this node's own ledger at `version`, and those that have not."""
-        own = self.identity.incarnation
-        present = [peer for peer in self.peers if not peer.gone]
-        having = [peer for peer in present if peer.heads.get(own, 0) >= version]
-        return having, [peer for peer in present if peer not in having]
+        return self.peers.split_by_version(self.identity.incarnation, version)
 
     def shows(self, incarnation: int, version: int) -> bool:
         """Whether this node has, and shows, a ledger at a version."""
-        claims = self.claims
-        return not claims.holding and claims.settled and claims.copies.head(incarnation).version >= version
+        is_listed = self.claims.settled and not self.claims.holding
+        return is_listed and self.claims.copies.head(incarnation).version >= version
 
     def digest(self) -> int:
         """Return a digest that is equal on all nodes with the same state, as far as it may be passed on.
 
         The ledger of an incarnation whose heartbeats are not believed may not: it lists nothing.
         """
-        own, ledgers = self.identity.incarnation, self.claims.ledgers.items()
-        heard = {peer.incarnation for peer in self.peers if peer.beats >= 0} | {own}
-        versions = sorted((i, ledger.version) for i, ledger in ledgers if ledger.version and i in heard)
-        state = repr((versions, self.configuration.digest)).encode()
+        state = repr((self.claims.copies.versions(), self.configuration.digest)).encode()
         return int.from_bytes(blake2b(state, digest_size=8).digest(), "big")
 
     # Time.
 
-    def waited_s(self, now: float) -> float:
-        """Return how long ago this node started or came back."""
-        return now - self._away_since
-
-    def missing(self, now: float) -> list[str]:
-        """Return the addresses that were awaited since this node started or came back, and did not answer."""
-        silent = [peer.address for peer in self.peers.awaited(now) if peer.echoed < self._away_since]
-        return [*dict.fromkeys([*self.links.unanswered(), *silent])]
-
     def notice(self, now: float) -> bool:
         """Notice whether this node was away, as every call does, and return True if it is ready."""
         self._notice(now)
-        return self.ready
+        return self.readiness.is_ready
 
     def _notice(self, now: float) -> None:
         gap_s = now - self._noticed_at
@@ -376,17 +348,13 @@ class Replica:
         self.peers.shift(gap_s)
         if self.gossip.left or not (self.links.seeds or self.peers):
             return
-        self.ready = False
-        self.claims.holding = True
-        self._away_since = now
-        self.away_s = gap_s
-        self._mute = self._mute or gap_s >= self.timing.ttl_s
+        self.readiness.come_back(now, gap_s)
         self._ask(now)
 
     def round(self, now: float, addresses: Iterable[str] | None = None) -> None:
         """Count a heartbeat and send it to `addresses`, or to all that are known. Call it every interval."""
         self._notice(now)
-        if not (self._mute or self.gossip.left):
+        if not (self.readiness.is_mute or self.gossip.left):
             self.gossip.beat(now)
         self._marks.note(self.claims.ledger.version, now)
         # Not only when a peer is forgotten: a peer may speak from ever new addresses, and never introduce itself.
@@ -402,7 +370,7 @@ class Replica:
             self._ask_again(now)
         self.claims.hide(now)
         for key in self.configuration.due(now):
-            self._show_setting(key, now)
+            self._shown_settings.show(key, now)
         self._forget(now)
         more = self._settle(now) or more
         more = self.claims.judge(now) or more
@@ -411,49 +379,26 @@ class Replica:
 
     def _settle(self, now: float) -> bool:
         """Do a slice of what waits, and become ready when nothing does; return True if there is more."""
-        if self.ready and self.claims.settled and not self._stale_settings:
+        if self.ready and self.claims.settled and not self._shown_settings.are_stale:
             return False
-        # Who still brings pages is answering, and half of what there is would look like the loss of the other half.
-        late = now >= max(self._away_since, self.gossip.paged_at) + self.timing.patience_s
-        if self.claims.holding and (late or self._all_answered(now)):
-            self.claims.holding = False
-            self.claims.informed = self._all_answered(now)
-            # Clients could not be answered until now: to them, this node was away for as long.
-            waited_s = now - self._away_since
-            self.claims.leases.shift(waited_s, self.away_s + waited_s)
-            for peer in self.peers:  # by now all peers have sent the counters that they know
-                self.peers.unshift(peer)
+        overdue = self.readiness.is_overdue(now, self.gossip.paged_at)
+        if self.claims.holding:
+            self.readiness.release(now, overdue=overdue)
         if not self.claims.holding:
-            self._show_stale_settings(now)
+            self._shown_settings.show_stale(now)
         more = self.claims.settle(now)
         if not (self.ready or self.claims.holding or self.gossip.left):
             # What has lapsed meanwhile goes first, or the heartbeat would bring it back to life elsewhere.
             more = self.claims.lapse(now) or more
             more = self.claims.judge(now) or more
-            if late or not more:
+            if overdue or not more:
                 self._become_ready(now)
         return more
 
     def _become_ready(self, now: float) -> None:
-        self.ready = True
-        self.starting = False
-        self.links.expected = ()
-        self._mute = False
+        self.readiness.complete()
         # A heartbeat at once: claims of clients that are answered from now on must count at the other nodes.
         self.round(now)
-
-    def _all_answered(self, now: float) -> bool:
-        """Whether every peer this node knows of has answered since it came back; at a start, the seeds too."""
-        since, awaited = self._away_since, self.peers.awaited(now)
-        if self.starting:
-            if self.links.unheard():
-                return False
-            # A peer that was found may have sent only a part of its state, or nothing, and be silent by now.
-            found = [self.peers.get(incarnation) for incarnation in self.links.found()]
-            if None in found:
-                return False
-            awaited += [peer for peer in found if peer is not None and not peer.gone]
-        return all(peer.echoed >= since and peer.agreed >= since for peer in awaited)
 
     def _ask_again(self, now: float) -> None:
         if now >= self._asked_at + self.timing.asks_apart_s:
@@ -464,33 +409,12 @@ class Replica:
         self.gossip.ask(self.addresses(), now)
 
     def _forget(self, now: float) -> None:
-        gone = [
-            peer
-            for peer in self.peers
-            if self.peers.silent(peer, now) and self.peers.forgettable(peer, self.claims.copies.ttl_max_s(peer), now)
-        ]
+        gone = [peer for peer in self.peers if self.claims.copies.are_forgettable(peer, now)]
         for peer in gone:
             self.peers.forget(peer)
             self.claims.forget(peer)
         if gone:
             self.links.forget(self.peers)
-
-    # Configuration.
-
-    def _show_setting(self, key: str, now: float) -> None:
-        if self.claims.holding:
-            self._stale_settings[key] = None
-            return
-        current, app = self.configuration.current(key, now), guarded_app(key)
-        if app is not None:
-            self.claims.lift_guard(app, lifted=current is not None)
-        elif key.startswith(SHOWN_KINDS):  # a later release may have others, which are kept for it
-            self.view.configure(key, current)
-
-    def _show_stale_settings(self, now: float) -> None:
-        for key in self._stale_settings:
-            self._show_setting(key, now)
-        self._stale_settings.clear()
 
     # Messages.
 
@@ -526,8 +450,7 @@ class Replica:
         self._notice(now)
         if self._is_surpassed(message):
             return None
-        late = self.away_s > 0 and now < self._away_since + self.timing.backlog_s
-        return self.gossip.take_in(message, now, late=late)
+        return self.gossip.take_in(message, now, late=self.readiness.may_be_late(now))
 
     def answer(self, now: float, received: TakenRequest | None) -> Message:
         """Return the answer to a request that was taken in, and do what it has made possible."""
@@ -568,7 +491,7 @@ class Replica:
     def _progress(self, now: float, settings: Iterable[str]) -> None:
         """Do at once what a message has made possible."""
         for key in settings:
-            self._show_setting(key, now)
+            self._shown_settings.show(key, now)
         self._settle(now)
         if self.ready:
             self.claims.end_due(now)

@@ -103,18 +103,19 @@ class ClusterLog:
             return
         if not replica.ready:
             self._log.info(
-                "This node was paused for {away:.1f} s: it asks its peers for what it missed.", away=replica.away_s
+                "This node was paused for {away:.1f} s: it asks its peers for what it missed.",
+                away=replica.readiness.away_s,
             )
             return
         now = self._monotonic()
-        missing = replica.missing(now)
+        missing = replica.readiness.missing(now)
         if missing:
             self._log.warn(
                 "Ready, but {missing} did not answer: their registrations may be missing here.",
                 missing=", ".join(missing),
             )
         else:
-            self._log.info("Ready, {waited:.2f} s after its start or a pause.", waited=replica.waited_s(now))
+            self._log.info("Ready, {waited:.2f} s after its start or a pause.", waited=replica.readiness.waited_s(now))
 
     def note_peers(self) -> None:
         """Call this with each sweep."""

@@ -135,7 +135,7 @@ class Node:
         """Wait for up to an interval on a node that is back from a pause; on any other raise `NotReady` at once."""
         if self.ready:
             return
-        if self.replica.starting or self.replica.has_left:
+        if self.replica.readiness.is_starting or self.replica.has_left:
             raise NotReady
         waiting: Deferred[None] = Deferred()
         self._waiting.append(waiting)
@@ -318,7 +318,7 @@ class Node:
 
     def word(self, key: str) -> tuple[ConfigSetting, float] | None:
         """Return the state that an operator set for a registration, and the seconds left of it, or None."""
-        return self.replica.word(self._now(), key_of_state(key))
+        return self.replica.expiring_setting(self._now(), key_of_state(key))
 
     def keys_of_states(self) -> list[str]:
         """Return in order the ids whose state was ever set and is not forgotten, also of what is not listed."""

@@ -142,7 +142,7 @@ class LastingTests(OperatorCase):
         self.assertEqual(self.states(), "drain drain drain")
         self.cluster.run(0.5)
         self.assertEqual((self.states(), self.changes("b")), ("up up up", ["drain", "up"]))
-        self.assertIsNone(self.cluster["a"].word(self.cluster.now, STATE_KEY))
+        self.assertIsNone(self.cluster["a"].expiring_setting(self.cluster.now, STATE_KEY))
 
     def test_what_is_left(self) -> None:
         """A node that hears of it late counts what is left, and not the whole time anew."""
@@ -151,7 +151,7 @@ class LastingTests(OperatorCase):
         self.cluster.run(12.0)
         self.cluster.start("d", 9, "ab")
         self.cluster.run(2.0)
-        left = [self.cluster[name].word(self.cluster.now, STATE_KEY) for name in "ad"]
+        left = [self.cluster[name].expiring_setting(self.cluster.now, STATE_KEY) for name in "ad"]
         self.assertEqual([each and each[1] for each in left], [6.0, 6.0])
         self.cluster.run(6.0)
         self.assertEqual(self.states(), "up up up up")

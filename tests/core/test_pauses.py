@@ -25,9 +25,9 @@ class Pausing(ReplicaCase):
     def test_gap(self) -> None:
         self.assertTrue(self.replica.notice(NOW + 1.5))
         self.assertFalse(self.replica.notice(NOW + 3.125))
-        self.assertEqual((self.replica.away_s, self.replica.waited_s(NOW + 4.0)), (1.625, 0.875))
+        self.assertEqual((self.replica.readiness.away_s, self.replica.readiness.waited_s(NOW + 4.0)), (1.625, 0.875))
         self.assertIn("n2:1730", self.sent())
-        self.assertEqual(self.replica.missing(NOW + 3.125), ["n2:1730"])
+        self.assertEqual(self.replica.readiness.missing(NOW + 3.125), ["n2:1730"])
 
     def test_noticed_by_all(self) -> None:
         """Whatever this node does next notices it."""
@@ -42,9 +42,9 @@ class Pausing(ReplicaCase):
             lambda at: self.say(2, at),
         ]
         for do in done:
-            self.replica.away_s, self.replica.gossip.left = 0.0, False
+            self.replica.readiness.away_s, self.replica.gossip.left = 0.0, False
             do(self.replica._noticed_at + 5.0)
-            self.assertEqual(self.replica.away_s, 5.0)
+            self.assertEqual(self.replica.readiness.away_s, 5.0)
 
     def test_clock_set_back(self) -> None:
         """A clock that goes back makes no gap, neither then nor when it catches up."""
@@ -184,7 +184,7 @@ class Anew(ReplicaCase):
         self.meet(3).left = True
         self.replica.located("n4:1730", ["n4:1730"])
         self.replica.anew(9, NOW + 700.0)
-        self.assertEqual((self.replica.identity, self.replica.away_s), (Sender(9, "n1", "n1:1730"), 700.0))
+        self.assertEqual((self.replica.identity, self.replica.readiness.away_s), (Sender(9, "n1", "n1:1730"), 700.0))
         self.assertEqual(self.replica.links.expected, ("n2:1730",))
         self.assertEqual((self.replica.claims.ledger.version, len(self.replica.peers)), (0, 0))
         self.assertFalse(self.replica.notice(NOW + 700.0))

@@ -32,8 +32,10 @@ class Commands(ReplicaCase):
     def test_usual(self) -> None:
         """Without seeds a node is ready, was never away, and has no guard."""
         self.assertTrue(self.replica.notice(NOW))
-        self.assertEqual((self.replica.away_s, self.replica.guard_s, self.replica.starting), (0.0, 0.0, False))
-        self.assertEqual((self.replica.surpassed, self.replica.waited_s(NOW + 3.0)), (False, 3.0))
+        self.assertEqual(
+            (self.replica.readiness.away_s, self.replica.guard_s, self.replica.readiness.is_starting), (0.0, 0.0, False)
+        )
+        self.assertEqual((self.replica.surpassed, self.replica.readiness.waited_s(NOW + 3.0)), (False, 3.0))
 
     def test_many(self) -> None:
         """Of many those that are not known are returned, and what is new goes out at once."""
@@ -71,14 +73,14 @@ class Commands(ReplicaCase):
         """A word has so much time left, and is over by itself; what lasts for ever is none."""
         self.replica.configure(NOW, "backend/web", b"{}", "ops", 7)
         self.replica.configure(NOW, "state/web/1.0/h/80", b"drain", "ops", 7, 60.0)
-        word = self.replica.word(NOW + 1.5, "state/web/1.0/h/80")
+        word = self.replica.expiring_setting(NOW + 1.5, "state/web/1.0/h/80")
         assert word is not None
         setting, left_s = word
         self.assertEqual((setting.rev, setting.incarnation, setting.at_ms, setting.author), (1, 1, 7, "ops"))
         self.assertEqual((setting.body, setting.lasts_s, left_s), (b"drain", 60.0, 58.5))
-        self.assertIsNone(self.replica.word(NOW, "backend/web"))
-        self.assertIsNone(self.replica.word(NOW, "backend/other"))
-        self.assertIsNone(self.replica.word(NOW + 60.0, "state/web/1.0/h/80"))
+        self.assertIsNone(self.replica.expiring_setting(NOW, "backend/web"))
+        self.assertIsNone(self.replica.expiring_setting(NOW, "backend/other"))
+        self.assertIsNone(self.replica.expiring_setting(NOW + 60.0, "state/web/1.0/h/80"))
 
     def test_left(self) -> None:
         """A node that has left takes no commands and counts no heartbeats, and all are told once more."""
@@ -106,11 +108,16 @@ class Starting(ReplicaCase):
     def test_answered(self) -> None:
         self.replica.round(NOW)
         (request,) = self.replica.take_requests()
+        readiness = self.replica.readiness
         self.assertEqual(
-            (self.replica.ready, self.replica.starting, self.replica.missing(NOW)), (False, True, ["n2:1730"])
+            (readiness.is_ready, readiness.is_starting, readiness.missing(NOW)),
+            (False, True, ["n2:1730"]),
         )
         self.answer(request, 2, NOW + 0.1)
-        self.assertEqual((self.replica.ready, self.replica.starting, self.replica.missing(NOW)), (True, False, []))
+        self.assertEqual(
+            (readiness.is_ready, readiness.is_starting, readiness.missing(NOW)),
+            (True, False, []),
+        )
         self.assertEqual(self.sent(), ["n2:1730"])
 
     def test_all_of_several(self) -> None:
@@ -135,7 +142,7 @@ class Starting(ReplicaCase):
         self.assertEqual((self.replica.settings("backend"), self.replica.take_events()), ([], []))
         self.sweep_until(4.5)
         self.assertEqual((self.replica.settings("backend"), len(self.replica.take_events())), ([web], 1))
-        self.assertEqual(self.replica._stale_settings, {})
+        self.assertEqual(self.replica._shown_settings._stale, {})
 
     def test_no_backlog(self) -> None:
         """Before a start nobody can have waited."""
@@ -179,7 +186,7 @@ class Starting(ReplicaCase):
         self.replica.answered(
             NOW, request, Message(sender(2), {}, (counter,), digest=self.replica.configuration.digest)
         )
-        self.assertEqual((self.replica.ready, self.replica.missing(NOW)), (False, ["n2:1730"]))
+        self.assertEqual((self.replica.ready, self.replica.readiness.missing(NOW)), (False, ["n2:1730"]))
 
     def test_found_but_not_met(self) -> None:
         """One that was found and says nothing of itself is still waited for."""

@@ -36,7 +36,7 @@ def when_ready(cluster: Cluster, node: Node, then: Callable[[bool], None]) -> No
     """Call `then` with True once the node is ready, with False if that takes too long (503)."""
     ready = node.replica.notice(cluster.clock(node))
     cluster.drain(node)
-    if ready or node.replica.starting or node.left:
+    if ready or node.replica.readiness.is_starting or node.left:
         then(ready)
         return
     boot, answered = node.boot, False

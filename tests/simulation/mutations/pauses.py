@@ -13,6 +13,7 @@ from bender.core.leases import Leases
 from bender.core.messages import Counter, Message, Sender
 from bender.core.peer_links import Links
 from bender.core.peers import Peers
+from bender.core.readiness import Readiness
 from bender.core.replica import Replica
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.patches import patched
@@ -32,28 +33,28 @@ def _shown_while_holding(original: Changed, claims: Claims, key: str, now: float
     claims.holding = holding
 
 
-def _ready_at_once(original: Changed, replica: Replica, now: float) -> Any:
-    return original(replica, now) if replica.starting else True
+def _ready_at_once(original: Changed, readiness: Readiness, now: float) -> Any:
+    return original(readiness, now) if readiness.is_starting else True
 
 
-def _started_at_once(original: Changed, replica: Replica, now: float) -> Any:
-    return True if replica.starting else original(replica, now)
+def _started_at_once(original: Changed, readiness: Readiness, now: float) -> Any:
+    return True if readiness.is_starting else original(readiness, now)
 
 
-def _ready_after_one(original: Changed, replica: Replica, now: float) -> Any:
-    since = replica._away_since
-    return original(replica, now) or any(peer.echoed >= since for peer in replica.peers)
+def _ready_after_one(original: Changed, readiness: Readiness, now: float) -> Any:
+    since = readiness.since
+    return original(readiness, now) or any(peer.echoed >= since for peer in readiness._peers)
 
 
-def _ready_without_agreement(replica: Replica, now: float) -> bool:
-    if replica.starting and replica.links.unanswered():
+def _ready_without_agreement(readiness: Readiness, now: float) -> bool:
+    if readiness.is_starting and readiness._links.unanswered():
         return False
-    return all(peer.echoed >= replica._away_since for peer in replica.peers.awaited(now))
+    return all(peer.echoed >= readiness.since for peer in readiness._peers.awaited(now))
 
 
-def _ready_without_seeds(replica: Replica, now: float) -> bool:
-    since = replica._away_since
-    return all(peer.echoed >= since and peer.agreed >= since for peer in replica.peers.awaited(now))
+def _ready_without_seeds(readiness: Readiness, now: float) -> bool:
+    since = readiness.since
+    return all(peer.echoed >= since and peer.agreed >= since for peer in readiness._peers.awaited(now))
 
 
 def _shifts_once(original: Changed, leases: Leases, by_s: float, away_s: float) -> None:
@@ -76,9 +77,9 @@ def _shifts_by_the_wait_alone(original: Changed, leases: Leases, by_s: float, aw
     original(leases, by_s, by_s)
 
 
-def _mute_after_the_last_pause_alone(original: Changed, replica: Replica, now: float, gap_s: float) -> None:
-    original(replica, now, gap_s)
-    replica._mute = replica._mute and gap_s >= replica.timing.ttl_s
+def _mute_after_the_last_pause_alone(original: Changed, readiness: Readiness, now: float, away_s: float) -> None:
+    original(readiness, now, away_s)
+    readiness.is_mute = readiness.is_mute and away_s >= readiness._timing.ttl_s
 
 
 def _ready_without_telling(original: Changed, replica: Replica, now: float) -> None:
@@ -86,11 +87,11 @@ def _ready_without_telling(original: Changed, replica: Replica, now: float) -> N
         original(replica, now)
 
 
-def _agreed_for_good(original: Changed, replica: Replica, now: float) -> Any:
-    for peer in replica.peers:
+def _agreed_for_good(original: Changed, readiness: Readiness, now: float) -> Any:
+    for peer in readiness._peers:
         if peer.agreed > -inf:
-            peer.agreed = max(peer.agreed, replica._away_since)
-    return original(replica, now)
+            peer.agreed = max(peer.agreed, readiness.since)
+    return original(readiness, now)
 
 
 def _whole_with_whole_deltas(original: Changed, *arguments: Any) -> Any:
@@ -104,14 +105,13 @@ def _one_address_of_a_seed_is_enough(original: Changed, links: Links) -> list[st
     ]
 
 
-def _beats_while_mute(original: Changed, replica: Replica, now: float, *rest: Any) -> None:
-    original(replica, now, *rest)
-    replica._mute = False
+def _beats_while_mute(original: Changed, readiness: Readiness, now: float, away_s: float) -> None:
+    original(readiness, now, away_s)
+    readiness.is_mute = False
 
 
 def _ready_without_a_beat(replica: Replica, now: float) -> None:
-    replica.ready = True
-    replica.starting = replica._mute = False
+    replica.readiness.complete()
 
 
 def _beats_before_it_lapses(original: Changed, replica: Replica, now: float) -> Any:
@@ -145,7 +145,7 @@ def _known_without_the_pause(original: Changed, peers: Peers, counter: Counter, 
 
 def _begins_with_nothing_to_show(original: Changed, replica: Replica, *arguments: Any) -> None:
     original(replica, *arguments)
-    replica._stale_settings = {}
+    replica._shown_settings._stale = {}
 
 
 def _begins_without_its_peers(
@@ -170,15 +170,15 @@ MUTATIONS = {
     "only sweeps notice a pause": mutation(
         "6", (Replica, "_notice", instead(lambda *_: None)), (Replica, "sweep", around(_sweep_notices))
     ),
-    "ready at once after a pause": mutation("6", (Replica, "_all_answered", around(_ready_at_once)), first_seed=85),
-    "ready at once after a start": mutation("6", (Replica, "_all_answered", around(_started_at_once))),
-    "ready after the first answer": mutation("6", (Replica, "_all_answered", around(_ready_after_one))),
+    "ready at once after a pause": mutation("6", (Readiness, "all_answered", around(_ready_at_once)), first_seed=85),
+    "ready at once after a start": mutation("6", (Readiness, "all_answered", around(_started_at_once))),
+    "ready after the first answer": mutation("6", (Readiness, "all_answered", around(_ready_after_one))),
     "ready without agreement": mutation(
         "6",
-        (Replica, "_all_answered", instead(_ready_without_agreement)),
+        (Readiness, "all_answered", instead(_ready_without_agreement)),
         shown_by=scenarios.configuration_comes_before_readiness,
     ),
-    "ready without the seeds": mutation("6", (Replica, "_all_answered", instead(_ready_without_seeds))),
+    "ready without the seeds": mutation("6", (Readiness, "all_answered", instead(_ready_without_seeds))),
     "events before it is ready": mutation("6", (Claims, "refresh", around(_shown_while_holding))),
     "leases lose a pause": mutation("6", (Leases, "shift", instead(lambda *_: None)), first_seed=23),
     "leases lose the wait after a pause": mutation(
@@ -193,7 +193,7 @@ MUTATIONS = {
     "others gain a pause for good": mutation("6", (Peers, "unshift", instead(lambda *_: None))),
     "heartbeats after a long pause": mutation(
         "6",
-        (Replica, "_return", around(_beats_while_mute)),
+        (Readiness, "come_back", around(_beats_while_mute)),
         shown_by=scenarios.what_died_before_a_long_pause_stays_dead,
     ),
     "ready without a heartbeat": mutation("6", (Replica, "_become_ready", instead(_ready_without_a_beat))),
@@ -255,7 +255,7 @@ MUTATIONS = {
     ),
     "heartbeats after a second pause": mutation(
         "6",
-        (Replica, "_return", around(_mute_after_the_last_pause_alone)),
+        (Readiness, "come_back", around(_mute_after_the_last_pause_alone)),
         shown_by=scenarios.a_second_pause_does_not_let_a_node_beat,
     ),
     "nobody is told of the heartbeat of a node that is ready": mutation(
@@ -265,7 +265,7 @@ MUTATIONS = {
     ),
     "agreed once is agreed for good": mutation(
         "6",
-        (Replica, "_all_answered", around(_agreed_for_good)),
+        (Readiness, "all_answered", around(_agreed_for_good)),
         shown_by=scenarios.configuration_is_agreed_on_again_after_a_pause,
     ),
     "an echo with some ledgers": mutation(
