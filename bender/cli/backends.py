@@ -1,4 +1,4 @@
-"""Commands about backends and frontends: which version serves, and what is in front of it."""
+"""Commands about backends and frontends: which version serves, and where clients connect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bender.core.change_description import differences
 from bender.core.did_you_mean import nearest_name
 from bender.core.members import canary_of
 
-#: Fields that have columns of their own, or are the same everywhere.
+#: Fields that have their own columns, or do not differ between objects.
 _SHOWN = {"id", "resource", "name", "app", "version", "backend"}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -159,7 +159,7 @@ async def list_backends(session: Session, name: str | None) -> None:
 
 
 async def _read_all(session: Session, kind: ConfigKind[_Object]) -> tuple[list[_Object], Reply]:
-    """Return all objects of a kind, and the answer that they are from."""
+    """Return all objects of a kind, and the answer with them."""
     return await session.client.read(kind.read_list, "GET", kind.path, bytes_max=LIST_BYTES_MAX)
 
 
@@ -256,7 +256,7 @@ async def _print_history(
 
 
 def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Sequence[str]) -> list[str]:
-    """Return the fields of a setting, and what it changed; the one before the oldest is not known."""
+    """Return the fields of a setting, and what it changed from the setting before, which may be unknown."""
     if settings is None:
         return [*("" for _ in fields), "removed"]
     if before is None or before.settings is None:
@@ -308,7 +308,7 @@ async def _roll_back(session: Session, id_: str, *, force: bool) -> None:
         if await current(session.client, f"{other}/{name}") is None:
             raise
         raise BenderError(f"{error}: to roll it back, run bender {other} rollback {shlex.quote(name)}") from error
-    # Should the answer be lost, the next node must not do it a second time.
+    # If the answer is lost, the next node must not roll back a second time.
     only = only_if(before.etag)
     path = forced(f"{path_of(id_)}/rollback", force=force)
     what, reply = await session.client.read(read, "POST", path, headers=only)
@@ -322,7 +322,7 @@ async def _roll_back(session: Session, id_: str, *, force: bool) -> None:
 
 
 def _say_how_to_end_a_canary(session: Session, what: Backend | Frontend) -> None:
-    """Name the canary that came back with a setting, which an operator who goes back rarely wants."""
+    """Name a canary that the rollback restored, which is rarely wanted, and the command that ends it."""
     canary = canary_of(what.settings) if isinstance(what, Backend) else None
     if canary is not None:
         gets = f"Its canary {canary.version} gets {float(canary.percent):g} % of the traffic"
@@ -379,7 +379,7 @@ async def _set(
     found = await current(session.client, id_)
     before = settings_of(found)
     wanted = {key: value for key, value in options.items() if value is not None} | merged(before or {}, fields)
-    # A part is put into what was found; if somebody else changes that meanwhile, it is not lost.
+    # A part is merged into the fields that were found, so a change by another client meanwhile must be refused.
     parts = any("." in key for key, _ in fields)
     only = only_if(found.etag) if parts and found is not None else None
     unserved = await _unserved(session, id_, wanted) if found is None else []
@@ -414,7 +414,7 @@ def _say_set(session: Session, before: dict[str, Any] | None, what: Backend | Fr
 async def _end_with_drivers(
     session: Session, id_: str, reply: Reply, settings: dict[str, Any] | None, *, changed: bool
 ) -> None:
-    """Name the load balancers that do not have what was set: it is set all the same, and kept.
+    """Name the load balancers that have not applied the change; it was made nevertheless, and stays.
 
     With --json the answer is printed here, with all warnings.
     """

@@ -1,7 +1,7 @@
-"""What a shell offers where the registry knows what there is: apps, versions, ids, backends, frontends and nodes.
+"""Complete apps, versions, ids, backends, frontends and nodes from the registry.
 
-A node is asked with every Tab, so this takes `WITHIN_S` at most, and prints nothing where no node answers or the answer
-is long: then the shell simply offers nothing.
+A node is asked with every Tab, so this takes at most `WITHIN_S`. If no node answers, or the answer is long, the shell
+offers nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import click
 if TYPE_CHECKING:
     from bender.client import Client, Registration
 
-#: What a Tab may take, with all that is asked for it.
+#: Time limit for one completion, with all its requests.
 WITHIN_S = 1.0
 
-#: A list that is longer takes too long to be read.
+#: A longer list is not read, because that takes too long.
 BYTES_MAX = 4 * 1024 * 1024
 
 _T = TypeVar("_T")
@@ -28,7 +28,7 @@ Names = Coroutine[Any, Any, Iterable[str]]
 
 
 def offering(find: Callable[[Client, click.Context, str], Names]) -> Callable[..., list[str]]:
-    """Make what click asks for what it may offer of a coroutine that is given a client, the context and the word."""
+    """Return a completion function for click that calls a coroutine function with a client, context and word."""
 
     def offered(context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
         names = _within_a_second(context, lambda client: find(client, context, incomplete))
@@ -40,8 +40,7 @@ def offering(find: Callable[[Client, click.Context, str], Names]) -> Callable[..
 def fitting(names: Iterable[str], incomplete: str) -> list[str]:
     """Return the names that begin as it was typed, in order.
 
-    A shell shows them as they are, a line each, so names with control characters, which no honest node sends, are left
-    out.
+    Names with control characters, which no honest node sends, are left out, because a shell shows them unescaped.
     """
     return sorted({name for name in names if name.startswith(incomplete) and name.isprintable()})
 
@@ -56,11 +55,11 @@ def _within_a_second(context: click.Context, ask: Callable[[Client], Coroutine[A
     from bender.client.node_list import API_PORT  # noqa: PLC0415
     from bender.client.transport import ConnectionSecurity  # noqa: PLC0415
 
-    said = context.params
+    given = context.params
     try:
-        nodes = said.get("nodes") or parse_nodes(os.environ.get("BENDER_NODES") or f"127.0.0.1:{API_PORT}")
-        ca = said.get("ca")
-        safety = ConnectionSecurity(token_of(said.get("token_file")), None if ca is None else ca.read_bytes())
+        nodes = given.get("nodes") or parse_nodes(os.environ.get("BENDER_NODES") or f"127.0.0.1:{API_PORT}")
+        ca = given.get("ca")
+        safety = ConnectionSecurity(token_of(given.get("token_file")), None if ca is None else ca.read_bytes())
         client = Client(None, in_order(nodes), shuffle=lambda _: None, transport=AsyncioHttp(safety), seeking=hedged)
         return asyncio.run(asyncio.wait_for(ask(client), WITHIN_S))
     except (BenderError, TimeoutError, ValueError, OSError, click.ClickException):
@@ -94,7 +93,7 @@ async def apps(client: Client, _context: click.Context, _incomplete: str) -> lis
 
 @offering
 async def versions(client: Client, context: click.Context, _incomplete: str) -> list[str]:
-    """Those of the app that was typed, or else of the app of the backend that was, or else of all."""
+    """Complete versions of the app that was typed, or else of the app of the typed backend, or else of all apps."""
     app = context.params.get("app")
     if not app and (names := [context.params.get("name"), *context.args]) and names[-1]:
         from bender.client.types import NotFound  # noqa: PLC0415 - as above
@@ -121,7 +120,7 @@ async def guarded_apps(client: Client, _context: click.Context, _incomplete: str
 
 @offering
 async def ids(client: Client, context: click.Context, incomplete: str) -> list[str]:
-    """Whole ids, or the next part where parts were typed as words."""
+    """Complete whole ids, or the next part if parts were typed as words."""
     words = [*(context.params.get("id") or ())]
     before = "/".join(words)
     app, slash, rest = (f"{before}/{incomplete}" if words else incomplete).removeprefix("registration/").partition("/")
@@ -134,7 +133,7 @@ async def ids(client: Client, context: click.Context, incomplete: str) -> list[s
 
 @offering
 async def nodes(client: Client, _context: click.Context, incomplete: str) -> list[str]:
-    """Nodes that a node knows, after those that were typed with a comma behind them."""
+    """Complete nodes that a node knows, after nodes that were typed with a comma behind them."""
     from bender.client.client import apis  # noqa: PLC0415 - as above
     from bender.client.responses import NodeStatus, reader  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
-"""Running the coroutine of a command: on asyncio, or on Twisted's reactor for as long as it takes.
+"""Run the coroutine of a command: on asyncio, or on Twisted's reactor.
 
-asyncio is for commands that ask nodes a few questions and end; the reactor is for those that follow events or run a
-command. Each is imported when it is needed.
+asyncio is for commands that send nodes a few requests and end; the reactor is for commands that follow events or run a
+program. Each is imported on demand.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from bender.net.reactor import Reactor
 
-Doing = Coroutine[Any, Any, int]
+CommandCoroutine = Coroutine[Any, Any, int]
 
 
-def on_asyncio(begin: Callable[[], Doing]) -> int:
-    """Return the status with which a command ends, or that of Ctrl-C."""
+def on_asyncio(begin: Callable[[], CommandCoroutine]) -> int:
+    """Return the exit status of a command, or that of Ctrl-C."""
     import asyncio  # noqa: PLC0415 - completion of options does without
 
     try:
@@ -30,8 +30,8 @@ def on_asyncio(begin: Callable[[], Doing]) -> int:
         return INTERRUPTED
 
 
-def on_reactor(reactor: Reactor, begin: Callable[[], Doing]) -> int:
-    """Do the same while the reactor runs; nothing is printed any more once Ctrl-C has stopped that."""
+def on_reactor(reactor: Reactor, begin: Callable[[], CommandCoroutine]) -> int:
+    """Do the same on the reactor. After Ctrl-C nothing more is printed."""
     from twisted.internet.defer import Deferred  # noqa: PLC0415 - see on_asyncio
     from twisted.python.failure import Failure  # noqa: PLC0415
 
@@ -56,7 +56,7 @@ def on_reactor(reactor: Reactor, begin: Callable[[], Doing]) -> int:
     reactor.run()
     if interrupted:
         return INTERRUPTED
-    (came,) = outcome
-    if isinstance(came, Failure):
-        came.raiseException()
-    return int(came)
+    (result,) = outcome
+    if isinstance(result, Failure):
+        result.raiseException()
+    return int(result)

@@ -1,4 +1,4 @@
-"""Commands about the guard: what stays listed on suspicion, because most of its app would be hidden."""
+"""Commands about the guard: members that stay listed as suspect, because most of their app would be hidden."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands about the nodes themselves: how they are, and what they disagree on."""
+"""Commands about the nodes themselves: their state, and the objects that differ between them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from bender.client.responses import NodeStatus, PeerStatus, check_body, reader, 
 from bender.core.consumers import labels, report_of
 from bender.net.addresses import NoAnswer
 
-#: Nodes may differ for a moment. So often, so far apart, they are asked again before it is said that they do.
+#: Nodes may differ for a moment, so `diff` asks this number of times, with this pause, before it reports differences.
 LOOKS = 3
 LOOKS_APART_S = 0.5
 
-#: What each node may take to say how it is. Together with the time until a second node is asked, one that hangs delays
+#: Time limit for the status of each node. Together with the time until a second node is asked, a node that hangs delays
 #: a command by less than 2 s.
 STATUS_S_MAX = 1.5
 
-#: So long a node may take to find its peers when it has started.
+#: Seconds that a node may take to find its peers after it started.
 FINDING_S = 10.0
 
 KINDS = ("registrations", "backends", "frontends")
@@ -74,21 +74,21 @@ async def status(session: Session) -> None:
     for node, each in found.items():
         if isinstance(each, str):
             screen.say(f"{node} {each}.")
-            session.problems.pop(node, None)  # it was said
+            session.problems.pop(node, None)  # it was printed
             continue
         for guarded in each.guarded:
             screen.say(f"{each.node} {_suspects(guarded)}.")
     for line in missing_peers(own):
         screen.say(line)
     for what, problem in own.problems.items():
-        if not what.startswith("consumer/"):  # which all nodes are asked about below
+        if not what.startswith("consumer/"):  # the consumers of all nodes are printed below
             screen.say(f"{own.node} reports for {what}: {problem}.")
     screen.aside(f"lags as measured by {own.node} at {reply.node}")
     _show_consumers(session, await asking, lost=not own.counts.frontends)
 
 
 def missing_peers(own: NodeStatus) -> list[str]:
-    """Return a sentence for each of --peers that a node has not found; none while it may be about to find them."""
+    """Return a sentence for each of --peers that a node has not found; none in its first seconds."""
     if own.uptime_s < FINDING_S:
         return []
     found = "was never found" if own.ready else "was not found yet"
@@ -96,7 +96,7 @@ def missing_peers(own: NodeStatus) -> list[str]:
 
 
 async def _listed_consumers(session: Session) -> list[Any] | None:
-    """All consumers as the API has them; None where it does not say."""
+    """Return all consumers as the API reports them; None if no node does."""
     try:
         found, _ = await session.client.read(reader(list[Any]), "GET", "/consumers", bytes_max=LIST_BYTES_MAX)
     except BenderError:
@@ -105,19 +105,19 @@ async def _listed_consumers(session: Session) -> list[Any] | None:
 
 
 async def _consumers(session: Session, *, own_ready: bool) -> list[Consumer]:
-    """Who acts on events, as far as a node says so that is ready."""
+    """Return all consumers; none if the node is too old, or not ready and refuses."""
     try:
         return await session.client.consumers()
-    except NotFound:  # it is of a version that knows of none
+    except NotFound:  # the node has an older version, without consumers
         return []
     except BenderError:
-        if own_ready:  # else the table says already why
+        if own_ready:  # otherwise the table shows the reason
             raise
         return []
 
 
 def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bool) -> None:
-    """Who acts on events, if there is anybody; and what they may be waiting for if there is no frontend."""
+    """Print all consumers with their problems, and what to do if `lost`: if there is no frontend for them."""
     if not consumers:
         return
     screen = session.screen
@@ -165,12 +165,12 @@ def _row(screen: Any, node: str, found: NodeStatus | str, peer: PeerStatus | Non
 
 
 def _all_nodes(session: Session, own: NodeStatus) -> list[str]:
-    """Those that were configured, and those that the one which answered knows of."""
+    """Return the configured nodes, and those that the answering node knows."""
     return [*dict.fromkeys([*session.nodes, *apis(own)])]
 
 
 async def _statuses(session: Session, nodes: list[str]) -> dict[str, NodeStatus | str]:
-    """What each says of itself, or why it does not answer."""
+    """Return the status of each node, or the reason why it does not answer."""
     read = reader(NodeStatus)
 
     async def one(node: str) -> NodeStatus | str:
@@ -199,20 +199,20 @@ async def diff(session: Session) -> int:
     """
     own, _ = await session.client.read(reader(NodeStatus), "GET", "/status")
     nodes = _all_nodes(session, own)
-    away: dict[str, str] = {}
+    unreachable: dict[str, str] = {}
     for look in range(LOOKS):
         if look:
             await session.pause(LOOKS_APART_S)
-        found = await _statuses(session, [node for node in nodes if node not in away])
-        away |= {node: problem for node, problem in found.items() if isinstance(problem, str)}
+        found = await _statuses(session, [node for node in nodes if node not in unreachable])
+        unreachable |= {node: problem for node, problem in found.items() if isinstance(problem, str)}
         statuses = {node: status for node, status in found.items() if isinstance(status, NodeStatus)}
         if len({status.digest for status in statuses.values()}) == 1:
             break
     else:
         await _show_difference(session, {node: status.node for node, status in statuses.items()})
         return 1
-    if away:
-        for node, problem in away.items():
+    if unreachable:
+        for node, problem in unreachable.items():
             session.screen.error(f"{node} {problem}.")
         return 1
     if session.screen.as_json:
@@ -237,14 +237,14 @@ async def _show_difference(session: Session, names: Mapping[str, str]) -> None:
         shown = [{"id": id_, "at": {node: bodies.get(node) for node in names}} for id_, bodies in differing.items()]
         session.screen.json(msgspec.json.encode(shown))
         return
-    rows = [[id_, *(_word(bodies, node) for node in names)] for id_, bodies in differing.items()]
+    rows = [[id_, *(_difference(bodies, node) for node in names)] for id_, bodies in differing.items()]
     session.screen.table([DIFFERENCES.names[0], *names.values()], rows)
     if not rows:
         session.screen.say("The nodes list the same objects, but have not received all updates from each other.")
 
 
 async def _listed(session: Session, node: str, kind: str) -> dict[str, Any]:
-    """What a node lists of a kind, by id."""
+    """Return the objects of a kind that a node lists, by id."""
     try:
         reply = await session.client.ask(node, "GET", f"/{kind}", bytes_max=LIST_BYTES_MAX)
         refusal = refusal_of(reply)
@@ -258,8 +258,8 @@ async def _listed(session: Session, node: str, kind: str) -> dict[str, Any]:
         raise BenderError(f"{node} {no_answer}") from no_answer
 
 
-def _word(bodies: Mapping[str, Any], node: str) -> str:
-    """How a node has it, compared with the others."""
+def _difference(bodies: Mapping[str, Any], node: str) -> str:
+    """Return how an object at a node differs from that at the first node that has it."""
     body = bodies.get(node)
     if body is None:
         return "-"

@@ -23,7 +23,7 @@ HEAD = """\
 # bender, the command line
 """
 
-#: The chapters that are about all commands.
+#: The chapters about all commands.
 TAIL = """\
 ## Output
 
@@ -64,7 +64,7 @@ the output is the answer of the API, byte for byte; it is empty if that answer i
 
 
 def reference() -> str:
-    """All of it."""
+    """Return the whole manual."""
     common = next(command for _, command in bender.tree("bender") if len(command.params) > len(OPTIONS))
     names = {option.name for option in common.params[-len(OPTIONS) :]}
     parts = [HEAD, f"## Synopsis\n\n```sh\n{_usage(bender, 'bender')}\n```\n", "## Description\n", _prose(bender.help)]
@@ -123,7 +123,7 @@ def _prose(text: str | None) -> str:
 
 
 def _coded(text: str | None) -> str:
-    """Options, variables and the words that stand for others are code, which nothing is done to."""
+    """Mark options and variables as code, which Markdown leaves unchanged."""
     return re.sub(r"(?<![`\w-])(--[a-z][a-z-]+|BENDER_[A-Z]+|[0-9.]+<=x(<=[0-9.]+)?|x>=[0-9]+)", r"`\1`", text or "")
 
 

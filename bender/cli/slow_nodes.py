@@ -1,7 +1,7 @@
 """Remember nodes that took too long between commands, so that each costs its time only once.
 
-A node that refuses connections costs no time, so it is not remembered: the order in which nodes are asked is that of
---node unless one of them hangs. Without a home, or where nothing can be written, that is always so.
+A node that refuses connections costs no time, so it is not remembered: nodes are asked in the order of --node unless
+one of them hangs. Without a home directory, or if nothing can be written there, nothing is remembered.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import msgspec
 #: The file, in the folder for caches.
 FILE = Path("bender", "nodes.json")
 
-#: For how long such a node is asked after all others.
+#: Seconds for which such a node is asked after all others.
 KEPT_S = 60.0
 
-#: Nodes that are remembered.
+#: The largest number of nodes that are remembered.
 NODES_MAX = 50
 
 
 def in_order(nodes: Sequence[str]) -> tuple[str, ...]:
-    """Return the same nodes, those that took too long a short while ago last."""
+    """Return the same nodes, with those last that timed out in the last `KEPT_S`."""
     if len(nodes) < 2:
         return tuple(nodes)
     slow = _remembered()
@@ -33,7 +33,7 @@ def in_order(nodes: Sequence[str]) -> tuple[str, ...]:
 
 
 def remember(slow: Iterable[str], answered: Iterable[str]) -> None:
-    """Remember what a command has found out: nodes that took too long, and others that have answered."""
+    """Remember the nodes that timed out in a command, and forget those that answered."""
     before = _remembered()
     kept = {node: at for node, at in before.items() if node not in answered} | dict.fromkeys(slow, time.time())
     if kept == before:
@@ -49,7 +49,7 @@ def _path() -> Path:
 
 
 def _remembered() -> dict[str, float]:
-    """Return when each node took too long; a time that has not come yet is one of a clock that was set back."""
+    """Return when each node timed out, without times in the future: the clock was set back since."""
     with suppress(OSError, RuntimeError, msgspec.DecodeError, UnicodeDecodeError):
         now = time.time()
         found = msgspec.json.decode(_path().read_bytes(), type=dict[str, float])

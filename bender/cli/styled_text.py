@@ -1,4 +1,4 @@
-"""Text in colours, and columns of it, without rich: what most commands print needs no more."""
+"""Text in colours, and columns of it, without rich, which most commands do not need."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from bender.net.escaping import escaped
 
-#: Styles by name, as sequences for a terminal. `NO_COLOR` is about those in `_COLOURS` alone.
+#: Styles by name, as sequences for a terminal. `NO_COLOR` switches off those in `_COLOURS`.
 _SEQUENCES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _COLOURS = {"red", "green", "yellow"}
 
-#: Columns of a table are so far apart.
+#: The text between two columns of a table.
 GAP = "  "
 
 
 class Styled:
-    """Text of several parts, each with the name of its style; what could disturb a terminal is escaped."""
+    """Text of several parts, each with the name of its style. Control characters are escaped."""
 
     __slots__ = ("parts",)
 
@@ -30,7 +30,7 @@ class Styled:
         return "".join(text for text, _ in self.parts)
 
     def padded(self, width: int) -> Styled:
-        """Return the same, filled up with spaces."""
+        """Return the text, filled up with spaces."""
         return Styled(*self.parts, (" " * (width - cell_width(self.plain)), ""))
 
     def written(self, styles: frozenset[str]) -> str:
@@ -42,7 +42,7 @@ class Styled:
 
 
 def styled(text: object, style: str = "") -> Styled:
-    """Return anything as styled text; what is styled already stays as it is."""
+    """Return a value as styled text; styled text is returned unchanged."""
     return text if isinstance(text, Styled) else Styled((str(text), style))
 
 
@@ -64,7 +64,7 @@ def styles_of(stream: Any) -> frozenset[str]:
 
 
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Return the lines of a table, with columns as wide as what is in them and nothing that fills up the last one."""
+    """Return the lines of a table, with columns as wide as their content, and no spaces after the last column."""
     cells = [[styled(cell).plain for cell in row] for row in (columns, *rows)]
     widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]
     return [

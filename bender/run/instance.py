@@ -27,17 +27,17 @@ from bender.run.port_holder import Holder, Holding, PortHolder
 from bender.run.registry_view import RegistryView, is_loopback
 from bender.run.reminders import Reminder
 
-#: Before the instance serves for the first time it is looked at after so long, and then more and more rarely, up to the
-#: time between two checks: one that starts in a second is registered in the same second, and one that takes a minute
-#: is not checked more than some thirty times.
+#: The first pause between two checks before the instance serves for the first time, and the factor by which the pause
+#: grows up to `check_apart_s`: an instance that starts in a second is registered in the same second, and one that takes
+#: a minute is checked about thirty times.
 LOOK_S = 0.1
 LOOK_GROWTH = 1.3
 
-#: A port that answers at once may belong to another process, so the command is about to fail: this long to do so.
+#: A port that answers at once may belong to another process, so that the command is about to fail: the wait for that.
 DOUBT_S = 1.0
 
-#: How long it is not looked again who holds the port of an instance that is registered, if that was not known or is a
-#: proxy: to find out can take some milliseconds of the processor.
+#: Seconds between two looks at the holder of the port while the instance is registered, if the holder is not certain to
+#: be the command: each look can take some milliseconds of the processor.
 LOOK_AGAIN_S = 60.0
 
 #: Holders of the port that are not certain to be a process of the command.
@@ -94,12 +94,12 @@ class InstanceKeeper:
         self._id: str | None = None
         #: Whether it has served at any time.
         self.has_served = False
-        # What keeps the instance out of the registry, as far as that is known here and not to the registrar.
+        # The reason that keeps the instance out of the registry, if it is known here and not to the registrar.
         self._obstacle: str | None = None
         self._is_registered = self._was_registered = self._was_warned = False
         self._holding = Holding(Holder.UNKNOWN)
         self._look_at = 0.0
-        self._reminder = Reminder(reactor, self._say_why)
+        self._reminder = Reminder(reactor, self._log_reason)
         self._doing: list[Deferred[None]] = []
 
     def start(self) -> None:
@@ -128,19 +128,19 @@ class InstanceKeeper:
             return None
         return self._reason() or "no node has confirmed it yet"
 
-    async def deregister(self, wait_s: float, reason: str | None = None, *, is_said: bool = False) -> None:
+    async def deregister(self, wait_s: float, reason: str | None = None, *, is_logged: bool = False) -> None:
         """Deregister it in bounded time; wait at most `wait_s` until all nodes have removed it.
 
-        `reason` is as in `Client.deregister`. With `is_said` nothing is printed if it is deregistered.
+        `reason` is as in `Client.deregister`. With `is_logged` a success is not logged again.
         """
         id_, self._id = self._id, None
         if id_ is None:
             return
         was_registered, self._is_registered = self._is_registered, False
         try:
-            await self._remove(id_, wait_s, was_registered=was_registered, reason=reason, is_said=is_said)
+            await self._remove(id_, wait_s, was_registered=was_registered, reason=reason, is_logged=is_logged)
         except CancelledError:
-            self._id, self._is_registered = id_, was_registered  # it may be listed still, and `leave` sees to that
+            self._id, self._is_registered = id_, was_registered  # it may still be listed, and `leave` deregisters it
             raise
 
     async def leave(self) -> None:
@@ -193,8 +193,8 @@ class InstanceKeeper:
                         sentence=obstacle.sentence,
                         count=failed,
                     )
-                    self._reminder.was_said(obstacle.reason)
-                await self.deregister(0, "check-failed", is_said=True)
+                    self._reminder.note_logged(obstacle.reason)
+                await self.deregister(0, "check-failed", is_logged=True)
             elif self._id is None and passed >= self._plan.rise:
                 if self._was_registered:
                     self._log.info("The instance serves again and is registered again.")
@@ -305,7 +305,7 @@ class InstanceKeeper:
         self._log.warn("registered at {host}, which other machines cannot reach: {what}.", host=host, what=what)
 
     async def _remove(
-        self, id_: str, wait_s: float, *, was_registered: bool, reason: str | None = None, is_said: bool = False
+        self, id_: str, wait_s: float, *, was_registered: bool, reason: str | None = None, is_logged: bool = False
     ) -> None:
         """Deregister an id. Log nothing about an id that was never registered."""
         removing = Deferred.fromCoroutine(self._registrar.remove(id_, reason=reason, wait_s=wait_s or None))
@@ -328,7 +328,7 @@ class InstanceKeeper:
             missing = applied.missing if applied else ()
             also = f", but {', '.join(missing)} did not confirm it" if missing else ""
             outcome = "was no longer registered." if wait_s and applied is None else f"is deregistered{also}."
-            if is_said and not also:
+            if is_logged and not also:
                 return
         if was_registered:
             self._log.emit(level, "{id} {outcome}", id=id_, outcome=outcome)
@@ -351,6 +351,6 @@ class InstanceKeeper:
             return f"no node answers: {self._registrar.problem}"
         return self._obstacle
 
-    def _say_why(self, reason: str) -> None:
+    def _log_reason(self, reason: str) -> None:
         yet = "" if self._was_registered else " yet"
         self._log.warn("not registered{yet}: {reason}.", yet=yet, reason=reason)

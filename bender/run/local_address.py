@@ -84,7 +84,7 @@ class LocalAddress:
                     continue
                 local: str = connection.transport.getHost().host
                 peer: str = connection.transport.getPeer().host
-                # Where the table of routes says something else, it is not what decides here, and says nothing later.
+                # If the table of routes has another address, it does not decide, and is useless later.
                 self._node = peer if self._route(peer) == local else None
                 connection.transport.loseConnection()
                 return local

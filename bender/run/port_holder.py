@@ -2,9 +2,9 @@
 
 If another one does, its answers say nothing about the command, and the instance must not get traffic for them. That is
 certain in one case only: a port that the command has held and holds no longer is lost to the process that holds it now.
-A process that held the port before the command was started may be a proxy in front of the command, or the service that
-the command stands for. In all other cases nothing is concluded: the process may be a forwarder that belongs to the
-command, such as that of a container, or it may belong to another user, which hides what it holds.
+A process that held the port before the command was started may be a proxy in front of the command, or the service for
+which the command is a placeholder. In all other cases nothing is concluded: the process may be a forwarder that belongs
+to the command, such as that of a container, or it may belong to another user, which hides its sockets.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Holder(Enum):
     COMMAND = auto()
     #: Certainly not the command.
     OTHER = auto()
-    #: A process that was there before: a proxy in front of the command, a service that it stands for, or a mistake.
+    #: A process that was there before: a proxy in front of the command, a service behind it, or a mistake.
     OTHER_BEFORE_IT = auto()
     #: A process that was not there before: a forwarder that belongs to the command, or a mistake.
     OTHER_SINCE = auto()
-    #: No process any more; the command did.
+    #: No process now; the command held it before.
     NOBODY = auto()
     UNKNOWN = auto()
 
@@ -61,8 +61,8 @@ class PortHolder:
         self._processes = processes or ProcessTable()
         self._is_local = is_local
         self._before = {each.inode for each in self._sockets.listeners(port)}
-        # A socket at the port that is the command's: its process, descriptor and inode. As long as it is open nothing
-        # has changed. To ask for that costs microseconds, and to read the table of sockets can take milliseconds.
+        # The command's socket at the port: its process, descriptor and inode. As long as it is open, nothing has
+        # changed. That check takes microseconds; reading the table of sockets can take milliseconds.
         self._of_command: tuple[int, int, int] | None = None
         self._host = ""
         # The last clause, with the sockets that it is about: to find their process takes long.

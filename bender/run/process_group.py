@@ -25,7 +25,7 @@ from bender.run.process_table import Process, ProcessTable, adopt_orphans
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 
-#: What Python ignores, and a command expects not to be.
+#: Signals that Python ignores, and commands expect to have their default effect.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 #: These go to all processes of the command. Others go to the command itself, which knows what they mean: SIGHUP and
@@ -50,8 +50,8 @@ class CannotStart(Exception):
 class ProcessGroup:
     """A command that runs. `on_exit` is called with its exit status, 128 + N if signal N has ended it.
 
-    If it is followed into the background then, `on_exit` is called again with the status of each process that ends
-    there and that nobody else waits for. Call `reap` when a child of this process may have ended.
+    If it is then followed into the background, `on_exit` is called again with the status of each process that ends
+    there and has no other parent to wait for it. Call `reap` when a child of this process may have ended.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ProcessGroup:
         self._asked_to_end: set[int] = set()
 
     def processes(self) -> list[Process]:
-        """Return all that runs of it, parents first: itself, and what it has started."""
+        """Return its processes that run, parents first: the command, and all that it has started."""
         if self.can_follow:
             for _ in range(LOOKS_MAX):
                 found = self._processes.descendants(os.getpid(), self._not_its_own)
@@ -92,7 +92,7 @@ class ProcessGroup:
         return []
 
     def follow(self) -> None:
-        """Go on with what it has left in the background; call this when it has exited."""
+        """Follow the processes that it has left in the background; call this when it has exited."""
         self._is_followed = True
 
     def signal(self, number: int) -> None:
@@ -109,7 +109,7 @@ class ProcessGroup:
         self._signal(-self.pid if number in TO_ALL else self.pid, number)
 
     def end_rest(self) -> list[Process]:
-        """Send SIGTERM to what still runs of it and was not told to end; returns those that it was sent to."""
+        """Send SIGTERM to its processes that still run and got no such signal yet; return those processes."""
         found = [process for process in self.processes() if process.pid not in self._asked_to_end]
         for process in found:
             self._note_asked(process, signal.SIGTERM)

@@ -62,9 +62,9 @@ class ProcessTable:
         return [process for process in self.processes().values() if process.parent == pid]
 
     def descendants(self, pid: int, except_: Collection[int] = ()) -> list[Process]:
-        """Return what a process has started, and what that has started, and so on; parents come first.
+        """Return all descendants of a process; parents come first.
 
-        Those in `except_` are left out, with what they have started.
+        Those in `except_` are left out, with their descendants.
         """
         children: dict[int, list[Process]] = {}
         for process in self.processes().values():
@@ -81,7 +81,7 @@ class ProcessTable:
     def sockets(self, pid: int) -> dict[int, int] | None:
         """Return the sockets that a process holds open, each inode with its descriptor there.
 
-        Returns None if this process may not know.
+        Returns None if this process may not read that.
         """
         folder = self.root / str(pid) / "fd"
         found = {}
@@ -105,7 +105,7 @@ class ProcessTable:
             return False
 
     def holder(self, inodes: Collection[int]) -> Process | None:
-        """Return a process that holds one of these sockets open, if this process may know one."""
+        """Return a process that holds one of these sockets open, if this process may read that."""
         for pid, process in sorted(self.processes().items()):
             if (self.sockets(pid) or {}).keys() & {*inodes}:
                 return process
@@ -125,7 +125,7 @@ class ProcessTable:
 
 
 def adopt_orphans() -> bool:
-    """Become the parent of all descendants whose own parent ends; returns False where there is no such thing."""
+    """Become the parent of all descendants whose own parent ends; return False on systems that do not support it."""
     if sys.platform != "linux":
         return False
     with suppress(OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""When to say why the instance is not registered: after a while, then more and more rarely.
+"""Decide when to log why the instance is not registered: after a while, then more and more rarely.
 
 A service takes a moment to start, so the first moments are not worth a line. Afterwards an operator who looks at the
 log has to find the reason in it, but a service that waits for days must not fill the disk.
@@ -19,31 +19,27 @@ REPEAT_S = 600.0
 
 
 class Reminder:
-    """Passes reasons on to `say`: after 5 s, again after one minute, then every ten; a new one within 5 s.
+    """Passes reasons on to `log`: after 5 s, again after one minute, then every ten; a new one within 5 s.
 
     `clock` has the method `seconds`.
     """
 
-    def __init__(self, clock: IReactorTime, say: Callable[[str], None]) -> None:
+    def __init__(self, clock: IReactorTime, log: Callable[[str], None]) -> None:
         self._clock = clock
-        self._say = say
+        self._log = log
         self._reason: str | None = None
-        self._said_at: float = clock.seconds()
+        self._logged_at: float = clock.seconds()
         self._repeat_s = FIRST_REPEAT_S
 
     def note(self, reason: str) -> None:
-        """Say the reason if it is time to. Call this about once a second with the reason at that time."""
+        """Log the reason if it is due. Call this about once a second with the present reason."""
         apart_s = self._repeat_s if reason == self._reason else APART_S
-        if self._clock.seconds() >= self._said_at + apart_s:
-            self.say(reason)
+        if self._clock.seconds() >= self._logged_at + apart_s:
+            self.note_logged(reason)
+            self._log(reason)
 
-    def say(self, reason: str) -> None:
-        """Say the reason now."""
-        self.was_said(reason)
-        self._say(reason)
-
-    def was_said(self, reason: str) -> None:
-        """Take note that the reason has just been said by other means."""
+    def note_logged(self, reason: str) -> None:
+        """Note that the reason has just been logged by other means."""
         self._repeat_s = REPEAT_S if reason == self._reason else FIRST_REPEAT_S
         self._reason = reason
-        self._said_at = self._clock.seconds()
+        self._logged_at = self._clock.seconds()

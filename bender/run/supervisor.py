@@ -151,7 +151,7 @@ class CommandSupervisor:
         rest = self.command.processes()
         if not self._goes_on(status, rest):
             self._is_over = True
-            self._say_how_it_ended(status)
+            self._log_unexpected_end(status)
             self._instance.stop()
             for doing in (self._preparing, self._ending):
                 if doing is not None:
@@ -162,8 +162,8 @@ class CommandSupervisor:
             self.command.follow()
             self._log.info("The command has gone into the background and is followed there: {rest}.", rest=_names(rest))
 
-    def _say_how_it_ended(self, status: int) -> None:
-        """Print an unexpected end: one that was never registered, by a signal, or before its time."""
+    def _log_unexpected_end(self, status: int) -> None:
+        """Log an end before the command was registered, by a signal, or before --drain was over."""
         if self._signals:
             early = _early(self._plan.drain_s, drains=self._drains) if self._preparing is not None else None
             if early is not None and self._was_registered_then:
@@ -214,9 +214,9 @@ class CommandSupervisor:
         limit_s = self._plan.kill_s if self._signals or self._plan.kill_s is not None else REST_S_MAX
         kill_at = self._kill_at or (None if limit_s is None else now + limit_s)
         while True:
-            told = self.command.end_rest()
-            if told:
-                self._log.info("The command has left {rest} running: ending it.", rest=_names(told))
+            ending = self.command.end_rest()
+            if ending:
+                self._log.info("The command has left {rest} running: ending it.", rest=_names(ending))
             rest = self.command.processes()
             if not rest:
                 return

@@ -39,10 +39,9 @@ class Reminding(SynchronousTestCase):
             said += self.pass_time(1, f"reason {turn}")
         self.assertEqual([at for at, _ in said], [5, 10, 15, 20])
 
-    def test_one_that_is_said_now(self) -> None:
-        """It is repeated after a minute, whichever way it was said."""
-        self.reminder.say("a")
-        self.assertEqual(self.said, [(0, "a")])
+    def test_a_reason_that_was_logged_elsewhere(self) -> None:
+        """It is repeated after a minute."""
+        self.reminder.note_logged("a")
         self.assertEqual(self.pass_time(70, "a"), [(60, "a")])
-        self.reminder.was_said("b")
+        self.reminder.note_logged("b")
         self.assertEqual(self.pass_time(70, "b"), [(130, "b")])
