@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat; README.md says what each of them measures and how."""
+"""Measurements that anyone can repeat; README.md describes what each of them measures."""

@@ -94,7 +94,7 @@ class Driver(Process):
 
 @define
 class Change:
-    """A change under way: a member of a backend comes or goes."""
+    """A change under way: a member of a backend registers or deregisters."""
 
     backend: int
     place: str
@@ -152,7 +152,7 @@ class Members:
 
 @contextmanager
 def driven() -> Iterator[tuple[Node, Driver, Members]]:
-    """A node, a driver with its HAProxy, and all members."""
+    """Yield a node, a driver with its HAProxy, and all members."""
     haproxy = shutil.which("haproxy") or str(set_up("haproxy") / "haproxy")
     with place_for_processes() as (place, processes):
         node = Node(place)

@@ -1,8 +1,8 @@
-"""What Twisted's own web server takes at most: one Resource that answers every request 200, with the same few bytes.
+"""Twisted's web server without an application: one Resource that answers every request 200, with the same few bytes.
 
-Use: python -m bench.bare PORT FILE [silent]; FILE holds the bytes. It runs on the Python and the reactor that a node
-runs on, looks at nothing, and sets no header that Twisted does not set by itself. `Site` is used as it comes: it makes
-a line of log of each request, also where nobody wants one, as here. `silent` leaves that out.
+Use: python -m bench.bare PORT FILE [silent]; FILE holds the bytes. It uses the Python and the reactor of a node,
+ignores the request, and sets no header that Twisted does not set by itself. `Site` is Twisted's own, which logs a line
+for each request, unless `silent` is given.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.nodes import LOOPBACK
 
 
 class Same(Resource):
-    """Answers everything alike, whatever the method and the path."""
+    """Answers every request alike, whatever its method and path."""
 
     isLeaf = True
 
@@ -34,7 +34,7 @@ class Same(Resource):
 
 
 class Silent(Site):
-    """Makes no lines of log."""
+    """Logs no requests."""
 
     def log(self, request: http.Request) -> None:
         pass

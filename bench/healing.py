@@ -1,13 +1,13 @@
 """How soon two nodes with 100,000 registrations agree again after a cut, in which 10,000 came at one of them.
 
-The nodes reach each other through a process of ours alone (see `bench.relay`), which stops to carry anything for some
-seconds. The registrations come; both nodes must hold each other for silent by then, and the second have none of them.
-Then it carries again. From here on both are asked for their `/status` every few milliseconds, until both list the same
-number and have the same digest. In the end their lists must be the same bytes.
+The nodes reach each other only through a relay (see `bench.relay`), which forwards nothing for some seconds. Meanwhile
+the registrations come; both nodes must find each other silent, and the second node must have none of the registrations.
+Then the relay forwards again, and both nodes are asked for their `/status` every few milliseconds, until both list the
+same number and have the same digest. In the end their lists must be the same bytes.
 
-Nodes speak once in an interval, and nothing can tell them that the network is whole again. So two times are shown: from
-that moment, and from the first request that passes, which is what the target is about. The nodes are watched (see
-`bench.watched`).
+Nodes exchange once in an interval, and nothing tells them that the network has healed. So two times are shown: from the
+heal, and from the first request that passes, for which the target is. The nodes are instrumented (see
+`bench.instrumented`).
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from bench.nodes import (
 )
 from tests.waiting import holds_within
 
-#: At least, so that the nodes hold each other for silent: three intervals of a second, and what it takes to notice.
+#: The shortest cut after which the nodes find each other silent: three intervals of a second, and the time to notice.
 CUT_S = 5.0
 
-#: Between two looks at whether they agree.
+#: Seconds between two looks at whether they agree.
 LOOK_S = 0.004
 
-#: After they agree, so that they are done with it.
+#: The pause after they agree, before the next cut.
 APART_S = 2.0
 
-#: Addresses of this machine at which nobody listens: what nodes advertise must lead nowhere.
+#: Addresses of this machine at which no program listens, for the nodes to advertise.
 NOWHERE = ("127.0.9.1", "127.0.9.2")
 
 TARGET_S = 0.5
@@ -55,7 +55,7 @@ TARGET_S = 0.5
 
 @frozen
 class Heal:
-    """Seconds until the nodes agreed, from the moment when the relay went on, and from the first request it carried."""
+    """Seconds until the nodes agreed: from the heal, and from the first request that the relay forwarded after it."""
 
     from_resumption_s: float
     from_request_s: float
@@ -71,7 +71,7 @@ class Relay(Process):
         super().__init__([sys.executable, "-m", "bench.relay", str(control), *words], place / "relay.log")
         self._control = control
 
-    def tell(self, what: str) -> str:
+    def ask(self, what: str) -> str:
         """Send a command, and return the answer."""
         until = time.monotonic() + PATIENCE_S
         while True:
@@ -88,13 +88,13 @@ class Relay(Process):
 
 @contextmanager
 def relayed() -> Iterator[tuple[list[Node], Relay]]:
-    """Two nodes that can be cut from each other, ready."""
+    """Yield two ready nodes that can be cut from each other."""
     with place_for_processes() as (place, processes):
         ports = free_ports(2)
         nodes = []
         for address, port in zip(NOWHERE, ports, strict=True):
             options = [f"--advertise={address}", f"--peers={LOOPBACK}:{port}"]
-            nodes.append(Node(place, watched=True, options=options))
+            nodes.append(Node(place, instrumented=True, options=options))
             processes.append(nodes[-1])
         first, second = nodes
         relay = Relay(place, {ports[0]: second.exchange, ports[1]: first.exchange})
@@ -105,28 +105,28 @@ def relayed() -> Iterator[tuple[list[Node], Relay]]:
 
 
 def heal(nodes: list[Node], relay: Relay, count: int, more: int) -> Heal:
-    """Cut, register some more than the `count` there are, and heal."""
+    """Cut, register `more` instances beside the `count` present ones, and heal."""
     first, second = nodes
     _require_agreement(nodes, count)
-    relay.tell("cut")
+    relay.ask("cut")
     cut_at = time.monotonic()
     fill(first, more, first=count)
     time.sleep(max(0.0, cut_at + CUT_S - time.monotonic()))
     for node in nodes:
         if [peer["state"] for peer in node.status()["peers"]] != ["silent"]:
             raise SystemExit(f"The cut has no effect; the peers of a node: {node.status()['peers']}")
-        node.watched()
+        node.take_figures()
     if second.listed != count:
         raise SystemExit(
             f"The second node lists {second.listed} registrations, and should list the {count} from before the cut."
         )
-    healed_ns = int(relay.tell("heal"))
+    healed_ns = int(relay.ask("heal"))
     agreed_ns = _wait_for_agreement(nodes, count + more)
     turn_ms = max(node.longest_turn_ms() for node in nodes)
-    passed_ns = int(relay.tell("passed"))
+    passed_ns = int(relay.ask("passed"))
     _require_agreement(nodes, count + more)
     if not healed_ns < passed_ns < agreed_ns:
-        raise SystemExit("The nodes agree although the relay has carried nothing.")
+        raise SystemExit("The nodes agree although the relay has forwarded nothing.")
     time.sleep(APART_S)
     return Heal((agreed_ns - healed_ns) / 1e9, (agreed_ns - passed_ns) / 1e9, turn_ms)
 
@@ -150,7 +150,7 @@ def _state(connection: Connection) -> tuple[int, str]:
 
 
 def _require_agreement(nodes: list[Node], count: int) -> None:
-    """Both list the same bytes, of so many registrations."""
+    """Fail unless both nodes list the same bytes, with this number of registrations."""
     lists = []
     for node in nodes:
         with Connection(node.api) as connection:

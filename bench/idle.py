@@ -1,11 +1,11 @@
-"""What five nodes cost that have nothing to do but to keep what they have alive.
+"""The cost of five nodes whose registrations are only renewed.
 
 Hosts with 50 instances each renew them in one `POST /renewals` every few seconds: always at the node where they
 registered (sticky), or at the next node every time (rotating). For each node: processor time, and bytes among peers,
 both ways, without the clients' bytes, which are shown beside them. With sticky clients the bytes among peers must not
 depend on how much is renewed; the row without registrations is what to compare with.
 
-The nodes are watched (see `bench.watched`), which costs them about a microsecond for each turn and each read.
+The nodes are instrumented (see `bench.instrumented`), which costs them about a microsecond for each turn and each read.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from bench.nodes import Connection, Node, cluster, longest_turn_ms, registering,
 NODES = 5
 INSTANCES_PER_HOST = 50
 
-#: With the usual lease of 10 s a host may fail twice and is still there.
+#: With the default ttl of 10 s, two renewals of a host may fail.
 RENEW_EVERY_S = 3.0
 
-#: After the registrations, until everything goes its steady way: more than a lease.
+#: Seconds from the registrations to the measurement: more than a ttl.
 SETTLE_S = 15.0
 
 TARGET_CPU_PERCENT = 5.0
 
-#: By which the bytes among peers may differ where the one case has a hundred times as many registrations.
+#: The difference in bytes among peers that a hundred times as many registrations may cause.
 TARGET_PERCENT = 10.0
 
 
@@ -54,13 +54,13 @@ CASES = (
     Case("20,000 rotating", 20_000, rotating=True),
 )
 
-#: Those that the target is about.
+#: The cases of the targets.
 FEW, MANY, USUAL = "1,000 sticky", "100,000 sticky", "2,000 sticky"
 
 
 @frozen
 class Run:
-    """Of the mean node, and of a second: percent of a processor, bytes among peers and with clients, both ways."""
+    """Figures of the mean node per second: percent of a processor, bytes among peers and with clients, both ways."""
 
     cpu_percent: float
     busiest_cpu_percent: float
@@ -70,7 +70,7 @@ class Run:
 
 
 class Hosts:
-    """Clients that renew what runs on them, one request per host, evenly spread over time."""
+    """Hosts that renew their instances, one request per host, evenly spread over time."""
 
     def __init__(self, nodes: Sequence[Node], case: Case) -> None:
         self._rotating = case.rotating
@@ -81,18 +81,18 @@ class Hosts:
         self._begin = time.monotonic()
 
     def register(self) -> None:
-        """Each at the node that it will stick to."""
+        """Register the instances of each host at the node to which it will stick."""
         for i, connection in enumerate(self._connections):
             for host in range(i, len(self._requests), len(self._connections)):
                 first = host * INSTANCES_PER_HOST
                 connection.ask_all([registering(number) for number in range(first, first + INSTANCES_PER_HOST)])
-            for host, request in enumerate(self._requests):  # who came first must not expire while the others come
+            for host, request in enumerate(self._requests):  # none may expire while the others register
                 if host % len(self._connections) <= i:
                     self._connections[host % len(self._connections)].ask(request)
         self._begin = time.monotonic()
 
     def renew(self, seconds: float) -> None:
-        """Go on renewing; every instance must be known wherever it comes."""
+        """Renew for a time; every instance must be known at every node."""
         until = time.monotonic() + seconds
         while self._requests and (due_at := self._begin + self._due * RENEW_EVERY_S / len(self._requests)) < until:
             time.sleep(max(0.0, due_at - time.monotonic()))
@@ -106,17 +106,17 @@ class Hosts:
 
 
 def measure(case: Case, seconds: float) -> Run:
-    with cluster(NODES, watched=True) as nodes:
+    with cluster(NODES, instrumented=True) as nodes:
         hosts = Hosts(nodes, case)
         hosts.register()
         hosts.renew(SETTLE_S)
         for node in nodes:
-            node.watched()
+            node.take_figures()
         cpu_s, began = [node.cpu_s for node in nodes], time.monotonic()
         hosts.renew(seconds)
         took_s = time.monotonic() - began
         percents = [(node.cpu_s - before_s) / took_s * 100 for node, before_s in zip(nodes, cpu_s, strict=True)]
-        figures = [node.watched() for node in nodes]
+        figures = [node.take_figures() for node in nodes]
         for node in nodes:
             if node.listed != case.registrations:
                 raise SystemExit(f"A node lists {node.listed} registrations, and should list {case.registrations}.")

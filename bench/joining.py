@@ -1,9 +1,10 @@
 """How much longer a new node takes to be ready in a cluster with 100,000 registrations than in an empty one.
 
-Two nodes; a third is started, and `GET /ready` asked every few milliseconds until it says yes; then the third stops.
-First while the two are empty, then when the registrations are there and on both. The time is that of the whole process
-from its start. The nodes are watched (see `bench.watched`): the longest turn of a reactor is the longest time that
-anything else had to wait there, in processor time, so that other processes on the machine do not count.
+Two nodes; a third is started, and `GET /ready` sent every few milliseconds until it is answered 200; then the third
+stops. This is done while the two are empty, and again when both have the registrations. The time is that of the whole
+process from its start. The nodes are instrumented (see `bench.instrumented`): the longest turn of a reactor is the
+longest time that anything else had to wait there, in processor time, so that other processes on the machine do not
+count.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bench.nodes import Node, cluster, fill, longest_turn_ms, place_for_processe
 
 TARGET_S = 1.5
 
-#: Between the third node's end and the next measurement, so that the others are done with it.
+#: The pause between the end of the third node and the next measurement.
 APART_S = 2.0
 
 
@@ -29,7 +30,7 @@ APART_S = 2.0
 class Join:
     """`ready_s` from start to readiness; longest turns of the new node since it ran, and of the others meanwhile.
 
-    `listed` is how much of what is registered it listed when it was ready, which may be less than all only where that
+    `listed` is the share of the registrations that it listed when it was ready; less than all is possible only if it
     took longer than five intervals.
     """
 
@@ -43,13 +44,13 @@ class Join:
 
 def join(place: Path, nodes: list[Node]) -> Join:
     for node in nodes:
-        node.watched()
+        node.take_figures()
     began = time.monotonic()
-    newcomer = Node(place, nodes, watched=True)
+    newcomer = Node(place, nodes, instrumented=True)
     try:
         newcomer.wait_until_ready()
         ready_s = time.monotonic() - began
-        mine, others = newcomer.watched(), [node.watched() for node in nodes]
+        mine, others = newcomer.take_figures(), [node.take_figures() for node in nodes]
         listed = newcomer.listed / (nodes[0].listed or 1)
     finally:
         newcomer.stop()
@@ -62,10 +63,10 @@ def main() -> None:
     parser.add_argument("--registrations", type=int, default=100_000, help="(default: %(default)s)")
     options = parser.parse_args()
     count = options.registrations
-    with cluster(2, watched=True) as nodes, place_for_processes() as (place, _):
+    with cluster(2, instrumented=True) as nodes, place_for_processes() as (place, _):
         empty = [join(place, nodes) for _ in range(options.repetitions)]
         fill(nodes[0], count)
-        filling = nodes[0].watched()
+        filling = nodes[0].take_figures()
         wait_for_copies(nodes[1], count)
         full = [join(place, nodes) for _ in range(options.repetitions)]
     rows = [

@@ -1,8 +1,8 @@
-"""How often in a second a node answers who runs an app of 100 instances, beside Twisted's web with the same bytes.
+"""How many lists of an app with 100 instances a node answers per second, beside Twisted's web with the same bytes.
 
-wrk asks `GET /registrations/APP` on 32 connections that are kept alive, from one thread. Nothing changes meanwhile, as
-it is most of the time. Twisted's web gets the bytes of the node's answer and has nothing to do but to send them. The
-two take turns, several times over, and in the end of each turn both must still answer the same.
+wrk sends `GET /registrations/APP` on 32 connections that are kept alive, from one thread. Nothing changes meanwhile.
+Twisted's web server only sends the bytes of the node's answer. The two take turns several times, and at the end of each
+turn the answer must be unchanged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def ask(port: int) -> bytes:
 
 
 def measure_both(seconds: int, repetitions: int) -> tuple[dict[str, list[Run]], int]:
-    """The runs of each, and how many bytes they answered with."""
+    """Return the runs of each, and the size of the answer in bytes."""
     runs: dict[str, list[Run]] = {"bender": [], "twisted.web": []}
     with cluster(1) as (node,), place_for_processes() as (place, processes):
         fill(node, REGISTRATIONS)
@@ -52,10 +52,10 @@ def measure_both(seconds: int, repetitions: int) -> tuple[dict[str, list[Run]], 
 
 
 def longest_turn_ms(seconds: int) -> float:
-    """Of a node, in a turn that does not count otherwise."""
-    with cluster(1, watched=True) as (node,):
+    """Return the longest turn of a node, in a run of its own."""
+    with cluster(1, instrumented=True) as (node,):
         fill(node, REGISTRATIONS)
-        node.watched()
+        node.take_figures()
         load(node.api, [ASKING], seconds)
         return node.longest_turn_ms()
 

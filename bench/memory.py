@@ -1,8 +1,8 @@
-"""What 100,000 registrations cost in memory: on the node where they registered, and on one that joined and has copies.
+"""The memory for 100,000 registrations: on the node where they registered, and on one that joined and has copies.
 
 Resident memory as the system counts it, of two nodes that know each other, before and after. The second node is
 stopped before the registrations come, and a new one joins when they are there. All of the growth is divided among the
-registrations, also what a node keeps of its last 10,000 events.
+registrations, including the last 10,000 events that a node keeps.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from bench.nodes import Connection, Node, fill, get, instance, place_for_process
 
 TARGET_BYTES = 600
 
-#: What is not needed any more is given back by then.
+#: Seconds for a node to free memory that it does not need any more.
 SETTLE_S = 5.0
 
 
 @frozen
 class Run:
-    """Bytes for each registration, where it was made and where it was copied to."""
+    """Bytes per registration at the node where it was made, and at the node with the copy."""
 
     origin_bytes: float
     copy_bytes: float
@@ -58,7 +58,7 @@ def measure(count: int) -> Run:
 
 
 def body_bytes() -> int:
-    """The size of a registration as JSON."""
+    """Return the size of a registration as JSON."""
     with place_for_processes() as (place, processes):
         node = Node(place)
         processes.append(node)

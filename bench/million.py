@@ -1,8 +1,8 @@
-"""A million registrations on one node: what they cost in memory, and whether they can be listed and renewed.
+"""A million registrations on one node: their memory, and the times to list and renew them.
 
 They are registered one by one over one connection. Then all of them are renewed, 500 in one request; one app of 100 is
-listed over and over; and all are listed in one answer, which is counted as it comes and not kept. The node is watched
-(see `bench.watched`).
+listed over and over; and all are listed in one answer, which is counted as it comes and not kept. The node is
+instrumented (see `bench.instrumented`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ BATCH = 500
 #: How often one app is listed.
 ASKS = 300
 
-#: Of each member of a list, once.
+#: A text that each member of a list contains once.
 MEMBER = b'"id":"registration/'
 
-#: What is not needed any more is given back by then.
+#: Seconds for a node to free memory that it does not need any more.
 SETTLE_S = 5.0
 
 TARGET_BYTES = 600
@@ -34,7 +34,7 @@ TARGET_BYTES = 600
 
 @frozen
 class Listed:
-    """An answer with all registrations: how many they were, its size, when it began, and when it was there."""
+    """An answer with all registrations: their number, its size, and the times until it began and ended."""
 
     registrations: int
     bytes: int
@@ -44,7 +44,7 @@ class Listed:
 
 @frozen
 class Run:
-    """How long registering took, the memory for each, and what came of the rest; the peak is that of the whole run."""
+    """The time to register, the memory per registration, the other results, and the peak of the whole run."""
 
     filled_s: float
     each_bytes: float
@@ -55,7 +55,7 @@ class Run:
 
 
 def list_all(node: Node) -> Listed:
-    """Ask for everything, and count it."""
+    """List all registrations, and count them."""
     members = size = 0
     tail = b""
     with Connection(node.api) as connection:
@@ -75,7 +75,7 @@ def list_all(node: Node) -> Listed:
 
 
 def list_apps(node: Node, count: int) -> list[float]:
-    """Ask for one app after the other; how long each answer took, in milliseconds."""
+    """List one app after the other; return the time of each answer, in milliseconds."""
     times_ms = []
     with Connection(node.api) as connection:
         for number in range(0, count, max(100, count // ASKS // 100 * 100)):
@@ -88,7 +88,7 @@ def list_apps(node: Node, count: int) -> list[float]:
 
 
 def renew_all(node: Node, count: int, seconds: float) -> Renewals:
-    """Renew everything once, then go on for some seconds, which are what counts."""
+    """Renew all registrations once, then measure renewals for some seconds."""
     requests = [renewing(range(i, min(i + BATCH, count))) for i in range(0, count, BATCH)]
     with Connection(node.api) as connection:
         for request in requests:
@@ -99,12 +99,12 @@ def renew_all(node: Node, count: int, seconds: float) -> Renewals:
 
 
 def measure(count: int, seconds: float, lists: int) -> tuple[Run, dict[str, float]]:
-    """All of it, and the longest turns."""
+    """Run all measurements; return the results, and the longest turns."""
     turns_ms: dict[str, float] = {}
-    with cluster(1, watched=True) as (node,):
+    with cluster(1, instrumented=True) as (node,):
         time.sleep(SETTLE_S)
         empty_bytes = node.rss_bytes
-        node.watched()
+        node.take_figures()
         filled_s = fill(node, count)
         turns_ms[f"registering {count:,}"] = node.longest_turn_ms()
         if node.listed != count:

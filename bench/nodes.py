@@ -1,7 +1,7 @@
 """Nodes as processes, and lean clients for them.
 
-A client must not limit a figure: requests are bytes that were made before, sent over plain sockets, and an answer is
-only read as far as needed to find its end. Everything is on 127.0.0.1 and on ports that were free.
+A client must not limit a figure: requests are prepared bytes, sent over plain sockets, and an answer is only read as
+far as needed to find its end. All processes listen on free ports of 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOOPBACK = "127.0.0.1"
 #: Time limit for a process to start or to end.
 PATIENCE_S = 30.0
 
-#: Requests made before any of them is sent, so that a million need not be kept.
+#: Requests that are prepared at a time, so that a million need not be kept.
 MADE_AT_ONCE = 10_000
 
 #: A folder in memory on most kinds of Linux; etcd takes some hundred MB of it at once.
@@ -102,16 +102,16 @@ class Process:
 
 
 class Node(Process):
-    """`twistd bender`. A `watched` node reports its turns and bytes on request (see `bench.watched`)."""
+    """`twistd bender`. An `instrumented` node reports its turns and bytes on request (see `bench.instrumented`)."""
 
     def __init__(
-        self, place: Path, peers: Iterable[Node] = (), *, watched: bool = False, options: Sequence[str] = ()
+        self, place: Path, peers: Iterable[Node] = (), *, instrumented: bool = False, options: Sequence[str] = ()
     ) -> None:
         self.api, self.exchange, self.events = free_ports(3)
         self._figures = place / f"{self.api}.json"
         program = twistd()
-        if watched:
-            program[1:2] = ["-m", "bench.watched", str(self._figures)]
+        if instrumented:
+            program[1:2] = ["-m", "bench.instrumented", str(self._figures)]
         where = listening_options(self.api, self.exchange, self.events)
         command = [*program, "bender", *(f"--{option}={value}" for option, value in where.items())]
         command += [f"--peers={LOOPBACK}:{peer.exchange}" for peer in peers]
@@ -130,21 +130,21 @@ class Node(Process):
         listed: int = self.status()["counts"]["registrations"]
         return listed
 
-    def watched(self) -> Any:
+    def take_figures(self) -> Any:
         """Return the figures since the last call."""
         self._figures.unlink(missing_ok=True)
         os.kill(self.pid, signal.SIGUSR1)
         if not holds_within(PATIENCE_S, self._figures.exists, 0.005):
-            raise SystemExit("A watched node does not report.")
+            raise SystemExit("An instrumented node does not report.")
         return json.loads(self._figures.read_text())
 
     def longest_turn_ms(self) -> float:
-        """Return the longest turn of a watched node since the last call, in milliseconds of processor time."""
-        return longest_turn_ms(self.watched())
+        """Return the longest turn of an instrumented node since the last call, in milliseconds of processor time."""
+        return longest_turn_ms(self.take_figures())
 
 
 def longest_turn_ms(figures: Any) -> float:
-    """Return the longest turn in the figures of a watched node. Turns of up to 2 ms count as 2 ms."""
+    """Return the longest turn in the figures of an instrumented node. Turns of up to 2 ms count as 2 ms."""
     return max(figures["longest_turns_s"], default=0.002) * 1000
 
 
@@ -165,12 +165,12 @@ def place_for_processes() -> Iterator[tuple[Path, list[Process]]]:
 
 
 @contextmanager
-def cluster(size: int, *, watched: bool = False, options: Sequence[str] = ()) -> Iterator[list[Node]]:
+def cluster(size: int, *, instrumented: bool = False, options: Sequence[str] = ()) -> Iterator[list[Node]]:
     """Yield ready nodes, each of which has the nodes started before it as peers."""
     with place_for_processes() as (place, processes):
         nodes: list[Node] = []
         for _ in range(size):
-            node = Node(place, nodes, watched=watched, options=options)
+            node = Node(place, nodes, instrumented=instrumented, options=options)
             nodes.append(node)
             processes.append(node)
         for node in nodes:
@@ -208,18 +208,18 @@ class Connection:
         self.socket.sendall(request)
 
     def receive(self) -> tuple[int, bytes]:
-        """The next answer: its status and body."""
+        """Return the status and the body of the next answer."""
         status, pieces = self.begin()
         return status, b"".join(pieces)
 
     def begin(self) -> tuple[int, Iterator[bytes]]:
-        """The next answer: its status, and its body in pieces as they come, all of which have to be taken."""
+        """Return the status of the next answer, and its body in pieces as they come; the caller has to take all."""
         while (end := self._received.find(b"\r\n\r\n")) < 0:
             self._read()
         head, self._received = self._received[:end], self._received[end + 4 :]
         status, length = _STATUS.match(head), _LENGTH.search(head)
         if status is None:
-            raise SystemExit(f"This is no answer: {head!r}")
+            raise SystemExit(f"This is not an answer: {head!r}")
         if length is None and _CHUNKED.search(head):
             return int(status[1]), self._chunks()
         return int(status[1]), self._bytes(int(length[1]) if length else 0)
@@ -241,7 +241,7 @@ class Connection:
             self._received = self._received[end + 2 :]
             yield from self._bytes(size)
             if b"".join(self._bytes(2)) != b"\r\n":
-                raise SystemExit("A chunk of an answer does not end where it says.")
+                raise SystemExit("A chunk of an answer has another length than it states.")
 
     def _read(self) -> None:
         read = self.socket.recv(1 << 18)
@@ -254,7 +254,7 @@ class Connection:
         return self.receive()
 
     def ask_all(self, requests: Sequence[bytes], at_once: int = 16) -> None:
-        """Send all, some of them at a time; every one must succeed."""
+        """Send all requests, some of them at a time; each must succeed."""
         for i in range(len(requests) + at_once):
             if i < len(requests):
                 self.send(requests[i])
@@ -277,7 +277,7 @@ def post(path: str, body: object = None) -> bytes:
 
 
 def instance(number: int) -> tuple[str, str, str, int]:
-    """App, version, host and port of an instance: 50 on each host, 100 of each app, as in a cluster of some size."""
+    """Return app, version, host and port of an instance; there are 50 on each host, and 100 of each app."""
     host = number // 50
     return f"app-{number // 100}", "1.2.0", f"10.{host >> 16}.{host >> 8 & 255}.{host & 255}", 8000 + number % 50
 
@@ -287,19 +287,19 @@ def id_of(number: int) -> str:
 
 
 def registering(number: int, ttl_s: float | None = None) -> bytes:
-    """The request that registers an instance."""
+    """Return the request that registers an instance."""
     app, version, host, port = instance(number)
     wanted = {"app": app, "version": version, "host": host, "port": port, "meta": {"zone": "a"}}
     return post("/registrations", wanted if ttl_s is None else {**wanted, "ttl": ttl_s})
 
 
 def renewing(numbers: Iterable[int]) -> bytes:
-    """The request that renews instances in one go."""
+    """Return the request that renews these instances."""
     return post("/renewals", {"ids": [id_of(number) for number in numbers]})
 
 
 def fill(node: Node, count: int, *, first: int = 0, ttl_s: float = 3600.0) -> float:
-    """Register that many instances at a node, for so long that nobody needs to renew them; how long it took."""
+    """Register this number of instances at a node, without the need to renew them; return the time that it took."""
     took_s = 0.0
     with Connection(node.api) as connection:
         for begin in range(first, first + count, MADE_AT_ONCE):

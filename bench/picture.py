@@ -1,7 +1,7 @@
-"""The table of targets as a picture: a bar for each figure, which says how many times better it is than it has to be.
+"""Draw the table of targets: a bar for each figure shows how many times better it is than its target.
 
-Use: python -m bench.picture SUMMARY.json PICTURE.svg, or `python -m bench --picture PICTURE.svg`. It is drawn on a
-ground of its own, so that it can be read on a light page and on a dark one.
+Use: python -m bench.picture SUMMARY.json PICTURE.svg, or `python -m bench --picture PICTURE.svg`. It has
+its own background, so that it is legible on light and dark pages.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from bench.figures import Target
 GROUND, INK, FAINT = "#fbfaf7", "#22272e", "#8b949e"
 MET, MISSED = "#2f7d5b", "#c0562f"
 
-#: Where bars end that would be longer, or shorter; their labels tell the figure.
+#: The limits of the bars; their labels have the figures.
 SHORTEST, LONGEST = 0.1, 30.0
 
 ROW_INCHES = 0.36
 
 
 def times_better(target: Target) -> float:
-    """How far a figure is on the right side of its target; 1 is just met."""
+    """Return how many times better than its target a figure is; 1 just meets it."""
     if target.least is not None:
         times = target.value / target.least
     elif target.value:
@@ -37,7 +37,7 @@ def times_better(target: Target) -> float:
 
 
 def draw(targets: Sequence[Target], path: Path) -> None:
-    """Write the picture; one that is there is replaced."""
+    """Write the picture; replace an existing file."""
     # Text stays text, and the same figures make the same file.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bender", "font.family": "sans-serif"})
     figure = Figure(figsize=(11, 1.1 + ROW_INCHES * len(targets)), facecolor=GROUND, layout="constrained")
@@ -46,7 +46,7 @@ def draw(targets: Sequence[Target], path: Path) -> None:
     places = range(len(targets))
     widths = [times_better(target) for target in targets]
     colours = [MET if target.met else MISSED for target in targets]
-    # From the target on: to the right what is better than it has to be, to the left what is not good enough.
+    # Bars begin at the target: to the right for better figures, to the left for worse ones.
     axes.barh(places, [width - 1 for width in widths], left=1, color=colours, height=0.55)
     for place, target, width in zip(places, targets, widths, strict=True):
         label = f"{target.measured}   ({target.wanted})"

@@ -1,11 +1,10 @@
-"""What is left of a node for others while two clients pipeline requests, or lines, as fast as they can.
+"""How a node serves others while two clients pipeline requests, or lines, as fast as they can.
 
 A node with nearly 5,000 registrations. Two connections of another process send the same request over and over, 64 KiB
 at a time, and read what comes back; with each kind of request for some seconds. Meanwhile one client renews 20
 instances whose ttl is the shortest, one after the other on a connection of its own, and notes how long each answer
-takes. The node is watched: no turn of its reactor may be long. In the end all instances must still be listed. The
-three processes share the machine, so what the renewing client waits for includes its own place in the queue for a
-processor.
+takes. The node is instrumented: no turn of its reactor may be long. In the end all instances must still be listed. The
+three processes share the machine, so the times of the renewing client include its waits for a processor.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from attrs import frozen
 from bench.figures import Target, arguments, percentile, print_table, write
 from bench.nodes import LOOPBACK, Connection, Node, cluster, fill, get, id_of, post, registering, renewing
 
-#: With those that are renewed just below the limit above which a list is not of one instant.
+#: Together with `RENEWED` just below the number above which a list is not of one instant.
 REGISTRATIONS = 4_900
 ATTACKERS = 2
 SENT_BYTES = 64 * 1024
@@ -39,7 +38,7 @@ def get_gzip(path: str) -> bytes:
     return get(path).replace(b"\r\n\r\n", b"\r\nAccept-Encoding: gzip\r\n\r\n")
 
 
-#: What is pipelined, by name; on the port of the API.
+#: The pipelined requests to the port of the API, by name.
 REQUESTS = {
     "filtered lists": get("/registrations?meta.zone=x"),
     "filtered lists, all": get("/registrations?meta.zone=a"),
@@ -54,7 +53,7 @@ REQUESTS = {
     "snapshots": get("/events?snapshot=true"),
 }
 
-#: The same on the port of the events.
+#: The pipelined lines to the port of the events, by name.
 LINES = {
     "lines: subscriptions": b'{"subscribe": {"app": "app-1"}}\n',
     "lines: snapshots": b'{"subscribe": {"snapshot": true}}\n',
@@ -65,7 +64,7 @@ LINES = {
 
 @frozen
 class Run:
-    """What one kind of request came to: times of renewals and turns in ms, bytes that the attackers sent."""
+    """The results of one kind of request: times of renewals and turns in ms, and the bytes that were pipelined."""
 
     p50_ms: float
     p99_ms: float
@@ -76,7 +75,7 @@ class Run:
 
 
 def attack(port: int, request: bytes, seconds: float, result: multiprocessing.Queue[int]) -> None:
-    """Send as much as a node takes, and read what it answers."""
+    """Send as much as a node accepts, and read its answers."""
     sent_at_once = request * max(1, SENT_BYTES // len(request))
     connections = [socket.create_connection((LOOPBACK, port)) for _ in range(ATTACKERS)]
     unsent = dict.fromkeys(connections, b"")
@@ -99,7 +98,7 @@ def attack(port: int, request: bytes, seconds: float, result: multiprocessing.Qu
 
 
 def renew(node: Node, seconds: float) -> list[float]:
-    """Renew in turn, and return how long each answer took, in seconds."""
+    """Renew the instances in turn; return the time of each answer in seconds."""
     took: list[float] = []
     numbers = range(REGISTRATIONS, REGISTRATIONS + RENEWED)
     requests = [registering(number, TTL_S) for number in numbers]
@@ -115,12 +114,12 @@ def renew(node: Node, seconds: float) -> list[float]:
 
 
 def measure(node: Node, port: int, request: bytes, seconds: float) -> Run:
-    """One kind of request."""
+    """Measure one kind of request."""
     with Connection(node.api) as connection:
         connection.ask_all([registering(number, TTL_S) for number in range(REGISTRATIONS, REGISTRATIONS + RENEWED)])
     result: multiprocessing.Queue[int] = multiprocessing.Queue()
     attacker = multiprocessing.Process(target=attack, args=(port, request, seconds, result))
-    node.watched()
+    node.take_figures()
     attacker.start()
     took = renew(node, seconds)
     sent_bytes = result.get(timeout=30)
@@ -142,9 +141,9 @@ def require_all(node: Node) -> None:
 
 
 def measure_all(seconds: float, kinds: Mapping[str, bytes]) -> dict[str, Run]:
-    """All kinds, on one node."""
+    """Measure these kinds of requests, on one node."""
     runs: dict[str, Run] = {}
-    with cluster(1, watched=True) as (node,):
+    with cluster(1, instrumented=True) as (node,):
         fill(node, REGISTRATIONS)
         with Connection(node.api) as connection:
             backend = {"name": "fixed", "app": "app-1", "version": "1.2.0", "servers": ["10.9.9.9:80"]}

@@ -1,10 +1,10 @@
 """How long a registration takes from the client that makes it to the event on the other nodes, beside the original.
 
 Three nodes on one machine, connected all to all. Every few milliseconds a new instance registers, at each node in its
-turn, whether or not the answers before have come. What counts is the time from just before the request is sent until
+turn, whether or not earlier answers have come. The figure is the time from just before the request is sent until
 the `online` line has arrived from each of the two other nodes. Both systems get the same requests from the same
-client, one after the other, several times over. The original has no listener; it says itself when it has an event, and
-in a row of its own until that was read.
+client, one after the other, several times over. The original has no listener for events: it prints the time of each
+one, and a second row has the times until its lines were read.
 
 `bench.storm` does the same with thousands of registrations in a second.
 """
@@ -30,16 +30,16 @@ from tests.waiting import holds_within
 
 NODES = 3
 
-#: Connections to each node, used in turn, so that an answer that takes its time holds up nobody.
+#: Connections to each node, used in turn, so that a slow answer does not delay other requests.
 CONNECTIONS = 4
 
-#: At the beginning of a run, not counted: connections are made, and code runs for the first time.
+#: Seconds at the start of a run that do not count: connections are made, and code runs for the first time.
 WARM_UP_S = 1.0
 
-#: The lease of all registrations, longer than a run by default: what is measured is how they come.
+#: The ttl of all registrations, longer than a run by default.
 TTL_S = 10
 
-#: How long the last events are waited for.
+#: The wait for the last events.
 LAST_EVENTS_S = 2.0
 
 PERCENTS = (50, 90, 99, 100)
@@ -51,10 +51,10 @@ TARGET_P99_MS = 5.0
 
 @frozen
 class System:
-    """Three running nodes: the ports of their APIs, and what their events can be read from.
+    """Three running nodes: the ports of their APIs, and the files from which their events are read.
 
-    `parse` gives of a line which registration came online, and when by the node's own word, in nanoseconds; 0 if it
-    does not say. `turns_ms` gives the longest turn of each since it was last asked for, if they are watched.
+    `parse` returns the registration that came online by a line, and the time that the line states in nanoseconds, 0 for
+    none. `turns_ms` returns the longest turn of each node since its last call, if they are instrumented.
     """
 
     api_ports: Sequence[int]
@@ -66,9 +66,9 @@ class System:
 
 @frozen
 class Run:
-    """Of one run: latencies by percent, events that did not come, and whether the client kept up.
+    """The results of one run: latencies by percent, missing events, and the delay of the client.
 
-    `read_at_ms` are the latencies until the line was read, also where a node said itself when it had the event. Percent
+    `read_at_ms` are the latencies until the line was read, also if the line states the time of the event. The percents
     of a processor are those of the mean node and of the client; `late_ms` is how far the client was behind its own
     schedule in the worst percent of its requests.
     """
@@ -82,8 +82,8 @@ class Run:
 
 
 @contextmanager
-def ours(*, watched: bool = False) -> Iterator[System]:
-    with cluster(NODES, watched=watched) as nodes:
+def ours(*, instrumented: bool = False) -> Iterator[System]:
+    with cluster(NODES, instrumented=instrumented) as nodes:
         listeners = [socket.create_connection((LOOPBACK, node.events)) for node in nodes]
         yield System(
             [node.api for node in nodes],
@@ -111,12 +111,12 @@ def original() -> Iterator[System]:
             processes.append(Process(original_command(apis[i], crdts[i], TTL_S, crdts[:i]), pipe))
         for port in apis:
             _wait_for(port)
-        time.sleep(1.0)  # it does not say when its peers are connected
+        time.sleep(1.0)  # it does not report when its peers are connected
         yield System(apis, reading, _event_of_the_original, lambda: sum(process.cpu_s for process in processes))
 
 
 def _event_of_the_original(line: bytes) -> tuple[bytes, int] | None:
-    """It took the time itself, before it wrote the line: that leaves out the way to the listener, in its favour."""
+    """Return the time in the line, taken before it was written: without the way to the listener, in its favour."""
     at_ns, _, key = line.partition(b" ")
     return (key, int(at_ns)) if at_ns.isdigit() else None
 
@@ -146,7 +146,7 @@ class Client:
         self._answers: list[bytes] = []
 
     def run(self) -> Run:
-        """Do it all, and compare."""
+        """Register all instances, and compare the events."""
         for events in self._system.event_files:
             os.set_blocking(events, False)
         gc.disable()
@@ -170,7 +170,7 @@ class Client:
         )
 
     def _register_all(self) -> tuple[list[int], list[int]]:
-        """Returns when each instance was to be registered, and when it was."""
+        """Return when each instance was due to be registered, and when it was."""
         requests = [post(f"/registrations/{_name(number)}") for number in range(self._count)]
         begin = time.monotonic_ns() + 10_000_000
         due = [begin + number * self._apart_ns for number in range(self._count)]
@@ -184,10 +184,10 @@ class Client:
         return due, sent
 
     def _read_until(self, until_ns: int) -> None:
-        """Read whatever comes, once at least, so that nothing waits for a client that is behind."""
+        """Read until a time, once at least, so that no input waits if the client is late."""
         while True:
             left_ns = max(0, until_ns - time.monotonic_ns())
-            # Of all ways to wait for files this is the one that does not count in whole milliseconds.
+            # Other ways to wait for files have a resolution of whole milliseconds.
             ready, _, _ = select.select(self._files, [], [], left_ns / 1e9)
             for file in ready:
                 data = os.read(file, 1 << 18)
@@ -207,7 +207,7 @@ class Client:
             raise SystemExit(f"{self._count - succeeded} of {self._count} registrations were not answered 200.")
 
     def _compared(self, sent: list[int]) -> tuple[list[float], list[float], int]:
-        """How long events took, and until they were read, but at the beginning; and how many of all did not come."""
+        """Return the times of events and those until they were read, without the first; and how many are missing."""
         seen = [dict(self._events(self._read[events])) for events in self._system.event_files]
         latencies_ms: list[float] = []
         read_ms: list[float] = []
@@ -229,7 +229,7 @@ class Client:
         return latencies_ms, read_ms, missing
 
     def _events(self, chunks: list[tuple[int, bytes]]) -> Iterator[tuple[bytes, tuple[int, int]]]:
-        """Which registration came online when, and when that was read; a line has been with its end."""
+        """Yield each registration that came online, with the time of the event and that of the end of its line."""
         begun = b""
         for read_ns, data in chunks:
             *lines, begun = (begun + data).split(b"\n")
@@ -243,9 +243,9 @@ def _name(number: int) -> str:
     return f"app-{number % 7}/1.2.0/10.{number >> 16}.{number >> 8 & 255}.{number & 255}/8080"
 
 
-def watched_turn_ms(rate: float, run_s: float) -> float:
-    """The longest turn of any node, in a run that does not count otherwise."""
-    with ours(watched=True) as system:
+def longest_turn_ms_of_ours(rate: float, run_s: float) -> float:
+    """Return the longest turn of any node, in a run of its own."""
+    with ours(instrumented=True) as system:
         system.turns_ms()
         Client(system, rate, run_s).run()
         return max(system.turns_ms())
@@ -257,7 +257,7 @@ COLUMNS = ["", "p50", "p99", "max", "missing", "CPU % per node", "CPU % client",
 
 
 def row(name: str, runs: Sequence[Run], *, read: bool = False) -> list[str]:
-    """Of a table with `COLUMNS`; with `read`, of the times until events were read."""
+    """Return a row of a table with `COLUMNS`; with `read`, for the times until events were read."""
     latencies = [run.read_at_ms if read else run.at_ms for run in runs]
     return [
         name,
@@ -287,7 +287,7 @@ def main() -> None:
     rows += [row("original, until read", runs["original"], read=True)] if "original" in runs else []
     print_table(title, COLUMNS, rows)
     figures = {"rate": options.rate, "seconds": options.seconds, "runs": runs}
-    turns_ms = {f"{options.rate:g} registrations/s": watched_turn_ms(options.rate, options.seconds)}
+    turns_ms = {f"{options.rate:g} registrations/s": longest_turn_ms_of_ours(options.rate, options.seconds)}
     write("propagation", options.json, figures, _targets(runs, options), turns_ms)
 
 

@@ -1,7 +1,7 @@
-"""How many registrations a node takes in a second, beside what its users could pick instead.
+"""How many registrations a node takes per second, beside other systems.
 
 wrk sends the registrations of 2,000 instances over and over, on 32 connections that are kept alive, from one thread:
-the first time they are new, then they are signs of life, as in any registry. The systems take turns, several times
+the first ones are new, the others are renewals. The systems take turns, several times
 over, each freshly started and with a second to warm up: a node, in both forms that a registration has; Twisted's web
 with nothing behind it, which answers everything with the bytes that the node answers, as it comes and without its log
 (see `bench.bare`); the original; etcd through its HTTP gateway. What they list is counted in the end of each turn.
@@ -34,7 +34,7 @@ from bench.peers import (
 
 INSTANCES = 2_000
 
-#: The lease of the original's, as long as bender's.
+#: The ttl of the original, as long as that of bender.
 TTL_S = 10
 
 #: How many times faster than each: the target. The original is asked as its own client does, for whom it was made; it
@@ -52,7 +52,7 @@ def _object(number: int) -> dict[str, object]:
 
 
 def _chunked(path: str) -> bytes:
-    """As the published client of the original sends it, but that its connections are kept, which is in its favour."""
+    """Return the request of the original's published client, but on kept connections, which is in its favour."""
     return f"POST {path} HTTP/1.1\r\nHost: bench\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode()
 
 
@@ -66,7 +66,7 @@ AS_KEYS = [etcd_put(id_of(number), json.dumps(_object(number)).encode()) for num
 
 @frozen
 class System:
-    """How it is started, what it is sent, and how many it lists in the end, if it lists any."""
+    """How to start a system, its requests, and a function that returns how many registrations it lists, if it can."""
 
     start: Callable[[Path], Node | Server]
     requests: Sequence[bytes]
@@ -74,7 +74,7 @@ class System:
 
 
 def systems(body: bytes) -> dict[str, System]:
-    """All of them; `body` is what a node answers."""
+    """Return all systems; `body` is the answer of a node."""
     return {
         "bender": System(Node, AS_PATHS, _listed),
         "bender, JSON": System(Node, AS_OBJECTS, _listed),
@@ -87,7 +87,7 @@ def systems(body: bytes) -> dict[str, System]:
 
 
 def _listed(port: int) -> int:
-    """How many of the instances are listed; others must not be, but for those by which the original lists itself."""
+    """Return how many of the instances are listed. No others may be, except those of the original itself."""
     with Connection(port) as connection:
         registrations = json.loads(connection.ask(get("/registrations"))[1])
     listed = [each["id"] for each in registrations if each["app"] not in ("bender-api", "bender-crdt")]
@@ -97,7 +97,7 @@ def _listed(port: int) -> int:
 
 
 def measure(name: str, system: System, seconds: int) -> Run:
-    """One turn of a system."""
+    """Run a system once."""
     with place_for_processes() as (place, processes):
         server = system.start(place)
         processes.append(server)
@@ -109,15 +109,15 @@ def measure(name: str, system: System, seconds: int) -> Run:
 
 
 def answer() -> bytes:
-    """What a node answers to a registration."""
+    """Return the answer of a node to a registration."""
     with cluster(1) as (node,), Connection(node.api) as connection:
         return connection.ask(AS_PATHS[0])[1]
 
 
 def longest_turns_ms(seconds: int) -> dict[str, float]:
-    """Of a node, in turns that do not count otherwise."""
+    """Return the longest turns of a node, in runs of their own."""
     turns_ms = {}
-    with cluster(1, watched=True) as (node,):
+    with cluster(1, instrumented=True) as (node,):
         for name, requests in (("registrations by path", AS_PATHS), ("registrations as JSON", AS_OBJECTS)):
             load(node.api, requests, seconds)
             turns_ms[name] = node.longest_turn_ms()

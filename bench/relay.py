@@ -1,13 +1,14 @@
-"""The network between two nodes, as a process: carries bytes from ports of its own to others, and can be told to stop.
+"""A network between two nodes, as a process that forwards bytes from its ports to others, and can be cut.
 
-Use: python -m bench.relay CONTROL-PORT FROM:TO …, all on 127.0.0.1. Lines to the control port are answered with a line:
+Use: python -m bench.relay CONTROL-PORT FROM:TO …, all on 127.0.0.1. Each line to the control port is a command,
+answered with a line:
 
-- `cut`: from now on nothing passes, and whatever is sent is lost; `ok`.
-- `heal`: it passes again. Connections that have lost something are ended, for no stream goes on with a gap in it. The
-  answer is the time, in nanoseconds of CLOCK_MONOTONIC.
-- `passed`: when the first bytes of a request passed after the heal, in the same time; 0 where none has yet.
+- `cut`: forward nothing from now on, and discard all bytes. The answer is `ok`.
+- `heal`: forward again. Connections that have lost bytes are closed. The answer is the time, in nanoseconds of
+  CLOCK_MONOTONIC.
+- `passed`: return the time at which the first bytes of a request passed after the heal; 0 if none has yet.
 
-A cut closes nothing, and whoever connects meanwhile is neither refused nor answered: that is how a lost network looks.
+A cut closes no connections, and new connections are neither refused nor answered, as in a network that loses packets.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Network:
         self.passed_ns = 0
         self.callers: set[Caller] = set()
 
-    def told(self, what: bytes) -> bytes:
+    def carry_out(self, what: bytes) -> bytes:
         """Carry out a command; return the answer."""
         if what == b"cut":
             self.is_cut = True
@@ -73,7 +74,7 @@ class Caller(Protocol):
     def _reached(self, far: Far) -> None:
         self._far = far
         if self not in self.network.callers:
-            self.end()  # it has gone meanwhile
+            self.end()  # it was closed meanwhile
         elif not self.broken:
             far.transport.write(self._waiting)
 
@@ -94,7 +95,7 @@ class Caller(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         del reason
         if self.network.is_cut:
-            self.broken = True  # the node behind it does not hear of that
+            self.broken = True  # the node behind it does not notice
         else:
             self.end()
 
@@ -136,7 +137,7 @@ class Control(LineReceiver):
         self._network = network
 
     def lineReceived(self, line: bytes) -> None:
-        self.sendLine(self._network.told(line))
+        self.sendLine(self._network.carry_out(line))
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""How many renewals a node takes in a second, 500 in one request, with 100,000 registrations on it.
+"""How many renewals a node takes per second, 500 in one request, with 100,000 registrations on it.
 
-One node, on its own. Two clients, each on one connection kept alive, send `POST /renewals` that were all made before;
-each goes on as soon as it has its answer, so the node always has one request to do and one that waits. The clients are
-a process of their own, and its share of the time is shown, because it must not be what limits. The node is watched (see
-`bench.watched`), for a microsecond with each request of 500.
+There is one node. Two clients, each on one connection kept alive, send prepared `POST /renewals`; each sends the next
+one when it has its answer, so one request always waits at the node. The clients are one process, whose share of the
+time is shown, because it must not limit the figure. The node is instrumented (see
+`bench.instrumented`), for a microsecond with each request of 500.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TARGET_PER_S = 500_000
 
 @frozen
 class Run:
-    """Renewals per second, and the shares of a processor that it took."""
+    """Renewals per second, and the shares of a processor."""
 
     per_s: float
     node_percent: float
@@ -31,7 +31,7 @@ class Run:
 
 
 def renew(node: Node, requests: Sequence[bytes], ids: int, seconds: float) -> Run:
-    """Go on renewing for some seconds."""
+    """Renew for some seconds."""
     connections = [Connection(node.api) for _ in range(CONNECTIONS)]
     node_cpu_s, clients_cpu_s, began = node.cpu_s, time.process_time(), time.monotonic()
     for i, connection in enumerate(connections):
@@ -62,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     count, batch = options.registrations, options.batch
     requests = [renewing(range(i, min(i + batch, count))) for i in range(0, count, batch)]
-    with cluster(1, watched=True) as (node,):
+    with cluster(1, instrumented=True) as (node,):
         filled_s = fill(node, count)
         turns_ms = {f"registering {count:,}": node.longest_turn_ms()}
         renew(node, requests, batch, 1.0)

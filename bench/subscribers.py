@@ -1,6 +1,6 @@
 """How long one change takes to 10,000 subscribers of one node, until the last of them has its line.
 
-All are connected to `--events` and say nothing, so every event is theirs. Now and then an instance registers: the time
+All are connected to `--events` and send nothing, so they get every event. Now and then an instance registers: the time
 is from just before the request is sent until each subscriber has read the `online` line, which must be the same bytes
 for all. They are 10,000 sockets in one process that waits for all of them at once; its share of a processor is shown.
 """
@@ -23,10 +23,10 @@ from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Node, cluster, id_of, 
 #: Connections that are made at a time; the node's backlog takes more.
 AT_ONCE = 500
 
-#: The first changes, which do not count.
+#: The number of first changes, which do not count.
 WARM_UP = 2
 
-#: Between two changes.
+#: Seconds between two changes.
 APART_S = 0.2
 
 TARGET_MS = 400.0
@@ -34,7 +34,7 @@ TARGET_MS = 400.0
 
 @frozen
 class Change:
-    """How long until the first, the middle and the last subscriber had it, and the shares of a processor meanwhile."""
+    """The times until the first, the middle and the last subscriber had a change, and the shares of a processor."""
 
     first_ms: float
     middle_ms: float
@@ -63,14 +63,14 @@ class Subscribers:
         self._until_all_have(b'"hello"', count)
 
     def wait_for_event(self, word: bytes) -> list[int]:
-        """When each subscriber had the line with this word, in nanoseconds; it must be the same line for all."""
+        """Return when each subscriber had the line with this text, in nanoseconds. All must have the same line."""
         times = self._until_all_have(word, len(self._sockets))
         if len(self._lines) != 1:
             raise SystemExit(f"Not all subscribers got the same line: {[*self._lines][:3]}")
         return times
 
     def _until_all_have(self, word: bytes, count: int) -> list[int]:
-        """Read until so many have a line with this word. A tick may come as well, before it."""
+        """Read until `count` subscribers have a line with this text. A tick may come before it."""
         times: list[int] = []
         begun: dict[int, bytes] = {}
         self._lines: set[bytes] = set()
@@ -104,10 +104,10 @@ class Subscribers:
 
 
 @contextmanager
-def subscribed(count: int, *, watched: bool = False) -> Iterator[tuple[Node, Subscribers]]:
-    """A node with so many subscribers."""
+def subscribed(count: int, *, instrumented: bool = False) -> Iterator[tuple[Node, Subscribers]]:
+    """Yield a node with this number of subscribers."""
     _allow_open_files(count)
-    with cluster(1, watched=watched) as (node,):
+    with cluster(1, instrumented=instrumented) as (node,):
         subscribers = Subscribers(node.events, count)
         try:
             yield node, subscribers
@@ -140,7 +140,7 @@ def change(node: Node, subscribers: Subscribers, number: int) -> Change:
 
 
 def changes(node: Node, subscribers: Subscribers, count: int) -> list[Change]:
-    """Some changes, one after the other."""
+    """Make a number of changes, one after the other."""
     done = []
     for number in range(WARM_UP + count):
         done.append(change(node, subscribers, number))
@@ -156,7 +156,7 @@ def main() -> None:
     count = options.subscribers
     with subscribed(count) as (node, subscribers):
         done = changes(node, subscribers, options.repetitions)
-    with subscribed(count, watched=True) as (node, subscribers):
+    with subscribed(count, instrumented=True) as (node, subscribers):
         turns_ms = {f"{count:,} subscribers come": node.longest_turn_ms()}
         changes(node, subscribers, options.repetitions)
         turns_ms[f"one change for {count:,} subscribers"] = node.longest_turn_ms()

@@ -6,7 +6,7 @@ Each node is a replica as it runs in `bender.node.node`, and every message is en
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import Counter
 from collections.abc import Callable, Iterable
 from random import Random
 
@@ -120,7 +120,7 @@ class Cluster(VirtualTime):
         self.doomed: dict[str, tuple[float, int]] = {}
         self.spreading: dict[str, Spreading] = {}
         self.spread_s: list[float] = []
-        self.requests: Tally[str] = Tally()
+        self.requests: Counter[str] = Counter()
         self.body_bytes_max: dict[str, int] = {}
         self._side: frozenset[str] = frozenset()
         self._by_address = {node.identity.address: node for node in self.nodes}

@@ -48,11 +48,11 @@ class Pair:
     @property
     def rounds_per_s(self) -> float:
         """How many rounds each node begins; it answers as many."""
-        return len(partners(["somebody"] * (self.nodes - 1), lambda: 0.0)) / INTERVAL_S
+        return len(partners(["peer"] * (self.nodes - 1), lambda: 0.0)) / INTERVAL_S
 
     @property
     def sent_bytes_per_s(self) -> float:
-        """What a node sends while nothing changes."""
+        """The bytes that a node sends while nothing changes."""
         return self.rounds_per_s * self.round_bytes
 
     @property
@@ -95,7 +95,7 @@ class Acquainted:
         node.register(self._now, id_of(self._registered), lambda *_: terms)
 
     def pass_on(self) -> None:
-        """Let a second pass, with new heartbeats of the other nodes."""
+        """Advance by a second, with new heartbeats of the other nodes."""
         self._now += 1.0
         self._hear(())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections import Counter as Tally
+from collections import Counter
 
 from attrs import frozen
 
@@ -71,7 +71,7 @@ def observe(cluster: Cluster, seconds: float) -> Cost:
     """Run a cluster for `seconds` and return the cost, without that of looking at heartbeats."""
     nodes = cluster.up
     before = [(node.sent_bytes, node.received_bytes) for node in nodes]
-    requests = Tally(cluster.requests)
+    requests = Counter(cluster.requests)
     oldest_s = cpu_s = 0.0
     for _ in range(round(seconds / AGES_S)):
         began = time.process_time()
@@ -203,7 +203,7 @@ def die(cluster: Cluster, clients: Clients) -> tuple[float, float]:
 
     silent_s = cluster.wait_until("all nodes hold a dead node silent", all_hold_it_silent)
     others = len(cluster.up)
-    cluster.wait_until("no node lists the dead", lambda: all(told == others for _, told in cluster.doomed.values()))
+    cluster.wait_until("no node lists the dead", lambda: all(count == others for _, count in cluster.doomed.values()))
     offline_s = max(at for at, _ in cluster.doomed.values()) - died_at
     cluster.require_lists("after a death")
     return silent_s, offline_s

@@ -1,7 +1,7 @@
-"""`twistd` with its reactor watched: how much processor time single turns take, and what passes through its sockets.
+"""`twistd` with an instrumented reactor: measure the processor time of single turns, and the bytes through its sockets.
 
-Use: python -m bench.watched FILE TWISTD-ARGUMENTS. At every SIGUSR1 the figures since the last one go to FILE. They
-are taken from outside of bender, which knows nothing of it; the watching costs about a microsecond per turn.
+Use: python -m bench.instrumented FILE TWISTD-ARGUMENTS. At each SIGUSR1 the figures since the last one are written to
+FILE. bender itself has no code for this; the measuring costs about a microsecond per turn.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 from twisted.internet import reactor, tcp
 from twisted.scripts.twistd import run
 
-#: Stands for all connections that this process opened itself, in place of the port that it listens on.
+#: The key for all connections that this process opened itself, in place of a port at which it listens.
 OUTGOING = 0
 
 
-class Watch:
+class Probe:
     """The figures since the last report; times in seconds of processor time of the reactor's thread."""
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +31,7 @@ class Watch:
         self.begin()
 
     def begin(self) -> None:
-        """From now on."""
+        """Begin new figures."""
         self._turn_began = thread_time()
         self._turns = 0
         self._longest: list[float] = []
@@ -41,7 +41,7 @@ class Watch:
         self._passed: dict[int, list[int]] = {}
 
     def turned(self) -> None:
-        """A turn of the reactor is over."""
+        """Note the end of a turn of the reactor."""
         now = thread_time()
         turn_s = now - self._turn_began
         self._turn_began = now
@@ -50,7 +50,7 @@ class Watch:
             self._longest.append(turn_s)
 
     def collected(self, phase: str, _info: dict[str, int]) -> None:
-        """The garbage collector began or ended."""
+        """Note that the garbage collector began or ended."""
         if phase == "start":
             self._collection_began = thread_time()
             return
@@ -59,14 +59,14 @@ class Watch:
         self._longest_collection_s = max(self._longest_collection_s, took_s)
 
     def passed(self, connection: tcp.Connection, received: int, sent: int) -> None:
-        """Bytes went through a connection."""
+        """Note bytes that passed a connection."""
         port = connection.getHost().port if isinstance(connection, tcp.Server) else OUTGOING
         counts = self._passed.setdefault(port, [0, 0])
         counts[0] += received
         counts[1] += sent
 
     def report(self, *_: Any) -> None:
-        """Write the figures, whole or not at all, and begin anew."""
+        """Write the figures in one step, and begin new ones."""
         figures = {
             "turns": self._turns,
             "longest_turns_s": sorted(self._longest, reverse=True)[:20],
@@ -81,37 +81,37 @@ class Watch:
         self.begin()
 
 
-def watch(watch: Watch) -> None:
-    """Put the watch around what Twisted does."""
+def instrument(probe: Probe) -> None:
+    """Wrap the methods of Twisted that the probe measures."""
     iterate: Callable[[float | None], None] = reactor.doIteration  # type: ignore[attr-defined]
 
     def turn(timeout_s: float | None) -> None:
         iterate(timeout_s)
-        watch.turned()
+        probe.turned()
 
     reactor.doIteration = turn  # type: ignore[attr-defined]
-    reactor.callWhenRunning(watch.begin)  # what was before is the start of the process
+    reactor.callWhenRunning(probe.begin)  # not from the start of the process
     sockets: Any = tcp.Connection
     received, write = sockets._dataReceived, sockets.writeSomeData  # noqa: SLF001 - there is no other way to see it
 
     def data_received(connection: tcp.Connection, data: bytes) -> Any:
-        watch.passed(connection, len(data), 0)
+        probe.passed(connection, len(data), 0)
         return received(connection, data)
 
     def write_some_data(connection: tcp.Connection, data: bytes) -> Any:
         sent = write(connection, data)
         if isinstance(sent, int) and sent > 0:
-            watch.passed(connection, 0, sent)
+            probe.passed(connection, 0, sent)
         return sent
 
     sockets._dataReceived, sockets.writeSomeData = data_received, write_some_data  # noqa: SLF001
-    gc.callbacks.append(watch.collected)
+    gc.callbacks.append(probe.collected)
 
 
 def main() -> None:
-    figures = Watch(Path(sys.argv[1]))
-    watch(figures)
-    signal.signal(signal.SIGUSR1, figures.report)
+    probe = Probe(Path(sys.argv[1]))
+    instrument(probe)
+    signal.signal(signal.SIGUSR1, probe.report)
     sys.argv = ["twistd", *sys.argv[2:]]
     run()
 
