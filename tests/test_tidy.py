@@ -67,11 +67,6 @@ STARTING = {"bender.daemon.tap", "bender.cli", "bender.haproxy.tap"}
 FUNCTION_LINES_MAX = 50
 FILE_LINES_MAX = 500
 
-#: Files that are still longer. None is to be added; the list is to become empty.
-LONG_FILES = {
-    "tests.simulation.oracle",
-}
-
 #: Words that say nothing about what a thing is.
 VAGUE = {"data", "handler", "handlers", "helper", "helpers", "manager", "util", "utils"}
 
@@ -288,7 +283,7 @@ class Style(TidyCase):
 
         def long(source: Source) -> Iterator[str]:
             lines = source.text.count("\n")
-            if lines > FILE_LINES_MAX and source.name not in LONG_FILES:
+            if lines > FILE_LINES_MAX:
                 yield f"has {lines} lines"
 
         self.none([*BENDER, *TESTS, *sources("bench"), *sources("demo")], long)

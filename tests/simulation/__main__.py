@@ -16,7 +16,7 @@ from time import monotonic
 from tests.simulation.choosing import chosen, reached
 from tests.simulation.hunt import Caught, hunt
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.oracle import BOUNDS
+from tests.simulation.oracle.p3_nothing_dead_stays import BOUNDS
 from tests.simulation.seeds import Outcome, simulate
 from tests.simulation.trace import trace
 

@@ -260,7 +260,7 @@ class Call:
         self.life = node.life
         if node.paused_at is not None:
             if self.operation != "deregister":
-                cluster.oracle.waits(node, self.client.key)
+                cluster.history.request_waits(node.life, self.client.key)
             if self.client.habit != "stick":
                 cluster.after(2 * cluster.interval_s, self._answer, None)
         cluster.deliver(node, node.boot, partial(when_ready, cluster, node, self._serve))
@@ -272,7 +272,7 @@ class Call:
             found = self._do(cluster) if ready else None
         except NotReady:
             found = None
-        cluster.oracle.waits_no_more(self.life, self.client.key)
+        cluster.history.request_waits_no_more(self.life, self.client.key)
         if cluster.weather.loss and cluster.random.random() < cluster.weather.loss / 2:
             cluster.after(2 * cluster.interval_s, self._answer, None)  # the answer is lost
         else:

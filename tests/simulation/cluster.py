@@ -7,7 +7,7 @@ oracle. Times are true times in seconds; each node sees them through its own clo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
 from random import Random
@@ -16,15 +16,18 @@ from typing import Any, get_args
 from attrs import frozen
 
 from bender.core.leases import Lease
-from bender.core.ledger import DELTA_ENTRIES_MAX
-from bender.core.messages import Sender
+from bender.core.ledger import DELTA_ENTRIES_MAX, Entry
+from bender.core.messages import ConfigSetting, Sender
 from bender.core.peer_links import partners
-from bender.core.registration_status import State, status_of
+from bender.core.peers import Peer
+from bender.core.registration_status import RegistrationStatus, State, status_of
 from bender.core.replica import Replica
 from bender.core.timing import Timing
+from bender.core.view import in_order
 from tests.simulation.knowledge import Life
 from tests.simulation.network import Network
-from tests.simulation.oracle import Oracle
+from tests.simulation.oracle.history import History
+from tests.simulation.oracle.oracle import Oracle
 from tests.simulation.virtual_time import VirtualTime
 from tests.simulation.weather import Weather
 
@@ -75,6 +78,52 @@ class Node:
         """Whether it runs and is not about to stop."""
         return self.up and self.paused_at is None and not self.left
 
+    # What the oracle asks of it (`ObservedNode`).
+
+    @property
+    def is_ready(self) -> bool:
+        return self.replica.ready
+
+    @property
+    def digest(self) -> int:
+        return self.replica.digest()
+
+    @property
+    def settings_digest(self) -> int:
+        return self.replica.configuration.digest
+
+    @property
+    def ledger_version(self) -> int:
+        return self.replica.claims.ledger.version
+
+    def listed(self) -> list[tuple[str, bytes]]:
+        return [(claim.key, claim.body) for group in self.replica.view.groups() for claim in in_order(group)]
+
+    def status(self, key: str) -> RegistrationStatus:
+        return self.replica.view.standing(key)
+
+    def setting(self, key: str) -> ConfigSetting | None:
+        return self.replica.setting(key)
+
+    def setting_history(self, key: str) -> tuple[ConfigSetting, ...]:
+        return self.replica.history(key)
+
+    def entries(self, key: str) -> Collection[Entry]:
+        return self.replica.claims.index.entries(key)
+
+    def peers(self, at: float) -> Iterator[tuple[Peer, bool]]:
+        now = self.clock(at)
+        return ((peer, self.replica.peers.silent(peer, now)) for peer in self.replica.peers)
+
+    def lacks_pages(self) -> bool:
+        # For good, where the ledger's own node died between two pages.
+        return not all(ledger.complete for ledger in self.replica.claims.ledgers.values())
+
+    def seed_addresses(self, seed: str) -> Iterable[str]:
+        return self.replica.links.seeds[seed]
+
+    # Its clock.
+
     def clock(self, at: float) -> float:
         return self.offset_s + self.rate * at
 
@@ -115,9 +164,12 @@ class Cluster(VirtualTime):
         # The node at each address that is not its name.
         self._at: dict[str, str] = {}
         self.nodes: dict[str, Node] = {}
+        #: How many bodies `front` has made.
+        self.bodies = 0
         self.weather = Weather(self.interval_s)
         self.network = Network(self)
-        self.oracle = Oracle(self)
+        self.history = History(self, self.timing, guard_s, self.weather, self.say)
+        self.oracle = Oracle(self.history, self.nodes, self._name_at)
         #: Told of everything that happens, where somebody wants to read along.
         self.trace: Callable[[str], None] | None = None
         self._drifting = drifting
@@ -148,6 +200,10 @@ class Cluster(VirtualTime):
     def behind(self, address: str) -> Node | None:
         """The node that is reached at an address."""
         return self.nodes.get(self._at.get(address, address))
+
+    def _name_at(self, address: str) -> str | None:
+        node = self.behind(address)
+        return node.name if node else None
 
     def locate(self, name: str) -> None:
         """Let all nodes find out at which address a seed is by now."""
@@ -198,11 +254,11 @@ class Cluster(VirtualTime):
 
     def _begin_life(self, node: Node) -> None:
         node.life = self._life(node)
-        self.oracle.began(node)
+        self.history.life_began(node.life)
 
     def _life(self, node: Node) -> Life:
         incarnation = node.replica.identity.incarnation
-        return Life(len(self.oracle.lives), node.name, node.address, incarnation, self.now)
+        return Life(len(self.history.lives), node.name, node.address, incarnation, self.now)
 
     def crash(self, name: str, *, refuses: bool = True) -> None:
         """End a process without warning; with `refuses` its machine is still there and says so to who calls."""
@@ -228,7 +284,7 @@ class Cluster(VirtualTime):
     def _end(self, node: Node, *, refuses: bool) -> None:
         node.up, node.refuses, node.paused_at = False, refuses, None
         node.inbox, node.waiting = [], []
-        self.oracle.ended(node)
+        self.history.life_ended(node.life)
         self.weather.ended(node.name, self.now)
 
     def pause(self, name: str) -> None:
@@ -289,7 +345,7 @@ class Cluster(VirtualTime):
         node.replica, node.noticed_at = snapshot.replica, snapshot.noticed_at
         node.life = self._life(node)
         node.life.set_back(before, snapshot.life, snapshot.at, self.now, lost_s=lost_s)
-        self.oracle.set_back(node, before, snapshot.at)
+        self.history.life_set_back(node.life, before, snapshot.at)
         self.weather.began(node.name, node.life, self.now)
         node.replica.take_requests()
         # The connections of before are no more.
@@ -307,19 +363,24 @@ class Cluster(VirtualTime):
         if node.replica.surpassed or node.replica.outlived(now):
             before, takes_along = node.life, node.replica.surpassed
             if takes_along and not before.doubled:
-                self.oracle.fail("P1", f"{before} goes on as another incarnation, though it was always the only one")
-            self.oracle.ended(node)
+                self.history.fail("P1", f"{before} goes on as another incarnation, though it was always the only one")
+            self.history.life_ended(node.life)
             node.replica.anew(self.random.getrandbits(64), now)
             self._begin_life(node)
             node.life.inherit(before)
             if takes_along:
-                self.oracle.took_along(node, before)
+                self._take_along(node, before)
             self.weather.began(node.name, node.life, self.now)
             self.say(f"{node.name} goes on as {node.life}")
-        elif now - node.noticed_at > self.timing.pause_s:
-            self.oracle.returned(node, now - node.noticed_at)
+        elif now - node.noticed_at > self.timing.pause_s and (node.seeds or node.life.may):
+            self.history.pause_noticed(node.life, node.true_time(node.noticed_at), now - node.noticed_at)
         node.noticed_at = now
         return now
+
+    def _take_along(self, node: Node, before: Life) -> None:
+        peer = node.replica.peers.get(before.incarnation)
+        assert peer is not None
+        self.history.claims_taken_along(node.life, before, peer.beats)
 
     def _sweep(self, node: Node, boot: int) -> None:
         if node.boot != boot or not node.running:
@@ -352,6 +413,9 @@ class Cluster(VirtualTime):
         """Carry away what a replica has made."""
         replica = node.replica
         for event in replica.take_events():
+            if self.trace is not None:
+                suspect = " suspect" if event.standing.suspect else ""
+                self.say(f"{node.life} announces {event.what} {event.key} {event.body!r} {event.reason}{suspect}")
             self.oracle.event(node, event)
         if node.life.away and replica.ready:
             self.oracle.became_ready(node)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bender.core.ledger import Claim, End, Ledger
 from bender.core.view import in_order
-from tests.simulation.oracle import Oracle, acquainted, history_of, lacks_pages
+from tests.simulation.oracle.history import History, kept_settings, knows_all
 from tests.simulation.records import FORGOTTEN_S
 
 if TYPE_CHECKING:
@@ -19,24 +19,24 @@ def check_equal(cluster: Cluster) -> None:
     # Who goes on as another incarnation may wait for a seed that is gone for longer than that: P8 says how long.
     nodes = [node for node in cluster.nodes.values() if node.serving and not cluster.oracle.may_be_away(node.life)]
     lives = [node.life for node in nodes]
-    nodes = [node for node in nodes if acquainted(node.life, lives) and not lacks_pages(node)]
+    nodes = [node for node in nodes if knows_all(node.life, lives) and not node.lacks_pages()]
     for _ in range(20):
-        if cluster.oracle.broken:
+        if cluster.history.broken:
             return
-        if len({_state(node, cluster.oracle, _remembered(cluster)) for node in nodes}) <= 1:
+        if len({_state(node, cluster.history, _remembered(cluster)) for node in nodes}) <= 1:
             break
         cluster.run_for(0.05 * cluster.interval_s)
     else:
-        cluster.oracle.fail("P1", "nodes are unlike two rounds after a heal")
+        cluster.history.fail("P1", "nodes are unlike two rounds after a heal")
     _check_kept(cluster, nodes)
 
 
 def _remembered(cluster: Cluster) -> set[int]:
     """The incarnations that nobody has any reason to forget yet."""
-    return {life.incarnation for life in cluster.oracle.lives if cluster.now - life.beats[-1] < FORGOTTEN_S}
+    return {life.incarnation for life in cluster.history.lives if cluster.now - life.beats[-1] < FORGOTTEN_S}
 
 
-def _state(node: Node, oracle: Oracle, remembered: set[int]) -> tuple[object, ...]:
+def _state(node: Node, history: History, remembered: set[int]) -> tuple[object, ...]:
     replica = node.replica
     ledgers = replica.claims.ledgers
     return (
@@ -51,34 +51,34 @@ def _state(node: Node, oracle: Oracle, remembered: set[int]) -> tuple[object, ..
         ),
         tuple(replica.settings("backend")),
         tuple(replica.settings("frontend")),
-        tuple(filter(None, map(oracle.remembered, map(replica.history, sorted(replica.configuration))))),
+        tuple(filter(None, map(history.remembered, map(replica.history, sorted(replica.configuration))))),
     )
 
 
 def _check_kept(cluster: Cluster, nodes: list[Node]) -> None:
     """Every write that a living node knows is in everybody's history, as far as there is room."""
-    oracle = cluster.oracle
+    history = cluster.history
     known = frozenset[int]().union(*(node.life.settings for node in nodes))
     for node in nodes:
-        for key in {oracle.writes[number].key for number in known}:
-            history = node.replica.history(key)
-            of_key = (oracle.writes[number] for number in known if oracle.writes[number].key == key)
-            writes = oracle.remembered(of_key)
-            if [*history] != history_of([*writes, *history]):
-                oracle.fail("P7", f"{node.life} lacks settings of {key} in the end")
+        for key in {history.writes[number].key for number in known}:
+            kept = node.setting_history(key)
+            of_key = (history.writes[number] for number in known if history.writes[number].key == key)
+            writes = history.remembered(of_key)
+            if [*kept] != kept_settings([*writes, *kept]):
+                history.fail("P7", f"{node.life} lacks settings of {key} in the end")
 
 
 def check_memory(cluster: Cluster) -> None:
     """Long after the last renewal nothing is left of any registration at any living node."""
     for node in cluster.nodes.values():
-        if node.serving and not cluster.oracle.broken and any(_left(cluster, node).values()):
-            cluster.oracle.fail("memory", f"{node.life} keeps {_left(cluster, node)}")
+        if node.serving and not cluster.history.broken and any(_left(cluster, node).values()):
+            cluster.history.fail("memory", f"{node.life} keeps {_left(cluster, node)}")
 
 
 def keeps(cluster: Cluster) -> bool:
     """Whether something is left yet, and no promise was broken."""
     living = (node for node in cluster.nodes.values() if node.serving)
-    return not cluster.oracle.broken and any(any(_left(cluster, node).values()) for node in living)
+    return not cluster.history.broken and any(any(_left(cluster, node).values()) for node in living)
 
 
 def _left(cluster: Cluster, node: Node) -> dict[str, int]:
@@ -111,7 +111,7 @@ def check_forgotten(cluster: Cluster) -> None:
     """Ten minutes later not even of nodes that are gone."""
     living = {node.life.incarnation for node in cluster.nodes.values() if node.serving}
     for node in cluster.nodes.values():
-        if not node.serving or cluster.oracle.broken:
+        if not node.serving or cluster.history.broken:
             continue
         claims = node.replica.claims
         left = {
@@ -123,15 +123,15 @@ def check_forgotten(cluster: Cluster) -> None:
             "heads": sum(len({*peer.heads} - living) for peer in node.replica.peers),
         }
         if any(left.values()):
-            cluster.oracle.fail("memory", f"{node.life} has not forgotten {left}")
+            cluster.history.fail("memory", f"{node.life} has not forgotten {left}")
 
 
 def check_writes(cluster: Cluster) -> None:
     """P6: no storm. Nobody wrote more than its commands, and one claim for each unit that it may have followed."""
-    oracle = cluster.oracle
-    units = sum(len(record.units) for record in oracle.records.values())
+    history = cluster.history
+    units = sum(len(record.units) for record in history.records.values())
     for node in cluster.nodes.values():
         # Each addition is removed once.
-        most = 2 * (oracle.commands[node.life] + units)
+        most = 2 * (history.commands[node.life] + units)
         if node.serving and node.replica.claims.ledger.version > most:
-            oracle.fail("P6", f"{node.life} wrote {node.replica.claims.ledger.version} times, not {most} at most")
+            history.fail("P6", f"{node.life} wrote {node.replica.claims.ledger.version} times, not {most} at most")

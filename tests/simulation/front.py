@@ -67,7 +67,7 @@ def register(cluster: Cluster, node: Node, key: str, wanted: Wanted) -> bool:
         before = 0 if registered is None else _wanted(registered).instance
         succeeds = registered is not None and wanted.instance not in (0, before)
         update = evolve(wanted, instance=wanted.instance or before)
-        return RegistrationUpdate(cluster.oracle.new_body(update), update.ttl_s, succeeds)
+        return RegistrationUpdate(_new_body(cluster, update), update.ttl_s, succeeds)
 
     try:
         listed = replica.view.claim(key)
@@ -109,7 +109,7 @@ def shorten(cluster: Cluster, node: Node, key: str, left_s: float) -> None:
     """The end of a session."""
     now = cluster.clock(node)
     cluster.say(f"session of {key} ends at {node.name}, with {left_s:g} s")
-    cluster.oracle.shortened(node, key, cluster.now + left_s)
+    cluster.history.session_ended(node.life, key, cluster.now + left_s)
     node.replica.shorten(now, key, left_s)
     cluster.drain(node)
 
@@ -124,7 +124,7 @@ def deregister(cluster: Cluster, node: Node, key: str, instance: int = 0, reason
     existing = replica.winner(now, key) if instance else None
     if existing is not None and _wanted(existing).instance not in (0, instance):
         cluster.say(f"DELETE {key} at {node.name}: it is {existing!r} by now")
-        cluster.oracle.counts["succeeded"] += 1
+        cluster.history.counts["succeeded"] += 1
         return False
     known = [entry.body for entry in replica.claims.index.entries(key) if isinstance(entry, Claim)]
     removed = replica.deregister(now, key, reason)
@@ -159,6 +159,12 @@ def lift_guard(cluster: Cluster, node: Node, app: str) -> None:
     cluster.say(f"guard of {app} lifted at {node.name}")
     cluster.oracle.configured(node, key_of_guard(app))
     cluster.drain(node)
+
+
+def _new_body(cluster: Cluster, wanted: Wanted) -> bytes:
+    """Return a body that nothing else has."""
+    cluster.bodies += 1
+    return b"%d %g %d %d" % (cluster.bodies, wanted.ttl_s, wanted.meta, wanted.instance)
 
 
 def _repeats(wanted: Wanted, body: bytes) -> bool:

@@ -91,6 +91,11 @@ class Life:
     def __str__(self) -> str:
         return f"{self.node}#{self.number}"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has neither ended nor is paused."""
+        return self.ended_at == inf and self.pausing_since is None
+
     def inherit(self, before: Life) -> None:
         """Go on announcing where another incarnation in the same process stopped."""
         self.events = before.events

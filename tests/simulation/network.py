@@ -172,7 +172,7 @@ class Network:
     def _heard(self, node: Node, sender: Life, may: May, transit_s: float, message: Message) -> None:
         """Any word carries the possibility of all that its sender could know."""
         life = node.life
-        lives, peers = self._cluster.oracle.lives, node.replica.peers
+        lives, peers = self._cluster.history.lives, node.replica.peers
 
         def believes(number: int, beats: int) -> bool:
             peer = peers.get(lives[number].incarnation)

@@ -118,6 +118,11 @@ class Record:
         #: Requests that wait at paused nodes: when each was made.
         self.waiting: dict[Life, float] = {}
 
+    @property
+    def was_ended(self) -> bool:
+        """Whether it was ever deregistered."""
+        return self.ended_at > -inf
+
     def hold(self, life: Life, moment: float, now: float) -> tuple[float, Unit] | None:
         """The end of the hold at a node in which a moment lies, as far as it is known now, and its unit."""
         later_end = -inf

@@ -13,7 +13,7 @@ from tests.simulation.clients import Client, Operator, Reach, Tokens
 from tests.simulation.cluster import Cluster
 from tests.simulation.ending import check_equal, check_forgotten, check_memory, check_writes, keeps
 from tests.simulation.faults import Faults
-from tests.simulation.oracle import Broken, Delay
+from tests.simulation.oracle.history import Broken, Delay
 
 #: Rounds are told apart by intervals, so long spans are simulated with long ones: ten minutes, after which rule 8
 #: forgets, are then 20 rounds and eight hours 960.
@@ -157,6 +157,6 @@ def simulate(seed: int, *, hard: bool) -> Outcome:
     began_at = process_time()
     simulation = Simulation(seed, hard=hard)
     simulation.run()
-    cluster, oracle = simulation.cluster, simulation.cluster.oracle
-    counts = {**oracle.counts, "requests": cluster.network.sent, "lives": len(oracle.lives)}
-    return Outcome(seed, hard, (*oracle.broken,), (*oracle.delays,), counts, cluster.now, process_time() - began_at)
+    cluster, history = simulation.cluster, simulation.cluster.history
+    counts = {**history.counts, "requests": cluster.network.sent, "lives": len(history.lives)}
+    return Outcome(seed, hard, (*history.broken,), (*history.delays,), counts, cluster.now, process_time() - began_at)

@@ -22,7 +22,7 @@ def trace(seed: int, key: str, *, hard: bool, write: Callable[[str], None] = pri
 
     def say(claims: Claims, what: str, entry: Entry) -> None:
         if simulation is not None and entry.key == key:
-            named = {life.incarnation: str(life) for life in simulation.cluster.oracle.lives}
+            named = {life.incarnation: str(life) for life in simulation.cluster.history.lives}
             node = named.get(claims._incarnation, "?")
             simulation.cluster.say(f"{node} {what} {key} {_told(entry, named)}")
 
