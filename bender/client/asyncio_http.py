@@ -34,10 +34,10 @@ from bender.client.transport import (
 from bender.client.types import Reply
 from bender.net.addresses import NoAnswer
 
-#: A node that has not answered for so long may hang: the next one is asked as well.
+#: Seconds without an answer after which the next node is asked as well.
 HEDGE_S = 0.3
 
-#: After so many nodes that may hang, all others are asked at once, `TOGETHER_MAX` at a time.
+#: After this number of nodes that may hang, all others are asked at once, `TOGETHER_MAX` at a time.
 HANGING_MAX = 2
 TOGETHER_MAX = 50
 
@@ -85,11 +85,11 @@ class AsyncioHttp:
         return reply
 
     async def follow(self, node: str, path: str, receiver: Any, within_s: float) -> NoReturn:
-        """Raise, because what follows events needs a reactor."""
+        """Raise an error: following events needs a reactor."""
         raise NotImplementedError("events are followed on Twisted's reactor")
 
     async def close(self) -> None:
-        """There are no idle connections."""
+        """Do nothing: there are no idle connections."""
 
     async def _ask(
         self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], bytes_max: int
@@ -171,7 +171,7 @@ async def _connected(
 async def _addresses(host: str, port: int) -> list[str]:
     """Return the addresses of a host.
 
-    They are looked up in a thread that nobody waits for: a name server that does not answer must not hold up the end.
+    They are looked up in a thread that is not waited for: a name server that does not answer must not hold up the end.
     """
     with suppress(ValueError):
         ip_address(host)
@@ -195,7 +195,7 @@ async def _addresses(host: str, port: int) -> list[str]:
             addresses = [*dict.fromkeys(str(address[0]) for *_, address in listed)]
         except (OSError, UnicodeError) as error:
             problem = error if isinstance(error, OSError) else OSError(str(error))
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: the result is not needed
             loop.call_soon_threadsafe(partial(settle, addresses, problem))
 
     threading.Thread(target=look_up, daemon=True).start()

@@ -300,8 +300,8 @@ class Client:
         knows the instance, and `Refused` if it is the last member of a backend that takes traffic, unless `force` is
         given.
         """
-        said = {"state": state} if for_s is None else {"state": state, "for": for_s}
-        return await self._value(reader(Word), "PUT", forced(f"{path_of(id_)}/state", force=force), said)
+        body = {"state": state} if for_s is None else {"state": state, "for": for_s}
+        return await self._value(reader(Word), "PUT", forced(f"{path_of(id_)}/state", force=force), body)
 
     async def state(self, id_: str) -> Word:
         """Return the state that an operator set on an instance. Raises `NotFound` if none is set."""

@@ -1,6 +1,6 @@
-"""Decoding what comes from a node, or from whatever answers in its place: another version, a proxy, any server.
+"""Decode the answers of a node, or of another program in its place: another version, a proxy, any server.
 
-Everything is checked as it comes in, in one place, so that whoever uses a value need not doubt its type, its range, or
+Everything is checked as it comes in, in one place, so that users of a value need not doubt its type, its range, or
 that it can be encoded and compared again. What does not fit is no answer, and the next node is asked.
 """
 
@@ -15,7 +15,7 @@ from bender.net.addresses import NoAnswer
 
 
 def decoded(body: bytes, type_: Any) -> Any:
-    """Decode JSON from a node. Raises `NoAnswer` if it is not what a node sends."""
+    """Decode JSON from a node. Raises `NoAnswer` if it is not an answer of a node."""
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -23,7 +23,7 @@ def decoded(body: bytes, type_: Any) -> Any:
 
 
 def converted(value: object, type_: Any) -> Any:
-    """Convert decoded JSON to a type. Raises `NoAnswer` if it is not what a node sends."""
+    """Convert decoded JSON to a type. Raises `NoAnswer` if it is not an answer of a node."""
     try:
         return msgspec.convert(value, type_)
     except (msgspec.ValidationError, RecursionError) as error:

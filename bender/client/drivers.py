@@ -1,4 +1,4 @@
-"""What the drivers of load balancers report: what is wrong with them, and whether they have a change.
+"""The reports of drivers of load balancers: their problems, and whether they have applied a change.
 
 A driver receives a change within milliseconds, and reports when its load balancer has it. One that does not report
 that, such as one of an earlier release, or a consumer that drives nothing, is not waited for.
@@ -18,7 +18,7 @@ from bender.core.consumers import Report, ReportedProblem, digest_of, down_by_mo
 APPLIED_S_MAX = 5.0
 LOOK_S = 0.2
 
-#: What a driver does for each kind of problem, in words that follow its name.
+#: The effect of each kind of problem, as a clause that follows the name of the driver.
 _DOES = {
     "refused": "refuses the configuration",
     "held": "leaves its load balancer alone",
@@ -26,7 +26,7 @@ _DOES = {
     "unreachable": "does not reach its load balancer",
 }
 
-#: The same of one change, in words that follow its name.
+#: The effect on one change, as a clause that follows the name of the driver.
 _DOES_WITH_CHANGE = {
     "refused": "refuses it",
     "held": "holds it back",
@@ -34,16 +34,16 @@ _DOES_WITH_CHANGE = {
     "unreachable": "cannot apply it",
 }
 
-#: The kind of what a load balancer serves without, or without a part of it.
+#: The kind of a problem with one object, which is left out in whole or in part.
 LEFT_OUT = "left-out"
 
-#: Kinds that pass by themselves within a moment, as while a load balancer is started again: they count in the end only.
+#: Kinds that may pass within a moment, such as during a restart of a load balancer: they count only at the end.
 _MOMENTARY = ("unreachable",)
 
 
 @frozen
 class Lack:
-    """A driver that does not have a change, and why, in a sentence without its point.
+    """A driver that does not have a change, and why, in a sentence without its full stop.
 
     It `refuses` the change if its load balancer does not take it. It `has` it, but for a part, if that is left out.
     """
@@ -63,7 +63,7 @@ class DriversBehind:
 
 
 def look(consumers: Sequence[Consumer], id_: str, digest: str, *, last: bool = False) -> DriversBehind:
-    """See which of the drivers that are connected have a backend or frontend as `digest` stands for it.
+    """Find the connected drivers that do not have a backend or frontend with this `digest`.
 
     The `last` look takes what may pass by itself for what it is.
     """
@@ -100,7 +100,7 @@ async def until_applied(
     for number in range(looks + 1):
         try:
             found = look(await consumers(), id_, digest, last=number == looks)
-        except NotFound:  # the node is of a version that knows of no consumers
+        except NotFound:  # the node has an older version, without consumers
             return []
         if not found.waiting or number == looks:
             late = found.waiting if within_s else ()
@@ -111,7 +111,7 @@ async def until_applied(
 
 
 def problems_of(consumer: Consumer, ago: Callable[[int], str]) -> Iterator[str]:
-    """Return what a driver reports to be wrong, in clauses that follow its name; `ago` says since when in words."""
+    """Return what a driver reports to be wrong, in clauses that follow its name; `ago` returns a time in words."""
     report = report_of(consumer.report)
     for problem in () if report is None else report.problems:
         does = _DOES.get(problem.kind, f"leaves out {problem.id}, or a part of it" if problem.id else "has a problem")

@@ -1,4 +1,4 @@
-"""Find which events of another node are news to a watcher.
+"""Find the events of another node that are new to a watcher.
 
 Each node numbers its own events, so a watcher that changes nodes cannot continue at a number. It asks the second node
 for its events since a while ago, which overlap with those of the first, and for the objects that exist now. Here the
@@ -97,14 +97,14 @@ class History:
 
         Call `note` with each, before the next is taken.
         """
-        told: dict[str, list[ReportedChange]] = defaultdict(list)
+        reported: dict[str, list[ReportedChange]] = defaultdict(list)
         for one in self._told:
             if one.at > since - LAG_S:
-                told[one.change.id].append(one)
+                reported[one.change.id].append(one)
         by_id: dict[str, list[Change]] = defaultdict(list)
         for change in missed:
             by_id[change.id].append(change)
-        skipped = {id_: overlap(told[id_], changes, since) for id_, changes in by_id.items()}
+        skipped = {id_: overlap(reported[id_], changes, since) for id_, changes in by_id.items()}
         for change in missed:
             if skipped[change.id]:
                 skipped[change.id] -= 1
@@ -126,26 +126,26 @@ class History:
                 yield _missed(change, change.event, at_ms)
 
 
-def overlap(told: Sequence[ReportedChange], missed: Sequence[Change], since: float) -> int:
+def overlap(reported: Sequence[ReportedChange], missed: Sequence[Change], since: float) -> int:
     """Return how many of another node's changes of one id since a time, from the first, are not news.
 
     All changes after the last one that was passed on are news. If several equal it, the one counts before which most
     changes are the same as well, or which is nearest in time. If none equals it, it came before all of them, or the two
     nodes saw different changes, and only the outcome matters.
     """
-    if not told:
+    if not reported:
         return 0
-    last = told[-1].change
+    last = reported[-1].change
     places = [i for i, change in enumerate(missed) if last.is_the_same(change)]
     if not places:
-        return 0 if told[-1].at < since + LAG_S else len(missed)
-    return 1 + max(places, key=lambda i: (_in_common(told, missed[: i + 1]), -abs(missed[i].at_ms - last.at_ms)))
+        return 0 if reported[-1].at < since + LAG_S else len(missed)
+    return 1 + max(places, key=lambda i: (_in_common(reported, missed[: i + 1]), -abs(missed[i].at_ms - last.at_ms)))
 
 
-def _in_common(told: Sequence[ReportedChange], missed: Sequence[Change]) -> int:
+def _in_common(reported: Sequence[ReportedChange], missed: Sequence[Change]) -> int:
     """Return how many are the same, counted from the end."""
     common = 0
-    for one, other in zip(reversed(told), reversed(missed), strict=False):
+    for one, other in zip(reversed(reported), reversed(missed), strict=False):
         if not one.change.is_the_same(other):
             break
         common += 1

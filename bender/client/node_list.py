@@ -13,10 +13,10 @@ from bender.core.hosts import canonical_host, parse_port
 from bender.core.invalid import Invalid
 from bender.net.addresses import host_port
 
-#: Where a node's API is if nothing else was said.
+#: The default port of a node's API.
 API_PORT = 1729
 
-#: Nodes that are learned of or asked at the same time, of those that a node says there are.
+#: The largest number of nodes that are learned from a node, or asked at the same time.
 NODES_MAX = 1000
 
 _NODE = re.compile(r"(https?://)?(?:\[([^\]]*)\]|([^:/\[\]]*))(?::([^/]*))?/?")

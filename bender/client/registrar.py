@@ -48,7 +48,7 @@ IDS_BYTES_MAX = 200 * 1024
 AT_ONCE_MAX = 8
 
 #: Seconds before a failed request is tried again: the first, and what it grows to, if that is not too long for a ttl:
-#: a registry that is away for a moment must not lose what it had.
+#: a registry that is unreachable for a moment must not lose the instance.
 RETRY_S_MIN = 0.2
 RETRY_S_MAX = 5.0
 RETRY_TTLS_MAX = 1 / 6
@@ -56,7 +56,7 @@ RETRY_TTLS_MAX = 1 / 6
 #: The ttl of nodes by default, until a node has answered with the ttl in force.
 TTL_S = 10.0
 
-#: Seconds between two looks at where the nodes are.
+#: Seconds between two searches for other nodes.
 LEARNED_APART_S = 60.0
 
 #: Time limit for deregistering all instances when the service stops.
@@ -313,7 +313,7 @@ class Registrar(Service):
                     instance.spec, instance=instance.token, within_s=self._answer_s_max
                 )
                 if id_ not in self._instances and not turn.waiting:
-                    await self._end(id_, instance)  # who removed it did not wait so long
+                    await self._end(id_, instance)  # the wait of `remove` was cancelled
         except Refused as refused:
             self._refused(id_, instance, refused)
             return

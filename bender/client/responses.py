@@ -27,7 +27,7 @@ from bender.client.types import (
 from bender.core.model import DEPTH_MAX, is_shallow
 from bender.net.addresses import NoAnswer
 
-#: Of the sentence in which a node refuses something.
+#: The largest number of characters of a refusal that are kept.
 MESSAGE_CHARACTERS_MAX = 10_000
 
 _T = TypeVar("_T")
@@ -52,14 +52,14 @@ class _Frontend(msgspec.Struct):
 
 def backend_of(settings: object, etag: str | None = None) -> Backend:
     """Return settings as a backend. Raises `NoAnswer`."""
-    fields, said = _known(settings, _Backend)
-    return Backend(fields.name, fields.app, fields.version, said, etag)
+    fields, all_fields = _known(settings, _Backend)
+    return Backend(fields.name, fields.app, fields.version, all_fields, etag)
 
 
 def frontend_of(settings: object, etag: str | None = None) -> Frontend:
     """Return settings as a frontend. Raises `NoAnswer`."""
-    fields, said = _known(settings, _Frontend)
-    return Frontend(fields.name, fields.backend, said, etag)
+    fields, all_fields = _known(settings, _Frontend)
+    return Frontend(fields.name, fields.backend, all_fields, etag)
 
 
 def check_body(kind: str, body: object) -> None:
@@ -72,10 +72,10 @@ def check_body(kind: str, body: object) -> None:
 
 def _known(settings: object, type_: type[_T]) -> tuple[_T, dict[str, Any]]:
     """Return the known fields of settings, and all of them."""
-    said: dict[str, Any] = converted(settings, dict[str, Any])
-    if not is_shallow(said, DEPTH_MAX + 1):
+    found: dict[str, Any] = converted(settings, dict[str, Any])
+    if not is_shallow(found, DEPTH_MAX + 1):
         raise NoAnswer(strange("too many levels of lists or objects"))
-    return converted(said, type_), said
+    return converted(found, type_), found
 
 
 # What is read of an answer. All of these raise `NoAnswer` where no node gives such an answer.
@@ -150,14 +150,14 @@ def refusal_of(reply: Reply) -> Refused | None:
     """Return the refusal in an answer, if it is one. Raises `NoAnswer` for that of a proxy before the node."""
     if reply.status < HTTPStatus.MULTIPLE_CHOICES or reply.status == HTTPStatus.NOT_MODIFIED:
         return None
-    said: _Problem | None = None
+    problem: _Problem | None = None
     if reply.status >= HTTPStatus.BAD_REQUEST:  # no node sends a client elsewhere
         with suppress(NoAnswer):
-            said = decoded(reply.body, _Problem)
-    if said is None:
+            problem = decoded(reply.body, _Problem)
+    if problem is None:
         raise NoAnswer(f"answers with status {reply.status}, but not in the form of a node")
     refusal = NotFound if reply.status == HTTPStatus.NOT_FOUND else Refused
-    return refusal(reply.status, said.code, said.message, reply.node)
+    return refusal(reply.status, problem.code, problem.message, reply.node)
 
 
 # What is in `GET /status` and `GET /explain/…`, as far as it is used here.

@@ -51,7 +51,7 @@ class SseEvent(msgspec.Struct):
 
     @property
     def id(self) -> str:
-        """The id of what has changed, as far as there is one."""
+        """The id of the changed object, if the event has one."""
         body = self.registration or self.backend or self.frontend or {}
         id_ = body.get("id")
         return id_ if isinstance(id_, str) else ""
@@ -86,9 +86,9 @@ class SseStream(Protocol):
         self.unread = b""
         #: Whether any event was read.
         self.heard = False
-        #: What was wrong with them, in a clause about the node that begins with a verb; empty where nothing was.
+        #: The problem of the stream, as a clause about the node that begins with a verb; empty if there is none.
         self.problem = ""
-        #: What was wrong with the first event that could not be read, likewise.
+        #: The problem of the first event that could not be read, likewise.
         self.unreadable = ""
         self._clock = clock
         self._hear = hear
@@ -130,15 +130,15 @@ class SseStream(Protocol):
     def _read(self, document: bytes) -> None:
         id_ = ""
         try:
-            said = decoded(document, SseEvent)
-            id_ = said.id
-            change = said.change()
+            event = decoded(document, SseEvent)
+            id_ = event.id
+            change = event.change()
         except NoAnswer as no_answer:
             self._pass_over(id_, str(no_answer))
             return
         self.heard = True
         self._expect_more()
-        self._hear(said, change)
+        self._hear(event, change)
 
     def _pass_over(self, id_: str, problem: str) -> None:
         self._unreadable += 1

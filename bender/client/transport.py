@@ -1,4 +1,4 @@
-"""What a client asks of a transport: one request to one node, in bounded time and with a bounded answer.
+"""The interface of transports: one request to one node, in bounded time and with a bounded answer.
 
 `bender.client.twisted_http` is the transport on Twisted's reactor, `bender.client.asyncio_http` the one for commands
 that end after a few requests. The limits and the token are the same for both.
@@ -16,16 +16,16 @@ from attrs import frozen
 from bender.client.types import Reply
 from bender.net.addresses import NoAnswer
 
-#: To connect to a node on the same network takes a millisecond, and one that is down should not hold up anybody.
+#: Time limit to connect, which takes a millisecond on the same network; a node that is down must not delay a client.
 CONNECT_S_MAX = 2.0
 
 #: Bytes of an answer that is not a list. The longest of a node, about 10,000 peers, has 2 MB.
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
-#: Of an answer that says why something is not done.
+#: Bytes of an answer with a refusal.
 REFUSAL_BYTES_MAX = 64 * 1024
 
-#: What stands for itself in a name in a header, besides letters and digits; the rest is percent-encoded.
+#: Characters of a name in a header that are not percent-encoded, besides letters and digits.
 _PLAIN = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 #: The header of an answer that has warnings (`bender.api.change_safety` sets it), and what is read of it.

@@ -38,17 +38,17 @@ from bender.net.endpoints import ReadyURL, in_time
 from bender.net.http_client import BodyCollector, EndpointFactory, connection_pool
 from bender.net.reactor import Reactor
 
-#: Connections to one node: those of a client that asks for several things at once.
+#: Connections to one node, for a client that sends several requests at once.
 CONNECTIONS_KEPT = 8
 
-#: How long they are kept when nobody asks, which is less than nodes keep them.
+#: Seconds for which idle connections are kept, less than nodes keep them.
 KEPT_S = 30
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Http:
-    """Requests to nodes. `agent` is for who has one already, such as a test."""
+    """Requests to nodes. `agent` replaces the default agent, such as in a test."""
 
     def __init__(self, reactor: Reactor, safety: ConnectionSecurity, agent: IAgent | None = None) -> None:
         self._reactor = reactor
@@ -128,7 +128,7 @@ def _wrapped(ca: bytes | None) -> Callable[[URI, IStreamClientEndpoint], IStream
 @implementer(IStreamClientEndpoint)
 @frozen
 class _Quiet:
-    """An endpoint of which the log tells nothing: each attempt to reach a node that is away would be two lines."""
+    """An endpoint that logs nothing: each attempt to reach an unreachable node would be two lines."""
 
     endpoint: IStreamClientEndpoint
 

@@ -136,7 +136,7 @@ class InstanceSpec(msgspec.Struct, frozen=True):
 
 
 class Guarded(msgspec.Struct, frozen=True, rename={"left_s": "left"}):
-    """An app with members that are listed on suspicion: how many, and for how many seconds at most."""
+    """An app with suspect members: their number, and for how many seconds at most they stay listed."""
 
     app: str
     suspects: Number

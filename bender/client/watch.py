@@ -44,7 +44,7 @@ BEGINNING_S_MAX = 5.0
 #: One in this number of looks also asks a node for the addresses of the others.
 LEARNED_EACH = 12
 
-#: Seconds until the next look where not enough of them answer.
+#: Seconds until the next look if not enough of them answer.
 SOONER_S = 1.0
 
 #: Seconds between two looks at where the other nodes stand, and for how long that is kept: longer than it takes to
@@ -69,8 +69,8 @@ INSTANCE_BYTES = 8
 #: Events that wait to be taken. With more, the node is not read from until all are taken.
 WAITING_MAX = 1000
 
-#: What is listed at most, and changes that come before a node has said all that there is: ten times what a node takes.
-#: More comes from no node, and would fill the memory.
+#: Limit for listed objects, and for changes before a node has sent its full state: ten times the limit of a node. More
+#: would fill the memory, and no honest node sends it.
 LISTED_MAX = 1_000_000
 
 
@@ -293,7 +293,7 @@ class Watch(AsyncIterator[Event]):
         merging = _Merging(goes_on, stood_at) if self._history.shown or self._synced else None
         stream = SseStream(
             self._clock,
-            lambda said, change: self._heard(said, change, node, merging),
+            lambda event, change: self._heard(event, change, node, merging),
             lambda id_, problem: self.on_unreadable(node, id_, problem),
         )
         query = {**self._selection, **self._name, "snapshot": "true" if goes_on else "always"}
@@ -336,25 +336,25 @@ class Watch(AsyncIterator[Event]):
 
     # The events of a node.
 
-    def _heard(self, said: SseEvent, change: Change | None, node: str, merging: _Merging | None) -> None:
-        if said.event == "reset":
+    def _heard(self, event: SseEvent, change: Change | None, node: str, merging: _Merging | None) -> None:
+        if event.event == "reset":
             if merging is not None:
                 self._begin_anew(merging, node)
             return
         if merging is not None and not merging.done:
-            if not merging.take(said, change):
+            if not merging.take(event, change):
                 return
             self._merge(merging, node)
         elif change is not None:
             self._change(change, node)
         self._away = False
-        if not said.snapshot:  # to go on after half a snapshot is not possible
-            self._cursor = said.cursor
-        if said.event == "synced" and not self._synced:
+        if not event.snapshot:  # to go on after half a snapshot is not possible
+            self._cursor = event.cursor
+        if event.event == "synced" and not self._synced:
             self._synced = True
             self._tell(Event("synced", "", "", "snapshot", self._wall_ms(), {}, node))
-        if not said.snapshot:
-            self._stand(Stand(node, said.cursor))
+        if not event.snapshot:
+            self._stand(Stand(node, event.cursor))
 
     def _stand(self, stand: Stand) -> None:
         """Note the position up to which all events of the node were passed on."""
@@ -483,11 +483,11 @@ class _Merging:
         self.missed: list[Change] = []
         self.present: list[Change] = []
 
-    def take(self, said: SseEvent, change: Change | None) -> bool:
+    def take(self, event: SseEvent, change: Change | None) -> bool:
         """Add an event. Return True if the node is synced."""
         if change is not None:
-            (self.present if said.snapshot else self.missed).append(change)
+            (self.present if event.snapshot else self.missed).append(change)
             if len(self.present) + len(self.missed) > LISTED_MAX:
                 raise NoAnswer("lists more objects than a node can have")
-        self.done = said.event == "synced"
+        self.done = event.event == "synced"
         return self.done

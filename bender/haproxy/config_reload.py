@@ -29,7 +29,7 @@ class RunningDriver(Protocol):
 
 
 class DriverReloader:
-    """Changes the options of a driver that was started with `choices`.
+    """Changes the options of a driver that was started with `started_with`.
 
     `renderer_of` gives the renderer of the template that options name, and raises `OptionError` if it cannot be
     rendered. `use_machine` has the driver take what the options say of the machine.
@@ -37,13 +37,13 @@ class DriverReloader:
 
     def __init__(
         self,
-        choices: DriverOptions,
+        started_with: DriverOptions,
         renderer_of: Callable[[DriverOptions], Renderer],
         driver: RunningDriver,
         use_machine: Callable[[DriverOptions], None] = lambda _chosen: None,
     ) -> None:
-        self._started_with = choices
-        self._now = choices
+        self._started_with = started_with
+        self._now = started_with
         self._renderer_of = renderer_of
         self._driver = driver
         self._use_machine = use_machine

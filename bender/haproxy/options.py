@@ -1,6 +1,6 @@
 """The options of a driver of HAProxy, converted and checked before anything happens.
 
-`OptionError` says in one sentence what is wrong and what to do.
+The message of `OptionError` is one sentence: what is wrong, then what to do.
 """
 
 from __future__ import annotations

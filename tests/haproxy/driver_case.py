@@ -37,8 +37,8 @@ TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 NODE = "10.0.0.1:1729"
 
 
-class Watched:
-    """Stands in for `Watch`: tells what a test has it tell."""
+class FakeWatch:
+    """A `Watch` that sends the events of a test."""
 
     def __init__(self) -> None:
         self.node: str | None = NODE
@@ -50,7 +50,7 @@ class Watched:
         self._taker: Deferred[None] | None = None
         self._number = 0
 
-    def __aiter__(self) -> Watched:
+    def __aiter__(self) -> FakeWatch:
         return self
 
     async def __anext__(self) -> Event:
@@ -78,8 +78,8 @@ class Watched:
         """Nothing is open."""
 
 
-class Told:
-    """Stands in for `Consumer`: what it was told to tell."""
+class FakeAcknowledger:
+    """An `Acknowledger` that records acknowledgements and reports."""
 
     name = "edge"
     problem: str | None = None
@@ -101,8 +101,8 @@ class Told:
         """Nothing is under way."""
 
 
-class Asked:
-    """Stands in for `States`: what a node answers of any state."""
+class FakeStates:
+    """A `StateSource` with one answer for every instance."""
 
     def __init__(self) -> None:
         self.answer: StateAnswer | None = StateAnswer(removed=False)
@@ -122,8 +122,8 @@ ID = "registration/web/1/10.0.0.1/2"
 
 
 @implementer(IReactorPluggableNameResolver)
-class Time(Clock):
-    """A clock, and names that nobody knows unless a test says so."""
+class FakeReactor(Clock):
+    """A clock, and a resolver of names that a test sets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class DriverCase(SynchronousTestCase):
     version = "2.6.12"
 
     def setUp(self) -> None:
-        self.clock = Time()
+        self.clock = FakeReactor()
         self.haproxy = HAProxy(self.clock, version=self.version)
         self.output = Path(self.mktemp())
         self.checked: list[str] = []
@@ -150,7 +150,7 @@ class DriverCase(SynchronousTestCase):
 
     def begin(self, *, reporting: bool = False) -> None:
         """Start a driver, as another process."""
-        self.watch, self.told, self.states = Watched(), Told(), Asked()
+        self.watch, self.acknowledger, self.states = FakeWatch(), FakeAcknowledger(), FakeStates()
         runtime = Runtime(self.clock, Endpoint(self.haproxy))
         self.files = self.reload.files = Files(self.output, self.check, self.store)
         addresses = AddressResolver(self.clock)
@@ -168,7 +168,7 @@ class DriverCase(SynchronousTestCase):
         self.driver = Driver(
             self.clock,
             watch=self.watch,
-            acknowledger=self.told,
+            acknowledger=self.acknowledger,
             desired=desired,
             addresses=addresses,
             runtime=runtime,

@@ -26,7 +26,7 @@ class Beginning(DriverCase):
         self.assertEqual((self.reload.starts, self.reload.reloads), (1, 0))
         self.assertEqual(self.servers(), {A: (0, 1)})
         self.assertTrue(self.driver.ready)
-        self.assertEqual(self.told.acknowledged, Stand(NODE, "4"))
+        self.assertEqual(self.acknowledger.acknowledged, Stand(NODE, "4"))
 
     def test_another_driver_finds_haproxy_as_it_is(self) -> None:
         """It is told what was missed, and nothing is reloaded."""
@@ -135,19 +135,19 @@ class Members(DriverCase):
             self.haproxy.commands(),
             [f"set server {name} state drain", f"set server {name} state maint", f"del server {name}"],
         )
-        self.assertEqual((self.reload.reloads, self.told.acknowledged), (0, Stand(NODE, "7")))
+        self.assertEqual((self.reload.reloads, self.acknowledger.acknowledged), (0, Stand(NODE, "7")))
 
     def test_one_with_requests(self) -> None:
         """It is deleted when they have ended, and until then bender is not told that it is gone."""
         self.serve(1, 2)
-        before = self.told.acknowledged
+        before = self.acknowledger.acknowledged
         self.haproxy.pools["shop"][A].sessions = 1
         self.tell(offline(1, "deregistered"))
         self.settle(BUSY_S_MAX / 2)
-        self.assertEqual((self.servers()[A], self.told.acknowledged), ((8, 1), before))
+        self.assertEqual((self.servers()[A], self.acknowledger.acknowledged), ((8, 1), before))
         self.haproxy.pools["shop"][A].sessions = 0
         self.settle(0.01)
-        self.assertEqual(({*self.servers()}, self.told.acknowledged), ({B}, Stand(NODE, "6")))
+        self.assertEqual(({*self.servers()}, self.acknowledger.acknowledged), ({B}, Stand(NODE, "6")))
 
     def test_one_with_a_request_that_does_not_end(self) -> None:
         """It stays, without new ones; bender is told after a while, and others go on."""
@@ -157,7 +157,7 @@ class Members(DriverCase):
         self.tell(online(3))
         self.assertEqual({*self.servers()}, {A, B, C})
         self.settle(BUSY_S_MAX + 0.01)
-        self.assertEqual(self.told.acknowledged, Stand(NODE, "7"))
+        self.assertEqual(self.acknowledger.acknowledged, Stand(NODE, "7"))
         self.settle(60)
         self.assertEqual(self.servers()[A], (8, 1))
         self.haproxy.pools["shop"][A].sessions = 0
@@ -370,10 +370,10 @@ class Reporting(DriverCase):
         self.haproxy.pools["shop"][A].requests = 107
         self.haproxy.pools["shop"][B].status = "DOWN"
         self.settle(CHECK_S)
-        report = self.told.reports[-1]
+        report = self.acknowledger.reports[-1]
         self.assertEqual(report["backends"], {"shop": {"1": {"requests": 7, "errors": 0}}})
         self.assertEqual(report["down"], ["registration/web/1/10.0.0.1/2"])
         self.haproxy.pools["shop"][A].requests = 109
         self.tell(offline(1, "expired"))
         self.settle(CHECK_S)
-        self.assertEqual(self.told.reports[-1]["backends"]["shop"]["1"]["requests"], 9)
+        self.assertEqual(self.acknowledger.reports[-1]["backends"]["shop"]["1"]["requests"], 9)

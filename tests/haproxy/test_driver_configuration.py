@@ -162,14 +162,14 @@ class Shapes(DriverCase):
     def test_bender_is_told_only_what_haproxy_has_answered(self) -> None:
         """However long that takes."""
         self.serve(1, 2)
-        before = self.told.acknowledged
+        before = self.acknowledger.acknowledged
         self.haproxy.running = False
         self.tell(offline(1, "deregistered"))
         self.settle(10)
-        self.assertEqual(self.told.acknowledged, before)
+        self.assertEqual(self.acknowledger.acknowledged, before)
         self.haproxy.load(self.output.read_text())
         self.settle(1.1)
-        self.assertEqual((self.told.acknowledged, {*self.servers()}), (Stand(NODE, "6"), {B}))
+        self.assertEqual((self.acknowledger.acknowledged, {*self.servers()}), (Stand(NODE, "6"), {B}))
 
     def test_haproxy_begins_again_by_itself(self) -> None:
         """It comes back with the file, and what that lacks is put right at once."""

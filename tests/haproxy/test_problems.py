@@ -26,11 +26,15 @@ AGAIN = "backends and frontends are being set again; waiting until none is set f
 class TroubleCase(DriverCase):
     def problems(self) -> dict[str, dict[str, Any]]:
         """What was reported last, by kind."""
-        return {each["kind"]: each for each in self.told.reports[-1]["problems"]} if self.told.reports else {}
+        return (
+            {each["kind"]: each for each in self.acknowledger.reports[-1]["problems"]}
+            if self.acknowledger.reports
+            else {}
+        )
 
     def applied(self, id_: str) -> bool:
         """Whether HAProxy has the setting that came last, as was reported last."""
-        return bool({each["id"]: each["applied"] for each in self.told.reports[-1]["settings"]}[id_])
+        return bool({each["id"]: each["applied"] for each in self.acknowledger.reports[-1]["settings"]}[id_])
 
     def not_ready(self) -> str:
         code, said = readiness(self.driver)
@@ -160,11 +164,11 @@ class Reported(TroubleCase):
         said = backend("shop", "changed", version="2")
         self.tell(said)
         self.settle(0.2)
-        (first, *_) = self.told.reports[-1]["settings"]
+        (first, *_) = self.acknowledger.reports[-1]["settings"]
         self.assertEqual(first, {"id": "backend/shop", "digest": digest_of(said.body), "applied": True})
         self.tell(frontend("www", "removed"))
         self.settle(2)
-        (first, *_) = self.told.reports[-1]["settings"]
+        (first, *_) = self.acknowledger.reports[-1]["settings"]
         self.assertEqual(first, {"id": "frontend/www", "digest": "", "applied": True})
 
     def test_what_cannot_be_used(self) -> None:
@@ -186,7 +190,7 @@ class Reported(TroubleCase):
         digest = digest_of(said.body)
         applied = [
             [problem["why"] for problem in report["problems"]]
-            for report in self.told.reports
+            for report in self.acknowledger.reports
             if {"id": "frontend/www", "digest": digest, "applied": True} in report["settings"]
         ]
         why = "frontend/www is served at *:80 only: *:82 is used by frontend/other"
@@ -196,7 +200,7 @@ class Reported(TroubleCase):
         """It is no fault that it does not answer before there is a configuration to begin with."""
         self.tell(*SHOP, SYNCED)
         self.settle(3)
-        self.assertEqual([each for report in self.told.reports for each in report["problems"]], [])
+        self.assertEqual([each for report in self.acknowledger.reports for each in report["problems"]], [])
         self.assert_ready()
 
     def test_haproxy_does_not_answer(self) -> None:
@@ -206,10 +210,10 @@ class Reported(TroubleCase):
         self.settle(3)
         self.assertIn("HAProxy does not answer", self.not_ready())
         self.assertIn("HAProxy does not answer", self.problems()[UNREACHABLE]["why"])
-        before = len(self.told.reports)
+        before = len(self.acknowledger.reports)
         self.settle(4 * AGAIN_S)
-        self.assertLessEqual(3, len(self.told.reports) - before)
-        self.assertLessEqual(len(self.told.reports) - before, 5)
+        self.assertLessEqual(3, len(self.acknowledger.reports) - before)
+        self.assertLessEqual(len(self.acknowledger.reports) - before, 5)
 
     def test_bender_has_lost_everything(self) -> None:
         """HAProxy is left as it is, and nothing is applied."""
