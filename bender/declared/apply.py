@@ -1,8 +1,8 @@
 """Apply a document: read what a registry has, and make the changes one after the other.
 
 Nothing is changed before all is compared and checked. Each change of a backend or frontend carries the tag of what was
-compared, so nothing that somebody else sets meanwhile is overwritten: that change is refused, and those after it are
-not tried. Applying the document again goes on from there.
+compared, so no change by another client meanwhile is overwritten: ours is refused, and those after it are not
+tried. Applying the document again goes on from there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LISTS_MAX = 20
 #: Between two looks at whether nodes are ready.
 LOOKS_APART_S = 0.2
 
-#: What somebody else did meanwhile, or this client itself where the answer to a request was lost.
+#: Codes of refusals after a change by another client, or by this one if an answer was lost.
 _OVERTAKEN = ("STALE", "CONFLICT", "NOT_FOUND")
 
 
@@ -117,7 +117,7 @@ class Applier:
             return change
         found = await current(self.client, change.id)
         if found is None or not same(declared_fields(found.settings), change.before):
-            raise BenderError(f"{change.id} was changed by somebody else just now: try again")
+            raise BenderError(f"{change.id} was changed by another client just now: try again")
         return evolve(change, etag=found.etag)
 
     async def carry_out(self, changes: Sequence[ConfigChange], *, force: bool) -> list[str]:
@@ -196,5 +196,5 @@ def _sent(change: ConfigChange) -> dict[str, Any]:
 
 def _overtaken(change: ConfigChange) -> str:
     return (
-        f"somebody else has changed {change.id} meanwhile, and that change stays: apply the file again to compare anew"
+        f"another client has changed {change.id} meanwhile, and that change stays: apply the file again to compare anew"
     )

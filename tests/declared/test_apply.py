@@ -132,7 +132,7 @@ class Meanwhile(ApplicationCase):
         error = self.interrupted(changes)
         self.assertEqual([change.id for change in error.done], ["backend/api"])
         self.assertEqual([change.id for change in error.left], ["backend/shop", "frontend/www"])
-        self.assertIn("backend/shop: somebody else has changed", str(error))
+        self.assertIn("backend/shop: another client has changed", str(error))
         self.assertEqual(self.result(self.asking.backend("shop")).version, "3")
         self.assertEqual(self.result(self.asking.frontend("www")).backend, "shop")
         self.assertEqual(self.apply(wanted), ["backend/shop", "frontend/www"])
@@ -164,7 +164,7 @@ class Meanwhile(ApplicationCase):
         changes = self.compared(Document({}, {}, {ID: DeclaredState("maint", 60.0)}))
         self.node(ONE).set_state(ID, Override("drain", 600.0), "anna")
         self.network.pass_time(2)
-        self.assertIn("state/web/1/10.9.9.9/80: somebody else", str(self.interrupted(changes)))
+        self.assertIn("state/web/1/10.9.9.9/80: another client", str(self.interrupted(changes)))
         self.assertEqual(self.result(self.asking.state(ID)).state, "drain")
         changes = self.compared(Document({}, {}, {ID: DeclaredState("maint", 60.0)}))
         self.result(self.asking.take_back_state(ID))
@@ -211,7 +211,7 @@ class Meanwhile(ApplicationCase):
         self.patch(self.asking.http, "ask", once)
         error = self.failure(self.applier.carry_out(changes.changes, force=False), Interrupted, within_s=60)
         self.assertEqual([change.id for change in error.done], ["backend/api"])
-        self.assertIn("backend/shop: somebody else has changed", str(error))
+        self.assertIn("backend/shop: another client has changed", str(error))
 
 
 class Readiness(ApplicationCase):
