@@ -58,6 +58,9 @@ class Life:
         self.doubled = False
         #: Whether it was set back to a snapshot of its memory, or cloned, and has not found that out yet.
         self.unaware = False
+        #: The life whose memory it went on with, and the time of that copy.
+        self.source: Life | None = None
+        self.copied_at = -inf
         #: Whether it took along what an incarnation before it held.
         self.took_along = False
         #: When it last learned that a heartbeat of another life, by number, was older than it thought.
@@ -120,6 +123,7 @@ class Life:
         Its clock lost so many seconds, by which all that it heard seems younger to it.
         """
         self.inherit(kept)
+        self.source, self.copied_at = before, at
         self.losses = kept.losses
         self.beats, self.settings = kept.beats, kept.settings
         self.may = {number: (moment, beats, at + lost_s) for number, (moment, beats, at) in kept.may.items()}

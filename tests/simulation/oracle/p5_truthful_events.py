@@ -15,7 +15,7 @@ from bender.core.reasons import CHECK_FAILED
 from bender.core.view import ViewEvent
 from tests.simulation.knowledge import Life
 from tests.simulation.oracle.history import History, ObservedNode
-from tests.simulation.records import CLOCKS, FORGOTTEN_S, Record, Unit
+from tests.simulation.records import CLOCKS, FORGOTTEN_S, Ended, Record, Unit
 
 #: Reasons for which a client has ended a registration.
 ENDED = ("deregistered", CHECK_FAILED)
@@ -101,6 +101,11 @@ class TruthfulEvents:
             self._history.fail("P5", f"{life} announces a change of {event.key} that is none: {event.reason}")
         return fits
 
+    def _may_have_learned_of(self, life: Life, end: Ended) -> bool:
+        """Return whether an end may have come to a life from its node, or from a copy of that node's memory."""
+        now = self._history.now
+        return any(_contains(other, life.learned_of(other, now), end) for other in self._history.clones(end.life))
+
     def check_reason(self, life: Life, record: Record, unit: Unit, event: ViewEvent) -> None:
         if event.reason in ENDED:
             ends = unit.registration.ends
@@ -109,7 +114,7 @@ class TruthfulEvents:
                 for end in ends
                 if life.knows(end.life, self._history.now) > end.at and self._history.now < end.kept_until
             }
-            heard_of = {end.reason for end in ends if life.learned_of(end.life, self._history.now) >= end.at}
+            heard_of = {end.reason for end in ends if self._may_have_learned_of(life, end)}
             if event.reason not in heard_of or (event.reason == CHECK_FAILED and "deregistered" in known):
                 self._history.fail("P5", f"{life} says that {event.key} was {event.reason}")
             return
@@ -195,3 +200,10 @@ class TruthfulEvents:
             life.shown_settings.pop(event.key, None)
         else:
             life.shown_settings[event.key] = event.body
+
+
+def _contains(life: Life, until: float, end: Ended) -> bool:
+    """Return whether the memory of a life had an end at the time `until`."""
+    if life is end.life:
+        return until >= end.at
+    return life.source is not None and until >= life.born_at and _contains(life.source, life.copied_at, end)
