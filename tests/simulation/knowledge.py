@@ -37,6 +37,10 @@ class Life:
     pause of at least T: no heartbeat is made until it is ready.
     """
 
+    #: The life whose memory it went on with, and the time of that copy.
+    source: Life | None = None
+    copied_at = -inf
+
     def __init__(self, number: int, node: str, address: str, incarnation: int, born_at: float) -> None:
         self.number = number
         self.node = node
@@ -58,9 +62,6 @@ class Life:
         self.doubled = False
         #: Whether it was set back to a snapshot of its memory, or cloned, and has not found that out yet.
         self.unaware = False
-        #: The life whose memory it went on with, and the time of that copy.
-        self.source: Life | None = None
-        self.copied_at = -inf
         #: Whether it took along what an incarnation before it held.
         self.took_along = False
         #: When it last learned that a heartbeat of another life, by number, was older than it thought.
