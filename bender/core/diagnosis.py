@@ -1,7 +1,7 @@
-"""What one node can say of one id: what it holds, what it sees others hold, and why that counts or does not.
+"""What one node knows of one id: its own claim, the claims of others, and why each counts or does not.
 
-An account is put together when somebody asks, from what is kept anyway, and decides nothing. Only whoever holds a claim
-knows how much time it has left, so a whole answer takes the accounts of all nodes.
+A diagnosis is made on request from state that is kept anyway, and decides nothing. Only the node that holds a claim
+knows how much time it has left, so a complete answer takes the diagnoses of all nodes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bender.core.messages import Sender
 from bender.core.peers import Peer, Peers
 from bender.core.reasons import CHECK_FAILED
 
-#: Marks that are kept. Beyond that every other one goes, and what is old is told less exactly.
+#: Marks that are kept. Beyond that every other one is dropped, so old times become less exact.
 MARKS_MAX = 4096
 
 #: The name of a node that is forgotten here.
@@ -25,10 +25,10 @@ FORGOTTEN = "?"
 
 
 class HeldClaim(msgspec.Struct, frozen=True, rename={"held_s": "held", "renewed_s": "renewed", "left_s": "left"}):
-    """A node's own claim: for how long it has held it as it is now, how long ago it heard the instance, what is left.
+    """A node's own claim, in seconds: how long held with its present terms, since its last renewal, and left.
 
-    `speaks` says that it is the one that is listed, or says the same. All in seconds; 0 left of a claim that is due and
-    waits for the peers' word.
+    `left_s` is 0 if the claim is due and waits for the peers' answers. `speaks` says that its rank is that of the
+    listed claim.
     """
 
     ttl: float
@@ -40,9 +40,9 @@ class HeldClaim(msgspec.Struct, frozen=True, rename={"held_s": "held", "renewed_
 
 
 class SeenClaim(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
-    """A claim of another node's, as it is seen here: `heard_s` is how long ago that node was heard, if ever.
+    """Another node's claim, as seen here: `heard_s` is how long ago that node was heard, None if never.
 
-    `earlier` says that this was an earlier start of that node, which was started again since. `counts` says whether the
+    `earlier` says that it is of an earlier start of that node, which was started again since. `counts` says whether the
     claim keeps the instance listed here; if it does not, `why` is `ended` (deregistered) or `silent` (its node is not
     heard).
     """
@@ -56,7 +56,7 @@ class SeenClaim(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
 
 
 class Heard(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
-    """How long ago another node was heard, None if it never was; `left` says that it took its leave."""
+    """How long ago another node was heard, None if it never was; `left` says that it left or was replaced."""
 
     node: str
     heard_s: float | None
@@ -76,8 +76,8 @@ class NodeDiagnosis(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}
 
     `hidden` says that it is hidden as `node-lost`; `ended` names the nodes that deregistrations were sent to, as long
     as these are known, and `check_failed` says that each was sent because a check failed. `events` are the last that
-    the node's journal has, newest first; a replica has none. `suspect_s` is for how long at most it is listed on
-    suspicion, None if it is not.
+    the node's journal has, newest first; a replica has none. `suspect_s` is for how long at most it is listed as
+    suspect, None if it is not.
     """
 
     node: str
@@ -100,7 +100,7 @@ class NodeDiagnosis(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}
 
 
 class NoDiagnosis(msgspec.Struct, frozen=True):
-    """A node that gave no account, and why."""
+    """A node that sent no diagnosis, and why."""
 
     node: str
     address: str
@@ -124,11 +124,11 @@ class Marks:
         self._versions.append(version)
         self._times.append(now)
         if len(self._versions) > MARKS_MAX:
-            # The newest stays, or the next would be noted for what it had already.
+            # The newest stays, or its version would be noted again with a later time.
             del self._versions[1:-1:2], self._times[1:-1:2]
 
     def added_at(self, n: int, now: float) -> float:
-        """When the entry with this n was added, at the latest."""
+        """Return the latest time at which the entry with this n can have been added."""
         place = bisect_left(self._versions, n)
         return self._times[place] if place < len(self._times) else now
 
@@ -136,7 +136,7 @@ class Marks:
 def diagnose(
     key: str, me: Sender, claims: Claims, peers: Peers, marks: Marks, now: float, *, ready: bool
 ) -> NodeDiagnosis:
-    """What `me` knows of `key` at the time `now`."""
+    """Return what the node `me` knows of `key` at the time `now`."""
     entries = claims.index.entries(key)
     ends = [entry for entry in entries if isinstance(entry, End)]
     ended = {root for end in ends for root in end.roots}
@@ -182,5 +182,5 @@ def _seen(claim: Claim, peers: Peers, ended: set[Dot], now: float) -> SeenClaim:
 
 
 def heard_s(peer: Peer | None, now: float) -> float | None:
-    """How long ago a node was heard; None where it never was."""
+    """Return how long ago a node was heard; None if it never was."""
     return None if peer is None or peer.beats < 0 else round(now - peer.heard_at, 3)

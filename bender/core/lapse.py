@@ -1,4 +1,4 @@
-"""Rules 3 and 4: when a claim that is due, or an end, may go."""
+"""Rules 3 and 4: when a claim that is due, or an end, may be removed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def confirmed_until(asked: Iterable[Peer]) -> float:
 
 
 class LapseRules:
-    """Decides for one node. Leases that are not over go back to their slots."""
+    """The decisions of one node. Leases that are not over go back to their slots."""
 
     def __init__(self, incarnation: int, timing: Timing, peers: Peers, index: Index, leases: Leases) -> None:
         self._incarnation = incarnation

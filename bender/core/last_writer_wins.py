@@ -4,9 +4,9 @@ Joining is the union of two sets, without what is older than the largest removal
 associative and idempotent again. So a deploy that lost against another made at the same moment elsewhere is not lost
 but stands in the history.
 
-Some settings last for a while only, such as what an operator says of an instance. No two clocks are compared: they
-travel with their age, and each node counts that on. When their time is over they are as good as removed, and once no
-node can have any that speaks they are forgotten.
+Some settings last for a limited time, such as an operator's state of an instance. No two clocks are compared: they
+travel with their age, and each node counts it on. When their time is over they count as removed, and once no node can
+have a setting of the key that speaks, the key is forgotten.
 
 The digests let two nodes find out cheaply what they disagree on: one over everything, and one for each of 256 buckets
 of keys. They are combined by exclusive or, so a change costs the same however many keys there are. Within a bucket the
@@ -43,7 +43,7 @@ BYTES_MAX = 256 * 1024 * 1024
 #: The part of all these that one client may use. Others have room then, whatever it does.
 CLIENT_PART = 1 / 5
 
-#: What peers bring is taken up to so many times the names that may be set at one node.
+#: Settings from peers are taken up to this multiple of the names and bytes that may be set at one node.
 PEERS_TIMES = 2
 
 #: The longest that a setting can last that does not last for ever.
@@ -121,11 +121,11 @@ class Configuration:
         return None
 
     def settings(self, key: str) -> tuple[ConfigSetting, ...]:
-        """The settings of a key, the largest first."""
+        """Return the settings of a key, the largest first."""
         return self._settings.get(key, ())
 
     def current(self, key: str, now: float) -> ConfigSetting | None:
-        """The setting that speaks; None where there is none, the key was removed, or its time is over."""
+        """Return the setting that speaks; None if there is none, the key was removed, or its time is over."""
         latest = self._settings.get(key)
         if not latest or latest[0].body is None:
             return None
@@ -140,18 +140,18 @@ class Configuration:
         return setting, setting.lasts_s - self.age_s(setting, now)
 
     def age_s(self, setting: ConfigSetting, now: float) -> float:
-        """How long ago a setting was made; 0 of one that lasts for ever."""
+        """Return how long ago a setting was made; 0 if it lasts for ever."""
         return now - self._made_at.get((setting.key, setting.rank), now)
 
     def told(self, settings: Iterable[ConfigSetting], now: float) -> tuple[ConfigSetting, ...]:
-        """Settings as they are told to another node at this moment."""
+        """Return settings as they are sent to another node at this moment, with their ages."""
         return tuple(
             each if each.lasts_s is None else evolve(each, age_s=min(self.age_s(each, now), AGE_S_MAX))
             for each in settings
         )
 
     def due(self, now: float) -> list[str]:
-        """The keys for which a setting's time is over since this was called last. What nobody needs is forgotten."""
+        """Return the keys with a setting whose time is over since this was called last. Forget keys no node needs."""
         if now < self._first_due_at:
             return []
         keys = [key for key, at in self._due_at.items() if at <= now]
@@ -174,7 +174,7 @@ class Configuration:
         return max(left, default=0.0)
 
     def join(self, setting: ConfigSetting, now: float) -> bool:
-        """Take in a setting; whether that changed anything."""
+        """Add a setting; return True if that changed anything."""
         before = self._settings.get(setting.key, ())
         after = _joined(before, setting)
         if after == before or (not before and self._is_refused(setting)):
@@ -212,7 +212,7 @@ class Configuration:
             del self._settings[key]
 
     def _turn(self, setting: ConfigSetting, by: int) -> tuple[int, int]:
-        """Put a setting into the digests and counts (`by` is 1), or take it out (-1); its bucket and its digest."""
+        """Add a setting to the digests and counts (`by` is 1), or subtract it (-1). Return its bucket and digest."""
         lasting, size = setting.lasts_s is None, size_of(setting)
         self._bytes_of_group[lasting] += by * size
         _count(self._bytes_of_client, (lasting, client_of(setting.author)), by * size)
@@ -223,7 +223,7 @@ class Configuration:
         return number, digest
 
     def _schedule(self, key: str, now: float) -> None:
-        """Note when the setting that speaks is over; after that, when nobody can have one any more, and forget it then.
+        """Note when the setting that speaks is over; after that, when no node can have one, and forget it then.
 
         All settings of such a key last for a while only, unless a peer made up a kind of its own.
         """
@@ -244,13 +244,13 @@ class Configuration:
         return tuple(self._digests)
 
     def differing(self, digests: Iterable[int]) -> list[int]:
-        """The buckets whose digests are not those given."""
+        """Return the numbers of the buckets whose digests are not those given."""
         return [
             number for number, (mine, other) in enumerate(zip(self._digests, digests, strict=True)) if mine != other
         ]
 
     def bucket(self, number: int, known: Collection[int] = (), within: Window = WHOLE) -> list[ConfigSetting]:
-        """The settings in a bucket whose digests are within a window, but for those whose digests are `known`."""
+        """Return the settings in a bucket whose digests are within a window and not `known`."""
         first, last = within
         return [
             setting
@@ -259,11 +259,11 @@ class Configuration:
         ]
 
     def count(self, number: int) -> int:
-        """How many settings are in a bucket."""
+        """Return the number of settings in a bucket."""
         return len(self._buckets[number])
 
     def digests(self, number: int, within: Window = WHOLE) -> list[int]:
-        """The digests of the settings in a bucket, within a window, in order."""
+        """Return the digests of the settings in a bucket, within a window, in order."""
         first, last = within
         return sorted(digest for digest in self._buckets[number] if first <= digest <= last)
 
@@ -274,17 +274,17 @@ class Configuration:
 
 
 def bucket(key: str) -> int:
-    """The number of the bucket in which the settings of a key are."""
+    """Return the number of the bucket that holds the settings of a key."""
     return crc32(key.encode()) % BUCKETS
 
 
 def size_of(setting: ConfigSetting) -> int:
-    """The bytes that a setting takes in a message, about."""
+    """Return about how many bytes a setting takes in a message."""
     return len(setting.body or b"") + len(setting.key) + len(setting.author) + 40
 
 
 def kept_s(setting: ConfigSetting) -> float:
-    """How old a setting that ends by itself becomes before its key is forgotten.
+    """Return how old, in seconds, a setting that ends by itself becomes before its key is forgotten.
 
     The first one of a key has replaced nothing, and the removal of a state lasts for as long as any that it removes is
     kept. Of any other it is not known for how long those may speak that it has replaced.

@@ -1,10 +1,10 @@
-"""Leases: when each entry that this node wrote ends if nothing happens.
+"""Leases: the deadlines of the entries that this node wrote.
 
-A renewal only moves a deadline in memory. The wheel is not told: it looks at a lease when the deadline it was seated
-with has come, and seats it again if there is time left. So a renewal costs one assignment, and the wheel costs each
-lease one visit per ttl, whatever the number of renewals (a heap that is kept in order costs 3.3 µs at each of them).
+A renewal only moves a deadline in memory and does not touch the wheel, which looks at a lease when the deadline it was
+seated with has come, and seats it again if there is time left. So a renewal costs one assignment, and the wheel costs
+each lease one visit per ttl, whatever the number of renewals (a heap that is kept in order costs 3.3 µs at each).
 
-Nothing here decides that an entry ends. What is due is handed to `claims`, which asks the peers first.
+Nothing here decides that an entry ends. Leases that are due go to `claims`, which asks the peers first.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ class Leases:
         self._slot_s = slot_s
         self._slots: dict[int, list[Lease]] = {}
         self._turned_to = self._slot(now)
-        #: Leases whose deadline has come, or whose claim was ended, in the order in which that was found; of the
-        #: latter, when an end was first seen that names the claim's root.
+        #: Leases whose deadline has come (None), or whose claim was ended (when an end that names its root was first
+        #: seen), in the order in which that was found.
         self.due: dict[Lease, float | None] = {}
 
     def __len__(self) -> int:
-        """How many leases there are, those of ends and of what is gone but still seated included."""
+        """Return the number of leases, with those of ends and those revoked but still seated."""
         return sum(map(len, self._slots.values())) + len(self.due)
 
     def __iter__(self) -> Iterator[Lease]:
-        """Every lease of an entry that is still there."""
+        """Yield every lease of an entry that is still there."""
         for slot in self._slots.values():
             yield from (lease for lease in slot if lease.slot is slot and lease not in self.due)
         yield from self.due
 
     def claims(self) -> Iterator[Lease]:
-        """The leases of claims."""
+        """Return the leases of claims."""
         return filter(_is_claim, self)
 
     def grant(self, entry: Claim | End, deadline: float) -> Lease:
-        """A lease for a new entry of this node's own."""
+        """Return a lease for a new entry of this node."""
         lease = Lease(entry, deadline)
         self.seat(lease)
         return lease
 
     def revoke(self, lease: Lease) -> None:
-        """Let go of a lease whose entry was removed."""
+        """Drop the lease of an entry that was removed."""
         lease.slot = None
         self.due.pop(lease, None)
 
@@ -75,14 +75,14 @@ class Leases:
         lease.slot = slot
 
     def shorten(self, lease: Lease, deadline: float) -> None:
-        """Let a lease end earlier than was said, if nothing happens. The wheel forgets where it had it."""
+        """Move the deadline of a lease nearer; a renewal moves it away again. The lease leaves its former slot."""
         if deadline < lease.deadline:
             lease.deadline = deadline
             if lease not in self.due:
                 self.seat(lease)
 
     def turn(self, now: float, visits_max: int) -> bool:
-        """Move what is due by `now` to `due`, looking at no more than `visits_max` leases; True if there are more."""
+        """Move leases due by `now` to `due`, looking at no more than `visits_max` leases; True if there are more."""
         until = self._slot(now)
         while self._turned_to < until:
             slot = self._slots.get(self._turned_to)
@@ -100,7 +100,10 @@ class Leases:
         return False
 
     def shift(self, by_s: float, away_s: float) -> None:
-        """This node was away for `away_s`: whoever could have renewed within that time gets `by_s` of it back."""
+        """Prolong by `by_s` each claim whose ttl is longer than `away_s`, for which this node was away.
+
+        Its instance may have renewed within that time, and could not be heard.
+        """
         for lease in self.claims():
             if lease.entry.ttl_s > away_s:
                 lease.deadline += by_s

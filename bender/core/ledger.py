@@ -1,7 +1,7 @@
 """Claims, ends, and the ledger that one incarnation keeps of them.
 
-A ledger is changed by its own incarnation alone; everybody else holds a copy and joins what it is told. That is the
-whole of the CRDT: of two copies the one with the larger version is right, so joining is commutative, associative and
+A ledger is changed by its own incarnation alone; every other node holds a copy and joins the deltas it receives. That
+is the whole CRDT: of two copies the one with the larger version is right, so joining is commutative, associative and
 idempotent by inspection. Everything else here (deltas, pages, removal logs) only makes that join cheap, and each of
 them is shown to equal it by a property test.
 
@@ -30,11 +30,12 @@ Rank = tuple[int, int, int, float, bytes]
 #: there in 285 years. What would exceed it because a peer sent such a number is not sent, since all would refuse it.
 NUMBER_MAX = 2**53
 
-#: How many removals a ledger remembers one by one. A copy that is further behind is told which older entries still
-#: live instead, which costs a scan of the ledger; 1,024 covers 5 s, several rounds, at 200 removals a second.
+#: How many removals a ledger remembers one by one. A copy that is further behind receives a bit for each older entry
+#: that still lives instead, which costs a scan of the ledger; 1,024 covers 5 s, several rounds, at 200 removals a
+#: second.
 REMOVALS_REMEMBERED_MAX = 1024
 
-# What keeps checksums below 2**64, for MessagePack has no larger numbers.
+# Keeps checksums below 2**64, because MessagePack has no larger numbers.
 _MASK = 2**64 - 1
 
 #: How many of its latest checksums an incarnation remembers, to compare those of copies that are behind: as above.
@@ -50,7 +51,7 @@ DELTA_BYTES_MAX = 512 * 1024
 # Structs and not attrs classes, unlike the other values: a node holds hundreds of thousands of these for their whole
 # life. A Struct without garbage-collector header takes 80 bytes and is made in a fifth of the time.
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """One node's statement that it has heard from what `key` names.
+    """One node's statement that it has heard from the instance that `key` names.
 
     `body` is opaque here (the registration as JSON), `ttl_s` the lease's length in seconds. The root is the dot of the
     claim with which the registration began; it stays the same for as long as the registration lasts. `rev` counts the
@@ -72,12 +73,12 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def checksum(self) -> int:
-        """Of all that the claim says, but for its node and n. The same at all nodes."""
+        """The checksum of all fields but node and n. The same at all nodes."""
         terms = f"{self.rev} {self.root_node} {self.root_n} {self.ttl_s}"
         return crc32(terms.encode(), crc32(self.body, crc32(self.key.encode())))
 
     def copied_by(self, node: int, n: int) -> Copy:
-        """Return what stands for a claim of another node that says the same."""
+        """Return the copy by which a claim of `node` with the same rank is sent."""
         return Copy(node, n, self.node, self.n, self.checksum)
 
     @property
@@ -86,7 +87,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def rank(self) -> Rank:
-        """Of several claims of a key the one with the largest rank speaks. Claims of the same rank say the same.
+        """The order of the claims of a key: the largest rank speaks. Claims of equal rank have equal terms.
 
         Two changes made at the same moment at two nodes have the same rev and root: every node takes the same one of
         them, the one whose ttl and body are larger.
@@ -95,9 +96,9 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 class End(msgspec.Struct, frozen=True, gc=False):
-    """One node's word that the registrations which began at `roots` were deregistered.
+    """One node's statement that the registrations which began at `roots` were deregistered.
 
-    `ttl_s` is how long the end is kept, `rev` the largest rev it knew of, so that what registers next is larger.
+    `ttl_s` is how long the end is kept, `rev` the largest rev known there, so that the next registration has a larger.
     `reason` is the one that the request gave, None if it gave none, or if a peer of an earlier release passed it on.
     """
 
@@ -118,10 +119,10 @@ Entry = Claim | End
 
 
 class Copy(msgspec.Struct, frozen=True, gc=False):
-    """A claim that says the same as another, which the receiver is known to have had: a few bytes for many.
+    """A claim sent as the dot of an equal one which the receiver has shown to have: a few bytes instead of many.
 
-    `checksum` is that of what both say, None where an earlier release sent the copy. A receiver that has something else
-    under that dot, because two processes wrote as the same incarnation, finds it out by this.
+    `checksum` is that of both claims, None if an earlier release sent the copy. By it a receiver finds out that it has
+    another claim under that dot, because two processes wrote as the same incarnation.
     """
 
     node: int
@@ -133,12 +134,12 @@ class Copy(msgspec.Struct, frozen=True, gc=False):
 
 @frozen
 class Delta:
-    """What changed in one ledger.
+    """The changes of one ledger.
 
     It comes from a copy at `version`. `added` are the entries living there with `base < n <= reach`, in order of n;
-    `removed` all that went since the version `since`; `live`, in its place, has a bit for every living entry up to
+    `removed` those removed since the version `since`; `live`, in its place, has a bit for every living entry up to
     `base` (see `Entries.masks`). A delta whose reach ends before its version is a page: its entries are taken ahead of
-    the others. Some of what was added may be there as copies, which have to be `resolved` first.
+    the others. Some of `added` may be copies, which have to be `resolved` first.
     """
 
     incarnation: int
@@ -151,7 +152,7 @@ class Delta:
     live: dict[int, int] | None = None
 
     def resolved(self, find: Callable[[int, int], Entry | None]) -> Delta:
-        """The same without copies, of claims that are found by node and n. Raises `Gap` where one is not there."""
+        """Return the delta with claims for its copies, found by node and n. Raises `Gap` if one is not found."""
         if not self.has_copies:
             return self
         return evolve(self, added=tuple([_resolved(entry, find) for entry in self.added]))
@@ -168,25 +169,25 @@ class Delta:
 
 @frozen
 class Joined:
-    """What a join changed in a copy."""
+    """The entries that a join added to a copy and removed from it."""
 
     added: tuple[Entry, ...] = ()
     removed: tuple[Entry, ...] = ()
 
 
 class Gap(Exception):
-    """The delta builds on something that this copy has not got. Nothing was changed: ask for a repair."""
+    """The delta builds on a version or claim that this node lacks. Nothing was changed: the next round repairs it."""
 
 
 class Outdated(Gap):
-    """The delta is older than pages which this copy has got, so it cannot complete them. Nothing was changed."""
+    """The delta is older than the pages of this copy, so it cannot complete them. Nothing was changed."""
 
 
 @frozen
 class Head:
-    """How far a copy has come: it equals the ledger at `version`, and has what lives of the entries up to `reach`.
+    """How far a copy has come: it equals the ledger at `version`, and has the living entries up to `reach`.
 
-    `checksum` is that of its entries; None while a copy is being paged in, and where an earlier release sent the head.
+    `checksum` is that of its entries; None while a copy is being paged in, and if an earlier release sent the head.
     """
 
     version: int = 0
@@ -199,7 +200,7 @@ class Ledger:
 
     `version` counts its additions and removals. `reach` is the largest n up to which a copy has every entry that
     lives; it is ahead of `version` only while a copy is being paged in. `checksum` is the sum, modulo 2**64, of a
-    number for each entry: it depends on what is here, and not on how it came.
+    number for each entry: it depends on the entries here, and not on how they came.
     """
 
     __slots__ = (
@@ -224,7 +225,7 @@ class Ledger:
         self.checksum = 0
         # The latest of an incarnation's own, one for each version.
         self._checksums = deque((0,), CHECKSUMS_REMEMBERED_MAX)
-        # The least version that can complete this copy, that of its newest page: older ones lack what went until then.
+        # The least version that can complete this copy, that of its newest page: older ones have entries removed since.
         self._floor = 0
         # Entries from before this copy was begun anew, which the new one may have or not.
         self._unconfirmed: set[int] = set()
@@ -236,7 +237,7 @@ class Ledger:
     def head(self) -> Head:
         return Head(self.version, self.reach, self.checksum if self.complete else None)
 
-    # What only the incarnation itself may do.
+    # Only the incarnation itself may do this.
 
     @property
     def next_n(self) -> int:
@@ -244,7 +245,7 @@ class Ledger:
         return self.version + 1
 
     def add(self, entry: Entry) -> None:
-        """Take in an entry of this incarnation's own, whose n is `next_n`."""
+        """Add an entry of this incarnation, whose n is `next_n`."""
         assert entry.n == self.version + 1 and entry.node == self.incarnation
         self.entries[entry.n] = entry
         self.version = self.reach = entry.n
@@ -252,7 +253,7 @@ class Ledger:
         self._checksums.append(self.checksum)
 
     def remove(self, n: int) -> Entry:
-        """Take out an entry of this incarnation's own; KeyError if there is none."""
+        """Remove and return an entry of this incarnation. Raises `KeyError` if there is none."""
         entry = self.entries.pop(n)
         self.version = self.reach = self.version + 1
         self.checksum = (self.checksum - _number(entry)) & _MASK
@@ -261,20 +262,20 @@ class Ledger:
         return entry
 
     def knows(self, head: Head) -> bool:
-        """Whether a copy at this head is one of this ledger, as far as an incarnation remembers what its own was."""
+        """Whether a copy at `head` may be one of this ledger: its checksum is that of the version, if remembered."""
         place = head.version - self.version - 1
         remembered = head.checksum is not None and -len(self._checksums) <= place < 0
         return not remembered or self._checksums[place] == head.checksum
 
-    # What copies do.
+    # Copies do this.
 
     @property
     def complete(self) -> bool:
-        """Whether all of it is here. A copy that is being paged in is not passed on."""
+        """Whether the whole ledger is here. A copy that is being paged in is not passed on."""
         return self.version >= self._floor
 
     def delta(self, head: Head, entries_max: int = DELTA_ENTRIES_MAX) -> Delta:
-        """What a copy at `head`, which is behind this complete one, lacks of it, or the first page of that."""
+        """Return the delta, or its first page, for a copy at `head`, which is behind this complete one."""
         base = min(head.reach, self.reach)
         newer = self._after(base, entries_max + 1)
         page = _first_page(newer, entries_max)
@@ -290,7 +291,7 @@ class Ledger:
     def join(self, delta: Delta) -> Joined:
         """Become the larger of this copy and the one that `delta` came from.
 
-        Raises `Gap` where it does not fit, `Outdated` where pages are in its way.
+        Raises `Gap` if it does not fit, `Outdated` if pages of this copy are newer. Nothing is changed then.
         """
         if not (delta.version > self.version and (delta.whole or delta.reach > self.reach)):
             return Joined()
@@ -299,15 +300,15 @@ class Ledger:
         return self._complete(delta) if delta.whole else self._put_in(delta)
 
     def give_up_pages(self) -> None:
-        """Let an older copy complete this one, whose pages nobody can complete. What came in them stays until then."""
+        """Let an older copy complete this one, whose pages no node can complete. Their entries stay until then."""
         self.reach = self.version
         self._floor = self.version + 1
         self._unconfirmed = {entry.n for entry in self.entries.above(self.version)}
 
     def start_over(self) -> None:
-        """Have a complete copy take in all of another one, of this version or a larger one.
+        """Let a complete copy be replaced by another one, of this version or a larger one.
 
-        What is here stays until the other is here as a whole.
+        The entries here stay until the whole other copy is here.
         """
         self.version = self.reach = 0
         self._removals.clear()  # of what the other has, some of them may live
@@ -336,7 +337,7 @@ class Ledger:
         return Joined(added, replaced)
 
     def _confirm(self, entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
-        """Return which entries of a delta are not here yet, and what goes because they come in its place."""
+        """Return the entries of a delta that are not here yet, and the unconfirmed entries that they replace."""
         again = [entry for entry in entries if entry.n in self._unconfirmed]
         self._unconfirmed.difference_update([entry.n for entry in again])
         same = {entry.n for entry in again if self.entries[entry.n] == entry}
@@ -344,7 +345,7 @@ class Ledger:
         return tuple([entry for entry in entries if entry.n not in same]), replaced
 
     def _absent(self, delta: Delta) -> set[int]:
-        """The entries here that no longer live in the copy that `delta` came from."""
+        """Return the n of the entries here that no longer live in the copy that `delta` came from."""
         kept = {entry.n for entry in delta.added}
         beyond = takewhile(lambda entry: entry.n > delta.base, self.entries.newest_first())
         absent = {entry.n for entry in beyond if entry.n not in kept} | (self._unconfirmed - kept)
@@ -359,7 +360,7 @@ class Ledger:
         return removed
 
     def _after(self, base: int, count_max: int) -> list[Entry]:
-        """The oldest entries above `base`, at least `count_max` of them if there are as many."""
+        """Return the oldest entries above `base`, at least `count_max` of them if there are as many."""
         if self.version - base <= count_max:
             return [*takewhile(lambda entry: entry.n > base, self.entries.newest_first())][::-1]
         return [*islice(self.entries.above(base), count_max)]
@@ -370,7 +371,7 @@ class Ledger:
             self._removals_since = self._removals.popleft()[0]
 
     def _note_removals(self, delta: Delta) -> None:
-        """Remember what a delta removed, so that this copy can pass it on in its turn."""
+        """Remember the removals of a delta, so that this copy can pass them on."""
         if delta.live is not None:  # which removals led there is not known
             self._removals.clear()
             self._removals_since = delta.version
@@ -382,16 +383,16 @@ class Ledger:
 
 
 def _number(entry: Entry) -> int:
-    """What an entry adds to the checksum of its ledger: the same number at all nodes.
+    """Return the number that an entry adds to the checksum of its ledger, the same at all nodes.
 
-    Made at each change, it takes half the time of `Claim.checksum`; n and rev stand for what it leaves out.
+    It is computed at each change and takes half the time of `Claim.checksum`; n and rev identify the rest.
     """
-    said = crc32(entry.key.encode(), entry.rev & 0xFFFFFFFF)
+    crc = crc32(entry.key.encode(), entry.rev & 0xFFFFFFFF)
     if isinstance(entry, Claim):
-        said = crc32(entry.body, said)
+        crc = crc32(entry.body, crc)
     else:
-        said += sum([node ^ n for node, n in entry.roots])
-    return said * (2 * entry.n + 1)
+        crc += sum([node ^ n for node, n in entry.roots])
+    return crc * (2 * entry.n + 1)
 
 
 def _resolved(entry: Entry | Copy, find: Callable[[int, int], Entry | None]) -> Entry:

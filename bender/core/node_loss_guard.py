@@ -1,24 +1,25 @@
-"""The mass-loss guard: what would be hidden, but is so much of an app that it stays listed for a while, as suspect.
+"""The mass-loss guard: keeps members listed for a while, as suspects, if most of an app would be hidden at once.
 
-That a registration is hidden means only that the nodes which heard from it are not heard. Where that befalls most of
-an app at once, something between the nodes is a likelier cause than the death of all these instances, and a load
-balancer that believed it would send everything to the few that are left. So:
+A registration is hidden because the nodes which heard from it are not heard. If that happens to most of an app at
+once, a fault between the nodes is a likelier cause than the death of all these instances, and a load balancer that
+believed it would send everything to the few that are left. So:
 
 - A member is *out of sight* when all nodes that have claims of it are silent. As soon as members of an app would be
-  hidden, all members that are out of sight are counted, for with one ttl these are the ones that would be hidden within
-  one ttl from now; and with them those that were hidden within the last ttl (`--ttl`) and still are. Where that is more
-  than half of the members that the app had before the first of these was hidden, who would be hidden stays listed as
-  suspect, and otherwise it is hidden as ever. Of one member or two, one and both are more than half.
-- Nothing is suspect for longer than the guard: `guard_s` after a member would have been hidden, it is. That time is
-  never lengthened and never judged again, whatever becomes of other members. It is shortened where the node that was
-  heard last turns out to have let go of the member: what is left are claims of nodes that were heard earlier.
-- What was hidden before the half was reached stays hidden. It was announced, and nobody has heard of it since.
-- Only what is not known is held up. Who is renewed or heard of is suspect no more; who is deregistered or found expired
-  is gone at once.
-- An operator may lift the guard from an app: its suspects are hidden, and for a while nobody becomes one.
+  hidden, the node counts all members that are out of sight (with one ttl for all, those that would be hidden within
+  one ttl from now), and those that were hidden within the last ttl (`--ttl`) and still are. If these are more than
+  half of the members that the app had before the first of them was hidden, the members that would be hidden stay
+  listed as suspects; else they are hidden at once. An app with one member needs one for that, an app with two both.
+- A suspect is hidden `guard_s` after it would have been hidden without the guard. That time is never lengthened and
+  never judged again, whatever becomes of other members. It is shortened if the node that was heard last turns out to
+  have removed its claim: the claims that are left are of nodes that were heard earlier.
+- Members that were hidden before the half was reached stay hidden. That was announced, and no node has heard from them
+  since.
+- The guard never delays certain knowledge. A member that is renewed, or whose claim counts again, is no longer suspect;
+  one that is deregistered or found expired is gone at once.
+- An operator may lift the guard from an app: its suspects are hidden, and for a while no member becomes one.
 
-The guard is each node's own: it is about what this node hears. Nothing is written down for others, and a node that
-starts does not list what others suspect.
+Each node guards for itself, by what it hears. It sends nothing of this to others, and a node that starts does not list
+the suspects of others.
 """
 
 from __future__ import annotations
@@ -35,34 +36,36 @@ _Kept = TypeVar("_Kept")
 
 Outcome = Literal["undecided", "suspect", "hidden"]
 
-#: With more, what has died is listed for longer than anybody could wait.
+#: The longest guard, in seconds. With more, dead instances would be listed for too long.
 GUARD_S_MAX = 3600.0
 
-#: What an operator says to lift the guard from an app.
+#: The body of the setting that lifts the guard from an app.
 LIFTED = b"lifted"
 
 _PREFIX = "guard/"
 
 
 def key_of_guard(app: str) -> str:
-    """The configuration key by which the guard is lifted from an app."""
+    """Return the configuration key by which the guard is lifted from an app."""
     return _PREFIX + app
 
 
 def guarded_app(key: str) -> str | None:
-    """The app that a configuration key lifts the guard from, if it is such a key."""
+    """Return the app from which a configuration key lifts the guard; None if it is not such a key."""
     return key.removeprefix(_PREFIX) if key.startswith(_PREFIX) else None
 
 
 def app_of(registration: str) -> str:
+    """Return the app in the key of a registration."""
     return registration.split("/", 2)[1]
 
 
 # Structs, like claims: there may be 100,000 at once, at which the collector need not look.
 class Suspect(msgspec.Struct, frozen=True, gc=False):
-    """A member that is listed though it would be hidden: until when, and the incarnations that may know more.
+    """A member that is listed although it would be hidden: until `over_at`.
 
-    Of each of these there is when its claim ceased to count, for such an incarnation may be forgotten meanwhile.
+    `holders` are the incarnations that may know more, each with the time when its claim ceased to count: the
+    incarnation itself may be forgotten meanwhile.
     """
 
     over_at: float
@@ -70,7 +73,7 @@ class Suspect(msgspec.Struct, frozen=True, gc=False):
 
 
 class Loss(msgspec.Struct, frozen=True, gc=False):
-    """That a member was hidden: when, and how many members its app had before."""
+    """A member that was hidden: when, and how many members its app had before."""
 
     at: float
     members: int
@@ -96,16 +99,17 @@ class _Census:
 
 
 class Guard:
-    """The suspects of one node, and what it takes to judge who becomes one."""
+    """The suspects of one node, and the counts that decide which members become suspects."""
 
     def __init__(self, guard_s: float, window_s: float) -> None:
-        """There are suspects for `guard_s`, none at all with 0; a member counts as lost for `window_s`, one ttl."""
+        """A member is suspect for `guard_s`, never if that is 0; it counts as lost for `window_s`, one ttl."""
         #: Whether there can be suspects, or could be before the duration was changed.
         self.on = guard_s > 0
         self._guard_s = guard_s
         self._window_s = window_s
-        # All by app: the suspects; those that would be hidden and wait for a judgement; what that was, as long as there
-        # may be others of the same moment; and those that were hidden within the last ttl, in that order.
+        # All by app: the suspects; members that would be hidden and wait for a judgement; the judgement (True: they
+        # become suspects), while there may be other members lost at that moment; members hidden within the last ttl, in
+        # the order in which they were.
         self._suspects: dict[str, dict[str, Suspect]] = {}
         self._undecided: dict[str, dict[str, None]] = {}
         self._judged: dict[str, bool] = {}
@@ -124,28 +128,31 @@ class Guard:
         return [key for of_app in self._suspects.values() for key in of_app]
 
     def suspect(self, key: str) -> Suspect | None:
-        """A member, if it is listed on suspicion."""
+        """Return a member that is suspect; None if it is not."""
         return self._suspects.get(app_of(key), {}).get(key) if self._suspects else None
 
     def waiting_for(self, incarnation: int) -> dict[str, None]:
-        """The suspects of which an incarnation may know more."""
+        """Return the suspects of which an incarnation may know more."""
         of_apps = self._suspects.values()
         return {key: None for of_app in of_apps for key, suspect in of_app.items() if incarnation in suspect.holders}
 
     @property
     def apps(self) -> list[str]:
-        """Those that have suspects."""
+        """The apps that have suspects."""
         return [*self._suspects]
 
     def guarded(self, now: float) -> list[GuardedApp]:
-        """The apps that have suspects, in order."""
+        """Return the apps that have suspects, in order."""
         return [
             GuardedApp(app, len(of_app), max(suspect.over_at for suspect in of_app.values()) - now)
             for app, of_app in sorted(self._suspects.items())
         ]
 
     def lose(self, key: str, members: int, hidden_at: float, holders: Mapping[int, float], now: float) -> Outcome:
-        """What becomes of a member of an app with so many, of which no claim has counted since `hidden_at`."""
+        """Return what becomes of a member of which no claim has counted since `hidden_at`.
+
+        `members` is the number of members of its app, `holders` is as in `Suspect`.
+        """
         app = app_of(key)
         present = self.suspect(key)
         over_at = min(hidden_at + self._guard_s, present.over_at if present else inf)
@@ -162,7 +169,7 @@ class Guard:
         return "suspect"
 
     def forget(self, key: str) -> None:
-        """A member is heard of again, or gone for good."""
+        """Forget a member, because a claim of it counts again or it is gone for good."""
         app = app_of(key)
         _discard(self._suspects, app, key)
         _discard(self._undecided, app, key)
@@ -172,15 +179,15 @@ class Guard:
 
     @property
     def undecided(self) -> bool:
-        """Whether it has to be judged what becomes of somebody."""
+        """Whether a member waits for a judgement."""
         return bool(self._undecided)
 
     def judge(
         self, members: Callable[[str], list[str]], out_of_sight: Callable[[str], bool], looks: int, now: float
     ) -> tuple[int, dict[str, None]]:
-        """Look at up to so many members of an app.
+        """Look at up to `looks` members of an app whose members wait for a judgement.
 
-        Returns how many those were and, when all were seen, who waited for that: to be lost once more.
+        Return how many were looked at and, once all were, the members that waited: call `lose` for each again.
         """
         app = next(iter(self._undecided))
         if self._census is None or self._census.app != app:
@@ -201,13 +208,13 @@ class Guard:
         return 2 * lost > members
 
     def judged(self) -> None:
-        """All that was lost at the same moment has met the same fate: what is lost from now on is judged anew."""
+        """Forget the judgements: members lost from now on are not of the same moment, and are judged anew."""
         self._judged.clear()
         self._census = None
 
     def _losses_within_the_window(self, app: str, now: float) -> dict[str, Loss]:
         losses = self._losses.get(app, {})
-        # One pass: to look for the first again after each that goes would take the square of their number.
+        # One pass: looking for the first again after each removal would take the square of their number.
         for key, _ in [*takewhile(lambda item: item[1].at <= now - self._window_s, losses.items())]:
             del losses[key]
         return losses
@@ -215,7 +222,7 @@ class Guard:
     # How it ends.
 
     def over(self, now: float) -> dict[str, None]:
-        """The suspects whose time is over since this was called last."""
+        """Return the suspects whose time is over since this was called last."""
         for app in [*self._losses]:
             if not self._losses_within_the_window(app, now):
                 del self._losses[app]
@@ -232,7 +239,7 @@ class Guard:
         return over
 
     def lift(self, app: str, *, lifted: bool) -> Iterable[str]:
-        """Take the guard from an app, or give it back; the suspects that are over by that."""
+        """Lift the guard from an app, or restore it. Return the members that have to be judged again."""
         if not lifted:
             self._lifted.discard(app)
             return ()
